@@ -26,6 +26,8 @@ from tests.sign_in import (
     web_client,
 )
 
+from daypass.domain.directory import RefreshFamily
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
@@ -291,6 +293,19 @@ def test_a70_code_that_is_used_twice_ends_the_family_of_refresh_tokens(site: Ins
     assert introspected(site, second["access_token"]) == 401
     refreshed = made.token(grant="refresh_token", refresh_token=second["refresh_token"], **sent)
     refusal(site, refreshed, "invalid_grant")
+
+
+def test_a223_code_that_is_used_twice_ends_the_family_for_processes_that_have_not_read_the_revocation(
+    site: Installation, browser: Browser
+) -> None:
+    """Another process answered 503 until it had read the revocation: the family itself was not marked as ended."""
+    made = web_client(site, grant_types=["authorization_code", "refresh_token"])
+    code = allowed(browser, target(made))["code"]
+    given(redeemed(made, code))
+    assert members(redeemed(made, code))["error"] == "invalid_grant"
+    find = site.runtime.env.directory.read(lambda tx: tx.find(RefreshFamily, client_id=made.id), account=ALPHA)
+    (family,) = site.run(find)
+    assert family.ended_at
 
 
 def test_a255_code_of_a_request_that_was_pushed_with_a_dpop_proof_is_for_its_key_alone(

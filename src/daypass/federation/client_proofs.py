@@ -63,12 +63,13 @@ class SignedProofs:
         bare = {name: value for name, value in key.items() if name in ("kty", "crv", "x", "y", "n", "e")}
         self._jose.verify(jws, json.dumps({"keys": [bare]}).encode("utf-8"), ALGORITHMS)
         claims = jws.unverified_claims  # verified by now
-        issued_at = claims.get("iat")
-        if not isinstance(issued_at, int) or isinstance(issued_at, bool):
-            raise JoseError("its iat is not a whole number of seconds")
+        issued_at, expires_at, not_before = (_seconds(claims, name) for name in ("iat", "exp", "nbf"))
+        if issued_at is None:
+            raise JoseError("its iat is missing")
         texts = [_text(claims, name, required=name in ("jti", "htm", "htu")) for name in _TEXTS]
         identifier, method, uri, nonce, token_hash = texts
-        return DpopClaims(self._jose.thumbprint(key), identifier, method, uri, issued_at, nonce, token_hash)
+        thumbprint = self._jose.thumbprint(key)
+        return DpopClaims(thumbprint, identifier, method, uri, issued_at, nonce, token_hash, expires_at, not_before)
 
 
 _TEXTS: Final = ("jti", "htm", "htu", "nonce", "ath")
@@ -78,6 +79,13 @@ def _text(claims: Mapping[str, Any], name: str, *, required: bool) -> str:
     value = claims.get(name, "")
     if not isinstance(value, str) or len(value) > _MAX_TEXT * 2 or (required and not value):
         raise JoseError(f"its {name} is missing, or is not a usable string")
+    return value
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> int | None:
+    value = claims.get(name)
+    if name in claims and (not isinstance(value, int) or isinstance(value, bool)):
+        raise JoseError(f"its {name} is not a whole number of seconds")
     return value
 
 

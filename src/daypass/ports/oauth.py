@@ -41,7 +41,8 @@ class TokenSigner(Protocol):
 class DpopClaims(Struct, frozen=True):
     """What a DPoP proof says (RFC 9449, 4.2). Its signature is verified by its own key; nothing else is checked.
 
-    `thumbprint`: of that key (RFC 7638). `issued_at` in seconds. `nonce` and `token_hash` (`ath`) are "" when absent.
+    `thumbprint`: of that key (RFC 7638). Times in seconds; `expires_at` (`exp`) and `not_before` (`nbf`) are None when absent,
+    `nonce` and `token_hash` (`ath`) "".
     """
 
     thumbprint: str
@@ -51,6 +52,8 @@ class DpopClaims(Struct, frozen=True):
     issued_at: int
     nonce: str = ""
     token_hash: str = ""
+    expires_at: int | None = None
+    not_before: int | None = None
 
 
 class ClientProofs(Protocol):

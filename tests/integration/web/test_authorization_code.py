@@ -321,7 +321,7 @@ def test_confidential_client_pushes_its_request_and_binds_the_token(
 ) -> None:
     dpop = DpopKey(site)
     answer = pushed(confidential, dpop_jkt=dpop.thumbprint)
-    assert (answer["status"], answer["expires_in"]) == ("201", 600)
+    assert (answer["status"], answer["expires_in"]) == ("201", 590)
     address = f"/oauth2/authorize?{urlencode({'client_id': confidential.id, 'request_uri': answer['request_uri']})}"
     back = allowed(browser, address)
     assert back["state"] == "pushed-state"

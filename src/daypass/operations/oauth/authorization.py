@@ -32,7 +32,7 @@ from daypass.ports import Call, Env, Tx
 GRANT: Final = "authorization_code"
 OPENID: Final = "openid"
 CODE_MS: Final = 60_000
-PUSHED_MS: Final = 600_000
+PUSHED_MS: Final = 590_000  # less than 600 s (FAPI 2.0 Security Profile, 5.3.2.2)
 URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
 MFA: Final = "urn:daypass:acr:mfa"
 SINGLE: Final = "urn:daypass:acr:single-factor"

@@ -219,7 +219,7 @@ def _assertion(issuer: str, client: OAuthClient, claims: Mapping[str, Any], now:
     """
     if claims.get("iss") != client.id or claims.get("sub") != client.id:
         raise JoseError("its iss and sub are not the client_id")
-    if claims.get("aud") not in (issuer, [issuer]):
+    if claims.get("aud") != issuer:  # a string (FAPI 2.0, 5.3.2.1)
         raise JoseError("its only audience must be the issuer of this server")
     expires, seconds = _time(claims, "exp", required=True), now // 1000
     if not seconds < expires + _LEEWAY:

@@ -20,9 +20,8 @@ from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.id_token import subject_of
-from daypass.operations.oauth.inspect import end_session
 from daypass.operations.oauth.parties import role_of
-from daypass.operations.oauth.refresh import Granted, issue_with_refresh
+from daypass.operations.oauth.refresh import Granted, end_what_was_granted, issue_with_refresh
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Tx
@@ -122,4 +121,6 @@ async def _end_if_used(env: Env, call: Call, code: Code[Any], sender: Sender) ->
 async def _end(env: Env, call: Call, client: AuthenticatedClient, family: str) -> None:
     """Ends what the first use of a code gave."""
     account, _, identity = family.partition("/")
-    await end_session(env, call, account, identity, client.actor, reason="its authorization code was used twice")
+    await end_what_was_granted(
+        env, call, account, identity, client.actor, reason="its authorization code was used twice"
+    )

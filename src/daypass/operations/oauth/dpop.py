@@ -48,8 +48,12 @@ async def check_dpop(env: Env, unverified_proof: str, method: str, path: str, ac
     if claims.uri != env.oauth.issuer + path:
         raise invalid_proof("its htu is not the address of the request, without query and fragment")
     now = env.clock.wall()
-    if not -_AGE <= now // 1000 - claims.issued_at <= _AGE:
+    seconds = now // 1000
+    if not -_AGE <= seconds - claims.issued_at <= _AGE:
         raise invalid_proof(f"its iat differs from the server's time by more than {_AGE} seconds")
+    ended = claims.expires_at is not None and claims.expires_at <= seconds
+    if ended or (claims.not_before or 0) > seconds + _AGE:
+        raise invalid_proof("its exp or nbf is not of the server's time")
     if claims.token_hash != (token_hash(access_token) if access_token else ""):
         raise invalid_proof("its ath is not that of the access token")
     await _check_nonce(env, claims.nonce, now)

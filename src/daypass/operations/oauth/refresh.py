@@ -20,7 +20,7 @@ from msgspec.structs import replace as replace_struct
 
 from daypass.domain import payload
 from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
-from daypass.domain.directory import RefreshFamily
+from daypass.domain.directory import RefreshFamily, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.oauth.binding import JKT, Binding
@@ -181,14 +181,28 @@ async def end_family(
     sender: Sender | None = None,
 ) -> None:
     """Ends a family and every session that its tokens gave. Raises DaypassError."""
+    replays = sender.replays if sender is not None else ()
+    await end_what_was_granted(env, call, family.account, family.id, actor, replays, reason=reason)
+
+
+async def end_what_was_granted(
+    env: Env,
+    call: Call,
+    account: str,
+    identity: str,
+    actor: Mapping[str, Any],
+    replays: tuple[ReplayEntry, ...] = (),
+    *,
+    reason: str,
+) -> None:
+    """Ends a session, and the family of refresh tokens that began with it, if any. `identity`: of both. Raises DaypassError."""
 
     def also(tx: Tx) -> None:
-        current = tx.get(RefreshFamily, id=family.id)
-        if current is not None and not current.ended_at:
-            tx.replace(replace(current, ended_at=call.now))
+        family = tx.get(RefreshFamily, id=identity)
+        if family is not None and not family.ended_at:
+            tx.replace(replace(family, ended_at=call.now))
 
-    replays = sender.replays if sender is not None else ()
-    await end_session(env, call, family.account, family.id, actor, replays, reason=reason, also=also)
+    await end_session(env, call, account, identity, actor, replays, reason=reason, also=also)
 
 
 # --- A use -----------------------------------------------------------------------------------------------------------
