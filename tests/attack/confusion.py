@@ -169,7 +169,7 @@ class World:
 BELONGS = {
     "access token": {
         *("subject access_token", "subject jwt", "actor jwt", "actor id_token"),
-        *("assertion for access_token", "authzen subject", "revocations", "management API"),
+        *("assertion for access_token", "authzen subject", "revocations"),
         "introspection",
         "userinfo",
         "authzen",

@@ -64,7 +64,6 @@ def test_a170_token_in_the_place_of_another_kind_is_refused(world: World, kind: 
         ("access token", "subject access_token"),
         ("access token", "subject jwt"),
         ("access token", "userinfo"),
-        ("access token", "management API"),
         ("ID token", "id_token_hint"),
         ("presigned GetCallerIdentity", "subject presigned"),
         ("AWS session token", "session token"),

@@ -157,8 +157,9 @@ def verify(token: UnverifiedJws, jwks: bytes, algorithms: Collection[str]) -> No
     if token.alg not in algorithms or token.alg not in _KIND_OF:
         raise JoseError(f"the algorithm {token.alg} is not among those of the provider")
     key = load_keys(jwks).find(token.kid, token.alg)
+    model = _models()[token.alg]  # not below: a library that does not load must not pass for a wrong signature
     try:
-        genuine = _models()[token.alg].verify(token.signing_input, token.signature, key.key)
+        genuine = model.verify(token.signing_input, token.signature, key.key)
     except Exception:  # noqa: BLE001  # whatever a library makes of bytes that somebody made up, it is not a signature
         genuine = False
     if genuine is not True:

@@ -106,6 +106,18 @@ def test_verify_example_of_an_rfc_is_genuine_and_any_changed_bit_is_not(key: dic
             jose.verify(other, jwks(key), ALGORITHMS)
 
 
+def test_verify_while_the_library_cannot_be_loaded_is_no_wrong_signature(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an error of the server would be answered as a token that its issuer did not sign."""
+
+    def broken() -> None:
+        raise ImportError("joserfc")
+
+    key, text = RFC_7515_A3
+    monkeypatch.setattr(jose, "_models", broken)
+    with pytest.raises(ImportError):
+        jose.verify(unverified(text), jwks(key), ALGORITHMS)
+
+
 def test_read_example_whose_payload_is_an_object_gives_its_claims() -> None:
     token = jose.read(RFC_7515_A2[1])
     assert token.unverified_claims == {"iss": "joe", "exp": 1300819380, "http://example.com/is_root": True}
