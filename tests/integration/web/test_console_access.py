@@ -69,7 +69,7 @@ def test_home_shows_what_is_ready_and_what_can_be_requested(ann: Browser) -> Non
     answer = ann.get("/console/")
     shown = text(answer)
     assert answer.status == 200
-    assert "You have no access that ends by itself." in shown
+    assert "You have no temporary access now." in shown
     ready, requestable = shown.index("Available now"), shown.index("Roles that you can request")
     assert ready < shown.index("reader") < requestable < shown.index("prod-orders")
 
@@ -141,6 +141,10 @@ def test_request_sent_by_the_form_is_approved_used_extended_and_done(
     assert query_of(answer)["done"] == "requested"
     assert ann.submit(home, "/console/access-request/done").status == 303
     assert state_of(site, request) == "ended"
+
+
+def test_rules_are_listed_with_their_roles(site: Installation) -> None:
+    assert "prod role/prod*" in text(signed_in(site, "ada").get("/console/rules"))
 
 
 def test_approver_chooses_from_the_lesser_roles_that_the_rule_lists(

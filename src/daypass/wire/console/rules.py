@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import channels, read, rules
 from daypass.operations.broker.channels import NewChannel
+from daypass.operations.broker.facts import compiled
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.table import Cell, TableView, columns, link
@@ -33,14 +35,21 @@ async def listed(ctx: ConsoleContext) -> Response:
     rows = [
         (
             link(rule.name, "/console/rule", name=rule.name),
+            Cell(_roles(rule)),
             Cell(at=rule.updated_at),
             Cell(rule.updated_by.rpartition("/")[2]),
         )
         for rule in found
     ]
     empty = ("No approval rules.", "A role without a rule cannot be requested.")
-    table = TableView(columns("Name", "Changed", "By"), rows, _RULES, empty=empty)
+    table = TableView(columns("Name", "Roles", "Changed", "By"), rows, _RULES, empty=empty)
     return ctx.page("rules", "Approval rules", table=table)
+
+
+def _roles(rule: ApprovalRule) -> str:
+    """The patterns of a rule's roles."""
+    found = compiled(rule)
+    return ", ".join(found.rule.roles) if found is not None else "cannot be read: it admits nobody"
 
 
 async def one(ctx: ConsoleContext) -> Response:
