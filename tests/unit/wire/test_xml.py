@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -197,3 +198,19 @@ def test_a100_every_sensitive_input_of_the_models_is_secret() -> None:
                     found += 1
                     assert member in model._secret_members
     assert found > 15
+
+
+def test_a231_escape_of_long_texts_calls_no_function_for_each_character() -> None:
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        escaped = xml.escape("<&\x01" * 1_000)
+    finally:
+        sys.setprofile(None)
+    assert escaped == "&lt;&amp;\ufffd" * 1_000
+    assert calls < 50

@@ -20,7 +20,7 @@ from daypass.wire.aws.xml import Shapes
 
 MEDIA_TYPE = b"application/json"
 _XML_TYPES = (b"text/xml", b"application/xml")
-_MARKUP = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_MARKUP = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
 
 
 def is_accepted(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -55,7 +55,10 @@ def error(code: str, status: int, message: str, request_id: str, encoded: str = 
 
 
 def _encoded(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, separators=(",", ":")).translate(_MARKUP).encode("ascii")
+    text = json.dumps(document, separators=(",", ":"))
+    for special, escaped in _MARKUP:  # `str.translate` takes twenty times as long for a large answer
+        text = text.replace(special, escaped)
+    return text.encode("ascii")
 
 
 def _plain(shapes: Shapes, name: str, value: Any) -> Any:

@@ -19,20 +19,22 @@ from daypass.domain.encoding import iso_time
 Shapes: TypeAlias = Mapping[str, Mapping[str, Any]]
 Render: TypeAlias = Callable[[Any, list[str]], str]  # of a value; the list collects the unescaped texts
 
-# Carriage returns would come back as line feeds, and the rest of the last group is not XML at all.
-_SPECIAL = re.compile('[&<>"\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'&<>"'))
 _MOST_PLANS = 64  # cached combinations of members of one shape
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#xD;"}
-
-
-def _entity(match: re.Match[str]) -> str:
-    return _ENTITIES.get(match[0], "\ufffd")
+"""The first one first. Carriage returns would come back as line feeds."""
 
 
 def escape(text: str) -> str:
-    """Text for element content. What XML 1.0 cannot carry becomes U+FFFD."""
-    return text if _is_plain(text) else _SPECIAL.sub(_entity, text)
+    """Text for element content. What XML 1.0 cannot carry becomes U+FFFD. A call for each character to escape would take
+    40 ms for the descriptions of 250 roles (attack A231).
+    """
+    if _is_plain(text):
+        return text
+    for special, entity in _ENTITIES.items():
+        text = text.replace(special, entity)
+    return _NO_XML.sub("\ufffd", text)
 
 
 def _is_plain(text: str) -> bool:
