@@ -24,7 +24,7 @@ from daypass.operations.iam import passwords
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Env, Tx
 
-_FORM: Final = re.compile(r"[0-9a-f]{8}\.([A-Za-z0-9_-]{54})")
+_FORM: Final = re.compile(r"([0-9a-f]{8})\.([A-Za-z0-9_-]{54})")
 _WRONG: Final = "the secret is not one of the client's"
 _CACHED: Final = 2_000_000  # characters of digests of secrets that were compared with their hashes
 
@@ -46,14 +46,16 @@ async def check_secret(env: Env, client: OAuthClient, secret: str, now: int) -> 
     Only hashes that release 0.1.0 stored are long work, of the client alone, and only for a text that has the id of its own
     seed: another one costs its sender 2**32 digests, and the server one hash (attack A232). The first use replaces them.
     """
-    secret_id = secret.partition(".")[0]
-    stored = next((hashed for known, _, hashed in client.secrets if hmac.compare_digest(*_bytes(known, secret_id))), "")
     form = _FORM.fullmatch(secret)
-    if not stored or form is None:
+    if form is None:
         raise JoseError(_WRONG)
+    named = [hashed for known, _, hashed in client.secrets if hmac.compare_digest(known, form[1])]
+    if not named:
+        raise JoseError(_WRONG)
+    stored = named[0]
     digest = text_digest(f"{client.id}\0{stored}\0{secret}")  # of 320 random bits, so the caches reveal no secret
     if digest not in _verified:
-        if digest in _refused or new_secret(base64.urlsafe_b64decode(f"{form[1]}=="))[1] != secret:
+        if digest in _refused or new_secret(base64.urlsafe_b64decode(f"{form[2]}=="))[1] != secret:
             raise JoseError(_WRONG)
         if not await _matches(env, client, secret, stored):
             _refused.add(digest, True)
@@ -61,10 +63,6 @@ async def check_secret(env: Env, client: OAuthClient, secret: str, now: int) -> 
         _verified.add(digest, True)
     if not passwords.is_quick(stored):
         await _replace_hash(env, client, secret, stored, now)
-
-
-def _bytes(*texts: str) -> tuple[bytes, ...]:
-    return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
 
 
 async def _matches(env: Env, client: OAuthClient, secret: str, stored: str) -> bool:
