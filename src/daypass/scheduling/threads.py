@@ -17,6 +17,8 @@ from daypass.scheduling.fair_queue import FairQueue
 
 T = TypeVar("T")
 
+_UNAVAILABLE = "The service is unavailable. Please try again shortly."
+
 
 class Job:
     """One piece of work. `abandoned`: no caller waits for the result any more."""
@@ -86,14 +88,26 @@ class FairThreads:
     def _put(self, account: str, job: Job, *, urgent: bool) -> None:
         with self._ready:
             if self._closed:
-                raise DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable. Please try again shortly.")
+                raise DaypassError(ErrorKind.UNAVAILABLE, _UNAVAILABLE)
             (self._urgent if urgent else self._usual).put(account, job)
             # Each waiting job needs a thread of its own; an idle thread that was notified before has not woken yet.
             if len(self._urgent) + len(self._usual) > self._idle and len(self._threads) < self._limit:
-                thread = threading.Thread(target=self._serve, name=f"{self._name}_{len(self._threads)}", daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                self._start_thread()
             self._ready.notify()
+
+    def _start_thread(self) -> None:
+        """When the system has no room for one, those that run do the work. Raises DaypassError(UNAVAILABLE): there is none."""
+        thread = threading.Thread(target=self._serve, name=f"{self._name}_{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if self._threads:
+                return
+            for job in self._urgent.clear() + self._usual.clear():
+                job.future.cancel()
+            private = {"reason": f"{error}: too little memory, or too many threads"}
+            raise DaypassError(ErrorKind.UNAVAILABLE, _UNAVAILABLE, private=private) from None
+        self._threads.append(thread)
 
     def _serve(self) -> None:
         while True:

@@ -144,3 +144,46 @@ def test_run_work_that_raises_gives_its_error_to_whoever_waits() -> None:
             await pool.run("a", lambda _: 7)
 
     asyncio.run(scene())
+
+
+def test_a234_run_without_room_for_a_thread_is_refused_and_the_next_one_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_room(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> str:
+        pool = FairThreads(2, "test")
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_room)
+            with pytest.raises(DaypassError) as refused:
+                await pool.run("a", lambda _: "lost")
+        assert refused.value.kind is ErrorKind.UNAVAILABLE
+        assert "can't start new thread" in refused.value.private["reason"]
+        served = await pool.run("a", lambda _: "served")
+        await asyncio.to_thread(pool.close)  # it joins only threads that have started
+        return served
+
+    assert asyncio.run(scene()) == "served"
+
+
+def test_a234_run_without_room_for_another_thread_waits_for_one_that_runs(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scene() -> list[str]:
+        pool = FairThreads(2, "test")
+        first = asyncio.create_task(pool.run("a", lambda _: gate.work("first")))
+        await _started(gate, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_room)
+            second = asyncio.create_task(pool.run("a", lambda _: gate.work("second")))
+            await asyncio.sleep(0)
+        gate.open.set()
+        done = [await first, await second]
+        await asyncio.to_thread(pool.close)
+        return done
+
+    assert asyncio.run(scene()) == ["first", "second"]
