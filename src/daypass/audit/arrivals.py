@@ -20,8 +20,9 @@ from typing import Final
 from daypass.audit.batch import Item
 
 MOST: Final = 128  # events handed over at once: as many as one statement of SQLite inserts
-_QUIET_LOOKS: Final = 4  # iterations in a row that add nothing
-_MOST_LOOKS: Final = 16  # iterations
+_QUIET_LOOKS: Final = 4  # iterations in a row that add nothing, and one more for each `_AT_ONCE` events expected
+_AT_ONCE: Final = 16  # requests that the server begins in one iteration
+_MOST_LOOKS: Final = 32  # iterations
 
 
 class Arrivals:
@@ -75,7 +76,8 @@ class Arrivals:
         here = len(self._items)
         self._looks += 1
         self._quiet_looks = self._quiet_looks + 1 if here == self._seen else 0
-        if here >= self._expected or self._quiet_looks >= _QUIET_LOOKS or self._looks >= _MOST_LOOKS:
+        quiet = self._quiet_looks >= _QUIET_LOOKS + self._expected // _AT_ONCE
+        if here >= self._expected or quiet or self._looks >= _MOST_LOOKS:
             self.flush()
         else:
             self._seen = here

@@ -100,9 +100,9 @@ def test_answered_batch_lingers_until_as_many_as_before_are_here(
 def test_answered_batch_lingers_over_a_few_iterations_that_add_nothing(
     loop: Iterations, writer: Writer, arrivals: Arrivals
 ) -> None:
-    arrivals.answered(30)
+    arrivals.answered(32)
     add(arrivals, range(2))
-    for _ in range(4):
+    for _ in range(4 + 2):
         loop.run_one()
         assert writer.batches == []
     loop.run_one()
@@ -127,7 +127,7 @@ def test_add_trickle_is_handed_over_after_a_bounded_number_of_iterations(
         add(arrivals, range(1))
         loop.run_one()
         iterations += 1
-    assert iterations == 16
+    assert iterations == 32
 
 
 def test_flush_hands_over_what_is_here_and_the_pending_look_finds_nothing(
