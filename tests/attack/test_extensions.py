@@ -49,9 +49,9 @@ async def test_a206_extension_is_as_short_and_narrow_as_its_approver_says(place:
 
 
 async def test_a206_extension_is_as_short_as_an_automatic_rule_says(place: Place) -> None:
-    request = await place.granted(seconds=900)
     automatic = [{"name": "short", "condition": {"StringEquals": {"aws:username": "ann"}}, "seconds": 120}]
     await place.rule("prod", automatic=automatic)
+    request = await place.request(seconds=900)
     before = await grant(place)
     assert (await extended(place, request))["state"] == "ended"
     assert (await grant(place))["seconds"] == before["seconds"] + 120

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from daypass.domain.access.rule import DAYS, ReasonRule, Rule, TicketRule, Window
-from daypass.domain.access.terms import MAX_REASON, MAX_TICKET
+from daypass.domain.access.terms import MAX_REASON, MAX_TICKET, Terms
 from daypass.domain.policy.pattern import Patterns
 
 LocalTime = Callable[[str], datetime]
@@ -61,6 +61,17 @@ def duration(requested: int | None, rules: Iterable[Rule]) -> int:
     if requested > cap:
         raise LimitExceeded(f"The duration is at most {cap} seconds.")
     return requested
+
+
+def check_terms(terms: Terms, rule: Rule) -> None:
+    """The limits of a rule on what is requested, whoever requests it. Raises LimitExceeded."""
+    check_reason(terms.reason, rule.reason)
+    check_ticket(terms.ticket, rule.ticket)
+    duration(terms.seconds, [rule])
+    if rule.max_uses and not 1 <= terms.max_uses <= rule.max_uses:
+        raise LimitExceeded(f"A grant gives 1 to {rule.max_uses} sessions.")
+    if terms.requester != terms.beneficiary and not rule.on_behalf:
+        raise LimitExceeded("The approval rule does not allow requests for another person.")
 
 
 def check_windows(windows: Sequence[Window], local: LocalTime) -> None:

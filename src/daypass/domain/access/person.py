@@ -21,17 +21,27 @@ _FEDERATED: Final = re.compile(
 )
 
 
-def identifiers(hops: Sequence[Hop], source_identity: str = "", linked: Iterable[str] = ()) -> tuple[str, ...]:
+def identifiers(hops: Sequence[Hop], named: str = "", linked: Iterable[str] = ()) -> tuple[str, ...]:
     """The identifiers of the person behind a chain, sorted.
 
-    `linked`: values of PERSON_TAG of the principals in the chain. Roles are not persons: only the principals that
-    assumed them count. A subject of an identity provider is the same in every account that trusts the provider.
+    `named`: the source identity. `linked`: values of PERSON_TAG of the principals in the chain. Roles are not persons: only
+    the principals that assumed them count. A subject of an identity provider is the same in every account that trusts it.
     """
     found = {identifier(hop.principal_id) for hop in hops if not hop.principal_id.startswith("AROA")}
-    if source_identity:
-        found.add(f"source-identity:{_folded(source_identity)}")
-    found.update(f"person:{_folded(value)}" for value in linked if value)
+    if named:
+        found.add(source_identity(named))
+    found.update(linked_person(value) for value in linked if value)
     return tuple(sorted(found))
+
+
+def source_identity(value: str) -> str:
+    """The identifier that a source identity is."""
+    return f"source-identity:{_folded(value)}"
+
+
+def linked_person(value: str) -> str:
+    """The identifier that a value of PERSON_TAG is."""
+    return f"person:{_folded(value)}"
 
 
 def identifier(principal_id: str) -> str:

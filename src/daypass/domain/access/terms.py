@@ -39,6 +39,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
         extends: id of the request whose grants are extended; "": new grants.
         substituted: ARNs of the roles as they were requested, after an approver has substituted some; (): none has.
         rules: names of the rules under which the roles are requested, in the order of `roles`; (): any that apply.
+        rule_digests: the versions of these rules whose limits and conditions were tested.
     """
 
     requester: str
@@ -54,6 +55,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
     extends: str = ""
     substituted: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    rule_digests: tuple[str, ...] = ()
 
 
 def keys_of(terms: Terms, risk: int) -> dict[str, Value]:

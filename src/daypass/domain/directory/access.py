@@ -112,6 +112,7 @@ class Grant:
         max_uses: sessions that it gives; 0: any number.
         approvers: number of persons who approved; 0 for an automatic approval.
         role_digest, rule, rule_digest: the versions that were approved.
+        extension_id: the last request to extend it that persons approved; their approvals must hold, too. None: none has.
     """
 
     id: str  # 32 hex digits
@@ -140,6 +141,7 @@ class Grant:
     ended_at: int = 0
     end_reason: str = ""
     warned_at: int = 0
+    extension_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

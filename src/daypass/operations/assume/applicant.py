@@ -5,7 +5,7 @@ A new kind of proof adds a verifier that creates a `Caller` or a `Proof`. This m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -137,7 +137,13 @@ def parent_of(caller: Caller) -> SessionParent:
         source_identity=session.source_identity,
         auth_method=caller.auth_method,
         keys=bounds_of(session.keys) if session.keys else (),
+        not_after=session.expires_at if uses_grant(caller.hops) else 0,
     )
+
+
+def uses_grant(hops: Iterable[Hop]) -> bool:
+    """Whether an access grant gave a session of the chain: nothing that is made from it lasts longer (attack A213)."""
+    return any(hop.grant_id for hop in hops)
 
 
 def proven_applicant(call: Call, proof: Proof, start: IssuanceSnapshot, actor: Actor | None = None) -> Applicant:

@@ -11,7 +11,7 @@ from daypass.domain.access import grant as grants
 from daypass.domain.access.grant import GrantUnusable
 from daypass.domain.access.request import EndReason, moved
 from daypass.domain.access.rule import CompiledRule
-from daypass.domain.access.terms import Terms
+from daypass.domain.access.terms import Terms, Version
 from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
@@ -49,7 +49,7 @@ def grant_request(
     seconds, policies = narrowed(terms, approval.votes)
     seconds = min(seconds, approval.seconds) if approval.seconds else seconds
     if terms.extends:
-        return _extend(tx, request, terms.extends, targets, (seconds, policies), now)
+        return _extend(tx, request, terms.extends, targets, approval, (seconds, policies), now)
     start = max(now, terms.starts_at)
     made = [
         Grant(
@@ -90,33 +90,46 @@ def narrowed(terms: Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str,
     return seconds, _together(tuple(filter(None, (terms.policy, *(ballot.policy for ballot in ballots)))))
 
 
-def _extend(
+def _extend(  # the facts of one extension
     tx: Tx,
     request: AccessRequest,
     earlier: str,
     targets: Sequence[Target],
+    approval: Approval,
     approved: tuple[int, tuple[str, ...]],
     now: int,
 ) -> tuple[AccessRequest, list[Grant]]:
     """Extends the open grants of the `earlier` request, which ends the request for the extension.
 
-    `approved`: seconds, and scope-down policies, which limit every further session of the grants (attack A206).
+    `approved`: seconds, and scope-down policies, which limit every further session of the grants (attack A206). What the
+    grants say about their approval is true of both approvals (attack A213).
     """
     seconds, policies = approved
-    rules = {target.role.id: target.rule for target in targets}
+    rules = {target.version: target.rule for target in targets}
     changed: list[Grant] = []
     for grant in grants_of(tx, earlier):
-        if grant.ended_at or grant.role_id not in rules:
+        version = Version(grant.role_id, grant.role_digest, grant.rule, grant.rule_digest)
+        if version not in rules:
+            message = "The role or its approval rule has changed since the access was approved. Request access again."
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, message)
+        if grant.ended_at:
             continue
         try:
             longer = grants.extended(grant, seconds, now)
         except GrantUnusable as error:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, str(error)) from None
-        most = total_seconds(rules[grant.role_id])
+        most = total_seconds(rules[version])
         whole = longer.ends_at - longer.claimed_at if longer.claimed_at else longer.seconds * 1000
         if whole > most * 1000:
             raise DaypassError(ErrorKind.VALIDATION, f"With all extensions, a grant has at most {most} seconds.")
-        longer = replace(longer, policies=_together(grant.policies, policies))
+        longer = replace(
+            longer,
+            policies=_together(grant.policies, policies),
+            approvers=min(grant.approvers, approval.approvers),
+            risk=max(grant.risk, request.risk),
+            on_call=grant.on_call and approval.on_call,
+            extension_id=request.id if approval.approvers else grant.extension_id,
+        )
         tx.replace(longer)
         changed.append(longer)
     if not changed:

@@ -17,10 +17,15 @@ from daypass.operations.broker.facts import Target
 def automatic_approval(
     terms: t.Terms, targets: Sequence[Target], context: Context, mfa_at: int, now: int
 ) -> Approval | None:
-    """The approval without a person, if the request is an emergency or an automatic rule of every role applies."""
+    """The approval without a person, if the request is an emergency or an automatic rule of every role applies.
+
+    Its conditions describe now, so persons decide on access that starts later (attack A212).
+    """
     on_call = context.get("daypass:oncall") == "true"
     if terms.break_glass:
         return Approval(on_call=on_call)
+    if terms.starts_at > now:
+        return None
     found = [_applicable(target.rule.rule.automatic, context, mfa_at, now) for target in targets]
     if not all(found):
         return None

@@ -173,16 +173,19 @@ class _Creation:
             return view, self._event(view, {"repeated": True, "reused": True})
         beneficiary = self._beneficiary(tx, requester)
         refs = [t.RoleRef(arn, "") for arn in new.roles]
-        targets = targets_of(tx, env.builtin, refs, requester.names, self.context)
+        extended = self._extended(tx, requester)
+        rules = [extended[arn].rule for arn in new.roles] if new.extends else ()
+        targets = targets_of(tx, env.builtin, refs, requester.names, self.context, rules)
         if beneficiary is not requester:
             targets = self._for_another(tx, refs, beneficiary, targets)
         try:
-            terms = self._terms(tx, requester, beneficiary, targets)
+            terms = self._terms(requester, beneficiary, targets)
         except limits.LimitExceeded as error:
             raise invalid(error) from None
         request = self._insert(tx, requester, beneficiary, terms, targets)
         made: list[Grant] = []
-        if request.state is RequestState.PENDING:
+        by_persons = any(grant.approvers for grant in extended.values())  # and so is its extension (attack A213)
+        if request.state is RequestState.PENDING and not by_persons:
             approval = automatic_approval(terms, targets, self.context, requester.mfa_at, call.now)
             if approval is not None:
                 request, made = grant_request(env, tx, request, terms, targets, approval, call.now)
@@ -253,7 +256,7 @@ class _Creation:
             raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
         return targets
 
-    def _terms(self, tx: Reader, requester: Person, beneficiary: Person, targets: Sequence[Target]) -> t.Terms:
+    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[Target]) -> t.Terms:
         """Raises LimitExceeded, DaypassError."""
         new, call, local = self.new, self.call, local_time(self.call.now)
         rules = [target.rule.rule for target in targets]
@@ -271,8 +274,6 @@ class _Creation:
         uses = min(caps, default=0) if new.max_uses is None else new.max_uses
         if caps and not 1 <= uses <= min(caps):
             raise limits.LimitExceeded(f"A grant gives 1 to {min(caps)} sessions.")
-        if new.extends:
-            self._check_extended(tx, requester)
         return t.Terms(
             requester=requester.arn,
             beneficiary=beneficiary.arn,
@@ -286,6 +287,7 @@ class _Creation:
             break_glass=new.break_glass,
             extends=new.extends,
             rules=tuple(target.rule.name for target in targets),
+            rule_digests=tuple(target.rule.digest for target in targets),
         )
 
     def _emergency(self, rules: Sequence[CompiledRule], requester: Person) -> int:
@@ -302,17 +304,20 @@ class _Creation:
             caps.append(glass.seconds)
         return min(caps) if self.new.seconds is None else min(self.new.seconds, *caps)
 
-    def _check_extended(self, tx: Reader, requester: Person) -> None:
+    def _extended(self, tx: Reader, requester: Person) -> dict[str, Grant]:
+        """The grants that are to be extended, by role. An extension comes under their rules."""
+        if not self.new.extends:
+            return {}
         earlier = existing(tx, self.account, self.new.extends)
-        if earlier.beneficiary_id != requester.id or any(
-            grant.role_arn not in self.new.roles for grant in grants_of(tx, earlier.id)
-        ):
-            raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
+        found = {grant.role_arn: grant for grant in grants_of(tx, earlier.id)}
         if earlier.state not in GRANTED:
             raise DaypassError(
                 ErrorKind.CONCURRENT_MODIFICATION,
                 f"There is no access to be extended: the access request is {earlier.state.value}.",
             )
+        if earlier.beneficiary_id != requester.id or not self._is_for(requester) or {*found} != {*self.new.roles}:
+            raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
+        return found
 
     def _insert(
         self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]

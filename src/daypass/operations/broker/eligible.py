@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from daypass.domain.access.limits import LimitExceeded, check_mfa
-from daypass.domain.access.person import same_person
+from daypass.domain.access.person import identifier, same_person
 from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import EndReason
-from daypass.domain.access.rule import CompiledRule
+from daypass.domain.access.rule import CompiledRule, People, Stage
 from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Role, User
 from daypass.domain.policy.model import Context
@@ -24,7 +24,8 @@ from daypass.operations.broker.facts import (
     is_disabled,
     names_of,
     person_of_user,
-    role_digest,
+    version_of,
+    with_links,
 )
 from daypass.operations.broker.permission import may_approve
 from daypass.operations.broker.snapshot import once
@@ -67,9 +68,16 @@ def binding(terms_digest: str, targets: Sequence[Target]) -> str:
     return binding_of(terms_digest, (target.version for target in targets))
 
 
-def thresholds(targets: Sequence[Target]) -> dict[StageKey, int]:
-    """The stages of all rules, with the number of approvals that each takes."""
-    return {(target.rule.name, stage.name): stage.threshold for target in targets for stage in target.rule.rule.stages}
+def thresholds(rules: Iterable[CompiledRule]) -> dict[StageKey, int]:
+    """The stages of all rules, with the number of approvals that each takes. Nobody has a vote in that of a rule without
+    stages, so votes under other rules do not grant its role (attack A211).
+    """
+    return {
+        (rule.name, stage.name): stage.threshold for rule in rules for stage in rule.rule.stages or (_NO_APPROVERS,)
+    }
+
+
+_NO_APPROVERS: Final = Stage(People(()), "no approvers")
 
 
 class StageMatch(Struct, frozen=True):
@@ -115,8 +123,8 @@ def stages_for(  # noqa: PLR0913  # the facts of one vote
     for rule in rules:
         everyone = (_Acting("", tuple(names)), *_absent(tx, request, rule, names, now))
         acting = [each for each in everyone if absent in (None, each.arn)]
+        escalation = rule.escalation if _is_escalated(request, rule, now) else None
         for stage, people in zip(rule.rule.stages, rule.stages, strict=True):
-            escalation = rule.escalation if request.escalated_at else None
             voters = [
                 each
                 for each in acting
@@ -142,21 +150,31 @@ def stages_for(  # noqa: PLR0913  # the facts of one vote
     return StageMatch(tuple(dict.fromkeys(found[voter])), voter.arn, voter.identifiers, unmet)
 
 
+def _is_escalated(request: AccessRequest, rule: CompiledRule, now: int) -> bool:
+    """Whether the rule's own time has passed: a request for several roles is escalated as soon as that of one has (A211)."""
+    escalation = rule.rule.escalation
+    waits = escalation is None or now < request.created_at + escalation.after_seconds * 1000
+    return bool(request.escalated_at) and not waits
+
+
 def _absent(
     tx: Reader, request: AccessRequest, rule: CompiledRule, names: Sequence[str], now: int
 ) -> Iterator[_Acting]:
     """The absent approvers for whom a person with these names votes now, with their groups as they are now.
 
-    Nobody votes for a person of the request, nor for one who was disabled or deleted (attacks A270, A271).
+    Nobody votes for a person of the request, nor for one who was disabled, blocked or deleted (attacks A270, A271, A214).
     """
     for arn in rule.delegated(names, now):
         user = find_by_arn(tx, User, arn)
-        if user is not None and not is_disabled(tx, (user.id,)):
-            person = person_of_user(tx, user)
-            if not same_person(request.persons, person.identifiers):
-                yield _Acting(arn, person.names, person.identifiers)
-        elif user is None and ":user/" not in arn:  # a group, a role or a subject of a provider
-            yield _Acting(arn, (arn,))
+        if user is None and ":user/" in arn:
+            continue
+        # without a user: a group, a role or a subject of a provider
+        person = person_of_user(tx, user) if user is not None else None
+        absent = _Acting(arn, person.names, person.identifiers) if person else _Acting(arn, (arn,), (identifier(arn),))
+        whose = (user.id if user is not None else arn,)
+        if is_disabled(tx, whose) or is_blocked(tx, whose, "", now) or same_person(request.persons, absent.identifiers):
+            continue
+        yield absent
 
 
 class Void(Exception):
@@ -174,7 +192,7 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     that were approved, the person must still be a requester of the rule, and the approvers must still be eligible.
     """
     role = tx.get(Role, id=grant.role_id)
-    if role is None or _version(env, tx, role) != grant.role_digest:
+    if role is None or version_of(tx, role, env.builtin) != grant.role_digest:
         raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
     stored = tx.get(ApprovalRule, account=grant.account, name=grant.rule)
     rule = compiled(stored) if stored is not None else None
@@ -187,10 +205,8 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
         raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
     if grant.approvers:
         _check_approvers(env, tx, request, grant, rule)
-
-
-def _version(env: Env, tx: Reader, role: Role) -> str:
-    return once(tx, ("version", role.id), lambda: role_digest(tx, role, env.builtin))
+    if (extension := tx.get(AccessRequest, id=grant.extension_id) if grant.extension_id else None) is not None:
+        _check_approvers(env, tx, extension, grant, rule)
 
 
 def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
@@ -205,13 +221,14 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
     """Whether the votes would still complete every stage of this rule, with the approvers who are eligible and have the
     permission to approve now.
     """
-    bound_to = approved_binding(tx, request)
+    bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
     eligible: list[AccessVote] = []
     for vote in tx.find(AccessVote, request_id=request.id, order="approver_id"):
         ballot = read_ballot(vote.document)
+        persons = with_links(tx, vote.persons, ballot.principal_ids)
         if not vote.approve or is_disabled(tx, ballot.principal_ids):
             continue
-        if is_blocked(tx, vote.approver_id, vote.access_key_id, env.clock.now()):
+        if is_blocked(tx, ballot.principal_ids, vote.access_key_id, env.clock.now(), persons):
             continue
         if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue
@@ -219,15 +236,19 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.
         match = stages_for(tx, request, [rule], names, vote.at, absent=ballot.absent)
         voted = {tuple(stage) for stage in vote.stages}
-        eligible.append(replace(vote, stages=tuple(stage for stage in match.stages if stage in voted)))
-    needed = {(rule.name, stage.name): stage.threshold for stage in rule.rule.stages}
-    if not tally(needed, counted(eligible, bound_to, request.persons)).complete:
+        stages = tuple(stage for stage in match.stages if stage in voted)
+        eligible.append(replace(vote, stages=stages, persons=persons))
+    own = with_links(tx, request.persons, (request.requester_id, request.beneficiary_id))
+    if not tally(thresholds([rule]), counted(eligible, bound_to, own)).complete:
         raise Void(EndReason.INELIGIBLE, "An approver is no longer eligible to approve.")
 
 
 def approved_binding(tx: Reader, request: AccessRequest) -> str:
     """What the approvals of an approved request were bound to: its terms, and the versions that its grants store."""
-    grants = tx.find(Grant, request_id=request.id)
-    return binding_of(
-        request.digest, (Version(grant.role_id, grant.role_digest, grant.rule, grant.rule_digest) for grant in grants)
-    )
+    return binding_of(request.digest, _versions(tx, request.id))
+
+
+def _versions(tx: Reader, request_id: str) -> list[Version]:
+    """The versions that the grants of a request store."""
+    grants = tx.find(Grant, request_id=request_id)
+    return [Version(grant.role_id, grant.role_digest, grant.rule, grant.rule_digest) for grant in grants]

@@ -16,7 +16,7 @@ from daypass.operations import heavy
 from daypass.operations.access.what_can import Extent, Grant, grants_of_principal
 from daypass.operations.broker.close import no_such_request
 from daypass.operations.broker.facts import person_of
-from daypass.operations.broker.read import allow_request, can_vote, concerns
+from daypass.operations.broker.read import allow_request, can_vote
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Scene
@@ -47,7 +47,7 @@ class Examination(Struct, frozen=True):
 
     Attributes:
         added: permissions that the role has beyond the person's own; None when they cannot be read: the roles belong to
-            another account than the caller's.
+            another account than the caller's, or the caller requests for somebody else.
         more: there are more than are shown.
         history: earlier requests of the same person for one of these roles, the newest first.
         may_vote: the caller is an approver of the request, apart from conditions and MFA.
@@ -67,7 +67,7 @@ class _View(Struct, frozen=True):
     history: tuple[RequestView, ...]
     may_vote: bool
     own: bool
-    concerned: bool
+    beneficiary: bool
 
 
 async def examine_request(env: Env, call: Call, account: str, request_id: str) -> Examination:
@@ -79,19 +79,21 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
     seen = await env.directory.read(
         lambda tx: _read_view(tx, env, call, owner, request_id), account=call.caller.account
     )
-    concerned = seen is not None and seen.concerned
+    concerned = seen is not None and (seen.own or seen.may_vote)
     decision = await allow_request(env, call, request_id, owner, concerned=concerned)
     if seen is None:
         raise no_such_request(request_id)
     added: tuple[AddedPermission, ...] | None = None
     more = False
-    if owner == call.caller.account:
+    # who asks for somebody else is not shown what that person asked for before and may do (attack A214)
+    whole = decision is not None or seen.may_vote or seen.beneficiary
+    if whole and owner == call.caller.account:
         terms = seen.view.terms
         roles = tuple(ref.arn for ref in terms.roles)
         added, more = await heavy.read(env, call, _added, call, roles, terms.beneficiary)
     event = served(call, account=owner, decision=decision, detail={"request": request_id, "examined": True})
     await env.journal.commit(event)
-    return Examination(seen.view, added, more, seen.history, seen.may_vote, seen.own)
+    return Examination(seen.view, added, more, seen.history if whole else (), seen.may_vote, seen.own)
 
 
 def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _View | None:
@@ -102,9 +104,8 @@ def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) ->
     own = bool(person.id) and person.id in (request.requester_id, request.beneficiary_id)
     history = tuple(view_of(tx, env.builtin, earlier) for earlier in _history(tx, request))
     may_vote = can_vote(tx, env, request, person, call.now)
-    return _View(
-        view_of(tx, env.builtin, request), history, may_vote, own, concerns(tx, env, request, person, call.now)
-    )
+    beneficiary = person.id == request.beneficiary_id
+    return _View(view_of(tx, env.builtin, request), history, may_vote, own, beneficiary)
 
 
 def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:

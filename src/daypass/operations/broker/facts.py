@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.access.person import PERSON_TAG, identifiers, original_principal
+from daypass.domain.access.person import PERSON_TAG, identifiers, linked_person, original_principal, source_identity
 from daypass.domain.access.rule import CompiledRule, RuleError, read_rule
 from daypass.domain.access.terms import RoleRef, Version, digest
 from daypass.domain.arn import account_of, root_arn
@@ -29,6 +29,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
+from daypass.operations.broker.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import find_by_arn, find_by_id, groups_of
 from daypass.operations.sized_cache import SizedCache
@@ -69,14 +70,14 @@ class Target(NamedTuple):
 def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
     """The person behind a caller. `mfa_at`: ms, when a code in this request was accepted; 0: no code."""
     ids = tuple(dict.fromkeys(hop.principal_id for hop in caller.hops))
-    source_identity = caller.session.source_identity if caller.session is not None else ""
+    identity = caller.session.source_identity if caller.session is not None else ""
     tagged = [value for key, value in caller.tags if key.lower() == PERSON_TAG]
     return Person(
         id=original_principal(caller.hops),
         arn=caller.arn,
         principal_ids=ids,
         names=names_of(tx, ids),
-        identifiers=identifiers(caller.hops, source_identity, (*tagged, *linked(tx, ids))),
+        identifiers=identifiers(caller.hops, identity, (*tagged, *linked(tx, ids))),
         access_key_id=caller.hops[0].access_key_id,
         mfa_at=mfa_at or caller.mfa_at,
     )
@@ -85,14 +86,21 @@ def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
 def person_of_user(tx: Reader, user: User) -> Person:
     """A user who has not made a request."""
     ids = (user.id,)
-    tagged = [f"person:{value.strip().casefold()}" for value in linked(tx, ids)]
-    return Person(user.id, user.arn, ids, names_of(tx, ids), (f"principal:{user.id}", *tagged), "", 0)
+    identifiers = with_links(tx, (f"principal:{user.id}",), ids)
+    return Person(user.id, user.arn, ids, names_of(tx, ids), identifiers, "", 0)
 
 
 def linked(tx: Reader, ids: Iterable[str]) -> list[str]:
     """Values of PERSON_TAG of the users with these ids. A session tag cannot hide them."""
     users = [tx.get(User, id=each) for each in ids if each.startswith("AIDA")]
-    return [value for user in users if user is not None for key, value in user.tags if key.lower() == PERSON_TAG]
+    return [
+        value for user in users if user is not None for key, value in user.tags if key.lower() == PERSON_TAG and value
+    ]
+
+
+def with_links(tx: Reader, persons: Iterable[str], ids: Iterable[str]) -> tuple[str, ...]:
+    """Stored identifiers of a person, with the values of PERSON_TAG that its users have now (attack A214)."""
+    return tuple(sorted({*persons, *map(linked_person, linked(tx, ids))}))
 
 
 def names_of(tx: Reader, ids: Iterable[str]) -> tuple[str, ...]:
@@ -123,17 +131,33 @@ def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
     return False
 
 
-def is_blocked(tx: Reader, principal_id: str, access_key_id: str, now: int) -> bool:
-    """Whether a revocation of its own account stops a principal, or its access key, from getting sessions."""
-    user = tx.get(User, id=principal_id) if principal_id.startswith("AIDA") else None
-    account = user.account if user is not None else account_of(principal_id) or principal_id
+def is_blocked(tx: Reader, ids: Iterable[str], access_key_id: str, now: int, identifiers: Iterable[str] = ()) -> bool:
+    """Whether a revocation of its own account stops a principal among these, its account, its access key, or a source
+    identity of `identifiers` from getting sessions.
+    """
+    subjects: set[tuple[str, str, str]] = set()
+    for each in ids:
+        account = _account_of(tx, each)
+        subjects |= {(account, kind, each) for kind in ("principal", "role")} | {(account, "account", account)}
+        subjects |= {(account, "access_key", access_key_id)} if access_key_id else set()
     found = [
         revocation
-        for subject, value in (("principal", principal_id), ("access_key", access_key_id))
-        if value
+        for account, subject, value in sorted(subjects)
         for revocation in tx.find(Revocation, account=account, subject=subject, value=value)
     ]
-    return any(each.block and (each.block_until is None or each.block_until > now) for each in found)
+    identities = {each for each in identifiers if each.startswith("source-identity:")}
+    for account in sorted({account for account, _, _ in subjects} if identities else ()):
+        named = tx.find(Revocation, account=account, subject="source_identity", order="id", limit=_MANY)
+        found += [each for each in named if source_identity(each.value) in identities]
+    return any(each.blocks_at(now) for each in found)
+
+
+def _account_of(tx: Reader, principal_id: str) -> str:
+    """The account of a principal of `session.Hop`."""
+    entity = find_by_id(tx, principal_id)
+    if entity is not None:
+        return entity.account
+    return account_of(principal_id) or principal_id.partition(":")[0]
 
 
 # --- Roles and rules -----------------------------------------------------------------------------------------------
@@ -168,7 +192,7 @@ def _target(
             f"No approval rule allows the person who gets the access to request {ref.arn}.",
             private={"reason": "no rule", "resource": ref.arn},
         )
-    return Target(role, rule, Version(role.id, role_digest(tx, role, builtin), rule.name, rule.digest))
+    return Target(role, rule, Version(role.id, version_of(tx, role, builtin), rule.name, rule.digest))
 
 
 def rule_for(
@@ -233,6 +257,11 @@ def _compile(text: str) -> CompiledRule | None:
 
 
 _compiled: SizedCache[CompiledRule | None] = SizedCache(_compile, 2_000_000)
+
+
+def version_of(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:
+    """See `role_digest`; computed once in a snapshot."""
+    return once(tx, ("version", role.id), lambda: role_digest(tx, role, builtin))
 
 
 def role_digest(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:

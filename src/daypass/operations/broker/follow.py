@@ -57,6 +57,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         _check_conditions(targets, person, context)
         try:
             for target in targets:
+                limits.check_terms(terms, target.rule.rule)
                 limits.check_mfa(person.mfa_at, target.rule.rule.requester_mfa_seconds, call.now)
                 limits.check_windows(target.rule.rule.windows, local_time(call.now))
         except limits.LimitExceeded as error:

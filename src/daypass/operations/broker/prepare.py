@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import Struct
@@ -27,12 +28,13 @@ from daypass.observability import logs
 from daypass.operations.broker.facts import Person, linked, person_of, rules_of
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import find_by_arn
-from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, Viewer
+from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, SessionView, Viewer
 
 _HISTORY_MS: Final = 90 * 86_400_000
 _DAY_MS: Final = 86_400_000
 _SEEN: Final = 200  # sessions and records that are looked at
 _MANY: Final = 1_000
+_FIRST_SESSION: Final = 2  # hops: the subject of a provider, and the session that its proof gave
 _PRINCIPAL: Final = 2  # index of the principal id in a hop of a record (`domain.session.Hop`)
 
 
@@ -52,6 +54,7 @@ class Prepared(Struct, frozen=True):
 class _Facts(Struct, frozen=True):
     person: Person
     roles: tuple[Role, ...]
+    access_keys: tuple[str, ...]  # all of the person's: a new one has no past
     breadth: float
     key_created_at: int
     device_created_at: int
@@ -92,12 +95,14 @@ def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[s
     roles = tuple(role for role in (find_by_arn(tx, Role, arn) for arn in arns) if role is not None)
     actions = [action for role in roles for action in _actions(tx, env, role)]
     person = person_of(tx, call.caller)
-    key = tx.get(AccessKey, id=person.access_key_id)
+    keys = {key.id: key for each in person.principal_ids for key in tx.find(AccessKey, owner_id=each)}
+    key = keys.get(person.access_key_id)
     devices = [each for user_id in person.principal_ids for each in _devices(tx, user_id)]
     covering = [rule for rule in rules_of(tx, account) if any(rule.covers(r.arn, dict(r.tags)) for r in roles)]
     return _Facts(
         person=person,
         roles=roles,
+        access_keys=tuple(sorted({*keys, person.access_key_id})),
         breadth=breadth_of(actions),
         key_created_at=key.created_at if key is not None else 0,
         device_created_at=max((at for _, at in devices), default=0),
@@ -122,15 +127,17 @@ def _open_reviews(tx: Reader, account: str, person: Person) -> int:
 
 
 def _called(tx: Reader, call: Call, person: Person) -> frozenset[str]:
-    """The user name, the values of PERSON_TAG, and the source identity of a person whom a provider knows.
+    """The user name, the values of PERSON_TAG, and the source identity that a provider gave the person.
 
-    A user of an account chooses the source identity alone, and could name somebody who is on call (attack A205).
+    A user of an account chooses the source identity alone, and could name somebody who is on call (attack A205). So does
+    whoever assumes a further role (attack A210): only the first session of a chain has what the provider says.
     """
     users = [tx.get(User, id=each) for each in person.principal_ids if each.startswith("AIDA")]
     session = call.caller.session
     names = [user.name for user in users if user is not None] + linked(tx, person.principal_ids)
-    federated = call.caller.hops[0].principal_id.startswith("arn:")
-    if session is not None and session.source_identity and federated:
+    hops = call.caller.hops
+    given = len(hops) == _FIRST_SESSION and hops[0].principal_id.startswith("arn:")
+    if session is not None and session.source_identity and given:
         names.append(session.source_identity)
     return frozenset(name.strip().casefold() for name in names)
 
@@ -173,22 +180,18 @@ async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str
 
 async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emergency: bool) -> RiskFacts:
     viewer, person, now = Viewer(account), known.person, call.now
-    sessions, _ = await env.records.sessions(
-        viewer, SessionFilter(account=account, root_principal_id=person.id, limit=_SEEN)
-    )
-    recent = [view.claims for view in sessions if view.claims.issued_at > now - _HISTORY_MS]
-    records = await env.records.search(
-        viewer, RecordFilter(account=account, access_key_id=person.access_key_id, since=now - _HISTORY_MS, limit=_SEEN)
-    )
-    bodies: list[Mapping[str, Any]] = [view.body for view in records if view.body is not None]
-    earlier = [body for body in bodies if body.get("request_id") != call.facts.request_id]
+    own = SessionFilter(account=account, root_principal_id=person.id, limit=_SEEN)
+    sessions = (await env.records.sessions(viewer, own))[0]
+    habits = (await env.records.sessions(viewer, replace(own, before=(now - _DAY_MS, ""))))[0]
+    earlier = await _records(env, account, known, RecordFilter(since=now - _HISTORY_MS, until=now - _DAY_MS))
+    today = RecordFilter(type=EventType.REQUEST_DENIED.value, since=now - _DAY_MS)
+    denied = await _records(env, account, known, today)
     peers = await _peers(env, account, known, now)
-    denied = [b for b in earlier if b.get("type") == EventType.REQUEST_DENIED.value and b["at"] > now - _DAY_MS]
     return RiskFacts(
         at=now,
         role_ids=tuple(role.id for role in known.roles) or (identifier(person.id),),
-        used_role_ids=frozenset(hop.principal_id for claims in recent for hop in claims.hops),
-        session_times=tuple(claims.issued_at for claims in recent),
+        used_role_ids=frozenset(hop.principal_id for view in _recent(sessions, now) for hop in view.claims.hops),
+        session_times=tuple(view.claims.issued_at for view in _recent(habits, now)),
         source_ip=call.facts.source_ip,
         known_ips=frozenset(str(body["source"]["ip"]) for body in earlier if body.get("source", {}).get("ip")),
         denials=len(denied),
@@ -200,6 +203,20 @@ async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emer
         peer_times=tuple(at for at, _ in peers),
         peer_ips=frozenset(ip for _, ip in peers if ip),
     )
+
+
+def _recent(sessions: Sequence[SessionView], now: int) -> list[SessionView]:
+    return [view for view in sessions if view.claims.issued_at > now - _HISTORY_MS]
+
+
+async def _records(env: Env, account: str, known: _Facts, wanted: RecordFilter) -> list[Mapping[str, Any]]:
+    """The newest records of what the person did with any of its access keys, and in a browser without one."""
+    ids, found = known.person.principal_ids, list[Mapping[str, Any]]()
+    for key in known.access_keys:
+        its = replace(wanted, account=account, access_key_id=key, limit=_SEEN)
+        bodies = [view.body for view in await env.records.search(Viewer(account), its) if view.body is not None]
+        found += [body for body in bodies if key or body.get("actor", {}).get("principal_id") in ids]
+    return found
 
 
 async def _peers(env: Env, account: str, known: _Facts, now: int) -> list[tuple[int, str]]:

@@ -15,8 +15,9 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.broker.close import no_such_request
 from daypass.operations.broker.eligible import stages_for
-from daypass.operations.broker.facts import Person, person_of
+from daypass.operations.broker.facts import Person, person_of, with_links
 from daypass.operations.broker.notify import announce
+from daypass.operations.broker.snapshot import Snapshot
 from daypass.operations.broker.view import RequestView, current_targets, view_of
 from daypass.operations.management import allow, allow_unless_denied
 from daypass.operations.outcome import served
@@ -74,7 +75,8 @@ async def list_requests(
     wanted = {"state": state} if state else {}
     order = "id" if state in UNDECIDED else "-id"
 
-    def query(tx: Reader) -> tuple[list[RequestView], str]:
+    def query(reader: Reader) -> tuple[list[RequestView], str]:
+        tx = Snapshot(reader)  # the requests share roles and rules
         caller, views = person_of(tx, call.caller), []
         of_user = tx.get(User, account=owner, name=person) if person else None
         of = {"beneficiary_id": of_user.id} if of_user is not None else {}
@@ -174,7 +176,9 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
         review = tx.get(AccessReview, id=review_id)
         if review is None or review.account != owner:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The review with id {review_id} cannot be found.")
-        if same_person(review.persons, person_of(tx, call.caller).identifiers):
+        request = tx.get(AccessRequest, id=review.id)
+        own = with_links(tx, review.persons, (request.beneficiary_id,) if request is not None else ())
+        if same_person(own, person_of(tx, call.caller).identifiers):
             raise DaypassError(ErrorKind.ACCESS_DENIED, "Nobody reviews their own emergency access.")
         if review.closed_at:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The review is closed.")

@@ -87,7 +87,7 @@ def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> R
         return RequestView(request, terms, votes, found)
     bound_to = binding(request.digest, targets)
     others = _substitutes(request.account, targets)
-    count = tally(thresholds(targets), counted(votes, bound_to, request.persons))
+    count = tally(thresholds(target.rule for target in targets), counted(votes, bound_to, request.persons))
     chat = chat_allowed(request, targets)
     return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to), chat, others)
 

@@ -32,7 +32,7 @@ from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.automatic import local_time
 from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
-from daypass.operations.broker.facts import Person, Target, names_of, person_of, targets_of
+from daypass.operations.broker.facts import Person, Target, names_of, person_of, targets_of, with_links
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.permission import allow_on_roles
 from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, principals_in, view_of, votes_on
@@ -138,6 +138,8 @@ class _Casting:
         if sent.chat is not None:
             consume(tx, sent.chat.replay)
         request = existing(tx, self.account, self.request_id)
+        own = (request.requester_id, request.beneficiary_id)
+        request = replace(request, persons=with_links(tx, request.persons, own))
         person = person_of(tx, self.call.caller, self.mfa_at)
         if not sent.approve and request.state in GRANTED:
             return self._withdraw(tx, request, person)
@@ -155,6 +157,8 @@ class _Casting:
             )
         if sent.substitutes:
             request, terms, targets = self._substituted(tx, request, terms, targets)
+        elif sent.approve:
+            self._check_rules(terms, targets)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
@@ -251,7 +255,7 @@ class _Casting:
         bound_to = binding(request.digest, targets)
         counting = counted(votes, bound_to, request.persons)
         narrowed(terms, counting)  # too many policies are refused with the vote that brings one too many
-        request, count = machine.decided(request, votes, thresholds(targets), bound_to, now)
+        request, count = machine.decided(request, votes, thresholds(target.rule for target in targets), bound_to, now)
         if request.state is RequestState.APPROVED:
             request, _ = grant_request(self.env, tx, request, terms, targets, Approval(counting, count.approvers), now)
         tx.replace(request)
@@ -305,48 +309,48 @@ class _Casting:
         if not self.sent.approve or not set(others) <= {ref.arn for ref in terms.roles}:
             raise DaypassError(ErrorKind.VALIDATION, "Only a requested role can be substituted, in an approval.")
         chosen = [
-            self._substitute(tx, request, terms, target, others[target.role.arn])
-            if target.role.arn in others
-            else target
+            self._substitute(tx, request, target, others[target.role.arn]) if target.role.arn in others else target
             for target in targets
         ]
+        self._check_rules(terms, chosen)
         changed = structs.replace(
             terms,
             roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen),
             substituted=terms.substituted or tuple(ref.arn for ref in terms.roles),
             rules=tuple(target.rule.name for target in chosen),
+            rule_digests=tuple(target.rule.digest for target in chosen),
         )
-        try:
-            limits.duration(changed.seconds, [target.rule.rule for target in chosen])
-        except limits.LimitExceeded as error:
-            raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
         document = t.encode(changed)
         request = replace(request, document=document, digest=t.digest(document))
         tx.replace(request)
         return request, changed, tuple(chosen)
 
-    def _substitute(self, tx: Tx, request: AccessRequest, terms: t.Terms, requested: Target, other: str) -> Target:
+    def _substitute(self, tx: Tx, request: AccessRequest, requested: Target, other: str) -> Target:
         """The role `other` in place of a requested one, with the rule that the beneficiary could request it by."""
         if other not in expanded(requested.rule.rule.substitutes, request.account):
             raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
         names = names_of(tx, principals_in(request))
         [found] = targets_of(tx, self.env.builtin, [t.RoleRef(other, "")], names, None)
-        if found.rule.name != requested.rule.name:
-            self._check_other_rule(found, terms)
         return found
 
-    def _check_other_rule(self, found: Target, terms: t.Terms) -> None:
-        """Raises DaypassError unless the stored request satisfies a rule under which it was not made (attack A251)."""
-        rule = found.rule.rule
-        if found.rule.requesters.conditional or rule.requester_mfa_seconds is not None:
-            raise DaypassError(
-                ErrorKind.ACCESS_DENIED,
-                f"The approval rule {found.rule.name} tests conditions or MFA when {found.role.arn} is requested, so the role cannot be a substitute.",
-                private={"reason": "conditions of the rule", "rule": found.rule.name},
-            )
-        try:
-            limits.check_reason(terms.reason, rule.reason)
-            limits.check_ticket(terms.ticket, rule.ticket)
-            limits.check_windows(rule.windows, local_time(self.call.now))
-        except limits.LimitExceeded as error:
-            raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+    def _check_rules(self, terms: t.Terms, targets: Sequence[Target]) -> None:
+        """Raises DaypassError unless the stored request satisfies each rule under which it was not made: that of a
+        substituted role (attack A251), and one that has changed since (attack A211).
+        """
+        for target in targets:
+            rule = target.rule.rule
+            if target.rule.digest in terms.rule_digests:
+                continue
+            asks = rule.ticket is not None and rule.ticket.webhook
+            if target.rule.requesters.conditional or rule.requester_mfa_seconds is not None or asks:
+                raise DaypassError(
+                    ErrorKind.ACCESS_DENIED,
+                    f"The approval rule {target.rule.name}, under which the request was not made, tests conditions, MFA or "
+                    f"the ticket when {target.role.arn} is requested. It has to be requested again.",
+                    private={"reason": "conditions of the rule", "rule": target.rule.name},
+                )
+            try:
+                limits.check_terms(terms, rule)
+                limits.check_windows(rule.windows, local_time(self.call.now))
+            except limits.LimitExceeded as error:
+                raise DaypassError(ErrorKind.VALIDATION, str(error)) from None

@@ -25,6 +25,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.oauth.binding import JKT, Binding
 from daypass.domain.session import SessionClaims
+from daypass.operations.assume.applicant import uses_grant
 from daypass.operations.assume.compose import narrower_hop
 from daypass.operations.assume.forms import AWS_FORM
 from daypass.operations.assume.replay import commit_once
@@ -337,7 +338,7 @@ async def _new_family(
         session,
         session_id=own.session_id,
         issued_at=now,
-        expires_at=ends if lasting else min(ends, session.expires_at),
+        expires_at=ends if lasting and not uses_grant(session.hops) else min(ends, session.expires_at),
         seen=subject.applicant.snapshot.seen,
         hops=(*session.hops, own),
         first_issued_at=session.first_issued_at or session.issued_at,

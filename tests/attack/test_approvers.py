@@ -1,0 +1,164 @@
+"""Who an approver is, later and in other forms: row A214; and A210, who is on call."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from tests.attack.test_approvals import place
+from tests.integration.api.access import APPROVE, Place, gated
+from tests.integration.api.conftest import ROOT, TENANT, server
+
+from daypass.domain.access.person import identifier
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.directory import AccessRequest, AccessVote
+from daypass.domain.session import Hop, SessionClaims, SessionKind
+from daypass.operations.broker import prepare
+from daypass.operations.broker.eligible import stages_for
+from daypass.operations.broker.facts import person_of, rules_of
+from daypass.ports import Call
+
+__all__ = ["place", "server"]
+NOT_ELIGIBLE = "no longer eligible to approve"
+
+
+async def blocked(place: Place, subject: str, value: str) -> None:
+    body = {"subject": subject, "value": value, "account": TENANT, "block": True, "reason": "stolen", "force": True}
+    made = await place.server.api(ROOT, "POST", "/revocations", body=body)
+    assert made.status == 201, made.body
+
+
+async def by_role(place: Place) -> None:
+    """Lee votes with a session of a role of approvers."""
+    await place.role("leading", gated().replace('"true"', '"false"'), APPROVE)
+    await place.rule("prod", stages=[{"approvers": {"principals": ["role/leading"]}}])
+    may = APPROVE.replace('"sts:AssumeRole"', '"sts:*"')
+    await place.person("lisa", may)
+    place.keys["lisa-role"] = await place.assume("lisa", "leading", SourceIdentity="Lisa-at-work")
+    assert (await place.approve("lisa-role", await place.request()))["state"] == "approved"
+
+
+@pytest.mark.parametrize("subject", ["role", "source_identity", "principal"])
+async def test_a214_approval_does_not_count_when_its_role_or_source_identity_is_blocked(
+    place: Place, subject: str
+) -> None:
+    await by_role(place)
+    values = {
+        "role": place.roles["leading"].arn,
+        "source_identity": "Lisa-at-work",
+        "principal": place.users["lisa"].arn,
+    }
+    await blocked(place, subject, values[subject])
+    assert NOT_ELIGIBLE in await place.denied("ann")
+
+
+async def test_a214_block_of_another_source_identity_changes_nothing(place: Place) -> None:
+    await by_role(place)
+    await blocked(place, "source_identity", "Lisa")
+    await place.assume("ann")
+
+
+async def link(place: Place, *names: str) -> None:
+    for name in names:
+        user = replace(place.users[name], tags=(("daypass:person", "Ann@example.com"),))
+        await place.change(lambda tx, user=user: tx.replace(user))
+
+
+async def test_a214_approver_who_turns_out_to_be_the_requester_does_not_count(place: Place) -> None:
+    request = await place.request()
+    await place.granted()
+    await link(place, "ann", "lee")
+    assert NOT_ELIGIBLE in await place.denied("ann")
+    status, _, message = await place.refused(
+        "lee", f"/access-requests/{request['id']}/approve", {"binding": request["binding"]}
+    )
+    assert (status, "own access request" in message) == (403, True)
+
+
+async def test_a214_two_approvers_who_turn_out_to_be_one_person_count_once(place: Place) -> None:
+    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}])
+    request = await place.request("eve")
+    for name in ("lee", "lou"):
+        await place.approve(name, request)
+    await link(place, "lee", "lou")
+    assert NOT_ELIGIBLE in await place.denied("eve")
+
+
+async def test_a214_who_requests_for_another_does_not_see_the_requests_of_that_person(place: Place) -> None:
+    await place.rule("prod", on_behalf=True)
+    await place.request("eve", reason="A matter of eve alone")
+    request = await place.request(beneficiary=place.users["eve"].arn)
+    path = f"/access-requests/{request['id']}/examination"
+    seen = await place.ask("ann", path, method="GET")
+    assert (seen["history"], seen["added"]) == ([], None)
+    for name in ("eve", "lee"):
+        assert "A matter of eve alone" in json.dumps(await place.ask(name, path, method="GET"))
+
+
+SUBJECT = f"arn:aws:iam::{TENANT}:oidc-provider/idp.example.com:lena"
+
+
+async def match(place: Place, request_id: str) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The stages in which the deputy may vote, and in whose place."""
+
+    def query(tx: object) -> object:
+        request = tx.get(AccessRequest, id=request_id)  # type: ignore[attr-defined]
+        names = (place.users["deputy"].arn,)
+        return stages_for(tx, request, rules_of(tx, TENANT), names, place.now)  # type: ignore[arg-type]
+
+    found = await place.server.runtime.directory.read(query, account="")  # type: ignore[arg-type]
+    return found.stages, found.identifiers  # type: ignore[attr-defined]
+
+
+async def test_a214_delegate_of_a_subject_of_a_provider_counts_as_that_person(place: Place) -> None:
+    await place.person("deputy", APPROVE)
+    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
+    stages = [{"approvers": {"principals": [SUBJECT]}}]
+    await place.rule("prod", stages=stages, delegations=[{"absent": SUBJECT, "to": "user/deputy", **window}])
+    request = await place.request()
+    assert await match(place, request["id"]) == ((("prod", "approval"),), (identifier(SUBJECT),))
+    await place.change(
+        lambda tx: tx.replace(
+            replace(tx.get(AccessRequest, id=request["id"]), persons=(identifier(SUBJECT),))  # type: ignore[type-var]
+        )
+    )
+    assert await match(place, request["id"]) == ((), ())
+
+
+async def test_a214_delegate_of_a_blocked_person_is_refused(place: Place) -> None:
+    await place.person("deputy", APPROVE)
+    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
+    await place.rule("prod", delegations=[{"absent": "user/lee", "to": "user/deputy", **window}])
+    request = await place.request()
+    await blocked(place, "principal", place.users["lee"].arn)
+    path = f"/access-requests/{request['id']}/approve"
+    assert (await place.refused("deputy", path, {"binding": request["binding"]}))[0] == 403
+    votes = await place.server.runtime.directory.read(
+        lambda tx: tx.find(AccessVote, request_id=request["id"]), account=""
+    )
+    assert votes == []
+
+
+@pytest.mark.parametrize(("further", "known"), [(0, True), (1, False)])
+async def test_a210_source_identity_that_a_further_session_of_a_chain_chose_puts_nobody_on_call(
+    place: Place, further: int, known: bool
+) -> None:
+    """The provider gave the first session none; its holder names somebody on call when it assumes another role."""
+    seen = place.server.runtime.env.directory.seen()
+    role = place.roles["prod"]
+    hop = Hop("", TENANT, SUBJECT, place.now, seen, "", "lena")
+    own = hop._replace(session_id="0" * 32, principal_id=role.id)
+    hops = (hop, own, *(own,) * further)
+    session = SessionClaims(
+        *(SessionKind.ROLE, "0" * 32, TENANT, role.id, role.arn, "lena", place.now, place.now + 1000, seen, hops),
+        source_identity="ann@example.com",
+    )
+    caller = Caller(
+        *(PrincipalKind.ROLE_SESSION, TENANT, session.arn, role.arn, "", role.id, "lena", "ASIA", seen, hops), session
+    )
+    call = Call(caller, RequestFacts("", 0, "daypass:CreateAccessRequest", "", ""), place.now)
+    called = await place.server.runtime.directory.read(
+        lambda tx: prepare._called(tx, call, person_of(tx, caller)), account=""
+    )
+    assert ("ann@example.com" in called) is known
