@@ -163,10 +163,6 @@ def who_can(action: str, resource: str, connect: Connect, **given: Any) -> Resul
     )
 
 
-def _is_terminal() -> bool:
-    return sys.stderr.isatty()
-
-
 class _Search:
     """Searches page by page and shows its progress."""
 
@@ -179,7 +175,7 @@ class _Search:
 
     def run(self, limit: int, look_at: int) -> None:
         """Until `limit` are found or `look_at` looked at. Says on stderr when there are more."""
-        show = _is_terminal()
+        show = sys.stderr.isatty()
         more = True
         while more and len(self.found) < limit and self._looked_at < look_at:
             more = self._page(min(PAGE, look_at - self._looked_at))

@@ -54,7 +54,7 @@ def list_anchors(connect: Connect) -> Result:
 @server_command
 def show(anchor_id: str, connect: Connect) -> Result:
     """Show a trust anchor and its certificates."""
-    return _shown(_call(connect(), "GET", _path(anchor_id)))
+    return _anchor_result(_call(connect(), "GET", _path(anchor_id)))
 
 
 @anchor.command("create")
@@ -65,7 +65,7 @@ def show(anchor_id: str, connect: Connect) -> Result:
 def create(name: str, certificates: TextIO, disabled: bool, connect: Connect) -> Result:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     body = {"name": name, "source": _source(certificates), "enabled": not disabled}
-    return _shown(_call(connect(), "POST", "/trustanchors", body))
+    return _anchor_result(_call(connect(), "POST", "/trustanchors", body))
 
 
 @anchor.command("set")
@@ -87,7 +87,7 @@ def set_anchor(anchor_id: str, name: str, certificates: TextIO | None, yes: bool
     confirmed(f"Change trust anchor {output.safe(anchor_id)}?", yes=yes)
     if certificates is not None:
         body["source"] = _source(certificates)
-    return _shown(_call(connect(), "PATCH", _path(anchor_id), body))
+    return _anchor_result(_call(connect(), "PATCH", _path(anchor_id), body))
 
 
 def _source(certificates: TextIO) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _changed(connection: Connection, method: str, anchor_id: str, verb: str = ""
     return Result(answer["trustAnchor"], f"{(verb or 'delete').capitalize()}d trust anchor {anchor_id}.")
 
 
-def _shown(answer: dict[str, Any]) -> Result:
+def _anchor_result(answer: dict[str, Any]) -> Result:
     found = answer["trustAnchor"]
     shown = {
         "id": found["trustAnchorId"],

@@ -60,7 +60,7 @@ def _elevated(connection: Connection, body: Mapping[str, Any], command: tuple[st
     made: Mapping[str, Any] | None = None
     try:
         made = connection.api("POST", _PATH, body=body)
-        made = _waited(connection, _path(made), made)
+        made = _await_decision(connection, _path(made), made)
     except KeyboardInterrupt:
         # If its answer was not awaited, the request with the same token tells which one it is.
         return _cancelled(connection, made or connection.api("POST", _PATH, body=body))
@@ -107,7 +107,7 @@ def _cancelled(connection: Connection, made: Mapping[str, Any]) -> int:
     return 130
 
 
-def _waited(
+def _await_decision(
     connection: Connection, path: str, made: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep
 ) -> Mapping[str, Any]:
     """The request once it is decided. Shows what it waits for, on one line of a terminal."""

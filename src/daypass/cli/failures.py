@@ -25,7 +25,7 @@ def report(error: Exception, command: str = "daypass") -> int:
     if isinstance(error, ClientError):
         return _refused(error)
     if isinstance(error, LocalStateError):
-        return _said(str(error), exits.LOCAL)
+        return _report(str(error), exits.LOCAL)
     if type(error).__name__ in exits.OF_STARTUP:  # the server's modules are not imported here
         first, *others = map(safe, str(error).split("\n"))  # it lists what to check
         message(first)
@@ -36,13 +36,13 @@ def report(error: Exception, command: str = "daypass") -> int:
                 prose(line, err=True)
         return exits.OF_STARTUP[type(error).__name__]
     if isinstance(error, OSError):
-        return _said(f"{error.filename or 'output'}: {error.strerror or error}", exits.LOCAL)
+        return _report(f"{error.filename or 'output'}: {error.strerror or error}", exits.LOCAL)
     if os.environ.get("DAYPASS_DEBUG"):
         raise error
-    return _said(f"internal error: {type(error).__name__}: {error} (DAYPASS_DEBUG=1 shows where)", exits.LOCAL)
+    return _report(f"internal error: {type(error).__name__}: {error} (DAYPASS_DEBUG=1 shows where)", exits.LOCAL)
 
 
-def _said(text: str, status: int) -> int:
+def _report(text: str, status: int) -> int:
     message(safe(text))
     return status
 
@@ -108,7 +108,7 @@ def _usage(error: click.ClickException, called: str) -> int:
         return exits.USAGE
     text = " ".join(error.format_message().split())
     if isinstance(error, click.FileError):
-        return _said(f"{error.ui_filename}: {error.message}", exits.LOCAL)
+        return _report(f"{error.ui_filename}: {error.message}", exits.LOCAL)
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context is not None else called
     mistyped = _mistyped(error, context)
@@ -120,7 +120,7 @@ def _usage(error: click.ClickException, called: str) -> int:
         text += close
     text = text.rstrip()
     end = "" if text.endswith((".", "?", "!")) else "."
-    return _said(f"{text}{end} See: {command} --help", exits.USAGE)
+    return _report(f"{text}{end} See: {command} --help", exits.USAGE)
 
 
 def command_of(cli: click.Group, arguments: Sequence[str]) -> str:

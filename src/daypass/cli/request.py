@@ -91,13 +91,9 @@ def code_source(request: AssumeRole, given: str) -> Callable[[], str]:
     """Gives the MFA code of a request: the one that was given, else what a person types on the terminal."""
 
     def code() -> str:
-        return given or _ask_mfa_code(request)
+        return given or mfa_code_on_terminal(request.role, request.serial_number)
 
     return code
-
-
-def _ask_mfa_code(request: AssumeRole) -> str:
-    return mfa_code_on_terminal(request.role, request.serial_number)
 
 
 def mfa_code_on_terminal(what: str, serial: str) -> str:

@@ -39,22 +39,22 @@ def _route_settings(settings: Settings) -> RouteSettings:
         server.metrics_token.get_secret_value(),
         metrics=server.health_port is None,
         streams=StreamLimits(**settings.events.model_dump()),
-        shown=_shown(settings),
+        shown=_settings_text(settings),
         setup_code=setup_code(server.data),
         setup_done=partial(forget_setup_code, server.data),
     )
 
 
-def _shown(settings: Settings) -> dict[str, dict[str, str]]:
+def _settings_text(settings: Settings) -> dict[str, dict[str, str]]:
     """The settings as text, by section. pydantic replaces the values of secrets by asterisks."""
     found: dict[str, dict[str, str]] = {}
     for section, values in settings.model_dump(mode="json").items():
         members = values if isinstance(values, dict) else {section: values}
-        found[section] = {name: _text(value) for name, value in members.items()}
+        found[section] = {name: _value_text(value) for name, value in members.items()}
     return found
 
 
-def _text(value: object) -> str:
+def _value_text(value: object) -> str:
     if value in (None, [], {}):
         return ""
     return value if isinstance(value, str) else json.dumps(value)

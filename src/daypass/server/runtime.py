@@ -150,7 +150,9 @@ class Runtime:
 
     async def _open_keys(self, snapshot: Snapshot | None) -> None:
         """The clock and the rings. Raises RingError when a key does not open."""
-        mark, reference = (snapshot.as_of, None) if snapshot is not None else await self._on_thread(self._read_times)
+        mark, reference = (
+            (snapshot.as_of, None) if snapshot is not None else await self._on_thread(lambda: read_times(self.database))
+        )
         self.clock = HighWaterClock(mark=mark, reference=reference)
         if warning := self.clock.warning():
             self.log.warning("clock.behind", why=warning)
@@ -160,9 +162,6 @@ class Runtime:
         else:
             self.rings = await self._rotation.open_without_database(snapshot.kek, snapshot.ring_keys)
         self._closing.push_async_callback(self._rotation.stop)
-
-    def _read_times(self) -> tuple[int, int | None]:
-        return read_times(self.database)
 
     def _directory(self, sealer: RingSealer, builtin: Mapping[str, str]) -> CachedDirectory:
         directory = self.settings.directory

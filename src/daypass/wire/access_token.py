@@ -20,7 +20,7 @@ from daypass.operations.oauth.inspect import bearer_caller
 from daypass.ports import Call, Env
 from daypass.wire.client_certificate import presented_certificate
 from daypass.wire.front import Front, Progress
-from daypass.wire.http import Header, Request, Response
+from daypass.wire.http import Header, Request, Response, only_value
 
 SCHEMES: Final = {"bearer": "Bearer", "dpop": "DPoP"}
 """The schemes of access tokens, as the header WWW-Authenticate writes them."""
@@ -37,10 +37,7 @@ DPOP_ERRORS: Final = {
 
 def authorization_of(request: Request) -> tuple[str, str]:
     """The scheme of the Authorization header in lower case, and the rest; ("", "") for no header, or several."""
-    brought = [value for name, value in request.headers if name == b"authorization"]
-    if len(brought) != 1:
-        return "", ""
-    scheme, _, rest = brought[0].decode("latin-1").partition(" ")
+    scheme, _, rest = only_value(request.headers, b"authorization").decode("latin-1").partition(" ")
     return scheme.lower(), rest.strip()
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.http import Header
+from daypass.wire.http import Header, media_type
 
 MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
 
@@ -17,8 +17,7 @@ MAX_ESCAPES: Final = 65_536
 
 def check_media_type(headers: Sequence[Header]) -> None:
     """Raises DaypassError(MALFORMED_REQUEST) unless the body is a form."""
-    types = [value for name, value in headers if name == b"content-type"]
-    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != MEDIA_TYPE:
+    if media_type(headers) != MEDIA_TYPE:
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, f"The media type of the body must be {MEDIA_TYPE.decode()}.")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from daypass import __version__
 from daypass.observability.metrics import CONTENT_TYPE
-from daypass.wire.http import Request, Response
+from daypass.wire.http import Request, Response, only_value
 from daypass.wire.json_errors import MEDIA_TYPE
 from daypass.wire.routing import Route
 
@@ -80,8 +80,7 @@ def health_routes(health: Health, metrics_token: str) -> tuple[Route, ...]:
 
 def _has_token(request: Request, token: bytes) -> bool:
     """Whether the request has this bearer token (RFC 6750, 2.1)."""
-    found = [value for name, value in request.headers if name == b"authorization"]
-    return len(found) == 1 and compare_digest(found[0], b"Bearer " + token)
+    return compare_digest(only_value(request.headers, b"authorization"), b"Bearer " + token)
 
 
 def _json(status: int, content: dict[str, Any]) -> Response:

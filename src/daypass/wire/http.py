@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple, Self
 
 Header = tuple[bytes, bytes]
@@ -82,6 +82,17 @@ class Response(NamedTuple):
     operation: str = ""
     code: str = ""
     hold: int = 0
+
+
+def only_value(headers: Iterable[Header], wanted: bytes) -> bytes:
+    """The value of a header that is sent once; b"" when it is absent, empty, or sent several times."""
+    values = [value for name, value in headers if name == wanted]
+    return values[0] if len(values) == 1 else b""
+
+
+def media_type(headers: Iterable[Header]) -> bytes:
+    """The media type of the body, without parameters and in lower case; b"" when there is not exactly one."""
+    return only_value(headers, b"content-type").partition(b";")[0].strip().lower()
 
 
 def entity_tag(body: bytes) -> bytes:

@@ -97,10 +97,10 @@ async def simulate_access(env: s.EnvDep, call: s.CallDep, body: SimulationIn) ->
     those of the request in `context`. For assuming a role, its trust policy is evaluated too.
     """
     answers = await simulate(env, call, body.request())
-    return Response(msgspec.json.encode({"results": [*map(_shown, answers)]}), media_type="application/json")
+    return Response(msgspec.json.encode({"results": [*map(_simulated_json, answers)]}), media_type="application/json")
 
 
-def _shown(answer: Simulated) -> dict[str, Any]:
+def _simulated_json(answer: Simulated) -> dict[str, Any]:
     """A `SimulatedOut`. Its explanation is JSON already, so that the event loop has nothing to render."""
     return {
         "action": answer.action,

@@ -16,7 +16,7 @@ from daypass.wire.api.router import new_router
 router = new_router()
 
 
-def _shown(request: Request) -> ShownSettings:
+def _settings_of(request: Request) -> ShownSettings:
     found: ShownSettings = request.app.state.settings
     return found
 
@@ -92,7 +92,7 @@ async def read_measurements(env: s.EnvDep, call: s.CallDep, since: s.TimeQuery, 
 
 @router.get("/settings", name="ReadSettings", tags=["installation"])
 async def read_settings(
-    env: s.EnvDep, call: s.CallDep, shown: Annotated[ShownSettings, Depends(_shown)]
+    env: s.EnvDep, call: s.CallDep, shown: Annotated[ShownSettings, Depends(_settings_of)]
 ) -> SettingsOut:
     """The settings of the server by section, as text, without secrets. Only the operator's principals may read them."""
     found = await settings.read_settings(env, call, shown)

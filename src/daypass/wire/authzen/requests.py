@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
 from daypass.operations.access.evaluate_access import MAX_QUESTIONS, Semantic, Unreadable
 from daypass.operations.access.search_access import MAX_LIMIT
-from daypass.wire.http import Request
+from daypass.wire.http import Request, media_type
 
 _JSON: Final = b"application/json"
 _USUAL_LIMIT: Final = 100
@@ -39,8 +39,7 @@ class Search(NamedTuple):
 
 def body_of(request: Request) -> Mapping[str, Any]:
     """The JSON object in the body. Raises DaypassError(MALFORMED_REQUEST)."""
-    types = [value for name, value in request.headers if name == b"content-type"]
-    if len(types) != 1 or types[0].partition(b";")[0].strip().lower() != _JSON:
+    if media_type(request.headers) != _JSON:
         raise _malformed("The media type of the body must be application/json.")
     try:
         body = read_json(request.body)

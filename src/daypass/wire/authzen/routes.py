@@ -23,7 +23,7 @@ from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge,
 from daypass.wire.authzen import requests
 from daypass.wire.authzen.requests import Evaluations, body_of
 from daypass.wire.front import Front, Progress, Refusal
-from daypass.wire.http import FixedHeaders, Header, Request, Response, public_document
+from daypass.wire.http import FixedHeaders, Header, Request, Response, only_value, public_document
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import GET, POST, Route
 
@@ -111,11 +111,11 @@ async def _decided(front: Front, progress: Progress, call: Call, evaluations: Ev
     answers = await evaluate_access(
         front.env, call, evaluations.questions, evaluations.semantic, reasons=reasons, replays=progress.replays
     )
-    shown = [_shown(answer) for answer in answers]
+    shown = [_decision_json(answer) for answer in answers]
     return shown[0] if evaluations.single else {"evaluations": shown}
 
 
-def _shown(answer: Answer) -> Mapping[str, Any]:
+def _decision_json(answer: Answer) -> Mapping[str, Any]:
     if answer.error:
         return {"decision": False, "context": {"error": {"status": answer.status, "message": answer.error}}}
     if answer.encoded:
@@ -175,8 +175,8 @@ def _metadata(front: Front, request: Request) -> Response:
 
 def _echoed(request: Request) -> tuple[Header, ...]:
     """X-Request-ID of the request, which every answer repeats (AuthZEN, 10.1.3)."""
-    found = [value for name, value in request.headers if name == b"x-request-id"]
-    return ((b"x-request-id", found[0]),) if len(found) == 1 and _REQUEST_ID.fullmatch(found[0]) else ()
+    found = only_value(request.headers, b"x-request-id")
+    return ((b"x-request-id", found),) if _REQUEST_ID.fullmatch(found) else ()
 
 
 class AuthzenErrors:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import abstractmethod
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.http import Request
@@ -94,6 +95,14 @@ def check_age(at: int, now: int) -> None:
     """`at` in seconds, `now` in ms. Raises DaypassError(EXPIRED_CREDENTIALS)."""
     if abs(now // 1000 - at) > WINDOW_SECONDS:
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, "The time of the request is too far from the server's.")
+
+
+def object_at(data: Any, name: str) -> Mapping[str, Any]:
+    """The JSON object at a name of another one. Raises DaypassError(MALFORMED_REQUEST)."""
+    found = data.get(name) if isinstance(data, dict) else None
+    if not isinstance(found, dict):
+        raise malformed()
+    return found
 
 
 def malformed() -> DaypassError:

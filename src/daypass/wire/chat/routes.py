@@ -67,7 +67,7 @@ class _Handler:
         replayed = False
         try:
             text = await self._serve(progress, found)
-            response = _shown(self._service, text, progress.operation)
+            response = _response(self._service, text, progress.operation)
         except DaypassError as error:
             if error.kind.family in _LATER:
                 return await front.refuse(progress, error, JSON_ERRORS)
@@ -154,7 +154,7 @@ def _detail(found: _Verified) -> dict[str, str]:
     return {**detail, "request": found.message.request} if found.message.request else detail
 
 
-def _shown(service: Service, text: str, operation: str, code: str = "") -> Response:
+def _response(service: Service, text: str, operation: str, code: str = "") -> Response:
     return Response(200, service.answer(text) if text else b"", MEDIA_TYPE, operation=operation, code=code)
 
 
@@ -168,7 +168,7 @@ class _Answers:
         """See `front.ErrorFormat`."""
         if refusal.error.kind.family in _LATER:
             return JSON_ERRORS.refused(request, refusal)
-        return _shown(self._service, refusal.error.public, refusal.operation, refusal.error.kind.value)
+        return _response(self._service, refusal.error.public, refusal.operation, refusal.error.kind.value)
 
     def broken(self, request: Request) -> Response:
         """See `front.ErrorFormat`."""

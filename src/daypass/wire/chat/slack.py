@@ -9,15 +9,14 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from daypass.domain.access.message import APPROVE
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
 from daypass.wire import form
-from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed
-from daypass.wire.http import Request
+from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed, object_at
+from daypass.wire.http import Request, only_value
 
 _TIME: Final = b"x-slack-request-timestamp"
 _VERSION: Final = "v0"
@@ -51,12 +50,12 @@ class Slack:
 
     def signed(self, request: Request, now: int) -> SlackSignature:
         """See `message.Service`."""
-        signatures = [value for name, value in request.headers if name == b"x-slack-signature"]
-        if _sent_at(request) is None or len(signatures) != 1 or not _SIGNATURE.fullmatch(signatures[0]):
+        signature = only_value(request.headers, b"x-slack-signature")
+        if _sent_at(request) is None or not _SIGNATURE.fullmatch(signature):
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
         at = _sent_at(request) or 0
         check_age(at, now)
-        return SlackSignature(at, signatures[0], request.body)
+        return SlackSignature(at, signature, request.body)
 
     def message_of(self, request: Request, now: int) -> Message:
         """See `message.Service`."""
@@ -76,8 +75,8 @@ class Slack:
 
 
 def _sent_at(request: Request) -> int | None:
-    stamps = [value for name, value in request.headers if name == _TIME]
-    return int(stamps[0]) if len(stamps) == 1 and _TIMESTAMP.fullmatch(stamps[0]) else None
+    stamp = only_value(request.headers, _TIME)
+    return int(stamp) if _TIMESTAMP.fullmatch(stamp) else None
 
 
 def _click(at: int, payload: str) -> Message:
@@ -85,23 +84,16 @@ def _click(at: int, payload: str) -> Message:
         data = read_json(payload)
     except ValueError:
         raise malformed() from None
-    user, actions = _object(data, "user"), data.get("actions") if isinstance(data, dict) else None
+    user, actions = object_at(data, "user"), data.get("actions") if isinstance(data, dict) else None
     if data.get("type") != "block_actions" or not isinstance(actions, list) or len(actions) != 1:
         raise malformed()
     action = actions[0] if isinstance(actions[0], dict) else {}
-    team = user.get("team_id") or _object(data, "team").get("id")
+    team = user.get("team_id") or object_at(data, "team").get("id")
     name = str(user.get("username") or user.get("name") or "")[:MAX_NAME]
     made = Message(at, _id(team), _id(user.get("id")), name, answer_url=str(data.get("response_url") or ""))
     if str(action.get("action_id", "")) != APPROVE:
         return made._replace(silent=True)
     return made.approving(str(action.get("value", "")))
-
-
-def _object(data: Any, name: str) -> Mapping[str, Any]:
-    found = data.get(name) if isinstance(data, dict) else None
-    if not isinstance(found, dict):
-        raise malformed()
-    return found
 
 
 def _id(value: object) -> str:

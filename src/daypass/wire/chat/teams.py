@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed
-from daypass.wire.http import Request
+from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed, object_at
+from daypass.wire.http import Request, only_value
 
 _AUTHORIZATION: Final = re.compile(rb"HMAC ([A-Za-z0-9+/]{43}=)")
 _TIME: Final = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?Z")
@@ -56,8 +56,7 @@ class Teams:
     def signed(self, request: Request, now: int) -> TeamsSignature:
         """See `message.Service`. The time is in the body, which is read when its signature is right."""
         del now
-        sent = [value for name, value in request.headers if name == b"authorization"]
-        found = _AUTHORIZATION.fullmatch(sent[0]) if len(sent) == 1 else None
+        found = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
         if found is None:
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Teams.")
         return TeamsSignature(found[1], request.body)
@@ -72,7 +71,7 @@ class Teams:
             raise malformed()
         at = _seconds(data.get("timestamp"))
         check_age(at, now)
-        sender = _object(data, "from")
+        sender = object_at(data, "from")
         name = str(sender.get("name") or "")[:MAX_NAME]
         made = Message(at, _tenant(data), _id(sender.get("aadObjectId")), name)
         return _command(made, _words(data.get("text")))
@@ -101,7 +100,10 @@ def _words(text: object) -> list[str]:
 
 def _tenant(data: Mapping[str, Any]) -> str:
     """The tenant. A message that names two is refused."""
-    given = (_object(_object(data, "channelData"), "tenant").get("id"), _object(data, "conversation").get("tenantId"))
+    given = (
+        object_at(object_at(data, "channelData"), "tenant").get("id"),
+        object_at(data, "conversation").get("tenantId"),
+    )
     named = {_id(value) for value in given if value is not None}
     if len(named) != 1:
         raise malformed()
@@ -116,13 +118,6 @@ def _seconds(value: object) -> int:
         return int(datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp())
     except ValueError:
         raise malformed() from None
-
-
-def _object(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = data.get(name)
-    if not isinstance(found, dict):
-        raise malformed()
-    return found
 
 
 def _id(value: object) -> str:

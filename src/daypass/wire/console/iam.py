@@ -26,17 +26,17 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 
 async def iam(ctx: ConsoleContext, operation: str, **params: Any) -> Mapping[str, Any]:
     """The answer of an operation. Empty parameters are left out. Raises DaypassError."""
-    return await ctx.perform(f"iam:{operation}", _run_iam, operation, _given(params), ctx.console.check)
+    return await ctx.perform(f"iam:{operation}", _run_iam, operation, _without_empty(params), ctx.console.check)
 
 
 async def iam_part(ctx: ConsoleContext, operation: str, **params: Any) -> Part[Mapping[str, Any]]:
     """As `iam`, for a part of a page."""
-    return await ctx.attempt(f"iam:{operation}", _run_iam, operation, _given(params), ctx.console.check)
+    return await ctx.attempt(f"iam:{operation}", _run_iam, operation, _without_empty(params), ctx.console.check)
 
 
 async def roles_anywhere(ctx: ConsoleContext, operation: str, **params: Any) -> Mapping[str, Any]:
     """As `iam`, for an operation of IAM Roles Anywhere."""
-    given = _given(params)
+    given = _without_empty(params)
     return await ctx.perform(f"rolesanywhere:{operation}", _run_roles_anywhere, operation, given, ctx.console)
 
 
@@ -63,5 +63,5 @@ def page_marker(ctx: ConsoleContext, scope: str) -> str:
     return ctx.value("after") or marker_before(scope, start)
 
 
-def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+def _without_empty(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value not in ("", None)}

@@ -61,7 +61,10 @@ async def provider(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/provider?arn=…"""
     arn = ctx.value("arn")
     saml = _is_saml(arn)
-    found = await (_get_saml(ctx, arn) if saml else _get_oidc(ctx, arn))
+    if saml:
+        found = await iam(ctx, "GetSAMLProvider", SAMLProviderArn=arn)
+    else:
+        found = await iam(ctx, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
     hidden = {"arn": arn}
     delete = FormView(f"{_PROVIDER}/delete", "Delete the provider", hidden=hidden, danger=True)
     values: dict[str, Any] = {"settings_problem": "", "forms": (_metadata_form(hidden),)}
@@ -112,14 +115,6 @@ def _is_saml(arn: str) -> bool:
     return ":saml-provider/" in arn
 
 
-async def _get_saml(ctx: ConsoleContext, arn: str) -> Mapping[str, Any]:
-    return await iam(ctx, "GetSAMLProvider", SAMLProviderArn=arn)
-
-
-async def _get_oidc(ctx: ConsoleContext, arn: str) -> Mapping[str, Any]:
-    return await iam(ctx, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
-
-
 # --- Changes ---------------------------------------------------------------------------------------------------------
 
 
@@ -135,18 +130,18 @@ async def _create_saml(ctx: ConsoleContext) -> Response:
     return to(_PROVIDER, arn=made["SAMLProviderArn"], done="saved")
 
 
-def _done(ctx: ConsoleContext) -> Response:
+def _to_provider(ctx: ConsoleContext) -> Response:
     return to(_PROVIDER, arn=ctx.value("arn"), done="saved")
 
 
 async def _add_audience(ctx: ConsoleContext) -> Response:
     await _audience(ctx, "AddClientIDToOpenIDConnectProvider")
-    return _done(ctx)
+    return _to_provider(ctx)
 
 
 async def _remove_audience(ctx: ConsoleContext) -> Response:
     await _audience(ctx, "RemoveClientIDFromOpenIDConnectProvider")
-    return _done(ctx)
+    return _to_provider(ctx)
 
 
 async def _audience(ctx: ConsoleContext, operation: str) -> None:
@@ -156,13 +151,13 @@ async def _audience(ctx: ConsoleContext, operation: str) -> None:
 async def _metadata(ctx: ConsoleContext) -> Response:
     metadata = ctx.value("metadata", _MAX_DOCUMENT)
     await iam(ctx, "UpdateSAMLProvider", SAMLProviderArn=ctx.value("arn"), SAMLMetadataDocument=metadata)
-    return _done(ctx)
+    return _to_provider(ctx)
 
 
 async def _settings(ctx: ConsoleContext) -> Response:
     members = members_of(ctx.value("settings", _MAX_DOCUMENT))
     await ctx.perform("daypass:PutProviderSettings", provider_settings.put_provider_settings, ctx.value("arn"), members)
-    return _done(ctx)
+    return _to_provider(ctx)
 
 
 async def _delete(ctx: ConsoleContext) -> Response:

@@ -25,7 +25,7 @@ def _name(ctx: ConsoleContext) -> str:
     return ctx.value("name", 64)
 
 
-def _done(ctx: ConsoleContext) -> Response:
+def _to_user(ctx: ConsoleContext) -> Response:
     return to(USER, name=_name(ctx), done="saved")
 
 
@@ -35,7 +35,7 @@ def _calling(operation: str, **fields: str) -> ConsolePage:
     async def perform(ctx: ConsoleContext) -> Response:
         params = {parameter: ctx.value(field, 512) for parameter, field in fields.items()}
         await iam(ctx, operation, UserName=_name(ctx), **params)
-        return _done(ctx)
+        return _to_user(ctx)
 
     return perform
 
@@ -75,13 +75,13 @@ async def _create_key(ctx: ConsoleContext) -> Response:
 async def _remove_passkey(ctx: ConsoleContext) -> Response:
     whose, passkey = Whose(_name(ctx)), ctx.value("passkey", 1400)
     await ctx.perform("daypass:DeletePasskey", devices.remove_passkey, passkey, whose)
-    return _done(ctx)
+    return _to_user(ctx)
 
 
 async def _offboard(ctx: ConsoleContext) -> Response:
     request = OffboardRequest(user=_name(ctx), reason="disabled in the console")
     await ctx.perform("daypass:Offboard", offboarding.offboard, request)
-    return _done(ctx)
+    return _to_user(ctx)
 
 
 async def _delete(ctx: ConsoleContext) -> Response:

@@ -181,7 +181,7 @@ def render(change: Change) -> bytes:
         case Reset():
             return b"event: reset\ndata: {}\n\n"
         case Batch():
-            return b"".join(_event("revocation", _shown(made)) for made in change.revocations)
+            return b"".join(_event("revocation", _revocation_json(made)) for made in change.revocations)
         case Heartbeat():
             epoch, position = change.state.position
             shown = {
@@ -200,7 +200,7 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
 
 
-def _shown(made: Revocation) -> dict[str, Any]:
+def _revocation_json(made: Revocation) -> dict[str, Any]:
     """A revocation without its reason and maker, which are for its account's own people."""
     return {
         "id": made.id,

@@ -12,17 +12,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.ports import Ids
 from daypass.wire.http import Header
 
 FIELD: Final = "csrf"
 _SECONDS: Final = 300  # as long as the choice itself is valid
 _TOKEN: Final = re.compile(r"[A-Za-z0-9+/=_-]{32,128}")
-
-
-def new_token(ids: Ids) -> str:
-    """A token for one page; 240 random bits."""
-    return ids.secret()
 
 
 def cookie(token: str, *, secure: bool) -> Header:

@@ -160,7 +160,7 @@ class SamlPages:
             self._env, ctx.call, form.get("SAMLResponse", ""), form.get("RelayState", ""), ctx.provider()
         )
         line = choice.command_line
-        token = csrf.new_token(self._env.ids)
+        token = self._env.ids.secret()
         page = html(pages.choice_page(choice, token), allowed=f" http://127.0.0.1:{line.port}" if line else "")
         return page._replace(headers=(*page.headers, csrf.cookie(token, secure=self._secure)))
 

@@ -20,9 +20,10 @@ from daypass.operations.scim import provision
 from daypass.operations.scim.provision import GROUP, USER, Resource, etag
 from daypass.operations.scim.tokens import caller_of_token
 from daypass.ports import Call, Env
+from daypass.wire.access_token import authorization_of
 from daypass.wire.form import pairs_of
 from daypass.wire.front import Front, Progress
-from daypass.wire.http import Header, Request, Response, has_entity
+from daypass.wire.http import Header, Request, Response, has_entity, media_type
 from daypass.wire.routing import Route
 from daypass.wire.scim.errors import HEADERS, MEDIA_TYPE, SCIM_ERRORS, STATUS
 from daypass.wire.scim.schemas import resource_types, schemas, service_provider_config
@@ -81,11 +82,10 @@ class _Handler:
 
 
 def _bearer(request: Request) -> str:
-    found = [value for name, value in request.headers if name == b"authorization"]
-    scheme, _, token = found[0].partition(b" ") if len(found) == 1 else (b"", b"", b"")
-    if scheme.lower() != b"bearer" or not 0 < len(token.strip()) <= _MAX_TOKEN:
+    scheme, token = authorization_of(request)
+    if scheme != "bearer" or not 0 < len(token) <= _MAX_TOKEN:
         raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "Send a bearer token of SCIM.")
-    return token.strip().decode("latin-1")
+    return token
 
 
 async def _serve(env: Env, call: Call, request: Request) -> Response:
@@ -135,7 +135,7 @@ def _description(env: Env, name: str, identity: str) -> Mapping[str, Any] | None
 
 
 async def _search(request: _ResourceRequest) -> Response:
-    return await _found(request, _query(request.http))
+    return await _search_page(request, _query(request.http))
 
 
 async def _search_by_post(request: _ResourceRequest) -> Response:
@@ -147,18 +147,18 @@ async def _search_by_post(request: _ResourceRequest) -> Response:
         for name, value in given.items()
         if value is not None
     }
-    return await _found(request, query)
+    return await _search_page(request, query)
 
 
-async def _found(request: _ResourceRequest, query: Mapping[str, str]) -> Response:
+async def _search_page(request: _ResourceRequest, query: Mapping[str, str]) -> Response:
     terms = parse_filter(query["filter"]) if "filter" in query else ()
     start, count = _number(query, "startIndex", 1), _number(query, "count", _USUAL_PAGE)
     page = await provision.find(request.env, request.call, request.kind, terms, start, count)
-    resources = [_chosen(query, _shown(request, each)) for each in page.resources]
+    resources = [_selected(query, _resource_json(request, each)) for each in page.resources]
     return _answer(_list(resources, page.total, max(1, start)))
 
 
-def _chosen(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, Any]:
+def _selected(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes that the client wants (RFC 7644, 3.9): whole ones, `id` and `schemas` always."""
     wanted, without = (
         {name.strip().rpartition(":")[2].partition(".")[0].lower() for name in query.get(each, "").split(",")} - {""}
@@ -215,8 +215,7 @@ _RESOURCE: Final[Mapping[tuple[str, str], Callable[[_ResourceRequest], Awaitable
 
 
 def _body(request: Request) -> Mapping[str, Any]:
-    types = [value.partition(b";")[0].strip().lower() for name, value in request.headers if name == b"content-type"]
-    if len(types) != 1 or types[0] not in _TYPES:
+    if media_type(request.headers) not in _TYPES:
         raise ScimError("invalidSyntax", "The media type of the body is application/scim+json or application/json.")
     if len(request.body) > _MAX_BODY:
         raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {_MAX_BODY} bytes.")
@@ -246,12 +245,12 @@ def _number(query: Mapping[str, str], name: str, usual: int) -> int:
 
 
 def _resource(request: _ResourceRequest, found: Resource, status: int = 200) -> Response:
-    content = _shown(request, found)
+    content = _resource_json(request, found)
     location = (b"location", content["meta"]["location"].encode("ascii"))
-    return _answer(_chosen(_query(request.http), content), status, _etag(found), location)
+    return _answer(_selected(_query(request.http), content), status, _etag(found), location)
 
 
-def _shown(request: _ResourceRequest, found: Resource) -> dict[str, Any]:
+def _resource_json(request: _ResourceRequest, found: Resource) -> dict[str, Any]:
     row = found.row
     meta = {
         "resourceType": request.kind,

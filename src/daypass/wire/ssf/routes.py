@@ -9,7 +9,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.ssf.poll import WaitingPolls
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
-from daypass.wire.http import Handler, Header, Request, Response, entity_tag, has_entity
+from daypass.wire.http import Handler, Request, Response, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
 from daypass.wire.ssf import streams
@@ -95,14 +95,6 @@ def _configuration(front: Front) -> Handler:
         if not server.enabled:
             raise DaypassError(ErrorKind.NOT_FOUND, "Event streams are off: server.public_url is not set.")
         body = json.dumps(configuration(server)).encode("ascii")
-        tag = entity_tag(body)
-        headers: tuple[Header, ...] = (
-            (b"etag", tag),
-            (b"cache-control", b"public, max-age=%d" % _MAX_AGE_SECONDS),
-            (b"x-content-type-options", b"nosniff"),
-        )
-        if has_entity(request, tag):
-            return Response(304, b"", JSON, headers, _READ)
-        return Response(200, body, JSON, headers, _READ)
+        return public_document(request, body, JSON, _MAX_AGE_SECONDS, operation=_READ)
 
     return serve

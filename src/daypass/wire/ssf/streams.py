@@ -28,27 +28,27 @@ _MAX_FIELDS: Final = 16  # parameters of a query
 async def create(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.1."""
     made = await streams.create_stream(ctx.env, ctx.call, _settings(ctx, None))
-    return answer(_shown(ctx, made), 201)
+    return answer(_stream_json(ctx, made), 201)
 
 
 async def read(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.2: one stream, or all that the caller may see."""
     if wanted := _query(ctx).get("stream_id"):
-        return answer(_shown(ctx, await streams.get_stream(ctx.env, ctx.call, wanted[:_MAX_ID])))
-    return answer([_shown(ctx, each) for each in await streams.list_streams(ctx.env, ctx.call)])
+        return answer(_stream_json(ctx, await streams.get_stream(ctx.env, ctx.call, wanted[:_MAX_ID])))
+    return answer([_stream_json(ctx, each) for each in await streams.list_streams(ctx.env, ctx.call)])
 
 
 async def update(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.3: the members that the request has."""
     made = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda old: _settings(ctx, old))
-    return answer(_shown(ctx, made))
+    return answer(_stream_json(ctx, made))
 
 
 async def replace(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.4: members that the request does not have are reset."""
     settings = _settings(ctx, None)
     made = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda _: settings)
-    return answer(_shown(ctx, made))
+    return answer(_stream_json(ctx, made))
 
 
 async def delete(ctx: EndpointContext) -> Response:
@@ -135,7 +135,7 @@ def _settings(ctx: EndpointContext, old: EventStream | None) -> StreamSettings:
     return StreamSettings(method, url, header, types, description)
 
 
-def _shown(ctx: EndpointContext, stream: EventStream) -> dict[str, Any]:
+def _stream_json(ctx: EndpointContext, stream: EventStream) -> dict[str, Any]:
     """The configuration of a stream (SSF 1.0, 8.1.1), without the header that authorizes pushes."""
     issuer = ctx.env.oauth.issuer
     endpoint = stream.endpoint_url if stream.method == PUSH else f"{issuer}{POLL_PATH}{stream.id}"
