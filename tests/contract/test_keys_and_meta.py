@@ -6,13 +6,14 @@ from typing import Any
 
 from tests.contract.making import NOW
 
+from daypass.ports.ring_keys import StoredKey
 from daypass.stores.engine import Database
 from daypass.stores.meta import get_meta, put_meta
-from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
+from daypass.stores.ring_keys import insert_ring_key, load_ring_keys
 
 
-def ring_key(**fields: Any) -> RingKeyRow:
-    return RingKeyRow(
+def ring_key(**fields: Any) -> StoredKey:
+    return StoredKey(
         **{
             "ring": "sealing",
             "id": "00" * 8,
@@ -26,7 +27,7 @@ def ring_key(**fields: Any) -> RingKeyRow:
     )
 
 
-def put(database: Database, row: RingKeyRow) -> bool:
+def put(database: Database, row: StoredKey) -> bool:
     with database.write_transaction() as conn:
         return insert_ring_key(conn, row)
 

@@ -20,9 +20,10 @@ from daypass.cli.installation import settings_of
 from daypass.client.profiles import Profile
 from daypass.client.verifier import InvalidToken, Settings, Verifier
 from daypass.client.verifier.verify import SESSION
-from daypass.crypto.key_encryption import KeyEncryptionKey, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import KeyRings
 from daypass.crypto.signing import RingSigner
+from daypass.ports.ring_keys import StoredKey
 from daypass.server.ring_keys import list_keys
 
 pytestmark = pytest.mark.slow

@@ -14,30 +14,18 @@ import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from daypass.ports.ring_keys import StoredKey
+
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 _ENVELOPE: Final = b"daypass envelope 1\n"
 _LENGTH_BYTES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A stored ring key. Times in ms; `id` is 16 hex digits."""
-
-    ring: str
-    id: str
-    wrapped: bytes = field(repr=False)
-    not_before: int
-    sign_until: int
-    verify_until: int
-    created_at: int
 
 
 class RingError(Exception):

@@ -17,8 +17,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.domain.session import LONGEST_SESSION_MS
+from daypass.ports.ring_keys import StoredKey
 from daypass.scheduling.coalesce import Coalesced
 from daypass.sigv4.mac import Mac
 

@@ -13,7 +13,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
+from daypass.ports.ring_keys import StoredKey
 
 _MAGIC: Final = b"daypass sealed file 1\n"
 _PURPOSE: Final = "sealed-file"  # in place of the ring, in the associated data of the wrapped key

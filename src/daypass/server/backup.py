@@ -16,19 +16,16 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import delete
-from sqlalchemy.exc import SQLAlchemyError
 
 from daypass import __version__
 from daypass.config import Settings
 from daypass.crypto.age import AgeError, AgeWriter, decrypted, identity_of, recipient_of
-from daypass.crypto.key_encryption import RingError, StoredKey
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.crypto.key_encryption import RingError
 from daypass.domain.events import Event, EventType
 from daypass.server.clock import opened, wall
 from daypass.server.encryption_key import opening_key
 from daypass.server.recording import record
-from daypass.server.startup import StartupError, prepare_data_directory
-from daypass.stores.causes import cause_of
+from daypass.server.startup import StartupError, database_errors, prepare_data_directory
 from daypass.stores.copying import CopyError, Header, is_empty, load_copy, write_copy
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import renew_epoch
@@ -109,7 +106,7 @@ def restore(settings: Settings, identity: str, file: Path) -> Copied:
     prepare_data_directory(settings.server.data)
     database = open_database(settings.database_url())
     try:
-        with _database_faults(settings):
+        with database_errors(settings):
             prepare(database)
             if not database.read(is_empty):
                 raise BackupError("the database is not empty: a backup is restored into a new one.")
@@ -128,7 +125,7 @@ def check_keys(settings: Settings, restored: Settings) -> int:
     Raises RingError, UnusableDatabase.
     """
     with opened(restored) as database:
-        keys = [StoredKey(*row) for row in database.read(load_ring_keys)]
+        keys = database.read(load_ring_keys)
     kek = opening_key(settings, keys)
     for key in keys:
         kek.unwrap(key)
@@ -158,18 +155,6 @@ def _faults() -> Iterator[None]:
         yield
     except (AgeError, CopyError) as error:
         raise BackupError(f"{error}.") from error
-
-
-@contextmanager
-def _database_faults(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except SQLAlchemyError as error:
-        raise BackupError(cause_of(error, settings.database_url())) from error
-    except DaypassError as error:
-        if error.kind is not ErrorKind.UNAVAILABLE:
-            raise
-        raise BackupError(cause_of(error, settings.database_url())) from error
 
 
 def _copied(installation: str, created_at: int, counts: dict[str, int]) -> Copied:

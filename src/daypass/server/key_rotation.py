@@ -8,15 +8,16 @@ from typing import Any, Final
 
 from daypass.audit.clock import HighWaterClock
 from daypass.config import Settings
-from daypass.crypto.key_encryption import KeyEncryptionKey, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
 from daypass.crypto.keys import KeyRings
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
 from daypass.ports import Journal
+from daypass.ports.ring_keys import StoredKey
 from daypass.server.authorization_server import rings_of
 from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.stores.engine import Database
-from daypass.stores.ring_keys import RingKeyRow, insert_ring_key, load_ring_keys
+from daypass.stores.ring_keys import insert_ring_key, load_ring_keys
 
 _PAUSE_SECONDS: Final = 3600.0
 _CHECK_SECONDS: Final = 300.0  # between two checks of the key sources
@@ -128,11 +129,10 @@ class KeyRotation:
 
     async def insert(self, key: StoredKey) -> bool:
         """Stores a key. False: another process has stored one of that id."""
-        row = RingKeyRow(*(getattr(key, name) for name in RingKeyRow._fields))
 
         def insert() -> bool:
             with self._database.write_transaction() as conn:
-                return insert_ring_key(conn, row)
+                return insert_ring_key(conn, key)
 
         return bool(await self._on_thread(insert))
 
@@ -141,8 +141,8 @@ class KeyRotation:
         self._unrecorded += await self.rings.maintain(self.insert, self._clock.now(), rotate_ms)
 
     async def _fetch(self) -> list[StoredKey]:
-        rows: list[RingKeyRow] = await self._on_thread(lambda: self._database.read(load_ring_keys))
-        return [StoredKey(*row) for row in rows]
+        keys: list[StoredKey] = await self._on_thread(lambda: self._database.read(load_ring_keys))
+        return keys
 
     async def _load(self) -> None:
         said = ""

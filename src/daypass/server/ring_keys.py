@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from daypass.config import Settings
-from daypass.crypto.key_encryption import RingError, StoredKey
+from daypass.crypto.key_encryption import RingError
 from daypass.crypto.keys import Ring, ended_keys, next_keys, rewrapped
 from daypass.domain.events import Event, EventType
+from daypass.ports.ring_keys import StoredKey
 from daypass.server.authorization_server import rings_of
 from daypass.server.clock import opened, wall
 from daypass.server.encryption_key import key_at, key_encryption_key, opening_key
 from daypass.server.recording import record_change
-from daypass.stores.engine import Database
 from daypass.stores.ring_keys import (
-    RingKeyRow,
     announce_ring_keys,
     insert_ring_key,
     load_ring_keys,
@@ -32,7 +31,7 @@ _REASON: Final = "Emergency rotation of the ring keys: every session ends."
 def list_keys(settings: Settings) -> list[StoredKey]:
     """Every stored key, by ring and time. Raises UnusableDatabase, DatabaseUnreachable."""
     with opened(settings) as database:
-        return _stored(database)
+        return database.read(load_ring_keys)
 
 
 def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
@@ -42,7 +41,7 @@ def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
     """
     chosen = tuple(rings) or rings_of(settings)
     with opened(settings) as database:
-        kek = opening_key(settings, _stored(database))
+        kek = opening_key(settings, database.read(load_ring_keys))
         made = next_keys(kek, wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
 
         def change(tx: StoreTx, now: int) -> Event:
@@ -61,13 +60,13 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
     UnusableDatabase, DatabaseUnreachable, RingError.
     """
     with opened(settings) as database:
-        now, stored = wall(), _stored(database)
+        now, stored = wall(), database.read(load_ring_keys)
         kek = opening_key(settings, stored)
         ended = ended_keys(stored, kek, now)
         made = next_keys(kek, now, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
 
         def change(tx: StoreTx, now: int) -> Event:
-            replace_ring_keys(tx.connection, [_row(key) for key in ended], now)
+            replace_ring_keys(tx.connection, ended, now)
             _insert(tx, made)
             end_sessions_of_all_accounts(tx, now, _REASON)
             return Event(EventType.KEYS_ENDED, now, detail={"ended": _named(ended), "made": _named(made)})
@@ -79,7 +78,7 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
 def _insert(tx: StoreTx, made: Sequence[StoredKey]) -> None:
     """Adds the keys. Raises RingError when one exists already: a ring has one key for each not-before time."""
     for key in made:
-        if not insert_ring_key(tx.connection, _row(key)):
+        if not insert_ring_key(tx.connection, key):
             raise RingError(f"The ring {key.ring} got another key at the same moment. Run the command again.")
 
 
@@ -90,25 +89,17 @@ def rewrap(settings: Settings, place: str) -> int:
     RingError.
     """
     with opened(settings) as database:
-        stored = _stored(database)
+        stored = database.read(load_ring_keys)
         old = opening_key(settings, stored, *((key_at(settings, place),) if place else ()))
         new = key_at(settings, place) if place else key_encryption_key(settings, new=False)
         keys = rewrapped(stored, old, new)
 
         def change(tx: StoreTx, now: int) -> Event:
-            replace_ring_keys(tx.connection, [_row(key) for key in keys], now)
+            replace_ring_keys(tx.connection, keys, now)
             return Event(EventType.KEYS_REWRAPPED, now, detail={"keys": len(keys)})
 
         record_change(database, change)
     return len(keys)
-
-
-def _stored(database: Database) -> list[StoredKey]:
-    return [StoredKey(*row) for row in database.read(load_ring_keys)]
-
-
-def _row(key: StoredKey) -> RingKeyRow:
-    return RingKeyRow(*(getattr(key, name) for name in RingKeyRow._fields))
 
 
 def _named(keys: Sequence[StoredKey]) -> list[str]:

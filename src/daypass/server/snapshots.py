@@ -22,13 +22,14 @@ from daypass.audit.journal import DurableJournal
 from daypass.audit.spool import SpoolDirectory, SpoolKeyUnknown, SpoolTampered
 from daypass.audit.spool_sink import OfflineStart
 from daypass.config import Settings
-from daypass.crypto.key_encryption import KeyEncryptionKey, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import KeyRings
 from daypass.crypto.sealed_file import FileSealer, SealedFileError, read_sealed
 from daypass.domain.directory import Revocation
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
+from daypass.ports.ring_keys import StoredKey
 from daypass.server.nodes import Peers, running_peers
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.image import CachedView, DirectoryImage

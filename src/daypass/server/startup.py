@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from daypass.audit.batch import is_unavailable
 from daypass.config import ConfigError, Settings, ignored_variables
 from daypass.crypto.ids import RandomIds
-from daypass.crypto.key_encryption import RingError, StoredKey
+from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
@@ -197,7 +197,7 @@ def _await_source(
     """Waits up to `keys.wait_seconds` for the key sources of the settings, if they have any. Raises RingError."""
     if not settings.keys.encryption_key_source and not settings.keys.former_encryption_key_sources:
         return
-    stored = [StoredKey(*row) for row in database.read(load_ring_keys)]
+    stored = database.read(load_ring_keys)
     kek = key_encryption_key(settings, new=not stored)
     await_source(kek, stored, settings.keys.wait_seconds, sleep=sleep, monotonic=monotonic)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import asdict, fields, replace
+from typing import Final
 
 from sqlalchemy import Connection, select, update
 
+from daypass.ports.ring_keys import StoredKey
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.feed import Change, append
 from daypass.stores.schema.system import ring_keys
@@ -15,31 +17,19 @@ CHANGED: Final = "ring_keys"
 """The kind of a change of the feed: servers load the ring keys again."""
 
 
-class RingKeyRow(NamedTuple):
-    """One wrapped key; the order is that of `crypto.keys.StoredKey`. Times in ms."""
-
-    ring: str
-    id: str
-    wrapped: bytes
-    not_before: int
-    sign_until: int
-    verify_until: int
-    created_at: int
-
-
-def load_ring_keys(conn: Connection) -> list[RingKeyRow]:
+def load_ring_keys(conn: Connection) -> list[StoredKey]:
     """Every stored key, by ring and time."""
-    query = select(*(ring_keys.c[name] for name in RingKeyRow._fields))
+    query = select(*(ring_keys.c[field.name] for field in fields(StoredKey)))
     rows = conn.execute(query.order_by(ring_keys.c.ring, ring_keys.c.not_before))
-    return [RingKeyRow(*row)._replace(wrapped=bytes(row.wrapped)) for row in rows]
+    return [replace(StoredKey(*row), wrapped=bytes(row.wrapped)) for row in rows]
 
 
-def replace_ring_keys(conn: Connection, rows: Sequence[RingKeyRow], now: int) -> None:
+def replace_ring_keys(conn: Connection, keys: Sequence[StoredKey], now: int) -> None:
     """Replaces the wrapped key and the times of existing keys, and puts that on the change feed. `now`: ms."""
     c = ring_keys.c
-    for row in rows:
-        same = (c.ring == row.ring) & (c.id == row.id)
-        conn.execute(update(ring_keys).where(same).values(row._asdict()))
+    for key in keys:
+        same = (c.ring == key.ring) & (c.id == key.id)
+        conn.execute(update(ring_keys).where(same).values(asdict(key)))
     announce_ring_keys(conn, now)
 
 
@@ -48,8 +38,8 @@ def announce_ring_keys(conn: Connection, now: int) -> None:
     append(conn, [Change(0, CHANGED, "", (CHANGED,))], now)
 
 
-def insert_ring_key(conn: Connection, row: RingKeyRow) -> bool:
+def insert_ring_key(conn: Connection, key: StoredKey) -> bool:
     """Adds a key. Returns False when its ring already has a key with this id or this not-before time; the first key is
     kept.
     """
-    return insert_if_absent(conn, ring_keys, row._asdict())
+    return insert_if_absent(conn, ring_keys, asdict(key))

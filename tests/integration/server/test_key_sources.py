@@ -14,7 +14,8 @@ from moto.server import ThreadedMotoServer
 from tests.key_sources import TOKEN, SoftToken, Transit, open_bao, soft_token, transit
 
 from daypass.config import ConfigError, Settings, load
-from daypass.crypto.key_encryption import KeyEncryptionKey, KeySource, KeySourceError, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySource, KeySourceError, RingError
+from daypass.ports.ring_keys import StoredKey
 from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.server.key_sources.uri import key_source
 

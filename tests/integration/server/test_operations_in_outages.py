@@ -23,9 +23,9 @@ from tests.oauth import ACCESS_TOKEN, ID_TOKEN, ISSUER, exchange, given
 from tests.saml_idp import ec_key, metadata, rsa_key
 from tests.x509 import NOW
 
-from daypass.crypto.key_encryption import StoredKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
+from daypass.ports.ring_keys import StoredKey
 
 HOUR_MS = 3_600_000
 

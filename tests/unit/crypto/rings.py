@@ -6,10 +6,11 @@ import asyncio
 
 from msgspec.structs import replace
 
-from daypass.crypto.key_encryption import KeyEncryptionKey, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import DAY, KeyRings, due
 from daypass.crypto.seal import RingSealer
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.ports.ring_keys import StoredKey
 
 NOW = 1_800_000_000_000
 KEK = KeyEncryptionKey(b"k" * 32)

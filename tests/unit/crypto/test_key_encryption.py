@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from tests.unit.crypto.rings import NOW, Shelf
 
-from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError, StoredKey
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.crypto.keys import DAY, KeyRings, Ring, due, rewrapped
+from daypass.ports.ring_keys import StoredKey
 
 TIMES = (1, 2, 3)
 

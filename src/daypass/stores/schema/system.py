@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, Index, Integer, LargeBinary, Table
+from sqlalchemy import CheckConstraint, Column, Index, Integer, Table
 from sqlalchemy import UniqueConstraint as Unique
 
 from daypass.domain import directory as d
+from daypass.ports.ring_keys import StoredKey
 from daypass.stores.metadata import metadata
 from daypass.stores.schema.columns import entity_table, integer, text
 
@@ -43,18 +44,7 @@ feed = Table(
     integer("at"),
 )
 
-ring_keys = Table(
-    "ring_keys",
-    metadata,
-    text("ring", key=True),
-    text("id", key=True),
-    Column("wrapped", LargeBinary, nullable=False),
-    integer("not_before"),
-    integer("sign_until"),
-    integer("verify_until"),
-    integer("created_at"),
-    Unique("ring", "not_before"),
-)
+ring_keys = entity_table("ring_keys", StoredKey, "ring id", Unique("ring", "not_before"))
 
 meta = Table(
     "meta",
