@@ -28,7 +28,7 @@ from daypass.client.profiles import (
     remove,
     use,
 )
-from daypass.client.saml import Server
+from daypass.client.transport import Server
 
 
 def time_left(profile: Profile) -> str:

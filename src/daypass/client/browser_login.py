@@ -7,23 +7,20 @@ Sources: RFC 8252; RFC 7636; RFC 8628; RFC 9207.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import HTTPServer
-from typing import Any, NamedTuple, Self
-from urllib.parse import parse_qs, urlencode, urlsplit
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from daypass import __version__
 from daypass.client.credentials import Credentials, seconds_of_time
 from daypass.client.errors import ClientError
+from daypass.client.loopback import LoopbackLogin
 from daypass.client.profiles import LocalStateError
-from daypass.client.saml import Server, handler_of
-from daypass.client.transport import NoAnswer, Request, endpoint_of
+from daypass.client.transport import NoAnswer, Request, Server, endpoint_of
 
 CLIENT_ID = "DPCL0000000000DAYPASS"
 """The client of the command line, which every installation has."""
@@ -32,7 +29,6 @@ _AWS = "urn:daypass:token-type:aws-credentials"
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _METADATA = "/.well-known/oauth-authorization-server"
 _CALLBACK = "/callback"
-_MAX_TARGET = 65_536
 _SECONDS = 20.0
 
 
@@ -61,53 +57,35 @@ def revoke(server: Server, refresh_token: str) -> None:
 
 
 @dataclass(slots=True)
-class AuthorizationLogin:
-    """One login: open `url` in a browser of this computer, then `wait`. As a context manager it holds a port until its end."""
+class AuthorizationLogin(LoopbackLogin):
+    """One login: open `url` in a browser of this computer, then `wait`."""
 
-    server: Server
-    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
-    state: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    state: str = field(default_factory=lambda: secrets.token_urlsafe(24), init=False, repr=False)
     url: str = field(init=False)
     _issuer: str = field(init=False)
-    _listener: HTTPServer = field(init=False, repr=False)
-    _answers: list[dict[str, str]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         found = _get(self.server, _METADATA)
         self._issuer, authorize = _text(found, "issuer"), _text(found, "authorization_endpoint")
-        self._listener = HTTPServer(("127.0.0.1", 0), handler_of(self._accepts))
-        digest = hashlib.sha256(self.verifier.encode("ascii")).digest()
+        LoopbackLogin.__post_init__(self)  # a class with slots has no `super()` without arguments
         parameters = {
             "response_type": "code",
             "client_id": CLIENT_ID,
             "redirect_uri": self.redirect_uri,
             "scope": "openid",
             "state": self.state,
-            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"),
+            "code_challenge": self.challenge,
             "code_challenge_method": "S256",
         }
         self.url = f"{authorize}?{urlencode(parameters)}"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.server_close()
-
     @property
     def redirect_uri(self) -> str:
-        return f"http://127.0.0.1:{self._listener.server_address[1]}{_CALLBACK}"
+        return f"http://127.0.0.1:{self.port}{_CALLBACK}"
 
     def wait(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> Session:
         """The person's session. Raises ClientError, LocalStateError when the login was not completed in time."""
-        ends = monotonic() + seconds
-        while not self._answers:
-            left = ends - monotonic()
-            if left <= 0:
-                raise LocalStateError("The login was not completed in time. Try again.")
-            self._listener.timeout = left
-            self._listener.handle_request()
-        answer = self._answers[0]
+        answer = self._wait_for_answer(seconds, monotonic)
         if "code" not in answer:
             raise ClientError(answer.get("error", ""), answer.get("error_description", "the login was refused"), 400)
         fields = {
@@ -118,19 +96,10 @@ class AuthorizationLogin:
         }
         return renew(self.server, _text(_post(self.server, "/oauth2/token", fields), "refresh_token"))
 
-    def _accepts(self, host: str, target: str) -> bool:
-        """Whether a request of a browser is the end of this login, from this server (RFC 9207); it is then kept."""
-        try:
-            parts = urlsplit(target[:_MAX_TARGET])
-            given = {name: values[0] for name, values in parse_qs(parts.query, max_num_fields=8).items()}
-        except ValueError:
-            return False
-        right = secrets.compare_digest(given.get("state", "").encode(), self.state.encode())
-        ours = host == urlsplit(self.redirect_uri).netloc and parts.path == _CALLBACK
-        if not right or not ours or given.get("iss") != self._issuer:
-            return False
-        self._answers.append(given)
-        return True
+    def _is_end(self, path: str, answer: Mapping[str, str]) -> bool:
+        """Also: from this server (RFC 9207)."""
+        right = secrets.compare_digest(answer.get("state", "").encode(), self.state.encode())
+        return right and path == _CALLBACK and answer.get("iss") == self._issuer
 
 
 # --- On another device

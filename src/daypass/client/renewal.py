@@ -24,8 +24,7 @@ from daypass.client.profiles import (
     of_login,
     save,
 )
-from daypass.client.saml import Server
-from daypass.client.transport import Transport, exchange
+from daypass.client.transport import Server, Transport, exchange
 
 _EARLY = 300.0  # seconds before its end at which a session is renewed
 _DEADLINE = 30.0

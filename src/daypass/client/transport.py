@@ -197,3 +197,12 @@ def _fail(error: BaseException, *, sent: bool) -> NoReturn:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise NoAnswer(reason, sent=sent) from None
     raise error
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to log in, and how it is reached."""
+
+    endpoint: str
+    ca_bundle: str = ""
+    transport: Transport = exchange

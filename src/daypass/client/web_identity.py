@@ -7,7 +7,7 @@ import time
 from daypass.client.credentials import Credentials, read_credentials
 from daypass.client.http import post_form, result_of
 from daypass.client.profiles import LocalStateError
-from daypass.client.saml import Server
+from daypass.client.transport import Server
 
 _MAX_TOKEN = 20_000
 

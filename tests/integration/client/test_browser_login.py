@@ -19,8 +19,7 @@ from daypass.client.browser_login import AuthorizationLogin, DeviceLogin, Sessio
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError, Profile, load_all, save
 from daypass.client.renewal import renewed
-from daypass.client.saml import Server
-from daypass.client.transport import Answer, Request
+from daypass.client.transport import Answer, Request, Server
 from daypass.client.usable import with_secret
 
 

@@ -13,8 +13,8 @@ from tests.unit.client.servers import Script, as_json
 
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
-from daypass.client.saml import BrowserLogin, Server
-from daypass.client.transport import Answer
+from daypass.client.saml import BrowserLogin
+from daypass.client.transport import Answer, Server
 
 PROVIDER = "arn:aws:iam::111122223333:saml-provider/idp"
 ROLE = "arn:aws:iam::111122223333:role/reader"

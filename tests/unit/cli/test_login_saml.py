@@ -11,7 +11,7 @@ from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Script, error, issued, parameters
 
 from daypass.cli import login
-from daypass.client.saml import Server
+from daypass.client.transport import Server
 
 PROVIDER = "arn:aws:iam::111122223333:saml-provider/idp"
 READER, WRITER = (f"arn:aws:iam::111122223333:role/{name}" for name in ("reader", "writer"))

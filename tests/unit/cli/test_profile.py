@@ -17,7 +17,7 @@ from tests.unit.client.servers import NOW, Script, as_json, error, issued, param
 from daypass.cli import aws_config, login, output
 from daypass.cli.main import run
 from daypass.client.profiles import Profile, load_all, save
-from daypass.client.saml import Server
+from daypass.client.transport import Server
 
 URL = "http://127.0.0.1:8700"
 R = "111122223333/r"
