@@ -113,6 +113,11 @@ class ServerSettings(Section):
         "It is the issuer of access tokens. Empty: there is none, no SAML login by browser and no OAuth.",
     )
 
+    @property
+    def scheme(self) -> str:
+        """Of the URLs of the server itself."""
+        return "https" if self.tls_cert is not None else "http"
+
 
 class RatesSettings(Section):
     principal_per_second: float = Field(

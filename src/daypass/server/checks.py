@@ -37,8 +37,7 @@ async def follow(settings: Settings, measurements: MeasuredMetrics, clock: Clock
 def probe_of(settings: Settings) -> Probe:
     """The checks as configured."""
     checks, region = settings.checks, (settings.aws.regions or (_DEFAULT_REGION,))[0]
-    scheme = "https" if settings.server.tls_cert else "http"
-    url = checks.url or settings.server.public_url or f"{scheme}://127.0.0.1:{settings.server.port}"
+    url = checks.url or settings.server.public_url or f"{settings.server.scheme}://127.0.0.1:{settings.server.port}"
     secret = checks.secret_access_key.get_secret_value()
     bundle = str(checks.ca_bundle or "")
     profile = Profile(url.rstrip("/"), checks.access_key_id, secret, "", region, ca_bundle=bundle)

@@ -22,8 +22,7 @@ def public_url(settings: Settings) -> str:
     trailing slash.
     """
     server = settings.server
-    scheme = "http" if server.tls_cert is None else "https"
-    return server.public_url or f"{scheme}://{server.host}:{server.port}"
+    return server.public_url or f"{server.scheme}://{server.host}:{server.port}"
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -191,9 +191,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _url(settings: Settings, listener: socket.socket) -> str:
-    scheme = "https" if settings.server.tls_cert else "http"
     host = settings.server.host
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    return f"{settings.server.scheme}://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def _run(

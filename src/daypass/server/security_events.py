@@ -20,11 +20,16 @@ AT_ONCE_OF_ACCOUNT: Final = 4
 _SECONDS: Final = 1.0
 
 
+def new_pushes() -> AccountTasks:
+    """The streams that this process pushes, each in a task."""
+    return AccountTasks("security_events", AT_ONCE, AT_ONCE_OF_ACCOUNT)
+
+
 async def follow(env: Env) -> None:
     """Works until it is cancelled or the server stops. What fails is tried again a second later. Without a public URL
     streams do not exist, so do not start it.
     """
-    queued, failures, pushes = -1, Failures("security_events"), Pushes(env)
+    queued, failures, pushes = -1, Failures("security_events"), new_pushes()
     try:
         while not env.revocations.closed:
             version = env.revocations.version
@@ -32,7 +37,7 @@ async def follow(env: Env) -> None:
                 if version != queued:
                     await queue_revocations(env)
                     queued = version
-                await pushes.start_due()
+                await start_due(env, pushes)
                 failures.ended()
             except Exception as error:  # noqa: BLE001  # the loop must continue; what is queued is in the database
                 failures.report(error)
@@ -41,18 +46,7 @@ async def follow(env: Env) -> None:
         await pushes.stop()
 
 
-class Pushes:
-    """The streams that this process pushes now, each in a task."""
-
-    def __init__(self, env: Env) -> None:
-        self._env = env
-        self._tasks = AccountTasks("security_events", AT_ONCE, AT_ONCE_OF_ACCOUNT)
-
-    async def start_due(self) -> None:
-        """Starts to push streams that are due, as far as there is room. Raises DaypassError(UNAVAILABLE)."""
-        for stream in await due_streams(self._env):
-            self._tasks.start(stream.id, stream.account, partial(push_stream, self._env, stream))
-
-    async def stop(self) -> None:
-        """Cancels the pushes."""
-        await self._tasks.stop()
+async def start_due(env: Env, pushes: AccountTasks) -> None:
+    """Starts to push streams that are due, as far as there is room. Raises DaypassError(UNAVAILABLE)."""
+    for stream in await due_streams(env):
+        pushes.start(stream.id, stream.account, partial(push_stream, env, stream))

@@ -327,8 +327,7 @@ def with_public_url(settings: Settings) -> Settings:
     server = settings.server
     if server.public_url or not server.port:
         return settings
-    scheme = "http" if server.tls_cert is None else "https"
-    server = server.model_copy(update={"public_url": f"{scheme}://localhost:{server.port}"})
+    server = server.model_copy(update={"public_url": f"{server.scheme}://localhost:{server.port}"})
     return settings.model_copy(update={"server": server})
 
 

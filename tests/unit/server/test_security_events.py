@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from daypass.server import security_events
-from daypass.server.security_events import AT_ONCE, AT_ONCE_OF_ACCOUNT, Pushes, follow
+from daypass.server.security_events import AT_ONCE, AT_ONCE_OF_ACCOUNT, follow, new_pushes, start_due
 
 
 class Receivers:
@@ -50,15 +50,15 @@ async def test_start_due_pushes_some_streams_of_each_account(monkeypatch: pytest
     receivers = Receivers(monkeypatch)
     for account in "abcdef":
         receivers.add(account, 20)
-    pushes = Pushes(SimpleNamespace())  # type: ignore[arg-type]
+    env, pushes = SimpleNamespace(), new_pushes()
     for _ in range(3):  # a stream that is being pushed is not pushed again
-        await pushes.start_due()
+        await start_due(env, pushes)  # type: ignore[arg-type]
         await _others_run()
     assert len(set(receivers.pushed)) == len(receivers.pushed) == AT_ONCE
     assert max(Counter(name[0] for name in receivers.pushed).values()) == AT_ONCE_OF_ACCOUNT
     receivers.go_on.set()
     await _others_run()
-    await pushes.start_due()
+    await start_due(env, pushes)  # type: ignore[arg-type]
     await _others_run()
     assert len(receivers.pushed) == 2 * AT_ONCE
     await pushes.stop()
@@ -96,8 +96,8 @@ async def test_push_that_fails_is_reported_and_leaves_room(monkeypatch: pytest.M
         raise RuntimeError("broken")
 
     monkeypatch.setattr(security_events, "push_stream", broken)
-    pushes = Pushes(SimpleNamespace())  # type: ignore[arg-type]
+    env, pushes = SimpleNamespace(), new_pushes()
     for _ in range(3):
-        await pushes.start_due()
+        await start_due(env, pushes)  # type: ignore[arg-type]
         await _others_run()
     assert count == 3
