@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation, document
 from tests.browser import BASE, Browser, forms, text
+from tests.oauth import verified
 from tests.saml_idp import Response, metadata, when
-from tests.sign_in import allowed, redeemed, site_with_pages, target, web_client
+from tests.sign_in import allowed, members, redeemed, site_with_pages, target, web_client
 
 PROVIDER = f"arn:aws:iam::{ALPHA}:saml-provider/idp"
 ROLES = [f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("saml-reader", "saml-writer")]
@@ -132,3 +133,13 @@ def test_a88_return_address_of_another_origin_is_replaced_after_saml(site: Insta
     browser = Browser(site)
     choice = answered(site, browser, begun(browser, following))
     assert browser.submit(choice, "/saml/choose", choice="0").headers["location"] == "/console/"
+
+
+def test_a224_old_authn_instant_is_the_auth_time_of_every_token(site: Installation) -> None:
+    browser, client = Browser(site), web_client(site)
+    at = site.now() - 7_200_000
+    choice = answered(site, browser, begun(browser), authenticated_at=at)
+    assert browser.submit(choice, "/saml/choose", choice="0").status == 303
+    got = members(redeemed(client, allowed(browser, target(client))["code"]))
+    for text_, audience in ((got["id_token"], client.id), (got["access_token"], BASE)):
+        assert verified(site, text_, audience)["auth_time"] == at // 1000

@@ -265,6 +265,7 @@ def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) ->
         not_after=assertion.session_ends_at,
         record={"assertion": assertion.id[:256], "subject_type": assertion.subject_type[:256]},
         session_keys={"aws:federatedprovider": provider.arn, **{key: keys[key] for key in _SESSION_KEYS}},
+        authenticated_at=assertion.authenticated_at,
     )
 
 

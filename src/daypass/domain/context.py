@@ -20,6 +20,9 @@ from daypass.domain.session import SessionClaims, chain_depth
 
 AUDIENCE_KEY: Final = "daypass:audience"
 SCOPE_KEY: Final = "daypass:scope"
+AUTH_TIME_KEY: Final = "daypass:authtime"
+AMR_KEY: Final = "daypass:amr"
+_INHERITED: Final = frozenset({AUDIENCE_KEY, SCOPE_KEY, AUTH_TIME_KEY, AMR_KEY})
 
 
 def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, Value]:
@@ -85,8 +88,14 @@ def sealed_keys(pairs: Tags) -> dict[str, Value]:
 
 
 def bounds_of(pairs: Tags) -> Tags:
-    """The keys of a session that bind its tokens. Sessions made from it inherit them."""
-    return tuple(pair for pair in pairs if pair[0] in (AUDIENCE_KEY, SCOPE_KEY))
+    """The keys of a session that bind its tokens, and those of its person's sign-in. Sessions made from it inherit them."""
+    return tuple(pair for pair in pairs if pair[0] in _INHERITED)
+
+
+def authentication_keys(authenticated_at: int, methods: tuple[str, ...], now: int) -> dict[str, Value]:
+    """When and how a provider authenticated its person. Times in ms; 0: it does not say. It is never later than `now`."""
+    keys: dict[str, Value] = {AUTH_TIME_KEY: str(min(authenticated_at, now) // 1000)} if authenticated_at else {}
+    return {**keys, AMR_KEY: methods} if methods else keys
 
 
 def pairs_of(keys: Mapping[str, Value]) -> Tags:

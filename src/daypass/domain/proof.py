@@ -44,6 +44,8 @@ class Proof(Struct, frozen=True):
         may_act: the party that may act for the subject; the proof is then accepted only together with a proof of that
             party.
         session_keys: the context keys of the proof that policies also see in calls of the session.
+        authenticated_at: ms; when the provider authenticated the person, as it says; 0: it does not say.
+        methods: how (RFC 8176), as it says.
     """
 
     kind: PrincipalKind
@@ -64,6 +66,8 @@ class Proof(Struct, frozen=True):
     session_keys: Mapping[str, Value] = field(default_factory=dict)
     actors: tuple[Party, ...] = ()
     may_act: Party | None = None
+    authenticated_at: int = 0
+    methods: tuple[str, ...] = ()
 
     @property
     def principal_id(self) -> str:

@@ -26,6 +26,7 @@ SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
 MAX_KEYS: Final = 400  # context keys that a token may have
 MAX_VALUES: Final = 2000  # of all of them together
 MAX_PATH: Final = 1024  # characters of one
+_MAX_METHODS: Final = 16
 
 # An issuer's host, port and path, as in a provider's URL. A colon in the path, or a name that is also a service prefix
 # of condition keys ("aws", "sts"), would let claims set other keys.
@@ -110,6 +111,15 @@ def session_keys(arn: str, url: str, keys: Mapping[str, Value]) -> dict[str, Val
     """
     kept = (fold(f"{url}:{claim}") for claim in ("sub", "aud", "amr"))
     return {"aws:federatedprovider": arn, **{key: keys[key] for key in kept if key in keys}}
+
+
+def authentication(claims: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """`auth_time` in ms, 0 when it is absent or no time, and `amr` without values that are not usable."""
+    at, amr = claims.get("auth_time"), claims.get("amr")
+    seconds = int(at) if isinstance(at, (int, Decimal)) and not isinstance(at, bool) and 0 < at < 2**40 else 0
+    methods = amr if isinstance(amr, list) else []
+    short = (each for each in methods[:_MAX_METHODS] if isinstance(each, str) and 0 < len(each) <= 64)
+    return seconds * 1000, tuple(short)
 
 
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:

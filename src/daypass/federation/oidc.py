@@ -24,6 +24,7 @@ from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_
 from daypass.domain.web_identity import (
     UnusableClaimsError,
     audience_keys,
+    authentication,
     claim_keys,
     is_usable_url,
     names_another_person,
@@ -156,6 +157,7 @@ class OidcVerifier:
         requested = requested_session(claims, settings)
         keys = {**claim_keys(provider.url, claims), **audience_keys(provider.url, audiences, azp)}
         issuer = issuer_of(provider.url, settings)
+        authenticated_at, methods = authentication(claims)
         try:
             acting, allowed = actors(claims, issuer), may_act(claims, issuer)
         except ValueError as error:  # attack A118: unsupported delegation must not be dropped silently
@@ -177,6 +179,8 @@ class OidcVerifier:
             session_keys=session_keys(provider.arn, provider.url, keys),
             actors=acting,
             may_act=allowed,
+            authenticated_at=authenticated_at,
+            methods=methods,
         )
 
     async def _verify_signature(self, provider: OidcProvider, token: OidcToken, now: int) -> ProviderSettings:

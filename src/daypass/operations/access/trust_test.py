@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.context import authentication_keys
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.proof import Proof
 from daypass.domain.trust import CallerPolicies
-from daypass.domain.web_identity import UnusableClaimsError, audience_keys, claim_keys
+from daypass.domain.web_identity import UnusableClaimsError, audience_keys, authentication, claim_keys
 from daypass.operations.assume.admission import target_of
 from daypass.operations.assume.applicant import proof_context
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, verified_proof
@@ -103,7 +104,8 @@ async def _result_of(env: Env, call: Call, view: RoleView, unverified_token: str
         keys, assumption = _unverified_keys(token.unverified_url, token.unverified_claims), Assumption(_NAME)
     provider = f"arn:aws:iam::{account}:oidc-provider/{token.unverified_url}"
     who = PrincipalFacts(PrincipalKind.WEB_IDENTITY, "", (), provider)
-    target, context = target_of(view.role.arn, account, view), proof_context(call, keys, "oidc")
+    signed_in = authentication_keys(*authentication(token.unverified_claims), call.now)
+    target, context = target_of(view.role.arn, account, view), proof_context(call, keys, "oidc", signed_in)
     context = {**context, **assumption.keys()}
     own = call.caller.account
     admission = await admission_of(

@@ -13,7 +13,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.claims import Caller, RequestFacts
-from daypass.domain.context import arrival_context, bounds_of, pairs_of, principal_facts, request_context
+from daypass.domain.context import (
+    arrival_context,
+    authentication_keys,
+    bounds_of,
+    pairs_of,
+    principal_facts,
+    request_context,
+)
 from daypass.domain.delegation import Party
 from daypass.domain.directory import ReplayEntry, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -160,6 +167,7 @@ def proven_applicant(call: Call, proof: Proof, start: IssuanceSnapshot, actor: A
             private={OWNER: proof.account, ACTOR: actor_of_proof(proof), "reason": "may_act"},
         )
     hops = proof_hops(proof, start)
+    signed_in = authentication_keys(proof.authenticated_at, proof.methods, start.now)
     used = proof.one_time
     parent = SessionParent(
         hops=hops,
@@ -167,9 +175,9 @@ def proven_applicant(call: Call, proof: Proof, start: IssuanceSnapshot, actor: A
         auth_method=proof.method,
         not_after=proof.not_after,
         replays=(ReplayEntry(used.purpose, used.id, proof.account, start.now, used.expires_at),) if used else (),
-        keys=pairs_of(proof.session_keys),
+        keys=pairs_of({**proof.session_keys, **signed_in}),
     )
-    context = partial(proof_context, call, proof.keys, proof.method)
+    context = partial(proof_context, call, proof.keys, proof.method, signed_in)
     made = Applicant(proof.principal(), parent, call.facts, start, context, account=proof.account)
     return made if actor is None else acted_for(made, actor)
 
@@ -234,9 +242,14 @@ def actor_of_proof(proof: Proof) -> dict[str, Any]:
     }
 
 
-def proof_context(call: Call, keys: Mapping[str, Value], method: str) -> dict[str, Value]:
-    """The context keys of a request whose caller is verified by a provider through `method` and has these `keys`."""
-    return {**arrival_context(call.facts, call.now), **keys, "daypass:authmethod": method}
+def proof_context(
+    call: Call, keys: Mapping[str, Value], method: str, signed_in: Mapping[str, Value]
+) -> dict[str, Value]:
+    """The context keys of a request whose caller is verified by a provider through `method` and has these `keys`.
+
+    `signed_in`: `authentication_keys`.
+    """
+    return {**arrival_context(call.facts, call.now), **keys, **signed_in, "daypass:authmethod": method}
 
 
 def _caller_context(call: Call, mfa_at: int) -> dict[str, Value]:

@@ -14,12 +14,12 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.arn import assumed_role_arn, federated_user_arn
-from daypass.domain.context import SCOPE_KEY
+from daypass.domain.context import AMR_KEY, AUTH_TIME_KEY, SCOPE_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import Binding, binding_of
 from daypass.domain.revocation_match import hop_claims
-from daypass.domain.session import Hop, SessionClaims, SessionKind
+from daypass.domain.session import PASSKEY, PASSWORD, Hop, SessionClaims, SessionKind
 from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS
 from daypass.operations.assume.forms import sealed
 from daypass.ports import AuthorizationServer, Env
@@ -27,6 +27,9 @@ from daypass.ports import AuthorizationServer, Env
 SESSION: Final = "urn:daypass:session"
 """The claim that contains the sealed session."""
 
+MFA: Final = "urn:daypass:acr:mfa"
+SINGLE: Final = "urn:daypass:acr:single-factor"
+ACR_VALUES: Final = (SINGLE, MFA)
 _INVALID: Final = "The token is invalid, expired or revoked."
 
 
@@ -160,12 +163,13 @@ def claims_of(
         "jti": jti,
         "iat": now // 1000,
         "exp": session.expires_at // 1000,
-        "auth_time": session.hops[0].issued_at // 1000,
+        "auth_time": authenticated_at(session),
     }
     if scope := values_of(session, SCOPE_KEY):
         claims["scope"] = " ".join(scope)
-    if amr := [*(("pop",) if session.auth_method in _KEYS else ()), *(("mfa",) if session.mfa_at else ())]:
+    if amr := methods_of(session):
         claims["amr"] = amr
+    claims["acr"] = acr(mfa="mfa" in amr)
     if session.tags:
         tags = {key: [value] for key, value in session.tags}
         claims[TAGS] = {"principal_tags": tags, "transitive_tag_keys": list(session.transitive_keys)}
@@ -185,7 +189,24 @@ def claims_of(
     return claims
 
 
-_KEYS: Final = frozenset({"sigv4", "x509"})  # ways to prove possession of a key: "pop" in RFC 8176
+_METHODS: Final = {"sigv4": ("pop",), "x509": ("pop",), PASSWORD: ("pwd",), PASSKEY: ("pop", "user")}  # RFC 8176
+
+
+def acr(*, mfa: bool) -> str:
+    """The authentication context class of a sign-in."""
+    return MFA if mfa else SINGLE
+
+
+def authenticated_at(session: SessionClaims) -> int:
+    """When the person at the beginning of the chain was authenticated (s), as the provider says, or here."""
+    stated = values_of(session, AUTH_TIME_KEY)
+    return int(stated[0]) if stated else session.hops[0].issued_at // 1000
+
+
+def methods_of(session: SessionClaims) -> list[str]:
+    """`amr`: what the provider says, or Daypass's own methods. Empty when the provider says nothing."""
+    own = values_of(session, AMR_KEY) or _METHODS.get(session.auth_method, ())
+    return [*own, *(("mfa",) if session.mfa_at and "mfa" not in own else ())]
 
 
 def stable_id(hop: Hop) -> str:

@@ -34,10 +34,6 @@ OPENID: Final = "openid"
 CODE_MS: Final = 60_000
 PUSHED_MS: Final = 590_000  # less than 600 s (FAPI 2.0 Security Profile, 5.3.2.2)
 URI_PREFIX: Final = "urn:ietf:params:oauth:request_uri:"
-MFA: Final = "urn:daypass:acr:mfa"
-SINGLE: Final = "urn:daypass:acr:single-factor"
-ACR_VALUES: Final = (SINGLE, MFA)
-
 
 Consented = Literal["given", "given and remembered", "remembered"]
 """How a person consents to one request: now, now and for later ones, or earlier."""

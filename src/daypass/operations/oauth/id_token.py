@@ -14,8 +14,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.replay import commit_once
-from daypass.operations.oauth.access_token import acting, invalid_token, session_arn
-from daypass.operations.oauth.authorization import MFA, SINGLE, AuthorizationRequest
+from daypass.operations.oauth.access_token import acr, acting, invalid_token, methods_of, session_arn
+from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -24,7 +24,6 @@ from daypass.ports import Call, Env
 TYPE: Final = "JWT"
 _SECONDS: Final = 300
 _DIGEST = re.compile(r"[0-9a-f]{64}")  # of a person of a provider; any other subject is the unique id of a user
-_METHODS = {"password": ("pwd",), "passkey": ("pop", "user")}  # RFC 8176
 
 
 def id_token(env: Env, request: AuthorizationRequest, person: SignedIn) -> str:
@@ -37,13 +36,13 @@ def id_token(env: Env, request: AuthorizationRequest, person: SignedIn) -> str:
         "iat": now,
         "exp": now + _SECONDS,
         "auth_time": person.authenticated_at // 1000,
-        "acr": MFA if person.mfa else SINGLE,
+        "acr": acr(mfa=person.mfa),
         "sid": session.session_id,
         "preferred_username": session.name,
         "urn:daypass:arn": session_arn(session),
         **delegation_of(session),
     }
-    if methods := _methods(person):
+    if methods := list(person.provider.methods) if person.provider is not None else methods_of(session):
         claims["amr"] = methods
     if request.nonce:
         claims["nonce"] = request.nonce
@@ -129,12 +128,3 @@ async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ())
         "urn:daypass:arn": session_arn(session),
         **delegation_of(session),
     }
-
-
-def _methods(person: SignedIn) -> list[str]:
-    """`amr` (RFC 8176): what the provider says, or Daypass's own methods. Empty when the provider says nothing."""
-    if person.provider is not None:
-        return list(person.provider.methods)
-    session = person.session
-    own = _METHODS.get(session.auth_method, (session.auth_method,))
-    return [*own, *(("mfa",) if session.mfa_at else ())]

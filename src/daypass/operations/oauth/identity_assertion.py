@@ -25,7 +25,7 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
-from daypass.operations.oauth.access_token import acting, invalid_session, stable_id, values_of
+from daypass.operations.oauth.access_token import acting, authenticated_at, invalid_session, stable_id, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
@@ -107,7 +107,7 @@ def _claims_of(session: SessionClaims) -> dict[str, Any]:
     chain = acting(session.hops[:-1])
     return {
         "sub": stable_id(session.hops[-1]),
-        "auth_time": session.hops[0].issued_at // 1000,
+        "auth_time": authenticated_at(session),
         **({"act": chain} if chain else {}),
     }
 

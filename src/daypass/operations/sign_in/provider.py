@@ -46,7 +46,6 @@ _PREFIX: Final = "arn:aws:iam::{}:oidc-provider/"
 FRESH_MS: Final = 60_000
 """A sign-in at the provider this long ago counts as one of now: its clock may differ."""
 
-_MAX_METHODS: Final = 16
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_+=,.@-]+")
 _PROVIDER = re.compile(r"arn:aws:iam::([0-9]{12}):oidc-provider/(.{1,255})")
 _CODE = re.compile(r"[ -~]{1,4096}")
@@ -179,7 +178,9 @@ async def complete(env: Env, call: Call, arrival: Arrival) -> Completed:
         _check_claims(proof, claims, state, tokens)
     except DaypassError as error:
         raise owned(error, account) from None
-    signed_in = _provider_sign_in(claims, state, issuance)
+    signed_in = _provider_sign_in(proof, state, issuance)
+    if proof.authenticated_at:  # the same time in ID tokens and access tokens
+        proof = replace(proof, authenticated_at=signed_in.authenticated_at)
     name = _session_name(claims, settings.name_claim)
     applicant = _consuming(proven_applicant(call, proof, issuance), state, issuance)
     cookie = await _sign_in(env, call, applicant, settings.roles, with_attributes(name, proof), arrival, signed_in)
@@ -286,15 +287,12 @@ def _token_hash(access_token: str, algorithm: str) -> str:
     return base64url(whole[: len(whole) // 2])
 
 
-def _provider_sign_in(claims: Mapping[str, Any], state: ProviderState, issuance: IssuanceSnapshot) -> ProviderSignIn:
+def _provider_sign_in(proof: Proof, state: ProviderState, issuance: IssuanceSnapshot) -> ProviderSignIn:
     """When and how the person signed in there. A time within a minute of now counts as now: the clocks may differ."""
-    at, amr = claims.get("auth_time"), claims.get("amr")
-    then = at * 1000 if type(at) is int and 0 < at < 2**40 else issuance.now
+    then = proof.authenticated_at or issuance.now
     if state.fresh_after or abs(issuance.now - then) < FRESH_MS:
         then = issuance.now
-    methods = amr if isinstance(amr, list) else []
-    short = (each for each in methods[:_MAX_METHODS] if isinstance(each, str) and len(each) <= 64)
-    return ProviderSignIn(min(then, issuance.now), tuple(short))
+    return ProviderSignIn(min(then, issuance.now), proof.methods)
 
 
 def _session_name(claims: Mapping[str, Any], path: str) -> SessionRequest:

@@ -7,6 +7,9 @@ page of ours, and the choice must come from the browser that began.
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
+
+from msgspec.structs import replace as replace_struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume import saml_sign_in
@@ -43,6 +46,8 @@ async def choose(env: Env, call: Call, cookie: str, unverified_ticket: str, unve
         )
     fresh = waiting.fresh_after or not at or call.now - at < FRESH_MS
     signed_in = ProviderSignIn(call.now if fresh else at)
+    assertion = replace(chosen.ticket.assertion, authenticated_at=signed_in.authenticated_at if at else 0)
+    chosen = replace_struct(chosen, ticket=replace(chosen.ticket, assertion=assertion))
     value = env.ids.secret()
     also = browser_session.signs_in(call, value, cookie, signed_in)
     longest = env.limits.browser_session_ms // 1000

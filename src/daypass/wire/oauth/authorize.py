@@ -21,7 +21,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations.assume.request import requested_role
 from daypass.operations.oauth import authorization, consent
-from daypass.operations.oauth.authorization import ACR_VALUES, MFA, AuthorizationRequest, KnownClient
+from daypass.operations.oauth.access_token import ACR_VALUES, MFA
+from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.dpop import DpopProof, invalid_proof
 from daypass.operations.oauth.id_token import subject_of, subject_of_hint

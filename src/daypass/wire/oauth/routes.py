@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 from daypass.domain.oauth.client import AuthMethod
 from daypass.domain.provider_settings import ALGORITHMS
-from daypass.operations.oauth.authorization import ACR_VALUES
+from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
 from daypass.wire.oauth import authorize, device

@@ -34,7 +34,7 @@ _SAML = (
     "eduorgsuperioruri eduorgwhitepagesuri givenname iss mail name namequalifier organizationstatus "
     "primarygroupsid sub sub_type surname uid x500uniqueidentifier"
 )
-_OURS = "actorarn actorid approved approvercount audience authmethod chaindepth clientid grantid keybound oncall riskscore scope ticketid"
+_OURS = "actorarn actorid amr approved approvercount audience authmethod authtime chaindepth clientid grantid keybound oncall riskscore scope ticketid"
 
 KNOWN: Final = frozenset(
     f"{prefix}:{name}"
