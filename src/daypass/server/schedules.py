@@ -16,6 +16,7 @@ from daypass.config import AccessSettings
 from daypass.domain.errors import DaypassError
 from daypass.ports import HeavyWork, Outbound, OutboundFailed
 from daypass.server.schedule_answers import PAGERDUTY, people_and_more
+from daypass.server.worker import ready
 
 _CACHED_SECONDS: Final = 60.0
 _MOST_CACHED: Final = 500
@@ -70,6 +71,7 @@ class FetchedSchedules:
     async def _parsed(self, kind: str, data: bytes, now: int, owner: str) -> tuple[frozenset[str], bool]:
         """The persons of an answer, and whether there is another page."""
         try:
+            await self._heavy.compute(owner, ready)  # the start of a process is not the calendar's time
             async with asyncio.timeout(_MOST_SECONDS):
                 people, more, fault = await self._heavy.compute(owner, people_and_more, kind, data, now)
         except TimeoutError:

@@ -196,17 +196,12 @@ async def test_a265_calendar_whose_search_never_ends_is_given_up_once_a_minute_a
     outbound, heavy = Answers(bad=endless, good=CALENDAR), HeavyProcesses(1, "sqlite:////nowhere.db", {})
     try:
         reader = schedules(outbound, heavy)
-        await heavy.compute("", len, "")  # the process has started
         for _ in range(3):
             with pytest.raises(OutboundFailed, match="takes too long"):
                 await reader.on_call("icalendar", "https://a.example/bad", 1, owner=OWNER)
         assert len(outbound.got) == 1
         now = at("2026-11-26T09:00:00+01:00")
-        people = frozenset[str]()
-        for _ in range(10):  # on a busy machine a new process may take longer than a calendar is given
-            with suppress(OutboundFailed):
-                people = await schedules(outbound, heavy).on_call("icalendar", "https://a.example/good", now, owner="1")
-                break
+        people = await schedules(outbound, heavy).on_call("icalendar", "https://a.example/good", now, owner="1")
         assert "ann@example.com" in people
     finally:
         await heavy.close()

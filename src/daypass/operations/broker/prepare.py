@@ -35,6 +35,8 @@ _DAY_MS: Final = 86_400_000
 _SEEN: Final = 200  # sessions and records that are looked at
 _MANY: Final = 1_000
 _FIRST_SESSION: Final = 2  # hops: the subject of a provider, and the session that its proof gave
+_READ: Final = ("Get", "List", "Read", "Simulate", "Decode")  # how the names of operations of pages begin
+_PAGES: Final = 100  # refused reads by a session, as of pages, that count as one refusal
 _PRINCIPAL: Final = 2  # index of the principal id in a hop of a record (`domain.session.Hop`)
 
 
@@ -194,7 +196,7 @@ async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emer
         session_times=tuple(view.claims.issued_at for view in _recent(habits, now)),
         source_ip=call.facts.source_ip,
         known_ips=frozenset(str(body["source"]["ip"]) for body in earlier if body.get("source", {}).get("ip")),
-        denials=len(denied),
+        denials=_denials(denied),
         key_created_at=known.key_created_at,
         breadth=known.breadth,
         break_glass=emergency,
@@ -203,6 +205,19 @@ async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emer
         peer_times=tuple(at for at, _ in peers),
         peer_ips=frozenset(ip for _, ip in peers if ip),
     )
+
+
+def _denials(denied: Sequence[Mapping[str, Any]]) -> int:
+    """The number of refusals. The menu of the console offers pages that the person may not open: to look at them is no
+    sign of risk. They count a little, so that many do not hide others among the newest records. Reads with a long-term
+    key count in full: a browser has a session.
+    """
+    pages = [body for body in denied if body["actor"].get("session_id") and _is_read(str(body.get("operation")))]
+    return len(denied) - len(pages) + len(pages) // _PAGES
+
+
+def _is_read(operation: str) -> bool:
+    return operation.rpartition(":")[2].startswith(_READ)
 
 
 def _recent(sessions: Sequence[SessionView], now: int) -> list[SessionView]:

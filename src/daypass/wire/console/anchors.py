@@ -96,7 +96,7 @@ async def _delete(ctx: ConsoleContext) -> Response:
 
 def anchor_changes() -> Sequence[Change]:
     """Every change of a trust anchor. Each is confirmed: an anchor decides which certificates are accepted."""
-    change = partial(Change, again=anchor, confirmed=True)
+    change = partial(Change, again=anchor, confirmed=True, of="id")
     of = "rolesanywhere:"
     enable, disable = _switching("EnableTrustAnchor"), _switching("DisableTrustAnchor")
     return (

@@ -77,7 +77,7 @@ async def deny(ctx: ConsoleContext) -> Response:
 
 async def _voted(ctx: ConsoleContext, sent: Vote, operation: str) -> Response:
     """Casts the vote. A person who has MFA confirms it first, by a step-up that is bound to the vote's digest."""
-    request_id = ctx.value("request", 64)
+    request_id = ctx.required("request", 64)
     path = address(f"{_REQUEST}/{'approve' if sent.approve else 'deny'}", id=request_id)
     proof = proof_of(ctx.signed_in, ctx.values)
     digest = vote_digest(ctx.call.caller.account, request_id, sent)
@@ -144,7 +144,7 @@ async def cancel(ctx: ConsoleContext) -> Response:
 async def _followed(
     ctx: ConsoleContext, operation: str, done: str, function: Callable[..., Awaitable[RequestView]]
 ) -> Response:
-    request_id = ctx.value("request", 64)
+    request_id = ctx.required("request", 64)
     try:
         await ctx.perform(operation, function, request_id)
     except DaypassError as error:

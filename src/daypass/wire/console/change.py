@@ -53,6 +53,7 @@ class Change(NamedTuple):
         summary: what it does; the title of the confirmation.
         perform: does it, and answers. again: the form's page.
         confirmed: a person who has MFA confirms it. deletes: one without MFA does so, too.
+        of: the field that names what it changes; "": none. Without one, some operations act on the caller.
     """
 
     path: str
@@ -62,9 +63,13 @@ class Change(NamedTuple):
     again: Again
     confirmed: bool = False
     deletes: bool = False
+    of: str = ""
 
     async def serve(self, ctx: ConsoleContext) -> Response:
-        """The answer to the form."""
+        """The answer to the form. Raises DaypassError(VALIDATION) when it does not name what it changes."""
+        if self.of:
+            ctx.named(self.operation)
+            ctx.required(self.of)
         try:
             page = None
             if self.confirmed:

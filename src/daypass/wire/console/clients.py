@@ -200,9 +200,9 @@ async def _delete_server(ctx: ConsoleContext) -> Response:
 
 def client_changes() -> Sequence[Change]:
     """Every change of a client or resource server. Each is confirmed: it decides who can act for people, and how far."""
-    change = partial(Change, again=client, confirmed=True)
+    change = partial(Change, again=client, confirmed=True, of="id")
     listed = partial(Change, again=servers, confirmed=True)
-    of_server = partial(Change, again=server, confirmed=True)
+    of_server = partial(Change, again=server, confirmed=True, of="id")
     put = "daypass:PutResourceServer"
     return (
         Change(

@@ -17,6 +17,7 @@ from daypass.domain.access.person import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator
 from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.operations.outcome import served
 from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
@@ -103,6 +104,13 @@ class ConsoleContext:
             raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is over {limit} characters.")
         return found
 
+    def required(self, name: str, limit: int = 2048) -> str:
+        """A parameter that names an object. Without a name, operations act on the caller. Raises DaypassError(VALIDATION)."""
+        found = self.value(name, limit)
+        if not found:
+            raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is missing: it names what the form is about.")
+        return found
+
     def number(self, name: str, default: int = 0) -> int:
         """A whole number of at most nine digits. Raises DaypassError(VALIDATION)."""
         text = self.value(name)
@@ -135,14 +143,21 @@ class ConsoleContext:
     async def attempt(
         self, operation: str, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any
     ) -> Part[T]:
-        """As `perform`, for a part of a page: a refusal is recorded, and shown in its place."""
+        """As `perform`, for a part of a page: a refusal is recorded, and shown in its place.
+
+        What does not exist is an answer to the page, not a request that failed. It is recorded as such.
+        """
         try:
             return Part(await self.perform(operation, function, *arguments, **named))
         except DaypassError as error:
             if error.kind.family not in _SHOWN:
                 raise
-            await self.page_context.site.front.record(self.page_context.progress, error)
-            return Part(problem=error.public, absent=error.kind.family is Family.ABSENT)
+            absent = error.kind.family is Family.ABSENT
+            if absent:
+                await self.env.journal.commit(served(self.named(operation), detail={"absent": error.public}))
+            else:
+                await self.page_context.site.front.record(self.page_context.progress, error)
+            return Part(problem=error.public, absent=absent)
 
     async def problem(self, error: DaypassError) -> str:
         """Records a refusal after which the person may correct the form. Raises any other error again."""

@@ -109,7 +109,7 @@ async def _delete(ctx: ConsoleContext) -> Response:
 
 def group_changes() -> Sequence[Change]:
     """Every change of a group."""
-    change = partial(Change, again=group)
+    change = partial(Change, again=group, of="name")
     sensitive = partial(change, confirmed=True)
     join, leave = _member("AddUserToGroup"), _member("RemoveUserFromGroup")
     return (

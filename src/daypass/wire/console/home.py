@@ -17,6 +17,7 @@ _ROLES = 100  # roles that one page looks through
 async def home(ctx: ConsoleContext) -> Response:
     """GET /console/, which also gets every path below it that no other page has."""
     if ctx.page_context.request.raw_path != HOME.encode("ascii"):
+        ctx.page_context.progress.operation = ""  # nothing of the person's access was asked for
         raise DaypassError(ErrorKind.NOT_FOUND, "The console has no such page.")
     access = await ctx.attempt("daypass:GetOwnAccess", own.get_own_access)
     ready_after, requestable_after = ctx.value("ready_after"), ctx.value("requestable_after")
@@ -44,7 +45,7 @@ async def to_home(_: ConsoleContext) -> Response:
 
 async def finish(ctx: ConsoleContext) -> Response:
     """POST /console/access-request/done: ends the access of a request, with its sessions."""
-    await ctx.perform("daypass:FinishAccessRequest", follow.finish_request, ctx.value("request", 64))
+    await ctx.perform("daypass:FinishAccessRequest", follow.finish_request, ctx.required("request", 64))
     return to(HOME, done="ended")
 
 

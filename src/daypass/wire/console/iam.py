@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 
 
 async def iam(ctx: ConsoleContext, operation: str, **params: Any) -> Mapping[str, Any]:
-    """The answer of an operation. Empty parameters are left out. Raises DaypassError."""
+    """The answer of an operation. Empty parameters are left out, but for names. Raises DaypassError."""
     return await ctx.perform(f"iam:{operation}", _run_iam, operation, _without_empty(params), ctx.console.check)
 
 
@@ -64,4 +64,5 @@ def page_marker(ctx: ConsoleContext, scope: str) -> str:
 
 
 def _without_empty(params: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in params.items() if value not in ("", None)}
+    """Names stay: operations on users that are given none act on the caller. The check refuses empty ones."""
+    return {name: value for name, value in params.items() if value not in ("", None) or name.endswith("Name")}

@@ -96,7 +96,7 @@ def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
         ("delete-policy", delete, "Delete an inline policy", _delete(holder, delete)),
     )
     return tuple(
-        Change(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, again, confirmed=True)
+        Change(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, again, confirmed=True, of="name")
         for action, operation, summary, perform in rows
     )
 

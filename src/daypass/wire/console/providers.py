@@ -172,7 +172,7 @@ async def _delete(ctx: ConsoleContext) -> Response:
 def provider_changes() -> Sequence[Change]:
     """Every change of an identity provider. Each is confirmed: a provider decides who people and workloads are."""
     created = partial(Change, again=providers, confirmed=True)
-    change = partial(Change, again=provider, confirmed=True)
+    change = partial(Change, again=provider, confirmed=True, of="arn")
     oidc, audience = "iam:CreateOpenIDConnectProvider", "ClientIDToOpenIDConnectProvider"
     return (
         created(f"{_PROVIDERS}/create-oidc", oidc, "Create an OpenID Connect provider", _create_oidc),

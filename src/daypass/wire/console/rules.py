@@ -100,6 +100,7 @@ def rule_changes() -> Sequence[Change]:
             _as_stored,
             confirmed=True,
             deletes=True,
+            of="name",
         ),
     )
 
@@ -116,7 +117,7 @@ async def close_review(ctx: ConsoleContext) -> Response:
     """POST /console/reviews/close."""
     try:
         await ctx.perform(
-            "daypass:CloseAccessReview", read.close_review, "", ctx.value("review", 64), ctx.value("finding", 8192)
+            "daypass:CloseAccessReview", read.close_review, "", ctx.required("review", 64), ctx.value("finding", 8192)
         )
     except DaypassError as error:
         return await _reviews_page(ctx, await ctx.problem(error))
@@ -154,7 +155,7 @@ async def _put_channel(ctx: ConsoleContext) -> Response:
 
 async def test_channel(ctx: ConsoleContext) -> Response:
     """POST /console/notifications/test: queues a notification that tests a channel."""
-    await ctx.perform("daypass:TestNotificationChannel", channels.send_test, "", ctx.value("name", 64))
+    await ctx.perform("daypass:TestNotificationChannel", channels.send_test, "", ctx.required("name", 64))
     return to(_NOTIFICATIONS, done="tested", outcome="all")
 
 
@@ -169,13 +170,13 @@ def channel_changes() -> Sequence[Change]:
     again = _notifications_page
     return (
         Change(save, _PUT_CHANNEL, "Write a notification channel", _put_channel, again, confirmed=True),
-        Change(delete, _DELETE_CHANNEL, "Delete a notification channel", _delete_channel, again, True, True),
+        Change(delete, _DELETE_CHANNEL, "Delete a notification channel", _delete_channel, again, True, True, "name"),
     )
 
 
 async def retry(ctx: ConsoleContext) -> Response:
     """POST /console/notifications/retry: delivers a dead notification again."""
-    await ctx.perform("daypass:RetryNotification", channels.retry_notification, "", ctx.value("id", 64))
+    await ctx.perform("daypass:RetryNotification", channels.retry_notification, "", ctx.required("id", 64))
     return to(_NOTIFICATIONS, done="queued", outcome="all")
 
 

@@ -92,7 +92,7 @@ async def _delete(ctx: ConsoleContext) -> Response:
 
 def user_changes() -> Sequence[Change]:
     """Every change of a user."""
-    change = partial(Change, again=users.user)
+    change = partial(Change, again=users.user, of="name")
     sensitive = partial(change, confirmed=True)
     deleting = partial(sensitive, deletes=True)
     join, leave, switch, remove_key, remove_device = (
