@@ -4,16 +4,19 @@ chooses) and A213 (extensions, and sessions made from granted ones).
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.attack.test_approvals import place
 from tests.attack.test_extensions import FOR_MFA, extended, grant
 from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, Answer, policy, server
 
+from daypass.domain.access import terms
 from daypass.domain.directory import AccessKey, AccessRequest, KeyStatus
 from daypass.domain.events import Event, EventType
 from daypass.operations.broker.sweep import sweep
@@ -100,6 +103,56 @@ async def test_a211_request_is_held_to_a_rule_that_has_changed_since(place: Plac
     path = f"/access-requests/{request['id']}/deny"
     seen = await place.ask("lee", f"/access-requests/{request['id']}", method="GET")
     assert (await place.ask("lee", path, {"binding": seen["binding"], "reason": "ask again"}))["state"] == "denied"
+
+
+async def of_the_previous_release(place: Place, request: Any) -> None:
+    """The request as it was stored before requests had the versions of their rules, made after the rule was written."""
+
+    def write(tx: Tx) -> None:
+        found = tx.get(AccessRequest, id=request["id"])
+        assert found is not None
+        document = terms.encode(structs.replace(terms.decode(found.document), rule_digests=()))
+        made = found.created_at + 1
+        tx.replace(replace(found, document=document, digest=terms.digest(document), created_at=made))
+
+    await place.change(write)
+
+
+async def test_request_without_the_version_of_its_rule_is_approved_while_the_rule_is_the_same(place: Place) -> None:
+    await place.rule("prod", requesters=FOR_MFA, requester_mfa_seconds=3600)
+    place.keys["ann"] = await place.with_mfa("ann")
+    request = await place.request()
+    await of_the_previous_release(place, request)
+    assert (await vote(place, "lee", request)).status == 200
+    await place.assume("ann")
+
+
+@pytest.mark.parametrize("of", ["written since", "another rule"])
+async def test_a211_request_without_the_version_of_its_rule_is_held_to_another_one(place: Place, of: str) -> None:
+    request = await place.request()
+    await of_the_previous_release(place, request)
+    if of == "written since":
+        await asyncio.sleep(0.01)
+        await place.rule("prod", requesters=FOR_MFA)
+        assert (await vote(place, "lee", request)).status == 403
+    else:
+        other = await place.role("reader")
+        await place.rule("prod", substitutes=["role/reader"])
+        await place.rule("reader", roles=["role/reader"], requesters=FOR_MFA)
+        instead = {place.roles["prod"].arn: other.arn}
+        assert (await vote(place, "lee", request, substitutes=instead)).status == 403
+    await place.denied("ann")
+
+
+async def test_a211_accepted_request_is_approved_under_the_rule_that_it_was_accepted_under(place: Place) -> None:
+    await place.rule("prod", on_behalf=True)
+    request = await place.request(beneficiary=place.users["eve"].arn)
+    await place.rule("prod", on_behalf=True, requesters=FOR_MFA)
+    path = f"/access-requests/{request['id']}/accept"
+    assert (await place.refused("eve", path))[:2] == (403, "AccessDenied")
+    place.keys["eve"] = await place.with_mfa("eve")
+    assert (await place.ask("eve", path))["state"] == "pending"
+    assert (await vote(place, "lee", request)).status == 200
 
 
 async def test_a211_request_that_satisfies_a_changed_rule_is_approved(place: Place) -> None:

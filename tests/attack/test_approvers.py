@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from tests.attack.test_approvals import place
@@ -12,12 +13,13 @@ from tests.integration.api.conftest import ROOT, TENANT, server
 
 from daypass.domain.access.person import identifier
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
-from daypass.domain.directory import AccessRequest, AccessVote
+from daypass.domain.directory import AccessRequest, AccessVote, Revocation
 from daypass.domain.session import Hop, SessionClaims, SessionKind
 from daypass.operations.broker import prepare
 from daypass.operations.broker.eligible import stages_for
-from daypass.operations.broker.facts import person_of, rules_of
-from daypass.ports import Call
+from daypass.operations.broker.facts import is_blocked, person_of, rules_of
+from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
+from daypass.ports import Call, Reader
 
 __all__ = ["place", "server"]
 NOT_ELIGIBLE = "no longer eligible to approve"
@@ -57,6 +59,33 @@ async def test_a214_block_of_another_source_identity_changes_nothing(place: Plac
     await by_role(place)
     await blocked(place, "source_identity", "Lisa")
     await place.assume("ann")
+
+
+class Revocations:
+    """A directory that has these revocations alone."""
+
+    def __init__(self, *rows: Revocation) -> None:
+        self.rows = rows
+
+    def get(self, _kind: type[Any], **_equals: Any) -> None:
+        return None
+
+    def find(self, _kind: type[Any], *, order: str = "", limit: int = 1000, **equals: Any) -> list[Revocation]:
+        found = [row for row in self.rows if all(getattr(row, name) == value for name, value in equals.items())]
+        return sorted(found, key=lambda row: row.id)[:limit]
+
+
+def test_a214_block_of_a_source_identity_counts_among_as_many_revocations_as_the_quotas_allow() -> None:
+    def row(number: int, value: str, *, block: bool = True) -> Revocation:
+        return Revocation(
+            f"{number:032x}", TENANT, "source_identity", value, 0, 0, block=block, reason="stolen", created_by=""
+        )
+
+    others = [row(number, f"other-{number}") for number in range(MAX_REVOCATIONS + RESERVED - 1)]
+    asked: Any = (["arn:aws:iam::" + TENANT + ":user/lisa"], "", 0, ["source-identity:lisa"])
+    ended, blocked = (row(len(others), "Lisa", block=block) for block in (False, True))
+    assert not is_blocked(cast("Reader", Revocations(*others, ended)), *asked)
+    assert is_blocked(cast("Reader", Revocations(*others, blocked)), *asked)
 
 
 async def link(place: Place, *names: str) -> None:

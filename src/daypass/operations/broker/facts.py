@@ -32,6 +32,7 @@ from daypass.domain.policy.model import Context
 from daypass.operations.broker.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import find_by_arn, find_by_id, groups_of
+from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
@@ -147,9 +148,14 @@ def is_blocked(tx: Reader, ids: Iterable[str], access_key_id: str, now: int, ide
     ]
     identities = {each for each in identifiers if each.startswith("source-identity:")}
     for account in sorted({account for account, _, _ in subjects} if identities else ()):
-        named = tx.find(Revocation, account=account, subject="source_identity", order="id", limit=_MANY)
-        found += [each for each in named if source_identity(each.value) in identities]
+        found += [each for each in _of_source_identities(tx, account) if source_identity(each.value) in identities]
     return any(each.blocks_at(now) for each in found)
+
+
+def _of_source_identities(tx: Reader, account: str) -> list[Revocation]:
+    """The revocations of source identities: all that the quotas allow, because letters of each case mean one person."""
+    most, subject = MAX_REVOCATIONS + RESERVED, "source_identity"
+    return tx.find(Revocation, account=account, subject=subject, block=True, order="id", limit=most)
 
 
 def _account_of(tx: Reader, principal_id: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from daypass.domain.access import grant as grants
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
@@ -62,7 +64,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
                 limits.check_windows(target.rule.rule.windows, local_time(call.now))
         except limits.LimitExceeded as error:
             raise invalid(error) from None
-        request = _accepted(request, person, call.now)
+        request = _accepted(request, terms, targets, person, call.now)
         approval = automatic_approval(terms, targets, context, person.mfa_at, call.now)
         if approval is not None:
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
@@ -96,9 +98,15 @@ def _check_conditions(targets: Sequence[Target], person: Person, context: Contex
             )
 
 
-def _accepted(request: AccessRequest, person: Person, now: int) -> AccessRequest:
+def _accepted(
+    request: AccessRequest, terms: t.Terms, targets: Sequence[Target], person: Person, now: int
+) -> AccessRequest:
+    """The request under the rules as they are now, whose limits and conditions have been tested for the person."""
     persons = tuple(sorted({*request.persons, *person.identifiers}))
-    return replace(moved(request, RequestState.PENDING, now), persons=persons)
+    document = t.encode(structs.replace(terms, rule_digests=tuple(target.rule.digest for target in targets)))
+    return replace(
+        moved(request, RequestState.PENDING, now), persons=persons, document=document, digest=t.digest(document)
+    )
 
 
 async def cancel_request(env: Env, call: Call, request_id: str) -> RequestView:

@@ -18,9 +18,9 @@ from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import Tally, counted
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
-from daypass.domain.access.rule import expanded
+from daypass.domain.access.rule import CompiledRule, expanded
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
+from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
@@ -158,7 +158,7 @@ class _Casting:
         if sent.substitutes:
             request, terms, targets = self._substituted(tx, request, terms, targets)
         elif sent.approve:
-            self._check_rules(terms, targets)
+            self._check_rules(tx, request, terms, targets)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
@@ -312,7 +312,7 @@ class _Casting:
             self._substitute(tx, request, target, others[target.role.arn]) if target.role.arn in others else target
             for target in targets
         ]
-        self._check_rules(terms, chosen)
+        self._check_rules(tx, request, terms, chosen)
         changed = structs.replace(
             terms,
             roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen),
@@ -333,13 +333,13 @@ class _Casting:
         [found] = targets_of(tx, self.env.builtin, [t.RoleRef(other, "")], names, None)
         return found
 
-    def _check_rules(self, terms: t.Terms, targets: Sequence[Target]) -> None:
+    def _check_rules(self, tx: Reader, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]) -> None:
         """Raises DaypassError unless the stored request satisfies each rule under which it was not made: that of a
         substituted role (attack A251), and one that has changed since (attack A211).
         """
         for target in targets:
             rule = target.rule.rule
-            if target.rule.digest in terms.rule_digests:
+            if _was_made_under(tx, request, terms, target.rule):
                 continue
             asks = rule.ticket is not None and rule.ticket.webhook
             if target.rule.requesters.conditional or rule.requester_mfa_seconds is not None or asks:
@@ -354,3 +354,13 @@ class _Casting:
                 limits.check_windows(rule.windows, local_time(self.call.now))
             except limits.LimitExceeded as error:
                 raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+
+
+def _was_made_under(tx: Reader, request: AccessRequest, terms: t.Terms, rule: CompiledRule) -> bool:
+    """Whether the limits and conditions of this version of the rule were tested. Requests of the previous release do not
+    store the version: then the rule must not have been written since.
+    """
+    if terms.rule_digests or rule.name not in terms.rules:
+        return rule.digest in terms.rule_digests
+    stored = tx.get(ApprovalRule, account=request.account, name=rule.name)
+    return stored is not None and stored.updated_at < request.created_at
