@@ -1,12 +1,15 @@
-"""One page of the entities that a list of the management API shows."""
+"""One page of the entities that a list of the management API shows, and the size of all pages."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from daypass.ports import Reader
 
 E = TypeVar("E")
+
+MAX_BYTES: Final = 2_097_152
+"""Of what one page shows: a page ends early when it is larger. The event loop sends them, in about 10 ms."""
 
 
 def read_page(tx: Reader, kind: type[E], order: str, after: str, limit: int, **equals: Any) -> tuple[list[E], str]:

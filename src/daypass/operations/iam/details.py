@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from daypass.domain.directory import Attachment, Group, ManagedPolicy, Role, User
 from daypass.operations.crud.operation import Answer, Params
@@ -19,11 +19,13 @@ from daypass.operations.iam import (
 )
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
-from daypass.operations.iam.paging import page
+from daypass.operations.iam.paging import fitting, page
 from daypass.operations.principals import groups_of
 
 Item: TypeAlias = User | Group | Role | ManagedPolicy
 Lister: TypeAlias = Callable[[ReadContext, str, int], Sequence[Item]]
+
+_SCOPE: Final = "details"
 
 
 def get_account_authorization_details(ctx: ReadContext, p: Params) -> Answer:
@@ -39,14 +41,21 @@ def get_account_authorization_details(ctx: ReadContext, p: Params) -> Answer:
                 found += lister(ctx, name if str(number) == begun else "", limit - len(found))
         return found
 
-    items, more = page(p, "details", fetch, _place)
-    shown: dict[str, list[dict[str, Any]]] = {
-        "UserDetailList": [_user(ctx, item) for item in items if isinstance(item, User)],
-        "GroupDetailList": [_group(ctx, item) for item in items if isinstance(item, Group)],
-        "RoleDetailList": [_role(ctx, item, names) for item in items if isinstance(item, Role)],
-        "Policies": [_policy(ctx, item) for item in items if isinstance(item, ManagedPolicy)],
-    }
-    return {**shown, **more}
+    def show(item: Item) -> tuple[str, dict[str, Any]]:
+        match item:
+            case User():
+                return "UserDetailList", _user(ctx, item)
+            case Group():
+                return "GroupDetailList", _group(ctx, item)
+            case Role():
+                return "RoleDetailList", _role(ctx, item, names)
+            case ManagedPolicy():
+                return "Policies", _policy(ctx, item)
+
+    items, more = page(p, _SCOPE, fetch, _place)
+    details, more = fitting(items, more, _SCOPE, _place, show)
+    lists = ("UserDetailList", "GroupDetailList", "RoleDetailList", "Policies")
+    return {**{name: [detail for of, detail in details if of == name] for name in lists}, **more}
 
 
 def _named(kind: type[Any]) -> Lister:

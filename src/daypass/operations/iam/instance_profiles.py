@@ -12,6 +12,7 @@ from daypass.domain.directory import InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, documents, faults, find, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.iam.paging import fitting
 from daypass.operations.iam.paths import path_of
 
 
@@ -52,7 +53,10 @@ def list_instance_profiles_for_role(ctx: ReadContext, p: Params) -> Answer:
 def _listed(ctx: ReadContext, p: Params, scope: str, **wanted: Any) -> Answer:
     profiles, more = named.page_by_name(ctx, p, InstanceProfile, scope, **wanted)
     names: documents.Names = {}
-    return {"InstanceProfiles": [profile_members(ctx, profile, names) for profile in profiles], **more}
+    shown, more = fitting(
+        profiles, more, scope, lambda profile: profile.name, lambda profile: profile_members(ctx, profile, names)
+    )
+    return {"InstanceProfiles": shown, **more}
 
 
 def add_role_to_instance_profile(ctx: WriteContext, p: Params) -> Answer:

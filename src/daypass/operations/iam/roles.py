@@ -23,6 +23,7 @@ from daypass.operations.iam import (
     tags,
 )
 from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.iam.paging import fitting
 from daypass.operations.iam.paths import path_of
 
 
@@ -61,7 +62,8 @@ def get_role(ctx: ReadContext, p: Params) -> Answer:
 def list_roles(ctx: ReadContext, p: Params) -> Answer:
     roles, more = named.page_by_name(ctx, p, Role, "roles")
     names: documents.Names = {}
-    return {"Roles": [members.role(ctx, role, names) for role in roles], **more}
+    shown, more = fitting(roles, more, "roles", lambda role: role.name, lambda role: members.role(ctx, role, names))
+    return {"Roles": shown, **more}
 
 
 def update_role(ctx: WriteContext, p: Params) -> Answer:

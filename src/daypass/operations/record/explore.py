@@ -5,7 +5,7 @@ These have no columns of their own, so each page looks through a limited number 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
-from daypass.operations.record.pages import pages_of
+from daypass.operations.pages import MAX_BYTES
+from daypass.operations.record.pages import RecordPage, pages_of, place_of, size_of
 from daypass.ports import Call, Env, RecordFilter, RecordView
 
 MAX_LOOKED_AT: Final = 2_000
@@ -51,14 +52,7 @@ class EventFilter(Struct, frozen=True):
         )
 
 
-class Explored(Struct, frozen=True):
-    """A page. `before`: where the next page begins; None at the end of the record."""
-
-    records: tuple[RecordView, ...]
-    before: tuple[int, str, int] | None
-
-
-async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter) -> Explored:
+async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter) -> RecordPage:
     """daypass:ReadAudit. A page may hold fewer than `query.limit` and still have a next one.
 
     Raises DaypassError: ACCESS_DENIED, UNAVAILABLE.
@@ -66,22 +60,27 @@ async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter
     scope = await allow_reading(env, call, "ReadAudit", "audit", query.account)
     account = scope.account if scope.viewer.operator else ""
     found: list[RecordView] = []
-    before, looked_at = query.before, 0
+    before, looked_at, size = query.before, 0, 0
     async for page in pages_of(env, scope.viewer, replace(query, account=account, limit=_BATCH)):
         for record in page:
-            before = (record.at, record.log, record.seq)
+            before = place_of(record)
             looked_at += 1
             if record.body is not None and wanted.matches(record.body):
                 found.append(record)
-                if len(found) == query.limit:
+                size += size_of(record)
+                if _full(found, size, query.limit):
                     break
-        if len(found) == query.limit or looked_at >= MAX_LOOKED_AT:
+        if _full(found, size, query.limit) or looked_at >= MAX_LOOKED_AT:
             break
     else:
         before = None
     detail = {"explored": looked_at, "found": len(found), "request_id": query.request_id[:64]}
     await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
-    return Explored(tuple(found), before)
+    return RecordPage(found, before)
+
+
+def _full(found: Sequence[RecordView], size: int, limit: int) -> bool:
+    return len(found) == limit or size >= MAX_BYTES
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ request. Reading is itself recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.management import Scope, allow_reading
 from daypass.operations.outcome import served
+from daypass.operations.record.pages import RecordPage, fitting, place_of
 from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, Records, RecordView
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
@@ -43,13 +44,18 @@ class Proof(NamedTuple):
     complete: bool
 
 
-async def search(env: Env, call: Call, query: RecordFilter) -> list[RecordView]:
-    """daypass:ReadAudit: records, newest first. `query.account`: "" is the caller's, "*" every account."""
+async def search(env: Env, call: Call, query: RecordFilter) -> RecordPage:
+    """daypass:ReadAudit: records, newest first. `query.account`: "" is the caller's, "*" every account.
+
+    A page of large events may hold fewer than `query.limit` and still have a next one.
+    """
     scope = await allow_reading(env, call, _READ, "audit", query.account)
     account = scope.account if scope.viewer.operator else ""  # the viewer's own: what it owns, and what it did
     found = await env.records.search(scope.viewer, replace(query, account=account))
+    shown = fitting(found)
     await _record(env, call, scope, {"operation": query.operation, "request_id": query.request_id})
-    return found
+    more = len(found) == query.limit or len(shown) < len(found)
+    return RecordPage(shown, place_of(shown[-1]) if more else None)
 
 
 async def get_record(env: Env, call: Call, account: str, log: str, seq: int) -> RecordView:
@@ -100,10 +106,13 @@ async def list_logs(env: Env, call: Call, account: str) -> list[LogView]:
     return found
 
 
-async def export_log(env: Env, call: Call, account: str, log: str, after: int, limit: int) -> list[RecordView]:
-    """daypass:VerifyAudit: a log's records after `after`, without gaps; only the hashes of other accounts' records."""
+async def export_log(env: Env, call: Call, account: str, log: str, after: int, limit: int) -> Sequence[RecordView]:
+    """daypass:VerifyAudit: a log's records after `after`, without gaps; only the hashes of other accounts' records.
+
+    There may be more, also when there are fewer than `limit`; there are none if the page is empty.
+    """
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
-    found = await env.records.records(scope.viewer, log, after, limit)
+    found = fitting(await env.records.records(scope.viewer, log, after, limit))
     await _record(env, call, scope, {"log": log, "after": after, "records": len(found)})
     return found
 
@@ -125,12 +134,12 @@ async def _newest(records: Records, scope: Scope, limit: int) -> Tail:
     """Reads the heads first: a record written meanwhile is then read twice rather than missed."""
     cursor = {log.log: log.seq for log in await records.logs()}
     account = scope.account if scope.viewer.operator else ""
-    found = await records.search(scope.viewer, RecordFilter(account=account, limit=limit))
+    found = fitting(await records.search(scope.viewer, RecordFilter(account=account, limit=limit)))
     return Tail([record for record in reversed(found) if not _is_reading(record)], cursor)
 
 
 async def _since(records: Records, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
-    found = await records.follow(scope.viewer, cursor, limit)
+    found = fitting(await records.follow(scope.viewer, cursor, limit))
     reached = {**cursor, **{record.log: record.seq for record in found}}
     return Tail([r for r in found if _concerns(r, scope) and not _is_reading(r)], reached)
 

@@ -13,6 +13,7 @@ from daypass.operations.record import explore as record_explore
 from daypass.operations.record import read as record_read
 from daypass.operations.record import summarize as record_summarize
 from daypass.operations.record.explore import EventFilter
+from daypass.operations.record.pages import RecordPage
 from daypass.operations.sessions import get_caller_session as caller_session
 from daypass.operations.sessions import list_sessions as sessions
 from daypass.ports import RecordFilter, SessionFilter
@@ -122,12 +123,14 @@ async def explain_request(env: s.EnvDep, call: s.CallDep, request_id: s.IdPath) 
 
 @router.get("/audit/records", name="ReadAudit", tags=["audit"])
 async def search_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.RecordQuery, Query()]) -> s.RecordsOut:
-    """Records that you may see, newest first."""
+    """Records that you may see, newest first. A page may hold fewer than `limit` and still have a `next`."""
     wanted = RecordFilter(**query.model_dump(exclude={"after"}), before=record_cursor(query.after))
-    found = await record_read.search(env, call, wanted)
-    last = found[-1] if len(found) == query.limit else None
-    following = cursor(last.at, last.log, last.seq) if last else ""
-    return s.RecordsOut(records=[s.RecordOut.of(view) for view in found], next=following)
+    return _records_out(await record_read.search(env, call, wanted))
+
+
+def _records_out(page: RecordPage) -> s.RecordsOut:
+    following = cursor(*page.before) if page.before is not None else ""
+    return s.RecordsOut(records=[s.RecordOut.of(view) for view in page.records], next=following)
 
 
 @router.get("/audit/events", name="ReadAudit", tags=["audit"])
@@ -139,9 +142,7 @@ async def explore_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.Eve
     wanted = RecordFilter(
         **query.model_dump(exclude={"after", *EventFilter.__struct_fields__}), before=record_cursor(query.after)
     )
-    found = await record_explore.explore(env, call, wanted, named)
-    following = cursor(*found.before) if found.before is not None else ""
-    return s.RecordsOut(records=[s.RecordOut.of(view) for view in found.records], next=following)
+    return _records_out(await record_explore.explore(env, call, wanted, named))
 
 
 @router.get("/audit/summary", name="ReadAudit", tags=["audit"])
@@ -181,6 +182,9 @@ async def export_log(
     after: Annotated[int, Query(ge=-1, le=2**63 - 1, description="Sequence number of the last record you have.")] = -1,
     limit: s.LimitQuery = 1000,
 ) -> s.LeavesOut:
-    """A log's records without a gap, to verify the chain yourself. Events of other accounts are returned as leaves."""
+    """A log's records without a gap, to verify the chain yourself. Events of other accounts are returned as leaves.
+
+    A page of large events holds fewer than `limit`: the log has been read when a page is empty.
+    """
     found = await record_read.export_log(env, call, account, log, after, limit)
     return s.LeavesOut(records=[s.LeafOut.of(view) for view in found])
