@@ -1,4 +1,6 @@
-"""Attacks by the largest requests that are read on the event loop: their parsing has a budget in steps (A227, A228)."""
+"""Attacks by the largest requests that are read on the event loop: their parsing has a budget in steps (A227, A228),
+and few of them are read at once (A236).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.attack.installation import EVERYTHING, ROOT, Answer, Installation, Key
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key
 from tests.oauth_client import api
 from tests.sign_in import site_with_pages
 
 from daypass.domain import authzen as questions
 from daypass.domain.strict_json import read_json
+from daypass.operations.access.evaluate_access import SLICE
+from daypass.scheduling.slices import Slices
 from daypass.wire import form as forms
 from daypass.wire.api.signed_route import MAX_VALUES
 from daypass.wire.aws import query
@@ -159,3 +163,31 @@ def test_a228_too_many_values_of_one_question_deny_that_question_alone(site: Ins
     first, second, third = json.loads(answer.body)["evaluations"]
     assert (first["decision"], second["decision"], third["decision"]) == (True, False, True)
     assert "at most 1000 values" in second["context"]["error"]["message"]
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Who took a turn for a slice of work, in order."""
+    taken: list[str] = []
+    turn = Slices.turn
+
+    async def counted(slices: Slices, account: str) -> None:
+        taken.append(account)
+        await turn(slices, account)
+
+    monkeypatch.setattr(Slices, "turn", counted)
+    return taken
+
+
+def test_a236_batch_of_a_thousand_questions_takes_a_turn_for_each_slice(
+    site: Installation, caller: Key, turns: list[str]
+) -> None:
+    answer = authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}] * 1000})
+    assert answer.status == 200
+    assert turns.count(ALPHA) >= 2 * 1000 // SLICE
+
+
+@pytest.mark.parametrize("path", ["/oauth2/token", "/", "/api/v1/simulate", "/scim/v2/Users"])
+def test_a236_large_body_takes_a_turn_before_anything_reads_it(site: Installation, turns: list[str], path: str) -> None:
+    assert site.send("POST", FORM, b"a=" + b"b" * 100_000, path=path.encode()).status >= 400
+    assert turns == ["127.0.0.1"]

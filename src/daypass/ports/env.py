@@ -23,6 +23,7 @@ from daypass.ports.saml import SamlMetadata, SamlVerifier
 from daypass.ports.secrets import Sealer
 from daypass.ports.sign_in import SignInProviders
 from daypass.ports.tokens import IssuerStatuses, TokenVerifier
+from daypass.scheduling.slices import Slices
 
 
 class PasskeyPolicy(Struct, frozen=True):
@@ -86,6 +87,7 @@ class Env:
     schedules: Schedules
     sign_in: SignInProviders
     measurements: Measurements
+    slices: Slices = field(default_factory=Slices)
 
 
 class Call(Struct, frozen=True):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.body import ClientGoneError, declared_length, read_body, too_large
@@ -40,6 +40,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Observe: TypeAlias = Callable[[str, str, float], None]
 
+_LARGE_BODY: Final = 32_768
+"""Bytes. Reading what is in a larger one may take milliseconds, so one of them begins in each iteration of the event loop."""
 _LINES = b"content-type: %b\r\ncontent-length: %d\r\nx-amzn-requestid: %b\r\n"
 
 _NO_PATH = DaypassError(ErrorKind.UNKNOWN_OPERATION, "This path does not exist.")
@@ -95,6 +97,7 @@ class Application:
         self._observe = observe
         self._built: dict[str, asyncio.Future[AsgiApp]] = {}
         self._limits = limits or HttpLimits()
+        self._small = min(_LARGE_BODY, self._limits.anonymous_body)
         self._origin = ClientAddress(trusted_proxies)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -165,7 +168,7 @@ class Application:
         """The handler's response. Nearly all requests are complete and within the limits here."""
         if row is None or (row.methods and request.method not in row.methods):
             return self._refuse_target(row, request)
-        if WHOLE_BODY in scope and len(request.body) <= self._limits.anonymous_body and not self._excess(request):
+        if WHOLE_BODY in scope and len(request.body) <= self._small and not self._excess(request):
             return row.handler(request)
         return self._read_first(row, request, scope, receive)
 
@@ -196,7 +199,13 @@ class Application:
         return response._replace(headers=(*response.headers, _CLOSE))
 
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
-        """The request with its body. Raises DaypassError when either is over a limit."""
+        """The request with its body, in its turn. Raises DaypassError when either is over a limit."""
+        request = await self._with_body(request, scope, receive)
+        if len(request.body) > _LARGE_BODY:
+            await self._front.env.slices.turn(request.source_ip)
+        return request
+
+    async def _with_body(self, request: Request, scope: Scope, receive: Receive) -> Request:
         if excess := self._excess(request):
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, excess)
         limits = self._limits

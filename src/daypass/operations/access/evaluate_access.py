@@ -7,7 +7,6 @@ needs that account's policy, which is not known here: it is denied.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
@@ -110,16 +109,19 @@ async def evaluate_access(
     `reasons`: denials are explained; encoded, for a caller who may not call sts:DecodeAuthorizationMessage.
     Raises DaypassError: ACCESS_DENIED, VALIDATION (too many questions), LIMIT_EXCEEDED (steps), UNAVAILABLE.
     """
+    account = call.caller.account
     permission = await allow(env, call, ACTION, "access", "*")
     if len(questions) > MAX_QUESTIONS:
         raise DaypassError(ErrorKind.VALIDATION, f"A request may contain at most {MAX_QUESTIONS} evaluations.")
     subjects = await _subjects(env, call, questions)
-    work = await _prepared_in_slices(env, subjects, questions)
+    work = await _prepared_in_slices(env, account, subjects, questions)
     ready = [item for item in work if isinstance(item, Prepared)]
     if _is_heavy(ready, reasons=reasons):
-        outcomes = await heavy.compute(env, call.caller.account, decided, ready, semantic, reasons)
+        outcomes = await heavy.compute(env, account, decided, ready, semantic, reasons)
     else:
-        outcomes = await _in_slices(ready, semantic, reasons=reasons)
+        outcomes = await _in_slices(env, account, ready, semantic, reasons=reasons)
+    if len(work) > SLICE:
+        await env.slices.turn(account)
     answers = await _answers(env, call, work, outcomes, semantic)
     recorded = env.limits.record_decisions
     if replays or recorded == "all" or (recorded == "denied" and not all(answer.allowed for answer in answers)):
@@ -157,13 +159,13 @@ async def permitted_subject(env: Env, call: Call, question: Question, action: st
 
 
 async def _prepared_in_slices(
-    env: Env, subjects: Subjects, questions: Sequence[Question | Unreadable]
+    env: Env, account: str, subjects: Subjects, questions: Sequence[Question | Unreadable]
 ) -> list[Prepared | Answer]:
     work: list[Prepared | Answer] = []
     reader = KeyReader()
     for number, question in enumerate(questions):
         if number and number % SLICE == 0:
-            await asyncio.sleep(0)
+            await env.slices.turn(account)
         work.append(await _prepared(env, subjects, question, reader))
     return work
 
@@ -228,14 +230,16 @@ def _is_large(item: Prepared) -> bool:
     return admission_is_large(item.policies, trust, lambda: item.query.context)
 
 
-async def _in_slices(ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool) -> list[Outcome]:
+async def _in_slices(
+    env: Env, account: str, ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool
+) -> list[Outcome]:
     """The decisions on the event loop, in slices of a millisecond or two. Raises DaypassError(LIMIT_EXCEEDED)."""
     outcomes: list[Outcome] = []
     with metered():
         for outcome in _outcomes(ready, semantic, reasons=reasons):
             outcomes.append(outcome)
             if len(outcomes) % SLICE == 0:
-                await asyncio.sleep(0)
+                await env.slices.turn(account)
     return outcomes
 
 

@@ -7,7 +7,6 @@ actions are those that they name without wildcards. What only a wildcard allows 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -223,7 +222,7 @@ async def _allowed(
     items = []
     for number, (question, name) in enumerate(questions):
         if number and number % SLICE == 0:
-            await asyncio.sleep(0)
+            await env.slices.turn(call.caller.account)
         try:
             items.append((await prepare(env, subject, question, keys), name))
         except ValueError:  # a name that no request can have
