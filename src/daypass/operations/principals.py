@@ -25,7 +25,7 @@ def find_by_arn(tx: Reader, kind: type[U], arn: str) -> U | None:
     return found if found is not None and found.arn == arn else None
 
 
-def account_named(tx: Reader, text: str) -> str:
+def account_by_alias(tx: Reader, text: str) -> str:
     """The id of the account that an id or alias names; "" for an unknown alias."""
     if is_account_id(text):
         return text

@@ -27,7 +27,7 @@ from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.iam import faults, login_profiles, passwords
 from daypass.operations.iam.credential_changes import PASSWORD
 from daypass.operations.outcome import OWNER, event_of, served
-from daypass.operations.principals import account_named
+from daypass.operations.principals import account_by_alias
 from daypass.operations.sign_in import browser_session, webauthn
 from daypass.operations.sign_in.passkeys import enabled_devices
 from daypass.operations.sign_in.ticket import (
@@ -212,7 +212,7 @@ async def start(env: Env, call: Call, browser: Browser, found: Candidate, mfa_at
 
 
 def _candidate(tx: Reader, account: str, user_name: str) -> Candidate | None:
-    return candidate_of(tx, tx.get(User, account=account_named(tx, account), name=user_name))
+    return candidate_of(tx, tx.get(User, account=account_by_alias(tx, account), name=user_name))
 
 
 def candidate_of(tx: Reader, user: User | None) -> Candidate | None:

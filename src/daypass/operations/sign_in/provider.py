@@ -30,7 +30,7 @@ from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, owned, verified_proof, with_attributes
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
 from daypass.operations.outcome import OWNER
-from daypass.operations.principals import account_named
+from daypass.operations.principals import account_by_alias
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import ProviderSignIn
 from daypass.operations.sign_in.form import BROWSER_FORM
@@ -84,7 +84,7 @@ async def sources(env: Env, call: Call, account: str) -> list[Source]:
     """The providers with which people of an account sign in. `account`: its id or alias. Unknown accounts have none."""
 
     def find(tx: Reader) -> list[Source]:
-        named = account_named(tx, account)
+        named = account_by_alias(tx, account)
         oidc = tx.find(OidcProvider, account=named, order="url")
         saml = tx.find(SamlProvider, account=named, order="name")
         found = [Source(each.arn, each.url) for each in oidc if _settings(each) is not None]
