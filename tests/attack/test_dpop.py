@@ -232,7 +232,7 @@ def test_request_without_a_proof_or_its_nonce_gets_the_challenge_and_the_nonce_o
         challenge = answer.headers["www-authenticate"]
         assert answer.status == 401
         assert challenge.startswith(f'DPoP error="{code}"')
-        assert 'algs="RS256 ' in challenge
+        assert 'algs="PS256 ES256 EdDSA Ed25519"' in challenge
         assert answer.headers["dpop-nonce"]
         [record] = site.records(answer.request_id)
         assert record["error"] == code

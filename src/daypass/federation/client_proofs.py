@@ -69,7 +69,9 @@ class SignedProofs:
         texts = [_text(claims, name, required=name in ("jti", "htm", "htu")) for name in _TEXTS]
         identifier, method, uri, nonce, token_hash = texts
         thumbprint = self._jose.thumbprint(key)
-        return DpopClaims(thumbprint, identifier, method, uri, issued_at, nonce, token_hash, expires_at, not_before)
+        return DpopClaims(
+            jws.alg, thumbprint, identifier, method, uri, issued_at, nonce, token_hash, expires_at, not_before
+        )
 
 
 _TEXTS: Final = ("jti", "htm", "htu", "nonce", "ath")

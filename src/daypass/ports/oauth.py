@@ -45,6 +45,7 @@ class DpopClaims(Struct, frozen=True):
     `nonce` and `token_hash` (`ath`) "".
     """
 
+    algorithm: str
     thumbprint: str
     id: str
     method: str

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.oauth.binding import X5T, Binding
-from daypass.domain.provider_settings import ALGORITHMS
+from daypass.domain.oauth.client import FAPI_ALGORITHMS
 from daypass.operations import rates
 from daypass.operations.oauth.client_authentication import TlsClientCertificate
 from daypass.operations.oauth.dpop import DpopProof, check_dpop, invalid_proof, new_nonce
@@ -114,7 +114,7 @@ def challenge(request: Request, kind: ErrorKind, resource: str = "") -> Header:
     """
     scheme = "DPoP" if kind in DPOP_ERRORS else SCHEMES.get(authorization_of(request)[0], "Bearer")
     code = "" if kind is ErrorKind.MISSING_CREDENTIALS else DPOP_ERRORS.get(kind, "invalid_token")
-    algorithms = " ".join(ALGORITHMS) if scheme == "DPoP" else ""
+    algorithms = " ".join(FAPI_ALGORITHMS) if scheme == "DPoP" else ""
     parts = {"error": code, "resource_metadata": resource, "algs": algorithms}
     text = ", ".join(f'{name}="{value}"' for name, value in parts.items() if value) or 'realm="daypass"'
     return b"www-authenticate", f"{scheme} {text}".encode("ascii")

@@ -19,6 +19,7 @@ import msgspec
 from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import redirect_uri_fault
+from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import settings_reader
 
 AuthMethod: TypeAlias = Literal[
@@ -41,11 +42,14 @@ GrantType: TypeAlias = Literal[
     "urn:ietf:params:oauth:grant-type:jwt-bearer",
 ]
 
-FapiException: TypeAlias = Literal["bearer_tokens", "client_secret", "unpushed_requests"]
+FapiException: TypeAlias = Literal["bearer_tokens", "client_secret", "other_algorithms", "unpushed_requests"]
 """The requirements of FAPI 2.0 that can be switched off for one client, each by its name."""
 
 ANY: Final = "*"
 """In `roles`: every role whose trust policy admits the client."""
+
+FAPI_ALGORITHMS: Final = ("PS256", "ES256", "EdDSA", "Ed25519")
+"""What every client may sign with (FAPI 2.0 Security Profile, 5.4.1): the metadata list no others."""
 
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
 MAX_TEXT: Final = 65_536  # characters of the whole settings
@@ -77,7 +81,8 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         scopes: the scopes that it may ask for.
         dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
         fapi_exceptions: what of FAPI 2.0 is not required of a confidential client: `bearer_tokens` (its tokens need not be
-            bound), `client_secret` (it may use a secret), `unpushed_requests` (its authorization requests need not be pushed).
+            bound), `client_secret` (it may use a secret), `other_algorithms` (it may sign with others than PS256, ES256 and
+            EdDSA, such as RS256), `unpushed_requests` (its authorization requests need not be pushed).
         refresh_token_seconds: the lifetime of a family of refresh tokens, from the first one on.
         external_client_ids: the client's id at other authorization servers, by their issuers: it may ask for identity
             assertions (`id-jag`) for these.
@@ -135,6 +140,11 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         """Whether its access tokens must be bound to a key of the client (DPoP or mTLS)."""
         by_setting = self.dpop_bound_access_tokens or self.tls_client_certificate_bound_access_tokens
         return by_setting or self.requires("bearer_tokens")
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What its assertions and DPoP proofs may be signed with."""
+        return FAPI_ALGORITHMS if self.requires("other_algorithms") else ALGORITHMS
 
     @property
     def pushed(self) -> bool:

@@ -48,7 +48,9 @@ def read_document(client_id: str, body: bytes, limits: ClientSettings) -> tuple[
         dpop_bound_access_tokens=limits.dpop_bound_access_tokens or _flag(document, "dpop_bound_access_tokens"),
         tls_client_certificate_bound_access_tokens=limits.tls_client_certificate_bound_access_tokens
         or _flag(document, "tls_client_certificate_bound_access_tokens"),
-        fapi_exceptions=("bearer_tokens", "unpushed_requests") if method == "private_key_jwt" else (),
+        fapi_exceptions=("bearer_tokens", "other_algorithms", "unpushed_requests")
+        if method == "private_key_jwt"
+        else (),
         refresh_token_seconds=limits.refresh_token_seconds,
     )
     check_client(settings)

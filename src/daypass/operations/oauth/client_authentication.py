@@ -21,7 +21,7 @@ from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws
-from daypass.domain.oauth.client import AuthMethod, ClientSettings, parse_client
+from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations.assume.replay import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed
@@ -192,7 +192,9 @@ async def _verified(
         case "private_key_jwt":
             assert presented.unverified_assertion is not None
             claims = await env.oauth.proofs.assertion(client, presented.unverified_assertion, now)
-            return (_assertion(env.oauth.issuer, client, claims, now),)
+            used = _assertion(env.oauth.issuer, client, claims, now)
+            _check_algorithm(client, settings, presented.unverified_assertion.alg)
+            return (used,)
         case "client_secret_basic" | "client_secret_post":
             await check_secret(env, client, presented.secret, now)
         case "tls_client_auth":
@@ -233,6 +235,22 @@ def _assertion(issuer: str, client: OAuthClient, claims: Mapping[str, Any], now:
         raise JoseError("its jti is missing, or is not a usable string")
     used = text_digest(f"{client.id}\0{jti}")
     return ReplayEntry(CLIENT_ASSERTION, used, client.account, now, (expires + _LEEWAY) * 1000)
+
+
+def _check_algorithm(client: OAuthClient, settings: ClientSettings, algorithm: str) -> None:
+    """The sender is the client by now, so the message says what is wrong. Raises DaypassError(INVALID_CLIENT)."""
+    if algorithm not in settings.algorithms:
+        message = f"{_FAILED} {not_allowed(algorithm)}"
+        private = {"reason": f"FAPI 2.0 does not allow {algorithm}", OWNER: client.account, "client_id": client.id}
+        raise DaypassError(ErrorKind.INVALID_CLIENT, message, private=private)
+
+
+def not_allowed(algorithm: str) -> str:
+    """Why a client may not sign with it, and what to do."""
+    return (
+        f"FAPI 2.0 does not allow {algorithm}: sign with {', '.join(FAPI_ALGORITHMS)}, or let the client's "
+        "fapi_exceptions have other_algorithms."
+    )
 
 
 def _time(claims: Mapping[str, Any], name: str, *, required: bool = False) -> int:

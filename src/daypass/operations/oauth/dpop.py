@@ -30,6 +30,7 @@ _INVALID: Final = "The DPoP proof is not valid."
 class DpopProof(Struct, frozen=True):
     """A verified proof: the key, and its one use, which the request must consume."""
 
+    algorithm: str
     binding: Binding
     replay: ReplayEntry
 
@@ -59,7 +60,7 @@ async def check_dpop(env: Env, unverified_proof: str, method: str, path: str, ac
     await _check_nonce(env, claims.nonce, now)
     used = text_digest(f"{claims.thumbprint}\0{claims.id}")
     entry = ReplayEntry(DPOP, used, "", now, (claims.issued_at + 2 * _AGE) * 1000)
-    return DpopProof(Binding(JKT, claims.thumbprint), entry)
+    return DpopProof(claims.algorithm, Binding(JKT, claims.thumbprint), entry)
 
 
 def token_hash(access_token: str) -> str:

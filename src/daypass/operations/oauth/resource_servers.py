@@ -11,6 +11,7 @@ from typing import Any, Final
 from daypass.domain.directory import ResourceServer
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
+from daypass.domain.oauth.client import FAPI_ALGORITHMS
 from daypass.domain.oauth.resource_server import (
     ResourceServerSettings,
     dump_resource_server,
@@ -19,7 +20,6 @@ from daypass.domain.oauth.resource_server import (
     policy_text,
 )
 from daypass.domain.policy.document import PolicyKind, parse
-from daypass.domain.provider_settings import ALGORITHMS
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
 from daypass.operations.management import allow
@@ -79,7 +79,7 @@ def metadata(env: Env, server: ResourceServer) -> dict[str, Any]:
         "jwks_uri": f"{oauth.issuer}/.well-known/jwks.json",
         "scopes_supported": list(parse_resource_server(server.settings).scopes),
         "bearer_methods_supported": ["header"],
-        "dpop_signing_alg_values_supported": list(ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(FAPI_ALGORITHMS),
         "tls_client_certificate_bound_access_tokens": True,
     }
 

@@ -29,9 +29,8 @@ from daypass.operations.oauth.id_token import subject_of, subject_of_hint
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx
-from daypass.wire.access_token import dpop_of
 from daypass.wire.http import Response
-from daypass.wire.oauth.client import required_client
+from daypass.wire.oauth.client import proof_of, required_client
 from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
 from daypass.wire.oauth.errors import oauth_error
@@ -182,7 +181,7 @@ async def push(ctx: EndpointContext) -> Response:
         raise malformed("request_uri cannot be pushed.")
     known = await authorization.client_for(ctx.env, client.client.id, one(form, "redirect_uri"))
     request = await _with_hint(ctx.env, read_request(ctx.env, known, form), form)
-    request = _with_key(request, await dpop_of(ctx.env, ctx.progress))
+    request = _with_key(request, await proof_of(ctx, client))
     uri = await authorization.push(ctx.env, call, client, request, ctx.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
     return answer(pushed)._replace(status=201)

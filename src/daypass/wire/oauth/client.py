@@ -23,8 +23,10 @@ from daypass.operations.oauth.client_authentication import (
     TlsClientCertificate,
     authenticate_client,
     failed,
+    not_allowed,
 )
 from daypass.operations.oauth.document_clients import account_of_grant
+from daypass.operations.oauth.dpop import DpopProof, invalid_proof
 from daypass.operations.oauth.request import Sender
 from daypass.wire.access_token import certificate_of, dpop_of, proof_missing
 from daypass.wire.oauth.endpoint import EndpointContext, Form, malformed
@@ -43,11 +45,19 @@ async def sender_of(ctx: EndpointContext, form: Form) -> Sender:
     Raises DaypassError: INVALID_CLIENT, INVALID_DPOP_PROOF, USE_DPOP_NONCE, MALFORMED_REQUEST, THROTTLED, UNAVAILABLE.
     """
     client = await client_of(ctx, form)
-    proof = await dpop_of(ctx.env, ctx.progress)
+    proof = await proof_of(ctx, client)
     binding = proof.binding if proof is not None else _certificate_binding(client)
     if client is not None:
         _check_binding(ctx, client, binding, dpop=proof is not None)
     return Sender(client, binding, ctx.progress.replays)
+
+
+async def proof_of(ctx: EndpointContext, client: AuthenticatedClient | None) -> DpopProof | None:
+    """The DPoP proof of a request, signed as its client may. Raises DaypassError: INVALID_DPOP_PROOF, USE_DPOP_NONCE."""
+    proof = await dpop_of(ctx.env, ctx.progress)
+    if proof is not None and client is not None and proof.algorithm not in client.settings.algorithms:
+        raise invalid_proof(f"FAPI 2.0 does not allow {proof.algorithm}", not_allowed(proof.algorithm))
+    return proof
 
 
 async def required_client(ctx: EndpointContext, form: Form) -> AuthenticatedClient:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from daypass.domain.oauth.client import AuthMethod
-from daypass.domain.provider_settings import ALGORITHMS
+from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod
 from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
@@ -79,15 +78,15 @@ def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
         "userinfo_endpoint": server.issuer + _USERINFO,
         "grant_types_supported": list(GRANTS),
         "token_endpoint_auth_methods_supported": list(AUTH_METHODS),
-        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
-        "dpop_signing_alg_values_supported": list(ALGORITHMS),
+        "token_endpoint_auth_signing_alg_values_supported": list(FAPI_ALGORITHMS),
+        "dpop_signing_alg_values_supported": list(FAPI_ALGORITHMS),
         "tls_client_certificate_bound_access_tokens": True,
         "introspection_endpoint": server.issuer + _INTROSPECT,
         "introspection_endpoint_auth_methods_supported": [*_CLIENT_METHODS, *_BEARER],
-        "introspection_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "introspection_endpoint_auth_signing_alg_values_supported": list(FAPI_ALGORITHMS),
         "introspection_signing_alg_values_supported": list(server.signer.algorithms),
         "revocation_endpoint": server.issuer + _REVOKE,
         "revocation_endpoint_auth_methods_supported": [*AUTH_METHODS, *_BEARER],
-        "revocation_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS),
+        "revocation_endpoint_auth_signing_alg_values_supported": list(FAPI_ALGORITHMS),
         "authorization_details_types_supported": [TYPE],
     }
