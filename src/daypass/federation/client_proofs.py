@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from daypass.domain.directory import OAuthClient, OidcProvider
+from daypass.domain.directory import OAuthClient
 from daypass.domain.jws import JoseError, UnverifiedJws
-from daypass.domain.oauth.client import parse_client
+from daypass.domain.oauth.client import key_source
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.ports import DpopClaims, IssuerKeys
 
@@ -49,7 +48,10 @@ class SignedProofs:
         """See `ports.ClientProofs`."""
         if unverified.typ.lower().removeprefix("application/") not in ASSERTION_TYPES:
             raise JoseError("its type is not that of a client assertion")
-        found = await self._keys.keys(_key_source(client.account, client.id, client.settings), unverified.kid, now)
+        source = key_source(client.account, client.id, client.settings)
+        if source is None:
+            raise JoseError("the client has no keys")
+        found = await self._keys.keys(source, unverified.kid, now)
         self._jose.verify(unverified, found.jwks, ALGORITHMS)
         return unverified.unverified_claims  # verified by now
 
@@ -89,13 +91,3 @@ def _seconds(claims: Mapping[str, Any], name: str) -> int | None:
     if name in claims and (not isinstance(value, int) or isinstance(value, bool)):
         raise JoseError(f"its {name} is not a whole number of seconds")
     return value
-
-
-@lru_cache(maxsize=4096)
-def _key_source(account: str, client_id: str, settings: str) -> OidcProvider:
-    """The client's keys in the form in which the cache of keys finds them. Raises JoseError for a client without keys."""
-    client = parse_client(settings)
-    if client.jwks is None and not client.jwks_uri:
-        raise JoseError("the client has no keys")
-    source = {"jwks_url": client.jwks_uri} if client.jwks_uri else {"static_jwks": json.dumps(client.jwks)}
-    return OidcProvider(account, f"client/{client_id}", 0, settings=json.dumps(source))

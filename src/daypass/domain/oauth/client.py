@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from daypass.domain.directory import OidcProvider
 from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import redirect_uri_fault
@@ -165,6 +166,16 @@ def parse_client(text: str) -> ClientSettings:
     settings = _read(text)
     check_client(settings)
     return settings
+
+
+@lru_cache(maxsize=4096)
+def key_source(account: str, client_id: str, settings: str) -> OidcProvider | None:
+    """The keys of a client in the form in which the cache of keys finds them; None for a client without keys."""
+    client = parse_client(settings)
+    if client.jwks is None and not client.jwks_uri:
+        return None
+    source = {"jwks_url": client.jwks_uri} if client.jwks_uri else {"static_jwks": json.dumps(client.jwks)}
+    return OidcProvider(account, f"client/{client_id}", 0, settings=json.dumps(source))
 
 
 def check_client(settings: ClientSettings) -> None:

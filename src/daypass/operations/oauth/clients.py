@@ -16,8 +16,7 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.domain.jwk import fault_of_rsa_keys
-from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, parse_client
+from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, key_source, parse_client
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
@@ -219,14 +218,16 @@ def _checked_name(name: str) -> str:
 
 
 async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSettings:
-    return await heavy.parse(env, call.caller.account, _parse, json.dumps(members, default=str))
+    """The settings. Keys that could never verify are refused here: later each request fails, far from the cause."""
+    settings = await heavy.parse(env, call.caller.account, _parse, json.dumps(members, default=str))
+    source = key_source(call.caller.account, "", dump_client(settings))
+    if source is not None and (fault := await env.issuers.fault(source)):
+        raise DaypassError(ErrorKind.VALIDATION, fault.removeprefix("static_"))
+    return settings
 
 
 def _parse(text: str) -> ClientSettings:
     try:
-        settings = parse_client(text)
+        return parse_client(text)
     except ValueError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
-    if fault := fault_of_rsa_keys(settings.jwks["keys"] if settings.jwks is not None else ()):
-        raise DaypassError(ErrorKind.VALIDATION, f"jwks: {fault}.")
-    return settings
