@@ -222,7 +222,7 @@ async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSet
     settings = await heavy.parse(env, call.caller.account, _parse, json.dumps(members, default=str))
     source = key_source(call.caller.account, "", dump_client(settings))
     if source is not None and (fault := await env.issuers.fault(source)):
-        raise DaypassError(ErrorKind.VALIDATION, fault.removeprefix("static_"))
+        raise DaypassError(ErrorKind.VALIDATION, fault.replace("static_jwks", "jwks").replace("jwks_url", "jwks_uri"))
     return settings
 
 
