@@ -70,6 +70,7 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
+    if (navigation?.classList.contains("open")) { menu.click(); menu.focus(); }
     const open = document.querySelector("details.user[open]");
     if (open) { open.open = false; open.querySelector("summary").focus(); }
   });
