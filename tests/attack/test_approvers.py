@@ -1,4 +1,4 @@
-"""Who an approver is, later and in other forms: row A214; and A210, who is on call."""
+"""Who an approver is, later and in other forms: rows A214, A254 and A262; and A210, who is on call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.attack.test_approvals import place
+from tests.attack.test_approvals import events, place
+from tests.attack.test_approved_terms import disabled
+from tests.attack.test_extensions import extended
 from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, server
 
@@ -191,3 +193,56 @@ async def test_a210_source_identity_that_a_further_session_of_a_chain_chose_puts
         lambda tx: prepare._called(tx, call, person_of(tx, caller)), account=""
     )
     assert ("ann@example.com" in called) is known
+
+
+async def lift(place: Place) -> None:
+    listed = await place.server.api(ROOT, "GET", "/revocations", {"account": TENANT})
+    for each in listed.json["revocations"]:
+        answer = await place.server.api(ROOT, "POST", f"/revocations/{each['id']}/lift", body={"reason": "new key"})
+        assert answer.status == 200, answer.body
+
+
+@pytest.mark.parametrize("verb", ["approve", "deny"])
+async def test_a254_vote_of_a_blocked_approver_is_refused_and_does_not_count_after_the_block(
+    place: Place, verb: str
+) -> None:
+    """Lee's key works until it is deleted: whoever stole it would leave a vote for the time after the block."""
+    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}])
+    request = await place.request()
+    await blocked(place, "principal", place.users["lee"].arn)
+    body = {"binding": request["binding"], **({"reason": "not today"} if verb == "deny" else {})}
+    status, code, message = await place.refused("lee", f"/access-requests/{request['id']}/{verb}", body)
+    assert (status, code, "blocked or disabled" in message) == (403, "AccessDenied", True)
+    [refusal] = [event for event in await events(place, "request.denied") if "AccessRequest" in event["operation"]]
+    assert refusal["actor"]["principal_id"] == place.users["lee"].id
+    await lift(place)
+    after = await place.approve("lou", request)
+    assert (after["state"], len(after["votes"])) == ("pending", 1)
+
+
+async def test_a254_vote_of_a_disabled_approver_by_a_session_is_refused(place: Place) -> None:
+    place.keys["session"] = await place.server.session_token(place.keys["lee"])
+    await disabled(place, "lee")
+    request = await place.request()
+    path = f"/access-requests/{request['id']}/approve"
+    assert (await place.refused("session", path, {"binding": request["binding"]}))[0] == 403
+
+
+async def test_a262_approvers_of_every_extension_are_checked_at_each_use(place: Place) -> None:
+    await place.person("lia", APPROVE, "leads")
+    request = await place.granted(seconds=900)
+    for name in ("lou", "lia"):
+        assert (await place.approve(name, await extended(place, request, 300)))["state"] == "ended"
+    await place.assume("ann")
+    await disabled(place, "lou")
+    assert NOT_ELIGIBLE in await place.denied("ann")
+
+
+async def test_assume_role_with_a_void_grant_and_another_uses_the_other(place: Place) -> None:
+    """The first grant is void because the role has changed; nothing has ended it yet."""
+    await place.granted()
+    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
+    await place.granted()
+    await place.assume("ann")
+    listed = await place.ask("ann", "/grants", method="GET")
+    assert sorted(each["end_reason"] for each in listed["grants"]) == ["", "policy_changed"]

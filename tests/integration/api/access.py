@@ -133,9 +133,10 @@ class Place:
     async def with_mfa(self, who: str) -> Key:
         """A session of the person with MFA, by a device that the person gets for it."""
         env, user = self.server.runtime.env, self.users[who]
-        seed, serial = env.ids.seed()[:20], f"arn:aws:iam::{TENANT}:mfa/{who}-{env.ids.session()[:8]}"
+        seed, name = env.ids.seed()[:20], f"{who}-{env.ids.unique('AIDA')}"
+        serial = f"arn:aws:iam::{TENANT}:mfa/{name}"
         sealed = seal_seed(env.sealer, seed, TENANT, user.id, serial)
-        await self.server.write(MfaDevice(TENANT, serial, who, "/", self.now, sealed, user.id, self.now))
+        await self.server.write(MfaDevice(TENANT, serial, name, "/", self.now, sealed, user.id, self.now))
         code = code_at(seed, step_at(self.now))
         answer = await self.server.sts(self.keys[who], "GetSessionToken", SerialNumber=serial, TokenCode=code)
         parts = (answer.findtext(f".//{name}", "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))

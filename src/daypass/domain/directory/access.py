@@ -112,7 +112,7 @@ class Grant:
         max_uses: sessions that it gives; 0: any number.
         approvers: number of persons who approved; 0 for an automatic approval.
         role_digest, rule, rule_digest: the versions that were approved.
-        extension_id: the last request to extend it that persons approved; their approvals must hold, too. None: none has.
+        extension_id: the requests to extend it that persons approved, by spaces; their approvals must hold, too. None: none.
     """
 
     id: str  # 32 hex digits

@@ -18,7 +18,7 @@ from daypass.operations.assume.compose import compose, role_owner
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
-from daypass.operations.broker.use import GrantMoved, GrantRefused, use_of, void_grant
+from daypass.operations.broker.use import GrantMoved, GrantRefused, candidates, use_of, void_grant
 from daypass.ports import Env
 
 C = TypeVar("C")
@@ -50,7 +50,11 @@ async def assume(
         except GrantMoved:
             await env.directory.refresh()
         except GrantRefused as error:
-            raise await void_grant(env, use, applicant, error) from None
+            refusal = await void_grant(env, use, applicant, error)
+            usable = candidates(view, applicant.parent.hops, applicant.snapshot.now)
+            if error.reason is None or all(each.id == grant.id for each in usable):
+                raise refusal from None
+            await env.directory.refresh()  # a void grant does not hide another of the person
     raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access grant kept changing. Try again.")
 
 

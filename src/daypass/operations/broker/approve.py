@@ -128,7 +128,7 @@ def _extend(  # the facts of one extension
             approvers=min(grant.approvers, approval.approvers),
             risk=max(grant.risk, request.risk),
             on_call=grant.on_call and approval.on_call,
-            extension_id=request.id if approval.approvers else grant.extension_id,
+            extension_id=" ".join(filter(None, (grant.extension_id, request.id if approval.approvers else ""))) or None,
         )
         tx.replace(longer)
         changed.append(longer)

@@ -205,8 +205,9 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
         raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
     if grant.approvers:
         _check_approvers(env, tx, request, grant, rule)
-    if (extension := tx.get(AccessRequest, id=grant.extension_id) if grant.extension_id else None) is not None:
-        _check_approvers(env, tx, extension, grant, rule)
+    for each in (grant.extension_id or "").split():
+        if (extension := tx.get(AccessRequest, id=each)) is not None:
+            _check_approvers(env, tx, extension, grant, rule)
 
 
 def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:

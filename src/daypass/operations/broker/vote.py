@@ -32,7 +32,16 @@ from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.automatic import local_time
 from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
-from daypass.operations.broker.facts import Person, Target, names_of, person_of, targets_of, with_links
+from daypass.operations.broker.facts import (
+    Person,
+    Target,
+    is_blocked,
+    is_disabled,
+    names_of,
+    person_of,
+    targets_of,
+    with_links,
+)
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.permission import allow_on_roles
 from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, principals_in, view_of, votes_on
@@ -174,6 +183,14 @@ class _Casting:
         )
 
     def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
+        stopped = is_blocked(tx, person.principal_ids, person.access_key_id, self.call.now, person.identifiers)
+        if stopped or is_disabled(tx, person.principal_ids):  # such a vote would count when that ends (attack A254)
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED,
+                "You are blocked or disabled.",
+                private={"reason": "blocked or disabled", "request": request.id},
+                explanation={"allowed": False, "reason": "the approver is blocked or disabled"},
+            )
         if self.sent.chat is not None and not chat_allowed(request, targets):
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
