@@ -10,6 +10,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 from tests.issuer import number
 
 from daypass.domain.directory import OAuthClient, ResourceServer
+from daypass.domain.oauth.client import key_source
 from daypass.operations.iam import passwords
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "1"}
@@ -248,3 +249,10 @@ async def test_put_resource_server_with_invalid_settings_is_refused(
     answer = await server.api(ROOT, "PUT", API, body={"name": "api", "settings": settings})
     assert answer.status == 400
     assert answer.code.startswith(code)
+
+
+async def test_create_client_with_settings_that_are_refused_leaves_nothing_in_the_caches(server: Server) -> None:
+    before = key_source.cache_info().currsize
+    refused = await create(server, {"jwks": {"keys": [KEY, KEY]}, "grant_types": GRANTS})
+    assert refused.status == 400
+    assert key_source.cache_info().currsize == before

@@ -170,8 +170,12 @@ def parse_client(text: str) -> ClientSettings:
 
 @lru_cache(maxsize=4096)
 def key_source(account: str, client_id: str, settings: str) -> OidcProvider | None:
-    """The keys of a client in the form in which the cache of keys finds them; None for a client without keys."""
-    client = parse_client(settings)
+    """The keys of a stored client in the form in which the cache of keys finds them; None for a client without keys."""
+    return key_source_of(account, client_id, parse_client(settings))
+
+
+def key_source_of(account: str, client_id: str, client: ClientSettings) -> OidcProvider | None:
+    """The same of settings that are not stored: these must not fill caches."""
     if client.jwks is None and not client.jwks_uri:
         return None
     source = {"jwks_url": client.jwks_uri} if client.jwks_uri else {"static_jwks": json.dumps(client.jwks)}

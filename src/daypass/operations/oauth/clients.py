@@ -16,7 +16,7 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, key_source, parse_client
+from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, key_source_of, parse_client
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
@@ -220,7 +220,7 @@ def _checked_name(name: str) -> str:
 async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSettings:
     """The settings. Keys that could never verify are refused here: later each request fails, far from the cause."""
     settings = await heavy.parse(env, call.caller.account, _parse, json.dumps(members, default=str))
-    source = key_source(call.caller.account, "", dump_client(settings))
+    source = key_source_of(call.caller.account, "", settings)
     if source is not None and (fault := await env.issuers.fault(source)):
         raise DaypassError(ErrorKind.VALIDATION, fault.replace("static_jwks", "jwks").replace("jwks_url", "jwks_uri"))
     return settings
