@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import parse_qsl
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.http import Header, media_type
 
 MEDIA_TYPE: Final = b"application/x-www-form-urlencoded"
-
-MAX_ESCAPES: Final = 65_536
-"""Per cent signs of a form: as many as take 10 to 20 ms to decode (attack A227). A policy of 128 KiB has fewer."""
+_QUOTED: Final = bytes.maketrans(b"%+", b"= ")
 
 
 def check_media_type(headers: Sequence[Header]) -> None:
@@ -21,10 +19,21 @@ def check_media_type(headers: Sequence[Header]) -> None:
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, f"The media type of the body must be {MEDIA_TYPE.decode()}.")
 
 
-def check_escapes(data: bytes) -> None:
-    """Raises DaypassError(MALFORMED_REQUEST) for more escapes than the limit."""
-    if data.count(b"%") > MAX_ESCAPES:
-        raise DaypassError(ErrorKind.MALFORMED_REQUEST, f"The parameters have over {MAX_ESCAPES} escapes.")
+def decoded(data: bytes) -> str:
+    """The text of a name or value. Raises ValueError: a "%" that no two hexadecimal digits follow, no UTF-8.
+
+    Everybody chooses how many escapes there are, and in Python each costs 0.1 us or more (attack A227). So they become those
+    of quoted-printable, which are decoded in C. Only a good one is two bytes shorter then.
+    """
+    if b"%" not in data:
+        return data.replace(b"+", b" ").decode()
+    for special, escaped in ((b"=", b"%3D"), (b"\r", b"%0D"), (b"\n", b"%0A")):  # they mean something else there
+        data = data.replace(special, escaped)
+    quoted = data.translate(_QUOTED)
+    made = binascii.a2b_qp(quoted)
+    if len(made) != len(quoted) - 2 * quoted.count(b"="):
+        raise ValueError("a '%' that no two hexadecimal digits follow")
+    return made.decode()
 
 
 def pairs_of(data: bytes, most: int, *, strict: bool = False) -> list[tuple[str, str]]:
@@ -32,29 +41,30 @@ def pairs_of(data: bytes, most: int, *, strict: bool = False) -> list[tuple[str,
 
     Raises DaypassError(MALFORMED_REQUEST).
     """
-    check_escapes(data)
     try:
-        text = data.decode("ascii")
-        return _usual_pairs(text, most) or parse_qsl(
-            text,
-            keep_blank_values=True,
-            strict_parsing=strict and bool(text),
-            max_num_fields=most,
-            errors="strict",
-        )
+        return _usual_pairs(data.decode("ascii"), most) or _escaped_pairs(data, most, strict=strict)
     except ValueError:
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The parameters are not well-formed.") from None
 
 
 def _usual_pairs(text: str, most: int) -> list[tuple[str, str]]:
     """The pairs of a form whose only escapes are those common in URNs and URLs, as of most requests. [] for any other form,
-    which is then parsed by the standard library, in twice to four times as long.
+    which is then parsed with its escapes.
     """
     text = text.replace("%3A", ":").replace("%2F", "/")
     if "%" in text or "+" in text or text.count("&") >= most:
         return []
     pairs = [(name, value) for name, equals, value in [part.partition("=") for part in text.split("&")] if equals]
     return pairs if len(pairs) == text.count("&") + 1 else []
+
+
+def _escaped_pairs(data: bytes, most: int, *, strict: bool) -> list[tuple[str, str]]:
+    if data.count(b"&") >= most:
+        raise ValueError("too many parameters")
+    pairs = [part.partition(b"=") for part in data.split(b"&") if part or (strict and data)]
+    if strict and not all(equals for _, equals, _ in pairs):
+        raise ValueError("a parameter without a value")
+    return [(decoded(name), decoded(value)) for name, _, value in pairs]
 
 
 def unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -13,23 +13,19 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NoReturn, TypeAlias
-from urllib.parse import unquote_to_bytes
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.aws.layouts import Layouts
 from daypass.wire.aws.members import MemberCache
 from daypass.wire.aws.validate import Check
 from daypass.wire.aws.xml import Shapes
-from daypass.wire.form import check_escapes
+from daypass.wire.form import decoded
 
 MAX_PARAMETERS = 1000
 _MAX_DEPTH = 16  # dots in a name; the deepest of the models has 6
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _INDEX = re.compile(r"[1-9][0-9]{0,3}")
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
-
-_ASCII = {form % code: chr(code) for code in range(128) for form in ("%02X", "%02x")}
 
 Node: TypeAlias = "str | dict[str, Node]"
 Read: TypeAlias = Callable[[Any, str], Any]
@@ -76,33 +72,21 @@ def _usual_form(raw: bytes) -> dict[str, str]:
 def _read_form(raw: bytes, form: dict[str, str]) -> None:
     if raw.count(b"&") + len(form) >= MAX_PARAMETERS:
         _malformed(f"The request has more than {MAX_PARAMETERS} parameters.")
-    check_escapes(raw)
     try:
-        _read_pairs(raw.decode("utf-8"), form)
+        _read_pairs(raw, form)
     except UnicodeDecodeError:
         _malformed("The request is not UTF-8.")
-
-
-def _read_pairs(text: str, form: dict[str, str]) -> None:
-    if _BAD_PERCENT.search(text):
+    except ValueError:
         _malformed("The request has a '%' that no two hexadecimal digits follow.")
-    for pair in text.split("&"):
+
+
+def _read_pairs(raw: bytes, form: dict[str, str]) -> None:
+    for pair in raw.split(b"&"):
         if pair:
-            name, _, value = pair.partition("=")
-            name, value = _decode(name), _decode(value)
+            name, _, value = map(decoded, pair.partition(b"="))
             if name in form:
                 _malformed(f"Parameter '{name[:128]}' is in the request more than once.")
             form[name] = value
-
-
-def _decode(text: str) -> str:
-    if "%" not in text and "+" not in text:
-        return text
-    first, *rest = text.replace("+", " ").split("%")
-    try:  # ASCII escapes, as nearly all are; a policy has a hundred
-        return first + "".join([_ASCII[part[:2]] + part[2:] for part in rest])
-    except KeyError:
-        return unquote_to_bytes(text.replace("+", " ")).decode("utf-8")
 
 
 # --- Typed parameters ----------------------------------------------------------------------------------------------
