@@ -129,6 +129,6 @@ def _shown(name: str, text: str) -> str:
     if name != "settings":
         return text
     try:
-        return json.dumps(hidden(members_of(text)), indent=2, ensure_ascii=False, default=str)  # fractions
+        return json.dumps(hidden(members_of(text)), indent=2, ensure_ascii=False, default=str)  # a fraction is a Decimal
     except DaypassError as error:
         return error.public
