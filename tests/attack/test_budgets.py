@@ -7,8 +7,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from tests import saml_idp
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key
 from tests.cost import least_cpu_seconds
 from tests.oauth_client import api
@@ -85,6 +87,19 @@ def test_a227_escapes_of_a_form_cost_little_more_than_other_characters(part: byt
 
     assert read() == [("a", text * most)]
     assert least_cpu_seconds(read, 5) < 12 * least_cpu_seconds(lambda: pairs_of(b"a=+" + b"b" * 1_000_000, 1), 5)
+
+
+def test_create_saml_provider_with_the_metadata_of_many_claims_is_served(site: Installation, caller: Key) -> None:
+    claim = (
+        '<a:Attribute xmlns:a="urn:oasis:names:tc:SAML:2.0:assertion" Name="http://schemas.example.org/ws/claims/{}" '
+        'NameFormat="urn:oasis:names:tc:SAML:2.0:attrname-format:uri" FriendlyName="A name"/>'
+    )
+    end = "</md:IDPSSODescriptor>"
+    metadata = saml_idp.metadata().replace(end, "".join(claim.format(n) for n in range(2_700)) + end)
+    form = {"Action": "CreateSAMLProvider", "Version": "2010-05-08", "Name": "a", "SAMLMetadataDocument": metadata}
+    body = urlencode(form).encode()
+    assert body.count(b"%") > 65_536
+    assert site.send("POST", site.signed(caller, body, "iam"), body).status == 200
 
 
 @pytest.mark.parametrize(

@@ -163,12 +163,15 @@ def test_a217_settings_that_are_not_valid_show_no_secret_in_their_confirmation(
     assert "canary" not in text(asked)
 
 
-def test_settings_with_a_fraction_are_shown_in_their_confirmation(site: Installation) -> None:
-    eve, _ = administrator(site)
+def test_settings_with_a_fraction_are_confirmed_and_refused(site: Installation) -> None:
+    eve, authenticator = administrator(site)
+    path = "/console/provider/settings"
     page = eve.get(f"/console/provider?arn=arn:aws:iam::{ALPHA}:oidc-provider/a217.example")
-    asked = eve.submit(page, "/console/provider/settings", settings='{"clock_skew_seconds": 1.5}')
+    asked = eve.submit(page, path, settings='{"clock_skew_seconds": 1.5}')
     assert "You confirm exactly this" in text(asked)
     assert "1.5" in text(asked)
+    answer = eve.submit(asked, path, response=authenticator.assertion(forms(asked)[path].options))
+    assert answer.status == 400, text(answer)
 
 
 def test_a218_theme_of_a_forged_cookie_is_no_markup(site: Installation) -> None:

@@ -138,14 +138,14 @@ class _PolledPipe:
 
     def __init__(self, stream: IO[bytes], event: int, limit: _WaitLimit) -> None:
         self._file = stream.fileno()
-        self._patience = limit
+        self._limit = limit
         self._rest = b""
         self._poll = select.poll()
         self._poll.register(self._file, event)
         os.set_blocking(self._file, False)
 
     def write(self, data: memoryview) -> int:
-        self._patience.wait(self._poll)
+        self._limit.wait(self._poll)
         try:
             return os.write(self._file, data[:_CHUNK])
         except BlockingIOError:  # less room than poll has said
@@ -153,7 +153,7 @@ class _PolledPipe:
 
     def read(self, size: int) -> bytes:
         if not self._rest:
-            self._patience.wait(self._poll)
+            self._limit.wait(self._poll)
             self._rest = os.read(self._file, _CHUNK)
         part, self._rest = self._rest[:size], self._rest[size:]
         return part

@@ -53,14 +53,24 @@ _CODECS: Final[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] 
     "KeyStatus": (str, d.KeyStatus),
     "RequestState": (str, d.RequestState),
     "tuple[str, ...]": (_tuples_out, _texts_in),
+    **dict.fromkeys(
+        (
+            "Tags",
+            "tuple[tuple[str, str], ...]",
+            "tuple[tuple[str, str, str], ...]",
+            "tuple[tuple[str, str, str, str], ...]",
+            "tuple[tuple[str, ...], ...]",
+        ),
+        (_tuples_out, _tuples_in),
+    ),
 }
-"""By the type of the field. Values of every other type that is not `_PLAIN` are tuples of tuples."""
+"""By the type of the field, which is one of these or `_PLAIN`."""
 
 
 def _codecs(entity: type[Any]) -> Iterator[Codec]:
     for place, field in enumerate(fields(entity)):
         if field.type not in _PLAIN:
-            yield Codec(place, field.name, *_CODECS.get(str(field.type), (_tuples_out, _tuples_in)))
+            yield Codec(place, field.name, *_CODECS[str(field.type)])
 
 
 class FeedKey(NamedTuple):

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from daypass.domain.errors import DaypassError
 from daypass.wire.form import pairs_of
 
-_PARTS = st.sampled_from(["a", "b", "=", "&", "%3A", "%2F", "%3a", "%25", "%26", "%3D", "%", "+", ":", "/", ";", "%C3", "\r", "%0A"])
+_PARTS = st.sampled_from(
+    ["a", "b", "=", "&", "%3A", "%2F", "%3a", "%25", "%26", "%3D", "%", "+", ":", "/", ";", "%C3", "\r", "%0A"]
+)
 
 
 def expected(text: str, most: int, *, strict: bool) -> list[tuple[str, str]] | None:

@@ -81,7 +81,7 @@ async def put_provider_settings(
     """
     provider, decision = await _authorized_provider(env, call, "PutProviderSettings", name, account)
     old = _stored_settings(provider.settings)
-    text = json.dumps(_sealed(env, provider, old, members))
+    text = json.dumps(_sealed(env, provider, old, members), default=str)
     new = await heavy.parse(env, call.caller.account, _parsed, text)
     if _privileged(new) and _network_access(new) != _network_access(old) and not await is_operator(env, call.caller):
         raise DaypassError(

@@ -50,10 +50,9 @@ class Slack:
 
     def signed(self, request: Request, now: int) -> SlackSignature:
         """See `message.Service`."""
-        signature = only_value(request.headers, b"x-slack-signature")
-        if _sent_at(request) is None or not _SIGNATURE.fullmatch(signature):
+        at, signature = _sent_at(request), only_value(request.headers, b"x-slack-signature")
+        if at is None or not _SIGNATURE.fullmatch(signature):
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
-        at = _sent_at(request) or 0
         check_age(at, now)
         return SlackSignature(at, signature, request.body)
 

@@ -129,6 +129,7 @@ def _shown(name: str, text: str) -> str:
     if name != "settings":
         return text
     try:
-        return json.dumps(hidden(members_of(text)), indent=2, ensure_ascii=False, default=str)  # a fraction is a Decimal
+        members = hidden(members_of(text))
     except DaypassError as error:
         return error.public
+    return json.dumps(members, indent=2, ensure_ascii=False, default=str)  # a fraction is a Decimal
