@@ -165,7 +165,7 @@ def open_connection(profile: Profile) -> Connection:
 
 
 def _connect(profile: str, endpoint: str) -> Connection:
-    """A connection as the profile; see `client.profiles.resolve`."""
+    """A connection as the profile; see `client.usable.resolve`."""
     from daypass.cli.nearest import remember  # the HTTP client takes time to import
 
     return remember(open_connection(resolve(profile, endpoint)))
