@@ -106,6 +106,17 @@ def serve(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     structlog.reset_defaults()
 
 
+def test_a242_serve_where_a_process_may_open_few_files_does_not_start_and_says_why(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(process, "raise_file_limit", lambda: 128)
+    status, output = serve("--data", str(tmp_path / "data"))
+    assert status == 6
+    assert "only 128 files" in output
+    assert "LimitNOFILE" in output
+    assert not (tmp_path / "data").exists()
+
+
 def raw_assume(server: Server, role: str, name: str, key: tuple[str, ...] = ADMIN_KEY) -> tuple[dict[str, str], bytes]:
     """Headers and body of one signed AssumeRole, for clients that are not SDKs."""
     form = {"Action": "AssumeRole", "Version": "2011-06-15", "RoleArn": role, "RoleSessionName": name}

@@ -29,9 +29,11 @@ def signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
 def is_ambiguous(headers: list[tuple[bytes, bytes]], version: str) -> bool:
     """Whether another server could read this head in another way (attack A108).
 
-    Not one Host header, of which HTTP/1.0 needs none (RFC 9112, section 3.2), or a transfer coding besides chunked
-    (section 6.1).
+    A version that is not offered (attack A241), not one Host header, of which HTTP/1.0 needs none (RFC 9112, section
+    3.2), or a transfer coding besides chunked (section 6.1).
     """
+    if version not in ("1.1", "1.0"):
+        return True
     names = [name for name, _ in headers]
     hosts = names.count(b"host")
     if hosts > 1 or (not hosts and version == "1.1"):

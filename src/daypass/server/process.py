@@ -22,7 +22,7 @@ from daypass.config import ConfigError, ServerSettings, Settings
 from daypass.observability import logs, metric_files
 from daypass.server import greeting, startup, tls
 from daypass.server.application import build
-from daypass.server.connections import ConnectionLimits, Connections, raise_file_limit
+from daypass.server.connections import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit
 from daypass.server.core_dumps import disable_core_dumps
 from daypass.server.health import HealthPort
 from daypass.server.listener import refuse_handshakes
@@ -140,6 +140,11 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
         settings = startup.with_public_url(settings)
     logs.configure(settings.log.level, settings.log.format)
     disable_core_dumps()
+    if (files := raise_file_limit()) < FEWEST_FILES:
+        raise startup.StartupError(
+            f"A process may open only {files} files here, and {FEWEST_FILES} are needed. Raise the hard limit "
+            "(ulimit -Hn, or LimitNOFILE of a systemd unit)."
+        )
     startup.prepare_data_directory(settings.server.data)
     entries = startup.first_keys(environ.get("DAYPASS_BOOTSTRAP", ""))
     printed = startup.dev_key(settings.server.data) if dev else None
@@ -203,7 +208,6 @@ def _run(
     config = uvicorn_config(application, settings, connections=connections, factory=True)
     if settings.server.tls_cert:
         tls.load(settings.server)  # an unusable certificate is a plain error, before anything starts
-    raise_file_limit()
     if settings.server.workers > 1:
         _forget_environment()
         _share_metrics(settings.server.data / "metrics")

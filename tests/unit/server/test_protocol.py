@@ -381,6 +381,20 @@ async def test_head_of_http_1_0_needs_no_host() -> None:
     assert (await Connection(answering()).send(b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("line", [b"GET /", b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET / HTTP/1.2"])
+async def test_a241_request_of_a_version_that_is_not_offered_is_refused(line: bytes) -> None:
+    common, reported = Connections(), []
+    common.on_refusal = lambda *refusal: reported.append(refusal)
+
+    async def app(*_: object) -> None:
+        raise AssertionError("served")
+
+    connection = Connection(app, common=common, client="192.0.2.1")
+    assert (await connection.send(line + b"\r\n\r\n")).startswith(b"HTTP/1.1 400")
+    assert connection.paper.closed
+    assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
+
+
 async def test_a108_head_without_an_end_is_refused() -> None:
     connection = Connection(answering())
     await connection.send(b"GET / HTTP/1.1\r\n")
