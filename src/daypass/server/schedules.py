@@ -1,7 +1,8 @@
 """`ports.Schedules`: who is on call, from iCalendar files and URLs, and from the APIs of on-call systems.
 
 Answers are cached for a minute, failures too. A calendar is parsed as heavy work: the search for its recurrences may
-never end. It must never read a file outside the configured directory.
+never end. All pages of an answer have one budget of time, because emergency access waits for it (attack A264). It must
+never read a file outside the configured directory.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _CACHED_SECONDS: Final = 60.0
 _MOST_CACHED: Final = 500
 _MOST_BYTES: Final = 1_048_576
 _MOST_SECONDS: Final = 5.0
+_MOST_SECONDS_FOR_ALL: Final = 8.0  # pages, fetched and parsed
 _MOST_PAGES: Final = 20
 _PAGE: Final = 100  # entries; the most that PagerDuty sends
 
@@ -48,7 +50,10 @@ class FetchedSchedules:
         until, found = self._cache.get(key, (0.0, frozenset[str]()))
         if time.monotonic() >= until:
             try:
-                found = await self._read(kind, source, now, owner)
+                async with asyncio.timeout(_MOST_SECONDS_FOR_ALL):
+                    found = await self._read(kind, source, now, owner)
+            except TimeoutError:
+                found = OutboundFailed("the schedule takes too long to read")
             except OutboundFailed as error:
                 found = error
             if len(self._cache) >= _MOST_CACHED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,6 +15,7 @@ import pytest
 
 from daypass.config import Settings
 from daypass.ports import OutboundFailed
+from daypass.server import schedules as module
 from daypass.server.heavy import HeavyProcesses
 from daypass.server.schedule_answers import READERS
 from daypass.server.schedules import FetchedSchedules
@@ -214,3 +216,21 @@ async def test_schedule_that_failed_is_not_fetched_again_for_a_minute() -> None:
         with pytest.raises(OutboundFailed, match="timeout"):
             await reader.on_call("icalendar", "https://a.example/x", 1, owner=OWNER)
     assert len(outbound.got) == 1
+
+
+async def test_schedule_with_many_slow_pages_is_given_up_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_SECONDS_FOR_ALL", 0.05)
+    asked = 0
+
+    class Slow(Answers):
+        async def get(self, url: str, headers: Mapping[str, str], *, owner: str) -> bytes:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0.02)
+            return b'{"oncalls": [], "more": true}'
+
+    reader = schedules(Slow())
+    for _ in range(2):  # the failure is cached
+        with pytest.raises(OutboundFailed, match="takes too long"):
+            await reader.on_call("pagerduty", "https://api.pagerduty.example/oncalls", 1, owner=OWNER)
+    assert asked < 20

@@ -19,8 +19,9 @@ from daypass.domain.policy.compiled import PolicyKind, Statement
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.evaluate import holds, steps
 from daypass.domain.policy.model import Context
-from daypass.domain.policy.pattern import Patterns
+from daypass.domain.policy.pattern import Patterns, Wild, tokenize
 from daypass.domain.policy.source import PolicyError
+from daypass.domain.policy.values import ArnGlob
 from daypass.domain.strict_json import struct_reader
 
 MAX_RULE: Final = 16_384  # characters
@@ -193,10 +194,12 @@ _read = struct_reader(Rule)
 class CompiledPeople:
     """`People` with its patterns compiled."""
 
-    __slots__ = ("_condition", "_patterns")
+    __slots__ = ("_arns", "_condition", "_patterns")
 
     def __init__(self, people: People, account: str) -> None:
-        self._patterns = Patterns(expanded(people.principals, account))
+        patterns = expanded(people.principals, account)
+        self._patterns = Patterns(patterns)  # quick, and includes at least those of `_arns`
+        self._arns = tuple(map(_arn_pattern, patterns))
         self._condition = compiled_condition(people.condition)
 
     @property
@@ -209,7 +212,8 @@ class CompiledPeople:
 
         Conditions describe the moment of a request or vote; at a later use there is no such moment.
         """
-        if not any(self._patterns.matches(name, {}) for name in names):
+        found = [name for name in names if self._patterns.matches(name, {})]
+        if not any(arn.matches(name) for name in found for arn in self._arns):
             return False
         return context is None or condition_holds(self._condition, context)
 
@@ -307,6 +311,17 @@ def _without_mfa(stage: Stage) -> bool:
 def expanded(patterns: Sequence[str], account: str) -> tuple[str, ...]:
     """Patterns with short names replaced by ARNs of the account: `group/on-call`, `role/prod/*`."""
     return tuple(_expanded(pattern, account) for pattern in patterns)
+
+
+def _arn_pattern(pattern: str) -> ArnGlob:
+    """A pattern of persons, compared field by field: who chooses what follows a colon, as the subject of a provider, does
+    not choose whom it names (attack A269). A `*` that ends a shorter pattern stands for the remaining fields.
+    """
+    if pattern.endswith("*") and pattern != "*":
+        pattern += ":*" * (5 - pattern.count(":"))
+    return ArnGlob(
+        token for token in tokenize(pattern, variables=False, wildcards=True) if isinstance(token, str | Wild)
+    )
 
 
 def _expanded(pattern: str, account: str) -> str:

@@ -229,7 +229,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         persons = with_links(tx, vote.persons, ballot.principal_ids)
         if not vote.approve or is_disabled(tx, ballot.principal_ids):
             continue
-        if is_blocked(tx, ballot.principal_ids, vote.access_key_id, env.clock.now(), persons):
+        # What ends the session of a vote ends the vote, too, even if its person gets sessions again (attack A268).
+        if is_blocked(tx, ballot.principal_ids, vote.access_key_id, env.clock.now(), persons, since=vote.at):
             continue
         if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue

@@ -132,9 +132,17 @@ def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
     return False
 
 
-def is_blocked(tx: Reader, ids: Iterable[str], access_key_id: str, now: int, identifiers: Iterable[str] = ()) -> bool:
+def is_blocked(  # the facts of one vote
+    tx: Reader,
+    ids: Iterable[str],
+    access_key_id: str,
+    now: int,
+    identifiers: Iterable[str] = (),
+    *,
+    since: int | None = None,
+) -> bool:
     """Whether a revocation of its own account stops a principal among these, its account, its access key, or a source
-    identity of `identifiers` from getting sessions.
+    identity of `identifiers` from getting sessions, or has ended its sessions of `since` (ms; None: that is not asked).
     """
     subjects: set[tuple[str, str, str]] = set()
     for each in ids:
@@ -149,13 +157,13 @@ def is_blocked(tx: Reader, ids: Iterable[str], access_key_id: str, now: int, ide
     identities = {each for each in identifiers if each.startswith("source-identity:")}
     for account in sorted({account for account, _, _ in subjects} if identities else ()):
         found += [each for each in _of_source_identities(tx, account) if source_identity(each.value) in identities]
-    return any(each.blocks_at(now) for each in found)
+    return any(each.blocks_at(now) or (since is not None and each.issued_before > since) for each in found)
 
 
 def _of_source_identities(tx: Reader, account: str) -> list[Revocation]:
     """The revocations of source identities: all that the quotas allow, because letters of each case mean one person."""
     most, subject = MAX_REVOCATIONS + RESERVED, "source_identity"
-    return tx.find(Revocation, account=account, subject=subject, block=True, order="id", limit=most)
+    return tx.find(Revocation, account=account, subject=subject, order="id", limit=most)
 
 
 def _account_of(tx: Reader, principal_id: str) -> str:

@@ -7,6 +7,7 @@ rules again: a rule that has changed in between is applied as it is then.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -81,16 +82,20 @@ async def prepare(
 
 
 async def _is_on_call(env: Env, account: str, known: _Facts, now: int) -> bool:
-    """Whether a schedule of the rules names the person now. Nobody is on call by a schedule that cannot be read."""
-    for schedule in known.schedules:
+    """Whether a schedule of the rules names the person now. Nobody is on call by a schedule that cannot be read.
+
+    All are read at once, so that an emergency waits no longer for several that hang than for one (attack A264).
+    """
+
+    async def names_person(schedule: OnCall) -> bool:
         try:
             people = await env.schedules.on_call(schedule.kind, schedule.calendar, now, owner=account)
         except OutboundFailed as error:
             logs.get().warning("access.schedule_failed", account=account, error=str(error))
-            continue
-        if not people.isdisjoint(known.called):
-            return True
-    return False
+            return False
+        return not people.isdisjoint(known.called)
+
+    return any(await asyncio.gather(*map(names_person, known.schedules)))
 
 
 def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Facts:

@@ -150,8 +150,8 @@ class _Casting:
         own = (request.requester_id, request.beneficiary_id)
         request = replace(request, persons=with_links(tx, request.persons, own))
         person = person_of(tx, self.call.caller, self.mfa_at)
-        if not sent.approve and request.state in GRANTED:
-            return self._withdraw(tx, request, person)
+        if not sent.approve and (granted := _granted(tx, request)) is not None:
+            return self._withdraw(tx, granted, person)
         try:
             machine.check_undecided(request, now)
             machine.check_voter(request, person.identifiers)
@@ -381,3 +381,11 @@ def _was_made_under(tx: Reader, request: AccessRequest, terms: t.Terms, rule: Co
         return rule.digest in terms.rule_digests
     stored = tx.get(ApprovalRule, account=request.account, name=rule.name)
     return stored is not None and stored.updated_at < request.created_at
+
+
+def _granted(tx: Reader, request: AccessRequest) -> AccessRequest | None:
+    """The request whose access a denial ends: this one, or the one that it has extended. None: there is none."""
+    earlier = t.decode(request.document).extends
+    if request.state is RequestState.ENDED and earlier:
+        request = existing(tx, request.account, earlier)
+    return request if request.state in GRANTED else None
