@@ -17,6 +17,8 @@ from tests.integration.api.conftest import ROOT, TENANT, policy, server
 
 from daypass.domain.access.rule import CompiledPeople, People
 from daypass.domain.directory import Revocation
+from daypass.operations.broker.sweep import sweep
+from daypass.operations.revocation import new_revocation
 from daypass.ports import OutboundFailed, Tx
 
 __all__ = ["place", "server"]
@@ -131,3 +133,23 @@ def test_pattern_names_a_subject_of_a_provider() -> None:
     people = CompiledPeople(People(("arn:aws:iam::*:oidc-provider/idp.example.com:repo:acme/*",)), "111122223333")
     assert people.include(["arn:aws:iam::111122223333:oidc-provider/idp.example.com:repo:acme/app"], None)
     assert not people.include(["arn:aws:iam::111122223333:oidc-provider/idp.example.com:repo:evil/app"], None)
+
+
+@pytest.mark.parametrize("swept", [True, False])
+async def test_a268_grant_revoked_without_the_database_gives_no_session_when_it_is_back(
+    place: Place, swept: bool
+) -> None:
+    """Offline, the revocation alone is kept; the grant ends when it is next looked at."""
+    request = await place.granted()
+    await place.assume("ann")
+    env = place.server.runtime.env
+    named = ("grant", request["grants"][0]["id"])
+    made = new_revocation(env.ids, TENANT, named, now=place.now, by="root", reason="stolen")
+    await place.change(lambda tx: tx.insert(made))
+    if swept:
+        assert (await sweep(env)).ended == 1
+    else:
+        assert "was revoked" in await place.denied("ann")
+    shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
+    assert (shown["state"], shown["end_reason"]) == ("ended", "revoked")
+    await place.denied("ann")

@@ -15,7 +15,7 @@ from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import EndReason
 from daypass.domain.access.rule import CompiledRule, People, Stage
 from daypass.domain.access.terms import Version, binding_of
-from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Role, User
+from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Revocation, Role, User
 from daypass.domain.policy.model import Context
 from daypass.operations.broker.facts import (
     Target,
@@ -191,6 +191,8 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     `principal_ids`: of the person, as in the request that uses the grant. The versions of role and rule must be those
     that were approved, the person must still be a requester of the rule, and the approvers must still be eligible.
     """
+    if tx.find(Revocation, account=grant.account, subject="grant", value=grant.id):  # made without the database (A268)
+        raise Void(EndReason.REVOKED, "The grant was revoked.")
     role = tx.get(Role, id=grant.role_id)
     if role is None or version_of(tx, role, env.builtin) != grant.role_digest:
         raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
