@@ -219,7 +219,7 @@ async def test_schedule_that_failed_is_not_fetched_again_for_a_minute() -> None:
 
 
 async def test_schedule_with_many_slow_pages_is_given_up_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_SECONDS_FOR_ALL", 0.05)
+    monkeypatch.setattr(module, "_NO_PAGE_AFTER", 0.05)
     asked = 0
 
     class Slow(Answers):
