@@ -51,6 +51,7 @@ def test_first_steps_lead_to_an_approved_request_in_browsers_alone(new_site: Ins
     page = admin.get("/console/start")
     assert query_of(admin.submit(page, "/console/start/groups"))["done"] == "saved"
     made = admin.submit(admin.get("/console/start"), "/console/start/colleague", new_name="lee")
+    assert forms(made)["/console/start/colleague"].fields["new_name"] == ""  # the next one has another name
     _, _, password = re.findall(r'<code id="once-\d">([^<]+)</code>', made.body.decode())
     sent = admin.submit(admin.get("/console/start"), "/console/start/role", name="prod", permissions="read")
     role = query_of(sent)["role"]

@@ -53,7 +53,7 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
         "First steps",
         groups=names,
         make_groups=None if has_groups else FormView(f"{START}/groups", "Make both groups", "Two groups"),
-        colleague=_colleague_form(ctx) if has_groups else None,
+        colleague=_colleague_form("" if once else ctx.value("new_name")) if has_groups else None,
         role=_role_form(ctx, names) if names else None,
         people=len((people.value or {}).get("Users", ())),
         has_roles=bool((roles.value or {}).get("Roles")),
@@ -75,10 +75,8 @@ async def _groups(ctx: ConsoleContext) -> Part[Sequence[str]]:
     return Part(names)
 
 
-def _colleague_form(ctx: ConsoleContext) -> FormView:
-    field = Field(
-        "new_name", "User name", ctx.value("new_name"), hint="Nobody approves a request of their own", maxlength=64
-    )
+def _colleague_form(name: str) -> FormView:
+    field = Field("new_name", "User name", name, hint="Nobody approves a request of their own", maxlength=64)
     return FormView(f"{START}/colleague", "Make the user", "A person who approves", (field,))
 
 
