@@ -119,6 +119,13 @@ def test_a227_body_of_the_api_with_too_many_values_is_refused_without_a_fault_fo
     recorded(site, answer, "malformed_request")
 
 
+@pytest.mark.parametrize("query", ["a=%zz", "a=%", "a=%ff", "&".join(["a="] * 1_001)])
+def test_query_of_the_api_that_is_not_well_formed_is_refused(site: Installation, nobody: Key, query: str) -> None:
+    answer = api(site, "GET", f"/access-requests?{query}", key=nobody)
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (400, "MalformedInput")
+    recorded(site, answer, "malformed_request")
+
+
 @pytest.mark.parametrize(
     ("path", "content"),
     [
