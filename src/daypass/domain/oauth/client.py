@@ -76,6 +76,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         tls_client_certificates: thumbprints (`x5t#S256`) of its certificates (`self_signed_tls_client_auth`).
         role: the ARN of the role that is the client (`aws_sigv4`).
         redirect_uris: compared as text; only the port of `http://127.0.0.1` and `http://[::1]` may differ.
+        post_logout_redirect_uris: where people may return to after they have signed out, compared in the same way.
         grant_types: the grants that it may use.
         roles: ARNs of the roles that it may ask for, or `*`.
         audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
@@ -101,6 +102,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     tls_client_certificates: tuple[str, ...] = ()
     role: str = ""
     redirect_uris: tuple[str, ...] = ()
+    post_logout_redirect_uris: tuple[str, ...] = ()
     grant_types: tuple[GrantType, ...] = ()
     roles: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
@@ -199,7 +201,15 @@ def dump_client(settings: ClientSettings) -> str:
 
 
 def _check_lists(s: ClientSettings) -> None:
-    lists = ("tls_client_certificates", "redirect_uris", "grant_types", "roles", "audiences", "scopes")
+    lists = (
+        "tls_client_certificates",
+        "redirect_uris",
+        "post_logout_redirect_uris",
+        "grant_types",
+        "roles",
+        "audiences",
+        "scopes",
+    )
     for name in (*lists, "fapi_exceptions", "metadata_documents"):
         values = getattr(s, name)
         if len(values) > _MOST or len(set(values)) != len(values):
@@ -219,9 +229,10 @@ def _check_values(s: ClientSettings) -> None:
     for url in s.metadata_documents:
         if fault := pattern_fault(url):
             raise ValueError(f"metadata_documents: {url[:128]!r}: {fault}.")
-    for uri in s.redirect_uris:
+    places = ("redirect_uris", "post_logout_redirect_uris")
+    for name, uri in [(place, uri) for place in places for uri in getattr(s, place)]:
         if fault := redirect_uri_fault(uri, native=s.type == "public"):
-            raise ValueError(f"redirect_uris: {uri[:128]!r}: {fault}.")
+            raise ValueError(f"{name}: {uri[:128]!r}: {fault}.")
     external = [text for pair in s.external_client_ids.items() for text in pair]
     if len(external) > 2 * _MOST or not all(_AUDIENCE.fullmatch(text) for text in external):
         raise ValueError("external_client_ids: a client id by issuer, of up to 512 printable characters, is expected.")
@@ -281,6 +292,8 @@ def _check_grants(s: ClientSettings) -> None:
         raise ValueError("grant_types: authorization_code needs redirect_uris.")
     if s.redirect_uris and "authorization_code" not in grants:
         raise ValueError("redirect_uris: they have no effect without the grant authorization_code.")
+    if s.post_logout_redirect_uris and not s.redirect_uris:
+        raise ValueError("post_logout_redirect_uris: they have no effect without redirect_uris.")
 
 
 _OF_DOCUMENTS: Final = frozenset({"authorization_code", "refresh_token"})

@@ -75,6 +75,12 @@ async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: 
     return found
 
 
+async def client_of_hint(env: Env, unverified_text: str) -> str:
+    """The client that an ID token names, for `subject_of_hint`, which checks all of it. Raises DaypassError."""
+    claims = env.tokens.read(unverified_text).unverified_claims
+    return audience if isinstance(audience := claims.get("aud"), str) else ""
+
+
 async def subject_of_hint(env: Env, client_id: str, unverified_text: str) -> str:
     """The subject of an ID token that this server once issued to the client: a hint at the person (OpenID Connect Core 1.0,
     3.1.2.1). It may have expired, and proves nothing about who is signed in. Raises DaypassError: VALIDATION, UNAVAILABLE.

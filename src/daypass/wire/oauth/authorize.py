@@ -135,13 +135,13 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         client_id=known.client.id,
         redirect_uri=one(fields, "redirect_uri"),
         code_challenge=one(fields, "code_challenge"),
-        state=_text(fields, "state"),
+        state=text_of(fields, "state"),
         role=details.role,
         details=one(fields, "authorization_details"),
         audiences=audiences_of(fields),
         scope=scope,
         openid=openid,
-        nonce=_text(fields, "nonce"),
+        nonce=text_of(fields, "nonce"),
         prompt=_prompt(fields),
         max_age=_max_age(fields),
         mfa=_mfa(fields),
@@ -254,7 +254,7 @@ async def _consent(
     return ctx.page(
         "consent",
         title=f"Sign in to {known.client.name}",
-        form_action=_form_action(request.redirect_uri),
+        form_action=form_action(request.redirect_uri),
         ticket=seal(ctx.env, CONSENT, ticket),
         client=known.client,
         request=request,
@@ -319,8 +319,8 @@ async def _refused(ctx: PageContext, error: DaypassError, code: str, redirect_ur
     return _answer(ctx, redirect_uri, {"error": code, "error_description": description, "state": state})
 
 
-def _form_action(redirect_uri: str) -> str:
-    """What the consent page may redirect to, in the form of Content-Security-Policy."""
+def form_action(redirect_uri: str) -> str:
+    """What a page may redirect to after its form, in the form of Content-Security-Policy."""
     parts = urlsplit(redirect_uri)
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
 
@@ -336,7 +336,7 @@ def _host(redirect_uri: str) -> str:
 # --- Parameters ------------------------------------------------------------------------------------------------------
 
 
-def _text(fields: Fields, name: str) -> str:
+def text_of(fields: Fields, name: str) -> str:
     text = one(fields, name)
     if not _TEXT.fullmatch(text):
         raise DaypassError(ErrorKind.VALIDATION, f"{name} has at most 512 printable ASCII characters.")

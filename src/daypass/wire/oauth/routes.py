@@ -9,7 +9,7 @@ from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod
 from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
-from daypass.wire.oauth import authorize, device
+from daypass.wire.oauth import authorize, device, logout
 from daypass.wire.oauth.details import TYPE
 from daypass.wire.oauth.endpoint import Endpoint, Serve
 from daypass.wire.oauth.errors import ERRORS
@@ -46,6 +46,10 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
     return (
         shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET | POST),
         shown(authorize.CONSENT, authorize.decide, "Takes the consent of a person", POST),
+        shown(
+            logout.PATH, logout.ask, "Asks a person whether to sign out (OpenID Connect)", GET | POST, logout.OPERATION
+        ),
+        shown(logout.CONFIRM, logout.confirm, "Signs the browser out", POST, logout.OPERATION),
         route(device.START, device.OPERATION, device.start, "Begins the sign-in of a device (RFC 8628)"),
         shown(device.PAGE, device.page, "Asks for the code that a device shows", GET, device.OPERATION),
         shown(device.CHECK, device.check, "Shows what a device asks for", POST, device.OPERATION),
@@ -64,6 +68,7 @@ def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
     """What the metadata say of the other endpoints (RFC 8414, 2; RFC 9396, 10)."""
     return {
         "authorization_endpoint": server.issuer + authorize.PATH,
+        "end_session_endpoint": server.issuer + logout.PATH,
         "pushed_authorization_request_endpoint": server.issuer + authorize.PUSH,
         "device_authorization_endpoint": server.issuer + device.START,
         "response_types_supported": ["code"],

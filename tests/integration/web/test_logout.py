@@ -1,0 +1,120 @@
+"""RP-initiated logout: the person confirms, and returns to a registered address only."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+from tests.attack.installation import Installation
+from tests.browser import Browser, forms, text
+from tests.oauth import given
+from tests.oauth_client import Client, api
+from tests.sign_in import CALLBACK, allowed, may_assume, redeemed, signed_in, target, user, web_client
+
+PATH = "/oauth2/logout"
+AFTER = "https://app.example/after"
+
+
+@pytest.fixture(scope="module")
+def client(site: Installation) -> Client:
+    return web_client(site, post_logout_redirect_uris=[AFTER])
+
+
+@pytest.fixture(scope="module")
+def name(site: Installation) -> str:
+    made = user(site)
+    may_assume(site, made)
+    return made
+
+
+@pytest.fixture
+def browser(site: Installation, name: str) -> Browser:
+    return signed_in(site, name)
+
+
+def address(**parameters: str) -> str:
+    return f"{PATH}?{urlencode(parameters)}"
+
+
+def test_logout_is_confirmed_and_returns_to_the_application(
+    site: Installation, client: Client, browser: Browser
+) -> None:
+    hint = given(redeemed(client, allowed(browser, target(client))["code"]))["id_token"]
+    page = browser.get(address(id_token_hint=hint, post_logout_redirect_uri=AFTER, state="a b"))
+    assert "asks to sign you out" in text(page)
+    assert "form-action 'self' https://app.example" in page.headers["content-security-policy"]
+    assert browser.get("/account").status == 200  # the link alone has done nothing
+    answer = browser.submit(page, f"{PATH}/confirm")
+    assert (answer.status, answer.headers["location"]) == (303, f"{AFTER}?state=a+b")
+    assert browser.get("/account").status == 303
+    (record,) = site.records(answer.request_id)
+    assert (record["operation"], record["detail"]["browser_session"]) == ("daypass:SignOut", "ended")
+    again = browser.get(address(client_id=client.id, post_logout_redirect_uri=AFTER))
+    assert again.headers["location"] == AFTER
+
+
+def test_logout_without_parameters_ends_at_our_own_page(browser: Browser) -> None:
+    answer = browser.submit(browser.get(PATH), f"{PATH}/confirm")
+    assert answer.headers["location"] == "/login/signed-out"
+
+
+def test_logout_as_a_form_of_another_site_is_the_same_request_by_get(site: Installation, client: Client) -> None:
+    sent = [(b"content-type", b"application/x-www-form-urlencoded"), (b"origin", b"https://app.example")]
+    answer = site.send("POST", sent, f"client_id={client.id}".encode(), path=PATH.encode())
+    assert (answer.status, answer.headers["location"]) == (303, address(client_id=client.id))
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://evil.example/", f"{AFTER}/", f"{AFTER}?x", "//evil.example", "javascript:alert(1)", CALLBACK]
+)
+@pytest.mark.parametrize("inside", [True, False])
+def test_a66_logout_never_leads_to_an_address_that_is_not_registered(
+    site: Installation, client: Client, name: str, uri: str, inside: bool
+) -> None:
+    browser = signed_in(site, name) if inside else Browser(site)
+    answer = browser.get(address(client_id=client.id, post_logout_redirect_uri=uri))
+    assert answer.status == 400
+    assert "location" not in answer.headers
+    assert site.records(answer.request_id)[-1]["error"] == "validation"
+
+
+def test_logout_with_a_hint_of_another_person_or_client_is_refused(
+    site: Installation, client: Client, browser: Browser
+) -> None:
+    hint = given(redeemed(client, allowed(browser, target(client))["code"]))["id_token"]
+    other_client = web_client(site, post_logout_redirect_uris=[AFTER])
+    changed = hint[:-6] + "AAAAAA"
+    for wrong in (
+        {"id_token_hint": hint, "client_id": other_client.id},
+        {"id_token_hint": changed},
+        {"id_token_hint": "nonsense"},
+        {"post_logout_redirect_uri": AFTER},
+        {"client_id": "DPCLAAAAAAAAAAAAAAAAA", "post_logout_redirect_uri": AFTER},
+    ):
+        answer = browser.get(address(**wrong))
+        assert (answer.status, "location" in answer.headers) == (400, False), wrong
+    other = user(site)
+    may_assume(site, other)
+    assert signed_in(site, other).get(address(id_token_hint=hint)).status == 400
+
+
+def test_a88_logout_is_confirmed_by_the_browser_that_saw_the_page(
+    site: Installation, client: Client, name: str
+) -> None:
+    first, second = signed_in(site, name), signed_in(site, name)
+    page = first.get(address(client_id=client.id, post_logout_redirect_uri=AFTER))
+    fields = forms(page)[f"{PATH}/confirm"].fields
+    assert second.post(f"{PATH}/confirm", fields).status in (400, 403)
+    assert first.post(f"{PATH}/confirm", {**fields, "csrf": ""}).status in (400, 403)
+    assert first.post(f"{PATH}/confirm", fields, origin="https://app.example").status in (400, 403)
+    assert first.get("/account").status == 200
+    assert second.get("/account").status == 200
+    assert first.post(f"{PATH}/confirm", fields).headers["location"] == AFTER
+
+
+def test_client_with_an_unusable_address_after_logout_is_refused(site: Installation, client: Client) -> None:
+    for uris in (["http://app.example/"], ["https://app.example/#x"], [AFTER, AFTER]):
+        now = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"], "redirect_uris": [CALLBACK]}
+        answer = api(site, "PUT", client.path, {"settings": {**now, "post_logout_redirect_uris": uris}})
+        assert answer.status == 400
+        assert b"post_logout_redirect_uris" in answer.body
