@@ -90,6 +90,19 @@ def test_exchange_keeps_tags_and_source_identity_of_the_provider(world: World) -
     assert claims["https://aws.amazon.com/source_identity"] == "ann@corp"
 
 
+def test_a224_old_sign_in_stays_old_in_both_forms_and_with_an_actor(world: World) -> None:
+    at = world.site.now() // 1000 - 7_200
+    old = {"auth_time": at, "amr": ["pwd"]}
+    actor = {"actor_token": world.id_token("batch"), "actor_token_type": JWT}
+    for more in ({}, actor):
+        answer = exchange(world.site, world.id_token(**old), ID_TOKEN, role=world.person, **more)
+        claims = verified(world.site, given(answer)["access_token"])
+        assert (claims["auth_time"], claims["amr"], claims["acr"]) == (at, ["pwd"], "urn:daypass:acr:single-factor")
+    aws = given(exchange(world.site, world.id_token(**old), ID_TOKEN, role=world.person, requested_token_type=AWS))
+    back = given(exchange(world.site, presigned(world.site, key_of(aws)), PRESIGNED))
+    assert verified(world.site, back["access_token"])["auth_time"] == at
+
+
 def test_exchange_for_aws_credentials_gives_those_of_the_same_kind_of_session(world: World) -> None:
     answer = exchange(world.site, world.id_token(), ID_TOKEN, role=world.person, requested_token_type=AWS)
     response = given(answer)
