@@ -19,6 +19,7 @@ from tests.sign_in import site_with_pages
 from daypass.domain import authzen as questions
 from daypass.domain.errors import DaypassError
 from daypass.domain.strict_json import read_json
+from daypass.operations.access import evaluate_access
 from daypass.operations.access.evaluate_access import SLICE
 from daypass.scheduling.slices import Slices
 from daypass.wire.api.signed_route import MAX_VALUES
@@ -212,6 +213,21 @@ def test_a236_batch_of_a_thousand_questions_takes_a_turn_for_each_slice(
     answer = authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}] * 1000})
     assert answer.status == 200
     assert turns.count(ALPHA) >= 2 * 1000 // SLICE
+
+
+def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Any] = []
+    show = evaluate_access.question_shown
+
+    def counted(question: Any, subject: Any) -> Any:
+        written.append(question)
+        return show(question, subject)
+
+    monkeypatch.setattr(evaluate_access, "question_shown", counted)
+    assert authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}] * 1000}).status == 200
+    assert len(written) == 20
 
 
 @pytest.mark.parametrize("path", ["/oauth2/token", "/", "/api/v1/simulate", "/scim/v2/Users"])

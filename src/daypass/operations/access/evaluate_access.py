@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
@@ -318,12 +319,12 @@ def _detail(
     questions: Sequence[Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]
 ) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
-    listed = [
+    listed = (
         {
             **question_shown(question, subjects[question.subject.type, question.subject.id]),
             "allowed": answer.allowed,
         }
         for question, answer in zip(questions, answers, strict=False)
         if isinstance(question, Question)
-    ]
-    return {"evaluations": len(answers), "denied": denied, "decisions": listed[:_ON_RECORD]}
+    )
+    return {"evaluations": len(answers), "denied": denied, "decisions": list(islice(listed, _ON_RECORD))}
