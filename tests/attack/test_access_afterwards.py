@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.attack.test_approvals import place
 from tests.attack.test_approvers import NOT_ELIGIBLE
-from tests.attack.test_extensions import extended
+from tests.attack.test_extensions import FOR_MFA, extended
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import ROOT, TENANT, policy, server
 
@@ -153,3 +153,28 @@ async def test_a268_grant_revoked_without_the_database_gives_no_session_when_it_
     shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
     assert (shown["state"], shown["end_reason"]) == ("ended", "revoked")
     await place.denied("ann")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({"roles": ["role/prod"]}, "ended"),
+        ({"roles": ["role/prod"], "requesters": {"principals": ["user/eve"]}}, "approved"),
+        ({"roles": ["role/prod"], "requesters": FOR_MFA}, "approved"),
+        ({"roles": ["role/*"]}, "approved"),
+    ],
+    ids=["more specific", "for others", "with conditions", "less specific"],
+)
+async def test_a120_newer_rule_that_is_more_specific_ends_what_was_requested_under_the_old_one(
+    place: Place, changes: dict[str, Any], state: str
+) -> None:
+    await place.rule("prod", roles=["role/pro*"])
+    request, waits = await place.granted(), await place.request()
+    await place.rule("strict", **changes)
+    await sweep(place.server.runtime.env)
+    shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
+    assert shown["state"] == state
+    voted = await place.server.api(
+        place.keys["lou"], "POST", f"/access-requests/{waits['id']}/approve", body={"binding": waits["binding"]}
+    )
+    assert (voted.status == 200) == (state == "approved")

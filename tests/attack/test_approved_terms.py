@@ -239,7 +239,8 @@ async def test_a213_extension_comes_under_the_rule_of_its_access(place: Place) -
     for name in ("lee", "lou"):
         await place.approve(name, request)
     await place.assume("ann")
-    await place.rule("lax", automatic=AUTOMATIC)
+    lax = {"principals": ["group/engineers"], "condition": IS_ANN}
+    await place.rule("lax", automatic=AUTOMATIC, requesters=lax)
     more = await extended(place, request)
     assert (more["state"], more["missing"]) == ("pending", {"prod/approval": 2})
 

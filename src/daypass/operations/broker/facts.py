@@ -200,7 +200,7 @@ def _target(
     if role is None or ref.id not in ("", role.id):
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
     rule = rule_for(tx, role, names, context, only)
-    if rule is None:
+    if rule is None or (only and is_superseded(tx, role, rule, names)):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
             f"No approval rule allows the person who gets the access to request {ref.arn}.",
@@ -215,6 +215,16 @@ def rule_for(
     """The most specific rule for the role whose requesters include a person with these names. `only`: a rule's name."""
     rules = rules_for(tx, role.account, names, context)
     return _most_specific([rule for rule in rules if only in ("", rule.name)], role)
+
+
+def is_superseded(tx: Reader, role: Role, rule: CompiledRule, names: Sequence[str]) -> bool:
+    """Whether a more specific rule applies to the role and a person with these names. It is newer than what was requested
+    under `rule`. One with conditions does not count: they may not have held when the request was made (attack A209).
+    """
+    rules = once(tx, ("rules", role.account), lambda: rules_of(tx, role.account))
+    plain = [each for each in rules if not each.requesters.conditional and each.requesters.include(names, None)]
+    found = _most_specific([*plain, rule], role)
+    return found is not None and found.name != rule.name
 
 
 def rules_for(tx: Reader, account: str, names: Sequence[str], context: Context | None) -> list[CompiledRule]:
