@@ -124,7 +124,12 @@ class Driver(Cast):
         user = ask.beneficiary if self.random.random() < 0.8 else self.some_user()
         key, mfa_at = self.key(user)
         rules = [self.world.rules.get(name) for name in ask.rules.values()]
-        expected = user is ask.beneficiary and user.may_call(mfa_at) and self.now < ask.deadline
+        expected = (
+            user is ask.beneficiary
+            and user.may_call(mfa_at)
+            and self.now < ask.deadline
+            and not self.world.superseded(ask)
+        )
         for rule in rules:
             expected = expected and rule is not None and self.within(ask, rule)
             expected = expected and fresh(mfa_at, rule or {}, self.now, "requester_mfa_seconds")
@@ -210,6 +215,8 @@ class Driver(Cast):
 
     def cast(self, ask: Ask, user: User, mfa_at: int, via: str = "") -> Vote | None:
         rules, names = self.world.rules, ask.beneficiary.names
+        if self.world.superseded(ask):
+            return None
         for name in ask.rules.values():
             if name not in rules or not self.world.includes(rules[name]["requesters"], names, None):
                 return None
@@ -361,7 +368,7 @@ class Driver(Cast):
                 role = grant["role"].rpartition("/")[2].partition("-")[0]
                 why = self.world.refusal(ask, role, ask.beneficiary, self.now)
                 if grant["state"] == "ended" and role not in ask.ended:
-                    if why in ("", "not started", "uses"):
+                    if why in ("", "not started", "uses") and not self.world.superseded(ask):
                         self.fail(f"the grant of {role} to {ask.beneficiary.name} ended ({grant['end_reason']}): {ask}")
                     ask.ended[role] = grant["end_reason"]
         await self.check_sessions()

@@ -119,6 +119,16 @@ class World:
         ]
         return max(fitting)[1] if fitting else ""
 
+    def superseded(self, ask: Ask) -> bool:
+        """Whether a rule that tests no condition and is more specific than that of the request applies to a role now."""
+        plain = {name for name, document in self.rules.items() if "condition" not in document["requesters"]}
+        return any(
+            rule == "general"
+            and role in plain
+            and self.includes(self.rules[role]["requesters"], ask.beneficiary.names, None)
+            for role, rule in ask.rules.items()
+        )
+
     def includes(self, people: Document, names: set[str], user: User | None, mfa_at: int = 0) -> bool:
         named = bool(names & set(people["principals"]))
         return named and (user is None or holds(people.get("condition", {}), user, mfa_at))
