@@ -120,8 +120,17 @@ def test_a116_caller_without_a_policy_for_event_streams_is_denied(site: Installa
 @pytest.mark.parametrize(
     "url", ["http://169.254.169.254/latest/", "https://127.0.0.1:1/", "https://localhost/", "http://example.com/"]
 )
-def test_push_to_a_forbidden_address_is_not_sent_and_says_only_why(site: Installation, url: str) -> None:
-    stream = create(site, PUSH, delivery={"endpoint_url": url, "authorization_header": "Bearer canary-of-ssf"})
+def test_push_stream_to_a_forbidden_address_is_refused_when_it_is_written(site: Installation, url: str) -> None:
+    delivery = {"method": PUSH, "endpoint_url": url, "authorization_header": "Bearer canary-of-ssf"}
+    answer = call(site, "POST", "/ssf/streams", {"delivery": delivery})
+    assert code(answer) == (400, "ValidationError")
+    assert operation_of(site, answer.request_id).startswith("daypass:")
+    assert b"canary-of-ssf" not in b"".join(site.record_bytes()) + site.log.getvalue().encode()
+
+
+def test_push_to_a_name_without_an_address_is_not_sent_and_says_only_why(site: Installation) -> None:
+    delivery = {"endpoint_url": "https://push.invalid/", "authorization_header": "Bearer canary-of-ssf"}
+    stream = create(site, PUSH, delivery=delivery)
     revoke(site, "ann")
     work(site, lambda: stored(site, stream).failures > 0)
     path = f"/api/v1/event-streams/{stream['stream_id']}/events"
