@@ -124,7 +124,7 @@ def test_who_can_looks_at_no_more_than_it_may_and_says_how_to_go_on(cli, serve) 
 
 
 def test_who_can_shows_its_progress_on_a_terminal(cli, serve, monkeypatch) -> None:
-    monkeypatch.setattr("daypass.cli.access._is_terminal", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     serve(page_of([], 250, "role:a"), page_of([entry("allowed")], 250, "role:b"), page_of([], 7, ""))
     err = cli("access", "who-can", "x:y").err
     assert "250 looked at, 0 found" in err

@@ -88,7 +88,7 @@ def test_elevate_interrupted_while_it_waits_cancels_the_request(cli, serve, monk
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(elevate._waited, "__defaults__", (interrupted,))
+    monkeypatch.setattr(elevate._await_decision, "__defaults__", (interrupted,))
     server = serve(as_json(request("pending")), as_json(request("cancelled")))
     ran = cli("elevate", ROLE, "--reason", "why", "--", "false")
     assert ran.status == 130
