@@ -23,8 +23,8 @@ def test_random_histories_of_access_requests_agree_with_the_oracle(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(100, 200, 20))
+@pytest.mark.parametrize("first", range(100, 140, 10))
 def test_random_histories_of_access_requests_agree_with_the_oracle_over_many_histories(
     tmp_path: Path, first: int
 ) -> None:
-    drive(tmp_path, range(first, first + 20), 120)
+    drive(tmp_path, range(first, first + 10), 120)
