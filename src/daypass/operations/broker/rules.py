@@ -51,7 +51,7 @@ def _check_zones(rule: Rule, now: int) -> None:
         except ValueError:
             raise DaypassError(
                 ErrorKind.VALIDATION,
-                f"The rule is not valid: there is no time zone {window.zone!r}. Examples: UTC, Europe/Berlin.",
+                f"The rule is not valid: {window.zone!r} is not a time zone. Examples: UTC, Europe/Berlin.",
             ) from None
 
 

@@ -20,7 +20,7 @@ from msgspec.structs import replace as replace_struct
 
 from daypass.domain import payload
 from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
-from daypass.domain.directory import RefreshFamily, ReplayEntry
+from daypass.domain.directory import RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.oauth.binding import JKT, Binding
@@ -32,17 +32,15 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.access_token import JwtForm, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.inspect import end_session, token_of_another_client
 from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
 from daypass.operations.oauth.parties import Subject, role_of, subject_of_caller
+from daypass.operations.oauth.refresh_end import end_family
 from daypass.operations.oauth.refresh_family import (
     FamilyContent,
-    content_of,
     invalid,
-    is_authentic,
+    opened_family,
     opened_session,
     owner_of,
-    parse_token,
     sealed_session,
     token_of,
 )
@@ -117,7 +115,7 @@ async def refresh(env: Env, call: Call, unverified_token: str, request: TokenReq
     Raises DaypassError: INVALID_GRANT, THROTTLED when the token is being used by a request in parallel, and what
     `issue_token` raises.
     """
-    family, content, generation = await _opened(env, unverified_token, request.sender)
+    family, content, generation = await opened_family(env, unverified_token, request.sender)
     if generation == family.generation:
         return await _rotate(env, call, family, content, _narrowed(request, content))
     since = call.now - family.rotated_at
@@ -133,7 +131,7 @@ async def session_of_person(
 
     An old token ends its family, as in `refresh`. Raises DaypassError: INVALID_GRANT, THROTTLED, UNAVAILABLE.
     """
-    family, content, generation = await _opened(env, unverified_token, sender)
+    family, content, generation = await opened_family(env, unverified_token, sender)
     if generation != family.generation:
         raise await _used_again(env, call, family, generation, sender)
     if "sub" not in content.context:
@@ -147,63 +145,6 @@ async def _used_again(env: Env, call: Call, family: RefreshFamily, generation: i
         return _busy(family)
     await end_family(env, call, family, sender.known_client.actor, "an old refresh token was used again")
     return invalid("an old refresh token was used again; its family and its sessions are ended", family)
-
-
-async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sender) -> None:
-    """Ends the family of a refresh token of the client (RFC 7009). A token that is not valid is ignored.
-
-    Raises DaypassError: UNAUTHORIZED_CLIENT, UNAVAILABLE.
-    """
-    client = sender.known_client
-    try:
-        family, _, _ = await _opened(env, unverified_token, sender, holder=False)
-    except DaypassError as error:
-        if error.kind is not ErrorKind.INVALID_GRANT:
-            raise
-        event = event_of(
-            EventType.REQUEST_ALLOWED,
-            call.facts,
-            client.actor,
-            at=call.now,
-            account=client.client.account,
-            detail={"active": False},
-        )
-        await commit_once(env, event, sender.replays)
-        return
-    await end_family(env, call, family, client.actor, "revoked at the OAuth endpoint", sender)
-
-
-async def end_family(
-    env: Env,
-    call: Call,
-    family: RefreshFamily,
-    actor: Mapping[str, Any],
-    reason: str,
-    sender: Sender | None = None,
-) -> None:
-    """Ends a family and every session that its tokens gave. Raises DaypassError."""
-    replays = sender.replays if sender is not None else ()
-    await end_what_was_granted(env, call, family.account, family.id, actor, replays, reason=reason)
-
-
-async def end_what_was_granted(
-    env: Env,
-    call: Call,
-    account: str,
-    identity: str,
-    actor: Mapping[str, Any],
-    replays: tuple[ReplayEntry, ...] = (),
-    *,
-    reason: str,
-) -> None:
-    """Ends a session, and the family of refresh tokens that began with it, if any. `identity`: of both. Raises DaypassError."""
-
-    def also(tx: Tx) -> None:
-        family = tx.get(RefreshFamily, id=identity)
-        if family is not None and not family.ended_at:
-            tx.replace(replace(family, ended_at=call.now))
-
-    await end_session(env, call, account, identity, actor, replays, reason=reason, also=also)
 
 
 # --- A use -----------------------------------------------------------------------------------------------------------
@@ -379,28 +320,3 @@ def _key_of_family(client: AuthenticatedClient, binding: Binding | None) -> str:
     if binding is None or (binding.member != JKT and client.settings.type != "public"):
         return ""
     return binding.thumbprint
-
-
-async def _opened(
-    env: Env, unverified_token: str, sender: Sender, *, holder: bool = True
-) -> tuple[RefreshFamily, FamilyContent, int]:
-    """The family, its content, and the generation of an authentic token of the client, whatever its age.
-
-    `holder`: the sender must prove the key of the family, as for every grant. Raises DaypassError: INVALID_GRANT,
-    UNAVAILABLE; without `holder`, for a token of another client, UNAUTHORIZED_CLIENT.
-    """
-    client, token = sender.known_client, parse_token(unverified_token)
-    family = await env.directory.read(lambda tx: tx.get(RefreshFamily, id=token.family), account=client.client.account)
-    if family is None:
-        raise invalid("the family does not exist")
-    content = content_of(env, family)
-    if not is_authentic(token, content):
-        raise invalid("it is not authentic", family)
-    if family.client_id != client.client.id:
-        raise invalid("it is of another client", family) if holder else token_of_another_client(family=family.id)
-    if family.ended_at or family.expires_at <= env.clock.now():
-        raise invalid("its family has ended", family)
-    needed = content.key_thumbprint
-    if holder and needed and (sender.binding is None or sender.binding.thumbprint != needed):
-        raise invalid("it is bound to another key", family)
-    return family, content, token.generation

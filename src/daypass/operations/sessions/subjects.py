@@ -35,7 +35,7 @@ class _Resolved:
     """What a subject names.
 
     Attributes:
-        value: its canonical form; "" when there is no such entity.
+        value: its canonical form; "" if the entity does not exist.
         owner: the account; "" when it is unknown.
         known: whether the entity exists in this installation.
         tags: of the user or role.

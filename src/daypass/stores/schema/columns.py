@@ -27,7 +27,7 @@ def integer(name: str, *, key: bool = False, null: bool = False) -> Column[int]:
 
 def entity_table(name: str, entity: type[Any], key: str, *more: SchemaItem) -> Table:
     """The table of an entity, with a column for each of its fields. A field that is neither an integer, a truth value nor
-    bytes is text. `key`: the fields of the primary key. `more`: constraints, and columns that are no fields.
+    bytes is text. `key`: the fields of the primary key. `more`: constraints, and columns that are not fields.
 
     A field without its migration fails the test that compares the tables with a migrated database.
     """

@@ -1,0 +1,77 @@
+"""The end of what a client was granted: the family of its refresh tokens, and every session that they gave.
+
+Sources: RFC 7009; RFC 9700, 4.14.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from daypass.domain.directory import RefreshFamily, ReplayEntry
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.operations.assume.replay import commit_once
+from daypass.operations.oauth.inspect import end_session
+from daypass.operations.oauth.refresh_family import opened_family
+from daypass.operations.oauth.request import Sender
+from daypass.operations.outcome import event_of
+from daypass.ports import Call, Env, Tx
+
+
+async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sender) -> None:
+    """Ends the family of a refresh token of the client (RFC 7009). A token that is not valid is ignored.
+
+    Raises DaypassError: UNAUTHORIZED_CLIENT, UNAVAILABLE.
+    """
+    client = sender.known_client
+    try:
+        family, _, _ = await opened_family(env, unverified_token, sender, holder=False)
+    except DaypassError as error:
+        if error.kind is not ErrorKind.INVALID_GRANT:
+            raise
+        event = event_of(
+            EventType.REQUEST_ALLOWED,
+            call.facts,
+            client.actor,
+            at=call.now,
+            account=client.client.account,
+            detail={"active": False},
+        )
+        await commit_once(env, event, sender.replays)
+        return
+    await end_family(env, call, family, client.actor, "revoked at the OAuth endpoint", sender)
+
+
+async def end_family(
+    env: Env,
+    call: Call,
+    family: RefreshFamily,
+    actor: Mapping[str, Any],
+    reason: str,
+    sender: Sender | None = None,
+) -> None:
+    """Ends a family and every session that its tokens gave. Raises DaypassError."""
+    replays = sender.replays if sender is not None else ()
+    await end_what_was_granted(env, call, family.account, family.id, actor, replays, reason=reason)
+
+
+async def end_what_was_granted(
+    env: Env,
+    call: Call,
+    account: str,
+    identity: str,
+    actor: Mapping[str, Any],
+    replays: tuple[ReplayEntry, ...] = (),
+    *,
+    reason: str,
+) -> None:
+    """Ends a session, and the family of refresh tokens that began with it, if any. `identity`: of both. Raises DaypassError."""
+
+    def also(tx: Tx) -> None:
+        family = tx.get(RefreshFamily, id=identity)
+        if family is not None and not family.ended_at:
+            tx.replace(replace(family, ended_at=call.now))
+
+    await end_session(env, call, account, identity, actor, replays, reason=reason, also=also)
