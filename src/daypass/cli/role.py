@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TextIO
 
 import click
@@ -25,6 +26,7 @@ from daypass.client.credentials import identity
 from daypass.client.http import segment
 
 _name = click.argument("name", shell_complete=complete_roles)
+_CLIENT = re.compile(r"arn:[^:]+:daypass:[^:]*:[0-9]+:client/")
 
 
 @click.group(cls=Group)
@@ -85,7 +87,11 @@ def set_(name: str, seconds: int, account: str, connect: Connect) -> Result:
 @click.argument("name")
 @click.option("--trust", type=click.File(encoding="utf-8"), metavar="FILE", help="The trust policy.")
 @click.option(
-    "--principal", "principals", multiple=True, metavar="WHO", help="ARN, account, user/NAME or role/NAME; repeatable."
+    "--principal",
+    "principals",
+    multiple=True,
+    metavar="WHO",
+    help="ARN (of an OAuth client, too), account, user/NAME or role/NAME; repeatable.",
 )
 @click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
 @click.option("--description", default="", metavar="TEXT", help="What it is for.")
@@ -120,9 +126,18 @@ def _principal(connection: Any, who: str) -> str:
 
 
 def _trusting(principals: list[str]) -> str:
-    who = principals[0] if len(principals) == 1 else principals
-    statement = {"Effect": "Allow", "Principal": {"AWS": who}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    clients = [who for who in principals if _CLIENT.match(who)]
+    others = [who for who in principals if who not in clients]
+    kinds = (
+        ("AWS", others, ["sts:AssumeRole", "sts:TagSession"]),
+        ("Federated", clients, ["sts:AssumeRoleWithWebIdentity"]),
+    )
+    statements = [
+        {"Effect": "Allow", "Principal": {kind: who[0] if len(who) == 1 else who}, "Action": actions}
+        for kind, who, actions in kinds
+        if who
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
 @role.command("trust")

@@ -12,7 +12,7 @@ import click
 import pytest
 from tests.unit.cli.conftest import Run
 from tests.unit.cli.parser import WITHOUT_JSON, every_command
-from tests.unit.client.servers import Script, Step, as_json, error, result, xml
+from tests.unit.client.servers import Script, Step, as_json, error, parameters, result, xml
 
 from daypass.cli import output
 
@@ -287,6 +287,18 @@ def test_role_create_with_a_bare_name_as_principal_is_refused_before_the_server_
     ran = cli("role", "create", "deploy", "--principal", "ann")
     assert (ran.status, server.sent) == (2, [])
     assert "user/NAME" in ran.err
+
+
+def test_role_create_with_a_client_as_principal_trusts_its_tokens(cli: Run, serve: Serve) -> None:
+    server = serve(result("CreateRole", "<Role><Arn>arn:aws:iam::111122223333:role/app</Arn></Role>"))
+    client, account = "arn:aws:daypass::111122223333:client/DPCLEXAMPLEEXAMPLEEXA", "111122223333"
+    ran = cli("role", "create", "app", "--principal", client, "--principal", account)
+    assert ran.status == 0, ran.err
+    statements = json.loads(parameters(server.sent[0])["AssumeRolePolicyDocument"])["Statement"]
+    assert [(each["Principal"], each["Action"]) for each in statements] == [
+        ({"AWS": account}, ["sts:AssumeRole", "sts:TagSession"]),
+        ({"Federated": client}, ["sts:AssumeRoleWithWebIdentity"]),
+    ]
 
 
 def test_bridge_gcp_quotes_the_subject_in_the_condition(cli: Run, serve: Serve) -> None:

@@ -22,7 +22,7 @@ from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.id_token import subject_of
 from daypass.operations.oauth.parties import role_of
 from daypass.operations.oauth.refresh import Granted, issue_with_refresh
-from daypass.operations.oauth.refresh_end import end_what_was_granted
+from daypass.operations.oauth.refresh_families import end_what_was_granted
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Tx

@@ -34,11 +34,10 @@ from daypass.operations.oauth.access_token import JwtForm, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
 from daypass.operations.oauth.parties import Subject, role_of, subject_of_caller
-from daypass.operations.oauth.refresh_end import end_family
+from daypass.operations.oauth.refresh_families import end_family, opened_family
 from daypass.operations.oauth.refresh_family import (
     FamilyContent,
     invalid,
-    opened_family,
     opened_session,
     owner_of,
     sealed_session,

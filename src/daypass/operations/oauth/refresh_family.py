@@ -1,4 +1,4 @@
-"""Families of refresh tokens: their content, sealed in the row, and the texts of their tokens.
+"""The content of a family of refresh tokens, sealed in its row, and the texts of its tokens.
 
 A token is the id of its family, its generation and a MAC by a key of the family. So nothing of a token is stored, and an old
 one is recognized.
@@ -20,8 +20,6 @@ from daypass.domain.directory import RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.request import SessionRequest
-from daypass.operations.oauth.inspect import token_of_another_client
-from daypass.operations.oauth.request import Sender
 from daypass.ports import Env
 
 PREFIX: Final = "dprt_"
@@ -119,28 +117,3 @@ def _mac(content: FamilyContent, identity: str, generation: int) -> bytes:
 def invalid(reason: str, family: RefreshFamily | None = None) -> DaypassError:
     known = {} if family is None else {"family": family.id}
     return DaypassError(ErrorKind.INVALID_GRANT, _INVALID, private={"reason": reason, **known})
-
-
-async def opened_family(
-    env: Env, unverified_token: str, sender: Sender, *, holder: bool = True
-) -> tuple[RefreshFamily, FamilyContent, int]:
-    """The family, its content, and the generation of an authentic token of the client, whatever its age.
-
-    `holder`: the sender must prove the key of the family, as for every grant. Raises DaypassError: INVALID_GRANT,
-    UNAVAILABLE; without `holder`, for a token of another client, UNAUTHORIZED_CLIENT.
-    """
-    client, token = sender.known_client, parse_token(unverified_token)
-    family = await env.directory.read(lambda tx: tx.get(RefreshFamily, id=token.family), account=client.client.account)
-    if family is None:
-        raise invalid("the family does not exist")
-    content = content_of(env, family)
-    if not is_authentic(token, content):
-        raise invalid("it is not authentic", family)
-    if family.client_id != client.client.id:
-        raise invalid("it is of another client", family) if holder else token_of_another_client(family=family.id)
-    if family.ended_at or family.expires_at <= env.clock.now():
-        raise invalid("its family has ended", family)
-    needed = content.key_thumbprint
-    if holder and needed and (sender.binding is None or sender.binding.thumbprint != needed):
-        raise invalid("it is bound to another key", family)
-    return family, content, token.generation

@@ -10,7 +10,7 @@ from typing import Final
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.oauth.id_token import user_info
 from daypass.operations.oauth.inspect import INACTIVE, introspect_token, revoke_token, signed_introspection
-from daypass.operations.oauth.refresh_end import revoke_family
+from daypass.operations.oauth.refresh_families import revoke_family
 from daypass.operations.oauth.refresh_family import is_refresh_token
 from daypass.operations.oauth.request import Sender
 from daypass.ports import Call

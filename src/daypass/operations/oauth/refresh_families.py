@@ -1,4 +1,4 @@
-"""The end of what a client was granted: the family of its refresh tokens, and every session that they gave.
+"""Families of refresh tokens: the one that a token belongs to, and the end of one with every session that its tokens gave.
 
 Sources: RFC 7009; RFC 9700, 4.14.2.
 """
@@ -13,11 +13,36 @@ from daypass.domain.directory import RefreshFamily, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.assume.replay import commit_once
-from daypass.operations.oauth.inspect import end_session
-from daypass.operations.oauth.refresh_family import opened_family
+from daypass.operations.oauth.inspect import end_session, token_of_another_client
+from daypass.operations.oauth.refresh_family import FamilyContent, content_of, invalid, is_authentic, parse_token
 from daypass.operations.oauth.request import Sender
 from daypass.operations.outcome import event_of
 from daypass.ports import Call, Env, Tx
+
+
+async def opened_family(
+    env: Env, unverified_token: str, sender: Sender, *, holder: bool = True
+) -> tuple[RefreshFamily, FamilyContent, int]:
+    """The family, its content, and the generation of an authentic token of the client, whatever its age.
+
+    `holder`: the sender must prove the key of the family, as for every grant. Raises DaypassError: INVALID_GRANT,
+    UNAVAILABLE; without `holder`, for a token of another client, UNAUTHORIZED_CLIENT.
+    """
+    client, token = sender.known_client, parse_token(unverified_token)
+    family = await env.directory.read(lambda tx: tx.get(RefreshFamily, id=token.family), account=client.client.account)
+    if family is None:
+        raise invalid("the family does not exist")
+    content = content_of(env, family)
+    if not is_authentic(token, content):
+        raise invalid("it is not authentic", family)
+    if family.client_id != client.client.id:
+        raise invalid("it is of another client", family) if holder else token_of_another_client(family=family.id)
+    if family.ended_at or family.expires_at <= env.clock.now():
+        raise invalid("its family has ended", family)
+    needed = content.key_thumbprint
+    if holder and needed and (sender.binding is None or sender.binding.thumbprint != needed):
+        raise invalid("it is bound to another key", family)
+    return family, content, token.generation
 
 
 async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sender) -> None:
