@@ -53,6 +53,19 @@ def recorded(site: Installation, answer: Answer, error: str) -> None:
     assert record["error"] == error
 
 
+def calls_of(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple[Any, ...]]:
+    """The arguments of each call of a function of a module or class from now on, in order."""
+    made: list[tuple[Any, ...]] = []
+    function = getattr(owner, name)
+
+    def counted(*arguments: Any) -> Any:
+        made.append(arguments)
+        return function(*arguments)
+
+    monkeypatch.setattr(owner, name, counted)
+    return made
+
+
 def authzen(site: Installation, key: Key, path: str, content: Any) -> Answer:
     body, path = json.dumps(content).encode(), f"/access/v1/{path}"
     headers = site.signed(key, body, "daypass", path=path, extra={"content-type": "application/json"})
@@ -170,14 +183,7 @@ def test_a228_search_with_a_context_that_cannot_be_read_is_refused(
 def test_a228_members_that_a_thousand_questions_share_are_read_once(
     site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    read: list[str] = []
-    original = questions._keys_of
-
-    def counted(prefix: str, members: Any) -> Any:
-        read.append(prefix)
-        return original(prefix, members)
-
-    monkeypatch.setattr(questions, "_keys_of", counted)
+    read = calls_of(monkeypatch, questions, "_keys_of")
     shared = {f"k{n}": ["x"] * 4 for n in range(190)}
     given = shared if name == "context" else {**SUBJECT, "properties": shared}
     answer = authzen(site, caller, "evaluations", {**QUESTION, name: given, "evaluations": [{}] * 1_000})
@@ -193,44 +199,27 @@ def test_a228_too_many_values_of_one_question_deny_that_question_alone(site: Ins
     assert "at most 1000 values" in second["context"]["error"]["message"]
 
 
-@pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Who took a turn for a slice of work, in order."""
-    taken: list[str] = []
-    turn = Slices.turn
-
-    async def counted(slices: Slices, account: str) -> None:
-        taken.append(account)
-        await turn(slices, account)
-
-    monkeypatch.setattr(Slices, "turn", counted)
-    return taken
-
-
 def test_a236_batch_of_a_thousand_questions_takes_a_turn_for_each_slice(
-    site: Installation, caller: Key, turns: list[str]
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    turns = calls_of(monkeypatch, Slices, "turn")
     answer = authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}] * 1000})
     assert answer.status == 200
-    assert turns.count(ALPHA) >= 2 * 1000 // SLICE
+    assert [account for _, account in turns].count(ALPHA) >= 2 * 1000 // SLICE
 
 
 def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(
     site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written: list[Any] = []
-    show = evaluate_access.question_shown
-
-    def counted(question: Any, subject: Any) -> Any:
-        written.append(question)
-        return show(question, subject)
-
-    monkeypatch.setattr(evaluate_access, "question_shown", counted)
+    written = calls_of(monkeypatch, evaluate_access, "question_shown")
     assert authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}] * 1000}).status == 200
     assert len(written) == 20
 
 
 @pytest.mark.parametrize("path", ["/oauth2/token", "/", "/api/v1/simulate", "/scim/v2/Users"])
-def test_a236_large_body_takes_a_turn_before_anything_reads_it(site: Installation, turns: list[str], path: str) -> None:
+def test_a236_large_body_takes_a_turn_before_anything_reads_it(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    turns = calls_of(monkeypatch, Slices, "turn")
     assert site.send("POST", FORM, b"a=" + b"b" * 100_000, path=path.encode()).status >= 400
-    assert turns == ["127.0.0.1"]
+    assert [account for _, account in turns] == ["127.0.0.1"]

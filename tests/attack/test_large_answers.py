@@ -12,9 +12,9 @@ import pytest
 from tests.attack.installation import ALPHA, ROOT, Installation
 from tests.sign_in import site_with_pages
 
+from daypass.operations import pages
 from daypass.operations.access import lint
-from daypass.operations.iam import paging
-from daypass.operations.record import explore, pages
+from daypass.operations.record import explore
 
 LIMIT = 4_096
 TRUST = json.dumps(
@@ -42,7 +42,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (paging, pages, explore):
+    for module in (pages, explore):
         monkeypatch.setattr(module, "MAX_BYTES", LIMIT)
 
 
@@ -122,7 +122,7 @@ def test_a235_tail_of_large_events_ends_early_and_goes_on_at_its_cursor(site: In
 
 
 def test_a235_event_larger_than_a_page_is_a_page(site: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (paging, pages, explore):
+    for module in (pages, explore):
         monkeypatch.setattr(module, "MAX_BYTES", 10)
     assert len(asked(site, "/api/v1/audit/records", limit="1000")["records"]) == 1
     assert len(asked(site, "/api/v1/audit/events", limit="1000")["records"]) == 1

@@ -1,7 +1,8 @@
-"""One page of the entities that a list of the management API shows, and the size of all pages."""
+"""One page of the entities that a list of the management API shows, and the most that any page shows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from daypass.ports import Reader
@@ -19,3 +20,17 @@ def read_page(tx: Reader, kind: type[E], order: str, after: str, limit: int, **e
     found = tx.find(kind, order=order, after=after, limit=limit + 1, **equals)
     last = getattr(found[limit - 1], order.removeprefix("-")) if len(found) > limit else ""
     return found[:limit], str(last)
+
+
+def fitting(items: Iterable[E], size: Callable[[E], int]) -> list[E]:
+    """The first of the items, as many as fit into one page; at least one, so that readers advance. Answers of the largest
+    roles or events took 60 ms of the event loop (attack A235).
+    """
+    found: list[E] = []
+    total = 0
+    for item in items:
+        total += size(item)
+        if total > MAX_BYTES and found:
+            break
+        found.append(item)
+    return found

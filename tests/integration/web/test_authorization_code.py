@@ -15,7 +15,6 @@ from tests.sign_in import (
     PASSWORD,
     VERIFIER,
     allowed,
-    may_assume,
     members,
     redeemed,
     role_for,
@@ -30,18 +29,6 @@ from tests.sign_in import (
 @pytest.fixture(scope="module")
 def client(site: Installation) -> Client:
     return web_client(site)
-
-
-@pytest.fixture(scope="module")
-def name(site: Installation) -> str:
-    made = user(site)
-    may_assume(site, made)
-    return made
-
-
-@pytest.fixture
-def browser(site: Installation, name: str) -> Browser:
-    return signed_in(site, name)
 
 
 def test_person_who_is_not_signed_in_signs_in_and_returns_to_the_request(

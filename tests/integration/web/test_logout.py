@@ -20,18 +20,6 @@ def client(site: Installation) -> Client:
     return web_client(site, post_logout_redirect_uris=[AFTER])
 
 
-@pytest.fixture(scope="module")
-def name(site: Installation) -> str:
-    made = user(site)
-    may_assume(site, made)
-    return made
-
-
-@pytest.fixture
-def browser(site: Installation, name: str) -> Browser:
-    return signed_in(site, name)
-
-
 def address(**parameters: str) -> str:
     return f"{PATH}?{urlencode(parameters)}"
 

@@ -185,8 +185,10 @@ class Void(Exception):
         self.reason = reason
 
 
-def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str]) -> None:
-    """Raises Void unless everything that the approval was based on still holds.
+def check_grant(
+    env: Env, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str]
+) -> tuple[Role, CompiledRule]:
+    """The role and its rule. Raises Void unless everything that the approval was based on still holds.
 
     `principal_ids`: of the person, as in the request that uses the grant. The versions of role and rule must be those
     that were approved, the person must still be a requester of the rule, and the approvers must still be eligible.
@@ -210,6 +212,7 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     for each in (grant.extension_id or "").split():
         if (extension := tx.get(AccessRequest, id=each)) is not None:
             _check_approvers(env, tx, extension, grant, rule)
+    return role, rule
 
 
 def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:

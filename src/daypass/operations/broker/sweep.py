@@ -42,7 +42,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition
 from daypass.operations.broker.close import grants_of
 from daypass.operations.broker.eligible import Void, check_grant
-from daypass.operations.broker.facts import compiled, is_disabled, is_superseded, names_of
+from daypass.operations.broker.facts import is_disabled, is_superseded, names_of
 from daypass.operations.broker.notify import announce
 from daypass.operations.broker.snapshot import Snapshot
 from daypass.operations.broker.use import end_now
@@ -239,13 +239,10 @@ def _void(env: Env, tx: Reader, grant: Grant) -> EndReason | None:
         return EndReason.CHANGED
     persons = principals_in(request)
     try:
-        check_grant(env, tx, grant, request, persons)
+        role, rule = check_grant(env, tx, grant, request, persons)
     except Void as error:
         return error.reason
-    role, stored = tx.get(Role, id=grant.role_id), tx.get(ApprovalRule, account=grant.account, name=grant.rule)
-    rule = compiled(stored) if stored is not None else None
-    newer = role is not None and rule is not None and is_superseded(tx, role, rule, names_of(tx, persons))
-    return EndReason.CHANGED if newer else None
+    return EndReason.CHANGED if is_superseded(tx, role, rule, names_of(tx, persons)) else None
 
 
 class _Undecided(NamedTuple):

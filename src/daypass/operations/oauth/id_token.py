@@ -75,7 +75,7 @@ async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: 
     return found
 
 
-async def client_of_hint(env: Env, unverified_text: str) -> str:
+def client_of_hint(env: Env, unverified_text: str) -> str:
     """The client that an ID token names, for `subject_of_hint`, which checks all of it. Raises DaypassError."""
     claims = env.tokens.read(unverified_text).unverified_claims
     return audience if isinstance(audience := claims.get("aud"), str) else ""

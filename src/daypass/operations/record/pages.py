@@ -1,4 +1,4 @@
-"""Pages of the record: for operations that look through many records, and for answers, which have a limit in bytes."""
+"""Pages of the record, for operations that look through many records, and for answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 import msgspec
 from msgspec import Struct
 
-from daypass.operations.pages import MAX_BYTES
 from daypass.ports import Env, RecordFilter, RecordView, Viewer
 
 
@@ -43,15 +42,3 @@ def size_of(record: RecordView) -> int:
     if record.bytes is not None:
         return len(record.bytes)
     return len(msgspec.json.encode(record.body)) if record.body is not None else 0
-
-
-def fitting(records: Sequence[RecordView]) -> Sequence[RecordView]:
-    """The first of the records, as many as fit into one answer; at least one, so that readers advance. A thousand events
-    of the largest size took 60 ms of the event loop (attack A235).
-    """
-    size = 0
-    for number, record in enumerate(records):
-        size += size_of(record)
-        if size > MAX_BYTES and number:
-            return records[:number]
-    return records

@@ -15,7 +15,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.management import Scope, allow_reading
 from daypass.operations.outcome import served
-from daypass.operations.record.pages import RecordPage, fitting, place_of
+from daypass.operations.pages import fitting
+from daypass.operations.record.pages import RecordPage, place_of, size_of
 from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, Records, RecordView
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
@@ -52,7 +53,7 @@ async def search(env: Env, call: Call, query: RecordFilter) -> RecordPage:
     scope = await allow_reading(env, call, _READ, "audit", query.account)
     account = scope.account if scope.viewer.operator else ""  # the viewer's own: what it owns, and what it did
     found = await env.records.search(scope.viewer, replace(query, account=account))
-    shown = fitting(found)
+    shown = fitting(found, size_of)
     await _record(env, call, scope, {"operation": query.operation, "request_id": query.request_id})
     more = len(found) == query.limit or len(shown) < len(found)
     return RecordPage(shown, place_of(shown[-1]) if more else None)
@@ -112,7 +113,7 @@ async def export_log(env: Env, call: Call, account: str, log: str, after: int, l
     There may be more, also when there are fewer than `limit`; there are none if the page is empty.
     """
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
-    found = fitting(await env.records.records(scope.viewer, log, after, limit))
+    found = fitting(await env.records.records(scope.viewer, log, after, limit), size_of)
     await _record(env, call, scope, {"log": log, "after": after, "records": len(found)})
     return found
 
@@ -134,12 +135,12 @@ async def _newest(records: Records, scope: Scope, limit: int) -> Tail:
     """Reads the heads first: a record written meanwhile is then read twice rather than missed."""
     cursor = {log.log: log.seq for log in await records.logs()}
     account = scope.account if scope.viewer.operator else ""
-    found = fitting(await records.search(scope.viewer, RecordFilter(account=account, limit=limit)))
+    found = fitting(await records.search(scope.viewer, RecordFilter(account=account, limit=limit)), size_of)
     return Tail([record for record in reversed(found) if not _is_reading(record)], cursor)
 
 
 async def _since(records: Records, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
-    found = fitting(await records.follow(scope.viewer, cursor, limit))
+    found = fitting(await records.follow(scope.viewer, cursor, limit), size_of)
     reached = {**cursor, **{record.log: record.seq for record in found}}
     return Tail([r for r in found if _concerns(r, scope) and not _is_reading(r)], reached)
 

@@ -34,7 +34,8 @@ from daypass.wire.oauth.client import proof_of, required_client
 from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
 from daypass.wire.oauth.errors import oauth_error
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
+from daypass.wire.oauth.pages import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
+from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, is_text, one, openid_scope_of, text_of
 from daypass.wire.web.context import Fields, PageContext
 from daypass.wire.web.render import redirect
 
@@ -44,10 +45,7 @@ PUSH: Final = "/oauth2/par"
 OPERATION: Final = "daypass:AuthorizeClient"
 _PROMPTS: Final = frozenset({"none", "login", "consent", "select_account"})
 _SEEN: Final = "interaction"
-_LIFETIME_MS: Final = 600_000
-_MAX_ADDRESS: Final = 4_096  # of a request; that of the sign-in page has it as a parameter
 _JKT: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_TEXT: Final = re.compile(r"[ -~]{0,512}")
 
 
 class Interaction(Struct, frozen=True):
@@ -60,16 +58,14 @@ class Interaction(Struct, frozen=True):
 _read_interaction = msgspec.json.Decoder(Interaction).decode
 
 
-class ConsentTicket(Struct, frozen=True):
-    """What the consent page shows, for the browser session that it was shown to."""
+class Asked(Struct, frozen=True):
+    """What the consent page shows."""
 
     request: AuthorizationRequest
     request_uri: str
-    session_id: str
-    expires_at: int
 
 
-_read_consent = msgspec.json.Decoder(ConsentTicket).decode
+_read_question = msgspec.json.Decoder(Question[Asked]).decode
 
 
 class AuthorizationError(Exception):
@@ -90,10 +86,7 @@ async def authorize(ctx: PageContext) -> Response:
     ctx.anonymous()
     posted = ctx.request.method == "POST"
     fields = ctx.posted(REPEATABLE) if posted else ctx.fields(REPEATABLE)
-    address = f"{PATH}?{urlencode(_pairs(fields))}"
-    if len(address) > _MAX_ADDRESS:
-        message = f"The request has more than {_MAX_ADDRESS} characters. Push it instead (RFC 9126)."
-        raise DaypassError(ErrorKind.VALIDATION, message)
+    address = by_get(PATH, _pairs(fields), " Push it instead (RFC 9126).")
     if posted:
         return redirect(address)
     client_id, request_uri = one(fields, "client_id"), one(fields, "request_uri")
@@ -190,17 +183,10 @@ async def push(ctx: EndpointContext) -> Response:
 async def decide(ctx: PageContext) -> Response:
     """POST /oauth2/authorize/consent: the person's answer."""
     form = ctx.form()
-    found = await ctx.person()
-    ticket = unseal(ctx.env, CONSENT, form.get("ticket", ""), _read_consent)
-    if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
-        raise DaypassError(
-            ErrorKind.VALIDATION,
-            "This page does not belong to the sign-in of this browser. Go back to the application.",
-        )
-    call, signed_in = found
-    if call.now >= ticket.expires_at:
-        raise DaypassError(ErrorKind.VALIDATION, "This page has expired. Go back to the application.")
-    request = ticket.request
+    call, signed_in, asked_for = await answered(
+        ctx, CONSENT, _read_question, form.get("ticket", ""), "Go back to the application."
+    )
+    request = asked_for.request
     known = await authorization.client_for(ctx.env, request.client_id, request.redirect_uri, signed_in.row.account)
     authorization.check_person(known, signed_in)
     if form.get("decision") != "allow":
@@ -217,7 +203,7 @@ async def decide(ctx: PageContext) -> Response:
 
     given: authorization.Consented = "given and remembered" if remember else "given"
     code = await authorization.grant_code(
-        ctx.env, call, known, request, signed_in, ticket.request_uri, consent=given, also=also
+        ctx.env, call, known, request, signed_in, asked_for.request_uri, consent=given, also=also
     )
     return _answer(ctx, request.redirect_uri, {"code": code, "state": request.state})
 
@@ -250,12 +236,11 @@ async def _consent(
         return _answer(ctx, request.redirect_uri, {"code": code, "state": request.state})
     if silent:
         raise AuthorizationError("consent_required", "The person must consent.")
-    ticket = ConsentTicket(request, request_uri, signed_in.row.session_id, call.now + _LIFETIME_MS)
     return ctx.page(
         "consent",
         title=f"Sign in to {known.client.name}",
         form_action=form_action(request.redirect_uri),
-        ticket=seal(ctx.env, CONSENT, ticket),
+        ticket=asked(ctx, CONSENT, found, Asked(request, request_uri)),
         client=known.client,
         request=request,
         full=known.client.id == COMMAND_LINE.id and not request.role,
@@ -294,7 +279,7 @@ def _address(ctx: PageContext, request: AuthorizationRequest, fields: Fields) ->
 
 
 def _pairs(fields: Fields) -> list[tuple[str, str]]:
-    return [(name, value) for name, values in fields.items() for value in values if name != _SEEN]
+    return [(name, value) for name, value in pairs_of(fields) if name != _SEEN]
 
 
 def _digest(request: AuthorizationRequest) -> str:
@@ -308,21 +293,14 @@ def _digest(request: AuthorizationRequest) -> str:
 
 def _answer(ctx: PageContext, redirect_uri: str, parameters: Mapping[str, str]) -> Response:
     given = {name: value for name, value in parameters.items() if value} | {"iss": ctx.env.oauth.issuer}
-    joint = "&" if "?" in redirect_uri else "?"
-    return redirect(f"{redirect_uri}{joint}{urlencode(given)}")
+    return redirect(with_parameters(redirect_uri, given))
 
 
 async def _refused(ctx: PageContext, error: DaypassError, code: str, redirect_uri: str, state: str) -> Response:
     """Records a refusal and sends it to the client. `redirect_uri` is one of the client's own."""
     description = await ctx.refused(error)
-    state = state if _TEXT.fullmatch(state) else ""
+    state = state if is_text(state) else ""
     return _answer(ctx, redirect_uri, {"error": code, "error_description": description, "state": state})
-
-
-def form_action(redirect_uri: str) -> str:
-    """What a page may redirect to after its form, in the form of Content-Security-Policy."""
-    parts = urlsplit(redirect_uri)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
 
 
 def _host(redirect_uri: str) -> str:
@@ -334,13 +312,6 @@ def _host(redirect_uri: str) -> str:
 
 
 # --- Parameters ------------------------------------------------------------------------------------------------------
-
-
-def text_of(fields: Fields, name: str) -> str:
-    text = one(fields, name)
-    if not _TEXT.fullmatch(text):
-        raise DaypassError(ErrorKind.VALIDATION, f"{name} has at most 512 printable ASCII characters.")
-    return text
 
 
 def _prompt(fields: Fields) -> frozenset[str]:

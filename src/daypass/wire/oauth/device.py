@@ -9,19 +9,18 @@ from typing import Final
 from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Struct
 
-from daypass.domain.errors import DaypassError, ErrorKind, Family
+from daypass.domain.errors import DaypassError, Family
 from daypass.operations.oauth import authorization, device
 from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.device import DeviceGrant
-from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import required_client
 from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
+from daypass.wire.oauth.pages import Question, answered, asked
 from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
 from daypass.wire.web.context import PageContext
 
@@ -31,18 +30,8 @@ PAGE: Final = "/device"
 CHECK: Final = "/device/code"
 DECIDE: Final = "/device/decision"
 OPERATION: Final = "daypass:AuthorizeDevice"
-_LIFETIME_MS: Final = 600_000
 
-
-class DeviceTicket(Struct, frozen=True):
-    """The request that the confirmation page shows, for the browser session that it was shown to."""
-
-    user_code: str
-    session_id: str
-    expires_at: int
-
-
-_read_ticket = msgspec.json.Decoder(DeviceTicket).decode
+_read_question = msgspec.json.Decoder(Question[str]).decode  # the user code
 
 
 async def start(ctx: EndpointContext) -> Response:
@@ -104,11 +93,10 @@ async def check(ctx: PageContext) -> Response:
             raise
         problem = await ctx.refused(error)
         return ctx.page("device", title="Connect a device", user_code="", problem=problem)
-    ticket = DeviceTicket(grant.content.user_code, signed_in.row.session_id, call.now + _LIFETIME_MS)
     return ctx.page(
         "device_consent",
         title=f"Connect {known.client.name}",
-        ticket=seal(ctx.env, DECIDE, ticket),
+        ticket=asked(ctx, DECIDE, found, grant.content.user_code),
         client=known.client,
         request=grant.content.request,
         full=known.client.id == COMMAND_LINE.id and not grant.content.request.role,
@@ -123,16 +111,8 @@ async def check(ctx: PageContext) -> Response:
 async def decide(ctx: PageContext) -> Response:
     """POST /device/decision: the person's answer."""
     form = ctx.form()
-    found = await ctx.person()
-    ticket = unseal(ctx.env, DECIDE, form.get("ticket", ""), _read_ticket)
-    if found is None or ticket is None or ticket.session_id != found[1].row.session_id:
-        raise DaypassError(
-            ErrorKind.VALIDATION, "This page does not belong to the sign-in of this browser. Start again."
-        )
-    call, signed_in = found
-    if call.now >= ticket.expires_at:
-        raise DaypassError(ErrorKind.VALIDATION, "This page has expired. Start again.")
-    grant: Code[DeviceGrant] = await device.find(ctx.env, call, ticket.user_code)
+    call, signed_in, user_code = await answered(ctx, DECIDE, _read_question, form.get("ticket", ""), "Start again.")
+    grant: Code[DeviceGrant] = await device.find(ctx.env, call, user_code)
     known = await authorization.client_by_id(ctx.env, grant.content.request.client_id)
     authorization.check_person(known, signed_in)
     allow = form.get("decision") == "allow"

@@ -13,6 +13,7 @@ REPEATABLE: Final = frozenset({"resource", "audience"})
 _MAX_AUDIENCES: Final = 8
 _AUDIENCE = re.compile(r"[!-~]{1,512}")
 _RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}:[!\"$-~]{1,480}")  # an absolute URI without a fragment
+_TEXT = re.compile(r"[ -~]{0,512}")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}(?: [!#-\[\]-~]{1,64}){0,31}")
 
 
@@ -30,6 +31,18 @@ def required(form: Form, name: str) -> str:
 
 def missing(name: str) -> DaypassError:
     return DaypassError(ErrorKind.MISSING_PARAMETER, f"The parameter {name} is missing.")
+
+
+def is_text(value: str) -> bool:
+    """Whether a value that goes back to the client is printable and not too long."""
+    return _TEXT.fullmatch(value) is not None
+
+
+def text_of(form: Form, name: str) -> str:
+    """The value of a parameter that goes back to the client. Raises DaypassError(VALIDATION)."""
+    if not is_text(text := one(form, name)):
+        raise DaypassError(ErrorKind.VALIDATION, f"{name} has at most 512 printable ASCII characters.")
+    return text
 
 
 def audiences_of(form: Form) -> tuple[str, ...]:
