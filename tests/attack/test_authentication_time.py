@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from tests.attack.installation import Answer, Installation
+from tests.attack.tokens import bring, trust_in
+from tests.attack.tokens import provider as provider_in
 from tests.browser import Browser
 from tests.fake_network import FakeNetwork
+from tests.issuer import Issuer
 from tests.oauth import bearer, given, post, verified
 from tests.oauth_client import Client
 from tests.sign_in import allowed, members, redeemed, role_for, target, web_client
@@ -87,3 +90,27 @@ def test_a224_role_that_demands_a_recent_sign_in_refuses_an_old_one(
         assert answer.status == 400, wrong
         assert site.records(answer.request_id)[-1]["error"] == "access_denied"
     assert code_redeemed(site, provider, client, role, **fresh).status == 200
+
+
+def test_a224_role_that_demands_a_recent_sign_in_refuses_an_old_token_of_its_provider(site: Installation) -> None:
+    """By AssumeRoleWithWebIdentity. A provider whose clock is ahead makes no sign-in newer than now."""
+    issuer, now = Issuer("direct.example.com", alg="ES256"), site.now() // 1000
+    condition = {
+        "NumericGreaterThan": {"daypass:AuthTime": str(now - 600)},
+        "NumericLessThan": {"daypass:AuthTime": str(now + 600)},
+        "ForAnyValue:StringEquals": {"daypass:Amr": "mfa"},
+    }
+    role = site.role("recent", trust_in(provider_in(site, issuer).arn, **condition))
+    fresh = {"auth_time": now - 300, "amr": ["otp", "mfa"]}
+    for wrong in (
+        {"auth_time": now - HOURS},
+        {"auth_time": None},
+        {"auth_time": True},
+        {"amr": ["otp"]},
+        {"amr": "mfa"},
+    ):
+        answer = bring(site, role, issuer.token(site.now(), **{**fresh, **wrong}))
+        assert answer.status == 403, wrong
+        assert site.records(answer.request_id)[-1]["error"] == "access_denied"
+    for right in ({}, {"auth_time": now + 10**8}):
+        assert bring(site, role, issuer.token(site.now(), **{**fresh, **right})).status == 200, right

@@ -19,7 +19,7 @@ from tests.sign_in import site_with_pages
 from daypass.domain import authzen as questions
 from daypass.domain.errors import DaypassError
 from daypass.domain.strict_json import read_json
-from daypass.operations.access import evaluate_access
+from daypass.operations.access import evaluate_access, search_access
 from daypass.operations.access.evaluate_access import SLICE
 from daypass.scheduling.slices import Slices
 from daypass.wire.api.signed_route import MAX_VALUES
@@ -206,6 +206,17 @@ def test_a236_batch_of_a_thousand_questions_takes_a_turn_for_each_slice(
     answer = authzen(site, caller, "evaluations", {**QUESTION, "evaluations": [{}] * 1000})
     assert answer.status == 200
     assert [account for _, account in turns].count(ALPHA) >= 2 * 1000 // SLICE
+
+
+def test_a236_search_takes_a_turn_for_each_slice(
+    site: Installation, caller: Key, nobody: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del nobody  # one of the users that are found
+    monkeypatch.setattr(search_access, "SLICE", 1)
+    turns = calls_of(monkeypatch, Slices, "turn")
+    question = {"subject": SUBJECT, "action": {"name": "iam:GetUser"}, "resource": {"type": "iam"}}
+    found = json.loads(authzen(site, caller, "search/resource", question).body)["results"]
+    assert len(turns) >= len(found) - 1 >= 1
 
 
 def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(

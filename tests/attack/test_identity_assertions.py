@@ -110,6 +110,16 @@ def test_saml_response_gives_an_assertion_by_way_of_an_access_token_of_a_role(wo
     assert world.redeemed(world.assertion(subject_token=token)).status == 200
 
 
+def test_a224_identity_assertion_of_an_old_sign_in_at_a_provider_says_when_it_was(world: World) -> None:
+    site, issuer = world.home, Issuer("people.example.com", "ES256")
+    policy = document({"Action": "daypass:IssueIdentityAssertion", "Resource": "*"})
+    role = site.role("of-provider", trust_in(provider(site, issuer).arn), policy=policy)
+    at = site.now() // 1000 - 7_200
+    token = given(exchange(site, issuer.token(site.now(), auth_time=at), ID_TOKEN, role=role))["access_token"]
+    claims = jwt.decode(world.assertion(subject_token=token), options={"verify_signature": False})
+    assert claims["auth_time"] == at
+
+
 def test_identity_assertion_is_issued_and_redeemed(world: World) -> None:
     answer = world.asked(scope="read", resource=API)
     members = given(answer)

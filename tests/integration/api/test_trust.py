@@ -76,6 +76,25 @@ async def test_trust_test_token_that_is_not_verified_is_not_let_in_but_held_agai
     assert (strange["let_in"], strange["admitted"]) == (False, False)
 
 
+@pytest.mark.parametrize("age", [60, 7_200])
+async def test_trust_test_holds_when_the_person_signed_in_against_the_policy(
+    server: Server, issuer: Issuer, age: int
+) -> None:
+    now = server.runtime.clock.now()
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:aws:iam::{TENANT}:oidc-provider/{ISSUER}"},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"NumericGreaterThan": {"daypass:AuthTime": str(now // 1000 - 600)}},
+    }
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    await server.write(Role(server.runtime.env.ids.unique("AROA"), TENANT, "recent", "/", now, trust))
+    for issued in (now, now - 3_600_000):  # verified, and expired
+        body = {"role": "recent", "token": issuer.token(issued, auth_time=now // 1000 - age)}
+        found = (await server.api(TENANT_ROOT, "POST", "/trust/test", body=body)).json
+        assert (found["admitted"], found["let_in"]) == (age < 600, age < 600 and issued == now)
+
+
 async def test_trust_test_token_that_was_used_once_already_is_not_let_in(server: Server, issuer: Issuer) -> None:
     now = server.runtime.clock.now()
     settings = {"static_jwks": json.dumps(issuer.jwks()), "one_time": True}

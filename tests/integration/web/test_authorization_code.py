@@ -294,7 +294,10 @@ def pushed(client: Client, dpop: DpopKey | None = None, **changes: str) -> dict[
     }
     body = urlencode({name: value for name, value in parameters.items() if value}).encode()
     headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    headers += [dpop.header("/oauth2/par")] if dpop is not None else []
     answer = client.site.send("POST", headers, body, path=b"/oauth2/par")
+    if dpop is not None:
+        dpop.take(answer)
     return {"status": str(answer.status), **members(answer)}
 
 
@@ -335,6 +338,16 @@ def test_push_by_an_unauthenticated_or_wrong_client_is_refused(site: Installatio
     assert (answer["status"], answer["error"]) == ("400", "invalid_request")
     answer = pushed(confidential, request_uri="urn:ietf:params:oauth:request_uri:x")
     assert answer["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize("alg", ["ES256", "RS256"])
+def test_a225_push_with_a_proof_that_fapi_does_not_allow_is_refused(confidential: Client, alg: str) -> None:
+    dpop = DpopKey(confidential.site, alg)
+    pushed(confidential, dpop)  # for the nonce
+    answer = pushed(confidential, dpop)
+    assert (answer["status"], answer.get("error")) == (
+        ("201", None) if alg == "ES256" else ("400", "invalid_dpop_proof")
+    )
 
 
 def test_request_uri_of_another_client_or_after_ten_minutes_is_refused(

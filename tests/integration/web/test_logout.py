@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 from tests.attack.installation import Installation
-from tests.browser import Browser, forms, text
+from tests.browser import Browser, forms, refused, text
 from tests.oauth import given
 from tests.oauth_client import Client, api
 from tests.sign_in import CALLBACK, allowed, may_assume, redeemed, signed_in, target, user, web_client
@@ -93,11 +93,30 @@ def test_a88_logout_is_confirmed_by_the_browser_that_saw_the_page(
     page = first.get(address(client_id=client.id, post_logout_redirect_uri=AFTER))
     fields = forms(page)[f"{PATH}/confirm"].fields
     assert second.post(f"{PATH}/confirm", fields).status in (400, 403)
+    of_second = forms(second.get(PATH))[f"{PATH}/confirm"].fields
+    refused(site, second.post(f"{PATH}/confirm", {**of_second, "ticket": fields["ticket"]}), 400)
     assert first.post(f"{PATH}/confirm", {**fields, "csrf": ""}).status in (400, 403)
     assert first.post(f"{PATH}/confirm", fields, origin="https://app.example").status in (400, 403)
     assert first.get("/account").status == 200
     assert second.get("/account").status == 200
-    assert first.post(f"{PATH}/confirm", fields).headers["location"] == AFTER
+    answer = first.post(f"{PATH}/confirm", fields)
+    assert answer.headers["location"] == AFTER
+    assert "max-age=0" in answer.headers["set-cookie"].lower()
+
+
+def test_a88_logout_is_confirmed_within_ten_minutes(site: Installation, browser: Browser) -> None:
+    page = browser.get(PATH)
+    site.wall.time += 600_000
+    answer = browser.submit(page, f"{PATH}/confirm")
+    refused(site, answer, 400)
+    assert "has expired" in text(answer)
+    assert browser.get("/account").status == 200
+
+
+def test_logout_as_a_form_that_is_too_long_for_an_address_is_refused(site: Installation) -> None:
+    sent = [(b"content-type", b"application/x-www-form-urlencoded")]
+    answer = site.send("POST", sent, b"state=" + b"x" * 5_000, path=PATH.encode())
+    assert (answer.status, "location" in answer.headers) == (400, False)
 
 
 def test_client_with_an_unusable_address_after_logout_is_refused(site: Installation, client: Client) -> None:

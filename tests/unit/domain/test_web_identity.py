@@ -19,6 +19,7 @@ from daypass.domain.web_identity import (
     TAGS,
     UnusableClaimsError,
     audience_keys,
+    authentication,
     claim_at,
     claim_keys,
     is_usable_url,
@@ -242,3 +243,18 @@ def test_read_json_honest_values_are_read_as_json_reads_them(value: Any) -> None
     text = json.dumps(value)
     if len(text) < 500 and "\\ud" not in text:
         assert read_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"auth_time": 5, "amr": ["pwd", "mfa"]}, (5_000, ("pwd", "mfa"))),
+        ({"auth_time": Decimal("5.5")}, (5_000, ())),
+        *(({"auth_time": wrong}, (0, ())) for wrong in (True, 0, -5, 2**40, "5", None, [5])),
+        ({"amr": "mfa"}, (0, ())),
+        ({"amr": ["a" * 64, "b" * 65, "", 1, None, ["mfa"]]}, (0, ("a" * 64,))),
+        ({"amr": [str(number) for number in range(20)]}, (0, tuple(map(str, range(16))))),
+    ],
+)
+def test_authentication_leaves_out_what_is_no_time_or_method(claims: dict[str, Any], expected: Any) -> None:
+    assert authentication(claims) == expected
