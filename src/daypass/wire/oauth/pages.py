@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -56,9 +57,15 @@ def pairs_of(fields: Fields) -> list[tuple[str, str]]:
 
 
 def by_get(path: str, pairs: Iterable[tuple[str, str]], instead: str = "") -> str:
-    """The address of a request by GET. Raises DaypassError(VALIDATION) when it is too long. `instead`: what the client may do."""
-    address = f"{path}?{urlencode(list(pairs))}"
-    if len(address) > _MAX_ADDRESS:
+    """The address of a request by GET. Raises DaypassError(VALIDATION) when it is too long. `instead`: what the client may do.
+
+    Encoding takes a tenth of a microsecond for each character, and makes none shorter (attack A243).
+    """
+    fields = list(pairs)
+    address = ""
+    if sum(map(len, chain.from_iterable(fields))) <= _MAX_ADDRESS:
+        address = f"{path}?{urlencode(fields)}"
+    if not 0 < len(address) <= _MAX_ADDRESS:
         raise DaypassError(ErrorKind.VALIDATION, f"The request has more than {_MAX_ADDRESS} characters.{instead}")
     return address
 
