@@ -90,11 +90,13 @@ def offline(text: str, kind: str, account: str) -> list[Finding]:
 
 def _rule_findings(text: str, account: str) -> list[Finding]:
     """The fault of an approval rule, for which the server would refuse it."""
-    from daypass.domain.access.rule import RuleError, check_addresses, read_rule
+    from daypass.domain.access.rule import RuleError, check_addresses, check_wildcards, read_rule
     from daypass.domain.policy.lint.finding import at_place
 
     try:
-        check_addresses(read_rule(account, "rule", text).rule)
+        rule = read_rule(account, "rule", text).rule
+        check_addresses(rule)
+        check_wildcards(rule)
     except RuleError as error:
         fix = "Correct the rule: it would be refused when it is written."
         return [at_place("malformed", 1, 1, str(error), fix).to_json()]

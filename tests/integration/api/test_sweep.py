@@ -48,9 +48,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     seen: list[str] = []
     check = module.check_grant
 
-    def counting(env: Any, tx: Any, grant: Grant, *more: Any) -> None:
+    def counting(env: Any, tx: Any, grant: Grant, *more: Any) -> Any:
         seen.append(grant.id)
-        check(env, tx, grant, *more)
+        return check(env, tx, grant, *more)
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "check_grant", counting)

@@ -25,6 +25,7 @@ from daypass.domain.policy.values import ArnGlob
 from daypass.domain.strict_json import struct_reader
 
 MAX_RULE: Final = 16_384  # characters
+MAX_WILDCARDS: Final = 500  # of a rule that is written: compiling one takes some microseconds (attack A263)
 LONGEST: Final = 43_200  # seconds, as of a role session
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00")
@@ -194,12 +195,12 @@ _read = struct_reader(Rule)
 class CompiledPeople:
     """`People` with its patterns compiled."""
 
-    __slots__ = ("_arns", "_condition", "_patterns")
+    __slots__ = ("_arns", "_condition", "_patterns", "_texts")
 
     def __init__(self, people: People, account: str) -> None:
-        patterns = expanded(people.principals, account)
-        self._patterns = Patterns(patterns)  # quick, and includes at least those of `_arns`
-        self._arns = tuple(map(_arn_pattern, patterns))
+        self._texts = expanded(people.principals, account)
+        self._patterns = Patterns(self._texts)  # quick, and includes at least those of `_arns`
+        self._arns: tuple[ArnGlob, ...] = ()  # large: compiled for the first person who may be included
         self._condition = compiled_condition(people.condition)
 
     @property
@@ -213,6 +214,8 @@ class CompiledPeople:
         Conditions describe the moment of a request or vote; at a later use there is no such moment.
         """
         found = [name for name in names if self._patterns.matches(name, {})]
+        if found and not self._arns:
+            self._arns = tuple(map(_arn_pattern, self._texts))
         if not any(arn.matches(name) for name in found for arn in self._arns):
             return False
         return context is None or condition_holds(self._condition, context)
@@ -288,6 +291,13 @@ def _check(rule: Rule) -> None:
     for delegation in rule.delegations:
         if delegation.begin >= delegation.until:
             raise RuleError("A delegation begins before it ends.")
+
+
+def check_wildcards(rule: Rule) -> None:
+    """Raises RuleError for too many. Stored rules are not checked again."""
+    text = msgspec.json.encode(rule)
+    if text.count(b"*") + text.count(b"?") > MAX_WILDCARDS:
+        raise RuleError(f"A rule has at most {MAX_WILDCARDS} wildcards (* and ?).")
 
 
 def check_addresses(rule: Rule) -> None:

@@ -221,10 +221,15 @@ def is_superseded(tx: Reader, role: Role, rule: CompiledRule, names: Sequence[st
     """Whether a more specific rule applies to the role and a person with these names. It is newer than what was requested
     under `rule`. One with conditions does not count: they may not have held when the request was made (attack A209).
     """
+    above = once(tx, ("above", role.id, rule.name), lambda: _more_specific(tx, role, rule))
+    return any(each.requesters.include(names, None) for each in above)
+
+
+def _more_specific(tx: Reader, role: Role, rule: CompiledRule) -> list[CompiledRule]:
+    """The rules without conditions that would take the place of this one for a person whom they include."""
     rules = once(tx, ("rules", role.account), lambda: rules_of(tx, role.account))
-    plain = [each for each in rules if not each.requesters.conditional and each.requesters.include(names, None)]
-    found = _most_specific([*plain, rule], role)
-    return found is not None and found.name != rule.name
+    plain = [each for each in rules if each.name != rule.name and not each.requesters.conditional]
+    return [each for each in plain if _most_specific((each, rule), role) is each]
 
 
 def rules_for(tx: Reader, account: str, names: Sequence[str], context: Context | None) -> list[CompiledRule]:
@@ -280,7 +285,8 @@ def _compile(text: str) -> CompiledRule | None:
         return None
 
 
-_compiled: SizedCache[CompiledRule | None] = SizedCache(_compile, 2_000_000)
+# In characters. All rules of an account fit: otherwise each of its requests would compile all of them (attack A263).
+_compiled: SizedCache[CompiledRule | None] = SizedCache(_compile, 4_000_000)
 
 
 def version_of(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.domain.access.rule import MAX_RULE, CompiledRule, Rule, RuleError, is_file_name, read_rule
+from daypass.domain.access.rule import (
+    MAX_RULE,
+    CompiledRule,
+    Rule,
+    RuleError,
+    check_wildcards,
+    is_file_name,
+    read_rule,
+)
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
@@ -70,6 +78,7 @@ def _read(text: str) -> str:
         raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A rule has at most {MAX_RULE} characters.")
     try:
         rule: CompiledRule = read_rule(account, name, document)
+        check_wildcards(rule.rule)
     except RuleError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
     return rule.digest
