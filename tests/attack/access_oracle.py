@@ -139,6 +139,15 @@ class World:
             return ()
         return tuple((role, self.roles[role].now, name, repr(self.rules[name])) for role, name in sorted(rules.items()))
 
+    def within(self, ask: Ask, rule: Document) -> bool:
+        """Whether what was requested is within the limits of the rule as it is now."""
+        uses = rule.get("max_uses", 0)
+        return (
+            ask.seconds <= rule["max_seconds"]
+            and (not uses or 1 <= ask.max_uses <= uses)
+            and (ask.requester is ask.beneficiary or rule["on_behalf"])
+        )
+
     # --- approvers
 
     def vote(self, ask: Ask, user: User, at: int, mfa_at: int, via: str = "") -> Vote | None:
@@ -192,6 +201,12 @@ class World:
             distinct(chosen) and all(self.fills(ask, vote, *place) for vote, place in zip(chosen, places, strict=True))
             for chosen in itertools.permutations(votes, len(places))
         )
+
+    def enough(self, ask: Ask, bound: Bound) -> bool:
+        """Whether there are as many votes for these versions as the rules have places; of whom is another question."""
+        stages = [stage for name in set(ask.rules.values()) for stage in self.rules[name]["stages"]]
+        wanted = sum(stage.get("threshold", 1) for stage in stages)
+        return sum(vote.bound == bound for vote in ask.votes.values()) >= wanted
 
     def still(self, vote: Vote) -> bool:
         """Whether the voter, and the person in whose place, still may."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.attack.test_approvals import place
-from tests.attack.test_approvers import NOT_ELIGIBLE
+from tests.attack.test_approvers import NOT_ELIGIBLE, by_role
 from tests.attack.test_extensions import FOR_MFA, extended
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import ROOT, TENANT, policy, server
@@ -62,6 +62,12 @@ async def test_a268_vote_of_a_stolen_key_ends_with_the_sessions_of_its_person(pl
     assert NOT_ELIGIBLE in await place.denied("ann")
     await place.granted()  # what Lee approves afterwards counts
     await place.assume("ann")
+
+
+async def test_a268_vote_with_a_source_identity_ends_with_the_sessions_of_it(place: Place) -> None:
+    await by_role(place)
+    await revoke(place, "source_identity", "Lisa-at-work", block=False)
+    assert NOT_ELIGIBLE in await place.denied("ann")
 
 
 async def test_a268_vote_of_a_person_who_was_blocked_does_not_come_back_with_the_person(place: Place) -> None:

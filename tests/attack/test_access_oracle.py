@@ -19,11 +19,11 @@ def drive(data: Path, seeds: range, steps: int) -> None:
 
 
 def test_random_histories_of_access_requests_agree_with_the_oracle(tmp_path: Path) -> None:
-    drive(tmp_path, range(1, 5), 80)
+    drive(tmp_path, range(100, 103), 120)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first", range(100, 140, 10))
+@pytest.mark.parametrize("first", range(110, 150, 10))
 def test_random_histories_of_access_requests_agree_with_the_oracle_over_many_histories(
     tmp_path: Path, first: int
 ) -> None:

@@ -88,6 +88,7 @@ def test_a214_block_of_a_source_identity_counts_among_as_many_revocations_as_the
     ended, blocked = (row(len(others), "Lisa", block=block) for block in (False, True))
     assert not is_blocked(cast("Reader", Revocations(*others, ended)), *asked)
     assert is_blocked(cast("Reader", Revocations(*others, blocked)), *asked)
+    assert is_blocked(cast("Reader", Revocations(*others, ended)), *asked, since=-1)
 
 
 async def link(place: Place, *names: str) -> None:

@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daypass.domain.errors import DaypassError
@@ -29,6 +29,8 @@ def expected(text: str, most: int, *, strict: bool) -> list[tuple[str, str]] | N
 
 
 @pytest.mark.parametrize("strict", [True, False])
+@example(parts=["a", "=", "%", "\r"])
+@example(parts=["a", "=", "%", "\n"])
 @given(parts=st.lists(_PARTS, max_size=16))
 def test_pairs_of_any_form_are_those_of_the_standard_library(strict: bool, parts: list[str]) -> None:
     text = "".join(parts)
