@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import Installation
+from tests.issuer import make_key, public_jwk
 from tests.oauth import authorization_server, given, post, refusal
-from tests.oauth_client import Client, DpopKey, register, trusting
+from tests.oauth_client import Client, DpopKey, api, register, trusting
 
 ALLOWED = ("PS256", "ES256", "EdDSA", "Ed25519")
 OTHERS = ("RS256", "PS384", "ES384")
@@ -22,9 +23,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def client_of(site: Installation, alg: str, *exceptions: str) -> Client:
-    return register(
-        site, alg=alg, grant_types=["client_credentials"], roles=["*"], fapi_exceptions=["bearer_tokens", *exceptions]
+    """A client that signs with `alg`, and has an ES256 key, too: without it, it could not be registered."""
+    key, other = make_key(alg), public_jwk(make_key("ES256"), kid="other")
+    client = register(
+        site,
+        token_endpoint_auth_method="private_key_jwt",
+        jwks={"keys": [public_jwk(key, kid="k1", alg=alg), other]},
+        grant_types=["client_credentials"],
+        roles=["*"],
+        fapi_exceptions=["bearer_tokens", *exceptions],
     )
+    client.key, client.alg = key, alg
+    return client
 
 
 def served(client: Client, dpop: DpopKey | None = None) -> str:
@@ -49,6 +59,28 @@ def test_a225_assertion_of_another_algorithm_is_refused_with_the_reason(site: In
     assert record["type"] == "request.unauthenticated"
     assert record["detail"]["private"]["reason"] == f"FAPI 2.0 does not allow {alg}"
     assert served(client_of(site, alg, "other_algorithms")) == "Bearer"
+
+
+@pytest.mark.parametrize("alg", OTHERS)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a225_client_whose_keys_all_sign_otherwise_is_refused_when_it_is_written(
+    site: Installation, alg: str, method: str
+) -> None:
+    keys = [public_jwk(make_key(alg), kid="k1", alg=alg)]
+    settings = {"jwks": {"keys": keys}, "grant_types": ["client_credentials"]}
+    path = register(site).path if method == "PUT" else "/clients"
+    answer = api(site, method, path, {"name": "app", "settings": settings})
+    assert answer.status == 400
+    assert "other_algorithms" in json.loads(answer.body)["error"]["message"]
+    allowed = {"name": "app", "settings": {**settings, "fapi_exceptions": ["other_algorithms"]}}
+    assert api(site, method, path, allowed).status in (200, 201)
+
+
+def test_rsa_and_p256_keys_without_alg_are_registered_because_fapi_allows_them(site: Installation) -> None:
+    for alg, curve in (("RS256", ""), ("ES256", ""), ("ES384", "P-384")):
+        settings = {"jwks": {"keys": [public_jwk(make_key(alg), kid="k1")]}, "grant_types": ["client_credentials"]}
+        answer = api(site, "POST", "/clients", {"name": "app", "settings": settings})
+        assert answer.status == (400 if curve else 201)
 
 
 def test_a225_forged_assertion_of_another_algorithm_learns_no_reason(site: Installation) -> None:

@@ -19,7 +19,7 @@ import msgspec
 from daypass.domain.directory import OidcProvider
 from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
-from daypass.domain.oauth.redirects import redirect_uri_fault
+from daypass.domain.oauth.redirects import has_usable_authority, redirect_uri_fault
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import settings_reader
 
@@ -192,6 +192,19 @@ def check_client(settings: ClientSettings) -> None:
     _check_grants(settings)
 
 
+def check_new_client(settings: ClientSettings) -> None:
+    """What settings may have only where an earlier release stored them: it could never be used. Raises ValueError."""
+    for uri in (*settings.redirect_uris, *settings.post_logout_redirect_uris):
+        if not has_usable_authority(uri):
+            raise ValueError(f"{uri[:128]!r}: a host name, and a port from 1 to 65535 or none, is expected.")
+    keys = settings.jwks["keys"] if settings.jwks is not None else ()
+    if keys and settings.requires("other_algorithms") and not any(_signs_for_fapi(key) for key in keys):
+        raise ValueError(
+            f"jwks: none of its keys signs with {', '.join(FAPI_ALGORITHMS)}, and FAPI 2.0 allows no others. "
+            "Add other_algorithms to fapi_exceptions to allow them."
+        )
+
+
 def dump_client(settings: ClientSettings) -> str:
     """The text of settings: the members that differ from their defaults."""
     return msgspec.json.encode(settings).decode()
@@ -275,6 +288,12 @@ def _check_jwks(jwks: Mapping[str, Any]) -> None:
         json.dumps(jwks)
     except TypeError:
         raise ValueError("jwks: it has a number that no key has.") from None
+
+
+def _signs_for_fapi(key: Mapping[str, Any]) -> bool:
+    if "alg" in key:
+        return key["alg"] in FAPI_ALGORITHMS
+    return key.get("kty") == "RSA" or key.get("crv") in ("P-256", "Ed25519")
 
 
 def _check_grants(s: ClientSettings) -> None:

@@ -14,6 +14,9 @@ MAX_URI: Final = 2048
 _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+")  # RFC 3986, without "#": no fragment
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?].*)?")
 _LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?((?:[/?].*)?)")
+_PORT: Final = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+_AUTHORITY = re.compile(rf"[a-z]+://(?:{_LABEL}(?:\.{_LABEL})*|\[::1\])(?::(?:{_PORT}))?(?:[/?].*)?")
 _PRIVATE_USE = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:/(?!/).*")
 
 
@@ -28,9 +31,14 @@ def redirect_uri_fault(uri: str, *, native: bool) -> str:
     return "https://, http://127.0.0.1, http://[::1] or, for a public client, a private-use scheme is expected"
 
 
+def has_usable_authority(uri: str) -> bool:
+    """Whether its host and port can exist. Release 0.1.0 registered any digits as a port."""
+    return _AUTHORITY.fullmatch(uri) is not None or _PRIVATE_USE.fullmatch(uri) is not None
+
+
 def is_registered(unverified_uri: str, registered: Iterable[str]) -> bool:
     """Whether a request may name this URI: exactly a registered one. Only the port of a loopback address may differ."""
-    loopback = _LOOPBACK.fullmatch(unverified_uri)
+    loopback = _LOOPBACK.fullmatch(unverified_uri) if has_usable_authority(unverified_uri) else None
     for uri in registered:
         if uri == unverified_uri:
             return True

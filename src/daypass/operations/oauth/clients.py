@@ -16,7 +16,14 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, key_source_of, parse_client
+from daypass.domain.oauth.client import (
+    SECRET_METHODS,
+    ClientSettings,
+    check_new_client,
+    dump_client,
+    key_source_of,
+    parse_client,
+)
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
@@ -223,6 +230,10 @@ async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSet
     source = key_source_of(call.caller.account, "", settings)
     if source is not None and (fault := await env.issuers.fault(source)):
         raise DaypassError(ErrorKind.VALIDATION, fault.replace("static_jwks", "jwks").replace("jwks_url", "jwks_uri"))
+    try:
+        check_new_client(settings)
+    except ValueError as error:
+        raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
     return settings
 
 
