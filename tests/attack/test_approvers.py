@@ -18,8 +18,8 @@ from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import AccessRequest, AccessVote, Revocation
 from daypass.domain.session import Hop, SessionClaims, SessionKind
 from daypass.operations.broker import prepare
-from daypass.operations.broker.eligible import stages_for
-from daypass.operations.broker.facts import is_blocked, person_of, rules_of
+from daypass.operations.grants.eligible import stages_for
+from daypass.operations.grants.facts import is_blocked, person_of, rules_of
 from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.ports import Call, Reader
 

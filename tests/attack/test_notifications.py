@@ -11,9 +11,9 @@ from tests.integration.api.access import Place
 from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
 
 from daypass.domain.directory import AccessRequest, Notification
-from daypass.operations.broker import notify
 from daypass.operations.broker import sweep as sweeping
 from daypass.operations.broker.sweep import Sweeper
+from daypass.operations.notifications import notify
 from daypass.ports import Tx
 from daypass.server import notifications
 

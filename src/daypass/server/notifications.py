@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 from typing import Final
 
-from daypass.operations.broker.notify import MAX_ACCOUNTS, deliver_due, waiting_accounts
+from daypass.operations.notifications.notify import MAX_ACCOUNTS, deliver_due, waiting_accounts
 from daypass.ports import Env
 from daypass.server.background import AccountTasks, Failures
 

@@ -11,8 +11,8 @@ from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
 from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice, Role, User
 from daypass.domain.events import Event, EventType
 from daypass.domain.totp import code_at, step_at
-from daypass.operations.assume.mfa_code import seal_seed
-from daypass.operations.broker.notify import deliver_due, waiting_accounts
+from daypass.operations.iam.mfa_seed import seal_seed
+from daypass.operations.notifications.notify import deliver_due, waiting_accounts
 from daypass.ports import Env, Tx
 
 REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "sts:SetSourceIdentity")

@@ -12,8 +12,9 @@ from tests.integration.api.access import APPROVE, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
-from daypass.operations.broker import examine, facts
+from daypass.operations.broker import examine
 from daypass.operations.broker.sweep import sweep
+from daypass.operations.grants import facts
 from daypass.ports import Tx
 
 

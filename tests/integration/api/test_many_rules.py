@@ -12,8 +12,8 @@ from tests.integration.api.test_sweep import caught_up
 
 from daypass.domain.access.rule import MAX_RULE, MAX_WILDCARDS, CompiledPeople, read_rule
 from daypass.domain.directory import ApprovalRule
-from daypass.operations.broker import facts
 from daypass.operations.broker.rules import MAX_RULES
+from daypass.operations.grants import facts
 from daypass.ports import Tx
 
 

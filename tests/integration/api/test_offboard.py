@@ -20,8 +20,8 @@ from daypass.domain.directory import (
     MfaDevice,
     User,
 )
-from daypass.operations.assume.mfa_code import seal_seed
-from daypass.operations.sessions.offboard import DELETING
+from daypass.operations.iam.mfa_seed import seal_seed
+from daypass.operations.offboarding.offboard import DELETING
 from daypass.ports import Reader
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")

@@ -12,7 +12,8 @@ from tests.console import APPROVE, REASON, REQUEST, RULE, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
 
-from daypass.operations.broker import facts, read
+from daypass.operations.broker import read
+from daypass.operations.grants import facts
 
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 

@@ -39,10 +39,11 @@ from daypass.operations.access.simulate import check_action, is_role_arn
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings, compiled, policies_in
+from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn, find_by_id
+from daypass.operations.stored_policies import compiled
 from daypass.ports import Call, Env, Scene
 
 E = TypeVar("E")

@@ -20,8 +20,8 @@ from daypass.domain.trust import Admission, CallerPolicies, Target
 from daypass.operations.assume.applicant import Applicant
 from daypass.operations.assume.request import RequestedRole
 from daypass.operations.authorize import layers_for, refresh_if_changed
-from daypass.operations.broker.use import candidates
 from daypass.operations.decide import admission_is_large, admission_may_be_large, admission_of, explained
+from daypass.operations.grants.use import candidates
 from daypass.operations.outcome import ACTOR, OWNER
 from daypass.ports import Env, RoleView
 

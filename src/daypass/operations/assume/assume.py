@@ -9,7 +9,9 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
+from daypass.domain.access import grant as grants
 from daypass.domain.assumption import Assumption
+from daypass.domain.directory import Grant
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionRefused, session_tags
 from daypass.operations.assume.admission import admitted
@@ -18,7 +20,8 @@ from daypass.operations.assume.compose import compose, role_owner
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
-from daypass.operations.broker.use import GrantMoved, GrantRefused, candidates, use_of, void_grant
+from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates, end_now
+from daypass.operations.outcome import OWNER
 from daypass.ports import Env
 
 C = TypeVar("C")
@@ -42,7 +45,7 @@ async def assume(
         if grant is None:
             session = await compose(env, applicant, owner, request.session, assumption, seconds)
             return await issue(env, applicant, session, request.session, form, decision, also)
-        use = use_of(grant, applicant)
+        use = _use_of(grant, applicant)
         granted = replace(assumption, grant=grant)
         session = await compose(env, applicant, owner, request.session, granted, seconds, use.not_after)
         try:
@@ -50,12 +53,34 @@ async def assume(
         except GrantMoved:
             await env.directory.refresh()
         except GrantRefused as error:
-            refusal = await void_grant(env, use, applicant, error)
+            refusal = await _void(env, use, applicant, error)
             usable = candidates(view, applicant.parent.hops, applicant.snapshot.now)
             if error.reason is None or all(each.id == grant.id for each in usable):
                 raise refusal from None
             await env.directory.refresh()  # a void grant does not hide another of the person
     raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access grant kept changing. Try again.")
+
+
+def _use_of(grant: Grant, applicant: Applicant) -> GrantUse:
+    """The use of a grant by an applicant, now."""
+    ids = tuple(dict.fromkeys(hop.principal_id for hop in applicant.parent.hops))
+    return GrantUse(grant, ids, grants.latest_end(grant, applicant.snapshot.now))
+
+
+async def _void(env: Env, use: GrantUse, applicant: Applicant, error: GrantRefused) -> DaypassError:
+    """Ends a grant that a use found void, records it, and returns the refusal for the person."""
+    grant = use.grant
+    if error.reason is not None:
+        await end_now(env, grant.id, error.reason, applicant.facts.request_id)
+    role = grant.role_arn
+    actor = applicant.parent.actor.get("arn", "anonymous")
+    return DaypassError(
+        ErrorKind.ACCESS_DENIED,
+        f"User: {actor} is not authorized to perform: sts:AssumeRole on resource: {role}. The access grant {grant.id} "
+        f"cannot be used: {error}",
+        private={OWNER: grant.account, "reason": "grant", "grant": grant.id, "resource": role},
+        explanation={"allowed": False, "reason": str(error), "grant": grant.id},
+    )
 
 
 def inherit(parent: SessionParent, session: SessionRequest, external_id: str = "") -> Assumption:

@@ -22,7 +22,7 @@ from daypass.operations.assume.forms import Form
 from daypass.operations.assume.replay import commit_once, consume
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.assume.session_detail import session_detail
-from daypass.operations.broker.use import GrantMoved, GrantRefused, GrantUse, consume_grant
+from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, consume_grant
 from daypass.operations.outcome import ACTOR, OWNER, source_of
 from daypass.ports import Env, Tx
 

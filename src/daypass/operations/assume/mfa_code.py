@@ -19,6 +19,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context
 from daypass.domain.totp import matching_step
 from daypass.operations.assume.replay import consume
+from daypass.operations.iam.mfa_seed import open_seed
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Sealer, Tx
 
@@ -110,27 +111,6 @@ def _redeem(tx: Tx, device: MfaDevice, step: int, now: int) -> None:
     """
     which = hashlib.sha256(f"{device.serial}\n{device.created_at}".encode()).hexdigest()
     consume(tx, ReplayEntry(_PURPOSE, f"{which}:{step}", device.account, now, now + _REMEMBERED_MS))
-
-
-# --- Seeds at rest ---------------------------------------------------------------------------------------------------
-
-
-def seal_seed(sealer: Sealer, seed: bytes, account: str, owner_id: str | None, serial: str) -> bytes:
-    """The associated data: account, owner and device. A seed that is moved to another row does not open."""
-    return sealer.seal_secret(seed, account, _bound_to(owner_id, serial))
-
-
-def open_seed(sealer: Sealer, device: MfaDevice) -> bytes:
-    """Raises DaypassError(UNAVAILABLE) when it does not open: its key is not known here, or it was altered."""
-    try:
-        return sealer.open_secret(device.sealed_seed, device.account, _bound_to(device.owner_id, device.serial))
-    except ValueError:
-        private = {"reason": "the seed of the device does not open", "serial_number": device.serial}
-        raise DaypassError(ErrorKind.UNAVAILABLE, "The MFA device cannot be used now.", private=private) from None
-
-
-def _bound_to(owner_id: str | None, serial: str) -> str:
-    return f"{owner_id or 'nobody'} {serial}"
 
 
 def _denied(message: str, reason: str, serial_number: str) -> DaypassError:

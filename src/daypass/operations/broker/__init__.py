@@ -1,1 +1,1 @@
-"""The access broker: requests, votes, grants and approval rules. A grant adds context keys; trust policies decide."""
+"""The access broker: requests, votes and approval rules. A grant adds context keys; trust policies decide."""

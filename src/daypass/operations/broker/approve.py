@@ -15,9 +15,9 @@ from daypass.domain.access.terms import Terms, Version
 from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
-from daypass.operations.broker.close import grants_of
-from daypass.operations.broker.eligible import read_ballot
-from daypass.operations.broker.facts import Target
+from daypass.operations.grants.close import grants_of
+from daypass.operations.grants.eligible import read_ballot
+from daypass.operations.grants.facts import Target
 from daypass.ports import Env, Tx
 
 

@@ -11,7 +11,7 @@ from daypass.domain.access import terms as t
 from daypass.domain.access.rule import Automatic, compiled_condition, condition_holds
 from daypass.domain.policy.model import Context
 from daypass.operations.broker.approve import Approval
-from daypass.operations.broker.facts import Target
+from daypass.operations.grants.facts import Target
 
 
 def automatic_approval(

@@ -23,10 +23,10 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.authenticate import caller_of_sign_in
-from daypass.operations.broker import notify
-from daypass.operations.broker.facts import is_disabled
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import ChatVote, Vote, vote
+from daypass.operations.grants.facts import is_disabled
+from daypass.operations.notifications import notify
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.sign_in.devices import OWN, Whose, user_of
 from daypass.operations.sign_in.ticket import seal, unseal

@@ -28,18 +28,18 @@ from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
-from daypass.operations.broker.close import existing, grants_of, no_such_request
-from daypass.operations.broker.facts import (
+from daypass.operations.broker.prepare import Prepared, prepare
+from daypass.operations.broker.view import RequestView, view_of
+from daypass.operations.grants.close import existing, grants_of, no_such_request
+from daypass.operations.grants.facts import (
     Person,
     Target,
     person_of,
     person_of_user,
     targets_of,
 )
-from daypass.operations.broker.notify import announce
-from daypass.operations.broker.permission import allow_on_roles
-from daypass.operations.broker.prepare import Prepared, prepare
-from daypass.operations.broker.view import RequestView, view_of
+from daypass.operations.grants.permission import allow_on_roles
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Reader, Tx

@@ -20,7 +20,10 @@ from daypass.domain.policy.model import Context
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
-from daypass.operations.broker.close import (
+from daypass.operations.broker.create import invalid
+from daypass.operations.broker.prepare import prepare
+from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.grants.close import (
     announce_end,
     end_grants,
     ending_detail,
@@ -29,12 +32,9 @@ from daypass.operations.broker.close import (
     no_such_request,
     refused,
 )
-from daypass.operations.broker.create import invalid
-from daypass.operations.broker.facts import Person, Target, person_of
-from daypass.operations.broker.notify import announce
-from daypass.operations.broker.prepare import prepare
-from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.grants.facts import Person, Target, person_of
 from daypass.operations.management import allow
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 

@@ -12,11 +12,11 @@ from msgspec import Struct
 from daypass.domain.access.request import OPEN
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.directory import AccessRequest, Grant, Role
-from daypass.operations.broker.facts import person_of, requestable_roles
 from daypass.operations.broker.view import RequestView, view_of
+from daypass.operations.grants.facts import person_of, requestable_roles
+from daypass.operations.iam.user_devices import enabled_devices
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
-from daypass.operations.sign_in.passkeys import enabled_devices
 from daypass.ports import Call, Env, Reader
 
 MAX_REQUESTS: Final = 100

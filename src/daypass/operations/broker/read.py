@@ -13,13 +13,13 @@ from daypass.domain.directory import AccessRequest, AccessReview, Grant, Request
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.broker.close import no_such_request
-from daypass.operations.broker.eligible import stages_for
-from daypass.operations.broker.facts import Person, person_of, with_links
-from daypass.operations.broker.notify import announce
-from daypass.operations.broker.snapshot import Snapshot
 from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.grants.close import no_such_request
+from daypass.operations.grants.eligible import stages_for
+from daypass.operations.grants.facts import Person, person_of, with_links
+from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.management import allow, allow_unless_denied
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, Tx

@@ -16,7 +16,7 @@ from daypass.domain.policy.partial_evaluation import Outcome
 from daypass.domain.policy.pattern import fold
 from daypass.operations import heavy
 from daypass.operations.access.who_can import check_question, context_in, evaluation_of, question_of
-from daypass.operations.broker.facts import person_of, requestable_roles
+from daypass.operations.grants.facts import person_of, requestable_roles
 from daypass.operations.iam.holdings import Gatherer, Holdings
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served

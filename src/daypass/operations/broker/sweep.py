@@ -40,13 +40,13 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition
-from daypass.operations.broker.close import grants_of
-from daypass.operations.broker.eligible import Void, check_grant
-from daypass.operations.broker.facts import is_disabled, is_superseded, names_of
-from daypass.operations.broker.notify import announce
-from daypass.operations.broker.snapshot import Snapshot
-from daypass.operations.broker.use import end_now
-from daypass.operations.broker.view import current_targets, principals_in
+from daypass.operations.broker.view import current_targets
+from daypass.operations.grants.close import grants_of
+from daypass.operations.grants.eligible import Void, check_grant
+from daypass.operations.grants.facts import is_disabled, is_superseded, names_of, principals_in
+from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.use import end_now
+from daypass.operations.notifications.notify import announce
 from daypass.ports import Env, Reader, Tx
 
 _BATCH: Final = 500

@@ -12,9 +12,9 @@ from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.rule import expanded
 from daypass.domain.directory import AccessRequest, AccessVote, Grant
 from daypass.domain.errors import DaypassError
-from daypass.operations.broker.close import grants_of
-from daypass.operations.broker.eligible import approved_binding, binding, thresholds
-from daypass.operations.broker.facts import Target, names_of, targets_of
+from daypass.operations.grants.close import grants_of
+from daypass.operations.grants.eligible import approved_binding, binding, thresholds
+from daypass.operations.grants.facts import Target, names_of, principals_in, targets_of
 from daypass.ports import Reader
 
 _MANY = 1_000
@@ -67,11 +67,6 @@ def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
     """Whether the rules allow votes on the request from a chat."""
     rules = [target.rule.rule for target in targets]
     return bool(rules) and all(rule.chat is not None and request.risk <= rule.chat.max_risk for rule in rules)
-
-
-def principals_in(request: AccessRequest) -> tuple[str, ...]:
-    """The principal ids of the beneficiary that the request stores: the person, and the roles of its session."""
-    return (request.beneficiary_id, *(text[5:] for text in request.persons if text.startswith("role:")))
 
 
 def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> RequestView:

@@ -30,22 +30,23 @@ from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.automatic import local_time
-from daypass.operations.broker.close import end_grants, existing, grants_of, no_such_request, refused
-from daypass.operations.broker.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
-from daypass.operations.broker.facts import (
+from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, view_of, votes_on
+from daypass.operations.grants.close import end_grants, existing, grants_of, no_such_request, refused
+from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
+from daypass.operations.grants.facts import (
     Person,
     Target,
     is_blocked,
     is_disabled,
     names_of,
     person_of,
+    principals_in,
     targets_of,
     with_links,
 )
-from daypass.operations.broker.notify import announce
-from daypass.operations.broker.permission import allow_on_roles
-from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, principals_in, view_of, votes_on
+from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.management import allow
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up

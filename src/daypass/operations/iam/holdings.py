@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from daypass.domain import account_policy
@@ -22,14 +21,14 @@ from daypass.domain.directory import (
     Role,
     User,
 )
-from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
+from daypass.domain.policy.document import PolicyDocument, PolicyKind
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.trust import CallerPolicies
 from daypass.operations.iam import attachments, builtin, inline
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.principals import groups_of
-from daypass.operations.sized_cache import SizedCache
+from daypass.operations.stored_policies import compiled
 
 E = TypeVar("E")
 
@@ -82,14 +81,6 @@ class Holdings:
 def policies_in(sources: Iterable[Source]) -> tuple[NamedPolicy, ...]:
     """The policies of these sources."""
     return tuple(source.policy for source in sources)
-
-
-_COMPILED: Final = {kind: SizedCache(partial(compile_stored, kind=kind), 2_000_000) for kind in PolicyKind}
-
-
-def compiled(text: str, kind: PolicyKind) -> PolicyDocument:
-    """A stored document, by its content."""
-    return _COMPILED[kind](text)
 
 
 class _RowsByOwner(NamedTuple):

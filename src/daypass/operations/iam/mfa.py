@@ -20,13 +20,13 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, MfaDevice, Passkey, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.totp import consecutive_step, drift_of
-from daypass.operations.assume.mfa_code import open_seed, seal_seed
 from daypass.operations.crud.operation import Answer, Params, Resource
 from daypass.operations.iam import changes, faults, find, members, quotas, resources, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.iam.mfa_seed import open_seed, seal_seed
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.paths import path_of
-from daypass.operations.sign_in import passkeys
+from daypass.operations.iam.user_devices import take_away
 from daypass.ports import Ids
 
 _MAX_SERIAL: Final = 256  # serialNumberType of the service model
@@ -157,7 +157,7 @@ def deactivate_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     owner = owner_of_call(ctx, p)
     _refuse_own_without_mfa(ctx, owner, "iam:DeactivateMFADevice")
     if _FIDO in p["SerialNumber"]:
-        return {REMOVED: passkeys.take_away(ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]))}
+        return {REMOVED: take_away(ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]))}
     device = _device_of(ctx, owner, p["SerialNumber"])
     seed = open_seed(ctx.sealer, device)
     freed = seal_seed(ctx.sealer, seed, ctx.account, None, device.serial)

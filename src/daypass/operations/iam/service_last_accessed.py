@@ -18,8 +18,9 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import faults, find, last_used, services
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.granting import entity_of, granted_services
-from daypass.operations.iam.holdings import Gatherer, compiled
+from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.iam.paging import page_of
+from daypass.operations.stored_policies import compiled
 from daypass.ports import Ids
 
 _SERVICES_PER_PAGE: Final = 200

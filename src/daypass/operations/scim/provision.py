@@ -2,7 +2,7 @@
 
 Every request needs daypass:Provision on `directory/scim`. A directory sees and changes only what it has created: a user
 or group that an administrator made is neither shown nor taken over, and its name is refused as taken.
-A user who is deactivated or deleted loses keys, password and devices, and its sessions end (`sessions.leaving`).
+A user who is deactivated or deleted loses keys, password and devices, and its sessions end (`offboarding.leaving`).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_of
 from daypass.operations.iam import quotas
 from daypass.operations.management import allow
+from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served
 from daypass.operations.principals import groups_of
 from daypass.operations.revocation import DEPROVISIONED
-from daypass.operations.sessions.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")

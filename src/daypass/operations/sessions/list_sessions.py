@@ -20,8 +20,8 @@ from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.admission import target_of
 from daypass.operations.authorize import layers_for
-from daypass.operations.broker.use import candidates
 from daypass.operations.decide import admission_of
+from daypass.operations.grants.use import candidates
 from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page

@@ -13,6 +13,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Decision
+from daypass.operations.iam.user_devices import of_user
 from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, recovery
@@ -84,7 +85,7 @@ async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
 def _devices(tx: Reader, user: User) -> Devices:
     virtual = tx.find(MfaDevice, account=user.account, owner_id=user.id, order="serial", limit=_MANY)
     codes = tx.count(RecoveryCode, user_id=user.id)
-    return Devices(user, tuple(passkeys.of_user(tx, user.id)), tuple(virtual), codes)
+    return Devices(user, tuple(of_user(tx, user.id)), tuple(virtual), codes)
 
 
 async def user_of(

@@ -12,9 +12,9 @@ from typing import Final
 from daypass.domain.directory import RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.notify import announce
+from daypass.operations.iam.user_devices import codes_change, has_device, remove_codes
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
-from daypass.operations.sign_in.passkeys import codes_change, has_device, remove_codes
 from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Ids, Tx
 

@@ -20,6 +20,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.assume.mfa_code import MfaCode, check_mfa
 from daypass.operations.assume.replay import consume
+from daypass.operations.iam.user_devices import enabled_devices, of_user
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -73,9 +74,9 @@ async def can_confirm(env: Env, call: Call) -> bool:
     caller = call.caller
 
     def query(tx: Reader) -> bool:
-        if webauthn.available(env) and any(not each.blocked_at for each in passkeys.of_user(tx, caller.principal_id)):
+        if webauthn.available(env) and any(not each.blocked_at for each in of_user(tx, caller.principal_id)):
             return True
-        return bool(passkeys.enabled_devices(tx, caller.account, caller.principal_id))
+        return bool(enabled_devices(tx, caller.account, caller.principal_id))
 
     return await env.directory.read(query, account=caller.account)
 
@@ -87,8 +88,8 @@ async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> MfaOpti
     caller = call.caller
     registered, devices = await env.directory.read(
         lambda tx: (
-            passkeys.of_user(tx, caller.principal_id),
-            passkeys.enabled_devices(tx, caller.account, caller.principal_id),
+            of_user(tx, caller.principal_id),
+            enabled_devices(tx, caller.account, caller.principal_id),
         ),
         account=caller.account,
     )

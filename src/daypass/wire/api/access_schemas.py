@@ -11,12 +11,12 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.directory import AccessVote, Grant
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.broker.create import NewRequest
-from daypass.operations.broker.eligible import read_ballot
 from daypass.operations.broker.examine import Examination
 from daypass.operations.broker.own import OwnAccess
 from daypass.operations.broker.suggest import Suggestion
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote
+from daypass.operations.grants.eligible import read_ballot
 from daypass.wire.api import schemas as s
 
 Arn = Annotated[str, Field(min_length=20, max_length=2048)]

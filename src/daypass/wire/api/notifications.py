@@ -8,7 +8,7 @@ from fastapi import Query
 from pydantic import Field
 
 from daypass.domain.directory import NotificationChannel
-from daypass.operations.broker import channels
+from daypass.operations.notifications import channels
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 

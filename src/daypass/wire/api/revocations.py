@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.sessions import lift, revoke
-from daypass.operations.sessions import offboard as offboarding
 from daypass.operations.sessions.revoke import Revoked
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router

@@ -11,9 +11,9 @@ from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, Family
 from daypass.operations.broker import examine, follow, read, vote
-from daypass.operations.broker.eligible import read_ballot
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote, vote_digest
+from daypass.operations.grants.eligible import read_ballot
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext, address, to

@@ -7,9 +7,10 @@ from typing import Final
 
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.broker import channels, read, rules
-from daypass.operations.broker.channels import NewChannel
-from daypass.operations.broker.facts import compiled
+from daypass.operations.broker import read, rules
+from daypass.operations.grants.facts import compiled
+from daypass.operations.notifications import channels
+from daypass.operations.notifications.channels import NewChannel
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.table import Cell, TableView, columns, link

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from daypass.operations.sessions import offboard as offboarding
-from daypass.operations.sessions.offboard import OffboardRequest
+from daypass.operations.offboarding import offboard as offboarding
+from daypass.operations.offboarding.offboard import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.wire.console import users

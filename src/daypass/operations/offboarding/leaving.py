@@ -24,12 +24,12 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.ssf import CredentialChange
-from daypass.operations.assume.mfa_code import open_seed, seal_seed
-from daypass.operations.broker.leave import end_access, open_access
+from daypass.operations.grants.leave import end_access, open_access
 from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
+from daypass.operations.iam.mfa_seed import open_seed, seal_seed
+from daypass.operations.iam.user_devices import end_browsers, of_user, remove_all
 from daypass.operations.oauth import consent
 from daypass.operations.revocation import Block, lift_blocks, new_revocation, store
-from daypass.operations.sign_in.passkeys import end_browsers, of_user, remove_all
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Tx
 

@@ -18,6 +18,7 @@ from daypass.domain.arn import account_of, root_arn
 from daypass.domain.claims import Caller
 from daypass.domain.directory import (
     AccessKey,
+    AccessRequest,
     ApprovalRule,
     Attachment,
     InlinePolicy,
@@ -29,7 +30,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
-from daypass.operations.broker.snapshot import once
+from daypass.operations.grants.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import find_by_arn, find_by_id, groups_of
 from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
@@ -307,3 +308,8 @@ def role_digest(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:
         [[each.policy_arn, policy_text(tx, builtin, each.policy_arn)] for each in attached],
     ]
     return digest(parts)
+
+
+def principals_in(request: AccessRequest) -> tuple[str, ...]:
+    """The principal ids of the beneficiary that the request stores: the person, and the roles of its session."""
+    return (request.beneficiary_id, *(text[5:] for text in request.persons if text.startswith("role:")))

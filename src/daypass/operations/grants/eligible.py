@@ -17,7 +17,7 @@ from daypass.domain.access.rule import CompiledRule, People, Stage
 from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Revocation, Role, User
 from daypass.domain.policy.model import Context
-from daypass.operations.broker.facts import (
+from daypass.operations.grants.facts import (
     Target,
     compiled,
     is_blocked,
@@ -27,8 +27,8 @@ from daypass.operations.broker.facts import (
     version_of,
     with_links,
 )
-from daypass.operations.broker.permission import may_approve
-from daypass.operations.broker.snapshot import once
+from daypass.operations.grants.permission import may_approve
+from daypass.operations.grants.snapshot import once
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Env, Reader
 

@@ -20,7 +20,7 @@ from daypass.domain.access.message import email_of, message_of, slack_of, teams_
 from daypass.domain.directory import Notification, NotificationChannel, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker import tickets
+from daypass.operations.notifications import tickets
 from daypass.ports import Env, OutboundFailed, Reader, Tx
 
 _ASKING: Final = frozenset({EventType.ACCESS_REQUESTED.value, EventType.ACCESS_ESCALATED.value})

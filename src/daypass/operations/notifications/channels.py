@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from daypass.domain.directory import Notification, NotificationChannel
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker import notify, tickets
 from daypass.operations.crud.collection import Collection
 from daypass.operations.management import allow
+from daypass.operations.notifications import notify, tickets
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page
 from daypass.operations.web_address import check_web_address

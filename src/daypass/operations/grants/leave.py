@@ -12,8 +12,8 @@ from typing import NamedTuple
 from daypass.domain.access.request import UNDECIDED, EndReason, moved
 from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.close import announce_end, end_grants
-from daypass.operations.broker.notify import announce
+from daypass.operations.grants.close import announce_end, end_grants
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import actor_of
 from daypass.ports import Call, Env, Reader, Tx
 

@@ -17,13 +17,13 @@ from daypass.domain.directory import Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.broker.leave import end_access
+from daypass.operations.grants.leave import end_access
 from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent
+from daypass.operations.offboarding.leaving import BLOCK, Holdings, delete_disabled, disable, holdings_of
+from daypass.operations.offboarding.outstanding_tokens import Outstanding, outstanding_tokens
 from daypass.operations.outcome import served
 from daypass.operations.revocation import NO_BLOCK, block_of, new_revocation, store
-from daypass.operations.sessions.leaving import BLOCK, Holdings, delete_disabled, disable, holdings_of
-from daypass.operations.sessions.outstanding_tokens import Outstanding, outstanding_tokens
 from daypass.operations.sessions.revoke import check_reason
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import resource_of, subject_of

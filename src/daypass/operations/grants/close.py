@@ -10,7 +10,7 @@ from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused,
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.notify import announce
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import actor_of
 from daypass.operations.revocation import new_revocation
 from daypass.ports import Call, Env, Reader, Tx

@@ -20,12 +20,10 @@ from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import Hop, SessionClaims
-from daypass.operations.assume.applicant import Applicant
-from daypass.operations.broker.close import end_grants, ending_detail
-from daypass.operations.broker.eligible import Void, check_grant
-from daypass.operations.broker.notify import announce
-from daypass.operations.broker.view import principals_in
-from daypass.operations.outcome import OWNER
+from daypass.operations.grants.close import end_grants, ending_detail
+from daypass.operations.grants.eligible import Void, check_grant
+from daypass.operations.grants.facts import principals_in
+from daypass.operations.notifications.notify import announce
 from daypass.ports import Env, RoleView, Tx
 
 
@@ -58,12 +56,6 @@ def candidates(view: RoleView, hops: Sequence[Hop], now: int) -> Iterator[Grant]
         return
     person = original_principal(hops)
     yield from (grant for grant in view.grants_of.get(person, ()) if grants.is_usable(grant, now))
-
-
-def use_of(grant: Grant, applicant: Applicant) -> GrantUse:
-    """The use of a grant by an applicant, now."""
-    ids = tuple(dict.fromkeys(hop.principal_id for hop in applicant.parent.hops))
-    return GrantUse(grant, ids, grants.latest_end(grant, applicant.snapshot.now))
 
 
 def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> dict[str, Any]:
@@ -108,22 +100,6 @@ def _check(env: Env, tx: Tx, use: GrantUse, grant: Grant, request: AccessRequest
         check_grant(env, tx, grant, request, use.principal_ids)
     except Void as error:  # by other credentials of the person than those of the request
         raise GrantRefused(str(error), None) from None
-
-
-async def void_grant(env: Env, use: GrantUse, applicant: Applicant, error: GrantRefused) -> DaypassError:
-    """Ends a grant that a use found void, records it, and returns the refusal for the person."""
-    grant = use.grant
-    if error.reason is not None:
-        await end_now(env, grant.id, error.reason, applicant.facts.request_id)
-    role = grant.role_arn
-    actor = applicant.parent.actor.get("arn", "anonymous")
-    return DaypassError(
-        ErrorKind.ACCESS_DENIED,
-        f"User: {actor} is not authorized to perform: sts:AssumeRole on resource: {role}. The access grant {grant.id} "
-        f"cannot be used: {error}",
-        private={OWNER: grant.account, "reason": "grant", "grant": grant.id, "resource": role},
-        explanation={"allowed": False, "reason": str(error), "grant": grant.id},
-    )
 
 
 async def end_now(env: Env, grant_id: str, reason: EndReason, request_id: str = "") -> None:

@@ -1,0 +1,72 @@
+"""What a user has for MFA, as rows: passkeys, virtual devices, recovery codes. Whoever loses a passkey is signed out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.domain.claims import Caller
+from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, RecoveryCode, User
+from daypass.domain.ssf import CredentialChange
+from daypass.ports import Reader, Tx
+
+_EVERY: Final = 100_000  # browsers of one user
+
+
+def of_user(tx: Reader, user_id: str) -> list[Passkey]:
+    """The passkeys of a user, by name."""
+    return tx.find(Passkey, user_id=user_id, order="name")
+
+
+def enabled_devices(tx: Reader, account: str, owner_id: str) -> tuple[str, ...]:
+    """The serial numbers of the virtual devices that a user has enabled, sorted."""
+    devices = tx.find(MfaDevice, account=account, owner_id=owner_id, order="serial")
+    return tuple(device.serial for device in devices if device.enabled_at is not None)
+
+
+def has_device(tx: Reader, user: User) -> bool:
+    """Whether the user has anything that counts as MFA."""
+    return bool(tx.count(Passkey, user_id=user.id) or tx.count(MfaDevice, account=user.account, owner_id=user.id))
+
+
+def take_away(tx: Tx, caller: Caller, user: User, passkey: Passkey) -> tuple[CredentialChange, ...]:
+    """Deletes a passkey, signs the user out of all browsers but the caller's, and revokes recovery codes that replace no
+    device any more. Returns what to announce.
+    """
+    tx.delete(passkey)
+    end_browsers(tx, user, but=caller.session.session_id if caller.session is not None else "")
+    codes = () if has_device(tx, user) else remove_codes(tx, user)
+    return (change_of(passkey, "delete"), *codes)
+
+
+def remove_all(tx: Tx, user: User) -> tuple[CredentialChange, ...]:
+    """Removes the passkeys and recovery codes of a user who leaves. Returns what to announce."""
+    known = of_user(tx, user.id)
+    for passkey in known:
+        tx.delete(passkey)
+    return (*(change_of(passkey, "delete") for passkey in known), *remove_codes(tx, user))
+
+
+def remove_codes(tx: Tx, user: User) -> tuple[CredentialChange, ...]:
+    """Revokes the recovery codes of a user. Returns what to announce."""
+    found = tx.find(RecoveryCode, user_id=user.id)
+    for code in found:
+        tx.delete(code)
+    return (codes_change(user, "revoke"),) if found else ()
+
+
+def change_of(passkey: Passkey, change: str) -> CredentialChange:
+    """A change of a passkey for event streams, by the types of credentials of CAEP."""
+    kind = "fido2-platform" if "internal" in passkey.transports else "fido2-roaming"
+    return CredentialChange(passkey.account, passkey.user_id, kind, change, passkey.name)
+
+
+def codes_change(user: User, change: str) -> CredentialChange:
+    """A change of recovery codes for event streams."""
+    return CredentialChange(user.account, user.id, "recovery-code", change)
+
+
+def end_browsers(tx: Tx, user: User, *, but: str = "") -> None:
+    """Signs the user's browsers out, except the one with the session id `but`."""
+    for row in tx.find(BrowserSession, account=user.account, principal_id=user.id, limit=_EVERY):
+        if row.session_id != but:
+            tx.delete(row)
