@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from msgspec import Struct
+import msgspec
 from sqlalchemy import Connection, func, select
 
 from daypass.audit.stored import event_bytes
@@ -23,13 +23,18 @@ _PAGE = 500
 _r = audit_records.c
 
 
-class StatusEntry(Struct, frozen=True):
+class StatusEntry(msgspec.Struct, frozen=True, array_like=True):
     """A session with a status index. `hops` and `source_identity` are what revocations match."""
 
     status_index: int
     hops: tuple[Hop, ...]
     source_identity: str
     expires_at: int
+
+
+pack = msgspec.msgpack.Encoder().encode
+"""An entry as bytes. Lists hold every live session, and the garbage collector would follow its objects."""
+unpack = msgspec.msgpack.Decoder(StatusEntry).decode
 
 
 class Page(NamedTuple):

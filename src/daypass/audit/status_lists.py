@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection
 
 from daypass.audit.completeness import process_logs
-from daypass.audit.status_entries import StatusEntry, first_live, read_entries
+from daypass.audit.status_entries import StatusEntry, first_live, pack, read_entries, unpack
 from daypass.crypto.entropy import random_bytes
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import SessionClaims
@@ -50,10 +50,11 @@ class Read(Protocol):
 
 
 class _List:
-    """One list: its sessions, and the token made from them."""
+    """One list: its sessions, packed, and the token made from them. `last`: when the last of its sessions expires (ms)."""
 
     def __init__(self) -> None:
-        self.entries: dict[int, StatusEntry] = {}
+        self.entries: dict[int, bytes] = {}
+        self.last = 0
         self.lock = asyncio.Lock()
         self.made: StatusList | None = None
         self.made_at = 0
@@ -67,8 +68,13 @@ class _List:
         same = self.version == version and not self.grown
         return self.made if 0 <= age < (ttl // 2 if same else min(ttl // 2, self.pause)) else None
 
+    def add(self, place: int, entry: StatusEntry) -> None:
+        self.entries[place] = pack(entry)
+        self.last = max(self.last, entry.expires_at)
+        self.grown = True  # after the token was made
+
     def expired(self, now: int) -> bool:
-        return all(entry.expires_at <= now for entry in self.entries.values())
+        return self.last <= now
 
 
 class _Places:
@@ -110,7 +116,7 @@ class _Process:
         held = self.lists.get(number)
         if held is None:
             held = self.lists[number] = _List()
-        held.entries[place], held.grown = entry, True
+        held.add(place, entry)
 
 
 class LogStatusLists:
@@ -212,7 +218,8 @@ class LogStatusLists:
         entries = [*held.entries.items()]
         for start in range(0, len(entries), _SLICE):
             began = time.perf_counter()
-            for place, entry in entries[start : start + _SLICE]:
+            for place, packed in entries[start : start + _SLICE]:
+                entry = unpack(packed)
                 if entry.expires_at <= now:
                     held.entries.pop(place, None)
                 elif self._feed.ends(entry.hops, entry.source_identity):
