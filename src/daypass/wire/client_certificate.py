@@ -20,7 +20,7 @@ ENVOY: Final = "x-forwarded-client-cert"
 RFC9440: Final = "client-cert"
 _CHAIN_OF_RFC9440: Final = b"client-cert-chain"
 _OTHERS: Final = (b"ssl-client-cert", b"x-ssl-client-cert", b"x-client-cert", b"x-ssl-cert")
-_NAMES: Final = frozenset({ENVOY.encode(), RFC9440.encode(), *_OTHERS})
+NAMES: Final = frozenset({ENVOY.encode(), RFC9440.encode(), *_OTHERS})
 """The supported headers."""
 _LONGEST: Final = 65_536
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]{1,32768})-----END CERTIFICATE-----\s*")
@@ -67,7 +67,7 @@ def presented_certificate(request: Request, header: str) -> PresentedCertificate
 def read_headers(request: Request, header: str) -> PresentedCertificate:
     """See `presented_certificate`. Raises MalformedCertificateHeader."""
     wanted = header.encode("latin-1", "replace")
-    present = [(name, value) for name, value in request.headers if name in _NAMES or name == wanted]
+    present = [(name, value) for name, value in request.headers if name in NAMES or name == wanted]
     if not (present or request.peer_certificate):
         return _NONE
     trusted = {wanted} if request.via_proxy else set()

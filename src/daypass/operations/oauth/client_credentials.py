@@ -21,19 +21,28 @@ from daypass.operations.oauth.request import TokenRequest
 from daypass.ports import Call, Env
 
 
-async def client_credentials(env: Env, call: Call, request: TokenRequest) -> IssuedToken:
-    """daypass:ExchangeToken, for a client that has authenticated. Raises DaypassError: see `issue_token`."""
+def with_only_role(request: TokenRequest) -> TokenRequest:
+    """The request with the only role of its client, if it names none. A workload that names none keeps its own."""
     client = request.sender.known_client
+    roles = client.settings.roles
+    if request.role_arn or client.caller is not None or len(roles) != 1 or roles[0] == ANY:
+        return request
+    return replace(request, role_arn=roles[0])
+
+
+async def client_credentials(env: Env, call: Call, request: TokenRequest, proof: Proof) -> IssuedToken:
+    """daypass:ExchangeToken, for a client that has authenticated. `proof`: `client_proof`.
+
+    Raises DaypassError: see `issue_token`.
+    """
+    client = request.sender.known_client
+    name = client.client.id
     if client.caller is not None:
         applicant = signing_applicant(env, Call(client.caller, call.facts, call.now))
-        subject = Subject(applicant, ASSUME_ROLE, client.caller.name, client.client.id, client.caller)
-        return await issue_token(env, call, request, subject)
-    roles = client.settings.roles
-    role = request.role_arn or (roles[0] if len(roles) == 1 and roles[0] != ANY else "")
-    proof = client_proof(env, client)
-    applicant = proven_applicant(call, proof, snapshot(env))
-    subject = Subject(applicant, ACTION, client.client.id, client.client.id, proof=proof)
-    return await issue_token(env, call, request if request.role_arn else replace(request, role_arn=role), subject)
+        subject = Subject(applicant, ASSUME_ROLE, client.caller.name, name, client.caller)
+    else:
+        subject = Subject(proven_applicant(call, proof, snapshot(env)), ACTION, name, name, proof=proof)
+    return await issue_token(env, call, request, subject)
 
 
 def client_proof(env: Env, client: AuthenticatedClient) -> Proof:

@@ -18,7 +18,7 @@ from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.oauth import code_grant, device
 from daypass.operations.oauth.access_token import AccessToken
 from daypass.operations.oauth.authorization import Authorization, AuthorizationRequest
-from daypass.operations.oauth.client_credentials import client_credentials
+from daypass.operations.oauth.client_credentials import client_credentials, client_proof, with_only_role
 from daypass.operations.oauth.exchange import exchange, exchange_for_refresh, exchange_for_web_identity
 from daypass.operations.oauth.id_token import id_token
 from daypass.operations.oauth.identity_assertion import AssertionRequest, issue_identity_assertion
@@ -41,6 +41,7 @@ from daypass.wire.oauth.details import TYPE, Details, read_details
 from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
 from daypass.wire.oauth.errors import INVALID_GRANT
 from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, missing, one, openid_scope_of, required, scope_of
+from daypass.wire.oauth.repeated import REPEATED
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -64,6 +65,11 @@ class Grant(NamedTuple):
 async def token(ctx: EndpointContext) -> Response:
     """POST /oauth2/token."""
     call = ctx.anonymous()
+    known = await REPEATED.find(ctx)
+    if known is not None:
+        ctx.unacceptable = INVALID_GRANT
+        issued = await client_credentials(ctx.env, call, known.request, known.proof)
+        return answer(rendered(ctx, issued, known.details))
     form = ctx.form(REPEATABLE)
     name = one(form, "grant_type")
     ctx.detail["grant_type"] = name[:64]
@@ -158,7 +164,12 @@ async def _jwt_bearer(ctx: EndpointContext, call: Call, form: Form, sender: Send
 
 async def _client_credentials(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
     details = _details(form)
-    issued = await client_credentials(ctx.env, call, token_request(ctx, form, details, sender))
+    request, proof = (
+        with_only_role(token_request(ctx, form, details, sender)),
+        client_proof(ctx.env, sender.known_client),
+    )
+    issued = await client_credentials(ctx.env, call, request, proof)
+    REPEATED.keep(ctx, request, details, proof)
     return rendered(ctx, issued, details)
 
 

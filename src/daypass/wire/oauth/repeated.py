@@ -1,0 +1,92 @@
+"""Token requests that repeat, byte for byte, one that was served. Clients without a person behind them send nothing else.
+
+What follows from the bytes and from the client's view alone is kept: that the secret is one of the client's, and the
+parameters. It is dropped when the client changes. All else is decided for each request: rates, audiences, trust and
+identity policies, revocations. A refused request is not kept.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.domain.directory import OAuthClient
+from daypass.domain.proof import Proof
+from daypass.operations.iam.passwords import is_quick
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.request import TokenRequest
+from daypass.operations.rates import charge_client
+from daypass.wire.client_certificate import NAMES
+from daypass.wire.oauth.details import Details
+from daypass.wire.oauth.endpoint import EndpointContext
+
+_MOST: Final = 2_048
+_LONGEST: Final = 1_024  # bytes of a body
+_OTHER_PROOFS: Final = NAMES | {b"dpop"}
+
+
+class Repeatable(Struct, frozen=True):
+    """What is kept of a request for client credentials. `detail`: for the record of a refusal."""
+
+    client: AuthenticatedClient
+    request: TokenRequest
+    details: Details
+    proof: Proof
+    detail: Mapping[str, Any]
+
+
+def digest_of(ctx: EndpointContext) -> bytes:
+    """What recognizes a request. b"" for one that cannot be recognized by its credentials and body alone."""
+    request, headers = ctx.request, dict(ctx.request.headers)
+    own = headers.get(b"authorization")
+    if own is None or len(headers) != len(request.headers) or request.raw_query or len(request.body) > _LONGEST:
+        return b""
+    if request.peer_certificate or not _OTHER_PROOFS.isdisjoint(headers) or ctx.certificate_header.encode() in headers:
+        return b""
+    # The header has a secret of 320 random bits, which the digest does not reveal.
+    return sha256(b"\0".join((own, headers.get(b"content-type", b""), request.body))).digest()
+
+
+class RepeatedRequests:
+    """The requests of this process. At most `most` are kept; the least recently used is dropped first."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._kept: OrderedDict[bytes, Repeatable] = OrderedDict()
+        self._most = most
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def find(self, ctx: EndpointContext) -> Repeatable | None:
+        """The request that this one repeats, charged to its client; None if it must be read. Raises DaypassError(THROTTLED,
+        UNAVAILABLE).
+        """
+        digest = digest_of(ctx)
+        found = self._kept.get(digest)
+        if found is None:
+            return None
+        client = found.client.client
+        if await ctx.env.directory.entity(OAuthClient, client.id) is not client:  # it was changed, disabled or deleted
+            self._kept.pop(digest, None)
+            return None
+        self._kept.move_to_end(digest)
+        ctx.client, ctx.detail = found.client, dict(found.detail)
+        charge_client(ctx.env, client.id, client.account)
+        return found
+
+    def keep(self, ctx: EndpointContext, request: TokenRequest, details: Details, proof: Proof) -> None:
+        """Keeps a served request, if the secret of its client is all that it proves."""
+        client, digest = request.sender.known_client, digest_of(ctx)
+        only_secret = client.method == "client_secret_basic" and request.sender.binding is None
+        if not digest or not only_secret or not all(is_quick(hashed) for _, _, hashed in client.client.secrets):
+            return
+        self._kept[digest] = Repeatable(client, request, details, proof, dict(ctx.detail))
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+REPEATED: Final = RepeatedRequests()
