@@ -147,15 +147,15 @@ async def test_peers_revocation_without_database_reaches_the_other_process(
     theirs = await started(recorder, opener(), node="two")
     one, two = Peers(tmp_path, "one", ours), Peers(tmp_path, "two", theirs)
     made = Revocation("r" * 32, ACCOUNT, "role", "AROAX", NOW, NOW, block=True)
-    one.look()
-    two.look()
+    one.poll()
+    two.poll()
     one.publish([Change(0, "revocations", ACCOUNT, (), made), Change(7, "roles", ACCOUNT, ())])
     before = theirs.freshness.revocations_until
-    two.look()
+    two.poll()
     assert theirs.revoked(session(theirs.seen(), "AROAX")) == made
     assert theirs.freshness.revocations_until >= before
     assert list(theirs.feed.everything()) == [made]
-    two.look()
+    two.poll()
     one.close()
     assert not (tmp_path / "one.peer").exists()
     for directory in (ours, theirs):
@@ -173,13 +173,13 @@ async def test_peers_that_are_silent_or_unreadable_do_not_count_as_heard(
     gone = tmp_path / "gone.peer"
     gone.touch()
     os.utime(gone, (time.time() - 60, time.time() - 60))
-    peers.look()
+    peers.poll()
     gone.write_bytes(b"nonsense\n")
-    peers.look()
+    peers.poll()
     assert heard == []
     gone.write_bytes(b"")
     version = directory._applied.version
-    peers.look()
+    peers.poll()
     assert heard == ["gone"]
     assert directory._applied.version == version, "a heartbeat alone changes nothing"
     await directory.stop()

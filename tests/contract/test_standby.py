@@ -52,7 +52,7 @@ class Region:
 
     async def look(self) -> None:
         assert self.directory.standby is not None
-        await self.directory.standby.look()
+        await self.directory.standby.poll()
 
     @property
     def reads(self) -> int:

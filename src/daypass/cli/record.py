@@ -37,13 +37,13 @@ class Record(ABC):
             for log in logs:
                 opening = verify_log(log, self._first(log)) if _LOG.fullmatch(log) else None
                 known += opening.heads if isinstance(opening, Verified) else ()
-            results = [self._judged(log, known) for log in logs]
+            results = [self._verify_log(log, known) for log in logs]
         lost = {head.log: head.seq for head in sorted(known, key=lambda h: h.seq) if head.log not in logs}
         return results + [
             BadRecord(log, 0, f"missing: the log is known to go on to record {lost[log]}") for log in lost
         ]
 
-    def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
+    def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
         if not _LOG.fullmatch(log):
             return BadRecord(log, 0, "altered: this is not the id of a log")
         return verify_log(log, self._rows(log), known)
@@ -104,16 +104,16 @@ class OnlineRecord(Record):
             raise UnreadableRow(seq, "it ends before its head")
         return page[0]
 
-    def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
+    def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
         try:
-            return super()._judged(log, known)
+            return super()._verify_log(log, known)
         except UnreadableRow as row:
             return BadRecord(log, row.seq, f"altered: {row.why}")
 
     def _first(self, log: str) -> Iterator[RecordRow]:
         try:
             yield from self._page(log, -1, 1)
-        except UnreadableRow:  # named by `_judged`
+        except UnreadableRow:  # named by `_verify_log`
             return
 
     def _rows(self, log: str, after: int = -1) -> Iterator[RecordRow]:
@@ -187,9 +187,9 @@ class StoredRecord(Record):
         self._openings = dict.fromkeys(found, b"")
         return dict.fromkeys(found)
 
-    def _judged(self, log: str, known: list[Head]) -> Verified | BadRecord:
+    def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
         self._pass_over(log, -1)
-        verdict = super()._judged(log, known)
+        verdict = super()._verify_log(log, known)
         if isinstance(verdict, BadRecord):  # later rows cannot be verified
             while self._next is not None and self._next["log"] == log:
                 self._next = next(self._sessions, None)

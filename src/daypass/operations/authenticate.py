@@ -67,9 +67,9 @@ async def _long_term(
     env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str], now: int, seen: FeedPosition
 ) -> Caller:
     key_id = signature.access_key_id
-    lasting = not key_id.startswith("ASIA")  # such a key belongs to a session, and the token is missing
-    view = await env.directory.access_key(key_id) if lasting else None
-    if view is None and lasting and await refresh_if_changed(env):
+    long_term = not key_id.startswith("ASIA")  # such a key belongs to a session, and the token is missing
+    view = await env.directory.access_key(key_id) if long_term else None
+    if view is None and long_term and await refresh_if_changed(env):
         view = await env.directory.access_key(key_id)
     if view is None:
         raise _unknown("no such access key", signature)

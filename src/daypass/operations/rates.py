@@ -22,28 +22,28 @@ _UNPROVEN: Final = frozenset({Family.REQUEST, Family.CREDENTIALS, Family.PROOF, 
 
 def charge(env: Env, caller: Caller, tokens: float) -> None:
     """Charges a request to its caller. Raises DaypassError(THROTTLED)."""
-    if over := env.rates.over(caller.principal_id, caller.account, tokens):
-        private = {"rate": over, "principal": caller.principal_id}
+    if exceeded := env.rates.charge(caller.principal_id, caller.account, tokens):
+        private = {"rate": exceeded, "principal": caller.principal_id}
         raise DaypassError(ErrorKind.THROTTLED, MESSAGE, private=private)
 
 
 def charge_client(env: Env, client_id: str, account: str) -> None:
     """Charges a request to an OAuth client and its account. Raises DaypassError(THROTTLED)."""
-    if over := env.rates.over(client_id, account, 1.0):
-        private = {"rate": over, "client_id": client_id}
+    if exceeded := env.rates.charge(client_id, account, 1.0):
+        private = {"rate": exceeded, "client_id": client_id}
         raise DaypassError(ErrorKind.THROTTLED, MESSAGE, private=private)
 
 
 def check_source(env: Env, facts: RequestFacts) -> None:
     """Call it before processing an unsigned request. Raises DaypassError(THROTTLED)."""
-    if env.rates.failing(facts.source_ip):
+    if env.rates.is_source_exhausted(facts.source_ip):
         raise _from_source()
 
 
 def refusal_of(env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError) -> DaypassError:
     """The error to return for a request refused with `error`. A request that proved no identity is charged to its source."""
     unproven = caller is None and error.kind.family in _UNPROVEN
-    if unproven and env.rates.failed(facts.source_ip):
+    if unproven and env.rates.charge_source(facts.source_ip):
         return _from_source()
     return error
 

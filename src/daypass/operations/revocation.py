@@ -60,7 +60,7 @@ def store(tx: Tx, wanted: Revocation, account: str) -> Revocation:
     without an end, it has no session to end, and the block is returned. Raises DaypassError(LIMIT_EXCEEDED).
     """
     earlier = _of_subject(tx, wanted)
-    if (block := lasting_block(earlier, wanted)) is not None:
+    if (block := permanent_block(earlier, wanted)) is not None:
         return block
     for made in earlier:
         if not made.blocks_at(wanted.created_at):
@@ -75,22 +75,22 @@ def store(tx: Tx, wanted: Revocation, account: str) -> Revocation:
     return wanted
 
 
-def lasting_block(earlier: Iterable[Revocation], wanted: Revocation) -> Revocation | None:
+def permanent_block(earlier: Iterable[Revocation], wanted: Revocation) -> Revocation | None:
     """The revocation that blocks the subject of `wanted` without an end: every session of it has ended already.
 
     A directory's own is sufficient for the directory alone, which can lift it (attack A204).
     """
-    lasting = [
+    candidates = [
         made for made in earlier if made.block and made.block_until is None and made.created_at <= wanted.created_at
     ]
     if wanted.reason != DEPROVISIONED:
-        lasting = [made for made in lasting if made.reason != DEPROVISIONED]
-    return next(iter(lasting), None)
+        candidates = [made for made in candidates if made.reason != DEPROVISIONED]
+    return next(iter(candidates), None)
 
 
 def block_of(tx: Reader, wanted: Revocation) -> Revocation | None:
-    """The stored `lasting_block` of its subject."""
-    return lasting_block(_of_subject(tx, wanted), wanted)
+    """The stored `permanent_block` of its subject."""
+    return permanent_block(_of_subject(tx, wanted), wanted)
 
 
 def lift_blocks(tx: Tx, deleted: User | Role, now: int) -> None:

@@ -81,7 +81,7 @@ class RequestRates:
         self._sources = Buckets(*source, monotonic)
         self._observe = observe
 
-    def over(self, principal_id: str, account: str, tokens: float) -> str:
+    def charge(self, principal_id: str, account: str, tokens: float) -> str:
         """See `ports.Rates`."""
         if not self._principals.take(principal_id, tokens):
             self._observe("principal")
@@ -91,14 +91,14 @@ class RequestRates:
             return "account"
         return ""
 
-    def failed(self, source_ip: str) -> bool:
+    def charge_source(self, source_ip: str) -> bool:
         """See `ports.Rates`."""
         if self._sources.take(network_of(source_ip)):
             return False
         self._observe("source")
         return True
 
-    def failing(self, source_ip: str) -> bool:
+    def is_source_exhausted(self, source_ip: str) -> bool:
         """See `ports.Rates`."""
         if not self._sources.is_empty(network_of(source_ip)):
             return False

@@ -178,7 +178,7 @@ class Connections:
             connection.end_if_idle(idle)
             connection.end_if_overdue(overdue)
             connection.end_turn_if_long(loop.time() - _LONG_SECONDS)
-        self.turns.look_around()
+        self.turns.update_limit()
         if self.refused or self.evicted:
             logs.get().warning("http.too_many_connections", refused=self.refused, evicted=self.evicted)
             self.refused = self.evicted = 0

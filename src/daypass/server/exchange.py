@@ -48,8 +48,25 @@ class Connection(Protocol):
 class Exchange:
     """One request and its response: the two callables of ASGI."""
 
-    __slots__ = ("_arrived", "_body", "_charged", "_chunked", "_due", "_ending", "_gone", "_head", "_no_room", "_protocol",
-                 "_size", "_stage", "_taken", "complete", "keep_alive", "scope", "since")  # fmt: skip
+    __slots__ = (
+        "_arrived",
+        "_body",
+        "_charged",
+        "_chunked",
+        "_disconnected",
+        "_due",
+        "_ending",
+        "_head",
+        "_no_room",
+        "_protocol",
+        "_size",
+        "_stage",
+        "_taken",
+        "complete",
+        "keep_alive",
+        "scope",
+        "since",
+    )  # fmt: skip
 
     def __init__(self, protocol: Connection, scope: dict[str, Any], *, keep_alive: bool) -> None:
         self.scope = scope
@@ -62,7 +79,7 @@ class Exchange:
         self.since = 0.0  # when the application received the whole request (time of the loop)
         self.complete = False  # the whole request has been received
         self._taken = False  # and the application has it
-        self._gone = False  # the client has disconnected
+        self._disconnected = False  # the client has disconnected
         self._ending = False  # the server is stopping
         self._arrived: asyncio.Future[None] | None = None  # the application waits for an event
         self._stage = _NOTHING
@@ -113,7 +130,7 @@ class Exchange:
 
     def _break_off(self, status: int = 500) -> None:
         """Ends a response that the application has not completed, so that no client waits for it."""
-        if self._stage == _ALL or self._gone:
+        if self._stage == _ALL or self._disconnected:
             return
         self.keep_alive = False
         if self._stage < _PART:
@@ -171,7 +188,7 @@ class Exchange:
 
     def disconnect(self) -> None:
         """Called when the client has disconnected."""
-        self._gone = True
+        self._disconnected = True
         self._wake()
 
     def end_stream(self) -> None:
@@ -187,13 +204,13 @@ class Exchange:
         """ASGI. Raises DaypassError(OVERLOADED) when there is no room for the body."""
         if (
             not self._no_room
-            and not (self._gone or self._stage == _ALL or (self._ending and self._taken))
+            and not (self._disconnected or self._stage == _ALL or (self._ending and self._taken))
             and (self._taken or not (self._body or self.complete))
         ):
             if not self._taken and self._stage == _NOTHING and _expects_continue(self.scope["headers"]):
                 self._protocol.transport.write(_CONTINUE)
-            await self._something()
-        if self._gone or self._stage == _ALL or (self._ending and self._taken):
+            await self._wait_for_data()
+        if self._disconnected or self._stage == _ALL or (self._ending and self._taken):
             return {"type": "http.disconnect"}
         if self._no_room:
             raise DaypassError(
@@ -202,7 +219,7 @@ class Exchange:
         body, self._taken = self._take(), self.complete
         return {"type": "http.request", "body": body, "more_body": not self.complete}
 
-    async def _something(self) -> None:
+    async def _wait_for_data(self) -> None:
         self._protocol.resume_reading()
         self._arrived = self._protocol.loop.create_future()
         try:
@@ -215,9 +232,9 @@ class Exchange:
     async def send(self, message: dict[str, Any]) -> None:
         """ASGI. The head is held until the first part of the body, so that both are one write."""
         protocol = self._protocol
-        while protocol.writable is not None and not self._gone:
+        while protocol.writable is not None and not self._disconnected:
             await protocol.writable.wait()
-        if self._gone:
+        if self._disconnected:
             return
         kind = message["type"]
         if kind == "http.response.start" and self._stage == _NOTHING:
@@ -243,7 +260,7 @@ class Exchange:
         client cannot receive it now.
         """
         protocol = self._protocol
-        if self._stage != _NOTHING or self._gone or protocol.writable is not None:
+        if self._stage != _NOTHING or self._disconnected or protocol.writable is not None:
             return False
         if self.scope["method"] == "HEAD" or status in _BODILESS:
             return False

@@ -145,14 +145,14 @@ class KeyRotation:
         return keys
 
     async def _load(self) -> None:
-        said = ""
+        logged = ""
         while True:
             try:
                 await self.rings.load()
             except RingError as error:
-                if str(error) != said:
-                    said = str(error)
-                    logs.get().warning("keys.load_failed", error=said)
+                if str(error) != logged:
+                    logged = str(error)
+                    logs.get().warning("keys.load_failed", error=logged)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 return

@@ -1,4 +1,4 @@
-"""`ports.Measurements`: the metrics of all worker processes, looked at every ten seconds and kept for six hours."""
+"""`ports.Measurements`: the metrics of all worker processes, sampled every ten seconds and kept for six hours."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class MeasuredMetrics:
         self._checks: dict[str, CheckResult] = {}
 
     async def run(self) -> None:
-        """Looks at the metrics until it is cancelled."""
+        """Samples the metrics until it is cancelled."""
         while True:
             try:
-                await self.look()
+                await self.sample()
             except Exception:  # noqa: BLE001  # it must go on; the next interval has the figures of this one, too
                 logs.get().error("measurements.broken", exc_info=True)
             await asyncio.sleep(EVERY_SECONDS)
 
-    async def look(self) -> None:
-        """Ends the current interval and begins the next one. The first look only begins one."""
+    async def sample(self) -> None:
+        """Ends the current interval and begins the next one. The first sample only begins one."""
         totals, now = await self._metrics.totals(), self._clock.now()
         if self._before is not None:
             added = between(self._before, totals)

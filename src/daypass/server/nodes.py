@@ -26,7 +26,7 @@ from daypass.stores.engine import Database
 from daypass.stores.feed import Change
 from daypass.stores.nodes import HEARTBEAT_SECONDS, remove_node, report_node
 
-_LOOK_SECONDS: Final = 0.5
+_POLL_SECONDS: Final = 0.5
 _ALIVE_SECONDS: Final = 3.0
 _decode = msgspec.json.Decoder(Revocation).decode
 
@@ -53,14 +53,14 @@ class Peers:
         """The ids of the processes that have or had a file here, this one included."""
         return frozenset({self._own.stem, *(file.stem for file in self._directory.glob("*.peer"))})
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Says that this process is alive, and reads what the others have written."""
         self._hold()
         os.utime(self._lock)
         now = self._own.stat().st_mtime  # of the same clock as the times of the other files
         for file in self._directory.glob("*.peer"):
             if file != self._own:
-                self._look_at(file, now)
+                self._read_file(file, now)
 
     def _hold(self) -> None:
         """Makes the file of this process, if it is not there, and holds a lock on it, which shows that it is running."""
@@ -72,7 +72,7 @@ class Peers:
         self._lock = os.open(self._own, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
-    def _look_at(self, file: Path, now: float) -> None:
+    def _read_file(self, file: Path, now: float) -> None:
         try:
             age = now - file.stat().st_mtime
             start = self._read.get(file, 0)
@@ -103,17 +103,17 @@ class Peers:
             self._lock = -1
 
     async def run(self) -> None:
-        """Looks until it is cancelled."""
+        """Polls until it is cancelled."""
         failure = ""
         while True:
             try:
-                self.look()
+                self.poll()
                 failure = ""
             except OSError as error:
                 if str(error) != failure:
                     failure = str(error)
                     logs.get().warning("peers.failed", error=failure)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
 
 def running_peers(directory: Path, node: str) -> frozenset[str]:

@@ -75,7 +75,7 @@ class PeerStreams:
             try:
                 self._follow(url)
                 pause, failing = _PAUSE_SECONDS, False
-            except Exception as error:  # noqa: BLE001  # without this thread the peer would never be heard again
+            except Exception as error:  # noqa: BLE001  # without this thread the peer would never be read again
                 if self._has_ended():
                     return
                 if not failing:
@@ -116,11 +116,11 @@ class PeerStreams:
             loop.call_soon_threadsafe(self._known.apply_peer, (made,))
         elif event.name == "heartbeat":
             sent = latency.sent_at(int(data["at"]), time.monotonic())
-            heard = {str(node): sent - float(age) / 1000 for node, age in data["nodes"].items()}
-            loop.call_soon_threadsafe(self._hear, heard)
+            contacts = {str(node): sent - float(age) / 1000 for node, age in data["nodes"].items()}
+            loop.call_soon_threadsafe(self._note_contacts, contacts)
 
-    def _hear(self, heard: dict[str, float]) -> None:
-        for node, at in heard.items():
+    def _note_contacts(self, contacts: dict[str, float]) -> None:
+        for node, at in contacts.items():
             self._known.freshness.note_contact(node, at)
 
 

@@ -119,7 +119,7 @@ class HttpProtocol(asyncio.Protocol):
         self._leave()
         if self._current is not None and self._work is not None:
             abandon(self._work)
-        self._go_on()
+        self._wake()
         self.resume_writing()
         self._reading = None
         self._parser = None  # type: ignore[assignment]  # it refers to this object: without the cycle, memory is freed at once
@@ -317,7 +317,7 @@ class HttpProtocol(asyncio.Protocol):
     def begin(self, *, late: bool) -> None:
         """The next request has its turn (see `Turns`)."""
         self._may_begin, self._late, self._in_flight = True, late, True
-        self._go_on()
+        self._wake()
         if self.lost:
             self._leave()
 
@@ -326,7 +326,7 @@ class HttpProtocol(asyncio.Protocol):
             self._in_flight = False
             self.common.turns.leave(self.limited_address)
 
-    def _go_on(self) -> None:
+    def _wake(self) -> None:
         if self._wanted is not None and not self._wanted.done():
             self._wanted.set_result(None)
 

@@ -196,7 +196,7 @@ class Runtime:
         self._readiness = Readiness(self.clock, self._rotation, self.directory, self.journal)
         if snapshot is not None:
             if self._peers is not None:
-                self._peers.look()  # revocations of the processes on this machine, before anything is served
+                self._peers.poll()  # revocations of the processes on this machine, before anything is served
             return
         self._readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
         await self._registration.report()

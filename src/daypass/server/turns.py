@@ -23,9 +23,9 @@ IN_FLIGHT: Final = 24  # requests begun and not answered, before others wait; mo
 SHARED: Final = 2 * IN_FLIGHT  # the same, of all sources that have nothing waiting, in equal shares
 _OF_ONE_SOURCE: Final = 1_000_000  # the same while there is only one source: nobody else waits behind them
 _MAX_CREDIT: Final = 16  # turns that a source may be behind the others
-_ROOM_SECONDS: Final = 0.001  # between two looks whether the event loop is idle
-_LOOKS: Final = 5  # for late requests, in the time that a request may wait
-_IDLE_SECONDS: Final = 0.0025  # an event loop that calls back within this time after a look was idle
+_ROOM_SECONDS: Final = 0.001  # between two checks whether the event loop is idle
+_SWEEPS: Final = 5  # of late requests, in the time that a request may wait
+_IDLE_SECONDS: Final = 0.0025  # an event loop that calls back within this time after a check was idle
 
 
 class Startable(Protocol):
@@ -61,7 +61,7 @@ class _Queues:
         self.count = 0
 
     @property
-    def others_than_one(self) -> bool:
+    def has_several_sources(self) -> bool:
         """Whether requests of more than one source wait."""
         return len(self._by_source) > 1
 
@@ -156,7 +156,7 @@ class Turns:
         self._in_flight: dict[str, int] = {}  # requests begun and not ended, by source
         self._total = 0
         self._most = _OF_ONE_SOURCE  # in flight, before others wait
-        self._looking = False  # whether the event loop is idle
+        self._idle_check_scheduled = False  # of whether the event loop is idle
         self._urgent: deque[_Waiting] = deque()
         self._management = _Queues()
         self._usual = _Queues()
@@ -203,9 +203,9 @@ class Turns:
         if self._usual.count:
             self._schedule()
 
-    def look_around(self) -> None:
+    def update_limit(self) -> None:
         """Call it every second: a source that is alone may have more in flight."""
-        if len(self._in_flight) <= 1 and not self._usual.others_than_one:
+        if len(self._in_flight) <= 1 and not self._usual.has_several_sources:
             self._most = _OF_ONE_SOURCE
 
     def _may_begin(self, source: str) -> bool:
@@ -246,25 +246,25 @@ class Turns:
         self._scheduled = False
         if self._begun or self._reserved or self._refused:
             self._schedule()
-        elif self.waiting and not self._looking:
-            self._looking = True
-            self._loop.call_later(_ROOM_SECONDS, self._look, self._clock())
+        elif self.waiting and not self._idle_check_scheduled:
+            self._idle_check_scheduled = True
+            self._loop.call_later(_ROOM_SECONDS, self._check_idle, self._clock())
 
-    def _look(self, asked: float) -> None:
+    def _check_idle(self, scheduled_at: float) -> None:
         """When there is no room although the event loop is idle, the requests in flight wait for storage or for other
         processes. Then more begin, so that all of the processor can be used.
         """
-        self._looking = False
+        self._idle_check_scheduled = False
         if not self._scheduled and self.waiting:
             self._scheduled = True
-            self._next_turn(AT_ONCE // 2 if self._clock() - asked < _IDLE_SECONDS else 0)
+            self._next_turn(AT_ONCE // 2 if self._clock() - scheduled_at < _IDLE_SECONDS else 0)
 
     def _refuse_late(self) -> None:
-        """Refuses late requests while no request can begin. A look at all sources costs time, so there are only a few
-        looks in the time that a request may wait.
+        """Refuses late requests while no request can begin. It costs time to search all sources, so there are only a few
+        sweeps in the time that a request may wait.
         """
         now, most = self._clock(), LATE_AT_ONCE - self._refused
-        if now - self._swept < self._patience / _LOOKS or not most:
+        if now - self._swept < self._patience / _SWEEPS or not most:
             return
         late = self._usual.take_late(now - self._patience, most)
         for each in late:

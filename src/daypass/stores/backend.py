@@ -69,7 +69,7 @@ class Backend:
         clock: the database server's time in ms; None when it has no clock.
         others: whether another process has joined. Only processes that share a file are detected.
         join: tells others that this process serves from the database, until `close`.
-        be_patient: a context in which a statement of this transaction may take this many seconds.
+        statement_timeout: a context in which a statement of this transaction may take this many seconds.
         suspect: whether the next write will probably fail, as far as a look at the file and its disk tells.
         close: releases resources that the engines do not hold.
     """
@@ -88,6 +88,6 @@ class Backend:
     clock: Callable[[Connection], int | None]
     others: Callable[[], bool]
     join: Callable[[], None]
-    be_patient: Callable[[Connection, float], AbstractContextManager[None]]
+    statement_timeout: Callable[[Connection, float], AbstractContextManager[None]]
     suspect: Callable[[], bool]
     close: Callable[[], None]

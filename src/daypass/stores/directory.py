@@ -135,7 +135,7 @@ class CachedDirectory(Lookups):
         follow = [self._quiet_poll]
         if self.standby is not None:
             self.standby.begin()
-            follow.append(self.standby.look)
+            follow.append(self.standby.poll)
         if self._poll_seconds:
             for poll_one in follow:
                 self._spawn(self._follow(poll_one))
@@ -348,7 +348,7 @@ class CachedDirectory(Lookups):
             logs.get().info("directory.poll_recovered")
         self._advanced(began, polled.nodes)
         if self.standby is not None:
-            self.standby.primary_polled(began, polled.clock)
+            self.standby.note_primary_clock(began, polled.clock)
         if now - self._spent_at >= _SPENT_EVERY_MS:
             self._spent_at = now
             self._applied.revocations.remove_spent(now)

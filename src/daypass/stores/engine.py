@@ -98,7 +98,7 @@ class Database:
     def _within(self, conn: Connection, fn: Callable[[Connection], T], seconds: float | None) -> T:
         if seconds is None:
             return fn(conn)
-        with self._backend.be_patient(conn, seconds):
+        with self._backend.statement_timeout(conn, seconds):
             return fn(conn)
 
     def _note(self, error: Exception) -> None:
@@ -119,7 +119,7 @@ class Database:
                     notes = conn.info
                     notes.pop(FEED_HEAD, None)
                     notes.pop(LOG_HEAD, None)
-                    with nullcontext() if seconds is None else self._backend.be_patient(conn, seconds):
+                    with nullcontext() if seconds is None else self._backend.statement_timeout(conn, seconds):
                         yield conn
                 head, log_head = notes.pop(FEED_HEAD, None), notes.pop(LOG_HEAD, None)
                 if head is not None:

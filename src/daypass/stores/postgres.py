@@ -92,7 +92,7 @@ def open_backend(
         clock=_clock,
         others=lambda: False,
         join=lambda: None,
-        be_patient=_be_patient,
+        statement_timeout=_statement_timeout,
         suspect=lambda: False,
         close=lambda: None,
     )
@@ -109,7 +109,7 @@ def _options(answer_seconds: float, lock_seconds: float, *, read_only: bool) -> 
 
 
 @contextmanager
-def _be_patient(conn: Connection, seconds: float) -> Iterator[None]:
+def _statement_timeout(conn: Connection, seconds: float) -> Iterator[None]:
     """A context in which a statement of this transaction may take this long, such as a migration or a search of the
     record. It may also wait that long for a lock: a server that starts waits for another one's migration.
     """

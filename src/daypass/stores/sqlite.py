@@ -317,7 +317,7 @@ def open_backend(path: str, readers: int) -> Backend:
         clock=lambda _conn: None,  # the machine's clock, which this process also uses
         others=file.others,
         join=file.join,
-        be_patient=lambda _conn, _seconds: nullcontext(),
+        statement_timeout=lambda _conn, _seconds: nullcontext(),
         suspect=file.suspect,
         close=close,
     )

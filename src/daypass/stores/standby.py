@@ -95,7 +95,7 @@ class Standby:
         self._monotonic = monotonic
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="daypass-standby")
         self._primary_clock: tuple[float, int] | None = None
-        self._looked = self._as_of = float("-inf")
+        self._polled_at = self._as_of = float("-inf")
         self._replayed = (0, float("-inf"))  # the newest replayed time, and when it was first read
         self.problem = _NOT_YET
         """Why it is not used; "" when it is."""
@@ -105,7 +105,7 @@ class Standby:
     @property
     def usable(self) -> bool:
         """Whether it is worth asking: it answered a moment ago, and is a standby of the primary that was polled."""
-        return not self.problem and self._monotonic() - self._looked < _RECENT_SECONDS
+        return not self.problem and self._monotonic() - self._polled_at < _RECENT_SECONDS
 
     @property
     def age_seconds(self) -> float:
@@ -124,7 +124,7 @@ class Standby:
         """From now on, changes are remembered for as long as it lacks them. Call it before anything is loaded."""
         self._cache.remember_after(self._applied.position.position)
 
-    def primary_polled(self, began: float, clock: int | None) -> None:
+    def note_primary_clock(self, began: float, clock: int | None) -> None:
         """The primary said that it was `clock` (ms) after a poll that began then."""
         if clock is not None:
             self._primary_clock = (began, clock)
@@ -139,7 +139,7 @@ class Standby:
         self.reads += 1
         return self._database.read_after(work, seen)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Finds out how far it is, and applies what it has and this process lacks."""
         began, cursor = self._monotonic(), self._applied.position
         try:
@@ -147,10 +147,10 @@ class Standby:
         except DaypassError as error:
             self._report(_UNREACHABLE, **error.private)
             return
-        self._looked = began
+        self._polled_at = began
         self._report(self._unsuitable(found))
         if not self.problem:
-            self._take(found, began)
+            self._apply(found, began)
 
     async def stop(self) -> None:
         """Ends its thread. The database stays open."""
@@ -161,7 +161,7 @@ class Standby:
             return _PROMOTED
         return "" if found.polled.head.epoch == self._applied.position.epoch else _ANOTHER
 
-    def _take(self, found: StandbyStatus, began: float) -> None:
+    def _apply(self, found: StandbyStatus, began: float) -> None:
         polled = found.polled
         self._applied.apply_standby(polled)
         here, there = self._applied.position.position, polled.head.position
@@ -174,7 +174,7 @@ class Standby:
         """The monotonic time before which everything was known to the standby, never later than it can be.
 
         The primary's clock is compared with itself, so this process's clock does not matter. Data that have not changed
-        since an earlier look are not newer than that look, whatever the clocks say.
+        since an earlier poll are not newer than that poll, whatever the clocks say.
         """
         if replayed > self._replayed[0]:
             self._replayed = (replayed, began)

@@ -216,8 +216,8 @@ def test_directory_from_a_snapshot_follows_the_feed_from_its_position(site: Inst
 
 def test_running_peers_are_those_that_hold_their_lock(site: Installation, tmp_path: Path) -> None:
     one, two = (Peers(tmp_path, name, site.runtime.directory) for name in ("one", "two"))
-    one.look()
-    two.look()
+    one.poll()
+    two.poll()
     assert running_peers(tmp_path, "one") == {"two"}
     assert one.local() == {"one", "two"}
     file = (tmp_path / "two.peer").read_bytes()

@@ -199,10 +199,10 @@ def test_dashboard_event_and_exports_agree(site: Installation, ada: Browser) -> 
 
 def test_on_call_dashboard_shows_latency_and_checks_to_the_operator(site: Installation, ada: Browser) -> None:
     measurements = site.runtime.env.measurements
-    site.run(measurements.look())
+    site.run(measurements.sample())
     assert site.assume(ADMIN, READER, "measured-1").status == 200
     measurements.note_check(CheckResult("ready", site.runtime.clock.now(), 0.01, '<script>alert("x")</script>'))
-    site.run(measurements.look())
+    site.run(measurements.sample())
     page = ada.get("/console/dashboard?view=on-call&hours=1")
     shown = text(page)
     assert "Operations by time used" in shown

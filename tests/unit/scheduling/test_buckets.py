@@ -79,10 +79,10 @@ def test_network_of_ipv6_is_its_first_64_bits(address: str, network: str) -> Non
 def test_request_rates_say_which_rate_is_exceeded_and_are_observed() -> None:
     seen: list[str] = []
     rates = RequestRates((1, 2), (1, 3), (1, 1), seen.append, Time())
-    assert [rates.over("p1", "a", 1) for _ in range(3)] == ["", "", "principal"]
-    assert [rates.over("p2", "a", 1) for _ in range(2)] == ["", "account"]
-    assert not rates.failing("192.0.2.1")
-    assert [rates.failed("192.0.2.1") for _ in range(2)] == [False, True]
-    assert rates.failing("192.0.2.1")
-    assert not rates.failing("192.0.2.2")
+    assert [rates.charge("p1", "a", 1) for _ in range(3)] == ["", "", "principal"]
+    assert [rates.charge("p2", "a", 1) for _ in range(2)] == ["", "account"]
+    assert not rates.is_source_exhausted("192.0.2.1")
+    assert [rates.charge_source("192.0.2.1") for _ in range(2)] == [False, True]
+    assert rates.is_source_exhausted("192.0.2.1")
+    assert not rates.is_source_exhausted("192.0.2.2")
     assert seen == ["principal", "account", "source", "source"]

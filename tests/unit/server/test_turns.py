@@ -190,7 +190,7 @@ def test_enter_of_a_source_that_is_alone_is_not_limited_in_flight() -> None:
     world.enter(range(1), source="192.0.2.2")
     world.enter(range(1, 2), source="192.0.2.1")
     world.end(1)
-    world.turns.look_around()
+    world.turns.update_limit()
     world.enter(range(2, IN_FLIGHT * 3), source="192.0.2.1")
     while world.loop.scheduled:
         world.turn()
@@ -199,7 +199,7 @@ def test_enter_of_a_source_that_is_alone_is_not_limited_in_flight() -> None:
     world.enter(range(9_000, 9_001), source="192.0.2.2")
     assert world.begun[-1] == (9_000, False)
     assert world.turns.busy, "another source has come"
-    world.turns.look_around()
+    world.turns.update_limit()
     assert world.turns.busy
 
 

@@ -121,7 +121,7 @@ async def _used(env: Env, proof: Proof, account: str) -> bool:
         return False
     return (
         await env.directory.read(
-            lambda held: held.get(ReplayEntry, purpose=one_time.purpose, id=one_time.id), account=account
+            lambda tx: tx.get(ReplayEntry, purpose=one_time.purpose, id=one_time.id), account=account
         )
         is not None
     )

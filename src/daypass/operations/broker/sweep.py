@@ -120,8 +120,8 @@ class Sweeper:
         """Checks the next undecided requests: escalates those without an answer, and returns those to be closed."""
         closed: list[AccessRequest] = []
         for state, after in self._undecided.items():
-            look = partial(_undecided, env=self._env, state=state, after=after, now=now)
-            page = await self._env.directory.read(look, account="")
+            read = partial(_undecided, env=self._env, state=state, after=after, now=now)
+            page = await self._env.directory.read(read, account="")
             for request in page.unanswered:
                 await _escalate(self._env, request.id)
             closed += page.disabled

@@ -109,10 +109,10 @@ def update_saml_provider(ctx: WriteContext, p: Params) -> Answer:
     faults.refuse_unsupported(p)
     provider = find.saml_provider(ctx, p["SAMLProviderArn"])
     keys = provider.private_keys
-    if gone := p.get("RemovePrivateKey"):
-        keys = tuple(key for key in keys if key[0] != gone)
+    if removed := p.get("RemovePrivateKey"):
+        keys = tuple(key for key in keys if key[0] != removed)
         if keys == provider.private_keys:
-            raise faults.not_found(f"The private key with id {gone} cannot be found.")
+            raise faults.not_found(f"The private key with id {removed} cannot be found.")
     changed = replace(
         provider,
         private_keys=_with_key(ctx, provider.id, keys, p.get("AddPrivateKey")),

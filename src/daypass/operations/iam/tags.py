@@ -97,8 +97,8 @@ def untag(find_entity: FindTagged, ctx: WriteContext, p: Params) -> Answer:
     """Missing keys are not an error."""
     entity = find_entity(ctx, p)
     fold = _fold(entity)
-    gone = {fold(key) for key in p["TagKeys"]}
-    ctx.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if fold(pair[0]) not in gone)))
+    removed = {fold(key) for key in p["TagKeys"]}
+    ctx.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if fold(pair[0]) not in removed)))
     return {}
 
 

@@ -94,7 +94,7 @@ async def consented(
             person.session,
             context={"sub": subject_of(person.session), "auth_time": str(person.authenticated_at // 1000)},
             also=also,
-            lasting=True,
+            outlives_session=True,
             consent_id=authorization.consent_id,
         )
     except DaypassError:

@@ -80,12 +80,12 @@ async def issue_with_refresh(
     *,
     context: Mapping[str, str] | None = None,
     also: AlsoWrites | None = None,
-    lasting: bool = False,
+    outlives_session: bool = False,
     consent_id: str = "",
 ) -> Granted:
     """The token of a grant whose subject is `session`, with a refresh token if the client may use that grant.
 
-    `lasting`: the refresh tokens may outlive `session`, because the person has consented to that; otherwise they end with it.
+    `outlives_session`: the refresh tokens may outlive `session`, because the person has consented to that; otherwise they end with it.
     `consent_id`: the consent whose withdrawal ends the refresh tokens; "" for none. `context`: see FamilyContent.
     Raises DaypassError: see `issue_token`.
     """
@@ -94,7 +94,9 @@ async def issue_with_refresh(
         subject = await _subject(env, call, session)
         write = None if also is None else lambda tx, made: also(tx, made.session_id)
         return Granted(await issue_token(env, call, request, subject, write))
-    family, content = await _new_family(env, call, client, request, session, context or {}, lasting=lasting)
+    family, content = await _new_family(
+        env, call, client, request, session, context or {}, outlives_session=outlives_session
+    )
 
     def start(tx: Tx, made: SessionClaims) -> None:
         for old in tx.find(RefreshFamily, order="expires_at", limit=_EXPIRED):
@@ -268,7 +270,7 @@ async def _new_family(
     session: SessionClaims,
     context: Mapping[str, str],
     *,
-    lasting: bool,
+    outlives_session: bool,
 ) -> tuple[RefreshFamily, FamilyContent]:
     subject = await _subject(env, call, session)
     now = subject.applicant.snapshot.now
@@ -278,7 +280,7 @@ async def _new_family(
         session,
         session_id=own.session_id,
         issued_at=now,
-        expires_at=ends if lasting and not uses_grant(session.hops) else min(ends, session.expires_at),
+        expires_at=ends if outlives_session and not uses_grant(session.hops) else min(ends, session.expires_at),
         seen=subject.applicant.snapshot.seen,
         hops=(*session.hops, own),
         first_issued_at=session.first_issued_at or session.issued_at,

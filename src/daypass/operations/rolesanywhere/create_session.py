@@ -171,14 +171,14 @@ async def _trusted(
 ) -> tuple[TrustAnchorView, Certificate]:
     """The anchor and the verified certificate. When the cache refuses, it tries again after one poll of the feed."""
     try:
-        return await _look_at(env, call, anchor_arn, proven)
+        return await _verify_against_anchor(env, call, anchor_arn, proven)
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED or not await refresh_if_changed(env):
             raise
-    return await _look_at(env, call, anchor_arn, proven)
+    return await _verify_against_anchor(env, call, anchor_arn, proven)
 
 
-async def _look_at(
+async def _verify_against_anchor(
     env: Env, call: Call, anchor_arn: str, proven: ProvenCertificate
 ) -> tuple[TrustAnchorView, Certificate]:
     view = await env.directory.trust_anchor(_id_in(anchor_arn, "trust-anchor"))

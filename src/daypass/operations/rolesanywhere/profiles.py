@@ -117,5 +117,5 @@ def delete_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
     """The named specifiers of one certificate field, or all of them."""
     old = PROFILES.find(ctx, p)
     field, specifiers = p["certificateField"], p.get("specifiers") or ()
-    gone = {pair for pair in old.mappings if pair[0] == field and (not specifiers or pair[1] in specifiers)}
-    return PROFILES.store(ctx, replace(old, mappings=tuple(pair for pair in old.mappings if pair not in gone)))
+    removed = {pair for pair in old.mappings if pair[0] == field and (not specifiers or pair[1] in specifiers)}
+    return PROFILES.store(ctx, replace(old, mappings=tuple(pair for pair in old.mappings if pair not in removed)))

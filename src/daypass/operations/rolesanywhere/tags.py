@@ -48,8 +48,8 @@ def tag_resource(ctx: WriteContext, p: Params) -> Answer:
 def untag_resource(ctx: WriteContext, p: Params) -> Answer:
     """Missing keys are not an error."""
     entity = _find(ctx, p)
-    gone = set(p["tagKeys"])
-    ctx.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if pair[0] not in gone)))
+    removed = set(p["tagKeys"])
+    ctx.tx.replace(replace(entity, tags=tuple(pair for pair in entity.tags if pair[0] not in removed)))
     return {}
 
 

@@ -99,7 +99,7 @@ async def _events(
 ) -> list[SecurityEvent]:
     """Up to `limit` + 1 events; waits for the first one unless the receiver does not want that."""
 
-    def look(tx: Reader) -> list[SecurityEvent]:
+    def read(tx: Reader) -> list[SecurityEvent]:
         return deliverable(tx, _polled(tx, stream_id, call), limit + 1)
 
     until = time.monotonic() + WAIT_SECONDS
@@ -108,7 +108,7 @@ async def _events(
     try:
         while True:
             version = env.revocations.version
-            events = await env.directory.read(look, account=call.caller.account)
+            events = await env.directory.read(read, account=call.caller.account)
             left = until - time.monotonic()
             if events or not waits or left <= 0 or env.revocations.closed:
                 return events
@@ -130,12 +130,12 @@ async def list_events(
     owner = account or call.caller.account
     decision = await allow(env, call, "ListSecurityEvents", KIND, stream_id, owner)
 
-    def look(tx: Reader) -> tuple[list[SecurityEvent], str]:
+    def read(tx: Reader) -> tuple[list[SecurityEvent], str]:
         existing(tx, stream_id, owner)
         stored = "" if outcome == "waiting" else outcome
         return read_page(tx, SecurityEvent, "id", after, limit, stream_id=stream_id, outcome=stored)
 
-    page = await env.directory.read(look, account=call.caller.account)
+    page = await env.directory.read(read, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"stream": stream_id}))
     return page
 

@@ -61,7 +61,7 @@ class VaultTransit:
         try:
             return base64.b64decode(plaintext, validate=True)
         except ValueError:
-            raise self._strange("decrypt") from None
+            raise self._unexpected_answer("decrypt") from None
 
     def _call(self, action: str, body: dict[str, str], wanted: str) -> str:
         headers = [("x-vault-token", self._text_of(self._token_file).strip()), ("x-vault-request", "true")]
@@ -85,9 +85,9 @@ class VaultTransit:
             temporary = error.reason in _TEMPORARY or error.status == 429 or error.status >= 500
             raise KeySourceError(f"{self.name} cannot {action}: {error}. {advice}.", temporary=temporary) from None
         except (msgspec.MsgspecError, KeyError):
-            raise self._strange(action) from None
+            raise self._unexpected_answer(action) from None
 
-    def _strange(self, action: str) -> KeySourceError:
+    def _unexpected_answer(self, action: str) -> KeySourceError:
         return KeySourceError(f"{self.name} cannot {action}: the answer is not Vault's.", temporary=False)
 
     def _text_of(self, file: str) -> str:
