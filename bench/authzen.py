@@ -22,7 +22,7 @@ from loadgen import Result, run
 _RATES = ("PRINCIPAL", "ACCOUNT", "FAILURES")
 ENVIRONMENT = {f"DAYPASS_RATES__{name}_{what}": "100000000" for name in _RATES for what in ("PER_SECOND", "BURST")}
 STATEMENTS = 50
-BATCHES = (1, 20, 200)
+BATCHES = (1, 20, 200, 1_000)
 
 
 def set_up(url: str) -> None:

@@ -227,10 +227,19 @@ def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(
     assert len(written) == 20
 
 
+def test_a305_large_batch_is_not_read_before_those_that_its_account_has_begun(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = calls_of(monkeypatch, Slices, "begin")
+    content = {**QUESTION, "evaluations": [{"context": {"a": "b" * 100}}] * 100}
+    assert authzen(site, caller, "evaluations", content).status == 200
+    assert [account for _, account in begun] == [ALPHA]
+
+
 @pytest.mark.parametrize("path", ["/oauth2/token", "/", "/api/v1/simulate", "/scim/v2/Users"])
 def test_a236_large_body_takes_a_turn_before_anything_reads_it(
     site: Installation, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    turns = calls_of(monkeypatch, Slices, "turn")
+    turns = calls_of(monkeypatch, Slices, "begin")
     assert site.send("POST", FORM, b"a=" + b"b" * 100_000, path=path.encode()).status >= 400
     assert [account for _, account in turns] == ["127.0.0.1"]

@@ -30,8 +30,8 @@ class FairQueue(Generic[E]):
     def __len__(self) -> int:
         return self._size
 
-    def put(self, account: str, entry: E) -> None:
-        """Raises DaypassError(THROTTLED) when the account, or the queue as a whole, has too many entries."""
+    def put(self, account: str, entry: E, *, ahead: bool = False) -> None:
+        """`ahead`: before the account's other entries. Raises DaypassError(THROTTLED) when the account, or the queue as a whole, has too many entries."""
         queue = self._queues.get(account)
         if queue is None:
             if len(self._queues) >= _ACCOUNTS:
@@ -39,7 +39,7 @@ class FairQueue(Generic[E]):
             queue = self._queues[account] = deque()
         if len(queue) >= self._most:
             raise _throttled("too much work of the account")
-        queue.append(entry)
+        (queue.appendleft if ahead else queue.append)(entry)
         self._size += 1
 
     def take(self) -> E:

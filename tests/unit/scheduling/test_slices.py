@@ -1,8 +1,9 @@
-"""Slices of work on the event loop: one in each iteration, in turns of the accounts (A236)."""
+"""Slices of work on the event loop: one at a time, in turns of the accounts, at most half of the time (A236, A305)."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -43,6 +44,40 @@ def test_turn_of_an_account_with_little_work_does_not_wait_for_one_with_much() -
         return order
 
     assert asyncio.run(run()).index("little") <= 1
+
+
+def test_a305_turn_after_a_long_slice_comes_after_as_long_a_time() -> None:
+    async def run() -> float:
+        slices, ended, pauses = Slices(), list[float](), list[float]()
+
+        async def work() -> None:
+            await slices.turn("a")
+            pauses.extend(time.monotonic() - each for each in ended)
+            time.sleep(0.05)  # noqa: ASYNC251  # the slice
+            ended.append(time.monotonic())
+
+        await asyncio.gather(work(), work())
+        return pauses[0]
+
+    assert asyncio.run(run()) >= 0.045
+
+
+def test_a305_begin_comes_after_what_its_account_has_begun() -> None:
+    async def run() -> list[str]:
+        slices, order = Slices(), list[str]()
+
+        async def work(name: str, account: str) -> None:
+            await slices.begin(account)
+            for number in range(3):
+                order.append(f"{name}{number}")
+                await slices.turn(account)
+
+        await asyncio.gather(work("a", "one"), work("b", "one"), work("c", "other"))
+        return order
+
+    order = asyncio.run(run())
+    assert [each for each in order if each[0] != "c"] == ["a0", "a1", "a2", "b0", "b1", "b2"]
+    assert order.index("c2") < order.index("b0")  # another account's turns do not wait for it
 
 
 def test_turn_of_a_request_that_has_ended_is_passed_over() -> None:

@@ -15,7 +15,7 @@ import msgspec
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations import rates
 from daypass.operations.access.evaluate_access import ACTION as EVALUATE
-from daypass.operations.access.evaluate_access import Answer, evaluate_access
+from daypass.operations.access.evaluate_access import SLICE, Answer, evaluate_access
 from daypass.operations.access.search_access import ACTION as SEARCH
 from daypass.operations.access.search_access import Page, search_actions, search_resources, search_subjects
 from daypass.ports import Call
@@ -40,6 +40,7 @@ _METADATA_SECONDS: Final = 3600
 _REQUEST_TOKENS: Final = 1.0  # relative to an STS request
 _DECISION_TOKENS: Final = 0.1  # for each decision after the first
 _SEARCH_TOKENS: Final = 10.0
+_LARGE_BODY: Final = 8_192  # bytes that are read in a turn: a millisecond
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _NO_STORE: Final = FixedHeaders((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
@@ -100,8 +101,14 @@ async def _evaluation(front: Front, progress: Progress, call: Call) -> Mapping[s
 
 
 async def _evaluations(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
-    await front.env.slices.turn(call.caller.account)  # a thousand questions of few bytes take milliseconds to read
-    return await _decided(front, progress, call, requests.evaluations(body_of(progress.request)))
+    slices, account = front.env.slices, call.caller.account
+    if len(progress.request.body) > _LARGE_BODY:
+        await slices.begin(account)
+    body = body_of(progress.request)
+    items = body.get("evaluations")
+    if isinstance(items, list) and len(items) > SLICE:  # a thousand questions of few bytes take milliseconds to read
+        await slices.turn(account)
+    return await _decided(front, progress, call, requests.evaluations(body))
 
 
 async def _decided(front: Front, progress: Progress, call: Call, evaluations: Evaluations) -> Mapping[str, Any]:
