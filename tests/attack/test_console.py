@@ -229,6 +229,18 @@ def test_a87_homographs_are_no_names_of_users_and_marks_of_direction_are_visible
     assert "safe\\u202egpj.exe" in shown
 
 
+def test_a313_session_with_the_name_of_a_user_is_shown_with_its_role(site: Installation, ada: Browser) -> None:
+    admin = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
+    keys = site.assume(admin, f"arn:aws:iam::{ALPHA}:role/reader", "lee").key
+    assert site.call(keys, "GetCallerIdentity").status == 200
+    for path in ("/console/records?operation=sts%3AGetCallerIdentity", "/console/dashboard?view=debug"):
+        shown = ada.get(path).body.decode()
+        assert "<td>lee</td>" not in shown, path
+    site.assume(keys, ORDERS, "refused")
+    assert "<td>reader/lee</td>" in ada.get("/console/records?operation=sts%3AAssumeRole").body.decode()
+    assert "<td>reader/lee</td>" in ada.get("/console/dashboard?view=debug").body.decode()
+
+
 def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: Installation) -> None:
     beta = user(site, ROOT_OF_BETA)
     site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=beta, PolicyName="all", PolicyDocument=policy("*"))

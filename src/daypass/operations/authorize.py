@@ -7,7 +7,7 @@ session policy is no longer stored, its whole level allows nothing.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from typing import TypeVar
 
@@ -16,12 +16,13 @@ from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.policy.document import PolicyKind, compile_stored
+from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import denial_message
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Decision, Value
 from daypass.domain.session import PASSWORD, SessionClaims, SessionKind, scope_downs
 from daypass.domain.trust import CallerPolicies
-from daypass.operations.decide import decide, explained
+from daypass.operations.decide import decide, explained, is_large, of_layers
 from daypass.operations.outcome import OWNER
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Call, Env
@@ -81,6 +82,29 @@ async def authorize(
         private={OWNER: call.caller.account, "resource": resource},
         explanation=explanation or await explained(env, call.caller.account, query, used),
     )
+
+
+async def would_allow(env: Env, call: Call, questions: Sequence[tuple[str, str]]) -> list[bool]:
+    """Whether the policies of the caller allow each action on its resource, for a menu: nobody relies on the answers, and
+    they are not recorded. Policies that are expensive to match are not asked: all answers are then true.
+    """
+    caller, policies = call.caller, await layers_for(env, call.caller)
+    layers, facts = policies.layers(same_account=True), principal_facts(caller)
+    keys = merged(request_context(caller, call.facts, call.now), resource_context(caller.account))
+    if is_large(of_layers(layers), lambda: keys):
+        return [True] * len(questions)
+    return [
+        _may_call(caller, action) and evaluate(AccessQuery(facts, action, resource, keys), layers).allowed
+        for action, resource in questions
+    ]
+
+
+def _may_call(caller: Caller, action: str) -> bool:
+    try:
+        check_credentials(caller, action)
+    except DaypassError:
+        return False
+    return True
 
 
 def check_credentials(caller: Caller, action: str) -> None:

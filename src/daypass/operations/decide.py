@@ -32,14 +32,14 @@ async def decide(
     env: Env, account: str, query: AccessQuery, layers: Layers
 ) -> tuple[Decision, Mapping[str, Any] | None]:
     """The decision of the one evaluator, on behalf of `account`. If another process refuses, it also explains."""
-    if is_large(_of_layers(layers), lambda: query.context):
+    if is_large(of_layers(layers), lambda: query.context):
         return await heavy.compute(env, account, _decided, query, layers)
     return evaluate(query, layers), None
 
 
 async def explained(env: Env, account: str, query: AccessQuery, layers: Layers) -> Mapping[str, Any]:
     """The explanation of a decision, in its JSON form."""
-    if is_large(_of_layers(layers), lambda: query.context):
+    if is_large(of_layers(layers), lambda: query.context):
         return await heavy.compute(env, account, _explained, query, layers)
     return _explained(query, layers)
 
@@ -105,7 +105,8 @@ def _is_general(pattern: str) -> bool:
     return "*" in inner or "?" in inner
 
 
-def _of_layers(layers: Layers) -> Iterator[NamedPolicy]:
+def of_layers(layers: Layers) -> Iterator[NamedPolicy]:
+    """Every policy of the layers."""
     if layers.resource is not None:
         yield layers.resource
     yield from layers.identity or ()

@@ -14,6 +14,7 @@ from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
 
 from daypass.operations.broker import read
 from daypass.operations.grants import facts
+from daypass.wire.console.navigation import GROUPS
 
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
@@ -299,3 +300,23 @@ def test_vote_of_a_person_with_mfa_is_confirmed_by_a_code_for_exactly_that_vote(
     done = mia.submit(again, "/console/access-request/approve", code=totp.at(site.now() // 1000))
     assert query_of(done)["done"] == "approved", text(done)
     assert state_of(site, request) == "approved"
+
+
+@pytest.mark.parametrize("name", ["ann", "lee", "ada"])
+def test_menu_sets_apart_exactly_the_pages_that_a_person_may_not_open(site: Installation, name: str) -> None:
+    browser = signed_in(site, name)
+    home = browser.get("/console/").body.decode()
+    opened, _, others = home[home.index("<nav") : home.index("</nav>")].partition("<details")
+    always = {"/console/simulator", "/console/explain", "/console/keys", "/console/start"}  # these show the refusal
+    for item in (item for _, items in GROUPS for item in items):
+        link = f'href="{item.path}"'
+        assert (link in opened) is not (link in others), item.path
+        status = browser.get(item.path).status
+        if item.path not in always:
+            assert status == (200 if link in opened else 403), item.path
+    assert ("Without permission" in others) is (name != "ada")
+
+
+def test_menu_shows_the_page_that_a_person_may_not_open_where_it_is_current(site: Installation, ann: Browser) -> None:
+    page = ann.get("/console/users").body.decode()
+    assert '<a href="/console/users" aria-current="page">' in page[page.index("<details open") :]

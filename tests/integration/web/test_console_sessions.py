@@ -152,3 +152,35 @@ def test_roles_list_begins_at_a_name(ada: Browser) -> None:
     assert "First page" in shown
     assert "prod-admin" in text(ada.get("/console/roles?start=prod-a"))
     assert ada.get("/console/roles?start=%0a%F0").status == 400
+
+
+def _first_cells(answer: Answer) -> list[str]:
+    rows = re.findall(r"<tr>\s*<td>(.*?)</td>", answer.body.decode(), re.DOTALL)
+    return [re.sub(r"<[^>]+>", "", row).split(" ")[0] for row in rows]
+
+
+def test_sessions_are_sorted_by_end_role_and_person(site: Installation, ada: Browser) -> None:
+    admin = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
+    for name, seconds in (("sorted-long", 3600), ("sorted-short", 900), ("sorted-middle", 1800)):
+        assert site.assume(admin, READER, name, DurationSeconds=str(seconds)).status == 200
+    credentials(ada, session_name="sorted-ada")
+
+    def order(sort: str) -> list[str]:
+        """The sessions of this test, in the order of all pages."""
+        found, path = [], f"/console/sessions?sort={sort}"
+        for _ in range(10):
+            answer = ada.get(path)
+            found += _first_cells(answer)
+            following = re.search(r'rel="next" href="([^"]+)"', answer.body.decode())
+            if following is None:
+                return [name for name in found if name.startswith("sorted-")]
+            path = following[1].replace("&amp;", "&")
+        raise AssertionError("the list has no end")
+
+    assert order("ends")[:2] == ["sorted-short", "sorted-middle"]
+    assert order("newest") == ["sorted-ada", "sorted-middle", "sorted-short", "sorted-long"]
+    assert order("person").index("sorted-ada") == 0  # ada comes before admin
+    assert sorted(order("role")) == sorted(order("newest"))
+    page = ada.get("/console/sessions?sort=ends&state=all")
+    assert 'aria-sort="ascending"><a href="/console/sessions?state=all&amp;sort=ends"' in page.body.decode()
+    assert "newest, ends, role, person" in text(ada.get("/console/sessions?sort=name"))

@@ -5,7 +5,7 @@ Each operation that a page calls is on the record under its own name. Forms are 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -17,12 +17,14 @@ from daypass.domain.access.person import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator
 from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.operations.authorize import would_allow
+from daypass.operations.management import is_operator
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 from daypass.wire.console.errors import CONSOLE_ERRORS, ConsoleErrors
-from daypass.wire.console.navigation import HOME, SETUP, navigation
+from daypass.wire.console.navigation import GROUPS, HOME, SETUP, menu
 from daypass.wire.http import Handler, Response
 from daypass.wire.web import csrf
 from daypass.wire.web.context import PageContext, Site
@@ -79,13 +81,16 @@ class Part(Generic[T]):
 
 @dataclass(slots=True)
 class ConsoleContext:
-    """A request of the person `signed_in`. `values`: the query of a page, or the fields of a form."""
+    """A request of the person `signed_in`. `values`: the query of a page, or the fields of a form. `closed`: the pages of
+    the menu that the person may not open.
+    """
 
     page_context: PageContext
     call: Call
     signed_in: SignedIn
     console: Console
     values: Mapping[str, str] = field(default_factory=dict)
+    closed: Collection[str] = ()
 
     @property
     def env(self) -> Env:
@@ -181,7 +186,7 @@ class ConsoleContext:
         return self.page_context.page(
             f"console/{template}",
             title=title,
-            navigation=navigation(path),
+            menu=menu(path, self.closed),
             now=self.call.now,
             account=self.call.caller.account,
             **values,
@@ -229,11 +234,22 @@ def post_handler(console: Console, serve: ConsolePage, operation: str) -> Handle
 
 async def _served(serve: ConsolePage, ctx: ConsoleContext) -> Response:
     """The page; for a refusal, the error page of the person."""
+    web = ctx.page_context
     try:
+        ctx.closed = await _closed_pages(ctx.env, ctx.call)
         return await serve(ctx)
     except DaypassError as error:
-        web = ctx.page_context
-        return await web.site.front.refuse(web.progress, error, ConsoleErrors(ctx.signed_in, csrf.token(web.cookie)))
+        page = ConsoleErrors(ctx.signed_in, csrf.token(web.cookie), ctx.closed)
+        return await web.site.front.refuse(web.progress, error, page)
+
+
+async def _closed_pages(env: Env, call: Call) -> frozenset[str]:
+    items = [item for _, group in GROUPS for item in group if item.action]
+    allowed = await would_allow(env, call, [(each.action, each.resource.format(call.caller.account)) for each in items])
+    operator = await is_operator(env, call.caller)
+    return frozenset(
+        item.path for item, may in zip(items, allowed, strict=True) if not may or (item.operator and not operator)
+    )
 
 
 def _here(ctx: PageContext) -> str:

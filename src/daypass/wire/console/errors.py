@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
 from daypass.operations.sign_in.browser_session import SignedIn
-from daypass.wire.console.navigation import navigation
+from daypass.wire.console.navigation import menu
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.web.cookies import theme
@@ -16,10 +17,17 @@ from daypass.wire.web.render import page
 
 @dataclass(frozen=True, slots=True)
 class ConsoleErrors(PageErrors):
-    """`front.ErrorFormat` for the console. `person`: who is signed in, as far as that is known; `csrf`: for their forms."""
+    """`front.ErrorFormat` for the console.
+
+    Attributes:
+        person: who is signed in, as far as that is known.
+        csrf: for their forms.
+        closed: the pages of the menu that they may not open.
+    """
 
     person: SignedIn | None = None
     csrf: str = ""
+    closed: Collection[str] = ()
 
     def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:
         """See `PageErrors.show`."""
@@ -29,7 +37,7 @@ class ConsoleErrors(PageErrors):
             "console/error",
             status=status,
             theme=theme(request.headers),
-            navigation=navigation(path),
+            menu=menu(path, self.closed),
             person=self.person,
             csrf=self.csrf,
             account="",

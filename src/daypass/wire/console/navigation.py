@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 HOME: Final = "/console/"
@@ -9,63 +10,130 @@ SETUP: Final = "/console/setup"
 
 
 class Item(NamedTuple):
-    """A page in the navigation. `paths`: pages that belong to it. `current`: it is the page that is shown."""
+    """A page in the navigation.
+
+    Attributes:
+        action, resource: the permission without which the page is refused or does nothing; "{}" stands for the account.
+        "": it needs none.
+        operator: only principals of the operator account may open it.
+        paths: pages that belong to it.
+        current: it is the page that is shown.
+    """
 
     title: str
     path: str
+    action: str = ""
+    resource: str = "*"
     paths: tuple[str, ...] = ()
+    operator: bool = False
     current: bool = False
+
+
+def _daypass(kind: str) -> str:
+    return f"arn:aws:daypass::{{}}:{kind}/*"
 
 
 GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
     (
         "Access",
         (
-            Item("Home", HOME, ("/console/extend", "/console/credentials")),
-            Item("Request access", "/console/request", ("/console/request",)),
-            Item("Approvals", "/console/approvals", ("/console/access-request",)),
+            Item("Home", HOME, paths=("/console/extend", "/console/credentials")),
+            Item("Request access", "/console/request", paths=("/console/request",)),
+            Item("Approvals", "/console/approvals", paths=("/console/access-request",)),
         ),
     ),
     (
         "Use",
         (
-            Item("Sessions", "/console/sessions", ("/console/session", "/console/revoke")),
-            Item("Roles", "/console/roles", ("/console/role",)),
-            Item("Record", "/console/records", ("/console/record",)),
-            Item("Simulator", "/console/simulator"),
-            Item("Why denied?", "/console/explain"),
+            Item(
+                "Sessions",
+                "/console/sessions",
+                "daypass:ListSessions",
+                _daypass("session"),
+                ("/console/session", "/console/revoke"),
+            ),
+            Item("Roles", "/console/roles", "iam:ListRoles", "arn:aws:iam::{}:role/", ("/console/role",)),
+            Item("Record", "/console/records", "daypass:ReadAudit", _daypass("audit"), ("/console/record",)),
+            Item("Simulator", "/console/simulator", "daypass:SimulateAccess", _daypass("access")),
+            Item("Why denied?", "/console/explain", "sts:DecodeAuthorizationMessage"),
         ),
     ),
     (
         "Directory",
         (
-            Item("Users", "/console/users", ("/console/user",)),
-            Item("Groups", "/console/groups", ("/console/group",)),
-            Item("Access keys", "/console/keys"),
-            Item("MFA devices", "/console/devices"),
-            Item("Providers", "/console/providers", ("/console/provider",)),
-            Item("Trust anchors", "/console/trust-anchors", ("/console/trust-anchor",)),
-            Item("Clients", "/console/clients", ("/console/client",)),
-            Item("Resource servers", "/console/resource-servers", ("/console/resource-server",)),
+            Item("Users", "/console/users", "iam:ListUsers", "arn:aws:iam::{}:user/", ("/console/user",)),
+            Item("Groups", "/console/groups", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/group",)),
+            Item("Access keys", "/console/keys", "iam:GetCredentialReport"),
+            Item("MFA devices", "/console/devices", "iam:ListVirtualMFADevices", "arn:aws:iam::{}:mfa/"),
+            Item(
+                "Providers",
+                "/console/providers",
+                "iam:ListOpenIDConnectProviders",
+                "arn:aws:iam::{}:oidc-provider/*",
+                ("/console/provider",),
+            ),
+            Item(
+                "Trust anchors",
+                "/console/trust-anchors",
+                "rolesanywhere:ListTrustAnchors",
+                "*",
+                ("/console/trust-anchor",),
+            ),
+            Item("Clients", "/console/clients", "daypass:ListClients", _daypass("client"), ("/console/client",)),
+            Item(
+                "Resource servers",
+                "/console/resource-servers",
+                "daypass:ListResourceServers",
+                _daypass("resource-server"),
+                ("/console/resource-server",),
+            ),
         ),
     ),
     (
         "Administration",
         (
-            Item("Dashboards", "/console/dashboard"),
-            Item("Approval rules", "/console/rules", ("/console/rule",)),
-            Item("Reviews", "/console/reviews", ("/console/reviews",)),
-            Item("Notifications", "/console/notifications", ("/console/notifications",)),
-            Item("Settings", "/console/settings"),
-            Item("First steps", "/console/start", ("/console/start",)),
+            Item("Dashboards", "/console/dashboard", "daypass:ReadAudit", _daypass("audit")),
+            Item(
+                "Approval rules",
+                "/console/rules",
+                "daypass:ListApprovalRules",
+                _daypass("approval-rule"),
+                ("/console/rule",),
+            ),
+            Item(
+                "Reviews",
+                "/console/reviews",
+                "daypass:ListAccessReviews",
+                _daypass("access-review"),
+                ("/console/reviews",),
+            ),
+            Item(
+                "Notifications",
+                "/console/notifications",
+                "daypass:ListNotificationChannels",
+                _daypass("notification-channel"),
+                ("/console/notifications",),
+            ),
+            Item("Settings", "/console/settings", "daypass:ReadSettings", _daypass("settings"), operator=True),
+            Item("First steps", "/console/start", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/start",)),
         ),
     ),
 )
 
 
-def navigation(path: str) -> list[tuple[str, list[Item]]]:
-    """The groups, with the page of `path` marked."""
-    return [(name, [item._replace(current=_belongs(item, path)) for item in items]) for name, items in GROUPS]
+class Menu(NamedTuple):
+    """The navigation of one person: the groups with the pages that their policies open, and all other pages."""
+
+    groups: list[tuple[str, list[Item]]]
+    closed: list[Item]
+
+
+def menu(path: str, closed: Collection[str] = ()) -> Menu:
+    """The navigation, with the page of `path` marked. `closed`: paths of the pages that the person may not open."""
+    shown = [(name, [item._replace(current=_belongs(item, path)) for item in items]) for name, items in GROUPS]
+    opened = [(name, [item for item in items if item.path not in closed]) for name, items in shown]
+    others = [item for _, items in shown for item in items if item.path in closed]
+    return Menu([(name, items) for name, items in opened if items], others)
 
 
 def page_of(path: str) -> str:

@@ -15,6 +15,7 @@ from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.table import Cell, TableView, columns, link
 from daypass.wire.http import Response
+from daypass.wire.web.render import arn_name
 
 _ROWS: Final = 50
 _RULES: Final = "/console/rules"
@@ -38,7 +39,7 @@ async def listed(ctx: ConsoleContext) -> Response:
             link(rule.name, "/console/rule", name=rule.name),
             Cell(_roles(rule)),
             Cell(at=rule.updated_at),
-            Cell(rule.updated_by.rpartition("/")[2]),
+            Cell(arn_name(rule.updated_by)),
         )
         for rule in found
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.sessions import list_sessions, revoke
@@ -13,9 +14,11 @@ from daypass.ports import SessionFilter, SessionView
 from daypass.wire.console.context import ConsoleContext, Part, address, to
 from daypass.wire.cursors import cursor, session_cursor
 from daypass.wire.http import Response
+from daypass.wire.web.render import arn_name
 
 _ROWS: Final = 50
 _LOOKED_AT: Final = 500  # sessions that one page looks through for the revoked ones
+_SORTED: Final = 1_000  # newest sessions that a page sorts by another column: no index has these orders
 _TREE: Final = 200  # sessions of one original principal that a tree looks through
 _AFFECTED: Final = 20  # sessions that a preview lists
 _LIST: Final = "daypass:ListSessions"
@@ -25,6 +28,12 @@ _STATES: Final[Mapping[str, tuple[bool | None, bool | None]]] = {
     "all": (None, None),
 }
 """The filters `active` and `revoked` by the name of the state."""
+_ORDERS: Final[Mapping[str, Callable[[SessionView], Any]]] = {
+    "ends": lambda view: view.claims.expires_at,
+    "role": lambda view: arn_name(view.claims.arn).lower(),
+    "person": lambda view: (view.claims.hops[0].name or view.claims.hops[0].principal_id).lower(),
+}
+"""The orders besides the newest first."""
 
 
 class Branch(NamedTuple):
@@ -39,10 +48,12 @@ class Branch(NamedTuple):
 
 
 async def listed(ctx: ConsoleContext) -> Response:
-    """GET /console/sessions."""
-    state = ctx.value("state", 16) or "active"
+    """GET /console/sessions. `sort`: newest (the default), ends, role or person."""
+    state, order = ctx.value("state", 16) or "active", ctx.value("sort", 8)
     if state not in _STATES:
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(_STATES)}.")
+    if order not in ("", "newest", *_ORDERS):
+        raise DaypassError(ErrorKind.VALIDATION, f"The order is one of: newest, {', '.join(_ORDERS)}.")
     principal, root = ctx.value("principal"), ctx.value("root")
     active, revoked = _STATES[state]
     wanted = SessionFilter(
@@ -50,22 +61,44 @@ async def listed(ctx: ConsoleContext) -> Response:
         revoked=revoked,
         principal_id=principal,
         root_principal_id=root,
-        before=session_cursor(ctx.value("after", 128)),
         limit=_ROWS,
         looked_at=_LOOKED_AT,
     )
-    found, following = await ctx.perform(_LIST, list_sessions.list_sessions, wanted)
+    given = {"state": state, "principal": principal, "root": root}
+    found, following, more = await (_sorted(ctx, wanted, order) if order in _ORDERS else _newest(ctx, wanted))
     return ctx.page(
         "sessions",
         "Sessions",
         rows=found,
-        following=cursor(*following) if following else "",
-        here=address("/console/sessions", state=state, principal=principal, root=root),
+        following=following,
+        here=address("/console/sessions", **given, sort=order),
+        columns={each: address("/console/sessions", **given, sort=each) for each in ("newest", *_ORDERS)},
+        order=order or "newest",
+        most=_SORTED if more else 0,
+        first=bool(ctx.value("after")),
         state_wanted=state,
         principal=principal,
         root=root,
-        first=bool(ctx.value("after")),
     )
+
+
+async def _newest(ctx: ConsoleContext, wanted: SessionFilter) -> tuple[Sequence[SessionView], str, bool]:
+    """A page in the order of the index, and where the next one begins."""
+    wanted = replace(wanted, before=session_cursor(ctx.value("after", 128)))
+    found, following = await ctx.perform(_LIST, list_sessions.list_sessions, wanted)
+    return found, cursor(*following) if following else "", False
+
+
+async def _sorted(ctx: ConsoleContext, wanted: SessionFilter, order: str) -> tuple[Sequence[SessionView], str, bool]:
+    """A page of the newest sessions in another order, the number of the first row of the next one, and whether there are
+    earlier sessions, which are not sorted. `after`: the number of the first row.
+    """
+    wanted = replace(wanted, limit=_SORTED, looked_at=_SORTED)
+    found, earlier = await ctx.perform(_LIST, list_sessions.list_sessions, wanted)
+    begin, key = ctx.number("after"), _ORDERS[order]
+    rows = sorted(found, key=lambda view: (key(view), view.claims.expires_at, view.claims.session_id))
+    following = str(begin + _ROWS) if len(rows) > begin + _ROWS else ""
+    return rows[begin : begin + _ROWS], following, earlier is not None
 
 
 async def one(ctx: ConsoleContext) -> Response:

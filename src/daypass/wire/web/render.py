@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from daypass.domain.encoding import iso_time
 from daypass.wire.http import Header, Response
 from daypass.wire.web import static
+from daypass.wire.web.user_agent import user_agent_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -113,9 +114,15 @@ def span(seconds: int) -> str:
     return duration(seconds) if rest or not days else "1 day" if days == 1 else f"{days} days"
 
 
-def last_part(arn: str) -> str:
-    """The name in an ARN: what follows the last slash; the ARN itself without one. The account for a root."""
-    return arn.rpartition("/")[2] or arn
+def arn_name(arn: str) -> str:
+    """The name in an ARN: what follows the last slash, or "root". A session has the name of its role, too: whoever assumes
+    a role chooses the name of the session, and could choose that of a user (attack A313).
+    """
+    head, _, name = arn.rpartition("/")
+    if not head:
+        return "root" if arn.startswith("arn:") and arn.endswith(":root") else arn
+    kind, _, role = head.rpartition(":")[2].partition("/")
+    return f"{role or kind}/{name}" if kind in ("assumed-role", "federated-user") else name
 
 
 def pretty(value: object) -> str:
@@ -143,6 +150,13 @@ def _environment() -> Environment:
     )
     made.globals["asset"] = static.address
     made.filters.update(
-        lines=lines, moment=moment, iso=iso, duration=duration, span=span, last_part=last_part, pretty=pretty
+        lines=lines,
+        moment=moment,
+        iso=iso,
+        duration=duration,
+        span=span,
+        arn_name=arn_name,
+        pretty=pretty,
+        agent=user_agent_name,
     )
     return made
