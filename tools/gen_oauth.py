@@ -67,6 +67,7 @@ STANDARDS: Final = (
     Standard("[Client ID Metadata Documents](https://datatracker.ietf.org/doc/draft-ietf-oauth-client-id-metadata-document/)", "Public clients and `private_key_jwt`, for URLs that a client of the account lists in `metadata_documents`", "client_id_metadata_document_supported"),
     Standard("[Identity Assertion Authorization Grant](https://datatracker.ietf.org/doc/draft-ietf-oauth-identity-assertion-authz-grant/)", "Issued and redeemed. The subject is an ID token, a refresh token or an access token. A SAML assertion is exchanged for one of these first", "urn:ietf:params:oauth:token-type:id-jag"),
     Standard("[Token Status List](https://datatracker.ietf.org/doc/draft-ietf-oauth-status-list/)", "Lists of one bit as signed JWTs. No CWT, no aggregation", "/statuslists/"),
+    Standard("[CORS](https://fetch.spec.whatwg.org/#http-cors-protocol)", "Pages of public clients read the answers of the token, revocation and PAR endpoints; all pages those of UserInfo, metadata, keys and status lists. Never with credentials", "/oauth2/token /oauth2/revoke /oauth2/par /oauth2/userinfo /statuslists/"),
     Standard("Daypass", "A workload authenticates by its AWS signature; a session is exchanged between its two forms", "aws_sigv4 urn:daypass:token-type:aws-credentials urn:daypass:token-type:presigned-get-caller-identity"),
 )  # fmt: skip
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 MAX_URI: Final = 2048
@@ -17,6 +18,8 @@ _LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?((?:[/
 _PORT: Final = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _AUTHORITY = re.compile(rf"[a-z]+://(?:{_LABEL}(?:\.{_LABEL})*|\[::1\])(?::(?:{_PORT}))?(?:[/?].*)?")
+_WEB = re.compile(r"(https?)://([^/?]+)(?:[/?].*)?")
+_DEFAULT_PORTS: Final = {"https": ":443", "http": ":80"}
 _PRIVATE_USE = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:/(?!/).*")
 
 
@@ -46,3 +49,12 @@ def is_registered(unverified_uri: str, registered: Iterable[str]) -> bool:
         if loopback is not None and known is not None and loopback.groups() == known.groups():
             return True
     return False
+
+
+@lru_cache(maxsize=2048)
+def web_origins(uris: tuple[str, ...]) -> frozenset[str]:
+    """The origins of the pages at these URIs, as browsers write them (RFC 6454, 6.2). A loopback address counts with its
+    port: programs of other people may have the other ports.
+    """
+    found = [match.groups() for match in map(_WEB.fullmatch, uris) if match]
+    return frozenset(f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS[scheme])}" for scheme, host in found)

@@ -17,6 +17,7 @@ from daypass.wire.access_token import with_nonce
 from daypass.wire.form import check_media_type, pairs_of
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Request, Response
+from daypass.wire.oauth.cross_origin import PREFLIGHT, CrossOrigin, for_no_page
 from daypass.wire.oauth.errors import INVALID_CLIENT, INVALID_REQUEST, JSON, NO_STORE, OAuthErrors
 
 RESOURCE_PATH: Final = "/.well-known/oauth-protected-resource"
@@ -103,13 +104,22 @@ class Endpoint:
         operation: its name on the record, "daypass:ExchangeToken".
         serve: answers a ctx, or raises DaypassError.
         certificate_header: see `EndpointContext`.
+        pages: which pages of other origins may read its answers and refusals.
     """
 
-    def __init__(self, front: Front, operation: str, serve: Serve, certificate_header: str = "") -> None:
+    def __init__(
+        self,
+        front: Front,
+        operation: str,
+        serve: Serve,
+        certificate_header: str = "",
+        pages: CrossOrigin = for_no_page,
+    ) -> None:
         self._front = front
         self.operation = operation
         self._serve = serve
         self._certificate_header = certificate_header.lower()
+        self._pages = pages
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
@@ -117,6 +127,8 @@ class Endpoint:
         server = env.oauth
         if not server.enabled:
             raise DaypassError(ErrorKind.NOT_FOUND, "OAuth is off: server.public_url is not set.")
+        if request.method == "OPTIONS":
+            return PREFLIGHT
         progress = Progress(request, self.operation)
         ctx = EndpointContext(self._front, env, request, progress, server, self._certificate_header)
         try:
@@ -126,6 +138,8 @@ class Endpoint:
             metadata = server.issuer + RESOURCE_PATH if ctx.resource else ""
             errors = OAuthErrors(ctx.unacceptable, ctx.unproven, metadata)
             response = await self._front.refuse(progress, ctx.attributed(error), errors)
+        if more := self._pages(request, ctx.client):
+            response = response._replace(headers=(*response.headers, *more))
         return with_nonce(env, progress, response)
 
 

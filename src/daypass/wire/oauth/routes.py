@@ -10,6 +10,7 @@ from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
 from daypass.wire.oauth import authorize, device, logout
+from daypass.wire.oauth.cross_origin import CrossOrigin, for_every_page, for_no_page, for_pages_of_client
 from daypass.wire.oauth.details import TYPE
 from daypass.wire.oauth.endpoint import Endpoint, Serve
 from daypass.wire.oauth.errors import ERRORS
@@ -34,15 +35,24 @@ _BEARER: Final = ("Bearer", "DPoP")  # RFC 8414, 2 allows names of access token 
 def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tuple[Route, ...]:
     """Every path with its handler. `site`: of the pages. `certificate_header`: see `RouteSettings`."""
 
-    def route(path: str, operation: str, serve: Serve, summary: str, methods: frozenset[str] = POST) -> Route:
-        endpoint = Endpoint(front, operation, serve, certificate_header)
-        return Route(path, endpoint, summary, methods, ERRORS, operation)
+    def route(
+        path: str,
+        operation: str,
+        serve: Serve,
+        summary: str,
+        methods: frozenset[str] = POST,
+        pages: CrossOrigin = for_no_page,
+    ) -> Route:
+        endpoint = Endpoint(front, operation, serve, certificate_header, pages)
+        allowed = methods if pages is for_no_page else methods | {"OPTIONS"}
+        return Route(path, endpoint, summary, allowed, ERRORS, operation)
 
     def shown(
         path: str, serve: Page, summary: str, methods: frozenset[str], operation: str = authorize.OPERATION
     ) -> Route:
         return Route(path, site.handler(operation, serve), summary, methods, PAGE_ERRORS, operation)
 
+    own, every = for_pages_of_client, for_every_page
     return (
         shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET | POST),
         shown(authorize.CONSENT, authorize.decide, "Takes the consent of a person", POST),
@@ -54,13 +64,17 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         shown(device.PAGE, device.page, "Asks for the code that a device shows", GET, device.OPERATION),
         shown(device.CHECK, device.check, "Shows what a device asks for", POST, device.OPERATION),
         shown(device.DECIDE, device.decide, "Takes the consent of a person for a device", POST, device.OPERATION),
-        route(authorize.PUSH, _PUSH, authorize.push, "Takes an authorization request of a client (RFC 9126)"),
+        route(
+            authorize.PUSH, _PUSH, authorize.push, "Takes an authorization request of a client (RFC 9126)", POST, own
+        ),
         *(route(path, _READ, document, document.summary, GET) for path, document in documents(served_metadata).items()),
         route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
-        route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)"),
+        route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)", POST, own),
         route(_INTROSPECT, "daypass:IntrospectToken", introspection, "What an access token says (RFC 7662)"),
-        route(_REVOKE, "daypass:RevokeToken", revocation, "Ends the session of an access token (RFC 7009)"),
-        route(_USERINFO, "daypass:GetUserInfo", userinfo, "Who an access token is of (OpenID Connect)", GET | POST),
+        route(_REVOKE, "daypass:RevokeToken", revocation, "Ends the session of an access token (RFC 7009)", POST, own),
+        route(
+            _USERINFO, "daypass:GetUserInfo", userinfo, "Who an access token is of (OpenID Connect)", GET | POST, every
+        ),
     )
 
 
