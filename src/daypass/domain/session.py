@@ -112,6 +112,10 @@ _TAG_MARKS: Final = frozenset("_.:/=+-@")  # besides letters, numbers and separa
 LONGEST_SESSION_MS = 36 * 3600 * 1000  # GetSessionToken and GetFederationToken: 129,600 s
 
 
+PERSON_TAG: Final = "daypass:person"
+"""A tag of a user, or of a session from its identity provider, that names the person behind it."""
+
+
 class SessionRefused(Exception):
     """A session with these properties may not exist. `denied` distinguishes a policy refusal from an invalid request."""
 
@@ -176,10 +180,12 @@ def merge_tags(requested: Tags, inherited: Tags) -> Tags:
 
 
 def transitive_tags(claims: SessionClaims | None) -> Tags:
-    """The tags that every session made from this one inherits."""
-    if claims is None or not claims.transitive_keys:
+    """The tags that every session made from this one inherits. PERSON_TAG is always one of them: no chain hides who the
+    person is (attack A280).
+    """
+    if claims is None or not claims.tags:
         return ()
-    handed_on = {key.lower() for key in claims.transitive_keys}
+    handed_on = {PERSON_TAG, *(key.lower() for key in claims.transitive_keys)}
     return tuple(tag for tag in claims.tags if tag[0].lower() in handed_on)
 
 

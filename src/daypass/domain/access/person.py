@@ -12,9 +12,6 @@ from typing import Final
 
 from daypass.domain.session import Hop
 
-PERSON_TAG: Final = "daypass:person"
-"""A tag of a user, or of a session from its identity provider, that names the person behind it."""
-
 _FEDERATED: Final = re.compile(
     r"arn:aws:(?:iam|rolesanywhere):[a-z0-9-]*:[0-9]{12}:(?P<subject>(?:oidc-provider|saml-provider|trust-anchor)/.+)",
     re.DOTALL,

@@ -251,11 +251,14 @@ class CompiledRule:
         return tuple(found)
 
     @property
-    def specificity(self) -> int:
-        """More specific rules come first: those that name a role without wildcards, then those with longer patterns."""
+    def specificity(self) -> tuple[int, int, str]:
+        """The greatest of some rules for a role applies: one that names it without wildcards, then the one with the longest
+        pattern, then the one that asks for more tags.
+        """
         exact = [pattern for pattern in self.rule.roles if "*" not in pattern and "?" not in pattern]
         longest = max(len(pattern) for pattern in self.rule.roles)
-        return (1 << 16) + longest if len(exact) == len(self.rule.roles) else longest
+        named = (1 << 16) + longest if len(exact) == len(self.rule.roles) else longest
+        return named, len(self.rule.role_tags), self.name
 
 
 def read_rule(account: str, name: str, document: str) -> CompiledRule:

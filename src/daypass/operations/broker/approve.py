@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from daypass.domain.access import grant as grants
 from daypass.domain.access.grant import GrantUnusable
+from daypass.domain.access.quorum import tally
 from daypass.domain.access.request import EndReason, moved
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.access.terms import Terms, Version
@@ -16,7 +17,7 @@ from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Gr
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
 from daypass.operations.grants.close import grants_of
-from daypass.operations.grants.eligible import read_ballot
+from daypass.operations.grants.eligible import read_ballot, thresholds
 from daypass.operations.grants.facts import Target
 from daypass.ports import Env, Tx
 
@@ -26,15 +27,13 @@ class Approval(NamedTuple):
 
     Attributes:
         votes: the approvals that count; () for an automatic approval.
-        approvers: persons who approved.
         seconds: at most so long; 0: as requested.
-        on_call: the requester was on call.
+        on_call: ARNs of the roles for which the requester was on call.
     """
 
     votes: Sequence[AccessVote] = ()
-    approvers: int = 0
     seconds: int = 0
-    on_call: bool = False
+    on_call: frozenset[str] = frozenset()
 
 
 def grant_request(
@@ -67,10 +66,10 @@ def grant_request(
             role_digest=target.version.role_digest,
             rule=target.version.rule,
             rule_digest=target.version.rule_digest,
-            approvers=approval.approvers,
+            approvers=approvers_of(target.rule, approval),
             ticket=terms.ticket,
             risk=request.risk,
-            on_call=approval.on_call,
+            on_call=target.role.arn in approval.on_call,
             break_glass=terms.break_glass,
             max_uses=terms.max_uses,
         )
@@ -81,6 +80,11 @@ def grant_request(
     if terms.break_glass:
         tx.insert(AccessReview(request.id, request.account, now, request.persons))
     return replace(request, deadline=max(grant.claim_by for grant in made)), made
+
+
+def approvers_of(rule: CompiledRule, approval: Approval) -> int:
+    """The persons who approved under this rule: those who approved another role of the request are none (attack A285)."""
+    return tally(thresholds([rule]), approval.votes).approvers
 
 
 def narrowed(terms: Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str, ...]]:
@@ -125,10 +129,10 @@ def _extend(  # the facts of one extension
         longer = replace(
             longer,
             policies=_together(grant.policies, policies),
-            approvers=min(grant.approvers, approval.approvers),
+            approvers=min(grant.approvers, approvers_of(rules[version], approval)),
             risk=max(grant.risk, request.risk),
-            on_call=grant.on_call and approval.on_call,
-            extension_id=" ".join(filter(None, (grant.extension_id, request.id if approval.approvers else ""))) or None,
+            on_call=grant.on_call and grant.role_arn in approval.on_call,
+            extension_id=" ".join(filter(None, (grant.extension_id, request.id if approval.votes else ""))) or None,
         )
         tx.replace(longer)
         changed.append(longer)

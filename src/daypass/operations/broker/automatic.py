@@ -8,40 +8,40 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
-from daypass.domain.access.rule import Automatic, compiled_condition, condition_holds
-from daypass.domain.policy.model import Context
+from daypass.domain.access.rule import Automatic, Rule, compiled_condition, condition_holds
 from daypass.operations.broker.approve import Approval
-from daypass.operations.grants.facts import Target
+from daypass.operations.grants.facts import Circumstances, Target
 
 
 def automatic_approval(
-    terms: t.Terms, targets: Sequence[Target], context: Context, mfa_at: int, now: int
+    terms: t.Terms, targets: Sequence[Target], asked: Circumstances, mfa_at: int, now: int
 ) -> Approval | None:
     """The approval without a person, if the request is an emergency or an automatic rule of every role applies.
 
     Its conditions describe now, so persons decide on access that starts later (attack A212).
     """
-    on_call = context.get("daypass:oncall") == "true"
+    on_call = frozenset(target.role.arn for target in targets if target.rule.rule.on_call in asked.on_call)
     if terms.break_glass:
         return Approval(on_call=on_call)
     if terms.starts_at > now:
         return None
-    found = [_applicable(target.rule.rule.automatic, context, mfa_at, now) for target in targets]
+    found = [_applicable(target.rule.rule, asked, mfa_at, now) for target in targets]
     if not all(found):
         return None
     seconds = [each.seconds for each in found if each is not None and each.seconds]
     return Approval(seconds=min(seconds, default=0), on_call=on_call)
 
 
-def _applicable(rules: Sequence[Automatic], context: Context, mfa_at: int, now: int) -> Automatic | None:
-    for rule in rules:
+def _applicable(rule: Rule, asked: Circumstances, mfa_at: int, now: int) -> Automatic | None:
+    context = asked.under(rule)
+    for automatic in rule.automatic:
         try:
-            limits.check_mfa(mfa_at, rule.mfa_seconds, now)
-            limits.check_windows(rule.windows, local_time(now))
+            limits.check_mfa(mfa_at, automatic.mfa_seconds, now)
+            limits.check_windows(automatic.windows, local_time(now))
         except limits.LimitExceeded:
             continue
-        if condition_holds(compiled_condition(rule.condition), context):
-            return rule
+        if condition_holds(compiled_condition(automatic.condition), context):
+            return automatic
     return None
 
 

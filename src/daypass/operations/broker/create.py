@@ -22,7 +22,7 @@ from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.model import Context, Decision
+from daypass.domain.policy.model import Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
@@ -32,11 +32,13 @@ from daypass.operations.broker.prepare import Prepared, prepare
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.grants.close import existing, grants_of, no_such_request
 from daypass.operations.grants.facts import (
+    Circumstances,
     Person,
     Target,
     person_of,
     person_of_user,
     targets_of,
+    with_links,
 )
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.notifications.notify import announce
@@ -94,7 +96,8 @@ async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
     mfa_at = await check_mfa(env, call, new.mfa)
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
     prepared = await prepare(env, call, account, new.roles, new.ticket, emergency=new.break_glass)
-    creation = _Creation(env, call, new, account, decision, mfa_at, {**context, **prepared.keys}, prepared)
+    asked = Circumstances({**context, **prepared.keys}, prepared.on_call)
+    creation = _Creation(env, call, new, account, decision, mfa_at, asked, prepared)
     return await env.journal.write(creation.change, account=call.caller.account, urgent=new.break_glass)
 
 
@@ -154,7 +157,7 @@ class _Creation:
     account: str
     decision: Decision
     mfa_at: int
-    context: Context
+    asked: Circumstances
     prepared: Prepared
 
     def change(self, tx: Tx) -> tuple[RequestView, Event]:
@@ -175,7 +178,7 @@ class _Creation:
         refs = [t.RoleRef(arn, "") for arn in new.roles]
         extended = self._extended(tx, requester)
         rules = [extended[arn].rule for arn in new.roles] if new.extends else ()
-        targets = targets_of(tx, env.builtin, refs, requester.names, self.context, rules)
+        targets = targets_of(tx, env.builtin, refs, requester.names, self.asked, rules)
         if beneficiary is not requester:
             targets = self._for_another(tx, refs, beneficiary, targets)
         try:
@@ -186,7 +189,7 @@ class _Creation:
         made: list[Grant] = []
         by_persons = any(grant.approvers for grant in extended.values())  # and so is its extension (attack A213)
         if request.state is RequestState.PENDING and not by_persons:
-            approval = automatic_approval(terms, targets, self.context, requester.mfa_at, call.now)
+            approval = automatic_approval(terms, targets, self.asked, requester.mfa_at, call.now)
             if approval is not None:
                 request, made = grant_request(env, tx, request, terms, targets, approval, call.now)
                 tx.replace(request)
@@ -204,18 +207,11 @@ class _Creation:
         terms = t.decode(found.document)
         new = self.new
         roles = list(terms.substituted) or [ref.arn for ref in terms.roles]
-        first = (
-            roles,
-            terms.beneficiary,
-            terms.ticket,
-            terms.policy,
-            terms.starts_at,
-            terms.break_glass,
-            terms.extends,
-        )
+        first = (roles, terms.beneficiary, terms.ticket, terms.policy, terms.starts_at)
         beneficiary = terms.requester if self._is_for(requester) else new.beneficiary
         again = (list(new.roles), beneficiary, new.ticket, new.policy, new.starts_at)
-        if first != (*again, new.break_glass, new.extends) or new.max_uses not in (None, terms.max_uses):
+        kind = (terms.break_glass, terms.extends) == (new.break_glass, new.extends)
+        if first != again or not kind or new.max_uses not in (None, terms.max_uses):
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "The client token was used for another request.")
         return view_of(tx, self.env.builtin, found)
 
@@ -294,7 +290,8 @@ class _Creation:
         caps = []
         for rule in rules:
             glass = rule.rule.break_glass
-            if glass is None or rule.break_glass is None or not rule.break_glass.include(requester.names, self.context):
+            people, context = rule.break_glass, self.asked.under(rule.rule)
+            if glass is None or people is None or not people.include(requester.names, context):
                 raise DaypassError(
                     ErrorKind.ACCESS_DENIED,
                     "The approval rule does not allow you emergency access.",
@@ -319,6 +316,14 @@ class _Creation:
             raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
         return found
 
+    def _earlier_persons(self, tx: Reader) -> set[str]:
+        """The persons of the request that is extended: who made it for somebody else approves no more of it (A284)."""
+        if not self.new.extends:
+            return set()
+        earlier = existing(tx, self.account, self.new.extends)
+        own = with_links(tx, earlier.persons, (earlier.requester_id,))
+        return {each for each in own if not each.startswith("role:")}
+
     def _insert(
         self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]
     ) -> AccessRequest:
@@ -330,7 +335,7 @@ class _Creation:
         if undecided >= MAX_OPEN:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"You have {MAX_OPEN} undecided requests, which is the quota.")
         document = t.encode(terms)
-        persons = {*requester.identifiers, *beneficiary.identifiers}
+        persons = {*requester.identifiers, *beneficiary.identifiers, *self._earlier_persons(tx)}
         roles = {f"role:{each}" for each in beneficiary.principal_ids if each.startswith("AROA")}
         request = AccessRequest(
             id=request_id,

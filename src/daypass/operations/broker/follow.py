@@ -16,7 +16,6 @@ from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.model import Context
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
@@ -32,7 +31,7 @@ from daypass.operations.grants.close import (
     no_such_request,
     refused,
 )
-from daypass.operations.grants.facts import Person, Target, person_of
+from daypass.operations.grants.facts import Circumstances, Person, Target, person_of
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -51,12 +50,13 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
     mfa_at = await check_mfa(env, call, mfa)
     prepared = await prepare(env, call, offered.account, [ref.arn for ref in terms.roles], terms.ticket)
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at), **prepared.keys}
+    asked = Circumstances(context, prepared.on_call)
 
     def change(tx: Tx) -> tuple[RequestView, Event]:
         request, person = _offered(tx, call, request_id, mfa_at)
         request = replace(request, risk=prepared.risk, risk_reasons=prepared.stored_reasons)
         targets = current_targets(tx, env.builtin, request, terms)
-        _check_conditions(targets, person, context)
+        _check_conditions(targets, person, asked)
         try:
             for target in targets:
                 limits.check_terms(terms, target.rule.rule)
@@ -65,7 +65,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         except limits.LimitExceeded as error:
             raise invalid(error) from None
         request = _accepted(request, terms, targets, person, call.now)
-        approval = automatic_approval(terms, targets, context, person.mfa_at, call.now)
+        approval = automatic_approval(terms, targets, asked, person.mfa_at, call.now)
         if approval is not None:
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
         tx.replace(request)
@@ -87,10 +87,10 @@ def _offered(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[
     return request, person
 
 
-def _check_conditions(targets: Sequence[Target], person: Person, context: Context) -> None:
+def _check_conditions(targets: Sequence[Target], person: Person, asked: Circumstances) -> None:
     """Raises DaypassError(ACCESS_DENIED) unless the rules' conditions on requesters hold for the beneficiary (A209)."""
     for target in targets:
-        if not target.rule.requesters.include(person.names, context):
+        if not target.rule.requesters.include(person.names, asked.under(target.rule.rule)):
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
                 f"The approval rule does not allow you to accept {target.role.arn} now.",

@@ -42,9 +42,12 @@ _PRINCIPAL: Final = 2  # index of the principal id in a hop of a record (`domain
 
 
 class Prepared(Struct, frozen=True):
-    """The results: context keys of the request for conditions, and the risk with its reasons."""
+    """The results: context keys of the request for conditions, the schedules that name the person now, and the risk with
+    its reasons.
+    """
 
     keys: Mapping[str, str]
+    on_call: frozenset[OnCall]
     risk: int
     reasons: tuple[Reason, ...]
 
@@ -75,14 +78,14 @@ async def prepare(
     if ticket and not emergency:
         for url in known.webhooks:
             await _confirm(env, account, url, ticket, known.person.arn, arns)
-    on_call = await _is_on_call(env, account, known, call.now)
+    on_call = await _on_call(env, account, known, call.now)
     risk, reasons = score(await _risk_facts(env, call, account, known, emergency=emergency))
-    keys = {"daypass:riskscore": str(risk), "daypass:oncall": "true" if on_call else "false"}
-    return Prepared({**keys, **({"daypass:ticketid": ticket} if ticket else {})}, risk, reasons)
+    keys = {"daypass:riskscore": str(risk), **({"daypass:ticketid": ticket} if ticket else {})}
+    return Prepared(keys, on_call, risk, reasons)
 
 
-async def _is_on_call(env: Env, account: str, known: _Facts, now: int) -> bool:
-    """Whether a schedule of the rules names the person now. Nobody is on call by a schedule that cannot be read.
+async def _on_call(env: Env, account: str, known: _Facts, now: int) -> frozenset[OnCall]:
+    """The schedules of the rules that name the person now. Nobody is on call by a schedule that cannot be read.
 
     All are read at once, so that an emergency waits no longer for several that hang than for one (attack A264).
     """
@@ -95,7 +98,8 @@ async def _is_on_call(env: Env, account: str, known: _Facts, now: int) -> bool:
             return False
         return not people.isdisjoint(known.called)
 
-    return any(await asyncio.gather(*map(names_person, known.schedules)))
+    found = await asyncio.gather(*map(names_person, known.schedules))
+    return frozenset(schedule for schedule, named in zip(known.schedules, found, strict=True) if named)
 
 
 def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Facts:

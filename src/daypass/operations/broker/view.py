@@ -10,6 +10,7 @@ from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.rule import expanded
+from daypass.domain.arn import account_of
 from daypass.domain.directory import AccessRequest, AccessVote, Grant
 from daypass.domain.errors import DaypassError
 from daypass.operations.grants.close import grants_of
@@ -81,18 +82,19 @@ def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> R
     except DaypassError:
         return RequestView(request, terms, votes, found)
     bound_to = binding(request.digest, targets)
-    others = _substitutes(request.account, targets)
+    others = substitutes_of(request.account, targets)
     count = tally(thresholds(target.rule for target in targets), counted(votes, bound_to, request.persons))
     chat = chat_allowed(request, targets)
     return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to), chat, others)
 
 
-def _substitutes(account: str, targets: Sequence[Target]) -> tuple[tuple[str, str], ...]:
+def substitutes_of(account: str, targets: Sequence[Target]) -> tuple[tuple[str, str], ...]:
+    """See `RequestView.substitutes`. Roles of another account are none: it has other rules and approvers (attack A278)."""
     return tuple(
         (target.role.arn, other)
         for target in targets
         for other in expanded(target.rule.rule.substitutes, account)
-        if other != target.role.arn
+        if other != target.role.arn and account_of(other) == account
     )
 
 

@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from daypass.domain.access import limits
 from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import Tally, counted
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
-from daypass.domain.access.rule import CompiledRule, expanded
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, ReplayEntry, RequestState
+from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
@@ -29,8 +27,15 @@ from daypass.operations.assume.replay import consume
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
-from daypass.operations.broker.automatic import local_time
-from daypass.operations.broker.view import RequestView, chat_allowed, current_targets, view_of, votes_on
+from daypass.operations.broker.made_under import check_rules
+from daypass.operations.broker.view import (
+    RequestView,
+    chat_allowed,
+    current_targets,
+    substitutes_of,
+    view_of,
+    votes_on,
+)
 from daypass.operations.grants.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
 from daypass.operations.grants.facts import (
@@ -166,9 +171,10 @@ class _Casting:
                 "The request, its role or its approval rule has changed since you read it. Read it again.",
             )
         if sent.substitutes:
+            self._eligible(tx, request, targets, person)  # only its own approvers change a request (attack A283)
             request, terms, targets = self._substituted(tx, request, terms, targets)
         elif sent.approve:
-            self._check_rules(tx, request, terms, targets)
+            check_rules(tx, request, terms, targets, self.call.now)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
@@ -184,7 +190,7 @@ class _Casting:
         )
 
     def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
-        stopped = is_blocked(tx, person.principal_ids, person.access_key_id, self.call.now, person.identifiers)
+        stopped = is_blocked(tx, person.principal_ids, person.credentials, self.call.now, person.identifiers)
         if stopped or is_disabled(tx, person.principal_ids):  # such a vote would count when that ends (attack A254)
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
@@ -236,7 +242,14 @@ class _Casting:
                 ErrorKind.VALIDATION, f"An approver can shorten access to 60 to {terms.seconds} seconds."
             )
         ballot = Ballot(
-            sent.reason, person.principal_ids, match.absent, sent.seconds, sent.policy, self._step_up(), self._chat()
+            sent.reason,
+            person.principal_ids,
+            match.absent,
+            sent.seconds,
+            sent.policy,
+            self._step_up(),
+            self._chat(),
+            person.credentials,
         )
         cast = AccessVote(
             request_id=request.id,
@@ -275,7 +288,7 @@ class _Casting:
         narrowed(terms, counting)  # too many policies are refused with the vote that brings one too many
         request, count = machine.decided(request, votes, thresholds(target.rule for target in targets), bound_to, now)
         if request.state is RequestState.APPROVED:
-            request, _ = grant_request(self.env, tx, request, terms, targets, Approval(counting, count.approvers), now)
+            request, _ = grant_request(self.env, tx, request, terms, targets, Approval(counting), now)
         tx.replace(request)
         view = view_of(tx, self.env.builtin, request)
         return view, announce(self.env, tx, self._event(view, count))
@@ -330,10 +343,13 @@ class _Casting:
             self._substitute(tx, request, target, others[target.role.arn]) if target.role.arn in others else target
             for target in targets
         ]
-        self._check_rules(tx, request, terms, chosen)
+        check_rules(tx, request, terms, chosen, self.call.now)
+        roles = tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen)
+        if len(set(roles)) != len(roles):
+            raise DaypassError(ErrorKind.VALIDATION, "A substitute is a role that is not in the request.")
         changed = structs.replace(
             terms,
-            roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen),
+            roles=roles,
             substituted=terms.substituted or tuple(ref.arn for ref in terms.roles),
             rules=tuple(target.rule.name for target in chosen),
             rule_digests=tuple(target.rule.digest for target in chosen),
@@ -345,43 +361,11 @@ class _Casting:
 
     def _substitute(self, tx: Tx, request: AccessRequest, requested: Target, other: str) -> Target:
         """The role `other` in place of a requested one, with the rule that the beneficiary could request it by."""
-        if other not in expanded(requested.rule.rule.substitutes, request.account):
+        if (requested.role.arn, other) not in substitutes_of(request.account, [requested]):
             raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
         names = names_of(tx, principals_in(request))
         [found] = targets_of(tx, self.env.builtin, [t.RoleRef(other, "")], names, None)
         return found
-
-    def _check_rules(self, tx: Reader, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]) -> None:
-        """Raises DaypassError unless the stored request satisfies each rule under which it was not made: that of a
-        substituted role (attack A251), and one that has changed since (attack A211).
-        """
-        for target in targets:
-            rule = target.rule.rule
-            if _was_made_under(tx, request, terms, target.rule):
-                continue
-            asks = rule.ticket is not None and rule.ticket.webhook
-            if target.rule.requesters.conditional or rule.requester_mfa_seconds is not None or asks:
-                raise DaypassError(
-                    ErrorKind.ACCESS_DENIED,
-                    f"The approval rule {target.rule.name}, under which the request was not made, tests conditions, MFA or "
-                    f"the ticket when {target.role.arn} is requested. It has to be requested again.",
-                    private={"reason": "conditions of the rule", "rule": target.rule.name},
-                )
-            try:
-                limits.check_terms(terms, rule)
-                limits.check_windows(rule.windows, local_time(self.call.now))
-            except limits.LimitExceeded as error:
-                raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
-
-
-def _was_made_under(tx: Reader, request: AccessRequest, terms: t.Terms, rule: CompiledRule) -> bool:
-    """Whether the limits and conditions of this version of the rule were tested. Requests of the previous release do not
-    store the version: then the rule must not have been written since.
-    """
-    if terms.rule_digests or rule.name not in terms.rules:
-        return rule.digest in terms.rule_digests
-    stored = tx.get(ApprovalRule, account=request.account, name=rule.name)
-    return stored is not None and stored.updated_at < request.created_at
 
 
 def _granted(tx: Reader, request: AccessRequest) -> AccessRequest | None:

@@ -44,6 +44,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
         policy: the approver's narrower scope-down policy, or "".
         step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
         chat: the user of a chat service who voted there, or "".
+        credentials: see `facts.Person`; () in votes of the previous release.
     """
 
     reason: str = ""
@@ -53,6 +54,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
     policy: str = ""
     step_up: str = ""
     chat: str = ""
+    credentials: tuple[str, ...] = ()
 
 
 read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode
@@ -172,7 +174,7 @@ def _absent(
         person = person_of_user(tx, user) if user is not None else None
         absent = _Acting(arn, person.names, person.identifiers) if person else _Acting(arn, (arn,), (identifier(arn),))
         whose = (user.id if user is not None else arn,)
-        if is_disabled(tx, whose) or is_blocked(tx, whose, "", now) or same_person(request.persons, absent.identifiers):
+        if is_disabled(tx, whose) or is_blocked(tx, whose, (), now) or same_person(request.persons, absent.identifiers):
             continue
         yield absent
 
@@ -196,7 +198,7 @@ def check_grant(
     if tx.find(Revocation, account=grant.account, subject="grant", value=grant.id):  # made without the database (A268)
         raise Void(EndReason.REVOKED, "The grant was revoked.")
     role = tx.get(Role, id=grant.role_id)
-    if role is None or version_of(tx, role, env.builtin) != grant.role_digest:
+    if role is None or role.account != grant.account or version_of(tx, role, env.builtin) != grant.role_digest:
         raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
     stored = tx.get(ApprovalRule, account=grant.account, name=grant.rule)
     rule = compiled(stored) if stored is not None else None
@@ -228,6 +230,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
     permission to approve now.
     """
     bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
+    own = with_links(tx, request.persons, (request.requester_id, request.beneficiary_id))
+    request = replace(request, persons=own)
     eligible: list[AccessVote] = []
     for vote in tx.find(AccessVote, request_id=request.id, order="approver_id"):
         ballot = read_ballot(vote.document)
@@ -235,7 +239,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         if not vote.approve or is_disabled(tx, ballot.principal_ids):
             continue
         # What ends the session of a vote ends the vote, too, even if its person gets sessions again (attack A268).
-        if is_blocked(tx, ballot.principal_ids, vote.access_key_id, env.clock.now(), persons, since=vote.at):
+        credentials = {vote.access_key_id, *ballot.credentials}
+        if is_blocked(tx, ballot.principal_ids, credentials, env.clock.now(), persons, since=vote.at):
             continue
         if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue
@@ -244,8 +249,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         match = stages_for(tx, request, [rule], names, vote.at, absent=ballot.absent)
         voted = {tuple(stage) for stage in vote.stages}
         stages = tuple(stage for stage in match.stages if stage in voted)
-        eligible.append(replace(vote, stages=stages, persons=persons))
-    own = with_links(tx, request.persons, (request.requester_id, request.beneficiary_id))
+        both = tuple({*persons, *match.identifiers})  # those of the absent person as they are now (attack A282)
+        eligible.append(replace(vote, stages=stages, persons=both))
     if not tally(thresholds([rule]), counted(eligible, bound_to, own)).complete:
         raise Void(EndReason.INELIGIBLE, "An approver is no longer eligible to approve.")
 

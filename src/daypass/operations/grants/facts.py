@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.access.person import PERSON_TAG, identifiers, linked_person, original_principal, source_identity
-from daypass.domain.access.rule import CompiledRule, RuleError, read_rule
+from daypass.domain.access.person import identifiers, linked_person, original_principal, source_identity
+from daypass.domain.access.rule import CompiledRule, OnCall, Rule, RuleError, read_rule
 from daypass.domain.access.terms import RoleRef, Version, digest
 from daypass.domain.arn import account_of, root_arn
 from daypass.domain.claims import Caller
@@ -30,6 +30,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
+from daypass.domain.session import PERSON_TAG
 from daypass.operations.grants.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import find_by_arn, find_by_id, groups_of
@@ -50,6 +51,7 @@ class Person(Struct, frozen=True):
         principal_ids: those of all hops.
         names: ARNs that rules can name: of users and their groups, of roles, of subjects of identity providers.
         identifiers: see `domain.access.person`.
+        credentials: the ids of the chain's sessions, access keys and OAuth clients.
     """
 
     id: str
@@ -59,6 +61,18 @@ class Person(Struct, frozen=True):
     identifiers: tuple[str, ...]
     access_key_id: str
     mfa_at: int
+    credentials: tuple[str, ...] = ()
+
+
+class Circumstances(NamedTuple):
+    """What conditions on requesters test: the context keys of a request, and the schedules that name the person now."""
+
+    context: Context
+    on_call: frozenset[OnCall] = frozenset()
+
+    def under(self, rule: Rule) -> Context:
+        """The keys for conditions of this rule: on call is whom its own schedule names, not that of another (attack A279)."""
+        return {**self.context, "daypass:oncall": "true" if rule.on_call in self.on_call else "false"}
 
 
 class Target(NamedTuple):
@@ -74,6 +88,7 @@ def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
     ids = tuple(dict.fromkeys(hop.principal_id for hop in caller.hops))
     identity = caller.session.source_identity if caller.session is not None else ""
     tagged = [value for key, value in caller.tags if key.lower() == PERSON_TAG]
+    ids_of_credentials = {each for hop in caller.hops for each in (hop.session_id, hop.access_key_id, hop.client_id)}
     return Person(
         id=original_principal(caller.hops),
         arn=caller.arn,
@@ -82,6 +97,7 @@ def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
         identifiers=identifiers(caller.hops, identity, (*tagged, *linked(tx, ids))),
         access_key_id=caller.hops[0].access_key_id,
         mfa_at=mfa_at or caller.mfa_at,
+        credentials=tuple(sorted(ids_of_credentials - {""})),
     )
 
 
@@ -136,20 +152,20 @@ def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
 def is_blocked(  # the facts of one vote
     tx: Reader,
     ids: Iterable[str],
-    access_key_id: str,
+    credentials: Iterable[str],
     now: int,
     identifiers: Iterable[str] = (),
     *,
     since: int | None = None,
 ) -> bool:
-    """Whether a revocation of its own account stops a principal among these, its account, its access key, or a source
-    identity of `identifiers` from getting sessions, or has ended its sessions of `since` (ms; None: that is not asked).
+    """Whether a revocation of its own account stops a principal among these, its account, one of its credentials, or a
+    source identity of `identifiers` from getting sessions, or has ended its sessions of `since` (ms; None: that is not asked).
     """
     subjects: set[tuple[str, str, str]] = set()
     for each in ids:
         account = _account_of(tx, each)
         subjects |= {(account, kind, each) for kind in ("principal", "role")} | {(account, "account", account)}
-        subjects |= {(account, "access_key", access_key_id)} if access_key_id else set()
+        subjects |= {(account, kind, value) for kind in ("session", "access_key", "client") for value in credentials}
     found = [
         revocation
         for account, subject, value in sorted(subjects)
@@ -183,24 +199,24 @@ def targets_of(
     builtin: Mapping[str, str],
     refs: Sequence[RoleRef],
     names: Sequence[str],
-    context: Context | None,
+    now: Circumstances | None,
     rules: Sequence[str] = (),
 ) -> tuple[Target, ...]:
     """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED.
 
-    `rules`: the name of the only rule for each role; (): any.
+    `now` None: conditions on requesters are not tested.     `rules`: the name of the only rule for each role; (): any.
     """
     only = rules or [""] * len(refs)
-    return tuple(_target(tx, builtin, ref, names, context, rule) for ref, rule in zip(refs, only, strict=True))
+    return tuple(_target(tx, builtin, ref, names, now, rule) for ref, rule in zip(refs, only, strict=True))
 
 
 def _target(
-    tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], context: Context | None, only: str
+    tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], now: Circumstances | None, only: str
 ) -> Target:
     role = find_by_arn(tx, Role, ref.arn)
     if role is None or ref.id not in ("", role.id):
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
-    rule = rule_for(tx, role, names, context, only)
+    rule = rule_for(tx, role, names, now, only)
     if rule is None or (only and is_superseded(tx, role, rule, names)):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
@@ -211,10 +227,10 @@ def _target(
 
 
 def rule_for(
-    tx: Reader, role: Role, names: Sequence[str], context: Context | None, only: str = ""
+    tx: Reader, role: Role, names: Sequence[str], now: Circumstances | None, only: str = ""
 ) -> CompiledRule | None:
     """The most specific rule for the role whose requesters include a person with these names. `only`: a rule's name."""
-    rules = rules_for(tx, role.account, names, context)
+    rules = rules_for(tx, role.account, names, now)
     return _most_specific([rule for rule in rules if only in ("", rule.name)], role)
 
 
@@ -233,9 +249,10 @@ def _more_specific(tx: Reader, role: Role, rule: CompiledRule) -> list[CompiledR
     return [each for each in plain if _most_specific((each, rule), role) is each]
 
 
-def rules_for(tx: Reader, account: str, names: Sequence[str], context: Context | None) -> list[CompiledRule]:
-    """The rules of an account whose requesters include a person with these names."""
-    return [rule for rule in rules_of(tx, account) if rule.requesters.include(names, context)]
+def rules_for(tx: Reader, account: str, names: Sequence[str], now: Circumstances | None) -> list[CompiledRule]:
+    """The rules of an account whose requesters include a person with these names. `now` None: conditions are not tested."""
+    found = [rule for rule in rules_of(tx, account) if rule.requesters.include(names, None)]
+    return [rule for rule in found if now is None or rule.requesters.include(names, now.under(rule.rule))]
 
 
 def requestable_roles(
@@ -264,7 +281,7 @@ def requestable_roles(
 def _most_specific(rules: Iterable[CompiledRule], role: Role) -> CompiledRule | None:
     tags = dict(role.tags)
     fitting = [rule for rule in rules if rule.covers(role.arn, tags)]
-    return max(fitting, key=lambda rule: (rule.specificity, rule.name), default=None)
+    return max(fitting, key=lambda rule: rule.specificity, default=None)
 
 
 def rules_of(tx: Reader, account: str) -> list[CompiledRule]:
