@@ -258,7 +258,8 @@ def measure(options: argparse.Namespace) -> None:
         with served(folder / "data", ENVIRONMENT, 1) as (url, pid), oidc_provider(folder) as (peer, theirs):
             ours = of_daypass(url)
             os.sched_setaffinity(0, {LOAD_CORE})
-            for (kind, make), connections in itertools.product(ours.items(), options.connections):
+            chosen = [(kind, make) for kind, make in ours.items() if options.only in kind]
+            for (kind, make), connections in itertools.product(chosen, options.connections):
                 best, peer_best = Best(), Best()
                 what = f"{kind}, {connections} connections"
                 for _ in range(options.rounds):
@@ -279,6 +280,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=4_000, help="of each kind, in each round")
     parser.add_argument("--connections", type=int, nargs="+", default=[32, 256])
     parser.add_argument("--seconds", type=float, default=5.0, help="a round ends after this time, too")
+    parser.add_argument("--only", default="", help="the kinds whose names have this text")
     options = parser.parse_args()
     if reason := why_not():
         raise SystemExit(f"oidc-provider cannot run: {reason}")

@@ -183,7 +183,11 @@ class DurableJournal:
     # --- ports.Journal
 
     async def commit(
-        self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()
+        self,
+        event: Event,
+        session: SessionClaims | None = None,
+        replays: Sequence[ReplayEntry] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         """Event and session row in one transaction. Raises DaypassError(UNAVAILABLE) when it could not be made durable.
         The event may still be on the record (if the database's response was lost), but no credential was returned.
@@ -191,7 +195,7 @@ class DurableJournal:
         self._check()
         if replays:
             self._check_database()
-        await self._add(event, session, replays).future
+        await self._add(event, session, replays, meanwhile).future
 
     async def write(
         self,
@@ -300,11 +304,17 @@ class DurableJournal:
         self._outstanding.append(item)
         return item
 
-    def _add(self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()) -> Item:
+    def _add(
+        self,
+        event: Event,
+        session: SessionClaims | None = None,
+        replays: Sequence[ReplayEntry] = (),
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Item:
         """Makes an item of an event and sends it to the writer, together with others."""
         assert self._arrivals is not None
         item = self._item(event, session, replays=replays)
-        self._arrivals.add(item)
+        self._arrivals.add(item, meanwhile)
         return item
 
     def _hand_over(self, outcome: Outcome) -> None:

@@ -66,12 +66,16 @@ class RingSigner:
 
     def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> str:
         """See `ports.TokenSigner`."""
+        return self.unsigned(claims, algorithm, typ)()
+
+    def unsigned(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> Callable[[], str]:
+        """See `ports.TokenSigner`."""
         try:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:
             raise _unavailable(error) from None
-        signed = f"{_header(algorithm, key.id, typ)}.{base64url(msgspec.json.encode(claims))}"
-        return f"{signed}.{base64url(_SIGN[algorithm](self._private(key), signed.encode('ascii')))}"
+        text = f"{_header(algorithm, key.id, typ)}.{base64url(msgspec.json.encode(claims))}"
+        return partial(_signed, _SIGN[algorithm], self._private(key), text)
 
     async def verify(self, unverified_text: str, typ: str = TYPE) -> Mapping[str, Any]:
         """See `ports.TokenSigner`. Tokens of another type are refused (RFC 8725, 3.11)."""
@@ -127,6 +131,10 @@ class RingSigner:
 def _header(algorithm: str, kid: str, typ: str) -> str:
     """The first part of a token; it is the same for all tokens of a key."""
     return base64url(msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": typ}))
+
+
+def _signed(sign: Callable[[Any, bytes], bytes], key: PrivateKey, text: str) -> str:
+    return f"{text}.{base64url(sign(key, text.encode('ascii')))}"
 
 
 def _unavailable(error: RingError) -> DaypassError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol
 
@@ -23,6 +23,10 @@ class TokenSigner(Protocol):
 
     def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str = "at+jwt") -> str:
         """The claims as a signed token of this type. Raises DaypassError(UNAVAILABLE) when no key may sign now."""
+        ...
+
+    def unsigned(self, claims: Mapping[str, Any], algorithm: str, typ: str = "at+jwt") -> Callable[[], str]:
+        """What `sign` does up to the signature, which the result makes. Raises what `sign` raises."""
         ...
 
     async def verify(self, unverified_text: str, typ: str = "at+jwt") -> Mapping[str, Any]:
@@ -130,6 +134,10 @@ class _NoKeys:
     algorithms: tuple[str, ...] = ()
 
     def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str = "at+jwt") -> NoReturn:
+        del claims, algorithm, typ
+        raise _no_oauth()
+
+    def unsigned(self, claims: Mapping[str, Any], algorithm: str, typ: str = "at+jwt") -> NoReturn:
         del claims, algorithm, typ
         raise _no_oauth()
 

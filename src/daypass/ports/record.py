@@ -39,9 +39,16 @@ class Journal(Protocol):
     """The only way to write. When a call returns, the write is durable and on the record."""
 
     async def commit(
-        self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()
+        self,
+        event: Event,
+        session: SessionClaims | None = None,
+        replays: Sequence[ReplayEntry] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         """Event and session row in one transaction. While the database is unavailable they go to the local spool.
+
+        `meanwhile`: work of the caller for the time in which the event is written. It may also come late or never, so what
+        needs its result then does it itself.
 
         `replays`: the one-time proofs that it consumes in that transaction, which needs the database. The proofs of all
         items of a batch are one statement. Raises ProofUsed, and DaypassError(UNAVAILABLE) when it could not be made

@@ -142,3 +142,40 @@ def test_flush_hands_over_what_is_here_and_the_pending_look_finds_nothing(
     add(arrivals, range(2))
     loop.run_one()
     assert writer.batches == [[0, 1], [0, 1]]
+
+
+def test_work_for_the_meantime_begins_when_the_writer_has_the_events(loop: Iterations, arrivals: Arrivals) -> None:
+    done = list[int]()
+    for number in range(40):
+        arrivals.add(cast("Any", number), lambda number=number: done.append(number))  # type: ignore[misc]  # a default
+    loop.run_one()
+    assert done == []  # the events were handed over
+    counts = []
+    while loop.scheduled:
+        loop.run_one()
+        counts.append(len(done))
+    assert counts == [16, 32, 40]
+    assert done == list(range(40))
+
+
+def test_work_for_the_meantime_that_fails_leaves_the_rest_to_be_done(loop: Iterations, arrivals: Arrivals) -> None:
+    done = list[int]()
+
+    def fail() -> None:
+        raise ValueError
+
+    for work in (fail, lambda: done.append(1)):
+        arrivals.add(cast("Any", 0), work)
+    for _ in range(2):
+        loop.run_one()
+    assert done == [1]
+    assert loop.scheduled == 0
+
+
+def test_work_for_the_meantime_of_several_batches_is_done_in_order(loop: Iterations, arrivals: Arrivals) -> None:
+    done = list[int]()
+    for number in range(2 * MOST):
+        arrivals.add(cast("Any", number), lambda number=number: done.append(number))  # type: ignore[misc]  # a default
+    while loop.scheduled:
+        loop.run_one()
+    assert done == list(range(2 * MOST))

@@ -133,9 +133,24 @@ def test_jwks_never_holds_a_private_member(shelf: Shelf) -> None:
 
 def test_sign_without_a_usable_key_is_unavailable() -> None:
     clock = FixedClock(NOW + 400 * DAY)
-    with pytest.raises(DaypassError) as caught:
-        signer(clock).sign(CLAIMS, "ES256")
-    assert caught.value.kind is ErrorKind.UNAVAILABLE
+    made = signer(clock)
+    for sign in (made.sign, made.unsigned):  # before the session of the token is recorded
+        with pytest.raises(DaypassError) as caught:
+            sign(CLAIMS, "ES256")
+        assert caught.value.kind is ErrorKind.UNAVAILABLE
+
+
+async def test_unsigned_has_the_claims_and_the_key_of_its_time(shelf: Shelf) -> None:
+    clock, claims = FixedClock(), {**CLAIMS}
+    made = signer(clock, shelf)
+    sign = made.unsigned(claims, "ES256")
+    with pytest.raises(UnicodeEncodeError):
+        made.unsigned({"sub": "\ud800"}, "ES256")
+    claims["sub"] = "another"
+    clock.time += 40 * DAY
+    text = sign()
+    clock.time -= 40 * DAY
+    assert await made.verify(text) == CLAIMS
 
 
 def test_rings_of_rs256_and_es384_are_made_only_where_they_are_asked_for() -> None:

@@ -324,7 +324,11 @@ class MemoryJournal:
         self._directory = directory
 
     async def commit(
-        self, event: Event, session: SessionClaims | None = None, replays: Sequence[ReplayEntry] = ()
+        self,
+        event: Event,
+        session: SessionClaims | None = None,
+        replays: Sequence[ReplayEntry] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         if self.broken:
             raise DaypassError(ErrorKind.UNAVAILABLE, "The record cannot be kept.")

@@ -25,11 +25,11 @@ class Text:
         self.record = {"form": "text"}
         self.listed = False
 
-    async def render(self, _: Env, session: SessionClaims) -> str:
+    async def render(self, _: Env, session: SessionClaims) -> tuple[str, None]:
         self.seen.append(len(self._world.journal.events))
         if self._refuse:
             raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, "It does not fit.")
-        return f"token of {session.session_id}"
+        return f"token of {session.session_id}", None
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -32,8 +32,11 @@ class Form(Protocol[C_co]):
     @property
     def record(self) -> Mapping[str, Any]: ...
 
-    async def render(self, env: Env, session: SessionClaims) -> C_co:
-        """The credential. Raises DaypassError: PACKED_POLICY_TOO_LARGE when it does not fit, UNAVAILABLE."""
+    async def render(self, env: Env, session: SessionClaims) -> tuple[C_co, Callable[[], object] | None]:
+        """The credential, and work on it for the time in which its session is recorded (`Journal.commit`).
+
+        Raises DaypassError: PACKED_POLICY_TOO_LARGE when it does not fit, UNAVAILABLE. The work raises nothing.
+        """
         ...
 
 
@@ -68,11 +71,11 @@ class AwsForm(Struct, frozen=True):
     listed: ClassVar[bool] = False
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
-    async def render(self, env: Env, session: SessionClaims) -> AwsCredentials:
+    async def render(self, env: Env, session: SessionClaims) -> tuple[AwsCredentials, None]:
         """Seals the session and derives its secret key."""
         token, cap = sealed(env, session, self.minimum_size), env.limits.token_bytes
         secret = await env.sealer.session_secret(session)
-        return AwsCredentials(session.hops[-1].access_key_id, secret, token, -(-len(token) * 100 // cap))
+        return AwsCredentials(session.hops[-1].access_key_id, secret, token, -(-len(token) * 100 // cap)), None
 
 
 AWS_FORM = AwsForm()

@@ -65,7 +65,8 @@ async def issue(
         raise _blocked(block, applicant, session)
     if form.listed:
         session = replace(session, status_index=env.statuses.allocate(session))
-    issued = Issued(session, await form.render(env, session))
+    credential, meanwhile = await form.render(env, session)
+    issued = Issued(session, credential)
     facts = applicant.facts
     event = Event(
         _ISSUED,
@@ -84,9 +85,9 @@ async def issue(
         session.client_id,
     )
     if not applicant.parent.replays and also is None and use is None:
-        await env.journal.commit(event, session)
+        await env.journal.commit(event, session, (), meanwhile)
     else:
-        await _commit_together(env, applicant.parent, event, issued, also, use)
+        await _commit_together(env, applicant.parent, event, issued, also, use, meanwhile)
     return issued
 
 
@@ -97,6 +98,7 @@ async def _commit_together(  # each is a part of the transaction
     issued: Issued[C],
     also: Also[C] | None,
     use: GrantUse | None,
+    meanwhile: Callable[[], object] | None,
 ) -> None:
     """Records the session, the use of its one-time proofs and of its grant, and what `also` writes in one transaction."""
 
@@ -112,7 +114,7 @@ async def _commit_together(  # each is a part of the transaction
 
     try:
         if also is None and use is None:
-            await commit_once(env, event, parent.replays, issued.session)
+            await commit_once(env, event, parent.replays, issued.session, meanwhile)
         else:
             await env.journal.write(change, issued.session, account=issued.session.account)
     except (GrantMoved, GrantRefused):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from daypass.domain.directory import ReplayEntry
@@ -38,14 +38,18 @@ def consume(tx: Tx, entry: ReplayEntry) -> None:
 
 
 async def commit_once(
-    env: Env, event: Event, replays: Sequence[ReplayEntry], session: SessionClaims | None = None
+    env: Env,
+    event: Event,
+    replays: Sequence[ReplayEntry],
+    session: SessionClaims | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> None:
     """Records an event, the session that it issues, and the use of the proofs of its request in the same transaction.
 
-    Raises DaypassError: UNAVAILABLE, and the kind of a proof that was used before.
+    `meanwhile`: see `Journal.commit`. Raises DaypassError: UNAVAILABLE, and the kind of a proof that was used before.
     """
     try:
-        await env.journal.commit(event, session, replays)
+        await env.journal.commit(event, session, replays, meanwhile)
     except ProofUsed as error:
         raise used_before(error.entry) from None
 

@@ -8,7 +8,7 @@ Sources: RFC 9068, 2.2; RFC 8693, 4.1; IAM User Guide, "Pass session tags in AWS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -33,17 +33,29 @@ ACR_VALUES: Final = (SINGLE, MFA)
 _INVALID: Final = "The token is invalid, expired or revoked."
 
 
-class AccessToken(Struct, frozen=True):
-    """A signed token. `expires_at` in ms."""
+class AccessToken(Struct):
+    """A token. `expires_at` in ms. It is signed by the first use of `text`."""
 
-    text: str
     audiences: tuple[str, ...]
     scope: tuple[str, ...]
     expires_at: int
-    binding: Binding | None = None
+    binding: Binding | None
+    _sign: Callable[[], str]
+    _text: str = ""
 
     def __repr__(self) -> str:
         return f"AccessToken({self.audiences})"
+
+    @property
+    def text(self) -> str:
+        """The signed token."""
+        return self._text or self.signed()
+
+    def signed(self) -> str:
+        """The same, as work for the time in which the session is recorded."""
+        if not self._text:
+            self._text = self._sign()
+        return self._text
 
 
 class JwtForm(Struct, frozen=True):
@@ -66,8 +78,11 @@ class JwtForm(Struct, frozen=True):
         bound = {"cnf": self.binding.claim} if self.binding is not None else {}
         return {"form": "access_token", "jti": self.jti, "audience": self.audiences, **bound}
 
-    async def render(self, env: Env, session: SessionClaims) -> AccessToken:
-        """Seals the session and signs the claims. Also raises INVALID_TARGET for audiences with different algorithms."""
+    async def render(self, env: Env, session: SessionClaims) -> tuple[AccessToken, Callable[[], str]]:
+        """Seals the session and makes the claims. What is left is their signature.
+
+        Also raises INVALID_TARGET for audiences with different algorithms.
+        """
         server = env.oauth
         if session.binding or session.principal_id == session.account:
             raise DaypassError(ErrorKind.INVALID_TARGET, "This kind of session gets no access tokens.")
@@ -82,8 +97,9 @@ class JwtForm(Struct, frozen=True):
             claims["status"] = {"status_list": {"idx": place, "uri": uri}}
         if self.binding is not None:
             claims["cnf"] = self.binding.claim
-        scope, text = values_of(session, SCOPE_KEY), server.signer.sign(claims, algorithm)
-        return AccessToken(text, self.audiences, scope, session.expires_at, self.binding)
+        sign, scope = server.signer.unsigned(claims, algorithm), values_of(session, SCOPE_KEY)
+        token = AccessToken(self.audiences, scope, session.expires_at, self.binding, sign)
+        return token, token.signed
 
 
 class OwnToken(Struct, frozen=True):

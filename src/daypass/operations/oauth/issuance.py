@@ -191,8 +191,8 @@ async def _same_session(
         kind, detail = EventType.TOKEN_ISSUED, {**detail, **listed}
     own_call = Call(caller, call.facts, call.now)
     event = served(own_call, kind=kind, session_id=session.session_id, detail=detail)
-    credential = await form.render(env, session)
-    await commit_once(env, event, subject.applicant.parent.replays)
+    credential, meanwhile = await form.render(env, session)
+    await commit_once(env, event, subject.applicant.parent.replays, meanwhile=meanwhile)
     return Issued(session, credential)
 
 

@@ -19,9 +19,9 @@ class BrowserForm:
     listed: ClassVar[bool] = False
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({"form": "browser"})
 
-    async def render(self, env: Env, session: SessionClaims) -> str:
+    async def render(self, env: Env, session: SessionClaims) -> tuple[str, None]:
         """The sealed session."""
-        return sealed(env, session)
+        return sealed(env, session), None
 
 
 BROWSER_FORM: Final = BrowserForm()
