@@ -135,15 +135,15 @@ def iso(ms: int) -> str | int:
     return f"{whole}.{ms % 1000:03}Z"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints columns as wide as they must be. Says when there are no rows.
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing matches") -> None:
+    """Prints columns as wide as they must be. `empty`: said when there are no rows.
 
     On a terminal, ARNs and sentences are folded so that lines fit. Ids, times and names stay whole, to be copied: where
     there is no room for them side by side, each row is printed as fields.
     """
     cells = [[safe("" if cell is None else cell) for cell in row] for row in rows]
     if not cells:
-        message("nothing matches")
+        message(empty)
         return
     widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(headings)]
     columns = room(sys.stdout)

@@ -52,7 +52,8 @@ def own_access(connect: Connect) -> Result:
     requests = [
         (", ".join(r["roles"]), r["state"], "", r["id"]) for r in found["access_requests"] if r["id"] not in listed
     ]
-    return Result(found, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests]))
+    empty = "you have no granted access and no open request. What you may request: daypass request roles"
+    return Result(found, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty))
 
 
 @click.command("roles")
@@ -72,4 +73,5 @@ def requestable_roles(limit: int, connect: Connect) -> Result:
             "yes" if r["ticket_required"] else "",
             "yes" if r["break_glass"] else "",
         ),
+        empty="no approval rule lets you request a role. What you may assume at once: daypass roles",
     )

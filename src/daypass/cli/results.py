@@ -15,10 +15,11 @@ from daypass.client.errors import ClientError
 
 
 class Table(NamedTuple):
-    """Columns with headings."""
+    """Columns with headings. `empty`: what a table without rows says."""
 
     headings: Sequence[str]
     rows: Iterable[Sequence[object]]
+    empty: str = "nothing matches"
 
 
 class Fields(NamedTuple):
@@ -48,9 +49,11 @@ def done(outcome: str, *text: Part, **about: Any) -> Result:
     return Result({"result": outcome, **about}, *text)
 
 
-def listing(found: Sequence[Any], headings: Sequence[str], row: Callable[[Any], Sequence[object]]) -> Result:
-    """A list. `row`: the cells of a member."""
-    return Result(found, Table(headings, map(row, found)))
+def listing(
+    found: Sequence[Any], headings: Sequence[str], row: Callable[[Any], Sequence[object]], **empty: str
+) -> Result:
+    """A list. `row`: the cells of a member. `empty`: see `Table`."""
+    return Result(found, Table(headings, map(row, found), **empty))
 
 
 def render(result: Result, form: str) -> int:

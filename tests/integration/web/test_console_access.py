@@ -302,6 +302,18 @@ def test_vote_of_a_person_with_mfa_is_confirmed_by_a_code_for_exactly_that_vote(
     assert state_of(site, request) == "approved"
 
 
+def test_dashboard_and_reviews_show_persons_by_name_not_by_id(site: Installation, ann: Browser, lee: Browser) -> None:
+    request = sent(ann, role=ORDERS)
+    lee.submit(lee.get(f"/console/access-request?id={request}"), "/console/access-request/approve")
+    sent(ann, role=ORDERS, break_glass="yes", confirmation="prod-orders")
+    ada = signed_in(site, "ada")
+    elevated = text(ada.get("/console/dashboard?view=executive"))
+    elevated = elevated[elevated.index("Elevated access now") :]
+    assert "prod-orders ann, 1 h" in elevated
+    assert "AIDA" not in elevated
+    assert "Emergency access of ann since" in text(ada.get("/console/reviews"))
+
+
 @pytest.mark.parametrize("name", ["ann", "lee", "ada"])
 def test_menu_sets_apart_exactly_the_pages_that_a_person_may_not_open(site: Installation, name: str) -> None:
     browser = signed_in(site, name)

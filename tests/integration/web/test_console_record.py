@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, document
@@ -148,7 +149,7 @@ def test_simulator_highlights_the_statement_that_allows(ada: Browser) -> None:
 def test_simulator_says_what_would_have_to_be_true(ada: Browser) -> None:
     user = f"arn:aws:iam::{ALPHA}:user/ann"
     shown = text(ada.get(f"/console/simulator?principal={user}&action=sts:AssumeRole&resource={ORDERS}"))
-    assert "It would be allowed if" in shown
+    assert "For it to be allowed, this would have to be true" in shown
     assert "daypass:approved" in shown.lower()
 
 
@@ -167,8 +168,17 @@ def test_denied_request_is_explained_by_its_id(site: Installation, ada: Browser)
     page = ada.get(f"/console/explain?of={denied.request_id}")
     shown = text(page)
     assert "may not perform sts:AssumeRole" in shown, page.body.decode()[-1500:]
-    assert "This statement comes nearest." in shown
+    assert shown.count("This statement comes nearest.") == 1  # of the trust policy: the policies of the user allow it
+    assert "nothing allows it (the trust or resource policy)" in shown
+    assert f'href="/console/request?role={quote(ORDERS, safe="/")}"' in page.body.decode()
+    assert "Request access to this role" not in text(explained_reader(site, ada))
     refused(site, ada.get("/console/explain?of=unknown"), 404)
+
+
+def explained_reader(site: Installation, ada: Browser) -> Answer:
+    """The explanation of a denial that no access request changes."""
+    denied = site.assume(site.assume(ADMIN, READER, "denied-2").key, f"arn:aws:iam::{ALPHA}:role/nobody", "x")
+    return ada.get(f"/console/explain?of={denied.request_id}")
 
 
 @pytest.mark.parametrize("view", ["executive", "on-call", "debug"])

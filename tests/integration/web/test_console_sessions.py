@@ -123,6 +123,8 @@ def test_role_shows_trust_in_words_lint_and_who_can(ada: Browser) -> None:
     assert "an approved access request exists" in shown
     assert "may assume the role, set a source identity" in shown
     assert "orders:*" in shown
+    limited = text(ada.get("/console/role?name=reader"))
+    assert "partly if the trust policy of the role that is assumed allows it" in limited
 
 
 def test_report_on_use_is_made_by_a_form_and_shown(ada: Browser) -> None:

@@ -51,6 +51,12 @@ def test_access_own_lists_grants_and_requests(cli: Any, serve: Any) -> None:
     assert lines[2].split() == ["arn:r2,", "arn:r3", "pending", "q2"]
 
 
+def test_access_own_and_request_roles_without_any_say_what_to_do(cli: Any, serve: Any) -> None:
+    serve(as_json({"grants": [], "access_requests": [], "mfa_devices": []}), as_json({"roles": [], "next": ""}))
+    assert "daypass request roles" in cli("access", "own").err
+    assert "daypass roles" in cli("request", "roles").err
+
+
 def test_request_roles_lists_each_page(cli: Any, serve: Any) -> None:
     role = {
         "arn": "arn:r", "rule": "prod", "stages": ["lead"], "max_seconds": 3600, "ticket_required": True, "break_glass": False

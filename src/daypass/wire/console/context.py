@@ -174,6 +174,12 @@ class ConsoleContext:
         """Whether the person has MFA, so that a form can offer to be confirmed."""
         return await step_up.can_confirm(self.env, self.call)
 
+    async def person_name(self, principal_id: str) -> str:
+        """The name of a user of this account by its id; the id of anybody else."""
+        found = await self.env.directory.user(principal_id)
+        known = found is not None and found.entity.account == self.call.caller.account
+        return found.entity.name if found is not None and known else principal_id
+
     def _done(self) -> str:
         """What the form before this page has done. A link from elsewhere could claim anything, so it claims nothing."""
         sites = [value for name, value in self.page_context.request.headers if name == b"sec-fetch-site"]

@@ -25,6 +25,7 @@ _READ: Final = "daypass:ReadAudit"
 _HOUR_MS: Final = 3_600_000
 _RETRY_MS: Final = 10_000
 _GRANTS: Final = 100
+_NAMED: Final = 20  # grants that are shown, with the names of their persons
 ON_CALL: Final = "on-call"
 VIEWS: Final = {"executive": "Executive", ON_CALL: "On call", "debug": "Debug"}
 _MEASURED: Final = ("requests", "faults", "p50", "p99")
@@ -36,7 +37,7 @@ async def dashboard(ctx: ConsoleContext) -> Response:
     view, hours = _view(ctx), _hours(ctx)
     found, measured = await _summary(ctx, hours), await _measured(ctx, view, hours)
     grants = await ctx.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
-    open_grants = grants.value[0] if grants.value is not None else []
+    open_grants, more = grants.value or ([], "")
     shown: dict[str, object] = {"view": view, "hours": hours}
     here = address("/console/dashboard", **shown)
     # What was refused here is not asked for again: the page follows the events, and each refusal is on the record.
@@ -51,7 +52,8 @@ async def dashboard(ctx: ConsoleContext) -> Response:
         found=found,
         measured=measured,
         measured_figures=_measured_figures(measured.value) if measured.value is not None else {},
-        grants=open_grants,
+        grants=[(grant, await ctx.person_name(grant.principal_id)) for grant in open_grants[:_NAMED]],
+        number_of_grants=f"{len(open_grants)}{' or more' if more else ''}",
         charts=json.dumps(_charts(found, measured)),
         live=address("/console/dashboard/events", **followed),
         exports={form: address("/console/dashboard/export", format=form, **followed) for form in ("csv", "json")},

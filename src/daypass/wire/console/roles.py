@@ -19,6 +19,16 @@ from daypass.wire.http import Response
 
 _ROWS: Final = 50
 _ROLE: Final = "/console/role"
+_LIMITS: Final[Mapping[str, str]] = {
+    "resource trust": "if the trust policy of the role that is assumed allows it",
+    "resource account": "if account {} allows it",
+    "identity": "within the policy {}",
+    "boundary": "within the boundary {}",
+    "session": "within the session policy {}",
+    "guardrail": "within the guardrail {}",
+    "administration": "without {}",
+}
+"""What a limit of `what_can` means, by how it begins; "{}" is the rest of it."""
 
 
 async def listed(ctx: ConsoleContext) -> Response:
@@ -63,6 +73,7 @@ async def one(ctx: ConsoleContext) -> Response:
         who=who,
         plain_condition=plain_condition,
         can=can,
+        limit_in_words=limit_in_words,
         used=used,
         report=report,
         job=job,
@@ -73,6 +84,12 @@ async def report(ctx: ConsoleContext) -> Response:
     """POST /console/role/report: makes a report on which of the role's permissions were used, and when."""
     made = await iam(ctx, "GenerateServiceLastAccessedDetails", Arn=ctx.value("arn"), Granularity="ACTION_LEVEL")
     return to(_ROLE, name=ctx.value("name", 64), job=made["JobId"])
+
+
+def limit_in_words(limit: str) -> str:
+    """What limits a permission; an unknown limit as it is."""
+    found = next((begin for begin in _LIMITS if limit.startswith(begin)), "")
+    return _LIMITS[found].format(limit[len(found) :].strip()) if found else limit
 
 
 def _text(document: str) -> str:

@@ -20,6 +20,7 @@ from daypass.wire.http import Response
 
 _read_members = msgspec.json.Decoder(dict[str, Any]).decode
 
+_APPROVED: Final = "daypass:approved"
 _MAX_POLICIES: Final = 4  # that an explanation shows
 _MAX_PAIRS: Final = 20
 _MAX_MESSAGE: Final = 16_384
@@ -33,10 +34,11 @@ class ShownPolicy(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """An explanation with the texts of the policies that decided."""
+    """An explanation with the texts of the policies that decided. `requestable`: an approved access request would allow it."""
 
     explanation: Mapping[str, Any]
     policies: tuple[ShownPolicy, ...]
+    requestable: bool
 
 
 async def simulator(ctx: ConsoleContext) -> Response:
@@ -124,14 +126,20 @@ async def _explained(
     for found in explanation.get("determining", ()):
         marked.setdefault((found["layer"], found["policy"]), set()).add(found["statement"])
     for layer in () if marked else explanation.get("layers", ()):  # nothing decided: the nearest statements are shown
-        for statement in layer["statements"][:1]:
+        for statement in layer["statements"][:1] if layer["verdict"] == "implicit_deny" else ():
             marked.setdefault((layer["layer"], statement["policy"]), set()).add(statement["statement"])
     shown = []
     for (layer, name), numbers in list(marked.items())[:_MAX_POLICIES]:
         text = given.get(name) or await _text(ctx, explanation, layer, name)
         if text:
             shown.append(ShownPolicy(name, tuple(_statements(text, numbers))))
-    return Explained(explanation, tuple(shown))
+    return Explained(explanation, tuple(shown), not explanation["allowed"] and _asks_for_approval(explanation))
+
+
+def _asks_for_approval(explanation: Mapping[str, Any]) -> bool:
+    statements = (statement for layer in explanation.get("layers", ()) for statement in layer["statements"])
+    conditions = (condition for statement in statements for condition in statement["conditions"])
+    return any(condition["key"] == _APPROVED and not condition["held"] for condition in conditions)
 
 
 def _statements(text: str, marked: set[int]) -> Iterator[tuple[str, str, bool]]:
