@@ -41,6 +41,10 @@ async def test_create_client_returns_its_id_arn_and_settings(server: Server) -> 
     assert changed[0]["detail"]["after"]["client_id"] == made["client_id"]
 
 
+CODE = ["authorization_code"]
+CALLBACK = "https://a.example/cb"
+
+
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
@@ -52,6 +56,16 @@ async def test_create_client_returns_its_id_arn_and_settings(server: Server) -> 
         ({"jwks": JWKS, "grant_types": ["password"]}, "grant_types"),
         ({"jwks": JWKS, "grant_types": ["authorization_code"]}, "redirect_uris"),
         ({"jwks": JWKS, "redirect_uris": ["https://a.example/cb"]}, "authorization_code"),
+        ({"jwks": JWKS, "grant_types": CODE, "redirect_uris": ["http://127.0.0.1:0/cb"]}, "redirect_uris: 'http"),
+        (
+            {
+                "jwks": JWKS,
+                "grant_types": CODE,
+                "redirect_uris": [CALLBACK],
+                "post_logout_redirect_uris": ["https://a..b"],
+            },
+            "post_logout_redirect_uris: 'https",
+        ),
         ({"jwks": JWKS, "tls_client_auth_san_dns": "a"}, "tls_client_auth_san_dns"),
         ({"token_endpoint_auth_method": "client_secret_basic"}, "fapi_exceptions"),
         ({"token_endpoint_auth_method": "none", "grant_types": GRANTS}, "public client"),

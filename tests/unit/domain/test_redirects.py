@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from daypass.domain.oauth.redirects import has_usable_authority, is_registered, redirect_uri_fault
+from daypass.domain.oauth.client import check_new_client, parse_client
+from daypass.domain.oauth.redirects import has_usable_authority, is_registered, redirect_uri_fault, web_origins
 
 REGISTERED = ("https://a.example/cb", "http://127.0.0.1/cb", "http://[::1]:8400/cb")
 
@@ -69,6 +72,15 @@ def test_private_use_scheme_is_for_native_clients_alone() -> None:
         assert redirect_uri_fault(uri, native=True)
 
 
+def test_web_origins_are_written_as_browsers_do() -> None:
+    uris = ("https://A.example:443/cb?x=/", "https://a.example/2", "http://127.0.0.1:5173/", "http://[::1]:80/cb")
+    assert web_origins((*uris, "com.example.app:/cb")) == {
+        "https://a.example",
+        "http://127.0.0.1:5173",
+        "http://[::1]",
+    }
+
+
 @pytest.mark.parametrize("port", [0, 65536, 99999, "007", "080", ""])
 @pytest.mark.parametrize("host", ["http://127.0.0.1", "http://[::1]", "https://a.example"])
 def test_uri_with_a_port_that_cannot_exist_is_not_usable(host: str, port: object) -> None:
@@ -82,6 +94,14 @@ def test_uri_with_a_host_that_cannot_exist_is_not_usable(host: str) -> None:
     assert has_usable_authority("https://xn--bcher-kva.example/cb")
     assert has_usable_authority("com.example.app:/cb")
     assert not has_usable_authority(f"https://{host}/cb")
+
+
+def test_client_stored_with_an_odd_port_is_read_and_a_new_one_refused() -> None:
+    """Release 0.1.0 registered any digits."""
+    members = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]}
+    stored = parse_client(json.dumps({**members, "redirect_uris": ["http://127.0.0.1:0/cb"]}))
+    with pytest.raises(ValueError, match="redirect_uris: 'http"):
+        check_new_client(stored)
 
 
 def test_loopback_uri_stored_with_an_odd_port_admits_usable_ports_alone() -> None:

@@ -194,9 +194,9 @@ def check_client(settings: ClientSettings) -> None:
 
 def check_new_client(settings: ClientSettings) -> None:
     """What settings may have only where an earlier release stored them: it could never be used. Raises ValueError."""
-    for uri in (*settings.redirect_uris, *settings.post_logout_redirect_uris):
+    for name, uri in _return_addresses(settings):
         if not has_usable_authority(uri):
-            raise ValueError(f"{uri[:128]!r}: a host name, and a port from 1 to 65535 or none, is expected.")
+            raise ValueError(f"{name}: {uri[:128]!r}: a host name, and a port from 1 to 65535 or none, is expected.")
     keys = settings.jwks["keys"] if settings.jwks is not None else ()
     if keys and settings.requires("other_algorithms") and not any(_signs_for_fapi(key) for key in keys):
         raise ValueError(
@@ -242,8 +242,7 @@ def _check_values(s: ClientSettings) -> None:
     for url in s.metadata_documents:
         if fault := pattern_fault(url):
             raise ValueError(f"metadata_documents: {url[:128]!r}: {fault}.")
-    places = ("redirect_uris", "post_logout_redirect_uris")
-    for name, uri in [(place, uri) for place in places for uri in getattr(s, place)]:
+    for name, uri in _return_addresses(s):
         if fault := redirect_uri_fault(uri, native=s.type == "public"):
             raise ValueError(f"{name}: {uri[:128]!r}: {fault}.")
     external = [text for pair in s.external_client_ids.items() for text in pair]
@@ -251,6 +250,11 @@ def _check_values(s: ClientSettings) -> None:
         raise ValueError("external_client_ids: a client id by issuer, of up to 512 printable characters, is expected.")
     if not 300 <= s.refresh_token_seconds <= 31_536_000:
         raise ValueError("refresh_token_seconds: 300 seconds to 365 days are allowed.")
+
+
+def _return_addresses(s: ClientSettings) -> list[tuple[str, str]]:
+    """The URIs with the names of their members."""
+    return [(name, uri) for name in ("redirect_uris", "post_logout_redirect_uris") for uri in getattr(s, name)]
 
 
 def _check_authentication(s: ClientSettings) -> None:
