@@ -1,7 +1,7 @@
 """The journal's statements: many rows in one statement, because each statement releases the interpreter lock.
 
-Values are passed directly to the driver (`exec_driver_sql`). This avoids SQLAlchemy's work for each row, but keeps its
-handling of errors and lost connections. Nothing is ever updated in `audit_records`. A statement that fails may leave
+Values are passed directly to the driver (`exec_driver_sql`, `sqlite_driver`). This avoids SQLAlchemy's work for each row,
+but keeps its handling of errors and lost connections. Nothing is ever updated in `audit_records`. A statement that fails may leave
 rows behind: its transaction must be rolled back.
 """
 
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
 from daypass.audit.rows import SESSION_FIELDS
+from daypass.stores import sqlite_driver
 from daypass.stores.backend import COPY_TYPES
 from daypass.stores.records import audit_records
 
@@ -147,7 +148,7 @@ class _ManyRows:
         while left := len(rows) - done:
             size = min(left - left % _STEP or left, _MOST)
             parameters = tuple(chain.from_iterable(rows[done : done + size]))
-            added += conn.exec_driver_sql(self._statement(size), parameters).rowcount
+            added += sqlite_driver.run(conn, self._statement(size), parameters).rowcount
             done += size
         return added
 
@@ -156,7 +157,7 @@ class _ManyRows:
         added: set[tuple[str, str]] = set()
         for at in range(0, len(rows), _MOST):
             part = rows[at : at + _MOST]
-            found = conn.exec_driver_sql(self._statement(len(part)), tuple(chain.from_iterable(part)))
+            found = sqlite_driver.run(conn, self._statement(len(part)), tuple(chain.from_iterable(part)))
             added.update((row[0], row[1]) for row in found)
         return added
 

@@ -7,6 +7,7 @@ from typing import cast
 from sqlalchemy import Connection, bindparam, delete, select
 
 from daypass.domain.directory import Revocation
+from daypass.stores import sqlite_driver
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.schema.system import revocations
 
@@ -33,6 +34,7 @@ def prune_revocations(conn: Connection, before: int, limit: int = 10_000) -> int
     return conn.execute(delete(revocations).where(c.id.in_(ids))).rowcount
 
 
+_ANY_AFTER = "SELECT 1 FROM revocations WHERE position > ? LIMIT 1"
 _REVOCATIONS_AFTER = (  # made once: each batch of sessions runs it
     select(*ENTITY_TABLES[Revocation].columns)
     .where(revocations.c.position > bindparam("after"))
@@ -42,5 +44,7 @@ _REVOCATIONS_AFTER = (  # made once: each batch of sessions runs it
 
 def revocations_after(conn: Connection, position: int) -> list[Revocation]:
     """Revocations with a feed position after this one."""
+    if conn.dialect.name == "sqlite" and sqlite_driver.run(conn, _ANY_AFTER, (position,)).fetchone() is None:
+        return []
     rows = conn.execute(_REVOCATIONS_AFTER, {"after": position})
     return [cast(Revocation, ENTITY_TABLES[Revocation].to_entity(row)) for row in rows]

@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
+from daypass.stores import sqlite_driver
 from daypass.stores.backend import Backend, FeedHead, RestoreCheck
 from daypass.stores.checkpoint import Checkpointer
 from daypass.stores.feed import feed_head, renew_epoch
@@ -363,7 +364,7 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(conn: Connection) -> None:
-        conn.exec_driver_sql(start)
+        sqlite_driver.run(conn, start)
 
     return engine
 

@@ -54,6 +54,16 @@ def inserts(database: Database) -> Statements:
     return statements(database.dialect)
 
 
+def test_insert_refused_row_raises_the_errors_that_the_journal_tells_apart(
+    database: Database, inserts: Statements
+) -> None:
+    with pytest.raises(IntegrityError) as refused, database.write_transaction() as conn:
+        inserts.insert_sessions(conn, sessions(1, 1))
+    assert not is_unavailable(refused.value)
+    assert "AROADEPLOY" not in str(refused.value)
+    assert count(database, "sessions") == 0
+
+
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 127, 128, 129, 300])
 def test_insert_any_number_stores_each_row_once(database: Database, inserts: Statements, rows: int) -> None:
     with database.write_transaction() as conn:
