@@ -51,6 +51,11 @@ def _report(text: str, status: int) -> int:
 
 
 _EXPLAINING = "sts:DecodeAuthorizationMessage"
+_NEXT = {
+    "MalformedPolicyDocument": "to find the mistake: daypass lint FILE",
+    "FeatureDisabled": "an administrator enables it once: daypass iam EnableOutboundWebIdentityFederation",
+}
+"""What to do next, by the code of the error."""
 
 
 def _refused(error: ClientError) -> int:
@@ -61,8 +66,8 @@ def _refused(error: ClientError) -> int:
     for note in getattr(error, "__notes__", ()):
         message(safe(note))
     status = exits.status_of(error)
-    if error.code == "MalformedPolicyDocument":
-        message("to find the mistake: daypass lint FILE")
+    if error.code in _NEXT:
+        message(_NEXT[error.code])
     if status == exits.DENIED and _EXPLAINING in error.message:
         message("give the request id of the denial to somebody who has this permission")
     elif status == exits.DENIED and error.request_id:

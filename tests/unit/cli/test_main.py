@@ -560,6 +560,7 @@ def test_no_color_turns_colours_off_for_every_command(
         (("group", "rm", "g", "--yes"), error("DeleteConflict", "Detach first.", 409), "--force"),
         (("user", "rm", "u", "--yes"), error("DeleteConflict", "Detach first.", 409), "--force"),
         (("sessions", "ls"), error("MalformedPolicyDocument", "Syntax errors in policy.", 400), "daypass lint FILE"),
+        (("bridge", "aws"), error("FeatureDisabled", "Not enabled.", 404), "iam EnableOutboundWebIdentityFederation"),
         (
             ("sessions", "ls"),
             error("AccessDenied", "not authorized to perform: sts:DecodeAuthorizationMessage", 403),
