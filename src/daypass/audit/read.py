@@ -7,9 +7,7 @@ leaves.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -37,6 +35,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionClaims, chain_depth
 from daypass.ports import ChainCheck, Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
+from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
 from daypass.stores.records import audit_logs, audit_records
 
@@ -46,6 +45,8 @@ Columns: TypeAlias = Any
 
 MOST = 1000
 """Records or sessions in one page."""
+THREADS = 3
+"""Of a reader, each with a connection. One serves only what revocations wait for."""
 _SEARCH_SECONDS = 10.0  # for one statement of a search
 _BY_ID = 10_000  # records that one request or session id can have
 
@@ -230,7 +231,7 @@ def _page(limit: int) -> int:
 
 
 class AuditReader:
-    """Implements `ports.Records`. It runs the queries above on its own threads.
+    """Implements `ports.Records`. It runs the queries above on its own threads, fair by account (attack A306).
 
     Args:
         revoked: returns the revocation that ended a session, if any (`Directory.revoked`); called on the event loop.
@@ -243,28 +244,28 @@ class AuditReader:
         clock: Clock,
         revoked: Callable[[SessionClaims], Revocation | None],
         known: Callable[[], Sequence[Revocation]],
-        threads: int = 2,
     ) -> None:
         self._database = database
         self._clock = clock
         self._revoked = revoked
         self._known = known
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="daypass-audit")
+        self._threads = FairThreads(THREADS, "daypass-audit", reserved=1)
 
     def close(self) -> None:
         """Stops without waiting for running queries."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.stop()
 
-    async def run(self, query: Callable[[Connection], T]) -> T:
-        """Runs a query of the record on a thread of its own. Raises DaypassError(UNAVAILABLE)."""
-        work = partial(self._database.read, query, seconds=_SEARCH_SECONDS)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def run(self, query: Callable[[Connection], T], account: str = "", *, urgent: bool = False) -> T:
+        """Runs a query of the record in the turn of an account; "" is the server. Raises as `ports.Records`."""
+        return await self._threads.run(
+            account, lambda _: self._database.read(query, seconds=_SEARCH_SECONDS), urgent=urgent
+        )
 
-    async def logs(self) -> list[LogView]:
-        return await self.run(list_logs)
+    async def logs(self, viewer: Viewer) -> list[LogView]:
+        return await self.run(list_logs, viewer.account)
 
     async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
-        return await self.run(lambda conn: log_records(conn, viewer, log, after, limit))
+        return await self.run(lambda conn: log_records(conn, viewer, log, after, limit), viewer.account)
 
     def check(self, views: Sequence[RecordView]) -> ChainCheck:
         if not views:
@@ -281,23 +282,26 @@ class AuditReader:
         return ChainCheck(len(computed), withheld, None)
 
     async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:
-        return await self.run(lambda conn: following(conn, viewer, cursor, limit))
+        return await self.run(lambda conn: following(conn, viewer, cursor, limit), viewer.account)
 
     async def search(self, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
-        return await self.run(lambda conn: search_records(conn, viewer, query))
+        return await self.run(lambda conn: search_records(conn, viewer, query), viewer.account)
 
-    async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
+    async def sessions(
+        self, viewer: Viewer, query: SessionFilter, *, urgent: bool = False
+    ) -> tuple[list[SessionView], tuple[int, str] | None]:
         now = self._clock.now()
         limit = _page(query.limit)
         found: list[SessionView] = []
         narrow: ColumnElement[bool] | None = None
         if query.revoked:
             known = self._known()
-            narrow = await self.run(lambda conn: may_be_revoked(conn, known))
+            narrow = await self.run(lambda conn: may_be_revoked(conn, known), viewer.account, urgent=urgent)
         before, scanned = query.before, 0
         while scanned < query.looked_at:
             page = replace(query, before=before)
-            rows = await self.run(lambda conn, page=page: list_sessions(conn, viewer, page, now, limit, narrow))  # type: ignore[misc]  # a lambda with a default
+            listed = partial(list_sessions, viewer=viewer, query=page, now=now, limit=limit, narrow=narrow)
+            rows = await self.run(listed, viewer.account, urgent=urgent)
             for place, log, seq, claims in rows:
                 before = place
                 if claims is None:

@@ -19,7 +19,12 @@ class DatabaseSettings(Section):
         description="postgresql://… of a streaming standby of `url` near this server. What is not in memory is loaded from it, "
         "and it is read while the primary cannot be reached.",
     )
-    readers: int = Field(4, ge=1, le=64, description="Threads and connections for reads, for each process.")
+    readers: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Threads and connections for reads of the directory, for each process; the record has three more.",
+    )
     answer_seconds: float = Field(
         5.0, ge=0.1, le=60, description="A statement that PostgreSQL has not answered by then has failed."
     )

@@ -185,9 +185,12 @@ class SessionView:
 
 
 class Records(Protocol):
-    """Reads the record and the sessions. Raises DaypassError(UNAVAILABLE) when the database is unavailable."""
+    """Reads the record and the sessions, fair by the accounts of the viewers.
 
-    async def logs(self) -> list[LogView]:
+    Raises DaypassError: UNAVAILABLE when the database is unavailable, THROTTLED when too many reads of the account wait.
+    """
+
+    async def logs(self, viewer: Viewer) -> list[LogView]:
         """Every log, oldest first."""
         ...
 
@@ -213,9 +216,11 @@ class Records(Protocol):
         """Records that the viewer may see, newest first."""
         ...
 
-    async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
+    async def sessions(
+        self, viewer: Viewer, query: SessionFilter, *, urgent: bool = False
+    ) -> tuple[list[SessionView], tuple[int, str] | None]:
         """Sessions of the viewer's account (the operator: of all), newest first, and the `before` of the next page.
 
-        The page may hold fewer than `limit` and still have a next one.
+        The page may hold fewer than `limit` and still have a next one. `urgent`: a revocation waits for it.
         """
         ...

@@ -74,14 +74,18 @@ class FairThreads:
             raise
         return result
 
-    def close(self) -> None:
-        """Drops waiting work and returns when the threads have ended."""
+    def stop(self) -> None:
+        """Drops waiting work. What runs goes on to its end."""
         with self._ready:
             self._closed = True
             dropped = self._urgent.clear() + self._usual.clear()
             self._ready.notify_all()
         for job in dropped:
             job.future.cancel()
+
+    def close(self) -> None:
+        """Drops waiting work and returns when the threads have ended."""
+        self.stop()
         for thread in self._threads:
             thread.join()
 

@@ -20,6 +20,7 @@ from daypass.audit.batch import JournalOptions, is_unavailable
 from daypass.audit.clock import HighWaterClock
 from daypass.audit.journal import DurableJournal
 from daypass.audit.opening import read_times
+from daypass.audit.read import THREADS as RECORD_READERS
 from daypass.audit.read import AuditReader
 from daypass.audit.spool import SpoolDirectory
 from daypass.audit.status_lists import LogStatusLists
@@ -84,7 +85,7 @@ class Runtime:
         self.log = logs.get()
         self.database = open_database(
             settings.database_url(),
-            readers=settings.database.readers,
+            readers=settings.database.readers + RECORD_READERS,
             answer_seconds=settings.database.answer_seconds,
             write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
         )

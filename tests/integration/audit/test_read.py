@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from msgspec import structs
-from sqlalchemy import Table, text
+from sqlalchemy import Connection, Table, text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 
@@ -182,7 +183,7 @@ async def test_hostile_value_is_found_by_itself(reader: AuditReader, journal: Du
 async def test_logs_tell_where_each_one_stands(reader: AuditReader, journal: DurableJournal, start: Starter) -> None:
     second = await start()
     await second.close()
-    first, last = await reader.logs()
+    first, last = await reader.logs(OPERATOR)
     assert (first.log, first.seq, first.closed, first.node) == (journal.log, 4, False, "node-1")
     assert first.chain == journal.head().chain.hex()
     assert (last.log, last.seq, last.closed) == (second.log, 1, True)
@@ -190,7 +191,7 @@ async def test_logs_tell_where_each_one_stands(reader: AuditReader, journal: Dur
 
 async def test_follow_passes_nothing_over(reader: AuditReader, journal: DurableJournal, start: Starter) -> None:
     second = await start()
-    cursor = {log.log: log.seq for log in await reader.logs()}
+    cursor = {log.log: log.seq for log in await reader.logs(OPERATOR)}
     assert await reader.follow(OPERATOR, cursor) == []
     third = await start()
     await second.commit(event("late", at=1))  # an old time, committed now
@@ -229,7 +230,7 @@ async def test_database_away_is_unavailable(reader: AuditReader, flaky: Flaky, m
 
     monkeypatch.setattr(flaky.inner, "read", away)
     with pytest.raises(DaypassError):
-        await reader.logs()
+        await reader.logs(OPERATOR)
 
 
 # --- Sessions
@@ -408,3 +409,31 @@ async def test_search_by_id_uses_its_index(reader: AuditReader, journal: Durable
     assert "ix_audit_records_account " in by_account
     assert "ix_audit_records_actor_account" in by_account
     assert "SCAN" not in by_account
+
+
+async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_reads_for_none(
+    reader: AuditReader, journal: DurableJournal, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Revocations count the sessions that they end: before, they waited for all searches of everybody."""
+    del journal
+    begun, go_on, real = threading.Semaphore(0), threading.Event(), flaky.inner.read
+
+    def slow(query: Callable[[Connection], Any], **more: Any) -> Any:
+        if getattr(query, "__qualname__", "").startswith("AuditReader.search"):
+            begun.release()
+            go_on.wait(30)
+        return real(query, **more)
+
+    monkeypatch.setattr(flaky.inner, "read", slow)
+    searches = [asyncio.create_task(reader.search(OWNER, RecordFilter())) for _ in range(20)]
+    for _ in range(2):  # both threads for searches
+        await asyncio.to_thread(begun.acquire, timeout=30)
+    try:
+        await asyncio.wait_for(reader.sessions(STRANGER, SessionFilter(), urgent=True), 20)
+        listed = asyncio.create_task(reader.sessions(STRANGER, SessionFilter()))
+        await asyncio.sleep(0)
+    finally:
+        go_on.set()
+    await listed
+    assert sum(search.done() for search in searches) <= 4  # it was the next
+    await asyncio.gather(*searches)

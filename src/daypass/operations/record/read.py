@@ -102,7 +102,7 @@ async def tail(
 async def list_logs(env: Env, call: Call, account: str) -> list[LogView]:
     """daypass:VerifyAudit: every log of the installation with its head, oldest first."""
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
-    found = await env.records.logs()
+    found = await env.records.logs(scope.viewer)
     await _record(env, call, scope, {"logs": len(found)})
     return found
 
@@ -133,7 +133,7 @@ async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -
 
 async def _newest(records: Records, scope: Scope, limit: int) -> Tail:
     """Reads the heads first: a record written meanwhile is then read twice rather than missed."""
-    cursor = {log.log: log.seq for log in await records.logs()}
+    cursor = {log.log: log.seq for log in await records.logs(scope.viewer)}
     account = scope.account if scope.viewer.operator else ""
     found = fitting(await records.search(scope.viewer, RecordFilter(account=account, limit=limit)), size_of)
     return Tail([record for record in reversed(found) if not _is_reading(record)], cursor)

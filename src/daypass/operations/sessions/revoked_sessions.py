@@ -42,7 +42,7 @@ async def count_ended(env: Env, account: str, revocations: Collection[Revocation
     began = env.clock.now()
     try:
         while looked_at < MAX_SESSIONS and env.clock.now() - began < MAX_MS:
-            page, following = await env.records.sessions(viewer, query)
+            page, following = await env.records.sessions(viewer, query, urgent=True)
             ended = [view.claims.expires_at for view in page if index.revoked(view.claims) is not None]
             count += len(ended)
             last_expiry = max((last_expiry, *ended))
@@ -51,7 +51,7 @@ async def count_ended(env: Env, account: str, revocations: Collection[Revocation
                 return Ended(count, complete=True, last_expiry=last_expiry)
             query = SessionFilter(active=True, limit=_PAGE, before=following)
     except DaypassError as error:
-        if error.kind is not ErrorKind.UNAVAILABLE:
+        if error.kind not in (ErrorKind.UNAVAILABLE, ErrorKind.THROTTLED):
             raise
         return None
     return Ended(count, complete=False, last_expiry=last_expiry)
