@@ -28,6 +28,7 @@ TRUST = json.dumps(
 )
 WIDE = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 ROLES = 12
+OF_A_PAGE = pages.MAX_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,10 @@ def test_a235_event_larger_than_a_page_is_a_page(site: Installation, monkeypatch
     assert len(asked(site, "/api/v1/audit/records", limit="1000")["records"]) == 1
     assert len(asked(site, "/api/v1/audit/events", limit="1000")["records"]) == 1
     assert site.iam("ListRoles", MaxItems="1000").text("IsTruncated") == "true"
+
+
+def test_a308_page_has_no_more_than_the_event_loop_writes_in_some_milliseconds() -> None:
+    assert OF_A_PAGE <= 2**19
 
 
 def test_a235_lint_with_many_findings_ends_early_and_its_pages_show_each_once(

@@ -19,9 +19,9 @@ MOST_CHANGES: Final = 128
 """Maximum number of urgent changes, and of other changes, in one batch. An urgent change waits for at most twice as
 many. One change takes about 0.5 ms.
 """
-TURN_SECONDS: Final = 0.1
-"""How long the changes of one kind in one batch may take: meanwhile no other process changes anything. A batch has fewer
-changes where they take longer, and at least one.
+TURN_SECONDS: Final = 0.02
+"""How long the changes of one kind in one batch may take: meanwhile no other process changes anything, and everybody's
+events wait for the commit (attack A307). A batch has fewer changes where they take longer, and at least one.
 """
 
 _MOST_OF_ACCOUNT: Final = 1_000  # waiting changes of one account

@@ -60,6 +60,16 @@ async def test_take_after_slow_changes_takes_as_many_as_fit_into_a_turn() -> Non
     assert len(queue.take(0.0)) == 4
 
 
+async def test_a307_take_has_few_changes_that_take_milliseconds_so_that_events_wait_for_few() -> None:
+    queue = WriterQueue(JournalOptions())
+    for number in range(300):
+        queue.put_change(await item(f"a{number}"), "111111111111", urgent=False)
+    for _ in range(10):
+        queue.note_changes([0.005] * 5)
+    queue.put([await event("e")])
+    assert len(queue.take(0.0)) <= 1 + 5
+
+
 async def test_take_accounts_take_turns_in_the_order_in_which_they_came() -> None:
     queue = WriterQueue(JournalOptions(batch=4))
     for name in ("a0", "a1", "a2", "b0", "b1"):
