@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 from tests import saml_idp
-from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key, trust
 from tests.cost import least_cpu_seconds
 from tests.oauth_client import api
 from tests.sign_in import site_with_pages
@@ -21,6 +21,7 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.strict_json import read_json
 from daypass.operations.access import evaluate_access, search_access
 from daypass.operations.access.evaluate_access import SLICE
+from daypass.operations.sessions import list_sessions
 from daypass.scheduling.slices import Slices
 from daypass.wire.api.signed_route import MAX_VALUES
 from daypass.wire.form import pairs_of
@@ -217,6 +218,20 @@ def test_a236_search_takes_a_turn_for_each_slice(
     question = {"subject": SUBJECT, "action": {"name": "iam:GetUser"}, "resource": {"type": "iam"}}
     found = json.loads(authzen(site, caller, "search/resource", question).body)["results"]
     assert len(turns) >= len(found) - 1 >= 1
+
+
+def test_a309_list_of_assumable_roles_takes_a_turn_for_each_slice(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_sessions, "SLICE", 1)
+    for name in ("first", "second", "third"):
+        site.role(name, trust(f"arn:aws:iam::{ALPHA}:root"))
+    turns = calls_of(monkeypatch, Slices, "turn")
+    path = "/api/v1/roles/assumable"
+    headers = site.signed(caller, b"", "daypass", path=path, method="GET")
+    answer = site.send("GET", headers, path=path.encode())
+    assert answer.status == 200, answer.body
+    assert [account for _, account in turns].count(ALPHA) >= 2
 
 
 def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(
