@@ -370,6 +370,25 @@ def test_client_with_a_document_revokes_its_access_token(site: Installation, per
     assert site.send("GET", [own], path=b"/oauth2/userinfo").status == 401
 
 
+def test_a302_page_reads_a_token_of_a_client_with_a_document_only_at_an_origin_that_it_lists_now(
+    site: Installation, net: FakeNetwork, person: Browser
+) -> None:
+    def reader(origin: str) -> str:
+        code = code_of(person, address(prompt="consent"))
+        sent = {"grant_type": "authorization_code", "client_id": URL, "code": code, "code_verifier": VERIFIER}
+        answer = post(site, "/oauth2/token", {**sent, "redirect_uri": CALLBACK}, (b"origin", origin.encode()))
+        assert answer.status == 200, answer.body
+        return answer.headers.get("access-control-allow-origin", "")
+
+    publish(net, redirect_uris=[CALLBACK, "https://second.example/cb"])
+    assert reader("https://second.example") == "https://second.example"
+    for other in ("https://agent.example.com", "https://mcp.example.com", "null"):
+        assert reader(other) == ""
+    publish(net)
+    site.wall.time += 301_000
+    assert reader("https://second.example") == ""
+
+
 @pytest.mark.parametrize("where", ["document", "limits"])
 @pytest.mark.parametrize(
     ("setting", "code", "status"),
