@@ -241,6 +241,26 @@ def test_a313_session_with_the_name_of_a_user_is_shown_with_its_role(site: Insta
     assert "<td>reader/lee</td>" in ada.get("/console/dashboard?view=debug").body.decode()
 
 
+def test_a314_menu_of_a_person_with_expensive_policies_is_not_decided(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = user(site)
+    browser = signed_in(site, name)
+    assert "Without permission" in text(browser.get("/console/approvals"))
+    patterns = [f"arn:aws:s3:::a{number}*x*" for number in range(150)]
+    document = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": patterns}}
+    for number in range(3):
+        site.iam("CreatePolicy", PolicyName=f"menu-{number}", PolicyDocument=json.dumps(document))
+        site.iam("AttachUserPolicy", UserName=name, PolicyArn=f"arn:aws:iam::{ALPHA}:policy/menu-{number}")
+    agent = (b"user-agent", b"x" * 4_000)
+    decided: list[object] = []
+    monkeypatch.setattr("daypass.operations.authorize.evaluate", lambda *given: decided.append(given))
+    page = browser.get("/console/approvals", agent)
+    assert page.status == 200
+    assert decided == []
+    assert "Without permission" not in text(page)  # each page decides for itself
+
+
 def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: Installation) -> None:
     beta = user(site, ROOT_OF_BETA)
     site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=beta, PolicyName="all", PolicyDocument=policy("*"))
