@@ -24,6 +24,7 @@ from daypass.operations.access.evaluate_access import SLICE
 from daypass.operations.sessions import list_sessions
 from daypass.scheduling.slices import Slices
 from daypass.wire.api.signed_route import MAX_VALUES
+from daypass.wire.aws import dispatch
 from daypass.wire.form import pairs_of
 
 FORM = [(b"host", b"daypass.test"), (b"content-type", b"application/x-www-form-urlencoded")]
@@ -232,6 +233,18 @@ def test_a309_list_of_assumable_roles_takes_a_turn_for_each_slice(
     answer = site.send("GET", headers, path=path.encode())
     assert answer.status == 200, answer.body
     assert [account for _, account in turns].count(ALPHA) >= 2
+
+
+def test_a310_answer_of_a_list_is_written_in_a_turn(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = calls_of(monkeypatch, Slices, "turn")
+    body = b"Action=ListUsers&Version=2010-05-08"
+    assert site.send("POST", site.signed(caller, body, "iam"), body).status == 200
+    assert not turns  # a short one
+    monkeypatch.setattr(dispatch, "MANY", 0)
+    assert site.send("POST", site.signed(caller, body, "iam"), body).status == 200
+    assert [account for _, account in turns] == [ALPHA]
 
 
 def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(
