@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.integration.api.access import Place, deliver
-from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Answer, Server, policy, server
+from tests.integration.api.access import APPROVE, Place, deliver
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Answer, Server, policy, server
 
-from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Membership, Notification
+from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Membership, MfaDevice, Notification
 from daypass.domain.events import Event, EventType
 from daypass.ports import Tx
 
@@ -336,6 +336,22 @@ async def test_a140_link_of_another_user_cannot_be_removed_without_permission(ch
     assert (answer.status, answer.code) == (403, "AccessDenied")
     query = {"user": "lee", "account": TENANT}
     assert (await place.server.api(ROOT, "DELETE", f"/chat-users/{link['id']}", query)).status == 204
+
+
+async def test_a295_chat_user_of_a_deleted_user_can_be_linked_again(chat: Chat) -> None:
+    place = chat.place
+    await place.person("max", APPROVE, "leads")
+    await chat.link("max", "U0MAX")
+    user = place.users["max"]
+    await place.change(
+        lambda tx: [tx.delete(each) for each in tx.find(Membership, account=TENANT, user_id=user.id)],
+        lambda tx: [tx.delete(each) for each in tx.find(InlinePolicy, account=TENANT, owner_id=user.id)],
+        lambda tx: [tx.delete(each) for each in tx.find(MfaDevice, account=TENANT, owner_id=user.id)],
+        lambda tx: [tx.delete(each) for each in tx.find(AccessKey, account=TENANT, owner_id=user.id)],
+    )
+    await place.server.iam(TENANT_ROOT, "DeleteUser", UserName="max")
+    await place.person("max", APPROVE, "leads")
+    assert "is linked with" in (await chat.link("max", "U0MAX")).json["text"]
 
 
 async def test_a140_account_of_the_path_must_be_that_of_the_channel(chat: Chat) -> None:

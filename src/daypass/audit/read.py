@@ -29,7 +29,7 @@ from daypass.audit.columns import LARGEST, altered_column, id_key, searchable
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.revoked import may_be_revoked
 from daypass.audit.rows import redact_for_actor
-from daypass.audit.session_rows import body_of, columns_of, list_sessions, stored_integer
+from daypass.audit.session_rows import Listed, body_of, columns_of, list_sessions, stored_integer
 from daypass.audit.stored import event_bytes, events_of, whole
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
@@ -191,6 +191,8 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     else:
         found = []
     found += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
+    if query.access_key_ids:
+        found.append(c.access_key_id.in_([searchable(each) for each in query.access_key_ids]))
     if query.since is not None:
         found.append(c.at >= stored_integer(query.since))
     if query.until is not None:
@@ -302,11 +304,11 @@ class AuditReader:
             page = replace(query, before=before)
             listed = partial(list_sessions, viewer=viewer, query=page, now=now, limit=limit, narrow=narrow)
             rows = await self.run(listed, viewer.account, urgent=urgent)
-            for place, log, seq, claims in rows:
-                before = place
-                if claims is None:
+            for row in rows:
+                before = row.place
+                if row.claims is None:
                     continue
-                view = self._session(claims, log, seq, now)
+                view = self._session(row, row.claims, now)
                 if _wanted(view, query):
                     found.append(view)
                     if len(found) == limit:
@@ -316,11 +318,10 @@ class AuditReader:
                 return found, None
         return found, before
 
-    def _session(self, claims: SessionClaims, log: str, seq: int, now: int) -> SessionView:
+    def _session(self, row: Listed, claims: SessionClaims, now: int) -> SessionView:
         revoked = self._revoked(claims)
-        return SessionView(
-            claims, log, seq, chain_depth(claims.hops), revoked, revoked is None and now < claims.expires_at
-        )
+        active = revoked is None and now < claims.expires_at
+        return SessionView(claims, row.log, row.seq, chain_depth(claims.hops), revoked, active, row.source_ip)
 
 
 def _wanted(view: SessionView, query: SessionFilter) -> bool:

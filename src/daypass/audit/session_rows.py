@@ -54,7 +54,9 @@ def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
     if body and not altered_session_column(columns_of(row), body):
         with suppress(ValueError, TypeError, LookupError):  # the event was altered, too
             claims = claims_of(row, body)
-    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims)
+    source = body.get("source")
+    source_ip = str(source.get("ip", "")) if isinstance(source, dict) else ""
+    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims, source_ip)
 
 
 class Listed(NamedTuple):
@@ -68,6 +70,7 @@ class Listed(NamedTuple):
     log: str
     seq: int
     claims: SessionClaims | None
+    source_ip: str
 
 
 def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:

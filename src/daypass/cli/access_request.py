@@ -194,7 +194,7 @@ def list_requests(
                 (
                     r["id"],
                     r["state"],
-                    last_part(r["requester"]),
+                    last_part(r["requester"]) + (f" of {last_part(r['principal'])}" if r.get("principal") else ""),
                     ", ".join(map(last_part, r["roles"])),
                     r["risk"],
                     r["reason"],

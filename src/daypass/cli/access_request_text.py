@@ -30,6 +30,7 @@ def _fields(found: Mapping[str, Any]) -> dict[str, object]:
         "request": found["id"],
         "state": found["state"] + (f" ({found['end_reason']})" if found["end_reason"] else ""),
         "requester": found["requester"],
+        "session of": found.get("principal", ""),
         "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
         "roles": ", ".join(found["roles"]),
         "in place of": ", ".join(found.get("substituted", ())),
@@ -50,7 +51,8 @@ def _vote(vote: Mapping[str, Any]) -> str:
     mfa = " with MFA" if vote["mfa_at"] else ""
     reason = f": {vote['reason']}" if vote["reason"] else ""
     at = output.moment(vote["at"])
-    return f"  {verb} by {vote['approver']}{mfa} at {at}{_narrowing(vote)}{void}{reason}"
+    who = vote["approver"] + (f", a session of {vote['principal']}," if vote.get("principal") else "")
+    return f"  {verb} by {who}{mfa} at {at}{_narrowing(vote)}{void}{reason}"
 
 
 def _grant(grant: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from daypass.domain.arn import is_account_id, read_arn
+from daypass.domain.arn import is_account_id, read_arn, root_arn
 from daypass.domain.directory import AccountAlias, Group, Membership, Role, User
 from daypass.ports import Reader
 
@@ -37,3 +37,22 @@ def groups_of(tx: Reader, user_id: str) -> list[Group]:
     """The groups of a user. The quota keeps their number small."""
     memberships = tx.find(Membership, user_id=user_id, order="group_id")
     return [group for each in memberships if (group := tx.get(Group, id=each.group_id)) is not None]
+
+
+def arn_of_principal(tx: Reader, principal_id: str) -> str:
+    """The ARN of a principal of `session.Hop`; "" when it has been deleted."""
+    if principal_id.startswith(("AIDA", "AROA")):
+        entity = find_by_id(tx, principal_id)
+        return entity.arn if entity is not None else ""
+    if principal_id.startswith("arn:"):
+        return principal_id
+    return root_arn(principal_id) if principal_id.isdigit() else ""
+
+
+def principal_behind(tx: Reader, principal_id: str, arn: str) -> str:
+    """The ARN of the principal whose session `arn` is, for people to read; "" when it is `arn` itself.
+
+    A person chooses the name of a session, and could choose that of somebody else (attack A290).
+    """
+    found = arn_of_principal(tx, principal_id) or principal_id
+    return found if found != arn else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -145,6 +145,7 @@ class RecordFilter:
     request_id: str = ""
     session_id: str = ""  # issued or acted on
     access_key_id: str = ""  # the actor's
+    access_key_ids: Collection[str] = ()  # the actor's is one of these
     error: str = ""
     since: int | None = None
     until: int | None = None
@@ -182,6 +183,7 @@ class SessionView:
     depth: int
     revoked_by: Revocation | None
     active: bool
+    source_ip: str = ""  # from where it was requested
 
 
 class Records(Protocol):

@@ -59,6 +59,22 @@ def test_request_show_says_what_an_approver_took_away(cli, serve) -> None:
     assert plain.endswith("Z")
 
 
+def test_request_show_and_ls_say_whose_session_requested_and_voted(cli, serve) -> None:
+    session, ann, lee = (
+        "arn:aws:sts::111122223333:assumed-role/eng/boss",
+        "arn:aws:iam::1:user/ann",
+        "arn:aws:iam::1:user/lee",
+    )
+    votes = [vote(approver=session, principal=lee)]
+    found = request("pending", requester=session, beneficiary=session, principal=ann, votes=votes)
+    serve(as_json(found))
+    shown = cli("request", "show", "ab" * 16).out
+    assert f"session of{ann}" in shown.replace(" ", "").replace("sessionof", "session of")
+    assert f"denied by {session}, a session of {lee}, at" in shown
+    serve(as_json({"access_requests": [found], "next": ""}))
+    assert "assumed-role/eng/boss of user/ann" in cli("request", "ls").out
+
+
 def test_request_show_says_when_access_ended_and_how_often_it_was_used(cli, serve) -> None:
     ended = grant(state="ended", ended_at=1_700_000_000_000, end_reason="done", uses=1, max_uses=2)
     serve(as_json(request("ended", grants=[ended, grant()], break_glass=True)))

@@ -26,6 +26,7 @@ _SHOWN: Final = (
     "request",
     "roles",
     "requester",
+    "principal",
     "beneficiary",
     "reason",
     "ticket",
@@ -55,6 +56,8 @@ def message_of(document: Mapping[str, Any]) -> Message:
     """The message of a notification's document."""
     detail = document["detail"]
     lines = [("by", _plain(document["actor"]))]
+    if document.get("principal"):  # whose session it is: people choose the names of sessions
+        lines.append(("session of", _plain(document["principal"])))
     for name in _SHOWN:
         value = detail.get(name)
         if value not in (None, "", [], 0):

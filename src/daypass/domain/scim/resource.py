@@ -22,13 +22,13 @@ _MAX_EMAILS: Final = 10
 _NAME_PARTS: Final = ("formatted", "familyName", "givenName")
 
 
-def user_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored attributes of a user. Raises ScimError: invalidValue."""
+def user_of(document: Mapping[str, Any], *, active: bool = True) -> dict[str, Any]:
+    """The stored attributes of a user. `active`: where it is absent or null. Raises ScimError: invalidValue."""
     given = _by_name(document)
     name = _text(given, "userName", required=True)
     if not _USER.fullmatch(name):
         raise ScimError("invalidValue", "userName has 1 to 64 ASCII letters, digits and +=,.@_-")
-    found: dict[str, Any] = {"userName": name, "active": _flag(given.get("active"), "active", default=True)}
+    found: dict[str, Any] = {"userName": name, "active": _flag(given.get("active"), "active", default=active)}
     for each in ("externalId", "displayName"):
         if text := _text(given, each):
             found[each] = text

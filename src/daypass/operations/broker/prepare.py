@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -33,12 +33,12 @@ from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, Sessi
 
 _HISTORY_MS: Final = 90 * 86_400_000
 _DAY_MS: Final = 86_400_000
-_SEEN: Final = 200  # sessions and records that are looked at
+_SEEN: Final = 200  # sessions that are looked at
+_RECORDS: Final = 600  # records that are looked at: more than _PAGES for each denial that counts
 _MANY: Final = 1_000
 _FIRST_SESSION: Final = 2  # hops: the subject of a provider, and the session that its proof gave
 _READ: Final = ("Get", "List", "Read", "Simulate", "Decode")  # how the names of operations of pages begin
 _PAGES: Final = 100  # refused reads by a session, as of pages, that count as one refusal
-_PRINCIPAL: Final = 2  # index of the principal id in a hop of a record (`domain.session.Hop`)
 
 
 class Prepared(Struct, frozen=True):
@@ -60,7 +60,7 @@ class Prepared(Struct, frozen=True):
 class _Facts(Struct, frozen=True):
     person: Person
     roles: tuple[Role, ...]
-    access_keys: tuple[str, ...]  # all of the person's: a new one has no past
+    access_keys: frozenset[str]  # all long-term keys of the person: a new one has no past
     breadth: float
     key_created_at: int
     device_created_at: int
@@ -113,7 +113,7 @@ def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[s
     return _Facts(
         person=person,
         roles=roles,
-        access_keys=tuple(sorted({*keys, person.access_key_id})),
+        access_keys=frozenset(filter(None, (*keys, person.access_key_id))),
         breadth=breadth_of(actions),
         key_created_at=key.created_at if key is not None else 0,
         device_created_at=max((at for _, at in devices), default=0),
@@ -192,27 +192,29 @@ async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str
 async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emergency: bool) -> RiskFacts:
     viewer, person, now = Viewer(account), known.person, call.now
     own = SessionFilter(account=account, root_principal_id=person.id, limit=_SEEN)
-    sessions = (await env.records.sessions(viewer, own))[0]
-    habits = (await env.records.sessions(viewer, replace(own, before=(now - _DAY_MS, ""))))[0]
-    earlier = await _records(env, account, known, RecordFilter(since=now - _HISTORY_MS, until=now - _DAY_MS))
+    sessions = _recent((await env.records.sessions(viewer, own))[0], now)
+    habits = _recent((await env.records.sessions(viewer, replace(own, before=(now - _DAY_MS, ""))))[0], now)
+    keys = known.access_keys | {view.claims.hops[-1].access_key_id for view in (*sessions, *habits)}
+    earlier = await _records(env, account, keys, RecordFilter(since=now - _HISTORY_MS, until=now - _DAY_MS))
     today = RecordFilter(type=EventType.REQUEST_DENIED.value, since=now - _DAY_MS)
-    denied = await _records(env, account, known, today)
+    denied = await _records(env, account, keys, today)
     peers = await _peers(env, account, known, now)
+    addresses = (*(str(body.get("source", {}).get("ip", "")) for body in earlier), *(view.source_ip for view in habits))
     return RiskFacts(
         at=now,
         role_ids=tuple(role.id for role in known.roles) or (identifier(person.id),),
-        used_role_ids=frozenset(hop.principal_id for view in _recent(sessions, now) for hop in view.claims.hops),
-        session_times=tuple(view.claims.issued_at for view in _recent(habits, now)),
+        used_role_ids=frozenset(hop.principal_id for view in sessions for hop in view.claims.hops),
+        session_times=tuple(view.claims.issued_at for view in habits),
         source_ip=call.facts.source_ip,
-        known_ips=frozenset(str(body["source"]["ip"]) for body in earlier if body.get("source", {}).get("ip")),
+        known_ips=frozenset(filter(None, addresses)),
         denials=_denials(denied),
         key_created_at=known.key_created_at,
         breadth=known.breadth,
         break_glass=emergency,
         device_created_at=known.device_created_at,
         alerts=known.alerts,
-        peer_times=tuple(at for at, _ in peers),
-        peer_ips=frozenset(ip for _, ip in peers if ip),
+        peer_times=tuple(view.claims.issued_at for view in peers),
+        peer_ips=frozenset(view.source_ip for view in peers if view.source_ip),
     )
 
 
@@ -233,24 +235,21 @@ def _recent(sessions: Sequence[SessionView], now: int) -> list[SessionView]:
     return [view for view in sessions if view.claims.issued_at > now - _HISTORY_MS]
 
 
-async def _records(env: Env, account: str, known: _Facts, wanted: RecordFilter) -> list[Mapping[str, Any]]:
-    """The newest records of what the person did with any of its access keys, and in a browser without one."""
-    ids, found = known.person.principal_ids, list[Mapping[str, Any]]()
-    for key in known.access_keys:
-        its = replace(wanted, account=account, access_key_id=key, limit=_SEEN)
-        bodies = [view.body for view in await env.records.search(Viewer(account), its) if view.body is not None]
-        found += [body for body in bodies if key or body.get("actor", {}).get("principal_id") in ids]
-    return found
+async def _records(env: Env, account: str, keys: Collection[str], wanted: RecordFilter) -> list[Mapping[str, Any]]:
+    """The newest records of what the person did with its long-term keys and in its sessions, those of browsers included.
+
+    They are found by the keys of sessions, too: otherwise what somebody tries in a session would not count (attack A291).
+    """
+    if not keys:
+        return []
+    its = replace(wanted, account=account, access_key_ids=tuple(sorted(keys)), limit=_RECORDS)
+    return [view.body for view in await env.records.search(Viewer(account), its) if view.body is not None]
 
 
-async def _peers(env: Env, account: str, known: _Facts, now: int) -> list[tuple[int, str]]:
-    """Time (ms) and source address of recent sessions of the roles by other persons, among the newest of the account."""
-    wanted = RecordFilter(account=account, type=EventType.SESSION_ISSUED.value, since=now - _HISTORY_MS, limit=_SEEN)
-    roles, found = {role.id for role in known.roles}, []
-    for view in await env.records.search(Viewer(account), wanted):
-        body = view.body or {}
-        hops = body.get("session", {}).get("hops") or [[]]
-        ids = [str(hop[_PRINCIPAL]) for hop in hops if len(hop) > _PRINCIPAL]
-        if ids and ids[-1] in roles and ids[0] != known.person.id:
-            found.append((int(body["at"]), str(body.get("source", {}).get("ip", ""))))
-    return found
+async def _peers(env: Env, account: str, known: _Facts, now: int) -> list[SessionView]:
+    """Recent sessions of the roles by other persons. Sessions of other roles cannot hide them (attack A291)."""
+    found: list[SessionView] = []
+    for role in known.roles:
+        of_role = SessionFilter(account=account, principal_id=role.id, limit=_SEEN)
+        found += _recent((await env.records.sessions(Viewer(account), of_role))[0], now)
+    return [view for view in found if view.claims.hops[0].principal_id != known.person.id]

@@ -47,6 +47,7 @@ from daypass.operations.grants.facts import is_disabled, is_superseded, names_of
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.use import end_now
 from daypass.operations.notifications.notify import announce
+from daypass.operations.principals import principal_behind
 from daypass.ports import Env, Reader, Tx
 
 _BATCH: Final = 500
@@ -285,7 +286,12 @@ async def _escalate(env: Env, request_id: str) -> None:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The request has been decided.")
         tx.replace(replace(request, escalated_at=now))
         terms = decode(request.document)
-        detail = {"request": request.id, "requester": terms.requester, "roles": [ref.arn for ref in terms.roles]}
+        detail = {
+            "request": request.id,
+            "requester": terms.requester,
+            "principal": principal_behind(tx, request.requester_id, terms.requester),
+            "roles": [ref.arn for ref in terms.roles],
+        }
         return None, announce(env, tx, Event(EventType.ACCESS_ESCALATED, now, request.account, detail=detail))
 
     await _once(env, change)

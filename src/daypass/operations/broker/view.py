@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import StageKey, counted, tally
@@ -16,6 +16,7 @@ from daypass.domain.errors import DaypassError
 from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.eligible import approved_binding, binding, thresholds
 from daypass.operations.grants.facts import Target, names_of, principals_in, targets_of
+from daypass.operations.principals import principal_behind
 from daypass.ports import Reader
 
 _MANY = 1_000
@@ -30,6 +31,8 @@ class RequestView(Struct, frozen=True):
         missing: approvals that are missing, by (rule, stage).
         void: ids of approvers whose approval does not count, because something changed after it.
         chat: votes may come from a chat.
+        principals: the ARNs of the principals whose sessions requested or voted, by principal id, where the session's own
+            ARN does not say it: see `principals.principal_behind`.
         substitutes: (ARN of a requested role, ARN of a role that its rule lists as a substitute).
         reused: a new request was not made, because this earlier one covers it.
     """
@@ -42,6 +45,7 @@ class RequestView(Struct, frozen=True):
     missing: Mapping[StageKey, int] = {}
     void: tuple[str, ...] = ()
     chat: bool = False
+    principals: Mapping[str, str] = {}
     substitutes: tuple[tuple[str, str], ...] = ()
     reused: bool = False
 
@@ -74,18 +78,28 @@ def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> R
     """The request as it is now."""
     terms, votes = t.decode(request.document), tuple(votes_on(tx, request.id))
     found = tuple(grants_of(tx, request.id))
+    view = RequestView(request, terms, votes, found, principals=_principals(tx, request, terms, votes))
     if request.state not in UNDECIDED:
-        bound_to = approved_binding(tx, request)
-        return RequestView(request, terms, votes, found, void=_void(votes, bound_to) if found else ())
+        return structs.replace(view, void=_void(votes, approved_binding(tx, request)) if found else ())
     try:
         targets: Sequence[Target] = current_targets(tx, builtin, request, terms)
     except DaypassError:
-        return RequestView(request, terms, votes, found)
+        return view
     bound_to = binding(request.digest, targets)
-    others = substitutes_of(request.account, targets)
-    count = tally(thresholds(target.rule for target in targets), counted(votes, bound_to, request.persons))
-    chat = chat_allowed(request, targets)
-    return RequestView(request, terms, votes, found, bound_to, count.missing, _void(votes, bound_to), chat, others)
+    return structs.replace(
+        view,
+        binding=bound_to,
+        missing=tally(thresholds(target.rule for target in targets), counted(votes, bound_to, request.persons)).missing,
+        void=_void(votes, bound_to),
+        chat=chat_allowed(request, targets),
+        substitutes=substitutes_of(request.account, targets),
+    )
+
+
+def _principals(tx: Reader, request: AccessRequest, terms: t.Terms, votes: Sequence[AccessVote]) -> Mapping[str, str]:
+    shown = {request.requester_id: terms.requester, **{vote.approver_id: vote.approver_arn for vote in votes}}
+    found = {each: principal_behind(tx, each, arn) for each, arn in shown.items()}
+    return {each: arn for each, arn in found.items() if arn}
 
 
 def substitutes_of(account: str, targets: Sequence[Target]) -> tuple[tuple[str, str], ...]:

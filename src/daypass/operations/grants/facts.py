@@ -14,7 +14,7 @@ from msgspec import Struct
 from daypass.domain.access.person import identifiers, linked_person, original_principal, source_identity
 from daypass.domain.access.rule import CompiledRule, OnCall, Rule, RuleError, read_rule
 from daypass.domain.access.terms import RoleRef, Version, digest
-from daypass.domain.arn import account_of, root_arn
+from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.directory import (
     AccessKey,
@@ -33,7 +33,7 @@ from daypass.domain.policy.model import Context
 from daypass.domain.session import PERSON_TAG
 from daypass.operations.grants.snapshot import once
 from daypass.operations.iam.builtin import policy_text
-from daypass.operations.principals import find_by_arn, find_by_id, groups_of
+from daypass.operations.principals import arn_of_principal, find_by_arn, find_by_id, groups_of
 from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
@@ -125,14 +125,9 @@ def names_of(tx: Reader, ids: Iterable[str]) -> tuple[str, ...]:
     """The ARNs of principals as they are now. A principal that has been deleted has none."""
     names: list[str] = []
     for each in ids:
-        if each.startswith(("AIDA", "AROA")):
-            entity = find_by_id(tx, each)
-            names += [entity.arn] if entity is not None else []
-            names += [group.arn for group in groups_of(tx, each)] if isinstance(entity, User) else []
-        elif each.startswith("arn:"):
-            names.append(each)
-        elif each.isdigit():
-            names.append(root_arn(each))
+        if arn := arn_of_principal(tx, each):
+            names.append(arn)
+            names += [group.arn for group in groups_of(tx, each)] if each.startswith("AIDA") else []
     return tuple(names)
 
 

@@ -26,7 +26,7 @@ from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.mfa_seed import open_seed, seal_seed
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.paths import path_of
-from daypass.operations.iam.user_devices import take_away
+from daypass.operations.iam.user_devices import is_recent, take_away
 from daypass.ports import Ids
 
 _MAX_SERIAL: Final = 256  # serialNumberType of the service model
@@ -166,16 +166,17 @@ def deactivate_mfa_device(ctx: WriteContext, p: Params) -> Answer:
 
 
 def _refuse_own_without_mfa(ctx: WriteContext, owner: User | Account, action: str) -> None:
-    """A user who has a device can add and remove own devices only in an MFA session.
+    """A user who has a device can add and remove own devices only with recent MFA.
 
-    Otherwise the thief of a key could replace the user's device. Source: AWS-2023-001.
+    Otherwise the thief of a key, or of a session that had MFA hours ago, could replace the user's device and confirm
+    approvals with it (attack A292). Source: AWS-2023-001.
     """
     own = isinstance(owner, User) and owner.id == ctx.caller.principal_id
     has_device = ctx.tx.count(MfaDevice, account=ctx.account, owner_id=owner.id) or ctx.tx.count(
         Passkey, user_id=owner.id
     )
-    if own and not ctx.caller.mfa_at and has_device:
-        why = "a user who has a device changes its own devices with MFA only"
+    if own and has_device and not is_recent(ctx.caller.mfa_at, ctx.now):
+        why = "a user who has a device changes its own devices with MFA that is at most 15 minutes old"
         raise faults.denied(ctx.caller.arn, action, resources.of(owner).arn, why)
 
 

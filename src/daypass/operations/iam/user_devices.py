@@ -9,7 +9,14 @@ from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, Recover
 from daypass.domain.ssf import CredentialChange
 from daypass.ports import Reader, Tx
 
+RECENT_MS: Final = 900_000
+"""People change their own devices only so long after they proved who they are."""
 _EVERY: Final = 100_000  # browsers of one user
+
+
+def is_recent(mfa_at: int, now: int) -> bool:
+    """Whether MFA (ms; 0: none) is recent enough to change one's own devices."""
+    return bool(mfa_at) and now - mfa_at <= RECENT_MS
 
 
 def of_user(tx: Reader, user_id: str) -> list[Passkey]:

@@ -21,6 +21,7 @@ from daypass.domain.directory import Notification, NotificationChannel, RequestS
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.operations.notifications import tickets
+from daypass.operations.principals import principal_behind
 from daypass.ports import Env, OutboundFailed, Reader, Tx
 
 _ASKING: Final = frozenset({EventType.ACCESS_REQUESTED.value, EventType.ACCESS_ESCALATED.value})
@@ -42,7 +43,7 @@ def announce(env: Env, tx: Tx, event: Event) -> Event:
     """Writes the notifications of an event, in the event's transaction, and returns the event."""
     for channel in tx.find(NotificationChannel, account=event.account, order="name", limit=_CHANNELS):
         if _wants(channel, event):
-            tx.insert(_notification(env, channel, event.type.value, event.at, document_of(env, event)))
+            tx.insert(_notification(env, channel, event.type.value, event.at, document_of(env, tx, event)))
     return event
 
 
@@ -56,14 +57,16 @@ def _wants(channel: NotificationChannel, event: Event) -> bool:
     return handled and not _ASKING.isdisjoint(channel.event_types)
 
 
-def document_of(env: Env, event: Event) -> dict[str, Any]:
+def document_of(env: Env, tx: Reader, event: Event) -> dict[str, Any]:
     """What a notification says: the event's facts, and where to look."""
-    request = str(event.detail.get("request", ""))
+    request, actor = str(event.detail.get("request", "")), str(event.actor.get("arn", ""))
+    origin = event.actor.get("origin")
     return {
         "type": event.type.value,
         "at": event.at,
         "account": event.account,
-        "actor": str(event.actor.get("arn", "")) or "daypass",
+        "actor": actor or "daypass",
+        "principal": principal_behind(tx, origin["principal_id"], actor) if origin else "",
         "detail": dict(event.detail),
         "link": f"{env.limits.public_url}/console/access-request?id={request}" if request else "",
     }

@@ -243,7 +243,7 @@ async def _changed(
         wanted = edit(known.document)
         members: list[str] = []
         if kind == USER:
-            document = user_of({"active": known.document["active"], **wanted})  # absent: it stays as it is
+            document = user_of(wanted, active=bool(known.document["active"]))  # absent: it stays as it is
         else:
             document, members = group_of(wanted)
         row = replace(

@@ -13,7 +13,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Decision
-from daypass.operations.iam.user_devices import of_user
+from daypass.operations.iam.user_devices import is_recent, of_user
 from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, recovery
@@ -121,7 +121,7 @@ async def user_of(
 
 def _check_mfa(call: Call) -> None:
     """Otherwise the thief of a key or cookie could replace the user's devices. Source: AWS-2023-001."""
-    if not call.caller.mfa_at or call.now - call.caller.mfa_at > passkeys.RECENT_MS:
+    if not is_recent(call.caller.mfa_at, call.now):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
             "To change your devices, use a session whose MFA is at most 15 minutes old. Sign in again.",

@@ -18,7 +18,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.iam import quotas
-from daypass.operations.iam.user_devices import change_of, has_device, of_user, take_away
+from daypass.operations.iam.user_devices import RECENT_MS, change_of, has_device, of_user, take_away
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import webauthn
@@ -28,8 +28,6 @@ from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_NAME: Final = 64  # characters
-RECENT_MS: Final = 900_000
-"""A browser changes its user's devices only so long after the sign-in."""
 _PURPOSE: Final = "webauthn"
 _DAY_MS: Final = 86_400_000
 _COPIED: Final = "This passkey was refused, because it seems to have been copied. It is blocked. Use another way to sign in, then remove it."

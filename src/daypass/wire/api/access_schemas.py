@@ -114,6 +114,7 @@ class AcceptanceIn(s.In):
 
 class VoteOut(s.Out):
     approver: str
+    principal: str = Field("", description="Whose session `approver` is; empty: it is the principal itself.")
     approve: bool
     reason: str
     at: int
@@ -124,15 +125,16 @@ class VoteOut(s.Out):
     void: bool = Field(description="Something changed after the approval: it does not count.")
 
     @classmethod
-    def of(cls, vote: AccessVote, *, void: bool) -> VoteOut:
+    def of(cls, vote: AccessVote, view: RequestView) -> VoteOut:
         ballot = read_ballot(vote.document)
         return cls.copied(
             vote,
             approver=vote.approver_arn,
+            principal=view.principals.get(vote.approver_id, ""),
             reason=ballot.reason,
             seconds=ballot.seconds,
             policy=ballot.policy,
-            void=void,
+            void=vote.approver_id in view.void,
         )
 
 
@@ -188,6 +190,10 @@ class AccessRequestOut(s.Out):
     account: str
     state: str = Field(description="draft, pending, approved, denied, expired, cancelled, claimed or ended.")
     requester: str
+    principal: str = Field(
+        "",
+        description="Whose session `requester` is; empty: it is the principal itself. People choose names of sessions.",
+    )
     beneficiary: str
     roles: list[str]
     substituted: list[str] = Field(description="The roles as they were requested, if an approver substituted some.")
@@ -220,13 +226,14 @@ class AccessRequestOut(s.Out):
         return cls.copied(
             request,
             **{name: getattr(terms, name) for name in _TERMS},
+            principal=view.principals.get(request.requester_id, ""),
             state=request.state.value,
             risk_reasons=json.loads(request.risk_reasons),
             roles=[ref.arn for ref in terms.roles],
             substituted=list(terms.substituted),
             binding=view.binding,
             missing={"/".join(stage): number for stage, number in view.missing.items() if number},
-            votes=[VoteOut.of(vote, void=vote.approver_id in view.void) for vote in view.votes],
+            votes=[VoteOut.of(vote, view) for vote in view.votes],
             grants=[GrantOut.of(grant, now) for grant in view.grants],
             reused=view.reused,
         )

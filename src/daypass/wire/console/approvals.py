@@ -110,6 +110,7 @@ async def _confirm(
     facts = [
         ("Decision", "Approve" if sent.approve else "Deny"),
         ("Who", terms.beneficiary),
+        ("In a session of", view.principals.get(view.request.requester_id, "")),
         ("Roles", ", ".join(ref.arn for ref in terms.roles)),
         ("Why", terms.reason),
         ("For", duration(sent.seconds or terms.seconds)),

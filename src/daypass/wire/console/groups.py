@@ -108,13 +108,12 @@ async def _delete(ctx: ConsoleContext) -> Response:
 
 
 def group_changes() -> Sequence[Change]:
-    """Every change of a group."""
-    change = partial(Change, again=group, of="name")
-    sensitive = partial(change, confirmed=True)
+    """Every change of a group. A name is confirmed, too: approval rules name users and groups (attack A294)."""
+    sensitive = partial(Change, again=group, of="name", confirmed=True)
     join, leave = _member("AddUserToGroup"), _member("RemoveUserFromGroup")
     return (
         Change(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _create, groups),
-        change(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename),
+        sensitive(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename),
         sensitive(f"{_GROUP}/add-user", "iam:AddUserToGroup", "Add a user to a group", join),
         sensitive(f"{_GROUP}/remove-user", "iam:RemoveUserFromGroup", "Remove a user from a group", leave),
         sensitive(f"{_GROUP}/delete", "iam:DeleteGroup", "Delete a group", _delete, deletes=True),

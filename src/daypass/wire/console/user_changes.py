@@ -91,9 +91,8 @@ async def _delete(ctx: ConsoleContext) -> Response:
 
 
 def user_changes() -> Sequence[Change]:
-    """Every change of a user."""
-    change = partial(Change, again=users.user, of="name")
-    sensitive = partial(change, confirmed=True)
+    """Every change of a user. A name is confirmed, too: approval rules name users and groups (attack A294)."""
+    sensitive = partial(Change, again=users.user, of="name", confirmed=True)
     deleting = partial(sensitive, deletes=True)
     join, leave, switch, remove_key, remove_device = (
         _calling("AddUserToGroup", GroupName="group"),
@@ -104,7 +103,7 @@ def user_changes() -> Sequence[Change]:
     )
     return (
         Change(f"{USERS}/create", "iam:CreateUser", "Create a user", _create, users.users),
-        change(f"{USER}/rename", "iam:UpdateUser", "Rename a user", _rename),
+        sensitive(f"{USER}/rename", "iam:UpdateUser", "Rename a user", _rename),
         sensitive(f"{USER}/password", "iam:UpdateLoginProfile", "Make a new password", _new_password),
         sensitive(
             f"{USER}/remove-password", "iam:DeleteLoginProfile", "Remove the password", _calling("DeleteLoginProfile")
