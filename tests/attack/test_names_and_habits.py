@@ -225,6 +225,21 @@ def test_a293_null_activates_nobody(site: Installation, entra: DirectoryService,
     assert entra.ok(method, f"Users/{made['id']}", bodies[method])["active"] is False
 
 
+def test_a296_change_of_members_does_not_take_back_the_name_that_an_administrator_gave(
+    site: Installation, entra: DirectoryService
+) -> None:
+    leaver = entra.user("a296")
+    group = entra.group("Approvers", leaver)
+    site.iam("UpdateGroup", GroupName="Approvers", NewGroupName="former-approvers")
+    site.iam("CreateGroup", GroupName="Approvers")  # the rules mean this one now
+    gone = {"op": "remove", "path": f'members[value eq "{leaver["id"]}"]'}
+    assert entra.patch(group, gone)["members"] == []
+    assert leaver["id"].encode() not in site.iam("GetGroup", GroupName="former-approvers").body
+    renamed = {"op": "replace", "path": "displayName", "value": "Old approvers"}
+    entra.patch(group, renamed)
+    assert site.iam("GetGroup", GroupName="Old-approvers").status == 200
+
+
 # --- A294: names of users and groups -----------------------------------------------------------------------------------
 
 

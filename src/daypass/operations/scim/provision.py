@@ -257,7 +257,7 @@ async def _changed(
         if kind == USER:
             arn, what = _set_user(env, call, tx, known, document)
         else:
-            arn, what = _set_group(tx, row, document), "changed"
+            arn, what = _set_group(tx, known, document), "changed"
             _set_members(tx, row, members, call.now)
         return _existing(tx, account, kind, identity), _event(call, decision, kind, arn, what)
 
@@ -308,12 +308,13 @@ def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[s
     return user.arn, "changed"
 
 
-def _set_group(tx: Tx, row: ScimResource, document: Mapping[str, Any]) -> str:
-    group = tx.get(Group, id=row.id)
+def _set_group(tx: Tx, known: Resource, document: Mapping[str, Any]) -> str:
+    """Renames the group when the directory does: an administrator may have given it another name (attack A296)."""
+    group = tx.get(Group, id=known.row.id)
     if group is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "The group was deleted meanwhile.")
     name = group_name(document["displayName"])
-    if name != group.name:
+    if name != group_name(known.document["displayName"]):
         group = replace(group, name=name)
         _write(tx.replace, group)
     return group.arn
