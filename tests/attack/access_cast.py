@@ -33,6 +33,7 @@ CAST = {
 TAGS = {"ann": "a", "ann2": "a", "lee": "l", "lee2": "l"}
 REQUESTERS = ("ann", "eve", "bob")
 TO_REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "daypass:DenyAccessRequest")
+IF_CALLED = {"Bool": {"daypass:OnCall": "true"}}
 EVERYTHING = policy("daypass:*", "sts:AssumeRole")
 
 
@@ -96,6 +97,18 @@ class Cast:
         )
         for name in ("prod", "prox"):
             await self.put_rule(name)
+        self.installation.runtime.env.schedules.on_call = self.on_call  # type: ignore[method-assign]
+
+    async def on_call(self, kind: str, source: str, now: int, *, owner: str) -> frozenset[str]:
+        """Whom the calendar file of a rule names."""
+        del kind, now, owner
+        return frozenset(self.world.on_call.get(source.removesuffix(".ics"), ()))
+
+    async def shift(self) -> None:
+        """Somebody else is on call by the schedule of one rule."""
+        rule, name = self.random.choice(("prod", "prox", "general")), self.random.choice(("ann", "eve", "bob"))
+        self.world.on_call[rule] = {self.full(name)}
+        self.log.append(f"{self.now} on call by {rule}: {name}")
 
     async def create_user(self, name: str) -> User:
         self.count += 1
@@ -167,7 +180,7 @@ class Cast:
     # --- rules and roles
 
     def document(self, name: str) -> dict[str, Any]:
-        pick = self.random.choice
+        pick, ann = self.random.choice, {"aws:username": self.full("ann")}
         group = lambda *names: {"principals": [pick(names)]}  # noqa: E731
         stages = [
             {
@@ -182,7 +195,7 @@ class Cast:
             "roles": ["role/pro*" if name == "general" else f"role/{name}"],
             "requesters": {
                 "principals": pick((["group/engineers"], ["group/engineers"], ["user/ann", "user/bob"])),
-                **pick(({}, {}, {}, {}, {}, {"condition": {"StringEquals": {"aws:username": self.full("ann")}}})),
+                **pick(({}, {}, {}, {}, {}, {}, {"condition": IF_CALLED}, {"condition": {"StringEquals": ann}})),
             },
             "stages": stages,
             "max_seconds": pick((900, 1800)),
@@ -193,7 +206,12 @@ class Cast:
         optional: tuple[dict[str, Any], ...] = (
             {"max_uses": 2},
             {"requester_mfa_seconds": 900},
-            {"automatic": [{"name": "a", "condition": {"StringEquals": {"aws:username": self.full("ann")}}}]},
+            {"automatic": [{"name": "a", "condition": {"StringEquals": ann}}]},
+            {"automatic": [{"name": "o", "condition": IF_CALLED}]},
+            {"automatic": [{"name": "o", "condition": IF_CALLED}]},
+            {"substitutes": ["role/prox", "role/prod"]},
+            {"substitutes": ["role/prox", "role/prod"]},
+            {"windows": [self.window()]},
             {"automatic": [{"name": "m", "condition": {}, "mfa_seconds": 300, "seconds": 300}]},
             {"break_glass": {"people": group("group/engineers", "user/bob"), "seconds": 600, "mfa_seconds": 900}},
             {"escalation": {"after_seconds": 120, "approvers": {"principals": ["user/chief"]}}},
@@ -202,6 +220,8 @@ class Cast:
             made |= more if self.random.random() < 0.15 else {}
         if not stages and not {"automatic", "break_glass"} & set(made):
             made |= optional[2]
+        if self.random.random() < 0.7:
+            made["on_call"] = {"calendar": f"{name}.ics"}
         if self.random.random() < 0.5:
             absent = pick(("lee", "lou", "ann2"))
             begin = self.now - 1000
@@ -209,6 +229,15 @@ class Cast:
                 {"absent": f"user/{absent}", "to": "user/dep", "begin": begin, "until": begin + 1_200_000}
             ]
         return made
+
+    def window(self) -> dict[str, str]:
+        """From some minutes ago to some minutes from now, or to the end of the day."""
+        minute = self.now // 60_000 % 1440
+        begin, until = max(0, minute - 10), minute + self.random.choice((15, 45))
+        return {
+            "begin": f"{begin // 60:02}:{begin % 60:02}",
+            "until": f"{until // 60:02}:{until % 60:02}" if until < 1440 else "24:00",
+        }
 
     async def put_rule(self, name: str) -> None:
         document = self.document(name)

@@ -1,6 +1,6 @@
 """What access the documentation of requests and rules promises, computed from the history of calls alone.
 
-Written from docs/how-to/access-requests.md, approval-rules.md and break-glass.md. It shares no code with Daypass.
+Written from docs/how-to/access-requests.md, approval-rules.md, on-call.md and break-glass.md. It shares no code with Daypass.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class World:
         self.users: dict[str, User] = {}
         self.roles: dict[str, Role] = {}
         self.rules: dict[str, Document] = {}
+        self.on_call: dict[str, set[str]] = {}  # for each rule, whom its schedule names
 
     # --- rules
 
@@ -115,7 +116,7 @@ class World:
             (all("*" not in pattern for pattern in document["roles"]), name)
             for name, document in self.rules.items()
             if any(role_matches(pattern, role) for pattern in document["roles"])
-            and self.includes(document["requesters"], user.names, context, mfa_at)
+            and self.includes(document["requesters"], user.names, context, mfa_at, self.calls(name, context))
         ]
         return max(fitting)[1] if fitting else ""
 
@@ -129,9 +130,15 @@ class World:
             for role, rule in ask.rules.items()
         )
 
-    def includes(self, people: Document, names: set[str], user: User | None, mfa_at: int = 0) -> bool:
+    def includes(
+        self, people: Document, names: set[str], user: User | None, mfa_at: int = 0, on_call: bool = False
+    ) -> bool:
         named = bool(names & set(people["principals"]))
-        return named and (user is None or holds(people.get("condition", {}), user, mfa_at))
+        return named and (user is None or holds(people.get("condition", {}), user, mfa_at, on_call))
+
+    def calls(self, rule: str, user: User | None) -> bool:
+        """Whether the rule's own schedule names the user."""
+        return user is not None and "on_call" in self.rules[rule] and user.name in self.on_call.get(rule, ())
 
     def bound(self, rules: Mapping[str, str]) -> Bound:
         """The versions of roles and of their rules now; () when one does not exist any more."""
@@ -139,11 +146,12 @@ class World:
             return ()
         return tuple((role, self.roles[role].now, name, repr(self.rules[name])) for role, name in sorted(rules.items()))
 
-    def within(self, ask: Ask, rule: Document) -> bool:
+    def within(self, ask: Ask, rule: Document, now: int) -> bool:
         """Whether what was requested is within the limits of the rule as it is now."""
         uses = rule.get("max_uses", 0)
         return (
             ask.seconds <= rule["max_seconds"]
+            and in_window(rule, now)
             and (not uses or 1 <= ask.max_uses <= uses)
             and (ask.requester is ask.beneficiary or rule["on_behalf"])
         )
@@ -263,9 +271,17 @@ def role_matches(pattern: str, role: str) -> bool:
     return role.startswith(name[:-1]) if name.endswith("*") else role == name
 
 
-def holds(condition: Document, user: User, mfa_at: int) -> bool:
+def holds(condition: Document, user: User, mfa_at: int, on_call: bool = False) -> bool:
     wanted = condition.get("StringEquals", {}).get("aws:username")
-    return (wanted is None or wanted == user.name) and (not condition.get("Bool") or bool(mfa_at))
+    facts = {"aws:MultiFactorAuthPresent": bool(mfa_at), "daypass:OnCall": on_call}
+    return (wanted is None or wanted == user.name) and all(facts[key] for key in condition.get("Bool", {}))
+
+
+def in_window(rule: Document, now: int) -> bool:
+    """Whether access may be requested at this time (ms)."""
+    clock = f"{now // 3_600_000 % 24:02}:{now // 60_000 % 60:02}"
+    windows = rule.get("windows", ())
+    return not windows or any(each["begin"] <= clock < each["until"] for each in windows)
 
 
 def fresh(mfa_at: int, stage: Document, at: int, member: str = "mfa_seconds") -> bool:
