@@ -1,4 +1,4 @@
-"""Attacks on the decision about access: rows A278 to A286."""
+"""Attacks on the decision about access: rows A278 to A287."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.integration.api.access import APPROVE, REQUEST, Place, gated
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, policy, server
 
 from daypass.domain.directory import Grant, InlinePolicy, Role
+from daypass.ports import Tx
 
 __all__ = ["place", "server"]
 
@@ -219,3 +220,27 @@ async def test_a286_of_two_rules_for_the_same_roles_the_one_with_more_tags_appli
     await place.rule("prod", roles=["role/*"])
     await place.rule("a-strict", roles=["role/*"], role_tags={"env": "prod"}, stages=strict)
     assert (await place.request("ann"))["missing"] == {"a-strict/approval": 2}
+
+
+@pytest.mark.parametrize("lost", ["trust", "policy", ""])
+async def test_a287_vote_by_a_role_ends_when_the_approver_may_not_assume_it_any_more(place: Place, lost: str) -> None:
+    trust = gated().replace('"true"', '"false"')
+    leading = await place.role("leading", trust, policy("daypass:*"))
+    await place.rule("prod", stages=[{"approvers": {"principals": ["role/leading"]}}])
+    await place.person("kim", policy("sts:AssumeRole"))
+    place.keys["as-lead"] = await place.assume("kim", "leading")
+    assert (await place.approve("as-lead", await place.request()))["state"] == "approved"
+    others = trust.replace(f"{TENANT}:root", f"{TENANT}:user/lee")
+
+    def change(tx: Tx) -> None:
+        if lost == "trust":
+            tx.replace(replace(leading, trust_document=others))
+        elif lost == "policy":
+            [held] = tx.find(InlinePolicy, owner_id=place.users["kim"].id)
+            tx.replace(replace(held, document=policy("s3:Get")))
+
+    await place.change(change)
+    if lost:
+        assert "no longer eligible to approve" in await place.denied("ann")
+    else:
+        await place.assume("ann")

@@ -45,9 +45,9 @@ from daypass.operations.access.who_can import (
     context_in,
     evaluated,
     evaluation_of,
-    trust_of,
 )
 from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam.assuming import trust_of
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow

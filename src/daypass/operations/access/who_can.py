@@ -18,32 +18,30 @@ from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
-from daypass.domain.policy.document import PolicyKind, PrincipalValue
+from daypass.domain.policy.document import PrincipalValue
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.layers import Layers, NamedPolicy
-from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts
+from daypass.domain.policy.model import AccessQuery, Context, PrincipalFacts
 from daypass.domain.policy.partial_evaluation import (
     Known,
     Outcome,
     PartialEvaluation,
-    Variant,
-    each,
     evaluate_partially,
     varied,
 )
 from daypass.domain.policy.pattern import fold
-from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
+from daypass.domain.trust import ASSUME_ROLE, CallerPolicies
 from daypass.operations import heavy
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
 from daypass.operations.access.simulate import check_action, is_role_arn
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam import builtin
+from daypass.operations.iam.assuming import assuming, trust_of
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn, find_by_id
-from daypass.operations.stored_policies import compiled
 from daypass.ports import Call, Env, Scene
 
 E = TypeVar("E")
@@ -232,7 +230,7 @@ def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -
     facts, keys = hypothetical_facts(entity), hypothetical_keys(entity)
     if question.role is not None:
         known = hypothetical_known(entity, ("aws:resourceaccount",), _RESOURCE_TAGS)
-        return _assuming(question.role, facts, keys, holdings.policies(question.guardrails), known)
+        return assuming(question.role, facts, keys, holdings.policies(question.guardrails), known)
     layers = holdings.layers(question.guardrails)
     return _doing(question, facts, keys, layers, hypothetical_known(entity, ("aws:resourceaccount",)))
 
@@ -240,29 +238,6 @@ def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -
 def _doing(question: Question, facts: PrincipalFacts, keys: Context, layers: Layers, known: Known) -> PartialEvaluation:
     query = AccessQuery(facts, question.action, question.resource, merged(keys, resource_context(question.owner)))
     return evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
-
-
-def _assuming(
-    role: Role, facts: PrincipalFacts, keys: Context, policies: CallerPolicies, known: Known, action: str = ASSUME_ROLE
-) -> PartialEvaluation:
-    trust = trust_of(role)
-    bindings = dict(role.trust_bindings)
-
-    def decide(variant: Variant) -> Decision:
-        target = Target(role.arn, role.account, variant(trust), bindings, role.tags)
-        varied_policies = CallerPolicies(
-            each(policies.identity, variant),
-            each(policies.boundary, variant),
-            guardrails=tuple(tuple(map(variant, level)) for level in policies.guardrails),
-        )
-        return admit(facts, varied_policies, target, (action,), keys).decision
-
-    layers = policies.layers(same_account=True, resource=trust, bindings=bindings)
-    return evaluate_partially(known, layers.policies(), decide)
-
-
-def trust_of(role: Role) -> NamedPolicy:
-    return NamedPolicy("trust", compiled(role.trust_document, PolicyKind.TRUST))
 
 
 # --- Principals other than the account's users and roles -------------------------------------------------------------
@@ -351,4 +326,4 @@ def _by_trust(
     if facts.arns and facts.arns[0][0] and "aws:principalarn" in known:
         keys["aws:principalarn"] = facts.arns[0][0]
     certain = Known(frozenset({*known, "aws:resourceaccount"}), _RESOURCE_TAGS)
-    return _assuming(role, facts, keys, CallerPolicies(identity=None), certain, action)
+    return assuming(role, facts, keys, CallerPolicies(identity=None), certain, action)

@@ -27,7 +27,7 @@ from daypass.operations.grants.facts import (
     version_of,
     with_links,
 )
-from daypass.operations.grants.permission import may_approve
+from daypass.operations.grants.permission import may_approve, may_assume
 from daypass.operations.grants.snapshot import once
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Env, Reader
@@ -222,7 +222,9 @@ def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
 
 
 def _may_approve(env: Env, tx: Reader, ids: Sequence[str], role_arn: str) -> bool:
-    return once(tx, ("may approve", role_arn, *ids), lambda: may_approve(env, tx, ids, role_arn))
+    return once(
+        tx, ("may approve", role_arn, *ids), lambda: may_approve(env, tx, ids, role_arn) and may_assume(env, tx, ids)
+    )
 
 
 def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule) -> None:

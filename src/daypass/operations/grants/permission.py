@@ -8,6 +8,7 @@ permission that depends on them counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from daypass.domain.arn import account_of, parse_arn
@@ -20,6 +21,7 @@ from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
 from daypass.domain.session import FeedPosition
 from daypass.operations.iam import builtin
+from daypass.operations.iam.assuming import assuming
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import InAws, allow, arn_of
@@ -76,6 +78,27 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
     found = evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
     return found.outcome is not Outcome.DENIED
+
+
+def may_assume(env: Env, tx: Reader, principal_ids: Sequence[str]) -> bool:
+    """Whether every user or role of a chain may still assume the role after it (attack A287). A subject of a provider has
+    no policies; a role's permission that depends on conditions counts.
+    """
+    for earlier, later in pairwise(principal_ids):
+        role = tx.get(Role, id=later) if later.startswith("AROA") else None
+        entity = find_by_id(tx, earlier) if role is not None else None
+        if role is None or entity is None:
+            continue
+        ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
+        gatherer = Gatherer(ctx)
+        policies = gatherer.of(entity).policies(gatherer.guardrail_policies())
+        keys, known = (
+            hypothetical_keys(entity),
+            hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",)),
+        )
+        if assuming(role, hypothetical_facts(entity), keys, policies, known).outcome is Outcome.DENIED:
+            return False
+    return True
 
 
 def _caller(entity: User | Role) -> Caller:
