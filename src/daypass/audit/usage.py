@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, text
 
-from daypass.domain.events import Event
+from daypass.domain.events import Event, EventType
 
 EVERY_MS: Final = 60_000
 MOST_ROWS: Final = 200  # in one transaction
@@ -21,6 +21,7 @@ KEPT_MS: Final = 400 * 86_400_000  # AWS's tracking period
 _MOST_KNOWN: Final = 100_000
 _PRINCIPALS: Final = ("AIDA", "AROA")
 _SESSION_KEY: Final = "ASIA"
+SIGN_IN: Final = "daypass:SignIn"
 
 UseKey: TypeAlias = tuple[str, str]
 """Subject and operation: the key of one row of `last_uses`."""
@@ -42,6 +43,11 @@ _UPSERT = text(
 _FORGET = text("DELETE FROM last_uses WHERE at < :before")
 
 
+def _signs_in(event: Event) -> bool:
+    """Whether a user signs in with a browser: the event has no access key yet."""
+    return event.operation == SIGN_IN and event.type is EventType.SESSION_ISSUED
+
+
 class UsageBook:
     """The latest uses that are not written yet. Only the journal's writer thread may use it."""
 
@@ -57,10 +63,10 @@ class UsageBook:
             self.note(event)
 
     def note(self, event: Event) -> None:
-        """Adds an event of an authenticated caller; other events are ignored."""
+        """Adds an event of an authenticated caller, or of a user who signs in; other events are ignored."""
         actor = event.actor
         key, operation = actor.get("access_key_id", ""), event.operation
-        if not key or not operation:  # anonymous, or authenticated by a foreign proof and not a principal here
+        if not operation or not (key or _signs_in(event)):  # anonymous, or by a foreign proof and not a principal here
             return
         account, principal = actor.get("account", ""), actor.get("principal_id", "")
         if ":" in principal:  # a federated user: its use counts for its issuer
@@ -68,7 +74,7 @@ class UsageBook:
         use = Use(account, event.at, event.source.get("region", ""))
         if principal[:4] in _PRINCIPALS or (principal and principal == account):
             self._put((principal, operation), use)
-        if key[:4] != _SESSION_KEY:
+        if key and key[:4] != _SESSION_KEY:
             self._put((key, operation.partition(":")[0]), use)
 
     def _put(self, key: UseKey, use: Use) -> None:

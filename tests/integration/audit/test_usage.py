@@ -53,6 +53,16 @@ def test_use_is_written_at_once_and_then_once_a_minute(database: Database) -> No
     assert write(database, book, NOW + 3 * EVERY_MS) == 0
 
 
+def test_sign_in_is_a_use_of_its_user_and_a_refused_one_is_not(database: Database) -> None:
+    book = UsageBook()
+    issued = event(operation="daypass:SignIn", key="")
+    book.note(msgspec.structs.replace(issued, at=NOW + 1))  # a refusal, which names nobody else's key
+    assert write(database, book, NOW) == 0
+    book.note(msgspec.structs.replace(issued, type=EventType.SESSION_ISSUED))
+    assert write(database, book, NOW) == 1
+    assert uses(database) == {(USER, "daypass:SignIn"): NOW}
+
+
 def test_older_use_of_another_process_changes_nothing(database: Database) -> None:
     first, second = UsageBook(), UsageBook()
     first.note(event(at=NOW + 5))

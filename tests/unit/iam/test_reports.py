@@ -174,6 +174,16 @@ async def test_credential_report_shows_passwords_and_their_next_rotation(world: 
     assert (row["password_enabled"], row["password_last_used"]) == ("true", "no_information")
     assert row["password_last_changed"] == "2025-11-24T16:00:00Z"
     assert row["password_next_rotation"] == "2026-02-22T16:00:00Z"
+    assert "PasswordLastUsed" not in (await world.call("GetUser", UserName="ann"))["User"]
+
+
+async def test_credential_report_and_user_show_the_last_sign_in(world: World) -> None:
+    ann = await user(world, "ann")
+    await world.call("CreateLoginProfile", UserName="ann", Password="Correct-Horse-1")
+    use(world, ann.id, "iam:GetUser", at=NOW + 1)
+    use(world, ann.id, "daypass:SignIn")
+    assert (await report(world))[1]["password_last_used"] == "2025-11-24T16:00:00Z"
+    assert (await world.call("GetUser", UserName="ann"))["User"]["PasswordLastUsed"] == NOW
 
 
 # --- Service last accessed -----------------------------------------------------------------------------------------------

@@ -131,16 +131,17 @@ class _Rows:
         return [*begin, *_ROOT_PASSWORD, *self._rest(self._ctx.account)]
 
     def user(self, user: User) -> list[str]:
-        password = self._password(self._profiles.get(user.id))
+        password = self._password(user.id)
         return [user.name, user.arn, iso_time(user.created_at // 1000), *password, *self._rest(user.id)]
 
-    def _password(self, profile: LoginProfile | None) -> tuple[str, ...]:
-        """Users do not sign in with a password here, so the report has no information on its use."""
+    def _password(self, user_id: str) -> tuple[str, ...]:
+        profile = self._profiles.get(user_id)
         if profile is None:
             return _NO_PASSWORD
         changed = profile.password_changed_at
         rotation = iso_time((changed + self._max_age_days * _DAY_MS) // 1000) if self._max_age_days else _NONE
-        return ("true", "no_information", iso_time(changed // 1000), rotation)
+        used = last_used.sign_in(self._ctx, user_id)
+        return ("true", iso_time(used // 1000) if used else "no_information", iso_time(changed // 1000), rotation)
 
     def _rest(self, owner_id: str) -> list[str]:
         keys = [self._key(key) for key in self._keys[owner_id][:2]]

@@ -17,6 +17,7 @@ from daypass.operations.iam.context import ReadContext
 TRACKED_MS: Final = 400 * 86_400_000
 """The tracking period: an earlier use counts as never used."""
 _NONE: Final = "N/A"
+SIGN_IN: Final = "daypass:SignIn"
 
 
 def uses(ctx: ReadContext, subject: str) -> list[LastUse]:
@@ -41,6 +42,12 @@ def get_access_key_last_used(ctx: ReadContext, p: Params) -> Answer:
         return {**shown, "AccessKeyLastUsed": {"ServiceName": _NONE, "Region": _NONE}}
     used = {"LastUsedDate": last.at, "ServiceName": last.operation, "Region": last.region or _NONE}
     return {**shown, "AccessKeyLastUsed": used}
+
+
+def sign_in(ctx: ReadContext, user_id: str) -> int:
+    """When a user last signed in with a browser (ms), by password or passkey; 0 for never."""
+    use = ctx.tx.get(LastUse, subject=user_id, operation=SIGN_IN)
+    return use.at if use is not None and use.at >= ctx.now - TRACKED_MS else 0
 
 
 def of_role(ctx: ReadContext, role_id: str) -> dict[str, Any]:

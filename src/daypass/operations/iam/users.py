@@ -18,7 +18,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, ended, faults, find, members, named, quotas, tags
+from daypass.operations.iam import boundaries, changes, ended, faults, find, last_used, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paths import path_of
 
@@ -40,7 +40,10 @@ def create_user(ctx: WriteContext, p: Params) -> Answer:
 
 def get_user(ctx: ReadContext, p: Params) -> Answer:
     user = find.user_or_caller(ctx, p)
-    return {"User": members.root_user(user) if isinstance(user, Account) else members.user_whole(user)}
+    if isinstance(user, Account):
+        return {"User": members.root_user(user)}
+    signed_in = last_used.sign_in(ctx, user.id)
+    return {"User": {**members.user_whole(user), **({"PasswordLastUsed": signed_in} if signed_in else {})}}
 
 
 def list_users(ctx: ReadContext, p: Params) -> Answer:

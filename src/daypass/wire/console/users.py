@@ -29,11 +29,10 @@ async def users(ctx: ConsoleContext, problem: str = "") -> Response:
             link(user["UserName"], USER, name=user["UserName"]),
             Cell(user["Path"]),
             Cell(at=user["CreateDate"]),
-            Cell(at=user.get("PasswordLastUsed") or 0),
         )
         for user in found["Users"]
     ]
-    titles = columns("Name", "Path", "Created", "Last sign-in")
+    titles = columns("Name", "Path", "Created")
     empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
     table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=ctx.value("start", 64))
     new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=ctx.value("new_name")),))
