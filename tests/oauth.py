@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import jwt
 from jwt.types import Options
 from tests.attack.installation import HOST, Answer, Installation, Key, SetClock, installed
+from tests.presigned import presign
 
 from daypass import sigv4
 
@@ -73,7 +74,7 @@ def presigned(site: Installation, key: Key, **query: str) -> str:
     asked = {"Action": "GetCallerIdentity", "Version": "2011-06-15", "X-Daypass-Audience": ISSUER, **query}
     pairs = [(name, value) for name, value in asked.items() if value]
     signing = sigv4.SigningKey(key[0], key[1], "eu-central-1", "sts", *key[2:3])
-    return f"{ISSUER}/?{sigv4.presign(signing, 'GET', HOST, '/', pairs, 300, site.wall.time)}"
+    return f"{ISSUER}/?{presign(signing, 'GET', HOST, '/', pairs, 300, site.wall.time)}"
 
 
 def verified(site: Installation, text: str, audience: str = ISSUER) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from tests.attack.installation import ADMIN, ALPHA, HOST, ROOT, Installation, form
+from tests.presigned import presign
 
 from daypass import sigv4
 
@@ -25,7 +26,7 @@ Refused = Callable[..., dict[str, Any]]
 def presigned(site: Installation, expires: int = 900, *, now: int = 0, service: str = "sts") -> str:
     key = sigv4.SigningKey(*ROOT, "eu-central-1", service)
     query = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
-    return sigv4.presign(key, "GET", HOST, "/", query, expires, now or site.now())
+    return presign(key, "GET", HOST, "/", query, expires, now or site.now())
 
 
 def get(site: Installation, query: str, **more: Any) -> Any:

@@ -29,6 +29,7 @@ from requests import Session
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running, session_key
 from tests.e2e.pki import Pki
 from tests.other_clouds import Entra, Google, Vault, serving
+from tests.presigned import presign
 
 from daypass import sigv4
 
@@ -131,7 +132,7 @@ def _access_token(world: World) -> str:
     key_id, secret, token = world.session
     signing = sigv4.SigningKey(key_id, secret, "eu-central-1", "sts", token)
     host = world.server.url.removeprefix("http://")
-    signed = sigv4.presign(signing, "GET", host, "/", list(query.items()), 300, int(time.time() * 1000))
+    signed = presign(signing, "GET", host, "/", list(query.items()), 300, int(time.time() * 1000))
     pairs = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
         "subject_token": f"{world.server.url}/?{signed}",

@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.presigned import presign
 
 from daypass import sigv4
 from daypass.sigv4 import SigningKey, SigV4Error, UnverifiedSignature, canonical
@@ -54,7 +55,7 @@ def _with(headers: dict[str, str], name: str, old: str, new: str) -> list[tuple[
 def _presigned(expires: str = "900", now: int = NOW) -> bytes:
     key = SigningKey(KEY, SECRET, "us-east-1", "sts", TOKEN)
     query = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]
-    return sigv4.presign(key, "GET", "h:1", "/", query, int(expires), now).encode()
+    return presign(key, "GET", "h:1", "/", query, int(expires), now).encode()
 
 
 names = st.text(

@@ -1,5 +1,5 @@
-"""AWS Signature Version 4: signing and verifying, in headers and presigned. Pure: no I/O, no clock, standard library
-only.
+"""AWS Signature Version 4: signing, and verifying signatures in headers and in query strings. Pure: no I/O, no clock,
+standard library only.
 
 Verifying takes two steps, because the secret is looked up between them: `parse_request` reads what a request claims
 (and refuses what no key could make right), `verify` checks it with the secret and the clock. Nothing in an
@@ -12,7 +12,7 @@ Source: IAM User Guide, "AWS Signature Version 4 for API requests", "Create a si
 
 from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigV4Error, format_time, query_pairs
 from daypass.sigv4.request import MAX_EXPIRES, UnverifiedSignature, parse_request
-from daypass.sigv4.signing import SigningKey, presign, sign
+from daypass.sigv4.signing import SigningKey, sign
 from daypass.sigv4.verifying import PRESIGNED_MAX_MS, check_scope, is_region, verify
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "format_time",
     "is_region",
     "parse_request",
-    "presign",
     "query_pairs",
     "sign",
     "verify",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
+from tests.presigned import presign
 from tests.unit.wire.fakes import CALLER, KEY, NOW, REQUEST_ID, World, form, signed
 
-from daypass import sigv4
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.aws import models
@@ -53,7 +53,7 @@ async def test_call_facts_are_what_came_over_the_wire() -> None:
 
 async def test_call_presigned_get_reaches_the_operation() -> None:
     world = World()
-    query = sigv4.presign(KEY, "GET", "h:1", "/", list(IDENTITY.items()), 60, NOW)
+    query = presign(KEY, "GET", "h:1", "/", list(IDENTITY.items()), 60, NOW)
     answer = await world.send("GET", query=query.encode(), headers=[(b"host", b"h:1")])
     assert answer.status == 200
     assert world.calls[0][2] == {}
@@ -136,7 +136,7 @@ async def test_a6_scope_of_another_service_refused(service: str, params: dict[st
 
 
 async def test_a7_expires_zero_is_a_400() -> None:
-    query = sigv4.presign(KEY, "GET", "h:1", "/", list(IDENTITY.items()), 0, NOW)
+    query = presign(KEY, "GET", "h:1", "/", list(IDENTITY.items()), 0, NOW)
     answer = await World().send("GET", query=query.encode(), headers=[(b"host", b"h:1")])
     assert (answer.status, answer.code) == (400, "IncompleteSignature")
 
@@ -150,7 +150,7 @@ async def test_a8_body_changed_after_signing_refused() -> None:
 
 async def test_a11_presigned_identity_with_another_action_refused() -> None:
     world = World()
-    query = sigv4.presign(KEY, "GET", "h:1", "/", list(IDENTITY.items()), 60, NOW)
+    query = presign(KEY, "GET", "h:1", "/", list(IDENTITY.items()), 60, NOW)
     for altered in (query.replace("GetCallerIdentity", "AssumeRole"), query + "&Action=AssumeRole"):
         answer = await world.send("GET", query=altered.encode(), headers=[(b"host", b"h:1")])
         assert answer.status in (400, 403)

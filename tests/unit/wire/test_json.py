@@ -10,9 +10,9 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.parsers import create_parser
+from tests.presigned import presign
 from tests.unit.wire.fakes import IDENTITY, KEY, NOW, REQUEST_ID, Answer, World, form, signed
 
-from daypass import sigv4
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.aws import json as json_form
 from daypass.wire.aws import models
@@ -22,7 +22,7 @@ CALL = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
 
 
 async def _get(world: World, accept: str, **call: str) -> Answer:
-    query = sigv4.presign(KEY, "GET", "h:1", "/", list((call or CALL).items()), 60, NOW)
+    query = presign(KEY, "GET", "h:1", "/", list((call or CALL).items()), 60, NOW)
     return await world.send("GET", query=query.encode(), headers=[(b"host", b"h:1"), (b"accept", accept.encode())])
 
 
