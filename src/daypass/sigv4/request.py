@@ -43,7 +43,6 @@ class UnverifiedSignature(NamedTuple):
     date: str  # of the credential scope, YYYYMMDD
     region: str
     service: str
-    signed_headers: tuple[str, ...]
     signature: str
     amz_date: str  # YYYYMMDDTHHMMSSZ
     signed_at: int
@@ -231,7 +230,6 @@ class CredentialScope(NamedTuple):
     service: str
     term: str
     names: list[bytes]
-    texts: tuple[str, ...]
     ordered: bool  # the names: each once, in order
     usual: bool  # `term` and names are as they must be, host among them
     marked: int  # how many of the names begin with x-amz-
@@ -249,8 +247,7 @@ def read_scope(credential: bytes, signed: bytes) -> CredentialScope:
     names = signed.split(b";")
     ordered = names == sorted(set(names))
     usual = ordered and term == "aws4_request" and b"host" in names
-    texts = tuple(signed.decode("latin-1").split(";"))
-    return CredentialScope(key_id, date, region, service, term, names, texts, ordered, usual, _count_marked(names))
+    return CredentialScope(key_id, date, region, service, term, names, ordered, usual, _count_marked(names))
 
 
 def _count_marked(names: Iterable[bytes]) -> int:
@@ -278,7 +275,6 @@ def claims(
         scope.date,
         scope.region,
         scope.service,
-        scope.texts,
         signature.decode("latin-1"),
         stamp,
         signed_at,
