@@ -170,7 +170,7 @@ class DatabaseSink:
 
     def _consume(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
         """Consumes the one-time proofs of all items at once. Returns the items whose proofs were unused, in order, and the
-        others with their errors. A proof that several items bring is the first one's.
+        others with their errors. A proof that several items contain belongs to the first of them.
         """
         brought = {(entry.purpose, entry.id): entry for item in items for entry in item.replays}
         if not brought:

@@ -119,6 +119,6 @@ def _revoke(conn: Connection, batch: SpooledBatch, now: int) -> None:
         try:
             tx.insert(revocation)
         except DaypassError as error:
-            if error.kind is not ErrorKind.ALREADY_EXISTS:  # a peer that heard of it has stored it
+            if error.kind is not ErrorKind.ALREADY_EXISTS:  # a peer that received it has stored it
                 raise
     tx.flush()

@@ -94,7 +94,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _split(text: str) -> list[tuple[str, str]]:
-    """(heading, its lines) for each section; "" for what stands before the first."""
+    """(heading, its lines) for each section; "" for what is before the first."""
     found: list[tuple[str, str]] = [("", "")]
     for line in text.splitlines(keepends=True):
         if header := _HEADER.match(line):

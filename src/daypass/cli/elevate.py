@@ -62,7 +62,7 @@ def _elevated(connection: Connection, body: Mapping[str, Any], command: tuple[st
         made = connection.api("POST", _PATH, body=body)
         made = _await_decision(connection, _path(made), made)
     except KeyboardInterrupt:
-        # If its answer was not awaited, the request with the same token tells which one it is.
+        # If its answer was not awaited, the request with the same client token identifies it.
         return _cancelled(connection, made or connection.api("POST", _PATH, body=body))
     if made["state"] not in ("approved", "claimed"):
         why = "; ".join(vote["reason"] for vote in made["votes"] if not vote["approve"] and vote["reason"])

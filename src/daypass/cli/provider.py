@@ -64,7 +64,7 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
 
 
 def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
-    """URL without https://, audience, settings and note of a preset; of anything else the URL as it stands."""
+    """URL without https://, audience, settings and note of a preset; of anything else the URL unchanged."""
     from daypass.domain.presets import PRESETS  # the policy language is slow to import
 
     preset = PRESETS.get(issuer)

@@ -45,7 +45,7 @@ class Result:
 
 
 def done(outcome: str, *text: Part, **about: Any) -> Result:
-    """A change of which the server tells nothing more. `outcome`: "deleted". `about`: what it concerns."""
+    """A change about which the server returns nothing. `outcome`: "deleted". `about`: what it concerns."""
     return Result({"result": outcome, **about}, *text)
 
 

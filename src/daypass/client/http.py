@@ -249,7 +249,7 @@ def content_of(answer: Answer) -> Any:
 
 
 def _xml(answer: Answer) -> ET.Element:
-    """The root, its tags without namespaces. A document type, and so an entity, is refused wherever it stands."""
+    """The root, its tags without namespaces. A document type, and so an entity, is refused everywhere."""
     try:
         text = answer.body.decode("utf-8")
         if "<!DOCTYPE" in text:

@@ -1,6 +1,6 @@
 """A login with a browser of this computer: the browser returns to a port on the loopback address (RFC 8252, RFC 7636).
 
-It brings a code, never credentials; the code is redeemed only with the verifier, which stays in this process. The listener
+It receives a code, never credentials; the code is redeemed only with the verifier, which stays in this process. The listener
 accepts only loopback connections and serves only its own login.
 """
 

@@ -124,7 +124,7 @@ class _Timed(http.client.HTTPConnection):
 
     Attributes:
         start: taken once, by the connection before it sends, or by the caller who gives it up.
-        wire: the socket once the connection stands. From then on the server may see the request.
+        wire: the socket once the connection is established. From then on the server may see the request.
     """
 
     wire: socket.socket | None = None

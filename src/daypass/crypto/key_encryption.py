@@ -249,7 +249,7 @@ def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytes | None:
 
 
 def _header(kind: str, wrapped: bytes) -> bytes:
-    """What stands before a value that a data key has sealed: the kind of source, and the wrapped data key."""
+    """The header of a value that a data key has sealed: the kind of source, and the wrapped data key."""
     parts = (kind.encode(), wrapped)
     return _ENVELOPE + b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
 
@@ -283,7 +283,7 @@ def _create_key_file(path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(draft, path)  # fails if it exists: the first one wins
+            os.link(draft, path)  # fails if it exists: only the first creates it
     finally:
         draft.unlink()
 

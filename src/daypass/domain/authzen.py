@@ -24,7 +24,7 @@ REQUEST_CONTEXT: Final = "daypass:requestcontext/"
 _RESOURCE_PROPERTY: Final = "aws:resourcetag/"
 
 MAX_KEYS: Final = 200
-"""Maximum number of context keys that one question brings."""
+"""Maximum number of context keys in one question."""
 
 MAX_VALUES: Final = 1_000
 """Members and list items of properties, or of the context, of one question; nested ones and nulls too (attack A227)."""
@@ -124,7 +124,7 @@ def action_of(name: str, resource: Entity) -> str:
 
 
 class KeyReader:
-    """Reads the context keys that questions bring. What several questions share, the defaults of a request, is read once."""
+    """Reads the context keys of questions. What several questions share, the defaults of a request, is read once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], dict[str, Value] | str] = {}

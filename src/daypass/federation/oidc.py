@@ -140,7 +140,7 @@ class OidcVerifier:
             return await self._proof(provider, settings, token.jws, now)
         except UnusableClaimsError as error:
             raise _refusal(str(error), token=_record(token.jws)) from None
-        except DaypassError as error:  # the record tells which token it was
+        except DaypassError as error:  # the record identifies the token
             private = {"reason": error.public, **error.private, "token": _record(token.jws)}
             raise DaypassError(error.kind, error.public, private=private) from None
 

@@ -126,9 +126,9 @@ def check_issuer(found: str, issuer: str) -> None:
 
 
 def check_answers(found: str, rules: Rules) -> None:
-    """Checks InResponseTo: a browser may bring the response to our request, or an unsolicited response.
+    """Checks InResponseTo: a browser may present the response to our request, or an unsolicited response.
 
-    A call may bring the answer to somebody else's request, as command lines make them, but never to one of ours: that
+    A call may present the answer to somebody else's request, as command lines make them, but never to one of ours: that
     one belongs to the browser that it was made for.
     """
     if rules.arrival_url:  # a browser brought it
@@ -228,7 +228,7 @@ def _authenticated_at(assertion: etree._Element) -> int:
 
 
 def _attributes(assertion: etree._Element) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Names with their values; what stands in several elements of one name is one attribute."""
+    """Names with their values; several elements of one name are one attribute."""
     found: dict[str, list[str]] = {}
     for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute"):
         name = attribute.get("Name", "")

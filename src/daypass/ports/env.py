@@ -47,7 +47,7 @@ class Limits:
     regions: frozenset[str] = frozenset()  # empty: any region name is accepted in the credential scope
     skew_ms: int = 300_000
     public_url: str = "http://127.0.0.1:8700"  # the URL under which clients reach the installation
-    record_decisions: str = "all"  # which decisions for other services go on the record: all, denied, none
+    record_decisions: str = "all"  # which decisions for other services are recorded: all, denied, none
     browser_idle_ms: int = 1_800_000  # a browser that is not used for this long is signed out
     browser_session_ms: int = 43_200_000  # a browser is signed out this long after its sign-in
     passkeys: PasskeyPolicy = field(default_factory=PasskeyPolicy)

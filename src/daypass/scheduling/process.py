@@ -2,7 +2,7 @@
 
 Requests and answers are length-prefixed bytes over its standard input and output. It is started on first use, and again
 after it has exited or has been killed because no caller waited for its answer. Its first message says that it has
-started. Until then it is not killed when its caller has gone: on a busy machine a start takes longer than a caller waits,
+started. Until then it is not killed when its caller no longer waits: on a busy machine a start takes longer than a caller waits,
 and if each caller's start were undone, none would ever succeed.
 """
 

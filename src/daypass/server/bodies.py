@@ -24,7 +24,7 @@ class BodyBudget:
 
     Args:
         most: bytes, for the process.
-        most_of_one: bytes, for one address; "" stands for peers that are not limited by address.
+        most_of_one: bytes, for one address; "": peers that are not limited by address.
     """
 
     def __init__(self, most: int, most_of_one: int) -> None:

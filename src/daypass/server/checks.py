@@ -25,7 +25,7 @@ async def follow(settings: Settings, measurements: MeasuredMetrics, clock: Clock
         await asyncio.sleep(settings.checks.seconds)
         try:
             runs = await asyncio.to_thread(lambda: list(probe.run()))
-        except Exception:  # noqa: BLE001  # it must go on; the checks of this turn are missing in the figures
+        except Exception:  # noqa: BLE001  # the loop must continue; the checks of this turn are missing in the figures
             logs.get().error("checks.broken", exc_info=True)
             continue
         for run in runs:

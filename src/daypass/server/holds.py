@@ -1,7 +1,7 @@
 """The addresses whose requests are refused because they send too many, and until when their new connections wait.
 
 A client that opens a new connection for each request would otherwise not wait at all. A request on a new connection is
-delayed, not refused, because honest clients may share the address.
+delayed, not refused, because other clients may share the address.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class KeyRotation:
 
     async def check_sources(self, seconds: float = _CHECK_SECONDS) -> None:
         """Checks the key sources regularly, until it is cancelled. This process has what it needs in memory, so nothing
-        else would show that a source has gone until a start needs it.
+        else would show that a source is unavailable until a start needs it.
         """
         while True:
             await asyncio.sleep(seconds)

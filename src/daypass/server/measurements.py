@@ -34,7 +34,7 @@ class MeasuredMetrics:
         while True:
             try:
                 await self.sample()
-            except Exception:  # noqa: BLE001  # it must go on; the next interval has the figures of this one, too
+            except Exception:  # noqa: BLE001  # the loop must continue; the next interval has the figures of this one, too
                 logs.get().error("measurements.broken", exc_info=True)
             await asyncio.sleep(EVERY_SECONDS)
 

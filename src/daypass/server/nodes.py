@@ -1,6 +1,6 @@
 """Tells the registry that this process serves, and the other processes on this machine what it revokes in an outage.
 
-Processes that share a directory of spools hear of one another through files there: `ID.peer` is touched every second
+Processes that share a directory of spools find one another by files there: `ID.peer` is touched every second
 and holds the revocations that its process has made without the database, one JSON object a line. A process must never
 count as in contact before its revocations have been applied.
 """
@@ -54,7 +54,7 @@ class Peers:
         return frozenset({self._own.stem, *(file.stem for file in self._directory.glob("*.peer"))})
 
     def poll(self) -> None:
-        """Says that this process is alive, and reads what the others have written."""
+        """Renews the file of this process, which shows that it is alive, and reads what the others have written."""
         self._hold()
         os.utime(self._lock)
         now = self._own.stat().st_mtime  # of the same clock as the times of the other files

@@ -1,6 +1,6 @@
 """Follows the revocations of other nodes, so that they are known here while the database is unavailable.
 
-There is one thread for each peer. A peer's heartbeat counts for every process that the peer hears, and only after the
+There is one thread for each peer. A peer's heartbeat counts for every process from which the peer receives heartbeats, and only after the
 revocations before it have been applied. What the database says takes precedence over a peer.
 """
 

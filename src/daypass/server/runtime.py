@@ -182,7 +182,7 @@ class Runtime:
         )
 
     async def _open_journal(self, snapshot: Snapshot | None) -> None:
-        """The journal, and what tells other processes of this one. From a snapshot, the log begins in the spool."""
+        """The journal, and the files by which other processes find this one. From a snapshot, the log begins in the spool."""
         settings = self.settings
         self._peers = Peers(settings.spool_directory(), self._node, self.directory) if settings.spool.enabled else None
         if self._peers is not None:

@@ -210,7 +210,7 @@ class Turns:
 
     def _may_begin(self, source: str) -> bool:
         """Whether there is room for one more. When there is none, or others wait, a source that uses less than its share
-        goes on: its requests do not wait for those of sources that send too much.
+        is not held up: its requests do not wait for those of sources that send too much.
         """
         if self._total < self._most and not self._usual.count:
             return True

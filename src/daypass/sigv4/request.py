@@ -136,7 +136,7 @@ def _read_authorization(authorization: bytes) -> tuple[CredentialScope, bytes]:
 
 @lru_cache(maxsize=1024)  # a client begins all its requests of a day with the same words
 def _read_start(start: bytes) -> CredentialScope | None:
-    """What stands before the signature, or None when it is not in the usual order and spacing."""
+    """The text before the signature, or None when it is not in the usual order and spacing."""
     match = _START.fullmatch(start)
     return read_scope(match[1], match[2]) if match else None
 

@@ -68,9 +68,9 @@ class Backend:
         check: describes corrupt pages; "" when there are none.
         clock: the database server's time in ms; None when it has no clock.
         others: whether another process has joined. Only processes that share a file are detected.
-        join: tells others that this process serves from the database, until `close`.
+        join: marks that this process serves from the database, until `close`.
         statement_timeout: a context in which a statement of this transaction may take this many seconds.
-        suspect: whether the next write will probably fail, as far as a look at the file and its disk tells.
+        suspect: whether the next write will probably fail, judged by the file and its disk.
         close: releases resources that the engines do not hold.
     """
 

@@ -112,7 +112,7 @@ class EntityTable:
         integers: names of the columns that hold integers.
         folds: names are unique and looked up without regard to ASCII case.
         changeable: the only fields that may change, of an entity that is never deleted; None when there is no limit.
-        announced: its changes go on the feed. Not needed for an entity that no cached view depends on.
+        announced: its changes are written to the feed. Not needed for an entity that no cached view depends on.
         cached: it is cached unchanged, under its first feed key.
     """
 

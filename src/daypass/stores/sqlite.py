@@ -179,7 +179,7 @@ class SqliteFile:
                 self._heads.discard(lost)
 
     def join(self) -> None:
-        """Holds a shared lock from now on, so that other processes see that this one is alive."""
+        """Takes a shared lock and keeps it, so that other processes see that this one is running."""
         with self.lock():
             fcntl.flock(self._live, fcntl.LOCK_SH)
 

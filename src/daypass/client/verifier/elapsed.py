@@ -1,4 +1,4 @@
-"""A clock for ages: it never goes back, and it goes on while the machine is suspended."""
+"""A clock for ages: it never goes back, and it also counts the time in which the machine is suspended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 # On Linux and macOS `time.monotonic` stands still while the machine sleeps, and what was known before would look current.
-# There, CLOCK_MONOTONIC goes on in macOS, and CLOCK_BOOTTIME in Linux.
+# There, CLOCK_MONOTONIC counts that time in macOS, and CLOCK_BOOTTIME in Linux.
 _CLOCK: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 _DAY_MS: Final = 86_400_000
-_ENOUGH: Final = 5  # past sessions from which habits can be told
+_ENOUGH: Final = 5  # past sessions that are enough to know habits
 _NEW_DAYS: Final = 7  # that a key or device counts as new
 _MANY_DENIALS: Final = 5
 

@@ -55,7 +55,7 @@ class ResourceServer:
 class OAuthCode:
     """A value that a client redeems once: an authorization code, a request_uri, a device code. Never on the change feed.
 
-    `id` is the SHA-256 of the value in hex. `sealed` is what it stands for, sealed by the storage ring for `purpose` and
+    `id` is the SHA-256 of the value in hex. `sealed` is the content that it refers to, sealed by the storage ring for `purpose` and
     `id`, so that nobody who can write to the database can make a code. A used code is kept until `expires_at`, so that a
     second use is recognized.
     """

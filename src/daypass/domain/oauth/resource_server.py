@@ -22,7 +22,7 @@ _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
 
 
 class ScopeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One scope. `policy`: the session policy that it stands for; None: it allows nothing in Daypass."""
+    """One scope. `policy`: the session policy that it means; None: it allows nothing in Daypass."""
 
     description: str = ""
     policy: dict[str, Any] | None = None

@@ -187,7 +187,7 @@ async def _prepared(
 
 
 async def prepare(env: Env, subject: Subject, question: Question, keys: Mapping[str, Value]) -> Prepared:
-    """The question with its policies and the keys that it brings. Raises ValueError with the reason for a question that
+    """The question with its policies and its context keys. Raises ValueError with the reason for a question that
     cannot be read.
     """
     resource = resource_arn(question.resource, subject.account)
@@ -208,7 +208,7 @@ def is_assumption(action: str, resource: str, account: str) -> bool:
 def of_subject(
     subject: Subject, keys: Mapping[str, Value], resource: str, action: str, target: Target | None
 ) -> Prepared:
-    """A question that brings these keys, with this subject's policies."""
+    """A question with these context keys, with this subject's policies."""
     owner, policies = account_of(resource) or subject.account, subject.policies
     context = merged(keys, subject.keys, resource_context(owner))
     if target is not None:

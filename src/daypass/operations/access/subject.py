@@ -1,6 +1,6 @@
 """The subject of an AuthZEN question: a user, role or session of an account, with its policies as they are now.
 
-An access token brings the whole session. By a name or ARN only the facts that the directory has are known: MFA, session
+An access token contains the whole session. By a name or ARN only the facts that the directory has are known: MFA, session
 tags and session policies are not, and are never invented.
 """
 
@@ -41,7 +41,7 @@ class Subject(Struct, frozen=True):
 
 
 def account_named(entity: Entity, own: str) -> str:
-    """The account that an id names; "" when only an access token tells. Nothing is read."""
+    """The account that an id names; "" when only an access token says so. Nothing is read."""
     return "" if entity.type == ACCESS_TOKEN else account_of(entity.id) or own
 
 

@@ -1,7 +1,7 @@
 """Ends what time or a change has ended: overdue requests, grants whose time is over, grants that became void.
 
 Every process sweeps. Each change is checked again in its own transaction, so that it happens once. A grant is refused
-at its use whether or not it has been swept; the sweep ends its sessions and tells the record.
+at its use whether or not it has been swept; the sweep ends its sessions and records the end.
 
 A sweep costs no more than what is due and a fixed number of checks, however many requests and grants are open. Those
 whose time is over are found by their time. Others are checked in turn, because a person may belong to another account than
@@ -177,7 +177,7 @@ async def sweep(env: Env) -> Swept:
 
 
 def _timed(tx: Reader, now: int) -> tuple[list[tuple[Grant, EndReason]], list[Grant]]:
-    """Open grants whose time is over, and those in use that end soon, of which nobody has been told yet."""
+    """Open grants whose time is over, and those in use that end soon, of which no notification was written yet."""
     used = tx.find(Grant, ended_at=0, order="ends_at", after="0", limit=_BATCH)
     unused = tx.find(Grant, ended_at=0, claimed_at=0, order="claim_by", limit=_BATCH)
     over = [(grant, due) for grant in (*used, *unused) if (due := grants.end_due(grant, now)) is not None]

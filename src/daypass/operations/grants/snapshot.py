@@ -1,6 +1,6 @@
 """One snapshot of the directory for many decisions: each row is read once, and each shared result computed once.
 
-It lives as long as its transaction, never longer.
+It is used as long as its transaction lasts, never longer.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ OPENING: Final = frozenset({"access.approved", "access.requested", "access.accep
 _ENDED: Final = "access.ended"
 CLOSING: Final = frozenset({_ENDED, "access.denied", "access.cancelled"})
 EVENTS: Final = tuple(sorted(OPENING | CLOSING))
-"""The events of a ticket channel. Only those that bring grants open a ticket, and only the end of the last grant closes it."""
+"""The events of a ticket channel. Only those that create grants open a ticket, and only the end of the last grant closes it."""
 _GRANTED: Final = tuple(state.value for state in GRANTED)
 _CLOSED_STATE: Final = "7"  # ServiceNow, incident: Closed
 

@@ -72,7 +72,7 @@ _read_request = msgspec.json.Decoder(AuthorizationRequest).decode
 
 
 class Authorization(Struct, frozen=True):
-    """What an authorization code stands for: the request, and the browser session of the person who consented.
+    """The content of an authorization code: the request, and the browser session of the person who consented.
 
     `consent_id`: see `consent_id`; "" for a device, whose consents are not remembered. `remembered`: the consent must still
     be remembered when the code is redeemed.

@@ -45,7 +45,7 @@ _NOT_LETTERS: Final = re.compile(r"[^A-Z]")
 
 
 class DeviceGrant(Struct, frozen=True):
-    """What a device code stands for.
+    """The content of a device code.
 
     `allowed`: None until the person has decided. `browser` and `session_id`: of the person who allowed it.
     """
@@ -63,7 +63,7 @@ _read_grant = msgspec.json.Decoder(DeviceGrant).decode
 
 
 class UserCode(Struct, frozen=True):
-    """What a user code stands for: the id of the device code."""
+    """The content of a user code: the id of the device code."""
 
     device_id: str
 

@@ -1,6 +1,6 @@
 """ID tokens and the UserInfo endpoint (OpenID Connect Core 1.0, 2 and 5.3): who signed in, when and how.
 
-An ID token is never an access token: it only stands for its person where its own client asks for an identity assertion.
+An ID token is never an access token: it only identifies its person where its own client asks for an identity assertion.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ async def delete_guardrail(env: s.EnvDep, call: s.CallDep, account_id: s.Account
 
 @router.get("/explanations/{request_id}", name="ExplainRequest", tags=["audit"])
 async def explain_request(env: s.EnvDep, call: s.CallDep, request_id: s.IdPath) -> s.ExplanationOut:
-    """Why a request was denied, by its id: what sts:DecodeAuthorizationMessage tells, with the same permission."""
+    """Why a request was denied, by its id: as sts:DecodeAuthorizationMessage returns it, with the same permission."""
     return s.ExplanationOut(explanation=dict(await explaining.explain_request(env, call, request_id)))
 
 

@@ -1,4 +1,4 @@
-"""Which item and which member each flat name stands for, found once for each combination of names.
+"""The item and the member that each flat name means, found once for each combination of names.
 
 Two requests with two session tags each have the same names and other values. Only the values are then read. Lists of
 texts and lists of structures of texts have a layout; whatever else a request has is parsed each time.
@@ -16,7 +16,7 @@ MAX_NAMES: Final = 120
 """Maximum number of names with a layout: 50 tags have 100."""
 
 MAX_CHARACTERS: Final = 4_096
-"""Maximum number of characters of these names: the cache keeps names that strangers have chosen (attack A114)."""
+"""Maximum number of characters of these names: the cache keeps names that unauthenticated callers have chosen (attack A114)."""
 
 Read: TypeAlias = Callable[[Mapping[str, str]], dict[str, Any]]
 

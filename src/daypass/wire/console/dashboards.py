@@ -160,7 +160,7 @@ def _measured_figures(found: Measured) -> dict[str, Any]:
 
 
 def _outcome(check: Check) -> tuple[str, str]:
-    """How a check has gone, and what was wrong the last time."""
+    """The results of a check, and what was wrong the last time."""
     text = f"passed {check.passed}" + (f", failed {check.failed}" if check.failed else "")
     return text, check.last.why if check.last is not None else ""
 

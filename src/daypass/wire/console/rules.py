@@ -174,7 +174,7 @@ async def _delete_channel(ctx: ConsoleContext) -> Response:
 
 
 def channel_changes() -> Sequence[Change]:
-    """Both are confirmed: with the secret of a chat, votes can be sent (attack A217), and a deleted channel tells nobody."""
+    """Both are confirmed: with the secret of a chat, votes can be sent (attack A217), and a deleted channel notifies nobody."""
     save, delete = f"{_NOTIFICATIONS}/save", f"{_NOTIFICATIONS}/delete"
     again = _notifications_page
     return (

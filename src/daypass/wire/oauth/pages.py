@@ -1,4 +1,4 @@
-"""What the pages on which a person answers a client share: the question that a form brings back, and addresses."""
+"""What the pages on which a person answers a client share: the question that a form contains, and addresses."""
 
 from __future__ import annotations
 
