@@ -175,13 +175,15 @@ async def read_recorded(
     return found
 
 
-async def allow_unless_denied(env: Env, call: Call, action: str, kind: str, account: str = "") -> Decision | None:
-    """Authorizes an action that needs no permission, on all resources of a kind: the decision that allows it, or None when no policy does.
+async def allow_unless_denied(
+    env: Env, call: Call, action: str, kind: str, name: str = "*", account: str = ""
+) -> Decision | None:
+    """Authorizes an action that needs no permission: the decision that allows it, or None when no policy does.
 
     Raises DaypassError(ACCESS_DENIED) when a policy denies it explicitly.
     """
     try:
-        return await allow(env, call, action, kind, "*", account)
+        return await allow(env, call, action, kind, name, account)
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED or (error.explanation or {}).get("explicit", True):
             raise

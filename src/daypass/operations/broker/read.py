@@ -68,7 +68,7 @@ async def list_requests(
     who gets the access. Covers a limited number of requests; a page may have fewer than `limit` and still have a next one.
     """
     owner = account or call.caller.account
-    decision = await allow_unless_denied(env, call, "ListAccessRequests", "access-request", owner)
+    decision = await allow_unless_denied(env, call, "ListAccessRequests", "access-request", "*", owner)
     if state and state not in set(RequestState):
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(RequestState)}.")
     state = state or (RequestState.PENDING.value if approvable else "")
@@ -129,7 +129,7 @@ async def list_grants(
 ) -> tuple[list[Grant], str]:
     """daypass:ListGrants, newest first; without that permission, the caller's own. `active`: those that have not ended."""
     owner = account or call.caller.account
-    decision = await allow_unless_denied(env, call, "ListGrants", "grant", owner)
+    decision = await allow_unless_denied(env, call, "ListGrants", "grant", "*", owner)
 
     def query(tx: Reader) -> tuple[list[Grant], str]:
         wanted: dict[str, Any] = {"ended_at": 0} if active else {}
