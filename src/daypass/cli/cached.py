@@ -25,8 +25,8 @@ def sessions() -> Iterator[tuple[Path, Credentials]]:
 def remove(profile: Profile) -> int:
     """Removes the cached sessions that this key made; how many they were."""
     removed = 0
-    for path, found in sessions():
-        if found.source_key == profile.access_key_id and found.endpoint == profile.endpoint:
+    for path, credentials in sessions():
+        if credentials.source_key == profile.access_key_id and credentials.endpoint == profile.endpoint:
             path.unlink(missing_ok=True)
             removed += 1
     return removed

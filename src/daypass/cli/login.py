@@ -217,8 +217,8 @@ def _by_browser(server: Server, *, no_browser: bool) -> _Key:
     """The person's own session, of a sign-in with a browser on this computer."""
     with AuthorizationLogin(server) as waiting:
         _open(waiting.url, "Sign in", no_browser=no_browser)
-        made = waiting.wait(_WAIT_SECONDS)
-    return _Key.of(made.credentials, made.refresh_token)
+        session = waiting.wait(_WAIT_SECONDS)
+    return _Key.of(session.credentials, session.refresh_token)
 
 
 def _by_device(server: Server) -> _Key:
@@ -229,8 +229,8 @@ def _by_device(server: Server) -> _Key:
         f"  {output.safe(device.address)}\n",
         err=True,
     )
-    made = device.wait()
-    return _Key.of(made.credentials, made.refresh_token)
+    session = device.wait()
+    return _Key.of(session.credentials, session.refresh_token)
 
 
 def _open(url: str, action: str, *, no_browser: bool) -> None:

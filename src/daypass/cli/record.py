@@ -94,9 +94,9 @@ class OnlineRecord(Record):
             if head is None or seq > head.seq:
                 return None
             after = Head(log, seq - 1, self._at(log, seq - 1).chain) if seq else None
-            found, following = self._at(log, seq), self._rows(log, seq)
+            record_row, following = self._at(log, seq), self._rows(log, seq)
             heads = [head, *([known] if known is not None else [])]
-            return found, verify_log(log, chain((found,), following), heads, after=after)
+            return record_row, verify_log(log, chain((record_row,), following), heads, after=after)
 
     def _at(self, log: str, seq: int) -> RecordRow:
         page = self._page(log, seq - 1, 1)

@@ -58,10 +58,10 @@ def show(name: str, account: str, connect: Connect) -> Result:
             "max_session_seconds": stored.get("MaxSessionDuration", ""),
             "policies": [each["Policy"] for each in iam.policies_of(connection, "Role", name)],
         }
-    shown = Fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in found.items()})
+    fields = Fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in found.items()})
     if not trust:
-        return Result(found, shown)
-    return Result({**found, "trust_policy": json.loads(trust)}, shown, lambda: click.echo(f"\nTrust policy:\n{trust}"))
+        return Result(found, fields)
+    return Result({**found, "trust_policy": json.loads(trust)}, fields, lambda: click.echo(f"\nTrust policy:\n{trust}"))
 
 
 @role.command("set")

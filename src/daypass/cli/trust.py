@@ -81,24 +81,24 @@ def new(preset: str, role_name: str, connect: Connect, **given: Any) -> Result:
     connection = connect() if given["applied"] or not account else None
     if connection is not None:
         account = connection.sts("GetCallerIdentity").findtext("Account") or account
-    made = _template(preset, account, given)
+    template = _template(preset, account, given)
     how = ""
     if given["applied"] and connection:
-        how = apply(connection, role_name, made.document, replace=given["replace"], agreed=given["yes"])
+        how = apply(connection, role_name, template.document, replace=given["replace"], agreed=given["yes"])
     found: dict[str, Any] = {
         "role": role_name,
-        "policy": made.document,
-        "subject": made.subject,
-        "audience": made.audience,
+        "policy": template.document,
+        "subject": template.subject,
+        "audience": template.audience,
     }
     found["change"] = how or None
-    provider = _provider_step(preset, made.audience, given["tenant"])
+    provider = _provider_step(preset, template.audience, given["tenant"])
     next_steps = f"\nNext: {provider}\n      the same command with --apply   (creates role {role_name}, or adds the statement to its policy)"
     if connection is not None and how:
         next_steps = f"\n{how}"
-        if not has_provider(connection, made.document):
+        if not has_provider(connection, template.document):
             next_steps += f"\nNo token is accepted yet. Next: {provider}"
-    return Result(found, partial(_show_new, made, _note(preset), next_steps))
+    return Result(found, partial(_show_new, template, _note(preset), next_steps))
 
 
 def _show_new(made: TrustTemplate, note: str, next_steps: str) -> None:

@@ -121,7 +121,7 @@ def replace_file(path: Path, text: str) -> None:
 
 def of_login(login: str, environ: Mapping[str, str] = os.environ) -> tuple[str, Profile] | None:
     """Name and profile of a login by browser, as they are stored now; None when there is none any more."""
-    return next(((name, found) for name, found in load_all(environ).items() if found.login == login), None)
+    return next(((name, profile) for name, profile in load_all(environ).items() if profile.login == login), None)
 
 
 @contextmanager
@@ -247,17 +247,17 @@ def known(name: str = "", endpoint: str = "", environ: Mapping[str, str] = os.en
     """
     wanted = state.wanted(name, environ)
     if not wanted:
-        found = _from_aws(environ)
+        profile = _from_aws(environ)
     else:
         profiles = load_all(environ)
         if wanted not in profiles:
             raise LocalStateError(f"Profile '{wanted}' does not exist.{_hint(wanted, profiles)}")
-        found = profiles[wanted]
+        profile = profiles[wanted]
     if endpoint:
-        found = replace(found, endpoint=endpoint.rstrip("/"))
-    if not found.endpoint:
+        profile = replace(profile, endpoint=endpoint.rstrip("/"))
+    if not profile.endpoint:
         raise LocalStateError("No server is known. Set AWS_ENDPOINT_URL, give --endpoint, or run: daypass login")
-    return found
+    return profile
 
 
 def remove(name: str, environ: Mapping[str, str] = os.environ) -> Profile:
@@ -267,9 +267,9 @@ def remove(name: str, environ: Mapping[str, str] = os.environ) -> Profile:
         profiles = load_all(environ)
         if name not in profiles:
             raise LocalStateError(f"Profile '{name}' does not exist.{_hint(name, profiles)}")
-        found = profiles.pop(name)
+        profile = profiles.pop(name)
         _write(path, profiles)
-    return found
+    return profile
 
 
 def current(environ: Mapping[str, str] = os.environ) -> str:

@@ -84,15 +84,15 @@ class CredentialProvider:
         `fresh`: ignores the cache, because its session may have been revoked.
         """
         if fresh:
-            with self._mutex, self._alone(self._lock_deadline):
+            with self._mutex, self._exclusive(self._lock_deadline):
                 self._held = self._stored(self._issued(hurry=False))
                 return self._held
-        held = self._held
-        if held and self._fresh(held):
-            return held
-        if not self._mutex.acquire(blocking=not (held and self._good(held))):
-            assert held is not None  # another thread is renewing them, and these are still valid
-            return held
+        credentials = self._held
+        if credentials and self._fresh(credentials):
+            return credentials
+        if not self._mutex.acquire(blocking=not (credentials and self._good(credentials))):
+            assert credentials is not None  # another thread is renewing them, and these are still valid
+            return credentials
         try:
             self._held = self._current()
             return self._held
@@ -104,7 +104,7 @@ class CredentialProvider:
         if cached and self._fresh(cached):
             return cached if self._accepted(cached) else self._replaced(cached)
         try:
-            with self._alone(0.0 if cached else self._lock_deadline):
+            with self._exclusive(0.0 if cached else self._lock_deadline):
                 return self._cached_or_new()
         except Busy:
             if cached:
@@ -112,7 +112,7 @@ class CredentialProvider:
             raise
 
     @contextmanager
-    def _alone(self, deadline: float) -> Iterator[None]:
+    def _exclusive(self, deadline: float) -> Iterator[None]:
         """One process at a time. Where no lock can be written, no process can cache a session either. Raises Busy."""
         with ExitStack() as stack:
             try:
@@ -156,7 +156,7 @@ class CredentialProvider:
 
     def _replaced(self, dead: Credentials) -> Credentials:
         """Replaces a session that the server no longer accepts. Requested once."""
-        with self._alone(self._lock_deadline):
+        with self._exclusive(self._lock_deadline):
             cached = self._read()
             if cached and cached.access_key_id != dead.access_key_id:  # another process was faster
                 return cached
@@ -213,7 +213,7 @@ class CredentialProvider:
         profile = self._profile
         fields = state.session(str(self.file), profile.endpoint, profile.access_key_id, self._request.role)
         try:
-            found = Credentials(**fields) if fields else None
+            credentials = Credentials(**fields) if fields else None
         except TypeError:  # it has a field of another version
             return None
-        return found if found and self._good(found) else None
+        return credentials if credentials and self._good(credentials) else None

@@ -176,9 +176,9 @@ class KeyRings:
         stored = await self._fetch()
         await self._learn(stored)  # so that new keys share the data key; a failure shows itself where keys are needed
         wanted = await asyncio.to_thread(due, stored, self._kek, now, rotate_ms, self._rings)
-        made = [key for key in wanted if await insert(key)]
+        keys = [key for key in wanted if await insert(key)]
         await self.load()
-        return tuple(made)
+        return tuple(keys)
 
     def signing(self, ring: Ring, now: int) -> RingKey:
         """The key that signs now: the newest whose time has come. Raises RingError when there is none.
@@ -244,16 +244,16 @@ def due(
     Two processes may do this at once; the store keeps the first key for each (ring, not_before). So that both mean
     the same key, a first one begins with the day, and a next one at a time reckoned from its predecessor's.
     """
-    made = []
+    keys = []
     for ring in rings:
         last = max((k for k in stored if k.ring == ring), key=lambda k: k.sign_until, default=None)
         if last is None or last.sign_until <= now:
             not_before = max(now - now % DAY, last.sign_until if last else 0)
-            made.append(_new(kek, ring, now, not_before, now + rotate_ms))
+            keys.append(_new(kek, ring, now, not_before, now + rotate_ms))
         elif last.sign_until - now <= 2 * DAY:
             not_before = last.sign_until - DAY // 2
-            made.append(_new(kek, ring, now, not_before, not_before + rotate_ms))
-    return made
+            keys.append(_new(kek, ring, now, not_before, not_before + rotate_ms))
+    return keys
 
 
 def next_keys(
@@ -271,25 +271,25 @@ def ended_keys(stored: Sequence[StoredKey], kek: KeyEncryptionKey, now: int) -> 
 
     Keys that open stored secrets, messages and spools are not ended. Raises RingError when one does not open.
     """
-    found: list[StoredKey] = []
+    keys: list[StoredKey] = []
     for key in stored:
         if key.ring in _FOR_EVER or key.verify_until <= now:
             continue
         # A ring has one key for each not-before time: keys that have not begun get times of their own, before the new one's.
-        not_before = key.not_before if key.not_before < now else now - 1 - len(found)
+        not_before = key.not_before if key.not_before < now else now - 1 - len(keys)
         times = (not_before, min(key.sign_until, now), now)
         wrapped = kek.wrap(key.ring, key.id, times, kek.unwrap(key))
-        found.append(StoredKey(key.ring, key.id, wrapped, *times, created_at=key.created_at))
-    return found
+        keys.append(StoredKey(key.ring, key.id, wrapped, *times, created_at=key.created_at))
+    return keys
 
 
 def rewrapped(stored: Sequence[StoredKey], old: KeyEncryptionKey, new: KeyEncryptionKey) -> list[StoredKey]:
     """Every key, wrapped by `new`. Raises RingError when one does not open."""
-    found = []
+    keys = []
     for key in stored:
         times = (key.not_before, key.sign_until, key.verify_until)
-        found.append(replace(key, wrapped=new.wrap(key.ring, key.id, times, old.unwrap(key))))
-    return found
+        keys.append(replace(key, wrapped=new.wrap(key.ring, key.id, times, old.unwrap(key))))
+    return keys
 
 
 def _new(kek: KeyEncryptionKey, ring: Ring, now: int, not_before: int, sign_until: int) -> StoredKey:

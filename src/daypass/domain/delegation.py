@@ -25,14 +25,14 @@ class Party(NamedTuple):
 
 def actors(claims: Mapping[str, Any], issuer: str) -> tuple[Party, ...]:
     """The parties that act for the subject, newest first. Raises ValueError with the reason when they are not valid."""
-    found: list[Party] = []
+    parties: list[Party] = []
     inner = claims.get("act")
     while inner is not None:
-        if len(found) >= MAX_DEPTH:
+        if len(parties) >= MAX_DEPTH:
             raise ValueError(f"its act claim is nested more than {MAX_DEPTH} times")
-        found.append(_party(inner, issuer, "act"))
+        parties.append(_party(inner, issuer, "act"))
         inner = inner.get("act")
-    return tuple(found)
+    return tuple(parties)
 
 
 def may_act(claims: Mapping[str, Any], issuer: str) -> Party | None:

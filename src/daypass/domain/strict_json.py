@@ -83,11 +83,11 @@ def _decoded(raw: bytes) -> str:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError(f"the member {_twin(pairs)[:64]!r} is given twice")
+        raise ValueError(f"the member {_first_duplicate(pairs)[:64]!r} is given twice")
     return members
 
 
-def _twin(pairs: list[tuple[str, Any]]) -> str:
+def _first_duplicate(pairs: list[tuple[str, Any]]) -> str:
     """The first duplicate name. One pass, because the sender chooses the number of members."""
     seen: set[str] = set()
     for name, _ in pairs:

@@ -51,8 +51,8 @@ class SignedProofs:
         source = key_source(client.account, client.id, client.settings)
         if source is None:
             raise JoseError("the client has no keys")
-        found = await self._keys.keys(source, unverified.kid, now)
-        self._jose.verify(unverified, found.jwks, ALGORITHMS)
+        key_set = await self._keys.keys(source, unverified.kid, now)
+        self._jose.verify(unverified, key_set.jwks, ALGORITHMS)
         return unverified.unverified_claims  # verified by now
 
     def dpop(self, unverified_text: str) -> DpopClaims:

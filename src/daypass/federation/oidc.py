@@ -188,8 +188,8 @@ class OidcVerifier:
             settings = parse_settings(provider.settings)
             if not is_usable_url(provider.url):
                 raise JoseError("the provider's URL cannot begin condition keys")
-            found = await self._keys.keys(provider, token.jws.kid, now)
-            self._jose.verify(token.jws, found.jwks, settings.algorithms)
+            key_set = await self._keys.keys(provider, token.jws.kid, now)
+            self._jose.verify(token.jws, key_set.jwks, settings.algorithms)
         except ValueError as error:  # JoseError among them, and settings that cannot be read
             raise no_provider(token.unverified_issuer, provider.account, str(error)) from None
         return settings

@@ -133,8 +133,8 @@ class Getter:
         async with asyncio.timeout(self.fetcher.bounds.seconds):  # of both fetches together
             place = source.place
             if source.kind == "discovery":
-                found = await self._fetch(source, place, bearer)
-                place = read_discovery(found.body, source.issuers)
+                fetched = await self._fetch(source, place, bearer)
+                place = read_discovery(fetched.body, source.issuers)
                 bearer = bearer if _same_origin(source.place, place, source.settings) else ""
             answer = await self._fetch(source, place, bearer)
         return Got(self._read(source, answer.body), answer.max_age, answer.date)

@@ -232,10 +232,10 @@ class Metrics:
         """One answered request. `code` is the wire's error code, "" when it was served. It is visible within a tenth of
         a second.
         """
-        found = self._tallies.get((operation, code))
-        if found is None:
-            found = self._tallies[(operation, code)] = self._tally(operation, code)
-        found.add(seconds)
+        tally = self._tallies.get((operation, code))
+        if tally is None:
+            tally = self._tallies[(operation, code)] = self._tally(operation, code)
+        tally.add(seconds)
         self._publish_soon()
 
     def observe_commit(self, events: Sequence[Event], seconds: float) -> None:

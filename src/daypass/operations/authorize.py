@@ -197,15 +197,15 @@ async def _session_levels(env: Env, session: SessionClaims) -> tuple[tuple[Named
 
 async def _managed(env: Env, hashes: tuple[str, ...]) -> tuple[NamedPolicy, ...] | None:
     """The stored managed session policies; None when one is missing (its denies are unknown, so nothing may be allowed)."""
-    kept: list[NamedPolicy] = []
+    policies: list[NamedPolicy] = []
     for content_hash in hashes:
         content = await env.directory.policy_content(content_hash)
         if content is None and await refresh_if_changed(env):
             content = await env.directory.policy_content(content_hash)
         if content is None:
             return None
-        kept.append(content.policy)
-    return tuple(kept)
+        policies.append(content.policy)
+    return tuple(policies)
 
 
 @cache

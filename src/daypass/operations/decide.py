@@ -143,7 +143,7 @@ def _admitted(
     principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], context: Context
 ) -> Admission:
     """A refusal is explained here, so that its policies need not travel back and forth once more."""
-    made = replace(admit(principal, policies, target, actions, context), sides=())
-    if made.decision.allowed:
-        return made
-    return replace(made, layers=_NO_LAYERS, explanation=_explained(made.query, made.layers))
+    admission = replace(admit(principal, policies, target, actions, context), sides=())
+    if admission.decision.allowed:
+        return admission
+    return replace(admission, layers=_NO_LAYERS, explanation=_explained(admission.query, admission.layers))

@@ -62,10 +62,10 @@ def store(tx: Tx, wanted: Revocation, account: str) -> Revocation:
     earlier = _of_subject(tx, wanted)
     if (block := permanent_block(earlier, wanted)) is not None:
         return block
-    for made in earlier:
-        if not made.blocks_at(wanted.created_at):
-            ends = max(made.issued_before, wanted.issued_before)
-            renewed = replace(wanted, id=made.id, position=made.position, issued_before=ends)
+    for revocation in earlier:
+        if not revocation.blocks_at(wanted.created_at):
+            ends = max(revocation.issued_before, wanted.issued_before)
+            renewed = replace(wanted, id=revocation.id, position=revocation.position, issued_before=ends)
             tx.replace(renewed)
             return renewed
     temporary = wanted.block and wanted.block_until is not None
@@ -81,10 +81,12 @@ def permanent_block(earlier: Iterable[Revocation], wanted: Revocation) -> Revoca
     A directory's own is sufficient for the directory alone, which can lift it (attack A204).
     """
     candidates = [
-        made for made in earlier if made.block and made.block_until is None and made.created_at <= wanted.created_at
+        revocation
+        for revocation in earlier
+        if revocation.block and revocation.block_until is None and revocation.created_at <= wanted.created_at
     ]
     if wanted.reason != DEPROVISIONED:
-        candidates = [made for made in candidates if made.reason != DEPROVISIONED]
+        candidates = [revocation for revocation in candidates if revocation.reason != DEPROVISIONED]
     return next(iter(candidates), None)
 
 
@@ -96,9 +98,9 @@ def block_of(tx: Reader, wanted: Revocation) -> Revocation | None:
 def lift_blocks(tx: Tx, deleted: User | Role, now: int) -> None:
     """Lifts the blocks of a principal that is deleted. Nobody gets its id again, and a block is stored until it is lifted."""
     for kind in ("principal", "role"):
-        for made in tx.find(Revocation, account=deleted.account, subject=kind, value=deleted.id):
-            if made.blocks_at(now):
-                tx.replace(replace(made, block_until=now))
+        for revocation in tx.find(Revocation, account=deleted.account, subject=kind, value=deleted.id):
+            if revocation.blocks_at(now):
+                tx.replace(replace(revocation, block_until=now))
 
 
 def _of_subject(tx: Reader, wanted: Revocation) -> list[Revocation]:

@@ -103,7 +103,7 @@ class Exchange:
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._break_off(503)
+            self._abort(503)
             raise
         except Exception:  # noqa: BLE001  # the last boundary
             logs.get().error("http.application_failed", exc_info=True)
@@ -112,7 +112,7 @@ class Exchange:
             scope.pop(WHOLE_BODY, None)
             self.release()
         if self._stage != _ALL:
-            self._break_off()
+            self._abort()
 
     def release(self) -> None:
         """Drops the body and returns its bytes to the budget."""
@@ -128,7 +128,7 @@ class Exchange:
         self.scope[OVERDUE] = True
         return True
 
-    def _break_off(self, status: int = 500) -> None:
+    def _abort(self, status: int = 500) -> None:
         """Ends a response that the application has not completed, so that no client waits for it."""
         if self._stage == _ALL or self._disconnected:
             return

@@ -44,10 +44,10 @@ class Peers:
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Writes the revocations among the changes that have no feed position. Call it before they are acknowledged."""
-        made = [c.revocation for c in changes if c.revocation is not None and not c.position]
-        if made:
+        revocations = [c.revocation for c in changes if c.revocation is not None and not c.position]
+        if revocations:
             with self._own.open("ab") as file:
-                file.writelines(msgspec.json.encode(revocation) + b"\n" for revocation in made)
+                file.writelines(msgspec.json.encode(revocation) + b"\n" for revocation in revocations)
 
     def local(self) -> frozenset[str]:
         """The ids of the processes that have or had a file here, this one included."""

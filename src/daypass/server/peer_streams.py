@@ -108,12 +108,12 @@ class PeerStreams:
         data, loop = json.loads(event.data), self._loop
         assert loop is not None
         if event.name == "revocation":
-            made = Revocation(
+            revocation = Revocation(
                 **{name: data[name] for name in _FIELDS},
                 reason=str(data.get("reason", "")),
                 created_by=str(data.get("created_by", "")),
             )
-            loop.call_soon_threadsafe(self._known.apply_peer, (made,))
+            loop.call_soon_threadsafe(self._known.apply_peer, (revocation,))
         elif event.name == "heartbeat":
             sent = latency.sent_at(int(data["at"]), time.monotonic())
             contacts = {str(node): sent - float(age) / 1000 for node, age in data["nodes"].items()}

@@ -175,8 +175,8 @@ class RefusalCounter:
             self._end(found)
         elif len(self._sources) >= _SOURCES:
             self._end_oldest()
-        made = self._sources[name] = _Source(name, event.at + WINDOW_MS)
-        return made
+        source = self._sources[name] = _Source(name, event.at + WINDOW_MS)
+        return source
 
     def _end_oldest(self) -> None:
         self._end(next(iter(self._sources.values())))

@@ -42,15 +42,15 @@ def rotate(settings: Settings, rings: Sequence[Ring]) -> list[StoredKey]:
     chosen = tuple(rings) or rings_of(settings)
     with opened(settings) as database:
         kek = opening_key(settings, database.read(load_ring_keys))
-        made = next_keys(kek, wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
+        keys = next_keys(kek, wall(), settings.keys.rotate_days * _DAY_MS, chosen, _LEAD_MS)
 
         def change(tx: StoreTx, now: int) -> Event:
-            _insert(tx, made)
+            _insert(tx, keys)
             announce_ring_keys(tx.connection, now)
-            return Event(EventType.KEY_ADDED, now, detail={"keys": _named(made), "by": "command"})
+            return Event(EventType.KEY_ADDED, now, detail={"keys": _named(keys), "by": "command"})
 
         record_change(database, change)
-    return made
+    return keys
 
 
 def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[StoredKey]]:
@@ -63,16 +63,16 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
         now, stored = wall(), database.read(load_ring_keys)
         kek = opening_key(settings, stored)
         ended = ended_keys(stored, kek, now)
-        made = next_keys(kek, now, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
+        keys = next_keys(kek, now, settings.keys.rotate_days * _DAY_MS, rings_of(settings), 0)
 
         def change(tx: StoreTx, now: int) -> Event:
             replace_ring_keys(tx.connection, ended, now)
-            _insert(tx, made)
+            _insert(tx, keys)
             end_sessions_of_all_accounts(tx, now, _REASON)
-            return Event(EventType.KEYS_ENDED, now, detail={"ended": _named(ended), "made": _named(made)})
+            return Event(EventType.KEYS_ENDED, now, detail={"ended": _named(ended), "made": _named(keys)})
 
         record_change(database, change)
-    return ended, made
+    return ended, keys
 
 
 def _insert(tx: StoreTx, made: Sequence[StoredKey]) -> None:

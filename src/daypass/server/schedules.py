@@ -47,18 +47,18 @@ class FetchedSchedules:
     async def on_call(self, kind: str, source: str, now: int, *, owner: str) -> frozenset[str]:
         """See `ports.Schedules`."""
         key = (owner, kind, source)
-        until, found = self._cache.get(key, (0.0, frozenset[str]()))
+        until, outbound_failed = self._cache.get(key, (0.0, frozenset[str]()))
         if time.monotonic() >= until:
             try:
-                found = await self._read(kind, source, now, owner)
+                outbound_failed = await self._read(kind, source, now, owner)
             except OutboundFailed as error:
-                found = error
+                outbound_failed = error
             if len(self._cache) >= _MOST_CACHED:
                 self._cache.clear()
-            self._cache[key] = (time.monotonic() + _CACHED_SECONDS, found)
-        if isinstance(found, OutboundFailed):
-            raise OutboundFailed(str(found))
-        return found
+            self._cache[key] = (time.monotonic() + _CACHED_SECONDS, outbound_failed)
+        if isinstance(outbound_failed, OutboundFailed):
+            raise OutboundFailed(str(outbound_failed))
+        return outbound_failed
 
     async def _read(self, kind: str, source: str, now: int, owner: str) -> frozenset[str]:
         people: frozenset[str] = frozenset()

@@ -113,8 +113,8 @@ class Snapshot:
             spooled = spools.revocations()
         except (ValueError, OSError, SpoolTampered, SpoolKeyUnknown) as error:
             raise SnapshotUnusable(str(error)) from error
-        known = {made.id for made in state.revocations}
-        revocations = [*state.revocations, *(made for made in spooled if made.id not in known)]
+        known = {revocation.id for revocation in state.revocations}
+        revocations = [*state.revocations, *(revocation for revocation in spooled if revocation.id not in known)]
         others = frozenset(state.others) | running_peers(spools.directory, node)
         return DirectoryImage(FeedPosition(state.epoch, state.position), state.as_of, 0, views, revocations, others)
 

@@ -70,12 +70,12 @@ def prepare_data_directory(data: Path) -> None:
         data.chmod(mode & ~_FOR_OTHERS)
         logs.get().warning("data.made_private", directory=str(data), mode=f"{mode:04o}", new_mode="0700")
         for name in _DATABASE_FILES:
-            _make_private(data / name)
+            _restrict_permissions(data / name)
     except OSError as error:
         raise StartupError(f"the data directory {data} cannot be used: {error.strerror}.") from error
 
 
-def _make_private(file: Path) -> None:
+def _restrict_permissions(file: Path) -> None:
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
     except FileNotFoundError:
@@ -120,11 +120,13 @@ def warn_of_plain_http(settings: Settings) -> None:
 
 def warn_of_ignored_variables(environ: Mapping[str, str]) -> None:
     """Warns of variables that look like settings and are not: a misspelt security setting would have no effect."""
-    for found in ignored_variables(environ):
+    for ignored_variable in ignored_variables(environ):
         remedy = (
-            f"did you mean {found.nearest}?" if found.nearest else "settings are DAYPASS_SECTION__KEY, or remove it"
+            f"did you mean {ignored_variable.nearest}?"
+            if ignored_variable.nearest
+            else "settings are DAYPASS_SECTION__KEY, or remove it"
         )
-        logs.get().warning("settings.variable_ignored", name=found.name, remedy=remedy)
+        logs.get().warning("settings.variable_ignored", name=ignored_variable.name, remedy=remedy)
 
 
 def first_keys(text: str) -> tuple[FirstKey, ...]:
@@ -207,10 +209,10 @@ def _require_snapshot(settings: Settings, error: DatabaseUnreachable) -> None:
     if not snapshot_exists(settings):
         raise error
     try:
-        found = read_snapshot(settings, key_encryption_key(settings, new=False), time.time_ns() // 1_000_000)
+        snapshot = read_snapshot(settings, key_encryption_key(settings, new=False), time.time_ns() // 1_000_000)
     except (SnapshotUnusable, RingError) as unusable:
         raise DatabaseUnreachable(f"{error} The snapshot cannot be used: {unusable}.") from error
-    logs.get().error("database.unavailable_at_start", error=str(error), snapshot_as_of=found.as_of)
+    logs.get().error("database.unavailable_at_start", error=str(error), snapshot_as_of=snapshot.as_of)
 
 
 def initialise(settings: Settings, entries: tuple[FirstKey, ...], dev_key: FirstKey | None) -> None:

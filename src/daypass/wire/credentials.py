@@ -23,11 +23,11 @@ class CredentialText(NamedTuple):
 
 def environment(issued: Issued[AwsCredentials], endpoint: str, region: str) -> dict[str, str]:
     """The credentials as environment variables of AWS's SDKs."""
-    given = issued.credential
+    credentials = issued.credential
     return {
-        "AWS_ACCESS_KEY_ID": given.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": given.secret,
-        "AWS_SESSION_TOKEN": given.token,
+        "AWS_ACCESS_KEY_ID": credentials.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret,
+        "AWS_SESSION_TOKEN": credentials.token,
         "AWS_CREDENTIAL_EXPIRATION": iso_time(issued.session.expires_at // 1000),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,

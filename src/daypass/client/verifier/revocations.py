@@ -82,9 +82,9 @@ class Revocations:
             elif event == "revocation":
                 (self._table if self._fresh is None else self._fresh).add(str(data["id"]), _known(data))
             elif event == "heartbeat":
-                self._beat(data, monotonic)
+                self._apply_heartbeat(data, monotonic)
 
-    def _beat(self, data: Mapping[str, Any], monotonic: float) -> None:
+    def _apply_heartbeat(self, data: Mapping[str, Any], monotonic: float) -> None:
         at, complete_until, epoch = int(data["at"]), int(data["complete_until"]), str(data["epoch"])
         self._accounts = frozenset(map(str, data["accounts"]))
         self._epoch, self._complete_until, self.keys = epoch, complete_until, str(data.get("keys", ""))

@@ -53,20 +53,20 @@ class StatusLists:
     def is_revoked(self, uri: str, index: int, limit_seconds: float) -> bool:
         """The status in a list that is complete until `limit_seconds` ago, at least. Raises StatusUnknown."""
         with self._lock:
-            found = self._lists.get(uri)
-            if found is not None:
+            entry = self._lists.get(uri)
+            if entry is not None:
                 self._lists.move_to_end(uri)
-        if self._is_stale(found, limit_seconds):
+        if self._is_stale(entry, limit_seconds):
             with self._fetching[hash(uri) % _PARALLEL]:
-                found = self._lists.get(uri)
-                if self._is_stale(found, limit_seconds):  # else another thread has fetched it meanwhile
-                    found = self._newer(uri, self._fetched(uri))
-        assert found is not None
-        if self._age(found) > limit_seconds:
+                entry = self._lists.get(uri)
+                if self._is_stale(entry, limit_seconds):  # else another thread has fetched it meanwhile
+                    entry = self._newer(uri, self._fetched(uri))
+        assert entry is not None
+        if self._age(entry) > limit_seconds:
             raise StatusUnknown("the status list is too old")
-        if not 0 <= index < 8 * len(found.bits):
+        if not 0 <= index < 8 * len(entry.bits):
             raise StatusUnknown("the status list does not have this index")
-        return bool(found.bits[index // 8] >> index % 8 & 1)
+        return bool(entry.bits[index // 8] >> index % 8 & 1)
 
     def _is_stale(self, found: _Cached | None, limit_seconds: float) -> bool:
         return found is None or self._monotonic() >= found.fetch_again or self._age(found) > limit_seconds
@@ -79,16 +79,16 @@ class StatusLists:
         two of the same second, each revoked token counts.
         """
         with self._lock:
-            known, found = self._lists.get(uri), fetched
+            known, entry = self._lists.get(uri), fetched
             if known is not None and known.complete_until > fetched.complete_until:
-                found = known
+                entry = known
             elif known is not None and known.complete_until == fetched.complete_until:
-                found = fetched._replace(bits=_united(known.bits, fetched.bits))
-            self._lists[uri] = found
+                entry = fetched._replace(bits=_bitwise_or(known.bits, fetched.bits))
+            self._lists[uri] = entry
             self._lists.move_to_end(uri)
             while len(self._lists) > _MAX_LISTS:
                 self._lists.popitem(last=False)
-        return found
+        return entry
 
     def _fetched(self, uri: str) -> _Cached:
         if self._monotonic() < self._not_before.get(uri, 0.0):
@@ -108,7 +108,7 @@ class StatusLists:
             raise StatusUnknown(f"the status list cannot be fetched: {error}") from None
 
 
-def _united(one: bytes, other: bytes) -> bytes:
+def _bitwise_or(one: bytes, other: bytes) -> bytes:
     return bytes(a | b for a, b in zip_longest(one, other, fillvalue=0))
 
 

@@ -26,13 +26,13 @@ def check_reason(text: str, rule: ReasonRule) -> None:
     """A reason says something: enough letters, printable, matching one of the patterns."""
     if len(text) > MAX_REASON or not text.isprintable():
         raise LimitExceeded(f"A reason is at most {MAX_REASON} printable characters.")
-    if not says_something(text, rule.letters):
+    if not is_meaningful(text, rule.letters):
         raise LimitExceeded(f"The reason must have at least {rule.letters} letters or digits, and say something.")
     if rule.patterns and not Patterns(rule.patterns, folded=True).matches(text, {}):
         raise LimitExceeded(f"The reason must match one of: {', '.join(rule.patterns)}")
 
 
-def says_something(text: str, least: int) -> bool:
+def is_meaningful(text: str, least: int) -> bool:
     """Whether a text has at least `least` letters or digits, which are not one or two repeated."""
     letters = [char for char in text.casefold() if char.isalnum() and char not in _BLANK_LETTERS]
     return len(letters) >= least and len(set(letters)) >= min(3, least)

@@ -30,7 +30,7 @@ def covers(wide: str, narrow: str, budget: Budget) -> bool:
         return True
     if budget.left <= 0 or not narrow.startswith(_HEAD.split(wide, 1)[0]) or max(len(wide), len(narrow)) > LONGEST:
         return False
-    return stands_for(_symbols(wide), _symbols(narrow), budget)
+    return covers_symbols(_symbols(wide), _symbols(narrow), budget)
 
 
 def all_covered(wide: Sequence[str], narrow: Sequence[str], budget: Budget) -> bool:
@@ -53,7 +53,7 @@ def _symbols(text: str) -> list[object]:
     return symbols
 
 
-def stands_for(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
+def covers_symbols(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
     """`covers` for patterns by single symbols (characters, wildcards, variables).
 
     The usual wildcard match, except that the text may contain wildcards. Only `*` (or, for `?`, also `?`) matches them.

@@ -56,7 +56,7 @@ def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
     try:
         return parse(text, kind)
     except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
-        statements = tuple(_salvage(text))
+        statements = tuple(_deny_unreadable(text))
         return PolicyDocument(kind, text, V2008, statements, build_index(statements), broken=True)
 
 
@@ -124,7 +124,7 @@ def _principal_values(draft: Draft, members: dict[str, Node]) -> Iterator[Princi
 # --- Failing closed ------------------------------------------------------------------------------------------------
 
 
-def _salvage(text: str) -> Iterator[Statement]:
+def _deny_unreadable(text: str) -> Iterator[Statement]:
     """A Deny of everything for each statement that is not clearly an Allow, or one Deny when the statements are unreadable."""
     try:
         root = read(text)

@@ -128,7 +128,7 @@ class StatementMatcher:
         """The statements whose action and resource match."""
         index, action = document.index, self._action
         resource, context = self._query.resource, self._query.context
-        found: list[Statement] = []
+        statements: list[Statement] = []
         for length, by_prefix in index.exact.get(action, ()):
             for statement in by_prefix.get(resource[:length], ()):
                 self.left -= statement.cost
@@ -136,7 +136,7 @@ class StatementMatcher:
                     self._spend(statement.wild.steps(1, len(resource), context))
                 resources = statement.resources
                 if resources is None or resources.matches(resource, context) is not statement.not_resource:
-                    found.append(statement)
+                    statements.append(statement)
         for length, by_prefix in (*index.by_service.get(self._service, ()), *index.others):
             for statement in by_prefix.get(resource[:length], ()):
                 self.left -= statement.cost
@@ -146,8 +146,8 @@ class StatementMatcher:
                     continue
                 resources = statement.resources
                 if resources is None or resources.matches(resource, context) is not statement.not_resource:
-                    found.append(statement)
-        return found
+                    statements.append(statement)
+        return statements
 
     def _scope(self, statement: Statement, principals: Principals) -> GrantScope:
         """The grant scope of the statement for the caller; NONE when its principals do not match the caller."""

@@ -50,7 +50,7 @@ def explain(query: AccessQuery, layers: Layers) -> Explanation:
     """The explanation of the decision that `evaluate` makes for the same arguments."""
     decision = evaluate(query, layers)
     if decision.over_budget:
-        return _unexamined(query, decision)
+        return _refused_for_cost(query, decision)
     results = _fitted(tuple(_layers(query, layers)))
     return Explanation(
         decision=decision,
@@ -62,7 +62,7 @@ def explain(query: AccessQuery, layers: Layers) -> Explanation:
     )
 
 
-def _unexamined(query: AccessQuery, decision: Decision) -> Explanation:
+def _refused_for_cost(query: AccessQuery, decision: Decision) -> Explanation:
     """For a decision that was refused for its cost: examining the policies would cost as much."""
     return Explanation(
         decision=decision,
@@ -207,13 +207,13 @@ def _failed_at(query: AccessQuery, layers: Layers, layer: Layer, statement: Stat
         return Step.RESOURCE
     if is_administrative(action) and not concerns(statement.effect, statement.administration, layer, query):
         return Step.ADMINISTRATION
-    if not _meant(query, layers, statement):
+    if not _concerns_principal(query, layers, statement):
         return Step.PRINCIPAL
     held = all(condition.holds(context) for condition in statement.conditions)
     return Step.NONE if held else Step.CONDITION
 
 
-def _meant(query: AccessQuery, layers: Layers, statement: Statement) -> bool:
+def _concerns_principal(query: AccessQuery, layers: Layers, statement: Statement) -> bool:
     if statement.principals is None:
         return True
     if statement.not_principal:

@@ -332,7 +332,7 @@ def _principal(draft: Draft, node: Node) -> None:
         draft.fail("Missing required field Principal cannot be empty!", node)
 
 
-def _no_allow_but(draft: Draft) -> None:
+def _no_allow_with_not_principal(draft: Draft) -> None:
     for statement in draft.statements:
         if "NotPrincipal" in statement.members and statement.members["Effect"].text == "Allow":
             draft.fail("Allow with NotPrincipal is not allowed.", statement.members["NotPrincipal"])
@@ -364,7 +364,7 @@ PASSES: dict[PolicyKind, tuple[_Pass, ...]] = {
     PolicyKind.RESOURCE: (
         *_SHAPE,
         *_OLDER,
-        _no_allow_but,
+        _no_allow_with_not_principal,
         _has("Principal", "NotPrincipal", message="Missing required field Principal"),
         _principals,
         _sids,
@@ -376,7 +376,7 @@ PASSES: dict[PolicyKind, tuple[_Pass, ...]] = {
     PolicyKind.TRUST: (
         _trust_top,
         *_SHAPE,
-        _no_allow_but,
+        _no_allow_with_not_principal,
         _prohibits("NotPrincipal", "AssumeRole policy must not contain NotPrincipal field."),
         _has("Principal", message="Missing required field Principal"),
         _has("Action", "NotAction", message="Missing required field Action"),

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from daypass.domain.policy.administration import EVERYTHING, PREFIX, granting
 from daypass.domain.policy.compiled import Statement, build_index
-from daypass.domain.policy.cover import LONGEST, Budget, stands_for
+from daypass.domain.policy.cover import LONGEST, Budget, covers_symbols
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import V2012, Patterns, Variable, Wild, fold, tokenize
@@ -61,7 +61,7 @@ def withholds_administration(statement: Statement, action: str) -> bool:
 
 def _of_administration(statement: Statement, asked: _Symbols) -> Coverage:
     """How much of these actions an Allow may grant, considering Daypass's own among them (see `administration`)."""
-    if not _meet(asked, _ADMINISTRATION):
+    if not _may_overlap(asked, _ADMINISTRATION):
         return Coverage.WHOLE
     texts = granting(statement.written.get("Action", ())) if statement.administration is not None else ()
     inside = _covers(_ADMINISTRATION, asked)
@@ -75,7 +75,7 @@ def _axis(patterns: Iterable[_Symbols], text: _Symbols, *, negated: bool) -> Cov
         if _covers(pattern, text):
             found = Coverage.WHOLE
             break
-        if _meet(pattern, text):
+        if _may_overlap(pattern, text):
             found = Coverage.PART
     return Coverage(Coverage.WHOLE - found) if negated else found
 
@@ -93,13 +93,13 @@ def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Conte
     ]
     if not any(parts):
         return policy
-    kept: list[Statement] = []
+    statements: list[Statement] = []
     for statement, part in zip(document.statements, parts, strict=True):
         if not part:
-            kept.append(statement)
+            statements.append(statement)
         elif (statement.effect is Effect.ALLOW) is at_best:
-            kept.append(_unbounded(statement))
-    return NamedPolicy(policy.name, replace(document, statements=tuple(kept), index=build_index(kept)))
+            statements.append(_unbounded(statement))
+    return NamedPolicy(policy.name, replace(document, statements=tuple(statements), index=build_index(statements)))
 
 
 def _unbounded(statement: Statement) -> Statement:
@@ -147,17 +147,19 @@ _ADMINISTRATION = _symbols(f"{PREFIX}*")
 
 def overlap(one: str, other: str) -> bool:
     """Whether some text matches both patterns. Exact for `*` and `?`; a policy variable matches any text."""
-    return _meet(_symbols(one, variables=True), _symbols(other, variables=True))
+    return _may_overlap(_symbols(one, variables=True), _symbols(other, variables=True))
 
 
 def _any(symbol: _Symbol) -> bool:
     return symbol is Wild.STAR or isinstance(symbol, Variable)
 
 
-def _meet(first: _Symbols, second: _Symbols) -> bool:
+def _may_overlap(first: _Symbols, second: _Symbols) -> bool:
     if len(first) > LONGEST or len(second) > LONGEST:
         return True  # assumed to overlap with everything
-    row = _stars({0}, second)  # for the consumed part of `first`: the parts of `second` that can be consumed with it
+    row = _skip_stars(
+        {0}, second
+    )  # for the consumed part of `first`: the parts of `second` that can be consumed with it
     for symbol in first:
         row = _step(row, symbol, second)
         if not row:
@@ -175,10 +177,10 @@ def _step(row: set[int], symbol: _Symbol, second: _Symbols) -> set[int]:
             used.add(at)  # a star may continue
         elif at < len(second) and (symbol == second[at] or Wild.ONE in (symbol, second[at])):
             used.add(at + 1)
-    return _stars(used, second)
+    return _skip_stars(used, second)
 
 
-def _stars(row: set[int], second: _Symbols) -> set[int]:
+def _skip_stars(row: set[int], second: _Symbols) -> set[int]:
     """Adds the positions after stars of the second pattern that match nothing."""
     for at in sorted(row):
         end = at
@@ -194,4 +196,4 @@ def _covers(wide: _Symbols, narrow: _Symbols) -> bool:
         return True
     if len(wide) > LONGEST or len(narrow) > LONGEST:
         return False
-    return stands_for(wide, narrow, Budget(_STEPS))
+    return covers_symbols(wide, narrow, Budget(_STEPS))

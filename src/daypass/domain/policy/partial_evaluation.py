@@ -134,13 +134,13 @@ def _variant(document: PolicyDocument, known: Known, at_best: bool) -> PolicyDoc
     """The document with its uncertain statements at their best or worst."""
     if not any(is_uncertain(statement, known) for statement in document.statements):
         return document
-    kept = []
+    statements = []
     for statement in document.statements:
         if not is_uncertain(statement, known):
-            kept.append(statement)
+            statements.append(statement)
         elif (statement.effect is Effect.ALLOW) is at_best:
-            kept.append(_loosened(statement, known))
-    return replace(document, statements=tuple(kept), index=build_index(kept))
+            statements.append(_loosened(statement, known))
+    return replace(document, statements=tuple(statements), index=build_index(statements))
 
 
 def is_uncertain(statement: Statement, known: Known) -> bool:

@@ -146,8 +146,8 @@ async def search_resources(
     page = Page(())
     if subject is not None:
         service = _valid(checked_type, question.resource.type)
-        found, following = await _candidates(env, call, subject, service, after, limit)
-        page = await _allowed(env, call, [(replace(question, resource=one), one.id) for one in found], subject, keys)
+        entities, following = await _candidates(env, call, subject, service, after, limit)
+        page = await _allowed(env, call, [(replace(question, resource=one), one.id) for one in entities], subject, keys)
         page = replace(page, following=following)
     return await _recorded(env, call, permission, question, page, replays, subject)
 

@@ -158,7 +158,7 @@ async def _principal(
                 "Of another account's principals, only the assumption of your roles can be simulated.",
             )
         return (
-            _outsider(request.principal, account, word, roles.values()),
+            _foreign_principal(request.principal, account, word, roles.values()),
             {
                 "aws:principalarn": request.principal,
                 "aws:principalaccount": account,
@@ -172,7 +172,7 @@ async def _principal(
     return hypothetical_facts(view.entity, session), hypothetical_keys(view.entity, session), view
 
 
-def _outsider(arn: str, account: str, word: str, roles: Iterable[RoleView | None]) -> PrincipalFacts:
+def _foreign_principal(arn: str, account: str, word: str, roles: Iterable[RoleView | None]) -> PrincipalFacts:
     """Another account's principal, taken to be the one that the trust policies named when they were written."""
     bound = next((view.bindings[arn] for view in roles if view is not None and arn in view.bindings), "")
     kind = PrincipalKind.USER if word == "user" else PrincipalKind.ROLE_SESSION
@@ -241,7 +241,7 @@ def _answers(stage: _Stage, request: SimulationRequest) -> list[Simulated]:
 
 def _with_request_policies(stage: _Stage, request: SimulationRequest) -> _Stage:
     """Adds the policies of the request, which are parsed here. Another account's principal gets none."""
-    given = tuple(_parsed(text, PolicyKind.IDENTITY, f"policy {n}") for n, text in enumerate(request.policies, 1))
+    policies = tuple(_parsed(text, PolicyKind.IDENTITY, f"policy {n}") for n, text in enumerate(request.policies, 1))
     boundary = stage.policies.boundary
     if request.boundary:
         boundary = (_parsed(request.boundary, PolicyKind.IDENTITY, "boundary"),)
@@ -250,7 +250,7 @@ def _with_request_policies(stage: _Stage, request: SimulationRequest) -> _Stage:
     stored = stage.policies
     if stored.identity is None:
         return stage
-    return replace(stage, policies=CallerPolicies((*stored.identity, *given), boundary, session, stored.guardrails))
+    return replace(stage, policies=CallerPolicies((*stored.identity, *policies), boundary, session, stored.guardrails))
 
 
 def _do(
@@ -271,7 +271,7 @@ def _assume(stage: _Stage, request: SimulationRequest, arn: str) -> Simulated:
     assumption = request.assumption
     view, account = stage.roles[arn], account_of(arn)
     foreign = account != stage.account and not stage.operator
-    target = Target(arn, account, _anyone()) if foreign else target_of(arn, account, view)
+    target = Target(arn, account, _allow_everyone()) if foreign else target_of(arn, account, view)
     context = merged(stage.keys, assumption.keys(), request.context)
     admission = admit(stage.facts, stage.policies, target, assumption.actions(), context)
     if foreign and admission.decision.allowed:
@@ -288,7 +288,7 @@ def _decision_name(decision: Decision) -> str:
 
 
 @lru_cache(maxsize=1)
-def _anyone() -> NamedPolicy:
+def _allow_everyone() -> NamedPolicy:
     """Replaces the trust policy of another account's role, so that only the caller's side decides."""
     text = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},'

@@ -266,12 +266,12 @@ def _outsiders(ctx: ReadContext, question: Question) -> Iterator[Access]:
         return
     named = trust_of(question.role).document.principals()
     for value in {(principal.type, principal.value): principal for principal in named}.values():
-        entry = _outsider(ctx, question.role, value)
+        entry = _foreign_principal(ctx, question.role, value)
         if entry is not None:
             yield entry
 
 
-def _outsider(ctx: ReadContext, role: Role, named: PrincipalValue) -> Access | None:
+def _foreign_principal(ctx: ReadContext, role: Role, named: PrincipalValue) -> Access | None:
     if named.type == "Federated":
         return _federated(role, named.value)
     if named.type == "Service":

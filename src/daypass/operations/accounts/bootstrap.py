@@ -102,8 +102,8 @@ def _insert_key(env: Env, tx: Tx, entry: FirstKey, now: int) -> None:
 
 
 def _administrator(env: Env, tx: Tx, entry: FirstKey, now: int) -> str:
-    found = tx.get(User, account=entry.account, name=entry.user)
-    return found.id if found is not None else _insert_administrator(env, tx, entry.account, entry.user, now)
+    user = tx.get(User, account=entry.account, name=entry.user)
+    return user.id if user is not None else _insert_administrator(env, tx, entry.account, entry.user, now)
 
 
 def _insert_administrator(env: Env, tx: Tx, account_id: str, name: str, now: int) -> str:

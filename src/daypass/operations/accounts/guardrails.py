@@ -46,8 +46,10 @@ async def put_guardrail(env: Env, call: Call, account: str, name: str, document:
         parsed = await env.directory.read(
             lambda _: _parsed(document), account=owner
         )  # on a read thread: it may be long
-        await _check_way_back(env, call, NamedPolicy(name, parsed))
-    warned = {"lint": [f"{found.severity.value} {found.id} {found.line}:{found.column}" for found in findings]}
+        await _check_not_locked_out(env, call, NamedPolicy(name, parsed))
+    warned = {
+        "lint": [f"{finding.severity.value} {finding.id} {finding.line}:{finding.column}" for finding in findings]
+    }
 
     def change(tx: Tx) -> tuple[Guardrail, Event]:
         if tx.get(Account, id=owner) is None:
@@ -86,7 +88,7 @@ def _findings(document: str) -> tuple[Finding, ...]:
     return tuple(lint(_parsed(document)))
 
 
-async def _check_way_back(env: Env, call: Call, guardrail: NamedPolicy) -> None:
+async def _check_not_locked_out(env: Env, call: Call, guardrail: NamedPolicy) -> None:
     """Refuses a guardrail that would prevent the caller from deleting it."""
     caller = call.caller
     policies = await layers_for(env, caller)

@@ -178,8 +178,8 @@ def proven_applicant(call: Call, proof: Proof, start: IssuanceSnapshot, actor: A
         keys=pairs_of({**proof.session_keys, **signed_in}),
     )
     context = partial(proof_context, call, proof.keys, proof.method, signed_in)
-    made = Applicant(proof.principal(), parent, call.facts, start, context, account=proof.account)
-    return made if actor is None else acted_for(made, actor)
+    applicant = Applicant(proof.principal(), parent, call.facts, start, context, account=proof.account)
+    return applicant if actor is None else acted_for(applicant, actor)
 
 
 def proof_hops(proof: Proof, start: IssuanceSnapshot) -> tuple[Hop, ...]:

@@ -231,18 +231,18 @@ async def _known_provider(env: Env, wanted: RequestedProvider) -> SamlProvider:
 async def _unverified_providers(env: Env, unverified_response: str, source_ip: str) -> list[RequestedProvider]:
     """The providers in the response's roles. They only say where to look for keys."""
     arns = await env.saml.unverified_providers(unverified_response, source_ip)
-    found = []
+    requested_providers = []
     for arn in arns[:_MAX_PROVIDERS]:
         try:
-            found.append(requested_provider(arn))
+            requested_providers.append(requested_provider(arn))
         except DaypassError:
             continue
-    if not found:
+    if not requested_providers:
         raise refuse(
             "The response has no readable Role attribute, so its provider is not known; "
             "an encrypted one is brought to the provider's own address, /saml/acs/ACCOUNT/NAME"
         )
-    return found
+    return requested_providers
 
 
 async def _verified(

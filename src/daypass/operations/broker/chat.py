@@ -83,10 +83,10 @@ def chat_user(channel: NotificationChannel, key: bytes, team: str, user: str, na
 
 async def channel_of(env: Env, kind: str, account: str, name: str) -> tuple[NotificationChannel, bytes] | None:
     """A channel of this kind that takes votes, with the key that signs its messages; None for any other."""
-    found = await env.directory.read(lambda tx: tx.get(NotificationChannel, account=account, name=name), account="")
-    if found is None or found.kind != kind or not found.sealed_secret:
+    channel = await env.directory.read(lambda tx: tx.get(NotificationChannel, account=account, name=name), account="")
+    if channel is None or channel.kind != kind or not channel.sealed_secret:
         return None
-    return found, notify.secret_of(env, found)
+    return channel, notify.secret_of(env, channel)
 
 
 # --- Links -------------------------------------------------------------------------------------------------------------
@@ -108,9 +108,9 @@ async def create_code(env: Env, call: Call, for_chat_user: str = "") -> str:
 async def list_links(env: Env, call: Call, whose: Whose = OWN) -> list[ChatLink]:
     """daypass:ListChatLinks on `user/NAME`; one's own need no permission. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     user, decision = await user_of(env, call, whose, "ListChatLinks", fresh=False)
-    found = await env.directory.read(lambda tx: links_of(tx, user), account=call.caller.account)
+    links = await env.directory.read(lambda tx: links_of(tx, user), account=call.caller.account)
     await env.journal.commit(served(call, account=user.account, decision=decision, detail={"user": user.arn}))
-    return found
+    return links
 
 
 async def delete_link(env: Env, call: Call, link_id: str, whose: Whose = OWN) -> None:

@@ -110,12 +110,12 @@ def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) ->
 
 def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:
     roles = {ref.arn for ref in t.decode(request.document).roles}
-    found = tx.find(
+    requests = tx.find(
         AccessRequest, account=request.account, beneficiary_id=request.beneficiary_id, order="-id", limit=_LOOKED_AT
     )
     alike = [
         other
-        for other in found
+        for other in requests
         if other.id != request.id and roles & {ref.arn for ref in t.decode(other.document).roles}
     ]
     return alike[:_MAX_HISTORY]
@@ -130,14 +130,16 @@ def _added(
     """The permissions of the roles beyond those of the beneficiary, in the caller's account."""
     own = _grants(scene, call, beneficiary)
     budget = Budget(_STEPS)
-    found: list[AddedPermission] = []
+    added_permissions: list[AddedPermission] = []
     for role in roles:
         for grant in _grants(scene, call, role):
             if grant.extent is Extent.DENIED or any(_covers(each, grant, budget) for each in own):
                 continue
             partly = grant.extent is Extent.PARTLY
-            found.append(AddedPermission(role, grant.action, grant.resources, grant.policy, grant.not_action, partly))
-    return tuple(found[:MAX_ADDED]), len(found) > MAX_ADDED
+            added_permissions.append(
+                AddedPermission(role, grant.action, grant.resources, grant.policy, grant.not_action, partly)
+            )
+    return tuple(added_permissions[:MAX_ADDED]), len(added_permissions) > MAX_ADDED
 
 
 def _grants(scene: Scene, call: Call, arn: str) -> Sequence[Grant]:

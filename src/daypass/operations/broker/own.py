@@ -57,10 +57,10 @@ class RequestableRole(Struct, frozen=True):
 async def get_own_access(env: Env, call: Call) -> OwnAccess:
     """daypass:GetOwnAccess. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED)."""
     decision = await allow_unless_denied(env, call, "GetOwnAccess", "access-request")
-    found = await env.directory.read(lambda tx: _own_access(tx, env, call), account=call.caller.account)
-    detail = {"requests": len(found.requests), "grants": len(found.grants)}
+    own_access = await env.directory.read(lambda tx: _own_access(tx, env, call), account=call.caller.account)
+    detail = {"requests": len(own_access.requests), "grants": len(own_access.grants)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
-    return found
+    return own_access
 
 
 def _own_access(tx: Reader, env: Env, call: Call) -> OwnAccess:

@@ -137,9 +137,9 @@ async def list_grants(
             wanted["principal_id"] = person_of(tx, call.caller).id
         return read_page(tx, Grant, "-id", after, limit, account=owner, **wanted)
 
-    found, following = await env.directory.read(query, account=call.caller.account)
-    await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(found)}))
-    return found, following
+    grants, following = await env.directory.read(query, account=call.caller.account)
+    await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(grants)}))
+    return grants, following
 
 
 async def list_reviews(
@@ -165,7 +165,7 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "CloseAccessReview", "access-review", review_id, owner)
-    if len(finding) > _MAX_FINDING or not limits.says_something(finding, _FINDING_LETTERS):
+    if len(finding) > _MAX_FINDING or not limits.is_meaningful(finding, _FINDING_LETTERS):
         raise DaypassError(
             ErrorKind.VALIDATION,
             f"A finding says what the review found: {_FINDING_LETTERS} letters or digits at least, "

@@ -53,10 +53,10 @@ async def suggest_roles(env: Env, call: Call, action: str, resource: str, limit:
     """
     decision = await allow_unless_denied(env, call, "SuggestRoles", "role")
     check_question(action, resource)
-    found: list[Suggestion] = await heavy.read(env, call, _suggest, call, action, resource, limit)
-    detail = {"action": action[:256], "resource": resource[:2048], "found": len(found)}
+    suggestions: list[Suggestion] = await heavy.read(env, call, _suggest, call, action, resource, limit)
+    detail = {"action": action[:256], "resource": resource[:2048], "found": len(suggestions)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
-    return found
+    return suggestions
 
 
 def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -> list[Suggestion]:
@@ -97,5 +97,5 @@ def _actions(holdings: Holdings) -> list[str]:
 
 
 def _grant_for(scene: Scene, role: Role, person_id: str, now: int) -> str:
-    found = scene.tx.find(Grant, role_id=role.id, principal_id=person_id, ended_at=0)
-    return next((grant.id for grant in found if is_usable(grant, now)), "")
+    grants = scene.tx.find(Grant, role_id=role.id, principal_id=person_id, ended_at=0)
+    return next((grant.id for grant in grants if is_usable(grant, now)), "")

@@ -41,5 +41,5 @@ def identifiers(answer: Answer, members: Collection[str]) -> dict[str, Any]:
 
 def findings_shown(findings: Iterable[Finding]) -> list[str]:
     """Findings in short form, for the record and a response header. `daypass lint` shows all of them."""
-    shown = [f"{found.severity.value} {found.id} {found.line}:{found.column}" for found in findings]
+    shown = [f"{finding.severity.value} {finding.id} {finding.line}:{finding.column}" for finding in findings]
     return shown[:_MOST_FINDINGS]

@@ -74,8 +74,8 @@ class Service(ABC, Generic[R, W]):
 
     def check(self, context: R, operation: Operation[R, W], params: Params) -> tuple[Finding, ...]:
         """The linter's findings. Raises DaypassError for an invalid document."""
-        found = operation.check(context, params) if operation.check is not None else None
-        return tuple(found or ())
+        findings = operation.check(context, params) if operation.check is not None else None
+        return tuple(findings or ())
 
     def checked(self, operation: Operation[R, W], params: Params) -> Any:  # noqa: ARG002  # for services that check documents
         """What `check` computed from a document in this process, for `remember` in another."""

@@ -76,8 +76,10 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     keys = merged(hypothetical_keys(entity), resource_context(owner, role.tags if role is not None else ()))
     query = AccessQuery(hypothetical_facts(entity), _ACTION, resource, keys)
     known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
-    found = evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
-    return found.outcome is not Outcome.DENIED
+    partial_evaluation = evaluate_partially(
+        known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant))
+    )
+    return partial_evaluation.outcome is not Outcome.DENIED
 
 
 def may_assume(env: Env, tx: Reader, principal_ids: Sequence[str]) -> bool:

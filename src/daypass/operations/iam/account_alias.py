@@ -25,15 +25,15 @@ def create_account_alias(ctx: WriteContext, p: Params) -> Answer:
 
 
 def list_account_aliases(ctx: ReadContext, p: Params) -> Answer:
-    found = ctx.tx.find(AccountAlias, account=ctx.account)
-    shown, more = page_of(p, "account-aliases", [alias.alias for alias in found], str)
+    account_aliases = ctx.tx.find(AccountAlias, account=ctx.account)
+    shown, more = page_of(p, "account-aliases", [alias.alias for alias in account_aliases], str)
     return {"AccountAliases": shown, **more}
 
 
 def delete_account_alias(ctx: WriteContext, p: Params) -> Answer:
     """The request must name the account's current alias."""
-    found = ctx.tx.get(AccountAlias, account=ctx.account)
-    if found is None or found.alias != p["AccountAlias"]:
+    account_alias = ctx.tx.get(AccountAlias, account=ctx.account)
+    if account_alias is None or account_alias.alias != p["AccountAlias"]:
         raise faults.not_found(f"The account alias {p['AccountAlias']} cannot be found.")
-    ctx.tx.delete(found)
+    ctx.tx.delete(account_alias)
     return {}

@@ -49,14 +49,14 @@ class Catalog:
 
     def policies(self, after: str = "") -> Sequence[ManagedPolicy]:
         """All policies after a `place`, by name."""
-        return [found for found in sorted(self._by_arn.values(), key=_order) if _order(found) > after.lower()]
+        return [policy for policy in sorted(self._by_arn.values(), key=_order) if _order(policy) > after.lower()]
 
     def version(self, arn: str) -> PolicyVersion | None:
         """The only version of a built-in policy."""
-        found = self._by_arn.get(arn)
-        if found is None:
+        policy = self._by_arn.get(arn)
+        if policy is None:
             return None
-        return PolicyVersion(ACCOUNT, found.id, 1, self.texts[arn], _CREATED_AT)
+        return PolicyVersion(ACCOUNT, policy.id, 1, self.texts[arn], _CREATED_AT)
 
 
 def catalog(texts: Mapping[str, str]) -> Catalog:

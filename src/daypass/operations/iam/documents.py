@@ -130,10 +130,10 @@ def _entity_bound_to(tx: Reader, account: str, resource: str, value: str) -> str
 
 
 def _session_bound_to(tx: Reader, account: str, role_name: str, value: str) -> str | None:
-    found = tx.get(Role, account=account, name=role_name)
-    if found is None or value != assumed_role_arn(account, found.name, value.rpartition("/")[2]):
+    role = tx.get(Role, account=account, name=role_name)
+    if role is None or value != assumed_role_arn(account, role.name, value.rpartition("/")[2]):
         return None
-    return found.id
+    return role.id
 
 
 def with_current_names(tx: Reader, role: Role, names: Names | None = None) -> str:

@@ -24,5 +24,5 @@ def end_sessions(ctx: WriteContext, deleted: User | Role) -> None:
     kind = "role" if isinstance(deleted, Role) else "user"
     reason = f"the {kind} {deleted.name} was deleted"
     subject = ("principal", deleted.id)
-    made = new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason)
-    store(ctx.tx, made, ctx.account)
+    revocation = new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason)
+    store(ctx.tx, revocation, ctx.account)

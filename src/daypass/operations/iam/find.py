@@ -52,10 +52,10 @@ def _named(ctx: ReadContext, kind: type[N], name: str, missing: DaypassError) ->
 
 def oidc_provider(ctx: ReadContext, arn: str, missing: DaypassError | None = None) -> OidcProvider:
     """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, `missing` (or NOT_FOUND) when it does not exist."""
-    found = any_oidc_provider(ctx, arn)
-    if found is None:
+    provider = any_oidc_provider(ctx, arn)
+    if provider is None:
         raise missing or faults.not_found(f"OpenIDConnect Provider not found for arn {arn}")
-    return found
+    return provider
 
 
 def any_oidc_provider(ctx: ReadContext, arn: str) -> OidcProvider | None:
@@ -63,23 +63,23 @@ def any_oidc_provider(ctx: ReadContext, arn: str) -> OidcProvider | None:
     A196).
     """
     account, url = _provider_of(arn, "oidc-provider/")
-    found = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
-    return found if found is not None and found.arn == arn else None
+    provider = ctx.tx.get(OidcProvider, account=account, url=url) if account == ctx.account else None
+    return provider if provider is not None and provider.arn == arn else None
 
 
 def saml_provider(ctx: ReadContext, arn: str) -> SamlProvider:
     """Raises INVALID_INPUT, VALIDATION when it is not such an ARN, NOT_FOUND when it does not exist."""
-    found = any_saml_provider(ctx, arn)
-    if found is None:
+    provider = any_saml_provider(ctx, arn)
+    if provider is None:
         raise faults.not_found(f"Manifest not found for arn {arn}")
-    return found
+    return provider
 
 
 def any_saml_provider(ctx: ReadContext, arn: str) -> SamlProvider | None:
     """The provider of the caller's account with exactly this ARN."""
     account, name = _provider_of(arn, "saml-provider/")
-    found = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
-    return found if found is not None and found.arn == arn else None
+    provider = ctx.tx.get(SamlProvider, account=account, name=name) if account == ctx.account else None
+    return provider if provider is not None and provider.arn == arn else None
 
 
 def _provider_of(arn: str, prefix: str) -> tuple[str, str]:

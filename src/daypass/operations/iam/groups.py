@@ -33,8 +33,8 @@ def get_group(ctx: ReadContext, p: Params) -> Answer:
             Membership, order="user_id", after=after, limit=limit, account=ctx.account, group_id=group.id
         )
 
-    found, more = page(p, "member-ids", fetch, lambda membership: membership.user_id)
-    users = [user for each in found if (user := ctx.tx.get(User, id=each.user_id)) is not None]
+    memberships, more = page(p, "member-ids", fetch, lambda membership: membership.user_id)
+    users = [user for each in memberships if (user := ctx.tx.get(User, id=each.user_id)) is not None]
     return {"Group": members.group(group), "Users": [members.user(user) for user in users], **more}
 
 

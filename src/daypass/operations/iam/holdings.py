@@ -134,10 +134,10 @@ class Gatherer:
 
     def guardrails(self) -> tuple[tuple[Source, ...], ...]:
         """The account's guardrails: one level, or none without guardrails."""
-        found = self._ctx.tx.find(Guardrail, account=self._ctx.account, order="name")
+        guardrails = self._ctx.tx.find(Guardrail, account=self._ctx.account, order="name")
         level = tuple(
             Source(NamedPolicy(g.name, compiled(g.document, PolicyKind.GUARDRAIL)), g.name, GUARDRAIL, name=g.name)
-            for g in found
+            for g in guardrails
         )
         return (level,) if level else ()
 
@@ -147,8 +147,8 @@ class Gatherer:
 
     def _of_every_user(self, account: str) -> tuple[Source, ...]:
         if account not in self._of_account:
-            found = account_policy.of_every_user(self._ctx.tx.get(PasswordPolicy, account=account))
-            self._of_account[account] = tuple(Source(policy, policy.name, ACCOUNT) for policy in found)
+            policies = account_policy.of_every_user(self._ctx.tx.get(PasswordPolicy, account=account))
+            self._of_account[account] = tuple(Source(policy, policy.name, ACCOUNT) for policy in policies)
         return self._of_account[account]
 
     def _group_ids(self, user: User) -> list[str]:

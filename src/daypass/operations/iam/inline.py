@@ -14,10 +14,10 @@ _ALL = 10_000  # above the size quota of any owner
 
 
 def _find(ctx: ReadContext, kind: OwnerKind, owner: Owner, name: str) -> InlinePolicy:
-    found = ctx.tx.get(InlinePolicy, owner_id=owner.id, name=name)
-    if found is None:
+    inline_policy = ctx.tx.get(InlinePolicy, owner_id=owner.id, name=name)
+    if inline_policy is None:
         raise faults.no_such(f"{kind.word} policy", name)
-    return found
+    return inline_policy
 
 
 def of_owner(ctx: ReadContext, owner: Owner) -> list[InlinePolicy]:

@@ -85,8 +85,8 @@ def delete_instance_profile(ctx: WriteContext, p: Params) -> Answer:
 
 def of_role(ctx: ReadContext, role: Role, names: documents.Names) -> list[dict[str, Any]]:
     """The profiles that contain a role, by name, as GetAccountAuthorizationDetails shows them."""
-    found = ctx.tx.find(InstanceProfile, order="name", account=ctx.account, role_id=role.id)
-    return [profile_members(ctx, profile, names) for profile in found]
+    profiles = ctx.tx.find(InstanceProfile, order="name", account=ctx.account, role_id=role.id)
+    return [profile_members(ctx, profile, names) for profile in profiles]
 
 
 def profile_members(ctx: ReadContext, profile: InstanceProfile, names: documents.Names | None = None) -> dict[str, Any]:

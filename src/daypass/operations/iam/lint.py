@@ -50,8 +50,8 @@ def findings_of_role(  # a role, its environment, and the change
     if not powerful(documents, role.account):
         return ()
     facts = replace(surroundings(tx, role.account), powerful=True, max_session_seconds=seconds)
-    found = lint(compile_stored(role.trust_document, PolicyKind.TRUST), facts)
-    return tuple(finding for finding in found if finding.id in _OF_POWERFUL)
+    findings = lint(compile_stored(role.trust_document, PolicyKind.TRUST), facts)
+    return tuple(finding for finding in findings if finding.id in _OF_POWERFUL)
 
 
 def surroundings(tx: Reader, account: str) -> Facts:

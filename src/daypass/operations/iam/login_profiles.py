@@ -36,17 +36,17 @@ class Prepared:
 
 
 def _user(ctx: ReadContext, p: Params) -> User:
-    found = find.user_or_caller(ctx, p)
-    if isinstance(found, Account):
+    user = find.user_or_caller(ctx, p)
+    if isinstance(user, Account):
         raise faults.invalid("Must specify userName when calling with non-User credentials")
-    return found
+    return user
 
 
 def _profile(ctx: ReadContext, user: User) -> LoginProfile:
-    found = ctx.tx.get(LoginProfile, user_id=user.id)
-    if found is None:
+    profile = ctx.tx.get(LoginProfile, user_id=user.id)
+    if profile is None:
         raise faults.not_found(f"Login Profile for User {user.name} cannot be found.")
-    return found
+    return profile
 
 
 def _checked(tx: Reader, account_id: str, password: str) -> PasswordPolicy | None:

@@ -91,8 +91,8 @@ def get_oidc_provider(ctx: ReadContext, p: Params) -> Answer:
 
 def list_oidc_providers(ctx: ReadContext, _p: Params) -> Answer:
     """All providers. As in AWS there are no pages, and the quota keeps them few."""
-    found = ctx.tx.find(OidcProvider, order="url", account=ctx.account)
-    return {"OpenIDConnectProviderList": [{"Arn": provider.arn} for provider in found]}
+    providers = ctx.tx.find(OidcProvider, order="url", account=ctx.account)
+    return {"OpenIDConnectProviderList": [{"Arn": provider.arn} for provider in providers]}
 
 
 def add_client_id(ctx: WriteContext, p: Params) -> Answer:

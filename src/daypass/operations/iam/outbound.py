@@ -25,15 +25,15 @@ def gather(ctx: ReadContext, _p: Params, ids: Ids) -> tuple[str, str]:
 
 
 def enable_outbound_web_identity_federation(ctx: WriteContext, _p: Params) -> Answer:
-    found = _of_account(ctx)
-    if found is not None and found.enabled:
+    federation = _of_account(ctx)
+    if federation is not None and federation.enabled:
         message = "Outbound web identity federation is already enabled for this account."
         raise DaypassError(ErrorKind.FEATURE_ENABLED, message)
     public_url, new_id = ctx.gathered
     enabled = OutboundFederation(
-        ctx.account, found.issuer_id if found is not None else new_id, enabled=True, changed_at=ctx.now
+        ctx.account, federation.issuer_id if federation is not None else new_id, enabled=True, changed_at=ctx.now
     )
-    if found is None:
+    if federation is None:
         ctx.tx.insert(enabled)
     else:
         ctx.tx.replace(enabled)
@@ -59,8 +59,8 @@ def _of_account(ctx: ReadContext) -> OutboundFederation | None:
 
 
 def _enabled(ctx: ReadContext) -> OutboundFederation:
-    found = _of_account(ctx)
-    if found is None or not found.enabled:
+    federation = _of_account(ctx)
+    if federation is None or not federation.enabled:
         message = "Outbound web identity federation is not enabled for this account."
         raise DaypassError(ErrorKind.FEATURE_DISABLED, message)
-    return found
+    return federation

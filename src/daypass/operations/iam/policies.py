@@ -113,8 +113,8 @@ def of_policy(ctx: ReadContext, policy: ManagedPolicy) -> list[PolicyVersion]:
     if policy.account == builtin.ACCOUNT:
         only = ctx.builtin.version(policy.arn)
         return [only] if only else []
-    found = ctx.tx.find(PolicyVersion, order="version", account=ctx.account, policy_id=policy.id)
-    return sorted(found, key=lambda version: -version.version)
+    versions = ctx.tx.find(PolicyVersion, order="version", account=ctx.account, policy_id=policy.id)
+    return sorted(versions, key=lambda version: -version.version)
 
 
 def create_policy_version(ctx: WriteContext, p: Params) -> Answer:

@@ -162,14 +162,14 @@ def providers(kind: str) -> ResourceOf:
 def oidc_provider(ctx: ReadContext, p: Params) -> Resource:
     """A provider by its ARN, in any account. One in another account is treated as missing."""
     arn = p["OpenIDConnectProviderArn"]
-    found = find.any_oidc_provider(ctx, arn)
-    return Resource(arn, tags=found.tags if found else ())
+    provider = find.any_oidc_provider(ctx, arn)
+    return Resource(arn, tags=provider.tags if provider else ())
 
 
 def saml_provider(ctx: ReadContext, p: Params) -> Resource:
     arn = p["SAMLProviderArn"]
-    found = find.any_saml_provider(ctx, arn)
-    return Resource(arn, tags=found.tags if found else ())
+    provider = find.any_saml_provider(ctx, arn)
+    return Resource(arn, tags=provider.tags if provider else ())
 
 
 def key_owner(ctx: ReadContext, p: Params) -> Resource:

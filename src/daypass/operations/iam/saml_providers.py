@@ -96,8 +96,8 @@ def get_saml_provider(ctx: ReadContext, p: Params) -> Answer:
 
 def list_saml_providers(ctx: ReadContext, _p: Params) -> Answer:
     """All providers. As in AWS there are no pages, and the quota keeps them few."""
-    found = ctx.tx.find(SamlProvider, order="name", account=ctx.account)
-    return {"SAMLProviderList": [_listed(provider) for provider in found]}
+    providers = ctx.tx.find(SamlProvider, order="name", account=ctx.account)
+    return {"SAMLProviderList": [_listed(provider) for provider in providers]}
 
 
 def _listed(provider: SamlProvider) -> dict[str, Any]:

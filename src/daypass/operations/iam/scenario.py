@@ -96,12 +96,12 @@ def request_policies(texts: Sequence[str] | None, label: str, kind: PolicyKind) 
 
 def request_boundary(p: Params) -> tuple[Source, ...] | None:
     """The boundary in the request, None when it has none."""
-    found = request_policies(
+    sources = request_policies(
         p.get("PermissionsBoundaryPolicyInputList"), "PermissionsBoundaryPolicyInputList", PolicyKind.IDENTITY
     )
-    if len(found) > 1:
+    if len(sources) > 1:
         raise faults.invalid_input("Only one permissions boundary policy can be specified.")
-    return found or None
+    return sources or None
 
 
 def request_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:

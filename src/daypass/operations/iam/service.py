@@ -46,13 +46,13 @@ class Iam(Service[ReadContext, WriteContext]):
 
     def check(self, context: ReadContext, operation: Operation, params: Params) -> tuple[Finding, ...]:
         """Parses the document, which must be done first, and lints it."""
-        found = super().check(context, operation, params)
+        findings = super().check(context, operation, params)
         if operation.document is None:
-            return found
+            return findings
         name, kind = operation.document
         documents.check(params[name], kind)
         role = params.get("RoleName", "")
-        return (*findings_of(context.tx, context.account, context.builtin, params[name], kind, role), *found)
+        return (*findings_of(context.tx, context.account, context.builtin, params[name], kind, role), *findings)
 
     def checked(self, operation: Operation, params: Params) -> documents.Checked | None:
         assert operation.document is not None

@@ -104,7 +104,7 @@ def _service(
     name: str, members: dict[str, User | Role], used: dict[str, list[LastUse]], tracked: Sequence[str]
 ) -> dict[str, Any]:
     """One service: its row as IAM shows it, and when each entity last used it."""
-    uses = [use for found in used.values() for use in found if use.operation.partition(":")[0] == name]
+    uses = [use for last_uses in used.values() for use in last_uses if use.operation.partition(":")[0] == name]
     row: dict[str, Any] = {"ServiceName": services.name_of(name), "ServiceNamespace": name}
     by_entity: dict[str, int] = {}
     for use in uses:

@@ -55,10 +55,10 @@ def remove_all(tx: Tx, user: User) -> tuple[CredentialChange, ...]:
 
 def remove_codes(tx: Tx, user: User) -> tuple[CredentialChange, ...]:
     """Revokes the recovery codes of a user. Returns what to announce."""
-    found = tx.find(RecoveryCode, user_id=user.id)
-    for code in found:
+    recovery_codes = tx.find(RecoveryCode, user_id=user.id)
+    for code in recovery_codes:
         tx.delete(code)
-    return (codes_change(user, "revoke"),) if found else ()
+    return (codes_change(user, "revoke"),) if recovery_codes else ()
 
 
 def change_of(passkey: Passkey, change: str) -> CredentialChange:

@@ -131,10 +131,10 @@ async def send_test(env: Env, call: Call, account: str, name: str) -> Notificati
     decision = await allow(env, call, "TestNotificationChannel", "notification-channel", name, owner)
 
     def change(tx: Tx) -> tuple[Notification, Event]:
-        made = notify.notification_for_test(env, CHANNELS.existing(tx, owner, name), call.now, call.caller.arn)
-        tx.insert(made)
-        detail = {"notification_channel": name, "notification": made.id}
-        return made, served(call, account=owner, decision=decision, detail=detail)
+        notification = notify.notification_for_test(env, CHANNELS.existing(tx, owner, name), call.now, call.caller.arn)
+        tx.insert(notification)
+        detail = {"notification_channel": name, "notification": notification.id}
+        return notification, served(call, account=owner, decision=decision, detail=detail)
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -160,10 +160,10 @@ async def retry_notification(env: Env, call: Call, account: str, notification_id
     decision = await allow(env, call, "RetryNotification", "notification-channel", "*", owner)
 
     def change(tx: Tx) -> tuple[Notification, Event]:
-        found = tx.get(Notification, id=notification_id)
-        if found is None or found.account != owner or found.outcome != "dead":
+        notification = tx.get(Notification, id=notification_id)
+        if notification is None or notification.account != owner or notification.outcome != "dead":
             raise DaypassError(ErrorKind.NOT_FOUND, f"No dead notification has the id {notification_id}.")
-        again = replace(found, outcome="", attempts=0, next_at=call.now)
+        again = replace(notification, outcome="", attempts=0, next_at=call.now)
         tx.replace(again)
         return again, served(call, account=owner, decision=decision, detail={"notification": notification_id})
 

@@ -161,8 +161,8 @@ async def _jira_probe(system: System) -> None:
 
 async def _jira_find(system: System, request: str) -> str:
     query = quote(f'project = "{system.options["project"]}" AND labels = "{_label(request)}"')
-    found = await system.read(f"/rest/api/2/search?jql={query}&fields=key&maxResults=1", _read_issues)
-    return found.issues[0].key if found.issues else ""
+    issues = await system.read(f"/rest/api/2/search?jql={query}&fields=key&maxResults=1", _read_issues)
+    return issues.issues[0].key if issues.issues else ""
 
 
 async def _jira_open(system: System, request: str, message: Message) -> None:
@@ -209,8 +209,8 @@ async def _servicenow_find(system: System, request: str) -> str:
         "sysparm_limit": "1",
         "sysparm_fields": "sys_id",
     }
-    found = await system.read(f"{_table(system)}?{urlencode(query)}", _read_rows)
-    return found.result[0].sys_id if found.result else ""
+    rows = await system.read(f"{_table(system)}?{urlencode(query)}", _read_rows)
+    return rows.result[0].sys_id if rows.result else ""
 
 
 async def _servicenow_open(system: System, request: str, message: Message) -> None:

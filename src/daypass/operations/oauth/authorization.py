@@ -203,12 +203,12 @@ async def push(
 async def pushed(env: Env, client_id: str, unverified_uri: str) -> AuthorizationRequest:
     """The request that a client has pushed. Raises DaypassError(VALIDATION) for an unknown, expired or another one's."""
     value = unverified_uri.removeprefix(URI_PREFIX)
-    found = None
+    code = None
     if value != unverified_uri:
-        found = await codes.find(env, codes.REQUEST_URI, client_id, value, _read_request)
-    if found is None or found.row.used_at:
+        code = await codes.find(env, codes.REQUEST_URI, client_id, value, _read_request)
+    if code is None or code.row.used_at:
         raise DaypassError(ErrorKind.VALIDATION, "The request_uri is unknown, has expired or was used before.")
-    return found.content
+    return code.content
 
 
 async def grant_code(
@@ -242,16 +242,16 @@ async def grant_code(
         "consent": consent,
     }
     event = served(call, kind=EventType.REQUEST_ALLOWED, session_id=signed_in.row.session_id, detail=detail)
-    found = None
+    code = None
     if request_uri:
         name = request_uri.removeprefix(URI_PREFIX)
-        found = await codes.find(env, codes.REQUEST_URI, client.id, name, _read_request)
-        if found is None:
+        code = await codes.find(env, codes.REQUEST_URI, client.id, name, _read_request)
+        if code is None:
             raise DaypassError(ErrorKind.VALIDATION, "The request_uri has expired.")
 
     def change(tx: Tx) -> tuple[None, Event]:
-        if found is not None:
-            codes.use(tx, found, call.now, row.id)
+        if code is not None:
+            codes.use(tx, code, call.now, row.id)
         also(tx)
         codes.insert(tx, row)
         return None, event
@@ -262,5 +262,5 @@ async def grant_code(
 
 async def person_of(env: Env, content: Authorization, now: int) -> SignedIn | None:
     """The person of a code, if their browser is still signed in with the same session."""
-    found = await browser_session.read_by_id(env, content.browser, now)
-    return found if found is not None and found.row.session_id == content.session_id else None
+    signed_in = await browser_session.read_by_id(env, content.browser, now)
+    return signed_in if signed_in is not None and signed_in.row.session_id == content.session_id else None

@@ -128,9 +128,9 @@ async def delete_client(env: Env, call: Call, client_id: str, account: str = "")
     )
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = CLIENTS.existing(tx, old.account, old.id)
-        tx.delete(found)
-        _announce(env, tx, call, _changes(found, replace(found, secrets=())))
+        client = CLIENTS.existing(tx, old.account, old.id)
+        tx.delete(client)
+        _announce(env, tx, call, _changes(client, replace(client, secrets=())))
         tx.insert(revocation)
         return None, CLIENTS.changed(call, old, decision, deleted=True, revocation=revocation.id)
 

@@ -41,13 +41,13 @@ class Redeemed(Struct, frozen=True):
 async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
     """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
     client = sender.known_client
-    found = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
-    if found is None:
+    code = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
+    if code is None:
         raise codes.refused("the client has no such code")
-    if found.row.used_at:
-        await _end(env, call, client, found.row.family)
+    if code.row.used_at:
+        await _end(env, call, client, code.row.family)
         raise codes.used_before()
-    return found
+    return code
 
 
 async def redeem(

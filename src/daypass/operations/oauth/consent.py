@@ -43,8 +43,8 @@ async def is_remembered(env: Env, known: KnownClient, request: AuthorizationRequ
     if "consent" in request.prompt or not may_be_remembered(env, known, request):
         return False
     identity = consent_id(known, request, person)
-    found = await find_current(env, lambda: env.directory.entity(Consent, identity))
-    return found is not None and env.clock.now() < found.expires_at
+    consent = await find_current(env, lambda: env.directory.entity(Consent, identity))
+    return consent is not None and env.clock.now() < consent.expires_at
 
 
 def remembered(env: Env, known: KnownClient, request: AuthorizationRequest, person: SignedIn, now: int) -> Consent:
@@ -81,10 +81,10 @@ def store(tx: Tx, consent: Consent) -> None:
 async def listed(env: Env, call: Call) -> list[Consent]:
     """Those of the caller's person, newest first. It needs no permission, and the page that shows them records the call."""
     caller = call.caller
-    found = await env.directory.read(
+    consents = await env.directory.read(
         lambda tx: _of_person(tx, caller.account, caller.hops[0].principal_id, call.now), account=caller.account
     )
-    return sorted(found, key=lambda each: each.created_at, reverse=True)
+    return sorted(consents, key=lambda each: each.created_at, reverse=True)
 
 
 async def withdraw(env: Env, call: Call, unverified_id: str) -> None:
@@ -92,10 +92,10 @@ async def withdraw(env: Env, call: Call, unverified_id: str) -> None:
     caller = call.caller
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = tx.get(Consent, id=unverified_id)
-        if found is None or (found.account, found.person_id) != (caller.account, caller.hops[0].principal_id):
+        consent = tx.get(Consent, id=unverified_id)
+        if consent is None or (consent.account, consent.person_id) != (caller.account, caller.hops[0].principal_id):
             raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        return None, _removed(call, found, _withdraw(env, call, tx, found))
+        return None, _removed(call, consent, _withdraw(env, call, tx, consent))
 
     await env.journal.write(change, account=caller.account, urgent=True)
 
@@ -120,11 +120,11 @@ async def list_consents(env: Env, call: Call, person: str, account: str = "") ->
             person_id = user.id
         return _of_person(tx, owner, person_id, call.now)
 
-    found = await env.directory.read(read, account=call.caller.account)
-    if found is None:
+    consents = await env.directory.read(read, account=call.caller.account)
+    if consents is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The user with name {person[:128]} cannot be found.")
     await env.journal.commit(served(call, account=owner, decision=decision))
-    return found
+    return consents
 
 
 async def delete_consent(env: Env, call: Call, unverified_id: str, account: str = "") -> None:
@@ -133,10 +133,10 @@ async def delete_consent(env: Env, call: Call, unverified_id: str, account: str 
     decision = await allow(env, call, "DeleteConsent", _KIND, unverified_id, owner)
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = tx.get(Consent, id=unverified_id)
-        if found is None or found.account != owner:
+        consent = tx.get(Consent, id=unverified_id)
+        if consent is None or consent.account != owner:
             raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        return None, _removed(call, found, _withdraw(env, call, tx, found), decision=decision)
+        return None, _removed(call, consent, _withdraw(env, call, tx, consent), decision=decision)
 
     await env.journal.write(change, account=call.caller.account, urgent=True)
 
@@ -148,8 +148,8 @@ def delete_all(tx: Tx, account: str, person_id: str) -> None:
 
 
 def _of_person(tx: Reader, account: str, person_id: str, now: int) -> list[Consent]:
-    found = tx.find(Consent, account=account, person_id=person_id, limit=MOST)
-    return [each for each in found if now < each.expires_at]
+    consents = tx.find(Consent, account=account, person_id=person_id, limit=MOST)
+    return [each for each in consents if now < each.expires_at]
 
 
 def _withdraw(env: Env, call: Call, tx: Tx, consent: Consent) -> int:

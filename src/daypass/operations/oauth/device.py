@@ -126,11 +126,11 @@ def _new_user_code(env: Env) -> str:
 async def find(env: Env, call: Call, unverified_code: str) -> Code[DeviceGrant]:
     """The undecided request with this user code, as a person types it. Raises DaypassError: NOT_FOUND, THROTTLED."""
     letters = _NOT_LETTERS.sub("", unverified_code.upper()[:64])
-    found = await env.directory.read(lambda tx: _device_of(env, tx, call, letters), account=call.caller.account)
-    if found is None:
+    code = await env.directory.read(lambda tx: _device_of(env, tx, call, letters), account=call.caller.account)
+    if code is None:
         await _count(env, call)
         raise DaypassError(ErrorKind.NOT_FOUND, "The code is unknown, has expired or was used. Check it.")
-    return found
+    return code
 
 
 def _device_of(env: Env, tx: Reader, call: Call, letters: str) -> Code[DeviceGrant] | None:
@@ -142,8 +142,8 @@ def _device_of(env: Env, tx: Reader, call: Call, letters: str) -> Code[DeviceGra
     row = tx.get(OAuthCode, purpose=DEVICE, id=codes.content_of(env, user, _read_user_code).device_id)
     if row is None or row.used_at:
         return None
-    found = Code(row, codes.content_of(env, row, _read_grant))
-    return found if found.content.allowed is None else None
+    code = Code(row, codes.content_of(env, row, _read_grant))
+    return code if code.content.allowed is None else None
 
 
 def _slot(call: Call, number: int) -> str:
@@ -200,15 +200,15 @@ async def poll(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
         raise codes.used_before()
     if row.expires_at <= call.now:
         raise DaypassError(ErrorKind.EXPIRED_DEVICE_CODE, "The device code has expired.")
-    found = Code(row, codes.content_of(env, row, _read_grant))
-    if found.content.allowed is None:
+    code = Code(row, codes.content_of(env, row, _read_grant))
+    if code.content.allowed is None:
         too_fast = _polled(identity, call.now)
         kind = ErrorKind.POLLING_TOO_FAST if too_fast else ErrorKind.AUTHORIZATION_PENDING
         seconds = f" Poll every {INTERVAL_MS // 1000} seconds at most." if too_fast else ""
         raise DaypassError(kind, f"The person has not decided yet.{seconds}")
-    if not found.content.allowed:
+    if not code.content.allowed:
         raise DaypassError(ErrorKind.CONSENT_DENIED, "The person has refused.")
-    return found
+    return code
 
 
 def _polled(identity: str, now: int) -> bool:

@@ -51,8 +51,8 @@ def _described(client_id: str, body: bytes, limits: str) -> tuple[str, str]:
 
     Raises ValueError that says what is wrong.
     """
-    name, made = read_document(client_id, body, parse_client(limits))
-    return name, dump_client(made)
+    name, client_settings = read_document(client_id, body, parse_client(limits))
+    return name, dump_client(client_settings)
 
 
 async def _listing_client(env: Env, account: str, client_id: str) -> OAuthClient | None:

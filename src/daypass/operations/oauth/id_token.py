@@ -69,10 +69,10 @@ async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: 
     rows = await env.directory.read(
         lambda tx: tx.find(BrowserSession, account=account, session_id=sid, limit=1, **person), account=account
     )
-    found = await browser_session.read_by_id(env, rows[0].id, now) if rows else None
-    if found is None or subject_of(found.session) != subject:
+    signed_in = await browser_session.read_by_id(env, rows[0].id, now) if rows else None
+    if signed_in is None or subject_of(signed_in.session) != subject:
         raise invalid_token("the person is not signed in any more", session_id=sid)
-    return found
+    return signed_in
 
 
 def client_of_hint(env: Env, unverified_text: str) -> str:

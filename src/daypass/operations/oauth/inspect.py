@@ -135,8 +135,8 @@ async def _serves(env: Env, client: AuthenticatedClient, token: OwnToken) -> boo
     if client.client.account != account:
         return False
     for name in token.audiences:
-        found = await env.directory.entity(ResourceServer, account, name)
-        if found is not None and client.client.id in parse_resource_server(found.settings).introspection_clients:
+        server = await env.directory.entity(ResourceServer, account, name)
+        if server is not None and client.client.id in parse_resource_server(server.settings).introspection_clients:
             return True
     return False
 

@@ -58,10 +58,10 @@ async def put_resource_server(
 
     def change(tx: Tx) -> tuple[ResourceServer, Event]:
         old = tx.get(ResourceServer, account=owner, identifier=identifier)
-        made = wanted if old is None else replace(wanted, created_at=old.created_at, tags=old.tags)
-        SERVERS.put(tx, old, made)
+        server = wanted if old is None else replace(wanted, created_at=old.created_at, tags=old.tags)
+        SERVERS.put(tx, old, server)
         before = None if old is None else describe(old)
-        return made, SERVERS.changed(call, made, decision, before=before, after=describe(made))
+        return server, SERVERS.changed(call, server, decision, before=before, after=describe(server))
 
     return await env.journal.write(change, account=call.caller.account)
 

@@ -33,7 +33,11 @@ async def target_of(
     Raises DaypassError: INVALID_TARGET, INVALID_SCOPE, UNAVAILABLE.
     """
     check_audiences(env, request, audiences)
-    servers = [found for name in audiences if (found := await _registered(env, account, name)) is not None]
+    servers = [
+        resource_server_settings
+        for name in audiences
+        if (resource_server_settings := await _registered(env, account, name)) is not None
+    ]
     if not servers:
         _check_scope(request, scope)
         return Target(audiences, scope)
@@ -84,5 +88,5 @@ async def _registered(env: Env, account: str, audience: str) -> ResourceServerSe
     Most audiences are not registered, so the change feed is not polled for one: a new resource server applies within a
     second.
     """
-    found = await env.directory.entity(ResourceServer, account, audience)
-    return parse_resource_server(found.settings) if found is not None else None
+    server = await env.directory.entity(ResourceServer, account, audience)
+    return parse_resource_server(server.settings) if server is not None else None

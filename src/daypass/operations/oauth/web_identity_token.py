@@ -149,15 +149,15 @@ def _end(call: Call, request: WebIdentityRequest) -> int:
 
 
 async def _federation(env: Env, account: str) -> OutboundFederation:
-    found = await env.directory.entity(OutboundFederation, account)
-    if (found is None or not found.enabled) and await refresh_if_changed(env):
-        found = await env.directory.entity(OutboundFederation, account)
-    if found is None or not found.enabled:
+    federation = await env.directory.entity(OutboundFederation, account)
+    if (federation is None or not federation.enabled) and await refresh_if_changed(env):
+        federation = await env.directory.entity(OutboundFederation, account)
+    if federation is None or not federation.enabled:
         raise DaypassError(
             ErrorKind.OUTBOUND_FEDERATION_DISABLED,
             "Outbound web identity federation is not enabled for this account.",
         )
-    return found
+    return federation
 
 
 def _check_bounds(env: Env, call: Call, request: WebIdentityRequest) -> None:

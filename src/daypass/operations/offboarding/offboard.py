@@ -87,12 +87,12 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
     user, decision = await _user(env, call, owner, request)
     subjects = [("principal", user.id)] if user is not None else []
     for kind, value in request.also:
-        found = await subject_of(env, call, kind, value, owner)
-        resource, in_aws = resource_of(kind, found.value or value), InAws(tags=found.tags)
+        subject = await subject_of(env, call, kind, value, owner)
+        resource, in_aws = resource_of(kind, subject.value or value), InAws(tags=subject.tags)
         decision = await allow(env, call, "RevokeSession", *resource, owner, in_aws=in_aws)
-        if found.fault is not None:
-            raise found.fault
-        subjects.append((kind, found.value))
+        if subject.fault is not None:
+            raise subject.fault
+        subjects.append((kind, subject.value))
     gone = ("principal", user.id) if user is not None and request.delete else None  # its id needs no block
     made_by, reason = call.caller.arn, request.reason
     wanted = [

@@ -59,24 +59,24 @@ async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter
     """
     scope = await allow_reading(env, call, "ReadAudit", "audit", query.account)
     account = scope.account if scope.viewer.operator else ""
-    found: list[RecordView] = []
+    records: list[RecordView] = []
     before, looked_at, size = query.before, 0, 0
     async for page in pages_of(env, scope.viewer, replace(query, account=account, limit=_BATCH)):
         for record in page:
             before = place_of(record)
             looked_at += 1
             if record.body is not None and wanted.matches(record.body):
-                found.append(record)
+                records.append(record)
                 size += size_of(record)
-                if _full(found, size, query.limit):
+                if _full(records, size, query.limit):
                     break
-        if _full(found, size, query.limit) or looked_at >= MAX_LOOKED_AT:
+        if _full(records, size, query.limit) or looked_at >= MAX_LOOKED_AT:
             break
     else:
         before = None
-    detail = {"explored": looked_at, "found": len(found), "request_id": query.request_id[:64]}
+    detail = {"explored": looked_at, "found": len(records), "request_id": query.request_id[:64]}
     await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
-    return RecordPage(found, before)
+    return RecordPage(records, before)
 
 
 def _full(found: Sequence[RecordView], size: int, limit: int) -> bool:

@@ -71,9 +71,9 @@ class Measured(Struct, frozen=True):
 async def measure(env: Env, call: Call, since: int, until: int) -> Measured:
     """daypass:ReadMeasurements. Raises DaypassError(ACCESS_DENIED): for other accounts than the operator's."""
     decision = await allow_operator(env, call, "ReadMeasurements", "measurements", "*")
-    found = [each for each in env.measurements.after(since) if each.since <= until]
-    await env.journal.commit(served(call, decision=decision, detail={"measured": len(found)}))
-    return measured_of(found, env.measurements.bounds, env.measurements.last_checks(), (since, until))
+    measurements = [each for each in env.measurements.after(since) if each.since <= until]
+    await env.journal.commit(served(call, decision=decision, detail={"measured": len(measurements)}))
+    return measured_of(measurements, env.measurements.bounds, env.measurements.last_checks(), (since, until))
 
 
 def measured_of(

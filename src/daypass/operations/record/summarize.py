@@ -83,15 +83,15 @@ async def summarize(env: Env, call: Call, since: int, until: int) -> Summary:
     """daypass:ReadAudit of the caller's account. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE."""
     scope = await allow_reading(env, call, "ReadAudit", "audit", "")
     query = RecordFilter(since=since, until=until, limit=_BATCH)
-    found: list[RecordView] = []
+    records: list[RecordView] = []
     async for page in pages_of(env, scope.viewer, query):
-        found += page
-        if len(found) >= MAX_RECORDS:
+        records += page
+        if len(records) >= MAX_RECORDS:
             break
-    complete = len(found) < MAX_RECORDS
-    covered = since if complete or not found else found[-1].at
-    await env.journal.commit(served(call, decision=scope.decision, detail={"summarized": len(found)}))
-    return summary_of(found, covered, until, complete=complete)
+    complete = len(records) < MAX_RECORDS
+    covered = since if complete or not records else records[-1].at
+    await env.journal.commit(served(call, decision=scope.decision, detail={"summarized": len(records)}))
+    return summary_of(records, covered, until, complete=complete)
 
 
 def summary_of(records: list[RecordView], since: int, until: int, *, complete: bool) -> Summary:

@@ -60,7 +60,7 @@ def _check_unsupported(p: Params) -> None:
 def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     _check_unsupported(p)
     within_quota(ctx, TrustAnchor, "trust anchors", ANCHORS_PER_ACCOUNT, account=ctx.account)
-    made = TrustAnchor(
+    anchor = TrustAnchor(
         id=ctx.ids.request(),
         account=ctx.account,
         region=ctx.facts.region,
@@ -71,9 +71,9 @@ def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
         enabled=p.get("enabled", False),
         tags=first(p),
     )
-    made = _with_notifications(made, p.get("notificationSettings") or [])
-    ctx.tx.insert(made)
-    return _answer(ctx, made)
+    anchor = _with_notifications(anchor, p.get("notificationSettings") or [])
+    ctx.tx.insert(anchor)
+    return _answer(ctx, anchor)
 
 
 def update_trust_anchor(ctx: WriteContext, p: Params) -> Answer:

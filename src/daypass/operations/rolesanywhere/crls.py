@@ -56,7 +56,7 @@ def import_crl(ctx: WriteContext, p: Params) -> Answer:
     _check_alias(p)
     anchor = ctx.find(TrustAnchor, p["trustAnchorArn"])
     within_quota(ctx, Crl, "CRLs of a trust anchor", CRLS_PER_ANCHOR, account=ctx.account, trust_anchor_id=anchor.id)
-    made = Crl(
+    crl = Crl(
         id=ctx.ids.request(),
         account=ctx.account,
         region=anchor.region,
@@ -68,8 +68,8 @@ def import_crl(ctx: WriteContext, p: Params) -> Answer:
         enabled=p.get("enabled", False),
         tags=first(p),
     )
-    ctx.tx.insert(made)
-    return _answer(ctx, made)
+    ctx.tx.insert(crl)
+    return _answer(ctx, crl)
 
 
 def _check_alias(p: Params) -> None:

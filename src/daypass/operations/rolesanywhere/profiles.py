@@ -64,7 +64,7 @@ def _account_of_role(arn: str) -> str:
 def create_profile(ctx: WriteContext, p: Params) -> Answer:
     check_profile(ctx, p)
     within_quota(ctx, X509Profile, "profiles", PROFILES_PER_ACCOUNT, account=ctx.account)
-    made = X509Profile(
+    profile = X509Profile(
         id=ctx.ids.request(),
         account=ctx.account,
         region=ctx.facts.region,
@@ -82,8 +82,8 @@ def create_profile(ctx: WriteContext, p: Params) -> Answer:
         mappings=DEFAULT_MAPPINGS,
         tags=first(p),
     )
-    ctx.tx.insert(made)
-    return _answer(ctx, made)
+    ctx.tx.insert(profile)
+    return _answer(ctx, profile)
 
 
 def update_profile(ctx: WriteContext, p: Params) -> Answer:

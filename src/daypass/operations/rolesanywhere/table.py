@@ -48,11 +48,11 @@ def _new_profile(_ctx: ReadContext, p: Params) -> Resource:
 
 def _changed_profile(ctx: ReadContext, p: Params) -> Resource:
     """Roles that are already in the profile need not be passed again."""
-    found = ctx.get(X509Profile, p["profileId"])
-    if found is None:
+    profile = ctx.get(X509Profile, p["profileId"])
+    if profile is None:
         return Resource(ctx.arn(X509Profile, p["profileId"]))
-    added = [arn for arn in p.get("roleArns") or () if arn not in found.role_arns]
-    return Resource(found.arn, _passing(added), found.tags)
+    added = [arn for arn in p.get("roleArns") or () if arn not in profile.role_arns]
+    return Resource(profile.arn, _passing(added), profile.tags)
 
 
 def _passing(role_arns: list[str]) -> tuple[Permission, ...]:

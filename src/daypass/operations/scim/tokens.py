@@ -53,11 +53,11 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"An account has at most {MAX_TOKENS} SCIM tokens.")
         if tx.get(ScimToken, account=account, name=name) is not None:
             raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A SCIM token with name {name} exists.")
-        made = ScimToken(text_digest(secret), account, user.id, name, call.now, call.now + days * _DAY_MS)
-        tx.insert(made)
-        _announce(env, tx, call, made, "create")
-        detail = {"scim_token": name, "user": user.arn, "expires_at": made.expires_at}
-        return made, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
+        token = ScimToken(text_digest(secret), account, user.id, name, call.now, call.now + days * _DAY_MS)
+        tx.insert(token)
+        _announce(env, tx, call, token, "create")
+        detail = {"scim_token": name, "user": user.arn, "expires_at": token.expires_at}
+        return token, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
     return await env.journal.write(change, account=account), secret
 
@@ -65,13 +65,13 @@ async def create_token(env: Env, call: Call, name: str, user_name: str, days: in
 async def _authorized_user(env: Env, call: Call, name: str) -> User:
     """The user for whom the caller may make a credential. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     account = call.caller.account
-    found = await env.directory.read(lambda tx: tx.get(User, account=account, name=name), account=account)
-    arn = found.arn if found is not None else f"arn:aws:iam::{account}:user/{name}"
-    keys = resource_context(account, found.tags) if found is not None else None
+    user = await env.directory.read(lambda tx: tx.get(User, account=account, name=name), account=account)
+    arn = user.arn if user is not None else f"arn:aws:iam::{account}:user/{name}"
+    keys = resource_context(account, user.tags) if user is not None else None
     await authorize(env, call, "iam:CreateAccessKey", arn, context=keys)
-    if found is None:
+    if user is None:
         raise _no_such_user(name)
-    return found
+    return user
 
 
 def _no_such_user(name: str) -> DaypassError:
@@ -97,11 +97,11 @@ async def delete_token(env: Env, call: Call, name: str) -> None:
     account = call.caller.account
 
     def change(tx: Tx) -> tuple[None, Event]:
-        found = tx.get(ScimToken, account=account, name=name)
-        if found is None:
+        token = tx.get(ScimToken, account=account, name=name)
+        if token is None:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The SCIM token with name {name} cannot be found.")
-        tx.delete(found)
-        _announce(env, tx, call, found, "delete")
+        tx.delete(token)
+        _announce(env, tx, call, token, "delete")
         detail = {"scim_token": name, "deleted": True}
         return None, served(call, kind=EventType.DIRECTORY_CHANGED, decision=decision, detail=detail)
 
@@ -118,15 +118,15 @@ async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:
     seen = env.directory.seen()
     identity = text_digest(unverified_token)
     made_here = unverified_token.startswith(PREFIX)
-    found = await find_current(env, lambda: env.directory.entity(ScimToken, identity)) if made_here else None
-    if found is None:
+    token = await find_current(env, lambda: env.directory.entity(ScimToken, identity)) if made_here else None
+    if token is None:
         raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private={"reason": "no such SCIM token"})
-    if now >= found.expires_at:
-        private = {OWNER: found.account, "reason": "expired", "scim_token": found.name}
+    if now >= token.expires_at:
+        private = {OWNER: token.account, "reason": "expired", "scim_token": token.name}
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _UNKNOWN, private=private)
-    view = await env.directory.user(found.user_id)
+    view = await env.directory.user(token.user_id)
     user = view.entity if view is not None else None
     if not isinstance(user, User):
-        private = {OWNER: found.account, "reason": "the user of the token is gone", "scim_token": found.name}
+        private = {OWNER: token.account, "reason": "the user of the token is gone", "scim_token": token.name}
         raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private=private)
     return caller_of_sign_in(user, now, seen, _METHOD)

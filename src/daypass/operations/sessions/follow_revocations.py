@@ -102,16 +102,20 @@ async def follow(
         version, state, now = feed.version, feed.state(), env.clock.now()
         if now - began > _LONGEST_SECONDS * 1000 or _has_ended(env, subscription.call, now):
             return
-        found = feed.after(cursor) if cursor is not None else None
-        if found is None:
+        revocations = feed.after(cursor) if cursor is not None else None
+        if revocations is None:
             yield Reset()
             unplaced.clear()
-            found = feed.everything()
-        sent = [made for made in found if _concerns(subscription, made) and made.id not in unplaced]
+            revocations = feed.everything()
+        sent = [
+            revocation
+            for revocation in revocations
+            if _concerns(subscription, revocation) and revocation.id not in unplaced
+        ]
         for start in range(0, len(sent), _BATCH):
             yield Batch(tuple(sent[start : start + _BATCH]))
-        unplaced.update(made.id for made in sent if not made.position)
-        unplaced.difference_update(made.id for made in sent if made.position)
+        unplaced.update(revocation.id for revocation in sent if not revocation.position)
+        unplaced.difference_update(revocation.id for revocation in sent if revocation.position)
         cursor = state.position
         jwks = env.oauth.signer.jwks() if env.oauth.enabled else b""
         yield Heartbeat(state, now, accounts, jwks, None if subscription.call is not None else feed.ages())

@@ -28,32 +28,32 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
     Raises DaypassError: ACCESS_DENIED; NOT_FOUND, also for those of other accounts; VALIDATION when it does not block.
     """
     check_reason(reason)
-    found = await _visible(env, call, revocation_id)
-    if found is None:
+    revocation = await _visible(env, call, revocation_id)
+    if revocation is None:
         await _allow_any(env, call, revocation_id)
         raise _missing(revocation_id)
-    kind, name = resource_of(found.subject, found.value)
-    in_aws = await _in_aws(env, found, kind, call.caller.account)
+    kind, name = resource_of(revocation.subject, revocation.value)
+    in_aws = await _in_aws(env, revocation, kind, call.caller.account)
     try:
-        decision = await allow(env, call, "LiftBlock", kind, name, found.account, in_aws=in_aws)
+        decision = await allow(env, call, "LiftBlock", kind, name, revocation.account, in_aws=in_aws)
     except DaypassError:
         await _allow_any(env, call, revocation_id)  # a caller that may lift no block must not learn the subject
         raise
     detail = {
-        "revocation": found.id,
-        "subject": found.subject,
-        "value": found.value,
-        "block_until_before": found.block_until,
+        "revocation": revocation.id,
+        "subject": revocation.subject,
+        "value": revocation.value,
+        "block_until_before": revocation.block_until,
         "reason": reason,
     }
-    event = served(call, kind=EventType.BLOCK_LIFTED, account=found.account, decision=decision, detail=detail)
+    event = served(call, kind=EventType.BLOCK_LIFTED, account=revocation.account, decision=decision, detail=detail)
 
     def change(tx: Tx) -> Revocation:
-        stored = tx.get(Revocation, id=found.id)
+        stored = tx.get(Revocation, id=revocation.id)
         if stored is None:
             raise _missing(revocation_id)
         if not stored.blocks_at(call.now):
-            raise DaypassError(ErrorKind.VALIDATION, f"Revocation {found.id} does not block anyone.")
+            raise DaypassError(ErrorKind.VALIDATION, f"Revocation {revocation.id} does not block anyone.")
         lifted = replace(stored, block_until=call.now)
         tx.replace(lifted)
         return lifted
@@ -68,11 +68,11 @@ async def _allow_any(env: Env, call: Call, revocation_id: str) -> None:
 
 async def _visible(env: Env, call: Call, revocation_id: str) -> Revocation | None:
     """The revocation, if it belongs to the caller's account or the caller to the operator account."""
-    found = await env.directory.read(
+    revocation = await env.directory.read(
         lambda tx: tx.get(Revocation, id=revocation_id), account=call.caller.account, urgent=True
     )
-    if found is None or found.account == call.caller.account or await is_operator(env, call.caller):
-        return found
+    if revocation is None or revocation.account == call.caller.account or await is_operator(env, call.caller):
+        return revocation
     return None
 
 

@@ -69,20 +69,20 @@ def _id_of(tx: Reader, kinds: Sequence[type[User | Role]], account: str, name: s
 
 async def get_session(env: Env, call: Call, session_id: str) -> SessionView:
     """daypass:GetSession. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    found = await find_session(env, call, session_id)
-    owner = found.claims.account if found is not None else call.caller.account
+    session = await find_session(env, call, session_id)
+    owner = session.claims.account if session is not None else call.caller.account
     decision = await allow(env, call, "GetSession", "session", session_id, owner)
-    if found is None:
+    if session is None:
         raise no_such_session(session_id)
     await env.journal.commit(served(call, account=owner, session_id=session_id, decision=decision))
-    return found
+    return session
 
 
 async def find_session(env: Env, call: Call, session_id: str) -> SessionView | None:
     """The session, if it belongs to the caller's account or the caller to the operator account. It is not authorized yet."""
     viewer = Viewer(call.caller.account, operator=await is_operator(env, call.caller))
-    found, _ = await env.records.sessions(viewer, SessionFilter(session_id=session_id, limit=1))
-    return found[0] if found else None
+    sessions, _ = await env.records.sessions(viewer, SessionFilter(session_id=session_id, limit=1))
+    return sessions[0] if sessions else None
 
 
 def no_such_session(session_id: str) -> DaypassError:

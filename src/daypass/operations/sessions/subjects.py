@@ -87,12 +87,12 @@ async def subject_of(env: Env, call: Call, kind: str, value: str, account: str =
         holder = session.claims.principal_id
         tags = await env.directory.read(lambda tx: tags_of_principal(tx, holder), account=own, urgent=True)
         return Subject(session.claims.account, value, known=True, tags=tags)
-    found = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
-    if not account and found.owner and await is_operator(env, call.caller):
-        owner = found.owner
-    if found.value:
-        tags = found.tags if found.owner == owner else ()
-        return Subject(owner, found.value, known=found.known and found.owner in ("", owner), tags=tags)
+    resolved = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
+    if not account and resolved.owner and await is_operator(env, call.caller):
+        owner = resolved.owner
+    if resolved.value:
+        tags = resolved.tags if resolved.owner == owner else ()
+        return Subject(owner, resolved.value, known=resolved.known and resolved.owner in ("", owner), tags=tags)
     fault = DaypassError(ErrorKind.NOT_FOUND, f"The {kind} with name {value} cannot be found.")
     return Subject(owner, "", fault=fault)
 
@@ -187,8 +187,8 @@ def _source_identity(_tx: Reader, _account: str, value: str) -> _Resolved:
 def _grant(tx: Reader, _account: str, value: str) -> _Resolved:
     if not _TOKEN_ID.fullmatch(value):
         raise _invalid("grant", "its id")
-    found = tx.get(Grant, id=value)
-    return _Resolved(value, found.account, known=True) if found is not None else _Resolved(value)
+    grant = tx.get(Grant, id=value)
+    return _Resolved(value, grant.account, known=True) if grant is not None else _Resolved(value)
 
 
 def _client(_tx: Reader, _account: str, value: str) -> _Resolved:

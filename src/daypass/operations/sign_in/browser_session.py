@@ -219,10 +219,10 @@ async def end(env: Env, call: Call, session_id: str) -> None:
 
     def change(tx: Tx) -> tuple[None, Event]:
         person = caller.hops[0].principal_id
-        found = tx.get(BrowserSession, account=caller.account, principal_id=person, session_id=session_id)
-        if found is None:
+        row = tx.get(BrowserSession, account=caller.account, principal_id=person, session_id=session_id)
+        if row is None:
             raise DaypassError(ErrorKind.NOT_FOUND, "This browser session does not exist.")
-        tx.delete(found)
+        tx.delete(row)
         detail = {"browser_session": "ended"}
         return None, served(call, kind=EventType.DIRECTORY_CHANGED, session_id=session_id, detail=detail)
 

@@ -99,18 +99,18 @@ async def with_password(
 ) -> Progress:
     """The first step. `account`: its id or alias. Raises DaypassError: ACCESS_DENIED, THROTTLED, UNAVAILABLE."""
     seen, lane = env.directory.seen(), f"sign-in {call.facts.source_ip}"
-    found = await env.directory.read(lambda tx: _candidate(tx, account, user_name), account=lane)
-    stored = found.profile.password_hash if found is not None else _NOBODY
+    candidate = await env.directory.read(lambda tx: _candidate(tx, account, user_name), account=lane)
+    stored = candidate.profile.password_hash if candidate is not None else _NOBODY
     right = await heavy.compute(env, lane, passwords.matches, unverified_password[: MAX_PASSWORD + 1], stored)
-    if found is None:
+    if candidate is None:
         raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private={"reason": "no such user with a password"})
-    await _count(env, call, found, right=right)
+    await _count(env, call, candidate, right=right)
     if not right:
-        raise refusal(found, _WRONG, "wrong password")
-    if _has_expired(found, call.now) and found.policy is not None and found.policy.hard_expiry:
-        raise refusal(found, _EXPIRED, "expired password")
-    must_change = found.profile.reset_required or _has_expired(found, call.now)
-    return await next_step(env, call, browser, found, seen, must_change=must_change, mfa_at=0)
+        raise refusal(candidate, _WRONG, "wrong password")
+    if _has_expired(candidate, call.now) and candidate.policy is not None and candidate.policy.hard_expiry:
+        raise refusal(candidate, _EXPIRED, "expired password")
+    must_change = candidate.profile.reset_required or _has_expired(candidate, call.now)
+    return await next_step(env, call, browser, candidate, seen, must_change=must_change, mfa_at=0)
 
 
 async def with_code(
@@ -118,16 +118,16 @@ async def with_code(
 ) -> Progress:
     """The second step, for a user with MFA devices. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
-    found, seen = await user_of_ticket(env, call, ticket)
+    candidate, seen = await user_of_ticket(env, call, ticket)
     try:
-        mfa_at = await check_mfa(env, as_user(call, found.user, seen), MfaCode(serial_number, unverified_code))
+        mfa_at = await check_mfa(env, as_user(call, candidate.user, seen), MfaCode(serial_number, unverified_code))
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED:
             raise
-        raise refusal(found, _WRONG_CODE, str(error.private.get("mfa", ""))) from None
+        raise refusal(candidate, _WRONG_CODE, str(error.private.get("mfa", ""))) from None
     if not mfa_at:
-        raise refusal(found, _WRONG_CODE, "no code")
-    return await next_step(env, call, browser, found, seen, must_change=ticket.must_change, mfa_at=mfa_at)
+        raise refusal(candidate, _WRONG_CODE, "no code")
+    return await next_step(env, call, browser, candidate, seen, must_change=ticket.must_change, mfa_at=mfa_at)
 
 
 async def with_new_password(
@@ -135,9 +135,11 @@ async def with_new_password(
 ) -> Progress:
     """The last step, where the password has expired or must be reset. Raises DaypassError: PASSWORD_POLICY and others."""
     ticket = open_ticket(env, NEW_PASSWORD, browser.id, unverified_ticket, call.now)
-    found, seen = await user_of_ticket(env, call, ticket)
-    of_user = as_user(call, found.user, seen)
-    changed = replace_struct(found, profile=await _set_password(env, of_user, found.profile, unverified_password))
+    candidate, seen = await user_of_ticket(env, call, ticket)
+    of_user = as_user(call, candidate.user, seen)
+    changed = replace_struct(
+        candidate, profile=await _set_password(env, of_user, candidate.profile, unverified_password)
+    )
     return await next_step(env, of_user, browser, changed, seen, must_change=False, mfa_at=ticket.mfa_at)
 
 
@@ -228,12 +230,12 @@ def candidate_of(tx: Reader, user: User | None) -> Candidate | None:
 async def user_of_ticket(env: Env, call: Call, ticket: Ticket) -> tuple[Candidate, FeedPosition]:
     """The user of a ticket, if the password is still the one that was verified. Raises DaypassError(ACCESS_DENIED)."""
     seen = env.directory.seen()
-    found = await env.directory.read(
+    candidate = await env.directory.read(
         lambda tx: candidate_of(tx, tx.get(User, id=ticket.user_id)), account=f"sign-in {call.facts.source_ip}"
     )
-    if found is None or password_digest(found.profile.password_hash) != ticket.password:
+    if candidate is None or password_digest(candidate.profile.password_hash) != ticket.password:
         raise DaypassError(ErrorKind.ACCESS_DENIED, _CHANGED, private={"reason": "password changed"})
-    return found, seen
+    return candidate, seen
 
 
 async def _count(env: Env, call: Call, found: Candidate, *, right: bool) -> None:

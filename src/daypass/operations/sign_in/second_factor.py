@@ -27,8 +27,8 @@ def ask_at_sign_in(env: Env, browser: Browser, now: int) -> webauthn.Prompt | No
 async def stage(env: Env, call: Call, browser: Browser, unverified_ticket: str) -> Progress:
     """The page of the second factor again, after a refusal. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
-    found, _ = await password.user_of_ticket(env, call, ticket)
-    return password.second_stage(env, call, browser, found, unverified_ticket)
+    candidate, _ = await password.user_of_ticket(env, call, ticket)
+    return password.second_stage(env, call, browser, candidate, unverified_ticket)
 
 
 async def with_passkey(
@@ -36,9 +36,9 @@ async def with_passkey(
 ) -> Progress:
     """A sign-in by passkey alone: user verification makes it MFA. Raises DaypassError: ACCESS_DENIED and others."""
     ceremony = webauthn.opened(env, webauthn.SIGN_IN, browser.id, unverified_ceremony, call.now)
-    found, passkey, seen = await _holder(env, call, unverified_assertion)
-    as_user = await _accept(env, call, found, passkey, ceremony, unverified_assertion, seen)
-    return await password.start(env, as_user, browser, found, call.now)
+    candidate, passkey, seen = await _holder(env, call, unverified_assertion)
+    as_user = await _accept(env, call, candidate, passkey, ceremony, unverified_assertion, seen)
+    return await password.start(env, as_user, browser, candidate, call.now)
 
 
 async def with_second_passkey(
@@ -47,15 +47,17 @@ async def with_second_passkey(
     """A passkey after the right password. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     ceremony = webauthn.opened(env, webauthn.SECOND_FACTOR, browser.id, unverified_ceremony, call.now)
-    found, seen = await password.user_of_ticket(env, call, ticket)
-    if ceremony.user_id != found.user.id:
-        raise password.refusal(found, _REFUSED, "ceremony of another user")
+    candidate, seen = await password.user_of_ticket(env, call, ticket)
+    if ceremony.user_id != candidate.user.id:
+        raise password.refusal(candidate, _REFUSED, "ceremony of another user")
     named = webauthn.credential_id(unverified_assertion)
-    passkey = next((each for each in found.passkeys if each.id == named), None)
+    passkey = next((each for each in candidate.passkeys if each.id == named), None)
     if passkey is None:
-        raise password.refusal(found, _REFUSED, "credential of another user")
-    await _accept(env, call, found, passkey, ceremony, unverified_assertion, seen)
-    return await password.next_step(env, call, browser, found, seen, must_change=ticket.must_change, mfa_at=call.now)
+        raise password.refusal(candidate, _REFUSED, "credential of another user")
+    await _accept(env, call, candidate, passkey, ceremony, unverified_assertion, seen)
+    return await password.next_step(
+        env, call, browser, candidate, seen, must_change=ticket.must_change, mfa_at=call.now
+    )
 
 
 async def with_recovery_code(
@@ -63,14 +65,16 @@ async def with_recovery_code(
 ) -> Progress:
     """A recovery code after the right password. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
-    found, seen = await password.user_of_ticket(env, call, ticket)
+    candidate, seen = await password.user_of_ticket(env, call, ticket)
     try:
-        await recovery.accept(env, password.as_user(call, found.user, seen), found.user, unverified_code)
+        await recovery.accept(env, password.as_user(call, candidate.user, seen), candidate.user, unverified_code)
     except DaypassError as error:
         if error.kind is ErrorKind.ACCESS_DENIED:
-            error.private = {**error.private, OWNER: found.user.account}
+            error.private = {**error.private, OWNER: candidate.user.account}
         raise
-    return await password.next_step(env, call, browser, found, seen, must_change=ticket.must_change, mfa_at=call.now)
+    return await password.next_step(
+        env, call, browser, candidate, seen, must_change=ticket.must_change, mfa_at=call.now
+    )
 
 
 async def _holder(env: Env, call: Call, unverified_assertion: str) -> tuple[Candidate, Passkey, FeedPosition]:
@@ -83,10 +87,10 @@ async def _holder(env: Env, call: Call, unverified_assertion: str) -> tuple[Cand
         return password.candidate_of(tx, user), passkey
 
     seen = env.directory.seen()
-    found, passkey = await env.directory.read(find, account=f"sign-in {call.facts.source_ip}")
-    if found is None or passkey is None or found.user.account != passkey.account:
+    candidate, passkey = await env.directory.read(find, account=f"sign-in {call.facts.source_ip}")
+    if candidate is None or passkey is None or candidate.user.account != passkey.account:
         raise DaypassError(ErrorKind.ACCESS_DENIED, _REFUSED, private={"reason": "unknown passkey"})
-    return found, passkey, seen
+    return candidate, passkey, seen
 
 
 async def _accept(

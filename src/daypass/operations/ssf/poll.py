@@ -85,13 +85,13 @@ def _polled(tx: Reader, stream_id: str, call: Call) -> EventStream:
 
 def _finish(tx: Tx, stream_id: str, jti: str, outcome: str, error: str, now: int) -> None:
     """An unknown `jti` is ignored: it may have been acknowledged before (RFC 8936, 2.4)."""
-    found = tx.get(SecurityEvent, id=jti)
-    if found is None or found.stream_id != stream_id or found.outcome:
+    event = tx.get(SecurityEvent, id=jti)
+    if event is None or event.stream_id != stream_id or event.outcome:
         return
     if outcome == "delivered":
-        tx.delete(found)
+        tx.delete(event)
     else:
-        tx.replace(replace(found, outcome=outcome, error=error, finished_at=now))
+        tx.replace(replace(event, outcome=outcome, error=error, finished_at=now))
 
 
 async def _events(
@@ -149,10 +149,10 @@ async def retry_event(env: Env, call: Call, stream_id: str, account: str, event_
 
     def change(tx: Tx) -> tuple[SecurityEvent, Event]:
         stream = existing(tx, stream_id, owner)
-        found = tx.get(SecurityEvent, id=event_id)
-        if found is None or found.stream_id != stream_id or found.outcome != "dead":
+        event = tx.get(SecurityEvent, id=event_id)
+        if event is None or event.stream_id != stream_id or event.outcome != "dead":
             raise DaypassError(ErrorKind.NOT_FOUND, "The stream has no dead event with this id.")
-        again = replace(found, outcome="", attempts=0, finished_at=0)
+        again = replace(event, outcome="", attempts=0, finished_at=0)
         tx.replace(again)
         if stream.method == PUSH:
             tx.replace(replace(stream, next_at=call.now, failures=0))

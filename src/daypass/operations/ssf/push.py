@@ -137,10 +137,10 @@ async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) ->
 
 
 def _store_outcome(tx: Tx, attempt: Attempt, now: int) -> str:
-    found = tx.get(SecurityEvent, id=attempt.event.id)
-    if found is None or found.outcome:
+    event = tx.get(SecurityEvent, id=attempt.event.id)
+    if event is None or event.outcome:
         return "gone"
-    after = replace(found, attempts=found.attempts + 1, error=attempt.fault)
+    after = replace(event, attempts=event.attempts + 1, error=attempt.fault)
     if not attempt.fault:
         after = replace(after, outcome="delivered", finished_at=now)
     elif after.attempts >= (REFUSALS if attempt.refused else ATTEMPTS):

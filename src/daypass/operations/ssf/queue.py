@@ -105,9 +105,9 @@ async def queue_revocations(env: Env) -> int:
     DaypassError(UNAVAILABLE).
     """
     newest: dict[str, int] = {}
-    for made in env.revocations.everything():
-        if made.position > 0:
-            newest[made.account] = max(made.position, newest.get(made.account, 0))
+    for revocation in env.revocations.everything():
+        if revocation.position > 0:
+            newest[revocation.account] = max(revocation.position, newest.get(revocation.account, 0))
     streams = await env.directory.read(lambda tx: tx.find(EventStream, limit=_EVERY_STREAM), account="")
     behind = [each for each in streams if _wants_revocations(each) and each.position < newest.get(each.account, 0)]
     return sum([await _queue_revocations(env, stream.id) for stream in behind])
@@ -134,17 +134,19 @@ async def _queue_batch(env: Env, stream_id: str) -> int:
         stream = tx.get(EventStream, id=stream_id)
         if stream is None:
             raise DaypassError(ErrorKind.NOT_FOUND, "The stream was deleted.")
-        found = tx.find(Revocation, account=stream.account, order="position", after=str(stream.position), limit=_BATCH)
-        if not found:
+        revocations = tx.find(
+            Revocation, account=stream.account, order="position", after=str(stream.position), limit=_BATCH
+        )
+        if not revocations:
             raise DaypassError(ErrorKind.NOT_FOUND, "Another process has queued them.")
-        stream = replace(stream, position=found[-1].position)
+        stream = replace(stream, position=revocations[-1].position)
         tx.replace(stream)
-        for made in found:
-            stream = offer(env, tx, stream, session_revoked(env.oauth.issuer, made), now)
-        detail = {"stream": stream.id, "queued": len(found), "position": stream.position}
+        for revocation in revocations:
+            stream = offer(env, tx, stream, session_revoked(env.oauth.issuer, revocation), now)
+        detail = {"stream": stream.id, "queued": len(revocations), "position": stream.position}
         if stream.delivery_status == DISABLED:
             detail["disabled"] = stream.reason
-        return len(found), Event(EventType.SECURITY_EVENT, now, stream.account, detail=detail)
+        return len(revocations), Event(EventType.SECURITY_EVENT, now, stream.account, detail=detail)
 
     with ignored(ErrorKind.NOT_FOUND):
         return await env.journal.write(change)

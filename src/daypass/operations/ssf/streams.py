@@ -183,11 +183,11 @@ async def _drop_events(env: Env, call: Call, stream_id: str) -> None:
     while True:
 
         def change(tx: Tx) -> tuple[int, Event]:
-            found = tx.find(SecurityEvent, stream_id=stream_id, limit=_CHUNK)
-            for each in found:
+            events = tx.find(SecurityEvent, stream_id=stream_id, limit=_CHUNK)
+            for each in events:
                 tx.delete(each)
-            detail = {"stream": stream_id, "dropped": len(found)}
-            return len(found), Event(EventType.SECURITY_EVENT, call.now, call.caller.account, detail=detail)
+            detail = {"stream": stream_id, "dropped": len(events)}
+            return len(events), Event(EventType.SECURITY_EVENT, call.now, call.caller.account, detail=detail)
 
         if await env.journal.write(change, account=call.caller.account) < _CHUNK:
             return
@@ -241,9 +241,9 @@ async def add_subject(env: Env, call: Call, stream_id: str, subject: SubjectId) 
     """daypass:UpdateEventStream: reverses `remove_subject`. All other subjects are in the stream anyway."""
 
     def change(tx: Tx) -> None:
-        found = tx.get(RemovedSubject, stream_id=stream_id, digest=_removed(call, stream_id, subject).digest)
-        if found is not None:
-            tx.delete(found)
+        removed_subject = tx.get(RemovedSubject, stream_id=stream_id, digest=_removed(call, stream_id, subject).digest)
+        if removed_subject is not None:
+            tx.delete(removed_subject)
 
     await _change_subjects(env, call, stream_id, change)
 

@@ -39,11 +39,11 @@ async def list_access_requests(
     """Access requests, newest first, but `draft` and `pending` ones oldest first; without the permission, those that concern
     you. `approvable`: those that wait for your vote. `person`: the ARN, or its last part, of who gets the access.
     """
-    found, following = await read.list_requests(
+    views, following = await read.list_requests(
         env, call, account, state=state, approvable=approvable, person=person, after=after, limit=limit
     )
     return a.AccessRequestsOut(
-        access_requests=[a.AccessRequestOut.of(view, call.now) for view in found], next=following
+        access_requests=[a.AccessRequestOut.of(view, call.now) for view in views], next=following
     )
 
 
@@ -56,8 +56,8 @@ async def suggest_roles(
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> a.SuggestionsOut:
     """Roles that you may request and that permit an action on a resource, least privileged first."""
-    found = await suggest.suggest_roles(env, call, action, resource, limit)
-    return a.SuggestionsOut(suggestions=[a.SuggestionOut.of(each) for each in found])
+    suggestions = await suggest.suggest_roles(env, call, action, resource, limit)
+    return a.SuggestionsOut(suggestions=[a.SuggestionOut.of(each) for each in suggestions])
 
 
 @router.get("/own-access", name="GetOwnAccess", tags=["access requests"])
@@ -71,8 +71,8 @@ async def list_requestable_roles(
     env: s.EnvDep, call: s.CallDep, after: s.AfterQuery = "", limit: s.LimitQuery = 100
 ) -> a.RequestableRolesOut:
     """Roles of your account that you may request. A page may hold fewer than `limit` and still have a `next`."""
-    found, following = await own.list_requestable_roles(env, call, after, limit)
-    return a.RequestableRolesOut(roles=[a.RequestableRoleOut.of(role) for role in found], next=following)
+    requestable_roles, following = await own.list_requestable_roles(env, call, after, limit)
+    return a.RequestableRolesOut(roles=[a.RequestableRoleOut.of(role) for role in requestable_roles], next=following)
 
 
 @router.get(_ONE + "/examination", name="GetAccessRequest", tags=["access requests"])
@@ -133,8 +133,8 @@ async def extend_access_request(
     env: s.EnvDep, call: s.CallDep, request_id: s.IdPath, body: a.ExtensionIn, account: s.AccountQuery = ""
 ) -> a.AccessRequestOut:
     """Requests more time for access that you have. The rule decides about it as about a new request."""
-    made = await create.extend_request(env, call, account, request_id, body.seconds, body.reason, body.mfa.code())
-    return a.AccessRequestOut.of(made, call.now)
+    view = await create.extend_request(env, call, account, request_id, body.seconds, body.reason, body.mfa.code())
+    return a.AccessRequestOut.of(view, call.now)
 
 
 # --- Grants
@@ -150,8 +150,8 @@ async def list_grants(
     limit: s.LimitQuery = 100,
 ) -> a.GrantsOut:
     """Grants, newest first; without the permission, your own."""
-    found, following = await read.list_grants(env, call, account, active=active, after=after, limit=limit)
-    return a.GrantsOut(grants=[a.GrantOut.of(grant, call.now) for grant in found], next=following)
+    grants, following = await read.list_grants(env, call, account, active=active, after=after, limit=limit)
+    return a.GrantsOut(grants=[a.GrantOut.of(grant, call.now) for grant in grants], next=following)
 
 
 @router.post("/grants/{grant_id}/end", name="EndGrant", tags=["access requests"])
@@ -227,8 +227,8 @@ async def list_access_reviews(
     limit: s.LimitQuery = 100,
 ) -> a.ReviewsOut:
     """Reviews of emergency access that are open; with `every`, the closed ones too."""
-    found, following = await read.list_reviews(env, call, account, every=every, after=after, limit=limit)
-    return a.ReviewsOut(access_reviews=[a.ReviewOut.of(review) for review in found], next=following)
+    reviews, following = await read.list_reviews(env, call, account, every=every, after=after, limit=limit)
+    return a.ReviewsOut(access_reviews=[a.ReviewOut.of(review) for review in reviews], next=following)
 
 
 @router.post("/access-reviews/{review_id}/close", name="CloseAccessReview", tags=["access requests"])

@@ -29,8 +29,8 @@ class BrowserSessionsOut(s.Out):
 @router.get("/browser-sessions", name="ListBrowserSessions", tags=["sessions"])
 async def list_browser_sessions(env: s.EnvDep, call: s.CallDep) -> BrowserSessionsOut:
     """The browsers in which you are signed in, newest first. No permission is needed."""
-    found = await browser_session.list_own(env, call)
-    return BrowserSessionsOut(browser_sessions=[BrowserSessionOut.of(each) for each in found])
+    rows = await browser_session.list_own(env, call)
+    return BrowserSessionsOut(browser_sessions=[BrowserSessionOut.of(each) for each in rows])
 
 
 @router.delete("/browser-sessions/{session_id}", name="SignOut", tags=["sessions"], status_code=204)

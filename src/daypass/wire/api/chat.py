@@ -52,8 +52,8 @@ async def list_chat_users(
     env: s.EnvDep, call: s.CallDep, user: _UserQuery = "", account: s.AccountQuery = ""
 ) -> ChatUsersOut:
     """The chat users who may vote as a user. Your own need no permission."""
-    found = await chat.list_links(env, call, Whose(user, account))
-    return ChatUsersOut(chat_users=[ChatUserOut.of(each) for each in found])
+    links = await chat.list_links(env, call, Whose(user, account))
+    return ChatUsersOut(chat_users=[ChatUserOut.of(each) for each in links])
 
 
 @router.delete("/chat-users/{chat_user_id}", name="DeleteChatLink", tags=["notifications"], status_code=204)

@@ -64,8 +64,8 @@ async def list_security_events(
     limit: s.LimitQuery = 100,
 ) -> SecurityEventsOut:
     """Security events of a stream, oldest first; by default those that could not be delivered."""
-    found, following = await poll.list_events(env, call, stream_id, account, outcome=outcome, after=after, limit=limit)
-    return SecurityEventsOut(security_events=[SecurityEventOut.of(each) for each in found], next=following)
+    events, following = await poll.list_events(env, call, stream_id, account, outcome=outcome, after=after, limit=limit)
+    return SecurityEventsOut(security_events=[SecurityEventOut.of(each) for each in events], next=following)
 
 
 @router.post(_EVENTS + "/{event_id}/retry", name="RetrySecurityEvent", tags=["event streams"])

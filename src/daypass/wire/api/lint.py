@@ -68,8 +68,8 @@ class LintOut(s.Out):
 @router.post("/lint", name="LintPolicies", tags=["policies"])
 async def lint_document(env: s.EnvDep, call: s.CallDep, body: LintIn) -> FindingsOut:
     """Findings where a document probably does not say what its author intended. Nothing is stored."""
-    found = await lint.lint_document(env, call, body.document, PolicyKind(body.kind), body.role)
-    return FindingsOut(findings=[FindingOut.of(finding) for finding in found])
+    findings = await lint.lint_document(env, call, body.document, PolicyKind(body.kind), body.role)
+    return FindingsOut(findings=[FindingOut.of(finding) for finding in findings])
 
 
 @router.get("/lint", name="LintPolicies", tags=["policies"])

@@ -107,8 +107,10 @@ async def list_notifications(
     limit: s.LimitQuery = 100,
 ) -> NotificationsOut:
     """Notifications, newest first; `dead`: those that could not be delivered."""
-    found, following = await channels.list_notifications(env, call, account, outcome=outcome, after=after, limit=limit)
-    return NotificationsOut(notifications=[NotificationOut.of(each) for each in found], next=following)
+    notifications, following = await channels.list_notifications(
+        env, call, account, outcome=outcome, after=after, limit=limit
+    )
+    return NotificationsOut(notifications=[NotificationOut.of(each) for each in notifications], next=following)
 
 
 @router.post("/notifications/{notification_id}/retry", name="RetryNotification", tags=["notifications"])

@@ -153,10 +153,10 @@ async def update_client(
     env: s.EnvDep, call: s.CallDep, client_id: ClientPath, body: ClientChangeIn, account: s.AccountQuery = ""
 ) -> ClientOut:
     """Changes an OAuth client. A disabled client cannot authenticate."""
-    made = await clients.update_client(
+    client = await clients.update_client(
         env, call, client_id, account, name=body.name, enabled=body.enabled, members=body.settings
     )
-    return ClientOut.of(made)
+    return ClientOut.of(client)
 
 
 @router.delete("/clients/{client_id}", name="DeleteClient", tags=["oauth"], status_code=204)
@@ -170,8 +170,8 @@ async def create_client_secret(
     env: s.EnvDep, call: s.CallDep, client_id: ClientPath, account: s.AccountQuery = ""
 ) -> NewSecretOut:
     """Adds a secret to a client that authenticates with one. Two can be active, so that they can be rotated."""
-    made = await clients.create_client_secret(env, call, client_id, account)
-    return NewSecretOut(id=made.secret_id, client_secret=made.secret)
+    new_secret = await clients.create_client_secret(env, call, client_id, account)
+    return NewSecretOut(id=new_secret.secret_id, client_secret=new_secret.secret)
 
 
 @router.delete("/clients/{client_id}/secrets/{secret_id}", name="DeleteClientSecret", tags=["oauth"], status_code=204)
@@ -194,8 +194,8 @@ async def list_resource_servers(
     limit: s.LimitQuery = 100,
 ) -> ResourceServersOut:
     """The resource servers of an account, by identifier."""
-    found, following = await resource_servers.SERVERS.page(env, call, account, after, limit)
-    return ResourceServersOut(resource_servers=[ResourceServerOut.of(server) for server in found], next=following)
+    servers, following = await resource_servers.SERVERS.page(env, call, account, after, limit)
+    return ResourceServersOut(resource_servers=[ResourceServerOut.of(server) for server in servers], next=following)
 
 
 @router.get("/resource-servers/{identifier:path}/metadata", name="GetResourceServer", tags=["oauth"])
@@ -203,8 +203,8 @@ async def get_resource_server_metadata(
     env: s.EnvDep, call: s.CallDep, identifier: IdentifierPath, account: s.AccountQuery = ""
 ) -> ResourceMetadataOut:
     """The document that the resource server publishes below its own `/.well-known/oauth-protected-resource` (RFC 9728)."""
-    found = await resource_servers.SERVERS.get(env, call, identifier, account)
-    return ResourceMetadataOut(**resource_servers.metadata(env, found))
+    server = await resource_servers.SERVERS.get(env, call, identifier, account)
+    return ResourceMetadataOut(**resource_servers.metadata(env, server))
 
 
 @router.get("/resource-servers/{identifier:path}", name="GetResourceServer", tags=["oauth"])
@@ -220,8 +220,8 @@ async def put_resource_server(
     env: s.EnvDep, call: s.CallDep, identifier: IdentifierPath, body: ResourceServerIn, account: s.AccountQuery = ""
 ) -> ResourceServerOut:
     """Creates or replaces a resource server: its scopes as session policies, the algorithm and lifetime of its tokens."""
-    made = await resource_servers.put_resource_server(env, call, identifier, body.name, body.settings, account)
-    return ResourceServerOut.of(made)
+    server = await resource_servers.put_resource_server(env, call, identifier, body.name, body.settings, account)
+    return ResourceServerOut.of(server)
 
 
 @router.delete("/resource-servers/{identifier:path}", name="DeleteResourceServer", tags=["oauth"], status_code=204)
@@ -245,8 +245,8 @@ async def list_consents(
     env: s.EnvDep, call: s.CallDep, person: PersonQuery, account: s.AccountQuery = ""
 ) -> ConsentsOut:
     """The consents that a person let Daypass remember."""
-    found = await consent.list_consents(env, call, person, account)
-    return ConsentsOut(consents=[ConsentOut.of(each) for each in found])
+    consents = await consent.list_consents(env, call, person, account)
+    return ConsentsOut(consents=[ConsentOut.of(each) for each in consents])
 
 
 @router.delete("/consents/{consent_id}", name="DeleteConsent", tags=["oauth"], status_code=204)

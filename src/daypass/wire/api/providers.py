@@ -107,8 +107,8 @@ async def get_provider_settings(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, account: s.AccountQuery = ""
 ) -> ProviderSettingsOut:
     """One provider with its Daypass settings."""
-    found = await providers.get_provider_settings(env, call, provider, account)
-    return ProviderSettingsOut.with_settings(found)
+    settings = await providers.get_provider_settings(env, call, provider, account)
+    return ProviderSettingsOut.with_settings(settings)
 
 
 @router.put("/providers/oidc/{provider:path}/settings", name="PutProviderSettings", tags=["providers"])
@@ -116,8 +116,8 @@ async def put_provider_settings(
     env: s.EnvDep, call: s.CallDep, provider: ProviderPath, body: ProviderSettingsIn, account: s.AccountQuery = ""
 ) -> ProviderSettingsOut:
     """Replaces a provider's settings. Only the operator's principals may set private networks, plain HTTP and files."""
-    made = await providers.put_provider_settings(env, call, provider, body.settings, account)
-    return ProviderSettingsOut.with_settings(made)
+    settings = await providers.put_provider_settings(env, call, provider, body.settings, account)
+    return ProviderSettingsOut.with_settings(settings)
 
 
 @router.get("/providers/oidc/{provider:path}/keys", name="GetProviderKeys", tags=["providers"])

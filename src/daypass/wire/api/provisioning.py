@@ -37,9 +37,9 @@ class ScimTokensOut(s.Out):
 @router.post("/scim-tokens", name="CreateScimToken", tags=["SCIM"], status_code=201)
 async def create_scim_token(env: s.EnvDep, call: s.CallDep, body: ScimTokenIn) -> NewScimTokenOut:
     """Makes a bearer token. Its user needs daypass:Provision on `directory/scim`."""
-    made, secret = await tokens.create_token(env, call, body.name, body.user, body.days)
+    token, secret = await tokens.create_token(env, call, body.name, body.user, body.days)
     url = env.limits.public_url.rstrip("/") + "/scim/v2"
-    return NewScimTokenOut(scim_token=ScimTokenOut.of(made), token=secret, url=url)
+    return NewScimTokenOut(scim_token=ScimTokenOut.of(token), token=secret, url=url)
 
 
 @router.get("/scim-tokens", name="ListScimTokens", tags=["SCIM"])

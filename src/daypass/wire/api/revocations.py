@@ -133,8 +133,8 @@ class OffboardOut(s.Out):
             scim_tokens_deleted=list(report.removed.scim_tokens),
             consents_removed=list(report.removed.consents),
             chat_users_unlinked=list(report.removed.chat_users),
-            revocations=[RevocationOut.of(made) for made in report.made],
-            already_blocked=[RevocationOut.of(made) for made in report.already_blocked],
+            revocations=[RevocationOut.of(revocation) for revocation in report.made],
+            already_blocked=[RevocationOut.of(revocation) for revocation in report.already_blocked],
             sessions_ended=ended.sessions if ended is not None else None,
             sessions_complete=ended is not None and ended.complete,
             last_expiry=(ended.last_expiry or None) if ended is not None else None,
@@ -171,8 +171,8 @@ async def list_revocations(
     limit: s.LimitQuery = 100,
 ) -> RevocationsOut:
     """Revocations of one account, oldest first."""
-    found, following = await revoke.list_revocations(env, call, account, after, limit)
-    return RevocationsOut(revocations=[RevocationOut.of(made) for made in found], next=following)
+    revocations, following = await revoke.list_revocations(env, call, account, after, limit)
+    return RevocationsOut(revocations=[RevocationOut.of(revocation) for revocation in revocations], next=following)
 
 
 @router.post("/revocations/{revocation_id}/lift", name="LiftBlock", tags=["sessions"])

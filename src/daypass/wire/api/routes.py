@@ -29,11 +29,11 @@ router = new_router()
 @router.post("/accounts", name="CreateAccount", tags=["accounts"], status_code=201)
 async def create_account(env: s.EnvDep, call: s.CallDep, body: s.AccountIn) -> s.NewAccountOut:
     """Creates an account. Only the operator's principals may do this."""
-    made = await accounts.create_account(env, call, body.name, body.id, root_key=body.root_key)
+    new_account = await accounts.create_account(env, call, body.name, body.id, root_key=body.root_key)
     key = None
-    if made.access_key_id:
-        key = s.RootKeyOut(access_key_id=made.access_key_id, secret_access_key=made.secret)
-    return s.NewAccountOut(**s.AccountOut.of(made.account).model_dump(), root_key=key)
+    if new_account.access_key_id:
+        key = s.RootKeyOut(access_key_id=new_account.access_key_id, secret_access_key=new_account.secret)
+    return s.NewAccountOut(**s.AccountOut.of(new_account.account).model_dump(), root_key=key)
 
 
 @router.get("/accounts", name="ListAccounts", tags=["accounts"])
@@ -75,8 +75,8 @@ async def list_assumable_roles(
     env: s.EnvDep, call: s.CallDep, after: s.AfterQuery = "", limit: s.LimitQuery = 1000
 ) -> s.RolesOut:
     """Roles of your account that you could assume now. A page may hold fewer than `limit` and still have a `next`."""
-    found, following = await sessions.list_assumable_roles(env, call, after, limit)
-    return s.RolesOut(roles=[s.RoleOut.of(role) for role in found], next=following)
+    roles, following = await sessions.list_assumable_roles(env, call, after, limit)
+    return s.RolesOut(roles=[s.RoleOut.of(role) for role in roles], next=following)
 
 
 # --- Guardrails
@@ -162,15 +162,15 @@ async def get_record(
 @router.post("/audit/tail", name="ReadAudit", tags=["audit"])
 async def follow_records(env: s.EnvDep, call: s.CallDep, body: s.TailIn) -> s.TailOut:
     """The records since the cursor of the last response, without calls that read the record."""
-    found = await record_read.tail(env, call, body.account, body.cursor, limit=body.limit, wait=body.wait)
-    return s.TailOut(records=[s.RecordOut.of(view) for view in found.records], cursor=dict(found.cursor))
+    tail = await record_read.tail(env, call, body.account, body.cursor, limit=body.limit, wait=body.wait)
+    return s.TailOut(records=[s.RecordOut.of(view) for view in tail.records], cursor=dict(tail.cursor))
 
 
 @router.get("/audit/logs", name="VerifyAudit", tags=["audit"])
 async def list_logs(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> s.LogsOut:
     """Every log with its head, oldest first."""
-    found = await record_read.list_logs(env, call, account)
-    return s.LogsOut(logs=[s.LogOut.of(view) for view in found])
+    logs = await record_read.list_logs(env, call, account)
+    return s.LogsOut(logs=[s.LogOut.of(view) for view in logs])
 
 
 @router.get("/audit/logs/{log}/records", name="VerifyAudit", tags=["audit"], response_model_exclude_none=True)
@@ -186,5 +186,5 @@ async def export_log(
 
     A page of large events holds fewer than `limit`: the log has been read when a page is empty.
     """
-    found = await record_read.export_log(env, call, account, log, after, limit)
-    return s.LeavesOut(records=[s.LeafOut.of(view) for view in found])
+    records = await record_read.export_log(env, call, account, log, after, limit)
+    return s.LeavesOut(records=[s.LeafOut.of(view) for view in records])

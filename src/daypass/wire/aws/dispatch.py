@@ -112,9 +112,9 @@ class AwsEndpoint:
                 f"Could not find operation {action[:128]} for version {_NO_VERSION if version is None else version[:64]}",
             )
         full_name, handler = f"{service.name}:{operation.name}", service.operations.get(operation.name)
-        found = _Target(service, operation, handler, full_name, (service.name,), _TOKENS.get(service.name, 1.0))
-        self._targets[(version, action)] = found
-        return found
+        target = _Target(service, operation, handler, full_name, (service.name,), _TOKENS.get(service.name, 1.0))
+        self._targets[(version, action)] = target
+        return target
 
 
 def services_from(

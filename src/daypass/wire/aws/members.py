@@ -50,11 +50,11 @@ class MemberCache:
         found = self._known.get(text)
         if found is None:
             found = self._read(dotted)
-            if self._came_before(hash(text)) and all(name.partition(".")[0] in self._checks for name in dotted):
+            if self._seen_before(hash(text)) and all(name.partition(".")[0] in self._checks for name in dotted):
                 found = self._keep(text, found)
         return found
 
-    def _came_before(self, text: int) -> bool:
+    def _seen_before(self, text: int) -> bool:
         """Whether a text with this hash has been noted. If not, it is."""
         seen = self._seen
         if text in seen:

@@ -119,10 +119,10 @@ class ServiceModel:
 
     def operation(self, name: str) -> Operation | None:
         """The operation with exactly this name; None when the service has none."""
-        found = self._compiled.get(name)
-        if found is None and name in self._operations:
-            found = self._compiled[name] = self._compile(self._operations[name])
-        return found
+        operation = self._compiled.get(name)
+        if operation is None and name in self._operations:
+            operation = self._compiled[name] = self._compile(self._operations[name])
+        return operation
 
     def _cached_lists(self, shape_name: str) -> dict[str, validate.Check]:
         """The checks of those lists of an operation that are cached."""

@@ -56,7 +56,7 @@ def _integer(value: Any, _: list[str]) -> str:
     return str(int(value))
 
 
-def _as_it_is(text: str, texts: list[str]) -> str:
+def _without_escape(text: str, texts: list[str]) -> str:
     texts.append(text)
     return text
 
@@ -121,7 +121,7 @@ class _Compiler:
                 item = value[name]
                 if item is None:
                     continue
-                if inner is _as_it_is:  # most members; a call for each would cost as much as the rest
+                if inner is _without_escape:  # most members; a call for each would cost as much as the rest
                     texts.append(item)
                     parts += (start, item, end)
                 else:
@@ -157,7 +157,7 @@ def compile_result(
     wrapper = output.get("resultWrapper", f"{name}Result")
     start += f"<{wrapper}>"
     middle = f"</{wrapper}><ResponseMetadata><RequestId>"
-    usual, careful = (_Compiler(shapes, text).compile(shape) for text in (_as_it_is, _escaped))
+    usual, careful = (_Compiler(shapes, text).compile(shape) for text in (_without_escape, _escaped))
 
     def render(result: Mapping[str, Any], request_id: str) -> bytes:
         texts = [request_id]

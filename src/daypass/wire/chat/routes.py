@@ -76,7 +76,7 @@ class _Handler:
             text = error.public
             response = await front.refuse(progress, error, self._errors)
         if response.status == 200 and not replayed:
-            await self._tell(found, text)
+            await self._post_answer(found, text)
         return response
 
     async def _serve(self, progress: Progress, found: _Verified) -> str:
@@ -108,7 +108,7 @@ class _Handler:
         await chat.link(env, call, found.sender, code, found.replay)
         return f"This chat user is linked with {caller.arn}."
 
-    async def _tell(self, found: _Verified, text: str) -> None:
+    async def _post_answer(self, found: _Verified, text: str) -> None:
         """Sends the answer to a click, which Slack takes at another address. Nothing depends on its arrival."""
         url = found.message.answer_url
         if not text or not url or urlsplit(url).netloc != urlsplit(found.channel.target).netloc:

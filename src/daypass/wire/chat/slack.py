@@ -64,9 +64,11 @@ class Slack:
         at = _sent_at(request) or 0
         if "payload" in given:
             return _click(at, given["payload"])
-        made = Message(at, _id(given.get("team_id")), _id(given.get("user_id")), given.get("user_name", "")[:MAX_NAME])
+        message = Message(
+            at, _id(given.get("team_id")), _id(given.get("user_id")), given.get("user_name", "")[:MAX_NAME]
+        )
         word, _, code = given.get("text", "").strip().partition(" ")
-        return made._replace(link=word == "link", code=code.strip() if word == "link" else "")
+        return message._replace(link=word == "link", code=code.strip() if word == "link" else "")
 
     def answer(self, text: str) -> bytes:
         """See `message.Service`."""
@@ -89,10 +91,10 @@ def _click(at: int, payload: str) -> Message:
     action = actions[0] if isinstance(actions[0], dict) else {}
     team = user.get("team_id") or object_at(data, "team").get("id")
     name = str(user.get("username") or user.get("name") or "")[:MAX_NAME]
-    made = Message(at, _id(team), _id(user.get("id")), name, answer_url=str(data.get("response_url") or ""))
+    message = Message(at, _id(team), _id(user.get("id")), name, answer_url=str(data.get("response_url") or ""))
     if str(action.get("action_id", "")) != APPROVE:
-        return made._replace(silent=True)
-    return made.approving(str(action.get("value", "")))
+        return message._replace(silent=True)
+    return message.approving(str(action.get("value", "")))
 
 
 def _id(value: object) -> str:

@@ -73,8 +73,8 @@ class Teams:
         check_age(at, now)
         sender = object_at(data, "from")
         name = str(sender.get("name") or "")[:MAX_NAME]
-        made = Message(at, _tenant(data), _id(sender.get("aadObjectId")), name)
-        return _command(made, _words(data.get("text")))
+        message = Message(at, _tenant(data), _id(sender.get("aadObjectId")), name)
+        return _command(message, _words(data.get("text")))
 
     def answer(self, text: str) -> bytes:
         """See `message.Service`."""

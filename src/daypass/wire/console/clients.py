@@ -128,8 +128,10 @@ async def _switch_client(ctx: ConsoleContext) -> Response:
 
 
 async def _create_secret(ctx: ConsoleContext) -> Response:
-    made = await ctx.perform("daypass:CreateClientSecret", oauth_clients.create_client_secret, ctx.value("id", 64))
-    return await client(ctx, once=(("Client secret", made.secret),))
+    new_secret = await ctx.perform(
+        "daypass:CreateClientSecret", oauth_clients.create_client_secret, ctx.value("id", 64)
+    )
+    return await client(ctx, once=(("Client secret", new_secret.secret),))
 
 
 async def _delete_secret(ctx: ConsoleContext) -> Response:

@@ -219,7 +219,7 @@ def get_handler(console: Console, serve: ConsolePage, operation: str = "") -> Ha
         if found is None:
             if console.setup_code and await awaits_first_administrator(ctx.env):
                 return redirect(SETUP)
-            return ctx.to_sign_in(_here(ctx))
+            return ctx.to_sign_in(_current_address(ctx))
         return await _served(serve, ConsoleContext(ctx, *found, console, query))
 
     return console.site.handler(operation, handle, CONSOLE_ERRORS)
@@ -258,7 +258,7 @@ async def _closed_pages(env: Env, call: Call) -> frozenset[str]:
     )
 
 
-def _here(ctx: PageContext) -> str:
+def _current_address(ctx: PageContext) -> str:
     request = ctx.request
     query = f"?{request.raw_query.decode('latin-1')}" if request.raw_query else ""
     return request.raw_path.decode("latin-1") + query

@@ -25,14 +25,14 @@ async def home(ctx: ConsoleContext) -> Response:
     requestable = await ctx.attempt(
         "daypass:ListRequestableRoles", own.list_requestable_roles, requestable_after, _ROLES
     )
-    found = access.value
-    grants = [] if found is None else [(grant, state_of(grant, ctx.call.now).value) for grant in found.grants]
+    own_access = access.value
+    grants = [] if own_access is None else [(grant, state_of(grant, ctx.call.now).value) for grant in own_access.grants]
     return ctx.page(
         "home",
         "Home",
         access=access,
         grants=grants,
-        requests=() if found is None else found.requests,
+        requests=() if own_access is None else own_access.requests,
         ready=ready,
         requestable=requestable,
     )
@@ -62,7 +62,7 @@ async def extend(ctx: ConsoleContext) -> Response:
     if page is not None:
         return page
     try:
-        made = await ctx.perform(
+        view = await ctx.perform(
             "daypass:ExtendAccessRequest",
             create.extend_request,
             "",
@@ -72,7 +72,7 @@ async def extend(ctx: ConsoleContext) -> Response:
         )
     except DaypassError as error:
         return await _extend_page(ctx, await ctx.problem(error))
-    return to("/console/access-request", id=made.request.id, done="requested")
+    return to("/console/access-request", id=view.request.id, done="requested")
 
 
 async def _extend_page(ctx: ConsoleContext, problem: str = "") -> Response:

@@ -49,10 +49,10 @@ _ORDERS: Final[dict[str, Callable[[KeyRow], Any]]] = {
 async def keys(ctx: ConsoleContext) -> Response:
     """GET /console/keys. `sort`: age, use or user; `after`: the number of the first row."""
     report = await iam_part(ctx, "GetCredentialReport")
-    found = [] if report.value is None else list(_keys(report.value["Content"]))
+    key_rows = [] if report.value is None else list(_keys(report.value["Content"]))
     order = ctx.value("sort", 8)
     order = order if order in _ORDERS else "age"
-    found.sort(key=_ORDERS[order])
+    key_rows.sort(key=_ORDERS[order])
     begin = ctx.number("after")
     now = ctx.call.now
     rows = [
@@ -64,7 +64,7 @@ async def keys(ctx: ConsoleContext) -> Response:
             Cell(row.service or "–"),
             Cell(row.advice(now)),
         )
-        for row in found[begin : begin + _ROWS]
+        for row in key_rows[begin : begin + _ROWS]
     ]
     titles = (
         Column("User", "user"),
@@ -74,7 +74,7 @@ async def keys(ctx: ConsoleContext) -> Response:
         Column("Last used for"),
         Column("What to do"),
     )
-    following = str(begin + _ROWS) if len(found) > begin + _ROWS else ""
+    following = str(begin + _ROWS) if len(key_rows) > begin + _ROWS else ""
     table = TableView(
         titles,
         rows,

@@ -52,8 +52,8 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policie
     for number, policy in enumerate((inline.value or {}).get("PolicyNames", ())):
         text = ""
         if number < _SHOWN:
-            found = await iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=policy)
-            text = unquote((found.value or {}).get("PolicyDocument", ""))
+            part = await iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=policy)
+            text = unquote((part.value or {}).get("PolicyDocument", ""))
         texts.append((policy, text))
     choices = [(each["Arn"], each["PolicyName"]) for each in (offered.value or {}).get("Policies", ())]
     choices = [("", "Choose one"), *(choice for choice in choices if choice not in held)]

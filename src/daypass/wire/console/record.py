@@ -34,12 +34,12 @@ async def search(ctx: ConsoleContext) -> Response:
         limit=_ROWS,
     )
     wanted = EventFilter(**{name: given[name] for name in _TEXTS})
-    found = await ctx.perform(_READ, explore.explore, query, wanted)
+    record_page = await ctx.perform(_READ, explore.explore, query, wanted)
     return ctx.page(
         "records",
         "Record",
-        rows=found.records,
-        following=cursor(*found.before) if found.before is not None else "",
+        rows=record_page.records,
+        following=cursor(*record_page.before) if record_page.before is not None else "",
         given=given,
         here=address("/console/records", **given),
         first=bool(ctx.value("after")),

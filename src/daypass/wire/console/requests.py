@@ -31,10 +31,10 @@ async def send(ctx: ConsoleContext) -> Response:
         return page
     try:
         new = _new_request(ctx)
-        made = await ctx.perform("daypass:CreateAccessRequest", create.create_request, new)
+        view = await ctx.perform("daypass:CreateAccessRequest", create.create_request, new)
     except DaypassError as error:
         return await _page(ctx, chosen=_roles(ctx.values), problem=await ctx.problem(error))
-    return to("/console/access-request", id=made.request.id, done="requested")
+    return to("/console/access-request", id=view.request.id, done="requested")
 
 
 def _roles(values: Mapping[str, str]) -> tuple[str, ...]:

@@ -141,10 +141,10 @@ async def revoke_form(ctx: ConsoleContext) -> Response:
     if not ctx.value("value"):
         return _revoke_page(ctx)
     try:
-        found = await ctx.perform("daypass:RevokeSession", revoke.revoke, _request(ctx, dry_run=True))
+        revoked = await ctx.perform("daypass:RevokeSession", revoke.revoke, _request(ctx, dry_run=True))
     except DaypassError as error:
         return _revoke_page(ctx, problem=await ctx.problem(error))
-    return _revoke_page(ctx, preview=found, affected=await _affected(ctx, found))
+    return _revoke_page(ctx, preview=revoked, affected=await _affected(ctx, revoked))
 
 
 async def revoke_send(ctx: ConsoleContext) -> Response:
@@ -169,12 +169,12 @@ def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevocationRequest:
 
 async def _affected(ctx: ConsoleContext, found: Revoked) -> Part[list[SessionView]]:
     """The first sessions that would end, where the list has a filter for them."""
-    made = found.revocation
-    match made.subject:
+    revocation = found.revocation
+    match revocation.subject:
         case "session":
-            wanted = SessionFilter(session_id=made.value, limit=1)
+            wanted = SessionFilter(session_id=revocation.value, limit=1)
         case "role" | "principal":
-            wanted = SessionFilter(principal_id=made.value, active=True, limit=_AFFECTED)
+            wanted = SessionFilter(principal_id=revocation.value, active=True, limit=_AFFECTED)
         case _:
             return Part()
     page = await ctx.attempt(_LIST, list_sessions.list_sessions, wanted)

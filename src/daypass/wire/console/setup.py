@@ -45,7 +45,7 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
     groups = await _groups(ctx)
     roles = await iam_part(ctx, "ListRoles", MaxItems=1)
     people = await iam_part(ctx, "ListUsers", MaxItems=2)
-    made = await ctx.attempt("daypass:ListApprovalRules", rules.RULES.every)
+    part = await ctx.attempt("daypass:ListApprovalRules", rules.RULES.every)
     names = groups.value or ()
     has_groups = all(group in names for group in GROUPS)
     return ctx.page(
@@ -57,7 +57,7 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
         role=_role_form(ctx, names) if names else None,
         people=len((people.value or {}).get("Users", ())),
         has_roles=bool((roles.value or {}).get("Roles")),
-        rules=made,
+        rules=part,
         problem=problem or groups.problem,
         once=once,
     )
@@ -65,11 +65,11 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
 
 async def _groups(ctx: ConsoleContext) -> Part[Sequence[str]]:
     """Groups by name: some of them where there are many, but always those of the first steps that exist."""
-    found = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
-    if found.value is None:
-        return Part(problem=found.problem)
-    names = [each["GroupName"] for each in found.value["Groups"]]
-    for group in GROUPS if found.value.get("Marker") else ():
+    part = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
+    if part.value is None:
+        return Part(problem=part.problem)
+    names = [each["GroupName"] for each in part.value["Groups"]]
+    for group in GROUPS if part.value.get("Marker") else ():
         if group not in names and (await iam_part(ctx, "GetGroup", GroupName=group, MaxItems=1)).value is not None:
             names.append(group)
     return Part(names)

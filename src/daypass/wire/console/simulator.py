@@ -128,12 +128,12 @@ async def _explained(
     for layer in () if marked else explanation.get("layers", ()):  # nothing decided: the nearest statements are shown
         for statement in layer["statements"][:1] if layer["verdict"] == "implicit_deny" else ():
             marked.setdefault((layer["layer"], statement["policy"]), set()).add(statement["statement"])
-    shown = []
+    policies = []
     for (layer, name), numbers in list(marked.items())[:_MAX_POLICIES]:
         text = given.get(name) or await _text(ctx, explanation, layer, name)
         if text:
-            shown.append(ShownPolicy(name, tuple(_statements(text, numbers))))
-    return Explained(explanation, tuple(shown), not explanation["allowed"] and _asks_for_approval(explanation))
+            policies.append(ShownPolicy(name, tuple(_statements(text, numbers))))
+    return Explained(explanation, tuple(policies), not explanation["allowed"] and _asks_for_approval(explanation))
 
 
 def _asks_for_approval(explanation: Mapping[str, Any]) -> bool:
@@ -157,15 +157,15 @@ async def _text(ctx: ConsoleContext, explanation: Mapping[str, Any], layer: str,
     """The text of a stored policy that the person may read; "" for any other."""
     if name == "trust":
         role = str(explanation.get("resource", "")).rpartition("/")[2]
-        found = await iam_part(ctx, "GetRole", RoleName=role)
-        return unquote(found.value["Role"]["AssumeRolePolicyDocument"]) if found.value else ""
+        part = await iam_part(ctx, "GetRole", RoleName=role)
+        return unquote(part.value["Role"]["AssumeRolePolicyDocument"]) if part.value else ""
     if name.startswith("arn:"):
         policy = await iam_part(ctx, "GetPolicy", PolicyArn=name)
         if policy.value is None:
             return ""
         version = policy.value["Policy"]["DefaultVersionId"]
-        found = await iam_part(ctx, "GetPolicyVersion", PolicyArn=name, VersionId=version)
-        return unquote(found.value["PolicyVersion"]["Document"]) if found.value else ""
+        part = await iam_part(ctx, "GetPolicyVersion", PolicyArn=name, VersionId=version)
+        return unquote(part.value["PolicyVersion"]["Document"]) if part.value else ""
     if layer != "identity":
         return ""
     return await _inline(ctx, str(explanation.get("principal", "")), name)
@@ -174,11 +174,11 @@ async def _text(ctx: ConsoleContext, explanation: Mapping[str, Any], layer: str,
 async def _inline(ctx: ConsoleContext, principal: str, name: str) -> str:
     kind, _, rest = principal.rpartition(":")[2].partition("/")
     if kind == "user":
-        found = await iam_part(ctx, "GetUserPolicy", UserName=rest.rpartition("/")[2], PolicyName=name)
+        part = await iam_part(ctx, "GetUserPolicy", UserName=rest.rpartition("/")[2], PolicyName=name)
     elif kind == "assumed-role":
-        found = await iam_part(ctx, "GetRolePolicy", RoleName=rest.partition("/")[0], PolicyName=name)
+        part = await iam_part(ctx, "GetRolePolicy", RoleName=rest.partition("/")[0], PolicyName=name)
     elif kind == "role":
-        found = await iam_part(ctx, "GetRolePolicy", RoleName=rest.rpartition("/")[2], PolicyName=name)
+        part = await iam_part(ctx, "GetRolePolicy", RoleName=rest.rpartition("/")[2], PolicyName=name)
     else:
         return ""
-    return unquote(found.value["PolicyDocument"]) if found.value else ""
+    return unquote(part.value["PolicyDocument"]) if part.value else ""

@@ -52,7 +52,7 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
     groups = await iam_part(ctx, "ListGroupsForUser", UserName=name)
     policies = await policies_of(ctx, HOLDER, name)
     password = await _has_password(ctx, name)
-    held = await ctx.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name))
+    part = await ctx.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name))
     member = [each["GroupName"] for each in (groups.value or {}).get("Groups", ())]
     return ctx.page(
         "user",
@@ -61,8 +61,8 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
         groups=groups,
         keys=keys,
         used=used,
-        devices=held,
-        **_device_buttons(name, held.value),
+        devices=part,
+        **_device_buttons(name, part.value),
         policies=policies,
         password=password,
         forms=(*await _forms(ctx, name, member), *policies.forms),
@@ -74,16 +74,16 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
 
 async def _has_password(ctx: ConsoleContext, name: str) -> bool | None:
     """None: the person may not know."""
-    found = await iam_part(ctx, "GetLoginProfile", UserName=name)
-    return True if found.value is not None else False if found.absent else None
+    part = await iam_part(ctx, "GetLoginProfile", UserName=name)
+    return True if part.value is not None else False if part.absent else None
 
 
 async def _forms(ctx: ConsoleContext, name: str, member: list[str]) -> tuple[FormView, ...]:
     """Forms with fields: another group, another name."""
-    found = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
-    names = [each["GroupName"] for each in (found.value or {}).get("Groups", ())]
+    part = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
+    names = [each["GroupName"] for each in (part.value or {}).get("Groups", ())]
     others = [each for each in names if each not in member]
-    hidden, more = {"name": name}, bool((found.value or {}).get("Marker"))
+    hidden, more = {"name": name}, bool((part.value or {}).get("Marker"))
     group = Field("group", "Group", hint="Its name", maxlength=128) if more else chosen("group", "Group", others)
     join = FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (group,), hidden)
     rename = FormView(f"{USER}/rename", "Rename", "Rename the user", (_NAME._replace(value=name),), hidden)

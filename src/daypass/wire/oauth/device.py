@@ -40,16 +40,16 @@ async def start(ctx: EndpointContext) -> Response:
     client = await required_client(ctx, form)
     request = _request(client.client.id, form)
     authorization.check(ctx.env, client.settings, request, GRANT)
-    made = await device.start(ctx.env, call, client, request, ctx.progress.replays)
+    device_authorization = await device.start(ctx.env, call, client, request, ctx.progress.replays)
     page = ctx.env.oauth.issuer + PAGE
     return answer(
         {
-            "device_code": made.device_code,
-            "user_code": made.user_code,
+            "device_code": device_authorization.device_code,
+            "user_code": device_authorization.user_code,
             "verification_uri": page,
-            "verification_uri_complete": f"{page}?{urlencode({'user_code': made.user_code})}",
-            "expires_in": made.expires_in,
-            "interval": made.interval,
+            "verification_uri_complete": f"{page}?{urlencode({'user_code': device_authorization.user_code})}",
+            "expires_in": device_authorization.expires_in,
+            "interval": device_authorization.interval,
         }
     )
 

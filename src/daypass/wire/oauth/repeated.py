@@ -66,17 +66,17 @@ class RepeatedRequests:
         UNAVAILABLE).
         """
         digest = digest_of(ctx)
-        found = self._kept.get(digest)
-        if found is None:
+        repeatable = self._kept.get(digest)
+        if repeatable is None:
             return None
-        client = found.client.client
+        client = repeatable.client.client
         if await ctx.env.directory.entity(OAuthClient, client.id) is not client:  # it was changed, disabled or deleted
             self._kept.pop(digest, None)
             return None
         self._kept.move_to_end(digest)
-        ctx.client, ctx.detail = found.client, dict(found.detail)
+        ctx.client, ctx.detail = repeatable.client, dict(repeatable.detail)
         charge_client(ctx.env, client.id, client.account)
-        return found
+        return repeatable
 
     def keep(self, ctx: EndpointContext, request: TokenRequest, details: Details, proof: Proof) -> None:
         """Keeps a served request, if the secret of its client is all that it proves."""

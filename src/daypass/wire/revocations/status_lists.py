@@ -35,8 +35,8 @@ def status_list_route(front: Front) -> Route:
 
 async def _answer(front: Front, request: Request) -> Response:
     list_id = request.raw_path[len(PATH) :][: _MAX_ID + 1].decode("latin-1")
-    found = await front.env.statuses.token(list_id)
-    if found is None:
+    status_list = await front.env.statuses.token(list_id)
+    if status_list is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "This status list does not exist.")
-    tag = b'"' + found.tag.encode("ascii") + b'"'
-    return public_document(request, found.token.encode("ascii"), _TYPE, found.max_age, tag, OPERATION)
+    tag = b'"' + status_list.tag.encode("ascii") + b'"'
+    return public_document(request, status_list.token.encode("ascii"), _TYPE, status_list.max_age, tag, OPERATION)

@@ -181,7 +181,7 @@ def render(change: Change) -> bytes:
         case Reset():
             return b"event: reset\ndata: {}\n\n"
         case Batch():
-            return b"".join(_event("revocation", _revocation_json(made)) for made in change.revocations)
+            return b"".join(_event("revocation", _revocation_json(revocation)) for revocation in change.revocations)
         case Heartbeat():
             epoch, position = change.state.position
             shown = {

@@ -204,12 +204,12 @@ def _no_page() -> DaypassError:
 def _credentials_json(granted: Granted[AwsCredentials]) -> dict[str, Any]:
     """As `credential_process` has it, and the role."""
     assert granted.issued is not None
-    given = granted.issued.credential
+    credentials = granted.issued.credential
     return {
         "Version": 1,
         "RoleArn": granted.role,
-        "AccessKeyId": given.access_key_id,
-        "SecretAccessKey": given.secret,
-        "SessionToken": given.token,
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret,
+        "SessionToken": credentials.token,
         "Expiration": iso_time(granted.issued.session.expires_at // 1000),
     }

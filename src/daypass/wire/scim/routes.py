@@ -172,15 +172,15 @@ def _selected(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, A
 
 
 async def _get(request: _ResourceRequest) -> Response:
-    found = await provision.get(request.env, request.call, request.kind, request.identity)
-    if has_entity(request.http, etag(found.row).removeprefix("W/").encode("ascii")):
-        return Response(304, b"", MEDIA_TYPE, (*HEADERS, _etag(found)), OPERATION)
-    return _resource(request, found)
+    resource = await provision.get(request.env, request.call, request.kind, request.identity)
+    if has_entity(request.http, etag(resource.row).removeprefix("W/").encode("ascii")):
+        return Response(304, b"", MEDIA_TYPE, (*HEADERS, _etag(resource)), OPERATION)
+    return _resource(request, resource)
 
 
 async def _create(request: _ResourceRequest) -> Response:
-    made = await provision.create(request.env, request.call, request.kind, _body(request.http))
-    return _resource(request, made, 201)
+    resource = await provision.create(request.env, request.call, request.kind, _body(request.http))
+    return _resource(request, resource, 201)
 
 
 async def _replace(request: _ResourceRequest) -> Response:

@@ -27,8 +27,8 @@ _MAX_FIELDS: Final = 16  # parameters of a query
 
 async def create(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.1."""
-    made = await streams.create_stream(ctx.env, ctx.call, _settings(ctx, None))
-    return answer(_stream_json(ctx, made), 201)
+    stream = await streams.create_stream(ctx.env, ctx.call, _settings(ctx, None))
+    return answer(_stream_json(ctx, stream), 201)
 
 
 async def read(ctx: EndpointContext) -> Response:
@@ -40,15 +40,15 @@ async def read(ctx: EndpointContext) -> Response:
 
 async def update(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.3: the members that the request has."""
-    made = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda old: _settings(ctx, old))
-    return answer(_stream_json(ctx, made))
+    stream = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda old: _settings(ctx, old))
+    return answer(_stream_json(ctx, stream))
 
 
 async def replace(ctx: EndpointContext) -> Response:
     """SSF 1.0, 8.1.1.4: members that the request does not have are reset."""
     settings = _settings(ctx, None)
-    made = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda _: settings)
-    return answer(_stream_json(ctx, made))
+    stream = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda _: settings)
+    return answer(_stream_json(ctx, stream))
 
 
 async def delete(ctx: EndpointContext) -> Response:
@@ -92,8 +92,8 @@ def poller(waiting: polling.WaitingPolls) -> Serve:
 
     async def poll(ctx: EndpointContext) -> Response:
         stream_id = ctx.request.raw_path[len(POLL_PATH) :][: _MAX_ID + 1].decode("latin-1")
-        found = await polling.poll(ctx.env, ctx.call, stream_id, _poll_request(ctx), waiting)
-        return answer({"sets": dict(found.sets), "moreAvailable": found.more})
+        poll_answer = await polling.poll(ctx.env, ctx.call, stream_id, _poll_request(ctx), waiting)
+        return answer({"sets": dict(poll_answer.sets), "moreAvailable": poll_answer.more})
 
     return poll
 

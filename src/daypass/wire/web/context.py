@@ -108,13 +108,13 @@ class PageContext:
         if not self.site.cookies.value(self.request.headers):
             return None
         now = self.env.clock.now()
-        found = await browser_session.read(self.env, self.cookie, now)
-        if found is None:
+        signed_in = await browser_session.read(self.env, self.cookie, now)
+        if signed_in is None:
             return None
-        self._signed_in = found
-        call = self.site.front.proven(self.progress, found.caller, _TOKENS)
-        await browser_session.touch(self.env, call, found)
-        return call, found
+        self._signed_in = signed_in
+        call = self.site.front.proven(self.progress, signed_in.caller, _TOKENS)
+        await browser_session.touch(self.env, call, signed_in)
+        return call, signed_in
 
     # --- what was sent
 

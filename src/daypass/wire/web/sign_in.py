@@ -52,12 +52,12 @@ async def providers(ctx: PageContext) -> Response:
     call, query = ctx.anonymous(), ctx.query()
     following, account = next_path.checked(query.get("next", "")), query.get("account", "").strip()
     again = query.get("again", "") if query.get("again") in _REASONS else ""
-    found = await provider.sources(ctx.env, call, account)
-    if not found:
+    sources = await provider.sources(ctx.env, call, account)
+    if not sources:
         problem = "People of this account do not sign in with an identity provider, or the account does not exist."
         return _login_page(ctx, following, problem=problem, account=account, again=again)
     links = []
-    for source in found:
+    for source in sources:
         path = PROVIDER if ":oidc-provider/" in source.arn else SAML_LOGIN
         given = {"provider": source.arn, "next": following, "again": again}
         links.append((f"{path}?{urlencode({name: value for name, value in given.items() if value})}", source.name))

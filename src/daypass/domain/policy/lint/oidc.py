@@ -46,7 +46,7 @@ def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
     for statement, principal in _oidc_grants(document):
         claims = claims_of(statement.conditions, url_of(principal))
         yield from _provider(statement, principal, facts)
-        yield from _whom(statement, principal, claims)
+        yield from _check_customer(statement, principal, claims)
         yield from _kubernetes(statement, claims, locations)
 
 
@@ -90,12 +90,14 @@ def claims_of(conditions: Sequence[Condition], url: str) -> Claims:
 def restricts_customer(preset: Preset, claims: Claims) -> bool:
     """Whether one of the claims is restricted to values of one customer."""
     return any(
-        claim in preset.pins and condition.values and all(_pins(preset.pins[claim], v) for v in condition.values)
+        claim in preset.pins
+        and condition.values
+        and all(_fixes_customer(preset.pins[claim], v) for v in condition.values)
         for claim, condition in claims
     )
 
 
-def _pins(beginning: str, value: str) -> bool:
+def _fixes_customer(beginning: str, value: str) -> bool:
     """Whether a value begins with literal text that belongs to one customer. A variable may have any value."""
     return "${" not in value and re.match(beginning, value) is not None
 
@@ -117,7 +119,7 @@ def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> 
         )
 
 
-def _whom(statement: Statement, principal: PrincipalValue, claims: Claims) -> Iterator[Finding]:
+def _check_customer(statement: Statement, principal: PrincipalValue, claims: Claims) -> Iterator[Finding]:
     url = url_of(principal)
     preset = preset_of(url)
     at = (principal.line, principal.column)

@@ -41,7 +41,7 @@ def check(document: PolicyDocument) -> Iterator[Finding]:
                 "Narrow the Deny, or remove this statement.",
             )
             continue
-        wider = next((other for other in all_elements if _says_as_much(other, elements, budget)), None)
+        wider = next((other for other in all_elements if _implies(other, elements, budget)), None)
         if wider is not None:
             yield at_statement(
                 "statement-redundant",
@@ -73,7 +73,7 @@ def _denies(deny: _Elements, allow: _Elements, budget: Budget) -> bool:
     return _covers(deny, allow, budget)
 
 
-def _says_as_much(wide: _Elements, narrow: _Elements, budget: Budget) -> bool:
+def _implies(wide: _Elements, narrow: _Elements, budget: Budget) -> bool:
     if wide is narrow or wide.statement.effect is not narrow.statement.effect:
         return False
     if not wide.conditions <= narrow.conditions or not _covers(wide, narrow, budget):

@@ -32,22 +32,22 @@ def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ..
     """The findings about a document, in text order. Their number is bounded by the size of the document."""
     if document.broken:
         return (at_place("malformed", 1, 1, "The stored document cannot be read. It allows nothing.", "Replace it."),)
-    found = [*conditions.check(document), *redundant.check(document)]
+    findings = [*conditions.check(document), *redundant.check(document)]
     if document.kind is PolicyKind.TRUST:
-        found += [
+        findings += [
             *trust.check(document, facts),
             *oidc.check(document, facts),
             *open_trust.check(document),
             *_long(facts),
         ]
     elif document.kind in _GIVING:
-        found += grants.check(document, facts.account)
+        findings += grants.check(document, facts.account)
     elif document.kind is PolicyKind.GUARDRAIL:
-        found += _closed(document)
+        findings += _closed(document)
     if document.version == V2008 and "${" in document.text:
         why = 'Version "2008-10-17" (also the default) has no policy variables: ${…} is plain text there.'
-        found.append(at_place("version-old", 1, 1, why, 'Set "Version": "2012-10-17".'))
-    return tuple(sorted(found, key=lambda f: (f.line, f.column, _ORDER[f.severity], f.id)))
+        findings.append(at_place("version-old", 1, 1, why, 'Set "Version": "2012-10-17".'))
+    return tuple(sorted(findings, key=lambda f: (f.line, f.column, _ORDER[f.severity], f.id)))
 
 
 def _closed(document: PolicyDocument) -> list[Finding]:
