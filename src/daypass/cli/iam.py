@@ -52,9 +52,9 @@ def one(connection: Connection, action: str, path: str, **parameters: Any) -> Ro
     return row(found)
 
 
-def table_of(found: list[Row], columns: dict[str, str]) -> Result:
+def table_of(rows: list[Row], columns: dict[str, str]) -> Result:
     """A list: `columns` are headings and the members below them."""
-    return listing(found, tuple(columns), lambda each: [moment(each.get(name, "")) for name in columns.values()])
+    return listing(rows, tuple(columns), lambda each: [moment(each.get(name, "")) for name in columns.values()])
 
 
 def add_list(group: click.Group, kind: str, more: str = "") -> None:

@@ -123,17 +123,17 @@ def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **giv
     return Result({**who, **stored, "expiration": found.expiration or None}, *text)
 
 
-def _with_store(found: Profile, store: str) -> Profile:
+def _with_store(profile: Profile, store: str) -> Profile:
     """The profile, with its secret where `--secret-store` says."""
     if store == "keyring":
-        return in_keyring(found)
+        return in_keyring(profile)
     if store == "file" or not keyring.name():
-        return found
+        return profile
     try:
-        return in_keyring(found)
+        return in_keyring(profile)
     except LocalStateError as error:  # it is there, but refuses: locked, for example
         output.message(f"{output.safe(error)} The secret is in the profile file.")
-        return found
+        return profile
 
 
 def _endpoint(given: str) -> str:

@@ -101,15 +101,15 @@ def new(preset: str, role_name: str, connect: Connect, **given: Any) -> Result:
     return Result(found, partial(_show_new, template, _note(preset), next_steps))
 
 
-def _show_new(made: TrustTemplate, note: str, next_steps: str) -> None:
+def _show_new(template: TrustTemplate, note: str, next_steps: str) -> None:
     """The policy on standard output, for a file; what to know about it on standard error."""
-    click.echo(json.dumps(made.document, indent=2))
-    pattern = " (* matches any text)" if made.like else ""
-    click.echo(f"\nMatching tokens: issued by https://{made.url}", err=True)
-    output.prose(f"  audience   {output.safe(made.audience)}", err=True)
-    output.prose(f"  subject    {output.safe(made.subject)}{pattern}", err=True)
-    if made.admits:
-        output.prose(f"  warning    this admits {made.admits}", err=True, indent=13)
+    click.echo(json.dumps(template.document, indent=2))
+    pattern = " (* matches any text)" if template.like else ""
+    click.echo(f"\nMatching tokens: issued by https://{template.url}", err=True)
+    output.prose(f"  audience   {output.safe(template.audience)}", err=True)
+    output.prose(f"  subject    {output.safe(template.subject)}{pattern}", err=True)
+    if template.admits:
+        output.prose(f"  warning    this admits {template.admits}", err=True, indent=13)
     if note:
         output.prose(f"  note       {note}", err=True, indent=13)
     click.echo(next_steps, err=True)

@@ -195,18 +195,18 @@ class CredentialProvider:
             raise LocalStateError(f"{self._request.role} needs a code of {self._request.serial_number}.")
         return self._code()
 
-    def _now(self, found: Credentials) -> float:
-        return self._clock() + found.offset
+    def _now(self, credentials: Credentials) -> float:
+        return self._clock() + credentials.offset
 
-    def _good(self, found: Credentials) -> bool:
-        return state.is_good(found.expiration, self._now(found))
+    def _good(self, credentials: Credentials) -> bool:
+        return state.is_good(credentials.expiration, self._now(credentials))
 
-    def _fresh(self, found: Credentials) -> bool:
-        now = self._now(found)
+    def _fresh(self, credentials: Credentials) -> bool:
+        now = self._now(credentials)
         if self._request.serial_number:  # a renewal would prompt the user, so it waits until it is necessary
-            return self._good(found)
-        early = state.is_early(found.issued_at, found.expiration, now, self._share)
-        return early or (now < found.renew_after and self._good(found))
+            return self._good(credentials)
+        early = state.is_early(credentials.issued_at, credentials.expiration, now, self._share)
+        return early or (now < credentials.renew_after and self._good(credentials))
 
     def _read(self) -> Credentials | None:
         """The cached session, if valid. An unreadable file counts as absent."""

@@ -67,26 +67,26 @@ class CredentialChange(NamedTuple):
     member: str = "user"
 
 
-def session_revoked(issuer: str, made: Revocation) -> SecurityEventContent:
+def session_revoked(issuer: str, revocation: Revocation) -> SecurityEventContent:
     """CAEP 3.1, for a revocation."""
     payload: dict[str, Any] = {
-        "event_timestamp": made.created_at // 1000,
-        "initiating_entity": "admin" if made.created_by else "system",
+        "event_timestamp": revocation.created_at // 1000,
+        "initiating_entity": "admin" if revocation.created_by else "system",
         REVOCATION: {
-            "id": made.id,
-            "account": made.account,
-            "subject": made.subject,
-            "value": made.value,
-            "match": match_id(made),
-            "position": made.position,
-            "issued_before": made.issued_before,
-            "block": made.block,
-            "block_until": made.block_until,
+            "id": revocation.id,
+            "account": revocation.account,
+            "subject": revocation.subject,
+            "value": revocation.value,
+            "match": match_id(revocation),
+            "position": revocation.position,
+            "issued_before": revocation.issued_before,
+            "block": revocation.block,
+            "block_until": revocation.block_until,
         },
     }
-    if made.reason:
-        payload["reason_admin"] = {"en": made.reason}
-    return SecurityEventContent(SESSION_REVOKED, payload, _subject_of(issuer, made))
+    if revocation.reason:
+        payload["reason_admin"] = {"en": revocation.reason}
+    return SecurityEventContent(SESSION_REVOKED, payload, _subject_of(issuer, revocation))
 
 
 def credential_change(issuer: str, change: CredentialChange, now: int, actor_id: str) -> SecurityEventContent:
@@ -164,10 +164,10 @@ def matches(wanted: SubjectId, subject: SubjectId) -> bool:
     return all(wanted[name] == subject.get(name) for name in _MEMBERS if name in wanted)
 
 
-def _subject_of(issuer: str, made: Revocation) -> SubjectId:
+def _subject_of(issuer: str, revocation: Revocation) -> SubjectId:
     """The subject of a revocation. What it ends are sessions of the account, so each has the tenant."""
-    account, value = made.account, made.value
-    match made.subject:
+    account, value = revocation.account, revocation.value
+    match revocation.subject:
         case "account":
             return _complex(account)
         case "principal":

@@ -48,8 +48,8 @@ class FetchedClientDocuments:
     async def _fetched(self, client_id: str, account: str, now: int) -> tuple[int, bytes | FetchError]:
         order = Order(client_id, allow_private=self._allow_private, owner=f"{account}/clients")
         try:
-            got = await self._fetcher.fetch(order)
+            answer = await self._fetcher.fetch(order)
         except FetchError as error:
             return now + _SHORTEST_MS, error
-        lifetime = _USUAL_MS if got.max_age is None else max(min(got.max_age * 1000, _LONGEST_MS), _SHORTEST_MS)
-        return now + lifetime, got.body[: MAX_DOCUMENT + 1]
+        lifetime = _USUAL_MS if answer.max_age is None else max(min(answer.max_age * 1000, _LONGEST_MS), _SHORTEST_MS)
+        return now + lifetime, answer.body[: MAX_DOCUMENT + 1]

@@ -52,8 +52,8 @@ class JwksStore:
         ):  # the database is unavailable, or the row was written by another version
             return None
 
-    async def claim(self, source: Source, kid: str, now: int, spacing: int) -> bool:
-        """Whether this process should fetch an unknown key: true for the first process within `spacing` ms (attack
+    async def claim(self, source: Source, kid: str, now: int, min_interval: int) -> bool:
+        """Whether this process should fetch an unknown key: true for the first process within `min_interval` ms (attack
         A22).
         """
         detail = {"provider": source.provider_url, "url": source.place, "unknown_kid": kid[:_SHOWN]}
@@ -61,7 +61,7 @@ class JwksStore:
 
         def change(tx: Tx) -> tuple[bool, Event]:
             row = tx.get(IssuerKeySet, source=source.id)
-            if row is not None and now - row.claimed_at < spacing:
+            if row is not None and now - row.claimed_at < min_interval:
                 raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "Another process is looking.")
             if row is not None:
                 tx.replace(replace(row, claimed_at=now))

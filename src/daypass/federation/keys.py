@@ -2,7 +2,7 @@
 
 Cached keys are returned without waiting. They are fetched again before they are due, and stay usable up to a limit
 while the issuer is unavailable, also after a restart. It must never fetch one source twice at the same time or more
-often than the spacing, whatever tokens arrive, and a failing source must never delay the keys of another.
+often than the minimum interval, whatever tokens arrive, and a failing source must never delay the keys of another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from daypass.federation.fetch import FetchError
 from daypass.federation.files import FileError
 from daypass.federation.jwks import Keys, described, read_keys
 from daypass.federation.jwks_store import JwksStore, StoredKeySet
-from daypass.federation.sources import Getter, Got, Source, fault_of, source_of
+from daypass.federation.sources import FetchedKeys, Getter, Source, fault_of, source_of
 from daypass.observability import logs
 from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet
 
@@ -32,7 +32,7 @@ class Rules:
     """Times in ms.
 
     Attributes:
-        spacing: between the beginnings of two fetches of one source, however many tokens name unknown keys.
+        min_interval: between the beginnings of two fetches of one source, however many tokens name unknown keys.
         ordered: the same, when an operator asks for one.
         stale: how long keys are used after the last successful fetch.
         refresh, shortest, longest: when the next fetch is due: by default, and within which bounds max-age may say.
@@ -41,10 +41,10 @@ class Rules:
         save: minimum time between two writes of unchanged keys to the database.
         background: sources fetched at a time to keep them fresh.
         database_seconds: time limit for reading stored keys.
-        looks, look_seconds: how often, and after which pauses, to look whether another process has fetched them.
+        polls, poll_seconds: how often, and after which pauses, to check whether another process has fetched them.
     """
 
-    spacing: int = 30_000
+    min_interval: int = 30_000
     ordered: int = 1_000
     stale: int = 24 * _HOUR
     refresh: int = _HOUR
@@ -55,8 +55,8 @@ class Rules:
     save: int = _HOUR
     background: int = 16
     database_seconds: float = 0.5
-    looks: int = 10
-    look_seconds: float = 0.2
+    polls: int = 10
+    poll_seconds: float = 0.2
 
 
 class _Cached(NamedTuple):
@@ -228,14 +228,16 @@ class CachedIssuerKeys:
     def _begin(self, entry: _Entry, now: int, kid: str | None = None) -> None:
         """Begins a fetch unless one is in progress or the last one was too recent.
 
-        While there are no keys at all, the pause grows from a second with each failure, up to the spacing. `kid`: the
+        While there are no keys at all, the pause grows from a second with each failure, up to the minimum interval. `kid`: the
         wanted key, if stored keys of another process that contain it are sufficient.
         """
         if entry.flight is not None:
             return
         if entry.tried_at is not None:
             empty = self._usable(entry, now) is None
-            pause = min(self._rules.spacing, 1000 << min(entry.failures, 10)) if empty else self._rules.spacing
+            pause = (
+                min(self._rules.min_interval, 1000 << min(entry.failures, 10)) if empty else self._rules.min_interval
+            )
             if now - entry.tried_at < pause:
                 return
         self._fetch(entry, now, kid)
@@ -250,37 +252,37 @@ class CachedIssuerKeys:
         if kid is not None and await self._found_elsewhere(entry, kid):
             return
         try:
-            got = await self._getter.get(entry.source)
-            self._take(entry, got)
+            fetched = await self._getter.get(entry.source)
+            self._take(entry, fetched)
         except (FetchError, FileError, ValueError, TimeoutError) as error:
             self._fail(entry, error)
         except Exception as error:  # noqa: BLE001  # the requests that wait for the fetch must be answered
             logs.get().error("issuer.broken", url=entry.source.place, exc_info=True)
             self._fail(entry, error)
 
-    def _take(self, entry: _Entry, got: Got) -> None:
+    def _take(self, entry: _Entry, fetched: FetchedKeys) -> None:
         now, before = self._clock.now(), entry.cached
         usable = self._usable(entry, now)  # keys too old for use do not count
-        if usable is not None and got.keys.sequence < usable.keys.sequence:
+        if usable is not None and fetched.keys.sequence < usable.keys.sequence:
             raise ValueError("its sequence number has gone back")
-        entry.cached = _Cached(got.keys, now, now + self._interval(entry.source, got))
+        entry.cached = _Cached(fetched.keys, now, now + self._interval(entry.source, fetched))
         entry.failures, entry.error = 0, ""
-        entry.skew = got.date - now if got.date is not None else None
+        entry.skew = fetched.date - now if fetched.date is not None else None
         self._observe("ok")
-        changed = before is None or before.keys.set.hash != got.keys.set.hash
+        changed = before is None or before.keys.set.hash != fetched.keys.set.hash
         keep = changed or entry.claimed or now - entry.saved_at >= self._rules.save
         if keep and entry.source.kind != "file":
             entry.saved_at = now
-            self._spawn(self._store.save(entry.source, StoredKeySet(got.keys, now), changed=changed))
+            self._spawn(self._store.save(entry.source, StoredKeySet(fetched.keys, now), changed=changed))
 
-    def _interval(self, source: Source, got: Got) -> int:
+    def _interval(self, source: Source, fetched: FetchedKeys) -> int:
         """Slightly earlier than the issuer's max-age, within limits, so that keys are fetched before they are
         needed.
         """
         rules = self._rules
         if source.kind == "file":
             return rules.file_refresh
-        announced = got.keys.hint or got.max_age
+        announced = fetched.keys.hint or fetched.max_age
         wanted = rules.refresh if announced is None else min(max(announced * 1000, rules.shortest), rules.longest)
         return wanted - wanted // 10
 
@@ -320,10 +322,10 @@ class CachedIssuerKeys:
             entry.tried_at = None  # nothing was fetched from the issuer, so the next fetch for a new key need not wait
             return True
         entry.claimed = not known
-        if known or await self._store.claim(entry.source, kid, now, self._rules.spacing):
+        if known or await self._store.claim(entry.source, kid, now, self._rules.min_interval):
             return False
-        for _ in range(self._rules.looks):
-            await asyncio.sleep(self._rules.look_seconds)
+        for _ in range(self._rules.polls):
+            await asyncio.sleep(self._rules.poll_seconds)
             if await self._adopt(entry):
                 break
         return True

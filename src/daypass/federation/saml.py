@@ -135,12 +135,12 @@ class SamlServiceProvider:
             raise not_signed(metadata)
         return metadata
 
-    async def _decrypted(self, found: Encrypted, provider: SamlProvider | None, source: str) -> bytes:
+    async def _decrypted(self, encrypted: Encrypted, provider: SamlProvider | None, source: str) -> bytes:
         """The assertion that was encrypted. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
         assert provider is not None  # a response without one is refused before
         try:
             return await _THREAD.run(
-                source, lambda _: decrypt(found.ciphertext, [key for key, _ in self._private_keys(provider)])
+                source, lambda _: decrypt(encrypted.ciphertext, [key for key, _ in self._private_keys(provider)])
             )
         except Undecryptable:
             raise not_signed("decryption") from None

@@ -60,11 +60,11 @@ class FetchedSignInProviders:
         issuer = issuer_of(provider.url, settings)
         base = issuer if issuer.startswith(("https://", "http://")) else f"https://{provider.url}"
         try:
-            got = await self._fetch(provider, settings, Order(base.removesuffix("/") + _DISCOVERY))
-            provider_endpoints = _endpoints(got.body, issuer, allow_http=settings.allow_http)
+            answer = await self._fetch(provider, settings, Order(base.removesuffix("/") + _DISCOVERY))
+            provider_endpoints = _endpoints(answer.body, issuer, allow_http=settings.allow_http)
         except (FetchError, ValueError) as error:
             return now + _FAILED_MS, error
-        lifetime = _LONGEST_MS if got.max_age is None else min(got.max_age * 1000, _LONGEST_MS)
+        lifetime = _LONGEST_MS if answer.max_age is None else min(answer.max_age * 1000, _LONGEST_MS)
         return now + max(lifetime, _FAILED_MS), provider_endpoints
 
     async def redeem(

@@ -55,8 +55,8 @@ class Source:
     settings: ProviderSettings = field(repr=False)
 
 
-class Got(NamedTuple):
-    """Keys that were got. `max_age` in seconds, None when nothing says. `date`: the issuer's clock, ms, likewise."""
+class FetchedKeys(NamedTuple):
+    """Keys that were fetched. `max_age` in seconds, None when nothing says. `date`: the issuer's clock, ms, likewise."""
 
     keys: Keys
     max_age: int | None = None
@@ -120,16 +120,16 @@ class Getter:
     files: Path | None = None
     allow_private: bool = False
 
-    async def get(self, source: Source) -> Got:
+    async def get(self, source: Source) -> FetchedKeys:
         """The keys of a source. Raises FetchError, FileError, or ValueError when the result is not a usable key set."""
         if source.kind == "static":
-            return Got(self._read(source, source.settings.static_jwks.encode()))
+            return FetchedKeys(self._read(source, source.settings.static_jwks.encode()))
         if source.kind == "file":
-            return Got(self._read(source, await asyncio.to_thread(read_file, self.files, source.place)))
+            return FetchedKeys(self._read(source, await asyncio.to_thread(read_file, self.files, source.place)))
         bearer = await self.bearer(source.account, source.provider_url, source.settings)
         return await self._fetched(source, bearer)
 
-    async def _fetched(self, source: Source, bearer: str) -> Got:
+    async def _fetched(self, source: Source, bearer: str) -> FetchedKeys:
         async with asyncio.timeout(self.fetcher.bounds.seconds):  # of both fetches together
             place = source.place
             if source.kind == "discovery":
@@ -137,7 +137,7 @@ class Getter:
                 place = read_discovery(fetched.body, source.issuers)
                 bearer = bearer if _same_origin(source.place, place, source.settings) else ""
             answer = await self._fetch(source, place, bearer)
-        return Got(self._read(source, answer.body), answer.max_age, answer.date)
+        return FetchedKeys(self._read(source, answer.body), answer.max_age, answer.date)
 
     async def _fetch(self, source: Source, url: str, bearer: str) -> Fetched:
         settings = source.settings

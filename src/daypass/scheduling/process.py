@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import IO, Final, Protocol
 
 _LENGTH: Final = struct.Struct(">Q")
-_LOOK_SECONDS: Final = 0.1  # between two checks whether the caller still waits
+_POLL_SECONDS: Final = 0.1  # between two checks whether the caller still waits
 _START_LOOKS: Final = 1200  # a process that has not started by then never will
 _GRACE_LOOKS: Final = 5  # a new process costs about half a second, so one that is nearly done may finish
 _CHUNK: Final = 1 << 16
@@ -115,18 +115,18 @@ class _WaitEnded(Exception):
 
 
 class _WaitLimit:
-    """`ask` waits as long as the caller does, and for a number of looks after that."""
+    """`ask` waits as long as the caller does, and for a number of polls after that."""
 
-    def __init__(self, abandoned: Callable[[], bool], looks: int) -> None:
+    def __init__(self, abandoned: Callable[[], bool], polls: int) -> None:
         self._abandoned = abandoned
-        self._most = looks
-        self._looks = 0
+        self._most = polls
+        self._polls = 0
 
     def wait(self, poll: select.poll) -> None:
         """Returns when the stream is ready. Raises _WaitEnded."""
-        while not poll.poll(_LOOK_SECONDS * 1000):
-            self._looks = self._looks + 1 if self._abandoned() else 0
-            if self._looks > self._most:
+        while not poll.poll(_POLL_SECONDS * 1000):
+            self._polls = self._polls + 1 if self._abandoned() else 0
+            if self._polls > self._most:
                 raise _WaitEnded
 
 

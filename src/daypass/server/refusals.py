@@ -97,11 +97,11 @@ class RefusalCounter:
     """`ports.Refusals`. `run` it in a task; `close` when the process stops, before the journal.
 
     Args:
-        alike: how many of the same refusal from one source in a window are recorded one by one.
+        full_records: how many of the same refusal from one source in a window are recorded one by one.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, alike: int) -> None:
-        self._alike = alike
+    def __init__(self, journal: Journal, clock: Clock, full_records: int) -> None:
+        self._full_records = full_records
         self._journal = journal
         self._clock = clock
         self._sources: OrderedDict[str, _Source] = OrderedDict()  # ordered by the end of their windows
@@ -112,7 +112,7 @@ class RefusalCounter:
         """See `ports.Refusals`."""
         source = self._source(event)
         count = source.count_of(event)
-        if count.recorded >= self._alike or source.recorded >= self._alike * _OF_ALL_KINDS:
+        if count.recorded >= self._full_records or source.recorded >= self._full_records * _OF_ALL_KINDS:
             count.add(event)
             return
         count.recorded += 1

@@ -75,9 +75,9 @@ def rotate_in_emergency(settings: Settings) -> tuple[list[StoredKey], list[Store
     return ended, keys
 
 
-def _insert(tx: StoreTx, made: Sequence[StoredKey]) -> None:
+def _insert(tx: StoreTx, keys: Sequence[StoredKey]) -> None:
     """Adds the keys. Raises RingError when one exists already: a ring has one key for each not-before time."""
-    for key in made:
+    for key in keys:
         if not insert_ring_key(tx.connection, key):
             raise RingError(f"The ring {key.ring} got another key at the same moment. Run the command again.")
 

@@ -142,7 +142,7 @@ async def test_keys_are_written_once_when_they_change_and_hourly_when_not(world:
 
 
 async def test_a22_unknown_kids_at_several_processes_make_one_fetch_for_all(world: KeyWorld) -> None:
-    several = [world.process(look_seconds=0.001) for _ in range(4)]
+    several = [world.process(poll_seconds=0.001) for _ in range(4)]
     for process in several:
         await world.kids("key-1", keys=process)
         await world.settle()
@@ -156,7 +156,7 @@ async def test_a22_unknown_kids_at_several_processes_make_one_fetch_for_all(worl
 
 
 async def test_rotated_key_is_found_by_all_processes_with_one_fetch(world: KeyWorld) -> None:
-    several = [world.process(look_seconds=0.001) for _ in range(4)]
+    several = [world.process(poll_seconds=0.001) for _ in range(4)]
     for process in several:
         await world.kids("key-1", keys=process)
         await world.settle()

@@ -68,11 +68,11 @@ class StatusLists:
             raise StatusUnknown("the status list does not have this index")
         return bool(entry.bits[index // 8] >> index % 8 & 1)
 
-    def _is_stale(self, found: _Cached | None, limit_seconds: float) -> bool:
-        return found is None or self._monotonic() >= found.fetch_again or self._age(found) > limit_seconds
+    def _is_stale(self, entry: _Cached | None, limit_seconds: float) -> bool:
+        return entry is None or self._monotonic() >= entry.fetch_again or self._age(entry) > limit_seconds
 
-    def _age(self, found: _Cached) -> float:
-        return self._clock() - found.complete_until
+    def _age(self, entry: _Cached) -> float:
+        return self._clock() - entry.complete_until
 
     def _newer(self, uri: str, fetched: _Cached) -> _Cached:
         """The list to use from now on. An older copy than the known one, from a cache or an attacker, is not used; of

@@ -88,13 +88,13 @@ def _statement(statement: Statement) -> PlainStatement:
     )
 
 
-def _principal(found: PrincipalValue) -> str:
-    value = found.value
+def _principal(principal_value: PrincipalValue) -> str:
+    value = principal_value.value
     if value == "*":
         return "everyone"
-    if found.type == "Service":
+    if principal_value.type == "Service":
         return f"the service {value}"
-    if found.type == "Federated":
+    if principal_value.type == "Federated":
         return f"people and workloads of the identity provider {value.rpartition('provider/')[2] or value}"
     if value.isdigit():
         return f"principals of account {value} whose own policies allow it"

@@ -76,9 +76,9 @@ def _draft(env: Env, call: Call, name: str, account_id: str, *, root_key: bool) 
     return NewAccount(account, env.ids.access_key("AKIA"), env.ids.secret())
 
 
-def _insert(env: Env, tx: Tx, made: NewAccount, now: int) -> None:
-    account = made.account.id
-    tx.insert(made.account)
-    if made.access_key_id:
-        sealed = env.sealer.seal_secret(made.secret.encode("ascii"), account, account)
-        tx.insert(AccessKey(made.access_key_id, account, account, KeyStatus.ACTIVE, sealed, now, now))
+def _insert(env: Env, tx: Tx, new_account: NewAccount, now: int) -> None:
+    account = new_account.account.id
+    tx.insert(new_account.account)
+    if new_account.access_key_id:
+        sealed = env.sealer.seal_secret(new_account.secret.encode("ascii"), account, account)
+        tx.insert(AccessKey(new_account.access_key_id, account, account, KeyStatus.ACTIVE, sealed, now, now))

@@ -26,8 +26,8 @@ def uses(ctx: ReadContext, subject: str) -> list[LastUse]:
     return [use for use in ctx.tx.find(LastUse, subject=subject) if use.at >= since]
 
 
-def newest(found: list[LastUse]) -> LastUse | None:
-    return max(found, key=lambda use: (use.at, use.operation), default=None)
+def newest(last_uses: list[LastUse]) -> LastUse | None:
+    return max(last_uses, key=lambda use: (use.at, use.operation), default=None)
 
 
 def get_access_key_last_used(ctx: ReadContext, p: Params) -> Answer:

@@ -84,9 +84,9 @@ def new_policy(ctx: ReadContext, p: Params) -> Resource:
     return replace(new("policy", "PolicyName")(ctx, p), shown=f"policy {p['PolicyName']}")
 
 
-def _named(ctx: ReadContext, kind: str, name: str, found: Named | None) -> Resource:
+def _named(ctx: ReadContext, kind: str, name: str, entity: Named | None) -> Resource:
     """An entity that the request names, whether it exists or not. Policies see its ARN; denials name it as the request does."""
-    resource = of(found) if found else Resource(_arn(ctx, kind, None, name))
+    resource = of(entity) if entity else Resource(_arn(ctx, kind, None, name))
     return replace(resource, shown=f"{kind.replace('-', ' ')} {name}")
 
 

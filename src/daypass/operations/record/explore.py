@@ -79,8 +79,8 @@ async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter
     return RecordPage(records, before)
 
 
-def _full(found: Sequence[RecordView], size: int, limit: int) -> bool:
-    return len(found) == limit or size >= MAX_BYTES
+def _full(records: Sequence[RecordView], size: int, limit: int) -> bool:
+    return len(records) == limit or size >= MAX_BYTES
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -77,16 +77,16 @@ async def measure(env: Env, call: Call, since: int, until: int) -> Measured:
 
 
 def measured_of(
-    found: Sequence[Measurement], bounds: Sequence[float], last: Sequence[CheckResult], period: tuple[int, int]
+    measurements: Sequence[Measurement], bounds: Sequence[float], last: Sequence[CheckResult], period: tuple[int, int]
 ) -> Measured:
     """The figures of these intervals, oldest first."""
-    since, until = max(period[0], found[0].since if found else period[0]), period[1]
+    since, until = max(period[0], measurements[0].since if measurements else period[0]), period[1]
     width = max(1, (until - since) // BUCKETS)
     places: list[list[Measurement]] = [[] for _ in range(BUCKETS)]
-    for each in found:
+    for each in measurements:
         places[min(BUCKETS - 1, max(0, (each.since - since) // width))].append(each)
     by_place = [_latency(_summed(each.latency for each in place), bounds) for place in places]
-    by_operation = _summed_by_operation(found)
+    by_operation = _summed_by_operation(measurements)
     slowest = sorted(by_operation, key=lambda name: -_seconds(by_operation[name], bounds))[:_TOP]
     return Measured(
         since=since,
@@ -97,9 +97,9 @@ def measured_of(
         p50=tuple(each.p50 for each in by_place),
         p99=tuple(each.p99 for each in by_place),
         latency=_latency(_summed([by_operation]), bounds),
-        refused=sum(each.refused for each in found),
+        refused=sum(each.refused for each in measurements),
         operations=tuple(OperationLatency(name, _latency(by_operation[name], bounds)) for name in slowest),
-        checks=_checks(found, last),
+        checks=_checks(measurements, last),
     )
 
 
@@ -108,9 +108,9 @@ def _summed(found: Iterable[Mapping[str, tuple[int, ...]]]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*(numbers for each in found for numbers in each.values()), strict=True)))
 
 
-def _summed_by_operation(found: Iterable[Measurement]) -> dict[str, tuple[int, ...]]:
+def _summed_by_operation(measurements: Iterable[Measurement]) -> dict[str, tuple[int, ...]]:
     together: dict[str, tuple[int, ...]] = {}
-    for each in found:
+    for each in measurements:
         for name, numbers in each.latency.items():
             before = together.get(name)
             together[name] = tuple(map(sum, zip(before, numbers, strict=True))) if before else numbers
@@ -135,9 +135,9 @@ def _seconds(numbers: Sequence[int], bounds: Sequence[float]) -> float:
     return sum(number * bound for number, bound in zip(numbers, (*bounds, 2 * bounds[-1]), strict=True))
 
 
-def _checks(found: Iterable[Measurement], last: Sequence[CheckResult]) -> tuple[Check, ...]:
+def _checks(measurements: Iterable[Measurement], last: Sequence[CheckResult]) -> tuple[Check, ...]:
     passed, failed = Counter[str](), Counter[str]()
-    for each in found:
+    for each in measurements:
         for name, (good, bad) in each.checks.items():
             passed[name] += good
             failed[name] += bad

@@ -122,8 +122,8 @@ async def follow(
         await feed.changed(version, heartbeat_seconds)
 
 
-def _concerns(subscription: Subscription, made: Revocation) -> bool:
-    return subscription.accounts is None or made.account in subscription.accounts
+def _concerns(subscription: Subscription, revocation: Revocation) -> bool:
+    return subscription.accounts is None or revocation.account in subscription.accounts
 
 
 def _has_ended(env: Env, call: Call | None, now: int) -> bool:

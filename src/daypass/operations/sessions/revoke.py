@@ -96,15 +96,17 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
     return Revoked(made, ended)
 
 
-def _event(call: Call, request: RevocationRequest, made: Revocation, ended: Ended | None, decision: Decision) -> Event:
+def _event(
+    call: Call, request: RevocationRequest, revocation: Revocation, ended: Ended | None, decision: Decision
+) -> Event:
     return served(
         call,
         kind=EventType.REQUEST_ALLOWED if request.dry_run else EventType.SESSION_REVOKED,
-        account=made.account,
-        session_id=made.value if made.subject == "session" else "",
+        account=revocation.account,
+        session_id=revocation.value if revocation.subject == "session" else "",
         decision=decision,
         detail={
-            **detail_of(made),
+            **detail_of(revocation),
             "reason": request.reason,
             "sessions_ended": ended.sessions if ended is not None else None,
             **({"dry_run": True} if request.dry_run else {}),

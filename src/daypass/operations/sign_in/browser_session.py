@@ -164,9 +164,9 @@ async def _read(env: Env, identity: str, now: int) -> SignedIn | None:
     return SignedIn(row, session, caller)
 
 
-async def touch(env: Env, call: Call, found: SignedIn) -> None:
+async def touch(env: Env, call: Call, signed_in: SignedIn) -> None:
     """Notes that the browser session is in use, at most once in a tenth of the idle timeout."""
-    row = found.row
+    row = signed_in.row
     if call.now - row.used_at < env.limits.browser_idle_ms // 10:
         return
 

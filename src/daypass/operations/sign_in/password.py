@@ -168,15 +168,15 @@ def _prepared(scene: Scene, profile: LoginProfile, password: str) -> login_profi
 
 
 async def next_step(
-    env: Env, call: Call, browser: Browser, found: Candidate, seen: FeedPosition, *, must_change: bool, mfa_at: int
+    env: Env, call: Call, browser: Browser, candidate: Candidate, seen: FeedPosition, *, must_change: bool, mfa_at: int
 ) -> Progress:
     """The next page, or the session."""
-    profile = found.profile
-    if (found.needs_mfa and not mfa_at) or must_change:
-        stage = CODE if found.needs_mfa and not mfa_at else NEW_PASSWORD
+    profile = candidate.profile
+    if (candidate.needs_mfa and not mfa_at) or must_change:
+        stage = CODE if candidate.needs_mfa and not mfa_at else NEW_PASSWORD
         ticket = Ticket(
             stage,
-            found.user.id,
+            candidate.user.id,
             browser.id,
             password_digest(profile.password_hash),
             call.now + LIFETIME_MS,
@@ -185,18 +185,18 @@ async def next_step(
         )
         sealed = seal(env, stage, ticket)
         if stage == CODE:
-            return second_stage(env, call, browser, found, sealed)
+            return second_stage(env, call, browser, candidate, sealed)
         return Progress(stage=stage, ticket=sealed)
-    return await start(env, as_user(call, found.user, seen), browser, found, mfa_at)
+    return await start(env, as_user(call, candidate.user, seen), browser, candidate, mfa_at)
 
 
-def second_stage(env: Env, call: Call, browser: Browser, found: Candidate, ticket: str) -> Progress:
+def second_stage(env: Env, call: Call, browser: Browser, candidate: Candidate, ticket: str) -> Progress:
     """The page that asks for a code of a device, a passkey or a recovery code."""
-    usable = [passkey for passkey in found.passkeys if not passkey.blocked_at]
+    usable = [passkey for passkey in candidate.passkeys if not passkey.blocked_at]
     prompt = None
     if usable and webauthn.available(env):
-        prompt = webauthn.ask(env, webauthn.SECOND_FACTOR, browser.id, call.now, usable, user_id=found.user.id)
-    return Progress(stage=CODE, ticket=ticket, devices=found.devices, prompt=prompt)
+        prompt = webauthn.ask(env, webauthn.SECOND_FACTOR, browser.id, call.now, usable, user_id=candidate.user.id)
+    return Progress(stage=CODE, ticket=ticket, devices=candidate.devices, prompt=prompt)
 
 
 def as_user(call: Call, user: User, seen: FeedPosition, method: str = PASSWORD_METHOD) -> Call:
@@ -204,9 +204,9 @@ def as_user(call: Call, user: User, seen: FeedPosition, method: str = PASSWORD_M
     return Call(caller_of_sign_in(user, call.now, seen, method), call.facts, call.now)
 
 
-async def start(env: Env, call: Call, browser: Browser, found: Candidate, mfa_at: int) -> Progress:
+async def start(env: Env, call: Call, browser: Browser, candidate: Candidate, mfa_at: int) -> Progress:
     """Signs the user in, who is `call.caller`."""
-    seconds = found.profile.max_signin_seconds or env.limits.browser_session_ms // 1000
+    seconds = candidate.profile.max_signin_seconds or env.limits.browser_session_ms // 1000
     return Progress(cookie=await browser_session.start(env, call, mfa_at, seconds, replacing=browser.cookie))
 
 
@@ -238,13 +238,13 @@ async def user_of_ticket(env: Env, call: Call, ticket: Ticket) -> tuple[Candidat
     return candidate, seen
 
 
-async def _count(env: Env, call: Call, found: Candidate, *, right: bool) -> None:
+async def _count(env: Env, call: Call, candidate: Candidate, *, right: bool) -> None:
     """Counts a wrong attempt, and forgets the count after a right one. A locked profile takes no password.
 
     Writes are serialised, so guesses that run in parallel are all counted before the first of them is answered.
     Raises DaypassError(ACCESS_DENIED) when it is locked.
     """
-    profile, account = found.profile, found.user.account
+    profile, account = candidate.profile, candidate.user.account
     if right and not profile.failures and call.now >= profile.locked_until:
         return
 
@@ -264,18 +264,18 @@ async def _count(env: Env, call: Call, found: Candidate, *, right: bool) -> None
         {},
         at=call.now,
         account=account,
-        detail={"user": found.user.arn, "password": "right" if right else "wrong"},
+        detail={"user": candidate.user.arn, "password": "right" if right else "wrong"},
     )
     if not await env.journal.write(lambda tx: (change(tx), event), account=account):
-        raise refusal(found, _WRONG, "locked after wrong passwords")
+        raise refusal(candidate, _WRONG, "locked after wrong passwords")
 
 
-def _has_expired(found: Candidate, now: int) -> bool:
-    days = found.policy.max_age_days if found.policy is not None else None
-    return days is not None and now >= found.profile.password_changed_at + days * _DAY_MS
+def _has_expired(candidate: Candidate, now: int) -> bool:
+    days = candidate.policy.max_age_days if candidate.policy is not None else None
+    return days is not None and now >= candidate.profile.password_changed_at + days * _DAY_MS
 
 
-def refusal(found: Candidate, public: str, reason: str) -> DaypassError:
+def refusal(candidate: Candidate, public: str, reason: str) -> DaypassError:
     """A refusal on the record of the user's account. Its actor is unknown: nobody has proved to be the user."""
-    private = {OWNER: found.user.account, "unverified_user": found.user.arn, "reason": reason}
+    private = {OWNER: candidate.user.account, "unverified_user": candidate.user.arn, "reason": reason}
     return DaypassError(ErrorKind.ACCESS_DENIED, public, private=private)

@@ -96,19 +96,19 @@ async def _holder(env: Env, call: Call, unverified_assertion: str) -> tuple[Cand
 async def _accept(
     env: Env,
     call: Call,
-    found: Candidate,
+    candidate: Candidate,
     passkey: Passkey,
     ceremony: Ceremony,
     unverified_assertion: str,
     seen: FeedPosition,
 ) -> Call:
     """The call of the user whose passkey made this assertion. Raises DaypassError(ACCESS_DENIED)."""
-    as_user = password.as_user(call, found.user, seen, PASSKEY)
+    as_user = password.as_user(call, candidate.user, seen, PASSKEY)
     try:
         asserted = webauthn.assertion(env, ceremony, passkey, unverified_assertion)
         await passkeys.accept(env, as_user, ceremony, passkey, asserted)
     except DaypassError as error:
         if error.kind is ErrorKind.ACCESS_DENIED:
-            error.private = {**error.private, OWNER: passkey.account, "unverified_user": found.user.arn}
+            error.private = {**error.private, OWNER: passkey.account, "unverified_user": candidate.user.arn}
         raise
     return as_user

@@ -303,12 +303,12 @@ class SummaryOut(Out):
     durations: list[CauseOut]
 
     @classmethod
-    def of(cls, found: Summary) -> SummaryOut:
+    def of(cls, summary: Summary) -> SummaryOut:
         causes = {
-            name: [CauseOut.of(cause) for cause in getattr(found, name)]
+            name: [CauseOut.of(cause) for cause in getattr(summary, name)]
             for name in ("failures", "callers", "operations", "durations")
         }
-        return cls.copied(found, **causes)
+        return cls.copied(summary, **causes)
 
 
 class RecordOut(Out):

@@ -81,14 +81,14 @@ class Teams:
         return json.dumps({"type": "message", "textFormat": "plain", "text": text}).encode()
 
 
-def _command(made: Message, words: list[str]) -> Message:
+def _command(message: Message, words: list[str]) -> Message:
     match words:
         case [word, *rest] if word.lower() == "link" and len(rest) <= 1:
-            return made._replace(link=True, code="".join(rest))
+            return message._replace(link=True, code="".join(rest))
         case [word, vote] if word.lower() == "approve":
-            return made.approving(vote)
+            return message.approving(vote)
         case _:
-            return made
+            return message
 
 
 def _words(text: object) -> list[str]:

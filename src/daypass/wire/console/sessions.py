@@ -167,9 +167,9 @@ def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevocationRequest:
     )
 
 
-async def _affected(ctx: ConsoleContext, found: Revoked) -> Part[list[SessionView]]:
+async def _affected(ctx: ConsoleContext, revoked: Revoked) -> Part[list[SessionView]]:
     """The first sessions that would end, where the list has a filter for them."""
-    revocation = found.revocation
+    revocation = revoked.revocation
     match revocation.subject:
         case "session":
             wanted = SessionFilter(session_id=revocation.value, limit=1)

@@ -200,19 +200,19 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
 
 
-def _revocation_json(made: Revocation) -> dict[str, Any]:
+def _revocation_json(revocation: Revocation) -> dict[str, Any]:
     """A revocation without its reason and maker, which are for its account's own people."""
     return {
-        "id": made.id,
-        "account": made.account,
-        "subject": made.subject,
-        "value": made.value,
-        "match": match_id(made),
-        "position": made.position,
-        "issued_before": made.issued_before,
-        "created_at": made.created_at,
-        "block": made.block,
-        "block_until": made.block_until,
+        "id": revocation.id,
+        "account": revocation.account,
+        "subject": revocation.subject,
+        "value": revocation.value,
+        "match": match_id(revocation),
+        "position": revocation.position,
+        "issued_before": revocation.issued_before,
+        "created_at": revocation.created_at,
+        "block": revocation.block,
+        "block_until": revocation.block_until,
     }
 
 

@@ -244,14 +244,14 @@ def _number(query: Mapping[str, str], name: str, usual: int) -> int:
     return int(text)
 
 
-def _resource(request: _ResourceRequest, found: Resource, status: int = 200) -> Response:
-    content = _resource_json(request, found)
+def _resource(request: _ResourceRequest, resource: Resource, status: int = 200) -> Response:
+    content = _resource_json(request, resource)
     location = (b"location", content["meta"]["location"].encode("ascii"))
-    return _answer(_selected(_query(request.http), content), status, _etag(found), location)
+    return _answer(_selected(_query(request.http), content), status, _etag(resource), location)
 
 
-def _resource_json(request: _ResourceRequest, found: Resource) -> dict[str, Any]:
-    row = found.row
+def _resource_json(request: _ResourceRequest, resource: Resource) -> dict[str, Any]:
+    row = resource.row
     meta = {
         "resourceType": request.kind,
         "created": _moment(row.created_at),
@@ -259,7 +259,7 @@ def _resource_json(request: _ResourceRequest, found: Resource) -> dict[str, Any]
         "location": f"{request.url}/{request.kind}s/{row.id}",
         "version": etag(row),
     }
-    document = dict(found.document)
+    document = dict(resource.document)
     for name, kind in (("members", USER), ("groups", GROUP)):
         if name in document:
             document[name] = [{**each, "$ref": f"{request.url}/{kind}s/{each['value']}"} for each in document[name]]
@@ -270,8 +270,8 @@ def _moment(ms: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
 
 
-def _etag(found: Resource) -> Header:
-    return b"etag", etag(found.row).encode("ascii")
+def _etag(resource: Resource) -> Header:
+    return b"etag", etag(resource.row).encode("ascii")
 
 
 def _list(resources: list[dict[str, Any]], total: int, start: int) -> dict[str, Any]:
