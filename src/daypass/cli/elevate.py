@@ -137,12 +137,16 @@ def _run(connection: Connection, role: str, command: tuple[str, ...]) -> int:
     environment = of_role(process_form(asdict(issued)), asdict(connection.profile), role)
     program = shell.marked(role, environment) if not command else shell.Program(command, environment)
     sys.stdout.flush()
+    received: list[int] = []  # while the command starts: it gets these signals, too
+    _handle(lambda number, _: received.append(number))
     try:
         process = subprocess.Popen(program.arguments, env=dict(program.environment))  # noqa: S603  # the user's own
     except OSError as error:
         output.message(f"{output.safe(program.arguments[0])}: {error.strerror}")
         return 127 if isinstance(error, FileNotFoundError) else 126
     _handle(lambda number, _: process.send_signal(number))
+    for number in received:
+        process.send_signal(number)
     while True:
         try:
             status = process.wait()

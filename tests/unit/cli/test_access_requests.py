@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -158,6 +159,24 @@ def test_elevate_ended_by_a_signal_ends_the_command_and_the_access(
     assert cli("elevate", ROLE, "--reason", "why", "--", *command).status == 128 + number
     assert server.sent[-1].target.endswith("/done")
     assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_elevate_signal_while_the_command_starts_ends_the_command_and_the_access(
+    cli, serve, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    issued = Credentials("ASIAEXAMPLE", "secret", "token", 1_900_000_000.0)
+    monkeypatch.setattr(elevate, "assume_role", lambda *_: issued)
+    server = serve(as_json(request("approved", missing={})), as_json(request("ended")))
+    start = subprocess.Popen
+
+    def interrupted(*given: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*given, **options)
+        os.kill(os.getpid(), number)
+        return process
+
+    monkeypatch.setattr(elevate.subprocess, "Popen", interrupted)
+    assert cli("elevate", ROLE, "--reason", "why", "--", "sleep", "600").status == 128 + number
+    assert server.sent[-1].target.endswith("/done")
 
 
 def test_elevate_with_access_that_exists_runs_and_does_not_end_it(cli, serve, monkeypatch: pytest.MonkeyPatch) -> None:
