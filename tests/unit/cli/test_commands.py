@@ -237,6 +237,11 @@ def test_output_json_is_one_document(cli: Run, serve: Serve, name: str) -> None:
     assert json.loads(ran.out) == expected
 
 
+def test_number_that_is_none_is_a_usage_error_in_words(cli: Run) -> None:
+    said = "daypass: Invalid value for '--limit': 'x' is not a whole number. See: daypass sessions ls --help\n"
+    assert cli("sessions", "ls", "--limit", "x").err == said
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_JSON])
 def test_unknown_format_is_a_usage_error_with_a_suggestion(cli: Run, serve: Serve, name: str) -> None:
     server = serve(as_json({}))
