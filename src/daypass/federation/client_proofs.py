@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 from daypass.domain.directory import OAuthClient
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import key_source
 from daypass.domain.provider_settings import ALGORITHMS
+from daypass.federation.in_turn import InTurn
 from daypass.ports import DpopClaims, IssuerKeys
 
 ASSERTION_TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
@@ -39,6 +41,7 @@ class SignedProofs:
     def __init__(self, jose: Jose, keys: IssuerKeys) -> None:
         self._jose = jose
         self._keys = keys
+        self._in_turn = InTurn[str]()
 
     def read(self, unverified_text: str) -> UnverifiedJws:
         """See `ports.ClientProofs`."""
@@ -52,8 +55,18 @@ class SignedProofs:
         if source is None:
             raise JoseError("the client has no keys")
         key_set = await self._keys.keys(source, unverified.kid, now)
-        self._jose.verify(unverified, key_set.jwks, ALGORITHMS)
+        fault = await self._in_turn.do(partial(self._fault, unverified, key_set.jwks))
+        if fault:
+            raise JoseError(fault)
         return unverified.unverified_claims  # verified by now
+
+    def _fault(self, unverified: UnverifiedJws, jwks: bytes) -> str:
+        """Why the signature of an assertion is not accepted; "" when it is."""
+        try:
+            self._jose.verify(unverified, jwks, ALGORITHMS)
+        except JoseError as error:
+            return str(error)
+        return ""
 
     def dpop(self, unverified_text: str) -> DpopClaims:
         """See `ports.ClientProofs`."""
