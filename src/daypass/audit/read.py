@@ -23,6 +23,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    union_all,
 )
 
 from daypass.audit.columns import LARGEST, altered_column, id_key, searchable
@@ -37,7 +38,7 @@ from daypass.domain.session import SessionClaims, chain_depth
 from daypass.ports import ChainCheck, Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
-from daypass.stores.records import audit_logs, audit_records
+from daypass.stores.records import audit_logs, audit_records, sessions
 
 T = TypeVar("T")
 Columns: TypeAlias = Any
@@ -51,7 +52,9 @@ _SEARCH_SECONDS = 10.0  # for one statement of a search
 _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
+# Written exactly as in the partial indexes. A database would not recognise a parameter in their place.
 _EMPTY: ColumnElement[str] = literal_column("''")
+_ISSUED: ColumnElement[str] = literal_column(f"'{EventType.SESSION_ISSUED.value}'")
 
 
 # --- Logs and their records
@@ -148,22 +151,20 @@ def _source(query: RecordFilter) -> FromClause:
     them.
     """
     if query.request_id:
-        key, text = (
-            _r.request_key == id_key(searchable(query.request_id)),
-            _r.request_id == searchable(query.request_id),
-        )
-        earlier = and_(text, _r.request_id != _EMPTY)
+        wanted = searchable(query.request_id)
+        found = [_r.request_key == id_key(wanted), and_(_r.request_id == wanted, _r.request_id != _EMPTY)]
     elif query.session_id:
-        key, text = (
-            _r.session_key == id_key(searchable(query.session_id)),
-            _r.session_id == searchable(query.session_id),
-        )
-        # Written exactly as in the partial index. The database would not recognise a parameter in place of ''.
-        earlier = and_(text, _r.session_id != _EMPTY)
+        wanted = searchable(query.session_id)
+        issued = select(sessions.c.log, sessions.c.seq).where(sessions.c.session_id == wanted)
+        found = [
+            and_(_r.session_key == id_key(wanted), _r.type != _ISSUED),
+            and_(tuple_(_r.log, _r.seq).in_(issued), _r.type == _ISSUED),
+            and_(_r.session_id == wanted, _r.session_id != _EMPTY),
+        ]
     else:
         return audit_records
-    narrow = select(audit_records).where(or_(key, earlier))
-    return narrow.limit(_BY_ID).subquery()
+    each = (select(audit_records).where(one) for one in found)
+    return union_all(*each).limit(_BY_ID).subquery()
 
 
 def _scopes(c: Columns, viewer: Viewer, account: str) -> list[list[ColumnElement[bool]]]:

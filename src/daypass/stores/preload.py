@@ -58,7 +58,7 @@ def _look_up(directory: Lookups, key: str) -> Awaitable[Any]:
 def recently_used(conn: Connection, limit: int) -> list[str]:
     """Up to `limit` cache keys of principals, access keys and accounts, most recently used first."""
     newest = select(sessions.c.principal_id, sessions.c.root_principal_id, sessions.c.root_access_key_id)
-    issued = conn.execute(newest.order_by(sessions.c.issued_at.desc()).limit(_SESSIONS_FOR_EACH * limit))
+    issued = conn.execute(newest.order_by(sessions.c.session_id.desc()).limit(_SESSIONS_FOR_EACH * limit))
     latest = func.max(last_uses.c.at)
     used = select(last_uses.c.subject).group_by(last_uses.c.subject).order_by(latest.desc()).limit(limit)
     subjects = [*_interleaved(issued), *conn.execute(used).scalars()]

@@ -16,13 +16,15 @@ from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 
 from daypass.audit.format import leaf_hash
 from daypass.audit.journal import DurableJournal
-from daypass.audit.read import AuditReader
+from daypass.audit.read import AuditReader, search_records
+from daypass.audit.session_rows import list_sessions
 from daypass.audit.verify import Head, RecordRow, Verified, verify_log
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
+from daypass.stores.preload import recently_used
 from daypass.stores.schema.access import grants
 from daypass.stores.schema.identities import access_keys
 
@@ -378,34 +380,48 @@ async def test_revoked_sessions_are_found_without_decoding_the_others(
 # --- Plans: the indexes that the hot path pays for must be the ones that are used
 
 
-async def test_search_by_id_uses_its_index(reader: AuditReader, journal: DurableJournal, flaky: Flaky) -> None:
+@pytest.fixture
+def plan(flaky: Flaky) -> Callable[[Callable[[Any], object]], str]:
+    """How SQLite runs the statements of a function."""
     if flaky.dialect != "sqlite":
         pytest.skip("PostgreSQL plans by statistics, which a small table does not have")
 
-    def plan(**query: Any) -> str:
-        from daypass.audit import read
-
+    def planned(query: Callable[[Any], object]) -> str:
         def run(conn: Any) -> str:
             plans = []
             execute = conn.execute
 
-            def explained(statement: Any) -> Any:
+            def explained(statement: Any, *given: Any) -> Any:
                 compiled = statement.compile(conn, compile_kwargs={"literal_binds": True})
                 plans.extend(r[3] for r in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}"))
-                return execute(statement)
+                return execute(statement, *given)
 
             conn.execute = explained
             try:
-                read.search_records(conn, ACTOR, RecordFilter(**query))
+                query(conn)
             finally:
                 del conn.execute
             return " | ".join(plans)
 
         return flaky.read(run)  # type: ignore[no-any-return]
 
-    assert "ix_audit_records_request_id" in plan(request_id="r1")
-    assert "ix_audit_records_session_id" in plan(session_id="e" * 32)
-    by_account = plan(since=T0)
+    return planned
+
+
+async def test_search_by_id_uses_its_index(
+    plan: Callable[[Callable[[Any], object]], str], reader: AuditReader, journal: DurableJournal
+) -> None:
+    def searched(**query: Any) -> str:
+        return plan(lambda conn: search_records(conn, ACTOR, RecordFilter(**query)))
+
+    by_request = searched(request_id="r1")
+    assert "ix_audit_records_request_id" in by_request
+    assert "ix_audit_records_request_key" in by_request
+    by_session = searched(session_id="e" * 32)
+    for index in ("ix_audit_records_session_id", "ix_audit_records_session_use", "sqlite_autoindex_sessions_1"):
+        assert index in by_session
+    assert "SCAN audit_records" not in by_request + by_session
+    by_account = searched(since=T0)
     assert "ix_audit_records_account " in by_account
     assert "ix_audit_records_actor_account" in by_account
     assert "SCAN" not in by_account
@@ -437,3 +453,42 @@ async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_r
     await listed
     assert sum(search.done() for search in searches) <= 4  # it was the next
     await asyncio.gather(*searches)
+
+
+async def test_list_sessions_uses_the_index_of_its_order(
+    plan: Callable[[Callable[[Any], object]], str], reader: AuditReader, journal: DurableJournal
+) -> None:
+    def listed(viewer: Viewer, **query: Any) -> str:
+        return plan(lambda conn: list_sessions(conn, viewer, SessionFilter(**query), T0, 10))
+
+    for before in (None, (T0, "e" * 32)):
+        assert "ix_sessions_account (account=" in listed(ACTOR, before=before)
+        everywhere = listed(OPERATOR, before=before)
+        assert "sessions USING INDEX sqlite_autoindex_sessions_1" in everywhere
+        assert "TEMP B-TREE" not in everywhere
+    recent = plan(lambda conn: recently_used(conn, 10))
+    assert "sessions USING INDEX sqlite_autoindex_sessions_1" in recent
+
+
+async def test_search_by_session_finds_the_record_that_issued_it_and_its_others(
+    reader: AuditReader, journal: DurableJournal
+) -> None:
+    claims = session("0" * 31 + "1", issued_at=T0 + 5)
+    await journal.commit(event("r5", at=T0 + 5, type=EventType.SESSION_ISSUED, session_id=claims.session_id), claims)
+    await journal.commit(event("r6", at=T0 + 6, session_id=claims.session_id))
+    await journal.commit(event("r7", at=T0 + 7, session_id="0" * 31 + "2"))
+    assert await search(reader, ACTOR, session_id=claims.session_id) == ["r6", "r5"]
+    assert await search(reader, ACTOR, session_id=claims.session_id, request_id="r5") == ["r5"]
+    assert await search(reader, STRANGER, session_id=claims.session_id) == []
+
+
+async def test_list_sessions_of_all_accounts_is_ordered_by_their_ids(
+    reader: AuditReader, journal: DurableJournal
+) -> None:
+    for number, issued_at in ((1, T0 + 9), (2, T0 + 5), (3, T0 + 7)):  # a clock that was set back
+        claims = session(f"{number:032x}", issued_at=issued_at, account=OTHER if number == 3 else ACCOUNT)
+        await journal.commit(event(str(number), type=EventType.SESSION_ISSUED, session_id=claims.session_id), claims)
+    assert await listed(reader, OPERATOR) == [3, 2, 1]
+    assert await listed(reader, OPERATOR, before=(0, f"{3:032x}")) == [2, 1]
+    assert await listed(reader, ACTOR) == [1, 2]
+    assert await listed(reader, ACTOR, before=(T0 + 9, f"{1:032x}")) == [2]
