@@ -122,7 +122,7 @@ async def test_commit_session_without_its_event_cannot_be(
         patch.setattr(broken, "insert_records", fails)
         with deadline(journal, 0.3), pytest.raises(DaypassError):
             await journal.commit(event("lost"), session("b" * 32))
-        while journal._writer.busy_since:  # until the writer has given it up
+        while journal._writer.busy_since:  # noqa: ASYNC110  # nothing announces that the writer has given it up
             await asyncio.sleep(0.01)
     await journal.commit(event("kept"), session("c" * 32))
     assert requests_of(flaky, journal.log)[1:] == ["kept"]
