@@ -97,6 +97,7 @@ class Cast:
         )
         for name in ("prod", "prox"):
             await self.put_rule(name)
+            await self.shift()
         self.installation.runtime.env.schedules.on_call = self.on_call  # type: ignore[method-assign]
 
     async def on_call(self, kind: str, source: str, now: int, *, owner: str) -> frozenset[str]:
@@ -207,8 +208,6 @@ class Cast:
             {"max_uses": 2},
             {"requester_mfa_seconds": 900},
             {"automatic": [{"name": "a", "condition": {"StringEquals": ann}}]},
-            {"automatic": [{"name": "o", "condition": IF_CALLED}]},
-            {"automatic": [{"name": "o", "condition": IF_CALLED}]},
             {"substitutes": ["role/prox", "role/prod"]},
             {"substitutes": ["role/prox", "role/prod"]},
             {"windows": [self.window()]},
@@ -220,6 +219,7 @@ class Cast:
             made |= more if self.random.random() < 0.15 else {}
         if not stages and not {"automatic", "break_glass"} & set(made):
             made |= optional[2]
+        made |= {"automatic": [{"name": "o", "condition": IF_CALLED}]} if self.random.random() < 0.3 else {}
         if self.random.random() < 0.7:
             made["on_call"] = {"calendar": f"{name}.ics"}
         if self.random.random() < 0.5:

@@ -27,7 +27,7 @@ class Requests(Cast):
         pick, world = self.random.choice, self.world
         user = self.likely(REQUESTERS, lambda user: user.able and world.rule_of("prod", user, self.as_named(user), 1))
         key, mfa_at = self.key(user)
-        roles = pick((["prod"], ["prod"], ["prox"], ["prod", "prox"]))
+        roles = pick((["prod"], ["prod"], ["prox"], ["prod", "prox"], ["prod", "prox"]))
         other = self.some_user(("ann", "eve")) if self.random.random() < 0.15 else user
         own = {role: world.rule_of(role, user, self.as_named(user), mfa_at) for role in roles}
         rules = own if other is user else {role: world.rule_of(role, other) for role in roles}
