@@ -16,6 +16,7 @@ from tests.cost import least_cpu_seconds
 from tests.oauth_client import api
 from tests.sign_in import site_with_pages
 
+from daypass.audit import read
 from daypass.domain import authzen as questions
 from daypass.domain.errors import DaypassError
 from daypass.domain.strict_json import read_json
@@ -23,6 +24,7 @@ from daypass.operations.access import evaluate_access, search_access
 from daypass.operations.access.evaluate_access import SLICE
 from daypass.operations.sessions import list_sessions
 from daypass.scheduling.slices import Slices
+from daypass.wire.api import routes
 from daypass.wire.api.signed_route import MAX_VALUES
 from daypass.wire.aws import dispatch
 from daypass.wire.form import pairs_of
@@ -245,6 +247,26 @@ def test_a310_answer_of_a_list_is_written_in_a_turn(
     monkeypatch.setattr(dispatch, "MANY", 0)
     assert site.send("POST", site.signed(caller, body, "iam"), body).status == 200
     assert [account for _, account in turns] == [ALPHA]
+
+
+def test_a311_list_of_many_sessions_ends_early_and_its_pages_show_each_once(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = site.role("many-sessions", trust(f"arn:aws:iam::{ALPHA}:root"))
+    for number in range(5):
+        assert site.call(caller, "AssumeRole", {"RoleArn": role, "RoleSessionName": f"s{number}"}).status == 200
+    monkeypatch.setattr(routes, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(read, "_STEP", 2)
+    found: list[str] = []
+    after, path = "", "/api/v1/sessions"
+    while after or not found:
+        query = urlencode(sorted({"limit": "1000", "after": after}.items()))
+        headers = site.signed(caller, b"", "daypass", method="GET", path=path, query=query)
+        page = json.loads(site.send("GET", headers, path=path.encode(), query=query.encode()).body)
+        assert len(page["sessions"]) <= 2
+        found += [each["session_id"] for each in page["sessions"]]
+        after = page["next"]
+    assert len(found) == len(set(found)) >= 5
 
 
 def test_a236_batch_of_a_thousand_questions_writes_only_what_its_event_contains(

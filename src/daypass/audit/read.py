@@ -49,6 +49,7 @@ MOST = 1000
 THREADS = 3
 """Of a reader, each with a connection. One serves only what revocations wait for."""
 _SEARCH_SECONDS = 10.0  # for one statement of a search
+_STEP = 250  # sessions that are read at once: the event loop looks at each of them
 _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
@@ -295,6 +296,7 @@ class AuditReader:
     ) -> tuple[list[SessionView], tuple[int, str] | None]:
         now = self._clock.now()
         limit = _page(query.limit)
+        step = min(limit, _STEP)
         found: list[SessionView] = []
         narrow: ColumnElement[bool] | None = None
         if query.revoked:
@@ -303,7 +305,7 @@ class AuditReader:
         before, scanned = query.before, 0
         while scanned < query.looked_at:
             page = replace(query, before=before)
-            listed = partial(list_sessions, viewer=viewer, query=page, now=now, limit=limit, narrow=narrow)
+            listed = partial(list_sessions, viewer=viewer, query=page, now=now, limit=step, narrow=narrow)
             rows = await self.run(listed, viewer.account, urgent=urgent)
             for row in rows:
                 before = row.place
@@ -315,7 +317,7 @@ class AuditReader:
                     if len(found) == limit:
                         return found, before
             scanned += len(rows)
-            if len(rows) < limit:
+            if len(rows) < step:
                 return found, None
         return found, before
 
