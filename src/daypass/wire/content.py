@@ -11,16 +11,16 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import MAX_VALUES, read_json
 
 
-def json_of(body: bytes) -> Any:
+def json_of(body: bytes, most: int = MAX_VALUES) -> Any:
     """The value of a JSON text; None for an empty body.
 
     Raises DaypassError(MALFORMED_REQUEST): duplicate members, NaN, other encodings than UTF-8, too deep nesting, more than
-    MAX_VALUES values.
+    `most` values.
     """
     if not body:
         return None
     try:
-        return read_json(body, MAX_VALUES)
+        return read_json(body, most)
     except ValueError:
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, "The request body is not well-formed JSON.") from None
 

@@ -57,7 +57,7 @@ async def serve_signed(request: Request, operation: str, handler: Handler) -> Re
         if len(body) > MAX_BODY:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
         request.state.call = await front.authenticated(progress, (SERVICE,), _TOKENS)
-        json_of(body)
+        json_of(body, MAX_VALUES)
         pairs_of(given.raw_query, _MAX_FIELDS)  # FastAPI reads whatever there is
         return await handler(request)
     except DaypassError as error:
