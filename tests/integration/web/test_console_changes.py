@@ -19,7 +19,8 @@ from tests.saml_idp import metadata
 from tests.sign_in import PASSWORD, role_for, signed_in, site_with_pages, user, with_device
 from tests.x509 import Authority
 
-from daypass.operations.sign_in import step_up, webauthn
+from daypass.operations.iam import user_devices
+from daypass.operations.sign_in import webauthn
 
 USER = "/console/user"
 WITH_SECRET = {
@@ -317,7 +318,7 @@ def test_a191_change_by_a_person_whose_passkeys_cannot_be_used_is_refused_and_no
     eve, _ = administrator(site)
     name = user(site)
     if why == "blocked":
-        monkeypatch.setattr(step_up.passkeys, "of_user", blocked(step_up.passkeys.of_user))
+        monkeypatch.setattr("daypass.operations.sign_in.step_up.of_user", blocked(user_devices.of_user))
     else:
         monkeypatch.setattr(webauthn, "available", lambda _: False)
     answer = of_user(eve, name, "delete")
