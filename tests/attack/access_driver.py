@@ -41,6 +41,7 @@ class Driver(Votes):
             self.fail(f"{user.name} got a session of {role} by {ask}: {before[ask.id]}")
         ask.used_at.setdefault(role, self.now)
         ask.uses[role] = ask.uses.get(role, 0) + 1
+        await self.synchronise()  # a void grant that came before this one has ended
         made = key_of(ET.fromstring(answer.body))
         self.sessions.append(Issued(made, ask, role))
         if self.random.random() < 0.3:
