@@ -66,7 +66,7 @@ def test_a232_wrong_secret_with_a_known_id_costs_no_long_work(site: Installation
 
 @pytest.fixture
 def of_0_1_0(site: Installation) -> tuple[Client, str]:
-    """A client whose secret has the slow hash of release 0.1.0."""
+    """A client whose secret has the slow hash of early versions."""
     with pytest.MonkeyPatch.context() as earlier:
         earlier.setattr(passwords, "RANDOM_COST", _HASH_OF_0_1_0)
         return client_with_secret(site)

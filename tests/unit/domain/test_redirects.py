@@ -97,7 +97,7 @@ def test_uri_with_a_host_that_cannot_exist_is_not_usable(host: str) -> None:
 
 
 def test_client_stored_with_an_odd_port_is_read_and_a_new_one_refused() -> None:
-    """Release 0.1.0 registered any digits."""
+    """Early versions registered any digits."""
     members = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]}
     stored = parse_client(json.dumps({**members, "redirect_uris": ["http://127.0.0.1:0/cb"]}))
     with pytest.raises(ValueError, match="redirect_uris: 'http"):

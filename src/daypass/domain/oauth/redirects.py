@@ -35,7 +35,7 @@ def redirect_uri_fault(uri: str, *, native: bool) -> str:
 
 
 def has_usable_authority(uri: str) -> bool:
-    """Whether its host and port can exist. Release 0.1.0 registered any digits as a port."""
+    """Whether its host and port can exist. Early versions registered any digits as a port."""
     return _AUTHORITY.fullmatch(uri) is not None or _PRIVATE_USE.fullmatch(uri) is not None
 
 

@@ -43,7 +43,7 @@ def hash_of(secret: str, salt: str) -> str:
 async def check_secret(env: Env, client: OAuthClient, secret: str, now: int) -> None:
     """Raises JoseError unless it is one of the client's, and DaypassError: THROTTLED, UNAVAILABLE.
 
-    Only hashes that release 0.1.0 stored are long work, of the client alone, and only for a text that has the id of its own
+    Only hashes that early versions stored are long work, of the client alone, and only for a text that has the id of its own
     seed: another one costs its sender 2**32 digests, and the server one hash (attack A232). The first use replaces them.
     """
     form = _FORM.fullmatch(secret)
