@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass.audit.batch import Item, JournalOptions
-from daypass.audit.queue import MOST_CHANGES, TURN_SECONDS, WriterQueue
+from daypass.audit.queue import MOST_CHANGES, SHARE_BESIDE_EVENTS, TURN_SECONDS, WriterQueue
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 
@@ -41,10 +41,11 @@ async def test_take_urgent_changes_come_before_the_changes_that_came_first() -> 
     queue.put([await event("e")])
     queue.put_change(await item("revocation"), "222222222222", urgent=True)
     taken = names(queue.take(1.0))
+    few = MOST_CHANGES // SHARE_BESIDE_EVENTS
     assert taken[0] == "revocation"
     assert taken[-1] == "e"
-    assert len(taken) == 1 + MOST_CHANGES + 1
-    assert names(queue.take(0.0)) == [f"a{number}" for number in range(MOST_CHANGES, 2 * MOST_CHANGES)]
+    assert len(taken) == 1 + few + 1
+    assert names(queue.take(0.0)) == [f"a{number}" for number in range(few, few + MOST_CHANGES)]
 
 
 async def test_take_after_slow_changes_takes_as_many_as_fit_into_a_turn() -> None:
@@ -68,6 +69,18 @@ async def test_a307_take_has_few_changes_that_take_milliseconds_so_that_events_w
         queue.note_changes([0.005] * 5)
     queue.put([await event("e")])
     assert len(queue.take(0.0)) <= 1 + 5
+
+
+async def test_a312_take_beside_events_has_a_quarter_of_the_changes_and_at_least_one() -> None:
+    queue = WriterQueue(JournalOptions())
+    for number in range(300):
+        queue.put_change(await item(f"a{number}"), "111111111111", urgent=False)
+    sizes = []
+    for seconds in (TURN_SECONDS / 8, TURN_SECONDS):
+        queue.note_changes([seconds])
+        queue.put([await event("e")])
+        sizes += [len(queue.take(0.0)) - 1, len(queue.take(0.0))]
+    assert sizes == [2, 8, 1, 1]
 
 
 async def test_take_accounts_take_turns_in_the_order_in_which_they_came() -> None:

@@ -35,7 +35,13 @@ def test_covers_shows_the_common_cases() -> None:
 
 def test_covers_hostile_patterns_take_no_more_steps_than_the_budget() -> None:
     budget = Budget(50_000)
-    wide, narrow = ["a" + "*a" * 200 + "b"] * 80, ["a" * 400] * 80
+    wide, narrow = ["a" + "*a" * 200 + "b*"] * 80, ["a" * 400] * 80
     assert not all_covered(wide, narrow, budget)
     assert -100_000 < budget.left <= 0  # what is over is one subtraction for each pair that was not begun
     assert not covers("x*", "xy", budget)
+
+
+def test_a312_covers_pattern_with_another_end_takes_one_step() -> None:
+    budget = Budget(10_000)
+    assert not covers("s3:*Get" + "*a" * 100, "s3:" + "*a" * 100 + "b", budget)
+    assert budget.left == 10_000 - 1

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from daypass.domain.policy.pattern import Variable, Wild, tokenize
 
-_HEAD = re.compile(r"[*?$]")  # the end of the plain characters in a pattern
+_SPECIAL = re.compile(r"[*?$]")  # what is not plain characters in a pattern
 LONGEST = 512  # characters of a pattern; longer ones are not compared
 
 
@@ -28,7 +29,7 @@ def covers(wide: str, narrow: str, budget: Budget) -> bool:
     budget.left -= 1
     if wide in ("*", narrow):
         return True
-    if budget.left <= 0 or not narrow.startswith(_HEAD.split(wide, 1)[0]) or max(len(wide), len(narrow)) > LONGEST:
+    if budget.left <= 0 or not _may_cover(wide, narrow) or max(len(wide), len(narrow)) > LONGEST:
         return False
     return covers_symbols(_symbols(wide), _symbols(narrow), budget)
 
@@ -38,7 +39,14 @@ def all_covered(wide: Sequence[str], narrow: Sequence[str], budget: Budget) -> b
     return all(any(covers(pattern, text, budget) for pattern in wide) for text in narrow)
 
 
-def _symbols(text: str) -> list[object]:
+def _may_cover(wide: str, narrow: str) -> bool:
+    """Whether `narrow` has the plain characters at the beginning and the end of `wide`."""
+    plain = _SPECIAL.split(wide)
+    return narrow.startswith(plain[0]) and ("$" in wide or narrow.endswith(plain[-1]))
+
+
+@lru_cache(maxsize=512)  # each pattern of a document is compared with many others
+def _symbols(text: str) -> tuple[object, ...]:
     """One symbol for each character, wildcard and variable."""
     symbols: list[object] = []
     try:
@@ -50,7 +58,7 @@ def _symbols(text: str) -> list[object]:
             symbols.extend(token)
         else:
             symbols.append(token)
-    return symbols
+    return tuple(symbols)
 
 
 def covers_symbols(pattern: Sequence[object], text: Sequence[object], budget: Budget) -> bool:
