@@ -44,9 +44,6 @@ class PickledHeavyWork:
         finally:
             self.computing = False
 
-    def prepare(self) -> None:
-        """Nothing to start."""
-
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """There is no database."""
         raise NotImplementedError(account, work, args, quick)

@@ -155,11 +155,14 @@ class HeavySettings(Section):
         ge=0,
         le=64,
         description="Processes, for each worker, for work that takes long: simulations, lint, who-can, password hashes, "
-        "reports, SAML metadata. One more is for what takes milliseconds: large documents, SAML responses. They start when "
-        "they are first needed. 0: this work runs on the threads for reads.",
+        "reports, SAML metadata. One more is for what takes milliseconds: large documents, SAML responses. They start "
+        "with the server. 0: this work runs on the threads for reads.",
     )
     seconds: float = Field(
-        20.0, gt=0, le=600, description="Such work that has not ended by then, waiting included, is refused with 503."
+        20.0,
+        gt=0,
+        le=600,
+        description="Such work that has not ended by then, counted from when a process has it, is refused with 503.",
     )
     queue: int = Field(
         100, ge=1, le=10_000, description="Pieces of such work of one account that may wait; more are throttled."

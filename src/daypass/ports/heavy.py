@@ -38,7 +38,3 @@ class HeavyWork(Protocol):
     async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
         """`work(*args)`, without a database."""
         ...
-
-    def prepare(self) -> None:
-        """Begins what the first work would wait for, and returns at once. Call it when work is likely to come."""
-        ...

@@ -48,13 +48,40 @@ class WorkerProcess:
         """Its process id, 0 while there is none."""
         return self._process.pid if self._process is not None else 0
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """The process, once it has started. Raises WorkerDied."""
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        # Secrets come by the settings' variables; this process needs none of them. A session of its own: a terminal's
+        # interrupt is for the server, which ends it.
+        environment = {name: text for name, text in os.environ.items() if not name.startswith("DAYPASS_")}
+        process = subprocess.Popen(  # noqa: S603  # the server's own command
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env=environment,
+            start_new_session=True,
+        )
+        self._process = process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            write_message(process.stdin, self._setup)
+            read_message(_PolledPipe(process.stdout, select.POLLIN, _WaitLimit(lambda: True, _START_LOOKS)))
+        except (OSError, EOFError, _WaitEnded):
+            self.close()
+            raise WorkerDied from None
+        return process
+
     def ask(self, request: bytes, abandoned: Callable[[], bool]) -> bytes:
         """The answer. Raises WorkerDied or Abandoned; the next call starts another process then.
 
         A process that does not read, or stops in the middle of an answer, holds up the caller only until it has given
         up.
         """
-        process = self._running()
+        process = self.start()
         assert process.stdin is not None
         assert process.stdout is not None
         limit = _WaitLimit(abandoned, _GRACE_LOOKS)
@@ -82,32 +109,6 @@ class WorkerProcess:
         if process is not None:
             process.kill()
             process.communicate()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self.close()
-        # Secrets come by the settings' variables; this process needs none of them. A session of its own: a terminal's
-        # interrupt is for the server, which ends it.
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("DAYPASS_")}
-        process = subprocess.Popen(  # noqa: S603  # the server's own command
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env=environment,
-            start_new_session=True,
-        )
-        self._process = process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            write_message(process.stdin, self._setup)
-            read_message(_PolledPipe(process.stdout, select.POLLIN, _WaitLimit(lambda: True, _START_LOOKS)))
-        except (OSError, EOFError, _WaitEnded):
-            self.close()
-            raise WorkerDied from None
-        return process
 
 
 class _WaitEnded(Exception):

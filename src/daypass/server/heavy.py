@@ -27,6 +27,10 @@ from daypass.server.worker import DONE, REFUSED, Answer, Setup, Task
 T = TypeVar("T")
 
 _COMMAND: Final = (sys.executable, "-m", "daypass.server.worker")
+_WAIT_SECONDS: Final = 120.0  # as long as a process may take to start on a busy machine
+_USUAL: Final = ("daypass.operations.iam.service", "daypass.operations.sign_in.password")
+"""Modules that much of the work needs, so that its first piece need not wait until they are imported."""
+
 _BUSY: Final = "The request could not be processed in time. Try again later."
 
 
@@ -66,13 +70,14 @@ class HeavyOnThreads:
 
 
 class HeavyProcesses:
-    """The worker processes. They start when first needed.
+    """The worker processes. They start when first needed, or at `prepare`.
 
     Args:
         processes: how many, and one more for quick work.
         database_url, builtin: the data that heavy work reads.
         standby_url: a standby that is read instead if it has everything up to `seen`; "" for none.
-        seconds: time limit of one piece of work, waiting included. After that it is refused with UNAVAILABLE.
+        seconds: time limit of one piece of work from when a process has it. After that it is refused with UNAVAILABLE. Waiting
+        for a process has a limit of its own, besides that of the request: on a busy machine a start takes long.
         most_of_account: maximum number of waiting jobs of one account.
     """
 
@@ -94,7 +99,7 @@ class HeavyProcesses:
         self._seconds = seconds
         self._own = threading.local()
         self._workers: list[WorkerProcess] = []
-        self._preparing: asyncio.Future[None] | None = None
+        self._preparing: asyncio.Future[list[None]] | None = None
         self.done = 0
         """Number of finished pieces of work."""
 
@@ -119,13 +124,12 @@ class HeavyProcesses:
         return result
 
     def prepare(self) -> None:
-        """Starts a process, unless one has been started. On a busy machine that takes seconds."""
-        if self._preparing is None and not self._workers:
-            self._preparing = asyncio.ensure_future(self._prepared())
+        """Starts a process of each kind, and returns at once. The first work then need not wait for that."""
+        self._preparing = asyncio.gather(*(self._prepared(each) for each in (self._long, self._quick)))
 
-    async def _prepared(self) -> None:
+    async def _prepared(self, threads: FairThreads) -> None:
         try:
-            await self._run("", Task(worker.ready, (), reads=False), self._long)
+            await self._run("", Task(worker.ready, _USUAL, reads=False), threads)
         except DaypassError as error:
             logs.get().warning("heavy.not_prepared", error=str(error))
 
@@ -142,10 +146,19 @@ class HeavyProcesses:
 
     async def _run(self, account: str, task: Task, threads: FairThreads) -> Any:
         request = pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
-        running = asyncio.ensure_future(threads.run(account, lambda job: self._ask(request, job)))
+        loop, limit = asyncio.get_running_loop(), asyncio.timeout(_WAIT_SECONDS)
+
+        def begun() -> None:
+            if not (running.done() or limit.expired()):
+                limit.reschedule(loop.time() + self._seconds)
+
+        def ask(job: Job) -> Answer:
+            return self._ask(request, job, lambda: loop.call_soon_threadsafe(begun))
+
+        running = asyncio.ensure_future(threads.run(account, ask))
         try:
             with abandonable(running.cancel):
-                async with asyncio.timeout(self._seconds):
+                async with limit:
                     outcome, value = await running
         except TimeoutError:
             raise DaypassError(ErrorKind.UNAVAILABLE, _BUSY, private={"reason": "heavy work took too long"}) from None
@@ -163,12 +176,14 @@ class HeavyProcesses:
         logs.get().error("heavy.failed", work=task.work.__qualname__, traceback=value)
         raise RuntimeError(f"heavy work failed: {task.work.__qualname__}")
 
-    def _ask(self, request: bytes, job: Job) -> Answer:
+    def _ask(self, request: bytes, job: Job, begun: Callable[[], object]) -> Answer:
         own: WorkerProcess | None = getattr(self._own, "worker", None)
         if own is None:
             own = self._own.worker = WorkerProcess(_COMMAND, self._setup)
             self._workers.append(own)
         try:
+            own.start()
+            begun()
             answer: Answer = pickle.loads(own.ask(request, lambda: job.abandoned))  # noqa: S301  # our own process
         except (Abandoned, WorkerDied) as error:
             reason = "the worker was stopped" if isinstance(error, Abandoned) else "the worker died"

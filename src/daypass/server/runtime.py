@@ -282,6 +282,7 @@ class Runtime:
         for task in self._tasks:
             task.add_done_callback(self._report_ended)
         self._peer_streams.start()
+        self.heavy.prepare()
 
     def _report_ended(self, task: asyncio.Task[None]) -> None:
         """Logs a background task that has ended by itself: what it did is not done any more."""

@@ -11,6 +11,7 @@ import pickle
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import IO, Any, Final, TypeAlias
 
 from sqlalchemy import Connection
@@ -95,8 +96,10 @@ class Worker:
         return self._database.read(run)
 
 
-def ready() -> None:
-    """Work that does nothing: it is done when the process has started."""
+def ready(*modules: str) -> None:
+    """Work that is done when the process has started and has imported these modules."""
+    for each in modules:
+        import_module(each)
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -27,12 +27,16 @@ from daypass.operations import heavy as _registers_policies  # noqa: F401
 from daypass.operations.access import lint
 from daypass.ports import Scene
 from daypass.scheduling.abandonment import abandon
+from daypass.server import heavy as heavy_module
 from daypass.server import worker as worker_module
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
 from daypass.server.worker import DONE, FAILED, REFUSED, Setup, Task, Worker
 from daypass.stores.engine import open_database
 
 DENY = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}'
+
+
+_LOADED = "'daypass.operations.iam.service' in __import__('sys').modules"
 
 
 def run(scene: Callable[[HeavyProcesses], Coroutine[Any, Any, None]], url: str = "", **more: Any) -> None:
@@ -87,17 +91,41 @@ def test_quick_work_without_processes_does_not_wait_for_long_work() -> None:
     asyncio.run(scene())
 
 
-def test_prepare_starts_one_process_which_the_first_work_then_uses() -> None:
+def test_prepare_starts_the_processes_with_what_the_first_work_needs_and_the_work_uses_them() -> None:
     async def scene(heavy: HeavyProcesses) -> None:
         heavy.prepare()
-        heavy.prepare()
-        for _ in range(5):  # it is in the queue then
+        for _ in range(5):  # it is in the queues then
             await asyncio.sleep(0)
-        assert await heavy.compute("a", os.getpid) == heavy.pids[0]
-        assert (len(heavy.pids), heavy.done) == (1, 2)
-        heavy.prepare()
-        assert await heavy.compute("a", len, "") == 0
-        assert heavy.done == 3
+        for quick in (False, True):
+            assert await heavy.compute("a", eval, _LOADED, quick=quick)
+            assert await heavy.compute("a", os.getpid, quick=quick) in heavy.pids
+        assert (len(heavy.pids), heavy.done) == (2, 6)
+
+    run(scene)
+
+
+@pytest.mark.slow
+def test_compute_process_that_starts_slowly_does_not_use_the_time_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine: several processes import at once, each for seconds."""
+    slow = "import time; time.sleep(2.5); from daypass.server.worker import main; main()"
+    monkeypatch.setattr(heavy_module, "_COMMAND", (sys.executable, "-c", slow))
+
+    async def scene(heavy: HeavyProcesses) -> None:
+        assert await heavy.compute("a", len, "abc") == 3
+        with pytest.raises(DaypassError):  # work that hangs is still ended
+            await heavy.compute("a", time.sleep, 60)
+
+    run(scene, seconds=2.0)
+
+
+def test_compute_process_that_never_starts_is_refused_as_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heavy_module, "_COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr(heavy_module, "_WAIT_SECONDS", 0.2)
+
+    async def scene(heavy: HeavyProcesses) -> None:
+        with pytest.raises(DaypassError) as refusal:
+            await heavy.compute("a", len, "abc")
+        assert refusal.value.kind is ErrorKind.UNAVAILABLE
 
     run(scene)
 

@@ -267,7 +267,6 @@ def _stage_page(ctx: PageContext, progress: Progress, following: str, problem: s
 
 
 def _login_page(ctx: PageContext, following: str, **values: str) -> Response:
-    ctx.env.heavy.prepare()  # a password will be checked soon
     shown = {"problem": "", "reason": "", "account": "", "user": "", "again": "", **values}
     prompt = second_factor.ask_at_sign_in(ctx.env, Browser(ctx.cookie), ctx.env.clock.now())
     scripts = _SCRIPTS if prompt else ()
