@@ -1,4 +1,4 @@
-"""Attacks on the decision about access: rows A278 to A287."""
+"""Attacks on the decision about access: rows A278 to A287, and A317."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.attack.test_approvers import link
 from tests.integration.api.access import APPROVE, REQUEST, Place, gated
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, policy, server
 
+from daypass.domain.arn import assumed_role_arn
 from daypass.domain.directory import Grant, InlinePolicy, Role
 from daypass.ports import Tx
 
@@ -244,3 +245,24 @@ async def test_a287_vote_by_a_role_ends_when_the_approver_may_not_assume_it_any_
         assert "no longer eligible to approve" in await place.denied("ann")
     else:
         await place.assume("ann")
+
+
+async def test_a317_vote_by_a_role_that_trusts_one_session_of_another_counts(place: Place) -> None:
+    """A317: what may end a vote (A287) must not end one by a chain of roles that still holds."""
+    await place.person("kim", policy("sts:AssumeRole"))
+    everybody = gated().replace('"true"', '"false"')
+    deputy = await place.role("deputy", everybody, policy("sts:AssumeRole"))
+    session = assumed_role_arn(TENANT, "deputy", "shift")
+    leading = await place.role(
+        "leading", everybody.replace(f"arn:aws:iam::{TENANT}:root", session), policy("daypass:*")
+    )
+    trusted = replace(leading, trust_bindings=((session, deputy.id),))
+    await place.change(lambda tx: tx.replace(trusted))
+    await place.rule("prod", stages=[{"approvers": {"principals": ["role/leading"]}}])
+    place.keys["as-deputy"] = await place.assume("kim", "deputy")
+    place.keys["as-lead"] = await place.assume("as-deputy", "leading")
+    assert (await place.approve("as-lead", await place.request()))["state"] == "approved"
+    await place.assume("ann")
+    other = replace(trusted, trust_bindings=((session, leading.id),))
+    await place.change(lambda tx: tx.replace(other))
+    assert "no longer eligible to approve" in await place.denied("ann")

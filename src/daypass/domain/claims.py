@@ -82,7 +82,6 @@ class Caller(Struct, frozen=True):
 
 
 @lru_cache(maxsize=1)
-@lru_cache(maxsize=1)
 def nobody(seen: FeedPosition) -> Caller:
     """The caller of an operation that needs no signature. It has no account, name or permissions."""
     return Caller(

@@ -157,9 +157,7 @@ def _any(symbol: _Symbol) -> bool:
 def _may_overlap(first: _Symbols, second: _Symbols) -> bool:
     if len(first) > LONGEST or len(second) > LONGEST:
         return True  # assumed to overlap with everything
-    row = _skip_stars(
-        {0}, second
-    )  # for the consumed part of `first`: the parts of `second` that can be consumed with it
+    row = _skip_stars({0}, second)  # the parts of `second` that can be consumed with the consumed part of `first`
     for symbol in first:
         row = _step(row, symbol, second)
         if not row:

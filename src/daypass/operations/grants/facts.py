@@ -199,7 +199,7 @@ def targets_of(
 ) -> tuple[Target, ...]:
     """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED.
 
-    `now` None: conditions on requesters are not tested.     `rules`: the name of the only rule for each role; (): any.
+    `now` None: conditions on requesters are not tested. `rules`: the name of the only rule for each role; (): any.
     """
     only = rules or [""] * len(refs)
     return tuple(_target(tx, builtin, ref, names, now, rule) for ref, rule in zip(refs, only, strict=True))

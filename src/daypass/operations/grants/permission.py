@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.arn import account_of, is_session_arn, parse_arn
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Role, User
@@ -89,18 +89,23 @@ def may_assume(env: Env, tx: Reader, principal_ids: Sequence[str]) -> bool:
     for earlier, later in pairwise(principal_ids):
         role = tx.get(Role, id=later) if later.startswith("AROA") else None
         entity = find_by_id(tx, earlier) if role is not None else None
-        if role is None or entity is None:
-            continue
-        ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
-        gatherer = Gatherer(ctx)
-        policies = gatherer.of(entity).policies(gatherer.guardrail_policies())
-        keys, known = (
-            hypothetical_keys(entity),
-            hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",)),
-        )
-        if assuming(role, hypothetical_facts(entity), keys, policies, known).outcome is Outcome.DENIED:
+        if role is not None and entity is not None and not _may_assume(env, tx, entity, role):
             return False
     return True
+
+
+def _may_assume(env: Env, tx: Reader, entity: User | Role, role: Role) -> bool:
+    """Votes do not store the names of sessions, so that one of the names that the trust policy has is enough (A317)."""
+    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
+    gatherer = Gatherer(ctx)
+    policies = gatherer.of(entity).policies(gatherer.guardrail_policies())
+    known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
+    trusted = (arn for arn, principal_id in role.trust_bindings if principal_id == entity.id and is_session_arn(arn))
+    for name in ("", *(arn.rpartition("/")[2] for arn in trusted)):
+        facts, keys = hypothetical_facts(entity, name), hypothetical_keys(entity, name)
+        if assuming(role, facts, keys, policies, known).outcome is not Outcome.DENIED:
+            return True
+    return False
 
 
 def _caller(entity: User | Role) -> Caller:

@@ -143,10 +143,10 @@ def _excludes(condition: Condition) -> bool:
     key = condition.key
     if not key.endswith(":sub") and (key not in WHO or key in _ANYONES):
         return False
-    return operator_of(condition) not in _WILD or not any(_allow_everyone(key, value) for value in condition.values)
+    return operator_of(condition) not in _WILD or not any(_admits_everyone(key, value) for value in condition.values)
 
 
-def _allow_everyone(key: str, pattern: str) -> bool:
+def _admits_everyone(key: str, pattern: str) -> bool:
     """Whether a pattern admits every account: only wildcards, or an ARN whose account is only wildcards."""
     fields = pattern.split(":")
     decisive = fields[4] if key.endswith("arn") and len(fields) > 4 else pattern
