@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
+
+from daypass.domain.events import Event, EventType
+from daypass.ports import Tx
 
 ASSUME = policy("sts:AssumeRole")
 
@@ -99,6 +104,26 @@ async def test_list_assumable_roles_are_those_that_assuming_would_admit_to(serve
     assert await server.works(await server.assume(alice, open_role.arn))
     assert (await server.api(bob, "GET", "/roles/assumable")).json["roles"] == []
     assert (await server.api(ROOT, "GET", "/roles/assumable")).json["roles"] == [], "a root assumes no roles"
+
+
+async def test_a319_list_assumable_roles_of_a_session_with_a_person_are_those_that_take_its_tag(server: Server) -> None:
+    """Sessions hand the tag on, so that roles without sts:TagSession refuse them."""
+    _, alice = await server.user("alice", OPERATOR, policy("sts:AssumeRole", "sts:TagSession"))
+    roles = [await server.role(name, OPERATOR, OPERATOR, policy("sts:*")) for name in ("first", "tagged", "untagged")]
+    both = [replace(r, trust_document=r.trust_document.replace("SetSourceIdentity", "TagSession")) for r in roles[:2]]
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for role in both:
+            tx.replace(role)
+        return None, Event(EventType.DIRECTORY_CHANGED, server.runtime.clock.now(), OPERATOR)
+
+    await server.runtime.env.journal.write(change, account=OPERATOR)
+    tag = {"Tags.member.1.Key": "daypass:person", "Tags.member.1.Value": "alice@example.com"}
+    session = await server.assume(alice, roles[0].arn, **tag)
+    listed = (await server.api(session, "GET", "/roles/assumable")).json["roles"]
+    assert [role["arn"] for role in listed] == [role.arn for role in both]
+    refused = await server.sts(session, "AssumeRole", RoleArn=roles[2].arn, RoleSessionName="shift")
+    assert refused.findtext(".//Code") == "AccessDenied"
 
 
 async def test_list_assumable_roles_takes_no_permission_and_obeys_a_deny(server: Server) -> None:

@@ -157,10 +157,11 @@ def is_blocked(  # the facts of one vote
     source identity of `identifiers` from getting sessions, or has ended its sessions of `since` (ms; None: that is not asked).
     """
     subjects: set[tuple[str, str, str]] = set()
+    known = set(credentials) - {""}
     for each in ids:
         account = _account_of(tx, each)
         subjects |= {(account, kind, each) for kind in ("principal", "role")} | {(account, "account", account)}
-        subjects |= {(account, kind, value) for kind in ("session", "access_key", "client") for value in credentials}
+        subjects |= {(account, kind, value) for kind in ("session", "access_key", "client") for value in known}
     found = [
         revocation
         for account, subject, value in sorted(subjects)

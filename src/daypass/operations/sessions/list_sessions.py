@@ -12,12 +12,14 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import principal_facts, request_context
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.admission import target_of
+from daypass.operations.assume.applicant import parent_of
+from daypass.operations.assume.assume import inherit
+from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authorize import layers_for
 from daypass.operations.decide import admission_of
 from daypass.operations.grants.use import candidates
@@ -91,7 +93,8 @@ def no_such_session(session_id: str) -> DaypassError:
 
 
 async def list_assumable_roles(env: Env, call: Call, after: str = "", limit: int = 100) -> tuple[list[Role], str]:
-    """The roles of the caller's account that it could assume now, without tags, by its access grants too.
+    """The roles of the caller's account that it could assume now, with no tags but those of its chain, by its access grants
+    too.
 
     It needs no permission, because it reveals only what trying each role would reveal. A Deny of
     daypass:ListAssumableRoles applies. Covers `limit` roles after `after`, by name; a page may have fewer and still
@@ -105,8 +108,7 @@ async def list_assumable_roles(env: Env, call: Call, after: str = "", limit: int
     admitted: list[Role] = []
     if caller.kind is not PrincipalKind.ROOT:  # roots may not assume roles at all
         who, policies = principal_facts(caller), await layers_for(env, caller)
-        source_identity = caller.session.source_identity if caller.session is not None else ""
-        assumption = Assumption(caller.name, source_identity=source_identity)
+        assumption = inherit(parent_of(caller), SessionRequest(caller.name))
         keys = request_context(caller, call.facts, call.now)
         for number, role in enumerate(roles):
             if number and number % SLICE == 0:
