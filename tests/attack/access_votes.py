@@ -26,7 +26,7 @@ class Votes(Requests):
         lasts = user in self.via and self.now < self.via[user][1] + 3_000_000
         via = "leading" if lasts and self.random.random() < 0.5 else ""
         key, mfa_at = (self.via[user][0], 0) if via else self.key(user)
-        binding, bound = (await self.shown(ask))["binding"], world.bound(ask.rules)
+        binding, bound = (await self.shown(ask))["binding"], self.read_by(ask)
         read = self.bindings.get(ask.id) if self.random.random() < 0.2 else None  # before, perhaps
         self.bindings[ask.id] = read or (binding, bound)
         vote = self.cast(ask, user, mfa_at, via)
@@ -56,6 +56,16 @@ class Votes(Requests):
                 ask.roles, ask.rules, ask.made_under = changed.roles, changed.rules, world.bound(changed.rules)
                 ask.votes.clear()
             self.voted(ask, vote, answer, approve=approve)
+
+    def read_by(self, ask: Ask) -> object:
+        """The versions that a vote names: of the roles, and of the lesser ones that their rules list."""
+        world, listed = self.world, set[object]()
+        for role, name in ask.rules.items():
+            for other in world.rules.get(name, {}).get("substitutes", ()):
+                short = other.removeprefix("role/")
+                if short != role and (rule := world.rule_of(short, ask.beneficiary)):
+                    listed.add(world.bound({short: rule}))
+        return world.bound(ask.rules), listed
 
     def instead(self, ask: Ask, role: str, other: str) -> dict[str, str]:
         """The rules of the roles when an approver grants another one instead of a role; {}: that cannot be."""

@@ -49,12 +49,17 @@ NEXT: Final[Mapping[RequestState, frozenset[RequestState]]] = {
 OPEN: Final = frozenset(state for state, following in NEXT.items() if following)
 UNDECIDED: Final = frozenset({_S.DRAFT, _S.PENDING})
 GRANTED: Final = frozenset({_S.APPROVED, _S.CLAIMED})
+_BEFORE_DEADLINE: Final = frozenset({_S.PENDING, _S.APPROVED, _S.DENIED})
 
 
 def moved(request: AccessRequest, state: RequestState, now: int, reason: str = "") -> AccessRequest:
-    """The request in another state. Raises TransitionRefused when it cannot get there from its state."""
+    """The request in another state. Raises TransitionRefused when it cannot get there from its state, or not any more:
+    after its deadline an undecided request can only be closed, whether or not that has happened yet (attack A289).
+    """
     if state not in NEXT[request.state]:
         raise TransitionRefused(_in_state(request.state))
+    if state in _BEFORE_DEADLINE:
+        _check_deadline(request, now)
     changed = replace(request, state=state, end_reason=reason or request.end_reason)
     if request.state in UNDECIDED and state is not _S.PENDING:
         changed = replace(changed, decided_at=now)
@@ -71,6 +76,10 @@ def check_undecided(request: AccessRequest, now: int) -> None:
     """Raises TransitionRefused unless the request can be voted on at `now` (ms)."""
     if request.state is not _S.PENDING:
         raise TransitionRefused(_in_state(request.state))
+    _check_deadline(request, now)
+
+
+def _check_deadline(request: AccessRequest, now: int) -> None:
     if now >= request.deadline:
         raise TransitionRefused("The access request has expired.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct, structs
 
@@ -10,12 +11,14 @@ from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import StageKey, counted, tally
 from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.rule import expanded
+from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.arn import account_of
 from daypass.domain.directory import AccessRequest, AccessVote, Grant
 from daypass.domain.errors import DaypassError
 from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.eligible import approved_binding, binding, thresholds
 from daypass.operations.grants.facts import Target, names_of, principals_in, targets_of
+from daypass.operations.grants.snapshot import once
 from daypass.operations.principals import principal_behind
 from daypass.ports import Reader
 
@@ -26,8 +29,8 @@ class RequestView(Struct, frozen=True):
     """A request in one snapshot.
 
     Attributes:
-        binding: the digest that a vote must name: of the exact request, of the roles' policies and of the rules, now.
-            "" when the request can no longer be granted.
+        binding: the digest that a vote must name: of the exact request, of the policies and rules of its roles and of
+            their substitutes, now. "" when the request can no longer be granted.
         missing: approvals that are missing, by (rule, stage).
         void: ids of approvers whose approval does not count, because something changed after it.
         chat: votes may come from a chat.
@@ -88,7 +91,7 @@ def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> R
     bound_to = binding(request.digest, targets)
     return structs.replace(
         view,
-        binding=bound_to,
+        binding=shown_binding(tx, builtin, request, targets),
         missing=tally(thresholds(target.rule for target in targets), counted(votes, bound_to, request.persons)).missing,
         void=_void(votes, bound_to),
         chat=chat_allowed(request, targets),
@@ -110,6 +113,25 @@ def substitutes_of(account: str, targets: Sequence[Target]) -> tuple[tuple[str, 
         for other in expanded(target.rule.rule.substitutes, account)
         if other != target.role.arn and account_of(other) == account
     )
+
+
+def substitute(tx: Reader, builtin: Mapping[str, str], request: AccessRequest, other: str) -> Target:
+    """The role `other` with the rule that the beneficiary could request it by. Raises DaypassError: NOT_FOUND, ACCESS_DENIED."""
+    names = names_of(tx, principals_in(request))
+    [found] = once(
+        tx, ("substitute", other, names), lambda: targets_of(tx, builtin, [t.RoleRef(other, "")], names, None)
+    )
+    return found
+
+
+def shown_binding(tx: Reader, builtin: Mapping[str, str], request: AccessRequest, targets: Sequence[Target]) -> str:
+    """What a vote must name: what it will be bound to, and the versions of the substitutes that it may choose (A288)."""
+    versions: list[Version] = []
+    for _, other in substitutes_of(request.account, targets):
+        with suppress(DaypassError):  # one that cannot be granted is refused anyway
+            versions.append(substitute(tx, builtin, request, other).version)
+    bound_to = binding(request.digest, targets)
+    return binding_of(bound_to, set(versions)) if versions else bound_to
 
 
 def _void(votes: Sequence[AccessVote], bound_to: str) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ from daypass.operations.broker.view import (
     RequestView,
     chat_allowed,
     current_targets,
+    shown_binding,
+    substitute,
     substitutes_of,
     view_of,
     votes_on,
@@ -43,10 +45,7 @@ from daypass.operations.grants.facts import (
     Target,
     is_blocked,
     is_disabled,
-    names_of,
     person_of,
-    principals_in,
-    targets_of,
     with_links,
 )
 from daypass.operations.grants.permission import allow_on_roles
@@ -165,7 +164,7 @@ class _Casting:
             raise self._refused(error, request) from None
         terms = t.decode(request.document)
         targets = current_targets(tx, self.env.builtin, request, terms)
-        if sent.binding != binding(request.digest, targets):
+        if sent.binding != shown_binding(tx, self.env.builtin, request, targets):
             raise DaypassError(
                 ErrorKind.CONCURRENT_MODIFICATION,
                 "The request, its role or its approval rule has changed since you read it. Read it again.",
@@ -363,9 +362,7 @@ class _Casting:
         """The role `other` in place of a requested one, with the rule that the beneficiary could request it by."""
         if (requested.role.arn, other) not in substitutes_of(request.account, [requested]):
             raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
-        names = names_of(tx, principals_in(request))
-        [found] = targets_of(tx, self.env.builtin, [t.RoleRef(other, "")], names, None)
-        return found
+        return substitute(tx, self.env.builtin, request, other)
 
 
 def _granted(tx: Reader, request: AccessRequest) -> AccessRequest | None:
