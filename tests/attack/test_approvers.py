@@ -16,10 +16,10 @@ from tests.integration.api.conftest import ROOT, TENANT, server
 from daypass.domain.access.person import identifier
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import AccessRequest, AccessVote, Revocation
-from daypass.domain.session import Hop, SessionClaims, SessionKind
+from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.operations.broker import prepare
 from daypass.operations.grants.eligible import stages_for
-from daypass.operations.grants.facts import is_blocked, person_of, rules_of
+from daypass.operations.grants.facts import is_stopped, person_of, rules_of
 from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.ports import Call, Reader
 
@@ -84,11 +84,15 @@ def test_a214_block_of_a_source_identity_counts_among_as_many_revocations_as_the
         )
 
     others = [row(number, f"other-{number}") for number in range(MAX_REVOCATIONS + RESERVED - 1)]
-    asked: Any = (["arn:aws:iam::" + TENANT + ":user/lisa"], "", 0, ["source-identity:lisa"])
+
+    def stopped(last: Revocation, issued_at: int = 0) -> bool:
+        hop = Hop("", TENANT, f"arn:aws:iam::{TENANT}:user/lisa", issued_at, FeedPosition("", 0), "")
+        return is_stopped(cast("Reader", Revocations(*others, last)), [hop], 0, ["source-identity:lisa"])
+
     ended, blocked = (row(len(others), "Lisa", block=block) for block in (False, True))
-    assert not is_blocked(cast("Reader", Revocations(*others, ended)), *asked)
-    assert is_blocked(cast("Reader", Revocations(*others, blocked)), *asked)
-    assert is_blocked(cast("Reader", Revocations(*others, ended)), *asked, since=-1)
+    assert not stopped(ended)
+    assert stopped(blocked)
+    assert stopped(ended, issued_at=-1)
 
 
 async def link(place: Place, *names: str) -> None:

@@ -502,3 +502,40 @@ def test_a33_provider_that_is_not_there_answers_as_one_with_other_keys(site: Ins
         refused(answer, "InvalidIdentityToken", 400)
         texts.add(answer.text("Message"))
     assert len(texts) == 1
+
+
+# --- A326 ------------------------------------------------------------------------------------------------------------
+
+
+def api(site: Installation, key: Any, path: str, value: Any, method: str = "POST") -> Answer:
+    body = json.dumps(value).encode()
+    extra = {"content-type": "application/json"}
+    headers = site.signed(key, body, "daypass", method=method, path=f"/api/v1{path}", extra=extra)
+    return site.send(method, headers, body, path=f"/api/v1{path}".encode())
+
+
+def test_a326_person_with_a_new_name_at_each_sign_in_does_not_approve_the_own_request(site: Installation) -> None:
+    """The person signs in twice: the first session requests, and the second would approve."""
+    broker = site.role("broker", saml_trust(PROVIDER), policy=document({"Action": "daypass:*", "Resource": "*"}))
+    people = {"principals": ["role/broker"]}
+    rule = {"roles": ["role/federated"], "requesters": people, "stages": [{"approvers": people}]}
+    assert api(site, ROOT, "/approval-rules/federated", {"document": json.dumps(rule)}, "PUT").status == 200
+    transient = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+
+    def signed_in(subject: str, **more: str) -> Any:
+        response = made(site, roles=[f"{broker},{PROVIDER}"], subject=subject, **more)
+        return assume(site, response.encoded(), broker).key
+
+    first, second, other = (
+        signed_in("_one", name_format=transient),
+        signed_in("_two", name_format=transient),
+        signed_in("bob"),
+    )
+    wanted = {"roles": [ROLE], "reason": "Incident 42: orders are not written"}
+    refused = api(site, first, "/access-requests", wanted)
+    assert (refused.status, b"transient NameID" in refused.body) == (403, True)
+    request = json.loads(api(site, other, "/access-requests", wanted).body)
+    vote = {"binding": request["binding"]}
+    refused = api(site, second, f"/access-requests/{request['id']}/approve", vote)
+    assert (refused.status, b"transient NameID" in refused.body) == (403, True)
+    assert api(site, signed_in("ann"), f"/access-requests/{request['id']}/approve", vote).status == 200

@@ -266,6 +266,7 @@ def proof_of(assertion: Assertion, provider: SamlProvider, one_time: OneTime) ->
         record={"assertion": assertion.id[:256], "subject_type": assertion.subject_type[:256]},
         session_keys={"aws:federatedprovider": provider.arn, **{key: keys[key] for key in _SESSION_KEYS}},
         authenticated_at=assertion.authenticated_at,
+        transient=assertion.subject_format.endswith(":transient"),
     )
 
 

@@ -7,6 +7,7 @@ assertion, certificate), the trust policy sees a federated or service principal 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -22,6 +23,10 @@ class OneTime(Struct, frozen=True):
     purpose: str
     id: str
     expires_at: int  # ms; the proof itself expires then
+
+
+TRANSIENT: Final = "transient:"
+"""What the subject of such a principal id begins with."""
 
 
 class Proof(Struct, frozen=True):
@@ -46,6 +51,7 @@ class Proof(Struct, frozen=True):
         session_keys: the context keys of the proof that policies also see in calls of the session.
         authenticated_at: ms; when the provider authenticated the person, as it says; 0: it does not say.
         methods: how (RFC 8176), as it says.
+        transient: the provider names the identity anew at each sign-in.
     """
 
     kind: PrincipalKind
@@ -68,11 +74,12 @@ class Proof(Struct, frozen=True):
     may_act: Party | None = None
     authenticated_at: int = 0
     methods: tuple[str, ...] = ()
+    transient: bool = False
 
     @property
     def principal_id(self) -> str:
         """The principal of the chain's first hop. Revocations of kind "principal" name it."""
-        return f"{self.provider}:{self.subject}"
+        return f"{self.provider}:{TRANSIENT if self.transient else ''}{self.subject}"
 
     def principal(self) -> PrincipalFacts:
         """The principal as Principal elements match it: a provider's user has no ARN of its own before it has a role."""

@@ -10,12 +10,20 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from daypass.domain.proof import TRANSIENT
 from daypass.domain.session import Hop
 
 _FEDERATED: Final = re.compile(
     r"arn:aws:(?:iam|rolesanywhere):[a-z0-9-]*:[0-9]{12}:(?P<subject>(?:oidc-provider|saml-provider|trust-anchor)/.+)",
     re.DOTALL,
 )
+
+_TRANSIENT: Final = re.compile(rf"[^/]+:saml-provider/[^:]+:{TRANSIENT}")
+NOBODY: Final = (
+    "Who is behind this session is not known: somebody acts in it for another, or its identity provider gives people a new "
+    "name at each sign-in (a transient NameID)."
+)
+"""For a person without an `original_principal`."""
 
 
 def identifiers(hops: Sequence[Hop], named: str = "", linked: Iterable[str] = ()) -> tuple[str, ...]:
@@ -61,8 +69,11 @@ def same_person(one: Iterable[str], other: Iterable[str]) -> bool:
 def original_principal(hops: Sequence[Hop]) -> str:
     """The principal id that a grant is for: the first hop, if no other person is in the chain; else "".
 
-    A session in which somebody acts for the person (RFC 8693, actor) does not use the person's grants.
+    A session in which somebody acts for the person (RFC 8693, actor) does not use the person's grants. Whom a provider names
+    anew at each sign-in would be another person at the next one, who approves what the first requested (attack A326).
     """
+    if hops and _TRANSIENT.match(hops[0].principal_id):
+        return ""
     persons = {hop.principal_id for hop in hops if not hop.principal_id.startswith("AROA")}
     return hops[0].principal_id if hops and persons == {hops[0].principal_id} else ""
 

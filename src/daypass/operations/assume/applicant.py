@@ -78,6 +78,7 @@ class Actor(Struct, frozen=True):
         hops: its own chain, which becomes part of the session's, so that revoking it ends the session.
         tags, source_identity: inherited by the session.
         caller: its principal in this installation; None when it was verified by a provider.
+        not_after: ms; the end of its access grant; 0: it uses none.
     """
 
     party: Party
@@ -87,6 +88,7 @@ class Actor(Struct, frozen=True):
     tags: Tags = ()
     source_identity: str = ""
     caller: Caller | None = None
+    not_after: int = 0
 
 
 class Applicant(Struct, frozen=True):
@@ -144,8 +146,13 @@ def parent_of(caller: Caller) -> SessionParent:
         source_identity=session.source_identity,
         auth_method=caller.auth_method,
         keys=bounds_of(session.keys) if session.keys else (),
-        not_after=session.expires_at if uses_grant(caller.hops) else 0,
+        not_after=end_of_grant(caller),
     )
+
+
+def end_of_grant(caller: Caller) -> int:
+    """The end (ms) of a session that an access grant gave, and of all that is made from it; 0 for any other."""
+    return caller.session.expires_at if caller.session is not None and uses_grant(caller.hops) else 0
 
 
 def uses_grant(hops: Iterable[Hop]) -> bool:
@@ -217,6 +224,7 @@ def acted_for(applicant: Applicant, actor: Actor) -> Applicant:
         tags=(*parent.tags, *actor.tags),
         source_identity=identities.pop() if identities else "",
         client_id=actor.arn,
+        not_after=min(filter(None, (parent.not_after, actor.not_after)), default=0),
     )
     return replace(applicant, parent=grown, context=partial(_with_keys, applicant.context, keys))
 

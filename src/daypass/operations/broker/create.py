@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
 from daypass.domain.access.grant import is_usable, latest_end
+from daypass.domain.access.person import NOBODY
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.context import request_context
@@ -164,9 +165,7 @@ class _Creation:
         env, call, new = self.env, self.call, self.new
         requester = person_of(tx, call.caller, self.mfa_at)
         if not requester.id:
-            raise DaypassError(
-                ErrorKind.ACCESS_DENIED, "A session in which somebody acts for another cannot request access."
-            )
+            raise DaypassError(ErrorKind.ACCESS_DENIED, f"This session cannot request access. {NOBODY}")
         repeated = self._repeated(tx, requester)
         if repeated is not None:
             return repeated, self._event(repeated, {"repeated": True})

@@ -43,7 +43,7 @@ from daypass.domain.session import FeedPosition
 from daypass.operations.broker.view import current_targets
 from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.eligible import Void, check_grant
-from daypass.operations.grants.facts import is_disabled, is_superseded, names_of, principals_in
+from daypass.operations.grants.facts import is_disabled, principals_in
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.use import end_now
 from daypass.operations.notifications.notify import announce
@@ -238,12 +238,11 @@ def _void(env: Env, tx: Reader, grant: Grant) -> EndReason | None:
     request = tx.get(AccessRequest, id=grant.request_id)
     if request is None:
         return EndReason.CHANGED
-    persons = principals_in(request)
     try:
-        role, rule = check_grant(env, tx, grant, request, persons)
+        check_grant(env, tx, grant, request, principals_in(request))
     except Void as error:
         return error.reason
-    return EndReason.CHANGED if is_superseded(tx, role, rule, names_of(tx, persons)) else None
+    return None
 
 
 class _Undecided(NamedTuple):

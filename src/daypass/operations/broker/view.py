@@ -71,6 +71,18 @@ def current_targets(
     return targets_of(tx, builtin, terms.roles, names, None, terms.rules)
 
 
+def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[Target, ...]:
+    """The roles of the open grants with their rules. A grant that is void already keeps nobody from ending the others
+    (attack A325).
+    """
+    names, found = names_of(tx, principals_in(request)), list[Target]()
+    for grant in grants_of(tx, request.id):
+        if not grant.ended_at:
+            with suppress(DaypassError):
+                found += targets_of(tx, builtin, [t.RoleRef(grant.role_arn, grant.role_id)], names, None, [grant.rule])
+    return tuple(found)
+
+
 def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
     """Whether the rules allow votes on the request from a chat."""
     rules = [target.rule.rule for target in targets]

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
+from daypass.domain.access.person import NOBODY
 from daypass.domain.access.quorum import Tally, counted
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
 from daypass.domain.context import request_context
@@ -32,6 +33,7 @@ from daypass.operations.broker.view import (
     RequestView,
     chat_allowed,
     current_targets,
+    open_targets,
     shown_binding,
     substitute,
     substitutes_of,
@@ -43,8 +45,8 @@ from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stag
 from daypass.operations.grants.facts import (
     Person,
     Target,
-    is_blocked,
     is_disabled,
+    is_stopped,
     person_of,
     with_links,
 )
@@ -189,7 +191,7 @@ class _Casting:
         )
 
     def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
-        stopped = is_blocked(tx, person.principal_ids, person.credentials, self.call.now, person.identifiers)
+        stopped = is_stopped(tx, person.hops, self.call.now, person.identifiers)
         if stopped or is_disabled(tx, person.principal_ids):  # such a vote would count when that ends (attack A254)
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
@@ -217,7 +219,7 @@ class _Casting:
         if not match.stages or not person.id:
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
-                match.unmet or "You are not an approver of this request.",
+                match.unmet or ("You are not an approver of this request." if person.id else NOBODY),
                 private={"reason": "not an approver", "request": request.id},
                 explanation={
                     "allowed": False,
@@ -248,7 +250,7 @@ class _Casting:
             sent.policy,
             self._step_up(),
             self._chat(),
-            person.credentials,
+            person.hops,
         )
         cast = AccessVote(
             request_id=request.id,
@@ -322,7 +324,7 @@ class _Casting:
     def _withdraw(self, tx: Tx, request: AccessRequest, person: Person) -> tuple[RequestView, Event]:
         """A denial after the approval: it overrides the approval and ends the access."""
         terms = t.decode(request.document)
-        targets = current_targets(tx, self.env.builtin, request, terms)
+        targets = open_targets(tx, self.env.builtin, request)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         request = end_grants(

@@ -17,11 +17,14 @@ from daypass.domain.access.rule import CompiledRule, People, Stage
 from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Revocation, Role, User
 from daypass.domain.policy.model import Context
+from daypass.domain.session import Hop
 from daypass.operations.grants.facts import (
     Target,
     compiled,
-    is_blocked,
+    hop_of,
     is_disabled,
+    is_stopped,
+    is_superseded,
     names_of,
     person_of_user,
     version_of,
@@ -44,7 +47,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
         policy: the approver's narrower scope-down policy, or "".
         step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
         chat: the user of a chat service who voted there, or "".
-        credentials: see `facts.Person`; () in votes of the previous release.
+        hops: see `facts.Person`; () in votes of the previous release.
     """
 
     reason: str = ""
@@ -54,7 +57,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
     policy: str = ""
     step_up: str = ""
     chat: str = ""
-    credentials: tuple[str, ...] = ()
+    hops: tuple[Hop, ...] = ()
 
 
 read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode
@@ -80,6 +83,7 @@ def thresholds(rules: Iterable[CompiledRule]) -> dict[StageKey, int]:
 
 
 _NO_APPROVERS: Final = Stage(People(()), "no approvers")
+_EVER: Final = 2**63  # ms; no session began later
 
 
 class StageMatch(Struct, frozen=True):
@@ -174,7 +178,11 @@ def _absent(
         person = person_of_user(tx, user) if user is not None else None
         absent = _Acting(arn, person.names, person.identifiers) if person else _Acting(arn, (arn,), (identifier(arn),))
         whose = (user.id if user is not None else arn,)
-        if is_disabled(tx, whose) or is_blocked(tx, whose, (), now) or same_person(request.persons, absent.identifiers):
+        if (
+            is_disabled(tx, whose)
+            or is_stopped(tx, [hop_of(tx, whose[0], _EVER)], now)
+            or same_person(request.persons, absent.identifiers)
+        ):
             continue
         yield absent
 
@@ -187,13 +195,12 @@ class Void(Exception):
         self.reason = reason
 
 
-def check_grant(
-    env: Env, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str]
-) -> tuple[Role, CompiledRule]:
-    """The role and its rule. Raises Void unless everything that the approval was based on still holds.
+def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str]) -> None:
+    """Raises Void unless everything that the approval was based on still holds.
 
     `principal_ids`: of the person, as in the request that uses the grant. The versions of role and rule must be those
-    that were approved, the person must still be a requester of the rule, and the approvers must still be eligible.
+    that were approved, and no more specific rule may apply; the person must still be a requester of the rule, and the
+    approvers must still be eligible.
     """
     if tx.find(Revocation, account=grant.account, subject="grant", value=grant.id):  # made without the database (A268)
         raise Void(EndReason.REVOKED, "The grant was revoked.")
@@ -207,14 +214,16 @@ def check_grant(
     if is_disabled(tx, (grant.principal_id,)):
         raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
     people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
-    if not people.include(_names(tx, principal_ids), None):
+    names = _names(tx, principal_ids)
+    if not people.include(names, None):
         raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
+    if is_superseded(tx, role, rule, names):
+        raise Void(EndReason.CHANGED, "A more specific approval rule applies to you since the approval.")
     if grant.approvers:
         _check_approvers(env, tx, request, grant, rule)
     for each in (grant.extension_id or "").split():
         if (extension := tx.get(AccessRequest, id=each)) is not None:
             _check_approvers(env, tx, extension, grant, rule)
-    return role, rule
 
 
 def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
@@ -241,8 +250,8 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         if not vote.approve or is_disabled(tx, ballot.principal_ids):
             continue
         # What ends the session of a vote ends the vote, too, even if its person gets sessions again (attack A268).
-        credentials = {vote.access_key_id, *ballot.credentials}
-        if is_blocked(tx, ballot.principal_ids, credentials, env.clock.now(), persons, since=vote.at):
+        hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
+        if is_stopped(tx, hops, env.clock.now(), persons):
             continue
         if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
             continue

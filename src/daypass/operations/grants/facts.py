@@ -6,12 +6,13 @@ directory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from daypass.domain.access.person import identifiers, linked_person, original_principal, source_identity
+from daypass.domain.access.request import EndReason
 from daypass.domain.access.rule import CompiledRule, OnCall, Rule, RuleError, read_rule
 from daypass.domain.access.terms import RoleRef, Version, digest
 from daypass.domain.arn import account_of
@@ -21,6 +22,7 @@ from daypass.domain.directory import (
     AccessRequest,
     ApprovalRule,
     Attachment,
+    Grant,
     InlinePolicy,
     KeyStatus,
     LoginProfile,
@@ -30,7 +32,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
-from daypass.domain.session import PERSON_TAG
+from daypass.domain.session import PERSON_TAG, FeedPosition, Hop
 from daypass.operations.grants.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import arn_of_principal, find_by_arn, find_by_id, groups_of
@@ -51,7 +53,7 @@ class Person(Struct, frozen=True):
         principal_ids: those of all hops.
         names: ARNs that rules can name: of users and their groups, of roles, of subjects of identity providers.
         identifiers: see `domain.access.person`.
-        credentials: the ids of the chain's sessions, access keys and OAuth clients.
+        hops: the chain, which revocations can end.
     """
 
     id: str
@@ -61,7 +63,7 @@ class Person(Struct, frozen=True):
     identifiers: tuple[str, ...]
     access_key_id: str
     mfa_at: int
-    credentials: tuple[str, ...] = ()
+    hops: tuple[Hop, ...] = ()
 
 
 class Circumstances(NamedTuple):
@@ -88,7 +90,6 @@ def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
     ids = tuple(dict.fromkeys(hop.principal_id for hop in caller.hops))
     identity = caller.session.source_identity if caller.session is not None else ""
     tagged = [value for key, value in caller.tags if key.lower() == PERSON_TAG]
-    ids_of_credentials = {each for hop in caller.hops for each in (hop.session_id, hop.access_key_id, hop.client_id)}
     return Person(
         id=original_principal(caller.hops),
         arn=caller.arn,
@@ -97,7 +98,7 @@ def person_of(tx: Reader, caller: Caller, mfa_at: int = 0) -> Person:
         identifiers=identifiers(caller.hops, identity, (*tagged, *linked(tx, ids))),
         access_key_id=caller.hops[0].access_key_id,
         mfa_at=mfa_at or caller.mfa_at,
-        credentials=tuple(sorted(ids_of_credentials - {""})),
+        hops=caller.hops,
     )
 
 
@@ -144,39 +145,62 @@ def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
     return False
 
 
-def is_blocked(  # the facts of one vote
-    tx: Reader,
-    ids: Iterable[str],
-    credentials: Iterable[str],
-    now: int,
-    identifiers: Iterable[str] = (),
-    *,
-    since: int | None = None,
-) -> bool:
-    """Whether a revocation of its own account stops a principal among these, its account, one of its credentials, or a
-    source identity of `identifiers` from getting sessions, or has ended its sessions of `since` (ms; None: that is not asked).
+def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[str] = ()) -> bool:
+    """Whether a revocation has ended a session with these hops, or stops it from getting others. The hops are compared as
+    when a session is used, so that a revocation counts from when it was made, even if it is stored later (attack A324).
+
+    `identifiers`: of the person; those that are source identities can be revoked, too.
     """
-    subjects: set[tuple[str, str, str]] = set()
-    known = set(credentials) - {""}
-    for each in ids:
-        account = _account_of(tx, each)
-        subjects |= {(account, kind, each) for kind in ("principal", "role")} | {(account, "account", account)}
-        subjects |= {(account, kind, value) for kind in ("session", "access_key", "client") for value in known}
-    found = [
-        revocation
-        for account, subject, value in sorted(subjects)
-        for revocation in tx.find(Revocation, account=account, subject=subject, value=value)
-    ]
+    since: dict[tuple[str, str, str], int] = {}
+    accounts: dict[str, int] = {}
+    for hop in hops:
+        accounts[hop.account] = min(hop.issued_at, accounts.get(hop.account, hop.issued_at))
+        for subject, value in _subjects_of(tx, hop):
+            key = (hop.account, subject, value)
+            since[key] = min(hop.issued_at, since.get(key, hop.issued_at))
+    for (account, subject, value), issued_at in sorted(since.items()):
+        if _is_ended(tx.find(Revocation, account=account, subject=subject, value=value), issued_at, now):
+            return True
     identities = {each for each in identifiers if each.startswith("source-identity:")}
-    for account in sorted({account for account, _, _ in subjects} if identities else ()):
-        found += [each for each in _of_source_identities(tx, account) if source_identity(each.value) in identities]
-    return any(each.blocks_at(now) or (since is not None and each.issued_before > since) for each in found)
+    return any(
+        _is_ended(_of_source_identities(tx, account, identities), issued_at, now)
+        for account, issued_at in sorted(accounts.items() if identities else ())
+    )
 
 
-def _of_source_identities(tx: Reader, account: str) -> list[Revocation]:
-    """The revocations of source identities: all that the quotas allow, because letters of each case mean one person."""
+def _subjects_of(tx: Reader, hop: Hop) -> list[tuple[str, str]]:
+    """The subjects of revocations, each with its value, that name a hop.
+
+    A grant whose session cast a vote may end as planned; the vote counts on (attack A323).
+    """
+    grant = tx.get(Grant, id=hop.grant_id) if hop.grant_id else None
+    as_planned = grant is not None and grant.end_reason in (EndReason.DONE, EndReason.TICKET_CLOSED)
+    named = [
+        ("principal", hop.principal_id),
+        ("role", hop.principal_id),
+        ("account", hop.account),
+        ("session", hop.session_id),
+        ("access_key", hop.access_key_id),
+        ("client", hop.client_id),
+        ("grant", "" if as_planned else hop.grant_id),
+    ]
+    return [(subject, value) for subject, value in named if value]
+
+
+def _is_ended(revocations: Iterable[Revocation], issued_at: int, now: int) -> bool:
+    return any(each.blocks_at(now) or each.issued_before > issued_at for each in revocations)
+
+
+def _of_source_identities(tx: Reader, account: str, identities: Collection[str]) -> list[Revocation]:
+    """The revocations of these source identities, among all that the quotas allow: letters of each case mean one person."""
     most, subject = MAX_REVOCATIONS + RESERVED, "source_identity"
-    return tx.find(Revocation, account=account, subject=subject, order="id", limit=most)
+    found = tx.find(Revocation, account=account, subject=subject, order="id", limit=most)
+    return [each for each in found if source_identity(each.value) in identities]
+
+
+def hop_of(tx: Reader, principal_id: str, issued_at: int, access_key_id: str = "") -> Hop:
+    """A principal as the first hop of a chain."""
+    return Hop("", _account_of(tx, principal_id), principal_id, issued_at, FeedPosition("", 0), access_key_id)
 
 
 def _account_of(tx: Reader, principal_id: str) -> str:

@@ -241,7 +241,9 @@ async def _narrowed(
     others = tuple(pair for pair in session.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY))
     client_id = client.client.id if client is not None else parent.client_id or session.client_id
     own = made.hops[-1]._replace(client_id=client_id)
-    return replace(made, keys=(*others, *pairs_of(bound)), client_id=client_id, hops=(*made.hops[:-1], own))
+    ends = min(made.expires_at, parent.not_after or made.expires_at)
+    hops = (*made.hops[:-1], own)
+    return replace(made, keys=(*others, *pairs_of(bound)), client_id=client_id, hops=hops, expires_at=ends)
 
 
 def _scope(session: SessionClaims | None, requested: tuple[str, ...]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from daypass.operations.assume.applicant import (
     Applicant,
     IssuanceSnapshot,
     acted_for,
+    end_of_grant,
     proof_hops,
     proven_applicant,
     signing_applicant,
@@ -131,6 +132,7 @@ def _own_actor(env: Env, caller: Caller) -> Actor:
         transitive_tags(caller.session),
         identity,
         caller,
+        end_of_grant(caller),
     )
 
 
