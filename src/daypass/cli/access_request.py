@@ -14,6 +14,7 @@ from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.durations import moment_of
 from daypass.cli.files import text_of
 from daypass.cli.options import (
+    PAGE,
     Connect,
     Duration,
     Group,
@@ -30,6 +31,7 @@ from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal
 from daypass.cli.results import Result, Table, render
 from daypass.client.credentials import role_arn
+from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment
 
 _PATH = "/access-requests"
@@ -132,7 +134,19 @@ def create(roles: tuple[str, ...], policy: TextIO | None, connect: Connect, **gi
     made = connection.api("POST", _PATH, body=body, repeatable=bool(given["token"]))
     if made.get("reused"):
         output.message("you have this access already; --new requests it again")
+    elif body.get("reuse") and made["state"] == "pending" and not given["beneficiary"]:
+        _say_what_needs_no_request(connection, made)
     return request_result(made)
+
+
+def _say_what_needs_no_request(connection: Connection, made: Mapping[str, Any]) -> None:
+    try:
+        assumable = connection.api("GET", "/roles/assumable", {"limit": str(PAGE)})["roles"]
+    except ClientError:
+        return  # the request is made; this is only advice
+    for role in sorted({each["arn"] for each in assumable} & set(made["roles"])):
+        name = output.safe(role.rpartition("/")[2])
+        output.message(f"you may assume {name} without this request: daypass assume {name}")
 
 
 @request.command("suggest")

@@ -249,7 +249,7 @@ def _print(record: dict[str, Any], form: str) -> None:
     event = record["event"] or {}
     actor = event.get("actor") or {}
     who = actor.get("arn") or "-"
-    what = event.get("operation") or event.get("type", "(not yours to see)")
+    what = event.get("operation") or ("-" if event else "(not yours to see)")
     outcome = event.get("error") or event.get("type", "")
     shown = f"{output.safe(outcome):24} {output.safe(what):32} {output.safe(who)}"
     output.prose(f"{output.moment(record['at'])}  {shown}  {output.safe(event.get('request_id', ''))}", indent=22)

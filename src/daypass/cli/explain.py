@@ -33,6 +33,15 @@ _VERDICTS = {
     "implicit_deny": "not allowed",
     "not_required": "not needed",
 }
+_REASONS = {
+    "no rule": "no approval rule lets the person who would get the access request this role; daypass request roles lists "
+    "those that a person may request",
+    "break glass": "the approval rule does not allow this person emergency access",
+    "conditions of the rule": "the approval rule has changed and tests conditions that only a new request can meet",
+    "chat": "this request cannot be approved in a chat, only in Daypass",
+    "ticket webhook": "the ticket system did not confirm that the ticket is open",
+}
+"""The record's short reasons for refusals of access requests, in words."""
 _STEPS = {
     "action": "another action",
     "resource": "another resource",
@@ -152,7 +161,10 @@ def _show_refusal(refusal: dict[str, Any]) -> None:
     click.echo(f"Refused: {output.safe(refusal['error'])}. No policy was asked.\n")
     who = (refusal["actor"] or {}).get("arn")
     output.fields({"  operation": refusal["operation"], "  principal": who})
-    for title, found in (("The request:", refusal["request"]), ("Why:", refusal["private"])):
+    why = dict(refusal["private"])
+    if why.get("reason") in _REASONS:
+        why["reason"] = _REASONS[why["reason"]]
+    for title, found in (("The request:", refusal["request"]), ("Why:", why)):
         if found:
             click.echo(f"\n{title}")
             output.fields({f"  {name}": _plain(value) for name, value in found.items()})
@@ -167,7 +179,8 @@ def _verdict(explanation: dict[str, Any]) -> str:
         return "Allowed."
     blocking = explanation.get("blocked_by")
     if not blocking:
-        return "Denied."
+        reason = explanation.get("reason")  # of a decision without policies, for example about a vote
+        return f"Denied: {output.safe(reason)}." if reason else "Denied."
     _, one, none = _LAYERS.get(
         blocking, ("", f"the layer {output.safe(blocking)}", f"nothing in {output.safe(blocking)}")
     )

@@ -23,6 +23,7 @@ from daypass.cli.options import (
 )
 from daypass.cli.replacing import agreed, unchanged, unless_absent
 from daypass.cli.results import Fields, Result, Table, done, listing
+from daypass.client.errors import ClientError
 from daypass.client.http import segment
 
 
@@ -66,7 +67,13 @@ def list_sessions(
 @server_command
 def show_session(session_id: str, connect: Connect) -> Result:
     """Show one session with the chain of custody behind it."""
-    found = connect().api("GET", f"/sessions/{segment(session_id)}")
+    connection = connect()
+    try:
+        found = connection.api("GET", f"/sessions/{segment(session_id)}")
+    except ClientError as error:
+        if error.status == 404:
+            error.add_note("to find it, also when it has ended: daypass sessions ls --all")
+        raise
     times = {name: output.moment(found[name]) for name in ("issued_at", "expires_at")}
     return Result(
         found,

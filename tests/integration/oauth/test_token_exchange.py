@@ -250,6 +250,18 @@ def test_exchange_of_a_presigned_request_of_a_user_assumes_the_role(world: World
     assert claims["client_id"] == world.user_arn
 
 
+def test_exchange_of_a_presigned_request_with_a_line_break_at_its_end_assumes_the_role(world: World) -> None:
+    url = presigned(world.site, world.user)
+    given(exchange(world.site, f"{url}\r\n", PRESIGNED, role=world.target))
+    refusal(world.site, exchange(world.site, f"{url}\n ", PRESIGNED, role=world.target), "invalid_request")
+
+
+def test_exchange_role_with_a_space_is_refused_and_the_reason_says_so(world: World) -> None:
+    answer = exchange(world.site, world.id_token(), ID_TOKEN, role=f"{world.target} ")
+    refusal(world.site, answer, "invalid_authorization_details")
+    assert b"without spaces" in answer.body
+
+
 def test_exchange_of_a_presigned_request_of_a_root_is_refused(world: World) -> None:
     answer = exchange(world.site, presigned(world.site, ROOT), PRESIGNED, role=world.target)
     refusal(world.site, answer, "invalid_request")

@@ -198,6 +198,17 @@ def test_request_create_offers_access_that_exists(cli, serve) -> None:
     assert "reuse" not in json.loads(server.sent[0].body)
 
 
+def test_request_create_for_a_role_that_can_be_assumed_at_once_says_so(cli, serve) -> None:
+    other = "arn:aws:iam::111122223333:role/other"
+    server = serve(as_json(request("pending")), as_json({"roles": [{"arn": other}, {"arn": ROLE}], "next": ""}))
+    ran = cli("request", "create", ROLE, "--reason", "why")
+    assert (ran.status, ran.err) == (0, "daypass: you may assume prod without this request: daypass assume prod\n")
+    assert server.sent[1].target.startswith("/api/v1/roles/assumable")
+    serve(as_json(request("pending")), as_json({"error": {"code": "AccessDenied", "message": "no"}}, 403))
+    ran = cli("request", "create", ROLE, "--reason", "why")
+    assert (ran.status, ran.err) == (0, "")
+
+
 def test_elevate_without_a_command_needs_a_terminal(cli) -> None:
     assert cli("elevate", ROLE, "--reason", "why").status == 2
 

@@ -434,6 +434,41 @@ def test_explain_of_a_request_that_no_policy_was_asked_about_says_why_it_was_ref
 
 
 @pytest.mark.usefixtures("key")
+def test_explain_of_a_refused_access_request_is_in_words(cli: Callable, serve: Callable) -> None:
+    refusal = {
+        "error": "access_denied",
+        "operation": "daypass:CreateAccessRequest",
+        "actor": {},
+        "decision": None,
+        "detail": {"private": {"reason": "no rule", "resource": "arn:role"}},
+    }
+    serve(ABSENT, as_json({"records": [{"event": refusal}]}))
+    ran = cli("explain", "00000000-0000-0000-0000-000000000000")
+    assert "no approval rule lets the person" in ran.out
+    own = {"allowed": False, "reason": "the approver is the requester or the beneficiary"}
+    serve(as_json({"explanation": own}))
+    ran = cli("explain", "00000000-0000-0000-0000-000000000000")
+    assert ran.out.splitlines()[0] == "Denied: the approver is the requester or the beneficiary."
+
+
+@pytest.mark.usefixtures("key")
+def test_audit_tail_event_without_an_operation_names_its_type_once(cli: Callable, serve: Callable) -> None:
+    event = {"type": "installation.bootstrapped", "actor": {}, "request_id": ""}
+    serve(as_json({"records": [{"at": 0, "event": event}, {"at": 0, "event": None}], "cursor": None}))
+    first, second = cli("audit", "tail").out.splitlines()
+    assert first.count("installation.bootstrapped") == 1
+    assert "(not yours to see)" in second
+
+
+@pytest.mark.usefixtures("key")
+def test_sessions_show_of_a_session_that_does_not_exist_says_how_to_find_one(cli: Callable, serve: Callable) -> None:
+    serve(ABSENT)
+    ran = cli("sessions", "show", "nosuch")
+    assert "daypass sessions ls --all" in ran.err
+    assert ran.status != 0
+
+
+@pytest.mark.usefixtures("key")
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [

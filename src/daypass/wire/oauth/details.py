@@ -26,7 +26,7 @@ _ARN = re.compile(r"[!-~]{20,2048}")
 _WORDS: Final = {
     _NAME: "a string of 2 to 64 characters: letters, digits and _+=,.@-",
     _EXTERNAL_ID: "a string of 2 to 1224 characters: letters, digits and _+=,.@:/-",
-    _ARN: "an ARN of 20 to 2048 characters",
+    _ARN: "an ARN of 20 to 2048 ASCII characters without spaces and line breaks",
 }
 _MAX_POLICY: Final = 2048
 _SECONDS: Final = range(900, 43_201)

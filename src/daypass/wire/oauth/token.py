@@ -255,7 +255,8 @@ def _presented(form: Form, name: str, types: frozenset[TokenType]) -> Presented:
     for needed in (name, f"{name}_type"):
         if needed not in form:
             raise missing(needed)
-    return Presented(_type(one(form, f"{name}_type"), f"{name}_type", types), one(form, name))
+    text = one(form, name).rstrip("\r\n")  # of a file or a command whose output ends with a line break
+    return Presented(_type(one(form, f"{name}_type"), f"{name}_type", types), text)
 
 
 def _type(text: str, name: str, types: frozenset[TokenType]) -> TokenType:
