@@ -44,6 +44,8 @@ def list_sessions(
             statement = statement.where(_s[name] == searchable(getattr(query, name)))
     if query.active:
         statement = statement.where(_s.expires_at > now)
+    if query.since is not None:
+        statement = statement.where(_s.issued_at >= stored_integer(query.since))
     if query.before is not None:
         at, session_id = stored_integer(query.before[0]), searchable(query.before[1])
         later = _s.session_id < session_id

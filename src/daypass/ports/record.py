@@ -168,6 +168,7 @@ class SessionFilter:
     root_principal_id: str = ""
     active: bool | None = None  # neither expired nor revoked
     revoked: bool | None = None
+    since: int | None = None  # issued then (ms) or later
     before: tuple[int, str] | None = None
     limit: int = 100
     looked_at: int = 5_000

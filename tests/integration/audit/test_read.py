@@ -466,6 +466,8 @@ async def test_list_sessions_uses_the_index_of_its_order(
         everywhere = listed(OPERATOR, before=before)
         assert "sessions USING INDEX sqlite_autoindex_sessions_1" in everywhere
         assert "TEMP B-TREE" not in everywhere
+        since = listed(ACTOR, before=before, since=T0 - 9, principal_id="AROADEPLOY")
+        assert "ix_sessions_account (account=? AND issued_at>?" in since, "older sessions are not read"
     recent = plan(lambda conn: recently_used(conn, 10))
     assert "sessions USING INDEX sqlite_autoindex_sessions_1" in recent
 
@@ -491,4 +493,6 @@ async def test_list_sessions_of_all_accounts_is_ordered_by_their_ids(
     assert await listed(reader, OPERATOR) == [3, 2, 1]
     assert await listed(reader, OPERATOR, before=(0, f"{3:032x}")) == [2, 1]
     assert await listed(reader, ACTOR) == [1, 2]
+    assert await listed(reader, ACTOR, since=T0 + 5) == [1, 2]
+    assert await listed(reader, ACTOR, since=T0 + 6) == [1]
     assert await listed(reader, ACTOR, before=(T0 + 9, f"{1:032x}")) == [2]

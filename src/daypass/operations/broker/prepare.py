@@ -191,9 +191,9 @@ async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str
 
 async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emergency: bool) -> RiskFacts:
     viewer, person, now = Viewer(account), known.person, call.now
-    own = SessionFilter(account=account, root_principal_id=person.id, limit=_SEEN)
-    sessions = _recent((await env.records.sessions(viewer, own))[0], now)
-    habits = _recent((await env.records.sessions(viewer, replace(own, before=(now - _DAY_MS, ""))))[0], now)
+    own = SessionFilter(account=account, root_principal_id=person.id, since=now - _HISTORY_MS, limit=_SEEN)
+    sessions = (await env.records.sessions(viewer, own))[0]
+    habits = (await env.records.sessions(viewer, replace(own, before=(now - _DAY_MS, ""))))[0]
     keys = known.access_keys | {view.claims.hops[-1].access_key_id for view in (*sessions, *habits)}
     earlier = await _records(env, account, keys, RecordFilter(since=now - _HISTORY_MS, until=now - _DAY_MS))
     today = RecordFilter(type=EventType.REQUEST_DENIED.value, since=now - _DAY_MS)
@@ -231,10 +231,6 @@ def _is_read(operation: str) -> bool:
     return operation.rpartition(":")[2].startswith(_READ)
 
 
-def _recent(sessions: Sequence[SessionView], now: int) -> list[SessionView]:
-    return [view for view in sessions if view.claims.issued_at > now - _HISTORY_MS]
-
-
 async def _records(env: Env, account: str, keys: Collection[str], wanted: RecordFilter) -> list[Mapping[str, Any]]:
     """The newest records of what the person did with its long-term keys and in its sessions, those of browsers included.
 
@@ -250,6 +246,6 @@ async def _peers(env: Env, account: str, known: _Facts, now: int) -> list[Sessio
     """Recent sessions of the roles by other persons. Sessions of other roles cannot hide them (attack A291)."""
     found: list[SessionView] = []
     for role in known.roles:
-        of_role = SessionFilter(account=account, principal_id=role.id, limit=_SEEN)
-        found += _recent((await env.records.sessions(Viewer(account), of_role))[0], now)
+        of_role = SessionFilter(account=account, principal_id=role.id, since=now - _HISTORY_MS, limit=_SEEN)
+        found += (await env.records.sessions(Viewer(account), of_role))[0]
     return [view for view in found if view.claims.hops[0].principal_id != known.person.id]
