@@ -15,7 +15,7 @@ from tests.integration.api.conftest import ROOT, TENANT, server
 
 from daypass.domain.access.person import identifier
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
-from daypass.domain.directory import AccessRequest, AccessVote, Revocation
+from daypass.domain.directory import AccessRequest, AccessVote, OidcProvider, Revocation
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.operations.broker import prepare
 from daypass.operations.grants.eligible import stages_for
@@ -149,6 +149,7 @@ async def match(place: Place, request_id: str) -> tuple[tuple[tuple[str, str], .
 
 async def test_a214_delegate_of_a_subject_of_a_provider_counts_as_that_person(place: Place) -> None:
     await place.person("deputy", APPROVE)
+    await place.server.write(OidcProvider(TENANT, "idp.example.com", place.now))
     window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
     stages = [{"approvers": {"principals": [SUBJECT]}}]
     await place.rule("prod", stages=stages, delegations=[{"absent": SUBJECT, "to": "user/deputy", **window}])

@@ -31,11 +31,16 @@ from daypass.domain.directory import (
     LoginProfile,
     ManagedPolicy,
     Membership,
+    OAuthClient,
+    OidcProvider,
     PolicyVersion,
     RequestState,
     Revocation,
     Role,
+    SamlProvider,
+    TrustAnchor,
     User,
+    X509Profile,
 )
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
@@ -67,10 +72,15 @@ _DEPENDENCIES: Final = (
     LoginProfile,
     ManagedPolicy,
     Membership,
+    OAuthClient,
+    OidcProvider,
     PolicyVersion,
     Revocation,
     Role,
+    SamlProvider,
+    TrustAnchor,
     User,
+    X509Profile,
 )
 """What a grant depends on: a change of these may make it void."""
 

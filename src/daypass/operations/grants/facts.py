@@ -33,6 +33,7 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
 from daypass.domain.session import PERSON_TAG, FeedPosition, Hop
+from daypass.operations.grants.federated import is_federated, provider_of
 from daypass.operations.grants.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import arn_of_principal, find_by_arn, find_by_id, groups_of
@@ -133,8 +134,12 @@ def names_of(tx: Reader, ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_disabled(tx: Reader, ids: Iterable[str]) -> bool:
-    """Whether a user among these principals was deleted, or has neither an active key nor a password."""
+    """Whether a user among these principals was deleted, or has neither an active key nor a password, or a provider of one
+    was deleted or disabled.
+    """
     for each in ids:
+        if is_federated(each) and provider_of(tx, each) is None:
+            return True
         if not each.startswith("AIDA"):
             continue
         if tx.get(User, id=each) is None:

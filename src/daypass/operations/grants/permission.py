@@ -20,6 +20,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
 from daypass.domain.session import FeedPosition
+from daypass.operations.grants.federated import is_federated, trusts
 from daypass.operations.iam import builtin
 from daypass.operations.iam.assuming import assuming
 from daypass.operations.iam.context import ReadContext
@@ -83,11 +84,13 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
 
 
 def may_assume(env: Env, tx: Reader, principal_ids: Sequence[str]) -> bool:
-    """Whether every user or role of a chain may still assume the role after it (attack A287). A subject of a provider has
-    no policies; a role's permission that depends on conditions counts.
+    """Whether every principal of a chain may still assume the role after it (attacks A287, A304). A permission that depends
+    on conditions counts.
     """
     for earlier, later in pairwise(principal_ids):
         role = tx.get(Role, id=later) if later.startswith("AROA") else None
+        if role is not None and is_federated(earlier) and not trusts(tx, role, earlier):
+            return False
         entity = find_by_id(tx, earlier) if role is not None else None
         if role is not None and entity is not None and not _may_assume(env, tx, entity, role):
             return False
