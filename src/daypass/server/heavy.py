@@ -28,9 +28,6 @@ T = TypeVar("T")
 
 _COMMAND: Final = (sys.executable, "-m", "daypass.server.worker")
 _WAIT_SECONDS: Final = 120.0  # as long as a process may take to start on a busy machine
-_USUAL: Final = ("daypass.operations.iam.service", "daypass.operations.sign_in.password")
-"""Modules that much of the work needs, so that its first piece need not wait until they are imported."""
-
 _BUSY: Final = "The request could not be processed in time. Try again later."
 
 
@@ -99,7 +96,7 @@ class HeavyProcesses:
         self._seconds = seconds
         self._own = threading.local()
         self._workers: list[WorkerProcess] = []
-        self._preparing: asyncio.Future[list[None]] | None = None
+        self._preparing: asyncio.Future[None] | None = None
         self.done = 0
         """Number of finished pieces of work."""
 
@@ -125,13 +122,14 @@ class HeavyProcesses:
 
     def prepare(self) -> None:
         """Starts a process of each kind, and returns at once. The first work then need not wait for that."""
-        self._preparing = asyncio.gather(*(self._prepared(each) for each in (self._long, self._quick)))
+        self._preparing = asyncio.ensure_future(self._prepared())
 
-    async def _prepared(self, threads: FairThreads) -> None:
-        try:
-            await self._run("", Task(worker.ready, _USUAL, reads=False), threads)
-        except DaypassError as error:
-            logs.get().warning("heavy.not_prepared", error=str(error))
+    async def _prepared(self) -> None:
+        for threads in (self._long, self._quick):  # one after the other: together they would delay the first password
+            try:
+                await self._run("", Task(worker.ready, (), reads=False), threads)
+            except DaypassError as error:
+                logs.get().warning("heavy.not_prepared", error=str(error))
 
     async def close(self) -> None:
         """Kills the workers and cancels waiting work."""

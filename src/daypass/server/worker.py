@@ -29,6 +29,9 @@ from daypass.stores.tx import StoreReader
 NICENESS: Final = 5
 """Added to the priority number: on a busy machine the server gets three quarters of a core that both want."""
 
+_USUAL: Final = ("daypass.operations.iam.service", "daypass.operations.sign_in.password")
+"""Modules that much of the work needs. They are imported before the priority is lowered, and not in the time of the work."""
+
 Answer: TypeAlias = "tuple[str, Any]"
 DONE, REFUSED, FAILED = "done", "refused", "failed"
 
@@ -96,10 +99,8 @@ class Worker:
         return self._database.read(run)
 
 
-def ready(*modules: str) -> None:
-    """Work that is done when the process has started and has imported these modules."""
-    for each in modules:
-        import_module(each)
+def ready() -> None:
+    """Work that does nothing: it is done when the process has started."""
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -118,6 +119,8 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 def main() -> None:
     """The process."""
     disable_core_dumps()
+    for each in _USUAL:
+        import_module(each)
     os.nice(NICENESS)
     requests, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints must not be taken for an answer
