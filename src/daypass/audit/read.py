@@ -119,24 +119,36 @@ def following(conn: Connection, viewer: Viewer, cursor: Mapping[str, int], limit
 def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
     """The matching records that the viewer may see, newest first.
 
-    They are found by their columns, and returned only if each column matches the bytes.
+    They are found by their columns, and returned only if each column matches the bytes. One that does not hides no others.
     """
+    limit = _page(query.limit)
+    found: list[RecordView] = []
+    while True:
+        most = limit - len(found)
+        rows = _newest(conn, viewer, query, most)
+        data = event_bytes(conn, rows)
+        bodies = {place: body_of(each) for place, each in data.items()}
+        found += [
+            _view(viewer, row, data[row.log, row.seq])
+            for row in rows
+            if not altered_column(columns_of(row), bodies[row.log, row.seq])
+            and _has_ids(bodies[row.log, row.seq], query)
+        ]
+        if len(rows) < most or len(found) == limit or type(rows[-1].at) is not int:
+            return found
+        query = replace(query, before=(rows[-1].at, rows[-1].log, rows[-1].seq))
+
+
+def _newest(conn: Connection, viewer: Viewer, query: RecordFilter, limit: int) -> list[Row[Any]]:
+    """The newest rows whose columns match."""
     source = _source(query)
     c = source.c
-    limit = _page(query.limit)
     rows: dict[tuple[str, int], Row[Any]] = {}
     for scope in _scopes(c, viewer, searchable(query.account)):
         statement = select(source).where(*scope, *_matching(c, query))
         statement = statement.order_by(c.at.desc(), c.log.desc(), c.seq.desc()).limit(limit)
         rows.update({(row.log, row.seq): row for row in whole(conn.execute(statement))})
-    newest = sorted(rows.values(), key=lambda row: (row.at, row.log, row.seq), reverse=True)[:limit]
-    data = event_bytes(conn, newest)
-    bodies = {place: body_of(found) for place, found in data.items()}
-    return [
-        _view(viewer, row, data[row.log, row.seq])
-        for row in newest
-        if not altered_column(columns_of(row), bodies[row.log, row.seq]) and _has_ids(bodies[row.log, row.seq], query)
-    ]
+    return sorted(rows.values(), key=lambda row: (row.at, row.log, row.seq), reverse=True)[:limit]
 
 
 def _has_ids(body: Mapping[str, Any], query: RecordFilter) -> bool:

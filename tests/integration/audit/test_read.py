@@ -226,6 +226,17 @@ async def test_record_whose_columns_were_altered_is_shown_by_its_bytes_or_not_at
     assert not [record for record in await reader.search(OPERATOR, RecordFilter(limit=1000)) if record.seq == 1]
 
 
+async def test_search_altered_record_hides_none_of_the_older_ones(
+    reader: AuditReader, journal: DurableJournal, flaky: Flaky
+) -> None:
+    del journal
+    whole = await search(reader, OPERATOR)
+    with flaky.inner.write_transaction() as conn:
+        conn.execute(text("UPDATE audit_records SET operation = 'altered' WHERE seq = 3"))
+    (hidden,) = set(whole) - set(await search(reader, OPERATOR))
+    assert await search(reader, OPERATOR, limit=len(whole) - 1) == [each for each in whole if each != hidden]
+
+
 async def test_database_away_is_unavailable(reader: AuditReader, flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(_: object, **_how: object) -> None:
         raise DaypassError(ErrorKind.UNAVAILABLE, "away")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from daypass.operations import pages as answers
 from daypass.ports import Env, RecordFilter, RecordView, Viewer
+
+STEP: Final = 100
+"""Records that are read at once for an answer, in a turn of the account: few more than those that it shows (attack A312)."""
 
 
 class RecordPage(Struct, frozen=True):
@@ -28,6 +33,33 @@ async def pages_of(env: Env, viewer: Viewer, query: RecordFilter) -> AsyncIterat
         if len(page) < query.limit:
             return
         query = replace(query, before=place_of(page[-1]))
+
+
+async def logged(env: Env, viewer: Viewer, log: str, after: int, step: int) -> AsyncIterator[list[RecordView]]:
+    """The records of a log after `after`, in pages of `step`. The last page has fewer. Raises DaypassError(UNAVAILABLE)."""
+    while True:
+        page = await env.records.records(viewer, log, after, step)
+        yield page
+        if len(page) < step:
+            return
+        after = page[-1].seq
+
+
+async def fitting(pages: AsyncIterator[Sequence[RecordView]], limit: int) -> tuple[list[RecordView], bool]:
+    """The first records, as many as fit into one answer, up to `limit`; at least one, so that readers advance. And
+    whether there may be more. Records behind the last page that is needed are not read.
+    """
+    found: list[RecordView] = []
+    total = 0
+    async for page in pages:
+        for record in page:
+            total += size_of(record)
+            if found and (total > answers.MAX_BYTES or len(found) >= limit):
+                return found, True
+            found.append(record)
+        if len(found) >= limit:
+            return found, True
+    return found, False
 
 
 def place_of(record: RecordView) -> tuple[int, str, int]:

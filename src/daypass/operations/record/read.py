@@ -7,7 +7,7 @@ request. Reading is itself recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,9 +15,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.management import Scope, allow_reading
 from daypass.operations.outcome import served
-from daypass.operations.pages import fitting
-from daypass.operations.record.pages import RecordPage, place_of, size_of
-from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, Records, RecordView
+from daypass.operations.record.pages import STEP, RecordPage, fitting, logged, pages_of, place_of
+from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, RecordView
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
 PROVED = 200
@@ -52,10 +51,9 @@ async def search(env: Env, call: Call, query: RecordFilter) -> RecordPage:
     """
     scope = await allow_reading(env, call, _READ, "audit", query.account)
     account = scope.account if scope.viewer.operator else ""  # the viewer's own: what it owns, and what it did
-    found = await env.records.search(scope.viewer, replace(query, account=account))
-    shown = fitting(found, size_of)
+    steps = pages_of(env, scope.viewer, replace(query, account=account, limit=min(query.limit, STEP)))
+    shown, more = await fitting(steps, query.limit)
     await _record(env, call, scope, {"operation": query.operation, "request_id": query.request_id})
-    more = len(found) == query.limit or len(shown) < len(found)
     return RecordPage(shown, place_of(shown[-1]) if more else None)
 
 
@@ -85,16 +83,15 @@ async def tail(
     otherwise a reader that follows the record would follow itself.
     """
     scope = await allow_reading(env, call, _READ, "audit", account)
-    records = env.records
     if cursor is None:
-        found = await _newest(records, scope, limit)
+        found = await _newest(env, scope, limit)
     else:
-        found = await _since(records, scope, cursor, limit)
+        found = await _since(env, scope, cursor, limit)
         waited = 0.0
         while not found.records and waited < min(wait, MAX_WAIT):
             await sleep(_LOOK_EVERY)
             waited += _LOOK_EVERY
-            found = await _since(records, scope, found.cursor, limit)
+            found = await _since(env, scope, found.cursor, limit)
     await _record(env, call, scope, {"followed": len(found.records)})
     return found
 
@@ -113,7 +110,7 @@ async def export_log(env: Env, call: Call, account: str, log: str, after: int, l
     There may be more, also when there are fewer than `limit`; there are none if the page is empty.
     """
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
-    found = fitting(await env.records.records(scope.viewer, log, after, limit), size_of)
+    found, _ = await fitting(logged(env, scope.viewer, log, after, min(limit, STEP)), limit)
     await _record(env, call, scope, {"log": log, "after": after, "records": len(found)})
     return found
 
@@ -131,18 +128,33 @@ async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -
     return proof
 
 
-async def _newest(records: Records, scope: Scope, limit: int) -> Tail:
+async def _newest(env: Env, scope: Scope, limit: int) -> Tail:
     """Reads the heads first: a record written meanwhile is then read twice rather than missed."""
-    cursor = {log.log: log.seq for log in await records.logs(scope.viewer)}
+    cursor = {log.log: log.seq for log in await env.records.logs(scope.viewer)}
     account = scope.account if scope.viewer.operator else ""
-    found = fitting(await records.search(scope.viewer, RecordFilter(account=account, limit=limit)), size_of)
+    steps = pages_of(env, scope.viewer, RecordFilter(account=account, limit=min(limit, STEP)))
+    found, _ = await fitting(steps, limit)
     return Tail([record for record in reversed(found) if not _is_reading(record)], cursor)
 
 
-async def _since(records: Records, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
-    found = fitting(await records.follow(scope.viewer, cursor, limit), size_of)
-    reached = {**cursor, **{record.log: record.seq for record in found}}
-    return Tail([r for r in found if _concerns(r, scope) and not _is_reading(r)], reached)
+async def _since(env: Env, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
+    found, _ = await fitting(_following(env, scope, cursor, min(limit, STEP)), limit)
+    shown = [r for r in found if _concerns(r, scope) and not _is_reading(r)]
+    return Tail(shown, _reached(cursor, found))
+
+
+async def _following(env: Env, scope: Scope, cursor: Mapping[str, int], step: int) -> AsyncIterator[list[RecordView]]:
+    """The records of all logs after their positions in `cursor`, in pages of `step`."""
+    while True:
+        page = await env.records.follow(scope.viewer, cursor, step)
+        yield page
+        if len(page) < step:
+            return
+        cursor = _reached(cursor, page)
+
+
+def _reached(cursor: Mapping[str, int], records: Sequence[RecordView]) -> dict[str, int]:
+    return {**cursor, **{record.log: record.seq for record in records}}
 
 
 def _concerns(record: RecordView, scope: Scope) -> bool:
