@@ -93,6 +93,32 @@ def test_turn_of_a_request_that_has_ended_is_passed_over() -> None:
     asyncio.run(run())
 
 
+def test_a312_turn_of_a_slice_that_fails_or_is_cancelled_ends_with_it() -> None:
+    """Nothing holds a turn: the next one comes whatever became of the slice, also when its request never ran it."""
+
+    async def run() -> None:
+        slices = Slices()
+
+        async def fails() -> None:
+            await slices.turn("a")
+            raise ValueError
+
+        for _ in range(3):
+            failed, cancelled = asyncio.create_task(fails()), asyncio.create_task(slices.turn("a"))
+            late = asyncio.create_task(slices.begin("a"))
+            await asyncio.wait([failed])
+            cancelled.cancel()
+            asyncio.get_running_loop().call_later(0.002, late.cancel)  # about when its turn is given
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await slices.turn("a")
+            await asyncio.gather(failed, cancelled, late, return_exceptions=True)
+        await asyncio.wait_for(slices.turn("a"), 5)
+        await asyncio.wait_for(slices.begin("b"), 5)
+
+    asyncio.run(run())
+
+
 def test_turn_of_an_account_with_too_much_waiting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_OF_ACCOUNT", 3)
 
