@@ -230,9 +230,10 @@ def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
     return once(tx, ("names", *ids), lambda: names_of(tx, ids))
 
 
-def _may_approve(env: Env, tx: Reader, ids: Sequence[str], role_arn: str) -> bool:
+def _may_approve(env: Env, tx: Reader, ids: Sequence[str], hops: Sequence[Hop], role_arn: str) -> bool:
+    chain = (f"{hop.principal_id}/{hop.name}" for hop in hops)
     return once(
-        tx, ("may approve", role_arn, *ids), lambda: may_approve(env, tx, ids, role_arn) and may_assume(env, tx, ids)
+        tx, ("may approve", role_arn, *chain), lambda: may_approve(env, tx, ids, role_arn) and may_assume(env, tx, hops)
     )
 
 
@@ -253,7 +254,7 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
         hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
         if is_stopped(tx, hops, env.clock.now(), persons):
             continue
-        if not _may_approve(env, tx, ballot.principal_ids, grant.role_arn):
+        if not _may_approve(env, tx, ballot.principal_ids, hops, grant.role_arn):
             continue
         names = _names(tx, ballot.principal_ids)
         # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.

@@ -19,7 +19,7 @@ from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetic
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
-from daypass.domain.session import FeedPosition
+from daypass.domain.session import FeedPosition, Hop
 from daypass.operations.grants.federated import is_federated, trusts
 from daypass.operations.iam import builtin
 from daypass.operations.iam.assuming import assuming
@@ -83,29 +83,32 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
     return partial_evaluation.outcome is not Outcome.DENIED
 
 
-def may_assume(env: Env, tx: Reader, principal_ids: Sequence[str]) -> bool:
+def may_assume(env: Env, tx: Reader, hops: Sequence[Hop]) -> bool:
     """Whether every principal of a chain may still assume the role after it (attacks A287, A304). A permission that depends
     on conditions counts.
     """
-    for earlier, later in pairwise(principal_ids):
-        role = tx.get(Role, id=later) if later.startswith("AROA") else None
-        if role is not None and is_federated(earlier) and not trusts(tx, role, earlier):
+    for earlier, later in pairwise(hops):
+        if later.principal_id == earlier.principal_id or not later.principal_id.startswith("AROA"):
+            continue
+        role, entity = tx.get(Role, id=later.principal_id), find_by_id(tx, earlier.principal_id)
+        if role is not None and is_federated(earlier.principal_id) and not trusts(tx, role, earlier.principal_id):
             return False
-        entity = find_by_id(tx, earlier) if role is not None else None
-        if role is not None and entity is not None and not _may_assume(env, tx, entity, role):
+        if role is not None and entity is not None and not _may_assume(env, tx, entity, earlier.name, role):
             return False
     return True
 
 
-def _may_assume(env: Env, tx: Reader, entity: User | Role, role: Role) -> bool:
-    """Votes do not store the names of sessions, so that one of the names that the trust policy has is enough (A317)."""
+def _may_assume(env: Env, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
+    """`name`: of the session of a role. Votes of the previous release do not store it: one that the trust policy has is then
+    enough (A317).
+    """
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     policies = gatherer.of(entity).policies(gatherer.guardrail_policies())
     known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
-    trusted = (arn for arn, principal_id in role.trust_bindings if principal_id == entity.id and is_session_arn(arn))
-    for name in ("", *(arn.rpartition("/")[2] for arn in trusted)):
-        facts, keys = hypothetical_facts(entity, name), hypothetical_keys(entity, name)
+    trusted = [arn for arn, principal_id in role.trust_bindings if principal_id == entity.id and is_session_arn(arn)]
+    for each in [name] if name else ["", *(arn.rpartition("/")[2] for arn in trusted)]:
+        facts, keys = hypothetical_facts(entity, each), hypothetical_keys(entity, each)
         if assuming(role, facts, keys, policies, known).outcome is not Outcome.DENIED:
             return True
     return False
