@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 from tests.attack.test_approvals import events, place
@@ -11,6 +12,8 @@ from tests.integration.api.conftest import ROOT, TENANT, policy, server
 
 from daypass.domain.directory import Revocation, Role
 from daypass.operations.broker.sweep import sweep
+from daypass.ports import Tx
+from daypass.stores.tx import StoreTx, end_sessions_of_all_accounts
 
 __all__ = ["place", "server"]
 
@@ -71,6 +74,21 @@ async def test_a324_vote_after_a_revocation_that_is_stored_later_does_not_count(
     session, at = await stolen_session(place)
     await place.server.write(Revocation(place.server.runtime.env.ids.session(), TENANT, "session", session, at, at))
     assert NOT_ELIGIBLE in await place.denied("ann")
+
+
+async def test_a324_grant_of_a_restored_database_gives_no_session(place: Place) -> None:
+    """A restored database may lack the end and the uses of a grant. Restoring revokes the sessions of every account."""
+    await place.rule("prod", automatic=[{"name": "ann", "condition": {"StringEquals": {"aws:username": "ann"}}}])
+    assert (await place.request("ann"))["state"] == "approved"
+    await asyncio.sleep(0.01)
+
+    def restored(tx: Tx) -> None:
+        end_sessions_of_all_accounts(cast("StoreTx", tx), place.now, "restored")
+
+    await place.change(restored)
+    assert "revoked" in await place.denied("ann")
+    assert (await place.request("ann"))["state"] == "approved"
+    await place.assume("ann")
 
 
 async def test_a325_denial_ends_access_though_another_role_of_the_request_is_gone(place: Place) -> None:

@@ -202,7 +202,7 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     that were approved, and no more specific rule may apply; the person must still be a requester of the rule, and the
     approvers must still be eligible.
     """
-    if tx.find(Revocation, account=grant.account, subject="grant", value=grant.id):  # made without the database (A268)
+    if _is_revoked(tx, grant):
         raise Void(EndReason.REVOKED, "The grant was revoked.")
     role = tx.get(Role, id=grant.role_id)
     if role is None or role.account != grant.account or version_of(tx, role, env.builtin) != grant.role_digest:
@@ -224,6 +224,16 @@ def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, prin
     for each in (grant.extension_id or "").split():
         if (extension := tx.get(AccessRequest, id=each)) is not None:
             _check_approvers(env, tx, extension, grant, rule)
+
+
+def _is_revoked(tx: Reader, grant: Grant) -> bool:
+    """Whether the grant was revoked without the database (attack A268), or all sessions of its account were since it was
+    made: when the database is restored, too, which may lack the end of the grant and its uses (attack A324).
+    """
+    if tx.find(Revocation, account=grant.account, subject="grant", value=grant.id):
+        return True
+    of_account = tx.find(Revocation, account=grant.account, subject="account", value=grant.account)
+    return any(each.issued_before > grant.created_at for each in of_account)
 
 
 def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
