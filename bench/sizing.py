@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import re
 import socket
@@ -20,15 +19,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import boto3
-
-from assume_role import ACCOUNT, KEY, LOAD_CORE, SECRET, TRUST, daypass, requests, served
+from assume_role import ACCOUNT, LOAD_CORE, TRUST, daypass, requests, served
 from loadgen import run
 from owners import family
 from populate import add_roles
 from workers import cpu_seconds
 
 _MB = 1_000_000
+_WITHOUT_HEAVY = {"DAYPASS_HEAVY__PROCESSES": "0"}
 _LOOK_SECONDS, _MOST_LOOKS, _STEADY = 4.0, 15, 1.005
 
 
@@ -80,21 +78,14 @@ def load(url: str, count: int, salt: str, names: list[str]) -> None:
 
 def measure_processes() -> None:
     for workers in (1, 2):
-        with tempfile.TemporaryDirectory() as data, served(Path(data), {}, workers) as (url, pid):
-            before = steady_memory(pid)
-            show(f"memory of a new server, {workers} worker{'s'[: workers - 1]}", f"{before / _MB:.0f} MB")
-            if workers == 1:
-                simulate(url)
-                show("memory of a process for heavy work", f"{(steady_memory(pid) - before) / _MB:.0f} MB")
+        alone, whole = (_new_server(settings, workers) for settings in (_WITHOUT_HEAVY, {}))
+        show(f"memory of a new server, {workers} worker{'s'[: workers - 1]}", f"{alone / _MB:.0f} MB")
+        show("memory of each of its processes for heavy work", f"{(whole - alone) / workers / 2 / _MB:.0f} MB")
 
 
-def simulate(url: str) -> None:
-    """One call whose work is done in a process for heavy work."""
-    document = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
-    iam = boto3.client(
-        "iam", endpoint_url=url, aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name="us-east-1"
-    )
-    iam.simulate_custom_policy(PolicyInputList=[document], ActionNames=["s3:GetObject"])
+def _new_server(settings: dict[str, str], workers: int) -> int:
+    with tempfile.TemporaryDirectory() as data, served(Path(data), settings, workers) as (_, pid):
+        return steady_memory(pid)
 
 
 def measure_requests(args: argparse.Namespace) -> None:

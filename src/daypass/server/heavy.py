@@ -67,7 +67,7 @@ class HeavyOnThreads:
 
 
 class HeavyProcesses:
-    """The worker processes. They start when first needed, or at `prepare`.
+    """The worker processes. They start at `prepare`, or when first needed.
 
     Args:
         processes: how many, and one more for quick work.
