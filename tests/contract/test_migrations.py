@@ -263,3 +263,34 @@ def test_compatible_programs_end_at_the_first_revision_that_is_not_additive() ->
             ]
 
     assert compatible_programs(Script()) == ["5", "4", "3"]  # type: ignore[arg-type]
+
+
+def test_migrate_to_0018_lets_a_reader_of_the_previous_release_finish(postgres_url: str) -> None:
+    """It reads sessions and then the events that issued them, in one transaction: the order in which tables are locked."""
+    database, reading = open_database(postgres_url), open_database(postgres_url)
+    prepare(database)
+    index = "CREATE INDEX {} ON {}"
+    change(
+        database,
+        "DROP INDEX ix_audit_records_session_use",
+        index.format("ix_audit_records_session_key", "audit_records (session_key)"),
+        index.format("ix_sessions_issued_at", "sessions (issued_at)"),
+        f"UPDATE meta SET value = '0017' WHERE key = '{REVISION}'",
+    )
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass")
+    late = threading.Thread(target=migrate, args=(database,))
+
+    def read(conn: Connection) -> int:
+        conn.execute(text("SELECT count(*) FROM sessions"))
+        late.start()
+        while late.is_alive() and not conn.execute(waits).scalar_one():
+            late.join(0.01)
+        return int(conn.execute(text("SELECT count(*) FROM audit_records")).scalar_one())
+
+    try:
+        assert reading.read(read) >= 0
+        late.join(60)
+        assert revisions(database)[1] == migrations.newest_revision()
+    finally:
+        database.close()
+        reading.close()

@@ -27,5 +27,5 @@ def upgrade() -> None:
         sqlite_where=where,
         postgresql_where=where,
     )
+    op.drop_index("ix_sessions_issued_at", "sessions")  # first, as a list locks sessions before their events
     op.drop_index("ix_audit_records_session_key", "audit_records")
-    op.drop_index("ix_sessions_issued_at", "sessions")
