@@ -28,6 +28,7 @@ from tests.attack.installation import (
 from tests.attack.tokens import provider
 from tests.issuer import Issuer
 
+from daypass.audit.read import THREADS
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.trust import CallerPolicies
@@ -374,3 +375,24 @@ def test_a113_reads_that_fill_the_readers_leave_a_thread_for_revocations_and_loa
         return answer
 
     assert site.run(scene()).status == 201
+
+
+def test_a321_reads_that_fill_the_threads_of_the_directory_leave_the_connections_of_the_record(
+    site: Installation,
+) -> None:
+    held, together = threading.Event(), threading.Barrier(THREADS)
+
+    async def scene() -> None:
+        directory, records = site.runtime.directory, site.runtime.records
+        reads = [asyncio.create_task(directory._on_thread(lambda _: held.wait(60))) for _ in range(20)]
+        await asyncio.sleep(0)
+        try:
+            searches = [records.run(lambda _: together.wait(60), each, urgent=not each) for each in (ALPHA, "beta", "")]
+            assert len(await asyncio.gather(*searches, directory.refresh())) == THREADS + 1
+            assert not any(task.done() for task in reads)
+        finally:
+            held.set()
+            together.abort()
+        await asyncio.gather(*reads)
+
+    site.run(scene())

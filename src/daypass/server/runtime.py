@@ -85,7 +85,8 @@ class Runtime:
         self.log = logs.get()
         self.database = open_database(
             settings.database_url(),
-            readers=settings.database.readers + RECORD_READERS,
+            readers=settings.database.readers,
+            more=RECORD_READERS,
             answer_seconds=settings.database.answer_seconds,
             write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
         )

@@ -213,12 +213,14 @@ def open_database(
     url: str,
     *,
     readers: int = 4,
+    more: int = 0,
     answer_seconds: float = ANSWER_SECONDS,
     write_seconds: float | None = None,
 ) -> Database:
     """Opens `sqlite:///PATH` (four slashes for an absolute path) or `postgresql://…`; makes the SQLite file if needed.
 
-    It connects to PostgreSQL on first use. One connection more than `readers` is reserved for polling.
+    It connects to PostgreSQL on first use. One connection more than `readers` is reserved for polling, and `more` of them
+    for threads that are not counted by `Database.readers` (attack A321).
     `answer_seconds`: the time limit for PostgreSQL's response to one statement; `write_seconds`: the same for
     statements that write, if it is shorter.
 
@@ -236,7 +238,7 @@ def open_database(
         if not parsed.database or parsed.database == ":memory:" or parsed.query:
             raise ValueError("sqlite needs a file and takes no parameters: sqlite:///PATH")
         try:
-            return Database(sqlite.open_backend(parsed.database, readers + 1), readers)
+            return Database(sqlite.open_backend(parsed.database, readers + more + 1), readers)
         except (OSError, DBAPIError, sqlite3.Error) as error:  # the driver's own: of connections outside the pools
             words = getattr(error, "orig", None) or error
             raise UnusableDatabase(
@@ -246,5 +248,5 @@ def open_database(
         from daypass.stores import postgres  # noqa: PLC0415  # its driver is a sixth of what a process on SQLite would load
 
         writing = answer_seconds if write_seconds is None else min(answer_seconds, write_seconds)
-        return Database(postgres.open_backend(parsed, readers + 1, answer_seconds, writing), readers)
+        return Database(postgres.open_backend(parsed, readers + more + 1, answer_seconds, writing), readers)
     raise ValueError("the database URL must begin with sqlite:/// or postgresql://")
