@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache, wraps
 from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 S = TypeVar("S", bound=Struct)
+V = TypeVar("V")
 
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 32_768
 """Commas and opening brackets of a text, those in strings too: as many as take about 15 ms to parse (attack A227)."""
+_SHORT: Final = 8_192  # characters of settings
 _MAX_DIGITS: Final = 40  # of a number: more than any claim needs, few enough to be harmless
 
 
@@ -71,6 +74,19 @@ def settings_reader(kind: type[S], most: int) -> Callable[[str], S]:
             raise ValueError(f"The settings cannot be read: {error}.") from None
 
     return settings
+
+
+def cached_by_size(make: Callable[[str], V]) -> Callable[[str], V]:
+    """Decorates a function of the text of settings, which it caches: many short texts, few long ones. An account can change
+    the longest settings again and again (attack A320).
+    """
+    short, long = (lru_cache(maxsize=most)(make) for most in (2_048, 64))
+
+    @wraps(make)
+    def cached(text: str) -> V:
+        return short(text) if len(text) <= _SHORT else long(text)
+
+    return cached
 
 
 def _decoded(raw: bytes) -> str:

@@ -10,7 +10,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 from tests.issuer import number
 
 from daypass.domain.directory import OAuthClient, ResourceServer
-from daypass.domain.oauth.client import key_source
+from daypass.domain.oauth import client as client_settings
 from daypass.operations.iam import passwords
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "1"}
@@ -265,8 +265,11 @@ async def test_put_resource_server_with_invalid_settings_is_refused(
     assert answer.code.startswith(code)
 
 
-async def test_create_client_with_settings_that_are_refused_leaves_nothing_in_the_caches(server: Server) -> None:
-    before = key_source.cache_info().currsize
+async def test_create_client_with_settings_that_are_refused_leaves_nothing_in_the_caches(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached: list[str] = []
+    monkeypatch.setattr(client_settings, "_key_source", cached.append)
     refused = await create(server, {"jwks": {"keys": [KEY, KEY]}, "grant_types": GRANTS})
     assert refused.status == 400
-    assert key_source.cache_info().currsize == before
+    assert cached == []

@@ -231,3 +231,11 @@ def test_requests_are_kept_up_to_the_limit(machine: Machine, few: repeated.Repea
     for number in range(8):
         machine.served(body=b"grant_type=client_credentials&n=%d" % number)
     assert len(few) == 3
+
+
+def test_a320_request_of_a_client_with_large_settings_is_not_kept(
+    site: Installation, machine: Machine, few: repeated.RepeatedRequests
+) -> None:
+    machine.client.put(audiences=[f"{API}/{number:0460}" for number in range(10)])
+    assert machine.served(body=b"grant_type=client_credentials&resource=" + f"{API}/{1:0460}".encode())["access_token"]
+    assert len(few) == 0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from daypass.domain.oauth.binding import JKT, X5T, Binding, binding_of
-from daypass.domain.oauth.client import parse_client
+from daypass.domain.oauth.client import key_source, parse_client
 from daypass.domain.oauth.pkce import fits, is_challenge
+from daypass.domain.oauth.resource_server import parse_resource_server
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -60,3 +63,34 @@ def test_parse_client_keys_that_are_not_public_keys_are_refused(jwks: Any, messa
     with pytest.raises(ValueError, match=message):
         parse_client(json.dumps({"jwks": jwks}))
     assert parse_client(json.dumps({"jwks": {"keys": [PUBLIC]}})).jwks == {"keys": [PUBLIC]}
+
+
+def text_of_keys(number: int, size: int) -> str:
+    return json.dumps({"jwks": {"keys": [{**PUBLIC, "kid": f"{number}-{place}-{'k' * 500}"} for place in range(size)]}})
+
+
+def text_of_scopes(number: int, size: int) -> str:
+    return json.dumps({"scopes": {f"s{place}": {"description": f"{number} {'d' * 500}"} for place in range(size)}})
+
+
+@pytest.mark.parametrize(
+    ("parse", "text"),
+    [
+        (parse_client, text_of_keys),
+        (partial(key_source, "111122223333", "DPCL"), text_of_keys),
+        (parse_resource_server, text_of_scopes),
+    ],
+)
+def test_a320_few_of_the_large_settings_that_an_account_changes_again_and_again_are_kept(
+    parse: Callable[[str], object], text: Callable[[int, int], str]
+) -> None:
+    small, large = parse(text(0, 1)), parse(text(0, 20))
+    assert parse(text(0, 20)) is large
+    for number in range(1, 70):
+        parse(text(number, 20))
+    assert parse(text(0, 20)) is not large
+    assert parse(text(0, 20)) == large
+    assert parse(text(0, 1)) is small
+    assert key_source("111122223333", "DPCM", text_of_keys(0, 1)) != key_source(
+        "111122223333", "DPCL", text_of_keys(0, 1)
+    )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -21,7 +20,7 @@ from daypass.domain.jwk import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import has_usable_authority, redirect_uri_fault
 from daypass.domain.provider_settings import ALGORITHMS
-from daypass.domain.strict_json import settings_reader
+from daypass.domain.strict_json import cached_by_size, settings_reader
 
 AuthMethod: TypeAlias = Literal[
     "private_key_jwt",
@@ -162,7 +161,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 _read = settings_reader(ClientSettings, MAX_TEXT)
 
 
-@lru_cache(maxsize=2048)
+@cached_by_size
 def parse_client(text: str) -> ClientSettings:
     """Parses a client's settings. Raises ValueError that names the invalid member."""
     settings = _read(text)
@@ -170,9 +169,14 @@ def parse_client(text: str) -> ClientSettings:
     return settings
 
 
-@lru_cache(maxsize=4096)
 def key_source(account: str, client_id: str, settings: str) -> OidcProvider | None:
     """The keys of a stored client in the form in which the cache of keys finds them; None for a client without keys."""
+    return _key_source(f"{account}\0{client_id}\0{settings}")
+
+
+@cached_by_size
+def _key_source(text: str) -> OidcProvider | None:
+    account, client_id, settings = text.split("\0", 2)
     return key_source_of(account, client_id, parse_client(settings))
 
 

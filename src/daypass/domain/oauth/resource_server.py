@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
 
 from daypass.domain.policy.pattern import V2012
-from daypass.domain.strict_json import settings_reader
+from daypass.domain.strict_json import cached_by_size, settings_reader
 
 MAX_TEXT: Final = 65_536  # characters of the whole settings
 MAX_POLICY: Final = 2_048  # characters of the policies of the scopes of one session: as of a session policy in AWS
@@ -50,7 +49,7 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
 _read = settings_reader(ResourceServerSettings, MAX_TEXT)
 
 
-@lru_cache(maxsize=1024)
+@cached_by_size
 def parse_resource_server(text: str) -> ResourceServerSettings:
     """Parses the settings of a resource server. Raises ValueError that names the invalid member.
 

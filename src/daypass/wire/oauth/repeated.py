@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Final
 
 from msgspec import Struct
@@ -26,6 +27,9 @@ from daypass.wire.oauth.endpoint import EndpointContext
 
 _MOST: Final = 2_048
 _LONGEST: Final = 1_024  # bytes of a body
+_LARGEST: Final = (
+    4_096  # characters of a client: it is kept after it has been changed, until others take its place (attack A320)
+)
 _OTHER_PROOFS: Final = NAMES | {b"dpop"}
 
 
@@ -83,6 +87,8 @@ class RepeatedRequests:
         client, digest = request.sender.known_client, digest_of(ctx)
         only_secret = client.method == "client_secret_basic" and request.sender.binding is None
         if not digest or not only_secret or not all(is_quick(hashed) for _, _, hashed in client.client.secrets):
+            return
+        if len(client.client.settings) + sum(map(len, chain.from_iterable(client.client.tags))) > _LARGEST:
             return
         self._kept[digest] = Repeatable(client, request, details, proof, dict(ctx.detail))
         if len(self._kept) > self._most:
