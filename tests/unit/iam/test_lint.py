@@ -9,6 +9,7 @@ from tests.unit.iam.memory import World, allow, policy, refusal
 
 from daypass.domain.errors import ErrorKind
 from daypass.operations.crud.operation import LINT
+from daypass.operations.iam import lint
 
 
 async def test_create_role_with_public_trust_warns_caller_and_record(world: World) -> None:
@@ -40,6 +41,20 @@ async def test_update_assume_role_policy_knows_how_powerful_the_role_is(world: W
     await world.call("AttachRolePolicy", RoleName="r", PolicyArn=admin)
     answer = await world.call("UpdateAssumeRolePolicy", RoleName="r", PolicyDocument=trust)
     assert "warning trust-no-mfa" in answer[LINT]
+
+
+async def test_a312_update_assume_role_policy_examines_the_role_s_policies_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trust = policy({"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "sts:AssumeRole"})
+    await world.call("CreateRole", RoleName="r", AssumeRolePolicyDocument=trust)
+    examined: list[str] = []
+    monkeypatch.setattr(lint, "powerful", lambda documents, _: bool([examined.append(each.text) for each in documents]))
+    document = policy(allow("orders:ReadOnce"))
+    await world.call("PutRolePolicy", RoleName="r", PolicyName="p", PolicyDocument=document)
+    for _ in range(3):
+        await world.call("UpdateAssumeRolePolicy", RoleName="r", PolicyDocument=trust)
+    assert examined == [document]
 
 
 async def test_more_powers_and_longer_sessions_warn_of_a_trust_policy_that_is_not_fit_for_them(world: World) -> None:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 from daypass.domain.directory import Account, Attachment, InlinePolicy, OidcProvider, Role
-from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
+from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.grants import powerful
@@ -45,9 +46,7 @@ def findings_of_role(  # a role, its environment, and the change
     `seconds`: the new longest session. `more`: the texts of the added policies. `without`: the inline policy that is
     replaced.
     """
-    kept = _permissions(tx, role.id, builtin, without)
-    documents = (*kept, *(compile_stored(text, PolicyKind.IDENTITY) for text in more))
-    if not powerful(documents, role.account):
+    if not _powerful(chain(_permissions(tx, role.id, builtin, without), more), role.account):
         return ()
     facts = replace(surroundings(tx, role.account), powerful=True, max_session_seconds=seconds)
     findings = lint(compile_stored(role.trust_document, PolicyKind.TRUST), facts)
@@ -65,18 +64,28 @@ def surroundings(tx: Reader, account: str) -> Facts:
 
 def facts_of_role(tx: Reader, role: Role, facts: Facts, builtin: Catalog) -> Facts:
     """The facts for a role's trust policy: the role's permissions and its longest session."""
-    documents = tuple(_permissions(tx, role.id, builtin))
-    return replace(facts, powerful=powerful(documents, role.account), max_session_seconds=role.max_session_seconds)
+    gives = _powerful(_permissions(tx, role.id, builtin), role.account)
+    return replace(facts, powerful=gives, max_session_seconds=role.max_session_seconds)
 
 
-def _permissions(tx: Reader, owner_id: str, builtin: Catalog, without: str = "") -> Iterator[PolicyDocument]:
-    """An owner's policies without the inline one named `without`. Compiled once, because each attachment needs them."""
+def _permissions(tx: Reader, owner_id: str, builtin: Catalog, without: str = "") -> Iterator[str]:
+    """The texts of an owner's policies without the inline one named `without`."""
     for inline in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MOST):
         if inline.name != without:
-            yield _compiled(inline.document)
+            yield inline.document
     for attachment in tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MOST):
         if text := policy_text(tx, builtin.texts, attachment.policy_arn):
-            yield _compiled(text)
+            yield text
 
 
-_compiled: SizedCache[PolicyDocument] = SizedCache(lambda text: compile_stored(text, PolicyKind.IDENTITY), 500_000)
+def _powerful(texts: Iterable[str], account: str) -> bool:
+    return any(_is_powerful(f"{account}:{text}") for text in texts)
+
+
+def _decide_powerful(key: str) -> bool:
+    account, _, text = key.partition(":")
+    return powerful((compile_stored(text, PolicyKind.IDENTITY),), account)
+
+
+_is_powerful: SizedCache[bool] = SizedCache(_decide_powerful, 500_000)
+"""Decided once, because each change of the role or of its trust policy needs it."""
