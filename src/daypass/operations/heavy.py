@@ -16,8 +16,10 @@ from daypass.ports import Call, Env
 T = TypeVar("T")
 
 
-LARGE_TEXT: Final = 2_000
-"""Characters of a policy document that is parsed on a read thread; a longer one is heavy work."""
+LARGE_TEXT: Final = 1_000
+"""Characters of a policy document that is parsed and linted on a read thread; a longer one is heavy work, because threads
+that compute take the interpreter lock from the journal's writer at each of its statements (attack A312).
+"""
 
 INLINE_TEXT: Final = 1_000
 """Characters of a caller's text that are parsed on the event loop: about a millisecond."""

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.iam.memory import World, allow, policy, refusal
 
 from daypass.domain.errors import ErrorKind
+from daypass.operations import heavy
 from daypass.operations.crud.operation import LINT
 from daypass.operations.iam import lint
 
@@ -55,6 +56,10 @@ async def test_a312_update_assume_role_policy_examines_the_role_s_policies_once(
     for _ in range(3):
         await world.call("UpdateAssumeRolePolicy", RoleName="r", PolicyDocument=trust)
     assert examined == [document]
+
+
+def test_a312_document_of_more_than_a_thousand_characters_is_checked_in_another_process() -> None:
+    assert heavy.LARGE_TEXT <= 1_000
 
 
 async def test_more_powers_and_longer_sessions_warn_of_a_trust_policy_that_is_not_fit_for_them(world: World) -> None:
