@@ -60,6 +60,11 @@ class Reason(NamedTuple):
     text: str
 
 
+MAX_SCORE: Final = 100
+UNKNOWN: Final = Reason("unknown", MAX_SCORE, 1.0, "The risk is not known: the record could not be read in time.")
+"""The only reason of a score that could not be computed, which is the highest."""
+
+
 def score(facts: RiskFacts) -> tuple[int, tuple[Reason, ...]]:
     """The score and the features that contribute to it, the largest contribution first."""
     reasons = []
@@ -68,7 +73,7 @@ def score(facts: RiskFacts) -> tuple[int, tuple[Reason, ...]]:
         if value:
             reasons.append(Reason(feature, weight, round(value, 2), text))
     reasons.sort(key=lambda reason: (-reason.weight * reason.value, reason.feature))
-    return min(100, round(sum(reason.weight * reason.value for reason in reasons))), tuple(reasons)
+    return min(MAX_SCORE, round(sum(reason.weight * reason.value for reason in reasons))), tuple(reasons)
 
 
 def _first_time(facts: RiskFacts) -> tuple[float, str]:

@@ -6,6 +6,7 @@ identity here, a refusal is the same whether the role exists or not. The record 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 from typing import Any, Final
 
@@ -36,10 +37,15 @@ def target_of(arn: str, account: str, view: RoleView | None) -> Target:
 
 
 async def admitted(
-    env: Env, applicant: Applicant, role: RequestedRole, assumption: Assumption, action: str
+    env: Env,
+    applicant: Applicant,
+    role: RequestedRole,
+    assumption: Assumption,
+    action: str,
+    refused: Container[str] = (),
 ) -> tuple[RoleView, Decision, Grant | None]:
-    """The role, the decision that admits the applicant, and the access grant that it needs. Raises
-    DaypassError(ACCESS_DENIED).
+    """The role, the decision that admits the applicant, and the access grant that it needs. `refused`: ids of grants that
+    gave no session. Raises DaypassError(ACCESS_DENIED).
 
     A stale cache never causes a refusal: the change feed is polled once and, if it moved, the decision is made again.
     A grant is used only if the applicant is not admitted without it.
@@ -63,7 +69,7 @@ async def admitted(
         policies = await layers_for(env, caller) if caller is not None else _TRUST_ALONE
         admission = await take(policies, target_of(role.arn, role.account, view), actions, context())
     if view is not None and view.grants and not admission.decision.allowed:
-        for grant in candidates(view, applicant.parent.hops, applicant.snapshot.now):
+        for grant in candidates(view, applicant.parent.hops, applicant.snapshot.now, refused):
             keys = _context(applicant, replace(assumption, grant=grant))
             admission = await take(policies, target_of(role.arn, role.account, view), actions, keys)
             if admission.decision.allowed:

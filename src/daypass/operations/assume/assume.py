@@ -39,8 +39,13 @@ async def assume(
     """
     role = await check(env, applicant.home_account, request)
     assumption = inherit(applicant.parent, request.session, request.external_id)
+    refused: dict[str, DaypassError] = {}  # by grant
     for _ in range(_ATTEMPTS):
-        view, decision, grant = await admitted(env, applicant, role, assumption, request.action)
+        try:
+            view, decision, grant = await admitted(env, applicant, role, assumption, request.action, refused)
+        except DaypassError as error:
+            denied = error.kind is ErrorKind.ACCESS_DENIED and refused
+            raise next(iter(refused.values())) if denied else error from None
         owner, seconds = role_owner(view.role, request.session, chained=applicant.parent.chained)
         if grant is None:
             session = await compose(env, applicant, owner, request.session, assumption, seconds)
@@ -53,11 +58,10 @@ async def assume(
         except GrantMoved:
             await env.directory.refresh()
         except GrantRefused as error:
-            refusal = await _void(env, use, applicant, error)
-            usable = candidates(view, applicant.parent.hops, applicant.snapshot.now)
-            if error.reason is None or all(each.id == grant.id for each in usable):
-                raise refusal from None
-            await env.directory.refresh()  # a void grant does not hide another of the person
+            refused[grant.id] = await _void(env, use, applicant, error)
+            if not any(candidates(view, applicant.parent.hops, applicant.snapshot.now, refused)):
+                raise refused[grant.id] from None
+            await env.directory.refresh()  # a grant that gives no session does not hide another of the person
     raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access grant kept changing. Try again.")
 
 

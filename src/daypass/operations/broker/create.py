@@ -38,8 +38,8 @@ from daypass.operations.grants.facts import (
     Target,
     person_of,
     person_of_user,
+    persons_of,
     targets_of,
-    with_links,
 )
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.notifications.notify import announce
@@ -320,8 +320,7 @@ class _Creation:
         if not self.new.extends:
             return set()
         earlier = existing(tx, self.account, self.new.extends)
-        own = with_links(tx, earlier.persons, (earlier.requester_id,))
-        return {each for each in own if not each.startswith("role:")}
+        return {each for each in persons_of(tx, earlier) if not each.startswith("role:")}
 
     def _insert(
         self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]

@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.access.person import identifier
-from daypass.domain.access.risk import Reason, RiskFacts, breadth_of, score
+from daypass.domain.access.risk import MAX_SCORE, UNKNOWN, Reason, RiskFacts, breadth_of, score
 from daypass.domain.access.rule import CompiledRule, OnCall
 from daypass.domain.directory import AccessKey, AccessReview, Attachment, InlinePolicy, MfaDevice, Passkey, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -38,6 +38,7 @@ _RECORDS: Final = 600  # records that are looked at: more than _PAGES for each d
 _MANY: Final = 1_000
 _FIRST_SESSION: Final = 2  # hops: the subject of a provider, and the session that its proof gave
 _READ: Final = ("Get", "List", "Read", "Simulate", "Decode")  # how the names of operations of pages begin
+_EMERGENCY_SECONDS: Final = 5  # that an emergency waits for the record
 _PAGES: Final = 100  # refused reads by a session, as of pages, that count as one refusal
 
 
@@ -79,7 +80,7 @@ async def prepare(
         for url in known.webhooks:
             await _confirm(env, account, url, ticket, known.person.arn, arns)
     on_call = await _on_call(env, account, known, call.now)
-    risk, reasons = score(await _risk_facts(env, call, account, known, emergency=emergency))
+    risk, reasons = await _risk(env, call, account, known, emergency=emergency)
     keys = {"daypass:riskscore": str(risk), **({"daypass:ticketid": ticket} if ticket else {})}
     return Prepared(keys, on_call, risk, reasons)
 
@@ -187,6 +188,20 @@ async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str
         confirmed = False
     if not confirmed:
         raise DaypassError(ErrorKind.VALIDATION, "The ticket is not open.", private={"reason": "ticket webhook"})
+
+
+async def _risk(
+    env: Env, call: Call, account: str, known: _Facts, *, emergency: bool
+) -> tuple[int, tuple[Reason, ...]]:
+    """The score with its reasons. An emergency neither waits long for the record nor is refused because of it (A331)."""
+    if not emergency:
+        return score(await _risk_facts(env, call, account, known, emergency=False))
+    try:
+        async with asyncio.timeout(_EMERGENCY_SECONDS):
+            return score(await _risk_facts(env, call, account, known, emergency=True))
+    except (DaypassError, TimeoutError) as error:
+        logs.get().warning("access.risk_unknown", account=account, error=str(error) or "timeout")
+        return MAX_SCORE, (UNKNOWN,)
 
 
 async def _risk_facts(env: Env, call: Call, account: str, known: _Facts, *, emergency: bool) -> RiskFacts:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.access import limits
-from daypass.domain.access.person import same_person
+from daypass.domain.access.person import NOBODY, same_person
 from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.terms import decode
 from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState, User
@@ -16,7 +16,7 @@ from daypass.domain.policy.model import Decision
 from daypass.operations.broker.view import RequestView, current_targets, view_of
 from daypass.operations.grants.close import no_such_request
 from daypass.operations.grants.eligible import stages_for
-from daypass.operations.grants.facts import Person, person_of, with_links
+from daypass.operations.grants.facts import Person, person_of, persons_of
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.management import allow, allow_unless_denied
 from daypass.operations.notifications.notify import announce
@@ -114,7 +114,7 @@ def concerns(tx: Reader, env: Env, request: AccessRequest, person: Person, now: 
 
 def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: int) -> bool:
     """Whether the person is an approver of the request, apart from conditions and MFA."""
-    if same_person(request.persons, person.identifiers) or not person.id:
+    if not person.id or same_person(persons_of(tx, request), person.identifiers):
         return False
     try:
         targets = current_targets(tx, env.builtin, request, decode(request.document))
@@ -177,11 +177,13 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
         if review is None or review.account != owner:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The review with id {review_id} cannot be found.")
         request = tx.get(AccessRequest, id=review.id)
-        own = with_links(tx, review.persons, (request.beneficiary_id,) if request is not None else ())
+        own = {*review.persons, *(persons_of(tx, request) if request is not None else ())}
         person = person_of(tx, call.caller)
         again = (
             request is not None and decode(request.document).beneficiary in person.names
         )  # as a new user of that name
+        if not person.id:  # who it is could be the one who had the access (A332)
+            raise DaypassError(ErrorKind.ACCESS_DENIED, f"This session cannot close a review. {NOBODY}")
         if again or same_person(own, person.identifiers):
             raise DaypassError(ErrorKind.ACCESS_DENIED, "Nobody reviews their own emergency access.")
         if review.closed_at:

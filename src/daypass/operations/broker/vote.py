@@ -45,12 +45,11 @@ from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stag
 from daypass.operations.grants.facts import (
     Person,
     Target,
-    is_disabled,
-    is_stopped,
     person_of,
-    with_links,
+    persons_of,
 )
 from daypass.operations.grants.permission import allow_on_roles
+from daypass.operations.grants.standing import stands
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -154,8 +153,7 @@ class _Casting:
         if sent.chat is not None:
             consume(tx, sent.chat.replay)
         request = existing(tx, self.account, self.request_id)
-        own = (request.requester_id, request.beneficiary_id)
-        request = replace(request, persons=with_links(tx, request.persons, own))
+        request = replace(request, persons=persons_of(tx, request))
         person = person_of(tx, self.call.caller, self.mfa_at)
         if not sent.approve and (granted := _granted(tx, request)) is not None:
             return self._withdraw(tx, granted, person)
@@ -172,7 +170,7 @@ class _Casting:
                 "The request, its role or its approval rule has changed since you read it. Read it again.",
             )
         if sent.substitutes:
-            self._eligible(tx, request, targets, person)  # only its own approvers change a request (attack A283)
+            self._check_substitutes(targets, self._eligible(tx, request, targets, person))
             request, terms, targets = self._substituted(tx, request, terms, targets)
         elif sent.approve:
             check_rules(tx, request, terms, targets, self.call.now)
@@ -191,8 +189,8 @@ class _Casting:
         )
 
     def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
-        stopped = is_stopped(tx, person.hops, self.call.now, person.identifiers)
-        if stopped or is_disabled(tx, person.principal_ids):  # such a vote would count when that ends (attack A254)
+        if not stands(tx, person.hops, person.identifiers, self.call.now, self._chat()):
+            # such a vote would count when that ends (attack A254)
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
                 "You are blocked or disabled.",
@@ -227,6 +225,16 @@ class _Casting:
                 },
             )
         return match
+
+    def _check_substitutes(self, targets: Sequence[Target], match: StageMatch) -> None:
+        """Only the approvers of a role change it in a request (attacks A283, A333). Raises DaypassError(ACCESS_DENIED)."""
+        own, replaced = {rule for rule, _ in match.stages}, dict(self.sent.substitutes)
+        if any(target.role.arn in replaced and target.rule.name not in own for target in targets):
+            raise DaypassError(
+                ErrorKind.ACCESS_DENIED,
+                "You are not an approver of a role that is substituted.",
+                private={"reason": "not an approver", "request": self.request_id},
+            )
 
     def _cast(
         self,

@@ -27,11 +27,13 @@ from daypass.operations.grants.facts import (
     is_superseded,
     names_of,
     person_of_user,
+    persons_of,
     version_of,
     with_links,
 )
 from daypass.operations.grants.permission import may_approve, may_assume
 from daypass.operations.grants.snapshot import once
+from daypass.operations.grants.standing import stands
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Env, Reader
 
@@ -240,10 +242,12 @@ def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
     return once(tx, ("names", *ids), lambda: names_of(tx, ids))
 
 
-def _may_approve(env: Env, tx: Reader, ids: Sequence[str], hops: Sequence[Hop], role_arn: str) -> bool:
+def _may_approve(env: Env, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
     chain = (f"{hop.principal_id}/{hop.name}" for hop in hops)
     return once(
-        tx, ("may approve", role_arn, *chain), lambda: may_approve(env, tx, ids, role_arn) and may_assume(env, tx, hops)
+        tx,
+        ("may approve", role_arn, *chain),
+        lambda: may_approve(env, tx, hops, role_arn) and may_assume(env, tx, hops),
     )
 
 
@@ -252,19 +256,17 @@ def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant,
     permission to approve now.
     """
     bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
-    own = with_links(tx, request.persons, (request.requester_id, request.beneficiary_id))
+    own = persons_of(tx, request)
     request = replace(request, persons=own)
     eligible: list[AccessVote] = []
     for vote in tx.find(AccessVote, request_id=request.id, order="approver_id"):
         ballot = read_ballot(vote.document)
         persons = with_links(tx, vote.persons, ballot.principal_ids)
-        if not vote.approve or is_disabled(tx, ballot.principal_ids):
-            continue
         # What ends the session of a vote ends the vote, too, even if its person gets sessions again (attack A268).
         hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
-        if is_stopped(tx, hops, env.clock.now(), persons):
+        if not vote.approve or not stands(tx, hops, persons, env.clock.now(), ballot.chat):
             continue
-        if not _may_approve(env, tx, ballot.principal_ids, hops, grant.role_arn):
+        if not _may_approve(env, tx, hops, grant.role_arn):
             continue
         names = _names(tx, ballot.principal_ids)
         # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.

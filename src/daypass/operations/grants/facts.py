@@ -160,9 +160,9 @@ def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[
     accounts: dict[str, int] = {}
     for hop in hops:
         accounts[hop.account] = min(hop.issued_at, accounts.get(hop.account, hop.issued_at))
-        for subject, value in _subjects_of(tx, hop):
+        for subject, value, began in _subjects_of(tx, hop):
             key = (hop.account, subject, value)
-            since[key] = min(hop.issued_at, since.get(key, hop.issued_at))
+            since[key] = min(began, since.get(key, began))
     for (account, subject, value), issued_at in sorted(since.items()):
         if _is_ended(tx.find(Revocation, account=account, subject=subject, value=value), issued_at, now):
             return True
@@ -173,10 +173,11 @@ def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[
     )
 
 
-def _subjects_of(tx: Reader, hop: Hop) -> list[tuple[str, str]]:
-    """The subjects of revocations, each with its value, that name a hop.
+def _subjects_of(tx: Reader, hop: Hop) -> list[tuple[str, str, int]]:
+    """The subjects of revocations, each with its value, that name a hop, and from when (ms) a revocation counts.
 
-    A grant whose session cast a vote may end as planned; the vote counts on (attack A323).
+    A grant whose session cast a vote may end as planned; the vote counts on (attack A323), unless somebody revokes the
+    grant afterwards (A329).
     """
     grant = tx.get(Grant, id=hop.grant_id) if hop.grant_id else None
     as_planned = grant is not None and grant.end_reason in (EndReason.DONE, EndReason.TICKET_CLOSED)
@@ -187,9 +188,10 @@ def _subjects_of(tx: Reader, hop: Hop) -> list[tuple[str, str]]:
         ("session", hop.session_id),
         ("access_key", hop.access_key_id),
         ("client", hop.client_id),
-        ("grant", "" if as_planned else hop.grant_id),
+        ("grant", hop.grant_id),
     ]
-    return [(subject, value) for subject, value in named if value]
+    ended = grant.ended_at if grant is not None and as_planned else hop.issued_at
+    return [(subject, value, ended if subject == "grant" else hop.issued_at) for subject, value in named if value]
 
 
 def _is_ended(revocations: Iterable[Revocation], issued_at: int, now: int) -> bool:
@@ -350,6 +352,11 @@ def role_digest(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:
         [[each.policy_arn, policy_text(tx, builtin, each.policy_arn)] for each in attached],
     ]
     return digest(parts)
+
+
+def persons_of(tx: Reader, request: AccessRequest) -> tuple[str, ...]:
+    """The identifiers of the requester and the beneficiary: those that the request stores, and those that they have now."""
+    return with_links(tx, request.persons, (request.requester_id, request.beneficiary_id))
 
 
 def principals_in(request: AccessRequest) -> tuple[str, ...]:

@@ -58,12 +58,9 @@ async def allow_on_roles(
     return decisions[-1]
 
 
-def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: str) -> bool:
-    """Whether the principal that voted may approve requests for the role. `principal_ids`: of its chain, itself last.
-
-    A root always may. So may a federated user, whose policies were those of its session.
-    """
-    last = principal_ids[-1] if principal_ids else ""
+def may_approve(env: Env, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
+    """Whether the principal that voted, at the end of its chain, may approve requests for the role. A root always may."""
+    last = hops[-1].principal_id if hops else ""
     if not last.startswith(("AIDA", "AROA")):
         return True
     entity = find_by_id(tx, last)
@@ -84,16 +81,18 @@ def may_approve(env: Env, tx: Reader, principal_ids: Sequence[str], role_arn: st
 
 
 def may_assume(env: Env, tx: Reader, hops: Sequence[Hop]) -> bool:
-    """Whether every principal of a chain may still assume the role after it (attacks A287, A304). A permission that depends
-    on conditions counts.
+    """Whether every principal of a chain may still assume the role after it (attacks A287, A304), and no role of it was
+    deleted (A329). A permission that depends on conditions counts.
     """
     for earlier, later in pairwise(hops):
         if later.principal_id == earlier.principal_id or not later.principal_id.startswith("AROA"):
             continue
         role, entity = tx.get(Role, id=later.principal_id), find_by_id(tx, earlier.principal_id)
-        if role is not None and is_federated(earlier.principal_id) and not trusts(tx, role, earlier.principal_id):
+        if role is None:
             return False
-        if role is not None and entity is not None and not _may_assume(env, tx, entity, earlier.name, role):
+        if is_federated(earlier.principal_id) and not trusts(tx, role, earlier.principal_id):
+            return False
+        if entity is not None and not _may_assume(env, tx, entity, earlier.name, role):
             return False
     return True
 

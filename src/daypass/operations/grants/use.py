@@ -7,7 +7,7 @@ holds. Without the database no grant is used.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -50,12 +50,15 @@ class GrantUse(Struct, frozen=True):
     not_after: int
 
 
-def candidates(view: RoleView, hops: Sequence[Hop], now: int) -> Iterator[Grant]:
-    """The grants for this role that the person behind a chain can use at `now` (ms), oldest first."""
+def candidates(view: RoleView, hops: Sequence[Hop], now: int, refused: Container[str] = ()) -> Iterator[Grant]:
+    """The grants for this role that the person behind a chain can use at `now` (ms), oldest first, without those whose id
+    is `refused`.
+    """
     if not view.grants:
         return
     person = original_principal(hops)
-    yield from (grant for grant in view.grants_of.get(person, ()) if grants.is_usable(grant, now))
+    own = view.grants_of.get(person, ())
+    yield from (grant for grant in own if grant.id not in refused and grants.is_usable(grant, now))
 
 
 def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> dict[str, Any]:
