@@ -1,4 +1,4 @@
-"""Attacks by way of credentials and roles that were taken away since: rows A328 to A333."""
+"""Attacks by way of credentials and roles that were taken away since: rows A328 to A333, and A283."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.attack.test_chat import ALLOWED, Chat, chat
 from tests.integration.api.access import APPROVE, REQUEST, Place, gated
 from tests.integration.api.conftest import TENANT, Key, policy, server
 
-from daypass.domain.directory import AccessKey, KeyStatus, OAuthClient, Role
+from daypass.domain.directory import AccessKey, AccessVote, KeyStatus, OAuthClient, Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition, Hop
 from daypass.operations.broker import prepare
@@ -125,8 +125,8 @@ async def test_vote_by_a_chain_that_returns_to_its_role_counts(place: Place) -> 
     await place.assume("ann")
 
 
-async def test_assume_role_with_a_grant_for_other_credentials_and_another_uses_the_other(place: Place) -> None:
-    """A330: ann requested by way of a role first, which only its sessions can use."""
+async def test_a330_grant_for_other_credentials_does_not_hide_another(place: Place) -> None:
+    """Ann requested by way of a role first, which only its sessions can use."""
     await place.role("helper", OPEN, REQUEST)
     await place.rule("prod", requesters={"principals": ["role/helper"]})
     place.keys["helping"] = await place.assume("ann", "helper")
@@ -173,7 +173,7 @@ async def test_a332_session_of_nobody_known_does_not_close_a_review(place: Place
     assert (await place.ask("rita", path, body))["finding"] == body["finding"]
 
 
-async def test_a333_approver_of_one_role_does_not_substitute_another(place: Place) -> None:
+async def test_a283_approver_of_one_role_does_not_substitute_another(place: Place) -> None:
     await place.role("web")
     await place.role("reader")
     await place.person("kim", APPROVE)
@@ -185,3 +185,18 @@ async def test_a333_approver_of_one_role_does_not_substitute_another(place: Plac
     assert (await place.refused("kim", path, body))[:2] == (403, "AccessDenied")
     changed = await place.ask("lee", path, body)
     assert changed["roles"] == [place.roles["reader"].arn, place.roles["web"].arn]
+
+
+async def test_a333_vote_of_a_revoked_session_does_not_count_again_when_the_revocation_is_forgotten(
+    place: Place,
+) -> None:
+    """Access that starts in weeks waits for its second approver until long after revocations are deleted."""
+    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}])
+    day = 86_400_000
+    request = await place.request(starts_at=place.now + 20 * day)
+    await place.approve("lee", request)
+    await place.change(lambda tx: [tx.replace(replace(cast, at=cast.at - 8 * day)) for cast in tx.find(AccessVote)])
+    after = await place.approve("lou", request)
+    assert (after["state"], after["missing"]) == ("pending", {"prod/approval": 1})
+    assert [vote["void"] for vote in sorted(after["votes"], key=lambda vote: vote["at"])] == [True, False]
+    assert (await place.approve("lee", request))["state"] == "approved"

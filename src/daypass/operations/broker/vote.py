@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from msgspec import structs
 
@@ -56,6 +56,9 @@ from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
 from daypass.ports import Call, Env, Reader, Tx
+
+_COUNTED_MS: Final = 7 * 86_400_000
+"""An approval waits so long for others. Revocations are stored for a day longer."""
 
 
 class ChatVote(NamedTuple):
@@ -227,7 +230,7 @@ class _Casting:
         return match
 
     def _check_substitutes(self, targets: Sequence[Target], match: StageMatch) -> None:
-        """Only the approvers of a role change it in a request (attacks A283, A333). Raises DaypassError(ACCESS_DENIED)."""
+        """Only the approvers of a role change it in a request (attack A283). Raises DaypassError(ACCESS_DENIED)."""
         own, replaced = {rule for rule, _ in match.stages}, dict(self.sent.substitutes)
         if any(target.role.arn in replaced and target.rule.name not in own for target in targets):
             raise DaypassError(
@@ -291,7 +294,9 @@ class _Casting:
     def _count(
         self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
     ) -> tuple[RequestView, Event]:
-        now, votes = self.call.now, votes_on(tx, request.id)
+        now = self.call.now
+        _end_old_votes(tx, request.id, now)
+        votes = votes_on(tx, request.id)
         bound_to = binding(request.digest, targets)
         counting = counted(votes, bound_to, request.persons)
         narrowed(terms, counting)  # too many policies are refused with the vote that brings one too many
@@ -373,6 +378,13 @@ class _Casting:
         if (requested.role.arn, other) not in substitutes_of(request.account, [requested]):
             raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
         return substitute(tx, self.env.builtin, request, other)
+
+
+def _end_old_votes(tx: Tx, request_id: str, now: int) -> None:
+    """Approvals of a request that waited too long are void: the revocations that would end them may be forgotten (attack A333)."""
+    for cast in votes_on(tx, request_id):
+        if cast.approve and cast.at <= now - _COUNTED_MS:
+            tx.replace(replace(cast, binding=""))
 
 
 def _granted(tx: Reader, request: AccessRequest) -> AccessRequest | None:
