@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _COMMAND: Final = (sys.executable, "-m", "daypass.server.worker")
 _WAIT_SECONDS: Final = 120.0  # as long as a process may take to start on a busy machine
+_PREPARE_SECONDS: Final = 2.0  # a server that has just started has more urgent work
 _BUSY: Final = "The request could not be processed in time. Try again later."
 
 
@@ -121,10 +122,11 @@ class HeavyProcesses:
         return result
 
     def prepare(self) -> None:
-        """Starts a process of each kind, and returns at once. The first work then need not wait for that."""
+        """Starts a process of each kind soon, and returns at once. Most first work then need not wait for that."""
         self._preparing = asyncio.ensure_future(self._prepared())
 
     async def _prepared(self) -> None:
+        await asyncio.sleep(_PREPARE_SECONDS)
         for threads in (self._long, self._quick):  # one after the other: together they would delay the first password
             try:
                 await self._run("", Task(worker.ready, (), reads=False), threads)
@@ -133,12 +135,14 @@ class HeavyProcesses:
 
     async def close(self) -> None:
         """Kills the workers and cancels waiting work."""
+        if self._preparing is not None:
+            self._preparing.cancel()
         for each in self._workers:
             each.kill()
         for threads in (self._long, self._quick):
             await asyncio.to_thread(threads.close)
         if self._preparing is not None:
-            await self._preparing
+            await asyncio.wait([self._preparing])
         for each in self._workers:
             each.close()
 

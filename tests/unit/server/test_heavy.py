@@ -91,7 +91,11 @@ def test_quick_work_without_processes_does_not_wait_for_long_work() -> None:
     asyncio.run(scene())
 
 
-def test_prepare_starts_the_processes_with_what_the_first_work_needs_and_the_work_uses_them() -> None:
+def test_prepare_starts_the_processes_with_what_the_first_work_needs_and_the_work_uses_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heavy_module, "_PREPARE_SECONDS", 0.0)
+
     async def scene(heavy: HeavyProcesses) -> None:
         heavy.prepare()
         while len(heavy.pids) < 2:  # noqa: ASYNC110  # threads start them
@@ -129,10 +133,15 @@ def test_compute_process_that_never_starts_is_refused_as_unavailable(monkeypatch
     run(scene)
 
 
-def test_prepare_close_before_the_process_has_started_ends_it_without_an_error() -> None:
+@pytest.mark.parametrize("seconds", [0.0, 2.0])
+def test_prepare_close_before_the_process_has_started_ends_it_without_an_error(
+    seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heavy_module, "_PREPARE_SECONDS", seconds)
+
     async def scene(heavy: HeavyProcesses) -> None:
         heavy.prepare()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
 
     run(scene)
 
