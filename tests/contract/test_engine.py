@@ -20,7 +20,8 @@ from tests.postgres import PostgresServer
 
 from daypass.domain.directory import Account, Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import FeedPosition, RevocationIndex
+from daypass.domain.revocation_index import RevocationIndex
+from daypass.domain.session import FeedPosition
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import feed_head

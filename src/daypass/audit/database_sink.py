@@ -22,7 +22,7 @@ from daypass.audit.sql import Statements, head, prune_replays, raise_mark, state
 from daypass.audit.usage import UsageBook, Use, UseKey, forget_usage, write_usage
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError
-from daypass.domain.session import RevocationIndex
+from daypass.domain.revocation_index import RevocationIndex
 from daypass.observability import logs
 from daypass.ports import ProofUsed
 from daypass.stores.backend import FEED_HEAD, LOG_HEAD

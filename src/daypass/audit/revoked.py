@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
 
 from daypass.audit.columns import searchable
 from daypass.domain.directory import Revocation
-from daypass.domain.session import SUBJECT_TABLES, SessionKind
+from daypass.domain.revocation_index import SUBJECT_TABLES
+from daypass.domain.session import SessionKind
 from daypass.stores.records import sessions
 from daypass.stores.schema.access import grants
 from daypass.stores.schema.identities import access_keys

@@ -136,7 +136,7 @@ def iso(ms: int) -> str | int:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing matches") -> None:
-    """Prints columns as wide as they must be. `empty`: said when there are no rows.
+    """Prints rows in columns that fit their longest cell. `empty`: what is printed when there are no rows.
 
     On a terminal, ARNs and sentences are folded so that lines fit. Ids, times and names stay whole, to be copied: where
     there is no room for them side by side, each row is printed as fields.

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from daypass.domain.directory import Revocation
 from daypass.domain.encoding import base64url
-from daypass.domain.session import SUBJECT_TABLES, Hop, SessionClaims
+from daypass.domain.revocation_index import SUBJECT_TABLES
+from daypass.domain.session import Hop, SessionClaims
 
 MATCH_CHARACTERS: Final = 12
 """Characters of a match id: 72 bits, base64url."""

@@ -228,8 +228,8 @@ class CachedIssuerKeys:
     def _begin(self, entry: _Entry, now: int, kid: str | None = None) -> None:
         """Begins a fetch unless one is in progress or the last one was too recent.
 
-        While there are no keys at all, the pause grows from a second with each failure, up to the minimum interval. `kid`: the
-        wanted key, if stored keys of another process that contain it are sufficient.
+        Without any usable keys, the delay between attempts starts at one second and grows with each failure, up to the
+        minimum interval. `kid`: the wanted key, if keys that another process has stored are enough when they contain it.
         """
         if entry.flight is not None:
             return

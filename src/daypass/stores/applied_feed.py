@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from daypass.domain.directory import Revocation
-from daypass.domain.session import FeedPosition, is_spent
+from daypass.domain.revocation_index import is_spent
+from daypass.domain.session import FeedPosition
 from daypass.observability import logs
 from daypass.stores.backend import FeedHead
 from daypass.stores.cache import ViewCache

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from daypass.domain.directory import Revocation
-from daypass.domain.session import RevocationIndex, is_spent
+from daypass.domain.revocation_index import RevocationIndex, is_spent
 from daypass.observability import logs
 from daypass.stores.backend import FeedHead
 

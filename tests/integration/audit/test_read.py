@@ -22,7 +22,8 @@ from daypass.audit.verify import Head, RecordRow, Verified, verify_log
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionKind
+from daypass.domain.revocation_index import RevocationIndex
+from daypass.domain.session import FeedPosition, Hop, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.preload import recently_used
 from daypass.stores.schema.access import grants

@@ -10,20 +10,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from daypass.domain.directory import Revocation, Role
+from daypass.domain.revocation_index import SUBJECT_TABLES, RevocationIndex, is_spent
 from daypass.domain.session import (
     LONGEST_SESSION_MS,
     MAX_HOPS,
-    SUBJECT_TABLES,
     FeedPosition,
     Hop,
-    RevocationIndex,
     SessionClaims,
     SessionKind,
     SessionRefused,
     chain_depth,
     extend_chain,
     has_policies_or_tags,
-    is_spent,
     merge_tags,
     merge_transitive,
     role_session_seconds,

@@ -41,7 +41,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.session import FeedPosition, Hop, RevocationIndex, SessionClaims
+from daypass.domain.revocation_index import RevocationIndex
+from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.operations.authenticate import authenticate
 from daypass.operations.outcome import refused
 from daypass.ports import (

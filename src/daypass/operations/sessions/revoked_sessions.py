@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import RevocationIndex
+from daypass.domain.revocation_index import RevocationIndex
 from daypass.ports import Env, SessionFilter, Viewer
 
 MAX_SESSIONS = 20_000
