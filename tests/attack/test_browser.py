@@ -167,6 +167,17 @@ def test_cookie_that_is_there_twice_signs_nobody_in(site: Installation) -> None:
     assert answer.status == 303
 
 
+@pytest.mark.parametrize("white", [b"\xa0", b"\x85", b"\x1c", b"\x0b", b"\xc2\xa0"])
+def test_a345_cookie_whose_name_begins_with_white_space_is_not_ours(site: Installation, white: bytes) -> None:
+    """Chromium lets any host of the domain set the first: its name does not begin with __Host-."""
+    attacker, victim = ann(site), ann(site)
+    planted, own = (f"__Host-daypass={each.cookies['__Host-daypass']}".encode() for each in (attacker, victim))
+    alone = site.send("GET", [(b"cookie", white + planted)], path=b"/account")
+    assert (alone.status, alone.headers["location"]) == (303, "/login?next=%2Faccount")
+    beside = site.send("GET", [(b"cookie", white + planted + b"; " + own)], path=b"/account")
+    assert beside.status == 200  # nobody is signed out by it
+
+
 def test_a71_guesses_at_users_get_one_answer_and_are_throttled(tmp_path_factory: pytest.TempPathFactory) -> None:
     rates = {"failures_per_second": 0.01, "failures_burst": 6}
     data = tmp_path_factory.mktemp("guessing")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.http import Header
+from daypass.wire.web.cookies import only_value
 
 FIELD: Final = "csrf"
 _SECONDS: Final = 300  # as long as the choice itself is valid
@@ -25,9 +26,9 @@ def cookie(token: str, *, secure: bool) -> Header:
     return b"set-cookie", (where + ("; Secure" if secure else "")).encode("ascii")
 
 
-def check(headers: Mapping[bytes, bytes], field: str, *, secure: bool) -> None:
+def check(headers: Iterable[Header], field: str, *, secure: bool) -> None:
     """Raises DaypassError(ACCESS_DENIED) unless the form's field is the token in the browser's cookie."""
-    found = _cookie(headers.get(b"cookie", b"").decode("latin-1"), _name(secure=secure))
+    found = only_value(headers, _name(secure=secure))
     same = hmac.compare_digest(found.encode("latin-1"), field.encode("utf-8"))
     if not same or not _TOKEN.fullmatch(found):
         raise DaypassError(
@@ -39,10 +40,3 @@ def check(headers: Mapping[bytes, bytes], field: str, *, secure: bool) -> None:
 def _name(*, secure: bool) -> str:
     """With the prefix, browsers accept the cookie only from this host, and only over HTTPS."""
     return "__Host-daypass-saml" if secure else "daypass-saml"
-
-
-def _cookie(header: str, name: str) -> str:
-    """The value of a cookie; "" if it is absent or occurs twice."""
-    pairs = (part.strip().partition("=") for part in header.split(";"))
-    found = [value for key, _, value in pairs if key == name]
-    return found[0] if len(found) == 1 else ""

@@ -167,7 +167,7 @@ class SamlPages:
     async def _choose(self, ctx: _PageContext) -> Response:
         self._check_origin(ctx)
         form = ctx.form()
-        csrf.check(dict(ctx.request.headers), form.get(csrf.FIELD, ""), secure=self._secure)
+        csrf.check(ctx.request.headers, form.get(csrf.FIELD, ""), secure=self._secure)
         ticket, choice = form.get("ticket", ""), form.get("choice", "")
         if form.get("for") == pages.BROWSER:
             own = self._cookies.value(ctx.request.headers)

@@ -23,6 +23,18 @@ def theme(headers: Iterable[Header]) -> str:
     return next((match[1].decode("ascii") for match in found if match), "")
 
 
+def only_value(headers: Iterable[Header], name: str) -> str:
+    """The value of a cookie; "" when it is absent or there twice.
+
+    Only spaces and tabs around a pair are left out. A no-break space belongs to the name: browsers let other hosts of the
+    domain set a cookie whose name is one and then our name, because it does not begin with the prefix (attack A345).
+    """
+    text = b"; ".join(value for key, value in headers if key == b"cookie").decode("latin-1")
+    pairs = (part.strip(" \t").partition("=") for part in text.split(";"))
+    found = [value for key, _, value in pairs if key == name]
+    return found[0] if len(found) == 1 else ""
+
+
 class Cookies:
     """Reads and writes the cookie.
 
@@ -41,10 +53,8 @@ class Cookies:
 
     def value(self, headers: Iterable[Header]) -> str:
         """The value of the cookie; "" when it is absent, there twice, or not one of ours."""
-        text = b"; ".join(value for name, value in headers if name == b"cookie").decode("latin-1")
-        pairs = (part.strip().partition("=") for part in text.split(";"))
-        found = [value for name, _, value in pairs if name == self.name]
-        return found[0] if len(found) == 1 and _VALUE.fullmatch(found[0]) else ""
+        found = only_value(headers, self.name)
+        return found if _VALUE.fullmatch(found) else ""
 
     def set(self, value: str) -> Header:
         """The header that gives the browser this value until it is closed."""
