@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from daypass.domain.directory import Revocation
@@ -153,15 +154,17 @@ def canonical(subject: SubjectId) -> str:
     return json.dumps(subject, separators=(",", ":"), sort_keys=True)
 
 
-def matches(wanted: SubjectId, subject: SubjectId) -> bool:
-    """Whether a subject that a receiver has removed covers that of an event (SSF 1.0, 8.1.3).
+def covering(subject: SubjectId) -> list[str]:
+    """The subjects, as texts, each of which a receiver can have removed so that it gets no event of this one (SSF 1.0, 8.1.3).
 
-    A complex one does if the event has each of its members, with equal values: whoever removes a user of an account
-    still gets what concerns the whole account. A simple one does if it equals the subject or one of its members.
+    A complex one covers an event that has each of its members, with equal values: whoever removes a user of an account
+    still gets what concerns the whole account. A simple one covers its equals, and what has it as a member.
     """
-    if wanted.get("format") != "complex":
-        return wanted == subject or wanted in [subject[name] for name in _MEMBERS if name in subject]
-    return all(wanted[name] == subject.get(name) for name in _MEMBERS if name in wanted)
+    if subject.get("format") != "complex":
+        return [canonical(subject)]
+    parts = [(name, subject[name]) for name in _MEMBERS if name in subject]
+    some = [chosen for count in range(1, len(parts) + 1) for chosen in combinations(parts, count)]
+    return [canonical({"format": "complex", **dict(each)}) for each in some] + [canonical(each) for _, each in parts]
 
 
 def _subject_of(issuer: str, revocation: Revocation) -> SubjectId:

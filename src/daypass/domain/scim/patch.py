@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,9 @@ PATCH_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAX_OPERATIONS: Final = 100
 MAX_STEPS: Final = 1_000_000
 """Values that all edits of a patch look at together: some tenths of a second. A group with 10,000 members has 40,000."""
+_STEPS_OF_TERM: Final = 2
+"""What comparing one element with one term of a filter costs."""
+_CHARACTERS_OF_STEP: Final = 64
 
 _PATH: Final = re.compile(
     r"(?:urn:[A-Za-z0-9:.]+:)?(?P<name>[A-Za-z][A-Za-z0-9]*)(?:\[(?P<filter>[^\[\]]{1,512})\])?(?:\.(?P<sub>[A-Za-z][A-Za-z0-9]*))?"
@@ -41,18 +44,36 @@ def apply_patch(resource: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[s
     left = MAX_STEPS
     for operation in operations:
         for op, path, value in _edits(operation):
-            left -= _size(changed)
+            left = _after(changed, left)
+            at = _read_path(path)
+            left -= _STEPS_OF_TERM * len(at.terms) * len(_listed(changed.get(_key(changed, at.name))))
             if left < 0:
-                raise ScimError("tooMany", "The patch has too many operations for so large a resource: send several.")
-            _at_path(changed, op, path, value)
+                raise _too_much()
+            _at_path(changed, op, at, value)
     return changed
 
 
-def _size(value: Any) -> int:
-    """The number of values in a JSON value."""
-    if isinstance(value, dict):
-        return 1 + sum(map(_size, value.values()))
-    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
+def _after(value: Any, left: int) -> int:
+    """The steps that are left after a look at all values. It ends when none is left: a filter can put one large value into
+    thousands of elements, without a copy (attack A350). Raises ScimError(tooMany).
+    """
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        left -= 1
+        if isinstance(value, str):
+            left -= len(value) // _CHARACTERS_OF_STEP
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        if left < len(waiting):
+            raise _too_much()
+    return left
+
+
+def _too_much() -> ScimError:
+    return ScimError("tooMany", "The patch has too many operations for so large a resource: send several.")
 
 
 def _edits(operation: Any) -> Iterator[tuple[str, str, Any]]:
@@ -71,13 +92,26 @@ def _edits(operation: Any) -> Iterator[tuple[str, str, Any]]:
         yield op, name, each
 
 
-def _at_path(resource: dict[str, Any], op: str, path: str, value: Any) -> None:
+class _Path(NamedTuple):
+    """Where an operation works. `terms`: of the elements that it selects; empty for all."""
+
+    name: str
+    terms: tuple[Term, ...]
+    sub: str | None
+
+
+def _read_path(path: str) -> _Path:
     parsed = _PATH.fullmatch(path)
     if parsed is None:
         raise ScimError("invalidPath", f"The path {path[:128]} cannot be read.")
-    name, sub = _key(resource, parsed["name"]), parsed["sub"]
-    if parsed["filter"] is not None:
-        _selected(resource, op, name, parse_filter(parsed["filter"]), sub, value)
+    terms = parse_filter(parsed["filter"]) if parsed["filter"] is not None else ()
+    return _Path(parsed["name"], terms, parsed["sub"])
+
+
+def _at_path(resource: dict[str, Any], op: str, path: _Path, value: Any) -> None:
+    name, sub = _key(resource, path.name), path.sub
+    if path.terms:
+        _selected(resource, op, name, path.terms, sub, value)
     elif sub:
         inner = resource.setdefault(name, {})
         if not isinstance(inner, dict):

@@ -6,12 +6,12 @@ Source: OpenID Shared Signals Framework 1.0, 8.1.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from daypass.domain.directory import EventStream, RemovedSubject, SecurityEvent
+from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
@@ -250,8 +250,7 @@ async def add_subject(env: Env, call: Call, stream_id: str, subject: SubjectId) 
 
 def _removed(call: Call, stream_id: str, subject: SubjectId) -> RemovedSubject:
     text = canonical(subject)
-    digest = hashlib.sha256(text.encode("ascii")).hexdigest()
-    return RemovedSubject(stream_id, digest, call.caller.account, text, call.now)
+    return RemovedSubject(stream_id, text_digest(text), call.caller.account, text, call.now)
 
 
 async def _change_subjects(env: Env, call: Call, stream_id: str, change: Callable[[Tx], None]) -> None:
