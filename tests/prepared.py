@@ -19,8 +19,8 @@ import pytest
 from psycopg import sql
 from tests.postgres import PostgresServer
 
+from daypass.stores.columns import metadata
 from daypass.stores.engine import open_database
-from daypass.stores.metadata import metadata
 from daypass.stores.migrations import migrate, prepare
 
 # What a test may have changed beside the rows: any table, index or column made anew has another number.

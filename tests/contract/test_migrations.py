@@ -16,9 +16,9 @@ from sqlalchemy import Connection, inspect, text
 
 from daypass.stores import migrations
 from daypass.stores.backend import UnusableDatabase
+from daypass.stores.columns import metadata
 from daypass.stores.engine import Database, open_database
 from daypass.stores.meta import get_meta, installation
-from daypass.stores.metadata import metadata
 from daypass.stores.migrations import COMPATIBLE, REVISION, compatible_programs, migrate, prepare
 
 

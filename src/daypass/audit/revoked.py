@@ -17,8 +17,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import SUBJECT_TABLES
 from daypass.domain.session import SessionKind
 from daypass.stores.records import sessions
-from daypass.stores.schema.access import grants
-from daypass.stores.schema.identities import access_keys
+from daypass.stores.schema import access_keys, grants
 
 Condition: TypeAlias = ColumnElement[bool]
 _MOST: Final = 10_000  # values in one statement

@@ -15,9 +15,8 @@ from daypass.domain.encoding import base64url
 from daypass.domain.revocation_index import SUBJECT_TABLES
 from daypass.domain.session import Hop, SessionClaims
 
-MATCH_CHARACTERS: Final = 12
-"""Characters of a match id: 72 bits, base64url."""
 _BYTES: Final = 9
+"""Of a match id: 12 characters as base64url."""
 _TABLES: Final = ("session", "principal", "access_key", "account", "grant", "client", "source_identity")
 
 

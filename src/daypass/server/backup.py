@@ -31,7 +31,7 @@ from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import renew_epoch
 from daypass.stores.migrations import prepare
 from daypass.stores.ring_keys import load_ring_keys
-from daypass.stores.schema.system import nodes
+from daypass.stores.schema import nodes
 from daypass.stores.tx import end_all_sessions
 
 _PATIENT_SECONDS: Final = 6 * 3600.0

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from daypass.config import ConfigError, Settings
+from daypass.config.identity import SignInSettings
 from daypass.config.network import RatesSettings
 from daypass.crypto.ids import RandomIds
 from daypass.federation.saml_metadata import MetadataReader
 from daypass.observability.metrics import Metrics
-from daypass.ports import Limits
+from daypass.ports import Limits, PasskeyPolicy
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
-from daypass.server.passkeys import passkey_policy
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, open_database
 
@@ -36,9 +39,21 @@ def limits_of(settings: Settings) -> Limits:
         record_decisions=settings.authzen.record,
         browser_idle_ms=settings.sign_in.idle_minutes * 60_000,
         browser_session_ms=settings.sign_in.session_hours * 3_600_000,
-        passkeys=passkey_policy(settings.sign_in),
+        passkeys=_passkey_policy(settings.sign_in),
         consent_ms=settings.sign_in.consent_days * 86_400_000,
     )
+
+
+def _passkey_policy(settings: SignInSettings) -> PasskeyPolicy:
+    """Which authenticators may be registered. Raises ValueError or OSError for a file without certificates, and for models
+    without roots: a model that no attestation proves can be claimed by any program.
+    """
+    if settings.passkey_roots is None:
+        if settings.passkey_models:
+            raise ValueError("sign_in.passkey_models takes sign_in.passkey_roots")
+        return PasskeyPolicy()
+    roots = x509.load_pem_x509_certificates(settings.passkey_roots.read_bytes())
+    return PasskeyPolicy(tuple(root.public_bytes(Encoding.DER) for root in roots), frozenset(settings.passkey_models))
 
 
 def rates_of(rates: RatesSettings, metrics: Metrics) -> RequestRates:

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
+from daypass.stores.columns import metadata
 from daypass.stores.meta import get_meta, installation
-from daypass.stores.metadata import metadata
 from daypass.stores.migrations import REVISION  # importing it adds every table to `metadata`
 from daypass.stores.records import audit_records
-from daypass.stores.schema.identities import accounts
+from daypass.stores.schema import accounts
 
 FORMAT: Final = 1
 _BATCH: Final = 500

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
 from daypass.stores.backend import FEED_HEAD, FeedHead
-from daypass.stores.schema.system import feed, feed_counter
+from daypass.stores.schema import feed, feed_counter
 
 KEEP_MS = 24 * 3_600_000
 """How long feed entries are stored. A reader with an older cursor starts over."""

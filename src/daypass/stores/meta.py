@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select, update
 
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.log_heads import LogHead
-from daypass.stores.schema.system import meta
+from daypass.stores.schema import meta
 
 LOST_HEADS = "lost_heads"
 """Heads of logs that the database lacks, as JSON [[log, seq, chain in hex], …], until a log's opening names them."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, func, select, update
 
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.engine import Database
-from daypass.stores.schema.system import nodes
+from daypass.stores.schema import nodes
 
 HEARTBEAT_SECONDS: Final = 5.0
 LISTED_MS: Final = 30_000

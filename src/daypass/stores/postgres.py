@@ -25,7 +25,6 @@ _CONNECT_SECONDS = 2  # the shortest value that libpq supports
 _DEAD_PEER_MS = 5_000
 _POOL_WAIT_SECONDS = 3.0
 _WRITERS = 3  # the journal's, that of the drain of the spool, and one for management at start
-_LOOK_SECONDS = 0.1
 _SERVER_SHARE = 0.8
 """The share of the client's limit after which the server cancels a statement itself. The connection then stays
 usable.

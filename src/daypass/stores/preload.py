@@ -18,7 +18,7 @@ from daypass.observability import logs
 from daypass.stores.loading import BATCH
 from daypass.stores.lookups import Lookups
 from daypass.stores.records import sessions
-from daypass.stores.schema.system import last_uses
+from daypass.stores.schema import last_uses
 
 _SESSIONS_FOR_EACH = 4
 """Number of newest sessions read for each wanted view, because many belong to the same principal."""

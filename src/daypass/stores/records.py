@@ -11,10 +11,9 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, Integer, LargeBinary, Table, cast, text
 
-from daypass.stores.metadata import metadata
-from daypass.stores.schema.columns import String
-from daypass.stores.schema.columns import integer as _int
-from daypass.stores.schema.columns import text as _text
+from daypass.stores.columns import String, metadata
+from daypass.stores.columns import integer as _int
+from daypass.stores.columns import text as _text
 
 
 class _Blob(LargeBinary):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, select
 from daypass.domain.directory import Revocation
 from daypass.stores import sqlite_driver
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.schema.system import revocations
+from daypass.stores.schema import revocations
 
 
 def read_revocations(conn: Connection, since: int) -> list[Revocation]:

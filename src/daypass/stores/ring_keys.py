@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 from daypass.ports.ring_keys import StoredKey
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.feed import Change, append
-from daypass.stores.schema.system import ring_keys
+from daypass.stores.schema import ring_keys
 
 CHANGED: Final = "ring_keys"
 """The kind of a change of the feed: servers load the ring keys again."""

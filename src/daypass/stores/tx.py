@@ -34,7 +34,7 @@ from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import Change, append
-from daypass.stores.schema.system import revocations
+from daypass.stores.schema import revocations
 
 E = TypeVar("E")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.authzen.routes import authzen_routes
+from daypass.wire.aws import models
 from daypass.wire.aws.routes import aws_routes
 from daypass.wire.chat.routes import chat_routes
 from daypass.wire.console.context import Console, SetupDone, not_stored
@@ -13,11 +17,11 @@ from daypass.wire.console.routes import console_routes
 from daypass.wire.front import Front
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.routes import oauth_routes
-from daypass.wire.parameters import checked
 from daypass.wire.revocations.status_lists import status_list_route
 from daypass.wire.revocations.stream import OPERATION as FOLLOW
 from daypass.wire.revocations.stream import PATH as STREAMS
 from daypass.wire.revocations.stream import RevocationStream, StreamLimits
+from daypass.wire.rolesanywhere import model as rolesanywhere
 from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
 from daypass.wire.routing import AsgiApp, Mount, Routes
 from daypass.wire.saml.routes import saml_routes
@@ -62,7 +66,9 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             status_list_route(front),
             *web_routes(site),
             *console_routes(
-                Console(site, checked, settings.region, settings.shown, settings.setup_code, settings.setup_done)
+                Console(
+                    site, check_parameters, settings.region, settings.shown, settings.setup_code, settings.setup_done
+                )
             ),
             *oauth_routes(front, site, settings.certificate_header),
             *authzen_routes(front, settings.certificate_header),
@@ -87,3 +93,18 @@ def _api(front: Front, settings: ShownSettings) -> AsgiApp:
     from daypass.wire.api.app import create_api  # noqa: PLC0415  # FastAPI is slow to import: only when it is called
 
     return create_api(front, settings)
+
+
+def check_parameters(service: str, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """For the forms of the console: the parameters, which satisfy the model of "iam" or "rolesanywhere".
+
+    The checks and their messages are those of the services' own wires. Raises DaypassError(VALIDATION).
+    """
+    if service == "rolesanywhere":
+        return rolesanywhere.load().operations[operation].checked(params)
+    model = models.load(service).operation(operation)
+    if model is None:
+        raise ValueError(f"{service} has no operation {operation}")
+    if not model.check(params):
+        raise DaypassError(ErrorKind.VALIDATION, model.explain(params))
+    return params

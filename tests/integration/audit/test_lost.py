@@ -25,8 +25,7 @@ from daypass.stores.engine import Database, open_database
 from daypass.stores.log_heads import read_heads
 from daypass.stores.meta import missing_events
 from daypass.stores.migrations import prepare
-from daypass.stores.schema.identities import accounts
-from daypass.stores.schema.system import revocations
+from daypass.stores.schema import accounts, revocations
 
 COUNT = 20
 

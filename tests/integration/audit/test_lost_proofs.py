@@ -11,7 +11,7 @@ from daypass.domain.directory import ReplayEntry
 from daypass.ports import ProofUsed
 from daypass.stores.feed import renew_epoch
 from daypass.stores.records import audit_records
-from daypass.stores.schema.system import redeemed
+from daypass.stores.schema import redeemed
 
 CODE = ReplayEntry("totp", "code-1", ACCOUNT, 1_700_000_000_000, 4_000_000_000_000)
 

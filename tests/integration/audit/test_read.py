@@ -26,8 +26,7 @@ from daypass.domain.revocation_index import RevocationIndex
 from daypass.domain.session import FeedPosition, Hop, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.preload import recently_used
-from daypass.stores.schema.access import grants
-from daypass.stores.schema.identities import access_keys
+from daypass.stores.schema import access_keys, grants
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
 OPERATOR = Viewer("000000000000", operator=True)

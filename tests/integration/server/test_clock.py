@@ -24,7 +24,7 @@ from daypass.domain.events import decode
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import Database, open_database
 from daypass.stores.records import audit_records
-from daypass.stores.schema.system import revocations
+from daypass.stores.schema import revocations
 from daypass.stores.tx import StoreTx
 
 DAY = 86_400_000

@@ -16,7 +16,6 @@ from daypass.domain.policy.model import AccessQuery, Effect, Layer
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.policy.resource import completed
 
-SERVICE: Final = "daypass"
 PREFIX: Final = "daypass:"
 _EVERY = "*"
 

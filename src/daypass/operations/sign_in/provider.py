@@ -42,7 +42,6 @@ LIFETIME_MS: Final = 600_000
 MAX_NEXT: Final = 3_000
 """The longest address to return to, in characters: `state` is a part of a URL at the provider."""
 
-_PREFIX: Final = "arn:aws:iam::{}:oidc-provider/"
 FRESH_MS: Final = 60_000
 """A sign-in at the provider this long ago counts as one of now: its clock may differ."""
 

@@ -24,9 +24,9 @@ from sqlalchemy import Connection, inspect, text
 from daypass.observability import logs
 from daypass.stores import entities, records
 from daypass.stores.backend import RestoreCheck, UnusableDatabase
+from daypass.stores.columns import metadata
 from daypass.stores.engine import PATIENT_SECONDS, Database
 from daypass.stores.meta import get_meta, put_meta
-from daypass.stores.metadata import metadata
 
 _DECLARED = (entities, records)  # importing them adds every table to `metadata`
 NEWER = "newer"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from daypass.stores.metadata import metadata
+from daypass.stores.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

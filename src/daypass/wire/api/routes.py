@@ -14,7 +14,7 @@ from daypass.operations.record import read as record_read
 from daypass.operations.record import summarize as record_summarize
 from daypass.operations.record.explore import EventFilter
 from daypass.operations.record.pages import RecordPage
-from daypass.operations.sessions import get_caller_session as caller_session
+from daypass.operations.sessions import caller as callers
 from daypass.operations.sessions import list_sessions as sessions
 from daypass.ports import RecordFilter, SessionFilter
 from daypass.wire.api import schemas as s
@@ -71,7 +71,7 @@ async def get_session(env: s.EnvDep, call: s.CallDep, session_id: s.IdPath) -> s
 @router.get("/session", name="GetCallerSession", tags=["sessions"])
 async def get_caller_session(env: s.EnvDep, call: s.CallDep) -> s.CallerSessionOut:
     """The session that signed this request, with its chain. No permission is needed."""
-    return s.CallerSessionOut.of(await caller_session.get_caller_session(env, call))
+    return s.CallerSessionOut.of(await callers.get_caller_session(env, call))
 
 
 @router.get("/roles/assumable", name="ListAssumableRoles", tags=["sessions"])

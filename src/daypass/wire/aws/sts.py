@@ -23,8 +23,8 @@ from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
 from daypass.operations.oauth import web_identity_token as outbound
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest
+from daypass.operations.sessions import caller as callers
 from daypass.operations.sessions import get_access_key_info as key_info
-from daypass.operations.sessions import get_caller_identity as identity
 from daypass.operations.sessions import get_federation_token as federation
 from daypass.operations.sessions import get_scoped_credentials as scoped
 from daypass.operations.sessions import get_session_token as session_token
@@ -120,7 +120,7 @@ async def get_scoped_credentials(env: Env, call: Call, params: Params) -> Answer
 
 
 async def get_caller_identity(env: Env, call: Call, _: Params) -> Answer:
-    caller = await identity.get_caller_identity(env, call)
+    caller = await callers.get_caller_identity(env, call)
     return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}
 
 

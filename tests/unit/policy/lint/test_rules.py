@@ -10,7 +10,7 @@ import pytest
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import RULES, Severity
-from daypass.domain.policy.lint.run import lint_text, worst
+from daypass.domain.policy.lint.run import lint_text
 
 OWN, FRIEND, OTHER = "111122223333", "222233334444", "999988887777"
 FACTS = Facts(account=OWN, accounts=frozenset({OWN, FRIEND}))
@@ -227,11 +227,9 @@ def test_lint_finding_points_at_the_place_and_says_why_and_how_to_mend_it() -> N
     assert finding.to_json()["title"] == RULES["condition-unknown-key"].title
 
 
-def test_lint_findings_come_in_the_order_of_the_text_with_the_worst_known() -> None:
+def test_lint_findings_come_in_the_order_of_the_text() -> None:
     findings = lint_text(document(allowing("iam:*"), allowing("*")), PolicyKind.IDENTITY)
     assert [f.line for f in findings] == sorted(f.line for f in findings)
-    assert worst(findings) is Severity.WARNING
-    assert worst(()) is None
 
 
 def test_lint_more_values_than_are_held_against_one_another_is_not_judged() -> None:

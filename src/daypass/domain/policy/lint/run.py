@@ -69,9 +69,4 @@ def _long(facts: Facts) -> list[Finding]:
     return [at_place("role-long-session", 1, 1, why, "Lower MaxSessionDuration to four hours or less.")]
 
 
-def worst(findings: tuple[Finding, ...]) -> Severity | None:
-    """The highest severity of the findings; None when there are none."""
-    return min((f.severity for f in findings), key=_ORDER.__getitem__, default=None)
-
-
-__all__ = ["RULES", "Facts", "Finding", "Severity", "lint", "lint_text", "worst"]
+__all__ = ["RULES", "Facts", "Finding", "Severity", "lint", "lint_text"]
