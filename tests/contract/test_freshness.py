@@ -62,7 +62,7 @@ def test_freshness_of_a_heartbeat_does_not_outlive_the_registry() -> None:
 
 
 def test_own_sessions_are_bounded_and_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daypass.stores.freshness._MOST_OWN", 2)
+    monkeypatch.setattr("daypass.stores.freshness._MAX_OWN", 2)
     own = OwnSessions()
     for name in ("a", "b", "c"):
         own.add(name)

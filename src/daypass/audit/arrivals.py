@@ -10,7 +10,7 @@ The loop decides this and not the writer, because only the loop knows without wa
 writer that looks for itself has to wake up for it, and each time takes the interpreter lock from the requests that it
 waits for. It must never keep an event longer than a bounded number of iterations after the writer's answer.
 
-While the writer waits for the disk, the loop often has nothing to do: then it does what callers have left for this time.
+While the writer waits for the disk, the loop often has nothing to do: then it runs the work that callers have passed for this time (`meanwhile`).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Final
 from daypass.audit.batch import Item
 from daypass.observability import logs
 
-MOST: Final = 128  # events handed over at once: as many as one statement of SQLite inserts
-_QUIET_LOOKS: Final = 4  # iterations in a row that add nothing, and one more for each `_AT_ONCE` events expected
+MAX_EVENTS: Final = 128  # events handed over at once: as many as one statement of SQLite inserts
+_QUIET_CHECKS: Final = 4  # iterations in a row that add nothing, and one more for each `_AT_ONCE` events expected
 _AT_ONCE: Final = 16  # requests that the server begins in one iteration
-_MOST_LOOKS: Final = 32  # iterations
+_MAX_CHECKS: Final = 32  # iterations
 
 
 class Arrivals:
@@ -41,12 +41,12 @@ class Arrivals:
         self._hand_over = hand_over
         self._items: list[Item] = []
         self._meanwhile: list[Callable[[], object]] = []  # of these items
-        self._left: deque[Callable[[], object]] = deque()  # of those that the writer has
+        self._pending_work: deque[Callable[[], object]] = deque()  # of those that the writer has
         self._expected = 0  # events: as many as were in progress when the last batch was answered
         self._busy = False  # the writer has a batch that it has not answered
-        self._seen = 0  # events at the last look
-        self._looks = self._quiet_looks = 0
-        self._looking = False  # a look is scheduled
+        self._counted = 0  # events at the last check
+        self._checks = self._quiet_checks = 0
+        self._check_scheduled = False
 
     def add(self, item: Item, meanwhile: Callable[[], object] | None = None) -> None:
         """Adds an event, and work for the time in which it is written."""
@@ -54,56 +54,56 @@ class Arrivals:
         items.append(item)
         if meanwhile is not None:
             self._meanwhile.append(meanwhile)
-        if len(items) >= MOST:
+        if len(items) >= MAX_EVENTS:
             self.flush()
-        elif not self._looking and not self._busy:
-            self._look_later()
+        elif not self._check_scheduled and not self._busy:
+            self._schedule_check()
 
     def flush(self) -> None:
         """Hands over all events now."""
-        self._seen = self._looks = self._quiet_looks = 0
+        self._counted = self._checks = self._quiet_checks = 0
         if self._items:
             self._busy = True
             items, self._items = self._items, []
             self._hand_over(items)
             if self._meanwhile:
-                if not self._left:
+                if not self._pending_work:
                     self._loop.call_soon(self._work)
-                self._left.extend(self._meanwhile)
+                self._pending_work.extend(self._meanwhile)
                 self._meanwhile.clear()
 
     def _work(self) -> None:
         """Once in each iteration while work is left: as much as comes with the requests that begin in one."""
-        left = self._left
-        for _ in range(min(_AT_ONCE, len(left))):
-            work = left.popleft()
+        pending = self._pending_work
+        for _ in range(min(_AT_ONCE, len(pending))):
+            work = pending.popleft()
             try:
                 work()
             except Exception:  # noqa: BLE001 - its caller does it again, and has the error then
                 logs.get().warning("journal_meanwhile_failed", exc_info=True)
-        if left:
+        if pending:
             self._loop.call_soon(self._work)
 
     def answered(self, in_progress: int) -> None:
         """Called when the writer has answered a batch. `in_progress`: items that waited for an answer until then."""
         self._busy = False
         self._expected = in_progress
-        if self._items and not self._looking:
-            self._look_later()
+        if self._items and not self._check_scheduled:
+            self._schedule_check()
 
-    def _look_later(self) -> None:
-        self._looking = True
-        self._loop.call_soon(self._look)
+    def _schedule_check(self) -> None:
+        self._check_scheduled = True
+        self._loop.call_soon(self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """Once in each iteration while events are here and the writer is not busy."""
-        self._looking = False
-        here = len(self._items)
-        self._looks += 1
-        self._quiet_looks = self._quiet_looks + 1 if here == self._seen else 0
-        quiet = self._quiet_looks >= _QUIET_LOOKS + self._expected // _AT_ONCE
-        if here >= self._expected or quiet or self._looks >= _MOST_LOOKS:
+        self._check_scheduled = False
+        count = len(self._items)
+        self._checks += 1
+        self._quiet_checks = self._quiet_checks + 1 if count == self._counted else 0
+        quiet = self._quiet_checks >= _QUIET_CHECKS + self._expected // _AT_ONCE
+        if count >= self._expected or quiet or self._checks >= _MAX_CHECKS:
             self.flush()
         else:
-            self._seen = here
-            self._look_later()
+            self._counted = count
+            self._schedule_check()

@@ -180,15 +180,15 @@ def _earlier_session(body: Mapping[str, Any]) -> dict[str, Any]:
     detail = body.get("detail")
     detail = detail if isinstance(detail, dict) else {}
     names = {"kind": "kind", "arn": "principal", "principal_id": "principal_id", "name": "name"}
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         column: searchable(detail[name], _LONG) for column, name in names.items() if name in detail
     }
     if "access_key_id" in detail:
-        found["access_key_id"] = searchable(detail["access_key_id"], _LONG)
+        columns["access_key_id"] = searchable(detail["access_key_id"], _LONG)
     if "expires_at" in detail:
-        found["expires_at"] = _time(detail["expires_at"])
-        found["source_identity"] = searchable(detail.get("source_identity", ""), _LONG)
-    return {"session_id": searchable(body.get("session_id", ""), _LONG), **found}
+        columns["expires_at"] = _time(detail["expires_at"])
+        columns["source_identity"] = searchable(detail.get("source_identity", ""), _LONG)
+    return {"session_id": searchable(body.get("session_id", ""), _LONG), **columns}
 
 
 def altered_session_column(stored: Mapping[str, Any], body: Mapping[str, Any]) -> str:

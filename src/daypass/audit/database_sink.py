@@ -113,9 +113,9 @@ class DatabaseSink:
         batch: Batch | None = None
         sent = False
         try:
-            waits = [item for item in items if item.needs_database]
-            hurried = self._spooled and [item for item in items if item.offline is not None]
-            seconds = self._options.change_seconds if waits and not hurried else None
+            bound_to_database = [item for item in items if item.needs_database]
+            can_spool = self._spooled and [item for item in items if item.offline is not None]
+            seconds = self._options.change_seconds if bound_to_database and not can_spool else None
             with self._database.write_transaction(seconds=seconds) as conn:
                 possible, ended = self._not_ended(conn, self._possible(conn, log, items))
                 fresh, refused = self._consume(conn, possible)
@@ -172,20 +172,20 @@ class DatabaseSink:
         """Consumes the one-time proofs of all items at once. Returns the items whose proofs were unused, in order, and the
         others with their errors. A proof that several items contain belongs to the first of them.
         """
-        brought = {(entry.purpose, entry.id): entry for item in items for entry in item.replays}
-        if not brought:
+        proofs = {(entry.purpose, entry.id): entry for item in items for entry in item.replays}
+        if not proofs:
             return items, []
-        rows = [_proof_row(entry) for _, entry in sorted(brought.items())]
+        rows = [_proof_row(entry) for _, entry in sorted(proofs.items())]
         unused = self._statements.consume(conn, rows)
-        if any(zlib.crc32(key[1].encode()) % _PRUNED_EVERY == 0 for key in brought):
-            latest = max(entry.at for entry in brought.values())
-            prune_replays(conn, latest - _KEPT_MS, 4 * _PRUNED_EVERY + len(brought))
+        if any(zlib.crc32(key[1].encode()) % _PRUNED_EVERY == 0 for key in proofs):
+            latest = max(entry.at for entry in proofs.values())
+            prune_replays(conn, latest - _KEPT_MS, 4 * _PRUNED_EVERY + len(proofs))
         fresh: list[Item] = []
         used: list[Failed] = []
         for item in items:
-            spent = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
-            if spent is not None:
-                used.append((item, ProofUsed(spent)))
+            consumed = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
+            if consumed is not None:
+                used.append((item, ProofUsed(consumed)))
                 continue
             unused.difference_update((entry.purpose, entry.id) for entry in item.replays)
             fresh.append(item)
@@ -254,27 +254,27 @@ class DatabaseSink:
             logs.get().error("journal_usage_refused", error=describe(error))
         return due
 
-    # --- Doubt
+    # --- Transactions in doubt
 
-    def resolve(self, log: Log, doubt: Batch | None) -> bool:
-        """Sends the rows of `doubt` again, byte-identical. If the old transaction is still running, PostgreSQL waits
+    def resolve(self, log: Log, in_doubt: Batch | None) -> bool:
+        """Sends the rows of `in_doubt` again, byte-identical. If the old transaction is still running, PostgreSQL waits
         for it. Afterwards the rows either existed with the same hashes or have been added now. Changes cannot be sent
         again as rows, so their rows are rolled back and the changes run again.
         """
         self.restore_lost()
         try:
             with self._database.write_transaction() as conn:
-                if doubt is not None and doubt.records:
-                    self._resend(conn, log, doubt)
-                    _note(conn, log, doubt.end)
+                if in_doubt is not None and in_doubt.records:
+                    self._resend(conn, log, in_doubt)
+                    _note(conn, log, in_doubt.end)
                 elif _head(conn, log) != log.end:
                     raise Halted("the log in the database does not end where it was acknowledged")
         except _Lost:
             return False
         except (DataError, IntegrityError) as error:
             raise Halted("the rows of a transaction in doubt are refused now") from error
-        if doubt is not None:
-            self.recent.note(log.id, doubt, changed=doubt.wrote, proofs=doubt.proofs)
+        if in_doubt is not None:
+            self.recent.note(log.id, in_doubt, changed=in_doubt.wrote, proofs=in_doubt.proofs)
         return True
 
     def restore_lost(self) -> list[Restored]:
@@ -290,19 +290,19 @@ class DatabaseSink:
         report(restored)
         return restored
 
-    def _resend(self, conn: Connection, log: Log, doubt: Batch) -> None:
-        found = _head(conn, log)
-        if found == doubt.end:
+    def _resend(self, conn: Connection, log: Log, in_doubt: Batch) -> None:
+        stored_end = _head(conn, log)
+        if stored_end == in_doubt.end:
             return
-        if found != doubt.start:
+        if stored_end != in_doubt.start:
             raise Halted("the log in the database does not end where it was acknowledged")
-        added = self._statements.insert_records(conn, doubt.records)
-        if added == len(doubt.records):
-            if doubt.changed:
+        added = self._statements.insert_records(conn, in_doubt.records)
+        if added == len(in_doubt.records):
+            if in_doubt.changed:
                 raise _Lost
-            if doubt.sessions:
-                self._statements.insert_sessions(conn, doubt.sessions)
-        elif _head(conn, log) != doubt.end:
+            if in_doubt.sessions:
+                self._statements.insert_sessions(conn, in_doubt.sessions)
+        elif _head(conn, log) != in_doubt.end:
             raise Halted("records of this log were written by someone else")
 
 
@@ -316,5 +316,5 @@ def _note(conn: Connection, log: Log, end: Position) -> None:
 
 
 def _head(conn: Connection, log: Log) -> Position | None:
-    found = head(conn, log.id)
-    return None if found is None else Position(*found)
+    stored_end = head(conn, log.id)
+    return None if stored_end is None else Position(*stored_end)

@@ -54,8 +54,8 @@ def store_spooled(conn: Connection, statements: Statements, batches: Sequence[Sp
 def _not_stored(conn: Connection, batches: Sequence[SpooledBatch]) -> list[SpooledBatch]:
     """The batches that the log in the database does not contain. Raises SpoolTampered when they do not continue it."""
     log = batches[0].log
-    found = head(conn, log)
-    end = Position(-1, chain_seed(log)) if found is None else Position(*found)
+    stored_end = head(conn, log)
+    end = Position(-1, chain_seed(log)) if stored_end is None else Position(*stored_end)
     stored = [batch for batch in batches if batch.end.seq <= end.seq]
     new = [*batches[len(stored) :]]
     consecutive = all(after.start == before.end for before, after in pairwise(batches))

@@ -77,7 +77,7 @@ class DurableJournal:
             self._options,
             self._hand_over,
             ids.session,
-            hurried=lambda: clock.jump_ms > 0 or database.suspect(),
+            is_hurried=lambda: clock.jump_ms > 0 or database.suspect(),
         )
         self._thread = threading.Thread(target=self._writer.run, name="daypass-journal", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -272,11 +272,11 @@ class DurableJournal:
             return f"the audit log is halted: {halted}"
         if not self._accepting:
             return "the journal is not open"
-        away = time.monotonic() - since if since else 0.0
-        if away > outage_seconds:
+        outage = time.monotonic() - since if since else 0.0
+        if outage > outage_seconds:
             spool = f", and {self._spool.fault}" if self._spool is not None and self._spool.fault else ""
             why = f": {writer.unavailable_why}" if writer.unavailable_why else ""
-            return f"the database has been unavailable for {away:.0f} s{why}{spool}"
+            return f"the database has been unavailable for {outage:.0f} s{why}{spool}"
         waited = writer.stuck_seconds
         return f"the writer has waited {waited:.0f} s for the database" if waited else ""
 

@@ -20,7 +20,7 @@ from daypass.stores.engine import Database
 from daypass.stores.meta import get_meta, installation, put_meta, take_lost
 from daypass.stores.records import audit_logs, audit_records
 
-MOST_HEADS = 200
+MAX_HEADS = 200
 """Maximum number of heads in one opening, limited by the size of an event. The next opening names the rest."""
 
 
@@ -119,6 +119,6 @@ def _unnamed_heads(conn: Connection) -> list[dict[str, Any]]:
         .join(audit_logs, audit_logs.c.log == audit_records.c.log)
         .where(audit_records.c.seq == newest, audit_records.c.seq > audit_logs.c.named_seq)
         .order_by(audit_logs.c.opened_at, audit_logs.c.log)
-        .limit(MOST_HEADS)
+        .limit(MAX_HEADS)
     )
     return [{"log": row.log, "seq": row.seq, "chain": bytes(row.chain).hex()} for row in conn.execute(query)]

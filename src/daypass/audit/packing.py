@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 CHUNK_RECORDS = 64
 """Maximum number of records in one chunk, and so the number of records read to find its first one."""
 _CHUNK_BYTES = 131_072  # before deflating; a single record may be larger
-_MOST_BYTES = 4_194_304  # after inflating; Daypass never writes a larger chunk
+_MAX_BYTES = 4_194_304  # after inflating; Daypass never writes a larger chunk
 _LEVEL = 1
 _VERSION = b"\x01"  # version of the format and its dictionary; an event begins with {
 # Text common to nearly all events, the most frequent last. It must never change, because chunks of this version need
@@ -61,7 +61,7 @@ def unpack(stored: bytes) -> list[bytes]:
         return [stored] if stored else []
     inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_DICTIONARY)
     try:
-        content = inflater.decompress(stored[1:], _MOST_BYTES)
+        content = inflater.decompress(stored[1:], _MAX_BYTES)
     except zlib.error:
         return []
     whole = inflater.eof and not inflater.unused_data

@@ -15,7 +15,7 @@ from typing import Final
 from daypass.audit.batch import Item, JournalOptions
 from daypass.scheduling.fair_queue import FairQueue
 
-MOST_CHANGES: Final = 128
+MAX_CHANGES: Final = 128
 """Maximum number of urgent changes, and of other changes, in one batch. An urgent change waits for at most twice as
 many. One change takes about 0.5 ms.
 """
@@ -23,12 +23,12 @@ TURN_SECONDS: Final = 0.02
 """How long the changes of one kind in one batch may take: meanwhile no other process changes anything, and everybody's
 events wait for the commit (attack A307). A batch has fewer changes where they take longer, and at least one.
 """
-SHARE_BESIDE_EVENTS: Final = 4
+EVENTS_DIVISOR: Final = 4
 """A batch that also has events has a quarter of the usual changes, because these events have mostly waited for the
 changes of the batch before (attack A312).
 """
 
-_MOST_OF_ACCOUNT: Final = 1_000  # waiting changes of one account
+_MAX_OF_ACCOUNT: Final = 1_000  # waiting changes of one account
 
 
 class WriterQueue:
@@ -36,14 +36,14 @@ class WriterQueue:
 
     def __init__(self, options: JournalOptions) -> None:
         self._options = options
-        self._handed: SimpleQueue[Sequence[Item] | None] = SimpleQueue()
-        self.put: Callable[[Sequence[Item]], None] = self._handed.put
+        self._incoming: SimpleQueue[Sequence[Item] | None] = SimpleQueue()
+        self.put: Callable[[Sequence[Item]], None] = self._incoming.put
         """Adds events, all at once: each call may wake the writer."""
-        self._events: deque[Item] = deque()  # taken from `_handed`; only the writer uses it
+        self._events: deque[Item] = deque()  # taken from `_incoming`; only the writer uses it
         self._lock = threading.Lock()
-        self._urgent: FairQueue[Item] = FairQueue(_MOST_OF_ACCOUNT)
-        self._usual: FairQueue[Item] = FairQueue(_MOST_OF_ACCOUNT)
-        self._most = min(MOST_CHANGES, options.batch)
+        self._urgent: FairQueue[Item] = FairQueue(_MAX_OF_ACCOUNT)
+        self._usual: FairQueue[Item] = FairQueue(_MAX_OF_ACCOUNT)
+        self._change_limit = min(MAX_CHANGES, options.batch)
         self._last: Item | None = None
         self._ending = False
         self.ended = False
@@ -53,12 +53,12 @@ class WriterQueue:
         """Adds a change on behalf of an account, "" for the server itself. Raises DaypassError(THROTTLED)."""
         with self._lock:
             (self._urgent if urgent else self._usual).put(account, item)
-        self._handed.put(())  # wakes the writer
+        self._incoming.put(())  # wakes the writer
 
     def end(self, last: Item | None = None) -> None:
         """Closes the queue. `last` is taken after everything else."""
         self._last = last
-        self._handed.put(None)
+        self._incoming.put(None)
 
     def take(self, timeout: float) -> list[Item]:
         """The waiting items, up to the limits of a batch. Waits up to `timeout` seconds for the first item; [] if none
@@ -81,36 +81,36 @@ class WriterQueue:
         """Takes everything that the event loop has handed over. Waits up to `timeout` seconds for the first of it. Returns
         False if nothing came.
         """
-        came = False
+        received = False
         while not self._ending:
             try:
-                handed = self._handed.get(block=timeout > 0.0, timeout=timeout)
+                items = self._incoming.get(block=timeout > 0.0, timeout=timeout)
             except Empty:
                 break
-            came, timeout = True, 0.0
-            if handed is None:
+            received, timeout = True, 0.0
+            if items is None:
                 self._ending = True
             else:
-                self._events.extend(handed)
-        return came
+                self._events.extend(items)
+        return received
 
     def _take_events(self) -> list[Item]:
         """The events that come first, up to the limits of a batch."""
-        most, room = self._options.batch, self._options.batch_bytes
+        limit, bytes_left = self._options.batch, self._options.batch_bytes
         items: list[Item] = []
-        while self._events and len(items) < most and room > 0:
+        while self._events and len(items) < limit and bytes_left > 0:
             item = self._events.popleft()
             items.append(item)
-            room -= item.size
+            bytes_left -= item.size
         return items
 
     def _with_changes(self, events: list[Item]) -> list[Item]:
         """Urgent changes first, then events and other changes in order of arrival."""
-        most = self._most
-        beside = max(1, most // SHARE_BESIDE_EVENTS) if events else most
+        limit = self._change_limit
+        usual_limit = max(1, limit // EVENTS_DIVISOR) if events else limit
         with self._lock:
-            urgent = [self._urgent.take() for _ in range(min(len(self._urgent), most))]
-            usual = [self._usual.take() for _ in range(min(len(self._usual), beside))]
+            urgent = [self._urgent.take() for _ in range(min(len(self._urgent), limit))]
+            usual = [self._usual.take() for _ in range(min(len(self._usual), usual_limit))]
         if usual:
             events = sorted((*usual, *events), key=lambda item: item.deadline)
         return urgent + events if urgent else events
@@ -122,7 +122,7 @@ class WriterQueue:
         if not seconds:
             return
         fitting = int(TURN_SECONDS * len(seconds) / max(sum(seconds), 1e-9))
-        self._most = max(1, min(fitting, 2 * self._most, MOST_CHANGES, self._options.batch))
+        self._change_limit = max(1, min(fitting, 2 * self._change_limit, MAX_CHANGES, self._options.batch))
 
     def _changes(self) -> int:
         with self._lock:

@@ -44,7 +44,7 @@ T = TypeVar("T")
 Columns: TypeAlias = Any
 """The columns of the record, selected from the table or from a subquery."""
 
-MOST = 1000
+MAX_PAGE = 1000
 """Records or sessions in one page."""
 THREADS = 3
 """Of a reader, each with a connection. One serves only what revocations wait for."""
@@ -108,12 +108,12 @@ def log_records(conn: Connection, viewer: Viewer, log: str, after: int, limit: i
 
 def following(conn: Connection, viewer: Viewer, cursor: Mapping[str, int], limit: int) -> list[RecordView]:
     """The records of all logs after their positions in `cursor`, in one snapshot."""
-    found: list[RecordView] = []
+    records: list[RecordView] = []
     for log in _last_records(conn):
         after = cursor.get(log.log, -1)
-        if log.seq > after and len(found) < _page(limit):
-            found += log_records(conn, viewer, log.log, after, _page(limit) - len(found))
-    return found
+        if log.seq > after and len(records) < _page(limit):
+            records += log_records(conn, viewer, log.log, after, _page(limit) - len(records))
+    return records
 
 
 def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
@@ -122,20 +122,20 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
     They are found by their columns, and returned only if each column matches the bytes. One that does not hides no others.
     """
     limit = _page(query.limit)
-    found: list[RecordView] = []
+    records: list[RecordView] = []
     while True:
-        most = limit - len(found)
-        rows = _newest(conn, viewer, query, most)
+        remaining = limit - len(records)
+        rows = _newest(conn, viewer, query, remaining)
         data = event_bytes(conn, rows)
         bodies = {place: body_of(each) for place, each in data.items()}
-        found += [
+        records += [
             _view(viewer, row, data[row.log, row.seq])
             for row in rows
             if not altered_column(columns_of(row), bodies[row.log, row.seq])
             and _has_ids(bodies[row.log, row.seq], query)
         ]
-        if len(rows) < most or len(found) == limit or type(rows[-1].at) is not int:
-            return found
+        if len(rows) < remaining or len(records) == limit or type(rows[-1].at) is not int:
+            return records
         query = replace(query, before=(rows[-1].at, rows[-1].log, rows[-1].seq))
 
 
@@ -154,8 +154,8 @@ def _newest(conn: Connection, viewer: Viewer, query: RecordFilter, limit: int) -
 def _has_ids(body: Mapping[str, Any], query: RecordFilter) -> bool:
     """Whether the ids equal the requested ones, because two ids may have the same key."""
     return all(
-        not wanted or searchable(body.get(name, "")) == searchable(wanted)
-        for name, wanted in (("request_id", query.request_id), ("session_id", query.session_id))
+        not requested or searchable(body.get(name, "")) == searchable(requested)
+        for name, requested in (("request_id", query.request_id), ("session_id", query.session_id))
     )
 
 
@@ -164,19 +164,19 @@ def _source(query: RecordFilter) -> FromClause:
     them.
     """
     if query.request_id:
-        wanted = searchable(query.request_id)
-        found = [_r.request_key == id_key(wanted), and_(_r.request_id == wanted, _r.request_id != _EMPTY)]
+        requested = searchable(query.request_id)
+        conditions = [_r.request_key == id_key(requested), and_(_r.request_id == requested, _r.request_id != _EMPTY)]
     elif query.session_id:
-        wanted = searchable(query.session_id)
-        issued = select(sessions.c.log, sessions.c.seq).where(sessions.c.session_id == wanted)
-        found = [
-            and_(_r.session_key == id_key(wanted), _r.type != _ISSUED),
+        requested = searchable(query.session_id)
+        issued = select(sessions.c.log, sessions.c.seq).where(sessions.c.session_id == requested)
+        conditions = [
+            and_(_r.session_key == id_key(requested), _r.type != _ISSUED),
             and_(tuple_(_r.log, _r.seq).in_(issued), _r.type == _ISSUED),
-            and_(_r.session_id == wanted, _r.session_id != _EMPTY),
+            and_(_r.session_id == requested, _r.session_id != _EMPTY),
         ]
     else:
         return audit_records
-    each = (select(audit_records).where(one) for one in found)
+    each = (select(audit_records).where(one) for one in conditions)
     return union_all(*each).limit(_BY_ID).subquery()
 
 
@@ -190,9 +190,9 @@ def _scopes(c: Columns, viewer: Viewer, account: str) -> list[list[ColumnElement
             [c.account == own, c.actor_account == account],
             [c.actor_account == own, c.account == account, c.actor_account != c.account],
         ]
-    wanted = own or account
-    if wanted:
-        return [[c.account == wanted], [c.actor_account == wanted, c.actor_account != c.account]]
+    only = own or account
+    if only:
+        return [[c.account == only], [c.actor_account == only, c.actor_account != c.account]]
     return [[]] if viewer.operator else []
 
 
@@ -201,21 +201,21 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     if query.request_id and query.session_id:  # one request has few records
         equal_key = c.session_key == id_key(searchable(query.session_id))
         equal_id = c.session_id == searchable(query.session_id)
-        found = [or_(equal_key, equal_id)]
+        conditions = [or_(equal_key, equal_id)]
     else:
-        found = []
-    found += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
+        conditions = []
+    conditions += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
     if query.access_key_ids:
-        found.append(c.access_key_id.in_([searchable(each) for each in query.access_key_ids]))
+        conditions.append(c.access_key_id.in_([searchable(each) for each in query.access_key_ids]))
     if query.since is not None:
-        found.append(c.at >= stored_integer(query.since))
+        conditions.append(c.at >= stored_integer(query.since))
     if query.until is not None:
-        found.append(c.at < stored_integer(query.until))
+        conditions.append(c.at < stored_integer(query.until))
     if query.before is not None:
         at, log, seq = query.before
         place = tuple_(c.log, c.seq) < tuple_(searchable(log), stored_integer(seq))
-        found += [c.at <= stored_integer(at), or_(c.at < stored_integer(at), place)]
-    return found
+        conditions += [c.at <= stored_integer(at), or_(c.at < stored_integer(at), place)]
+    return conditions
 
 
 def _view(viewer: Viewer, row: Row[Any], data: bytes) -> RecordView:
@@ -240,7 +240,7 @@ def _view(viewer: Viewer, row: Row[Any], data: bytes) -> RecordView:
 
 
 def _page(limit: int) -> int:
-    return min(max(limit, 1), MOST)
+    return min(max(limit, 1), MAX_PAGE)
 
 
 # --- The port
@@ -309,11 +309,11 @@ class AuditReader:
         now = self._clock.now()
         limit = _page(query.limit)
         step = min(limit, _STEP)
-        found: list[SessionView] = []
+        views: list[SessionView] = []
         narrow: ColumnElement[bool] | None = None
         if query.revoked:
-            known = self._known()
-            narrow = await self.run(lambda conn: may_be_revoked(conn, known), viewer.account, urgent=urgent)
+            revocations = self._known()
+            narrow = await self.run(lambda conn: may_be_revoked(conn, revocations), viewer.account, urgent=urgent)
         before, scanned = query.before, 0
         while scanned < query.looked_at:
             page = replace(query, before=before)
@@ -324,14 +324,14 @@ class AuditReader:
                 if row.claims is None:
                     continue
                 view = self._session(row, row.claims, now)
-                if _wanted(view, query):
-                    found.append(view)
-                    if len(found) == limit:
-                        return found, before
+                if _matches(view, query):
+                    views.append(view)
+                    if len(views) == limit:
+                        return views, before
             scanned += len(rows)
             if len(rows) < step:
-                return found, None
-        return found, before
+                return views, None
+        return views, before
 
     def _session(self, row: Listed, claims: SessionClaims, now: int) -> SessionView:
         revoked = self._revoked(claims)
@@ -339,7 +339,7 @@ class AuditReader:
         return SessionView(claims, row.log, row.seq, chain_depth(claims.hops), revoked, active, row.source_ip)
 
 
-def _wanted(view: SessionView, query: SessionFilter) -> bool:
+def _matches(view: SessionView, query: SessionFilter) -> bool:
     if query.active is not None and view.active != query.active:
         return False
     return query.revoked is None or (view.revoked_by is not None) == query.revoked

@@ -21,9 +21,9 @@ from daypass.observability import logs
 
 SECONDS: Final = 300.0
 """How long a batch is kept."""
-MOST_BYTES: Final = 33_554_432
+MAX_BYTES: Final = 33_554_432
 """The bytes of events and sessions that are kept; the oldest batches go first."""
-MOST_NAMED: Final = 20
+MAX_NAMED: Final = 20
 _ROW_BYTES: Final = 400  # of a row beside its event, roughly
 _DATA: Final = RECORD_COLUMNS.index("bytes")
 _SEQ: Final = RECORD_COLUMNS.index("seq")
@@ -60,7 +60,7 @@ class _Recent(NamedTuple):
 
 class Restored(NamedTuple):
     """What was sent again for one log. `changes`: records of transactions whose directory changes are lost, each as its
-    sequence number and operation, at most MOST_NAMED; `lost_changes`: their number.
+    sequence number and operation, at most MAX_NAMED; `lost_changes`: their number.
     """
 
     log: str
@@ -116,7 +116,7 @@ class RecentBatches:
         oldest = self._clock() - SECONDS
         for log in [*self._recent]:
             kept = self._recent[log]
-            while kept and (kept[0].at < oldest or self._bytes > MOST_BYTES):
+            while kept and (kept[0].at < oldest or self._bytes > MAX_BYTES):
                 self._bytes -= kept.popleft().bytes
             if not kept:
                 del self._recent[log]
@@ -133,8 +133,8 @@ class RecentBatches:
             return [found for log in [*self._recent] if (found := self._restore(conn, statements, log)) is not None]
 
     def _restore(self, conn: Connection, statements: Statements, log: str) -> Restored | None:
-        found, kept = head(conn, log), [*self._recent[log]]
-        end = None if found is None else Position(*found)
+        stored_end, kept = head(conn, log), [*self._recent[log]]
+        end = None if stored_end is None else Position(*stored_end)
         starts = [each.start for each in kept]
         if end is None or end == kept[-1].end or end not in starts:
             return None
@@ -151,10 +151,10 @@ class RecentBatches:
 def _restored(log: str, end: Position, lost: Sequence[_Recent]) -> Restored:
     changed = [(row[_SEQ], row[_OPERATION]) for each in lost if each.changed for row in each.records]
     records = sum(len(each.records) for each in lost)
-    return Restored(log, records, end.seq + 1, tuple(changed[:MOST_NAMED]), len(changed))
+    return Restored(log, records, end.seq + 1, tuple(changed[:MAX_NAMED]), len(changed))
 
 
-def report(found: Sequence[Restored]) -> None:
+def report(restored: Sequence[Restored]) -> None:
     """Writes to the server's log what was restored, and names what was not."""
-    for each in found:
+    for each in restored:
         logs.get().critical("journal.records_restored", **each.detail())

@@ -20,7 +20,7 @@ from daypass.stores.records import sessions
 from daypass.stores.schema import access_keys, grants
 
 Condition: TypeAlias = ColumnElement[bool]
-_MOST: Final = 10_000  # values in one statement
+_MAX_VALUES: Final = 10_000  # values in one statement
 _CHAINED: Final = 2
 _s = sessions.c
 
@@ -30,14 +30,18 @@ def may_be_revoked(conn: Connection, revocations: Sequence[Revocation]) -> Condi
     by_table: dict[str, set[str]] = {}
     for revocation in revocations:
         by_table.setdefault(SUBJECT_TABLES[revocation.subject], set()).add(revocation.value)
-    values = [value for found in by_table.values() for value in found]
-    if len(values) > _MOST or any(searchable(value) != value for value in values) or not by_table.keys() <= _OWN.keys():
+    values = [value for subjects in by_table.values() for value in subjects]
+    if (
+        len(values) > _MAX_VALUES
+        or any(searchable(value) != value for value in values)
+        or not by_table.keys() <= _OWN.keys()
+    ):
         return None
-    parts = [_OWN[table](conn, found) for table, found in by_table.items()]
+    parts = [_OWN[table](conn, subjects) for table, subjects in by_table.items()]
     if not parts:
         return false()
-    known = [part for part in parts if part is not None]
-    return or_(_s.depth >= _CHAINED, *known) if len(known) == len(parts) else None
+    conditions = [part for part in parts if part is not None]
+    return or_(_s.depth >= _CHAINED, *conditions) if len(conditions) == len(parts) else None
 
 
 def _of_principals(_conn: Connection, ids: Collection[str]) -> Condition:
@@ -47,10 +51,10 @@ def _of_principals(_conn: Connection, ids: Collection[str]) -> Condition:
 def _of_sessions(conn: Connection, ids: Collection[str]) -> Condition | None:
     """The sessions, and those that a user's own session gave: these have the same original principal."""
     query = select(_s.session_id, _s.kind, _s.root_principal_id).where(_s.session_id.in_(ids))
-    found = conn.execute(query).all()
-    if len(found) < len(ids):
+    rows = conn.execute(query).all()
+    if len(rows) < len(ids):
         return None  # one that is not on the record yet may be anywhere in a chain
-    roots = {row.root_principal_id for row in found if row.kind != SessionKind.ROLE.value}
+    roots = {row.root_principal_id for row in rows if row.kind != SessionKind.ROLE.value}
     return or_(_s.session_id.in_(ids), _s.root_principal_id.in_(roots))
 
 
@@ -64,10 +68,10 @@ def _of_access_keys(conn: Connection, ids: Collection[str]) -> Condition | None:
 def _of_grants(conn: Connection, ids: Collection[str]) -> Condition | None:
     """A grant is for one role and one original principal."""
     query = select(grants.c.id, grants.c.role_id, grants.c.principal_id).where(grants.c.id.in_(ids))
-    found = conn.execute(query).all()
-    if len(found) < len(ids):
+    rows = conn.execute(query).all()
+    if len(rows) < len(ids):
         return None
-    roles, persons = {row.role_id for row in found}, {row.principal_id for row in found}
+    roles, persons = {row.role_id for row in rows}, {row.principal_id for row in rows}
     return and_(_s.principal_id.in_(roles), _s.root_principal_id.in_(persons))
 
 

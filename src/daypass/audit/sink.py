@@ -46,7 +46,7 @@ class Sink(Protocol):
 
     def reopen(self, log: Log, name: str) -> Log | None:
         """A new log with the id `name`, which can be written although a batch of `log` is in doubt. None when there is
-        none: the doubt must be resolved first.
+        none: that one must be resolved first.
         """
         ...
 
@@ -55,8 +55,8 @@ class Sink(Protocol):
         """Whether `resolve` can be expected to give an answer now."""
         ...
 
-    def resolve(self, log: Log, doubt: Batch | None) -> bool:
-        """Returns whether `doubt` is durable, as a final answer. With None, checks that the log ends at the
+    def resolve(self, log: Log, in_doubt: Batch | None) -> bool:
+        """Returns whether `in_doubt` is durable, as a final answer. With None, checks that the log ends at the
         acknowledged record.
 
         Raises Halted when it does not.

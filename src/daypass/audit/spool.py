@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS batches (
 """
 _VERSION: Final = b"daypass spool 1\0"
 _OVERHEAD: Final = 256  # bytes of one batch beside its payload
-_MOST_BATCHES: Final = 2_048  # read at once
+_MAX_BATCHES: Final = 2_048  # read at once
 _SHRINK_BYTES: Final = 4_194_304  # an empty file that is larger is made small again
 
 
@@ -153,7 +153,7 @@ class SpoolDirectory:
         """The revocations in all spools here, also in those of running processes. Raises SpoolTampered, SpoolKeyUnknown,
         OSError.
         """
-        found: list[Revocation] = []
+        revocations: list[Revocation] = []
         for file in sorted(self.directory.glob("*.db")):
             try:
                 with contextlib.closing(_connect(file)) as conn:
@@ -161,8 +161,8 @@ class SpoolDirectory:
             except sqlite3.Error as error:
                 raise SpoolTampered(f"{file} is not readable: {error}") from error
             for row in rows:
-                found += open_batch(row, self.signer, file).revocations
-        return found
+                revocations += open_batch(row, self.signer, file).revocations
+        return revocations
 
     def rejected(self) -> list[Path]:
         """The spools that were set aside by `reject`."""
@@ -271,21 +271,21 @@ class Spool:
 
         Raises SpoolTampered, SpoolKeyUnknown; SpoolError when the disk is at fault.
         """
-        found: list[SpooledBatch] = []
-        room = most_bytes
+        batches: list[SpooledBatch] = []
+        bytes_left = most_bytes
         try:
             with self._lock:
-                rows = self._conn.execute("SELECT * FROM batches ORDER BY id LIMIT ?", (_MOST_BATCHES,)).fetchall()
+                rows = self._conn.execute("SELECT * FROM batches ORDER BY id LIMIT ?", (_MAX_BATCHES,)).fetchall()
         except sqlite3.Error as error:
             fault = SpoolError if is_disk_fault(error) else SpoolTampered
             raise fault(f"{self.file} is not readable: {error}") from error
         for row in rows:
             batch = open_batch(row, self._place.signer, self.file)
-            if found and (batch.log != found[0].log or room < batch.size):
+            if batches and (batch.log != batches[0].log or bytes_left < batch.size):
                 break
-            room -= batch.size
-            found.append(batch)
-        return found
+            bytes_left -= batch.size
+            batches.append(batch)
+        return batches
 
     def discard(self, batches: Sequence[SpooledBatch]) -> None:
         """Removes the oldest batches, which are in the database. If that fails or is lost, they are drained once more,

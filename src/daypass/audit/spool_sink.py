@@ -205,7 +205,7 @@ class SpoolSink:
                 self._begin(unknown.error)
                 if unknown.batch.changed:
                     raise
-                self._keep_doubt(unknown)
+                self._keep_in_doubt(unknown)
             return unknown.batch
         except Exception as error:
             if not is_unavailable(error) or needs_restart(error):
@@ -214,7 +214,7 @@ class SpoolSink:
                 self._begin(error)
                 return self._append(log, items)
 
-    def resolve(self, log: Log, doubt: Batch | None) -> bool:
+    def resolve(self, log: Log, in_doubt: Batch | None) -> bool:
         """While the database is unavailable, only a batch without directory changes can be resolved: its rows go to the
         spool, and are found or added when it is drained.
         """
@@ -222,15 +222,15 @@ class SpoolSink:
             raise Halted(self._rejected)
         with self._gate:
             if self._outage.since:
-                if doubt is not None and doubt.changed:
+                if in_doubt is not None and in_doubt.changed:
                     raise not_recordable(self._outage.cause)
-                if doubt is not None:
-                    self._keep(doubt)
+                if in_doubt is not None:
+                    self._keep(in_doubt)
                 elif self._own.fault:
                     self._own.check()
                 return True
         try:
-            return self._inner.resolve(log, doubt)
+            return self._inner.resolve(log, in_doubt)
         except Exception as error:
             if is_unavailable(error) and not needs_restart(error):
                 with self._gate:
@@ -276,7 +276,7 @@ class SpoolSink:
             raise Halted(self._rejected)
         self._own.append(batch)
 
-    def _keep_doubt(self, unknown: UnknownOutcome) -> None:
+    def _keep_in_doubt(self, unknown: UnknownOutcome) -> None:
         try:
             self._keep(unknown.batch)
         except DaypassError as error:

@@ -55,7 +55,10 @@ raise.
 _INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at", "request_key", "session_key"})
 _SMALL = frozenset({"depth"})
 _BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
-_STEP, _MOST = 16, 128  # rows; a statement has less than a step or whole steps. SQLite retains the last values of each
+_STEP, _MAX_ROWS = (
+    16,
+    128,
+)  # rows; a statement has less than a step or whole steps. SQLite retains the last values of each
 _AGAIN = " ON CONFLICT (log, seq) DO NOTHING"
 _ONCE = " ON CONFLICT (session_id) DO NOTHING"
 _UNUSED = " ON CONFLICT (purpose, id) DO NOTHING RETURNING purpose, id"
@@ -132,7 +135,7 @@ class SqliteStatements:
 
 
 class _ManyRows:
-    """Inserts up to `_MOST` rows in at most two statements. There are few statement sizes, so the driver caches each
+    """Inserts up to `_MAX_ROWS` rows in at most two statements. There are few statement sizes, so the driver caches each
     prepared statement.
 
     OR FAIL: a statement that fails takes the whole transaction with it, so that SQLite need not be able to undo the
@@ -153,7 +156,7 @@ class _ManyRows:
         """The number of rows added."""
         added = done = 0
         while left := len(rows) - done:
-            size = min(left - left % _STEP or left, _MOST)
+            size = min(left - left % _STEP or left, _MAX_ROWS)
             bound = [row[: self._bound] for row in rows[done : done + size]]
             parameters = tuple(chain.from_iterable(bound))
             added += sqlite_driver.run(conn, self._statement(size), parameters).rowcount
@@ -163,17 +166,17 @@ class _ManyRows:
     def returning(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
         """What the statements return: the keys of the rows added."""
         added: set[tuple[str, str]] = set()
-        for at in range(0, len(rows), _MOST):
-            part = rows[at : at + _MOST]
-            found = sqlite_driver.run(conn, self._statement(len(part)), tuple(chain.from_iterable(part)))
-            added.update((row[0], row[1]) for row in found)
+        for at in range(0, len(rows), _MAX_ROWS):
+            part = rows[at : at + _MAX_ROWS]
+            keys = sqlite_driver.run(conn, self._statement(len(part)), tuple(chain.from_iterable(part)))
+            added.update((row[0], row[1]) for row in keys)
         return added
 
     def _statement(self, size: int) -> str:
-        found = self._by_size.get(size)
-        if found is None:
-            found = self._by_size[size] = f"{self._start}{','.join(repeat(self._row, size))}{self._rest}"
-        return found
+        statement = self._by_size.get(size)
+        if statement is None:
+            statement = self._by_size[size] = f"{self._start}{','.join(repeat(self._row, size))}{self._rest}"
+        return statement
 
 
 class PostgresStatements:

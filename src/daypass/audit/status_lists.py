@@ -34,7 +34,7 @@ MAX_LOGS: Final = 64
 """Logs of other processes whose sessions are in memory at once."""
 _ID = re.compile(r"([0-9a-f]{32})-([0-9]{1,9})")
 _SLICE: Final = 500  # sessions compared with the revocations before other requests get a turn
-_LEAST_PAUSE_MS: Final = 1000
+_MIN_PAUSE_MS: Final = 1000
 _REST: Final = 20
 """A list is not made again for so many times as long as making it took: anybody may ask for lists."""
 _READ_AGAIN_MS: Final = 1000
@@ -113,10 +113,10 @@ class _Process:
 
     def add(self, entry: StatusEntry) -> None:
         number, place = split_index(entry.status_index)
-        held = self.lists.get(number)
-        if held is None:
-            held = self.lists[number] = _List()
-        held.add(place, entry)
+        status_list = self.lists.get(number)
+        if status_list is None:
+            status_list = self.lists[number] = _List()
+        status_list.add(place, entry)
 
 
 class LogStatusLists:
@@ -168,60 +168,62 @@ class LogStatusLists:
 
     def _forget_expired(self, process: _Process) -> None:
         now = self._clock.now()
-        process.lists = {number: held for number, held in process.lists.items() if not held.expired(now)}
+        process.lists = {
+            number: status_list for number, status_list in process.lists.items() if not status_list.expired(now)
+        }
 
     # --- Tokens
 
     async def token(self, list_id: str) -> StatusList | None:
         """See `ports.StatusLists`."""
-        named = _ID.fullmatch(list_id)
-        if named is None or not self._server.enabled:
+        match = _ID.fullmatch(list_id)
+        if match is None or not self._server.enabled:
             return None
-        own = named[1] == self._log
-        process = self._own if own else await self._other(named[1])
-        held = process.lists.get(int(named[2])) if process is not None else None
-        if process is None or held is None or held.expired(self._clock.now()):
+        own = match[1] == self._log
+        process = self._own if own else await self._other(match[1])
+        status_list = process.lists.get(int(match[2])) if process is not None else None
+        if process is None or status_list is None or status_list.expired(self._clock.now()):
             return None
-        async with held.lock:  # one of many requests makes the token
-            return await self._current(held, list_id, None if own else process.complete_until)
+        async with status_list.lock:  # one of many requests makes the token
+            return await self._current(status_list, list_id, None if own else process.complete_until)
 
-    async def _current(self, held: _List, list_id: str, complete_until: int | None) -> StatusList:
+    async def _current(self, status_list: _List, list_id: str, complete_until: int | None) -> StatusList:
         now = self._clock.now()
         version = self._feed.version
-        made = held.current(version, now, self._ttl * 1000)
-        if made is not None:
-            return made
-        held.grown = False
-        revoked, cost = await self._revoked_in(held, now)
+        current = status_list.current(version, now, self._ttl * 1000)
+        if current is not None:
+            return current
+        status_list.grown = False
+        revoked, cost = await self._revoked_in(status_list, now)
         # The list is as old as the older of its two sources, so that a verifier can see when it is stale. It expires
         # after that time, too, for verifiers that look at `exp` alone.
-        known = min(now, self._feed.state().complete_until, now if complete_until is None else complete_until)
-        lst = encode_statuses(revoked, STATUSES)
+        as_of = min(now, self._feed.state().complete_until, now if complete_until is None else complete_until)
+        encoded = encode_statuses(revoked, STATUSES)
         claims = {
             "sub": f"{self._server.issuer}{PATH}{list_id}",
             "iss": self._server.issuer,
-            "iat": known // 1000,
-            "exp": known // 1000 + _LIFETIME * self._ttl,
+            "iat": as_of // 1000,
+            "exp": as_of // 1000 + _LIFETIME * self._ttl,
             "ttl": self._ttl,
-            "status_list": {"bits": 1, "lst": lst},
+            "status_list": {"bits": 1, "lst": encoded},
         }
         token = self._server.signer.sign(claims, self._server.algorithm, TYPE)
-        tag = hashlib.sha256(f"{lst}|{known // 1000}".encode("ascii")).hexdigest()[:32]
-        held.made = StatusList(token, tag, max(1, self._ttl // 2))
-        held.made_at, held.version = now, version
-        held.pause = max(_LEAST_PAUSE_MS, int(cost * 1000 * _REST))
-        return held.made
+        tag = hashlib.sha256(f"{encoded}|{as_of // 1000}".encode("ascii")).hexdigest()[:32]
+        status_list.made = StatusList(token, tag, max(1, self._ttl // 2))
+        status_list.made_at, status_list.version = now, version
+        status_list.pause = max(_MIN_PAUSE_MS, int(cost * 1000 * _REST))
+        return status_list.made
 
-    async def _revoked_in(self, held: _List, now: int) -> tuple[list[int], float]:
+    async def _revoked_in(self, status_list: _List, now: int) -> tuple[list[int], float]:
         """The places of revoked sessions, and the seconds of work that this took. Expired sessions are removed."""
         revoked, cost = [], 0.0
-        entries = [*held.entries.items()]
+        entries = [*status_list.entries.items()]
         for start in range(0, len(entries), _SLICE):
             began = time.perf_counter()
             for place, packed in entries[start : start + _SLICE]:
                 entry = unpack(packed)
                 if entry.expires_at <= now:
-                    held.entries.pop(place, None)
+                    status_list.entries.pop(place, None)
                 elif self._feed.ends(entry.hops, entry.source_identity):
                     revoked.append(place)
             cost += time.perf_counter() - began
@@ -258,17 +260,17 @@ class LogStatusLists:
         """Reads what the logs of the process have after the last record read. A list that is read in part only is not
         shown. What the process says about completeness is read first: the records that it speaks of are then there.
         """
-        found = await self._read(lambda conn: process_logs(conn, first))
-        if found is None:
+        listed = await self._read(lambda conn: process_logs(conn, first))
+        if listed is None:
             return
         seqs = dict(process.seqs)
-        for log in found.logs:
+        for log in listed.logs:
             if log not in seqs:
                 seqs[log] = await self._read(lambda conn, log=log: first_live(conn, log, now))  # type: ignore[misc]  # a lambda with a default
             seqs[log] = await self._read_entries(process, log, seqs[log])
         self._forget_expired(process)
         process.seqs, process.read_at = seqs, now
-        process.complete_until = now if found.recorded_until is None else min(now, found.recorded_until)
+        process.complete_until = now if listed.recorded_until is None else min(now, listed.recorded_until)
 
     async def _read_entries(self, process: _Process, log: str, after: int) -> int:
         """Adds the sessions of a log after this record. Returns the last record read."""

@@ -45,7 +45,7 @@ def whole(rows: Iterable[S]) -> list[S]:
 
 def event_bytes(conn: Connection, rows: Iterable[Stored]) -> dict[RecordId, bytes]:
     """The event bytes of each row; b"" where they cannot be read. A chunk is read once for all its rows."""
-    found: dict[RecordId, bytes] = {}
+    data: dict[RecordId, bytes] = {}
     chunks: dict[str, tuple[int, list[bytes]]] = {}  # the last one of each log
     for row in sorted(whole(rows), key=lambda row: (row.log, row.seq)):
         start, events = chunks.get(row.log, (0, []))
@@ -55,8 +55,8 @@ def event_bytes(conn: Connection, rows: Iterable[Stored]) -> dict[RecordId, byte
             start, events = _chunk(conn, row.log, row.seq)
         chunks[row.log] = start, events
         at = row.seq - start
-        found[row.log, row.seq] = events[at] if 0 <= at < len(events) else b""
-    return found
+        data[row.log, row.seq] = events[at] if 0 <= at < len(events) else b""
+    return data
 
 
 def _chunk(conn: Connection, log: str, seq: int) -> tuple[int, list[bytes]]:
@@ -67,8 +67,8 @@ def _chunk(conn: Connection, log: str, seq: int) -> tuple[int, list[bytes]]:
 
 def events_of(conn: Connection, ids: Sequence[RecordId]) -> dict[RecordId, bytes]:
     """The bytes of the events at these positions, for the records that exist."""
-    found: dict[RecordId, bytes] = {}
+    data: dict[RecordId, bytes] = {}
     for start in range(0, len(ids), _BATCH):
         some = ids[start : start + _BATCH]
-        found |= event_bytes(conn, conn.execute(_SOME, {"ids": some}).all())
-    return found
+        data |= event_bytes(conn, conn.execute(_SOME, {"ids": some}).all())
+    return data

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, text
 from daypass.domain.events import Event, EventType
 
 EVERY_MS: Final = 60_000
-MOST_ROWS: Final = 200  # in one transaction
+MAX_ROWS: Final = 200  # in one transaction
 KEPT_MS: Final = 400 * 86_400_000  # AWS's tracking period
-_MOST_KNOWN: Final = 100_000
+_MAX_KNOWN: Final = 100_000
 _PRINCIPALS: Final = ("AIDA", "AROA")
 _SESSION_KEY: Final = "ASIA"
 SIGN_IN: Final = "daypass:SignIn"
@@ -80,7 +80,7 @@ class UsageBook:
     def _put(self, key: UseKey, use: Use) -> None:
         if key in self._written:
             self._later[key] = use
-        elif key in self._due or len(self._due) < _MOST_KNOWN:
+        elif key in self._due or len(self._due) < _MAX_KNOWN:
             self._due[key] = use
 
     def take(self, now: int, *, everything: bool = False) -> dict[UseKey, Use]:
@@ -91,7 +91,7 @@ class UsageBook:
             del self._written[key]
             if key in self._later:
                 self._due[key] = self._later.pop(key)
-        most = len(self._due) if everything else MOST_ROWS
+        most = len(self._due) if everything else MAX_ROWS
         return dict(sorted(list(self._due.items())[:most]))
 
     def _expired(self, now: int, *, everything: bool) -> list[UseKey]:

@@ -19,11 +19,11 @@ from daypass.stores.causes import public_cause
 
 _SLOW_SECONDS = 1.0  # a batch that has waited this long for a hanging sink will not finish
 _STUCK_SECONDS = 3.0  # and neither will one that has waited this long for any sink
-_LOOK_SECONDS = 1.0  # between two looks whether an idle sink must be checked
+_CHECK_SECONDS = 1.0  # between two checks whether an idle sink is due
 _DEFER_SECONDS = 0.1  # between two attempts at items that need a part of the storage that is unavailable
 
 
-class Doubt(NamedTuple):
+class InDoubt(NamedTuple):
     """A batch of an earlier log of this process that may be durable, and its items."""
 
     log: Log
@@ -38,7 +38,7 @@ class LogWriter:
         sink: makes batches durable.
         wake: takes an `Outcome` on the writer thread; hands it to the event loop.
         new_log: makes the id of a log.
-        hurried: whether an idle sink must be checked now. Asked every second.
+        is_hurried: whether an idle sink must be checked now. Asked every second.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LogWriter:
         options: JournalOptions,
         wake: Callable[[Outcome], None],
         new_log: Callable[[], str],
-        hurried: Callable[[], bool] = lambda: False,
+        is_hurried: Callable[[], bool] = lambda: False,
     ) -> None:
         self.halted = ""  # why the log accepts no more items
         self.unavailable_since = (
@@ -62,10 +62,10 @@ class LogWriter:
         self._options = options
         self._wake = wake
         self._new_log = new_log
-        self._hurried = hurried
-        self._unsure = False  # the stored end of the log must be read before anything is written
-        self._doubt: Batch | None = None
-        self._doubts: list[Doubt] = []
+        self._is_hurried = is_hurried
+        self._end_unverified = False  # the stored end of the log must be read before anything is written
+        self._in_doubt: Batch | None = None
+        self._earlier_in_doubt: list[InDoubt] = []
         self._deferred: list[Item] = []
         self._checked = time.monotonic()  # time.monotonic() when the sink was last used
 
@@ -82,15 +82,15 @@ class LogWriter:
     @property
     def stuck_seconds(self) -> float:
         """How long it has waited for a sink that does not respond; 0.0 when it waits for none."""
-        since, away = self.busy_since, self.unavailable_since  # read once: the writer's thread resets them
-        if not since and not away:
+        began, failing_since = self.busy_since, self.unavailable_since  # read once: the writer's thread resets them
+        if not began and not failing_since:
             return 0.0
         now = time.monotonic()
-        busy = now - since if since else 0.0
-        if busy <= _SLOW_SECONDS and not away:
+        busy = now - began if began else 0.0
+        if busy <= _SLOW_SECONDS and not failing_since:
             return 0.0
-        if self._sink.hangs and away:
-            return max(busy, now - away)
+        if self._sink.hangs and failing_since:
+            return max(busy, now - failing_since)
         limit = _SLOW_SECONDS if self._sink.hangs else _STUCK_SECONDS
         return busy if busy > limit else 0.0
 
@@ -118,7 +118,7 @@ class LogWriter:
 
     def _take(self) -> list[Item]:
         """The items that were deferred and the waiting ones; [] when none arrived for a while."""
-        items = self.queue.take(_DEFER_SECONDS if self._deferred else min(_LOOK_SECONDS, self._options.idle_seconds))
+        items = self.queue.take(_DEFER_SECONDS if self._deferred else min(_CHECK_SECONDS, self._options.idle_seconds))
         deferred, self._deferred = self._deferred, []
         return deferred + items
 
@@ -127,10 +127,10 @@ class LogWriter:
         writes, so it shows whether a storage that has failed can be written again.
         """
         try:
-            if self._unsure:
+            if self._end_unverified:
                 self._reconcile()
-            elif self._doubts and self._sink.answers:
-                self._resolve_doubts()
+            elif self._earlier_in_doubt and self._sink.answers:
+                self._resolve_earlier()
             if self.unavailable_since or self._is_due():
                 self._checked = time.monotonic()
                 self._sink.idle()
@@ -143,7 +143,7 @@ class LogWriter:
             self._database_failed(error)
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._checked >= self._options.idle_seconds or self._hurried()
+        return time.monotonic() - self._checked >= self._options.idle_seconds or self._is_hurried()
 
     # --- A batch
 
@@ -154,7 +154,7 @@ class LogWriter:
         """
         work = [batch]
         while work:
-            group = self._live(work.pop())
+            group = self._not_abandoned(work.pop())
             if not group:
                 continue
             if self.halted:
@@ -168,26 +168,26 @@ class LogWriter:
             except Exception as error:  # noqa: BLE001 - every failure has a cause: the storage or one item
                 if is_unavailable(error):
                     self._database_failed(error)
-                    work.append(group)  # items in doubt are finished when the doubt is resolved
+                    work.append(group)  # items in doubt are finished when their batch is resolved
                     time.sleep(self._options.retry_seconds)
                 elif len(group) == 1:
-                    self._blame(group[0], error)
+                    self._refuse_faulty(group[0], error)
                 else:
                     middle = len(group) // 2
                     work += [group[middle:], group[:middle]]
 
     def _attempt(self, items: list[Item]) -> None:
         """Resolves what is in doubt, then commits the items in one transaction."""
-        if self._unsure:
+        if self._end_unverified:
             self._reconcile()
             items = [item for item in items if not item.finished]
-        if self._doubts and self._sink.answers:
-            self._resolve_doubts()
+        if self._earlier_in_doubt and self._sink.answers:
+            self._resolve_earlier()
         if items:
             self._deferred += self._transact(items)
 
-    def _live(self, items: list[Item]) -> list[Item]:
-        """The items that are still wanted; the rest is refused. The item of a cancelled caller stays, because its
+    def _not_abandoned(self, items: list[Item]) -> list[Item]:
+        """The items whose callers still wait; the rest is refused. The item of a cancelled caller stays, because its
         action has taken place.
         """
         dropped = [item for item in items if item.abandoned and not item.finished]
@@ -201,13 +201,13 @@ class LogWriter:
         try:
             batch = self._sink.commit(self._log, items, last=self.queue.ended)
         except UnknownOutcome as unknown:
-            other = self._sink.reopen(self._log, self._new_log())
-            if other is None:
-                self._doubt = unknown.batch
-                self._unsure = True
+            new_log = self._sink.reopen(self._log, self._new_log())
+            if new_log is None:
+                self._in_doubt = unknown.batch
+                self._end_unverified = True
                 raise unknown.error from None
-            self._doubts.append(Doubt(self._log, unknown.batch, items))
-            self._log = other
+            self._earlier_in_doubt.append(InDoubt(self._log, unknown.batch, items))
+            self._log = new_log
             return []
         batch.outcome.seconds = time.perf_counter() - started
         self.queue.note_changes(batch.change_seconds)
@@ -218,29 +218,29 @@ class LogWriter:
         """Reads the end of the stored log and resolves a batch in doubt finally. This is the only place that does
         so.
         """
-        doubt = self._doubt
-        durable = self._sink.resolve(self._log, doubt)
-        self._unsure = False
-        self._doubt = None
-        if doubt is not None and durable:
-            self._complete(doubt)
+        in_doubt = self._in_doubt
+        durable = self._sink.resolve(self._log, in_doubt)
+        self._end_unverified = False
+        self._in_doubt = None
+        if in_doubt is not None and durable:
+            self._complete(in_doubt)
 
-    def _resolve_doubts(self) -> None:
+    def _resolve_earlier(self) -> None:
         """Resolves the batches that were in doubt when the log was replaced by another one. An old log that is not as
         it was acknowledged is reported, and does not halt the current one.
         """
-        while self._doubts:
-            doubt = self._doubts[0]
+        while self._earlier_in_doubt:
+            in_doubt = self._earlier_in_doubt[0]
             try:
-                durable = self._sink.resolve(doubt.log, doubt.batch)
+                durable = self._sink.resolve(in_doubt.log, in_doubt.batch)
             except Halted as error:
-                logs.get().critical("journal_earlier_log_differs", log=doubt.log.id, why=str(error))
-                self._refuse([item for item in doubt.items if not item.finished])
+                logs.get().critical("journal_earlier_log_differs", log=in_doubt.log.id, why=str(error))
+                self._refuse([item for item in in_doubt.items if not item.finished])
             else:
                 if durable:
-                    self._deliver(doubt.batch)
-                self._deferred += [item for item in doubt.items if not item.finished]
-            self._doubts.pop(0)
+                    self._deliver(in_doubt.batch)
+                self._deferred += [item for item in in_doubt.items if not item.finished]
+            self._earlier_in_doubt.pop(0)
 
     # --- Outcomes
 
@@ -263,7 +263,7 @@ class LogWriter:
             item.finished = True
         self._wake(outcome)
 
-    def _blame(self, item: Item, error: Exception) -> None:
+    def _refuse_faulty(self, item: Item, error: Exception) -> None:
         """Refuses the one item that the storage rejects. Its caller learns only that the request failed."""
         logs.get().error("journal_row_refused", log=self.log, error=describe(error))
         self._refuse([item])
@@ -279,7 +279,7 @@ class LogWriter:
         logs.get().critical("journal_halted", log=self.log, why=why)
 
     def _database_failed(self, error: Exception) -> None:
-        self._unsure = True
+        self._end_unverified = True
         self.failures += 1
         self.unavailable_why = public_cause(error)
         if not self.unavailable_since:

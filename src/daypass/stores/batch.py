@@ -55,24 +55,24 @@ class Batch(NamedTuple):
     ahead: Mapping[str, Loaded]
 
 
-def load_batch(loads: Mapping[str, Load], known: Callable[[str], bool], conn: Connection) -> Batch:
+def load_batch(loads: Mapping[str, Load], is_loaded: Callable[[str], bool], conn: Connection) -> Batch:
     """Runs the loaders, by cache key, in the snapshot of `conn`. An error in one view does not affect the others.
 
-    `known`: whether the view under a key need not be read ahead. Another thread may change what it returns.
+    `is_loaded`: whether the view under a key need not be read ahead. Another thread may change what it returns.
     """
     head = feed_head(conn)
     reader = ReadAhead(conn)
     if len(loads) >= MIN_READ_AHEAD:
-        reader.read_ahead(loads, known)
+        reader.read_ahead(loads, is_loaded)
     loaded = {key: _loaded(load, reader) for key, load in loads.items()}
     ahead: dict[str, Loaded] = {}
-    for one in loaded.values():
-        if isinstance(one, Loaded) and one.next is not None:
-            key, load = one.next
-            if key not in loaded and key not in ahead and not known(key):
-                found = _loaded(load, reader)
-                if isinstance(found, Loaded):  # whoever asks for it gets the error of a load of its own
-                    ahead[key] = found
+    for each in loaded.values():
+        if isinstance(each, Loaded) and each.next is not None:
+            key, load = each.next
+            if key not in loaded and key not in ahead and not is_loaded(key):
+                view = _loaded(load, reader)
+                if isinstance(view, Loaded):  # whoever asks for it gets the error of a load of its own
+                    ahead[key] = view
     return Batch(head, loaded, ahead)
 
 
@@ -112,7 +112,7 @@ class ReadAhead(StoreReader):
                     return ahead[values][:limit]
         return super().find(kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals)
 
-    def read_ahead(self, keys: Collection[str], known: Callable[[str], bool]) -> None:
+    def read_ahead(self, keys: Collection[str], is_loaded: Callable[[str], bool]) -> None:
         """Reads the rows that the views under these cache keys, and those that follow them, need."""
         by_kind: dict[str, list[str]] = {}
         for key in keys:
@@ -122,10 +122,10 @@ class ReadAhead(StoreReader):
         owners = {key.owner_id for key in access_keys}
         users = self._by(User, "id", {*by_kind.get("user", ()), *owners})
         roles = [*self._by(Role, "id", by_kind.get("role", ())), *self._roles_by_name(by_kind.get("role_name", ()))]
-        wanted = {*by_kind.get("user", ()), *(owner for owner in owners if not known(f"user:{owner}"))}
-        groups = self._by(Membership, "user_id", wanted)
+        user_ids = {*by_kind.get("user", ()), *(owner for owner in owners if not is_loaded(f"user:{owner}"))}
+        groups = self._by(Membership, "user_id", user_ids)
         self._by(Group, "id", {membership.group_id for membership in groups})
-        holders = {*wanted, *(role.id for role in roles), *(membership.group_id for membership in groups)}
+        holders = {*user_ids, *(role.id for role in roles), *(membership.group_id for membership in groups)}
         self._by(InlinePolicy, "owner_id", holders)
         attached = self._by(Attachment, "owner_id", holders)
         self._open_grants({role.id for role in roles})
@@ -159,28 +159,28 @@ class ReadAhead(StoreReader):
             account, _, name = place.partition(":")
             names.setdefault(account, set()).add(name)
             ahead[account, name] = []
-        found = [role for account in names for role in self._rows(Role, NAME_KEY, names[account], account=account)]
-        for role in found:
+        roles = [role for account in names for role in self._rows(Role, NAME_KEY, names[account], account=account)]
+        for role in roles:
             ahead[role.account, ascii_lower(role.name)].append(role)
         self._ahead[Role, ("account", "name")] = ahead
-        return found
+        return roles
 
     def _by(self, kind: type[E], field: str, values: Collection[str]) -> list[E]:
         """Reads all entities with one of these values. Values without an entity are also remembered."""
         ahead: dict[tuple[Any, ...], list[Any]] = {(value,): [] for value in values}
-        found = self._rows(kind, field, values)
-        for entity in found:
+        entities = self._rows(kind, field, values)
+        for entity in entities:
             ahead[(getattr(entity, field),)].append(entity)
         self._ahead[kind, (field,)] = ahead
-        return found
+        return entities
 
     def _rows(self, kind: type[E], field: str, values: Collection[str], **equals: str | int) -> list[E]:
-        found = list(filter(storable, values))  # one key that no database can hold would fail the whole batch
-        if not found:
+        storable_values = list(filter(storable, values))  # one key that no database can hold would fail the whole batch
+        if not storable_values:
             return []
         mapping = ENTITY_TABLES[kind]
         statement = _statement(mapping.table.name, field, _ORDERS.get(kind, ""), tuple(equals))
-        rows = self._conn.execute(statement, {"values": found, **equals})
+        rows = self._conn.execute(statement, {"values": storable_values, **equals})
         return [mapping.to_entity(row) for row in rows]
 
 

@@ -134,12 +134,12 @@ class ViewCache:
                 self._absent.popitem(last=False)
             return
         self._views[key] = (view, keys)
-        for held in keys:
-            holders = self._holders.get(held, ())
+        for dependency in keys:
+            holders = self._holders.get(dependency, ())
             if isinstance(holders, set):
                 holders.add(key)
             else:  # most keys have one dependent view: a tuple is a quarter of the size of a set
-                self._holders[held] = {*holders, key} if len(holders) >= _FEW else (*holders, key)
+                self._holders[dependency] = {*holders, key} if len(holders) >= _FEW else (*holders, key)
         if len(self._views) > self._limit:
             self._drop(next(iter(self._views)))
 
@@ -180,11 +180,11 @@ class ViewCache:
         entry = self._views.pop(key, None)
         if entry is None:
             return
-        for held in entry[1]:
-            holders = self._holders.get(held)
+        for dependency in entry[1]:
+            holders = self._holders.get(dependency)
             if isinstance(holders, set):
                 holders.discard(key)
             elif holders is not None:
-                holders = self._holders[held] = tuple(holder for holder in holders if holder != key)
+                holders = self._holders[dependency] = tuple(holder for holder in holders if holder != key)
             if not holders:
-                self._holders.pop(held, None)
+                self._holders.pop(dependency, None)

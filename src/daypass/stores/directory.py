@@ -44,7 +44,7 @@ from daypass.stores.views import OpensSecrets, Views
 
 T = TypeVar("T")
 
-_MOST_READS = 4_096  # waiting loads of one account
+_MAX_READS = 4_096  # waiting loads of one account
 _SPENT_EVERY_MS = 3_600_000
 _DAY_MS = 86_400_000
 
@@ -393,4 +393,4 @@ class CachedDirectory(Lookups):
 
 def _read_threads(readers: int) -> FairThreads:
     """A thread for each connection; one is reserved for urgent reads if there are more."""
-    return FairThreads(readers, "daypass-read", reserved=1 if readers > 1 else 0, most_of_account=_MOST_READS)
+    return FairThreads(readers, "daypass-read", reserved=1 if readers > 1 else 0, most_of_account=_MAX_READS)

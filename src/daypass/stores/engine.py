@@ -91,9 +91,9 @@ class Database:
 
     def _read(self, fn: Callable[[Connection], T], seconds: float | None) -> T:
         with self._backend.readers.begin() as conn:
-            found = self._within(conn, fn, seconds)
+            result = self._within(conn, fn, seconds)
         self._unanswered_at = float("-inf")
-        return found
+        return result
 
     def _within(self, conn: Connection, fn: Callable[[Connection], T], seconds: float | None) -> T:
         if seconds is None:
@@ -143,13 +143,13 @@ class Database:
         log, which names them. `now`: ms.
         """
         with self.write_transaction(seconds=PATIENT_SECONDS) as conn:
-            found = self._backend.detect_restore(conn)
-            if found.restored:
+            check = self._backend.detect_restore(conn)
+            if check.restored:
                 end_all_sessions(conn, now)
-            if found.lost:
-                note_lost(conn, found.lost, found.missing)
-        self._backend.losses_recorded(found.lost)
-        return found
+            if check.lost:
+                note_lost(conn, check.lost, check.missing)
+        self._backend.losses_recorded(check.lost)
+        return check
 
     def check(self) -> None:
         """Raises UnusableDatabase when pages are corrupt, or DaypassError(UNAVAILABLE) when it cannot be reached."""

@@ -49,16 +49,16 @@ def poll(database: Database, cursor: FeedPosition, since: int, *, timed: bool = 
         clock = database.clock(conn) if timed else None
         return _poll(conn, cursor, since)._replace(nodes=listed_nodes(conn), clock=clock)
 
-    found = database.read(work, probe=True)
-    if found.head.epoch != cursor.epoch or found.head.position >= cursor.position:
-        return found
+    polled = database.read(work, probe=True)
+    if polled.head.epoch != cursor.epoch or polled.head.position >= cursor.position:
+        return polled
     _renew(database, cursor)
     return database.read(work)
 
 
 def _poll(conn: Connection, cursor: FeedPosition, since: int) -> Polled:
-    found = follow(conn, cursor)
-    return found if found.changes is not None else found._replace(revocations=read_revocations(conn, since))
+    polled = follow(conn, cursor)
+    return polled if polled.changes is not None else polled._replace(revocations=read_revocations(conn, since))
 
 
 def follow(conn: Connection, cursor: FeedPosition) -> Polled:

@@ -11,7 +11,7 @@ from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 
-_MOST_OWN: Final = 200_000
+_MAX_OWN: Final = 200_000
 
 
 class Freshness:
@@ -88,10 +88,10 @@ class Freshness:
         if not self._others:
             self.revocations_until = self.directory_until
             return
-        known = self._polled
+        heard = self._polled
         if len(self._contacts) == len(self._others):
-            known = max(known, min(self._contacts.values()))
-        self.revocations_until = min(known + self._limit, self.directory_until)
+            heard = max(heard, min(self._contacts.values()))
+        self.revocations_until = min(heard + self._limit, self.directory_until)
 
 
 class OwnSessions:
@@ -102,7 +102,7 @@ class OwnSessions:
 
     def add(self, session_id: str) -> None:
         self._ids[session_id] = None
-        if len(self._ids) > _MOST_OWN:
+        if len(self._ids) > _MAX_OWN:
             del self._ids[next(iter(self._ids))]
 
     def __contains__(self, session_id: str) -> bool:

@@ -28,7 +28,7 @@ _AT_ONCE: Final = 2
 _MIN_FOR_ANOTHER: Final = BATCH // 2
 """Misses that wait, from which on every free thread takes a batch."""
 _LONGEST_KEY = 2_200  # an ARN has at most 2,048 characters
-_MOST_LOADS = 4_096
+_MAX_LOADS = 4_096
 _ATTEMPTS = 10
 
 
@@ -78,7 +78,7 @@ class ViewLoader:
             return None  # no entity has such a name
         future = self._loading.get(key)
         if future is None:
-            if len(self._loading) >= _MOST_LOADS:
+            if len(self._loading) >= _MAX_LOADS:
                 raise unavailable("too many loads in flight")
             self._loading[key] = future = asyncio.get_running_loop().create_future()
             self._missed[key] = load

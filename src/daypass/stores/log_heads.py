@@ -77,9 +77,9 @@ def read_heads(database: Path) -> list[LogHead]:
 
 
 def _parse(content: bytes) -> list[LogHead]:
-    found = []
+    heads = []
     for start in range(NOTE_BYTES, len(content), _SLOT_BYTES):
         slot = _SLOT.fullmatch(content[start : start + _SLOT_BYTES])
         if slot is not None:  # otherwise it is empty
-            found.append(LogHead(slot[1].decode(), int(slot[2]), bytes.fromhex(slot[3].decode())))
-    return found
+            heads.append(LogHead(slot[1].decode(), int(slot[2]), bytes.fromhex(slot[3].decode())))
+    return heads

@@ -37,17 +37,17 @@ def installation(conn: Connection) -> str:
 
 def note_lost(conn: Connection, heads: Sequence[LogHead], missing: int) -> None:
     """Stores the heads found missing at start, for the next log to name. `missing`: number of records."""
-    known = json.loads(get_meta(conn, LOST_HEADS) or "[]")
-    put_meta(conn, LOST_HEADS, json.dumps([*known, *([head.log, head.seq, head.chain.hex()] for head in heads)]))
+    stored = json.loads(get_meta(conn, LOST_HEADS) or "[]")
+    put_meta(conn, LOST_HEADS, json.dumps([*stored, *([head.log, head.seq, head.chain.hex()] for head in heads)]))
     put_meta(conn, MISSING_EVENTS, str(missing_events(conn) + missing))
 
 
 def take_lost(conn: Connection) -> list[LogHead]:
     """Returns and removes the heads that `note_lost` stored."""
-    known = json.loads(get_meta(conn, LOST_HEADS) or "[]")
-    if known:
+    stored = json.loads(get_meta(conn, LOST_HEADS) or "[]")
+    if stored:
         put_meta(conn, LOST_HEADS, "[]")
-    return [LogHead(log, seq, bytes.fromhex(chain)) for log, seq, chain in known]
+    return [LogHead(log, seq, bytes.fromhex(chain)) for log, seq, chain in stored]
 
 
 def missing_events(conn: Connection) -> int:

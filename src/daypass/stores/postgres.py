@@ -57,13 +57,13 @@ class _Connection(psycopg.Connection[Any]):
     def _until(self, gen: PQGen[T], deadline: float) -> PQGen[T]:
         """`gen`, ended by Unanswered at the deadline. psycopg resumes it regularly, also when nothing has arrived."""
         try:
-            wanted = next(gen)
+            request = next(gen)
             while True:
-                ready = yield wanted
+                ready = yield request
                 if not ready and time.monotonic() >= deadline:
                     self.pgconn.finish()
                     raise Unanswered(f"no answer within {self.answer_seconds:g} s")
-                wanted = gen.send(ready)
+                request = gen.send(ready)
         except StopIteration as stop:
             value: T = stop.value
             return value

@@ -39,8 +39,8 @@ class RevocationCache:
         """
         changed = False
         for revocation in revocations:
-            known = self._known.get(revocation.id)
-            if known is not None and (known == revocation or known.position > revocation.position):
+            current = self._known.get(revocation.id)
+            if current is not None and (current == revocation or current.position > revocation.position):
                 continue
             try:
                 self.index.add(revocation)
@@ -85,7 +85,7 @@ class RevocationCache:
     def remove_spent(self, now: int) -> None:
         """Removes revocations that can no longer match a session."""
         if self.index.remove_spent(now):
-            self._known = {id_: known for id_, known in self._known.items() if not is_spent(known, now)}
+            self._known = {id_: revocation for id_, revocation in self._known.items() if not is_spent(revocation, now)}
 
     def _changed(self) -> None:
         self.version += 1

@@ -53,11 +53,11 @@ class CachedRevocationFeed:
 
     def everything(self) -> Sequence[Revocation]:
         """See `ports.RevocationFeed`. Sorted once for each version, for all readers."""
-        version, found = self._sorted
+        version, revocations = self._sorted
         if version != self._cache.version:
-            found = sorted(self._cache.known(), key=_place)
-            self._sorted = self._cache.version, found
-        return found
+            revocations = sorted(self._cache.known(), key=_place)
+            self._sorted = self._cache.version, revocations
+        return revocations
 
     def ends(self, hops: Sequence[Hop], source_identity: str) -> bool:
         """See `ports.RevocationFeed`."""

@@ -143,30 +143,30 @@ class Standby:
         """Finds out how far it is, and applies what it has and this process lacks."""
         began, cursor = self._monotonic(), self._applied.position
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._thread, read_status, self._database, cursor)
+            status = await asyncio.get_running_loop().run_in_executor(self._thread, read_status, self._database, cursor)
         except DaypassError as error:
             self._report(_UNREACHABLE, **error.private)
             return
         self._polled_at = began
-        self._report(self._unsuitable(found))
+        self._report(self._unsuitable(status))
         if not self.problem:
-            self._apply(found, began)
+            self._apply(status, began)
 
     async def stop(self) -> None:
         """Ends its thread. The database stays open."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    def _unsuitable(self, found: StandbyStatus) -> str:
-        if not found.recovering:
+    def _unsuitable(self, status: StandbyStatus) -> str:
+        if not status.recovering:
             return _PROMOTED
-        return "" if found.polled.head.epoch == self._applied.position.epoch else _ANOTHER
+        return "" if status.polled.head.epoch == self._applied.position.epoch else _ANOTHER
 
-    def _apply(self, found: StandbyStatus, began: float) -> None:
-        polled = found.polled
+    def _apply(self, status: StandbyStatus, began: float) -> None:
+        polled = status.polled
         self._applied.apply_standby(polled)
         here, there = self._applied.position.position, polled.head.position
         self._cache.remember_after(min(here, there))
-        self._as_of = max(self._as_of, self._time_of(found.replayed, began))
+        self._as_of = max(self._as_of, self._time_of(status.replayed, began))
         if there <= here and self._as_of > self._freshness.polled_at:
             self._advanced(self._as_of, polled.nodes)
 

@@ -121,8 +121,8 @@ class StoreReader:
         if order != "name" or "account" not in equals or not prefix.isascii() or prefix == "/":
             return "many"
         counting = _count_under(mapping.table.name, _shape(equals))
-        found = int(self._conn.execute(counting, {**values, **_range(prefix)}).scalar_one())
-        return None if not found else "few" if found <= _FEW else "many"
+        count = int(self._conn.execute(counting, {**values, **_range(prefix)}).scalar_one())
+        return None if not count else "few" if count <= _FEW else "many"
 
     def count(self, kind: type[Any], **equals: Any) -> int:
         if not all(map(storable, equals.values())):
@@ -166,34 +166,34 @@ def _conditions(mapping: EntityTable, shape: _Shape) -> list[ColumnElement[bool]
 def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[Select[Any], str]:
     """The statement, and its first sort column."""
     mapping, descending = _BY_TABLE[table], order.startswith("-")
-    way, after = options
-    wanted = _conditions(mapping, shape)
-    if way == "many":
+    strategy, after = options
+    conditions = _conditions(mapping, shape)
+    if strategy == "many":
         start = func.substr(mapping.table.c.path, 1, bindparam("length", type_=Integer))
-        wanted.append(start == bindparam("prefix"))
-    if way == "few":
-        wanted += _under(mapping)
-    asked = {field for field, _ in shape}
-    columns: list[Column[Any]] = [mapping.table.c[name] for name in mapping.primary if name not in asked]
+        conditions.append(start == bindparam("prefix"))
+    if strategy == "few":
+        conditions += _under(mapping)
+    fixed = {field for field, _ in shape}
+    columns: list[Column[Any]] = [mapping.table.c[name] for name in mapping.primary if name not in fixed]
     if order:
         columns.insert(0, _order_column(mapping, order.removeprefix("-")))
     # No index on names contains the expression, so the database uses the index on paths.
-    places: list[ColumnElement[Any]] = [columns[0].concat(""), *columns[1:]] if way == "few" else [*columns]
+    places: list[ColumnElement[Any]] = [columns[0].concat(""), *columns[1:]] if strategy == "few" else [*columns]
     if after:
         if not columns:
             raise ValueError("`after` needs an order")
-        wanted.append(places[0] < bindparam("after") if descending else places[0] > bindparam("after"))
+        conditions.append(places[0] < bindparam("after") if descending else places[0] > bindparam("after"))
     if descending:
         places = [place.desc() for place in places]
-    query = select(*mapping.columns).where(*wanted).order_by(*places).limit(bindparam("limit_", type_=Integer))
+    query = select(*mapping.columns).where(*conditions).order_by(*places).limit(bindparam("limit_", type_=Integer))
     return query, columns[0].name if columns else ""
 
 
 @lru_cache(maxsize=64)
 def _among(table: str, field: str, order: str) -> Select[Any]:
     mapping = _BY_TABLE[table]
-    wanted = mapping.table.c[field].in_(bindparam("some", expanding=True))
-    return select(*mapping.columns).where(wanted).order_by(_order_column(mapping, order))
+    condition = mapping.table.c[field].in_(bindparam("some", expanding=True))
+    return select(*mapping.columns).where(condition).order_by(_order_column(mapping, order))
 
 
 def _under(mapping: EntityTable) -> list[ColumnElement[bool]]:

@@ -140,23 +140,23 @@ class ViewDecoder:
         decoder = _DECODERS.get(key.partition(":")[0])
         if decoder is None:
             raise ValueError(f"views of the kind {key.partition(':')[0]} are not known")
-        found = decoder.decode(data)
-        match found:
+        stored = decoder.decode(data)
+        match stored:
             case _User():
-                return PrincipalView(found.user, self._policies(found.identity), self._boundary(found.boundary))
+                return PrincipalView(stored.user, self._policies(stored.identity), self._boundary(stored.boundary))
             case _Role():
-                principal = PrincipalView(found.role, self._policies(found.identity), self._boundary(found.boundary))
-                return RoleView(found.role, self._policy(found.trust), found.bindings, principal, found.grants)
+                principal = PrincipalView(stored.role, self._policies(stored.identity), self._boundary(stored.boundary))
+                return RoleView(stored.role, self._policy(stored.trust), stored.bindings, principal, stored.grants)
             case _Key():
-                key_ = found.key
+                key_ = stored.key
                 secret = self._secrets.open_secret(key_.sealed_secret, key_.account, key_.owner_id).decode("ascii")
-                return KeyView(key_, secret, found.user)
+                return KeyView(key_, secret, stored.user)
             case _Account():
-                return AccountView(found.account, tuple(map(self._policies, found.guardrails)), found.issuers)
+                return AccountView(stored.account, tuple(map(self._policies, stored.guardrails)), stored.issuers)
             case _Content():
-                return PolicyContentView(self._policy(found.policy), found.keep_until)
+                return PolicyContentView(self._policy(stored.policy), stored.keep_until)
             case _:
-                return found
+                return stored
 
     def _policy(self, stored: Policy) -> NamedPolicy:
         name, kind, text = stored

@@ -154,10 +154,10 @@ class Views:
         if arn in self._builtin:
             text = self._builtin[arn]
             return Loaded(ManagedPolicyView(_builtin_entity(arn), text, _digest(text)))
-        found = _managed(reader, arn)
-        if found is None:
+        version = _managed(reader, arn)
+        if version is None:
             return Loaded(None)
-        policy, text = found
+        policy, text = version
         return Loaded(ManagedPolicyView(policy, text, _digest(text)), (f"policy_id:{policy.id}",))
 
     def trust_anchor(self, reader: Reader, anchor_id: str) -> Loaded:
@@ -169,8 +169,8 @@ class Views:
 
     def document_clients(self, reader: Reader, account: str) -> Loaded:
         """It depends on each listed client by its own key, too: a process of an earlier release announces only that key."""
-        found = reader.find(OAuthClient, account=account, order="id", limit=_ALL)
-        listing = tuple(client for client in found if '"metadata_documents"' in client.settings)
+        clients = reader.find(OAuthClient, account=account, order="id", limit=_ALL)
+        listing = tuple(client for client in clients if '"metadata_documents"' in client.settings)
         return Loaded(listing, tuple(f"oauth_client:{client.id}" for client in listing))
 
     def entity(self, reader: Reader, kind: type[Any], equals: Mapping[str, str]) -> Loaded:

@@ -243,7 +243,7 @@ async def test_writer_that_fails_of_itself_halts_and_strands_nobody(
     def broken(_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(journal._writer, "_live", broken)
+    monkeypatch.setattr(journal._writer, "_not_abandoned", broken)
     with pytest.raises(DaypassError):
         await journal.commit(event())
     assert "MemoryError" in journal.problem()

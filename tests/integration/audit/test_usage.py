@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from daypass.audit.clock import HighWaterClock
-from daypass.audit.usage import EVERY_MS, KEPT_MS, MOST_ROWS, UsageBook, write_usage
+from daypass.audit.usage import EVERY_MS, KEPT_MS, MAX_ROWS, UsageBook, write_usage
 from daypass.domain.directory import LastUse
 from daypass.domain.events import Event, EventType
 from daypass.stores.engine import Database
@@ -104,12 +104,12 @@ def test_only_principals_and_their_own_keys_are_noted() -> None:
 
 def test_one_transaction_takes_a_bounded_number_and_the_next_goes_on() -> None:
     book = UsageBook()
-    for number in range(MOST_ROWS):
+    for number in range(MAX_ROWS):
         book.note(event(principal=f"AIDA{number}", key=f"AKIA{number}"))
     first = book.take(NOW)
     book.mark_written(first, NOW)
     second = book.take(NOW)
-    assert (len(first), len(second), len({*first, *second})) == (MOST_ROWS, MOST_ROWS, 2 * MOST_ROWS)
+    assert (len(first), len(second), len({*first, *second})) == (MAX_ROWS, MAX_ROWS, 2 * MAX_ROWS)
     book.mark_written(second, NOW)
     book.note(event(principal="AIDA1", key="AKIA1", at=NOW + 1))
     assert book.take(NOW + 1) == {}

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from daypass.audit.arrivals import MOST, Arrivals
+from daypass.audit.arrivals import MAX_EVENTS, Arrivals
 from daypass.audit.batch import Item
 
 
@@ -111,11 +111,11 @@ def test_answered_batch_lingers_over_a_few_iterations_that_add_nothing(
 
 
 def test_add_full_batch_is_handed_over_at_once(loop: Iterations, writer: Writer, arrivals: Arrivals) -> None:
-    add(arrivals, range(MOST))
-    assert writer.batches == [list(range(MOST))]
+    add(arrivals, range(MAX_EVENTS))
+    assert writer.batches == [list(range(MAX_EVENTS))]
     loop.run_one()
-    add(arrivals, range(MOST))  # the writer is busy
-    assert writer.batches[1:] == [list(range(MOST))]
+    add(arrivals, range(MAX_EVENTS))  # the writer is busy
+    assert writer.batches[1:] == [list(range(MAX_EVENTS))]
 
 
 def test_add_trickle_is_handed_over_after_a_bounded_number_of_iterations(
@@ -174,8 +174,8 @@ def test_work_for_the_meantime_that_fails_leaves_the_rest_to_be_done(loop: Itera
 
 def test_work_for_the_meantime_of_several_batches_is_done_in_order(loop: Iterations, arrivals: Arrivals) -> None:
     done = list[int]()
-    for number in range(2 * MOST):
+    for number in range(2 * MAX_EVENTS):
         arrivals.add(cast("Any", number), lambda number=number: done.append(number))  # type: ignore[misc]  # a default
     while loop.scheduled:
         loop.run_one()
-    assert done == list(range(2 * MOST))
+    assert done == list(range(2 * MAX_EVENTS))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass.audit.batch import Item, JournalOptions
-from daypass.audit.queue import MOST_CHANGES, SHARE_BESIDE_EVENTS, TURN_SECONDS, WriterQueue
+from daypass.audit.queue import EVENTS_DIVISOR, MAX_CHANGES, TURN_SECONDS, WriterQueue
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 
@@ -41,11 +41,11 @@ async def test_take_urgent_changes_come_before_the_changes_that_came_first() -> 
     queue.put([await event("e")])
     queue.put_change(await item("revocation"), "222222222222", urgent=True)
     taken = names(queue.take(1.0))
-    few = MOST_CHANGES // SHARE_BESIDE_EVENTS
+    few = MAX_CHANGES // EVENTS_DIVISOR
     assert taken[0] == "revocation"
     assert taken[-1] == "e"
     assert len(taken) == 1 + few + 1
-    assert names(queue.take(0.0)) == [f"a{number}" for number in range(few, few + MOST_CHANGES)]
+    assert names(queue.take(0.0)) == [f"a{number}" for number in range(few, few + MAX_CHANGES)]
 
 
 async def test_take_after_slow_changes_takes_as_many_as_fit_into_a_turn() -> None:

@@ -79,7 +79,7 @@ def test_batches_are_held_for_some_minutes_and_bytes(monkeypatch: pytest.MonkeyP
     held.note("log", batch(2))
     assert restored(held, Position(-1, b"-1"), monkeypatch)[0] == []
     assert restored(held, Position(1, b"1"), monkeypatch)[0] == [2, 3]
-    monkeypatch.setattr(recent, "MOST_BYTES", 5000)
+    monkeypatch.setattr(recent, "MAX_BYTES", 5000)
     held.note("log", batch(4, 1, 4500))
     assert restored(held, Position(1, b"1"), monkeypatch)[0] == []
     assert restored(held, Position(3, b"3"), monkeypatch)[0] == [4]

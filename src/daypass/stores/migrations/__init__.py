@@ -50,13 +50,13 @@ def prepare(database: Database, now: int | None = None) -> RestoreCheck:
     """
     database.check()
     migrate(database)
-    found = database.detect_restore(time.time_ns() // 1_000_000 if now is None else now)
-    if found.restored:
+    check = database.detect_restore(time.time_ns() // 1_000_000 if now is None else now)
+    if check.restored:
         logs.get().warning("database.restored", consequence="every session has been ended")
-    if found.lost:
-        lost = [f"{head.log}/{head.seq}" for head in found.lost]
-        logs.get().error("database.events_missing", events=found.missing, acknowledged=lost)
-    return found
+    if check.lost:
+        lost = [f"{head.log}/{head.seq}" for head in check.lost]
+        logs.get().error("database.events_missing", events=check.missing, acknowledged=lost)
+    return check
 
 
 def migrate(database: Database) -> None:
@@ -94,12 +94,12 @@ def newest_revision() -> str:
 
 def compatible_programs(script: ScriptDirectory) -> list[str]:
     """The newest revisions of programs that may serve from the newest schema, newest first."""
-    found: list[str] = []
+    programs: list[str] = []
     for revision in script.walk_revisions():  # from the newest revision down
-        found.append(revision.revision)
+        programs.append(revision.revision)
         if not getattr(revision.module, "additive", False):
             break
-    return found
+    return programs
 
 
 def _store_revision(conn: Connection, programs: list[str]) -> None:
@@ -139,20 +139,20 @@ def _revision(conn: Connection, script: ScriptDirectory) -> str | None:
     if has_meta and heads[0] in known:
         heads = (get_meta(conn, REVISION) or heads[0],)
     if len(heads) > 1 or heads[0] not in known:
-        found = ", ".join(heads)
-        if has_meta and _may_serve(conn, found, script.get_current_head() or ""):
-            logs.get().warning("database.schema_newer", revision=found, ours=script.get_current_head())
+        newer = ", ".join(heads)
+        if has_meta and _may_serve(conn, newer, script.get_current_head() or ""):
+            logs.get().warning("database.schema_newer", revision=newer, ours=script.get_current_head())
             return NEWER
         raise UnusableDatabase(
-            f"the database has schema revision {found}, which this Daypass does not know: use a newer one"
+            f"the database has schema revision {newer}, which this Daypass does not know: use a newer one"
         )
     return heads[0]
 
 
-def _may_serve(conn: Connection, found: str, ours: str) -> bool:
-    """Whether the migration to the revision `found` declares that programs like this one may serve."""
+def _may_serve(conn: Connection, revision: str, ours: str) -> bool:
+    """Whether the migration to `revision` declares that programs like this one may serve."""
     programs = (get_meta(conn, COMPATIBLE) or "").split()
-    return programs[:1] == [found] and ours in programs
+    return programs[:1] == [revision] and ours in programs
 
 
 def _refuse_unwritable(conn: Connection) -> None:
@@ -171,7 +171,7 @@ def _refuse_unwritable(conn: Connection) -> None:
 def _refuse_incomplete(conn: Connection) -> None:
     """A revision is only a claim. This checks that its tables and columns exist."""
     inspector = inspect(conn)
-    present = {key[1]: {column["name"] for column in found} for key, found in inspector.get_multi_columns().items()}
+    present = {key[1]: {column["name"] for column in columns} for key, columns in inspector.get_multi_columns().items()}
     for table in metadata.sorted_tables:
         missing = {column.name for column in table.columns} - present.get(table.name, set())
         if missing:
