@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, deny, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, assume_role, deny, policy, trust
 
 from daypass.domain.directory import Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.ports import Limits
-from daypass.wire.aws.sts import assume_role, get_caller_identity, get_scoped_credentials, get_session_token
+from daypass.wire.aws.sts import get_caller_identity, get_scoped_credentials, get_session_token
 
 ALL = policy(allow("*"))
 EVERY = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]

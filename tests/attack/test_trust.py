@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, assume_role, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.aws.sts import assume_role
 
 ALL = policy(allow("*"))
 

@@ -13,6 +13,7 @@ import base64
 import zlib
 from binascii import b2a_base64
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -79,7 +80,11 @@ class RingSealer:
     # --- session tokens
 
     def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
-        """See `ports.Sealer.seal`. Raises DaypassError: PACKED_POLICY_TOO_LARGE for a session that fits in no token,
+        """See `ports.Sealer.seal`. Raises what `unsealed` raises."""
+        return self.unsealed(claims, minimum_size)[1]()
+
+    def unsealed(self, claims: SessionClaims, minimum_size: int = 0) -> tuple[int, Callable[[], str]]:
+        """See `ports.Sealer.unsealed`. Raises DaypassError: PACKED_POLICY_TOO_LARGE for a session that fits in no token,
         UNAVAILABLE when no key may sign now.
         """
         try:
@@ -92,7 +97,11 @@ class RingSealer:
             plain = plain.ljust(min(wanted, MAX_PAYLOAD_BYTES), b"\0")
         key, header = self._new_header(_SEALING)
         owner = claims.hops[-1].access_key_id.encode()
-        return _to_base64(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner))
+
+        def seal() -> str:
+            return _to_base64(header + _cipher(key, b"token", header).encrypt(_NONCE, plain, header + owner))
+
+        return -(-(_HEADER + len(plain) + _TAG) // 3) * 4, seal
 
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
         """See `ports.Sealer.open`. Also raises UNAVAILABLE when its key is unknown here and none can be read."""
@@ -124,14 +133,20 @@ class RingSealer:
         return self._signing(_DERIVATION).id
 
     async def session_secret(self, claims: SessionClaims) -> str:
-        """Base64 of 30 bytes of HMAC-SHA256(derivation key, access key id || session id): 40 characters."""
+        """See `ports.Sealer.session_secret`."""
+        return (await self.underived(claims))()
+
+    async def underived(self, claims: SessionClaims) -> Callable[[], str]:
+        """See `ports.Sealer.underived`. Base64 of 30 bytes of HMAC-SHA256(derivation key, access key id || session id): 40
+        characters.
+        """
         key = self._rings.known(_DERIVATION, claims.derivation_key, self._clock.now())
         if key is None:
             key = await self._verifying(_DERIVATION, claims.derivation_key)
         if key is None:
             raise _refused()
         what = claims.hops[-1].access_key_id.encode() + bytes.fromhex(claims.session_id)
-        return _to_base64(key.mac.digest(what)[:30])
+        return lambda: _to_base64(key.mac.digest(what)[:30])
 
     # --- encoded authorization messages
 

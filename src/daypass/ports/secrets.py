@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from daypass.domain.session import SessionClaims
@@ -12,6 +13,10 @@ class Sealer(Protocol):
 
     def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
         """The session token: base64, bound to the access key id of the last hop. At least `minimum_size` characters."""
+        ...
+
+    def unsealed(self, claims: SessionClaims, minimum_size: int = 0) -> tuple[int, Callable[[], str]]:
+        """The number of characters of the session token, and the function that makes it, which raises nothing."""
         ...
 
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
@@ -27,6 +32,10 @@ class Sealer(Protocol):
 
     async def session_secret(self, claims: SessionClaims) -> str:
         """The secret access key of a session, derived, never stored."""
+        ...
+
+    async def underived(self, claims: SessionClaims) -> Callable[[], str]:
+        """The function that derives it, which raises nothing."""
         ...
 
     def seal_message(self, account: str, payload: bytes) -> str:

@@ -58,6 +58,7 @@ from daypass.ports import (
     RoleView,
     TrustAnchorView,
 )
+from daypass.wire.aws import sts
 
 T = TypeVar("T")
 NOW = 1_764_000_000_000
@@ -127,6 +128,10 @@ class PlainSealer:
         payload += bytes(max(0, -(-minimum_size * 3 // 4) - len(payload) - 32))
         return base64.b64encode(self._mac(payload, claims.hops[-1].access_key_id) + payload).decode()
 
+    def unsealed(self, claims: SessionClaims, minimum_size: int = 0) -> tuple[int, Callable[[], str]]:
+        token = self.seal(claims, minimum_size)
+        return len(token), lambda: token
+
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
         try:
             data = base64.b64decode(unverified_token, validate=True)
@@ -144,6 +149,10 @@ class PlainSealer:
 
     async def session_secret(self, claims: SessionClaims) -> str:
         return hashlib.sha256(claims.session_id.encode()).hexdigest()[:40]
+
+    async def underived(self, claims: SessionClaims) -> Callable[[], str]:
+        secret = await self.session_secret(claims)
+        return lambda: secret
 
     def seal_message(self, account: str, payload: bytes) -> str:
         return base64.urlsafe_b64encode(account.encode() + b"\0" + payload).decode()
@@ -493,3 +502,8 @@ class World:
             self.message = await refused(self.env, seen, caller, error, {"params": sorted(params or {})})
             raise
         return answer
+
+
+async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """AssumeRole of the AWS wire, without its rendering."""
+    return await sts.assume_role(env, call, params, lambda answer: answer)

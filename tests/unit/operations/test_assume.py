@@ -10,7 +10,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import Applicant, signing_applicant
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials, Deferred
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.ports import Call, Env
@@ -89,4 +89,7 @@ async def test_assume_by_a_client_reaches_session_hop_event_and_policies(world: 
 
 
 def test_aws_credentials_do_not_show_their_secret() -> None:
-    assert repr(AwsCredentials("ASIAX", "secret-canary", "token-canary", 1)) == "AwsCredentials(ASIAX)"
+    assert (
+        repr(AwsCredentials("ASIAX", 12, 1, Deferred(lambda: ("token-canary", "secret-canary"))))
+        == "AwsCredentials(ASIAX)"
+    )

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, deny, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, assume_role, deny, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionKind
-from daypass.ports import Limits
-from daypass.wire.aws.sts import assume_role, decode_authorization_message, get_session_token
+from daypass.ports import Call, Limits
+from daypass.wire.aws import sts
+from daypass.wire.aws.sts import decode_authorization_message, get_session_token
 
 ALL = policy(allow("*"))
 BOTH = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
@@ -534,3 +535,27 @@ def test_assume_role_whatever_is_asked_is_answered_or_refused_and_recorded(
     asyncio.run(call())
     assert len(world.journal.events) == 1
     assert bool(world.journal.sessions) == (world.journal.events[0].type is EventType.SESSION_ISSUED)
+
+
+async def test_assume_role_answer_is_made_while_the_session_is_recorded(world: World, monkeypatch: Any) -> None:
+    user = world.user("ann", policies=[ALL])
+    role = world.role("ops", trusts=[trust(user.arn)])
+    steps: list[str] = []
+    commit = world.journal.commit
+
+    async def noted(*given: Any) -> None:
+        steps.append("handed over")
+        await commit(*given)
+        given[3]()
+        steps.append("recorded")
+
+    def render(answer: Any) -> str:
+        steps.append("made")
+        return answer["Credentials"]["SessionToken"]
+
+    monkeypatch.setattr(world.journal, "commit", noted)
+    call = Call(await world.caller(world.key(user)), world.facts("sts:AssumeRole"), world.clock.now())
+    token = await sts.assume_role(world.env, call, ask(role.arn), render)
+
+    assert steps == ["handed over", "made", "recorded"]
+    assert await world.sealer.open(token, world.journal.sessions[-1].hops[-1].access_key_id)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.environment import environment
 from tests.issuer import Issuer
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, assume_role, policy, trust
 
 from daypass.crypto import jose
 from daypass.domain.claims import Caller, PrincipalKind
@@ -20,7 +20,7 @@ from daypass.domain.session import SessionClaims
 from daypass.federation.oidc import OidcVerifier
 from daypass.operations.assume.assume_role_with_web_identity import ACTION
 from daypass.ports import Call, KeySet
-from daypass.wire.aws.sts import assume_role, assume_role_with_web_identity
+from daypass.wire.aws.sts import assume_role_with_web_identity
 
 TAGS = "https://aws.amazon.com/tags"
 SOURCE_IDENTITY = "https://aws.amazon.com/source_identity"

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 from msgspec import structs
-from tests.unit.operations.fakes import ALPHA, Credentials, World, allow, policy, trust
+from tests.unit.operations.fakes import ALPHA, Credentials, World, allow, assume_role, policy, trust
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import KeyStatus
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.authenticate import authenticate
-from daypass.wire.aws.sts import assume_role, get_caller_identity, get_federation_token, get_session_token
+from daypass.wire.aws.sts import get_caller_identity, get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
 

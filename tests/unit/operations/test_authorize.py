@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, deny, named, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, assume_role, deny, named, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.authorize import authorize
 from daypass.ports import Call, PrincipalView
-from daypass.wire.aws.sts import assume_role, get_federation_token, get_session_token
+from daypass.wire.aws.sts import get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
 ORDER = f"arn:aws:orders::{ALPHA}:order/7"

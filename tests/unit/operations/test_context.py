@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, policy, trust
+from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, assume_role, policy, trust
 
 from daypass.domain.assumption import Assumption
 from daypass.domain.context import (
@@ -15,7 +15,7 @@ from daypass.domain.context import (
     resource_context,
 )
 from daypass.domain.directory import Grant
-from daypass.wire.aws.sts import assume_role, get_federation_token, get_session_token
+from daypass.wire.aws.sts import get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
 

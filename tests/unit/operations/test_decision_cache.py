@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 from tests.heavy import PickledHeavyWork
 from tests.reference import policy_cases as cases
-from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, deny, named, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, assume_role, deny, named, policy, trust
 
 from daypass.domain import decision_cache as cache_module
 from daypass.domain.decision_cache import DecisionCache
@@ -21,7 +21,6 @@ from daypass.domain.policy.model import Context, Decision, PrincipalFacts
 from daypass.domain.trust import CallerPolicies, Target, admit
 from daypass.operations import decide as module
 from daypass.ports import PrincipalView
-from daypass.wire.aws.sts import assume_role
 
 ALL = policy(allow("*"))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, named, policy
+from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, assume_role, named, policy
 
 from daypass.domain.directory import KeyStatus, User
 from daypass.domain.errors import DaypassError
@@ -23,7 +23,7 @@ from daypass.domain.policy.document import PolicyKind
 from daypass.domain.trust import admit
 from daypass.operations import decide as module
 from daypass.ports import KeyView, PrincipalView
-from daypass.wire.aws.sts import assume_role, get_scoped_credentials, get_session_token
+from daypass.wire.aws.sts import get_scoped_credentials, get_session_token
 
 # In some of these it shows if one account's conditions, the role's tags, variables in resources, or changes are forgotten.
 SEEDS = (8, 10, 17, 18, 21, 44)

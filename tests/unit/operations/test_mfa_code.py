@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, policy, trust
+from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, assume_role, policy, trust
 
 from daypass.domain.directory import MfaDevice, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -13,7 +13,7 @@ from daypass.domain.events import EventType
 from daypass.domain.totp import code_at, step_at
 from daypass.operations.assume.mfa_code import LOCK_MS, MAX_FAILURES
 from daypass.operations.iam.mfa_seed import seal_seed
-from daypass.wire.aws.sts import assume_role, get_session_token
+from daypass.wire.aws.sts import get_session_token
 
 SEED = b"a seed of forty bytes that nobody knows."
 SERIAL = f"arn:aws:iam::{ALPHA}:mfa/ann"

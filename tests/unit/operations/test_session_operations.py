@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, deny, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, assume_role, deny, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -15,7 +15,6 @@ from daypass.operations.authorize import authorize
 from daypass.ports import Call
 from daypass.wire.aws.sts import (
     OPERATIONS,
-    assume_role,
     decode_authorization_message,
     get_access_key_info,
     get_caller_identity,

@@ -21,7 +21,7 @@ from daypass.domain.oauth.binding import Binding, binding_of
 from daypass.domain.revocation_match import hop_claims
 from daypass.domain.session import PASSKEY, PASSWORD, Hop, SessionClaims, SessionKind
 from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS
-from daypass.operations.assume.forms import sealed
+from daypass.operations.assume.forms import Deferred, sealed
 from daypass.ports import AuthorizationServer, Env
 
 SESSION: Final = "urn:daypass:session"
@@ -33,15 +33,14 @@ ACR_VALUES: Final = (SINGLE, MFA)
 _INVALID: Final = "The token is invalid, expired or revoked."
 
 
-class AccessToken(Struct):
-    """A token. `expires_at` in ms. It is signed by the first use of `text`."""
+class AccessToken(Struct, frozen=True):
+    """A token. `expires_at` in ms."""
 
     audiences: tuple[str, ...]
     scope: tuple[str, ...]
     expires_at: int
     binding: Binding | None
-    _sign: Callable[[], str]
-    _text: str = ""
+    signed: Deferred[str]
 
     def __repr__(self) -> str:
         return f"AccessToken({self.audiences})"
@@ -49,13 +48,7 @@ class AccessToken(Struct):
     @property
     def text(self) -> str:
         """The signed token."""
-        return self._text or self.signed()
-
-    def signed(self) -> str:
-        """The same, as work for the time in which the session is recorded."""
-        if not self._text:
-            self._text = self._sign()
-        return self._text
+        return self.signed.make()
 
 
 class JwtForm(Struct, frozen=True):
@@ -97,9 +90,9 @@ class JwtForm(Struct, frozen=True):
             claims["status"] = {"status_list": {"idx": place, "uri": uri}}
         if self.binding is not None:
             claims["cnf"] = self.binding.claim
-        sign, scope = server.signer.unsigned(claims, algorithm), values_of(session, SCOPE_KEY)
-        token = AccessToken(self.audiences, scope, session.expires_at, self.binding, sign)
-        return token, token.signed
+        signed, scope = Deferred(server.signer.unsigned(claims, algorithm)), values_of(session, SCOPE_KEY)
+        token = AccessToken(self.audiences, scope, session.expires_at, self.binding, signed)
+        return token, signed.make
 
 
 class OwnToken(Struct, frozen=True):

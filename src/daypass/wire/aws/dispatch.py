@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import LINT
-from daypass.ports import Call
 from daypass.wire.aws import json
 from daypass.wire.aws.errors import AwsErrors
 from daypass.wire.aws.handler import OperationHandler, RenderingHandler, rendered
@@ -84,7 +83,10 @@ class AwsEndpoint:
             if not operation.check(params):
                 raise DaypassError(ErrorKind.VALIDATION, operation.explain(params))
             if isinstance(handler, RenderingHandler):
-                return await self._rendered(request, target, handler, call, params)
+                as_json = json.is_accepted(request.headers)
+                render = partial(rendered, target.service.name, operation.name, request.request_id, as_json)
+                body = await handler.run(self._front.env, call, params, render)
+                return Response(200, body, json.MEDIA_TYPE if as_json else XML, (), target.full_name)
             result = await handler(self._front.env, call, params)
             if any(isinstance(member, list) and len(member) > MANY for member in result.values()):
                 await self._front.env.slices.turn(call.caller.account)
@@ -92,14 +94,6 @@ class AwsEndpoint:
             progress.detail = _detail(request, form, target, params)
             return await self._front.refuse(progress, error, self.errors)
         return _answer(request, target, result)
-
-    async def _rendered(
-        self, request: Request, target: _Target, handler: RenderingHandler, call: Call, params: Mapping[str, Any]
-    ) -> Response:
-        as_json = json.is_accepted(request.headers)
-        render = partial(rendered, target.service.name, target.operation.name, request.request_id, as_json)
-        body = await handler.run(self._front.env, call, params, render)
-        return Response(200, body, json.MEDIA_TYPE if as_json else XML, (), target.full_name)
 
     def _find(self, version: str | None, action: str | None) -> _Target:
         if action is None:

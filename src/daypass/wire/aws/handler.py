@@ -13,8 +13,8 @@ Render: TypeAlias = Callable[[Mapping[str, Any]], bytes]
 
 
 class RenderingHandler(NamedTuple):
-    """Serves an operation whose result may be large: it is rendered in the process that makes it, not on the event
-    loop.
+    """Serves an operation whose result is rendered where it is made: one that may be large in another process, and
+    credentials while they are recorded.
     """
 
     run: Callable[[Env, Call, Mapping[str, Any], Render], Awaitable[bytes]]

@@ -6,18 +6,17 @@ Nothing is decided here. The dispatcher answers operations outside the table as 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from daypass.domain.arn import assumed_role_arn, federated_user_arn
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import has_policies_or_tags, scope_downs
+from daypass.domain.session import SessionClaims, has_policies_or_tags, scope_downs
 from daypass.operations.access.decode_authorization_message import decode_authorization_message as decode
 from daypass.operations.assume import assume_role as signed
 from daypass.operations.assume import assume_role_with_saml as saml
 from daypass.operations.assume import assume_role_with_web_identity as web_identity
-from daypass.operations.assume.forms import AwsCredentials, AwsForm
-from daypass.operations.assume.issue import Issued
+from daypass.operations.assume.forms import AnswerForm, AwsCredentials, AwsForm
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
@@ -30,19 +29,28 @@ from daypass.operations.sessions import get_scoped_credentials as scoped
 from daypass.operations.sessions import get_session_token as session_token
 from daypass.ports import Call, Env
 from daypass.wire.aws.decoded_message import decoded_message
+from daypass.wire.aws.handler import OperationHandler, RenderingHandler
 
 Params = Mapping[str, Any]
 Answer = Mapping[str, Any]
+T = TypeVar("T")
 
 
 # --- Roles -----------------------------------------------------------------------------------------------------------
 
 
-async def assume_role(env: Env, call: Call, params: Params) -> Answer:
+async def assume_role(env: Env, call: Call, params: Params, render: Callable[[Answer], T]) -> T:
+    """What `render` makes of the answer, while the session is recorded."""
     request = AssumeRequest(
         params["RoleArn"], _session(params, params["RoleSessionName"]), params.get("ExternalId", "")
     )
-    return _assumed(await signed.assume_role(env, call, request, _form(params), _mfa(params)))
+
+    def answer(session: SessionClaims, credentials: AwsCredentials) -> T:
+        return render(_assumed(session, credentials))
+
+    form: AnswerForm[T] = AnswerForm(_form(params), answer)
+    issued = await signed.assume_role(env, call, request, form, _mfa(params))
+    return issued.credential.make()
 
 
 async def assume_role_with_web_identity(env: Env, call: Call, params: Params) -> Answer:
@@ -53,7 +61,7 @@ async def assume_role_with_web_identity(env: Env, call: Call, params: Params) ->
     )
     proof = given.proof
     return {
-        **_assumed(given.issued),
+        **_assumed(given.issued.session, given.issued.credential),
         "SubjectFromWebIdentityToken": proof.subject,
         "Provider": proof.provider,
         "Audience": proof.audience,
@@ -72,7 +80,7 @@ async def assume_role_with_saml(env: Env, call: Call, params: Params) -> Answer:
     )
     proof = given.proof
     return {
-        **_assumed(given.issued),
+        **_assumed(given.issued.session, given.issued.credential),
         "Subject": proof.subject,
         "SubjectType": proof.keys["saml:sub_type"],
         "Issuer": proof.issuer,
@@ -86,14 +94,15 @@ async def assume_role_with_saml(env: Env, call: Call, params: Params) -> Answer:
 
 async def get_session_token(env: Env, call: Call, params: Params) -> Answer:
     seconds = params.get("DurationSeconds")
-    return _credentials(await session_token.get_session_token(env, call, seconds, _form(params), _mfa(params)))
+    issued = await session_token.get_session_token(env, call, seconds, _form(params), _mfa(params))
+    return _credentials(issued.session, issued.credential)
 
 
 async def get_federation_token(env: Env, call: Call, params: Params) -> Answer:
     issued = await federation.get_federation_token(env, call, _session(params, params["Name"]), _form(params))
     session = issued.session
     return {
-        **_credentials(issued),
+        **_credentials(session, issued.credential),
         "FederatedUser": {
             "FederatedUserId": session.principal_id,
             "Arn": federated_user_arn(session.account, session.name),
@@ -112,8 +121,8 @@ async def get_scoped_credentials(env: Env, call: Call, params: Params) -> Answer
         params.get("ScopedSessionDescription", ""),
     )
     return {
-        **_credentials(issued),
-        **_source_identity(issued),
+        **_credentials(issued.session, issued.credential),
+        **_source_identity(issued.session),
         "SessionInfo": {"ScopedSessionId": call.caller.user_id, "Arn": call.caller.arn},
         "ScopedPoliciesCount": len(scope_downs(issued.session)),
     }
@@ -145,8 +154,8 @@ async def get_web_identity_token(env: Env, call: Call, params: Params) -> Answer
     return {"WebIdentityToken": token.text, "Expiration": token.expires_at}
 
 
-OPERATIONS: Final[Mapping[str, Callable[[Env, Call, Params], Awaitable[Answer]]]] = {
-    "AssumeRole": assume_role,
+OPERATIONS: Final[Mapping[str, OperationHandler | RenderingHandler]] = {
+    "AssumeRole": RenderingHandler(assume_role),
     "AssumeRoleWithSAML": assume_role_with_saml,
     "AssumeRoleWithWebIdentity": assume_role_with_web_identity,
     "DecodeAuthorizationMessage": decode_authorization_message,
@@ -196,32 +205,29 @@ def _mfa(params: Params) -> MfaCode:
 # --- Results to members ----------------------------------------------------------------------------------------------
 
 
-def _credentials(issued: Issued[AwsCredentials]) -> dict[str, Any]:
-    credentials = issued.credential
+def _credentials(session: SessionClaims, credentials: AwsCredentials) -> dict[str, Any]:
     return {
         "Credentials": {
             "AccessKeyId": credentials.access_key_id,
             "SecretAccessKey": credentials.secret,
             "SessionToken": credentials.token,
-            "Expiration": issued.session.expires_at,
+            "Expiration": session.expires_at,
         },
         "SessionTokenUtilization": credentials.utilization,
-        "SessionTokenSize": len(credentials.token),
+        "SessionTokenSize": credentials.size,
     }
 
 
-def _assumed(issued: Issued[AwsCredentials]) -> dict[str, Any]:
-    session = issued.session
-    answer = _credentials(issued)
+def _assumed(session: SessionClaims, credentials: AwsCredentials) -> dict[str, Any]:
+    answer = _credentials(session, credentials)
     answer["AssumedRoleUser"] = {
         "AssumedRoleId": f"{session.principal_id}:{session.name}",
         "Arn": assumed_role_arn(session.account, session.arn.rpartition("/")[2], session.name),
     }
     # As AWS documents it; the member is left out of a session without policies and tags.
-    answer["PackedPolicySize"] = issued.credential.utilization if has_policies_or_tags(session) else None
-    return answer | _source_identity(issued) if session.source_identity else answer
+    answer["PackedPolicySize"] = credentials.utilization if has_policies_or_tags(session) else None
+    return answer | _source_identity(session) if session.source_identity else answer
 
 
-def _source_identity(issued: Issued[AwsCredentials]) -> dict[str, str]:
-    identity = issued.session.source_identity
-    return {"SourceIdentity": identity} if identity else {}
+def _source_identity(session: SessionClaims) -> dict[str, str]:
+    return {"SourceIdentity": session.source_identity} if session.source_identity else {}
