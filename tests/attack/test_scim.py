@@ -8,10 +8,16 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.attack.installation import ROOT_OF_BETA, Installation
+from tests.attack.installation import ALPHA, ROOT_OF_BETA, Installation
 from tests.directory_service import GROUP, PATCH, USER, DirectoryService, directory_of
 from tests.oauth_client import api
 from tests.sign_in import site_with_pages
+
+from daypass.domain.directory import ScimResource, User
+from daypass.domain.events import Event, EventType
+from daypass.operations import pages
+from daypass.operations.scim.members import MAX_MEMBER_CHANGES
+from daypass.ports import Tx
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +203,62 @@ def test_a240_patch_with_too_much_work_is_refused_on_the_record(site: Installati
     assert (answer.status, json.loads(answer.body).get("scimType")) == (400, "tooMany"), answer.body
     assert any(b"tooMany" in record for record in site.record_bytes())
     assert entra.ok("GET", f"Users/{made['id']}")["meta"]["version"] == 'W/"1"'
+
+
+def seeded(site: Installation, count: int, prefix: str) -> list[str]:
+    """Users of the directory, written at once: their ids."""
+    ids = [f"AIDA{prefix}{number:010}" for number in range(count)]
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        for number, each in enumerate(ids):
+            document = json.dumps({"userName": f"{prefix}{number}", "active": True})
+            tx.insert(User(each, ALPHA, f"{prefix}{number}", "/", 1))
+            tx.insert(ScimResource(each, ALPHA, "User", "", document, 1, 1, 1))
+        return None, Event(EventType.SECURITY_EVENT, 1, ALPHA)
+
+    site.run(site.runtime.env.journal.write(change))
+    return ids
+
+
+def test_a352_request_with_thousands_of_member_changes_is_refused_and_several_are_taken(
+    site: Installation, entra: DirectoryService
+) -> None:
+    """7,000 members took 6 s of the transaction for which everybody's writes wait."""
+    ids = seeded(site, MAX_MEMBER_CHANGES + 50, "crowd")
+    some, rest = ids[:MAX_MEMBER_CHANGES], ids[MAX_MEMBER_CHANGES:]
+    everyone = [{"value": each} for each in ids]
+    assert entra.refused(400, "POST", "Groups", {"displayName": "crowd", "members": everyone}) == "tooMany"
+    group = entra.ok("POST", "Groups", {"displayName": "crowd", "members": [{"value": each} for each in some]})
+    path = f"Groups/{group['id']}"
+    entra.patch(group, {"op": "add", "path": "members", "value": [{"value": each} for each in rest]})
+    shown = entra.ok("GET", path)["members"]
+    assert [each["value"] for each in shown] == ids
+    assert [each["display"] for each in shown] == [f"crowd{number}" for number in range(len(ids))]
+    assert entra.refused(400, "PUT", path, {"displayName": "crowd"}) == "tooMany"
+    same = entra.ok("PUT", path, {"displayName": "crowd", "members": everyone[1:]})
+    assert same["members"] == shown[1:] == entra.ok("GET", path)["members"]
+    entra.ok("DELETE", path)
+    entra.refused(404, "GET", path)
+    assert "groups" not in entra.ok("GET", f"Users/{ids[1]}") or not entra.ok("GET", f"Users/{ids[1]}")["groups"]
+
+
+def test_a353_page_of_groups_with_many_members_ends_early(
+    site: Installation, entra: DirectoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MAX_BYTES", 4_096)
+    ids = seeded(site, 30, "wide")
+    made = [
+        entra.ok("POST", "Groups", {"displayName": f"wide-{number}", "members": [{"value": each} for each in ids]})[
+            "id"
+        ]
+        for number in range(3)
+    ]
+    found: list[str] = []
+    while len(found) < (answer := entra.ok("GET", f"Groups?startIndex={len(found) + 1}"))["totalResults"]:
+        assert 1 <= answer["itemsPerPage"] == len(answer["Resources"])
+        found += [each["id"] for each in answer["Resources"]]
+    assert set(made) <= set(found)
+    assert len(set(found)) == len(found)
+    query = quote(f'members.value eq "{ids[0]}" and displayName eq "wide-1"')
+    assert [each["id"] for each in entra.ok("GET", f"Groups?filter={query}")["Resources"]] == [made[1]]
+    assert entra.ok("GET", "Groups?filter=" + quote(f'members eq "{ids[0]}"'))["totalResults"] == 3

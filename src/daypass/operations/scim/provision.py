@@ -32,18 +32,22 @@ from daypass.operations.iam import quotas
 from daypass.operations.management import allow
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served
+from daypass.operations.pages import fitting
 from daypass.operations.principals import groups_of
 from daypass.operations.revocation import DEPROVISIONED
+from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, members_of, set_members
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")
 
-USER: Final = "User"
 GROUP: Final = "Group"
 MAX_PAGE: Final = 200
 SCIM_TYPE: Final = "scim_type"
 _SCANNED: Final = 5_000  # resources that a filter which no index serves looks at
-_BATCH: Final = 1_000
+_COMPUTED: Final = frozenset({"username", "groups", "members"})
+"""Attributes that other tables have. Looking at them takes some statements for each resource."""
+_MOST_COMPUTED: Final = 200
+_BYTES_OF_MEMBER: Final = 150
 _OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
 
 
@@ -107,13 +111,31 @@ async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: in
 def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
     if not terms:
         total = tx.count(ScimResource, account=account, resource_type=kind)
-        rows = tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=start - 1 + count)[
-            start - 1 :
-        ]
-        return Listed([each for row in rows if (each := _resource_of(tx, row)) is not None], total)
-    shown = [each for row in _candidates(tx, account, kind, terms) if (each := _resource_of(tx, row)) is not None]
-    fitting = [each for each in shown if matches(terms, {**each.document, "id": each.row.id})]
-    return Listed(fitting[start - 1 : start - 1 + count], len(fitting))
+        rows = tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=start - 1 + count)
+        return Listed(_shown(tx, rows[start - 1 :]), total)
+    computed = [term for term in terms if term.path.partition(".")[0] in _COMPUTED]
+    stored = [term for term in terms if term not in computed]
+    rows = [
+        row
+        for row in _candidates(tx, account, kind, terms)
+        if matches(stored, {**json.loads(row.document), "id": row.id})
+    ]
+    if computed:
+        if len(rows) > _MOST_COMPUTED:
+            raise ScimError("tooMany", "Filter by id, externalId, userName, displayName or members.value, too.")
+        loaded = [each for row in rows if (each := _resource_of(tx, row)) is not None]
+        rows = [each.row for each in loaded if matches(computed, each.document)]
+    resources = _shown(tx, rows[start - 1 : start - 1 + count])
+    return Listed(resources, len(rows) if len(rows) > 1 else len(resources))
+
+
+def _shown(tx: Reader, rows: Sequence[ScimResource]) -> list[Resource]:
+    """The resources of a page. It ends early when groups have many members (attack A353)."""
+    return fitting((each for row in rows if (each := _resource_of(tx, row)) is not None), _bytes_of)
+
+
+def _bytes_of(resource: Resource) -> int:
+    return len(resource.row.document) + _BYTES_OF_MEMBER * len(resource.document.get("members", ()))
 
 
 def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> list[ScimResource]:
@@ -134,6 +156,10 @@ def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> l
         return _one(
             tx.get(ScimResource, account=account, resource_type=kind, id=group.id) if group is not None else None
         )
+    member = exact.get("members.value", exact.get("members"))
+    if kind == GROUP and member is not None:
+        of = tx.find(Membership, account=account, user_id=member, order="group_id")
+        return tx.find_among(ScimResource, "id", [each.group_id for each in of], order="id")
     if tx.count(ScimResource, account=account, resource_type=kind) > _SCANNED:
         raise ScimError("tooMany", "Filter by id, externalId, userName or displayName: there are too many resources.")
     return tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=_SCANNED)
@@ -147,8 +173,12 @@ def _existing(tx: Reader, account: str, kind: str, identity: str) -> Resource:
     row = tx.get(ScimResource, account=account, resource_type=kind, id=identity)
     found = _resource_of(tx, row) if row is not None else None
     if found is None:
-        raise DaypassError(ErrorKind.NOT_FOUND, f"There is no {kind} with id {identity[:64]}.")
+        raise _no_such(kind, identity)
     return found
+
+
+def _no_such(kind: str, identity: str) -> DaypassError:
+    return DaypassError(ErrorKind.NOT_FOUND, f"There is no {kind} with id {identity[:64]}.")
 
 
 def _resource_of(tx: Reader, row: ScimResource) -> Resource | None:
@@ -163,23 +193,7 @@ def _resource_of(tx: Reader, row: ScimResource) -> Resource | None:
     group = tx.get(Group, id=row.id)
     if group is None:
         return None
-    members = [{"value": user.id, "display": user.name, "type": USER} for user in _members(tx, row)]
-    return Resource(row, {**document, "members": members})
-
-
-def _members(tx: Reader, row: ScimResource) -> list[User]:
-    """The members that the directory manages."""
-    found: list[User] = []
-    after = ""
-    while True:
-        batch = tx.find(Membership, account=row.account, group_id=row.id, order="user_id", after=after, limit=_BATCH)
-        for each in batch:
-            user = tx.get(User, id=each.user_id)
-            if user is not None and tx.get(ScimResource, id=user.id) is not None:
-                found.append(user)
-        if len(batch) < _BATCH:
-            return found
-        after = batch[-1].user_id
+    return Resource(row, {**document, "members": members_of(tx, row)})
 
 
 # --- Changing ----------------------------------------------------------------------------------------------------------
@@ -203,7 +217,7 @@ async def create(env: Env, call: Call, kind: str, unverified: Mapping[str, Any])
         row = ScimResource(made.id, account, kind, document.get("externalId", ""), json.dumps(document), 1, now, now)
         tx.insert(row)
         if isinstance(made, Group):
-            _set_members(tx, row, members, now)
+            set_members(tx, row, [], members, now)
         elif not document["active"]:
             end_user(env, call, tx, made, DEPROVISIONED)
         shown = _existing(tx, account, kind, made.id)
@@ -256,10 +270,12 @@ async def _changed(
         tx.replace(row)
         if kind == USER:
             arn, what = _set_user(env, call, tx, known, document)
+            changed = Resource(row, {**document, "groups": known.document["groups"]})
         else:
             arn, what = _set_group(tx, known, document), "changed"
-            _set_members(tx, row, members, call.now)
-        return _existing(tx, account, kind, identity), _event(call, decision, kind, arn, what)
+            shown = set_members(tx, row, known.document["members"], members, call.now)
+            changed = Resource(row, {**document, "members": shown})
+        return changed, _event(call, decision, kind, arn, what)
 
     return await env.journal.write(lambda tx: _refusing(lambda: change(tx)), account=account)
 
@@ -271,21 +287,28 @@ async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) 
     decision = await _allowed(env, call)
     account = call.caller.account
 
-    def change(tx: Tx) -> tuple[None, Event]:
-        known = _existing(tx, account, kind, identity)
-        _check_version(known.row, if_match)
+    def change(tx: Tx) -> tuple[bool, Event]:
+        row = tx.get(ScimResource, account=account, resource_type=kind, id=identity)
         entity = tx.get(User, id=identity) if kind == USER else tx.get(Group, id=identity)
+        if row is None or entity is None:
+            raise _no_such(kind, identity)
+        _check_version(row, if_match)
+        members = tx.find(Membership, account=account, group_id=identity, limit=MAX_MEMBER_CHANGES)
+        if len(members) == MAX_MEMBER_CHANGES:  # not all at once: everybody's writes wait
+            for each in members:
+                tx.delete(each)
+            return False, _event(call, decision, kind, entity.arn, "some members removed")
         if isinstance(entity, User):
             end_user(env, call, tx, entity, DEPROVISIONED)
             delete_disabled(env, call, tx, entity)
-        elif entity is not None:
+        else:
             delete_owned(tx, account, entity.id, _OF_GROUP)
             tx.delete(entity)
-            tx.delete(known.row)
-        arn = entity.arn if entity is not None else ""
-        return None, _event(call, decision, kind, arn, "deleted")
+            tx.delete(row)
+        return True, _event(call, decision, kind, entity.arn, "deleted")
 
-    await env.journal.write(change, account=account, urgent=True)
+    while not await env.journal.write(change, account=account, urgent=True):
+        pass
 
 
 def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[str, Any]) -> tuple[str, str]:
@@ -318,25 +341,6 @@ def _set_group(tx: Tx, known: Resource, document: Mapping[str, Any]) -> str:
         group = replace(group, name=name)
         _write(tx.replace, group)
     return group.arn
-
-
-def _set_members(tx: Tx, row: ScimResource, wanted: Sequence[str], now: int) -> None:
-    """Raises ScimError(invalidValue) for a member that the directory does not manage."""
-    known = {user.id for user in _members(tx, row)}
-    for identity in wanted:
-        if identity in known:
-            continue
-        user = tx.get(ScimResource, account=row.account, resource_type=USER, id=identity)
-        if user is None or tx.get(User, id=identity) is None:
-            raise ScimError("invalidValue", f"A user with id {identity[:64]} does not exist.")
-        if tx.count(Membership, account=row.account, user_id=identity) >= quotas.GROUPS_PER_USER:
-            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user is in at most {quotas.GROUPS_PER_USER} groups.")
-        if tx.get(Membership, group_id=row.id, user_id=identity) is None:
-            tx.insert(Membership(row.account, row.id, identity, now))
-    for identity in known - set(wanted):
-        membership = tx.get(Membership, group_id=row.id, user_id=identity)
-        if membership is not None:
-            tx.delete(membership)
 
 
 def _write(write: Callable[[Any], None], entity: User | Group) -> None:

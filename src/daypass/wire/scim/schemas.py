@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
-from daypass.operations.scim.provision import GROUP, MAX_PAGE, USER
+from daypass.operations.scim.members import USER
+from daypass.operations.scim.provision import GROUP, MAX_PAGE
 
 _CORE: Final = "urn:ietf:params:scim:schemas:core:2.0:"
 
