@@ -144,6 +144,7 @@ def main() -> None:
         request = waiting(home)
 
         say("3. Lee sees exactly what is asked, approves, and signs that with the passkey")
+        note("Ann cannot approve it:")
         cli(home / "ann", "request", "approve", request["id"], "--binding", request["binding"], status=4)
         approve(lee, request["id"], "go ahead")
 

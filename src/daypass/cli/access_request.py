@@ -29,7 +29,7 @@ from daypass.cli.options import (
 )
 from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal
-from daypass.cli.results import Result, Table, render
+from daypass.cli.results import Result, Table, listing, render
 from daypass.client.credentials import role_arn
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment
@@ -134,7 +134,7 @@ def create(roles: tuple[str, ...], policy: TextIO | None, connect: Connect, **gi
     made = connection.api("POST", _PATH, body=body, repeatable=bool(given["token"]))
     if made.get("reused"):
         output.message("you have this access already; --new requests it again")
-    elif body.get("reuse") and made["state"] == "pending" and not given["beneficiary"]:
+    elif body.get("reuse") and made["state"] == "pending" and not given["beneficiary"] and not given["start"]:
         _say_what_needs_no_request(connection, made)
     return request_result(made)
 
@@ -146,7 +146,7 @@ def _say_what_needs_no_request(connection: Connection, made: Mapping[str, Any]) 
         return  # the request is made; this is only advice
     for role in sorted({each["arn"] for each in assumable} & set(made["roles"])):
         name = output.safe(role.rpartition("/")[2])
-        output.message(f"you may assume {name} without this request: daypass assume {name}")
+        output.message(f"you may assume {name} now, without this request: daypass assume {name}")
 
 
 @request.command("suggest")
@@ -154,23 +154,22 @@ def _say_what_needs_no_request(connection: Connection, made: Mapping[str, Any]) 
 @click.argument("resource", default="*")
 @server_command
 def suggest(action: str, resource: str, connect: Connect) -> Result:
-    """List the roles that you may request for ACTION on RESOURCE (an ARN), least privileged first."""
+    """List the roles that you may request for ACTION on RESOURCE (an ARN), least privileged first. Without RESOURCE:
+    those that permit ACTION on every resource.
+    """
     query = {"action": action, "resource": resource}
     found = connect().api("GET", "/role-suggestions", query)["suggestions"]
-    return Result(
+    where = "every resource; name a RESOURCE to find roles for it" if resource == "*" else output.safe(resource)
+    return listing(
         found,
-        Table(
-            ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
-            [
-                (
-                    last_part(each["role"]),
-                    _stages(each["stages"]),
-                    each["grant_id"],
-                    ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
-                )
-                for each in found
-            ],
+        ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
+        lambda each: (
+            last_part(each["role"]),
+            _stages(each["stages"]),
+            each["grant_id"],
+            ", ".join(each["beyond"]) + (", …" if each["more"] else ""),
         ),
+        empty=f"no role that you may request permits {output.safe(action)} on {where}",
     )
 
 
@@ -264,7 +263,7 @@ def approve(request_id: str, policy: TextIO | None, account: str, connect: Conne
     if given["instead"]:
         body["substitutes"] = dict(_substitute(connection, each) for each in given["instead"])
     after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
-    outcome = "Approved." if after["state"] == "approved" else f"Recorded; still missing: {missing(after)}"
+    outcome = f"Recorded; still missing: {missing(after)}" if after["state"] == "pending" else "Approved."
     return render(Result(after, outcome), form)
 
 

@@ -32,17 +32,27 @@ def _fields(found: Mapping[str, Any]) -> dict[str, object]:
         "requester": found["requester"],
         "session of": found.get("principal", ""),
         "beneficiary": found["beneficiary"] if found["beneficiary"] != found["requester"] else "",
+        "extends": found.get("extends", ""),
         "roles": ", ".join(found["roles"]),
         "in place of": ", ".join(found.get("substituted", ())),
         "reason": found["reason"],
         "ticket": found["ticket"],
         "duration": f"{left(found['seconds'])} {'longer' if found.get('extends') else 'from the first use'}",
         "not before": output.moment(found["starts_at"]),
-        "decide by" if found["state"] in ("draft", "pending") else "use by": output.moment(found["deadline"]),
+        **_deadline(found),
         "risk": " ".join((f"{found['risk']} of 100.", *(reason["text"] for reason in found["risk_reasons"]))),
         "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
         "missing": missing(found),
     }
+
+
+def _deadline(found: Mapping[str, Any]) -> dict[str, object]:
+    """Until when somebody has to decide, or to use a grant that is not used yet."""
+    if found["state"] in ("draft", "pending"):
+        return {"decide by": output.moment(found["deadline"])}
+    if any(not (grant["ends_at"] or grant["ended_at"]) for grant in found["grants"]):
+        return {"use by": output.moment(found["deadline"])}
+    return {}
 
 
 def _vote(vote: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import click
 
 from daypass.cli import output, shell
 from daypass.cli.access_request import new_request_options, wanted
+from daypass.cli.access_request_text import missing
 from daypass.cli.durations import left
 from daypass.cli.environment import of_role, process_form
 from daypass.cli.exec import PassedOn
@@ -114,8 +115,7 @@ def _await_decision(
     began, shown = time.monotonic(), ""
     live = sys.stderr.isatty()
     while made["state"] in ("draft", "pending"):
-        missing = ", ".join(f"{number} × {stage}" for stage, number in made["missing"].items()) or "a decision"
-        text = f"daypass: request {made['id']} waits for {missing}"
+        text = f"daypass: request {made['id']} waits for {missing(made) or 'a decision'}"
         if live:
             sys.stderr.write(f"\r\x1b[K{output.safe(text)} ({left(time.monotonic() - began + 1)})")
             sys.stderr.flush()

@@ -12,10 +12,11 @@ from daypass.cli import output
 from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.files import text_of
 from daypass.cli.names import roles_of
-from daypass.cli.options import Duration, server_options
+from daypass.cli.options import PAGE, Duration, open_connection, pages, server_options
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError, Profile
+from daypass.client.usable import with_secret
 
 
 def request_options(command: Any) -> Any:
@@ -74,17 +75,28 @@ def request_of(role: str, profile: Profile, given: dict[str, Any]) -> AssumeRole
 
 @contextmanager
 def suggesting(role: str, profile: Profile) -> Iterator[None]:
-    """Adds the nearest role that `daypass roles` has shown to the denial of one that it has not."""
+    """Adds to the denial of a role that it can be requested, or the nearest role that `daypass roles` has shown."""
     try:
         yield
     except ClientError as error:
         name, known = role.rpartition("/")[2], roles_of(profile)
-        if error.code == "AccessDenied" and not role.startswith("arn:") and name not in known:
+        if error.code == "AccessDenied" and output.interactive() and _is_requestable(role, profile):
+            error.add_note(f"you may request it: daypass elevate {name} --reason TEXT -- COMMAND")
+        elif error.code == "AccessDenied" and not role.startswith("arn:") and name not in known:
             from daypass.cli.failures import suggestion  # only a failure needs it
 
             if close := suggestion(name, known):
                 error.add_note(f"'{name}' is not among the roles that you have listed.{close}")
         raise
+
+
+def _is_requestable(role: str, profile: Profile) -> bool:
+    """Whether an approval rule lets the caller request the role (an ARN, or a name of the caller's account)."""
+    try:
+        found = pages(open_connection(with_secret(profile)), "/roles/requestable", "roles", {}, PAGE)
+    except ClientError:
+        return False  # it is only advice
+    return any(role in (each["arn"], each["arn"].partition(":role/")[2]) for each in found)
 
 
 def code_source(request: AssumeRole, given: str) -> Callable[[], str]:

@@ -408,6 +408,16 @@ async def test_break_glass_works_without_approvers_and_leaves_a_review(place: Pl
     ).status == 409
 
 
+async def test_break_glass_needs_no_ticket_but_one_that_is_given_has_the_form(place: Place) -> None:
+    glass = {"people": {"principals": ["user/ann"]}, "seconds": 900, "mfa_seconds": None}
+    await place.rule("prod", break_glass=glass, ticket={"patterns": ["INC-*"]})
+    wanted = {**place.wanted(), "ticket": ""}
+    emergency = {**wanted, "break_glass": True, "confirmation": "prod"}
+    assert (await place.refused("ann", "/access-requests", wanted))[2].startswith("A ticket is required")
+    assert (await place.refused("ann", "/access-requests", {**emergency, "ticket": "42"}))[0] == 400
+    assert (await place.ask("ann", "/access-requests", emergency))["state"] == "approved"
+
+
 async def test_extension_is_approved_and_makes_the_grant_longer(place: Place) -> None:
     request = await place.granted(seconds=900)
     await place.assume("ann")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.unit.client.servers import Script, Step
 
-from daypass.cli import assume, options, process
+from daypass.cli import assume, options, process, request
 from daypass.cli import exec as exec_module
 from daypass.cli.main import run
 from daypass.client.http import Connection
@@ -48,7 +48,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Script]:
         made = partial(
             Connection, transport=server, monotonic=server.clock, sleep=server.clock.sleep, clock=server.clock
         )
-        for module in (options, assume, exec_module, process):
+        for module in (options, assume, exec_module, process, request):
             monkeypatch.setattr(module, "open_connection", made)
         return server
 

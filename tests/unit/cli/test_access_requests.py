@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.client.servers import as_json
+from tests.unit.cli.test_main import IDENTITY
+from tests.unit.client.servers import as_json, error
 
-from daypass.cli import elevate
+from daypass.cli import elevate, output
 from daypass.client.credentials import Credentials
 from daypass.client.http import Connection
 
@@ -202,11 +203,70 @@ def test_request_create_for_a_role_that_can_be_assumed_at_once_says_so(cli, serv
     other = "arn:aws:iam::111122223333:role/other"
     server = serve(as_json(request("pending")), as_json({"roles": [{"arn": other}, {"arn": ROLE}], "next": ""}))
     ran = cli("request", "create", ROLE, "--reason", "why")
-    assert (ran.status, ran.err) == (0, "daypass: you may assume prod without this request: daypass assume prod\n")
+    assert (ran.status, ran.err) == (0, "daypass: you may assume prod now, without this request: daypass assume prod\n")
     assert server.sent[1].target.startswith("/api/v1/roles/assumable")
     serve(as_json(request("pending")), as_json({"error": {"code": "AccessDenied", "message": "no"}}, 403))
     ran = cli("request", "create", ROLE, "--reason", "why")
     assert (ran.status, ran.err) == (0, "")
+
+
+def test_request_create_for_later_does_not_offer_the_access_of_now(cli, serve) -> None:
+    server = serve(as_json(request("pending")))
+    ran = cli("request", "create", ROLE, "--reason", "why", "--start", "+2h")
+    assert (ran.status, ran.err, len(server.sent)) == (0, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "grants", "shown"),
+    [
+        ("draft", [], "decide by"),
+        ("pending", [], "decide by"),
+        ("approved", [grant(state="open", ends_at=None)], "use by"),
+        ("claimed", [grant(), grant(state="open", ends_at=None)], "use by"),
+        ("claimed", [grant()], ""),
+        ("denied", [], ""),
+    ],
+)
+def test_request_show_names_the_deadline_only_while_it_matters(
+    cli, serve, state: str, grants: list[dict[str, Any]], shown: str
+) -> None:
+    serve(as_json(request(state, grants=grants)))
+    lines = cli("request", "show", "ab" * 16).out.splitlines()
+    assert [line[:9].strip() for line in lines if " by " in line[:12]] == ([shown] if shown else [])
+
+
+def test_request_approve_of_an_extension_says_that_it_is_approved(cli, serve) -> None:
+    extension = request("pending", extends="12" * 16)
+    server = serve(as_json(extension), as_json({**extension, "state": "ended", "missing": {}}))
+    ran = cli("request", "approve", "ab" * 16)
+    assert ran.out.endswith("Approved.\n")
+    assert f"extends     {'12' * 16}" in ran.out or f"extends    {'12' * 16}" in ran.out
+    assert len(server.sent) == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "says"), [(["arn:aws:orders:::eu/1"], "on arn:aws:orders:::eu/1"), ([], "name a RESOURCE")]
+)
+def test_request_suggest_without_a_result_says_for_which_need(cli, serve, more: list[str], says: str) -> None:
+    serve(as_json({"suggestions": []}))
+    ran = cli("request", "suggest", "orders:Read", *more)
+    assert ran.status == 0
+    assert says in ran.err
+
+
+@pytest.mark.parametrize("role", ["prod", ROLE])
+def test_assume_denied_on_a_terminal_offers_to_request_the_role(
+    cli, serve, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    monkeypatch.setattr(output, "interactive", lambda: True)
+    denied, offer = (
+        error("AccessDenied", "no", 403),
+        "you may request it: daypass elevate prod --reason TEXT -- COMMAND",
+    )
+    serve(*([IDENTITY] if role == "prod" else []), denied, as_json({"roles": [{"arn": ROLE}], "next": ""}))
+    assert offer in cli("assume", role).err
+    serve(*([IDENTITY] if role == "prod" else []), denied, as_json({"roles": [], "next": ""}))
+    assert offer not in cli("assume", role).err
 
 
 def test_elevate_without_a_command_needs_a_terminal(cli) -> None:

@@ -118,6 +118,9 @@ def test_ticket_is_required_and_has_the_form() -> None:
     limits.check_ticket("INC-1234", wanted)
     limits.check_ticket("", TicketRule(required=False))
     limits.check_ticket("", None)
+    limits.check_ticket("", wanted, emergency=True)
+    with pytest.raises(limits.LimitExceeded):
+        limits.check_ticket("INC-12345", wanted, emergency=True)
     for bad in ("", "INC-12345", "inc-1234", "INC-1\n34"):
         with pytest.raises(limits.LimitExceeded):
             limits.check_ticket(bad, wanted)

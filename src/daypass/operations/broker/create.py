@@ -257,7 +257,7 @@ class _Creation:
         rules = [target.rule.rule for target in targets]
         for rule in rules:
             limits.check_reason(new.reason, rule.reason)
-            limits.check_ticket(new.ticket, rule.ticket)
+            limits.check_ticket(new.ticket, rule.ticket, emergency=new.break_glass)
             if not new.break_glass:
                 limits.check_windows(rule.windows, local)
                 limits.check_mfa(requester.mfa_at, rule.requester_mfa_seconds, call.now)

@@ -82,6 +82,7 @@ TRUST = [
     ("trust-public", trusting("*", {"StringEquals": {"aws:PrincipalTag/team": "red"}}),
      trusting("*", {"StringEquals": {"aws:PrincipalTag/team": "red", "aws:PrincipalAccount": OWN}})),
     ("trust-own-account", trusting({"AWS": OWN}), trusting({"AWS": OWN}, {"ArnLike": {"aws:PrincipalArn": USER}})),
+    ("trust-own-account", trusting({"AWS": OWN}), trusting({"AWS": OWN}, {"Bool": {"daypass:Approved": "true"}})),
     ("trust-whole-account", trusting({"AWS": f"arn:aws:iam::{FRIEND}:root"}), trusting({"AWS": USER})),
     ("trust-no-external-id", trusting({"AWS": THEIR_ROLE}), trusting({"AWS": THEIR_ROLE}, EXTERNAL)),
     ("trust-no-external-id", trusting({"AWS": OTHER}), trusting({"AWS": FRIEND})),
