@@ -66,7 +66,8 @@ def _vote(vote: Mapping[str, Any]) -> str:
 
 
 def _grant(grant: Mapping[str, Any]) -> str:
-    return f"  grant {grant['id']} of {grant['role']}: {_grant_state(grant)}"
+    automatic = "" if grant["approvers"] or grant["break_glass"] else ", approved automatically"
+    return f"  grant {grant['id']} of {grant['role']}{automatic}: {_grant_state(grant)}"
 
 
 def _narrowing(vote: Mapping[str, Any]) -> str:
@@ -80,7 +81,7 @@ def _grant_state(grant: Mapping[str, Any]) -> str:
     uses = f", {grant['uses']} of {grant['max_uses']} sessions used" if grant["max_uses"] else ""
     if grant["ended_at"]:
         return f"{grant['state']} at {output.moment(grant['ended_at'])}{why}{uses}"
-    until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else ""
+    until = f" until {output.moment(grant['ends_at'])}" if grant["ends_at"] else f" for {left(grant['seconds'])}"
     return f"{grant['state']}{until}{uses}"
 
 

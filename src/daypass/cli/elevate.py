@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,10 +29,12 @@ from daypass.client.errors import ClientError
 from daypass.client.http import segment
 
 if TYPE_CHECKING:
+    from daypass.client.credentials import Credentials
     from daypass.client.http import Connection
 
 _PATH = "/access-requests"
 _ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_WARNING = 300.0  # seconds before the end of the access
 _PAUSE = 1.0  # seconds between two looks at a request that waits
 
 
@@ -147,12 +150,27 @@ def _run(connection: Connection, role: str, command: tuple[str, ...]) -> int:
     _handle(lambda number, _: process.send_signal(number))
     for number in received:
         process.send_signal(number)
-    while True:
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:  # the command gets the signal too, and decides
-            continue
-        return 128 - status if status < 0 else status
+    with _warning(issued, connection.clock()):
+        while True:
+            try:
+                status = process.wait()
+            except KeyboardInterrupt:  # the command gets the signal too, and decides
+                continue
+            return 128 - status if status < 0 else status
+
+
+@contextmanager
+def _warning(issued: Credentials, now: float) -> Iterator[None]:
+    """Says meanwhile that the access is about to end, unless it was as short from the beginning."""
+    seconds = issued.expiration - issued.offset - now - _WARNING
+    timer = threading.Timer(seconds, output.message, [f"the access ends at {issued.expiration_text()}"])
+    timer.daemon = True
+    if 0 < seconds < threading.TIMEOUT_MAX:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _finish(connection: Connection, path: str) -> None:

@@ -135,8 +135,10 @@ def test_request_sent_by_the_form_is_approved_used_extended_and_done(
     assert REASON in shown
     assert "orders:*" in shown  # the difference
     assert "orders:GetItem" not in shown  # ann's own
+    assert "Decide within" in shown
     assert query_of(lee.submit(page, "/console/access-request/approve", minutes="20"))["done"] == "approved"
     assert state_of(site, request) == "approved"
+    assert "Use within" in text(ann.get(f"/console/access-request?id={request}"))
     home = ann.get("/console/")
     assert "Ready for 20 min" in text(home)
     answer = ann.submit(ann.get(f"/console/extend?request={request}"), "/console/extend/send", reason=REASON)

@@ -49,7 +49,17 @@ def vote(**more: Any) -> dict[str, Any]:
 
 
 def grant(**more: Any) -> dict[str, Any]:
-    shown = {"id": "ef" * 16, "role": ROLE, "state": "claimed", "end_reason": "", "uses": 0, "max_uses": 0}
+    shown = {
+        "id": "ef" * 16,
+        "role": ROLE,
+        "state": "claimed",
+        "end_reason": "",
+        "uses": 0,
+        "max_uses": 0,
+        "seconds": 600,
+        "approvers": 1,
+        "break_glass": False,
+    }
     return {**shown, "ends_at": 1_800_000_000_000, "ended_at": 0, **more}
 
 
@@ -83,6 +93,9 @@ def test_request_show_says_when_access_ended_and_how_often_it_was_used(cli, serv
     shown = cli("request", "show", "ab" * 16).out
     assert "ended at 2023-11-14 22:13:20Z (done), 1 of 2 sessions used" in shown
     assert "claimed until 2027-01-15 08:00:00Z" in shown
+    assert "approved automatically" not in shown
+    serve(as_json(request("approved", grants=[grant(state="open", ends_at=0, seconds=900, approvers=0)])))
+    assert "role/prod, approved automatically: open for 15m" in cli("request", "show", "ab" * 16).out
     assert "is open" not in shown  # the request does not say whether the review is closed
 
 
@@ -178,6 +191,28 @@ def test_elevate_signal_while_the_command_starts_ends_the_command_and_the_access
     monkeypatch.setattr(elevate.subprocess, "Popen", interrupted)
     assert cli("elevate", ROLE, "--reason", "why", "--", "sleep", "600").status == 128 + number
     assert server.sent[-1].target.endswith("/done")
+
+
+@pytest.mark.parametrize(("left", "warned"), [(900, [600]), (300, []), (1e12, [])])
+def test_elevate_warns_five_minutes_before_the_access_ends(
+    cli, serve, monkeypatch: pytest.MonkeyPatch, left: float, warned: list[float]
+) -> None:
+    """A timer that is over at once: the warning is there when the command has run."""
+    started: list[float] = []
+
+    class Timer(threading.Timer):
+        def start(self) -> None:
+            started.append(round(self.interval))
+            self.function(*self.args)
+
+    monkeypatch.setattr(elevate.threading, "Timer", Timer)
+    server = serve(as_json(request("approved", missing={})), as_json(request("ended")))
+    issued = Credentials("ASIAEXAMPLE", "secret", "token", server.clock() + left)
+    monkeypatch.setattr(elevate, "assume_role", lambda *_: issued)
+    monkeypatch.setattr(Credentials, "expiration_text", lambda _: "the end")
+    ran = cli("elevate", ROLE, "--reason", "why", "--", "true")
+    assert started == warned
+    assert ran.err.count("daypass: the access ends at the end\n") == len(warned)
 
 
 def test_elevate_with_access_that_exists_runs_and_does_not_end_it(cli, serve, monkeypatch: pytest.MonkeyPatch) -> None:
