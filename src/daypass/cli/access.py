@@ -50,9 +50,9 @@ def simulate(principal: str, connect: Connect, **given: Any) -> Result:
     """
     connection = connect()
     answer = connection.api("POST", "/simulate", body=_simulation(connection, principal, given))
-    found = answer["results"]
-    allowed = all(result["decision"] == "allowed" for result in found)
-    return Result(found, *_decisions(found), *_open(found), status=exits.OK if allowed else exits.FINDING)
+    results = answer["results"]
+    allowed = all(result["decision"] == "allowed" for result in results)
+    return Result(results, *_decisions(results), *_open(results), status=exits.OK if allowed else exits.FINDING)
 
 
 def _decisions(found: list[dict[str, Any]]) -> list[Part]:

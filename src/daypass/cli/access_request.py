@@ -158,10 +158,10 @@ def suggest(action: str, resource: str, connect: Connect) -> Result:
     those that permit ACTION on every resource.
     """
     query = {"action": action, "resource": resource}
-    found = connect().api("GET", "/role-suggestions", query)["suggestions"]
+    suggestions = connect().api("GET", "/role-suggestions", query)["suggestions"]
     where = "every resource; name a RESOURCE to find roles for it" if resource == "*" else output.safe(resource)
     return listing(
-        found,
+        suggestions,
         ("ROLE", "APPROVAL", "GRANT", "BEYOND THE NEED"),
         lambda each: (
             last_part(each["role"]),
@@ -198,9 +198,9 @@ def list_requests(
     decision oldest first.
     """
     query = {"account": account, "state": state or "", "approvable": "true" if inbox else "", "person": person}
-    found = pages(connect(), _PATH, "access_requests", query, limit)
+    requests = pages(connect(), _PATH, "access_requests", query, limit)
     return Result(
-        found,
+        requests,
         Table(
             ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
             [
@@ -212,7 +212,7 @@ def list_requests(
                     r["risk"],
                     r["reason"],
                 )
-                for r in found
+                for r in requests
             ],
         ),
     )
@@ -226,10 +226,10 @@ def list_requests(
 def show(request_id: str, examine: bool, account: str, connect: Connect) -> Result:
     """Show one access request, with its votes and grants."""
     path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
-    found = connect().api("GET", path, {"account": account})
+    answer = connect().api("GET", path, {"account": account})
     if not examine:
-        return request_result(found)
-    return Result(found, *request_result(found["access_request"]).text, *examination(found))
+        return request_result(answer)
+    return Result(answer, *request_result(answer["access_request"]).text, *examination(answer))
 
 
 @request.command("approve")

@@ -34,16 +34,16 @@ def _path(anchor_id: str, what: str = "") -> str:
 @server_command
 def list_anchors(connect: Connect) -> Result:
     """List the trust anchors."""
-    connection, found, query = connect(), list[Any](), {"pageSize": _PAGE}
+    connection, anchors, query = connect(), list[Any](), {"pageSize": _PAGE}
     while True:
         page = _call(connection, "GET", "/trustanchors", query=query)
-        found += page["trustAnchors"]
+        anchors += page["trustAnchors"]
         after = page.get("nextToken") or ""
         if after in ("", query.get("nextToken")):  # a cursor that does not move would cause an endless loop
             break
         query = {**query, "nextToken": after}
     return listing(
-        found,
+        anchors,
         ("ID", "NAME", "STATE", "CREATED"),
         lambda a: (a["trustAnchorId"], a["name"], "enabled" if a["enabled"] else "disabled", a["createdAt"]),
     )
@@ -127,12 +127,12 @@ def _changed(connection: Connection, method: str, anchor_id: str, verb: str = ""
 
 
 def _anchor_result(answer: dict[str, Any]) -> Result:
-    found = answer["trustAnchor"]
+    view = answer["trustAnchor"]
     shown = {
-        "id": found["trustAnchorId"],
-        "name": found["name"],
-        "arn": found["trustAnchorArn"],
-        "state": "enabled" if found["enabled"] else "disabled",
+        "id": view["trustAnchorId"],
+        "name": view["name"],
+        "arn": view["trustAnchorArn"],
+        "state": "enabled" if view["enabled"] else "disabled",
     }
-    certificates = found["source"]["sourceData"].get("x509CertificateData", "").splitlines()
-    return Result(found, Fields(shown), "", *certificates)
+    certificates = view["source"]["sourceData"].get("x509CertificateData", "").splitlines()
+    return Result(view, Fields(shown), "", *certificates)

@@ -34,9 +34,9 @@ def rule() -> None:
 @server_command
 def list_rules(account: str, connect: Connect) -> Result:
     """List the rules."""
-    found = _stored(connect(), account)
+    rules = _stored(connect(), account)
     return listing(
-        [*found.values()],
+        [*rules.values()],
         ("RULE", "ROLES", "CHANGED", "BY"),
         lambda r: (
             r["name"],
@@ -53,9 +53,9 @@ def list_rules(account: str, connect: Connect) -> Result:
 @server_command
 def show(name: str, account: str, connect: Connect) -> Result:
     """Print rule NAME, as it was written."""
-    found = connect().api("GET", f"{_PATH}/{segment(name)}", {"account": account})
-    lines = map(output.safe, found["document"].splitlines())
-    return Result(found, partial(click.echo, "\n".join(lines)))
+    answer = connect().api("GET", f"{_PATH}/{segment(name)}", {"account": account})
+    lines = map(output.safe, answer["document"].splitlines())
+    return Result(answer, partial(click.echo, "\n".join(lines)))
 
 
 @rule.command("rm")

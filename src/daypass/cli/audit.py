@@ -91,10 +91,10 @@ def search(since: str, until: str, limit: int, connect: Connect, form: str, **qu
             ago = seconds_of(text)
             given[name] = str(moment_of(text, now) if ago is None else int((now - ago) * 1000))
     path = "/audit/events" if _EXPLORED.intersection(given) else "/audit/records"
-    found = pages(connection, path, "records", given, limit)
-    for record in found:
+    records = pages(connection, path, "records", given, limit)
+    for record in records:
         _print(record, form)
-    if not found:
+    if not records:
         output.message("nothing matches")
 
 

@@ -95,10 +95,10 @@ def _write(path: Path, text: str) -> None:
 
 def _split(text: str) -> list[tuple[str, str]]:
     """(heading, its lines) for each section; "" for what is before the first."""
-    found: list[tuple[str, str]] = [("", "")]
+    profiles: list[tuple[str, str]] = [("", "")]
     for line in text.splitlines(keepends=True):
         if header := _HEADER.match(line):
-            found.append((header[1].strip(), ""))
-        heading, body = found[-1]
-        found[-1] = (heading, body + line)
-    return found
+            profiles.append((header[1].strip(), ""))
+        heading, body = profiles[-1]
+        profiles[-1] = (heading, body + line)
+    return profiles

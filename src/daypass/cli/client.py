@@ -61,9 +61,9 @@ def create(name: str, settings: tuple[str, ...], account: str, connect: Connect)
 @server_command
 def list_clients(account: str, limit: int, connect: Connect) -> Result:
     """List the clients."""
-    found = pages(connect(), _PATH, "clients", {"account": account}, limit)
+    clients = pages(connect(), _PATH, "clients", {"account": account}, limit)
     return listing(
-        found,
+        clients,
         ("CLIENT ID", "NAME", "TYPE", "ENABLED", "GRANTS"),
         lambda c: (c["client_id"], c["name"], c["type"], c["enabled"], ", ".join(c["settings"].get("grant_types", []))),
     )

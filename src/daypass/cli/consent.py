@@ -22,9 +22,9 @@ def consent() -> None:
 def list_consents(person: str, account: str, connect: Connect) -> Result:
     """List the consents of PERSON: a user's name, or the ARN of a provider, a colon and the subject."""
     query = {"person": person, "account": account}
-    found = connect().api("GET", "/consents", query)["consents"]
-    rows = [(c["id"], c["client_id"], c["role"], c["scope"], output.moment(c["expires_at"])) for c in found]
-    return Result(found, Table(("ID", "CLIENT", "ROLE", "SCOPE", "UNTIL"), rows))
+    consents = connect().api("GET", "/consents", query)["consents"]
+    rows = [(c["id"], c["client_id"], c["role"], c["scope"], output.moment(c["expires_at"])) for c in consents]
+    return Result(consents, Table(("ID", "CLIENT", "ROLE", "SCOPE", "UNTIL"), rows))
 
 
 @consent.command("rm")

@@ -42,15 +42,15 @@ def dashboard(last: int, as_csv: bool, connect: Connect) -> Result:
     connection = connect()
     until = int((connection.clock() + connection.offset) * 1000)
     query = {"since": str(until - last * 1000), "until": str(until)}
-    found = connection.api("GET", "/audit/summary", query)
+    summary = connection.api("GET", "/audit/summary", query)
     measured = _measured(connection, query)
     if as_csv:
-        return Result({**found, "measurements": measured}, lambda: _print_csv(found, measured))
+        return Result({**summary, "measurements": measured}, lambda: _print_csv(summary, measured))
     grants = connection.api("GET", "/grants", {"active": "true", "limit": str(_GRANTS)})["grants"]
-    tables = [table for table in _tables(found, grants, measured) if table.rows]
+    tables = [table for table in _tables(summary, grants, measured) if table.rows]
     return Result(
-        {**found, "active_grants": grants, "measurements": measured},
-        Fields({**_figures(found, grants), **_measured_figures(measured)}),
+        {**summary, "active_grants": grants, "measurements": measured},
+        Fields({**_figures(summary, grants), **_measured_figures(measured)}),
         *(part for table in tables for part in ("", table)),
     )
 
@@ -134,10 +134,10 @@ def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
 @server_command
 def settings(connect: Connect) -> Result:
     """Show the settings of the server, without secrets. For the operator's principals."""
-    found = connect().api("GET", "/settings")["sections"]
+    sections = connect().api("GET", "/settings")["sections"]
     return Result(
-        found,
+        sections,
         lambda: output.settings(
-            {f"{section}.{name}": text for section, values in found.items() for name, text in values.items()}
+            {f"{section}.{name}": text for section, values in sections.items() for name, text in values.items()}
         ),
     )

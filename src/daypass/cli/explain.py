@@ -81,8 +81,8 @@ def explain(message: str, connect: Connect) -> Result:
 def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:
     """The explanation of a denied request; of another refusal, or without that permission, what the record says."""
     try:
-        found: dict[str, Any] = connection.api("GET", f"/explanations/{segment(request_id)}")["explanation"]
-        return found
+        explanation: dict[str, Any] = connection.api("GET", f"/explanations/{segment(request_id)}")["explanation"]
+        return explanation
     except ClientError as refused:
         if refused.status not in (403, 404):
             raise
@@ -94,8 +94,8 @@ def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:
 
 def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
     """The explanation that the record keeps of a request; of one that no policy was asked about, why it was refused."""
-    found = connection.api("GET", "/audit/records", {"request_id": request_id})["records"]
-    events = [record["event"] for record in found if record["event"]]
+    records = connection.api("GET", "/audit/records", {"request_id": request_id})["records"]
+    events = [record["event"] for record in records if record["event"]]
     for event in events:
         if isinstance(event.get("decision"), dict):
             return dict(event["decision"])

@@ -133,11 +133,11 @@ def _usage(error: click.ClickException, called: str) -> int:
 
 def command_of(cli: click.Group, arguments: Sequence[str]) -> str:
     """The command that a command line names. Click gives no context when an option lacks its value."""
-    found: click.Command | None = cli
+    command: click.Command | None = cli
     path, context = ["daypass"], click.Context(cli)
     for word in arguments:
-        found = found.get_command(context, word) if isinstance(found, click.Group) else None
-        if found is None:
+        command = command.get_command(context, word) if isinstance(command, click.Group) else None
+        if command is None:
             break
         path.append(word)
     return " ".join(path)
@@ -157,8 +157,8 @@ def _of_a_group(wrong: str, context: click.Context) -> str:
     group = context.command
     assert isinstance(group, click.Group)
     inner = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    found = [name for name, each in inner.items() if isinstance(each, click.Group) and wrong in each.commands]
-    return f" Did you mean '{found[0]} {wrong}'?" if len(found) == 1 else ""
+    groups = [name for name, each in inner.items() if isinstance(each, click.Group) and wrong in each.commands]
+    return f" Did you mean '{groups[0]} {wrong}'?" if len(groups) == 1 else ""
 
 
 def _mistyped_choice(error: click.ClickException) -> str:

@@ -27,8 +27,8 @@ iam.add_list(group, "Group")
 @server_command
 def show(name: str, connect: Connect) -> Result:
     """List the users in group NAME."""
-    found = list(iam.listed(connect(), "GetGroup", "Users/member", GroupName=name))
-    return iam.table_of(found, {"USER": "UserName", "ARN": "Arn"})
+    members = list(iam.listed(connect(), "GetGroup", "Users/member", GroupName=name))
+    return iam.table_of(members, {"USER": "UserName", "ARN": "Arn"})
 
 
 @group.command("create")

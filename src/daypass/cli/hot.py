@@ -33,10 +33,10 @@ def run(arguments: Sequence[str]) -> int | None:
         return None
     role, options = line
     profile = _profile(options)
-    found = _cached(role, options, profile) if profile else None
-    if profile is None or found is None:
+    cached = _cached(role, options, profile) if profile else None
+    if profile is None or cached is None:
         return None
-    form = environment.process_form(found)
+    form = environment.process_form(cached)
     if name == "exec":
         return _become(command, environment.of_role(form, profile, role))
     sys.stdout.write(json.dumps(form) + "\n")
@@ -80,13 +80,13 @@ def _cached(role: str, options: Mapping[str, str], profile: Mapping[str, str]) -
     )
     file = state.cache_name(profile["endpoint"], profile["access_key_id"], role, asked)
     path = os.path.join(state.directory(), "cache", file)  # noqa: PTH118  # pathlib takes time to import
-    found = state.session(path, profile["endpoint"], profile["access_key_id"], role)
+    cached = state.session(path, profile["endpoint"], profile["access_key_id"], role)
     now = time.time()
-    if found is None or not state.is_checked(found["checked_at"], now, CHECK_SECONDS):
+    if cached is None or not state.is_checked(cached["checked_at"], now, CHECK_SECONDS):
         return None
-    now += found["offset"]
-    early = bool(serial) or state.is_early(found["issued_at"], found["expiration"], now, state.LARGEST_SHARE)
-    return found if early and state.is_good(found["expiration"], now) else None
+    now += cached["offset"]
+    early = bool(serial) or state.is_early(cached["issued_at"], cached["expiration"], now, state.LARGEST_SHARE)
+    return cached if early and state.is_good(cached["expiration"], now) else None
 
 
 def _become(command: Sequence[str], variables: Mapping[str, str]) -> int | None:

@@ -40,9 +40,9 @@ def iam(action: str, parameters: tuple[str, ...], yes: bool, connect: Connect) -
     if action.startswith(_CONFIRMED):
         confirmed(f"Call {action} with {output.safe(' '.join(parameters))}?", yes=yes)
     answer = value_of(connect().iam(action, **given))
-    found = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
-    text = [lambda: click.echo(json.dumps(found, indent=2))] if found else []
-    return Result(found, *text)
+    result = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
+    text = [lambda: click.echo(json.dumps(result, indent=2))] if result else []
+    return Result(result, *text)
 
 
 def _parameter(text: str) -> tuple[str, str]:

@@ -21,9 +21,9 @@ def key() -> None:
 @server_command
 def list_keys(name: str, connect: Connect) -> Result:
     """List the access keys of a user."""
-    found = list(iam.listed(connect(), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
+    keys = list(iam.listed(connect(), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     return iam.table_of(
-        found, {"ACCESS KEY": "AccessKeyId", "USER": "UserName", "STATE": "Status", "CREATED": "CreateDate"}
+        keys, {"ACCESS KEY": "AccessKeyId", "USER": "UserName", "STATE": "Status", "CREATED": "CreateDate"}
     )
 
 

@@ -72,13 +72,13 @@ def mfa() -> None:
 @server_command
 def list_devices(user: str, account: str, connect: Connect) -> Result:
     """List your devices, or those of another user."""
-    found = connect().api("GET", "/mfa-devices", {"user": user, "account": account})
-    rows = [(each["name"], _kind(each), output.moment(each["used_at"]), each["id"]) for each in found["passkeys"]]
-    rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in found["virtual_devices"]]
+    devices = connect().api("GET", "/mfa-devices", {"user": user, "account": account})
+    rows = [(each["name"], _kind(each), output.moment(each["used_at"]), each["id"]) for each in devices["passkeys"]]
+    rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in devices["virtual_devices"]]
     return Result(
-        found,
+        devices,
         Table(("NAME", "KIND", "LAST USED", "ID"), rows),
-        f"{found['recovery_codes']} recovery codes can be used.",
+        f"{devices['recovery_codes']} recovery codes can be used.",
     )
 
 

@@ -46,9 +46,9 @@ def notify() -> None:
 @server_command
 def list_channels(account: str, connect: Connect) -> Result:
     """List the channels."""
-    found = connect().api("GET", _PATH, {"account": account})["notification_channels"]
+    channels = connect().api("GET", _PATH, {"account": account})["notification_channels"]
     return listing(
-        found,
+        channels,
         ("CHANNEL", "KIND", "TARGET", "EVENTS"),
         lambda c: (c["name"], c["kind"], c["target"], ", ".join(c["events"])),
     )
@@ -131,9 +131,9 @@ def send_test(name: str, account: str, connect: Connect) -> Result:
 def log(dead: bool, account: str, limit: int, connect: Connect) -> Result:  # click passes options as arguments
     """List notifications, newest first."""
     query = {"account": account, "outcome": "dead" if dead else ""}
-    found = pages(connect(), "/notifications", "notifications", query, limit)
+    notifications = pages(connect(), "/notifications", "notifications", query, limit)
     return listing(
-        found,
+        notifications,
         ("NOTIFICATION", "CHANNEL", "EVENT", "STATE", "ATTEMPTS", "ERROR"),
         lambda n: (n["id"], n["channel"], n["event"], n["outcome"] or "waiting", n["attempts"], n["error"]),
     )
@@ -178,9 +178,9 @@ def chat_code(chat_user: str, connect: Connect) -> Result:
 @server_command
 def chat_users(user: str, account: str, connect: Connect) -> Result:
     """List the chat users who may approve as you."""
-    found = connect().api("GET", "/chat-users", {"user": user, "account": account})["chat_users"]
+    users = connect().api("GET", "/chat-users", {"user": user, "account": account})["chat_users"]
     return listing(
-        found, ("CHAT USER", "NAME", "LINKED"), lambda c: (c["id"], c["name"], output.moment(c["created_at"]))
+        users, ("CHAT USER", "NAME", "LINKED"), lambda c: (c["id"], c["name"], output.moment(c["created_at"]))
     )
 
 

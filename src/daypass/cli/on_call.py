@@ -38,5 +38,5 @@ def list_schedules(account: str, connect: Connect) -> Result:
 @server_command
 def show(rule: str, account: str, connect: Connect) -> Result:
     """Print the names and addresses that are on call now, by the schedule of RULE."""
-    found = connect().api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
-    return Result(found, *(found["people"] or ["Nobody is on call."]))
+    answer = connect().api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
+    return Result(answer, *(answer["people"] or ["Nobody is on call."]))

@@ -69,18 +69,18 @@ def show_session(session_id: str, connect: Connect) -> Result:
     """Show one session with the chain of custody behind it."""
     connection = connect()
     try:
-        found = connection.api("GET", f"/sessions/{segment(session_id)}")
+        view = connection.api("GET", f"/sessions/{segment(session_id)}")
     except ClientError as error:
         if error.status == 404:
             error.add_note("to find it, also when it has ended: daypass sessions ls --all")
         raise
-    times = {name: output.moment(found[name]) for name in ("issued_at", "expires_at")}
+    times = {name: output.moment(view[name]) for name in ("issued_at", "expires_at")}
     return Result(
-        found,
-        Fields({**{k: v for k, v in found.items() if k != "hops"}, **times}),
+        view,
+        Fields({**{k: v for k, v in view.items() if k != "hops"}, **times}),
         "",
         "Chain of custody:",
-        lambda: output.hops(found["hops"]),
+        lambda: output.hops(view["hops"]),
     )
 
 
@@ -121,9 +121,9 @@ def _plain(account: dict[str, Any]) -> dict[str, object]:
 @server_command
 def list_accounts(limit: int, connect: Connect) -> Result:
     """List accounts."""
-    found = pages(connect(), "/accounts", "accounts", {}, limit)
+    accounts = pages(connect(), "/accounts", "accounts", {}, limit)
     return listing(
-        found,
+        accounts,
         ("ACCOUNT", "NAME", "MADE", ""),
         lambda a: (a["id"], a["name"], output.moment(a["created_at"]), "operator" if a["operator"] else ""),
     )
@@ -170,8 +170,10 @@ def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, conne
 @server_command
 def list_guardrails(account_id: str, connect: Connect) -> Result:
     """List the guardrails of ACCOUNT_ID."""
-    found = connect().api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
-    return Result(found, Table(("NAME", "MADE"), [(g["name"], output.moment(g["created_at"])) for g in found]))
+    guardrails = connect().api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
+    return Result(
+        guardrails, Table(("NAME", "MADE"), [(g["name"], output.moment(g["created_at"])) for g in guardrails])
+    )
 
 
 @guardrail.command("show")
@@ -180,9 +182,9 @@ def list_guardrails(account_id: str, connect: Connect) -> Result:
 @server_command
 def show_guardrail(account_id: str, name: str, connect: Connect) -> Result:
     """Print the policy of a guardrail."""
-    found = connect().api("GET", _guardrail(account_id, name))
-    lines = str(found["document"]).expandtabs(4).splitlines()
-    return Result(found, partial(click.echo, "\n".join(map(output.safe, lines))))
+    answer = connect().api("GET", _guardrail(account_id, name))
+    lines = str(answer["document"]).expandtabs(4).splitlines()
+    return Result(answer, partial(click.echo, "\n".join(map(output.safe, lines))))
 
 
 @guardrail.command("rm")

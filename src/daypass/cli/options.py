@@ -173,11 +173,11 @@ def _connect(profile: str, endpoint: str) -> Connection:
 
 def pages(connection: Connection, path: str, name: str, query: dict[str, str], limit: int) -> list[dict[str, Any]]:
     """Up to `limit` members of a list, page by page."""
-    found: list[dict[str, Any]] = []
-    while len(found) < limit:
-        answer = connection.api("GET", path, {**query, "limit": str(min(limit - len(found), PAGE))})
-        found += answer[name]
+    entries: list[dict[str, Any]] = []
+    while len(entries) < limit:
+        answer = connection.api("GET", path, {**query, "limit": str(min(limit - len(entries), PAGE))})
+        entries += answer[name]
         if answer["next"] in ("", query.get("after")):  # a cursor that does not move would cause an endless loop
             break
         query = {**query, "after": answer["next"]}
-    return found[:limit]
+    return entries[:limit]

@@ -20,9 +20,9 @@ def browser() -> None:
 @server_command
 def list_browsers(connect: Connect) -> Result:
     """List the browsers in which you are signed in, newest first."""
-    found = connect().api("GET", "/browser-sessions")["browser_sessions"]
+    browsers = connect().api("GET", "/browser-sessions")["browser_sessions"]
     return listing(
-        found,
+        browsers,
         ("SESSION", "SIGNED IN", "LAST USED", "UNTIL", "ADDRESS", "BROWSER"),
         lambda b: (
             b["session_id"],
@@ -46,14 +46,14 @@ def end_browser(session_id: str, connect: Connect) -> Result:
 @server_command
 def own_access(connect: Connect) -> Result:
     """Show your grants and your open requests."""
-    found = connect().api("GET", "/own-access")
-    grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in found["grants"]]
-    listed = {g["request_id"] for g in found["grants"]}
+    answer = connect().api("GET", "/own-access")
+    grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in answer["grants"]]
+    listed = {g["request_id"] for g in answer["grants"]}
     requests = [
-        (", ".join(r["roles"]), r["state"], "", r["id"]) for r in found["access_requests"] if r["id"] not in listed
+        (", ".join(r["roles"]), r["state"], "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
     ]
     empty = "you have no granted access and no open request. What you may request: daypass request roles"
-    return Result(found, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty))
+    return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty))
 
 
 @click.command("roles")
@@ -61,9 +61,9 @@ def own_access(connect: Connect) -> Result:
 @server_command
 def requestable_roles(limit: int, connect: Connect) -> Result:
     """List the roles that you may request, with their rules."""
-    found = pages(connect(), "/roles/requestable", "roles", {}, limit)
+    roles = pages(connect(), "/roles/requestable", "roles", {}, limit)
     return listing(
-        found,
+        roles,
         ("ROLE", "RULE", "APPROVAL", "AT MOST", "TICKET", "EMERGENCY"),
         lambda r: (
             r["arn"],

@@ -27,8 +27,8 @@ def policy() -> None:
 def list_policies(scope: str, connect: Connect) -> Result:
     """List the managed policies of your account, or those of AWS."""
     scopes = {"local": "Local", "aws": "AWS", "all": "All"}
-    found = list(iam.listed(connect(), "ListPolicies", "Policies/member", Scope=scopes[scope]))
-    return iam.table_of(found, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"})
+    policies = list(iam.listed(connect(), "ListPolicies", "Policies/member", Scope=scopes[scope]))
+    return iam.table_of(policies, {"POLICY": "PolicyName", "ATTACHED": "AttachmentCount", "ARN": "Arn"})
 
 
 @policy.command("show")
@@ -43,9 +43,9 @@ def show(name: str, connect: Connect) -> Result:
 
 def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]:
     """A policy, and the document of its default version."""
-    found = iam.one(connection, "GetPolicy", "Policy", PolicyArn=arn)
-    which = {"PolicyArn": arn, "VersionId": found["DefaultVersionId"]}
-    return found, iam.stored(connection, "GetPolicyVersion", "PolicyVersion/Document", **which)
+    answer = iam.one(connection, "GetPolicy", "Policy", PolicyArn=arn)
+    which = {"PolicyArn": arn, "VersionId": answer["DefaultVersionId"]}
+    return answer, iam.stored(connection, "GetPolicyVersion", "PolicyVersion/Document", **which)
 
 
 @policy.command("create")

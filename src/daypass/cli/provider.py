@@ -85,9 +85,9 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
 @server_command
 def list_providers(account: str, connect: Connect) -> Result:
     """List the providers of an account."""
-    found = connect().api("GET", "/providers/oidc", {"account": account})["providers"]
+    providers = connect().api("GET", "/providers/oidc", {"account": account})["providers"]
     return listing(
-        found,
+        providers,
         ("URL", "MADE", "CLIENT IDS"),
         lambda p: (p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"])),
     )
@@ -99,9 +99,9 @@ def list_providers(account: str, connect: Connect) -> Result:
 @server_command
 def show(issuer: str, account: str, connect: Connect) -> Result:
     """Show a provider and its settings; ISSUER is its URL or ARN."""
-    found = connect().api("GET", _path(issuer, "settings"), {"account": account})
-    shown = {"arn": found["arn"], "client ids": ", ".join(found["client_ids"])}
-    return Result(found, Fields(shown), partial(output.settings, found["settings"]))
+    settings = connect().api("GET", _path(issuer, "settings"), {"account": account})
+    shown = {"arn": settings["arn"], "client ids": ", ".join(settings["client_ids"])}
+    return Result(settings, Fields(shown), partial(output.settings, settings["settings"]))
 
 
 @provider.command("set")
@@ -230,8 +230,8 @@ _WHY = "this changes whose tokens are accepted"
 
 
 def _listed(connection: Connection, account: str) -> list[str] | None:
-    found: list[str] | None = connection.api("GET", _LIST, {"account": account})["issuers"]
-    return found
+    issuers: list[str] | None = connection.api("GET", _LIST, {"account": account})["issuers"]
+    return issuers
 
 
 @allow.command("ls")
@@ -239,10 +239,10 @@ def _listed(connection: Connection, account: str) -> list[str] | None:
 @server_command
 def list_allowed(account: str, connect: Connect) -> Result:
     """Show the list."""
-    found = _listed(connect(), account)
-    if found is None:
+    issuers = _listed(connect(), account)
+    if issuers is None:
         return Result({"issuers": None}, "No list is set: any issuer may be trusted.")
-    return Result({"issuers": found}, Table(("ISSUER",), [(entry,) for entry in found]))
+    return Result({"issuers": issuers}, Table(("ISSUER",), [(entry,) for entry in issuers]))
 
 
 @allow.command("set")

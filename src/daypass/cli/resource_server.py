@@ -91,9 +91,9 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
 @server_command
 def list_servers(account: str, limit: int, connect: Connect) -> Result:
     """List the resource servers."""
-    found = pages(connect(), _PATH, "resource_servers", {"account": account}, limit)
+    servers = pages(connect(), _PATH, "resource_servers", {"account": account}, limit)
     return listing(
-        found,
+        servers,
         ("IDENTIFIER", "NAME", "SCOPES"),
         lambda r: (r["identifier"], r["name"], ", ".join(r["settings"].get("scopes", {}))),
     )
@@ -105,9 +105,9 @@ def list_servers(account: str, limit: int, connect: Connect) -> Result:
 @server_command
 def show(identifier: str, account: str, connect: Connect) -> Result:
     """Show a resource server and its settings."""
-    found = connect().api("GET", _one(identifier), {"account": account})
+    server = connect().api("GET", _one(identifier), {"account": account})
     return Result(
-        found, Fields({"name": found["name"], "arn": found["arn"]}), lambda: output.settings(found["settings"])
+        server, Fields({"name": server["name"], "arn": server["arn"]}), lambda: output.settings(server["settings"])
     )
 
 

@@ -23,14 +23,14 @@ def review() -> None:
 def list_reviews(account: str, every: bool, limit: int, connect: Connect) -> Result:
     """List the reviews that are open, oldest first."""
     query = {"account": account, "every": "true" if every else ""}
-    found = pages(connect(), "/access-reviews", "access_reviews", query, limit)
+    reviews = pages(connect(), "/access-reviews", "access_reviews", query, limit)
     return Result(
-        found,
+        reviews,
         Table(
             ("REQUEST", "OPENED", "CLOSED", "BY", "FINDING"),
             [
                 (r["id"], output.moment(r["opened_at"]), output.moment(r["closed_at"]), r["closed_by"], r["finding"])
-                for r in found
+                for r in reviews
             ],
         ),
     )

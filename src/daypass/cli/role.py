@@ -48,20 +48,22 @@ iam.add_list(role, "Role", " `daypass roles` lists those that you may assume.")
 def show(name: str, account: str, connect: Connect) -> Result:
     """Show role NAME: its Daypass settings, and in your own account its trust policy and policies."""
     connection = connect()
-    found: dict[str, Any] = dict(connection.api("GET", _settings(name), {"account": account}))
+    answer: dict[str, Any] = dict(connection.api("GET", _settings(name), {"account": account}))
     trust = ""
     if not account:
         stored = iam.one(connection, "GetRole", "Role", RoleName=name)
         trust = iam.document(stored.get("AssumeRolePolicyDocument", ""))
-        found |= {
+        answer |= {
             "created": iam.moment(stored.get("CreateDate", "")),
             "max_session_seconds": stored.get("MaxSessionDuration", ""),
             "policies": [each["Policy"] for each in iam.policies_of(connection, "Role", name)],
         }
-    fields = Fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in found.items()})
+    fields = Fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in answer.items()})
     if not trust:
-        return Result(found, fields)
-    return Result({**found, "trust_policy": json.loads(trust)}, fields, lambda: click.echo(f"\nTrust policy:\n{trust}"))
+        return Result(answer, fields)
+    return Result(
+        {**answer, "trust_policy": json.loads(trust)}, fields, lambda: click.echo(f"\nTrust policy:\n{trust}")
+    )
 
 
 @role.command("set")

@@ -34,9 +34,9 @@ def create(name: str, user: str, days: int, connect: Connect) -> Result:
 @server_command
 def list_tokens(connect: Connect) -> Result:
     """List the tokens."""
-    found = connect().api("GET", "/scim-tokens")["scim_tokens"]
-    rows = [(each["name"], each["user_id"], output.moment(each["expires_at"])) for each in found]
-    return Result(found, Table(("TOKEN", "USER ID", "EXPIRES"), rows))
+    tokens = connect().api("GET", "/scim-tokens")["scim_tokens"]
+    rows = [(each["name"], each["user_id"], output.moment(each["expires_at"])) for each in tokens]
+    return Result(tokens, Table(("TOKEN", "USER ID", "EXPIRES"), rows))
 
 
 @scim.command("rm")

@@ -23,17 +23,17 @@ iam.add_list(user, "User")
 def show(name: str, connect: Connect) -> Result:
     """Show user NAME with its keys, groups and policies."""
     connection = connect()
-    found = iam.one(connection, "GetUser", "User", UserName=name)
+    answer = iam.one(connection, "GetUser", "User", UserName=name)
     keys = list(iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     groups = list(iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name))
     policies = iam.policies_of(connection, "User", name)
     return Result(
-        {**found, "AccessKeys": keys, "Groups": groups, "Policies": policies},
+        {**answer, "AccessKeys": keys, "Groups": groups, "Policies": policies},
         Fields(
             {
-                "arn": found.get("Arn"),
-                "user id": found.get("UserId"),
-                "created": iam.moment(found.get("CreateDate", "")),
+                "arn": answer.get("Arn"),
+                "user id": answer.get("UserId"),
+                "created": iam.moment(answer.get("CreateDate", "")),
                 "access keys": ", ".join(f"{k['AccessKeyId']} ({k['Status']})" for k in keys),
                 "groups": ", ".join(g["GroupName"] for g in groups),
                 "policies": ", ".join(p["Policy"] for p in policies),

@@ -42,12 +42,12 @@ def whoami(connect: Connect) -> Result:
 def _session(connection: Connection) -> dict[str, Any] | None:
     """The caller's own session; None on a server that does not tell."""
     try:
-        found: dict[str, Any] = connection.api("GET", "/session")
+        session: dict[str, Any] = connection.api("GET", "/session")
     except ClientError as error:
         if error.status == 404:
             return None
         raise
-    return found
+    return session
 
 
 @click.command()

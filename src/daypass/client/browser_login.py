@@ -65,8 +65,8 @@ class AuthorizationLogin(LoopbackLogin):
     _issuer: str = field(init=False)
 
     def __post_init__(self) -> None:
-        found = _get(self.server, _METADATA)
-        self._issuer, authorize = _text(found, "issuer"), _text(found, "authorization_endpoint")
+        metadata = _get(self.server, _METADATA)
+        self._issuer, authorize = _text(metadata, "issuer"), _text(metadata, "authorization_endpoint")
         LoopbackLogin.__post_init__(self)  # a class with slots has no `super()` without arguments
         parameters = {
             "response_type": "code",
@@ -119,13 +119,13 @@ class DeviceLogin:
     @classmethod
     def begin(cls, server: Server) -> DeviceLogin:
         """Raises ClientError."""
-        found = _post(server, "/oauth2/device_authorization", {"scope": "openid"})
+        answer = _post(server, "/oauth2/device_authorization", {"scope": "openid"})
         try:
-            interval, seconds = float(found["interval"]), float(found["expires_in"])
+            interval, seconds = float(answer["interval"]), float(answer["expires_in"])
         except (KeyError, TypeError, ValueError):
             raise _not_daypass() from None
-        address = _text(found, "verification_uri_complete")
-        return cls(server, _text(found, "user_code"), address, _text(found, "device_code"), interval, seconds)
+        address = _text(answer, "verification_uri_complete")
+        return cls(server, _text(answer, "user_code"), address, _text(answer, "device_code"), interval, seconds)
 
     def wait(
         self, sleep: Callable[[float], None] = time.sleep, monotonic: Callable[[], float] = time.monotonic
@@ -136,14 +136,14 @@ class DeviceLogin:
         while monotonic() < ends:
             sleep(interval)
             try:
-                found = _post(self.server, "/oauth2/token", fields)
+                answer = _post(self.server, "/oauth2/token", fields)
             except ClientError as error:
                 if error.code == "slow_down":
                     interval += 5
                 elif error.code != "authorization_pending" and not error.unavailable:
                     raise
                 continue
-            return renew(self.server, _text(found, "refresh_token"))
+            return renew(self.server, _text(answer, "refresh_token"))
         raise LocalStateError("The login was not completed in time. Try again.")
 
 

@@ -112,10 +112,10 @@ def seconds_of_time(text: str) -> float:
 
 def read_credentials(result: ET.Element, now: float, offset: float = 0.0) -> Credentials:
     """The Credentials element of an STS answer that came at `now` by our clock."""
-    found = {e.tag: e.text or "" for e in result.iter()}
+    members = {e.tag: e.text or "" for e in result.iter()}
     try:
-        expiration = seconds_of_time(found["Expiration"])
-        texts = (found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+        expiration = seconds_of_time(members["Expiration"])
+        texts = (members["AccessKeyId"], members["SecretAccessKey"], members["SessionToken"])
     except KeyError:
         expiration = 0.0
     if not expiration:

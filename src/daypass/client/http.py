@@ -279,15 +279,15 @@ def _refusal(answer: Answer, endpoint: str) -> ClientError:
     request_id = answer.headers.get("x-amzn-requestid", "")
     try:
         if "json" in answer.headers.get("content-type", ""):
-            found = _json_error(json.loads(answer.body), answer.headers, request_id)
+            error = _json_error(json.loads(answer.body), answer.headers, request_id)
         else:
-            found = {e.tag: e.text or "" for e in _xml(answer).iter()}
+            error = {e.tag: e.text or "" for e in _xml(answer).iter()}
         return ClientError(
-            str(found["Code"])[:128],
-            str(found.get("Message", ""))[:_MAX_MESSAGE],
+            str(error["Code"])[:128],
+            str(error.get("Message", ""))[:_MAX_MESSAGE],
             answer.status,
-            str(found.get("RequestId", request_id))[:128],
-            str(found.get("EncodedAuthorizationMessage", "")),
+            str(error.get("RequestId", request_id))[:128],
+            str(error.get("EncodedAuthorizationMessage", "")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ClientError):
         what = f"the server at {endpoint} answered with HTTP status {answer.status}"

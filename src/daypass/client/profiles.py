@@ -85,10 +85,10 @@ def private_directory(path: Path) -> None:
         if not path.exists():
             for missing in reversed([each for each in (path, *path.parents) if not each.exists()]):
                 missing.mkdir(mode=0o700, exist_ok=True)
-        found = path.stat()
-        if found.st_uid not in state.owners():
+        status = path.stat()
+        if status.st_uid not in state.owners():
             raise LocalStateError(f"{path} belongs to another user. Set DAYPASS_HOME to a directory of your own.")
-        if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) & 0o077:
             path.chmod(0o700)
     except OSError as error:
         raise Unwritable(f"{path} cannot be written: {error.strerror}.") from None

@@ -47,10 +47,10 @@ def read_own(path: str, environ: Mapping[str, str] = os.environ) -> str:
     Such a file could name another server, or hold a session of somebody else.
     """
     with open(path, encoding="utf-8") as file:
-        found = os.fstat(file.fileno())
-        if found.st_uid not in owners(environ):
+        status = os.fstat(file.fileno())
+        if status.st_uid not in owners(environ):
             raise PermissionError(EPERM, "it belongs to another user", path)
-        if found.st_mode & S_IWOTH:
+        if status.st_mode & S_IWOTH:
             raise PermissionError(EPERM, "every user of this machine may write it", path)
         return file.read()
 

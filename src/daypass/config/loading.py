@@ -85,17 +85,17 @@ def _from_file(file: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Mapping[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for name, value in environ.items():
         if not name.startswith(ENV_PREFIX) or "__" not in name:
             continue
         section, _, key = name[len(ENV_PREFIX) :].lower().partition("__")
         _check_known(section, {key: value}, name)
         try:
-            found.setdefault(section, {})[key] = _from_text(section, key, value)
+            sections.setdefault(section, {})[key] = _from_text(section, key, value)
         except ValueError:
             raise ConfigError(f"{name}: is not JSON.") from None
-    return found
+    return sections
 
 
 def _from_text(section: str, key: str, value: str) -> Any:

@@ -119,12 +119,12 @@ class RingSigner:
         return self._jwks[1]
 
     def _private(self, key: RingKey) -> PrivateKey:
-        found = self._loaded.get(key.id)
-        if found is None:
+        loaded_key = self._loaded.get(key.id)
+        if loaded_key is None:
             loaded = load_der_private_key(key.material, None)
             assert isinstance(loaded, PrivateKey)
-            found = self._loaded[key.id] = loaded
-        return found
+            loaded_key = self._loaded[key.id] = loaded
+        return loaded_key
 
 
 @lru_cache(maxsize=64)

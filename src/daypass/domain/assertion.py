@@ -165,22 +165,22 @@ def role_pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def session_name(assertion: Assertion) -> str:
     """RoleSessionName. Raises DaypassError."""
-    found = assertion.values("RoleSessionName")
-    if len(found) != 1:
-        wrong = "must have exactly one value" if found else "is required"
+    names = assertion.values("RoleSessionName")
+    if len(names) != 1:
+        wrong = "must have exactly one value" if names else "is required"
         raise refuse(f"RoleSessionName {wrong} in AuthnResponse")
-    if not _NAME.fullmatch(found[0]):
+    if not _NAME.fullmatch(names[0]):
         raise refuse("RoleSessionName in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64}")
-    return found[0]
+    return names[0]
 
 
 def session_seconds(assertion: Assertion) -> int | None:
     """SessionDuration, None when it is absent. Raises DaypassError."""
-    found = assertion.values("SessionDuration")
-    if not found:
+    durations = assertion.values("SessionDuration")
+    if not durations:
         return None
-    text = found[0]
-    seconds = int(text) if len(found) == 1 and text.isascii() and text.isdigit() and len(text) < 6 else 0
+    text = durations[0]
+    seconds = int(text) if len(durations) == 1 and text.isascii() and text.isdigit() and len(text) < 6 else 0
     if not _SHORTEST <= seconds <= _LONGEST:
         raise refuse(f"SessionDuration in AuthnResponse must be a number of seconds from {_SHORTEST} to {_LONGEST}")
     return seconds
@@ -188,12 +188,12 @@ def session_seconds(assertion: Assertion) -> int | None:
 
 def source_identity(assertion: Assertion) -> str:
     """SourceIdentity, "" when it is absent. Raises DaypassError."""
-    found = assertion.values("SourceIdentity")
-    if not found:
+    identities = assertion.values("SourceIdentity")
+    if not identities:
         return ""
-    if len(found) != 1 or not _NAME.fullmatch(found[0]) or found[0].lower().startswith("aws:"):
+    if len(identities) != 1 or not _NAME.fullmatch(identities[0]) or identities[0].lower().startswith("aws:"):
         raise refuse('Source Identity must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with "aws:"')
-    return found[0]
+    return identities[0]
 
 
 def session_tags(assertion: Assertion) -> tuple[Tags, tuple[str, ...]]:

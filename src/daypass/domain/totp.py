@@ -42,11 +42,11 @@ def matching_step(seed: bytes, code: str, now: int, drift: int) -> int | None:
     if not is_code(code):
         return None
     middle = step_at(now) + drift
-    found = None
+    matching = None
     for step in range(middle - WINDOW, middle + WINDOW + 1):
         if hmac.compare_digest(code_at(seed, step), code):
-            found = step
-    return found
+            matching = step
+    return matching
 
 
 def consecutive_step(seed: bytes, first: str, second: str, now: int, drift: int) -> int | None:

@@ -124,11 +124,11 @@ def authentication(claims: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
 
 def claim_at(claims: Mapping[str, Any], path: str) -> Any:
     """The claim at a path in the form of `claim_keys`, case-sensitive; None when it is absent."""
-    found: Any = claims
+    value: Any = claims
     for part in path.split("/"):
         name = part.replace("~1", "/").replace("~0", "~")
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _flattened(members: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Value]]:

@@ -30,20 +30,20 @@ class FetchedClientDocuments:
 
     async def fetch(self, client_id: str, account: str, now: int) -> bytes:
         """See `ports.ClientDocuments`."""
-        found = self._cache.get(client_id)
-        if found is None or now >= found[0]:
-            found = await self._fetched(client_id, account, now)
-            self._cache[client_id] = found
+        cached = self._cache.get(client_id)
+        if cached is None or now >= cached[0]:
+            cached = await self._fetched(client_id, account, now)
+            self._cache[client_id] = cached
             self._cache.move_to_end(client_id)
             if len(self._cache) > _MOST:
                 self._cache.popitem(last=False)
-        if isinstance(found[1], FetchError):
+        if isinstance(cached[1], FetchError):
             raise DaypassError(
                 ErrorKind.IDP_COMMUNICATION,
                 "The application's metadata document could not be fetched.",
-                private={"client_id": client_id, "document": str(found[1])},
+                private={"client_id": client_id, "document": str(cached[1])},
             )
-        return found[1]
+        return cached[1]
 
     async def _fetched(self, client_id: str, account: str, now: int) -> tuple[int, bytes | FetchError]:
         order = Order(client_id, allow_private=self._allow_private, owner=f"{account}/clients")

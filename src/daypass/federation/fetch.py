@@ -203,15 +203,15 @@ class Fetcher:
         """
         unknown = f"the host {url.host} has no address that may be fetched from"
         try:
-            found = await self._network.resolve(url.host, url.port, order.owner)
+            addresses = await self._network.resolve(url.host, url.port, order.owner)
         except OSError:
             raise FetchError(Reason.RESOLVE, unknown) from None
-        if not found:
+        if not addresses:
             raise FetchError(Reason.RESOLVE, unknown)
         # One forbidden address makes the name forbidden: legitimate names do not mix them.
-        if any(refused(address, allow_private=order.allow_private) for address in found):
+        if any(refused(address, allow_private=order.allow_private) for address in addresses):
             raise FetchError(Reason.ADDRESS, unknown)
-        return _alternating(found)[:_MOST_ADDRESSES]
+        return _alternating(addresses)[:_MOST_ADDRESSES]
 
     async def _connect(
         self, addresses: list[str], url: _Url, tls: ssl.SSLContext | None
@@ -330,8 +330,8 @@ def _checked(response: h11.Response, limit: int, *, any_content: bool = False) -
     length = headers.get(b"content-length", "")
     if length and int(length) > limit:
         raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
-    found = _MAX_AGE.search(headers.get(b"cache-control", ""))
-    return Fetched(b"", int(found[1]) if found else None, _date(headers.get(b"date", "")))
+    match = _MAX_AGE.search(headers.get(b"cache-control", ""))
+    return Fetched(b"", int(match[1]) if match else None, _date(headers.get(b"date", "")))
 
 
 def _date(text: str) -> int | None:

@@ -69,9 +69,9 @@ class SystemNetwork:
                 future.set_result(found)
 
         def look_up() -> None:
-            found = _addresses(key[0], key[1])
+            addresses = _addresses(key[0], key[1])
             with contextlib.suppress(RuntimeError):  # the loop has been closed in the meantime
-                loop.call_soon_threadsafe(finish, found)
+                loop.call_soon_threadsafe(finish, addresses)
 
         try:
             threading.Thread(target=look_up, daemon=True, name="daypass-resolve").start()
@@ -91,10 +91,10 @@ class SystemNetwork:
 
 def _addresses(host: str, port: int) -> Sequence[str] | OSError:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         return error if isinstance(error, OSError) else OSError("not a host name")
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in answers))
 
 
 @lru_cache(maxsize=64)

@@ -149,10 +149,10 @@ def _open_cbc(secret: bytes, content: bytes) -> bytes:
 
 def _encrypted_key(element: etree._Element, data: etree._Element) -> etree._Element:
     """The one EncryptedKey: within the data's KeyInfo, or beside the data."""
-    found = [*data.findall(f"{DS}KeyInfo/{XENC}EncryptedKey"), *element.findall(f"{XENC}EncryptedKey")]
-    if len(found) != 1:
+    encrypted_keys = [*data.findall(f"{DS}KeyInfo/{XENC}EncryptedKey"), *element.findall(f"{XENC}EncryptedKey")]
+    if len(encrypted_keys) != 1:
         raise BadXml("its encrypted assertion must have exactly one EncryptedKey")
-    return found[0]
+    return encrypted_keys[0]
 
 
 def _algorithm(element: etree._Element) -> str:

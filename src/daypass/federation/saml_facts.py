@@ -77,8 +77,8 @@ class Rules:
     def _is_ours(self, url: str) -> bool:
         if url and url in self.addresses:
             return True
-        found = _AWS_ADDRESS.fullmatch(url) if self.aws_addresses else None
-        return found is not None and found["provider"] in (None, self.provider_id)
+        match = _AWS_ADDRESS.fullmatch(url) if self.aws_addresses else None
+        return match is not None and match["provider"] in (None, self.provider_id)
 
 
 def read(assertion: etree._Element, key: str, rules: Rules, issuer: str) -> Assertion:
@@ -229,13 +229,13 @@ def _authenticated_at(assertion: etree._Element) -> int:
 
 def _attributes(assertion: etree._Element) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Names with their values; several elements of one name are one attribute."""
-    found: dict[str, list[str]] = {}
+    attributes: dict[str, list[str]] = {}
     for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute"):
         name = attribute.get("Name", "")
         if not 0 < len(name) <= _MAX_TEXT:
             raise BadXml(f"the Name of an attribute is empty or over {_MAX_TEXT} characters")
-        found.setdefault(name, []).extend(_values(attribute))
-    return tuple((name, tuple(values)) for name, values in found.items())
+        attributes.setdefault(name, []).extend(_values(attribute))
+    return tuple((name, tuple(values)) for name, values in attributes.items())
 
 
 def _values(attribute: etree._Element) -> Iterator[str]:

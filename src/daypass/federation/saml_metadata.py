@@ -128,11 +128,11 @@ def _valid_until(element: etree._Element) -> int:
 
 def read_time(text: str) -> int:
     """An xs:dateTime in UTC as milliseconds. Raises BadXml for anything else, a time without zone included."""
-    found = _TIME.fullmatch(text)
+    match = _TIME.fullmatch(text)
     try:
-        if found is None:
+        if match is None:
             raise ValueError
-        *whole, fraction = found.groups(default="")
+        *whole, fraction = match.groups(default="")
         year, month, day, hour, minute, second = map(int, whole)
         seconds = datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:

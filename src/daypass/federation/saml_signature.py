@@ -176,7 +176,7 @@ def _check_base64(element: etree._Element) -> None:
 
 def _children(element: etree._Element, names: tuple[str, ...], *, optional: str = "") -> None:
     """Refuses children other than these, in this order."""
-    found = tuple(child.tag for child in element)
+    tags = tuple(child.tag for child in element)
     wanted = tuple(DS + name for name in names)
-    if found != wanted and not (optional and found == (*wanted, DS + optional)):
+    if tags != wanted and not (optional and tags == (*wanted, DS + optional)):
         raise BadXml(f"the {etree.QName(element).localname} of its signature does not have the elements that it must")

@@ -153,8 +153,8 @@ def text_of(element: etree._Element) -> str:
 
 def only(parent: etree._Element, tag: str) -> etree._Element:
     """The one child with this tag. Raises BadXml when there is none, or more than one."""
-    found = parent.findall(tag)
-    if len(found) != 1:
+    children = parent.findall(tag)
+    if len(children) != 1:
         name = tag.rpartition("}")[2]
-        raise BadXml(f"it has {len(found)} {name} elements where there must be one")
-    return found[0]
+        raise BadXml(f"it has {len(children)} {name} elements where there must be one")
+    return children[0]

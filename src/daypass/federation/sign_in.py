@@ -42,16 +42,16 @@ class FetchedSignInProviders:
 
     async def endpoints(self, provider: OidcProvider, now: int) -> ProviderEndpoints:
         """See `ports.SignInProviders`. A changed provider is another key of the cache."""
-        found = self._cache.get(provider)
-        if found is None or now >= found[0]:
-            found = await self._discover(provider, now)
-            self._cache[provider] = found
+        cached = self._cache.get(provider)
+        if cached is None or now >= cached[0]:
+            cached = await self._discover(provider, now)
+            self._cache[provider] = cached
             self._cache.move_to_end(provider)
             if len(self._cache) > _MOST:
                 self._cache.popitem(last=False)
-        if isinstance(found[1], Exception):
-            raise _failed(provider, str(found[1]))
-        return found[1]
+        if isinstance(cached[1], Exception):
+            raise _failed(provider, str(cached[1]))
+        return cached[1]
 
     async def _discover(
         self, provider: OidcProvider, now: int

@@ -69,14 +69,14 @@ class X509Verifier:
         self._lock = threading.Lock()
 
     def _read(self, crl: bytes) -> Crl:
-        found = self._crls.get(crl)
-        if found is None:
-            found = read_crl(crl)
+        parsed = self._crls.get(crl)
+        if parsed is None:
+            parsed = read_crl(crl)
             with self._lock:
                 if len(self._crls) >= _MAX_CRLS:
                     self._crls.pop(next(iter(self._crls)))
-                self._crls[crl] = found
-        return found
+                self._crls[crl] = parsed
+        return parsed
 
     async def check_signature(
         self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
@@ -170,22 +170,22 @@ def _chain(unverified: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     """The certificates beside the end-entity one, each subject once: namesakes make paths multiply, and each step
     costs.
     """
-    found = tuple(_parse(der) for der in dict.fromkeys(unverified))
-    if len({certificate.subject.public_bytes() for certificate in found}) < len(found):
+    certificates = tuple(_parse(der) for der in dict.fromkeys(unverified))
+    if len({certificate.subject.public_bytes() for certificate in certificates}) < len(certificates):
         raise CertificateRefused("two certificates of the chain have the same subject")
-    return found
+    return certificates
 
 
 @lru_cache(maxsize=256)
 def _bundle(pem: str) -> tuple[x509.Certificate, ...]:
     """The certificates of a trust anchor."""
     try:
-        found = x509.load_pem_x509_certificates(pem.encode("ascii"))
+        certificates = x509.load_pem_x509_certificates(pem.encode("ascii"))
     except ValueError as error:
         raise CertificateRefused(f"not PEM certificates: {_brief(error)}") from None
-    if len(found) > MAX_ANCHORS:
+    if len(certificates) > MAX_ANCHORS:
         raise CertificateRefused(f"more than {MAX_ANCHORS} certificates in the trust anchor")
-    return tuple(_parse(certificate.public_bytes(Encoding.DER)) for certificate in found)
+    return tuple(_parse(certificate.public_bytes(Encoding.DER)) for certificate in certificates)
 
 
 def _usable_key(certificate: x509.Certificate) -> Any:
@@ -237,10 +237,10 @@ def _check_subject_names(path: Sequence[x509.Certificate]) -> None:
 
 def _constraints(authority: x509.Certificate) -> Iterable[x509.GeneralName]:
     try:
-        found = authority.extensions.get_extension_for_class(x509.NameConstraints).value
+        constraints = authority.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
         return ()
-    return (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ()))
+    return (*(constraints.permitted_subtrees or ()), *(constraints.excluded_subtrees or ()))
 
 
 def _alternatives(leaf: x509.Certificate, kind: type[x509.DNSName | x509.RFC822Name]) -> list[str]:
@@ -378,12 +378,12 @@ def _sans(leaf: x509.Certificate) -> Fields:
     hosts = names.get_values_for_type(x509.DNSName)
     if not all(text.isascii() and text.isprintable() for text in (*hosts, *uris)):  # "host.example\0.attacker.net"
         raise CertificateRefused("an alternative name that is not plain text")
-    found: list[tuple[str, str]] = []
-    found += [("DNS", value) for value in hosts]
-    found += [("URI", value) for value in uris]
+    fields: list[tuple[str, str]] = []
+    fields += [("DNS", value) for value in hosts]
+    fields += [("URI", value) for value in uris]
     for name in names.get_values_for_type(x509.DirectoryName)[:1]:
-        found += [(f"Name/{attribute}", value) for attribute, value in _fields(name)]
-    return tuple(found)
+        fields += [(f"Name/{attribute}", value) for attribute, value in _fields(name)]
+    return tuple(fields)
 
 
 def _brief(error: Exception) -> str:

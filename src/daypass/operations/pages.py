@@ -17,20 +17,20 @@ def read_page(tx: Reader, kind: type[E], order: str, after: str, limit: int, **e
     """Up to `limit` entities that follow `after` in `order` (see `Reader.find`), and the `after` of the next page: ""
     at the end.
     """
-    found = tx.find(kind, order=order, after=after, limit=limit + 1, **equals)
-    last = getattr(found[limit - 1], order.removeprefix("-")) if len(found) > limit else ""
-    return found[:limit], str(last)
+    entities = tx.find(kind, order=order, after=after, limit=limit + 1, **equals)
+    last = getattr(entities[limit - 1], order.removeprefix("-")) if len(entities) > limit else ""
+    return entities[:limit], str(last)
 
 
 def fitting(items: Iterable[E], size: Callable[[E], int]) -> list[E]:
     """The first of the items, as many as fit into one page; at least one, so that readers advance. Answers of the largest
     roles or events took 60 ms of the event loop (attack A235).
     """
-    found: list[E] = []
+    entities: list[E] = []
     total = 0
     for item in items:
         total += size(item)
-        if total > MAX_BYTES and found:
+        if total > MAX_BYTES and entities:
             break
-        found.append(item)
-    return found
+        entities.append(item)
+    return entities

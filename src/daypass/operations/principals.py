@@ -21,8 +21,8 @@ def find_by_arn(tx: Reader, kind: type[U], arn: str) -> U | None:
     parsed = read_arn(arn)
     if parsed is None:
         return None
-    found = tx.get(kind, account=parsed.account, name=parsed.name)
-    return found if found is not None and found.arn == arn else None
+    principal = tx.get(kind, account=parsed.account, name=parsed.name)
+    return principal if principal is not None and principal.arn == arn else None
 
 
 def account_by_alias(tx: Reader, text: str) -> str:

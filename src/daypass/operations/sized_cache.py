@@ -39,10 +39,10 @@ class SizedCache(Generic[V]):
 
     def __call__(self, text: str) -> V:
         with self._lock:
-            found = self._values.get(text)
-            if found is not None:
+            value = self._values.get(text)
+            if value is not None:
                 self._values.move_to_end(text)
-                return found[0]
+                return value[0]
         made = self._make(text)
         self.add(text, made)
         return made

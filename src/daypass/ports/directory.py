@@ -107,10 +107,10 @@ class RoleView(Struct, frozen=True, dict=True):
     @cached_property
     def grants_of(self) -> dict[str, tuple[Grant, ...]]:
         """The grants by the principal id of the person, in order of creation."""
-        found: dict[str, tuple[Grant, ...]] = {}
+        grants: dict[str, tuple[Grant, ...]] = {}
         for grant in sorted(self.grants, key=lambda grant: grant.id):
-            found[grant.principal_id] = (*found.get(grant.principal_id, ()), grant)
-        return found
+            grants[grant.principal_id] = (*grants.get(grant.principal_id, ()), grant)
+        return grants
 
 
 class AccountView(Struct, frozen=True):

@@ -47,11 +47,11 @@ def _route_settings(settings: Settings) -> RouteSettings:
 
 def _settings_text(settings: Settings) -> dict[str, dict[str, str]]:
     """The settings as text, by section. pydantic replaces the values of secrets by asterisks."""
-    found: dict[str, dict[str, str]] = {}
+    sections: dict[str, dict[str, str]] = {}
     for section, values in settings.model_dump(mode="json").items():
         members = values if isinstance(values, dict) else {section: values}
-        found[section] = {name: _value_text(value) for name, value in members.items()}
-    return found
+        sections[section] = {name: _value_text(value) for name, value in members.items()}
+    return sections
 
 
 def _value_text(value: object) -> str:

@@ -76,10 +76,10 @@ def make(settings: Settings, recipient: str, file: Path) -> Copied:
             draft.replace(file)
         except OSError as error:
             raise BackupError(f"{file} cannot be written: {error.strerror}.") from error
-        found = _copied("", now, counts)
-        event = Event(EventType.BACKUP_MADE, now, detail={"rows": found.rows, "recipient": recipient})
+        copy = _copied("", now, counts)
+        event = Event(EventType.BACKUP_MADE, now, detail={"rows": copy.rows, "recipient": recipient})
         record(database, event)
-    return found
+    return copy
 
 
 @contextmanager
@@ -111,12 +111,12 @@ def restore(settings: Settings, identity: str, file: Path) -> Copied:
             if not database.read(is_empty):
                 raise BackupError("the database is not empty: a backup is restored into a new one.")
             header, counts = _load(database, identity, file)
-            found = _copied(header.installation, header.created_at, counts)
-            detail = {"created_at": header.created_at, "rows": found.rows, "release": header.release}
+            copy = _copied(header.installation, header.created_at, counts)
+            detail = {"created_at": header.created_at, "rows": copy.rows, "release": header.release}
             record(database, Event(EventType.BACKUP_RESTORED, wall(), detail=detail))
     finally:
         database.close()
-    return found
+    return copy
 
 
 def check_keys(settings: Settings, restored: Settings) -> int:

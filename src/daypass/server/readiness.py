@@ -46,15 +46,15 @@ class Readiness:
 
         `detailed`: includes messages of the database driver, which may name hosts. The log always has them.
         """
-        found = [
+        problems = [
             "the server is stopping" if self.stopping else "",
             self._clock.problem(),
             self._journal.problem(),
             await self._directory_problem(detailed=detailed),
         ]
         if self._rings.unreadable:
-            found.append(f"ring keys do not open: {', '.join(self._rings.unreadable)}")
-        return [problem for problem in found if problem]
+            problems.append(f"ring keys do not open: {', '.join(self._rings.unreadable)}")
+        return [problem for problem in problems if problem]
 
     @property
     def _patience(self) -> float:
@@ -99,34 +99,36 @@ class Readiness:
         if spool is None or (outage is None and age < _READY_SECONDS):
             return None
         events, size = spool.depth
-        found: dict[str, Any] = {
+        report: dict[str, Any] = {
             "snapshot": spool.began_without_database,
             "directory_age_seconds": round(age, 1),
             "spool_events": events,
             "spool_bytes": size,
             "seconds": round(time.monotonic() - outage.since, 1) if outage is not None else 0.0,
         }
-        return {**found, "cause": outage.cause} if detailed and outage is not None else found
+        return {**report, "cause": outage.cause} if detailed and outage is not None else report
 
     def warnings(self, *, detailed: bool) -> list[str]:
         """Warnings for an operator that do not stop this process from serving. `detailed`: includes what the key source
         said, which may name its host, account and key; the log always has it.
         """
-        found = [self._clock.warning()]
+        warnings = [self._clock.warning()]
         if self.missing:
-            found.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
+            warnings.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
         if not self._rings.unreadable and (overdue := self._rings.overdue(self._clock.now())):
-            found.append(
+            warnings.append(
                 f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"
             )
         if problem := self._rotation.source_problem:
             why = problem if detailed else "a key source does not open what it needs"
-            found.append(f"the next start of this server would fail: {why}")
+            warnings.append(f"the next start of this server would fail: {why}")
         if self._directory.standby is not None:
-            found.append(self._directory.standby.warning())
+            warnings.append(self._directory.standby.warning())
         spool = self._journal.spool
         if spool is not None and spool.fault:
-            found.append(f"an outage of the database would stop this process: {spool.fault}")
+            warnings.append(f"an outage of the database would stop this process: {spool.fault}")
         if spool is not None and (rejected := spool.rejected()):
-            found.append(f"{len(rejected)} spools were set aside and are not on the record: {', '.join(rejected[:3])}")
-        return [warning for warning in found if warning]
+            warnings.append(
+                f"{len(rejected)} spools were set aside and are not on the record: {', '.join(rejected[:3])}"
+            )
+        return [warning for warning in warnings if warning]

@@ -67,8 +67,8 @@ class FetchedSchedules:
             if time.monotonic() >= until:
                 raise OutboundFailed("the schedule takes too long to read")
             data = await self._bytes(page_of(kind, source, page), owner)
-            found, more = await self._parsed(kind, data, now, owner)
-            people |= found
+            names, more = await self._parsed(kind, data, now, owner)
+            people |= names
             if not more:
                 return people
         raise OutboundFailed(f"the schedule has more than {_MOST_PAGES} pages")

@@ -58,11 +58,11 @@ def prepare_data_directory(data: Path) -> None:
     """
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = data.stat()
-        mode = stat.S_IMODE(found.st_mode)
+        status = data.stat()
+        mode = stat.S_IMODE(status.st_mode)
         if not mode & _FOR_OTHERS:
             return
-        if mode & (_WRITABLE_BY_OTHERS | stat.S_ISVTX) or found.st_uid != os.geteuid():
+        if mode & (_WRITABLE_BY_OTHERS | stat.S_ISVTX) or status.st_uid != os.geteuid():
             raise StartupError(
                 f"other users can open the data directory {data} (mode {mode:04o}): run chmod 700 {data} as its owner, "
                 f"or give a directory inside it, for example --data {data / 'daypass'}."

@@ -147,20 +147,20 @@ def _authorization_parts(authorization: bytes) -> tuple[bytes, bytes, bytes]:
     algorithm, _, rest = text.partition(" ")
     if algorithm != ALGORITHM:
         _refuse_algorithm(algorithm)
-    found: dict[str, str] = {}
+    headers: dict[str, str] = {}
     for part in rest.split(","):
         name, equals, value = part.strip().partition("=")
         if not equals:
             incomplete(f"'{name[:64]}' not a valid key=value pair (missing equal-sign) in Authorization header.")
-        if name in found or name not in _AUTHORIZATION_PARTS:
+        if name in headers or name not in _AUTHORIZATION_PARTS:
             incomplete(f"Authorization header may have '{name[:64]}' neither twice nor beside its three parameters.")
-        found[name] = value
+        headers[name] = value
     absent = [
-        f"Authorization header requires '{name}' parameter." for name in _AUTHORIZATION_PARTS if not found.get(name)
+        f"Authorization header requires '{name}' parameter." for name in _AUTHORIZATION_PARTS if not headers.get(name)
     ]
     if absent:
         incomplete(" ".join(absent))
-    credential, signature, signed = (found[name].encode("latin-1") for name in _AUTHORIZATION_PARTS)
+    credential, signature, signed = (headers[name].encode("latin-1") for name in _AUTHORIZATION_PARTS)
     return credential, signed, signature
 
 

@@ -100,13 +100,13 @@ def _envoy(value: str) -> list[bytes]:
     if not _ELEMENT.fullmatch(value):
         raise MalformedCertificateHeader("not exactly one element of XFCC")
     pairs = [(name.lower(), text) for name, text in _PAIRS.findall(value)]
-    found = dict(pairs)
+    fields = dict(pairs)
     if any([name for name, _ in pairs].count(key) > 1 for key in ("cert", "chain")):
         raise MalformedCertificateHeader("two certificates in XFCC")
-    if "cert" not in found:
+    if "cert" not in fields:
         raise MalformedCertificateHeader("XFCC without Cert")
-    first = _pem(unquote(found["cert"].strip('"')))[:1]
-    chain = _pem(unquote(found["chain"].strip('"'))) if "chain" in found else []
+    first = _pem(unquote(fields["cert"].strip('"')))[:1]
+    chain = _pem(unquote(fields["chain"].strip('"'))) if "chain" in fields else []
     return [*first, *(der for der in chain if der not in first)]
 
 

@@ -69,7 +69,7 @@ def _escaped_pairs(data: bytes, most: int, *, strict: bool) -> list[tuple[str, s
 
 def unique(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The values by name. Raises DaypassError(MALFORMED_REQUEST) when a name is given twice."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, "A parameter is given twice.")
-    return found
+    return fields

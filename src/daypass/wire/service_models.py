@@ -13,8 +13,8 @@ def description_of(service: str, version: str) -> dict[str, Any]:
     folder = files("botocore") / "data" / service / version
     packed = folder / "service-2.json.gz"
     raw = gzip.decompress(packed.read_bytes()) if packed.is_file() else (folder / "service-2.json").read_bytes()
-    found: dict[str, Any] = json.loads(raw, object_hook=_without_documentation)
-    return found
+    model: dict[str, Any] = json.loads(raw, object_hook=_without_documentation)
+    return model
 
 
 def _without_documentation(value: dict[str, Any]) -> dict[str, Any]:

@@ -143,10 +143,10 @@ def verify_with(jwk: Mapping[str, Any], token: Token) -> None:
     if not AVAILABLE or algorithm not in _VERIFIERS:
         raise Malformed("signatures of this algorithm cannot be verified here")
     try:
-        found = _key(jwk)
-        if found is None or found[0] != _SAME_KEYS.get(algorithm, algorithm):
+        parsed = _key(jwk)
+        if parsed is None or parsed[0] != _SAME_KEYS.get(algorithm, algorithm):
             raise Malformed("its key is not one of its algorithm")
-        _VERIFIERS[algorithm](found[1], token.signature, token.signed)
+        _VERIFIERS[algorithm](parsed[1], token.signature, token.signed)
     except (InvalidSignature, ValueError, KeyError, TypeError):
         raise Malformed("its signature is wrong") from None
 

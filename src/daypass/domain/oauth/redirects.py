@@ -56,5 +56,5 @@ def web_origins(uris: tuple[str, ...]) -> frozenset[str]:
     """The origins of the pages at these URIs, as browsers write them (RFC 6454, 6.2). A loopback address counts with its
     port: programs of other people may have the other ports.
     """
-    found = [match.groups() for match in map(_WEB.fullmatch, uris) if match]
-    return frozenset(f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS[scheme])}" for scheme, host in found)
+    parts = [match.groups() for match in map(_WEB.fullmatch, uris) if match]
+    return frozenset(f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS[scheme])}" for scheme, host in parts)

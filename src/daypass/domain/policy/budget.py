@@ -96,7 +96,7 @@ class Weight(NamedTuple):
         """The steps for this number of values with this total number of characters."""
         size = self.size
         for key in self.keys:
-            found = context.get(key)
-            if found.__class__ is str:
-                size += len(found)
+            value = context.get(key)
+            if value.__class__ is str:
+                size += len(value)
         return self.calls * members + size * chars // CHARACTERS + (size // CHARACTERS) * members

@@ -27,10 +27,10 @@ class CharacterPositions:
 
     def of(self, char: str) -> int:
         """The positions of a character."""
-        found = self._masks.get(char)
-        if found is None:
-            found = self._masks[char] = self._scan(ord(char))
-        return found
+        mask = self._masks.get(char)
+        if mask is None:
+            mask = self._masks[char] = self._scan(ord(char))
+        return mask
 
     def _scan(self, code: int) -> int:
         found = (1 << self._size) - 1

@@ -29,13 +29,13 @@ _S3_REGIONAL = ("accesspoint/", "job/", "storage-lens", "access-grants/")
 
 def fields(text: str) -> list[str]:
     """The fields of an ARN pattern, six at most. The colons of a variable are not separators."""
-    found: list[str] = []
+    parts: list[str] = []
     at = 0
     masked = replace_braces(text, lambda variable: "_" * len(variable))
     for part in masked.split(":", 5):
-        found.append(text[at : at + len(part)])
+        parts.append(text[at : at + len(part)])
         at += len(part) + 1
-    return found
+    return parts
 
 
 def completed(text: str) -> str:

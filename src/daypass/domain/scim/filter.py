@@ -38,13 +38,13 @@ def parse_filter(text: str) -> tuple[Term, ...]:
     terms: list[Term] = []
     at = 0
     while True:
-        found = _TERM.match(text, at)
-        if found is None or found["op"].lower() != "eq" or len(terms) == MAX_TERMS:
+        match = _TERM.match(text, at)
+        if match is None or match["op"].lower() != "eq" or len(terms) == MAX_TERMS:
             raise ScimError(
                 "invalidFilter", f"A filter is up to {MAX_TERMS} terms `ATTRIBUTE eq VALUE`, joined by `and`."
             )
-        terms.append(Term(found["path"].rpartition(":")[2].lower(), _value(found["value"])))
-        at = found.end()
+        terms.append(Term(match["path"].rpartition(":")[2].lower(), _value(match["value"])))
+        at = match.end()
         if at == len(text):
             return tuple(terms)
         joined = _AND.match(text, at)
@@ -80,10 +80,10 @@ def _values(value: Any, path: str) -> list[Any]:
         return [each for item in value for each in _values(item, path)]
     if not isinstance(value, Mapping):
         return []
-    found = [each for key, each in value.items() if key.lower() == name]
+    values = [each for key, each in value.items() if key.lower() == name]
     if rest:
-        return [each for item in found for each in _values(item, rest)]
-    return [each for item in found for each in (item if isinstance(item, list) else [item])]
+        return [each for item in values for each in _values(item, rest)]
+    return [each for item in values for each in (item if isinstance(item, list) else [item])]
 
 
 def _equal(term: Term, value: Any) -> bool:

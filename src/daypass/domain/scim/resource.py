@@ -28,36 +28,36 @@ def user_of(document: Mapping[str, Any], *, active: bool = True) -> dict[str, An
     name = _text(given, "userName", required=True)
     if not _USER.fullmatch(name):
         raise ScimError("invalidValue", "userName has 1 to 64 ASCII letters, digits and +=,.@_-")
-    found: dict[str, Any] = {"userName": name, "active": _flag(given.get("active"), "active", default=active)}
+    fields: dict[str, Any] = {"userName": name, "active": _flag(given.get("active"), "active", default=active)}
     for each in ("externalId", "displayName"):
         if text := _text(given, each):
-            found[each] = text
+            fields[each] = text
     parts = given.get("name")
     parts = {} if parts is None else parts
     if not isinstance(parts, Mapping):
         raise ScimError("invalidValue", "name is an object.")
     inner = {part: text for part in _NAME_PARTS if (text := _text(_by_name(parts), part))}
     if inner:
-        found["name"] = inner
+        fields["name"] = inner
     if emails := _emails(given.get("emails")):
-        found["emails"] = emails
-    return found
+        fields["emails"] = emails
+    return fields
 
 
 def group_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The stored attributes of a group, and the ids of its members. Raises ScimError: invalidValue."""
     given = _by_name(document)
-    found = {"displayName": _text(given, "displayName", required=True)}
-    group_name(found["displayName"])
+    fields = {"displayName": _text(given, "displayName", required=True)}
+    group_name(fields["displayName"])
     if external := _text(given, "externalId"):
-        found["externalId"] = external
+        fields["externalId"] = external
     members = given.get("members") or []
     if not isinstance(members, list) or len(members) > MAX_MEMBERS:
         raise ScimError("invalidValue", f"members is a list of at most {MAX_MEMBERS}.")
     ids = [each.get("value") if isinstance(each, Mapping) else None for each in members]
     if not all(isinstance(each, str) and each for each in ids):
         raise ScimError("invalidValue", "A member has the id of a user as its value.")
-    return found, list(dict.fromkeys(str(each) for each in ids))
+    return fields, list(dict.fromkeys(str(each) for each in ids))
 
 
 def group_name(display_name: str) -> str:

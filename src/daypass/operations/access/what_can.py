@@ -140,10 +140,10 @@ async def what_can(env: Env, call: Call, principal: str, *, after: str = "", lim
 def _entity(ctx: ReadContext, arn: str) -> User | Role:
     word, name = principal_name(arn)
     kind: type[User | Role] = User if word == "user" else Role
-    found = ctx.tx.get(kind, account=ctx.account, name=name)
-    if found is None or found.arn != arn:
+    entity = ctx.tx.get(kind, account=ctx.account, name=name)
+    if entity is None or entity.arn != arn:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The {word} with name {name} cannot be found.")
-    return found
+    return entity
 
 
 def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> tuple[list[Access], str, int]:

@@ -52,26 +52,26 @@ class Collection(Generic[E]):
 
     def existing(self, tx: Reader, account: str, key: str) -> E:
         """Raises DaypassError(NOT_FOUND)."""
-        found = tx.get(self.entity, account=account, **{self.key: key})
-        if found is None:
+        entity = tx.get(self.entity, account=account, **{self.key: key})
+        if entity is None:
             named = "with name " if self.key == "name" else ""
             raise DaypassError(ErrorKind.NOT_FOUND, f"The {self.noun} {named}{key[:300]} cannot be found.")
-        return found
+        return entity
 
     async def authorized(self, env: Env, call: Call, action: str, key: str, account: str) -> tuple[E, Decision]:
         """The entity, for an action on it. `account`: "" is the caller's. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
         owner = account or call.caller.account
         decision = await allow(env, call, action, self.resource, key, owner)
-        found = await env.directory.read(lambda tx: self.existing(tx, owner, key), account=call.caller.account)
-        return found, decision
+        entity = await env.directory.read(lambda tx: self.existing(tx, owner, key), account=call.caller.account)
+        return entity, decision
 
     async def get(self, env: Env, call: Call, key: str, account: str = "") -> E:
         """Get…, recorded. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-        found, decision = await self.authorized(env, call, f"Get{self.action}", key, account)
+        entity, decision = await self.authorized(env, call, f"Get{self.action}", key, account)
         await env.journal.commit(
-            served(call, account=account or call.caller.account, decision=decision, detail=self._named(found))
+            served(call, account=account or call.caller.account, decision=decision, detail=self._named(entity))
         )
-        return found
+        return entity
 
     async def every(self, env: Env, call: Call, account: str = "") -> list[E]:
         """List…, recorded, of a kind of which an account has few."""

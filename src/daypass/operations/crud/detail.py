@@ -32,11 +32,11 @@ def recordable(value: Any) -> Any:
 
 def identifiers(answer: Answer, members: Collection[str]) -> dict[str, Any]:
     """The identifiers of a created entity, from the only entity in the answer. Only `members` are copied, never a secret."""
-    found: dict[str, Any] = {"refused": answer[REFUSED]} if REFUSED in answer else {}
+    detail: dict[str, Any] = {"refused": answer[REFUSED]} if REFUSED in answer else {}
     for member in answer.values():
         if isinstance(member, Mapping):
-            found.update({name: member[name] for name in members if name in member})
-    return found
+            detail.update({name: member[name] for name in members if name in member})
+    return detail
 
 
 def findings_shown(findings: Iterable[Finding]) -> list[str]:

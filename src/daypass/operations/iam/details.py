@@ -35,11 +35,11 @@ def get_account_authorization_details(ctx: ReadContext, p: Params) -> Answer:
 
     def fetch(after: str, limit: int) -> Sequence[Item]:
         begun, _, name = after.partition(" ")
-        found: list[Item] = []
+        items: list[Item] = []
         for number, (section, lister) in enumerate(_SECTIONS.items()):
-            if section in wanted and str(number) >= begun and len(found) < limit:
-                found += lister(ctx, name if str(number) == begun else "", limit - len(found))
-        return found
+            if section in wanted and str(number) >= begun and len(items) < limit:
+                items += lister(ctx, name if str(number) == begun else "", limit - len(items))
+        return items
 
     def show(item: Item) -> tuple[str, dict[str, Any]]:
         match item:
@@ -60,8 +60,8 @@ def get_account_authorization_details(ctx: ReadContext, p: Params) -> Answer:
 
 def _named(kind: type[Any]) -> Lister:
     def lister(ctx: ReadContext, after: str, limit: int) -> Sequence[Item]:
-        found: list[Item] = ctx.tx.find(kind, order="name", after=after, limit=limit, account=ctx.account)
-        return found
+        items: list[Item] = ctx.tx.find(kind, order="name", after=after, limit=limit, account=ctx.account)
+        return items
 
     return lister
 

@@ -125,8 +125,8 @@ def _entity_bound_to(tx: Reader, account: str, resource: str, value: str) -> str
     kind = {"user": User, "role": Role}.get(resource.partition("/")[0])
     if kind is None:
         return None
-    found: User | Role | None = tx.get(kind, account=account, name=resource.rpartition("/")[2])
-    return found.id if found is not None and found.arn == value else None
+    principal: User | Role | None = tx.get(kind, account=account, name=resource.rpartition("/")[2])
+    return principal.id if principal is not None and principal.arn == value else None
 
 
 def _session_bound_to(tx: Reader, account: str, role_name: str, value: str) -> str | None:

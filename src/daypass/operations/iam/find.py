@@ -44,10 +44,10 @@ def instance_profile(ctx: ReadContext, name: str) -> InstanceProfile:
 
 
 def _named(ctx: ReadContext, kind: type[N], name: str, missing: DaypassError) -> N:
-    found = ctx.tx.get(kind, account=ctx.account, name=name)
-    if found is None:
+    entity = ctx.tx.get(kind, account=ctx.account, name=name)
+    if entity is None:
         raise missing
-    return found
+    return entity
 
 
 def oidc_provider(ctx: ReadContext, arn: str, missing: DaypassError | None = None) -> OidcProvider:

@@ -119,8 +119,8 @@ def arn_resource(ctx: ReadContext, p: Params) -> Resource:
     if kind == "policy":
         policy = find.any_policy(ctx, p["Arn"])
         return resources.of(policy) if policy is not None else Resource(p["Arn"])
-    found = ctx.tx.get(kinds[kind], account=ctx.account, name=name)
-    return resources.of(found) if found is not None and found.arn == p["Arn"] else Resource(p["Arn"])
+    principal = ctx.tx.get(kinds[kind], account=ctx.account, name=name)
+    return resources.of(principal) if principal is not None and principal.arn == p["Arn"] else Resource(p["Arn"])
 
 
 def _named(ctx: ReadContext, arn: str) -> tuple[str, str]:

@@ -191,10 +191,10 @@ class Gatherer:
 
 def _by(rows: Iterable[E], owner_of: Callable[[E], str]) -> Mapping[str, Sequence[E]]:
     """The rows of each owner, in order."""
-    found: dict[str, list[E]] = {}
+    entities: dict[str, list[E]] = {}
     for row in rows:
-        found.setdefault(owner_of(row), []).append(row)
-    return found
+        entities.setdefault(owner_of(row), []).append(row)
+    return entities
 
 
 def _attached(arn: str, document: PolicyDocument) -> Source:

@@ -41,8 +41,8 @@ _SCALE: Final = 5  # pixels for each module of the QR code
 
 def device_resource(ctx: ReadContext, p: Params) -> Resource:
     """A device by its serial number, which is its ARN."""
-    found = _find(ctx, p["SerialNumber"])
-    return Resource(p["SerialNumber"], tags=found.tags if found is not None else ())
+    device = _find(ctx, p["SerialNumber"])
+    return Resource(p["SerialNumber"], tags=device.tags if device is not None else ())
 
 
 def new_resource(ctx: ReadContext, p: Params) -> Resource:
@@ -62,8 +62,8 @@ def shown_resource(ctx: ReadContext, p: Params) -> Resource:
     """The owner of the device; the device itself when it has no owner."""
     if p.get("UserName"):
         return owner_resource(ctx, p)
-    found = _find(ctx, p["SerialNumber"])
-    owner = _owner_of(ctx, found) if found is not None else None
+    device = _find(ctx, p["SerialNumber"])
+    owner = _owner_of(ctx, device) if device is not None else None
     return resources.of(owner) if owner is not None else device_resource(ctx, p)
 
 
@@ -279,22 +279,22 @@ def _passkey(ctx: ReadContext, owner: User | Account, serial: str) -> tuple[User
 
 
 def _find(ctx: ReadContext, serial: str) -> MfaDevice | None:
-    found = ctx.tx.get(MfaDevice, serial=serial)
-    return found if found is not None and found.account == ctx.account else None
+    device = ctx.tx.get(MfaDevice, serial=serial)
+    return device if device is not None and device.account == ctx.account else None
 
 
 def _device(ctx: ReadContext, serial: str) -> MfaDevice:
-    found = _find(ctx, serial)
-    if found is None:
+    device = _find(ctx, serial)
+    if device is None:
         raise faults.not_found(f"MFA Device with serial number {serial} does not exist.")
-    return found
+    return device
 
 
 def _device_of(ctx: ReadContext, owner: User | Account, serial: str) -> MfaDevice:
-    found = _device(ctx, serial)
-    if found.owner_id != owner.id:
+    device = _device(ctx, serial)
+    if device.owner_id != owner.id:
         raise faults.not_found("MFA Device invalid for user.")
-    return found
+    return device
 
 
 def owner_of_call(ctx: ReadContext, p: Params) -> User | Account:

@@ -71,15 +71,15 @@ def list_policies(ctx: ReadContext, p: Params) -> Answer:
 
     def fetch(after: str, limit: int) -> Sequence[ManagedPolicy]:
         section, _, name = after.partition(" ")
-        found: list[ManagedPolicy] = []
+        policies: list[ManagedPolicy] = []
         if scope != "AWS" and section in ("", "own"):
-            found = ctx.tx.find(
+            policies = ctx.tx.find(
                 ManagedPolicy, order="name", path_prefix=prefix, after=name, limit=limit, account=ctx.account
             )
-        if scope != "Local" and len(found) < limit:
+        if scope != "Local" and len(policies) < limit:
             rest = ctx.builtin.policies(name if section == "aws" else "")
-            found += [policy for policy in rest if policy.path.startswith(prefix)]
-        return found[:limit]
+            policies += [policy for policy in rest if policy.path.startswith(prefix)]
+        return policies[:limit]
 
     def place(policy: ManagedPolicy) -> str:
         return f"aws {builtin.place(policy)}" if policy.account == builtin.ACCOUNT else f"own {policy.name}"

@@ -94,8 +94,8 @@ def _by_name(kind: type[User | Group | Role | InstanceProfile], word: str, param
     """The entity whose name is in this parameter."""
 
     def resource(ctx: ReadContext, p: Params) -> Resource:
-        found = ctx.tx.get(kind, account=ctx.account, name=p[parameter])
-        return _named(ctx, word, p[parameter], found)
+        entity = ctx.tx.get(kind, account=ctx.account, name=p[parameter])
+        return _named(ctx, word, p[parameter], entity)
 
     return resource
 

@@ -82,22 +82,22 @@ def _members(ctx: ReadContext, entity: User | Group | Role | ManagedPolicy) -> I
         return [entity]
     if isinstance(entity, Group):
         return _users_of(ctx, entity.id)
-    found: list[User | Role] = []
+    owners: list[User | Role] = []
     attached = ctx.tx.find(Attachment, order="owner_id", limit=_MOST, account=ctx.account, policy_arn=entity.arn)
     for attachment in attached:
         if attachment.owner_id.startswith("AGPA"):
-            found += _users_of(ctx, attachment.owner_id)
+            owners += _users_of(ctx, attachment.owner_id)
             continue
         kind: type[User | Role] = _KINDS[attachment.owner_id[:4]][1]
         owner = ctx.tx.get(kind, id=attachment.owner_id)
-        found += [owner] if owner is not None else []
-    return found
+        owners += [owner] if owner is not None else []
+    return owners
 
 
 def _users_of(ctx: ReadContext, group_id: str) -> list[User]:
     memberships = ctx.tx.find(Membership, order="user_id", limit=_MOST, account=ctx.account, group_id=group_id)
-    found = (ctx.tx.get(User, id=membership.user_id) for membership in memberships)
-    return [user for user in found if user is not None]
+    users = (ctx.tx.get(User, id=membership.user_id) for membership in memberships)
+    return [user for user in users if user is not None]
 
 
 def _service(
@@ -133,8 +133,8 @@ def _action(action: str, name: str, members: dict[str, User | Role], uses: Itera
 
 def get_service_last_accessed_details(ctx: ReadContext, p: Params) -> Answer:
     """Services by namespace."""
-    report, found = _report(ctx, p)
-    rows = [service["row"] for service in found["services"]]
+    report, content = _report(ctx, p)
+    rows = [service["row"] for service in content["services"]]
     sized = {**p, "MaxItems": p.get("MaxItems") or _SERVICES_PER_PAGE}
     shown, more = page_of(sized, f"services {report.id}", rows, lambda row: str(row["ServiceNamespace"]))
     return {**_job_members(report), "JobType": report.granularity, "ServicesLastAccessed": shown, **more}
@@ -142,12 +142,12 @@ def get_service_last_accessed_details(ctx: ReadContext, p: Params) -> Answer:
 
 def get_service_last_accessed_details_with_entities(ctx: ReadContext, p: Params) -> Answer:
     """The users and roles that may use a service: the latest users first, then those who never used it. Omits deleted ones."""
-    report, found = _report(ctx, p)
+    report, content = _report(ctx, p)
     by_entity: dict[str, int] = {}
     entities: list[str] = []
-    for service in found["services"]:
+    for service in content["services"]:
         if service["row"]["ServiceNamespace"] == p["ServiceNamespace"]:
-            by_entity, entities = service["by_entity"], found["entities"]
+            by_entity, entities = service["by_entity"], content["entities"]
 
     def place(entity_id: str) -> str:
         return f"{_FAR - by_entity.get(entity_id, 0):020d} {entity_id}"
@@ -170,8 +170,8 @@ def _report(ctx: ReadContext, p: Params) -> tuple[AccessReport, dict[str, Any]]:
     report = ctx.tx.get(AccessReport, id=p["JobId"])
     if report is None or report.account != ctx.account or report.owner_id != ctx.caller.principal_id:
         raise faults.not_found(f"Job {p['JobId']} was not found.")
-    found: dict[str, Any] = json.loads(zlib.decompress(report.deflated))
-    return report, found
+    content: dict[str, Any] = json.loads(zlib.decompress(report.deflated))
+    return report, content
 
 
 def _job_members(report: AccessReport) -> dict[str, Any]:

@@ -103,8 +103,8 @@ class OwnToken(Struct, frozen=True):
 
     @property
     def audiences(self) -> tuple[str, ...]:
-        found = self.claims.get("aud", ())
-        return (found,) if isinstance(found, str) else tuple(found)
+        audiences = self.claims.get("aud", ())
+        return (audiences,) if isinstance(audiences, str) else tuple(audiences)
 
     @property
     def binding(self) -> Binding | None:

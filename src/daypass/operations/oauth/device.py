@@ -114,10 +114,10 @@ def format_user_code(letters: str) -> str:
 
 def _new_user_code(env: Env) -> str:
     """Eight letters from random bytes without a bias: bytes of 240 and above are left out."""
-    found = ""
-    while len(found) < _LENGTH:
-        found += "".join(_LETTERS[byte % 20] for byte in env.ids.seed() if byte < 240)
-    return found[:_LENGTH]
+    letters = ""
+    while len(letters) < _LENGTH:
+        letters += "".join(_LETTERS[byte % 20] for byte in env.ids.seed() if byte < 240)
+    return letters[:_LENGTH]
 
 
 # --- The person ------------------------------------------------------------------------------------------------------

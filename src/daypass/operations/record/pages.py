@@ -49,17 +49,17 @@ async def fitting(pages: AsyncIterator[Sequence[RecordView]], limit: int) -> tup
     """The first records, as many as fit into one answer, up to `limit`; at least one, so that readers advance. And
     whether there may be more. Records behind the last page that is needed are not read.
     """
-    found: list[RecordView] = []
+    views: list[RecordView] = []
     total = 0
     async for page in pages:
         for record in page:
             total += size_of(record)
-            if found and (total > answers.MAX_BYTES or len(found) >= limit):
-                return found, True
-            found.append(record)
-        if len(found) >= limit:
-            return found, True
-    return found, False
+            if views and (total > answers.MAX_BYTES or len(views) >= limit):
+                return views, True
+            views.append(record)
+        if len(views) >= limit:
+            return views, True
+    return views, False
 
 
 def place_of(record: RecordView) -> tuple[int, str, int]:

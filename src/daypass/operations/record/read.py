@@ -60,11 +60,11 @@ async def search(env: Env, call: Call, query: RecordFilter) -> RecordPage:
 async def get_record(env: Env, call: Call, account: str, log: str, seq: int) -> RecordView:
     """daypass:ReadAudit: one record by its position. NOT_FOUND also for one that the caller may not see."""
     scope = await allow_reading(env, call, _READ, "audit", account)
-    found = await env.records.records(scope.viewer, log, seq - 1, 1)
-    if not found or found[0].seq != seq or found[0].body is None:
+    views = await env.records.records(scope.viewer, log, seq - 1, 1)
+    if not views or views[0].seq != seq or views[0].body is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"Log {log} has no record {seq}.")
     await _record(env, call, scope, {"log": log, "seq": seq})
-    return found[0]
+    return views[0]
 
 
 async def tail(
@@ -84,24 +84,24 @@ async def tail(
     """
     scope = await allow_reading(env, call, _READ, "audit", account)
     if cursor is None:
-        found = await _newest(env, scope, limit)
+        page = await _newest(env, scope, limit)
     else:
-        found = await _since(env, scope, cursor, limit)
+        page = await _since(env, scope, cursor, limit)
         waited = 0.0
-        while not found.records and waited < min(wait, MAX_WAIT):
+        while not page.records and waited < min(wait, MAX_WAIT):
             await sleep(_LOOK_EVERY)
             waited += _LOOK_EVERY
-            found = await _since(env, scope, found.cursor, limit)
-    await _record(env, call, scope, {"followed": len(found.records)})
-    return found
+            page = await _since(env, scope, page.cursor, limit)
+    await _record(env, call, scope, {"followed": len(page.records)})
+    return page
 
 
 async def list_logs(env: Env, call: Call, account: str) -> list[LogView]:
     """daypass:VerifyAudit: every log of the installation with its head, oldest first."""
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
-    found = await env.records.logs(scope.viewer)
-    await _record(env, call, scope, {"logs": len(found)})
-    return found
+    logs = await env.records.logs(scope.viewer)
+    await _record(env, call, scope, {"logs": len(logs)})
+    return logs
 
 
 async def export_log(env: Env, call: Call, account: str, log: str, after: int, limit: int) -> Sequence[RecordView]:
@@ -110,21 +110,21 @@ async def export_log(env: Env, call: Call, account: str, log: str, after: int, l
     There may be more, also when there are fewer than `limit`; there are none if the page is empty.
     """
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
-    found, _ = await fitting(logged(env, scope.viewer, log, after, min(limit, STEP)), limit)
-    await _record(env, call, scope, {"log": log, "after": after, "records": len(found)})
-    return found
+    views, _ = await fitting(logged(env, scope.viewer, log, after, min(limit, STEP)), limit)
+    await _record(env, call, scope, {"log": log, "after": after, "records": len(views)})
+    return views
 
 
 async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -> Proof:
     """daypass:VerifyAudit: one record with the records around it, and what their hashes show. Raises NOT_FOUND."""
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
     first = max(seq - 1, 0)
-    found = await env.records.records(scope.viewer, log, first - 1, PROVED + 2)
-    record = next((view for view in found if view.seq == seq), None)
+    views = await env.records.records(scope.viewer, log, first - 1, PROVED + 2)
+    record = next((view for view in views if view.seq == seq), None)
     if record is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"Log {log} has no record {seq}.")
-    proof = Proof(record, tuple(found), env.records.check(found), complete=len(found) < PROVED + 2)
-    await _record(env, call, scope, {"log": log, "seq": seq, "records": len(found)})
+    proof = Proof(record, tuple(views), env.records.check(views), complete=len(views) < PROVED + 2)
+    await _record(env, call, scope, {"log": log, "seq": seq, "records": len(views)})
     return proof
 
 
@@ -133,14 +133,14 @@ async def _newest(env: Env, scope: Scope, limit: int) -> Tail:
     cursor = {log.log: log.seq for log in await env.records.logs(scope.viewer)}
     account = scope.account if scope.viewer.operator else ""
     steps = pages_of(env, scope.viewer, RecordFilter(account=account, limit=min(limit, STEP)))
-    found, _ = await fitting(steps, limit)
-    return Tail([record for record in reversed(found) if not _is_reading(record)], cursor)
+    views, _ = await fitting(steps, limit)
+    return Tail([record for record in reversed(views) if not _is_reading(record)], cursor)
 
 
 async def _since(env: Env, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
-    found, _ = await fitting(_following(env, scope, cursor, min(limit, STEP)), limit)
-    shown = [r for r in found if _concerns(r, scope) and not _is_reading(r)]
-    return Tail(shown, _reached(cursor, found))
+    views, _ = await fitting(_following(env, scope, cursor, min(limit, STEP)), limit)
+    shown = [r for r in views if _concerns(r, scope) and not _is_reading(r)]
+    return Tail(shown, _reached(cursor, views))
 
 
 async def _following(env: Env, scope: Scope, cursor: Mapping[str, int], step: int) -> AsyncIterator[list[RecordView]]:

@@ -26,8 +26,8 @@ def page(ctx: ReadContext, p: Params, kind: type[E]) -> tuple[list[E], Mapping[s
         return ctx.tx.find(kind, order="id", after=after, limit=limit, account=ctx.account)
 
     wanted = {"MaxItems": size, "Marker": p.get("nextToken")}
-    found, more = paging.page(wanted, RESOURCES[kind][0], fetch, lambda entity: entity.id)
-    return found, {"nextToken": more["Marker"]} if more["IsTruncated"] else {}
+    entities, more = paging.page(wanted, RESOURCES[kind][0], fetch, lambda entity: entity.id)
+    return entities, {"nextToken": more["Marker"]} if more["IsTruncated"] else {}
 
 
 def within_quota(ctx: WriteContext, kind: type[Any], what: str, limit: int, **equals: Any) -> None:
@@ -57,8 +57,8 @@ class EntityKind(Generic[E]):
         return self.show(ctx, self.find(ctx, p))
 
     def list(self, ctx: ReadContext, p: Params) -> Answer:
-        found, more = page(ctx, p, self.entity)
-        return {self.plural: [self.listed(ctx, entity) for entity in found], **more}
+        entities, more = page(ctx, p, self.entity)
+        return {self.plural: [self.listed(ctx, entity) for entity in entities], **more}
 
     def enable(self, ctx: WriteContext, p: Params) -> Answer:
         return self.store(ctx, replace(self.find(ctx, p), enabled=True))

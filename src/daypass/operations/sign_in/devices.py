@@ -49,9 +49,9 @@ OWN: Final = Whose()
 async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
     """daypass:ListMfaDevices. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     user, decision = await user_of(env, call, whose, "ListMfaDevices", fresh=False)
-    found = await env.directory.read(lambda tx: _devices(tx, user), account=call.caller.account)
+    devices = await env.directory.read(lambda tx: _devices(tx, user), account=call.caller.account)
     await env.journal.commit(served(call, account=user.account, decision=decision, detail={"user": user.arn}))
-    return found
+    return devices
 
 
 async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose: Whose = OWN) -> Passkey:

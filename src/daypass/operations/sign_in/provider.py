@@ -315,8 +315,8 @@ def _consuming(applicant: Applicant, state: ProviderState, issuance: IssuanceSna
 
 async def _provider(env: Env, arn: str) -> tuple[OidcProvider, SignIn]:
     """A provider with which people sign in. Raises DaypassError(NOT_FOUND)."""
-    found = _PROVIDER.fullmatch(arn)
-    provider = await env.directory.entity(OidcProvider, found[1], url_of(found[2])) if found is not None else None
+    match = _PROVIDER.fullmatch(arn)
+    provider = await env.directory.entity(OidcProvider, match[1], url_of(match[2])) if match is not None else None
     settings = _settings(provider) if provider is not None else None
     if provider is None or settings is None:
         raise DaypassError(ErrorKind.NOT_FOUND, _UNKNOWN)

@@ -52,13 +52,13 @@ def _pkcs11(text: str, seconds: float) -> Pkcs11:
 
 
 def _attributes(text: str, separator: str, known: tuple[str, ...]) -> dict[str, str]:
-    found = {}
+    parts = {}
     for part in filter(None, text.split(separator)):
         name, _, value = part.partition("=")
         if name not in known:
             raise RingError(f"the PKCS#11 URI has the attribute {name!r}; known are: {', '.join(known)}.")
-        found[name] = unquote(value, "latin-1") if name == "id" else unquote(value)
-    return found
+        parts[name] = unquote(value, "latin-1") if name == "id" else unquote(value)
+    return parts
 
 
 def _aws_kms(text: str, seconds: float) -> AwsKms:
@@ -99,11 +99,11 @@ def _hcvault(text: str, seconds: float) -> VaultTransit:
 
 
 def _options(query: str, known: tuple[str, ...], scheme: str) -> Mapping[str, str]:
-    found = dict(parse_qsl(query, keep_blank_values=True))
-    for name in found:
+    attributes = dict(parse_qsl(query, keep_blank_values=True))
+    for name in attributes:
         if name not in known:
             raise RingError(f"the key source {scheme}:// has the parameter {name!r}; known are: {', '.join(known)}.")
-    return found
+    return attributes
 
 
 _SCHEMES: Final[Mapping[str, Callable[[str, float], KeySource]]] = {

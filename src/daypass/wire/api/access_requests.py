@@ -182,8 +182,8 @@ async def end_grants_of_ticket(
 @router.get("/approval-rules", name="ListApprovalRules", tags=["access requests"])
 async def list_approval_rules(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> a.ApprovalRulesOut:
     """The approval rules of an account, by name."""
-    found = await rules.RULES.every(env, call, account)
-    return a.ApprovalRulesOut(approval_rules=[a.ApprovalRuleOut.of(rule) for rule in found])
+    rules_of_account = await rules.RULES.every(env, call, account)
+    return a.ApprovalRulesOut(approval_rules=[a.ApprovalRuleOut.of(rule) for rule in rules_of_account])
 
 
 @router.get(_RULE, name="GetApprovalRule", tags=["access requests"])

@@ -58,12 +58,12 @@ async def list_mfa_devices(
     env: s.EnvDep, call: s.CallDep, user: _UserQuery = "", account: s.AccountQuery = ""
 ) -> DevicesOut:
     """A user's passkeys and MFA devices. Your own need no permission."""
-    found = await devices.list_devices(env, call, Whose(user, account))
+    listed = await devices.list_devices(env, call, Whose(user, account))
     return DevicesOut(
-        user=found.user.arn,
-        passkeys=[PasskeyOut.of(each) for each in found.passkeys],
-        virtual_devices=[VirtualDeviceOut.of(each) for each in found.virtual],
-        recovery_codes=found.recovery_codes,
+        user=listed.user.arn,
+        passkeys=[PasskeyOut.of(each) for each in listed.passkeys],
+        virtual_devices=[VirtualDeviceOut.of(each) for each in listed.virtual],
+        recovery_codes=listed.recovery_codes,
     )
 
 

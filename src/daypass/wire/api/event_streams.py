@@ -49,8 +49,8 @@ class SecurityEventsOut(s.Out):
 @router.get("/event-streams", name="ListEventStreams", tags=["event streams"])
 async def list_event_streams(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> EventStreamsOut:
     """The event streams of an account."""
-    found = await streams.list_streams(env, call, account)
-    return EventStreamsOut(event_streams=[EventStreamOut.of(each) for each in found])
+    listed = await streams.list_streams(env, call, account)
+    return EventStreamsOut(event_streams=[EventStreamOut.of(each) for each in listed])
 
 
 @router.get(_EVENTS, name="ListSecurityEvents", tags=["event streams"])

@@ -95,5 +95,5 @@ async def read_settings(
     env: s.EnvDep, call: s.CallDep, shown: Annotated[ShownSettings, Depends(_settings_of)]
 ) -> SettingsOut:
     """The settings of the server by section, as text, without secrets. Only the operator's principals may read them."""
-    found = await settings.read_settings(env, call, shown)
-    return SettingsOut(sections={section: dict(values) for section, values in found.items()})
+    sections = await settings.read_settings(env, call, shown)
+    return SettingsOut(sections={section: dict(values) for section, values in sections.items()})

@@ -68,8 +68,8 @@ class NotificationsOut(s.Out):
 @router.get("/notification-channels", name="ListNotificationChannels", tags=["notifications"])
 async def list_notification_channels(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> ChannelsOut:
     """The notification channels of an account, by name."""
-    found = await channels.CHANNELS.every(env, call, account)
-    return ChannelsOut(notification_channels=[ChannelOut.of(channel) for channel in found])
+    listed = await channels.CHANNELS.every(env, call, account)
+    return ChannelsOut(notification_channels=[ChannelOut.of(channel) for channel in listed])
 
 
 @router.put(_CHANNEL, name="PutNotificationChannel", tags=["notifications"])

@@ -132,8 +132,8 @@ async def list_clients(
     env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "", after: s.AfterQuery = "", limit: s.LimitQuery = 100
 ) -> ClientsOut:
     """The OAuth clients of an account, oldest first."""
-    found, following = await clients.CLIENTS.page(env, call, account, after, limit)
-    return ClientsOut(clients=[ClientOut.of(client) for client in found], next=following)
+    page, following = await clients.CLIENTS.page(env, call, account, after, limit)
+    return ClientsOut(clients=[ClientOut.of(client) for client in page], next=following)
 
 
 @router.post("/clients", name="CreateClient", tags=["oauth"], status_code=201)

@@ -98,8 +98,8 @@ class AllowedIssuersOut(s.Out):
 @router.get("/providers/oidc", name="ListProviders", tags=["providers"])
 async def list_providers(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = "") -> ProvidersOut:
     """The OpenID Connect providers of an account, by URL."""
-    found = await providers.list_providers(env, call, account)
-    return ProvidersOut(providers=[ProviderOut.of(provider) for provider in found])
+    listed = await providers.list_providers(env, call, account)
+    return ProvidersOut(providers=[ProviderOut.of(provider) for provider in listed])
 
 
 @router.get("/providers/oidc/{provider:path}/settings", name="GetProviderSettings", tags=["providers"])

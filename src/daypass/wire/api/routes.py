@@ -44,8 +44,8 @@ async def list_accounts(
     env: s.EnvDep, call: s.CallDep, after: s.AfterQuery = "", limit: s.LimitQuery = 100
 ) -> s.AccountsOut:
     """Accounts by id. Only the operator's principals may list them."""
-    found, following = await accounts.list_accounts(env, call, after, limit)
-    return s.AccountsOut(accounts=[s.AccountOut.of(account) for account in found], next=following)
+    page, following = await accounts.list_accounts(env, call, after, limit)
+    return s.AccountsOut(accounts=[s.AccountOut.of(account) for account in page], next=following)
 
 
 # --- Sessions
@@ -56,9 +56,9 @@ async def list_sessions(env: s.EnvDep, call: s.CallDep, query: Annotated[s.Sessi
     """Sessions, newest first. A page may hold fewer than `limit` and still have a `next`."""
     limit, named = min(query.limit, MOST_SESSIONS), query.model_dump(exclude={"after", "limit"})
     wanted = SessionFilter(**named, limit=limit, before=session_cursor(query.after))
-    found, following = await sessions.list_sessions(env, call, wanted)
+    views, following = await sessions.list_sessions(env, call, wanted)
     return s.SessionsOut(
-        sessions=[s.SessionOut.of(view) for view in found], next=cursor(*following) if following else ""
+        sessions=[s.SessionOut.of(view) for view in views], next=cursor(*following) if following else ""
     )
 
 

@@ -56,10 +56,10 @@ class Teams:
     def signed(self, request: Request, now: int) -> TeamsSignature:
         """See `message.Service`. The time is in the body, which is read when its signature is right."""
         del now
-        found = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
-        if found is None:
+        match = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
+        if match is None:
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Teams.")
-        return TeamsSignature(found[1], request.body)
+        return TeamsSignature(match[1], request.body)
 
     def message_of(self, request: Request, now: int) -> Message:
         """See `message.Service`."""
@@ -111,11 +111,11 @@ def _tenant(data: Mapping[str, Any]) -> str:
 
 
 def _seconds(value: object) -> int:
-    found = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         raise malformed()
     try:
-        return int(datetime.fromisoformat(found[1]).replace(tzinfo=UTC).timestamp())
+        return int(datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp())
     except ValueError:
         raise malformed() from None
 

@@ -94,10 +94,10 @@ async def authorize(ctx: PageContext) -> Response:
     redirect_uri = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
     account = ""
     if is_document_id(client_id):  # its document is fetched only for a person whose account accepts it
-        found = await ctx.person()
-        if found is None:
+        person = await ctx.person()
+        if person is None:
             return ctx.to_sign_in(address)
-        account = found[1].row.account
+        account = person[1].row.account
     known = await authorization.client_for(ctx.env, client_id, redirect_uri, account)
     state = pushed.state if pushed is not None else one(fields, "state")
     try:
@@ -214,13 +214,13 @@ async def decide(ctx: PageContext) -> Response:
 async def _consent(
     ctx: PageContext, known: KnownClient, request: AuthorizationRequest, request_uri: str, fields: Fields
 ) -> Response:
-    found = await ctx.person()
+    person = await ctx.person()
     silent = "none" in request.prompt
-    if found is None:
+    if person is None:
         if silent:
             raise AuthorizationError("login_required", "Nobody is signed in.")
         return ctx.to_sign_in(_address(ctx, request, fields))
-    call, signed_in = found
+    call, signed_in = person
     again = _again(ctx, request, signed_in, fields)
     if again:
         if silent:
@@ -240,7 +240,7 @@ async def _consent(
         "consent",
         title=f"Sign in to {known.client.name}",
         form_action=form_action(request.redirect_uri),
-        ticket=asked(ctx, CONSENT, found, Asked(request, request_uri)),
+        ticket=asked(ctx, CONSENT, person, Asked(request, request_uri)),
         client=known.client,
         request=request,
         full=known.client.id == COMMAND_LINE.id and not request.role,

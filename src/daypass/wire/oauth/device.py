@@ -80,10 +80,10 @@ async def page(ctx: PageContext) -> Response:
 async def check(ctx: PageContext) -> Response:
     """POST /device/code: shows what the device asks for."""
     form = ctx.form()
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return ctx.to_sign_in(PAGE)
-    call, signed_in = found
+    call, signed_in = person
     try:
         grant = await device.find(ctx.env, call, form.get("user_code", ""))
         known = await authorization.client_by_id(ctx.env, grant.content.request.client_id)
@@ -96,7 +96,7 @@ async def check(ctx: PageContext) -> Response:
     return ctx.page(
         "device_consent",
         title=f"Connect {known.client.name}",
-        ticket=asked(ctx, DECIDE, found, grant.content.user_code),
+        ticket=asked(ctx, DECIDE, person, grant.content.user_code),
         client=known.client,
         request=grant.content.request,
         full=known.client.id == COMMAND_LINE.id and not grant.content.request.role,

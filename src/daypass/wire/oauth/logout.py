@@ -40,15 +40,15 @@ async def ask(ctx: PageContext) -> Response:
     client_id = one(fields, "client_id") or (client_of_hint(ctx.env, hint) if hint else "")
     subject = await subject_of_hint(ctx.env, client_id, hint) if hint else ""
     name, following = await _following(ctx, client_id, fields)
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return redirect(following)
-    if subject and subject != subject_of(found[1].session):
+    if subject and subject != subject_of(person[1].session):
         raise DaypassError(ErrorKind.VALIDATION, "Another person is signed in than the one of id_token_hint.")
     return ctx.page(
         "logout",
         title="Sign out",
-        ticket=asked(ctx, CONFIRM, found, following),
+        ticket=asked(ctx, CONFIRM, person, following),
         application=name,
         form_action="" if following == _SIGNED_OUT else form_action(following),
     )

@@ -95,10 +95,10 @@ async def outbound(ctx: EndpointContext) -> Response:
     Nothing is looked up, so that they are served while the database is unavailable. An issuer that no account has
     never signs a token.
     """
-    found = _OUTBOUND.fullmatch(ctx.request.raw_path.decode("latin-1"))
-    if found is None:
+    match = _OUTBOUND.fullmatch(ctx.request.raw_path.decode("latin-1"))
+    if match is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "This issuer does not exist.")
-    issuer, document = found.groups()
+    issuer, document = match.groups()
     if document == OUTBOUND_JWKS:
         body = ctx.server.signer.jwks()
     else:

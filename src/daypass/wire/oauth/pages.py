@@ -42,13 +42,13 @@ async def answered(
 
     Raises DaypassError(VALIDATION) when another browser session was asked, or this one too long ago.
     """
-    found, question = await ctx.person(), unseal(ctx.env, purpose, unverified, read)
-    if found is None or question is None or question.session_id != found[1].row.session_id:
+    person, question = await ctx.person(), unseal(ctx.env, purpose, unverified, read)
+    if person is None or question is None or question.session_id != person[1].row.session_id:
         message = f"This page does not belong to the sign-in of this browser. {again}"
         raise DaypassError(ErrorKind.VALIDATION, message)
-    if found[0].now >= question.expires_at:
+    if person[0].now >= question.expires_at:
         raise DaypassError(ErrorKind.VALIDATION, f"This page has expired. {again}")
-    return *found, question.content
+    return *person, question.content
 
 
 def pairs_of(fields: Fields) -> list[tuple[str, str]]:

@@ -65,10 +65,10 @@ class _PageContext:
         rest = unquote(self.request.raw_path.decode("latin-1")).removeprefix("/saml/").partition("/")[2]
         if not rest:
             return None
-        found = _PROVIDER_PATH.fullmatch(rest)
-        if found is None:
+        match = _PROVIDER_PATH.fullmatch(rest)
+        if match is None:
             raise _no_page()
-        return requested_provider(f"arn:aws:iam::{found[1]}:saml-provider/{found[2]}")
+        return requested_provider(f"arn:aws:iam::{match[1]}:saml-provider/{match[2]}")
 
     def _pairs(self, data: bytes) -> dict[str, str]:
         pairs = pairs_of(data, _MAX_FIELDS)

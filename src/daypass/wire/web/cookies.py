@@ -31,8 +31,8 @@ def only_value(headers: Iterable[Header], name: str) -> str:
     """
     text = b"; ".join(value for key, value in headers if key == b"cookie").decode("latin-1")
     pairs = (part.strip(" \t").partition("=") for part in text.split(";"))
-    found = [value for key, _, value in pairs if key == name]
-    return found[0] if len(found) == 1 else ""
+    values = [value for key, _, value in pairs if key == name]
+    return values[0] if len(values) == 1 else ""
 
 
 class Cookies:
@@ -53,8 +53,8 @@ class Cookies:
 
     def value(self, headers: Iterable[Header]) -> str:
         """The value of the cookie; "" when it is absent, there twice, or not one of ours."""
-        found = only_value(headers, self.name)
-        return found if _VALUE.fullmatch(found) else ""
+        value = only_value(headers, self.name)
+        return value if _VALUE.fullmatch(value) else ""
 
     def set(self, value: str) -> Header:
         """The header that gives the browser this value until it is closed."""

@@ -32,10 +32,10 @@ _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT,
 
 async def page(ctx: PageContext) -> Response:
     """GET /account/devices."""
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return ctx.to_sign_in(PAGE)
-    return await _page(ctx, *found)
+    return await _page(ctx, *person)
 
 
 def changing(change: Change) -> Page:
@@ -43,16 +43,16 @@ def changing(change: Change) -> Page:
 
     async def serve(ctx: PageContext) -> Response:
         form = ctx.form()
-        found = await ctx.person()
-        if found is None:
+        person = await ctx.person()
+        if person is None:
             return ctx.to_sign_in(PAGE)
         try:
-            codes = await change(ctx.env, *found, form)
+            codes = await change(ctx.env, *person, form)
         except DaypassError as error:
             if error.kind.family not in _SHOWN_AGAIN:
                 raise
-            return await _page(ctx, *found, problem=await ctx.refused(error))
-        return await _page(ctx, *found, codes=codes) if codes else redirect(PAGE)
+            return await _page(ctx, *person, problem=await ctx.refused(error))
+        return await _page(ctx, *person, codes=codes) if codes else redirect(PAGE)
 
     return serve
 
@@ -90,16 +90,16 @@ async def unlink(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, 
 async def chat_code(ctx: PageContext) -> Response:
     """POST /account/devices/chat-code: a code that links a chat user. Only the page that answers shows it."""
     chat_user = ctx.form().get("chat_user", "").strip()
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return ctx.to_sign_in(PAGE)
     try:
-        code = await chat.create_code(ctx.env, found[0], chat_user)
+        code = await chat.create_code(ctx.env, person[0], chat_user)
     except DaypassError as error:
         if error.kind.family not in _SHOWN_AGAIN:
             raise
-        return await _page(ctx, *found, problem=await ctx.refused(error))
-    return await _page(ctx, *found, code=f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}")
+        return await _page(ctx, *person, problem=await ctx.refused(error))
+    return await _page(ctx, *person, code=f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}")
 
 
 async def _page(

@@ -169,9 +169,9 @@ async def submit_new_password(ctx: PageContext) -> Response:
 async def logout(ctx: PageContext) -> Response:
     """POST /logout. Nobody is signed out by a link."""
     ctx.form()
-    found = await ctx.person()
-    if found is not None:
-        call, signed_in = found
+    person = await ctx.person()
+    if person is not None:
+        call, signed_in = person
         await browser_session.end(ctx.env, call, signed_in.row.session_id)
     return redirect(f"{LOGIN}/signed-out", ctx.site.cookies.clear())
 
@@ -183,10 +183,10 @@ async def signed_out(ctx: PageContext) -> Response:
 
 async def account(ctx: PageContext) -> Response:
     """GET /account."""
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return ctx.to_sign_in("/account")
-    return await _account_page(ctx, *found)
+    return await _account_page(ctx, *person)
 
 
 async def _account_page(ctx: PageContext, call: Call, signed_in: SignedIn) -> Response:
@@ -206,10 +206,10 @@ def _methods(signed_in: SignedIn) -> str:
 async def end(ctx: PageContext) -> Response:
     """POST /account/end: signs one of the person's browsers out."""
     form = ctx.form()
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return ctx.to_sign_in("/account")
-    call, signed_in = found
+    call, signed_in = person
     session_id = form.get("session", "")
     await browser_session.end(ctx.env, call, session_id)
     if session_id == signed_in.row.session_id:
@@ -220,10 +220,10 @@ async def end(ctx: PageContext) -> Response:
 async def withdraw(ctx: PageContext) -> Response:
     """POST /account/withdraw: removes a remembered consent."""
     form = ctx.form()
-    found = await ctx.person()
-    if found is None:
+    person = await ctx.person()
+    if person is None:
         return ctx.to_sign_in("/account")
-    await consent.withdraw(ctx.env, found[0], form.get("consent", ""))
+    await consent.withdraw(ctx.env, person[0], form.get("consent", ""))
     return redirect("/account")
 
 

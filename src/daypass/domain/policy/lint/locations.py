@@ -27,5 +27,5 @@ class Locations:
 
     def of(self, statement: Statement, condition: Condition) -> tuple[int, int]:
         """Line and column of a condition's value; those of its statement when the value is not found."""
-        found = self._at.get((statement.index, condition.written, condition.key))
-        return found or (statement.line, statement.column)
+        position = self._at.get((statement.index, condition.written, condition.key))
+        return position or (statement.line, statement.column)
