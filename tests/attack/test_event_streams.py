@@ -13,6 +13,7 @@ from tests.ssf import POLL, PUSH, call, code, create, members, polled, queued, r
 
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange, credential_change
+from daypass.operations.ssf import streams
 from daypass.operations.ssf.queue import offer
 
 READ_ONLY = document({"Action": "iam:Get*", "Resource": "*"})
@@ -171,3 +172,16 @@ def test_a351_removed_subjects_are_looked_up_and_not_read_for_each_event(site: I
     site.run(env.journal.write(change))
     assert len(read) <= 6
     assert len(polled(site, stream)) == 1
+
+
+def test_a354_verification_of_a_disabled_or_full_stream_is_refused(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = create(site)["stream_id"]
+    call(site, "POST", "/ssf/status", {"stream_id": stream, "status": "disabled"})
+    refused = call(site, "POST", "/ssf/verification", {"stream_id": stream})
+    assert code(refused) == (400, "ValidationError"), refused.body
+    other = create(site)["stream_id"]
+    monkeypatch.setattr(streams, "MAX_WAITING", 0)
+    refused = call(site, "POST", "/ssf/verification", {"stream_id": other})
+    assert code(refused)[1] == "LimitExceeded", refused.body

@@ -12,7 +12,7 @@ from tests.integration.api.access import APPROVE, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
-from daypass.operations.broker import examine
+from daypass.operations.broker import create, examine, follow
 from daypass.operations.broker.sweep import sweep
 from daypass.operations.grants import facts
 from daypass.ports import Tx
@@ -464,6 +464,32 @@ async def test_grants_of_a_closed_ticket_end(place: Place) -> None:
     ended = await place.server.api(ROOT, "POST", "/grants/end-for-ticket", {"account": TENANT}, body=body)
     assert [grant["end_reason"] for grant in ended.json["grants"]] == ["ticket_closed"]
     assert not await place.server.works(credentials)
+
+
+async def test_a354_grants_of_a_ticket_end_some_in_each_transaction(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_AT_ONCE", 2)
+    for _ in range(5):
+        await place.granted(ticket="INC-2")
+    ended = await place.server.api(
+        ROOT, "POST", "/grants/end-for-ticket", {"account": TENANT}, body={"ticket": "INC-2"}
+    )
+    assert [grant["end_reason"] for grant in ended.json["grants"]] == ["ticket_closed"] * 5
+    assert len({grant["id"] for grant in ended.json["grants"]}) == 5
+    await place.denied("ann")
+
+
+async def test_a354_person_with_many_open_grants_gets_no_further_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a limit a person who leaves ends them all in one transaction, for which everybody's writes wait."""
+    monkeypatch.setattr(create, "MAX_GRANTS", 2)
+    for _ in range(2):
+        await place.granted()
+    status, _, message = await place.refused("ann", "/access-requests", place.wanted())
+    assert (status, "2 open grants" in message) == (409, True), message
+    await place.granted("eve")
 
 
 async def test_sweep_expires_requests_and_unclaimed_grants(place: Place) -> None:

@@ -47,8 +47,8 @@ from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Reader, Tx
 
-MAX_OPEN: Final = 50
-"""Undecided requests of one requester."""
+MAX_OPEN: Final = 50  # undecided requests of one requester
+MAX_GRANTS: Final = 500  # open grants of one person: they all end in one transaction when the person leaves
 _LEAST_REUSED: Final = 300  # seconds that access must last for a request without a duration
 _LATEST_START_MS: Final = 30 * 86_400_000
 
@@ -332,6 +332,9 @@ class _Creation:
         )
         if undecided >= MAX_OPEN:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"You have {MAX_OPEN} undecided requests, which is the quota.")
+        held = tx.count(Grant, account=self.account, principal_id=beneficiary.id, ended_at=0)
+        if held >= MAX_GRANTS and not self.new.break_glass:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"The person has {MAX_GRANTS} open grants: end some.")
         document = t.encode(terms)
         persons = {*requester.identifiers, *beneficiary.identifiers, *self._earlier_persons(tx)}
         roles = {f"role:{each}" for each in beneficiary.principal_ids if each.startswith("AROA")}

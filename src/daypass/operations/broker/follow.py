@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from msgspec import structs
 
@@ -36,6 +36,9 @@ from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
+
+_AT_ONCE: Final = 50
+"""Grants of a ticket that end in one transaction."""
 
 
 async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = NO_CODE) -> RequestView:
@@ -173,12 +176,14 @@ async def end_grant(env: Env, call: Call, account: str, grant_id: str, reason: E
 
 
 async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> list[Grant]:
-    """daypass:EndGrant on `grant/*`: ends all grants of a ticket that has been closed. Returns those that ended."""
+    """daypass:EndGrant on `grant/*`: ends all grants of a ticket that has been closed, some in each transaction, for which
+    all writers wait (attack A354). Returns those that ended.
+    """
     owner = account or call.caller.account
     decision = await allow(env, call, "EndGrant", "grant", "*", owner)
 
     def change(tx: Tx) -> tuple[list[Grant], Event]:
-        ending = tx.find(Grant, account=owner, ended_at=0, ticket=ticket, limit=10_000)
+        ending = tx.find(Grant, account=owner, ended_at=0, ticket=ticket, limit=_AT_ONCE)
         for request_id in {grant.request_id for grant in ending}:
             request = existing(tx, owner, request_id)
             chosen = [grant for grant in ending if grant.request_id == request_id]
@@ -193,7 +198,12 @@ async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> lis
         after = [grants.ended(grant, EndReason.TICKET_CLOSED, call.now) for grant in ending]
         return after, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
 
-    return await env.journal.write(change, account=call.caller.account, urgent=True)
+    ended: list[Grant] = []
+    while True:
+        some = await env.journal.write(change, account=call.caller.account, urgent=True)
+        ended += some
+        if len(some) < _AT_ONCE:
+            return ended
 
 
 def _own(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[AccessRequest, Person]:

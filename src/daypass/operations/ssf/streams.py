@@ -25,6 +25,7 @@ from daypass.operations.ssf.queue import (
     KIND,
     MAX_REMOVED,
     MAX_STREAMS,
+    MAX_WAITING,
     PAUSED,
     POLL,
     PUSH,
@@ -267,7 +268,7 @@ async def _change_subjects(env: Env, call: Call, stream_id: str, change: Callabl
 async def verify_stream(env: Env, call: Call, stream_id: str, state: str | None) -> None:
     """daypass:VerifyEventStream: queues a verification event, with the receiver's `state`.
 
-    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, THROTTLED.
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, THROTTLED, LIMIT_EXCEEDED.
     """
     decision = await allow(env, call, "VerifyEventStream", KIND, stream_id)
     if state is not None and (len(state) > MAX_TEXT or not state.isprintable()):
@@ -278,6 +279,10 @@ async def verify_stream(env: Env, call: Call, stream_id: str, state: str | None)
         if call.now - stream.verified_at < VERIFICATION_SECONDS * 1000:
             message = f"A stream can be verified every {VERIFICATION_SECONDS} seconds."
             raise DaypassError(ErrorKind.THROTTLED, message)
+        if stream.delivery_status == DISABLED:  # it has no events, and none that would wait until it is enabled
+            raise _invalid("The stream is disabled: enable it first.")
+        if tx.count(SecurityEvent, stream_id=stream_id, outcome="") >= MAX_WAITING:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"{MAX_WAITING:,} events wait in the stream.")
         stream = replace(stream, verified_at=call.now)
         tx.replace(stream)
         payload = {} if state is None else {"state": state}
