@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from daypass.audit.rows import EventRow, SessionRow, event_row, session_record, session_row
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event
+from daypass.domain.events import Event, SessionRecord
 from daypass.domain.session import SessionClaims
 from daypass.ports import Offline, Tx
 from daypass.stores.feed import Change
@@ -48,7 +48,7 @@ class JournalOptions:
 class Item:
     """An item to be made durable: an event with an optional session, or a change that makes its own event.
 
-    Rows are made here, on the caller's side of the queue, except for the event of a change.
+    `encode` makes its rows, on the caller's side of the queue, except for the event of a change.
     """
 
     __slots__ = (
@@ -81,20 +81,27 @@ class Item:
         self.replays = replays
         self.future = future
         self.deadline = deadline
-        record = None if claims is None else session_record(claims)
-        if event is not None and record is not None:
-            event = msgspec.structs.replace(event, session=record)
         self.event = event  # for a change: set after the change ran
-        self.row: EventRow | None = None if event is None else event_row(event)
+        self.row: EventRow | None = None
         self.claims = claims
-        self.record = record
-        self.session: SessionRow | None = None if claims is None else session_row(claims)
+        self.record: SessionRecord | None = None
+        self.session: SessionRow | None = None
         self.change = change
         self.offline = offline
         self.abandoned = False  # set by the event loop: the deadline has passed and no caller waits
         self.finished = False  # set by the writer: the outcome has been reported
         self.needs_database = (change is not None or bool(replays)) and offline is None  # a spool cannot take it
-        self.size = 1024 if self.row is None else len(self.row.data) + 512
+        self.size = 1024
+
+    def encode(self) -> None:
+        """Makes the rows of the event and of the session."""
+        if self.claims is not None:
+            self.record, self.session = session_record(self.claims), session_row(self.claims)
+            if self.event is not None:
+                self.event = msgspec.structs.replace(self.event, session=self.record)
+        if self.event is not None:
+            self.row = event_row(self.event)
+            self.size = len(self.row.data) + 512
 
 
 @dataclass(slots=True)

@@ -99,7 +99,7 @@ class DurableJournal:
     async def start(self, offline: OfflineStart | None = None) -> None:
         """Opens this process's log; with `offline`, in the spool. Raises the storage's error if that fails."""
         self._loop = asyncio.get_running_loop()
-        self._arrivals = Arrivals(self._loop, self._writer.queue.put)
+        self._arrivals = Arrivals(self._loop, self._encode, self._writer.queue.put)
         if offline is not None and self._spool is not None:
             self._spool.begin_without_database(offline)
         await asyncio.to_thread(self._writer.open, self._ids.session())
@@ -126,6 +126,7 @@ class DurableJournal:
             return
         detail = {"log": self._writer.log}
         closed = self._item(Event(type=EventType.LOG_CLOSED, at=self._clock.now(), detail=detail))
+        self._encode((closed,))
         self._writer.queue.end(closed)
         await asyncio.wait([closed.future])
         error = closed.future.exception()
@@ -220,6 +221,7 @@ class DurableJournal:
         assert self._arrivals is not None
         self._arrivals.flush()  # what came before the change is recorded before it
         item = self._item(None, session, change, offline)
+        self._encode((item,))
         try:
             self._writer.queue.put_change(item, account, urgent=urgent)
         except DaypassError:
@@ -300,9 +302,17 @@ class DurableJournal:
         deadline = loop.time() + self._options.deadline_seconds
         item = Item(loop.create_future(), deadline, event, session, change, offline, replays)
         self.waiting += 1
-        self.waiting_bytes += item.size
         self._outstanding.append(item)
         return item
+
+    def _encode(self, items: Sequence[Item]) -> None:
+        """Makes the rows of items and counts their bytes, so the last few items that wait may have more than is allowed."""
+        for item in items:
+            try:
+                item.encode()
+            except Exception:  # noqa: BLE001 - a fault of ours: the writer refuses an item without rows, and no other one
+                logs.get().error("journal_event_not_encoded", log=self._writer.log, exc_info=True)
+            self.waiting_bytes += item.size
 
     def _add(
         self,

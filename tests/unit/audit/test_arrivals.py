@@ -36,6 +36,10 @@ class Writer:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.encoded: list[list[int]] = []
+
+    def encode(self, items: Sequence[Item]) -> None:
+        self.encoded.append([cast("int", item) for item in items])
 
     def put(self, items: Sequence[Item]) -> None:
         self.batches.append([cast("int", item) for item in items])
@@ -53,7 +57,7 @@ def writer() -> Writer:
 
 @pytest.fixture
 def arrivals(loop: Iterations, writer: Writer) -> Arrivals:
-    return Arrivals(cast("asyncio.AbstractEventLoop", loop), writer.put)
+    return Arrivals(cast("asyncio.AbstractEventLoop", loop), writer.encode, writer.put)
 
 
 def add(arrivals: Arrivals, numbers: range) -> None:
@@ -179,3 +183,18 @@ def test_work_for_the_meantime_of_several_batches_is_done_in_order(loop: Iterati
     while loop.scheduled:
         loop.run_one()
     assert done == list(range(2 * MAX_EVENTS))
+
+
+def test_add_rows_are_made_for_sixteen_events_at_a_time_and_each_once(
+    loop: Iterations, writer: Writer, arrivals: Arrivals
+) -> None:
+    add(arrivals, range(15))
+    assert writer.encoded == []
+    add(arrivals, range(15, 40))
+    assert writer.encoded == [[*range(16)], [*range(16, 32)]]
+    arrivals.flush()
+    assert writer.encoded[2:] == [[*range(32, 40)]]
+    assert writer.batches == [[*range(40)]]
+    add(arrivals, range(40, 40 + MAX_EVENTS))
+    assert [number for numbers in writer.encoded for number in numbers] == [*range(40 + MAX_EVENTS)]
+    assert writer.batches[1:] == [[*range(40, 40 + MAX_EVENTS)]]

@@ -27,7 +27,9 @@ async def item(name: str) -> Item:
 
 async def event(name: str) -> Item:
     made = Event(EventType.REQUEST_ALLOWED, 1, request_id=name)
-    return Item(asyncio.get_running_loop().create_future(), 0.0, made)
+    it = Item(asyncio.get_running_loop().create_future(), 0.0, made)
+    it.encode()
+    return it
 
 
 def names(items: list[Item]) -> list[str]:
