@@ -10,7 +10,7 @@ from tests.attack.test_approvals import events, place
 from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, policy, server
 
-from daypass.domain.directory import Revocation, Role
+from daypass.domain.directory import Grant, Revocation, Role
 from daypass.operations.broker.sweep import sweep
 from daypass.ports import Tx
 from daypass.stores.tx import StoreTx, end_sessions_of_all_accounts
@@ -89,6 +89,30 @@ async def test_a324_grant_of_a_restored_database_gives_no_session(place: Place) 
     assert "revoked" in await place.denied("ann")
     assert (await place.request("ann"))["state"] == "approved"
     await place.assume("ann")
+
+
+@pytest.mark.parametrize("how", ["cancel", "deny", "done", "end"])
+async def test_a342_access_whose_end_a_failover_has_lost_gives_no_session(place: Place, how: str) -> None:
+    """The database is an earlier one, in which the grant is open and unused. Servers store their revocations again."""
+    request = await place.approve("lee", await place.request("ann"))
+    path = f"/access-requests/{request['id']}"
+    [grant] = await place.server.runtime.env.directory.read(
+        lambda tx: tx.find(Grant, request_id=request["id"]), account=TENANT
+    )
+    if how == "end":
+        await place.server.api(ROOT, "POST", f"/grants/{grant.id}/end", {"account": TENANT}, body={})
+    else:
+        body = {"reason": "it was a mistake", "binding": ""} if how == "deny" else None
+        await place.ask("lou" if how == "deny" else "ann", f"{path}/{how}", body)
+
+    def lose_the_end(tx: Tx) -> None:
+        ended = tx.get(Grant, id=grant.id)
+        assert ended is not None
+        assert ended.ended_at
+        tx.replace(grant)
+
+    await place.change(lose_the_end)
+    assert "revoked" in await place.denied("ann")
 
 
 async def test_a325_denial_ends_access_though_another_role_of_the_request_is_gone(place: Place) -> None:

@@ -31,6 +31,7 @@ from tests.contract.making import (
 from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.scheduling.coalesce import Coalesced
+from daypass.stores import directory as directory_module
 from daypass.stores.cache import MISSING, ViewCache
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, unavailable
@@ -584,6 +585,43 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
     await directory.refresh()
     assert directory.revocations == 1
     await directory.stop()
+
+
+async def test_a341_revocation_that_could_not_be_put_back_is_put_back_after_the_next_poll(
+    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection for it was one that the failover had broken."""
+    ours, theirs = opener(), opener()
+    directory = recorder.directory(ours)
+    await directory.start()
+    directory.apply_local(insert(ours, revocation("role", DEPLOY.id)))
+    with theirs.write_transaction() as conn:
+        for table in ("revocations", "feed"):
+            conn.exec_driver_sql(f"DELETE FROM {table}")
+        conn.exec_driver_sql("UPDATE feed_counter SET position = 0")
+        renew_epoch(conn)
+    tried = asyncio.Event()
+
+    def fail(*_: object) -> None:
+        asyncio.run_coroutine_threadsafe(_set(tried), loop)
+        raise unavailable(OSError("server closed the connection"))
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(directory_module, "restore_revocations", fail)
+    await directory.refresh()
+    await tried.wait()
+    monkeypatch.undo()
+    for _ in range(600):
+        await directory.refresh()
+        if theirs.read(feed_head).position:
+            break
+        await asyncio.sleep(0.01)
+    assert [each.value for each in read(theirs, lambda tx: tx.find(Revocation))] == [DEPLOY.id]
+    await directory.stop()
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
 
 
 async def test_a105_renewed_revocation_outlives_a_database_that_has_its_earlier_state(

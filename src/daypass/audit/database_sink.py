@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection
@@ -40,6 +40,10 @@ _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may d
 
 Failed: TypeAlias = tuple[Item, BaseException]
 """An item that is not made durable, and the error that its caller gets."""
+
+
+_EPOCH: Final = "daypass epoch"
+"""Of the database behind a connection: a server has the same one as long as a connection that writes lasts."""
 
 
 class _Lost(Exception):
@@ -104,6 +108,7 @@ class DatabaseSink:
 
     def idle(self) -> None:
         with self._database.write_transaction() as conn:
+            self._check_epoch(conn)
             now = self._keep_mark(conn)
             used = self._write_usage(conn, now, everything=False)
         self._marked = now
@@ -117,6 +122,7 @@ class DatabaseSink:
             can_spool = self._spooled and [item for item in items if item.offline is not None]
             seconds = self._options.change_seconds if bound_to_database and not can_spool else None
             with self._database.write_transaction(seconds=seconds) as conn:
+                self._check_epoch(conn)
                 possible, ended = self._not_ended(conn, self._possible(conn, log, items))
                 fresh, refused = self._consume(conn, possible)
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
@@ -137,6 +143,16 @@ class DatabaseSink:
         self.usage.mark_written(used, now)
         self.recent.note(log.id, batch, changed=batch.wrote, proofs=batch.proofs)
         return batch
+
+    def _check_epoch(self, conn: Connection) -> None:
+        """Raises OSError when a failover has led this connection to a database of another epoch, which may lack records:
+        `restore_lost` comes first. Another user of the connections may have met the error of the failover (attack A340).
+        """
+        if not self.recent.fails_over or conn.info.get(_EPOCH) == self._epoch:
+            return
+        epoch = conn.info[_EPOCH] = feed_head(conn).epoch
+        if self._epoch not in ("", epoch):
+            raise OSError("the database has failed over")
 
     def _possible(self, conn: Connection, log: Log, items: Sequence[Item]) -> Sequence[Item]:
         """The items without those that have to wait because other processes keep the directory locked. The database is

@@ -90,14 +90,14 @@ class RecentBatches:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, fails_over: bool = True) -> None:
         self._clock = clock
-        self._fails_over = fails_over
+        self.fails_over = fails_over
         self._recent: dict[str, deque[_Recent]] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
     def note(self, log: str, batch: Rows, *, changed: bool = False, proofs: Sequence[tuple[Any, ...]] = ()) -> None:
         """Holds a batch that the database has confirmed. `proofs`: rows of the one-time proofs that it consumed."""
-        if not (self._fails_over and batch.records):
+        if not (self.fails_over and batch.records):
             return
         rows = len(batch.records) + len(batch.sessions) + len(proofs)
         size = sum([len(row[_DATA]) for row in batch.records]) + _ROW_BYTES * rows

@@ -105,6 +105,7 @@ class CachedDirectory(Lookups):
         self._polled_at = float("-inf")
         self._spent_at = 0
         self._failure: Mapping[str, Any] = {}  # the private facts about it, when the last poll has failed
+        self._lost: list[Revocation] = []  # that a restored database lacks, until they are stored there again
         self._polls = Coalesced(self._poll)
         self._tasks: set[asyncio.Task[None]] = set()
         self._read_threads = _read_threads(database.readers)
@@ -341,8 +342,9 @@ class CachedDirectory(Lookups):
                 logs.get().warning("directory.poll_failed", **error.private)
             self._failure = error.private or {"database": error.public}
             raise
-        if lost:
-            self._spawn(self._restore(lost, now))
+        self._lost += lost
+        if self._lost:
+            self._spawn(self._restore(now))
         if self._failure:
             self._failure = {}
             logs.get().info("directory.poll_recovered")
@@ -383,11 +385,13 @@ class CachedDirectory(Lookups):
         except TimeoutError:
             raise unavailable("polling the change feed timed out") from None
 
-    async def _restore(self, lost: Sequence[Revocation], now: int) -> None:
-        """Restores revocations that are missing in a restored database. This process applies them in any case."""
+    async def _restore(self, now: int) -> None:
+        """Restores revocations that a database lacks; if it fails, after the next poll. This process applies them in any case."""
+        lost, self._lost = self._lost, []
         try:
             await self._on_poll_thread(partial(restore_revocations, self._database, lost, now))
         except DaypassError as error:
+            self._lost += lost
             logs.get().error("directory.revocations_not_restored", count=len(lost), **error.private)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, text
+from sqlalchemy.exc import DBAPIError
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, Flaky, event, requests_of, verified
 
@@ -14,6 +16,9 @@ from daypass.stores.records import audit_records
 from daypass.stores.schema import redeemed
 
 CODE = ReplayEntry("totp", "code-1", ACCOUNT, 1_700_000_000_000, 4_000_000_000_000)
+
+_DISCONNECT = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
 
 def fail_over(flaky: Flaky, log: str, kept: int) -> None:
@@ -36,3 +41,21 @@ async def test_proof_that_a_failover_has_lost_is_consumed_again_with_its_record(
         await journal.commit(event("again"), replays=(CODE,))
     assert verified(flaky, journal.log).head.seq == 3
     assert requests_of(flaky, journal.log)[1:] == ["before", "with-code", "after"]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_a340_commit_after_a_failover_that_others_have_noticed_sends_lost_records_first(
+    start: Starter, flaky: Flaky, url: str
+) -> None:
+    """A340: the error of the old connections went to another thread, and the journal writes to a new one at once."""
+    journal = await start()
+    await journal.commit(event("before"))
+    await journal.commit(event("lost"))
+    fail_over(flaky, journal.log, kept=1)
+    with psycopg.connect(url) as conn:
+        conn.execute(_DISCONNECT)
+    with pytest.raises(DBAPIError), flaky.write_transaction() as other:
+        other.execute(text("SELECT 1"))
+    await journal.commit(event("after"))
+    assert requests_of(flaky, journal.log)[1:] == ["before", "lost", "after"]
+    assert verified(flaky, journal.log).head.seq == 3

@@ -1,4 +1,4 @@
-"""Ends requests and grants. Ending a grant that has been used ends its sessions, by a revocation in the same transaction."""
+"""Ends requests and grants. A revocation in the same transaction ends the sessions of a grant."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def end_grants(
         if grant.ended_at:
             continue
         tx.replace(grants.ended(grant, reason, now))
-        if grant.claimed_at and reason not in BY_ITSELF:
+        if (
+            reason not in BY_ITSELF
+        ):  # also of one that was not used: a failover may lose the end, but no revocation (A340)
             tx.insert(_revocation(env, grant, reason, now, by))
     return _end_request(tx, request, reason, now)
 
