@@ -255,7 +255,7 @@ def test_a311_list_of_many_sessions_ends_early_and_its_pages_show_each_once(
     role = site.role("many-sessions", trust(f"arn:aws:iam::{ALPHA}:root"))
     for number in range(5):
         assert site.call(caller, "AssumeRole", {"RoleArn": role, "RoleSessionName": f"s{number}"}).status == 200
-    monkeypatch.setattr(routes, "MOST_SESSIONS", 2)
+    monkeypatch.setattr(routes, "MAX_SESSIONS", 2)
     monkeypatch.setattr(read, "_STEP", 2)
     found: list[str] = []
     after, path = "", "/api/v1/sessions"

@@ -143,7 +143,7 @@ def test_a235_lint_with_many_findings_ends_early_and_its_pages_show_each_once(
     site: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = asked(site, "/api/v1/lint", limit="1000")["policies"]
-    monkeypatch.setattr(lint, "_MOST_FINDINGS", 5)
+    monkeypatch.setattr(lint, "_MAX_FINDINGS", 5)
     found: list[Any] = []
     after, answers = "", 0
     while after or not answers:

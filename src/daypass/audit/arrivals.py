@@ -7,10 +7,11 @@ bring the next requests of the same callers, so the batch then lingers until it 
 or until some iterations have added nothing.
 
 The loop decides this and not the writer, because only the loop knows without waiting whether more requests are there. A
-writer that looks for itself has to wake up for it, and each time takes the interpreter lock from the requests that it
-waits for. It must never keep an event longer than a bounded number of iterations after the writer's answer.
+writer that polls takes the interpreter lock, at each poll, from the requests that it waits for. An event must never be
+kept longer than a bounded number of iterations after the writer's answer.
 
-While the writer waits for the disk, the loop often has nothing to do: then it runs the work that callers have passed for this time (`meanwhile`).
+While the writer waits for the disk, the loop often has nothing to do: then it runs the work that callers have passed for
+this time (`meanwhile`).
 """
 
 from __future__ import annotations

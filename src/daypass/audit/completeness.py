@@ -39,7 +39,7 @@ def note_recorded(
     """States that the logs of this process are complete until now, unless its spool holds events. Returns what it stated
     last (ms).
 
-    Nobody else writes the value while the process runs. Another value than the last one is therefore logged, and put
+    No other process writes the value while the process runs. Another value than the last one is therefore logged, and put
     right.
 
     Args:

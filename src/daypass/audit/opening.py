@@ -81,7 +81,7 @@ def open_log(
 
 
 class Unopened(NamedTuple):
-    """What a log that begins in the spool says about itself in its opening.
+    """The content of the opening record of a log that begins in the spool.
 
     Attributes:
         installation, node: as in every opening.

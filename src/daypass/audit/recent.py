@@ -127,7 +127,7 @@ class RecentBatches:
     def restore(self, conn: Connection, statements: Statements) -> list[Restored]:
         """Sends the batches again that the database lacks, in the transaction of `conn`.
 
-        A log whose end in the database is none of those that are kept is left alone: its writer finds that out.
+        A log that ends in the database at none of the kept positions is not changed: its writer detects that.
         """
         with self._lock:
             return [found for log in [*self._recent] if (found := self._restore(conn, statements, log)) is not None]

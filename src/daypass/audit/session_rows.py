@@ -1,4 +1,4 @@
-"""Reads sessions: their rows, and what the events that issued them say."""
+"""Reads sessions: their rows, and the events that issued them."""
 
 from __future__ import annotations
 

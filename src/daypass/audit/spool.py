@@ -120,7 +120,7 @@ class SpoolDirectory:
         try:
             return Spool(file, lock, self)
         except BaseException:
-            if made:  # nothing is in it yet, and nobody shall take it for a damaged spool
+            if made:  # it is empty, and must not be taken for a damaged spool
                 remove(file)
             os.close(lock)
             raise
@@ -323,7 +323,7 @@ class Spool:
             os.close(self._lock_fd)
 
     def reject(self) -> Path:
-        """Sets the file aside, where nobody drains it, and closes the spool. Returns its new path."""
+        """Renames the file, so that no process drains it, and closes the spool. Returns its new path."""
         with self._lock:
             self._conn.close()
             path = reject(self.file)

@@ -38,7 +38,7 @@ def remove(file: Path) -> None:
 
 
 def reject(file: Path) -> Path:
-    """Renames a spool and its write-ahead log, so that nobody drains it. Returns the new path of the file."""
+    """Renames a spool and its write-ahead log, so that no process drains it. Returns the new path of the file."""
     target = Path(f"{file}{REJECTED}")
     for suffix in ("-wal", "-shm", ""):
         part = Path(f"{file}{suffix}")

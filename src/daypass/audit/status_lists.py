@@ -148,7 +148,6 @@ class LogStatusLists:
     # --- Sessions of this process
 
     def allocate(self, session: SessionClaims) -> int:
-        """See `ports.StatusLists`."""
         place = self._places.take()
         if place is None:
             self._forget_expired(self._own)
@@ -160,7 +159,6 @@ class LogStatusLists:
         return index
 
     def reference(self, index: int) -> tuple[str, int] | None:
-        """See `ports.StatusLists`."""
         if not self._server.enabled:
             return None
         number, place = split_index(index)
@@ -175,7 +173,6 @@ class LogStatusLists:
     # --- Tokens
 
     async def token(self, list_id: str) -> StatusList | None:
-        """See `ports.StatusLists`."""
         match = _ID.fullmatch(list_id)
         if match is None or not self._server.enabled:
             return None
@@ -258,7 +255,7 @@ class LogStatusLists:
 
     async def _read_on(self, first: str, process: _Process, now: int) -> None:
         """Reads what the logs of the process have after the last record read. A list that is read in part only is not
-        shown. What the process says about completeness is read first: the records that it speaks of are then there.
+        shown. The statement of completeness is read first, so that the records that it covers exist when they are read.
         """
         listed = await self._read(lambda conn: process_logs(conn, first))
         if listed is None:

@@ -15,7 +15,7 @@ from daypass.cli.results import Fields, Result, Table
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 
-_MOST_SECONDS = 30 * 86_400
+_MAX_SECONDS = 30 * 86_400
 _GRANTS = 1_000
 _MEASURED = ("requests", "faults", "p50", "p99")
 _TABLES = (
@@ -37,7 +37,7 @@ def dashboard(last: int, as_csv: bool, connect: Connect) -> Result:
 
     Principals of the operator also see latency, faults and synthetic checks of the server.
     """
-    if not 0 < last <= _MOST_SECONDS:
+    if not 0 < last <= _MAX_SECONDS:
         raise click.UsageError("The period is at most 30 days.")
     connection = connect()
     until = int((connection.clock() + connection.offset) * 1000)

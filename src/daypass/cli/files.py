@@ -11,7 +11,7 @@ import click
 
 from daypass.client.profiles import LocalStateError
 
-_MOST = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 """Characters of a file; no document that a server takes is so large."""
 
 
@@ -24,10 +24,10 @@ def name_of(file: TextIO) -> str:
 def text_of(file: TextIO) -> str:
     """The content of an open file. Raises LocalStateError when it is not text, or too large."""
     try:
-        text = file.read(_MOST + 1)
+        text = file.read(_MAX_BYTES + 1)
     except UnicodeDecodeError:
         raise LocalStateError(f"{name_of(file)} is not UTF-8 text.") from None
-    if len(text) > _MOST:
+    if len(text) > _MAX_BYTES:
         raise LocalStateError(f"{name_of(file)} is larger than 1 MiB.")
     return text
 

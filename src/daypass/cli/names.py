@@ -11,7 +11,7 @@ from pathlib import Path
 from daypass.client import state
 from daypass.client.profiles import LocalStateError, Profile, home, known, write_private
 
-_MOST = 2000
+_MAX_NAMES = 2000
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
 """Names that IAM gives to roles. A shell inserts what completion offers as it is, so nothing else is offered."""
 
@@ -23,7 +23,9 @@ def _file(profile: Profile) -> Path:
 
 def remember_roles(profile: Profile, arns: Iterable[str]) -> None:
     """Keeps the names of these roles: NAME in one's own account, as `daypass roles` lists them."""
-    names = sorted(filter(_NAME.fullmatch, {arn.rpartition(":role/")[2].rpartition("/")[2] for arn in arns}))[:_MOST]
+    names = sorted(filter(_NAME.fullmatch, {arn.rpartition(":role/")[2].rpartition("/")[2] for arn in arns}))[
+        :_MAX_NAMES
+    ]
     try:
         write_private(_file(profile), json.dumps(names))
     except LocalStateError:

@@ -20,7 +20,7 @@ _LISTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Policy": ("ListPolicies", "Policies/member/PolicyName", {"Scope": "All"}),
 }
 """What a refusal calls a kind → the IAM action that lists them, where their names are, and its parameters."""
-_MOST = 1000  # names that are looked at: one page
+_MAX_NAMES = 1000  # names that are looked at: one page
 
 
 def remember(connection: Connection) -> Connection:
@@ -40,7 +40,7 @@ def add_suggestion(error: Exception, context: click.Context) -> None:
         return
     action, path, parameters = _LISTS[missing[1] or missing[2]]
     try:
-        found = connection.iam(action, MaxItems=_MOST, **parameters)
+        found = connection.iam(action, MaxItems=_MAX_NAMES, **parameters)
     except ClientError:
         return
     if close := suggestion(missing[3], [name.text or "" for name in found.findall(path)]):

@@ -13,7 +13,7 @@ from daypass.cli.replacing import agreed, unchanged
 from daypass.cli.results import Result, done
 from daypass.client.http import Connection
 
-_MOST_VERSIONS = 5  # IAM keeps no more
+_MAX_VERSIONS = 5  # IAM keeps no more
 
 
 @click.group(cls=Group)
@@ -84,7 +84,7 @@ def update(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
     if not agreed(f"Policy {arn}", stored, json.loads(text), why=iam.WHY_POLICY, yes=yes):
         return unchanged(f"Policy {arn}", policy_arn=arn)
     versions = list(iam.listed(connection, "ListPolicyVersions", "Versions/member", PolicyArn=arn))
-    if len(versions) >= _MOST_VERSIONS:
+    if len(versions) >= _MAX_VERSIONS:
         oldest = min(
             (v for v in versions if v["IsDefaultVersion"] != "true"), key=lambda v: int(v["VersionId"].lstrip("v"))
         )

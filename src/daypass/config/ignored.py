@@ -24,7 +24,7 @@ _SERVICE: Final = re.compile(
     r"(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
 """What Kubernetes injects for a Service whose name begins with ours, without the prefix, except for `…PORT`."""
-_MOST: Final = 20  # names in the result
+_MAX_NAMES: Final = 20  # names in the result
 
 
 class IgnoredVariable(NamedTuple):
@@ -40,7 +40,7 @@ def ignored_variables(environ: Mapping[str, str]) -> tuple[IgnoredVariable, ...]
     Names with `__` are left out, because `load` refuses those that are not settings.
     """
     names = [name for name, value in environ.items() if name.startswith(_PREFIX) and _is_ignored(name, value)]
-    return tuple(IgnoredVariable(name, _nearest(name)) for name in sorted(names)[:_MOST])
+    return tuple(IgnoredVariable(name, _nearest(name)) for name in sorted(names)[:_MAX_NAMES])
 
 
 def _is_ignored(name: str, value: str) -> bool:

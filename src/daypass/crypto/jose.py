@@ -26,7 +26,7 @@ MAX_TOKEN: Final = 20_000  # characters (STS API, AssumeRoleWithWebIdentity, Web
 MAX_KEYS: Final = 100  # in a set
 MAX_JWKS: Final = 524_288  # bytes of a set
 _MAX_NAME: Final = 1024  # characters of kid and typ
-_MOST_IMPORTED: Final = 4  # keys imported to find the one of a token
+_MAX_IMPORTED: Final = 4  # keys imported to find the one of a token
 
 _PADDING: Final = (b"", b"", b"==", b"=")
 _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
@@ -215,7 +215,7 @@ class PublicKeys:
             fitting = [key for key in named if key.fits(alg)]
         else:
             fitting = [key for key in self._keys if key.fits(alg) and not (kid and key.kid)]
-        if len(fitting) <= _MOST_IMPORTED:
+        if len(fitting) <= _MAX_IMPORTED:
             fitting = [key for key in fitting if key.key is not None]
         if len(fitting) != 1:
             which = f"named {kid[:128]!r}" if kid else "of which the token names none,"

@@ -27,11 +27,9 @@ class RingNodeProofs:
         self._node = node
 
     def make(self) -> str:
-        """See `ports.NodeProofs`."""
         return self._signer.sign({"sub": self._node, "iat": self._clock.now()}, _ALGORITHM, TYPE)
 
     async def check(self, unverified_text: str) -> None:
-        """See `ports.NodeProofs`."""
         try:
             claims = await self._signer.verify(unverified_text, TYPE)
         except JoseError as error:

@@ -133,7 +133,6 @@ class RingSealer:
         return self._signing(_DERIVATION).id
 
     async def session_secret(self, claims: SessionClaims) -> str:
-        """See `ports.Sealer.session_secret`."""
         return (await self.underived(claims))()
 
     async def underived(self, claims: SessionClaims) -> Callable[[], str]:
@@ -162,7 +161,6 @@ class RingSealer:
         return _to_base64(header + sealed).translate(_URLSAFE)
 
     async def open_message(self, unverified_message: str) -> tuple[str, bytes]:
-        """See `ports.Sealer.open_message`."""
         if "+" in unverified_message or "/" in unverified_message:
             raise _undecodable()
         data = _from_base64(unverified_message.translate(_FROM_URLSAFE), _MAX_MESSAGE)
@@ -188,7 +186,6 @@ class RingSealer:
         return header + _cipher(key, b"secret", header).encrypt(_NONCE, plaintext, header + _owner(account, owner_id))
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
-        """See `ports.Sealer.open_secret`."""
         key = self._rings.known(Ring.STORAGE, sealed[1:9].hex(), self._clock.now())
         if key is None or sealed[0] != _VERSION:
             raise ValueError("sealed with a key that is not known here")

@@ -65,11 +65,9 @@ class RingSigner:
         self._verified: OrderedDict[bytes, tuple[Mapping[str, Any], tuple[Ring, str]]] = OrderedDict()
 
     def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> str:
-        """See `ports.TokenSigner`."""
         return self.unsigned(claims, algorithm, typ)()
 
     def unsigned(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> Callable[[], str]:
-        """See `ports.TokenSigner`."""
         try:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:
@@ -108,7 +106,6 @@ class RingSigner:
         return token.unverified_claims, (RINGS[token.alg], key.id)  # verified by now
 
     def jwks(self) -> bytes:
-        """See `ports.TokenSigner`."""
         now = self._clock.now()
         found = [(name, key) for name, ring in RINGS.items() for key in self._rings.published(ring, now)]
         ids = tuple(key.id for _, key in found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-MOST_ISSUERS = 100
+MAX_ISSUERS = 100
 MAX_ISSUER = 255
 _BELOW = "/*"
 _ENTRY = re.compile(

@@ -13,7 +13,7 @@ from typing import Any, Final
 from daypass.domain.rsa import refusal_of_rsa
 
 PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})  # RFC 7518, 6
-_MOST_DIGITS: Final = 8_192
+_MAX_DIGITS: Final = 8_192
 """Characters of a number that are decoded; the modulus of 16,384 bits has 2,731."""
 _STANDARD: Final = str.maketrans("-_", "+/")
 
@@ -37,7 +37,7 @@ def _name(at: int, key: Mapping[str, Any]) -> str:
 
 
 def _number(unverified_text: Any) -> int | None:
-    if not isinstance(unverified_text, str) or not 0 < len(unverified_text) <= _MOST_DIGITS:
+    if not isinstance(unverified_text, str) or not 0 < len(unverified_text) <= _MAX_DIGITS:
         return None
     padding = "=" * (-len(unverified_text) % 4)
     try:

@@ -30,13 +30,13 @@ SECRETS: Final = frozenset({"jwks_bearer", "token_review.bearer", "sign_in.clien
 
 MAX_TEXT: Final = 262_144  # characters of the whole settings
 _MAX_JWKS = 131_072
-_MOST_MARKS = 2_500
+_MAX_MARKS = 2_500
 """Commas, braces and brackets of the text: parsing takes half a microsecond for each, also on the event loop. A set of a hundred keys
 has about 1,000.
 """
 _MAX_ENTRIES = 50
 _YEAR = 366 * 86_400
-_MOST_ROLES = 10
+_MAX_ROLES = 10
 _ROLE = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
 
@@ -127,9 +127,9 @@ def parse_settings(text: str) -> ProviderSettings:
     """Parses a provider's settings. Raises ValueError that names the invalid member."""
     if len(text) > MAX_TEXT:
         raise ValueError("The settings are too long.")
-    if sum(map(text.count, ",{[")) > _MOST_MARKS:
+    if sum(map(text.count, ",{[")) > _MAX_MARKS:
         raise ValueError(
-            f"The settings have too many parts: at most {_MOST_MARKS} commas, braces and brackets are accepted."
+            f"The settings have too many parts: at most {_MAX_MARKS} commas, braces and brackets are accepted."
         )
     try:
         members = read_json(text)
@@ -307,8 +307,8 @@ def _sign_in(value: Any) -> SignIn | None:
 
 def _roles(value: Any) -> tuple[str, ...]:
     found = _texts(value)
-    if len(found) > _MOST_ROLES or not all(_ROLE.fullmatch(role) for role in found):
-        raise ValueError(f"1 to {_MOST_ROLES} ARNs of roles are expected.")
+    if len(found) > _MAX_ROLES or not all(_ROLE.fullmatch(role) for role in found):
+        raise ValueError(f"1 to {_MAX_ROLES} ARNs of roles are expected.")
     return found
 
 

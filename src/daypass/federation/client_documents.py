@@ -17,7 +17,7 @@ from daypass.federation.fetch import Fetcher, FetchError, Order
 _LONGEST_MS: Final = 3_600_000
 _USUAL_MS: Final = 300_000
 _SHORTEST_MS: Final = 10_000
-_MOST: Final = 1_000
+_MAX_CACHED: Final = 1_000
 
 
 class FetchedClientDocuments:
@@ -29,13 +29,12 @@ class FetchedClientDocuments:
         self._cache: OrderedDict[str, tuple[int, bytes | FetchError]] = OrderedDict()
 
     async def fetch(self, client_id: str, account: str, now: int) -> bytes:
-        """See `ports.ClientDocuments`."""
         cached = self._cache.get(client_id)
         if cached is None or now >= cached[0]:
             cached = await self._fetched(client_id, account, now)
             self._cache[client_id] = cached
             self._cache.move_to_end(client_id)
-            if len(self._cache) > _MOST:
+            if len(self._cache) > _MAX_CACHED:
                 self._cache.popitem(last=False)
         if isinstance(cached[1], FetchError):
             raise DaypassError(

@@ -44,11 +44,9 @@ class SignedProofs:
         self._in_turn = InTurn[str]()
 
     def read(self, unverified_text: str) -> UnverifiedJws:
-        """See `ports.ClientProofs`."""
         return self._jose.read(unverified_text)
 
     async def assertion(self, client: OAuthClient, unverified: UnverifiedJws, now: int) -> Mapping[str, Any]:
-        """See `ports.ClientProofs`."""
         if unverified.typ.lower().removeprefix("application/") not in ASSERTION_TYPES:
             raise JoseError("its type is not that of a client assertion")
         source = key_source(client.account, client.id, client.settings)
@@ -69,7 +67,6 @@ class SignedProofs:
         return ""
 
     def dpop(self, unverified_text: str) -> DpopClaims:
-        """See `ports.ClientProofs`."""
         if len(unverified_text) > _MAX_DPOP:
             raise JoseError(f"a proof has at most {_MAX_DPOP} characters")
         jws, key = self._jose.read_with_key(unverified_text)

@@ -28,7 +28,7 @@ from daypass.federation.network import Network, SystemNetwork, tls_context
 MAX_URL = 2048
 _MAX_HEADERS = 16_384  # bytes
 _CHUNK = 65_536
-_MOST_ADDRESSES = 16
+_MAX_ADDRESSES = 16
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9])?\.?|[0-9a-f:.]{2,45}", re.IGNORECASE)
 _TARGET = re.compile(r"[!-~]*")
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,10})(?:$|[,\s])", re.IGNORECASE)
@@ -211,7 +211,7 @@ class Fetcher:
         # One forbidden address makes the name forbidden: legitimate names do not mix them.
         if any(refused(address, allow_private=order.allow_private) for address in addresses):
             raise FetchError(Reason.ADDRESS, unknown)
-        return _alternating(addresses)[:_MOST_ADDRESSES]
+        return _alternating(addresses)[:_MAX_ADDRESSES]
 
     async def _connect(
         self, addresses: list[str], url: _Url, tls: ssl.SSLContext | None

@@ -15,7 +15,7 @@ from daypass.domain.strict_json import read_json
 from daypass.ports import KeySet
 
 MAX_KEYS = 100
-_MOST_MARKS = 5_000  # commas and brackets: parsing more would delay other requests
+_MAX_MARKS = 5_000  # commas and brackets: parsing more would delay other requests
 _MAX_KID = 512
 _MAX_MEMBER = 4096  # characters; the modulus of an RSA key of 16,384 bits has 2,731
 _KINDS = ("RSA", "EC", "OKP")  # never "oct": a published symmetric key is known to all
@@ -75,7 +75,7 @@ def read_discovery(body: bytes, issuers: frozenset[str]) -> str:
 
 def read_bounded(body: bytes) -> Any:
     """Parses untrusted JSON that is small enough for the event loop. Raises ValueError."""
-    if sum(body.count(mark) for mark in (b",", b"{", b"[")) > _MOST_MARKS:
+    if sum(body.count(mark) for mark in (b",", b"{", b"[")) > _MAX_MARKS:
         raise ValueError("it has too many parts")
     return read_json(body)
 

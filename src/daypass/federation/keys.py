@@ -24,7 +24,7 @@ from daypass.observability import logs
 from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet
 
 _HOUR = 3_600_000
-_MOST_SOURCES = 10_000
+_MAX_SOURCES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class CachedIssuerKeys:
     def _entry(self, source: Source, now: int) -> _Entry:
         entry = self._entries.get(source.id)
         if entry is None:
-            if len(self._entries) >= _MOST_SOURCES:
+            if len(self._entries) >= _MAX_SOURCES:
                 self._forget()
             entry = self._entries[source.id] = _Entry(source)
         elif entry.error:
@@ -203,7 +203,7 @@ class CachedIssuerKeys:
     def _forget(self) -> None:
         """Makes room: a tenth of the entries, those that were asked for longest ago."""
         idle = sorted((e for e in self._entries.values() if e.flight is None), key=lambda e: e.used_at)
-        for entry in idle[: _MOST_SOURCES // 10]:
+        for entry in idle[: _MAX_SOURCES // 10]:
             del self._entries[entry.source.id]
 
     def _usable(self, entry: _Entry, now: int) -> _Cached | None:

@@ -23,7 +23,7 @@ from daypass.federation.jwks import read_bounded
 from daypass.federation.sources import Getter, open_bearer
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
-_MOST_KEPT: Final = 10_000
+_MAX_KEPT: Final = 10_000
 
 
 class TokenReviews:
@@ -60,7 +60,7 @@ class TokenReviews:
         await asyncio.shield(review_task)
         self._good[key] = now + review.cache_seconds * 1000
         self._good.move_to_end(key)
-        if len(self._good) > _MOST_KEPT:
+        if len(self._good) > _MAX_KEPT:
             self._good.popitem(last=False)
 
     def _forget(self, key: bytes, task: asyncio.Task[None]) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol
 
-_MOST_LOOKUPS = 64
-_MOST_FOR_OWNER = 8
+_MAX_LOOKUPS = 64
+_MAX_FOR_OWNER = 8
 _READ_BUFFER = 65_536
 
 
@@ -48,7 +48,7 @@ class SystemNetwork:
         key = (host, port, owner)
         pending = self._pending.get(key)
         if pending is None:
-            if len(self._pending) >= _MOST_LOOKUPS or self._owners[owner] >= _MOST_FOR_OWNER:
+            if len(self._pending) >= _MAX_LOOKUPS or self._owners[owner] >= _MAX_FOR_OWNER:
                 raise OSError("too many look-ups have not been answered yet")
             pending = self._pending[key] = self._start(key)
         return await asyncio.shield(pending)

@@ -76,12 +76,10 @@ class OidcToken:
 
     @property
     def unverified_type(self) -> str:
-        """See `ports.UnverifiedToken`."""
         return self.jws.typ.lower().removeprefix("application/")
 
     @property
     def unverified_claims(self) -> Mapping[str, Any]:
-        """See `ports.UnverifiedToken`."""
         return self.jws.unverified_claims
 
 
@@ -109,7 +107,6 @@ class OidcVerifier:
         self._observe_skew = observe_skew
 
     def read(self, unverified_text: str) -> OidcToken:
-        """See `ports.TokenVerifier`."""
         try:
             jws = self._jose.read(unverified_text.rstrip(_FILE_END))
         except JoseError as error:
@@ -128,7 +125,6 @@ class OidcVerifier:
     async def verify(
         self, provider: OidcProvider, token: UnverifiedToken, now: int, *, identity_assertion: bool = False
     ) -> Proof:
-        """See `ports.TokenVerifier`."""
         if not isinstance(token, OidcToken):
             raise TypeError("only what `read` gave can be verified")
         settings = await self._verify_signature(provider, token, now)

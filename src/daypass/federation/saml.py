@@ -38,7 +38,7 @@ from daypass.scheduling.threads import FairThreads
 
 _THREAD: Final = FairThreads(1, "daypass-saml")
 """Decrypts. One thread, because it is for rare work and must not take more than one core."""
-_MOST_METADATA: Final = 256  # providers whose metadata is cached
+_MAX_METADATA: Final = 256  # providers whose metadata is cached
 
 
 class SamlServiceProvider:
@@ -72,7 +72,6 @@ class SamlServiceProvider:
     async def verify(
         self, unverified_response: str, provider: SamlProvider | None, now: int, arrival: SamlArrival
     ) -> Assertion:
-        """See `ports.SamlVerifier.verify`."""
         source = network_of(arrival.source_ip)
         rules = await self._rules(provider, now, arrival)
         found = await self._heavy.compute(source, verify_response, unverified_response, rules, quick=True)
@@ -84,12 +83,10 @@ class SamlServiceProvider:
         return found
 
     async def unverified_providers(self, unverified_response: str, source_ip: str) -> tuple[str, ...]:
-        """See `ports.SamlVerifier.unverified_providers`."""
         source = network_of(source_ip)
         return await self._heavy.compute(source, claimed_providers, unverified_response, quick=True)
 
     async def check_provider_unchanged(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
-        """See `ports.SamlVerifier.check_provider_unchanged`."""
         metadata = await self._usable_metadata(provider, now)
         if assertion.issuer != metadata.entity_id or assertion.key not in map(key_digest, metadata.certificates):
             raise not_signed("the provider has changed since: another issuer, or without the key that signed")
@@ -97,7 +94,6 @@ class SamlServiceProvider:
     # --- our addresses and names
 
     def acs_url(self, provider: SamlProvider | None = None) -> str:
-        """See `ports.SamlVerifier.acs_url`."""
         return f"{self._base}/saml/acs{_own_path(provider)}" if self._base else ""
 
     # --- verification
@@ -123,7 +119,7 @@ class SamlServiceProvider:
         if document != provider.metadata:
             metadata = await self._heavy.compute(provider.account, _read_metadata, provider.metadata, quick=True)
             self._views[provider.id] = (provider.metadata, metadata)
-            while len(self._views) > _MOST_METADATA:
+            while len(self._views) > _MAX_METADATA:
                 self._views.popitem(last=False)
         ends = (provider.valid_until, metadata.valid_until) if not isinstance(metadata, str) else ()
         return "the provider's metadata has expired (validUntil)" if any(0 < end <= now for end in ends) else metadata
@@ -182,7 +178,6 @@ class SamlServiceProvider:
         return f"{where}{'&' if '?' in where else '?'}{query}"
 
     async def metadata(self, provider: SamlProvider | None = None) -> bytes:
-        """See `ports.SamlVerifier.metadata`."""
         return await asyncio.to_thread(self._metadata_of_ours, provider)
 
     def _metadata_of_ours(self, provider: SamlProvider | None) -> bytes:

@@ -42,7 +42,6 @@ class MetadataReader:
     """The `SamlMetadata` port."""
 
     def read(self, unverified_document: str) -> SamlMetadataView:
-        """See `ports.SamlMetadata.read`."""
         return read(unverified_document)
 
     def check_private_key(self, unverified_pem: str) -> None:

@@ -27,7 +27,7 @@ _DISCOVERY: Final = "/.well-known/openid-configuration"
 _LONGEST_MS: Final = 3_600_000
 _FAILED_MS: Final = 10_000
 """For this time after a failure, nobody asks the provider again: anonymous visitors cause these fetches."""
-_MOST: Final = 1_000  # cached documents
+_MAX_CACHED: Final = 1_000  # cached documents
 _MAX_TOKEN: Final = 65_536
 _FORM: Final = ("content-type", "application/x-www-form-urlencoded")
 _URL = re.compile(r"[!-~]{1,2048}")
@@ -47,7 +47,7 @@ class FetchedSignInProviders:
             cached = await self._discover(provider, now)
             self._cache[provider] = cached
             self._cache.move_to_end(provider)
-            if len(self._cache) > _MOST:
+            if len(self._cache) > _MAX_CACHED:
                 self._cache.popitem(last=False)
         if isinstance(cached[1], Exception):
             raise _failed(provider, str(cached[1]))
@@ -70,7 +70,6 @@ class FetchedSignInProviders:
     async def redeem(
         self, provider: OidcProvider, endpoints: ProviderEndpoints, code: str, verifier: str, redirect_uri: str
     ) -> ProviderTokens:
-        """See `ports.SignInProviders`."""
         settings = parse_settings(provider.settings)
         chosen = settings.sign_in
         if chosen is None:

@@ -81,8 +81,6 @@ class X509Verifier:
     async def check_signature(
         self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
     ) -> None:
-        """See `ports.CertificateVerifier`."""
-
         def check(_: Job) -> None:
             certificate = _parse(unverified_der)
             if certificate.serial_number != serial:
@@ -100,7 +98,6 @@ class X509Verifier:
         unverified_chain: Sequence[bytes],
         now: int,
     ) -> Certificate:
-        """See `ports.CertificateVerifier`."""
         if len(unverified_chain) > MAX_CHAIN:
             raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
 
@@ -114,14 +111,12 @@ class X509Verifier:
         return await _THREAD.run(network_of(source_ip), verify)
 
     def check_anchors(self, unverified_pem: str) -> None:
-        """See `ports.CertificateVerifier`."""
         if "PRIVATE KEY" in unverified_pem:  # it would be stored and shown
             raise CertificateRefused("a private key among the certificates")
         for certificate in _bundle(unverified_pem):
             _check_anchor(certificate)
 
     def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
-        """See `ports.CertificateVerifier`."""
         if b"PRIVATE KEY" in unverified_pem:
             raise CertificateRefused("a private key beside the CRL")
         crl = self._read(unverified_pem)

@@ -82,7 +82,6 @@ class RequestRates:
         self._observe = observe
 
     def charge(self, principal_id: str, account: str, tokens: float) -> str:
-        """See `ports.Rates`."""
         if not self._principals.take(principal_id, tokens):
             self._observe("principal")
             return "principal"
@@ -92,14 +91,12 @@ class RequestRates:
         return ""
 
     def charge_source(self, source_ip: str) -> bool:
-        """See `ports.Rates`."""
         if self._sources.take(network_of(source_ip)):
             return False
         self._observe("source")
         return True
 
     def is_source_exhausted(self, source_ip: str) -> bool:
-        """See `ports.Rates`."""
         if not self._sources.is_empty(network_of(source_ip)):
             return False
         self._observe("source")

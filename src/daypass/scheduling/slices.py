@@ -14,14 +14,14 @@ from typing import Final
 from daypass.scheduling.fair_queue import FairQueue
 
 _LEAST_SECONDS: Final = 0.001  # from the end of a slice to the next one
-_MOST_OF_ACCOUNT: Final = 1_000  # slices that wait; an account has one for each of its requests
+_MAX_OF_ACCOUNT: Final = 1_000  # slices that wait; an account has one for each of its requests
 
 
 class Slices:
     """The slices that wait for their turn in one process."""
 
     def __init__(self) -> None:
-        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(_MOST_OF_ACCOUNT)
+        self._waiting: FairQueue[asyncio.Future[None]] = FairQueue(_MAX_OF_ACCOUNT)
         self._scheduled = False
 
     async def begin(self, account: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-_MOST: Final = 10_000  # addresses; with more, the one whose hold ends first is forgotten
+_MAX_HOLDS: Final = 10_000  # addresses; with more, the one whose hold ends first is forgotten
 
 
 class Holds:
@@ -25,7 +25,7 @@ class Holds:
 
     def begin(self, address: str, now: float, seconds: float) -> None:
         """Holds new connections of this address from now on; a hold that has begun is extended."""
-        while self._until and (len(self._until) >= _MOST or next(iter(self._until.values())) <= now):
+        while self._until and (len(self._until) >= _MAX_HOLDS or next(iter(self._until.values())) <= now):
             self._until.popitem(last=False)
         self._until[address] = now + seconds
         self._until.move_to_end(address)

@@ -21,7 +21,7 @@ from daypass.observability import logs
 
 _AT_ONCE: Final = 512
 _HANDSHAKES_AT_ONCE: Final = 16  # TLS: each costs a millisecond
-_MOST_HANDSHAKES: Final = 1_024  # TLS: that are under way
+_MAX_HANDSHAKES: Final = 1_024  # TLS: that are under way
 _HANDSHAKE_SECONDS: Final = 10.0
 _CLOSE_NOTIFY_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 1.0  # when there is no room for one more
@@ -100,7 +100,7 @@ class Listener(asyncio.AbstractServer):
                     raise
                 self._pause(error)
                 return True
-            if self._tls and len(self._connecting) >= _MOST_HANDSHAKES:
+            if self._tls and len(self._connecting) >= _MAX_HANDSHAKES:
                 connection.close()
                 self._on_refusal(_ip(address), ErrorKind.OVERLOADED, "too many TLS handshakes")
                 continue

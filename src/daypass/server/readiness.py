@@ -93,7 +93,6 @@ class Readiness:
         return not self._initialised
 
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
-        """See `wire.health.Health.degraded`."""
         outage, spool = self._journal.outage, self._journal.spool
         age = self._directory.staleness_seconds()
         if spool is None or (outage is None and age < _READY_SECONDS):

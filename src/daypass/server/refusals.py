@@ -109,7 +109,6 @@ class RefusalCounter:
         self.lost = 0
 
     async def record(self, event: Event) -> None:
-        """See `ports.Refusals`."""
         source = self._source(event)
         count = source.count_of(event)
         if count.recorded >= self._full_records or source.recorded >= self._full_records * _OF_ALL_KINDS:
@@ -125,7 +124,6 @@ class RefusalCounter:
             raise
 
     def count(self, event: Event) -> None:
-        """See `ports.Refusals`."""
         self._source(event).count_of(event).add(event)
 
     def count_unparsed(self, source_ip: str, kind: ErrorKind, reason: str) -> None:

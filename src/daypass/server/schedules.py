@@ -20,11 +20,11 @@ from daypass.server.schedule_answers import PAGERDUTY, people_and_more
 from daypass.server.worker import ready
 
 _CACHED_SECONDS: Final = 60.0
-_MOST_CACHED: Final = 500
-_MOST_BYTES: Final = 1_048_576
-_MOST_SECONDS: Final = 5.0
+_MAX_CACHED: Final = 500
+_MAX_BYTES: Final = 1_048_576
+_MAX_SECONDS: Final = 5.0
 _NO_PAGE_AFTER: Final = 5.0  # seconds
-_MOST_PAGES: Final = 20
+_MAX_PAGES: Final = 20
 _PAGE: Final = 100  # entries; the most that PagerDuty sends
 
 
@@ -53,7 +53,7 @@ class FetchedSchedules:
                 outbound_failed = await self._read(kind, source, now, owner)
             except OutboundFailed as error:
                 outbound_failed = error
-            if len(self._cache) >= _MOST_CACHED:
+            if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
             self._cache[key] = (time.monotonic() + _CACHED_SECONDS, outbound_failed)
         if isinstance(outbound_failed, OutboundFailed):
@@ -63,7 +63,7 @@ class FetchedSchedules:
     async def _read(self, kind: str, source: str, now: int, owner: str) -> frozenset[str]:
         people: frozenset[str] = frozenset()
         until = time.monotonic() + _NO_PAGE_AFTER
-        for page in range(_MOST_PAGES):
+        for page in range(_MAX_PAGES):
             if time.monotonic() >= until:
                 raise OutboundFailed("the schedule takes too long to read")
             data = await self._bytes(page_of(kind, source, page), owner)
@@ -71,13 +71,13 @@ class FetchedSchedules:
             people |= names
             if not more:
                 return people
-        raise OutboundFailed(f"the schedule has more than {_MOST_PAGES} pages")
+        raise OutboundFailed(f"the schedule has more than {_MAX_PAGES} pages")
 
     async def _parsed(self, kind: str, data: bytes, now: int, owner: str) -> tuple[frozenset[str], bool]:
         """The persons of an answer, and whether there is another page."""
         try:
             await self._heavy.compute(owner, ready)  # the start of a process is not the calendar's time
-            async with asyncio.timeout(_MOST_SECONDS):
+            async with asyncio.timeout(_MAX_SECONDS):
                 people, more, fault = await self._heavy.compute(owner, people_and_more, kind, data, now)
         except TimeoutError:
             raise OutboundFailed("the calendar takes too long to read") from None
@@ -99,7 +99,7 @@ class FetchedSchedules:
             raise OutboundFailed("a calendar is an https URL, or a file in the configured directory (access.calendars)")
         path = Path(self._directory) / name
         try:
-            if path.stat().st_size > _MOST_BYTES:
+            if path.stat().st_size > _MAX_BYTES:
                 raise OutboundFailed("the calendar is too large")
             return path.read_bytes()
         except OSError:

@@ -71,7 +71,7 @@ def load_batch(loads: Mapping[str, Load], is_loaded: Callable[[str], bool], conn
             key, load = each.next
             if key not in loaded and key not in ahead and not is_loaded(key):
                 view = _loaded(load, reader)
-                if isinstance(view, Loaded):  # whoever asks for it gets the error of a load of its own
+                if isinstance(view, Loaded):  # a later load of this view reports its error
                     ahead[key] = view
     return Batch(head, loaded, ahead)
 

@@ -29,7 +29,7 @@ class CopyError(Exception):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a copy says about itself. `created_at`: ms; `revision`: of the schema."""
+    """The header of a copy. `created_at`: ms; `revision`: of the schema."""
 
     format: int
     created_at: int

@@ -53,7 +53,7 @@ class RevocationCache:
             self._changed()
 
     def add_from_peer(self, revocations: Iterable[Revocation]) -> None:
-        """Adds revocations that another process knows. What the database has said about one is newer."""
+        """Adds revocations that another process knows. The state of a revocation in the database is newer than theirs."""
         known = self._known
         self.add(made for made in revocations if made.id not in known or made.position > known[made.id].position)
 
@@ -93,4 +93,4 @@ class RevocationCache:
 
 
 def _nothing() -> None:
-    """Until somebody follows the changes."""
+    """The default of `on_change`."""

@@ -41,11 +41,9 @@ class CachedRevocationFeed:
 
     @property
     def version(self) -> int:
-        """See `ports.RevocationFeed`."""
         return self._cache.version
 
     def after(self, cursor: FeedPosition) -> Sequence[Revocation] | None:
-        """See `ports.RevocationFeed`."""
         position = self.state().position
         if cursor.epoch != position.epoch or cursor.position > position.position:
             return None
@@ -60,11 +58,9 @@ class CachedRevocationFeed:
         return revocations
 
     def ends(self, hops: Sequence[Hop], source_identity: str) -> bool:
-        """See `ports.RevocationFeed`."""
         return self._cache.index.revoked_by(hops, source_identity) is not None
 
     async def changed(self, version: int, seconds: float) -> bool:
-        """See `ports.RevocationFeed`."""
         if self._cache.version > version or self.closed:
             return True
         future = asyncio.get_running_loop().create_future()

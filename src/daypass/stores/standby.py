@@ -41,7 +41,7 @@ _REPLAY: Final = text(
 
 
 class StandbyStatus(NamedTuple):
-    """What a standby said of itself. `replayed`: by the primary's clock, ms; everything acknowledged before it is there."""
+    """The status that a standby reported. `replayed`: by the primary's clock, ms; everything acknowledged before it is there."""
 
     recovering: bool
     replayed: int
@@ -125,7 +125,7 @@ class Standby:
         self._cache.remember_after(self._applied.position.position)
 
     def note_primary_clock(self, began: float, clock: int | None) -> None:
-        """The primary said that it was `clock` (ms) after a poll that began then."""
+        """The primary's clock showed `clock` (ms) after a poll that began then."""
         if clock is not None:
             self._primary_clock = (began, clock)
 

@@ -104,7 +104,6 @@ class StoreReader:
         return [mapping.to_entity(row) for row in rows]
 
     def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
-        """See `ports.Reader`."""
         mapping = ENTITY_TABLES[kind]
         rows = self._conn.execute(_among(mapping.table.name, field, order), {"some": values}) if values else ()
         return [mapping.to_entity(row) for row in rows]

@@ -41,13 +41,11 @@ class JsonErrors:
     """`front.ErrorFormat`."""
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
         code, status = wire_error(refusal.error.kind)
         body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
         return Response(status, body, MEDIA_TYPE, operation=refusal.operation, code=code)
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
         return Response(500, body, MEDIA_TYPE, code=INTERNAL_CODE)
 

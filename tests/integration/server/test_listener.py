@@ -82,7 +82,7 @@ async def test_tls_handshakes_that_are_too_many_or_fail_are_reported(
     clients[0].sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     async with asyncio.timeout(30):
         assert await refusals.get() == ("127.0.0.1", ErrorKind.MALFORMED_REQUEST, "the TLS handshake failed")
-        monkeypatch.setattr("daypass.server.listener._MOST_HANDSHAKES", 0)
+        monkeypatch.setattr("daypass.server.listener._MAX_HANDSHAKES", 0)
         clients.append(ask(sock.getsockname()))
         assert await refusals.get() == ("127.0.0.1", ErrorKind.OVERLOADED, "too many TLS handshakes")
     for client in clients:

@@ -120,7 +120,7 @@ def test_a312_turn_of_a_slice_that_fails_or_is_cancelled_ends_with_it() -> None:
 
 
 def test_turn_of_an_account_with_too_much_waiting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_OF_ACCOUNT", 3)
+    monkeypatch.setattr(module, "_MAX_OF_ACCOUNT", 3)
 
     async def run() -> None:
         slices = Slices()

@@ -1029,7 +1029,7 @@ async def test_new_connection_of_a_trusted_proxy_is_not_delayed(monkeypatch: pyt
 
 
 def test_holds_forget_what_has_ended_and_the_oldest_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holds, "_MOST", 3)
+    monkeypatch.setattr(holds, "_MAX_HOLDS", 3)
     found = Holds()
     for second in range(5):
         found.begin(f"192.0.2.{second}", second / 10, 1.0)

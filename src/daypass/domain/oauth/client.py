@@ -53,7 +53,7 @@ FAPI_ALGORITHMS: Final = ("PS256", "ES256", "EdDSA", "Ed25519")
 
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
 MAX_TEXT: Final = 65_536  # characters of the whole settings
-_MOST: Final = 100  # entries of one list
+_MAX_ENTRIES: Final = 100  # entries of one list
 _ROLE = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
 _AUDIENCE = re.compile(r"[!-~]{1,512}")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
@@ -229,8 +229,8 @@ def _check_lists(s: ClientSettings) -> None:
     )
     for name in (*lists, "fapi_exceptions", "metadata_documents"):
         values = getattr(s, name)
-        if len(values) > _MOST or len(set(values)) != len(values):
-            raise ValueError(f"{name}: a list of at most {_MOST} different strings is expected.")
+        if len(values) > _MAX_ENTRIES or len(set(values)) != len(values):
+            raise ValueError(f"{name}: a list of at most {_MAX_ENTRIES} different strings is expected.")
 
 
 def _check_values(s: ClientSettings) -> None:
@@ -250,7 +250,7 @@ def _check_values(s: ClientSettings) -> None:
         if fault := redirect_uri_fault(uri, native=s.type == "public"):
             raise ValueError(f"{name}: {uri[:128]!r}: {fault}.")
     external = [text for pair in s.external_client_ids.items() for text in pair]
-    if len(external) > 2 * _MOST or not all(_AUDIENCE.fullmatch(text) for text in external):
+    if len(external) > 2 * _MAX_ENTRIES or not all(_AUDIENCE.fullmatch(text) for text in external):
         raise ValueError("external_client_ids: a client id by issuer, of up to 512 printable characters, is expected.")
     if not 300 <= s.refresh_token_seconds <= 31_536_000:
         raise ValueError("refresh_token_seconds: 300 seconds to 365 days are allowed.")

@@ -15,7 +15,7 @@ from daypass.domain.oauth.client_id_url import host_of
 from daypass.domain.strict_json import read_json
 
 MAX_DOCUMENT: Final = 10_240  # bytes; the draft advises 5 KB
-_MOST_MARKS: Final = 400
+_MAX_MARKS: Final = 400
 _MAX_NAME: Final = 128
 _SECRET_MEMBERS: Final = ("client_secret", "client_secret_expires_at")
 _METHODS: Final = ("none", "private_key_jwt")
@@ -61,7 +61,7 @@ def read_document(client_id: str, body: bytes, limits: ClientSettings) -> tuple[
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
-    if len(body) > MAX_DOCUMENT or sum(map(body.count, b",{[")) > _MOST_MARKS:
+    if len(body) > MAX_DOCUMENT or sum(map(body.count, b",{[")) > _MAX_MARKS:
         raise ValueError(f"it has more than {MAX_DOCUMENT} bytes, or too many parts")
     document = read_json(body)
     if not isinstance(document, dict):

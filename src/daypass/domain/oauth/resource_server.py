@@ -16,7 +16,7 @@ from daypass.domain.strict_json import cached_by_size, settings_reader
 
 MAX_TEXT: Final = 65_536  # characters of the whole settings
 MAX_POLICY: Final = 2_048  # characters of the policies of the scopes of one session: as of a session policy in AWS
-_MOST: Final = 100
+_MAX_ENTRIES: Final = 100
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
 
 
@@ -56,8 +56,8 @@ def parse_resource_server(text: str) -> ResourceServerSettings:
     Whether the policies of its scopes are valid is checked where they are written.
     """
     settings = _read(text)
-    if len(settings.scopes) > _MOST or not all(map(_SCOPE.fullmatch, settings.scopes)):
-        raise ValueError(f"scopes: at most {_MOST} names of up to 64 characters without spaces are expected.")
+    if len(settings.scopes) > _MAX_ENTRIES or not all(map(_SCOPE.fullmatch, settings.scopes)):
+        raise ValueError(f"scopes: at most {_MAX_ENTRIES} names of up to 64 characters without spaces are expected.")
     if unknown := [name for name in settings.default_scopes if name not in settings.scopes]:
         raise ValueError(f"default_scopes: unknown scope {unknown[0][:64]!r}.")
     if settings.token_seconds and not 60 <= settings.token_seconds <= 43_200:

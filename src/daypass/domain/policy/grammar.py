@@ -50,7 +50,7 @@ _ELEMENTS = frozenset(
 )
 _PAIRS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal"))
 _SCALARS = (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)
-_MOST_SHOWN = 64  # characters of a value that a message repeats
+_MAX_SHOWN = 64  # characters of a value that a message repeats
 _SID = re.compile(r"[0-9A-Za-z]*")
 _VENDOR = re.compile(r"[A-Za-z0-9.-]+")
 _TRUST_ACTIONS = (
@@ -134,7 +134,7 @@ def _only(draft: Draft, node: Node, elements: frozenset[str], what: str) -> None
     for name in node.members:
         if name not in elements:
             known = ", ".join(sorted(elements))
-            draft.fail(SYNTAX, node, f"{what} has no element {name[:_MOST_SHOWN]}; it may have {known}.")
+            draft.fail(SYNTAX, node, f"{what} has no element {name[:_MAX_SHOWN]}; it may have {known}.")
 
 
 def _trust_top(draft: Draft) -> None:
@@ -150,7 +150,7 @@ def _trust_top(draft: Draft) -> None:
     for each in listed(statement):
         effect = each.members.get("Effect") if each.kind is Kind.OBJECT else None
         if effect is not None and effect.kind is Kind.STRING and effect.text not in ("Allow", "Deny"):
-            draft.fail(f"Invalid effect: {effect.text[:_MOST_SHOWN]}", effect)
+            draft.fail(f"Invalid effect: {effect.text[:_MAX_SHOWN]}", effect)
 
 
 def _elements(draft: Draft) -> None:
@@ -183,7 +183,7 @@ def _condition_syntax(draft: Draft) -> None:
                     draft.fail(SYNTAX, value, "A value of a condition must be a string, number or boolean.")
             if split_operator(written) is None:
                 unknown = f"Invalid Condition type : {written}."
-                why = f"{written[:_MOST_SHOWN]} is not a condition operator."
+                why = f"{written[:_MAX_SHOWN]} is not a condition operator."
                 draft.fail(unknown if draft.kind in _WITH_PRINCIPAL else SYNTAX, operator, why)
 
 
@@ -220,7 +220,7 @@ def _conditions(draft: Draft, block: Node | None) -> Iterator[Condition]:
             try:
                 yield compile_condition(written, key, texts, draft.version)
             except ValueError:
-                draft.fail(LEGACY, value, f"{written[:_MOST_SHOWN]} cannot compare this value.")
+                draft.fail(LEGACY, value, f"{written[:_MAX_SHOWN]} cannot compare this value.")
 
 
 def _resource_legacy(draft: Draft) -> None:
@@ -228,7 +228,7 @@ def _resource_legacy(draft: Draft) -> None:
         if resource.refusal(value.text) is not None:
             return  # AWS stops its older parser here, and returns this refusal after others
         if not resource.is_legacy(value.text, variables=draft.version == V2012):
-            draft.fail(LEGACY, value, f"A resource is an ARN or *, not {value.text[:_MOST_SHOWN]}.")
+            draft.fail(LEGACY, value, f"A resource is an ARN or *, not {value.text[:_MAX_SHOWN]}.")
 
 
 # --- Sids, actions, resources --------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ from daypass.ports import Call, Env, Reader, Scene
 
 Owner: TypeAlias = Role | User | Group | ManagedPolicy
 
-_MOST: Final = 1000  # accounts, providers and policies of one owner that are read
-_MOST_FINDINGS: Final = 200  # in one page: showing them takes 10 ms of the event loop (attack A235)
+_MAX_ENTITIES: Final = 1000  # accounts, providers and policies of one owner that are read
+_MAX_FINDINGS: Final = 200  # in one page: showing them takes 10 ms of the event loop (attack A235)
 _ORDER: Final = ("role", "user", "group", "policy")
 _ENTITIES: Final[Mapping[str, type[Owner]]] = {
     "role": Role,
@@ -77,7 +77,7 @@ def _lint_page(scene: Scene, owner: str, kind: str, after: str, limit: int) -> t
     found: list[Linted] = []
     for entity in entities:
         found += [linted for linted in _policies(tx, entity, facts, builtin) if linted.findings]
-        if sum(len(linted.findings) for linted in found) >= _MOST_FINDINGS:
+        if sum(len(linted.findings) for linted in found) >= _MAX_FINDINGS:
             return found, f"{kind}:{entity.name}"
     return found, _next(kind, entities, limit)
 
@@ -115,7 +115,7 @@ def _policies(tx: Reader, entity: Owner, facts: Facts, builtin: Catalog) -> Iter
     if isinstance(entity, Role):
         of_role = facts_of_role(tx, entity, facts, builtin)
         yield _linted(entity.arn, "trust", PolicyKind.TRUST, entity.trust_document, of_role)
-    for inline in tx.find(InlinePolicy, owner_id=entity.id, order="name", limit=_MOST):
+    for inline in tx.find(InlinePolicy, owner_id=entity.id, order="name", limit=_MAX_ENTITIES):
         yield _linted(entity.arn, inline.name, PolicyKind.IDENTITY, inline.document, facts)
 
 

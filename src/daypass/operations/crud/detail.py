@@ -12,7 +12,7 @@ from daypass.operations.crud.operation import REFUSED, Answer, Params, Resource
 _SECRET_PARAMETERS: Final = frozenset(
     {"Password", "OldPassword", "NewPassword", "AuthenticationCode1", "AuthenticationCode2", "AddPrivateKey"}
 )
-_MOST_FINDINGS: Final = 20
+_MAX_FINDINGS: Final = 20
 
 
 def detail_of(params: Params, resource: Resource) -> dict[str, Any]:
@@ -42,4 +42,4 @@ def identifiers(answer: Answer, members: Collection[str]) -> dict[str, Any]:
 def findings_shown(findings: Iterable[Finding]) -> list[str]:
     """Findings in short form, for the record and a response header. `daypass lint` shows all of them."""
     shown = [f"{finding.severity.value} {finding.id} {finding.line}:{finding.column}" for finding in findings]
-    return shown[:_MOST_FINDINGS]
+    return shown[:_MAX_FINDINGS]

@@ -20,10 +20,10 @@ from daypass.operations.iam.builtin import Catalog, policy_text
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
-MOST_CHARACTERS: Final = 32_768
+MAX_CHARACTERS: Final = 32_768
 """A longer document exceeds every quota and will not be stored, so it is not linted."""
 
-_MOST: Final = 1000  # accounts, providers and policies of one owner that are read
+_MAX_ENTITIES: Final = 1000  # accounts, providers and policies of one owner that are read
 _OF_POWERFUL = frozenset({"trust-no-mfa", "role-long-session"})
 
 
@@ -31,7 +31,7 @@ def findings_of(  # a document and its environment
     tx: Reader, account: str, builtin: Catalog, text: str, kind: PolicyKind, role_name: str = ""
 ) -> tuple[Finding, ...]:
     """The findings about a document of an account; for a trust policy, using the permissions of its role if that exists."""
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > MAX_CHARACTERS:
         return ()
     facts = surroundings(tx, account)
     role = tx.get(Role, account=account, name=role_name) if role_name and kind is PolicyKind.TRUST else None
@@ -57,8 +57,8 @@ def surroundings(tx: Reader, account: str) -> Facts:
     """The linter's facts about an account: the other accounts of the installation, and the account's providers."""
     return Facts(
         account=account,
-        accounts=frozenset(found.id for found in tx.find(Account, limit=_MOST)),
-        providers=frozenset(found.url for found in tx.find(OidcProvider, account=account, limit=_MOST)),
+        accounts=frozenset(found.id for found in tx.find(Account, limit=_MAX_ENTITIES)),
+        providers=frozenset(found.url for found in tx.find(OidcProvider, account=account, limit=_MAX_ENTITIES)),
     )
 
 
@@ -70,10 +70,10 @@ def facts_of_role(tx: Reader, role: Role, facts: Facts, builtin: Catalog) -> Fac
 
 def _permissions(tx: Reader, owner_id: str, builtin: Catalog, without: str = "") -> Iterator[str]:
     """The texts of an owner's policies without the inline one named `without`."""
-    for inline in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MOST):
+    for inline in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MAX_ENTITIES):
         if inline.name != without:
             yield inline.document
-    for attachment in tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MOST):
+    for attachment in tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MAX_ENTITIES):
         if text := policy_text(tx, builtin.texts, attachment.policy_arn):
             yield text
 

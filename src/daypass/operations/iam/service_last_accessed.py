@@ -28,7 +28,7 @@ _KEPT_MS: Final = 30 * 86_400_000
 _FORGET: Final = 4  # old reports checked with each new one
 REPORTS_PER_ACCOUNT: Final = 1_000
 """The oldest is deleted for a new one beyond that."""
-_MOST: Final = 100_000  # attachments and members of one policy or group
+_MAX_ENTITIES: Final = 100_000  # attachments and members of one policy or group
 _FAR: Final = 2**62
 _KINDS: Final = {"AIDA": ("USER", User), "AROA": ("ROLE", Role)}
 
@@ -83,7 +83,9 @@ def _members(ctx: ReadContext, entity: User | Group | Role | ManagedPolicy) -> I
     if isinstance(entity, Group):
         return _users_of(ctx, entity.id)
     owners: list[User | Role] = []
-    attached = ctx.tx.find(Attachment, order="owner_id", limit=_MOST, account=ctx.account, policy_arn=entity.arn)
+    attached = ctx.tx.find(
+        Attachment, order="owner_id", limit=_MAX_ENTITIES, account=ctx.account, policy_arn=entity.arn
+    )
     for attachment in attached:
         if attachment.owner_id.startswith("AGPA"):
             owners += _users_of(ctx, attachment.owner_id)
@@ -95,7 +97,7 @@ def _members(ctx: ReadContext, entity: User | Group | Role | ManagedPolicy) -> I
 
 
 def _users_of(ctx: ReadContext, group_id: str) -> list[User]:
-    memberships = ctx.tx.find(Membership, order="user_id", limit=_MOST, account=ctx.account, group_id=group_id)
+    memberships = ctx.tx.find(Membership, order="user_id", limit=_MAX_ENTITIES, account=ctx.account, group_id=group_id)
     users = (ctx.tx.get(User, id=membership.user_id) for membership in memberships)
     return [user for user in users if user is not None]
 

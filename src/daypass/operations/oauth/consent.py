@@ -24,7 +24,7 @@ from daypass.operations.revocation import new_revocation
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Reader, Tx
 
-MOST: Final = 200
+MAX_CONSENTS: Final = 200
 """Consents of one person."""
 
 _EXPIRED: Final = 4  # expired rows that each new one looks at: more are deleted than inserted
@@ -70,8 +70,10 @@ def store(tx: Tx, consent: Consent) -> None:
     if tx.get(Consent, id=consent.id) is not None:
         tx.replace(consent)
         return
-    if tx.count(Consent, account=consent.account, person_id=consent.person_id) >= MOST:
-        raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"At most {MOST} consents are remembered. Withdraw one first.")
+    if tx.count(Consent, account=consent.account, person_id=consent.person_id) >= MAX_CONSENTS:
+        raise DaypassError(
+            ErrorKind.LIMIT_EXCEEDED, f"At most {MAX_CONSENTS} consents are remembered. Withdraw one first."
+        )
     tx.insert(consent)
 
 
@@ -148,7 +150,7 @@ def delete_all(tx: Tx, account: str, person_id: str) -> None:
 
 
 def _of_person(tx: Reader, account: str, person_id: str, now: int) -> list[Consent]:
-    consents = tx.find(Consent, account=account, person_id=person_id, limit=MOST)
+    consents = tx.find(Consent, account=account, person_id=person_id, limit=MAX_CONSENTS)
     return [each for each in consents if now < each.expires_at]
 
 

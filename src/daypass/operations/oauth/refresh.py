@@ -54,7 +54,7 @@ GRACE_MS: Final = 10_000
 BUSY_MS: Final = 1_000
 """For this time after a rotation, another request with the same token is refused with 429: it runs in parallel."""
 
-_MOST_SECONDS: Final = 3600  # of a session without a role
+_MAX_SECONDS: Final = 3600  # of a session without a role
 _EXPIRED: Final = 4  # expired families checked with each new one: more are deleted than inserted
 
 AlsoWrites = Callable[[Tx, str], None]
@@ -239,7 +239,7 @@ async def _issue(
     except DaypassError as error:
         raise _invalid_session(error, family) from None
     if not request.role_arn and request.session.duration is None:
-        seconds = min(_MOST_SECONDS, max(1, (session.expires_at - call.now) // 1000))
+        seconds = min(_MAX_SECONDS, max(1, (session.expires_at - call.now) // 1000))
         request = replace_struct(request, session=replace_struct(request.session, duration=seconds))
     return await issue_token(env, call, request, subject, also)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from daypass.domain.directory import IssuerAllowList
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.issuers import MOST_ISSUERS, entry_fault, issuer_allowed
+from daypass.domain.issuers import MAX_ISSUERS, entry_fault, issuer_allowed
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.management import allow, read_recorded
 from daypass.operations.outcome import served
@@ -82,8 +82,8 @@ def _issuers_of(listed: IssuerAllowList | None) -> list[str] | None:
 
 def _checked(issuers: tuple[str, ...]) -> tuple[str, ...]:
     each = tuple(dict.fromkeys(issuers))
-    if len(each) > MOST_ISSUERS:
-        raise DaypassError(ErrorKind.VALIDATION, f"The list has at most {MOST_ISSUERS} issuers.")
+    if len(each) > MAX_ISSUERS:
+        raise DaypassError(ErrorKind.VALIDATION, f"The list has at most {MAX_ISSUERS} issuers.")
     for entry in each:
         if fault := entry_fault(entry):
             raise DaypassError(ErrorKind.VALIDATION, f"{entry[:64]!r}: {fault}.")

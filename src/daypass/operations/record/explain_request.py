@@ -13,7 +13,7 @@ from daypass.operations.authorize import authorize
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, RecordFilter, Viewer
 
-_MOST = 16  # records read for one request
+_MAX_RECORDS = 16  # records read for one request
 
 
 async def explain_request(env: Env, call: Call, request_id: str) -> Mapping[str, Any]:
@@ -23,7 +23,7 @@ async def explain_request(env: Env, call: Call, request_id: str) -> Mapping[str,
     """
     decision = await authorize(env, call, "sts:DecodeAuthorizationMessage", "*")
     account = call.caller.account
-    query = RecordFilter(request_id=request_id, limit=_MOST)
+    query = RecordFilter(request_id=request_id, limit=_MAX_RECORDS)
     for record in await env.records.search(Viewer(account), query):
         body = record.body or {}
         explanation = body.get("decision")

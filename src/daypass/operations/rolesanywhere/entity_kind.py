@@ -13,14 +13,14 @@ from daypass.operations.iam import paging
 from daypass.operations.rolesanywhere import faults
 from daypass.operations.rolesanywhere.context import RESOURCES, E, ReadContext, WriteContext
 
-_MOST = 1_000
+_MAX_PAGE = 1_000
 
 
 def page(ctx: ReadContext, p: Params, kind: type[E]) -> tuple[list[E], Mapping[str, Any]]:
     """Up to pageSize (default 100) entities of the account, and the nextToken member if there are more."""
     size = p.get("pageSize", paging.DEFAULT_ITEMS)
-    if not 1 <= size <= _MOST:
-        raise faults.invalid(f"pageSize must be between 1 and {_MOST}.")
+    if not 1 <= size <= _MAX_PAGE:
+        raise faults.invalid(f"pageSize must be between 1 and {_MAX_PAGE}.")
 
     def fetch(after: str, limit: int) -> list[E]:
         return ctx.tx.find(kind, order="id", after=after, limit=limit, account=ctx.account)

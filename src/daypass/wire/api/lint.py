@@ -11,7 +11,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.lint.finding import Finding, Severity
 from daypass.operations.access import lint
 from daypass.operations.access.lint import Linted
-from daypass.operations.iam.lint import MOST_CHARACTERS
+from daypass.operations.iam.lint import MAX_CHARACTERS
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 
@@ -21,7 +21,7 @@ _AFTER = Query(max_length=256, description="`next` of the page before.")
 
 
 class LintIn(s.In):
-    document: str = Field(max_length=MOST_CHARACTERS)
+    document: str = Field(max_length=MAX_CHARACTERS)
     kind: str = Field("identity", pattern="^(identity|managed|trust|session|guardrail|resource)$")
     role: str = Field("", max_length=64, description="The role that a trust policy is for: its powers are considered.")
 

@@ -23,7 +23,7 @@ from daypass.wire.cursors import cursor, record_cursor, session_cursor
 
 router = new_router()
 
-MOST_SESSIONS: Final = 250
+MAX_SESSIONS: Final = 250
 """In one page: the event loop took 50 ms to show a thousand (attack A311)."""
 
 # --- Accounts
@@ -54,7 +54,7 @@ async def list_accounts(
 @router.get("/sessions", name="ListSessions", tags=["sessions"])
 async def list_sessions(env: s.EnvDep, call: s.CallDep, query: Annotated[s.SessionQuery, Query()]) -> s.SessionsOut:
     """Sessions, newest first. A page may hold fewer than `limit` and still have a `next`."""
-    limit, named = min(query.limit, MOST_SESSIONS), query.model_dump(exclude={"after", "limit"})
+    limit, named = min(query.limit, MAX_SESSIONS), query.model_dump(exclude={"after", "limit"})
     wanted = SessionFilter(**named, limit=limit, before=session_cursor(query.after))
     views, following = await sessions.list_sessions(env, call, wanted)
     return s.SessionsOut(

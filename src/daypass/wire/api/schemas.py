@@ -14,8 +14,8 @@ from daypass.domain.session import SessionClaims
 from daypass.operations.record.summarize import Summary
 from daypass.ports import Call, Env, RecordView, SessionView
 
-_MOST_MS = 2**53 - 1
-_MOST_SEQ = 2**63 - 1
+_MAX_MS = 2**53 - 1
+_MAX_SEQ = 2**63 - 1
 
 
 def _env(request: Request) -> Env:
@@ -36,15 +36,15 @@ _ACCOUNT = r"^([0-9]{12}|\*)?$"
 _ACCOUNT_IS = "Account id; empty: your own; `*`: every one (operator only)."
 AccountQuery = Annotated[str, Query(pattern=_ACCOUNT, description=_ACCOUNT_IS)]
 LimitQuery = Annotated[int, Query(ge=1, le=1000, description="Items in one page, at most.")]
-TimeQuery = Annotated[int, Query(ge=0, le=_MOST_MS, description="Milliseconds since the epoch, UTC.")]
+TimeQuery = Annotated[int, Query(ge=0, le=_MAX_MS, description="Milliseconds since the epoch, UTC.")]
 AfterQuery = Annotated[str, Query(max_length=128, description="`next` of the page before.")]
 AccountPath = Annotated[str, Path(pattern=r"^[0-9]{12}$")]
 IdPath = Annotated[str, Path(max_length=128)]
-SeqPath = Annotated[int, Path(ge=0, le=_MOST_SEQ)]
-Millis = Annotated[int, Field(strict=True, ge=0, le=_MOST_MS)]
+SeqPath = Annotated[int, Path(ge=0, le=_MAX_SEQ)]
+Millis = Annotated[int, Field(strict=True, ge=0, le=_MAX_MS)]
 OptionalMillis = Annotated[int | None, BeforeValidator(lambda at: at or None)]
 """A time in an answer; null while it has not come. Entities store 0."""
-Seq = Annotated[int, Field(strict=True, ge=-1, le=_MOST_SEQ)]
+Seq = Annotated[int, Field(strict=True, ge=-1, le=_MAX_SEQ)]
 
 
 def members(most: int) -> BeforeValidator:
@@ -268,8 +268,8 @@ class RecordQuery(QueryIn):
     session_id: str = Field("", max_length=128, description="Of the session issued or acted on.")
     access_key_id: str = Field("", max_length=128, description="The actor's.")
     error: str = Field("", max_length=64)
-    since: int | None = Field(None, ge=0, le=_MOST_MS)
-    until: int | None = Field(None, ge=0, le=_MOST_MS, description="Exclusive.")
+    since: int | None = Field(None, ge=0, le=_MAX_MS)
+    until: int | None = Field(None, ge=0, le=_MAX_MS, description="Exclusive.")
     after: str = Field("", max_length=128, description="`next` of the page before.")
     limit: int = Field(100, ge=1, le=1000)
 

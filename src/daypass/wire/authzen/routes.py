@@ -191,7 +191,6 @@ class AuthzenErrors:
     """`front.ErrorFormat`: the bodies of the management API, with the status codes of AuthZEN (10.1.2)."""
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
         code, status = wire_error(refusal.error.kind)
         headers = (*_NO_STORE, *_echoed(request))
         family = refusal.error.kind.family
@@ -203,7 +202,6 @@ class AuthzenErrors:
         return Response(status, body, MEDIA_TYPE, headers, refusal.operation, code)
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
         return Response(500, body, MEDIA_TYPE, (*_NO_STORE, *_echoed(request)), code=INTERNAL_CODE)
 

@@ -165,11 +165,9 @@ class _Answers:
         self._service = service
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
         if refusal.error.kind.family in _LATER:
             return JSON_ERRORS.refused(request, refusal)
         return _response(self._service, refusal.error.public, refusal.operation, refusal.error.kind.value)
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         return JSON_ERRORS.broken(request)

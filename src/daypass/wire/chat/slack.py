@@ -23,7 +23,7 @@ _VERSION: Final = "v0"
 _SIGNATURE: Final = re.compile(rb"v0=[0-9a-f]{64}")
 _TIMESTAMP: Final = re.compile(rb"[0-9]{1,12}")
 _ID: Final = re.compile(r"[A-Z0-9]{2,32}")  # of a team, or of a user
-_MOST_FIELDS: Final = 40
+_MAX_FIELDS: Final = 40
 
 
 class SlackSignature(NamedTuple):
@@ -49,7 +49,6 @@ class Slack:
     how: str = "Send `link CODE` with a code from Daypass to link this chat user with you."
 
     def signed(self, request: Request, now: int) -> SlackSignature:
-        """See `message.Service`."""
         at, signature = _sent_at(request), only_value(request.headers, b"x-slack-signature")
         if at is None or not _SIGNATURE.fullmatch(signature):
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
@@ -57,10 +56,9 @@ class Slack:
         return SlackSignature(at, signature, request.body)
 
     def message_of(self, request: Request, now: int) -> Message:
-        """See `message.Service`."""
         del now  # `signed` has checked the time, which the signature covers
         form.check_media_type(request.headers)
-        given = form.unique(form.pairs_of(request.body, _MOST_FIELDS))
+        given = form.unique(form.pairs_of(request.body, _MAX_FIELDS))
         at = _sent_at(request) or 0
         if "payload" in given:
             return _click(at, given["payload"])
@@ -71,7 +69,6 @@ class Slack:
         return message._replace(link=word == "link", code=code.strip() if word == "link" else "")
 
     def answer(self, text: str) -> bytes:
-        """See `message.Service`."""
         return json.dumps({"response_type": "ephemeral", "replace_original": False, "text": text}).encode()
 
 

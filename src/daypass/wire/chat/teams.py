@@ -62,7 +62,6 @@ class Teams:
         return TeamsSignature(match[1], request.body)
 
     def message_of(self, request: Request, now: int) -> Message:
-        """See `message.Service`."""
         try:
             data = read_json(request.body)
         except ValueError:
@@ -77,7 +76,6 @@ class Teams:
         return _command(message, _words(data.get("text")))
 
     def answer(self, text: str) -> bytes:
-        """See `message.Service`."""
         return json.dumps({"type": "message", "textFormat": "plain", "text": text}).encode()
 
 

@@ -106,7 +106,6 @@ class OAuthErrors:
         return b"www-authenticate", b'Basic realm="daypass"'
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         body = error_json(_SERVER_ERROR, INTERNAL, request.request_id)
         return Response(500, body, JSON, NO_STORE, code=INTERNAL_CODE)
 

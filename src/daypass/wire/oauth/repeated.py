@@ -25,7 +25,7 @@ from daypass.wire.client_certificate import NAMES
 from daypass.wire.oauth.details import Details
 from daypass.wire.oauth.endpoint import EndpointContext
 
-_MOST: Final = 2_048
+_MAX_ENTRIES: Final = 2_048
 _LONGEST: Final = 1_024  # bytes of a body
 _LARGEST: Final = (
     4_096  # characters of a client: it is kept after it has been changed, until others take its place (attack A320)
@@ -58,7 +58,7 @@ def digest_of(ctx: EndpointContext) -> bytes:
 class RepeatedRequests:
     """The requests of this process. At most `most` are kept; the least recently used is dropped first."""
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = _MAX_ENTRIES) -> None:
         self._kept: OrderedDict[bytes, Repeatable] = OrderedDict()
         self._most = most
 

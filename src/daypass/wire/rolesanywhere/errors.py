@@ -65,7 +65,6 @@ class RolesAnywhereErrors:
     """`front.ErrorFormat`."""
 
     def refused(self, request: Request, refusal: Refusal) -> Response:  # noqa: ARG002  # the answer does not depend on it
-        """See `front.ErrorFormat`."""
         code, status = wire_error(refusal.error.kind)
         body = {"message": refusal.error.public}
         if refusal.encoded:
@@ -73,7 +72,6 @@ class RolesAnywhereErrors:
         return json_response(status, body, refusal.operation, code)
 
     def broken(self, request: Request) -> Response:  # noqa: ARG002  # it is constant
-        """See `front.ErrorFormat`."""
         return json_response(500, {"message": INTERNAL}, "", INTERNAL_CODE)
 
 

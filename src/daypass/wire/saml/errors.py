@@ -74,13 +74,11 @@ class PageErrors:
     """`front.ErrorFormat` for browsers."""
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
         code, status = wire_error(refusal.error.kind)
         page = html(pages.error_page(code, refusal.error.public, request.request_id, refusal.encoded), status=status)
         return page._replace(operation=refusal.operation, code=code)
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         page = html(pages.error_page(INTERNAL_CODE, INTERNAL, request.request_id, ""), status=500)
         return page._replace(code=INTERNAL_CODE)
 
@@ -89,13 +87,11 @@ class TokenErrors:
     """`front.ErrorFormat` for the command line, which exchanges a code."""
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
         code, status = wire_error(refusal.error.kind)
         body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
         return Response(status, body, MEDIA_TYPE, NO_STORE, refusal.operation, code)
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
         return Response(500, body, MEDIA_TYPE, NO_STORE, code=INTERNAL_CODE)
 

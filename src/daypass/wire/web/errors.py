@@ -27,7 +27,6 @@ class PageErrors:
     """`front.ErrorFormat` for browsers."""
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        """See `front.ErrorFormat`."""
         error = refusal.error
         code, status = wire_error(error.kind)
         title = _TITLES.get(error.kind.family, _OTHER)
@@ -43,7 +42,6 @@ class PageErrors:
         return response._replace(operation=refusal.operation, code=code)
 
     def broken(self, request: Request) -> Response:
-        """See `front.ErrorFormat`."""
         response = self.show(request, 500, None, title=_OTHER, message=INTERNAL, code=INTERNAL_CODE, encoded="")
         return response._replace(code=INTERNAL_CODE)
 

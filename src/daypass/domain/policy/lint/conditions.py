@@ -14,7 +14,7 @@ from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import Patterns, fold, replace_braces
 
 _LITERAL = frozenset({"StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase"})
-_MOST_PAIRS = 10_000  # values compared with one another; larger sets are not checked
+_MAX_PAIRS = 10_000  # values compared with one another; larger sets are not checked
 _ARN = frozenset({"ArnEquals", "ArnLike"})
 _EXCLUSIVE = {"StringEquals": "StringNotEquals", "StringEqualsIgnoreCase": "StringNotEqualsIgnoreCase"}
 
@@ -156,7 +156,7 @@ def _no_text(key: str, demanded: Sequence[Condition], conditions: Sequence[Condi
     possible = set(exact[0].values)
     for condition in demanded:
         name = operator_of(condition)
-        if len(possible) * len(condition.values) > _MOST_PAIRS:
+        if len(possible) * len(condition.values) > _MAX_PAIRS:
             return ""
         if name in ("StringEquals", "StringLike", "StringEqualsIgnoreCase") and not _variable(condition.values):
             possible = _matching(condition, name, possible)
@@ -208,7 +208,7 @@ def _no_address(key: str, demanded: Sequence[Condition], conditions: Sequence[Co
     wanted = [_networks(c) for c in demanded if operator_of(c) == "IpAddress"]
     excluded = [net for c in conditions if operator_of(c) == "NotIpAddress" for net in _networks(c)]
     for networks in wanted:
-        if len(networks) * len(excluded) > _MOST_PAIRS:
+        if len(networks) * len(excluded) > _MAX_PAIRS:
             return ""
         if networks and all(any(_within(net, other) for other in excluded) for net in networks):
             return f"every address that {key} may have is excluded"

@@ -12,7 +12,7 @@ from daypass.domain.policy.lint.finding import Finding, at_statement
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
 
-_MOST = 60  # statements compared with one another
+_MAX_STATEMENTS = 60  # statements compared with one another
 _STEPS = 100_000  # steps of all comparisons of a document, some 15 ms; ordinary documents take a few thousand
 
 
@@ -29,7 +29,7 @@ class _Elements(NamedTuple):
 
 def check(document: PolicyDocument) -> Iterator[Finding]:
     """The findings about statements that other statements of the same document make redundant."""
-    all_elements = [_elements(statement) for statement in document.statements[:_MOST]]
+    all_elements = [_elements(statement) for statement in document.statements[:_MAX_STATEMENTS]]
     budget = Budget(_STEPS)
     for elements in all_elements:
         deny = next((other for other in all_elements if _denies(other, elements, budget)), None)
