@@ -6,15 +6,15 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server, running
+from tests.forked_command import Commands
 
 from daypass.client.state import default_session_name
 
@@ -40,6 +40,7 @@ class Command:
 
     server: Server
     home: Path
+    processes: ClassVar[Commands]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -47,22 +48,19 @@ class Command:
         return {**found, "DAYPASS_HOME": str(self.home)}
 
     def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> Ran:
-        ran = subprocess.run(
-            [*DAYPASS, *arguments],
-            env={**self.environment, **environment},
-            input=stdin,
-            capture_output=True,
-            start_new_session=True,  # so that nothing is asked on the terminal of whoever runs the tests
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        ran = self.processes.run(arguments, {**self.environment, **environment}, stdin)
         assert "Traceback" not in ran.stderr, ran.stderr
         return Ran(ran.returncode, ran.stdout, ran.stderr)
 
     def login(self, key: tuple[str, ...], *more: str) -> Ran:
         given = ["--endpoint", self.server.url, "--access-key-id", key[0], "--secret-stdin"]
         return self("login", *given, *more, stdin=f"{key[1]}\n")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _processes() -> Iterator[None]:
+    with Commands() as Command.processes:
+        yield
 
 
 @pytest.fixture(scope="session")
