@@ -20,11 +20,13 @@ _NARROWEST = 26  # of a folded column: `arn:aws:iam::123456789012:` stays whole
 
 
 def safe(value: object) -> str:
-    """Text with control characters (ANSI escapes, line ends) and bidirectional marks made visible (A99)."""
+    """Text with control characters (ANSI escapes, line ends), and what else could deceive, made visible (A99)."""
     text = str(value)
-    if text.isprintable():  # which neither control characters nor bidirectional marks are
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    from daypass.domain.visible import visible  # seldom needed
+
+    return visible(text)
 
 
 def room(stream: TextIO) -> int:

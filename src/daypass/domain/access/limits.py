@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Final
 
 from daypass.domain.access.rule import DAYS, ReasonRule, Rule, TicketRule, Window
 from daypass.domain.access.terms import MAX_REASON, MAX_TICKET, Terms
 from daypass.domain.policy.pattern import Patterns
+from daypass.domain.visible import BLANK
 
 LocalTime = Callable[[str], datetime]
 """The time now in a time zone by its name. Raises ValueError for an unknown zone."""
@@ -16,10 +16,6 @@ LocalTime = Callable[[str], datetime]
 
 class LimitExceeded(Exception):
     """The request is outside the limits of a rule. The message is for the requester."""
-
-
-_BLANK_LETTERS: Final = frozenset("\u115f\u1160\u3164\uffa0")
-"""Hangul fillers: Unicode calls them letters, and they show nothing."""
 
 
 def check_reason(text: str, rule: ReasonRule) -> None:
@@ -34,7 +30,7 @@ def check_reason(text: str, rule: ReasonRule) -> None:
 
 def is_meaningful(text: str, least: int) -> bool:
     """Whether a text has at least `least` letters or digits, which are not one or two repeated."""
-    letters = [char for char in text.casefold() if char.isalnum() and char not in _BLANK_LETTERS]
+    letters = [char for char in text.casefold() if char.isalnum() and char not in BLANK]
     return len(letters) >= least and len(set(letters)) >= min(3, least)
 
 

@@ -18,7 +18,7 @@ from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext, address, to
 from daypass.wire.http import Response
-from daypass.wire.web.render import duration
+from daypass.wire.web.render import duration, moment
 from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
 
 _ROWS: Final = 50
@@ -110,12 +110,18 @@ async def _confirm(
     facts = [
         ("Decision", "Approve" if sent.approve else "Deny"),
         ("Who", terms.beneficiary),
+        ("Requested by", terms.requester if terms.requester != terms.beneficiary else ""),
         ("In a session of", view.principals.get(view.request.requester_id, "")),
         ("Roles", ", ".join(ref.arn for ref in terms.roles)),
         ("Why", terms.reason),
+        ("Ticket", terms.ticket),
         ("For", duration(sent.seconds or terms.seconds)),
+        ("From", moment(terms.starts_at) if terms.starts_at else ""),
+        ("Sessions at most", str(terms.max_uses or "")),
+        ("Extends the request", terms.extends),
+        ("Limited by the request", terms.policy),
         ("Your reason", sent.reason),
-        ("Limited by", sent.policy),
+        ("Limited by you", sent.policy),
         ("Granted instead", ", ".join(f"{other} in place of {wanted}" for wanted, other in sent.substitutes)),
         ("Request as you have read it", sent.binding),
     ]

@@ -19,7 +19,7 @@ from daypass.operations.record.measure import Check, Latency, Measured, measure
 from daypass.operations.record.summarize import Summary, summarize
 from daypass.wire.console.context import ConsoleContext, Part, address
 from daypass.wire.http import Header, Response
-from daypass.wire.web.render import HEADERS, iso
+from daypass.wire.web.render import HEADERS, iso, visible
 
 _READ: Final = "daypass:ReadAudit"
 _HOUR_MS: Final = 3_600_000
@@ -139,8 +139,8 @@ def _figures(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
         "requested": sum(found.series["requested"]),
         "high_risk": sum(found.series["high_risk"]),
         "unavailable": found.unavailable,
-        "failures": [[cause.name, cause.count] for cause in found.failures],
-        "callers": [[cause.name, cause.count] for cause in found.callers],
+        "failures": [[visible(cause.name), cause.count] for cause in found.failures],
+        "callers": [[visible(cause.name), cause.count] for cause in found.callers],
         "since": iso(found.since),
         "complete": found.complete,
     }

@@ -10,6 +10,7 @@ import html
 import time
 from collections.abc import Sequence
 
+from daypass.domain.visible import visible
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.saml_sign_in import Choice, Granted
 from daypass.wire.credentials import environment, texts
@@ -65,11 +66,8 @@ _PAGE = """<!doctype html>
 
 
 def escaped(value: object) -> str:
-    """Text for a page: escaped, with control characters and bidirectional marks made visible."""
-    text = str(value)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
-    return html.escape(text, quote=True)
+    """Text for a page: escaped, with what could deceive made visible."""
+    return html.escape(visible(str(value)), quote=True)
 
 
 def _page(title: str, content: str) -> bytes:

@@ -2,17 +2,19 @@
 
 Pages of the console run our own script files; all other pages run no script.
 
-Control characters and bidirectional marks become visible, because a name could otherwise pose as another.
+Whatever could pose as something else becomes visible: see `domain.visible`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from daypass.domain.encoding import iso_time
+from daypass.domain.visible import visible as visible_text
 from daypass.wire.http import Header, Response
 from daypass.wire.web import static
 from daypass.wire.web.user_agent import user_agent_name
@@ -33,6 +35,7 @@ _CONSOLE: Final = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Images by `data:` are the icons of Tabler's style sheet; by `blob:`, exported charts."""
+_PROVIDER: Final = re.compile("arn:[^:/]*:iam::[0-9]*:(?:oidc|saml)-provider/")
 _HTML: Final = b"text/html; charset=utf-8"
 
 
@@ -75,10 +78,8 @@ def redirect(location: str, *headers: Header) -> Response:
 
 
 def visible(value: object) -> object:
-    """A text with invisible and control characters as escapes; anything else unchanged."""
-    if type(value) is not str or value.isprintable():  # not Markup, which is a part of a page
-        return value
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in value)
+    """A text with escapes for what could deceive; anything else unchanged."""
+    return visible_text(value) if type(value) is str else value  # not Markup, which is a part of a page
 
 
 def lines(text: str) -> str:
@@ -86,6 +87,14 @@ def lines(text: str) -> str:
     from markupsafe import Markup, escape  # noqa: PLC0415  # comes with Jinja2
 
     return Markup("\n").join(escape(visible(line.replace("\t", "    "))) for line in text.splitlines())
+
+
+def exact(text: str) -> str:
+    """A text for an attribute that comes back exactly as it is: the value of a hidden field, which nobody sees."""
+    from markupsafe import Markup, escape  # noqa: PLC0415  # comes with Jinja2
+
+    kept = (c if c.isprintable() or "\x80" <= c <= "\x9f" else f"&#{ord(c)};" for c in escape(text))
+    return Markup("".join(kept))  # noqa: S704  # escaped above
 
 
 def moment(ms: int) -> str:
@@ -116,11 +125,15 @@ def span(seconds: int) -> str:
 
 def arn_name(arn: str) -> str:
     """The name in an ARN: what follows the last slash, or "root". A session has the name of its role, too: whoever assumes
-    a role chooses the name of the session, and could choose that of a user (attack A313).
+    a role chooses the name of the session, and could choose that of a user (attack A313). A subject of a provider has the
+    name of the provider, too, because a subject may contain slashes (A346).
     """
+    arn = visible_text(arn)
     head, _, name = arn.rpartition("/")
     if not head:
         return "root" if arn.startswith("arn:") and arn.endswith(":root") else arn
+    if subject := _PROVIDER.match(arn):
+        return arn[subject.end() :]
     kind, _, role = head.rpartition(":")[2].partition("/")
     return f"{role or kind}/{name}" if kind in ("assumed-role", "federated-user") else name
 
@@ -150,6 +163,7 @@ def _environment() -> Environment:
     )
     made.globals["asset"] = static.address
     made.filters.update(
+        exact=exact,
         lines=lines,
         moment=moment,
         iso=iso,
