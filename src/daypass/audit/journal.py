@@ -43,7 +43,7 @@ _LOG_SECONDS = 5.0  # between two reports that items are refused
 class DurableJournal:
     """Implements `ports.Journal` over a `Database`. It may only be used on the event loop that started it.
 
-    Counters for metrics are plain attributes: `batches`, `events`, `commit_seconds` (sums), `failures`, `waiting`.
+    Figures for metrics are plain attributes: `failures`, `waiting`.
 
     Args:
         database: migrated.
@@ -90,9 +90,6 @@ class DurableJournal:
         """The log that this process began with. The status lists of the process have its id."""
         self.waiting = 0
         self.waiting_bytes = 0
-        self.batches = 0
-        self.events = 0
-        self.commit_seconds = 0.0
 
     # --- Start and stop
 
@@ -367,12 +364,8 @@ class DurableJournal:
         self.waiting -= len(outcome.done) + len(outcome.failed)
         self.waiting_bytes -= size
         self._forget_finished()
-        if outcome.done:
-            self.batches += 1
-            self.events += len(outcome.done)
-            self.commit_seconds += outcome.seconds
-            if self._on_batch is not None:
-                self._on_batch([item.event for item, _ in outcome.done if item.event is not None], outcome.seconds)
+        if outcome.done and self._on_batch is not None:
+            self._on_batch([item.event for item, _ in outcome.done if item.event is not None], outcome.seconds)
 
     def _forget_finished(self) -> None:
         """Frees the items of a batch at once: the next requests get their memory while it is in the processor's cache."""

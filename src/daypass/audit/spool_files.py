@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,24 +12,17 @@ REJECTED: Final = ".rejected"
 
 
 def lock_of(file: Path) -> int | None:
-    """The locked file descriptor; None while another process has the lock."""
-    while True:
-        try:
-            lock = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        try:
-            if file.stat().st_ino == os.fstat(lock).st_ino:
-                return lock
-        except FileNotFoundError:
-            pass
-        os.close(lock)  # removed in between by the process that drained it
+    """The locked file descriptor; None while another process has the lock, or when one has just removed the spool."""
+    try:
+        lock = os.open(file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
         return None
+    with suppress(BlockingIOError, FileNotFoundError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if file.stat().st_ino == os.fstat(lock).st_ino:  # not removed in between by the process that drained it
+            return lock
+    os.close(lock)
+    return None
 
 
 def remove(file: Path) -> None:

@@ -90,8 +90,8 @@ async def test_commit_concurrent_load_is_gap_free_and_in_order(start: Starter, f
     requests = requests_of(flaky, journal.log)
     for number in range(50):
         assert [r for r in requests if r.startswith(f"{number}-")] == [f"{number}-{turn}" for turn in range(20)]
-    assert sum(sizes) == 1000 == journal.events
-    assert len(sizes) == journal.batches < 500
+    assert sum(sizes) == 1000
+    assert len(sizes) < 500
     assert (journal.waiting, journal.waiting_bytes) == (0, 0)
 
 
@@ -324,9 +324,10 @@ async def test_queue_over_its_bytes_refuses_at_once(start: Starter, flaky: Flaky
 
 
 async def test_fsync_delay_slows_each_commit_down(start: Starter) -> None:
-    journal = await start(options={"fsync_delay_ms": 50.0})
+    took: list[float] = []
+    journal = await start(options={"fsync_delay_ms": 50.0}, on_batch=lambda _events, seconds: took.append(seconds))
     await journal.commit(event())
-    assert journal.commit_seconds >= 0.05
+    assert min(took) >= 0.05
 
 
 # --- The clock's mark
