@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -160,6 +161,14 @@ def _reconnecting(site: Site) -> bytes:
     return _junk(site, "close")
 
 
+def _scim(site: Site) -> bytes:
+    """A patch that takes all the work that one may take, and is then refused."""
+    edits = {f"a{number}": 1 for number in range(20_000)}
+    body = {"schemas": [_PATCH], "Operations": [{"op": "add", "value": edits}]}
+    headers = {"host": site.host, "content-type": "application/scim+json", "authorization": f"Bearer {_SCIM[0]}"}
+    return _raw("PATCH", f"/scim/v2/Users/{_SCIM[1]}", headers, json.dumps(body).encode())
+
+
 KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "simulate": _simulate,
     "explain": _explain,
@@ -170,8 +179,11 @@ KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "saml": _saml,
     "anonymous": _junk,
     "reconnecting": _reconnecting,
+    "scim": _scim,
 }
 _OWN_KEY: tuple[str, ...] = ()
+_PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+_SCIM: tuple[str, str] = ("", "")  # a token, and the id of a user that the directory manages
 
 
 def _clients(url: str, who: tuple[str, str]) -> tuple[Any, Any]:
@@ -184,9 +196,28 @@ def _clients(url: str, who: tuple[str, str]) -> tuple[Any, Any]:
     return made[0], made[1]
 
 
+def _directory(site: Site) -> tuple[str, str]:
+    """A SCIM token of the user, and the id of a user that is made with it."""
+    token = _answer(site, site.api(Identity(*_OWN_KEY), "/api/v1/scim-tokens", {"name": "bench", "user": _USER}))[
+        "token"
+    ]
+    headers = {"host": site.host, "content-type": "application/scim+json", "authorization": f"Bearer {token}"}
+    made = _answer(site, _raw("POST", "/scim/v2/Users", headers, json.dumps({"userName": "provisioned"}).encode()))
+    return token, made["id"]
+
+
+def _answer(site: Site, request: bytes) -> Any:
+    host, _, port = site.host.rpartition(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rb") as answer:
+        connection.sendall(request)
+        lines = iter(answer.readline, b"\r\n")
+        length = max(int(line[15:]) for line in lines if line.lower().startswith(b"content-length:"))
+        return json.loads(answer.read(length))
+
+
 def set_up(site: Site) -> None:
     """A user with a password, a session with a policy of many patterns; a role in the other account."""
-    global _OWN_KEY  # noqa: PLW0603  # it exists only once the user does
+    global _OWN_KEY, _SCIM  # noqa: PLW0603  # they exist only once the user does
     iam, sts = _clients(site.url, (KEY, SECRET))
     iam.create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
     iam.create_saml_provider(Name="bench", SAMLMetadataDocument=saml_idp.metadata())
@@ -211,6 +242,7 @@ def set_up(site: Site) -> None:
     iam.create_login_profile(UserName=_USER, Password=_PASSWORD)
     key = iam.create_access_key(UserName=_USER)["AccessKey"]
     _OWN_KEY = (key["AccessKeyId"], key["SecretAccessKey"])
+    _SCIM = _directory(site)
     text = policy(_PATTERNS)
     while len(text) > 2_048:
         _PATTERNS.pop()

@@ -1,8 +1,7 @@
 """PATCH: add, replace and remove, as directories send them (RFC 7644, 3.5.2).
 
 Entra ID writes operations with a capital letter and booleans as text; Okta leaves the path out and sends an object of
-attributes. Both are understood. A patch is applied to a copy: all operations or none. Its work is limited: it is done
-in the transaction that changes the resource.
+attributes. Both are understood. A patch is applied to a copy: all operations or none. Its work is limited.
 """
 
 from __future__ import annotations
@@ -33,15 +32,17 @@ _key_of = msgspec.json.Encoder(order="sorted").encode
 """Equal elements have the same key, so that duplicates are found without comparing each with each."""
 
 
-def apply_patch(resource: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """The resource after the patch. Raises ScimError: invalidSyntax, invalidPath, invalidValue, noTarget."""
+def apply_patch(resource: Mapping[str, Any], patch: Mapping[str, Any], most: int = MAX_STEPS) -> dict[str, Any]:
+    """The resource after the patch. Raises ScimError: invalidSyntax, invalidPath, invalidValue, noTarget, tooMany when it
+    needs more than `most` steps.
+    """
     operations = _member(patch, "Operations")
     if PATCH_SCHEMA not in _listed(patch.get("schemas")) or not isinstance(operations, list):
         raise ScimError("invalidSyntax", f"A patch has the schema {PATCH_SCHEMA} and Operations.")
     if not 1 <= len(operations) <= MAX_OPERATIONS:
         raise ScimError("tooMany", f"A patch has 1 to {MAX_OPERATIONS} operations.")
+    left = _after([resource, patch], most)
     changed = copy.deepcopy(dict(resource))
-    left = MAX_STEPS
     for operation in operations:
         for op, path, value in _edits(operation):
             left = _after(changed, left)

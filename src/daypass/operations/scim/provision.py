@@ -28,6 +28,7 @@ from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import Term, matches
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_of
+from daypass.operations.heavy import compute
 from daypass.operations.iam import quotas
 from daypass.operations.management import allow
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
@@ -48,6 +49,7 @@ _COMPUTED: Final = frozenset({"username", "groups", "members"})
 """Attributes that other tables have. Looking at them takes some statements for each resource."""
 _MOST_COMPUTED: Final = 200
 _BYTES_OF_MEMBER: Final = 150
+_STEPS_OF_LOOP, _STEPS_OF_WRITER = 10_000, 100_000  # of a patch: a millisecond, and ten
 _OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
 
 
@@ -236,8 +238,30 @@ async def replace_resource(
 async def patch(
     env: Env, call: Call, kind: str, identity: str, unverified: Mapping[str, Any], if_match: str
 ) -> Resource:
-    """PATCH. Raises as `replace_resource`."""
-    return await _changed(env, call, kind, identity, if_match, lambda known: apply_patch(known, unverified))
+    """PATCH. Raises as `replace_resource`.
+
+    The work is done before the transaction, for which all writers wait (attack A350). If the resource has changed since, it
+    is done again there, within a small limit.
+    """
+    await _allowed(env, call)
+    account = call.caller.account
+    known = await env.directory.read(lambda tx: _existing(tx, account, kind, identity), account=account)
+    document = known.document
+    try:
+        wanted = apply_patch(document, unverified, _STEPS_OF_LOOP)
+    except ScimError as error:
+        if error.kind != "tooMany":
+            raise refusal_of(error) from None
+        wanted = await compute(env, account, _patched, document, unverified)
+
+    def edit(current: Mapping[str, Any]) -> Mapping[str, Any]:
+        return wanted if current == document else apply_patch(current, unverified, _STEPS_OF_WRITER)
+
+    return await _changed(env, call, kind, identity, if_match, edit)
+
+
+def _patched(document: Mapping[str, Any], unverified: Mapping[str, Any]) -> dict[str, Any]:
+    return _refusing(lambda: apply_patch(document, unverified))
 
 
 async def _changed(
