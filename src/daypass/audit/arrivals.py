@@ -78,19 +78,23 @@ class Arrivals:
             self._busy = True
             self._encode_rest()
             items, self._items, self._encoded = self._items, [], 0
+            self._pending_work.extend(self._meanwhile)
+            self._meanwhile.clear()
             self._hand_over(items)
-            if self._meanwhile:
-                if not self._pending_work:
-                    self._loop.call_soon(self._work)
-                self._pending_work.extend(self._meanwhile)
-                self._meanwhile.clear()
 
     def _encode_rest(self) -> None:
         self._encode(self._items[self._encoded :])
         self._encoded = len(self._items)
 
-    def _work(self) -> None:
-        """Once in each iteration while work is left: as much as comes with the requests that begin in one."""
+    @property
+    def has_work(self) -> bool:
+        """Whether there is work for the time in which a batch is written. It may be read on any thread."""
+        return bool(self._pending_work)
+
+    def work(self) -> None:
+        """Once in each iteration while work is left: as much as comes with the requests that begin in one. It begins when
+        the writer waits for the disk: before that, it would take the interpreter lock from the writer.
+        """
         pending = self._pending_work
         for _ in range(min(_AT_ONCE, len(pending))):
             work = pending.popleft()
@@ -99,12 +103,14 @@ class Arrivals:
             except Exception:  # noqa: BLE001 - its caller does it again, and has the error then
                 logs.get().warning("journal_meanwhile_failed", exc_info=True)
         if pending:
-            self._loop.call_soon(self._work)
+            self._loop.call_soon(self.work)
 
     def answered(self, in_progress: int) -> None:
         """Called when the writer has answered a batch. `in_progress`: items that waited for an answer until then."""
         self._busy = False
         self._expected = in_progress
+        if self._pending_work:  # nobody has begun it, so the callers have done it: it is only forgotten
+            self._loop.call_soon(self.work)
         if self._items and not self._check_scheduled:
             self._schedule_check()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -53,11 +53,19 @@ class _Lost(Exception):
 class DatabaseSink:
     """Implements `sink.Sink`. It also persists the clock's high-water mark and the last uses.
 
-    `spooled`: events may go to a local spool, too (`spool_sink`).
+    `spooled`: events may go to a local spool, too (`spool_sink`). `before_commit`: called before it waits for the
+    durability of a batch.
     """
 
     def __init__(
-        self, database: Database, clock: AdjustableClock, node: str, options: JournalOptions, *, spooled: bool = False
+        self,
+        database: Database,
+        clock: AdjustableClock,
+        node: str,
+        options: JournalOptions,
+        *,
+        spooled: bool,
+        before_commit: Callable[[], None],
     ) -> None:
         self.usage = UsageBook()
         self.recent = RecentBatches(fails_over=database.dialect == "postgresql")
@@ -66,6 +74,7 @@ class DatabaseSink:
         self._node = node
         self._options = options
         self._spooled = spooled
+        self._before_commit = before_commit
         self._statements: Statements = statements(database.dialect)
         self._marked = 0
         self.installation = ""  # known when a log has been opened
@@ -133,6 +142,7 @@ class DatabaseSink:
                 self.usage.note_all([item.event for item in fresh if item.event is not None])
                 now = self._clock.now()
                 used = self._write_usage(conn, now, everything=last)
+                self._before_commit()
                 if self._options.fsync_delay_ms and batch.records:
                     time.sleep(self._options.fsync_delay_ms / 1000)
                 sent = True  # a failure after this point leaves the outcome of the commit unknown

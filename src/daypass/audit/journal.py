@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from daypass.audit.arrivals import Arrivals
@@ -34,6 +35,7 @@ from daypass.stores.engine import Database, database_needed
 from daypass.stores.feed import Change
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 _WATCH_SECONDS = 0.1
 _FULL = "the journal's queue is full"
@@ -70,12 +72,15 @@ class DurableJournal:
         self._ids = ids
         self._on_changes = on_changes
         self._on_batch = on_batch
-        inner = self._inner = DatabaseSink(database, clock, node, self._options, spooled=spool is not None)
-        self._spool = SpoolSink(inner, database, clock, spool, node, self._report) if spool is not None else None
+        inner = self._inner = DatabaseSink(
+            database, clock, node, self._options, spooled=spool is not None, before_commit=self._begin_work
+        )
+        report = partial(self._on_loop, self._record)
+        self._spool = SpoolSink(inner, database, clock, spool, node, report) if spool is not None else None
         self._writer = LogWriter(
             self._spool or inner,
             self._options,
-            self._hand_over,
+            partial(self._on_loop, self._wake),
             ids.session,
             is_hurried=lambda: clock.jump_ms > 0 or database.suspect(),
         )
@@ -324,21 +329,18 @@ class DurableJournal:
         self._arrivals.add(item, meanwhile)
         return item
 
-    def _hand_over(self, outcome: Outcome) -> None:
-        """Called on the writer thread: one call into the loop for a whole batch."""
+    def _on_loop(self, callback: Callable[[P], None], argument: P) -> None:
+        """Called on other threads: runs `callback` on the event loop."""
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._wake, outcome)
-        except RuntimeError:  # the loop is closed: no caller waits any more
+            self._loop.call_soon_threadsafe(callback, argument)
+        except RuntimeError:  # the loop is closed: no caller waits any more, and the log of the process has the rest
             logs.get().warning("journal_loop_closed", log=self._writer.log)
 
-    def _report(self, event: Event) -> None:
-        """Called on the thread of the drain: records an event about the spool."""
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(self._record, event)
-        except RuntimeError:  # the loop is closed; the log of the process has it
-            logs.get().warning("journal_loop_closed", log=self._writer.log)
+    def _begin_work(self) -> None:
+        """Called on the writer thread when it begins to wait for the database."""
+        if self._arrivals is not None and self._arrivals.has_work:
+            self._on_loop(Arrivals.work, self._arrivals)
 
     def _record(self, event: Event) -> None:
         if self._accepting:

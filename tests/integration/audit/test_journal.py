@@ -56,6 +56,15 @@ async def test_commit_while_the_last_batch_is_not_answered_is_recorded(start: St
     await asyncio.wait_for(journal.commit(event("next")), 3.0)
 
 
+async def test_commit_work_for_the_meantime_is_done_before_the_answer(start: Starter) -> None:
+    journal = await start()
+    steps: list[str] = []
+    for _ in range(2):
+        await journal.commit(event(), None, (), lambda: steps.append("work"))
+        steps.append("answered")
+    assert steps == ["work", "answered"] * 2
+
+
 async def test_commit_event_whose_row_cannot_be_made_is_refused_alone(
     start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:

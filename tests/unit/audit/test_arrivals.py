@@ -148,18 +148,26 @@ def test_flush_hands_over_what_is_here_and_the_pending_look_finds_nothing(
     assert writer.batches == [[0, 1], [0, 1]]
 
 
-def test_work_for_the_meantime_begins_when_the_writer_has_the_events(loop: Iterations, arrivals: Arrivals) -> None:
-    done = list[int]()
-    for number in range(40):
+def add_work(arrivals: Arrivals, numbers: range, done: list[int]) -> None:
+    for number in numbers:
         arrivals.add(cast("Any", number), lambda number=number: done.append(number))  # type: ignore[misc]  # a default
+
+
+def test_work_for_the_meantime_begins_when_the_writer_says_so(loop: Iterations, arrivals: Arrivals) -> None:
+    done = list[int]()
+    add_work(arrivals, range(40), done)
+    assert not arrivals.has_work
     loop.run_one()
-    assert done == []  # the events were handed over
-    counts = []
+    assert arrivals.has_work  # the events were handed over
+    assert (done, loop.scheduled) == ([], 0)
+    arrivals.work()
+    counts = [len(done)]
     while loop.scheduled:
         loop.run_one()
         counts.append(len(done))
     assert counts == [16, 32, 40]
     assert done == list(range(40))
+    assert not arrivals.has_work
 
 
 def test_work_for_the_meantime_that_fails_leaves_the_rest_to_be_done(loop: Iterations, arrivals: Arrivals) -> None:
@@ -170,19 +178,29 @@ def test_work_for_the_meantime_that_fails_leaves_the_rest_to_be_done(loop: Itera
 
     for work in (fail, lambda: done.append(1)):
         arrivals.add(cast("Any", 0), work)
-    for _ in range(2):
-        loop.run_one()
+    loop.run_one()
+    arrivals.work()
     assert done == [1]
     assert loop.scheduled == 0
 
 
 def test_work_for_the_meantime_of_several_batches_is_done_in_order(loop: Iterations, arrivals: Arrivals) -> None:
     done = list[int]()
-    for number in range(2 * MAX_EVENTS):
-        arrivals.add(cast("Any", number), lambda number=number: done.append(number))  # type: ignore[misc]  # a default
+    add_work(arrivals, range(2 * MAX_EVENTS), done)
+    arrivals.work()
     while loop.scheduled:
         loop.run_one()
     assert done == list(range(2 * MAX_EVENTS))
+
+
+def test_work_for_the_meantime_that_no_writer_began_ends_after_its_answer(loop: Iterations, arrivals: Arrivals) -> None:
+    done = list[int]()
+    add_work(arrivals, range(3), done)
+    loop.run_one()
+    arrivals.answered(3)
+    loop.run_one()
+    assert done == [0, 1, 2]
+    assert (arrivals.has_work, loop.scheduled) == (False, 0)
 
 
 def test_add_rows_are_made_for_sixteen_events_at_a_time_and_each_once(
