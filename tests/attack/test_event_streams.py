@@ -13,7 +13,7 @@ from tests.ssf import POLL, PUSH, call, code, create, members, polled, queued, r
 
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange, credential_change
-from daypass.operations.ssf import streams
+from daypass.operations.ssf import poll, streams
 from daypass.operations.ssf.queue import offer
 
 READ_ONLY = document({"Action": "iam:Get*", "Resource": "*"})
@@ -185,3 +185,18 @@ def test_a354_verification_of_a_disabled_or_full_stream_is_refused(
     monkeypatch.setattr(streams, "MAX_WAITING", 0)
     refused = call(site, "POST", "/ssf/verification", {"stream_id": other})
     assert code(refused)[1] == "LimitExceeded", refused.body
+
+
+def test_a354_poll_acknowledges_some_events_and_none_that_cannot_exist(site: Installation) -> None:
+    """A thousand look-ups in one transaction held up everybody's writes again and again."""
+    stream = create(site)
+    path = str(stream["delivery"]["endpoint_url"]).removeprefix("https://daypass.test")
+    body = {"returnImmediately": True, "ack": [f"{number:032x}" for number in range(poll.MAX_ACKS + 1)]}
+    assert code(call(site, "POST", path, body)) == (400, "ValidationError")
+    revoke(site, "acknowledged")
+    queued(site)
+    [jti] = polled(site, stream)
+    other = create(site)
+    assert polled(site, other, ack=[jti]) == {}  # of another stream
+    odd = ["\0", "ä", "", "x" * 9_000, jti, jti]
+    assert polled(site, stream, ack=odd, setErrs={"\0": {"err": "x"}}) == {}

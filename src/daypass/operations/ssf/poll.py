@@ -24,7 +24,8 @@ from daypass.ports import Call, Env, Reader, Tx
 
 MAX_EVENTS: Final = 100
 """Events of one answer."""
-MAX_ACKS: Final = 1_000
+MAX_ACKS: Final = 200
+"""Events that one poll acknowledges or refuses, in the transaction for which all writers wait (attack A354)."""
 WAIT_SECONDS: Final = 20.0
 MAX_WAITING_POLLS: Final = 200
 """Polls that wait for events in one process."""
@@ -63,10 +64,7 @@ async def poll(env: Env, call: Call, stream_id: str, request: PollRequest, waiti
 
     def change(tx: Tx) -> tuple[None, Event]:
         _polled(tx, stream_id, call)
-        for jti in request.acks:
-            _finish(tx, stream_id, jti, "delivered", "", call.now)
-        for jti, error in request.errors.items():
-            _finish(tx, stream_id, jti, "dead", error[:_MAX_ERROR], call.now)
+        _finish(tx, stream_id, request, call.now)
         detail = {"stream": stream_id, "acknowledged": len(request.acks), "refused": len(request.errors)}
         return None, served(call, decision=decision, detail=detail)
 
@@ -83,15 +81,17 @@ def _polled(tx: Reader, stream_id: str, call: Call) -> EventStream:
     return stream
 
 
-def _finish(tx: Tx, stream_id: str, jti: str, outcome: str, error: str, now: int) -> None:
+def _finish(tx: Tx, stream_id: str, request: PollRequest, now: int) -> None:
     """An unknown `jti` is ignored: it may have been acknowledged before (RFC 8936, 2.4)."""
-    event = tx.get(SecurityEvent, id=jti)
-    if event is None or event.stream_id != stream_id or event.outcome:
-        return
-    if outcome == "delivered":
-        tx.delete(event)
-    else:
-        tx.replace(replace(event, outcome=outcome, error=error, finished_at=now))
+    named = [jti for jti in {*request.acks, *request.errors} if jti.isascii() and jti.isalnum()]
+    for event in tx.find_among(SecurityEvent, "id", named, order="id"):
+        if event.stream_id != stream_id or event.outcome:
+            continue
+        if event.id in request.acks:
+            tx.delete(event)
+        else:
+            error = request.errors[event.id][:_MAX_ERROR]
+            tx.replace(replace(event, outcome="dead", error=error, finished_at=now))
 
 
 async def _events(

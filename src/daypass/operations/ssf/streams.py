@@ -40,7 +40,7 @@ STATUSES: Final = (ENABLED, PAUSED, DISABLED)
 VERIFICATION_SECONDS: Final = 10
 """The shortest time between two verification events that a receiver requests."""
 MAX_TEXT: Final = 1024
-_CHUNK: Final = 500
+_CHUNK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
