@@ -50,16 +50,20 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop() -> None:
+    gc.set_threshold(
+        20_000, 10, 10
+    )  # ten times the default: a tenth of what a test with a server computes was collecting
     gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _patience() -> Iterator[None]:
     from tests.heavy import pickle_work
-    from tests.patience import be_patient
+    from tests.patience import be_patient, compile_once
 
     with pytest.MonkeyPatch.context() as patch:
         be_patient(patch)
+        compile_once(patch)
         pickle_work(patch)
         yield
 
