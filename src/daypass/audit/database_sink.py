@@ -132,8 +132,8 @@ class DatabaseSink:
             seconds = self._options.change_seconds if bound_to_database and not can_spool else None
             with self._database.write_transaction(seconds=seconds) as conn:
                 self._check_epoch(conn)
-                possible, ended = self._not_ended(conn, self._possible(conn, log, items))
-                fresh, refused = self._consume(conn, possible)
+                unblocked, ended = self._without_revoked_sessions(conn, self._without_blocked_changes(conn, log, items))
+                fresh, refused = self._consume(conn, unblocked)
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
                 batch.outcome.failed += ended + refused
                 batch.proofs = [_proof_row(entry) for item in fresh for entry in item.replays]
@@ -164,7 +164,7 @@ class DatabaseSink:
         if self._epoch not in ("", epoch):
             raise OSError("the database has failed over")
 
-    def _possible(self, conn: Connection, log: Log, items: Sequence[Item]) -> Sequence[Item]:
+    def _without_blocked_changes(self, conn: Connection, log: Log, items: Sequence[Item]) -> Sequence[Item]:
         """The items without those that have to wait because other processes keep the directory locked. The database is
         available then, so this is not an outage, unless one of the changes can be done without the database: a
         revocation does not wait for a process that was cut off while it had the lock.
@@ -176,7 +176,7 @@ class DatabaseSink:
         logs.get().warning("journal_changes_wait", log=log.id)
         return [item for item in items if item.change is None]
 
-    def _not_ended(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
+    def _without_revoked_sessions(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
         """The items without those whose session a revocation ends that this process had not read when it prepared the
         session, with an error for each. Such a session would be refused everywhere else. The caller tries again, and
         the process will have read the revocation.

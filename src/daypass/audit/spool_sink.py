@@ -262,12 +262,12 @@ class SpoolSink:
 
     def _append(self, log: Log, items: Sequence[Item]) -> Batch:
         """Appends what needs no database; the rest is left out of the batch."""
-        able = [item for item in items if not item.needs_database]
-        batch = log.compose(able, _offline)
+        spoolable = [item for item in items if not item.needs_database]
+        batch = log.compose(spoolable, _offline)
         if batch.records:
             self._keep(batch)
             self._outage.events += len(batch.records)
-            self._inner.usage.note_all([item.event for item in able if item.event is not None])
+            self._inner.usage.note_all([item.event for item in spoolable if item.event is not None])
         return batch
 
     def _keep(self, batch: Batch) -> None:

@@ -47,7 +47,7 @@ _PRAGMAS = (
 )
 _ROOM_BYTES = 2**20  # with less than this, a batch may not fit on the disk
 _TURN_SECONDS = 0.25  # maximum wait to become the next writer: many times the length of a turn
-_TURN_LOOK_SECONDS = 0.0005
+_TURN_POLL_SECONDS = 0.0005
 _UNDO_IN_MEMORY = "temp_store=MEMORY"
 """SQLite stores the pages that a savepoint changes, for a rollback. They hold the record, so they must not go to a
 temporary file.
@@ -109,7 +109,7 @@ class SqliteFile:
             except BlockingIOError:
                 if time.monotonic() > until:
                     return False
-                time.sleep(_TURN_LOOK_SECONDS)
+                time.sleep(_TURN_POLL_SECONDS)
             else:
                 return True
 

@@ -164,10 +164,10 @@ class Standby:
     def _apply(self, status: StandbyStatus, began: float) -> None:
         polled = status.polled
         self._applied.apply_standby(polled)
-        here, there = self._applied.position.position, polled.head.position
-        self._cache.remember_after(min(here, there))
+        applied, replicated = self._applied.position.position, polled.head.position
+        self._cache.remember_after(min(applied, replicated))
         self._as_of = max(self._as_of, self._time_of(status.replayed, began))
-        if there <= here and self._as_of > self._freshness.polled_at:
+        if replicated <= applied and self._as_of > self._freshness.polled_at:
             self._advanced(self._as_of, polled.nodes)
 
     def _time_of(self, replayed: int, began: float) -> float:

@@ -92,13 +92,13 @@ class StoreReader:
             return []  # such a value cannot have been stored
         mapping = ENTITY_TABLES[kind]
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
-        way = self._way(mapping, order, path_prefix, equals, values)
-        if way is None:
+        strategy = self._prefix_strategy(mapping, order, path_prefix, equals, values)
+        if strategy is None:
             return []
-        statement, first = _select(mapping.table.name, order, (way, bool(after)), _shape(equals))
+        statement, first = _select(mapping.table.name, order, (strategy, bool(after)), _shape(equals))
         if after and first in mapping.integers and not _INTEGER.fullmatch(after):
             return []  # not a number, or one that no column can hold: nothing comes after it
-        values |= _PREFIX_VALUES[way](path_prefix)
+        values |= _PREFIX_VALUES[strategy](path_prefix)
         values |= {"after": _value(mapping, first, after)} if after else {}
         rows = self._conn.execute(statement, {**values, "limit_": limit})
         return [mapping.to_entity(row) for row in rows]
@@ -108,7 +108,7 @@ class StoreReader:
         rows = self._conn.execute(_among(mapping.table.name, field, order), {"some": values}) if values else ()
         return [mapping.to_entity(row) for row in rows]
 
-    def _way(
+    def _prefix_strategy(
         self, mapping: EntityTable, order: str, prefix: str, equals: dict[str, Any], values: dict[str, Any]
     ) -> str | None:
         """How to find the entities under a path prefix without reading the whole account or sorting most of it. None
@@ -132,7 +132,7 @@ class StoreReader:
 
 
 _Options = tuple[str, bool]
-"""The access path for a path prefix (see `_way`), and whether the page is not the first."""
+"""The access path for a path prefix (see `_prefix_strategy`), and whether the page is not the first."""
 _Shape = tuple[tuple[str, bool], ...]
 """The queried fields, and for each whether its value is None."""
 _BY_TABLE = {mapping.table.name: mapping for mapping in ENTITY_TABLES.values()}
