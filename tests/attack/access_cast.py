@@ -308,7 +308,7 @@ class Cast:
         answer = await self.api(TENANT_ROOT, "/revocations", {**body, "account": TENANT, "force": True})
         assert answer.status == 201, answer.body
         self.blocks[user] = answer.json["id"]
-        user.blocked = True
+        user.blocked, user.revoked_at = True, self.now
         self.forget(user)
 
     def forget(self, user: User) -> None:

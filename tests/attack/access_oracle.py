@@ -25,6 +25,7 @@ class User:
     alive: bool = True
     active: bool = True  # has an active key
     blocked: bool = False
+    revoked_at: int = 0
     permitted: bool = True  # has daypass:ApproveAccessRequest
     mfa_at: int = 0
 
@@ -81,6 +82,7 @@ class Ask:
     seconds: int
     created_at: int
     deadline: int
+    accepted_at: int = 0
     starts_at: int = 0
     max_uses: int = 0
     emergency: bool = False
@@ -179,7 +181,7 @@ class World:
         if names & set(stage["approvers"]["principals"]):
             return True
         escalation = document.get("escalation")
-        late = escalation and at >= ask.created_at + escalation["after_seconds"] * 1000
+        late = escalation and at >= (ask.accepted_at or ask.created_at) + escalation["after_seconds"] * 1000
         return bool(late and names & set(escalation["approvers"]["principals"]))
 
     def absent(self, document: Document, user: User, at: int) -> list[User]:
@@ -192,6 +194,10 @@ class World:
     def own(self, ask: Ask) -> set[str]:
         """Everybody that the request is of."""
         return ask.human | ask.requester.human | ask.beneficiary.human
+
+    def revoked(self, ask: Ask) -> bool:
+        """Whether a person of the request was revoked after it was made, or is blocked."""
+        return any(user.blocked or ask.created_at < user.revoked_at for user in (ask.requester, ask.beneficiary))
 
     def satisfied(self, ask: Ask, rules: Iterable[str], bound: Bound, *, now_eligible: bool) -> bool:
         """Whether different eligible persons fill every place of every stage of these rules."""
@@ -210,16 +216,11 @@ class World:
             for chosen in itertools.permutations(votes, len(places))
         )
 
-    def enough(self, ask: Ask, bound: Bound) -> bool:
-        """Whether there are as many votes for these versions as the rules have places; of whom is another question."""
-        stages = [stage for name in set(ask.rules.values()) for stage in self.rules[name]["stages"]]
-        wanted = sum(stage.get("threshold", 1) for stage in stages)
-        return sum(vote.bound == bound for vote in ask.votes.values()) >= wanted
-
     def still(self, vote: Vote) -> bool:
-        """Whether the voter, and the person in whose place, still may."""
+        """Whether the voter, who was not revoked since, and the person in whose place, still may."""
         permitted = vote.voter.permitted or bool(vote.via)  # who votes through a role has the permission of the role
-        return vote.voter.able and permitted and (vote.instead_of is None or vote.instead_of.able)
+        stands = vote.voter.able and vote.at >= vote.voter.revoked_at
+        return stands and permitted and (vote.instead_of is None or vote.instead_of.able)
 
     def fills(self, ask: Ask, vote: Vote, rule: str, stage: Document) -> bool:
         """Whether the vote counts in a stage: it was open to the voter then, and is now."""
@@ -247,6 +248,8 @@ class World:
             return "the role or rule has changed"
         if not user.able:
             return "the person is disabled or blocked"
+        if ask.created_at < user.revoked_at:
+            return "the person was revoked"
         people = rule["break_glass"]["people"] if ask.emergency else rule["requesters"]
         if not self.includes(people, user.names, None):
             return "the person may not request"

@@ -131,6 +131,7 @@ class Requests(Cast):
             and user.may_call(mfa_at)
             and self.now < ask.deadline
             and not self.world.superseded(ask)
+            and not self.world.revoked(ask)
         )
         for name, rule in zip(ask.rules.values(), rules, strict=True):
             expected = expected and rule is not None and self.world.within(ask, rule, self.now)
@@ -139,6 +140,7 @@ class Requests(Cast):
         answer = await self.api(key, f"/access-requests/{ask.id}/accept")
         if self.compare(f"accept {ask.id} by {user.name}", bool(expected), answer):
             ask.accepted, ask.made_under = True, self.world.bound(ask.rules)
+            ask.accepted_at = self.now
             ask.human |= user.human
             self.granted_at_once(ask, user, mfa_at, answer)
             await self.settle()  # a sweep escalates what was accepted late
@@ -192,7 +194,7 @@ class Requests(Cast):
             if not ask.granted_at:
                 if shown["state"] not in ("pending", "draft"):
                     gone = [user for user in (ask.requester, ask.beneficiary) if not (user.alive and user.active)]
-                    if self.now < ask.deadline and not gone:
+                    if self.now < ask.deadline and not gone and not self.world.revoked(ask):
                         self.fail(f"{ask} is {shown['state']} {shown['end_reason']}")
                     ask.closed = shown["state"]
                 continue

@@ -77,7 +77,7 @@ class Votes(Requests):
 
     def cast(self, ask: Ask, user: User, mfa_at: int, via: str = "") -> Vote | None:
         rules, names = self.world.rules, ask.beneficiary.names
-        if self.world.superseded(ask):
+        if self.world.superseded(ask) or self.world.revoked(ask):
             return None
         for name in ask.rules.values():
             if name not in rules or not self.world.includes(rules[name]["requesters"], names, None):
@@ -104,11 +104,11 @@ class Votes(Requests):
             ask.closed = "denied"
             return
         ask.votes[vote.voter] = vote
-        complete = self.world.satisfied(ask, ask.rules.values(), vote.bound, now_eligible=False)
+        complete = self.world.satisfied(ask, ask.rules.values(), vote.bound, now_eligible=True)
         granted = answer.json["state"] != "pending"
         if complete and not granted:
             self.fail(f"complete, and pending: {ask}: {answer.json['missing']}")
-        if granted and not self.world.enough(ask, vote.bound):
-            self.fail(f"granted by votes for older versions: {ask}")
-        if granted:  # if it is not complete by what is known of the persons now, the use shows it
+        if granted and not complete:
+            self.fail(f"granted by votes that do not count: {ask}")
+        if granted:
             self.grant(ask, answer, by_persons=True)

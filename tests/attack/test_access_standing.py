@@ -18,6 +18,7 @@ from daypass.domain.directory import AccessKey, AccessVote, KeyStatus, OAuthClie
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition, Hop
 from daypass.operations.broker import prepare
+from daypass.operations.grants.eligible import Ballot
 from daypass.operations.grants.standing import stands
 from daypass.ports import Tx
 
@@ -90,7 +91,7 @@ async def test_a328_vote_does_not_stand_when_its_oauth_client_is_disabled(place:
     await place.server.write(client)
     hop = Hop("", TENANT, user.id, place.now, FeedPosition("", 0), "", client_id=client.id)
     read = place.server.runtime.directory.read
-    assert await read(lambda tx: stands(tx, [hop], (), place.now), account=TENANT) is enabled
+    assert await read(lambda tx: stands(tx, [hop], (), place.now, Ballot()), account=TENANT) is enabled
 
 
 async def test_a329_vote_ends_when_its_grant_is_revoked_after_it_was_done(place: Place) -> None:

@@ -43,6 +43,7 @@ def _fields(found: Mapping[str, Any]) -> dict[str, object]:
         "risk": " ".join((f"{found['risk']} of 100.", *(reason["text"] for reason in found["risk_reasons"]))),
         "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
         "missing": missing(found),
+        "refused now": " ".join(dict.fromkeys(found.get("refused", {}).values())),
     }
 
 
@@ -57,7 +58,7 @@ def _deadline(found: Mapping[str, Any]) -> dict[str, object]:
 
 def _vote(vote: Mapping[str, Any]) -> str:
     verb = "approved" if vote["approve"] else "denied"
-    void = "; void, because something changed afterwards" if vote["void"] else ""
+    void = f"; does not count: {vote['why']}" if vote["void"] else ""
     mfa = " with MFA" if vote["mfa_at"] else ""
     reason = f": {vote['reason']}" if vote["reason"] else ""
     at = output.moment(vote["at"])

@@ -46,14 +46,14 @@ def copy(place: Place, tx: Tx, count: int) -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The grants that are checked."""
     seen: list[str] = []
-    check = module.check_grant
+    check = module.why_void
 
     def counting(env: Any, tx: Any, grant: Grant, *more: Any) -> Any:
         seen.append(grant.id)
         return check(env, tx, grant, *more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "check_grant", counting)
+        patched.setattr(module, "why_void", counting)
         yield seen
 
 

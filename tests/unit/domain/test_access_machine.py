@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from daypass.domain.access import grant as grants
 from daypass.domain.access.grant import GrantState, GrantUnusable
 from daypass.domain.access.person import same_person
-from daypass.domain.access.quorum import tally
+from daypass.domain.access.quorum import StageKey, Tally, counted, tally
 from daypass.domain.access.request import (
     GRANTED,
     NEXT,
@@ -55,6 +55,12 @@ def request(state: RequestState = RequestState.PENDING) -> AccessRequest:
     return AccessRequest(
         "1", "111122223333", state, "AIDA-ann", "AIDA-ann", "1", "{}", "d", persons, created_at=0, deadline=1000
     )
+
+
+def count_of(
+    waiting: AccessRequest, votes: list[AccessVote], version: int, now: int = 5, stages: dict[StageKey, int] = STAGES
+) -> Tally:
+    return tally(stages, counted(votes, binding(version), waiting.persons, now).approvals)
 
 
 def grant_at(now: int, **more: int) -> Grant:
@@ -117,7 +123,8 @@ class Access(RuleBasedStateMachine):
             return
         self.votes[user] = vote(user, self.version - stale, self.now, approve=approve)
         votes = list(self.votes.values())
-        self.request, count = decided(self.request, votes, STAGES, binding(self.version), self.now)
+        count = count_of(self.request, votes, self.version, self.now)
+        self.request = decided(self.request, votes, count, self.now)
         if self.request.state is RequestState.APPROVED:
             self.check_approval()
             self.request = replace(self.request, deadline=self.now + 1000)
@@ -197,13 +204,14 @@ TestAccess.settings = settings(max_examples=60, stateful_step_count=30, deadline
 
 def test_decided_by_one_denial_is_denied_whatever_was_approved() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1), vote("AIDA-bob2", 1, approve=False)]
-    after, _ = decided(request(), votes, STAGES, binding(1), 5)
+    after = decided(request(), votes, count_of(request(), votes, 1), 5)
     assert (after.state, after.decided_at, after.ended_at, after.end_reason) == (RequestState.DENIED, 5, 5, "denied")
 
 
 def test_decided_with_one_person_twice_is_not_approved() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-bob2", 1), vote("AIDA-cy", 1)]
-    after, count = decided(request(), votes, STAGES, binding(1), 5)
+    count = count_of(request(), votes, 1)
+    after = decided(request(), votes, count, 5)
     assert after.state is RequestState.PENDING
     assert not count.complete
     assert count.approvers == 2
@@ -212,19 +220,22 @@ def test_decided_with_one_person_twice_is_not_approved() -> None:
 def test_decided_moves_approvals_between_stages_to_fill_them_all() -> None:
     """Bob and Di, who come first, could fill the security stage and leave the lead stage empty."""
     votes = [vote("AIDA-cy", 1, 3), vote("AIDA-di", 1, 1), vote("AIDA-bob", 1, 2)]
-    after, count = decided(request(), votes, STAGES, binding(1), 5)
+    count = count_of(request(), votes, 1)
+    after = decided(request(), votes, count, 5)
     assert after.state is RequestState.APPROVED
     assert count.complete
 
 
 def test_decided_without_stages_is_never_approved_by_votes() -> None:
-    after, _ = decided(request(), [vote("AIDA-bob", 1)], {}, binding(1), 5)
+    votes = [vote("AIDA-bob", 1)]
+    after = decided(request(), votes, count_of(request(), votes, 1, stages={}), 5)
     assert after.state is RequestState.PENDING
 
 
 def test_a120_votes_for_another_version_do_not_count() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1)]
-    after, count = decided(request(), votes, STAGES, binding(2), 5)
+    count = count_of(request(), votes, 2)
+    after = decided(request(), votes, count, 5)
     assert after.state is RequestState.PENDING
     assert count.approvers == 0
 

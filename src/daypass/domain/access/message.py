@@ -33,6 +33,7 @@ _SHOWN: Final = (
     "seconds",
     "risk",
     "state",
+    "why",
     "grants",
     "user",
     "name",

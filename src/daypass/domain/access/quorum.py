@@ -1,18 +1,21 @@
-"""Counts votes: whether the approvers of every stage have approved.
+"""Counts votes: which approvals count, why others do not, and whether the approvers of every stage have approved.
 
 Stages are AND-ed. A person fills one place of one stage only, however many stages, users or votes the person has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from daypass.domain.access.person import same_person
 from daypass.domain.directory import AccessVote
 
 StageKey = tuple[str, str]
 """(rule, stage)."""
+CHANGED: Final = "the request, a role of it or its rule has changed since"
+_WAITED_MS: Final = 7 * 86_400_000
+"""An approval waits so long for others. Revocations, which would end it, are stored for a day longer (attack A333)."""
 
 
 class Tally(NamedTuple):
@@ -24,19 +27,48 @@ class Tally(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether every stage has its approvals."""
-        return not any(self.missing.values())
+        return bool(self.missing) and not any(self.missing.values())
 
 
-def counted(votes: Iterable[AccessVote], binding: str, excluded: Sequence[str]) -> list[AccessVote]:
-    """The approvals that count: bound to `binding`, not by an excluded person, one for each person."""
-    found: list[AccessVote] = []
-    for vote in sorted(votes, key=lambda v: (v.at, v.approver_id)):
-        if not vote.approve or vote.binding != binding or same_person(vote.persons, excluded):
-            continue
-        if any(same_person(vote.persons, other.persons) for other in found):
-            continue
-        found.append(vote)
-    return found
+class Counted(NamedTuple):
+    """The approvals that count, and why others do not, by approver id."""
+
+    approvals: Sequence[AccessVote]
+    void: Mapping[str, str]
+
+
+def counted(
+    votes: Iterable[AccessVote],
+    binding: str,
+    excluded: Sequence[str],
+    at: int,
+    standing: Callable[[AccessVote], tuple[AccessVote, str]] = lambda vote: (vote, ""),
+) -> Counted:
+    """The approvals that count at `at` (ms): bound to `binding`, not by an excluded person, one for each person.
+
+    `standing`: the vote with the persons and stages that it has now, and why it does not count, or "".
+    """
+    approvals: list[AccessVote] = []
+    void: dict[str, str] = {}
+    for cast in sorted((vote for vote in votes if vote.approve), key=lambda v: (v.at, v.approver_id)):
+        vote, why = cast, _outdated(cast, binding, at)
+        if not why:
+            vote, why = standing(cast)
+        if not why and same_person(vote.persons, excluded):
+            why = "it is an approval of one's own request"
+        if not why and any(same_person(vote.persons, other.persons) for other in approvals):
+            why = "it is another approval of the same person"
+        if why:
+            void[vote.approver_id] = why
+        else:
+            approvals.append(vote)
+    return Counted(approvals, void)
+
+
+def _outdated(vote: AccessVote, binding: str, at: int) -> str:
+    if vote.binding != binding:
+        return CHANGED
+    return "it has waited for others for seven days" if vote.at <= at - _WAITED_MS else ""
 
 
 def tally(thresholds: Mapping[StageKey, int], approvals: Sequence[AccessVote]) -> Tally:

@@ -6,13 +6,13 @@ Callers run these functions inside a transaction that holds the request, so each
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from daypass.domain.access.person import same_person
-from daypass.domain.access.quorum import StageKey, Tally, counted, tally
+from daypass.domain.access.quorum import Tally
 from daypass.domain.directory import AccessRequest, AccessVote, RequestState
 
 
@@ -90,20 +90,11 @@ def check_voter(request: AccessRequest, persons: Sequence[str]) -> None:
         raise TransitionRefused("Nobody approves their own access request.")
 
 
-def decided(
-    request: AccessRequest,
-    votes: Sequence[AccessVote],
-    thresholds: Mapping[StageKey, int],
-    binding: str,
-    now: int,
-) -> tuple[AccessRequest, Tally]:
-    """The request after these votes. One denial is enough. Approvals bound to something else do not count."""
-    found = tally(thresholds, counted(votes, binding, request.persons))
-    if any(not vote.approve for vote in votes):
-        return moved(request, _S.DENIED, now, EndReason.DENIED.value), found
-    if thresholds and found.complete:
-        return moved(request, _S.APPROVED, now), found
-    return request, found
+def decided(request: AccessRequest, votes: Iterable[AccessVote], count: Tally, now: int) -> AccessRequest:
+    """The request after these votes, and the count of those that are approvals. One denial is enough."""
+    if not all(vote.approve for vote in votes):
+        return moved(request, _S.DENIED, now, EndReason.DENIED.value)
+    return moved(request, _S.APPROVED, now) if count.complete else request
 
 
 def overdue(request: AccessRequest, now: int) -> AccessRequest | None:

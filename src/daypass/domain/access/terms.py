@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from daypass.domain.directory import AccessRequest
 from daypass.domain.policy.model import Value
 
 MAX_ROLES = 10
@@ -40,6 +41,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
         substituted: ARNs of the roles as they were requested, after an approver has substituted some; (): none has.
         rules: names of the rules under which the roles are requested, in the order of `roles`; (): any that apply.
         rule_digests: the versions of these rules whose limits and conditions were tested.
+        accepted_at: ms; when the beneficiary accepted what somebody else requested; 0: nobody else did.
     """
 
     requester: str
@@ -56,6 +58,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
     substituted: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     rule_digests: tuple[str, ...] = ()
+    accepted_at: int = 0
 
 
 def keys_of(terms: Terms, risk: int) -> dict[str, Value]:
@@ -85,6 +88,11 @@ def encode(terms: Terms) -> str:
 def decode(document: str) -> Terms:
     """The terms of a stored text. Raises ValueError."""
     return _decode(document)
+
+
+def waiting_since(request: AccessRequest) -> int:
+    """When (ms) approvers could decide: approvers cannot before the beneficiary accepts (attack A336)."""
+    return decode(request.document).accepted_at or request.created_at
 
 
 def digest(value: Any) -> str:

@@ -75,7 +75,7 @@ async def _void(env: Env, use: GrantUse, applicant: Applicant, error: GrantRefus
     """Ends a grant that a use found void, records it, and returns the refusal for the person."""
     grant = use.grant
     if error.reason is not None:
-        await end_now(env, grant.id, error.reason, applicant.facts.request_id)
+        await end_now(env, grant.id, error.reason, str(error), applicant.facts.request_id)
     role = grant.role_arn
     actor = applicant.parent.actor.get("arn", "anonymous")
     return DaypassError(

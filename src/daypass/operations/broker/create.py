@@ -42,6 +42,7 @@ from daypass.operations.grants.facts import (
     targets_of,
 )
 from daypass.operations.grants.permission import allow_on_roles
+from daypass.operations.grants.void import why_void
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn
@@ -171,7 +172,7 @@ class _Creation:
             return repeated, self._event(repeated, {"repeated": True})
         covering = self._covering(tx, requester)
         if covering is not None:
-            view = replace(view_of(tx, env.builtin, covering), reused=True)
+            view = replace(view_of(env, tx, covering), reused=True)
             return view, self._event(view, {"repeated": True, "reused": True})
         beneficiary = self._beneficiary(tx, requester)
         refs = [t.RoleRef(arn, "") for arn in new.roles]
@@ -192,7 +193,7 @@ class _Creation:
             if approval is not None:
                 request, made = grant_request(env, tx, request, terms, targets, approval, call.now)
                 tx.replace(request)
-        view = view_of(tx, env.builtin, request)
+        view = view_of(env, tx, request)
         return view, announce(env, tx, self._event(view, {"automatic": bool(made) and not terms.break_glass}))
 
     def _repeated(self, tx: Reader, requester: Person) -> RequestView | None:
@@ -212,7 +213,7 @@ class _Creation:
         kind = (terms.break_glass, terms.extends) == (new.break_glass, new.extends)
         if first != again or not kind or new.max_uses not in (None, terms.max_uses):
             raise DaypassError(ErrorKind.ALREADY_EXISTS, "The client token was used for another request.")
-        return view_of(tx, self.env.builtin, found)
+        return view_of(self.env, tx, found)
 
     def _covering(self, tx: Reader, requester: Person) -> AccessRequest | None:
         """The earlier request whose grants cover this one for as long; only for plain requests that ask for it."""
@@ -225,7 +226,9 @@ class _Creation:
         for arn in new.roles:
             role = find_by_arn(tx, Role, arn)
             held = tx.find(Grant, role_id=role.id, principal_id=requester.id, ended_at=0) if role is not None else []
-            requests.append({grant.request_id for grant in held if _covers(grant, now, least)})
+            covering = [grant for grant in held if _covers(grant, now, least)]
+            usable = [each for each in covering if not why_void(self.env, tx, each, now, requester.principal_ids)]
+            requests.append({grant.request_id for grant in usable})
         for request_id in sorted(set.intersection(*requests)):
             return tx.get(AccessRequest, id=request_id)
         return None

@@ -102,10 +102,10 @@ def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) ->
         return None
     person = person_of(tx, call.caller)
     own = bool(person.id) and person.id in (request.requester_id, request.beneficiary_id)
-    history = tuple(view_of(tx, env.builtin, earlier) for earlier in _history(tx, request))
+    history = tuple(view_of(env, tx, earlier) for earlier in _history(tx, request))
     may_vote = can_vote(tx, env, request, person, call.now)
     beneficiary = person.id == request.beneficiary_id
-    return _View(view_of(tx, env.builtin, request), history, may_vote, own, beneficiary)
+    return _View(view_of(env, tx, request), history, may_vote, own, beneficiary)
 
 
 def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:

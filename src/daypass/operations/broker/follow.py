@@ -58,7 +58,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
     def change(tx: Tx) -> tuple[RequestView, Event]:
         request, person = _offered(tx, call, request_id, mfa_at)
         request = replace(request, risk=prepared.risk, risk_reasons=prepared.stored_reasons)
-        targets = current_targets(tx, env.builtin, request, terms)
+        targets = current_targets(env, tx, request, terms)
         _check_conditions(targets, person, asked)
         try:
             for target in targets:
@@ -72,7 +72,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         if approval is not None:
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
         tx.replace(request)
-        view = view_of(tx, env.builtin, request)
+        view = view_of(env, tx, request)
         return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view))
 
     return await env.journal.write(change, account=call.caller.account)
@@ -106,7 +106,8 @@ def _accepted(
 ) -> AccessRequest:
     """The request under the rules as they are now, whose limits and conditions have been tested for the person."""
     persons = tuple(sorted({*request.persons, *person.identifiers}))
-    document = t.encode(structs.replace(terms, rule_digests=tuple(target.rule.digest for target in targets)))
+    digests = tuple(target.rule.digest for target in targets)
+    document = t.encode(structs.replace(terms, rule_digests=digests, accepted_at=now))
     return replace(
         moved(request, RequestState.PENDING, now), persons=persons, document=document, digest=t.digest(document)
     )
@@ -126,7 +127,7 @@ async def cancel_request(env: Env, call: Call, request_id: str) -> RequestView:
             raise refused(error) from None
         tx.replace(request)
         end_grants(env, tx, request, grants_of(tx, request.id), EndReason.CANCELLED, call.now, call.caller.arn)
-        view = view_of(tx, env.builtin, request)
+        view = view_of(env, tx, request)
         return view, announce(env, tx, _event(call, EventType.ACCESS_CANCELLED, view))
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
@@ -141,7 +142,7 @@ async def finish_request(env: Env, call: Call, request_id: str) -> RequestView:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, f"The access request is {request.state.value}.")
         ending = [grant for grant in grants_of(tx, request.id) if not grant.ended_at]
         request = end_grants(env, tx, request, ending, EndReason.DONE, call.now, call.caller.arn)
-        view = view_of(tx, env.builtin, request)
+        view = view_of(env, tx, request)
         detail = ending_detail(request, ending, EndReason.DONE)
         return view, announce(
             env, tx, served(call, kind=EventType.ACCESS_ENDED, account=request.account, detail=detail)

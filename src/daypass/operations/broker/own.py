@@ -14,6 +14,8 @@ from daypass.domain.access.rule import CompiledRule
 from daypass.domain.directory import AccessRequest, Grant, Role
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.grants.facts import person_of, requestable_roles
+from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.void import why_void
 from daypass.operations.iam.user_devices import enabled_devices
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
@@ -28,7 +30,7 @@ class OwnAccess(Struct, frozen=True):
 
     Attributes:
         requests: open requests of which the caller is the requester or the beneficiary.
-        grants: the caller's grants that have not ended.
+        grants: the caller's grants that have not ended and are not void.
         mfa_devices: serial numbers of the caller's enabled MFA devices.
     """
 
@@ -63,7 +65,8 @@ async def get_own_access(env: Env, call: Call) -> OwnAccess:
     return own_access
 
 
-def _own_access(tx: Reader, env: Env, call: Call) -> OwnAccess:
+def _own_access(reader: Reader, env: Env, call: Call) -> OwnAccess:
+    tx = Snapshot(reader)
     person, account = person_of(tx, call.caller), call.caller.account
     requests: dict[str, AccessRequest] = {}
     for state in OPEN:
@@ -73,8 +76,9 @@ def _own_access(tx: Reader, env: Env, call: Call) -> OwnAccess:
             requests.update((request.id, request) for request in found)
     grants = tx.find(Grant, principal_id=person.id, ended_at=0, account=account, order="id", limit=MAX_REQUESTS)
     enabled = enabled_devices(tx, account, call.caller.principal_id)
-    views = [view_of(tx, env.builtin, request) for _, request in sorted(requests.items())]
-    return OwnAccess(tuple(views), tuple(grants), enabled)
+    views = [view_of(env, tx, request) for _, request in sorted(requests.items())]
+    usable = [grant for grant in grants if not why_void(env, tx, grant, call.now)]
+    return OwnAccess(tuple(views), tuple(usable), enabled)
 
 
 async def list_requestable_roles(

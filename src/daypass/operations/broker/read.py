@@ -40,7 +40,7 @@ async def get_request(env: Env, call: Call, account: str, request_id: str) -> Re
         request = tx.get(AccessRequest, id=request_id)
         if request is None or request.account != owner:
             return None, False
-        return view_of(tx, env.builtin, request), concerns(tx, env, request, person_of(tx, call.caller), call.now)
+        return view_of(env, tx, request), concerns(tx, env, request, person_of(tx, call.caller), call.now)
 
     view, concerned = await env.directory.read(query, account=call.caller.account)
     decision = await allow_request(env, call, request_id, owner, concerned=concerned)
@@ -89,7 +89,7 @@ async def list_requests(
             else:
                 visible = decision is not None or concerns(tx, env, request, caller, call.now)
             if visible:
-                views.append(view_of(tx, env.builtin, request))
+                views.append(view_of(env, tx, request))
                 if len(views) == limit:
                     return views, request.id
         return views, page[-1].id if len(page) == _SCANNED else ""
@@ -117,7 +117,7 @@ def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: 
     if not person.id or same_person(persons_of(tx, request), person.identifiers):
         return False
     try:
-        targets = current_targets(tx, env.builtin, request, decode(request.document))
+        targets = current_targets(env, tx, request, decode(request.document))
     except DaypassError:
         return False
     rules = [target.rule for target in targets]

@@ -16,7 +16,8 @@ from daypass.domain.policy.partial_evaluation import Outcome
 from daypass.domain.policy.pattern import fold
 from daypass.operations import heavy
 from daypass.operations.access.who_can import check_question, context_in, evaluation_of, question_of
-from daypass.operations.grants.facts import person_of, requestable_roles
+from daypass.operations.grants.facts import Person, person_of, requestable_roles
+from daypass.operations.grants.void import why_void
 from daypass.operations.iam.holdings import Gatherer, Holdings
 from daypass.operations.management import allow_unless_denied
 from daypass.operations.outcome import served
@@ -79,7 +80,7 @@ def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -
             len(rule.rule.stages),
             tuple(beyond[:_BEYOND]),
             len(beyond) > _BEYOND,
-            _grant_for(scene, role, person.id, call.now),
+            _grant_for(scene, role, person, call.now),
         )
         found.append(((breadth_of(actions), len(beyond), role.arn), suggestion))
     return [suggestion for _, suggestion in sorted(found)[:limit]]
@@ -96,6 +97,9 @@ def _actions(holdings: Holdings) -> list[str]:
     return list(actions)
 
 
-def _grant_for(scene: Scene, role: Role, person_id: str, now: int) -> str:
-    grants = scene.tx.find(Grant, role_id=role.id, principal_id=person_id, ended_at=0)
-    return next((grant.id for grant in grants if is_usable(grant, now)), "")
+def _grant_for(scene: Scene, role: Role, person: Person, now: int) -> str:
+    tx, ids = scene.tx, person.principal_ids
+    grants = [
+        each for each in tx.find(Grant, role_id=role.id, principal_id=person.id, ended_at=0) if is_usable(each, now)
+    ]
+    return next((grant.id for grant in grants if not why_void(scene, tx, grant, now, ids)), "")

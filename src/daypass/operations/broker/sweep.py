@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from daypass.domain.access import grant as grants
 from daypass.domain.access.request import UNDECIDED, EndReason, moved, overdue
-from daypass.domain.access.terms import decode
+from daypass.domain.access.terms import decode, waiting_since
 from daypass.domain.directory import (
     AccessKey,
     AccessRequest,
@@ -28,6 +28,7 @@ from daypass.domain.directory import (
     Group,
     Guardrail,
     InlinePolicy,
+    IssuerAllowList,
     LoginProfile,
     ManagedPolicy,
     Membership,
@@ -47,10 +48,10 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition
 from daypass.operations.broker.view import current_targets
 from daypass.operations.grants.close import grants_of
-from daypass.operations.grants.eligible import Void, check_grant
-from daypass.operations.grants.facts import is_disabled, principals_in
+from daypass.operations.grants.facts import is_disabled, is_revoked
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.use import end_now
+from daypass.operations.grants.void import Void, why_void
 from daypass.operations.notifications.notify import announce
 from daypass.operations.principals import principal_behind
 from daypass.ports import Env, Reader, Tx
@@ -69,6 +70,7 @@ _DEPENDENCIES: Final = (
     Group,
     Guardrail,
     InlinePolicy,
+    IssuerAllowList,
     LoginProfile,
     ManagedPolicy,
     Membership,
@@ -135,7 +137,7 @@ class Sweeper:
             page = await self._env.directory.read(read, account="")
             for request in page.unanswered:
                 await _escalate(self._env, request.id)
-            closed += page.disabled
+            closed += page.lost
             self._undecided[state] = page.last
         return closed
 
@@ -169,10 +171,10 @@ class Sweeper:
         """Checks the next grants after this one. How many, how many were void, and the last one; "": all are done."""
         env = self._env
         page = await env.directory.read(_checked(env, account, after), account="")
-        for grant, reason in page:
-            if reason is not None:
-                await end_now(env, grant.id, reason)
-        void = sum(reason is not None for _, reason in page)
+        for grant, fault in page:
+            if fault is not None:
+                await end_now(env, grant.id, fault.reason, str(fault))
+        void = sum(fault is not None for _, fault in page)
         return len(page), void, page[-1][0].id if len(page) == _PAGE else ""
 
 
@@ -205,24 +207,27 @@ def _overdue(tx: Reader, now: int) -> list[AccessRequest]:
 
 
 def _closed(tx: Reader, request: AccessRequest, now: int) -> AccessRequest | None:
-    """The request as it has to be closed: its deadline has passed, or a person of it was disabled. None: it stays open."""
+    """The request as it has to be closed: its deadline has passed, or a person of it was disabled or revoked. None: it stays
+    open.
+    """
     after = overdue(request, now)
-    if after is None and _has_disabled(tx, request):
+    if after is None and _has_lost(tx, request, now):
         return moved(request, RequestState.CANCELLED, now, EndReason.INELIGIBLE.value)
     return after
 
 
-def _has_disabled(tx: Reader, request: AccessRequest) -> bool:
-    return request.state in UNDECIDED and is_disabled(tx, (request.requester_id, request.beneficiary_id))
+def _has_lost(tx: Reader, request: AccessRequest, now: int) -> bool:
+    ids = (request.requester_id, request.beneficiary_id)
+    return request.state in UNDECIDED and (is_disabled(tx, ids) or is_revoked(tx, request, ids, now))
 
 
-def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[tuple[Grant, EndReason | None]]]:
+def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[tuple[Grant, Void | None]]]:
     whose = {"account": account} if account != _EVERY_ACCOUNT else {}
 
-    def query(tx: Reader) -> Sequence[tuple[Grant, EndReason | None]]:
+    def query(tx: Reader) -> Sequence[tuple[Grant, Void | None]]:
         found = tx.find(Grant, ended_at=0, order="id", after=after, limit=_PAGE, **whose)
-        snapshot = _filled(tx, found)
-        return [(grant, _void(env, snapshot, grant)) for grant in found]
+        snapshot, now = _filled(tx, found), env.clock.now()
+        return [(grant, why_void(env, snapshot, grant, now)) for grant in found]
 
     return query
 
@@ -244,23 +249,12 @@ def _filled(tx: Reader, found: Sequence[Grant]) -> Snapshot:
     return snapshot
 
 
-def _void(env: Env, tx: Reader, grant: Grant) -> EndReason | None:
-    request = tx.get(AccessRequest, id=grant.request_id)
-    if request is None:
-        return EndReason.CHANGED
-    try:
-        check_grant(env, tx, grant, request, principals_in(request))
-    except Void as error:
-        return error.reason
-    return None
-
-
 class _Undecided(NamedTuple):
-    """A page of requests in one state: those of disabled persons, those that have waited longer than a rule's escalation
+    """A page of requests in one state: those of persons who were disabled or revoked, those that have waited longer than a rule's escalation
     allows, and where the next page begins; "": at the first request.
     """
 
-    disabled: list[AccessRequest]
+    lost: list[AccessRequest]
     unanswered: list[AccessRequest]
     last: str
 
@@ -269,7 +263,7 @@ def _undecided(tx: Reader, env: Env, state: RequestState, after: str, now: int) 
     found = tx.find(AccessRequest, state=state.value, order="id", after=after, limit=_UNDECIDED)
     snapshot = Snapshot(tx)
     return _Undecided(
-        [request for request in found if _has_disabled(snapshot, request)],
+        [request for request in found if _has_lost(snapshot, request, now)],
         [request for request in found if _escalation_due(snapshot, env, request, now)],
         found[-1].id if len(found) == _UNDECIDED else "",
     )
@@ -279,11 +273,11 @@ def _escalation_due(tx: Reader, env: Env, request: AccessRequest, now: int) -> b
     if request.state is not RequestState.PENDING or request.escalated_at:
         return False
     try:
-        targets = current_targets(tx, env.builtin, request, decode(request.document))
+        targets = current_targets(env, tx, request, decode(request.document))
     except DaypassError:
         return False
     waits = [target.rule.rule.escalation.after_seconds for target in targets if target.rule.rule.escalation is not None]
-    return bool(waits) and now >= request.created_at + min(waits) * 1000
+    return bool(waits) and now >= waiting_since(request) + min(waits) * 1000
 
 
 async def _escalate(env: Env, request_id: str) -> None:

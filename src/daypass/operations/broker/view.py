@@ -8,21 +8,22 @@ from contextlib import suppress
 from msgspec import Struct, structs
 
 from daypass.domain.access import terms as t
-from daypass.domain.access.quorum import StageKey, counted, tally
+from daypass.domain.access.grant import GrantState, state_of
+from daypass.domain.access.quorum import CHANGED, StageKey
 from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.rule import expanded
 from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.arn import account_of
 from daypass.domain.directory import AccessRequest, AccessVote, Grant
-from daypass.domain.errors import DaypassError
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.grants.close import grants_of
-from daypass.operations.grants.eligible import approved_binding, binding, thresholds
-from daypass.operations.grants.facts import Target, names_of, principals_in, targets_of
-from daypass.operations.grants.snapshot import once
+from daypass.operations.grants.eligible import binding
+from daypass.operations.grants.facts import Target, is_revoked, names_of, principals_in, targets_of
+from daypass.operations.grants.snapshot import Snapshot, once
+from daypass.operations.grants.standing import Count, count_votes, votes_on
+from daypass.operations.grants.void import approved_binding, why_void
 from daypass.operations.principals import principal_behind
-from daypass.ports import Reader
-
-_MANY = 1_000
+from daypass.ports import Env, Reader
 
 
 class RequestView(Struct, frozen=True):
@@ -32,7 +33,8 @@ class RequestView(Struct, frozen=True):
         binding: the digest that a vote must name: of the exact request, of the policies and rules of its roles and of
             their substitutes, now. "" when the request can no longer be granted.
         missing: approvals that are missing, by (rule, stage).
-        void: ids of approvers whose approval does not count, because something changed after it.
+        void: why approvals do not count, by the id of the approver. See `grants.standing`.
+        refused: why grants that have not ended would be refused now, by id. A sweep ends them. See `grants.void`.
         chat: votes may come from a chat.
         principals: the ARNs of the principals whose sessions requested or voted, by principal id, where the session's own
             ARN does not say it: see `principals.principal_behind`.
@@ -46,29 +48,37 @@ class RequestView(Struct, frozen=True):
     grants: tuple[Grant, ...]
     binding: str = ""
     missing: Mapping[StageKey, int] = {}
-    void: tuple[str, ...] = ()
+    void: Mapping[str, str] = {}
+    refused: Mapping[str, str] = {}
     chat: bool = False
     principals: Mapping[str, str] = {}
     substitutes: tuple[tuple[str, str], ...] = ()
     reused: bool = False
 
 
-def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
-    return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
-
-
-def current_targets(
-    tx: Reader, builtin: Mapping[str, str], request: AccessRequest, terms: t.Terms
-) -> tuple[Target, ...]:
+def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Target, ...]:
     """The roles of a request with the rules under which they are requested, if these apply to the beneficiary now.
 
     Conditions on requesters were tested when the request was made, so no other rule may take the place of one whose
     conditions held (attack A209).
 
-    Raises DaypassError: NOT_FOUND, ACCESS_DENIED when the beneficiary is no longer eligible.
+    Raises DaypassError: NOT_FOUND, ACCESS_DENIED when the beneficiary is no longer eligible, or a person of the request was
+    revoked after it was made.
     """
+    if is_revoked(tx, request, {request.requester_id, request.beneficiary_id}, env.clock.now()):
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            "The person who made the request, or for whom it is, was revoked afterwards. Access has to be requested again.",
+            private={"reason": "revoked", "request": request.id},
+        )
     names = names_of(tx, principals_in(request))
-    return targets_of(tx, builtin, terms.roles, names, None, terms.rules)
+    return targets_of(tx, env.builtin, terms.roles, names, None, terms.rules)
+
+
+def count_of(env: Env, tx: Reader, request: AccessRequest, targets: Sequence[Target]) -> Count:
+    """The votes on an undecided request as they count now."""
+    roles = [(target.rule, target.role.arn) for target in targets]
+    return count_votes(env, tx, request, binding(request.digest, targets), roles, env.clock.now())
 
 
 def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[Target, ...]:
@@ -89,26 +99,41 @@ def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
     return bool(rules) and all(rule.chat is not None and request.risk <= rule.chat.max_risk for rule in rules)
 
 
-def view_of(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> RequestView:
+def view_of(env: Env, reader: Reader, request: AccessRequest) -> RequestView:
     """The request as it is now."""
+    tx = reader if isinstance(reader, Snapshot) else Snapshot(reader)
     terms, votes = t.decode(request.document), tuple(votes_on(tx, request.id))
     found = tuple(grants_of(tx, request.id))
     view = RequestView(request, terms, votes, found, principals=_principals(tx, request, terms, votes))
     if request.state not in UNDECIDED:
-        return structs.replace(view, void=_void(votes, approved_binding(tx, request)) if found else ())
+        return _granted_view(env, tx, view)
     try:
-        targets: Sequence[Target] = current_targets(tx, builtin, request, terms)
+        targets: Sequence[Target] = current_targets(env, tx, request, terms)
     except DaypassError:
         return view
-    bound_to = binding(request.digest, targets)
+    count = count_of(env, tx, request, targets)
     return structs.replace(
         view,
-        binding=shown_binding(tx, builtin, request, targets),
-        missing=tally(thresholds(target.rule for target in targets), counted(votes, bound_to, request.persons)).missing,
-        void=_void(votes, bound_to),
+        binding=shown_binding(tx, env.builtin, request, targets),
+        missing=count.tally.missing,
+        void=count.void,
         chat=chat_allowed(request, targets),
         substitutes=substitutes_of(request.account, targets),
     )
+
+
+def _granted_view(env: Env, tx: Reader, view: RequestView) -> RequestView:
+    """A decided request: a vote for something else never counted, and one that ends a grant does not count now."""
+    now, void, refused = env.clock.now(), dict[str, str](), dict[str, str]()
+    bound_to = approved_binding(tx, view.request) if view.grants else ""
+    for vote in view.votes:
+        if bound_to and vote.approve and vote.binding != bound_to:
+            void[vote.approver_id] = CHANGED
+    for grant in view.grants:
+        if state_of(grant, now) is not GrantState.ENDED and (fault := why_void(env, tx, grant, now)) is not None:
+            refused[grant.id] = str(fault)
+            void |= fault.votes
+    return structs.replace(view, void=void, refused=refused)
 
 
 def _principals(tx: Reader, request: AccessRequest, terms: t.Terms, votes: Sequence[AccessVote]) -> Mapping[str, str]:
@@ -144,7 +169,3 @@ def shown_binding(tx: Reader, builtin: Mapping[str, str], request: AccessRequest
             versions.append(substitute(tx, builtin, request, other).version)
     bound_to = binding(request.digest, targets)
     return binding_of(bound_to, set(versions)) if versions else bound_to
-
-
-def _void(votes: Sequence[AccessVote], bound_to: str) -> tuple[str, ...]:
-    return tuple(vote.approver_id for vote in votes if vote.approve and vote.binding != bound_to)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
 from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
 from daypass.domain.access.person import NOBODY
-from daypass.domain.access.quorum import Tally, counted
+from daypass.domain.access.quorum import Tally
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
@@ -32,16 +32,16 @@ from daypass.operations.broker.made_under import check_rules
 from daypass.operations.broker.view import (
     RequestView,
     chat_allowed,
+    count_of,
     current_targets,
     open_targets,
     shown_binding,
     substitute,
     substitutes_of,
     view_of,
-    votes_on,
 )
 from daypass.operations.grants.close import end_grants, existing, grants_of, no_such_request, refused
-from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stages_for, thresholds, write_ballot
+from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stages_for, write_ballot
 from daypass.operations.grants.facts import (
     Person,
     Target,
@@ -49,16 +49,14 @@ from daypass.operations.grants.facts import (
     persons_of,
 )
 from daypass.operations.grants.permission import allow_on_roles
-from daypass.operations.grants.standing import stands
+from daypass.operations.grants.standing import stands, votes_on
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
+from daypass.operations.sign_in.webauthn import credential_id
 from daypass.ports import Call, Env, Reader, Tx
-
-_COUNTED_MS: Final = 7 * 86_400_000
-"""An approval waits so long for others. Revocations are stored for a day longer."""
 
 
 class ChatVote(NamedTuple):
@@ -166,7 +164,7 @@ class _Casting:
         except TransitionRefused as error:
             raise self._refused(error, request) from None
         terms = t.decode(request.document)
-        targets = current_targets(tx, self.env.builtin, request, terms)
+        targets = current_targets(self.env, tx, request, terms)
         if sent.binding != shown_binding(tx, self.env.builtin, request, targets):
             raise DaypassError(
                 ErrorKind.CONCURRENT_MODIFICATION,
@@ -192,7 +190,7 @@ class _Casting:
         )
 
     def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
-        if not stands(tx, person.hops, person.identifiers, self.call.now, self._chat()):
+        if not stands(tx, person.hops, person.identifiers, self.call.now, Ballot(chat=self._chat())):
             # such a vote would count when that ends (attack A254)
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
@@ -262,6 +260,7 @@ class _Casting:
             self._step_up(),
             self._chat(),
             person.hops,
+            credential_id(sent.step_up.assertion) if sent.step_up is not None and sent.step_up.assertion else "",
         )
         cast = AccessVote(
             request_id=request.id,
@@ -295,17 +294,14 @@ class _Casting:
         self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
     ) -> tuple[RequestView, Event]:
         now = self.call.now
-        _end_old_votes(tx, request.id, now)
-        votes = votes_on(tx, request.id)
-        bound_to = binding(request.digest, targets)
-        counting = counted(votes, bound_to, request.persons)
-        narrowed(terms, counting)  # too many policies are refused with the vote that brings one too many
-        request, count = machine.decided(request, votes, thresholds(target.rule for target in targets), bound_to, now)
+        count = count_of(self.env, tx, request, targets)
+        narrowed(terms, count.approvals)  # too many policies are refused with the vote that brings one too many
+        request = machine.decided(request, votes_on(tx, request.id), count.tally, now)
         if request.state is RequestState.APPROVED:
-            request, _ = grant_request(self.env, tx, request, terms, targets, Approval(counting), now)
+            request, _ = grant_request(self.env, tx, request, terms, targets, Approval(count.approvals), now)
         tx.replace(request)
-        view = view_of(tx, self.env.builtin, request)
-        return view, announce(self.env, tx, self._event(view, count))
+        view = view_of(self.env, tx, request)
+        return view, announce(self.env, tx, self._event(view, count.tally))
 
     def _event(self, view: RequestView, count: Tally | None) -> Event:
         request, sent = view.request, self.sent
@@ -321,6 +317,8 @@ class _Casting:
         }
         if count is not None:
             detail["missing"] = {"/".join(stage): number for stage, number in count.missing.items() if number}
+        if view.void:
+            detail["void"] = dict(view.void)
         optional: Mapping[str, Any] = {
             "step_up": self._step_up(),
             "chat_user": self._chat(),
@@ -343,7 +341,7 @@ class _Casting:
         request = end_grants(
             self.env, tx, request, grants_of(tx, request.id), EndReason.DENIED, self.call.now, self.call.caller.arn
         )
-        view = view_of(tx, self.env.builtin, request)
+        view = view_of(self.env, tx, request)
         return view, announce(self.env, tx, self._event(view, None))
 
     def _substituted(
@@ -378,13 +376,6 @@ class _Casting:
         if (requested.role.arn, other) not in substitutes_of(request.account, [requested]):
             raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
         return substitute(tx, self.env.builtin, request, other)
-
-
-def _end_old_votes(tx: Tx, request_id: str, now: int) -> None:
-    """Approvals of a request that waited too long are void: the revocations that would end them may be forgotten (attack A333)."""
-    for cast in votes_on(tx, request_id):
-        if cast.approve and cast.at <= now - _COUNTED_MS:
-            tx.replace(replace(cast, binding=""))
 
 
 def _granted(tx: Reader, request: AccessRequest) -> AccessRequest | None:

@@ -1,9 +1,8 @@
-"""Whether persons are eligible: for each stage when they vote, and again whenever a grant is used (attacks A85, A120)."""
+"""Whether persons are eligible for each stage: when they vote, and whenever their votes are counted (attacks A85, A120)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,31 +10,21 @@ from msgspec import Struct
 
 from daypass.domain.access.limits import LimitExceeded, check_mfa
 from daypass.domain.access.person import identifier, same_person
-from daypass.domain.access.quorum import StageKey, counted, tally
-from daypass.domain.access.request import EndReason
+from daypass.domain.access.quorum import StageKey
 from daypass.domain.access.rule import CompiledRule, People, Stage
-from daypass.domain.access.terms import Version, binding_of
-from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Revocation, Role, User
+from daypass.domain.access.terms import binding_of, waiting_since
+from daypass.domain.directory import AccessRequest, User
 from daypass.domain.policy.model import Context
 from daypass.domain.session import Hop
 from daypass.operations.grants.facts import (
     Target,
-    compiled,
     hop_of,
     is_disabled,
     is_stopped,
-    is_superseded,
-    names_of,
     person_of_user,
-    persons_of,
-    version_of,
-    with_links,
 )
-from daypass.operations.grants.permission import may_approve, may_assume
-from daypass.operations.grants.snapshot import once
-from daypass.operations.grants.standing import stands
 from daypass.operations.principals import find_by_arn
-from daypass.ports import Env, Reader
+from daypass.ports import Reader
 
 
 class Ballot(Struct, frozen=True, omit_defaults=True):
@@ -49,6 +38,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
         policy: the approver's narrower scope-down policy, or "".
         step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
         chat: the user of a chat service who voted there, or "".
+        passkey: the id of the passkey that confirmed the vote, or "".
         hops: see `facts.Person`; () in votes of the previous release.
     """
 
@@ -60,6 +50,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
     step_up: str = ""
     chat: str = ""
     hops: tuple[Hop, ...] = ()
+    passkey: str = ""
 
 
 read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode
@@ -161,8 +152,9 @@ def stages_for(  # noqa: PLR0913  # the facts of one vote
 def _is_escalated(request: AccessRequest, rule: CompiledRule, now: int) -> bool:
     """Whether the rule's own time has passed: a request for several roles is escalated as soon as that of one has (A211)."""
     escalation = rule.rule.escalation
-    waits = escalation is None or now < request.created_at + escalation.after_seconds * 1000
-    return bool(request.escalated_at) and not waits
+    if escalation is None or not request.escalated_at:
+        return False
+    return now >= waiting_since(request) + escalation.after_seconds * 1000
 
 
 def _absent(
@@ -187,104 +179,3 @@ def _absent(
         ):
             continue
         yield absent
-
-
-class Void(Exception):
-    """A grant is void. `reason` is stored with it; the message is for the person."""
-
-    def __init__(self, reason: EndReason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def check_grant(env: Env, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str]) -> None:
-    """Raises Void unless everything that the approval was based on still holds.
-
-    `principal_ids`: of the person, as in the request that uses the grant. The versions of role and rule must be those
-    that were approved, and no more specific rule may apply; the person must still be a requester of the rule, and the
-    approvers must still be eligible.
-    """
-    if _is_revoked(tx, grant):
-        raise Void(EndReason.REVOKED, "The grant was revoked.")
-    role = tx.get(Role, id=grant.role_id)
-    if role is None or role.account != grant.account or version_of(tx, role, env.builtin) != grant.role_digest:
-        raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
-    stored = tx.get(ApprovalRule, account=grant.account, name=grant.rule)
-    rule = compiled(stored) if stored is not None else None
-    if rule is None or rule.digest != grant.rule_digest:
-        raise Void(EndReason.CHANGED, "The approval rule has changed since the approval.")
-    if is_disabled(tx, (grant.principal_id,)):
-        raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
-    people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
-    names = _names(tx, principal_ids)
-    if not people.include(names, None):
-        raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
-    if is_superseded(tx, role, rule, names):
-        raise Void(EndReason.CHANGED, "A more specific approval rule applies to you since the approval.")
-    if grant.approvers:
-        _check_approvers(env, tx, request, grant, rule)
-    for each in (grant.extension_id or "").split():
-        if (extension := tx.get(AccessRequest, id=each)) is not None:
-            _check_approvers(env, tx, extension, grant, rule)
-
-
-def _is_revoked(tx: Reader, grant: Grant) -> bool:
-    """Whether the grant was revoked without the database (attack A268), or all sessions of its account were since it was
-    made: when the database is restored, too, which may lack the end of the grant and its uses (attack A324).
-    """
-    if tx.find(Revocation, account=grant.account, subject="grant", value=grant.id):
-        return True
-    of_account = tx.find(Revocation, account=grant.account, subject="account", value=grant.account)
-    return any(each.issued_before > grant.created_at for each in of_account)
-
-
-def _names(tx: Reader, ids: Sequence[str]) -> tuple[str, ...]:
-    return once(tx, ("names", *ids), lambda: names_of(tx, ids))
-
-
-def _may_approve(env: Env, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
-    chain = (f"{hop.principal_id}/{hop.name}" for hop in hops)
-    return once(
-        tx,
-        ("may approve", role_arn, *chain),
-        lambda: may_approve(env, tx, hops, role_arn) and may_assume(env, tx, hops),
-    )
-
-
-def _check_approvers(env: Env, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule) -> None:
-    """Whether the votes would still complete every stage of this rule, with the approvers who are eligible and have the
-    permission to approve now.
-    """
-    bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
-    own = persons_of(tx, request)
-    request = replace(request, persons=own)
-    eligible: list[AccessVote] = []
-    for vote in tx.find(AccessVote, request_id=request.id, order="approver_id"):
-        ballot = read_ballot(vote.document)
-        persons = with_links(tx, vote.persons, ballot.principal_ids)
-        # What ends the session of a vote ends the vote, too, even if its person gets sessions again (attack A268).
-        hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
-        if not vote.approve or not stands(tx, hops, persons, env.clock.now(), ballot.chat):
-            continue
-        if not _may_approve(env, tx, hops, grant.role_arn):
-            continue
-        names = _names(tx, ballot.principal_ids)
-        # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.
-        match = stages_for(tx, request, [rule], names, vote.at, absent=ballot.absent)
-        voted = {tuple(stage) for stage in vote.stages}
-        stages = tuple(stage for stage in match.stages if stage in voted)
-        both = tuple({*persons, *match.identifiers})  # those of the absent person as they are now (attack A282)
-        eligible.append(replace(vote, stages=stages, persons=both))
-    if not tally(thresholds([rule]), counted(eligible, bound_to, own)).complete:
-        raise Void(EndReason.INELIGIBLE, "An approver is no longer eligible to approve.")
-
-
-def approved_binding(tx: Reader, request: AccessRequest) -> str:
-    """What the approvals of an approved request were bound to: its terms, and the versions that its grants store."""
-    return binding_of(request.digest, _versions(tx, request.id))
-
-
-def _versions(tx: Reader, request_id: str) -> list[Version]:
-    """The versions that the grants of a request store."""
-    grants = tx.find(Grant, request_id=request_id)
-    return [Version(grant.role_id, grant.role_digest, grant.rule, grant.rule_digest) for grant in grants]

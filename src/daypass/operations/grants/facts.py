@@ -32,6 +32,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
+from daypass.domain.revocation_index import revoked_by
 from daypass.domain.session import PERSON_TAG, FeedPosition, Hop
 from daypass.operations.grants.federated import is_federated, provider_of
 from daypass.operations.grants.snapshot import once
@@ -156,20 +157,17 @@ def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[
 
     `identifiers`: of the person; those that are source identities can be revoked, too.
     """
-    since: dict[tuple[str, str, str], int] = {}
-    accounts: dict[str, int] = {}
+    hops = list(hops)
     for hop in hops:
-        accounts[hop.account] = min(hop.issued_at, accounts.get(hop.account, hop.issued_at))
         for subject, value, began in _subjects_of(tx, hop):
-            key = (hop.account, subject, value)
-            since[key] = min(began, since.get(key, began))
-    for (account, subject, value), issued_at in sorted(since.items()):
-        if _is_ended(tx.find(Revocation, account=account, subject=subject, value=value), issued_at, now):
-            return True
+            revocations = tx.find(Revocation, account=hop.account, subject=subject, value=value)
+            if any(_is_ended(each, hop, began, now) for each in revocations):
+                return True
     identities = {each for each in identifiers if each.startswith("source-identity:")}
     return any(
-        _is_ended(_of_source_identities(tx, account, identities), issued_at, now)
-        for account, issued_at in sorted(accounts.items() if identities else ())
+        _is_ended(each, hop, hop.issued_at, now)
+        for hop in (hops if identities else ())
+        for each in _of_source_identities(tx, hop.account, identities)
     )
 
 
@@ -194,8 +192,10 @@ def _subjects_of(tx: Reader, hop: Hop) -> list[tuple[str, str, int]]:
     return [(subject, value, ended if subject == "grant" else hop.issued_at) for subject, value in named if value]
 
 
-def _is_ended(revocations: Iterable[Revocation], issued_at: int, now: int) -> bool:
-    return any(each.blocks_at(now) or each.issued_before > issued_at for each in revocations)
+def _is_ended(revocation: Revocation, hop: Hop, began: int, now: int) -> bool:
+    """Positions are compared, too, where the hop has one: the clocks of servers differ (attack A338)."""
+    unread = bool(hop.seen.epoch) and began == hop.issued_at and revoked_by(revocation, hop, hop.seen.epoch)
+    return revocation.blocks_at(now) or revocation.issued_before > began or unread
 
 
 def _of_source_identities(tx: Reader, account: str, identities: Collection[str]) -> list[Revocation]:
@@ -203,6 +203,15 @@ def _of_source_identities(tx: Reader, account: str, identities: Collection[str])
     most, subject = MAX_REVOCATIONS + RESERVED, "source_identity"
     found = tx.find(Revocation, account=account, subject=subject, order="id", limit=most)
     return [each for each in found if source_identity(each.value) in identities]
+
+
+def is_revoked(tx: Reader, request: AccessRequest, ids: Iterable[str], now: int) -> bool:
+    """Whether these principals, or all sessions of the account of the roles, were revoked after the request was made, or are
+    blocked. Everything that it gives is void then (attack A334), in a restored database, too (A324).
+    """
+    made_at, nowhere = request.created_at, FeedPosition("", 0)
+    account = Hop("", request.account, "", made_at, nowhere, "")
+    return is_stopped(tx, [account, *(hop_of(tx, each, made_at) for each in ids)], now)
 
 
 def hop_of(tx: Reader, principal_id: str, issued_at: int, access_key_id: str = "") -> Hop:

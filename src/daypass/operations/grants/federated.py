@@ -7,7 +7,16 @@ from typing import Final, TypeAlias
 
 from daypass.domain.certificate import SERVICE
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.directory import OAuthClient, OidcProvider, Role, SamlProvider, TrustAnchor, X509Profile
+from daypass.domain.directory import (
+    IssuerAllowList,
+    OAuthClient,
+    OidcProvider,
+    Role,
+    SamlProvider,
+    TrustAnchor,
+    X509Profile,
+)
+from daypass.domain.issuers import issuer_allowed
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.partial_evaluation import Known, Outcome
 from daypass.domain.policy.pattern import fold
@@ -30,7 +39,7 @@ def is_federated(principal_id: str) -> bool:
 
 
 def provider_of(tx: Reader, principal_id: str) -> Provider | None:
-    """The provider of a federated principal; None when it was deleted or disabled."""
+    """The provider of a federated principal; None when it was deleted or disabled, or the operator no longer allows it."""
     named = _FEDERATED.fullmatch(principal_id)
     if named is None:
         return None
@@ -47,6 +56,9 @@ def provider_of(tx: Reader, principal_id: str) -> Provider | None:
             candidates = [tx.get(OAuthClient, id=name)]
     found = [each for each in candidates if each is not None and principal_id.startswith(f"{each.arn}:")]
     provider = max(found, key=lambda each: len(each.arn), default=None)
+    if isinstance(provider, OidcProvider):  # attack A339
+        listed = tx.get(IssuerAllowList, account=account)
+        return provider if listed is None or issuer_allowed(listed.issuers, provider.url) else None
     return None if isinstance(provider, TrustAnchor | OAuthClient) and not provider.enabled else provider
 
 

@@ -27,7 +27,7 @@ from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import InAws, allow, arn_of
 from daypass.operations.principals import find_by_arn, find_by_id
-from daypass.ports import Call, Env, Reader
+from daypass.ports import Call, Env, Reader, Scene
 
 _ACTION: Final = "daypass:ApproveAccessRequest"
 _FACTS: Final = RequestFacts("", 0, _ACTION, "", "")
@@ -58,7 +58,7 @@ async def allow_on_roles(
     return decisions[-1]
 
 
-def may_approve(env: Env, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
+def may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
     """Whether the principal that voted, at the end of its chain, may approve requests for the role. A root always may."""
     last = hops[-1].principal_id if hops else ""
     if not last.startswith(("AIDA", "AROA")):
@@ -80,7 +80,7 @@ def may_approve(env: Env, tx: Reader, hops: Sequence[Hop], role_arn: str) -> boo
     return partial_evaluation.outcome is not Outcome.DENIED
 
 
-def may_assume(env: Env, tx: Reader, hops: Sequence[Hop]) -> bool:
+def may_assume(env: Env | Scene, tx: Reader, hops: Sequence[Hop]) -> bool:
     """Whether every principal of a chain may still assume the role after it (attacks A287, A304), and no role of it was
     deleted (A329). A permission that depends on conditions counts.
     """
@@ -97,7 +97,7 @@ def may_assume(env: Env, tx: Reader, hops: Sequence[Hop]) -> bool:
     return True
 
 
-def _may_assume(env: Env, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
+def _may_assume(env: Env | Scene, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
     """`name`: of the session of a role. Votes of the previous release do not store it: one that the trust policy has is then
     enough (A317).
     """

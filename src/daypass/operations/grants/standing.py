@@ -1,27 +1,105 @@
-"""Whether who voted still stands: the one place that says so, when the vote is cast and at each use of what it gave.
+"""Whether a vote counts now, and why not: the one place that says so, for the decision about a request, for what its readers
+see, and for each sweep and use of its grants.
 
 What takes the credentials of a vote from somebody takes the vote: otherwise votes with stolen ones would outlast them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeAlias
 
-from daypass.domain.directory import AccessKey, ChatLink, KeyStatus, OAuthClient
+from daypass.domain.access.quorum import Tally, counted, tally
+from daypass.domain.access.rule import CompiledRule
+from daypass.domain.directory import AccessKey, AccessRequest, AccessVote, ChatLink, KeyStatus, OAuthClient, Passkey
 from daypass.domain.session import Hop
-from daypass.operations.grants.facts import is_disabled, is_stopped
-from daypass.ports import Reader
+from daypass.operations.grants.eligible import Ballot, read_ballot, stages_for, thresholds
+from daypass.operations.grants.facts import hop_of, is_disabled, is_stopped, names_of, persons_of, with_links
+from daypass.operations.grants.permission import may_approve, may_assume
+from daypass.operations.grants.snapshot import once
+from daypass.ports import Env, Reader, Scene
+
+_MANY = 1_000
+Governed: TypeAlias = Sequence[tuple[CompiledRule, str]]
+"""Rules, each with the ARN of the role that is requested under it."""
 
 
-def stands(tx: Reader, hops: Sequence[Hop], identifiers: Iterable[str], now: int, chat: str = "") -> bool:
-    """Whether nothing has disabled, blocked or revoked the chain of a vote, or taken its key, client or chat user away.
+class Count(NamedTuple):
+    """The approvals that count, with the persons and stages that they have now; why others do not, by approver id; and what
+    is missing.
+    """
 
-    `identifiers`: of the person. `chat`: the chat user who voted, or "".
+    approvals: Sequence[AccessVote]
+    void: Mapping[str, str]
+    tally: Tally
+
+
+def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
+    return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
+
+
+def count_votes(
+    env: Env | Scene, tx: Reader, request: AccessRequest, bound_to: str, roles: Governed, now: int
+) -> Count:
+    """The votes on a request as they count now (ms). `bound_to`: the versions for which they count."""
+    own = persons_of(tx, request)
+    request = replace(request, persons=own)
+
+    def standing(vote: AccessVote) -> tuple[AccessVote, str]:
+        return _as_it_is(env, tx, request, vote, roles, now)
+
+    found = counted(votes_on(tx, request.id), bound_to, own, request.decided_at or now, standing)
+    return Count(*found, tally(thresholds(rule for rule, _ in roles), found.approvals))
+
+
+def _as_it_is(
+    env: Env | Scene, tx: Reader, request: AccessRequest, vote: AccessVote, roles: Governed, now: int
+) -> tuple[AccessVote, str]:
+    """The vote with the persons and stages that it has now, and why it does not count, or ""."""
+    ballot = read_ballot(vote.document)
+    persons = with_links(tx, vote.persons, ballot.principal_ids)
+    # What ends the session of a vote ends the vote, too, even if its person gets sessions again (attack A268).
+    hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
+    if not stands(tx, hops, persons, now, ballot):
+        return vote, "the approver, or the session or credentials of the vote, was disabled, blocked or revoked"
+    refused = {rule.name for rule, arn in roles if not _may_approve(env, tx, hops, arn)}
+    # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.
+    names = once(tx, ("names", *ballot.principal_ids), lambda: names_of(tx, ballot.principal_ids))
+    match = stages_for(tx, request, [rule for rule, _ in roles], names, vote.at, absent=ballot.absent)
+    voted = {tuple(stage) for stage in vote.stages}
+    stages = tuple(stage for stage in match.stages if stage in voted and stage[0] not in refused)
+    both = tuple({*persons, *match.identifiers})  # those of the absent person as they are now (attack A282)
+    why = (
+        ""
+        if stages
+        else "the approver is no longer permitted to approve"
+        if refused
+        else "the rule no longer names the approver"
+    )
+    return replace(vote, stages=stages, persons=both), why
+
+
+def _may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
+    chain = (f"{hop.principal_id}/{hop.name}" for hop in hops)
+    return once(
+        tx,
+        ("may approve", role_arn, *chain),
+        lambda: may_approve(env, tx, hops, role_arn) and may_assume(env, tx, hops),
+    )
+
+
+def stands(tx: Reader, hops: Sequence[Hop], identifiers: Iterable[str], now: int, ballot: Ballot) -> bool:
+    """Whether nothing has disabled, blocked or revoked the chain of a vote, or taken its key, client, chat user or passkey
+    away. `identifiers`: of the person.
     """
     ids = tuple(dict.fromkeys(hop.principal_id for hop in hops))
     if is_disabled(tx, ids) or is_stopped(tx, hops, now, identifiers):
         return False
-    return all(_has_credentials(tx, hop) for hop in hops) and (not chat or _is_linked(tx, hops[0], chat))
+    passkey = tx.get(Passkey, id=ballot.passkey) if ballot.passkey else None
+    if ballot.passkey and (passkey is None or passkey.blocked_at):  # attack A337
+        return False
+    return all(_has_credentials(tx, hop) for hop in hops) and (not ballot.chat or _is_linked(tx, hops[0], ballot.chat))
 
 
 def _has_credentials(tx: Reader, hop: Hop) -> bool:

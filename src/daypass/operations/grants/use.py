@@ -21,8 +21,8 @@ from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import Hop, SessionClaims
 from daypass.operations.grants.close import end_grants, ending_detail
-from daypass.operations.grants.eligible import Void, check_grant
 from daypass.operations.grants.facts import principals_in
+from daypass.operations.grants.void import Void, check_grant
 from daypass.operations.notifications.notify import announce
 from daypass.ports import Env, RoleView, Tx
 
@@ -93,21 +93,21 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
 
 def _check(env: Env, tx: Tx, use: GrantUse, grant: Grant, request: AccessRequest) -> None:
     """Checks the grant for the person as in the request, and as in this use. Raises GrantRefused."""
-    requested = principals_in(request)
+    requested, now = principals_in(request), env.clock.now()
     try:
-        check_grant(env, tx, grant, request, requested)
+        check_grant(env, tx, grant, request, requested, now)
     except Void as error:
         raise GrantRefused(str(error), error.reason) from None
     if set(use.principal_ids) == set(requested):
         return
     try:
-        check_grant(env, tx, grant, request, use.principal_ids)
+        check_grant(env, tx, grant, request, use.principal_ids, now)
     except Void as error:  # by other credentials of the person than those of the request
         raise GrantRefused(str(error), None) from None
 
 
-async def end_now(env: Env, grant_id: str, reason: EndReason, request_id: str = "") -> None:
-    """Daypass itself ends a grant, if it is still open."""
+async def end_now(env: Env, grant_id: str, reason: EndReason, why: str = "", request_id: str = "") -> None:
+    """Daypass itself ends a grant, if it is still open. `why`: in words, for the record; "": the reason says it."""
     now = env.clock.now()
 
     def change(tx: Tx) -> tuple[None, Event]:
@@ -116,7 +116,7 @@ async def end_now(env: Env, grant_id: str, reason: EndReason, request_id: str = 
         if grant is None or request is None or grant.ended_at:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The grant has ended.")
         request = end_grants(env, tx, request, [grant], reason, now)
-        detail = ending_detail(request, [grant], reason)
+        detail = {**ending_detail(request, [grant], reason), **({"why": why} if why else {})}
         event = Event(EventType.ACCESS_ENDED, now, grant.account, request_id=request_id, detail=detail)
         return None, announce(env, tx, event)
 

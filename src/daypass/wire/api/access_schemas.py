@@ -122,7 +122,8 @@ class VoteOut(s.Out):
     seconds: int = Field(description="The shorter duration that the approver gave; 0: none.")
     policy: str
     stages: list[list[str]] = Field(description="Rule and stage that the vote counts for.")
-    void: bool = Field(description="Something changed after the approval: it does not count.")
+    void: bool = Field(description="The approval does not count.")
+    why: str = Field(description="Why it does not count.")
 
     @classmethod
     def of(cls, vote: AccessVote, view: RequestView) -> VoteOut:
@@ -135,6 +136,7 @@ class VoteOut(s.Out):
             seconds=ballot.seconds,
             policy=ballot.policy,
             void=vote.approver_id in view.void,
+            why=view.void.get(vote.approver_id, ""),
         )
 
 
@@ -218,6 +220,9 @@ class AccessRequestOut(s.Out):
     missing: dict[str, int] = Field(description="Approvals that are missing, by RULE/STAGE.")
     votes: list[VoteOut]
     grants: list[GrantOut]
+    refused: dict[str, str] = Field(
+        description="Why grants that have not ended would be refused now, by id. A sweep ends them: request access again."
+    )
     reused: bool = Field(False, description="It is an earlier request, whose access you have: see `reuse`.")
 
     @classmethod
@@ -235,6 +240,7 @@ class AccessRequestOut(s.Out):
             missing={"/".join(stage): number for stage, number in view.missing.items() if number},
             votes=[VoteOut.of(vote, view) for vote in view.votes],
             grants=[GrantOut.of(grant, now) for grant in view.grants],
+            refused=dict(view.refused),
             reused=view.reused,
         )
 
@@ -246,7 +252,7 @@ class AccessRequestsOut(s.Out):
 
 class OwnAccessOut(s.Out):
     access_requests: list[AccessRequestOut] = Field(description="Open requests that you made or that are for you.")
-    grants: list[GrantOut] = Field(description="Your grants that have not ended.")
+    grants: list[GrantOut] = Field(description="Your grants that have not ended and are not void.")
     mfa_devices: list[str] = Field(description="Serial numbers of your enabled MFA devices.")
 
     @classmethod

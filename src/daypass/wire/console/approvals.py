@@ -168,7 +168,7 @@ async def _page(ctx: ConsoleContext, request_id: str, problem: str = "") -> Resp
         "Access request",
         found=found,
         view=view,
-        votes=[(cast, read_ballot(cast.document), cast.approver_id in view.void) for cast in view.votes],
+        votes=[(cast, read_ballot(cast.document), view.void.get(cast.approver_id, "")) for cast in view.votes],
         risk_reasons=json.loads(request.risk_reasons),
         may_vote=found.may_vote and undecided and bool(view.binding),
         may_withdraw=found.may_vote and request.state in GRANTED,

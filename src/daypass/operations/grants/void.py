@@ -1,0 +1,104 @@
+"""Whether a grant is void: the one place that says so, for its uses, sweeps and readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from daypass.domain.access.quorum import CHANGED
+from daypass.domain.access.request import EndReason
+from daypass.domain.access.rule import CompiledRule
+from daypass.domain.access.terms import Version, binding_of
+from daypass.domain.directory import AccessRequest, ApprovalRule, Grant, Revocation, Role
+from daypass.operations.grants.facts import (
+    compiled,
+    is_disabled,
+    is_revoked,
+    is_superseded,
+    names_of,
+    principals_in,
+    version_of,
+)
+from daypass.operations.grants.snapshot import once
+from daypass.operations.grants.standing import count_votes
+from daypass.ports import Env, Reader, Scene
+
+
+class Void(Exception):
+    """A grant is void. `reason` is stored with it; the message is for the person; `votes`: see `standing.Count.void`."""
+
+    def __init__(self, reason: EndReason, message: str, votes: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.votes = votes or {}
+
+
+def why_void(env: Env | Scene, tx: Reader, grant: Grant, now: int, principal_ids: Sequence[str] = ()) -> Void | None:
+    """Why the grant would be refused to the person as in the request, or with these principal ids; None: it would not."""
+    request = tx.get(AccessRequest, id=grant.request_id)
+    if request is None:
+        return Void(EndReason.CHANGED, "The access request does not exist any more.")
+    requested = principals_in(request)
+    try:
+        for each in dict.fromkeys((requested, tuple(principal_ids) or requested)):
+            check_grant(env, tx, grant, request, each, now)
+    except Void as void:
+        return void
+    return None
+
+
+def check_grant(
+    env: Env | Scene, tx: Reader, grant: Grant, request: AccessRequest, principal_ids: Sequence[str], now: int
+) -> None:
+    """Raises Void unless everything that the approval was based on still holds at `now` (ms).
+
+    `principal_ids`: of the person, as in the request that uses the grant. The versions of role and rule must be those
+    that were approved, and no more specific rule may apply; the person must still be a requester of the rule, and the
+    approvers must still be eligible.
+    """
+    revocations = tx.find(Revocation, account=grant.account, subject="grant", value=grant.id)
+    if revocations or is_revoked(
+        tx, request, (grant.principal_id,), now
+    ):  # without the database, perhaps (attack A268)
+        raise Void(EndReason.REVOKED, "The grant or its person was revoked.")
+    role = tx.get(Role, id=grant.role_id)
+    if role is None or role.account != grant.account or version_of(tx, role, env.builtin) != grant.role_digest:
+        raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
+    stored = tx.get(ApprovalRule, account=grant.account, name=grant.rule)
+    rule = compiled(stored) if stored is not None else None
+    if rule is None or rule.digest != grant.rule_digest:
+        raise Void(EndReason.CHANGED, "The approval rule has changed since the approval.")
+    if is_disabled(tx, (grant.principal_id,)):
+        raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
+    people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
+    names = once(tx, ("names", *principal_ids), lambda: names_of(tx, principal_ids))
+    if not people.include(names, None):
+        raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
+    if is_superseded(tx, role, rule, names):
+        raise Void(EndReason.CHANGED, "A more specific approval rule applies to you since the approval.")
+    if grant.approvers:
+        _check_approvals(env, tx, request, grant, rule, now)
+    for each in (grant.extension_id or "").split():
+        if (extension := tx.get(AccessRequest, id=each)) is not None:
+            _check_approvals(env, tx, extension, grant, rule, now)
+
+
+def _check_approvals(
+    env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule, now: int
+) -> None:
+    """Whether the votes that count now still complete every stage of the rule."""
+    bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
+    count = count_votes(env, tx, request, bound_to, [(rule, grant.role_arn)], now)
+    if not count.tally.complete:
+        why = "".join(f" An approval does not count: {each}." for each in sorted({*count.void.values()} - {CHANGED}))
+        raise Void(EndReason.INELIGIBLE, f"An approver is no longer eligible to approve.{why}", count.void)
+
+
+def approved_binding(tx: Reader, request: AccessRequest) -> str:
+    """What the approvals of an approved request were bound to: its terms, and the versions that its grants store."""
+    return binding_of(request.digest, _versions(tx, request.id))
+
+
+def _versions(tx: Reader, request_id: str) -> list[Version]:
+    """The versions that the grants of a request store."""
+    grants = tx.find(Grant, request_id=request_id)
+    return [Version(grant.role_id, grant.role_digest, grant.rule, grant.rule_digest) for grant in grants]
