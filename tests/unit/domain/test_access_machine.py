@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from daypass.domain.access import grant as grants
 from daypass.domain.access.grant import GrantState, GrantUnusable
 from daypass.domain.access.person import same_person
-from daypass.domain.access.quorum import StageKey, Tally, counted, tally
+from daypass.domain.access.quorum import StageKey, Tally, count, tally
 from daypass.domain.access.request import (
     GRANTED,
     NEXT,
@@ -60,7 +60,7 @@ def request(state: RequestState = RequestState.PENDING) -> AccessRequest:
 def count_of(
     waiting: AccessRequest, votes: list[AccessVote], version: int, now: int = 5, stages: dict[StageKey, int] = STAGES
 ) -> Tally:
-    return tally(stages, counted(votes, binding(version), waiting.persons, now).approvals)
+    return count(votes, stages, binding(version), waiting.persons, now).tally
 
 
 def grant_at(now: int, **more: int) -> Grant:
@@ -123,13 +123,13 @@ class Access(RuleBasedStateMachine):
             return
         self.votes[user] = vote(user, self.version - stale, self.now, approve=approve)
         votes = list(self.votes.values())
-        count = count_of(self.request, votes, self.version, self.now)
-        self.request = decided(self.request, votes, count, self.now)
+        tallied = count_of(self.request, votes, self.version, self.now)
+        self.request = decided(self.request, votes, tallied, self.now)
         if self.request.state is RequestState.APPROVED:
             self.check_approval()
             self.request = replace(self.request, deadline=self.now + 1000)
             self.grant = grant_at(self.now, max_uses=self.uses)
-            assert count.approvers == 3
+            assert tallied.approvers == 3
 
     def check_approval(self) -> None:
         current = [v for v in self.votes.values() if v.approve and v.binding == binding(self.version)]
@@ -210,20 +210,20 @@ def test_decided_by_one_denial_is_denied_whatever_was_approved() -> None:
 
 def test_decided_with_one_person_twice_is_not_approved() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-bob2", 1), vote("AIDA-cy", 1)]
-    count = count_of(request(), votes, 1)
-    after = decided(request(), votes, count, 5)
+    tallied = count_of(request(), votes, 1)
+    after = decided(request(), votes, tallied, 5)
     assert after.state is RequestState.PENDING
-    assert not count.complete
-    assert count.approvers == 2
+    assert not tallied.complete
+    assert tallied.approvers == 2
 
 
 def test_decided_moves_approvals_between_stages_to_fill_them_all() -> None:
     """Bob and Di, who come first, could fill the security stage and leave the lead stage empty."""
     votes = [vote("AIDA-cy", 1, 3), vote("AIDA-di", 1, 1), vote("AIDA-bob", 1, 2)]
-    count = count_of(request(), votes, 1)
-    after = decided(request(), votes, count, 5)
+    tallied = count_of(request(), votes, 1)
+    after = decided(request(), votes, tallied, 5)
     assert after.state is RequestState.APPROVED
-    assert count.complete
+    assert tallied.complete
 
 
 def test_decided_without_stages_is_never_approved_by_votes() -> None:
@@ -234,10 +234,10 @@ def test_decided_without_stages_is_never_approved_by_votes() -> None:
 
 def test_a120_votes_for_another_version_do_not_count() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1)]
-    count = count_of(request(), votes, 2)
-    after = decided(request(), votes, count, 5)
+    tallied = count_of(request(), votes, 2)
+    after = decided(request(), votes, tallied, 5)
     assert after.state is RequestState.PENDING
-    assert count.approvers == 0
+    assert tallied.approvers == 0
 
 
 def test_tally_counts_what_is_missing() -> None:

@@ -30,47 +30,6 @@ class Tally(NamedTuple):
         return bool(self.missing) and not any(self.missing.values())
 
 
-class Counted(NamedTuple):
-    """The approvals that count, and why others do not, by approver id."""
-
-    approvals: Sequence[AccessVote]
-    void: Mapping[str, str]
-
-
-def counted(
-    votes: Iterable[AccessVote],
-    binding: str,
-    excluded: Sequence[str],
-    at: int,
-    standing: Callable[[AccessVote], tuple[AccessVote, str]] = lambda vote: (vote, ""),
-) -> Counted:
-    """The approvals that count at `at` (ms): bound to `binding`, not by an excluded person, one for each person.
-
-    `standing`: the vote with the persons and stages that it has now, and why it does not count, or "".
-    """
-    approvals: list[AccessVote] = []
-    void: dict[str, str] = {}
-    for cast in sorted((vote for vote in votes if vote.approve), key=lambda v: (v.at, v.approver_id)):
-        vote, why = cast, _outdated(cast, binding, at)
-        if not why:
-            vote, why = standing(cast)
-        if not why and same_person(vote.persons, excluded):
-            why = "it is an approval of one's own request"
-        if not why and any(same_person(vote.persons, other.persons) for other in approvals):
-            why = "it is another approval of the same person"
-        if why:
-            void[vote.approver_id] = why
-        else:
-            approvals.append(vote)
-    return Counted(approvals, void)
-
-
-def _outdated(vote: AccessVote, binding: str, at: int) -> str:
-    if vote.binding != binding:
-        return CHANGED
-    return "it has waited for others for seven days" if vote.at <= at - _WAITED_MS else ""
-
-
 def tally(thresholds: Mapping[StageKey, int], approvals: Sequence[AccessVote]) -> Tally:
     """Assigns each approval to one stage so that as many places as possible are filled."""
     places = [stage for stage, threshold in thresholds.items() for _ in range(threshold)]
@@ -100,3 +59,55 @@ def _assign(
             filled[place] = approval
             return True
     return False
+
+
+class Count(NamedTuple):
+    """The approvals that count; why others do not, by approver id; and what is missing."""
+
+    approvals: Sequence[AccessVote]
+    void: Mapping[str, str]
+    tally: Tally
+
+
+def count(
+    votes: Iterable[AccessVote],
+    thresholds: Mapping[StageKey, int],
+    binding: str,
+    excluded: Sequence[str],
+    at: int,
+    standing: Callable[[AccessVote], tuple[AccessVote, str]] = lambda vote: (vote, ""),
+) -> Count:
+    """Counts at `at` (ms) the approvals that are bound to `binding`, not by an excluded person, one for each person.
+
+    `standing`: a vote with the persons and stages that it has now, and why it does not count, or "". It is slow, and votes
+    can be many: one that fills no further place is not examined. Such a vote is no place's, but narrows the access.
+    """
+    approvals: list[AccessVote] = []
+    needed: list[AccessVote] = []
+    void: dict[str, str] = {}
+
+    def fills(vote: AccessVote) -> bool:
+        return tally(thresholds, [*needed, vote]).approvers > len(needed)
+
+    for cast in sorted((vote for vote in votes if vote.approve), key=lambda v: (v.at, v.approver_id)):
+        vote, why = cast, _outdated(cast, binding, at)
+        if not why and fills(cast):
+            vote, why = standing(cast)
+        if not why and same_person(vote.persons, excluded):
+            why = "it is an approval of one's own request"
+        if not why and fills(vote):
+            if any(same_person(vote.persons, other.persons) for other in needed):
+                why = "it is another approval of the same person"
+            else:
+                needed.append(vote)
+        if why:
+            void[vote.approver_id] = why
+        else:
+            approvals.append(vote)
+    return Count(approvals, void, tally(thresholds, needed))
+
+
+def _outdated(vote: AccessVote, binding: str, at: int) -> str:
+    if vote.binding != binding:
+        return CHANGED
+    return "it has waited for others for seven days" if vote.at <= at - _WAITED_MS else ""

@@ -9,7 +9,7 @@ from msgspec import Struct, structs
 
 from daypass.domain.access import terms as t
 from daypass.domain.access.grant import GrantState, state_of
-from daypass.domain.access.quorum import CHANGED, StageKey
+from daypass.domain.access.quorum import CHANGED, Count, StageKey
 from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.rule import expanded
 from daypass.domain.access.terms import Version, binding_of
@@ -20,7 +20,7 @@ from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.eligible import binding
 from daypass.operations.grants.facts import Target, is_revoked, names_of, principals_in, targets_of
 from daypass.operations.grants.snapshot import Snapshot, once
-from daypass.operations.grants.standing import Count, count_votes, votes_on
+from daypass.operations.grants.standing import count_votes, votes_on
 from daypass.operations.grants.void import approved_binding, why_void
 from daypass.operations.principals import principal_behind
 from daypass.ports import Env, Reader
@@ -99,19 +99,19 @@ def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
     return bool(rules) and all(rule.chat is not None and request.risk <= rule.chat.max_risk for rule in rules)
 
 
-def view_of(env: Env, reader: Reader, request: AccessRequest) -> RequestView:
-    """The request as it is now."""
+def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | None = None) -> RequestView:
+    """The request as it is now. `count`: of its votes, which this transaction has made."""
     tx = reader if isinstance(reader, Snapshot) else Snapshot(reader)
     terms, votes = t.decode(request.document), tuple(votes_on(tx, request.id))
     found = tuple(grants_of(tx, request.id))
     view = RequestView(request, terms, votes, found, principals=_principals(tx, request, terms, votes))
     if request.state not in UNDECIDED:
-        return _granted_view(env, tx, view)
+        return structs.replace(view, void=count.void) if count is not None else _granted_view(env, tx, view)
     try:
         targets: Sequence[Target] = current_targets(env, tx, request, terms)
     except DaypassError:
         return view
-    count = count_of(env, tx, request, targets)
+    count = count or count_of(env, tx, request, targets)
     return structs.replace(
         view,
         binding=shown_binding(tx, env.builtin, request, targets),

@@ -49,6 +49,7 @@ from daypass.operations.grants.facts import (
     persons_of,
 )
 from daypass.operations.grants.permission import allow_on_roles
+from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.standing import stands, votes_on
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
@@ -294,13 +295,13 @@ class _Casting:
         self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
     ) -> tuple[RequestView, Event]:
         now = self.call.now
-        count = count_of(self.env, tx, request, targets)
+        count = count_of(self.env, Snapshot(tx), request, targets)  # votes can be many
         narrowed(terms, count.approvals)  # too many policies are refused with the vote that brings one too many
         request = machine.decided(request, votes_on(tx, request.id), count.tally, now)
         if request.state is RequestState.APPROVED:
             request, _ = grant_request(self.env, tx, request, terms, targets, Approval(count.approvals), now)
         tx.replace(request)
-        view = view_of(self.env, tx, request)
+        view = view_of(self.env, tx, request, count)
         return view, announce(self.env, tx, self._event(view, count.tally))
 
     def _event(self, view: RequestView, count: Tally | None) -> Event:

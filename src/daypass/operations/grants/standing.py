@@ -6,11 +6,11 @@ What takes the credentials of a vote from somebody takes the vote: otherwise vot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from daypass.domain.access.quorum import Tally, counted, tally
+from daypass.domain.access.quorum import Count, count
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.directory import AccessKey, AccessRequest, AccessVote, ChatLink, KeyStatus, OAuthClient, Passkey
 from daypass.domain.session import Hop
@@ -25,16 +25,6 @@ Governed: TypeAlias = Sequence[tuple[CompiledRule, str]]
 """Rules, each with the ARN of the role that is requested under it."""
 
 
-class Count(NamedTuple):
-    """The approvals that count, with the persons and stages that they have now; why others do not, by approver id; and what
-    is missing.
-    """
-
-    approvals: Sequence[AccessVote]
-    void: Mapping[str, str]
-    tally: Tally
-
-
 def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
     return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
 
@@ -43,14 +33,13 @@ def count_votes(
     env: Env | Scene, tx: Reader, request: AccessRequest, bound_to: str, roles: Governed, now: int
 ) -> Count:
     """The votes on a request as they count now (ms). `bound_to`: the versions for which they count."""
-    own = persons_of(tx, request)
+    own, rules = persons_of(tx, request), [rule for rule, _ in roles]
     request = replace(request, persons=own)
 
     def standing(vote: AccessVote) -> tuple[AccessVote, str]:
         return _as_it_is(env, tx, request, vote, roles, now)
 
-    found = counted(votes_on(tx, request.id), bound_to, own, request.decided_at or now, standing)
-    return Count(*found, tally(thresholds(rule for rule, _ in roles), found.approvals))
+    return count(votes_on(tx, request.id), thresholds(rules), bound_to, own, request.decided_at or now, standing)
 
 
 def _as_it_is(
@@ -63,21 +52,18 @@ def _as_it_is(
     hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
     if not stands(tx, hops, persons, now, ballot):
         return vote, "the approver, or the session or credentials of the vote, was disabled, blocked or revoked"
-    refused = {rule.name for rule, arn in roles if not _may_approve(env, tx, hops, arn)}
     # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.
     names = once(tx, ("names", *ballot.principal_ids), lambda: names_of(tx, ballot.principal_ids))
     match = stages_for(tx, request, [rule for rule, _ in roles], names, vote.at, absent=ballot.absent)
     voted = {tuple(stage) for stage in vote.stages}
-    stages = tuple(stage for stage in match.stages if stage in voted and stage[0] not in refused)
+    stages = tuple(stage for stage in match.stages if stage in voted)
+    if not stages:
+        return vote, "the rule no longer names the approver"
+    governed = {rule for rule, _ in stages}
+    if not all(_may_approve(env, tx, hops, arn) for rule, arn in roles if rule.name in governed):
+        return vote, "the approver is no longer permitted to approve"
     both = tuple({*persons, *match.identifiers})  # those of the absent person as they are now (attack A282)
-    why = (
-        ""
-        if stages
-        else "the approver is no longer permitted to approve"
-        if refused
-        else "the rule no longer names the approver"
-    )
-    return replace(vote, stages=stages, persons=both), why
+    return replace(vote, stages=stages, persons=both), ""
 
 
 def _may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:

@@ -24,7 +24,7 @@ from daypass.ports import Env, Reader, Scene
 
 
 class Void(Exception):
-    """A grant is void. `reason` is stored with it; the message is for the person; `votes`: see `standing.Count.void`."""
+    """A grant is void. `reason` is stored with it; the message is for the person; `votes`: see `quorum.Count.void`."""
 
     def __init__(self, reason: EndReason, message: str, votes: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -87,10 +87,11 @@ def _check_approvals(
 ) -> None:
     """Whether the votes that count now still complete every stage of the rule."""
     bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
-    count = count_votes(env, tx, request, bound_to, [(rule, grant.role_arn)], now)
-    if not count.tally.complete:
-        why = "".join(f" An approval does not count: {each}." for each in sorted({*count.void.values()} - {CHANGED}))
-        raise Void(EndReason.INELIGIBLE, f"An approver is no longer eligible to approve.{why}", count.void)
+    counted = count_votes(env, tx, request, bound_to, [(rule, grant.role_arn)], now)
+    if not counted.tally.complete:
+        reasons = sorted({*counted.void.values()} - {CHANGED})
+        why = "".join(f" An approval does not count: {each}." for each in reasons)
+        raise Void(EndReason.INELIGIBLE, f"An approver is no longer eligible to approve.{why}", counted.void)
 
 
 def approved_binding(tx: Reader, request: AccessRequest) -> str:
