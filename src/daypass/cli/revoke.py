@@ -43,6 +43,9 @@ def revoke(subject: str, value: str, connect: Connect, **given: Any) -> Result:
 
     Every session made from an ended session ends with it. Roles and principals are given by name, ARN or id; the
     subject of a token, assertion or certificate by the ARN of its provider or trust anchor, a colon and the subject.
+
+    With a principal or an account, access that it requested before ends too: grants, pending requests and votes. Other
+    subjects end the votes that were cast with them; grants of the person stay.
     """
     until, dry_run = given.pop("block_until"), given.pop("dry_run")
     body: dict[str, Any] = {"subject": subject.replace("-", "_"), "value": value, **given}
