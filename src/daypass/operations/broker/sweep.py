@@ -250,8 +250,8 @@ def _filled(tx: Reader, found: Sequence[Grant]) -> Snapshot:
 
 
 class _Undecided(NamedTuple):
-    """A page of requests in one state: those of persons who were disabled or revoked, those that have waited longer than a rule's escalation
-    allows, and where the next page begins; "": at the first request.
+    """A page of requests in one state: those of persons who were disabled or revoked, those that have waited longer than a
+    rule's escalation allows, and where the next page begins; "": at the first request.
     """
 
     lost: list[AccessRequest]

@@ -157,8 +157,9 @@ def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[
 
     `identifiers`: of the person; those that are source identities can be revoked, too.
     """
-    hops = list(hops)
-    for hop in hops:
+    earliest: dict[str, Hop] = {}  # of each account
+    for hop in sorted(hops, key=lambda hop: hop.issued_at):
+        earliest.setdefault(hop.account, hop)
         for subject, value, began in _subjects_of(tx, hop):
             revocations = tx.find(Revocation, account=hop.account, subject=subject, value=value)
             if any(_is_ended(each, hop, began, now) for each in revocations):
@@ -166,7 +167,7 @@ def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[
     identities = {each for each in identifiers if each.startswith("source-identity:")}
     return any(
         _is_ended(each, hop, hop.issued_at, now)
-        for hop in (hops if identities else ())
+        for hop in (earliest.values() if identities else ())
         for each in _of_source_identities(tx, hop.account, identities)
     )
 

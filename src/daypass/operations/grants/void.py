@@ -55,10 +55,9 @@ def check_grant(
     that were approved, and no more specific rule may apply; the person must still be a requester of the rule, and the
     approvers must still be eligible.
     """
+    # the grant may have been revoked without the database (attack A268)
     revocations = tx.find(Revocation, account=grant.account, subject="grant", value=grant.id)
-    if revocations or is_revoked(
-        tx, request, (grant.principal_id,), now
-    ):  # without the database, perhaps (attack A268)
+    if revocations or is_revoked(tx, request, (grant.principal_id,), now):
         raise Void(EndReason.REVOKED, "The grant or its person was revoked.")
     role = tx.get(Role, id=grant.role_id)
     if role is None or role.account != grant.account or version_of(tx, role, env.builtin) != grant.role_digest:
