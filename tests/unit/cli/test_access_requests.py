@@ -379,3 +379,14 @@ def test_request_approve_substitute_that_is_not_a_pair_is_refused(cli: Any, serv
     ran = cli("request", "approve", "r", "--binding", "0" * 64, "--instead", pair)
     assert (ran.status, ran.out, server.sent) == (2, "", [])
     assert ran.err.startswith(f"daypass: --instead takes ROLE=ROLE, not {pair!r}.")
+
+
+def test_request_show_says_why_an_approval_does_not_count_and_that_its_grant_is_refused(cli, serve) -> None:
+    why = "the rule no longer names the approver"
+    refused = {"g1": f"An approver is no longer eligible to approve. An approval does not count: {why}."}
+    votes = [vote(approve=True, void=True, why=why), vote(approve=True, void=True)]
+    serve(as_json(request("approved", votes=votes, refused=refused)))
+    shown = cli("request", "show", "ab" * 16).out
+    assert f"does not count: {why}" in shown
+    assert "does not count: something has changed since" in shown  # by a server of an earlier version
+    assert refused["g1"] in " ".join(shown.split())
