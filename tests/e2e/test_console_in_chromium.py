@@ -215,6 +215,25 @@ def test_countdown_that_arrives_later_counts_from_its_arrival(server: Server, ch
     ada.close()
 
 
+def test_filter_that_is_refused_or_answered_by_the_sign_in_shows_that_page(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page = ada.open("/console/roles")
+    page.get_by_label("From the name").fill("rea")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**start=rea*")
+    assert "prod-orders" not in page.inner_text("#list")
+    page.get_by_label("From the name").fill("<not a name>")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="This did not work").wait_for()
+    page = ada.open("/console/roles")
+    page.context.clear_cookies()
+    page.get_by_label("From the name").fill("rea")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Sign in", exact=True).wait_for()
+    ada.said.clear()  # the browser reports the status 400
+    ada.close()
+
+
 def test_menu_at_360_px_opens_and_leads_on_by_keyboard(server: Server, chromium: Browser) -> None:
     ann = Person(server, chromium, "ann", ("light", 360))
     page = ann.page

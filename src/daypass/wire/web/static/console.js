@@ -56,6 +56,14 @@
   };
   prepare(document);
   document.addEventListener("htmx:afterSwap", (event) => prepare(event.target.parentElement || document));
+  // A filter is answered by its page. Any other answer is shown as a page: a refusal, or the sign-in after the session has ended.
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    const { xhr, pathInfo } = event.detail;
+    const answered = new URL(xhr.responseURL);
+    if (xhr.status < 400 && answered.pathname === new URL(pathInfo.finalRequestPath, location.href).pathname) return;
+    event.preventDefault();
+    location.assign(answered);
+  });
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-copy]");
     if (!button) return;
