@@ -34,10 +34,15 @@ def process_logs(conn: Connection, first: str) -> ProcessLogs | None:
 
 
 def note_recorded(
-    database: Database, first: str, now: int, spooling: Callable[[], bool], noted: int | None
+    database: Database,
+    first: str,
+    now: int,
+    spooling: Callable[[], bool],
+    noted: int | None,
+    check: Callable[[Connection], None],
 ) -> int | None:
     """States that the logs of this process are complete until now, unless its spool holds events. Returns what it stated
-    last (ms).
+    last (ms). Until the time at which the first log was opened, which is that of a clock that may be fast, nothing is stated.
 
     No other process writes the value while the process runs. Another value than the last one is therefore logged, and put
     right.
@@ -48,16 +53,18 @@ def note_recorded(
         spooling: whether events may be in the spool. It is asked after the time is read: a session that was issued
             before is in the database if there are none.
         noted: what the process stated last; None: nothing yet.
+        check: raises an error if the database lacks records of this process.
     """
     own = _l.log == first
     with database.write_transaction() as conn:
+        check(conn)
         at = max(database.clock(conn) or now, noted or 0)
-        row = conn.execute(select(_l.recorded_until).where(own)).one_or_none()
+        row = conn.execute(select(_l.recorded_until, _l.opened_at).where(own)).one_or_none()
         if row is None:  # the log began in the spool, and is not drained yet
             return noted
         if noted is not None and row.recorded_until != noted:
             logs.get().error("audit.recorded_until_altered", log=first, found=row.recorded_until, stated=noted)
-        stated = noted if spooling() else at
+        stated = noted if spooling() or at < row.opened_at else at
         if stated is not None and stated != row.recorded_until:
             conn.execute(update(audit_logs).where(own).values(recorded_until=stated))
         return stated

@@ -117,7 +117,7 @@ class DatabaseSink:
 
     def idle(self) -> None:
         with self._database.write_transaction() as conn:
-            self._check_epoch(conn)
+            self.check_epoch(conn)
             now = self._keep_mark(conn)
             used = self._write_usage(conn, now, everything=False)
         self._marked = now
@@ -131,7 +131,7 @@ class DatabaseSink:
             can_spool = self._spooled and [item for item in items if item.offline is not None]
             seconds = self._options.change_seconds if bound_to_database and not can_spool else None
             with self._database.write_transaction(seconds=seconds) as conn:
-                self._check_epoch(conn)
+                self.check_epoch(conn)
                 unblocked, ended = self._without_revoked_sessions(conn, self._without_blocked_changes(conn, log, items))
                 fresh, refused = self._consume(conn, unblocked)
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
@@ -154,7 +154,7 @@ class DatabaseSink:
         self.recent.note(log.id, batch, changed=batch.wrote, proofs=batch.proofs)
         return batch
 
-    def _check_epoch(self, conn: Connection) -> None:
+    def check_epoch(self, conn: Connection) -> None:
         """Raises OSError when a failover has led this connection to a database of another epoch, which may lack records:
         `restore_lost` comes first. Another user of the connections may have met the error of the failover (attack A340).
         """

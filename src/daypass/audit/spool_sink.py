@@ -153,7 +153,9 @@ class SpoolSink:
         if self._own.name:
             now, spooling = self._clock.now(), lambda: bool(self._outage.since)
             stated, self._recorded = self._recorded, None  # not known if the transaction fails: it may be committed
-            self._recorded = note_recorded(self._database, self._own.name, now, spooling, stated)
+            self._recorded = note_recorded(
+                self._database, self._own.name, now, spooling, stated, self._inner.check_epoch
+            )
 
     def _note_ended(self) -> None:
         try:

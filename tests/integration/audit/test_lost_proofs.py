@@ -29,6 +29,16 @@ def fail_over(flaky: Flaky, log: str, kept: int) -> None:
         renew_epoch(conn)
 
 
+def disconnect(flaky: Flaky) -> None:
+    """The connections to the old primary break, and somebody else than the journal's writer notices."""
+    with flaky.write_transaction() as conn:
+        url = conn.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url) as other:
+        other.execute(_DISCONNECT)
+    with pytest.raises(DBAPIError), flaky.write_transaction() as conn:
+        conn.execute(text("SELECT 1"))
+
+
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_proof_that_a_failover_has_lost_is_consumed_again_with_its_record(start: Starter, flaky: Flaky) -> None:
     journal = await start()
@@ -45,17 +55,14 @@ async def test_proof_that_a_failover_has_lost_is_consumed_again_with_its_record(
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
 async def test_a340_commit_after_a_failover_that_others_have_noticed_sends_lost_records_first(
-    start: Starter, flaky: Flaky, url: str
+    start: Starter, flaky: Flaky
 ) -> None:
     """A340: the error of the old connections went to another thread, and the journal writes to a new one at once."""
     journal = await start()
     await journal.commit(event("before"))
     await journal.commit(event("lost"))
     fail_over(flaky, journal.log, kept=1)
-    with psycopg.connect(url) as conn:
-        conn.execute(_DISCONNECT)
-    with pytest.raises(DBAPIError), flaky.write_transaction() as other:
-        other.execute(text("SELECT 1"))
+    disconnect(flaky)
     await journal.commit(event("after"))
     assert requests_of(flaky, journal.log)[1:] == ["before", "lost", "after"]
     assert verified(flaky, journal.log).head.seq == 3

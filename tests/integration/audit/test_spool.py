@@ -29,6 +29,7 @@ from tests.integration.audit.making import (
 )
 from tests.integration.audit.test_doubt import _fail_to_commit, tamper
 from tests.integration.audit.test_journal import accounts, add_account
+from tests.integration.audit.test_lost_proofs import disconnect, fail_over
 
 from daypass.audit import drainer, spool_sink
 from daypass.audit.completeness import process_logs
@@ -439,6 +440,37 @@ async def test_altered_recorded_until_of_a_running_process_is_logged_and_put_rig
     after = stated()
     assert after is not None
     assert before <= after < 9_000_000_000_000
+
+
+async def test_a343_recorded_until_of_a_process_whose_clock_was_fast_does_not_precede_its_opening(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    """A343: the time of the database is used, and verification took the log for altered."""
+    journal = await start(spool=place, options=QUICK)
+    later = round(time.time() * 1000) + 240_000
+    with flaky.write_transaction() as conn:
+        conn.exec_driver_sql(f"UPDATE audit_logs SET opened_at = {later}, recorded_until = {later}")
+    journal.note_recorded()
+    found = flaky.read(lambda conn: process_logs(conn, journal.first_log))
+    assert found is not None
+    assert found.recorded_until == later
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_a340_recorded_until_is_not_stated_in_a_database_that_lacks_records_after_a_failover(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    """A340: the process writes nothing else, and has not noticed the failover."""
+    journal = await start(spool=place, options=QUICK)
+    await journal.commit(event("lost"))
+    fail_over(flaky, journal.log, kept=0)
+    disconnect(flaky)
+    with pytest.raises(OSError, match="failed over"):
+        journal.note_recorded()
+    await journal.commit(event("after"))
+    await returned(journal)
+    journal.note_recorded()
+    assert [r for r in requests_of(flaky, journal.log)[1:] if r] == ["lost", "after"]
 
 
 async def test_recorded_until_of_a_commit_without_an_answer_is_not_taken_for_altered(
