@@ -528,8 +528,8 @@ def test_a326_person_with_a_new_name_at_each_sign_in_does_not_approve_the_own_re
 
     first, second, other = (
         signed_in("_one", name_format=transient),
-        signed_in("_two", name_format=transient),
-        signed_in("bob"),
+        signed_in("_two", name_format=transient, session_name="mel"),
+        signed_in("bob", session_name="bob"),
     )
     wanted = {"roles": [ROLE], "reason": "Incident 42: orders are not written"}
     refused = api(site, first, "/access-requests", wanted)
@@ -538,4 +538,42 @@ def test_a326_person_with_a_new_name_at_each_sign_in_does_not_approve_the_own_re
     vote = {"binding": request["binding"]}
     refused = api(site, second, f"/access-requests/{request['id']}/approve", vote)
     assert (refused.status, b"transient NameID" in refused.body) == (403, True)
-    assert api(site, signed_in("ann"), f"/access-requests/{request['id']}/approve", vote).status == 200
+    assert (
+        api(site, signed_in("kim", session_name="kim"), f"/access-requests/{request['id']}/approve", vote).status == 200
+    )
+
+
+# --- A363 ------------------------------------------------------------------------------------------------------------
+
+
+def test_a363_name_in_another_format_is_the_same_person(site: Installation) -> None:
+    """An application asks a provider for the format of the name, so that one person has a persistent name and an address."""
+    broker = f"arn:aws:iam::{ALPHA}:role/brokers"
+    site.role("brokers", saml_trust(PROVIDER))
+    allow = document({"Action": "daypass:*AccessRequest", "Resource": "*"})
+    site.iam("PutRolePolicy", RoleName="brokers", PolicyName="p", PolicyDocument=allow)
+    people = {"principals": ["role/brokers"]}
+    rule = {"roles": ["role/federated"], "requesters": people, "stages": [{"approvers": people, "threshold": 2}]}
+    assert api(site, ROOT, "/approval-rules/federated", {"document": json.dumps(rule)}, "PUT").status == 200
+
+    def signed_in(subject: str, name: str, kind: str) -> Any:
+        response = made(
+            site,
+            roles=[f"{broker},{PROVIDER}"],
+            subject=subject,
+            session_name=name,
+            name_format=f"urn:oasis:names:tc:SAML:{kind}",
+        )
+        return assume(site, response.encoded(), broker).key
+
+    persistent, address = "2.0:nameid-format:persistent", "1.1:nameid-format:emailAddress"
+    wanted = {"roles": [ROLE], "reason": "Incident 42: orders are not written"}
+    request = json.loads(api(site, signed_in("G-1", "mel", persistent), "/access-requests", wanted).body)
+    path, vote = f"/access-requests/{request['id']}/approve", {"binding": request["binding"]}
+    own = api(site, signed_in("mel@example.com", "Mel", address), path, vote)
+    assert (own.status, b"Nobody approves their own" in own.body) == (403, True)
+    assert site.records(own.request_id)[0]["error"]
+    assert api(site, signed_in("G-2", "lee", persistent), path, vote).status == 200
+    again = json.loads(api(site, signed_in("lee@example.com", "lee", address), path, vote).body)
+    assert again["state"] == "pending"
+    assert json.loads(api(site, signed_in("G-3", "kim", persistent), path, vote).body)["state"] == "approved"

@@ -150,6 +150,8 @@ def test_exchange_of_a_saml_response_gives_an_access_token_once(world: World) ->
     role = world.site.role("saml", document(statement))
     response = Response([f"{role},{arn}"], issuer="https://saml.example.com", now=world.site.now())
     text = base64.urlsafe_b64encode(base64.b64decode(response.encoded())).rstrip(b"=").decode()
+    named = details(role=role, role_session_name="bob")  # approvals compare persons by it (A363)
+    refusal(world.site, exchange(world.site, text, SAML2, authorization_details=named), "invalid_authorization_details")
     first = given(exchange(world.site, text, SAML2, role=role))
     assert session_of(world, first["access_token"])["role_arn"] == role
     assert refusal(world.site, exchange(world.site, text, SAML2, role=role), "invalid_request")["account"] == ALPHA

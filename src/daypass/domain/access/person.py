@@ -18,6 +18,7 @@ _FEDERATED: Final = re.compile(
     re.DOTALL,
 )
 
+_SAML: Final = re.compile(r"arn:[^/]+:saml-provider/")
 _TRANSIENT: Final = re.compile(rf"[^/]+:saml-provider/[^:]+:{TRANSIENT}")
 NOBODY: Final = (
     "Who is behind this session is not known: somebody acts in it for another, or its identity provider gives people a new "
@@ -31,8 +32,12 @@ def identifiers(hops: Sequence[Hop], named: str = "", linked: Iterable[str] = ()
 
     `named`: the source identity. `linked`: values of PERSON_TAG of the principals in the chain. Roles are not persons: only
     the principals that assumed them count. A subject of an identity provider is the same in every account that trusts it.
+    A SAML provider may give a person a name in each format that an application asks for, but says who it is in the session
+    name, too (attack A363).
     """
     found = {identifier(hop.principal_id) for hop in hops if not hop.principal_id.startswith("AROA")}
+    if len(hops) > 1 and _SAML.match(hops[0].principal_id):
+        found.add(f"subject:saml-provider:{_folded(hops[1].name)}")
     if named:
         found.add(source_identity(named))
     found.update(linked_person(value) for value in linked if value)

@@ -268,6 +268,11 @@ def session_for(subject: Subject, requested: SessionRequest, scope_policy: str, 
             ErrorKind.INVALID_AUTHORIZATION_DETAILS,
             "Tags and source identity of this session come from the subject token alone.",
         )
+    if proof is not None and proof.kind is PrincipalKind.SAML and requested.name not in ("", subject.name):
+        # approvals compare persons by it (attack A363)
+        raise DaypassError(
+            ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The session name of this session comes from the assertion alone."
+        )
     attributes = requested if proof is None else proof
     return SessionRequest(
         requested.name or subject.name,
