@@ -13,7 +13,7 @@ from daypass.domain.directory import AccessRequest, AccessReview, Grant, Request
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.broker.view import RequestView, current_targets, view_of
+from daypass.operations.broker.view import RequestView, requested_targets, view_of
 from daypass.operations.grants.close import no_such_request
 from daypass.operations.grants.eligible import stages_for
 from daypass.operations.grants.facts import Person, person_of, persons_of
@@ -116,11 +116,7 @@ def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: 
     """Whether the person is an approver of the request, apart from conditions and MFA."""
     if not person.id or same_person(persons_of(tx, request), person.identifiers):
         return False
-    try:
-        targets = current_targets(env, tx, request, decode(request.document))
-    except DaypassError:
-        return False
-    rules = [target.rule for target in targets]
+    rules = [target.rule for target in requested_targets(tx, env.builtin, request)]
     return bool(stages_for(tx, request, rules, person.names, now).stages)
 
 

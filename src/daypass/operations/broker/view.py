@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Final
 
 from msgspec import Struct, structs
 
@@ -14,7 +15,7 @@ from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.rule import expanded
 from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.arn import account_of
-from daypass.domain.directory import AccessRequest, AccessVote, Grant
+from daypass.domain.directory import AccessRequest, AccessVote, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.eligible import binding
@@ -25,6 +26,8 @@ from daypass.operations.grants.void import approved_binding, why_void
 from daypass.operations.principals import principal_behind
 from daypass.ports import Env, Reader
 
+_COMPLETE: Final = "Approvals that did not count for a time count again. Any approver decides it by voting again."
+
 
 class RequestView(Struct, frozen=True):
     """A request in one snapshot.
@@ -33,6 +36,7 @@ class RequestView(Struct, frozen=True):
         binding: the digest that a vote must name: of the exact request, of the policies and rules of its roles and of
             their substitutes, now. "" when the request can no longer be granted.
         missing: approvals that are missing, by (rule, stage).
+        obstacle: why the request is not decided although no approval is missing, or cannot be approved now; "" otherwise.
         void: why approvals do not count, by the id of the approver. See `grants.standing`.
         refused: why grants that have not ended would be refused now, by id. A sweep ends them. See `grants.void`.
         chat: votes may come from a chat.
@@ -48,6 +52,7 @@ class RequestView(Struct, frozen=True):
     grants: tuple[Grant, ...]
     binding: str = ""
     missing: Mapping[StageKey, int] = {}
+    obstacle: str = ""
     void: Mapping[str, str] = {}
     refused: Mapping[str, str] = {}
     chat: bool = False
@@ -82,14 +87,27 @@ def count_of(env: Env, tx: Reader, request: AccessRequest, targets: Sequence[Tar
 
 
 def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[Target, ...]:
-    """The roles of the open grants with their rules. A grant that is void already keeps nobody from ending the others
-    (attack A325).
+    """The roles of the open grants with their rules, without those that are void already (attack A325)."""
+    opened = [grant for grant in grants_of(tx, request.id) if not grant.ended_at]
+    return _remaining(tx, builtin, request, [(t.RoleRef(each.role_arn, each.role_id), each.rule) for each in opened])
+
+
+def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[Target, ...]:
+    """The roles of the request with their rules, without those that can no longer be granted: whose approvers see it, and
+    may deny it (attack A375).
     """
+    terms = t.decode(request.document)
+    rules = terms.rules or ("",) * len(terms.roles)
+    return _remaining(tx, builtin, request, zip(terms.roles, rules, strict=True))
+
+
+def _remaining(
+    tx: Reader, builtin: Mapping[str, str], request: AccessRequest, wanted: Iterable[tuple[t.RoleRef, str]]
+) -> tuple[Target, ...]:
     names, found = names_of(tx, principals_in(request)), list[Target]()
-    for grant in grants_of(tx, request.id):
-        if not grant.ended_at:
-            with suppress(DaypassError):
-                found += targets_of(tx, builtin, [t.RoleRef(grant.role_arn, grant.role_id)], names, None, [grant.rule])
+    for ref, rule in wanted:
+        with suppress(DaypassError):
+            found += targets_of(tx, builtin, [ref], names, None, [rule])
     return tuple(found)
 
 
@@ -109,13 +127,15 @@ def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | Non
         return structs.replace(view, void=count.void) if count is not None else _granted_view(env, tx, view)
     try:
         targets: Sequence[Target] = current_targets(env, tx, request, terms)
-    except DaypassError:
-        return view
+    except DaypassError as error:
+        return structs.replace(view, obstacle=str(error))
     count = count or count_of(env, tx, request, targets)
+    complete = request.state is RequestState.PENDING and count.tally.complete
     return structs.replace(
         view,
         binding=shown_binding(tx, env.builtin, request, targets),
         missing=count.tally.missing,
+        obstacle=_COMPLETE if complete else "",
         void=count.void,
         chat=chat_allowed(request, targets),
         substitutes=substitutes_of(request.account, targets),

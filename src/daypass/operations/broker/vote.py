@@ -35,6 +35,7 @@ from daypass.operations.broker.view import (
     count_of,
     current_targets,
     open_targets,
+    requested_targets,
     shown_binding,
     substitute,
     substitutes_of,
@@ -165,8 +166,8 @@ class _Casting:
         except TransitionRefused as error:
             raise self._refused(error, request) from None
         terms = t.decode(request.document)
-        targets = current_targets(self.env, tx, request, terms)
-        if sent.binding != shown_binding(tx, self.env.builtin, request, targets):
+        targets, shown = self._targets(tx, request, terms)
+        if sent.binding != shown:
             raise DaypassError(
                 ErrorKind.CONCURRENT_MODIFICATION,
                 "The request, its role or its approval rule has changed since you read it. Read it again.",
@@ -179,6 +180,16 @@ class _Casting:
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
+
+    def _targets(self, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Sequence[Target], str]:
+        """The roles, and what the vote must name. A request that nobody can approve can be denied (attack A375)."""
+        try:
+            targets = current_targets(self.env, tx, request, terms)
+        except DaypassError:
+            if self.sent.approve:
+                raise
+            return requested_targets(tx, self.env.builtin, request), ""
+        return targets, shown_binding(tx, self.env.builtin, request, targets)
 
     def _refused(self, error: TransitionRefused, request: AccessRequest) -> DaypassError:
         if request.state is not RequestState.PENDING or self.call.now >= request.deadline:

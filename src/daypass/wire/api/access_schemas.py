@@ -218,6 +218,9 @@ class AccessRequestOut(s.Out):
         description="What an approver approves: pass it on. It changes with the request, role or rule."
     )
     missing: dict[str, int] = Field(description="Approvals that are missing, by RULE/STAGE.")
+    obstacle: str = Field(
+        "", description="Why it is not decided although no approval is missing, or cannot be approved now."
+    )
     votes: list[VoteOut]
     grants: list[GrantOut]
     refused: dict[str, str] = Field(
@@ -238,6 +241,7 @@ class AccessRequestOut(s.Out):
             substituted=list(terms.substituted),
             binding=view.binding,
             missing={"/".join(stage): number for stage, number in view.missing.items() if number},
+            obstacle=view.obstacle,
             votes=[VoteOut.of(vote, view) for vote in view.votes],
             grants=[GrantOut.of(grant, now) for grant in view.grants],
             refused=dict(view.refused),

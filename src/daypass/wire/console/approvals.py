@@ -170,7 +170,7 @@ async def _page(ctx: ConsoleContext, request_id: str, problem: str = "") -> Resp
         view=view,
         votes=[(cast, read_ballot(cast.document), view.void.get(cast.approver_id, "")) for cast in view.votes],
         risk_reasons=json.loads(request.risk_reasons),
-        may_vote=found.may_vote and undecided and bool(view.binding),
+        may_vote=found.may_vote and undecided,
         may_withdraw=found.may_vote and request.state in GRANTED,
         may_accept=request.state is RequestState.DRAFT and request.beneficiary_id == ctx.person_id,
         may_cancel=found.own and request.state in (*UNDECIDED, RequestState.APPROVED),
