@@ -61,6 +61,16 @@ def test_list_is_paged_by_index_and_count(entra: DirectoryService) -> None:
     assert entra.ok("GET", "Users?count=0")["Resources"] == []
 
 
+@pytest.mark.parametrize("page", ["count=0", "startIndex=2"])
+def test_filter_without_a_resource_on_the_page_counts_those_that_match(entra: DirectoryService, page: str) -> None:
+    made = entra.user(f"counted-{page[0]}")
+    query = f"filter=id%20eq%20%22{made['id']}%22"
+    shown = entra.ok("GET", f"Users?{query}&{page}")
+    assert (shown["totalResults"], shown["Resources"]) == (1, [])
+    entra.ok("DELETE", f"Users/{made['id']}")
+    assert entra.ok("GET", f"Users?{query}")["totalResults"] == 0
+
+
 def test_patch_of_entra_and_of_okta_changes_the_same(site: Installation, entra: DirectoryService) -> None:
     made = entra.user("bob@example.com")
     changed = entra.patch(

@@ -34,6 +34,7 @@ PEOPLE = {
     "AIDA-ann2": (("person:ann", "principal:AIDA-ann2"), ("lead", "security")),
     "AIDA-bob": (("principal:AIDA-bob",), ("lead", "security")),
     "AIDA-bob2": (("principal:AIDA-bob", "principal:AIDA-bob2"), ("lead", "security")),
+    "AIDA-bob3": (("principal:AIDA-bob2", "principal:AIDA-bob3"), ("lead", "security")),
     "AIDA-cy": (("principal:AIDA-cy",), ("security",)),
     "AIDA-di": (("principal:AIDA-di",), ("security", "lead")),
     "AIDA-ed": (("principal:AIDA-ed",), ()),
@@ -238,6 +239,22 @@ def test_a120_votes_for_another_version_do_not_count() -> None:
     after = decided(request(), votes, tallied, 5)
     assert after.state is RequestState.PENDING
     assert tallied.approvers == 0
+
+
+def test_a355_person_has_one_vote_also_if_it_fills_no_place() -> None:
+    """Bob's second user shows that the first and the third are one person, who would fill two places."""
+    stages = {("r", "lead"): 1, ("r", "security"): 1, ("r", "owner"): 1}
+    security, owner = (("r", "security"),), (("r", "owner"),)
+    votes = [
+        replace(vote("AIDA-di", 1, 1), stages=(("r", "lead"),)),
+        replace(vote("AIDA-bob2", 1, 2), stages=(("r", "lead"),)),
+        replace(vote("AIDA-bob", 1, 3), stages=security),
+        replace(vote("AIDA-bob3", 1, 4), stages=owner),
+    ]
+    counted = count(votes, stages, binding(1), request().persons, 5)
+    assert [each.approver_id for each in counted.approvals] == ["AIDA-di", "AIDA-bob2"]
+    assert counted.void.keys() == {"AIDA-bob", "AIDA-bob3"}
+    assert not counted.tally.complete
 
 
 def test_tally_counts_what_is_missing() -> None:

@@ -84,6 +84,7 @@ def count(
     """
     approvals: list[AccessVote] = []
     needed: list[AccessVote] = []
+    known: set[str] = set()  # identifiers of the persons of `approvals`
     void: dict[str, str] = {}
 
     def fills(vote: AccessVote) -> bool:
@@ -95,15 +96,15 @@ def count(
             vote, why = standing(cast)
         if not why and same_person(vote.persons, excluded):
             why = "it is an approval of one's own request"
-        if not why and fills(vote):
-            if any(same_person(vote.persons, other.persons) for other in needed):
-                why = "it is another approval of the same person"
-            else:
-                needed.append(vote)
+        if not why and same_person(vote.persons, known):
+            why = "it is another approval of the same person"
         if why:
             void[vote.approver_id] = why
-        else:
-            approvals.append(vote)
+            continue
+        approvals.append(vote)
+        known.update(vote.persons)
+        if fills(vote):
+            needed.append(vote)
     return Count(approvals, void, tally(thresholds, needed))
 
 

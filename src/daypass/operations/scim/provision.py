@@ -127,8 +127,9 @@ def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int
             raise ScimError("tooMany", "Filter by id, externalId, userName, displayName or members.value, too.")
         loaded = [each for row in rows if (each := _resource_of(tx, row)) is not None]
         rows = [each.row for each in loaded if matches(computed, each.document)]
-    resources = _shown(tx, rows[start - 1 : start - 1 + count])
-    return Listed(resources, len(rows) if len(rows) > 1 else len(resources))
+    if len(rows) == 1 and tx.get(User if kind == USER else Group, id=rows[0].id) is None:
+        rows = []  # an administrator has deleted it
+    return Listed(_shown(tx, rows[start - 1 : start - 1 + count]), len(rows))
 
 
 def _shown(tx: Reader, rows: Sequence[ScimResource]) -> list[Resource]:
