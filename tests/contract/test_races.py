@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from daypass.stores.cache import MISSING, ViewCache
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import feed_head, prune, renew_epoch
+from daypass.stores.feed_poller import RESTORED_AT_ONCE, restore_revocations
 from daypass.stores.freshness import Freshness
 
 DEPLOY = role("Deploy")
@@ -558,6 +559,15 @@ async def test_revocation_of_an_unknown_kind_does_not_stop_the_others(
     assert directory.revocations == 1
 
 
+def forget_all(database: Database) -> None:
+    """The database becomes what a restored backup looks like."""
+    with database.write_transaction() as conn:
+        for table in ("revocations", "feed"):
+            conn.exec_driver_sql(f"DELETE FROM {table}")
+        conn.exec_driver_sql("UPDATE feed_counter SET position = 0")
+        renew_epoch(conn)
+
+
 async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Opener, recorder: Recorder) -> None:
     """A restored database lacks the revocation; whoever still knows it obeys it and puts it back."""
     ours, theirs = opener(), opener()
@@ -565,11 +575,7 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
     await directory.start()
     claims = session(directory.seen(), DEPLOY.id)
     directory.apply_local(insert(ours, user("a"), revocation("role", DEPLOY.id)))
-    with theirs.write_transaction() as conn:  # what a restored backup looks like
-        for table in ("revocations", "feed"):
-            conn.exec_driver_sql(f"DELETE FROM {table}")
-        conn.exec_driver_sql("UPDATE feed_counter SET position = 0")
-        renew_epoch(conn)
+    forget_all(theirs)
     assert await directory.refresh()
     assert directory.revoked(claims) is not None
     afresh = session(directory.seen(), "AROAOTHER")
@@ -595,11 +601,7 @@ async def test_a341_revocation_that_could_not_be_put_back_is_put_back_after_the_
     directory = recorder.directory(ours)
     await directory.start()
     directory.apply_local(insert(ours, revocation("role", DEPLOY.id)))
-    with theirs.write_transaction() as conn:
-        for table in ("revocations", "feed"):
-            conn.exec_driver_sql(f"DELETE FROM {table}")
-        conn.exec_driver_sql("UPDATE feed_counter SET position = 0")
-        renew_epoch(conn)
+    forget_all(theirs)
     tried = asyncio.Event()
 
     def fail(*_: object) -> None:
@@ -617,6 +619,35 @@ async def test_a341_revocation_that_could_not_be_put_back_is_put_back_after_the_
             break
         await asyncio.sleep(0.01)
     assert [each.value for each in read(theirs, lambda tx: tx.find(Revocation))] == [DEPLOY.id]
+    await directory.stop()
+
+
+async def test_a359_many_lost_revocations_are_put_back_some_after_each_poll(
+    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A359: to put all of them back took longer than a poll may take, failed for that, and was tried after every poll."""
+    ours, theirs = opener(), opener()
+    directory = recorder.directory(ours)
+    await directory.start()
+    values = {f"AROA{number}" for number in range(2 * RESTORED_AT_ONCE + 1)}
+    directory.apply_local(insert(ours, *(revocation("role", value) for value in sorted(values))))
+    forget_all(theirs)
+    sizes: list[int] = []
+
+    def count(database: Database, lost: Sequence[Revocation], now: int) -> None:
+        sizes.append(len(lost))
+        if len(sizes) == 1:
+            raise unavailable(OSError("server closed the connection"))
+        restore_revocations(database, lost, now)
+
+    monkeypatch.setattr(directory_module, "restore_revocations", count)
+    for _ in range(600):
+        await directory.refresh()
+        if len(sizes) >= 4 and theirs.read(feed_head).position == len(values):
+            break
+        await asyncio.sleep(0.01)
+    assert sizes == [RESTORED_AT_ONCE, RESTORED_AT_ONCE, RESTORED_AT_ONCE, 1]
+    assert {each.value for each in read(theirs, lambda tx: tx.find(Revocation))} == values
     await directory.stop()
 
 

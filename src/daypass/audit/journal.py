@@ -313,6 +313,7 @@ class DurableJournal:
             try:
                 item.encode()
             except Exception:  # noqa: BLE001 - a fault of ours: the writer refuses an item without rows, and no other one
+                item.change = item.offline = None  # a change would be made without the row of its session (attack A360)
                 logs.get().error("journal_event_not_encoded", log=self._writer.log, exc_info=True)
             self.waiting_bytes += item.size
 

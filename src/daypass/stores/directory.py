@@ -29,7 +29,7 @@ from daypass.stores.cache import ViewCache
 from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import Change, accounts_changed
-from daypass.stores.feed_poller import MANY_CHANGES, forget_spent, poll, restore_revocations
+from daypass.stores.feed_poller import MANY_CHANGES, RESTORED_AT_ONCE, forget_spent, poll, restore_revocations
 from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.image import DirectoryImage
 from daypass.stores.loading import ViewLoader, unavailable
@@ -105,7 +105,7 @@ class CachedDirectory(Lookups):
         self._polled_at = float("-inf")
         self._spent_at = 0
         self._failure: Mapping[str, Any] = {}  # the private facts about it, when the last poll has failed
-        self._lost: list[Revocation] = []  # that a restored database lacks, until they are stored there again
+        self._lost: list[Revocation] = []  # that a database lacks, until they are stored there again; in force here
         self._polls = Coalesced(self._poll)
         self._tasks: set[asyncio.Task[None]] = set()
         self._read_threads = _read_threads(database.readers)
@@ -386,8 +386,8 @@ class CachedDirectory(Lookups):
             raise unavailable("polling the change feed timed out") from None
 
     async def _restore(self, now: int) -> None:
-        """Restores revocations that a database lacks; if it fails, after the next poll. This process applies them in any case."""
-        lost, self._lost = self._lost, []
+        """Restores revocations that a database lacks, some after each poll: the poll uses the same thread (attack A359)."""
+        lost, self._lost = self._lost[:RESTORED_AT_ONCE], self._lost[RESTORED_AT_ONCE:]
         try:
             await self._on_poll_thread(partial(restore_revocations, self._database, lost, now))
         except DaypassError as error:

@@ -23,6 +23,8 @@ from daypass.stores.tx import StoreTx
 
 MANY_CHANGES = 10_000
 """If the cursor is behind by more than this, starting over is cheaper than reading every change."""
+RESTORED_AT_ONCE = 200
+"""Revocations that are restored in one transaction, between two polls."""
 
 
 class Polled(NamedTuple):

@@ -83,6 +83,26 @@ async def test_commit_event_whose_row_cannot_be_made_is_refused_alone(
     assert (journal.waiting, journal.waiting_bytes) == (0, 0)
 
 
+async def test_a360_write_whose_session_row_cannot_be_made_is_refused_and_changes_nothing(
+    start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A360: the change was made, and its session was issued without being on the record."""
+    journal = await start()
+    ran: list[Tx] = []
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        ran.append(tx)
+        return None, event("issued")
+
+    monkeypatch.setattr(batch, "session_row", lambda _: {}["a fault of ours"])
+    with pytest.raises(AssertionError):
+        await journal.write(change, session("a" * 32))
+    assert not ran
+    await journal.commit(event("next"))
+    assert requests_of(flaky, journal.log)[1:] == ["next"]
+    assert (journal.waiting, journal.waiting_bytes) == (0, 0)
+
+
 async def test_commit_concurrent_load_is_gap_free_and_in_order(start: Starter, flaky: Flaky) -> None:
     sizes: list[int] = []
     journal = await start(on_batch=lambda events, _seconds: sizes.append(len(events)))
