@@ -92,6 +92,10 @@ async def test_a335_grant_that_would_be_refused_is_shown_so_and_offered_to_nobod
     shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
     [why] = shown["refused"].values()
     assert (shown["state"], shown["votes"][0]["void"]) == ("approved", lost != "role")
+    [grant] = (await place.ask("ann", "/grants", method="GET"))["grants"]
+    assert (grant["state"], grant["refused"]) == ("open", why)
+    [grant] = shown["grants"]
+    assert grant["refused"] == why
     assert (await place.ask("ann", "/own-access", method="GET"))["grants"] == []
     [suggestion] = (await place.ask("ann", "/role-suggestions", method="GET", query=query))["suggestions"]
     assert suggestion["grant_id"] == ""

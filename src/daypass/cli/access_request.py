@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import output
-from daypass.cli.access_request_text import examination, last_part, missing, request_result
+from daypass.cli.access_request_text import examination, last_part, missing, request_result, state_of
 from daypass.cli.argv import ROLE_TEXTS
 from daypass.cli.durations import moment_of
 from daypass.cli.files import text_of
@@ -206,7 +206,7 @@ def list_requests(
             [
                 (
                     r["id"],
-                    r["state"],
+                    state_of(r),
                     last_part(r["requester"]) + (f" of {last_part(r['principal'])}" if r.get("principal") else ""),
                     ", ".join(map(last_part, r["roles"])),
                     r["risk"],

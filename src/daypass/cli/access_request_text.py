@@ -20,6 +20,11 @@ def request_result(found: Mapping[str, Any]) -> Result:
     return Result(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
 
 
+def state_of(found: Mapping[str, Any]) -> str:
+    """The state of a request or grant, and whether it gives nothing although it has not ended."""
+    return f"{found['state']}, refused now" if found.get("refused") else str(found["state"])
+
+
 def missing(found: Mapping[str, Any]) -> str:
     """The votes that a request still needs, by stage."""
     return ", ".join(f"{number} × {stage}" for stage, number in found["missing"].items())

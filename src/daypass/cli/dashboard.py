@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
+from daypass.cli.access_request_text import state_of
 from daypass.cli.options import Connect, Duration, server_command
 from daypass.cli.results import Fields, Result, Table
 from daypass.client.errors import ClientError
@@ -63,7 +64,7 @@ def _tables(found: dict[str, Any], grants: list[Any], measured: dict[str, Any] |
         yield Table(("OPERATION BY TIME USED", "99 OF 100", "REQUESTS"), slow)
         checked = [(c["name"], str(c["passed"]), str(c["failed"]), c["problem"] or "") for c in measured["checks"]]
         yield Table(("CHECK", "PASSED", "FAILED", "LAST PROBLEM"), checked)
-    rows = [(g["principal_id"], g["role"], g["state"], output.moment(g["ends_at"])) for g in grants]
+    rows = [(g["principal_id"], g["role"], state_of(g), output.moment(g["ends_at"])) for g in grants]
     yield Table(("ELEVATED", "ROLE", "STATE", "UNTIL"), rows)
 
 

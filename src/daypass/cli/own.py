@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import output
+from daypass.cli.access_request_text import state_of
 from daypass.cli.durations import left
 from daypass.cli.options import Connect, Group, limit_option, pages, server_command
 from daypass.cli.results import Result, Table, done, listing
@@ -50,7 +51,7 @@ def own_access(connect: Connect) -> Result:
     grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in answer["grants"]]
     listed = {g["request_id"] for g in answer["grants"]}
     requests = [
-        (", ".join(r["roles"]), r["state"], "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
+        (", ".join(r["roles"]), state_of(r), "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
     ]
     empty = "you have no granted access and no open request. What you may request: daypass request roles"
     return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty))

@@ -15,6 +15,7 @@ from daypass.domain.directory import AccessRequest, AccessVote, Grant, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import sweep as module
 from daypass.operations.broker.sweep import Sweeper
+from daypass.operations.grants import void
 from daypass.ports import Tx
 
 GRANTS = 12
@@ -46,14 +47,14 @@ def copy(place: Place, tx: Tx, count: int) -> None:
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The grants that are checked."""
     seen: list[str] = []
-    check = module.why_void
+    check = void.why_void
 
     def counting(env: Any, tx: Any, grant: Grant, *more: Any) -> Any:
         seen.append(grant.id)
         return check(env, tx, grant, *more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "why_void", counting)
+        patched.setattr(void, "why_void", counting)
         yield seen
 
 
@@ -69,7 +70,7 @@ async def caught_up(place: Place) -> Sweeper:
 async def test_sweep_checks_no_more_than_its_budget_and_goes_on_in_the_next(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAGE", 2)
+    monkeypatch.setattr(module, "CHECKED_AT_ONCE", 2)
     monkeypatch.setattr(module, "_CHECKS", 6)
     sweeper = Sweeper(place.server.runtime.env)
     with counted(monkeypatch) as first:
@@ -83,7 +84,7 @@ async def test_sweep_checks_no_more_than_its_budget_and_goes_on_in_the_next(
 
 
 async def test_sweep_without_a_change_checks_one_page_in_turn(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAGE", 5)
+    monkeypatch.setattr(module, "CHECKED_AT_ONCE", 5)
     sweeper = await caught_up(place)
     seen: set[str] = set()
     for _ in range(4):
@@ -97,7 +98,7 @@ async def test_sweep_without_a_change_checks_one_page_in_turn(place: Place, monk
 async def test_change_in_another_account_makes_no_grant_be_checked_out_of_turn(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAGE", 2)
+    monkeypatch.setattr(module, "CHECKED_AT_ONCE", 2)
     sweeper = await caught_up(place)
     user = User(place.server.runtime.env.ids.unique("AIDA"), OPERATOR, "other", "/", place.now)
     await place.change(lambda tx: tx.insert(user))
@@ -116,7 +117,7 @@ async def test_change_of_the_role_ends_all_its_grants_in_one_sweep(place: Place)
 async def test_grant_whose_time_is_over_ends_though_its_turn_is_far(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAGE", 1)
+    monkeypatch.setattr(module, "CHECKED_AT_ONCE", 1)
     sweeper = await caught_up(place)
 
     def late(tx: Tx) -> None:

@@ -109,3 +109,14 @@ def test_anchor_set_replaces_name_and_certificates(cli: Any, serve: Any, tmp_pat
         "name": "ours",
         "source": {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": "PEM"}},
     }
+
+
+def test_access_own_says_which_request_gives_nothing_any_more(cli: Any, serve: Any) -> None:
+    request = {
+        "id": "r1",
+        "roles": ["arn:aws:iam::1:role/prod"],
+        "state": "approved",
+        "refused": {"g1": "it was revoked"},
+    }
+    serve(as_json({"grants": [], "access_requests": [request]}))
+    assert "approved, refused now" in cli("access", "own").out

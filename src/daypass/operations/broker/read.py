@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from daypass.domain.access import limits
+from daypass.domain.access.grant import GrantState, state_of
 from daypass.domain.access.person import NOBODY, same_person
 from daypass.domain.access.request import UNDECIDED
 from daypass.domain.access.terms import decode
@@ -18,6 +21,7 @@ from daypass.operations.grants.close import no_such_request
 from daypass.operations.grants.eligible import stages_for
 from daypass.operations.grants.facts import Person, person_of, persons_of
 from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.void import CHECKED_AT_ONCE, why_each_void
 from daypass.operations.management import allow, allow_unless_denied
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -136,6 +140,16 @@ async def list_grants(
     grants, following = await env.directory.read(query, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"found": len(grants)}))
     return grants, following
+
+
+async def refusals(env: Env, call: Call, listed: Sequence[Grant]) -> dict[str, str]:
+    """Why those of these grants that have not ended would be refused now, by id; some in each snapshot."""
+    opened, why = [grant for grant in listed if state_of(grant, call.now) is not GrantState.ENDED], dict[str, str]()
+    for first in range(0, len(opened), CHECKED_AT_ONCE):
+        some = opened[first : first + CHECKED_AT_ONCE]
+        found = await env.directory.read(partial(why_each_void, env, grants=some), account=call.caller.account)
+        why |= {grant.id: str(fault) for grant, fault in found if fault is not None}
+    return why
 
 
 async def list_reviews(

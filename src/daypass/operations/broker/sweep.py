@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from daypass.domain.access import grant as grants
 from daypass.domain.access.request import UNDECIDED, EndReason, moved, overdue
@@ -21,7 +21,6 @@ from daypass.domain.access.terms import decode, waiting_since
 from daypass.domain.directory import (
     AccessKey,
     AccessRequest,
-    AccessVote,
     ApprovalRule,
     Attachment,
     Grant,
@@ -51,14 +50,13 @@ from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.facts import is_disabled, is_revoked
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.use import end_now
-from daypass.operations.grants.void import Void, why_void
+from daypass.operations.grants.void import CHECKED_AT_ONCE, Void, why_each_void
 from daypass.operations.notifications.notify import announce
 from daypass.operations.principals import principal_behind
 from daypass.ports import Env, Reader, Tx
 
 _BATCH: Final = 500
 _UNDECIDED: Final = 500  # requests of each state that one sweep checks
-_PAGE: Final = 50  # grants that are checked in one snapshot: other reads wait so long
 _CHECKS: Final = 1_000  # grants that one sweep checks
 _WARNING_MS: Final = 300_000
 _WAITING: Final = (RequestState.DRAFT, RequestState.PENDING, RequestState.APPROVED)
@@ -175,7 +173,7 @@ class Sweeper:
             if fault is not None:
                 await end_now(env, grant.id, fault.reason, str(fault))
         void = sum(fault is not None for _, fault in page)
-        return len(page), void, page[-1][0].id if len(page) == _PAGE else ""
+        return len(page), void, page[-1][0].id if len(page) == CHECKED_AT_ONCE else ""
 
 
 async def sweep(env: Env) -> Swept:
@@ -225,28 +223,10 @@ def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[
     whose = {"account": account} if account != _EVERY_ACCOUNT else {}
 
     def query(tx: Reader) -> Sequence[tuple[Grant, Void | None]]:
-        found = tx.find(Grant, ended_at=0, order="id", after=after, limit=_PAGE, **whose)
-        snapshot, now = _filled(tx, found), env.clock.now()
-        return [(grant, why_void(env, snapshot, grant, now)) for grant in found]
+        found = tx.find(Grant, ended_at=0, order="id", after=after, limit=CHECKED_AT_ONCE, **whose)
+        return why_each_void(env, tx, found)
 
     return query
-
-
-def _filled(tx: Reader, found: Sequence[Grant]) -> Snapshot:
-    """A snapshot that has what belongs to these grants alone, read at once."""
-    snapshot, ids = Snapshot(tx), sorted({grant.request_id for grant in found})
-    requests = {each.id: each for each in tx.find_among(AccessRequest, "id", ids, order="id")}
-    siblings: dict[str, list[Any]] = {each: [] for each in ids}
-    votes: dict[str, list[Any]] = {each: [] for each in ids}
-    for grant in tx.find_among(Grant, "request_id", ids, order="id"):
-        siblings[grant.request_id].append(grant)
-    for vote in tx.find_among(AccessVote, "request_id", ids, order="approver_id"):
-        votes[vote.request_id].append(vote)
-    for each in ids:
-        snapshot.put_one(AccessRequest, requests.get(each), id=each)
-        snapshot.put_all(Grant, siblings[each], request_id=each)
-        snapshot.put_all(AccessVote, votes[each], order="approver_id", request_id=each)
-    return snapshot
 
 
 class _Undecided(NamedTuple):

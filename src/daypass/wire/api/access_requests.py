@@ -151,7 +151,8 @@ async def list_grants(
 ) -> a.GrantsOut:
     """Grants, newest first; without the permission, your own."""
     grants, following = await read.list_grants(env, call, account, active=active, after=after, limit=limit)
-    return a.GrantsOut(grants=[a.GrantOut.of(grant, call.now) for grant in grants], next=following)
+    refused = await read.refusals(env, call, grants)
+    return a.GrantsOut(grants=[a.GrantOut.of(grant, call.now, refused) for grant in grants], next=following)
 
 
 @router.post("/grants/{grant_id}/end", name="EndGrant", tags=["access requests"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -161,10 +163,15 @@ class GrantOut(s.Out):
     uses: int
     max_uses: int
     policies: list[str]
+    refused: str = Field(
+        "", description="Why it would be refused now although it has not ended; a sweep ends it. Empty: it would not."
+    )
 
     @classmethod
-    def of(cls, grant: Grant, now: int) -> GrantOut:
-        return cls.copied(grant, state=state_of(grant, now).value, role=grant.role_arn)
+    def of(cls, grant: Grant, now: int, refused: Mapping[str, str] = MappingProxyType({})) -> GrantOut:
+        return cls.copied(
+            grant, state=state_of(grant, now).value, role=grant.role_arn, refused=refused.get(grant.id, "")
+        )
 
 
 class GrantsOut(s.Out):
@@ -243,7 +250,7 @@ class AccessRequestOut(s.Out):
             missing={"/".join(stage): number for stage, number in view.missing.items() if number},
             obstacle=view.obstacle,
             votes=[VoteOut.of(vote, view) for vote in view.votes],
-            grants=[GrantOut.of(grant, now) for grant in view.grants],
+            grants=[GrantOut.of(grant, now, view.refused) for grant in view.grants],
             refused=dict(view.refused),
             reused=view.reused,
         )
