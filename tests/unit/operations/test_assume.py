@@ -1,6 +1,8 @@
-"""The path to a session: a form renders before the event and its result leaves after it; grants and clients reach the session."""
+"""The path to a session: a form is prepared before the event and its credential leaves after it; grants and clients reach the session."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from msgspec.structs import replace
@@ -10,7 +12,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import Applicant, signing_applicant
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.forms import AWS_FORM, AwsCredentials, Deferred
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.ports import Call, Env
@@ -25,11 +27,11 @@ class Text:
         self.record = {"form": "text"}
         self.listed = False
 
-    async def render(self, _: Env, session: SessionClaims) -> tuple[str, None]:
+    async def prepare(self, _: Env, session: SessionClaims) -> Callable[[], str]:
         self.seen.append(len(self._world.journal.events))
         if self._refuse:
             raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, "It does not fit.")
-        return f"token of {session.session_id}", None
+        return lambda: f"token of {session.session_id}"
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def request(world: World, **condition: str) -> AssumeRequest:
     return AssumeRequest(role.arn, SessionRequest("shift"))
 
 
-async def test_assume_in_another_form_is_rendered_before_its_event_and_returned_after_it(world: World) -> None:
+async def test_assume_in_another_form_is_prepared_before_its_event_and_returned_after_it(world: World) -> None:
     form = Text(world)
     issued: Issued[str] = await assume(world.env, await applicant(world), request(world), form)
     assert form.seen == [0]
@@ -89,7 +91,4 @@ async def test_assume_by_a_client_reaches_session_hop_event_and_policies(world: 
 
 
 def test_aws_credentials_do_not_show_their_secret() -> None:
-    assert (
-        repr(AwsCredentials("ASIAX", 12, 1, Deferred(lambda: ("token-canary", "secret-canary"))))
-        == "AwsCredentials(ASIAX)"
-    )
+    assert repr(AwsCredentials("ASIAX", "secret-canary", "token-canary", 1)) == "AwsCredentials(ASIAX)"

@@ -1,13 +1,13 @@
 """The forms of a session's credential. A form never changes the session.
 
-`render` runs before the session is recorded, so that a session that does not fit its form is never recorded as issued.
-`issue` returns its result only after the event is durable.
+`prepare` runs before the session is recorded, so that a session that does not fit its form is never recorded as issued.
+The function that it returns runs while the session is recorded, and `issue` returns the credential only after the event
+is durable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -34,16 +34,16 @@ class Form(Protocol[C_co]):
     @property
     def record(self) -> Mapping[str, Any]: ...
 
-    async def render(self, env: Env, session: SessionClaims) -> tuple[C_co, Callable[[], object] | None]:
-        """The credential, and work on it for the time in which its session is recorded (`Journal.commit`).
+    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], C_co]:
+        """The function that makes the credential. It raises nothing.
 
-        Raises DaypassError: PACKED_POLICY_TOO_LARGE when it does not fit, UNAVAILABLE. The work raises nothing.
+        Raises DaypassError: PACKED_POLICY_TOO_LARGE when the session does not fit, UNAVAILABLE.
         """
         ...
 
 
 class Deferred(Generic[T]):
-    """A value that is made by its first use, or by `make` in the time in which its session is recorded."""
+    """A value that `make` makes once: in the time in which its session is recorded, or else afterwards."""
 
     __slots__ = ("_function", "_value")
 
@@ -60,27 +60,15 @@ class Deferred(Generic[T]):
 
 
 class AwsCredentials(Struct, frozen=True):
-    """Temporary credentials. `size` is the number of characters of the token, `utilization` the same in percent of the limit,
-    rounded up.
-    """
+    """Temporary credentials. `token` is the sealed session, `utilization` its size in percent of the limit, rounded up."""
 
     access_key_id: str
-    size: int
+    secret: str
+    token: str
     utilization: int
-    made: Deferred[tuple[str, str]]
 
     def __repr__(self) -> str:
         return f"AwsCredentials({self.access_key_id})"
-
-    @property
-    def token(self) -> str:
-        """The sealed session."""
-        return self.made.make()[0]
-
-    @property
-    def secret(self) -> str:
-        """The secret access key."""
-        return self.made.make()[1]
 
 
 def unsealed(env: Env, session: SessionClaims, minimum_size: int = 0) -> tuple[int, Callable[[], str]]:
@@ -109,13 +97,12 @@ class AwsForm(Struct, frozen=True):
     listed: ClassVar[bool] = False
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
-    async def render(self, env: Env, session: SessionClaims) -> tuple[AwsCredentials, Callable[[], tuple[str, str]]]:
+    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], AwsCredentials]:
         """Finds the keys. What is left is to seal the session and to derive its secret key."""
         size, seal = unsealed(env, session, self.minimum_size)
         derive = await env.sealer.underived(session)
-        made = Deferred(lambda: (seal(), derive()))
         utilization = -(-size * 100 // env.limits.token_bytes)
-        return AwsCredentials(session.hops[-1].access_key_id, size, utilization, made), made.make
+        return lambda: AwsCredentials(session.hops[-1].access_key_id, derive(), seal(), utilization)
 
 
 class AnswerForm(Struct, Generic[T], frozen=True):
@@ -126,11 +113,10 @@ class AnswerForm(Struct, Generic[T], frozen=True):
     listed: ClassVar[bool] = False
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
-    async def render(self, env: Env, session: SessionClaims) -> tuple[Deferred[T], Callable[[], T]]:
+    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], T]:
         """Prepares the credentials. The work that is left includes the answer."""
-        credentials, _ = await self.credentials.render(env, session)
-        made = Deferred(partial(self.answer, session, credentials))
-        return made, made.make
+        make = await self.credentials.prepare(env, session)
+        return lambda: self.answer(session, make())
 
 
 AWS_FORM = AwsForm()

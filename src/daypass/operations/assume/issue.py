@@ -1,7 +1,7 @@
 """Issues sessions. Every session of the installation is issued here.
 
-A session is rendered, recorded, and only then returned. No credential is returned before its event is durable, and no
-blocked subject gets one. A session that does not fit its form is refused before it is recorded.
+A credential is prepared, its session is recorded, and only then is it returned. No credential is returned before its event
+is durable, and no blocked subject gets one. A session that does not fit its form is refused before it is recorded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.operations.assume.applicant import Applicant, SessionParent
-from daypass.operations.assume.forms import Form
+from daypass.operations.assume.forms import Deferred, Form
 from daypass.operations.assume.replay import commit_once, consume
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.assume.session_detail import session_detail
@@ -54,7 +54,7 @@ async def issue(
     also: Also[C] | None = None,
     use: GrantUse | None = None,
 ) -> Issued[C]:
-    """Renders a session, records it, and returns it, in that order. `use`: the access grant that it uses.
+    """Prepares a credential, records its session, and returns both, in that order. `use`: the access grant that it uses.
 
     Raises DaypassError: ACCESS_DENIED when a subject in the chain is blocked, PACKED_POLICY_TOO_LARGE, UNAVAILABLE,
     INVALID_IDENTITY_TOKEN and the other kinds of `replay` when a one-time proof was used before; GrantRefused and
@@ -65,8 +65,7 @@ async def issue(
         raise _blocked(block, applicant, session)
     if form.listed:
         session = replace(session, status_index=env.statuses.allocate(session))
-    credential, meanwhile = await form.render(env, session)
-    issued = Issued(session, credential)
+    credential = Deferred(await form.prepare(env, session))
     facts = applicant.facts
     event = Event(
         _ISSUED,
@@ -85,20 +84,20 @@ async def issue(
         session.client_id,
     )
     if not applicant.parent.replays and also is None and use is None:
-        await env.journal.commit(event, session, (), meanwhile)
+        await env.journal.commit(event, session, (), credential.make)
     else:
-        await _commit_together(env, applicant.parent, event, issued, also, use, meanwhile)
-    return issued
+        await _commit_together(env, applicant.parent, event, session, credential, also, use)
+    return Issued(session, credential.make())
 
 
 async def _commit_together(  # each is a part of the transaction
     env: Env,
     parent: SessionParent,
     event: Event,
-    issued: Issued[C],
+    session: SessionClaims,
+    credential: Deferred[C],
     also: Also[C] | None,
     use: GrantUse | None,
-    meanwhile: Callable[[], object] | None,
 ) -> None:
     """Records the session, the use of its one-time proofs and of its grant, and what `also` writes in one transaction."""
 
@@ -106,21 +105,22 @@ async def _commit_together(  # each is a part of the transaction
         for entry in parent.replays:
             consume(tx, entry)
         if also is not None:
-            also(tx, issued)
+            also(tx, Issued(session, credential.make()))
         if use is None:
             return None, event
-        used = consume_grant(env, tx, use, issued.session)
+        used = consume_grant(env, tx, use, session)
         return None, replace(event, detail={**event.detail, "grant": used})
 
     try:
         if also is None and use is None:
-            await commit_once(env, event, parent.replays, issued.session, meanwhile)
+            await commit_once(env, event, parent.replays, session, credential.make)
         else:
-            await env.journal.write(change, issued.session, account=issued.session.account)
+            credential.make()  # the writer's thread only reads it
+            await env.journal.write(change, session, account=session.account)
     except (GrantMoved, GrantRefused):
         raise
     except DaypassError as error:
-        known = {OWNER: issued.session.account, ACTOR: parent.actor}
+        known = {OWNER: session.account, ACTOR: parent.actor}
         raise DaypassError(error.kind, error.public, private={**known, **error.private}) from None
 
 

@@ -21,7 +21,7 @@ from daypass.domain.oauth.binding import Binding, binding_of
 from daypass.domain.revocation_match import hop_claims
 from daypass.domain.session import PASSKEY, PASSWORD, Hop, SessionClaims, SessionKind
 from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS
-from daypass.operations.assume.forms import Deferred, sealed
+from daypass.operations.assume.forms import sealed
 from daypass.ports import AuthorizationServer, Env
 
 SESSION: Final = "urn:daypass:session"
@@ -34,21 +34,16 @@ _INVALID: Final = "The token is invalid, expired or revoked."
 
 
 class AccessToken(Struct, frozen=True):
-    """A token. `expires_at` in ms."""
+    """A token. `text`: signed. `expires_at` in ms."""
 
     audiences: tuple[str, ...]
     scope: tuple[str, ...]
     expires_at: int
     binding: Binding | None
-    signed: Deferred[str]
+    text: str
 
     def __repr__(self) -> str:
         return f"AccessToken({self.audiences})"
-
-    @property
-    def text(self) -> str:
-        """The signed token."""
-        return self.signed.make()
 
 
 class JwtForm(Struct, frozen=True):
@@ -71,7 +66,7 @@ class JwtForm(Struct, frozen=True):
         bound = {"cnf": self.binding.claim} if self.binding is not None else {}
         return {"form": "access_token", "jti": self.jti, "audience": self.audiences, **bound}
 
-    async def render(self, env: Env, session: SessionClaims) -> tuple[AccessToken, Callable[[], str]]:
+    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], AccessToken]:
         """Seals the session and makes the claims. What is left is their signature.
 
         Also raises INVALID_TARGET for audiences with different algorithms.
@@ -90,9 +85,8 @@ class JwtForm(Struct, frozen=True):
             claims["status"] = {"status_list": {"idx": place, "uri": uri}}
         if self.binding is not None:
             claims["cnf"] = self.binding.claim
-        signed, scope = Deferred(server.signer.unsigned(claims, algorithm)), values_of(session, SCOPE_KEY)
-        token = AccessToken(self.audiences, scope, session.expires_at, self.binding, signed)
-        return token, signed.make
+        sign, scope = server.signer.unsigned(claims, algorithm), values_of(session, SCOPE_KEY)
+        return lambda: AccessToken(self.audiences, scope, session.expires_at, self.binding, sign())
 
 
 class OwnToken(Struct, frozen=True):

@@ -21,7 +21,7 @@ from daypass.domain.session import SessionClaims
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume.applicant import Applicant, with_keys
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.forms import AWS_FORM, AwsCredentials, Form
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials, Deferred, Form
 from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
@@ -191,9 +191,9 @@ async def _same_session(
         kind, detail = EventType.TOKEN_ISSUED, {**detail, **listed}
     own_call = Call(caller, call.facts, call.now)
     event = served(own_call, kind=kind, session_id=session.session_id, detail=detail)
-    credential, meanwhile = await form.render(env, session)
-    await commit_once(env, event, subject.applicant.parent.replays, meanwhile=meanwhile)
-    return Issued(session, credential)
+    credential = Deferred(await form.prepare(env, session))
+    await commit_once(env, event, subject.applicant.parent.replays, meanwhile=credential.make)
+    return Issued(session, credential.make())
 
 
 def relisted(env: Env, session: SessionClaims) -> tuple[SessionClaims, dict[str, Any]]:

@@ -190,11 +190,11 @@ async def _repeat(
     target = await target_of(env, session.account, request, audiences, scope)
     kind, listed = EventType.REQUEST_ALLOWED, dict[str, Any]()
     if request.requested is TokenType.AWS_CREDENTIALS:
-        issued = IssuedToken(session, (await AWS_FORM.render(env, session))[0])
+        issued = IssuedToken(session, (await AWS_FORM.prepare(env, session))())
     else:
         kind, (session, listed) = EventType.TOKEN_ISSUED, relisted(env, session)
         form = JwtForm(target.audiences, env.ids.request(), target.algorithms, request.sender.binding)
-        issued = IssuedToken(session, (await form.render(env, session))[0])
+        issued = IssuedToken(session, (await form.prepare(env, session))())
     event = event_of(
         kind,
         call.facts,

@@ -4,12 +4,12 @@ credentials.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from daypass.domain.session import SessionClaims
-from daypass.operations.assume.forms import sealed
+from daypass.operations.assume.forms import unsealed
 from daypass.ports import Env
 
 
@@ -19,9 +19,9 @@ class BrowserForm:
     listed: ClassVar[bool] = False
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({"form": "browser"})
 
-    async def render(self, env: Env, session: SessionClaims) -> tuple[str, None]:
+    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], str]:
         """The sealed session."""
-        return sealed(env, session), None
+        return unsealed(env, session)[1]
 
 
 BROWSER_FORM: Final = BrowserForm()

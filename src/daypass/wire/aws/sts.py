@@ -50,7 +50,7 @@ async def assume_role(env: Env, call: Call, params: Params, render: Callable[[An
 
     form: AnswerForm[T] = AnswerForm(_form(params), answer)
     issued = await signed.assume_role(env, call, request, form, _mfa(params))
-    return issued.credential.make()
+    return issued.credential
 
 
 async def assume_role_with_web_identity(env: Env, call: Call, params: Params) -> Answer:
@@ -214,7 +214,7 @@ def _credentials(session: SessionClaims, credentials: AwsCredentials) -> dict[st
             "Expiration": session.expires_at,
         },
         "SessionTokenUtilization": credentials.utilization,
-        "SessionTokenSize": credentials.size,
+        "SessionTokenSize": len(credentials.token),
     }
 
 
