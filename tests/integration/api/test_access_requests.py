@@ -11,7 +11,7 @@ import pytest
 from tests.integration.api.access import APPROVE, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
-from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, RequestState
+from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, Membership, RequestState
 from daypass.operations.broker import create, examine, follow
 from daypass.operations.broker.sweep import sweep
 from daypass.operations.grants import facts
@@ -582,6 +582,26 @@ async def test_request_that_existing_access_covers_returns_the_earlier_request(p
     assert (other["id"] != first["id"], other["reused"]) == (True, False)
     await place.ask("ann", f"/access-requests/{first['id']}/done")
     assert (await place.request(reuse=True))["reused"] is False
+
+
+async def test_a356_request_that_many_grants_cover_checks_one_of_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each check took milliseconds of the transaction for which everybody's writes wait."""
+    checked: list[str] = []
+    check = create.why_void
+
+    def counting(env: Any, tx: Any, grant: Grant, *more: Any) -> Any:
+        checked.append(grant.id)
+        return check(env, tx, grant, *more)
+
+    monkeypatch.setattr(create, "why_void", counting)
+    first, *_ = [await place.granted() for _ in range(3)]
+    assert (await place.request(reuse=True))["id"] == first["id"]
+    assert len(checked) == 1
+    await place.change(lambda tx: [tx.delete(each) for each in tx.find(Membership, user_id=place.users["lee"].id)])
+    assert (await place.request(reuse=True))["reused"] is False
+    assert len(checked) == 4
 
 
 async def test_requestable_role_behind_many_others_is_suggested_and_listed(
