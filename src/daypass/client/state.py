@@ -10,7 +10,7 @@ import json
 import os
 import time
 from errno import EPERM
-from stat import S_IWOTH
+from stat import S_ISREG, S_IWOTH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # `typing` itself takes time to import
@@ -44,10 +44,12 @@ def directory(environ: Mapping[str, str] = os.environ) -> str:
 def read_own(path: str, environ: Mapping[str, str] = os.environ) -> str:
     """The text of a file of this user. Raises OSError, also for a file that another user owns or may write.
 
-    Such a file could name another server, or hold a session of somebody else.
+    Such a file could name another server, or hold a session of somebody else. To open a pipe would wait for who writes to it.
     """
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
+        if not S_ISREG(status.st_mode):
+            raise PermissionError(EPERM, "it is not a regular file", path)
         if status.st_uid not in owners(environ):
             raise PermissionError(EPERM, "it belongs to another user", path)
         if status.st_mode & S_IWOTH:

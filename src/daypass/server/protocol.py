@@ -75,7 +75,7 @@ class HttpProtocol(asyncio.Protocol):
         self._paused = False
         self.lost = False
         self._no_more = False  # reading is paused: too much is waiting
-        self._head = 0  # bytes received since the last body data
+        self._head = 0  # bytes of a head, or around the body: not of the body, nor the usual framing of its chunks
         self._chunks = 0  # received since there was no request without an answer
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -291,12 +291,12 @@ class HttpProtocol(asyncio.Protocol):
         }
 
     def on_chunk_header(self) -> None:
-        self._chunks += 1
+        self._chunks, self._head = self._chunks + 1, self._head - 16  # size, line ends; the rest is an extension
         if self._chunks > _MOST_CHUNKS:
             raise ValueError("too many chunks")  # the parser fails
 
     def on_body(self, body: bytes) -> None:
-        self._head = 0
+        self._head -= len(body)
         if self._reading is not None:
             self._reading.feed(body)
 

@@ -42,6 +42,13 @@ async def test_every_operation_refuses_a_call_without_a_signature(server: Server
             assert (answer.status, answer.code) == (403, "MissingAuthenticationToken"), (method, path)
 
 
+@pytest.mark.parametrize("query", ["limit=1&limit=1", "limit=2&%6Cimit=1", "unknown=1&unknown=2"])
+async def test_a369_parameter_that_is_given_twice_is_refused(server: Server, query: str) -> None:
+    answer = await server.api(ROOT, "GET", "/accounts", query)
+    assert (answer.status, answer.code) == (400, "MalformedInput")
+    assert answer.json["error"]["message"] == "A parameter is given twice."
+
+
 async def test_first_call_of_a_server_builds_nothing_on_the_event_loop(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,13 @@ def test_profiles_that_everybody_may_write_are_refused() -> None:
         load_all()
 
 
+def test_a370_profiles_that_are_a_pipe_are_refused_without_waiting(home: Path) -> None:
+    home.mkdir()
+    os.mkfifo(home / "profiles.json", 0o600)
+    with pytest.raises(LocalStateError, match="it is not a regular file"):
+        load_all()
+
+
 @pytest.mark.usefixtures("home")
 def test_cached_session_and_names_of_another_user_are_not_used(of_others: Callable[[], None]) -> None:
     provider = CredentialProvider(KEY, AssumeRole("111122223333/r", "me"))

@@ -439,6 +439,14 @@ async def test_a108_what_is_between_and_behind_the_parts_of_a_body_has_an_end(be
     assert connection.paper.closed
 
 
+async def test_a368_chunk_extensions_that_are_long_in_sum_end_the_connection() -> None:
+    connection = Connection(echo)
+    await connection.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(10):
+        await connection.send(b"1;" + b"x" * 10_000 + b"\r\na\r\n")
+    assert connection.paper.closed
+
+
 async def test_a108_body_of_many_small_parts_is_no_long_head() -> None:
     connection = Connection(echo)
     await connection.send(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire import http
 from daypass.wire.content import json_of
-from daypass.wire.form import pairs_of
+from daypass.wire.form import pairs_of, unique
 from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.json_errors import JSON_ERRORS
 
@@ -58,7 +58,7 @@ async def serve_signed(request: Request, operation: str, handler: Handler) -> Re
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
         request.state.call = await front.authenticated(progress, (SERVICE,), _TOKENS)
         json_of(body, MAX_VALUES)
-        pairs_of(given.raw_query, _MAX_FIELDS)  # FastAPI reads whatever there is
+        unique(pairs_of(given.raw_query, _MAX_FIELDS))  # FastAPI reads whatever there is, and of two values the last
         return await handler(request)
     except DaypassError as error:
         refusal = error
