@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.attack.installation import ADMIN, ALPHA, BETA, EVERYTHING, ROOT_OF_BETA, Installation, document, trust
+from tests.attack.installation import (
+    ADMIN,
+    ALPHA,
+    BETA,
+    EVERYTHING,
+    ROOT_OF_BETA,
+    Answer,
+    Installation,
+    Key,
+    document,
+    trust,
+)
 from tests.oauth import PRESIGNED, authorization_server, bearer, exchange, given, presigned
 from tests.ssf import POLL, PUSH, call, code, create, members, polled, queued, revoke, stored, work
 
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange, credential_change
 from daypass.operations.ssf import poll, streams
+from daypass.operations.ssf.push import deliverable
 from daypass.operations.ssf.queue import offer
 
 READ_ONLY = document({"Action": "iam:Get*", "Resource": "*"})
@@ -200,3 +213,46 @@ def test_a354_poll_acknowledges_some_events_and_none_that_cannot_exist(site: Ins
     assert polled(site, other, ack=[jti]) == {}  # of another stream
     odd = ["\0", "ä", "", "x" * 9_000, jti, jti]
     assert polled(site, stream, ack=odd, setErrs={"\0": {"err": "x"}}) == {}
+
+
+def test_a374_waiting_polls_of_one_account_leave_room_and_are_not_woken_by_others(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 polls of one account took every place of the process, and each revocation made all of them read."""
+    looks: list[str] = []
+    waited = {ALPHA: asyncio.Event(), BETA: asyncio.Event()}
+
+    def looked(tx: Any, stream: Any, limit: int) -> Any:
+        looks.append(stream.account)
+        site.runner.get_loop().call_soon_threadsafe(waited[stream.account].set)
+        return deliverable(tx, stream, limit)
+
+    monkeypatch.setattr(poll, "deliverable", looked)
+    monkeypatch.setattr(poll, "MAX_STREAMS", 1)
+    monkeypatch.setattr(poll, "_LOOK_SECONDS", 60)
+    ours, theirs = create(site), create(site, key=ROOT_OF_BETA)
+
+    async def post(key: Key, path: str, body: bytes) -> Answer:
+        headers = site.signed(key, body, "daypass", path=path, extra={"content-type": "application/json"})
+        return await site.ask("POST", headers, body, path=path.encode())
+
+    async def waits(stream: Any, key: Key) -> Answer:
+        return await post(key, stream["delivery"]["endpoint_url"].removeprefix("https://daypass.test"), b"{}")
+
+    async def attempt() -> Answer:
+        async with asyncio.timeout(60):
+            first = asyncio.create_task(waits(ours, ADMIN))
+            await waited[ALPHA].wait()
+            further = await waits(ours, ADMIN)
+            of_beta = asyncio.create_task(waits(theirs, ROOT_OF_BETA))
+            await waited[BETA].wait()
+            for number in range(3):
+                body = json.dumps({"subject": "source_identity", "value": f"of-beta-{number}", "force": True}).encode()
+                assert (await post(ROOT_OF_BETA, "/api/v1/revocations", body)).status == 201
+        for each in (first, of_beta):
+            assert not each.done()
+            each.cancel()
+        return further
+
+    assert members(site.run(attempt()))["sets"] == {}
+    assert looks == [ALPHA, ALPHA, BETA]

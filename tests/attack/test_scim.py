@@ -21,6 +21,7 @@ from daypass.operations.heavy import compute
 from daypass.operations.scim import provision
 from daypass.operations.scim.members import MAX_MEMBER_CHANGES
 from daypass.ports import Tx
+from daypass.stores.tx import StoreReader
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,7 @@ def test_a122_hostile_patch_is_refused_and_changes_nothing(entra: DirectoryServi
     page = entra.ok("GET", "Users?filter=userName%20eq%20%22patched%22")
     made = page["Resources"][0] if page["totalResults"] else entra.user("patched")
     entra.refused(400, "PATCH", f"Users/{made['id']}", {"schemas": [PATCH], "Operations": operations})
-    assert entra.ok("GET", f"Users/{made['id']}")["meta"]["version"] == 'W/"1"'
+    assert entra.ok("GET", f"Users/{made['id']}") == made
 
 
 def test_a122_token_is_needed_for_every_path_and_is_good_for_nothing_else(
@@ -205,7 +206,7 @@ def test_a240_patch_with_too_much_work_is_refused_on_the_record(site: Installati
     answer = entra.send("PATCH", f"Users/{made['id']}", body)
     assert (answer.status, json.loads(answer.body).get("scimType")) == (400, "tooMany"), answer.body
     assert any(b"tooMany" in record for record in site.record_bytes())
-    assert entra.ok("GET", f"Users/{made['id']}")["meta"]["version"] == 'W/"1"'
+    assert entra.ok("GET", f"Users/{made['id']}") == made
 
 
 def seeded(site: Installation, count: int, prefix: str) -> list[str]:
@@ -304,4 +305,89 @@ def test_patch_of_what_has_changed_since_it_was_read_is_applied_to_that(
     monkeypatch.setattr(provision, "_changed", changed)
     after = entra.patch(made, {"op": "replace", "path": "externalId", "value": "e-9"})
     assert (after["displayName"], after["externalId"]) == ("Eve", "e-9")
-    assert after["meta"]["version"] == 'W/"3"'
+    assert after == entra.ok("GET", f"Users/{made['id']}")
+
+
+def test_a373_version_changes_with_what_administrators_change(site: Installation, entra: DirectoryService) -> None:
+    """A directory overwrote what it had not seen, and was told that what it had was current."""
+    member = entra.user("seen-member")
+    group = entra.group("seen", member)
+    site.iam("CreateGroup", GroupName="seen-by-iam")
+    for change in (
+        lambda: site.iam("UpdateUser", UserName="seen-member", NewUserName="seen-again"),
+        lambda: site.iam("AddUserToGroup", GroupName="seen-by-iam", UserName="seen-again"),
+        lambda: site.iam("RemoveUserFromGroup", GroupName="seen", UserName="seen-again"),
+    ):
+        known = {path: current(entra, path) for path in (f"Users/{member['id']}", f"Groups/{group['id']}")}
+        change()
+        changed = {path: tag for path, tag in known.items() if current(entra, path) != tag}
+        assert changed
+        for path, tag in changed.items():
+            old = (b"if-match", tag)
+            assert entra.send("GET", path, None, (b"if-none-match", tag)).status == 200
+            patch = {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "externalId", "value": "e"}]}
+            entra.refused(412, "PATCH", path, patch, old)
+            entra.refused(412, "PUT", path, {"userName": "seen-again", "displayName": "seen"}, old)
+            refused = entra.send("DELETE", path, None, old)
+            assert refused.status == 412
+            assert [bool(record["error"]) for record in site.records(refused.request_id)] == [True]
+    for path in known:
+        tag = current(entra, path)
+        assert entra.send("GET", path, None, (b"if-none-match", tag)).status == 304
+        entra.ok("DELETE", path, None, (b"if-match", tag))
+
+
+def current(entra: DirectoryService, path: str) -> bytes:
+    """The entity tag; the resource and lists have the same."""
+    answer = entra.send("GET", path)
+    shown = json.loads(answer.body)
+    kind, _, identity = path.partition("/")
+    [listed] = entra.ok("GET", f"{kind}?filter=" + quote(f'id eq "{identity}"'))["Resources"]
+    assert listed == shown
+    assert shown["meta"]["version"] == answer.headers["etag"]
+    return answer.headers["etag"].encode("ascii")
+
+
+def test_a373_group_with_many_members_is_deleted_by_its_version(site: Installation, entra: DirectoryService) -> None:
+    """Its own removal of members changes the version."""
+    ids = seeded(site, MAX_MEMBER_CHANGES + 1, "many")
+    group = entra.group("many", *({"id": each} for each in ids[:-1]))
+    group = entra.patch(group, {"op": "add", "path": "members", "value": [{"value": ids[-1]}]})
+    path = f"Groups/{group['id']}"
+    assert current(entra, path).decode() == group["meta"]["version"]
+    entra.ok("DELETE", path, None, (b"if-match", group["meta"]["version"].encode()))
+    entra.refused(404, "GET", path)
+
+
+def test_a373_resource_deleted_by_an_administrator_is_not_counted(site: Installation, entra: DirectoryService) -> None:
+    entra.user("gone-by-iam")
+    entra.group("gone by iam")
+    before = [entra.ok("GET", f"{kind}?count=0")["totalResults"] for kind in ("Users", "Groups")]
+    site.iam("DeleteUser", UserName="gone-by-iam")
+    site.iam("DeleteGroup", GroupName="gone-by-iam")
+    after = [entra.ok("GET", f"{kind}?count=0")["totalResults"] for kind in ("Users", "Groups")]
+    assert after == [count - 1 for count in before]
+
+
+def test_a373_page_reads_no_resource_before_it(
+    site: Installation, entra: DirectoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded(site, 40, "deep")
+    every = [each["id"] for each in entra.ok("GET", "Users?count=200")["Resources"]]
+    total = entra.ok("GET", "Users?count=0")["totalResults"]
+    read: list[int] = []
+    find = StoreReader.find
+
+    def counted(reader: Any, kind: Any, **how: Any) -> Any:
+        rows = find(reader, kind, **how)
+        read.append(len(rows)) if kind is ScimResource else None
+        return rows
+
+    monkeypatch.setattr(StoreReader, "find", counted)
+    page = entra.ok("GET", f"Users?startIndex={len(every) - 4}&count=5")
+    assert [each["id"] for each in page["Resources"]] == every[-5:]
+    assert sum(read) == 5
+    for start in (total + 1, 9_999_999):
+        beyond = entra.ok("GET", f"Users?startIndex={start}")
+        assert (beyond["totalResults"], beyond["Resources"]) == (total, [])
+    assert sum(read) == 5

@@ -24,7 +24,16 @@ from tests.contract.making import (
     write,
 )
 
-from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, PolicyVersion, Revocation, Role, User
+from daypass.domain.directory import (
+    Attachment,
+    InlinePolicy,
+    ManagedPolicy,
+    PolicyVersion,
+    Revocation,
+    Role,
+    ScimResource,
+    User,
+)
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
@@ -236,6 +245,18 @@ def test_find_among_reads_the_entities_of_the_owners_alone_in_order(database: Da
     assert sorted(found("AROA1", "AROA2", "AROA9")) == [("a", "AROA1"), ("a", "AROA2"), ("b", "AROA1")]
     assert [name for name, _ in found("AROA1", "AROA2")] == ["a", "a", "b"]
     assert found() == []
+
+
+def test_value_at_is_the_one_with_this_place_in_order(database: Database) -> None:
+    kinds = {"1": "User", "2": "Group", "3": "User", "4": "User"}
+    insert(database, *(ScimResource(each, ACCOUNT, kind, "", "{}", 1, NOW, NOW) for each, kind in kinds.items()))
+
+    def found(place: int, account: str = ACCOUNT) -> str:
+        equals = {"account": account, "resource_type": "User"}
+        return read(database, lambda tx: tx.value_at(ScimResource, "id", place, **equals))
+
+    assert [found(place) for place in (0, 1, 2, 3, 10_000_000)] == ["1", "3", "4", "", ""]
+    assert found(0, "999999999999") == ""
 
 
 def test_find_by_path_prefix_takes_it_literally(database: Database) -> None:

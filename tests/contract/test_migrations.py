@@ -294,3 +294,18 @@ def test_migrate_to_0018_lets_a_reader_of_the_previous_release_finish(postgres_u
     finally:
         database.close()
         reading.close()
+
+
+def test_migrate_to_0019_deletes_resources_of_scim_without_their_user_or_group(database: Database) -> None:
+    prepare(database)
+    insert = "INSERT INTO scim_resources VALUES ('{}', '1', '{}', '', '{{}}', 1, 1, 1)"
+    change(
+        database,
+        "INSERT INTO groups (id, account, name, name_key, path, created_at) VALUES ('AGPA1', '1', 'g', 'g', '/', 1)",
+        insert.format("AGPA1", "Group"),
+        insert.format("AIDA1", "User"),
+        f"UPDATE meta SET value = '0018' WHERE key = '{REVISION}'",
+    )
+    prepare(database)
+    found = database.read(lambda conn: conn.execute(text("SELECT id FROM scim_resources")).scalars().all())
+    assert found == ["AGPA1"]

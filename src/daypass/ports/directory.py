@@ -172,6 +172,12 @@ class Reader(Protocol):
 
     def count(self, kind: type[Any], **equals: Any) -> int: ...
 
+    def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
+        """The `field` of the entity with this place, from 0, in its order; "" when there is none. Reads no other column, so
+        that an index is enough.
+        """
+        ...
+
 
 class Tx(Reader, Protocol):
     """Writes entities in the journal's transaction. Each call also puts the change on the feed, in the same

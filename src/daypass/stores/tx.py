@@ -130,6 +130,12 @@ class StoreReader:
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
         return int(self._conn.execute(_count(mapping.table.name, _shape(equals)), values).scalar_one())
 
+    def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
+        mapping = ENTITY_TABLES[kind]
+        values = {f"eq_{name}": _value(mapping, name, value) for name, value in equals.items()}
+        statement = _value_at(mapping.table.name, field, _shape(equals))
+        return str(self._conn.execute(statement, {**values, "place": place}).scalar() or "")
+
 
 _Options = tuple[str, bool]
 """The access path for a path prefix (see `_prefix_strategy`), and whether the page is not the first."""
@@ -218,6 +224,14 @@ def _count_under(table: str, shape: _Shape) -> Select[Any]:
     mapping = _BY_TABLE[table]
     some = select(literal(1)).select_from(mapping.table).where(*_conditions(mapping, shape), *_under(mapping))
     return select(func.count()).select_from(some.limit(_FEW + 1).subquery())
+
+
+@lru_cache(maxsize=16)
+def _value_at(table: str, field: str, shape: _Shape) -> Select[Any]:
+    mapping = _BY_TABLE[table]
+    column = _order_column(mapping, field)
+    place = bindparam("place", type_=Integer)
+    return select(column).where(*_conditions(mapping, shape)).order_by(column).limit(1).offset(place)
 
 
 @lru_cache(maxsize=1024)

@@ -106,6 +106,10 @@ class MemoryTx:
     def count(self, kind: type[Any], **equals: Any) -> int:
         return len(self._matching(kind, equals))
 
+    def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
+        found = self.find(kind, order=field, limit=place + 1, **equals)
+        return str(getattr(found[place], field)) if len(found) > place else ""
+
     def _unique(self, entity: Any) -> None:
         kind = type(entity)
         if kind in _FOLDED:

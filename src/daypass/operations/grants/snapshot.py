@@ -55,6 +55,10 @@ class Snapshot:
         """See `ports.Reader`."""
         return self.once(_key("count", kind, "", equals), lambda: self._tx.count(kind, **equals))
 
+    def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
+        """See `ports.Reader`."""
+        return self._tx.value_at(kind, field, place, **equals)
+
     def put_one(self, kind: type[E], found: E | None, **equals: Any) -> None:
         """What `get` returns."""
         self._known[_key("get", kind, "", equals)] = found

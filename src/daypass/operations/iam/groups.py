@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, User
+from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, ScimResource, User
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, faults, find, members, named, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
@@ -61,6 +61,8 @@ def delete_group(ctx: WriteContext, p: Params) -> Answer:
         (InlinePolicy, "delete policies", "owner_id"),
     )
     named.check_unused(ctx, group.id, uses)
+    for provisioned in ctx.tx.find(ScimResource, id=group.id):
+        ctx.tx.delete(provisioned)
     ctx.tx.delete(group)
     return {}
 

@@ -15,6 +15,7 @@ from daypass.domain.directory import (
     MfaDevice,
     Passkey,
     RecoveryCode,
+    ScimResource,
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
@@ -70,6 +71,8 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
     owned: tuple[type[Any], ...] = (RecoveryCode, ChatLink)  # the link would be nobody's to remove (attack A295)
     for each in (row for kind in owned for row in ctx.tx.find(kind, account=user.account, user_id=user.id)):
         ctx.tx.delete(each)
+    for provisioned in ctx.tx.find(ScimResource, id=user.id):
+        ctx.tx.delete(provisioned)
     ctx.tx.delete(user)
     ended.end_sessions(ctx, user)
     return {}

@@ -34,9 +34,9 @@ from daypass.operations.management import allow
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served
 from daypass.operations.pages import fitting
-from daypass.operations.principals import groups_of
 from daypass.operations.revocation import DEPROVISIONED
-from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, members_of, set_members
+from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, set_members
+from daypass.operations.scim.resources import Resource, bytes_of, etag, resource_of
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")
@@ -48,16 +48,8 @@ _SCANNED: Final = 5_000  # resources that a filter which no index serves looks a
 _COMPUTED: Final = frozenset({"username", "groups", "members"})
 """Attributes that other tables have. Looking at them takes some statements for each resource."""
 _MOST_COMPUTED: Final = 200
-_BYTES_OF_MEMBER: Final = 150
 _STEPS_OF_LOOP, _STEPS_OF_WRITER = 10_000, 100_000  # of a patch: a millisecond, and ten
 _OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
-
-
-class Resource(NamedTuple):
-    """A resource with its current attributes; `document` has `members` (group) or `groups` (user)."""
-
-    row: ScimResource
-    document: dict[str, Any]
 
 
 class Listed(NamedTuple):
@@ -113,8 +105,12 @@ async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: in
 def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
     if not terms:
         total = tx.count(ScimResource, account=account, resource_type=kind)
-        rows = tx.find(ScimResource, account=account, resource_type=kind, order="id", limit=start - 1 + count)
-        return Listed(_shown(tx, rows[start - 1 :]), total)
+        if start > total:
+            return Listed([], total)
+        of_kind = {"account": account, "resource_type": kind}
+        after = tx.value_at(ScimResource, "id", start - 2, **of_kind) if start > 1 else ""
+        rows = tx.find(ScimResource, order="id", after=after, limit=count, **of_kind)
+        return Listed(_shown(tx, rows), total)
     computed = [term for term in terms if term.path.partition(".")[0] in _COMPUTED]
     stored = [term for term in terms if term not in computed]
     rows = [
@@ -125,7 +121,7 @@ def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int
     if computed:
         if len(rows) > _MOST_COMPUTED:
             raise ScimError("tooMany", "Filter by id, externalId, userName, displayName or members.value, too.")
-        loaded = [each for row in rows if (each := _resource_of(tx, row)) is not None]
+        loaded = [each for row in rows if (each := resource_of(tx, row)) is not None]
         rows = [each.row for each in loaded if matches(computed, each.document)]
     if len(rows) == 1 and tx.get(User if kind == USER else Group, id=rows[0].id) is None:
         rows = []  # an administrator has deleted it
@@ -134,11 +130,7 @@ def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int
 
 def _shown(tx: Reader, rows: Sequence[ScimResource]) -> list[Resource]:
     """The resources of a page. It ends early when groups have many members (attack A353)."""
-    return fitting((each for row in rows if (each := _resource_of(tx, row)) is not None), _bytes_of)
-
-
-def _bytes_of(resource: Resource) -> int:
-    return len(resource.row.document) + _BYTES_OF_MEMBER * len(resource.document.get("members", ()))
+    return fitting((each for row in rows if (each := resource_of(tx, row)) is not None), bytes_of)
 
 
 def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> list[ScimResource]:
@@ -174,7 +166,7 @@ def _one(row: ScimResource | None) -> list[ScimResource]:
 
 def _existing(tx: Reader, account: str, kind: str, identity: str) -> Resource:
     row = tx.get(ScimResource, account=account, resource_type=kind, id=identity)
-    found = _resource_of(tx, row) if row is not None else None
+    found = resource_of(tx, row) if row is not None else None
     if found is None:
         raise _no_such(kind, identity)
     return found
@@ -182,21 +174,6 @@ def _existing(tx: Reader, account: str, kind: str, identity: str) -> Resource:
 
 def _no_such(kind: str, identity: str) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"There is no {kind} with id {identity[:64]}.")
-
-
-def _resource_of(tx: Reader, row: ScimResource) -> Resource | None:
-    """The resource as it is now; None when an administrator has deleted the user or group."""
-    document = json.loads(row.document)
-    if row.resource_type == USER:
-        user = tx.get(User, id=row.id)
-        if user is None:
-            return None
-        named = [{"value": each.id, "display": each.name, "type": "direct"} for each in groups_of(tx, user.id)]
-        return Resource(row, {**document, "userName": user.name, "groups": named})
-    group = tx.get(Group, id=row.id)
-    if group is None:
-        return None
-    return Resource(row, {**document, "members": members_of(tx, row)})
 
 
 # --- Changing ----------------------------------------------------------------------------------------------------------
@@ -278,7 +255,7 @@ async def _changed(
 
     def change(tx: Tx) -> tuple[Resource, Event]:
         known = _existing(tx, account, kind, identity)
-        _check_version(known.row, if_match)
+        _check_version(known, if_match)
         wanted = edit(known.document)
         members: list[str] = []
         if kind == USER:
@@ -317,7 +294,8 @@ async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) 
         entity = tx.get(User, id=identity) if kind == USER else tx.get(Group, id=identity)
         if row is None or entity is None:
             raise _no_such(kind, identity)
-        _check_version(row, if_match)
+        if if_match:
+            _check_version(_existing(tx, account, kind, identity), if_match)
         members = tx.find(Membership, account=account, group_id=identity, limit=MAX_MEMBER_CHANGES)
         if len(members) == MAX_MEMBER_CHANGES:  # not all at once: everybody's writes wait
             for each in members:
@@ -333,7 +311,7 @@ async def delete(env: Env, call: Call, kind: str, identity: str, if_match: str) 
         return True, _event(call, decision, kind, entity.arn, "deleted")
 
     while not await env.journal.write(change, account=account, urgent=True):
-        pass
+        if_match = ""  # the version has changed with the members that are gone
 
 
 def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[str, Any]) -> tuple[str, str]:
@@ -380,15 +358,10 @@ def _within(tx: Reader, kind: type[User | Group], account: str, quota: int) -> N
         raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"The account has {quota} of these, which is the quota.")
 
 
-def _check_version(row: ScimResource, if_match: str) -> None:
+def _check_version(known: Resource, if_match: str) -> None:
     tags = {part.strip() for part in if_match.split(",")}
-    if if_match and "*" not in tags and etag(row) not in tags:
+    if if_match and "*" not in tags and etag(known) not in tags:
         raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The resource has changed. Read it again.")
-
-
-def etag(row: ScimResource) -> str:
-    """The weak entity tag of a resource's version."""
-    return f'W/"{row.version}"'
 
 
 def _event(call: Call, decision: Decision, kind: str, arn: str, what: str) -> Event:

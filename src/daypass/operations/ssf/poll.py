@@ -1,16 +1,19 @@
 """Delivers security events to receivers that poll (RFC 8936), and shows what could not be delivered.
 
-An event stays in the stream until the receiver acknowledges it. A poll that waits holds no thread and no transaction,
-and only so many wait in one process; further ones are answered at once.
+An event stays in the stream until the receiver acknowledges it. A poll that waits holds no thread and no transaction. It
+looks every second: a revocation is queued only after it is known, so waking for one would find nothing yet, and an
+account's revocations would make the polls of all others read. Only so many wait in one process, and so many of one
+account; further ones are answered at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from dataclasses import replace
+from typing import Final, NamedTuple, TypeAlias
 
 from daypass.domain.directory import EventStream, SecurityEvent
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -19,7 +22,7 @@ from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page
 from daypass.operations.ssf.push import deliverable, signed
-from daypass.operations.ssf.queue import KIND, POLL, PUSH, existing
+from daypass.operations.ssf.queue import KIND, MAX_STREAMS, POLL, PUSH, existing
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_EVENTS: Final = 100
@@ -28,16 +31,13 @@ MAX_ACKS: Final = 200
 """Events that one poll acknowledges or refuses, in the transaction for which all writers wait (attack A354)."""
 WAIT_SECONDS: Final = 20.0
 MAX_WAITING_POLLS: Final = 200
-"""Polls that wait for events in one process."""
+"""Polls that wait for events in one process. An account has as many of the places as it may have streams."""
 _LOOK_SECONDS: Final = 1.0
 _MAX_ERROR: Final = 500
 
 
-@dataclass(slots=True)
-class WaitingPolls:
-    """The number of polls of this process that wait."""
-
-    count: int = 0
+WaitingPolls: TypeAlias = Counter[str]
+"""How many polls of each account wait in this process."""
 
 
 class PollRequest(NamedTuple):
@@ -103,19 +103,20 @@ async def _events(
         return deliverable(tx, _polled(tx, stream_id, call), limit + 1)
 
     until = time.monotonic() + WAIT_SECONDS
-    waits = not request.return_immediately and limit > 0 and waiting.count < MAX_WAITING_POLLS
-    waiting.count += waits
+    account = call.caller.account
+    room = waiting[account] < MAX_STREAMS and waiting.total() < MAX_WAITING_POLLS
+    waits = not request.return_immediately and limit > 0 and room
+    waiting[account] += waits
     try:
         while True:
-            version = env.revocations.version
-            events = await env.directory.read(read, account=call.caller.account)
+            events = await env.directory.read(read, account=account)
             left = until - time.monotonic()
             if events or not waits or left <= 0 or env.revocations.closed:
                 return events
-            await env.revocations.changed(version, min(left, _LOOK_SECONDS))
-            await asyncio.sleep(0)
+            await asyncio.sleep(min(left, _LOOK_SECONDS))
     finally:
-        waiting.count -= waits
+        waiting[account] -= waits
+        waiting += Counter()  # forgets accounts without polls
 
 
 # --- What could not be delivered -------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
 from daypass.domain.strict_json import read_json
 from daypass.operations.scim import provision
 from daypass.operations.scim.members import USER
-from daypass.operations.scim.provision import GROUP, Resource, etag
+from daypass.operations.scim.provision import GROUP
+from daypass.operations.scim.resources import Resource, etag
 from daypass.operations.scim.tokens import caller_of_token
 from daypass.ports import Call, Env
 from daypass.wire.access_token import authorization_of
@@ -174,8 +175,8 @@ def _selected(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, A
 
 async def _get(request: _ResourceRequest) -> Response:
     resource = await provision.get(request.env, request.call, request.kind, request.identity)
-    if has_entity(request.http, etag(resource.row).removeprefix("W/").encode("ascii")):
-        return Response(304, b"", MEDIA_TYPE, (*HEADERS, _etag(resource)), OPERATION)
+    if has_entity(request.http, (tag := etag(resource)).removeprefix("W/").encode("ascii")):
+        return Response(304, b"", MEDIA_TYPE, (*HEADERS, (b"etag", tag.encode("ascii"))), OPERATION)
     return _resource(request, resource)
 
 
@@ -247,8 +248,12 @@ def _number(query: Mapping[str, str], name: str, usual: int) -> int:
 
 def _resource(request: _ResourceRequest, resource: Resource, status: int = 200) -> Response:
     content = _resource_json(request, resource)
-    location = (b"location", content["meta"]["location"].encode("ascii"))
-    return _answer(_selected(_query(request.http), content), status, _etag(resource), location)
+    headers = ((b"etag", "version"), (b"location", "location"))
+    return _answer(
+        _selected(_query(request.http), content),
+        status,
+        *((name, content["meta"][member].encode("ascii")) for name, member in headers),
+    )
 
 
 def _resource_json(request: _ResourceRequest, resource: Resource) -> dict[str, Any]:
@@ -258,7 +263,7 @@ def _resource_json(request: _ResourceRequest, resource: Resource) -> dict[str, A
         "created": _moment(row.created_at),
         "lastModified": _moment(row.updated_at),
         "location": f"{request.url}/{request.kind}s/{row.id}",
-        "version": etag(row),
+        "version": etag(resource),
     }
     document = dict(resource.document)
     for name, kind in (("members", USER), ("groups", GROUP)):
@@ -269,10 +274,6 @@ def _resource_json(request: _ResourceRequest, resource: Resource) -> dict[str, A
 
 def _moment(ms: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000)) + f".{ms % 1000:03}Z"
-
-
-def _etag(resource: Resource) -> Header:
-    return b"etag", etag(resource.row).encode("ascii")
 
 
 def _list(resources: list[dict[str, Any]], total: int, start: int) -> dict[str, Any]:
