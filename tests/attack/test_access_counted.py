@@ -10,10 +10,18 @@ from tests.attack.test_access_afterwards import revoke
 from tests.attack.test_access_whole import NOT_ELIGIBLE
 from tests.attack.test_approvals import events, place
 from tests.attack.test_federated_approvers import ISSUER, approved
-from tests.integration.api.access import APPROVE, Place
-from tests.integration.api.conftest import TENANT, server
+from tests.integration.api.access import APPROVE, REQUEST, Place
+from tests.integration.api.conftest import TENANT, policy, server
 
-from daypass.domain.directory import AccessRequest, AccessVote, IssuerAllowList, Membership, Passkey, Revocation
+from daypass.domain.directory import (
+    AccessRequest,
+    AccessVote,
+    InlinePolicy,
+    IssuerAllowList,
+    Membership,
+    Passkey,
+    Revocation,
+)
 from daypass.domain.session import FeedPosition, Hop
 from daypass.operations.broker.sweep import sweep
 from daypass.operations.grants.eligible import Ballot, read_ballot, write_ballot
@@ -187,3 +195,38 @@ async def test_a339_vote_of_a_subject_ends_when_the_operator_takes_its_issuer_of
         await place.assume("ann")
     else:
         assert NOT_ELIGIBLE in await place.denied("ann")
+
+
+async def permissions(place: Place, name: str, document: str) -> None:
+    """Gives a person these permissions in the place of others."""
+
+    def change(tx: Tx) -> None:
+        [old] = tx.find(InlinePolicy, owner_id=place.users[name].id)
+        tx.replace(replace(old, document=document))
+
+    await place.change(change)
+
+
+@pytest.mark.parametrize("used", [False, True])
+async def test_a364_grant_ends_when_its_person_is_no_longer_permitted_to_request(place: Place, used: bool) -> None:
+    await place.granted()
+    session = await place.assume("ann") if used else None
+    await permissions(place, "ann", policy("sts:AssumeRole"))
+    if session is None:
+        assert "You are no longer permitted to request this role" in await place.denied("ann")
+    else:
+        await sweep(place.server.runtime.env)
+        assert not await place.server.works(session)
+    [ended] = await events(place, "access.ended")
+    assert ended["detail"]["reason"] == "ineligible"
+    await permissions(place, "ann", REQUEST)
+    await place.granted()
+    await place.assume("ann")
+
+
+async def test_a364_emergency_ends_with_the_permission_for_it(place: Place) -> None:
+    await place.rule("prod", break_glass={"people": {"principals": ["user/ann"]}, "mfa_seconds": None})
+    await place.request(break_glass=True, confirmation="prod")
+    await place.assume("ann")
+    await permissions(place, "ann", policy("daypass:CreateAccessRequest", "sts:AssumeRole"))
+    assert "no longer permitted" in await place.denied("ann")

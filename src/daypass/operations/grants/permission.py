@@ -29,8 +29,10 @@ from daypass.operations.management import InAws, allow, arn_of
 from daypass.operations.principals import find_by_arn, find_by_id
 from daypass.ports import Call, Env, Reader, Scene
 
-_ACTION: Final = "daypass:ApproveAccessRequest"
-_FACTS: Final = RequestFacts("", 0, _ACTION, "", "")
+_APPROVE: Final = "daypass:ApproveAccessRequest"
+_REQUEST: Final = "daypass:CreateAccessRequest"
+_EMERGENCY: Final = "daypass:BreakGlass"
+_FACTS: Final = RequestFacts("", 0, _APPROVE, "", "")
 
 
 async def allow_on_roles(
@@ -61,18 +63,37 @@ async def allow_on_roles(
 def may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
     """Whether the principal that voted, at the end of its chain, may approve requests for the role. A root always may."""
     last = hops[-1].principal_id if hops else ""
-    if not last.startswith(("AIDA", "AROA")):
-        return True
-    entity = find_by_id(tx, last)
+    return not last.startswith(("AIDA", "AROA")) or _is_permitted(env, tx, last, _APPROVE, role_arn)
+
+
+def may_request(
+    env: Env | Scene, tx: Reader, principal_ids: Sequence[str], role_arn: str, *, emergency: bool = False
+) -> bool:
+    """Whether one of these principals of a person, a user or the role of a session, may request the role (attack A364). A root
+    always may.
+    """
+    actions = (_REQUEST, _EMERGENCY) if emergency else (_REQUEST,)
+    return any(
+        each.isdigit()
+        or (each.startswith(("AIDA", "AROA")) and all(_is_permitted(env, tx, each, a, role_arn) for a in actions))
+        for each in principal_ids
+    )
+
+
+def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, role_arn: str) -> bool:
+    entity = find_by_id(tx, principal_id)
     if entity is None:
         return False
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
-    layers = gatherer.of(entity).layers(gatherer.guardrail_policies())
+    guardrails = (
+        gatherer.guardrail_policies() if action == _APPROVE else ()
+    )  # ADR 0017: one against requests ends no access
+    layers = gatherer.of(entity).layers(guardrails)
     owner, role = account_of(role_arn), find_by_arn(tx, Role, role_arn)
     resource = arn_of(owner, "access-request", parse_arn(role_arn).name)
     keys = merged(hypothetical_keys(entity), resource_context(owner, role.tags if role is not None else ()))
-    query = AccessQuery(hypothetical_facts(entity), _ACTION, resource, keys)
+    query = AccessQuery(hypothetical_facts(entity), action, resource, keys)
     known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
     partial_evaluation = evaluate_partially(
         known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant))

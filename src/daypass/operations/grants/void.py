@@ -19,6 +19,7 @@ from daypass.operations.grants.facts import (
     principals_in,
     version_of,
 )
+from daypass.operations.grants.permission import may_request
 from daypass.operations.grants.snapshot import Snapshot, once
 from daypass.operations.grants.standing import count_votes
 from daypass.ports import Env, Reader, Scene
@@ -93,12 +94,8 @@ def check_grant(
     rule = compiled(stored) if stored is not None else None
     if rule is None or rule.digest != grant.rule_digest:
         raise Void(EndReason.CHANGED, "The approval rule has changed since the approval.")
-    if is_disabled(tx, (grant.principal_id,)):
-        raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
-    people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
     names = once(tx, ("names", *principal_ids), lambda: names_of(tx, principal_ids))
-    if not people.include(names, None):
-        raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
+    _check_person(env, tx, request, grant, rule, names)
     if is_superseded(tx, role, rule, names):
         raise Void(EndReason.CHANGED, "A more specific approval rule applies to you since the approval.")
     if grant.approvers:
@@ -106,6 +103,28 @@ def check_grant(
     for each in (grant.extension_id or "").split():
         if (extension := tx.get(AccessRequest, id=each)) is not None:
             _check_approvals(env, tx, extension, grant, rule, now)
+
+
+def _check_person(
+    env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule, names: Sequence[str]
+) -> None:
+    """Whether the person with these names may still request the role."""
+    if is_disabled(tx, (grant.principal_id,)):
+        raise Void(EndReason.INELIGIBLE, "The person has been disabled.")
+    people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
+    if not people.include(names, None):
+        raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
+    if not _may_request(env, tx, request, grant):
+        raise Void(EndReason.INELIGIBLE, "You are no longer permitted to request this role.")
+
+
+def _may_request(env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant) -> bool:
+    """Whether the person still has the permission by the principals of the request. Who was asked to accept needs none."""
+    if request.requester_id != request.beneficiary_id:
+        return True
+    ids, arn, emergency = principals_in(request), grant.role_arn, grant.break_glass
+    key = ("may request", arn, emergency, *ids)
+    return once(tx, key, lambda: may_request(env, tx, ids, arn, emergency=emergency))
 
 
 def _check_approvals(
