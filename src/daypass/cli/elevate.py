@@ -50,7 +50,7 @@ def elevate(command: tuple[str, ...] | None, /, role: str, connect: Connect, **g
     access. Ctrl-C while it waits takes the request back. So do SIGTERM and a closed terminal, which end the command, too, and the
     access with it. Options of daypass stand before the command.
     """
-    if not command and not output.interactive():
+    if not (command[0] if command else output.interactive()):
         raise click.UsageError(
             "Name a command: daypass elevate ROLE --reason TEXT -- COMMAND. A shell needs a terminal."
         )

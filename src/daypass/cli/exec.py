@@ -59,7 +59,7 @@ def exec_(
     exit status is this command's. Options of daypass stand before the command.
     """
     found = known(profile, endpoint)
-    if not command and not output.interactive():
+    if not (command[0] if command else output.interactive()):
         raise click.UsageError("Name a command: daypass exec ROLE COMMAND. A shell needs a terminal.")
     if not role and command:
         raise click.UsageError("Name the role before the command: daypass exec ROLE COMMAND")

@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int | None:
     own = argv.own(rest, argv.PLAIN) if name == "exec" else len(rest)
     command = rest[own + 1 :] if rest[own : own + 1] == ["--"] else rest[own:]
     line = argv.plain(rest[:own])
-    if line is None or (name == "exec" and not command):
+    if line is None or (name == "exec" and not any(command[:1])):
         return None
     role, options = line
     profile = _profile(options)

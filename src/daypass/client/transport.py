@@ -73,7 +73,8 @@ def endpoint_of(url: str) -> SplitResult:
     except ValueError:
         known = False
     if not known or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise LocalStateError(f"The endpoint {url!r} is not of the form http://host:port or https://host:port.")
+        shown = f"…@{url.rpartition('@')[2]}" if "@" in url else url  # a password in it stays out of logs
+        raise LocalStateError(f"The endpoint {shown!r} is not of the form http://host:port or https://host:port.")
     return parts
 
 

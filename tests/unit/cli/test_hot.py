@@ -207,6 +207,13 @@ def test_program_that_is_not_there_is_reported_by_click(cli: Callable[..., Any])
     assert (ran.status, ran.err) == (127, "daypass: /nonesuch: No such file or directory\n")
 
 
+def test_exec_with_an_empty_command_is_reported_by_click(cli: Callable[..., Any]) -> None:
+    save("default", KEY)
+    _held(AssumeRole(ROLE))
+    ran = cli("exec", ROLE, "--", "")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+
+
 def test_reader_that_has_gone_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(_: object) -> int:
         raise BrokenPipeError

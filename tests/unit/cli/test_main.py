@@ -159,6 +159,8 @@ WRONG = pytest.mark.parametrize(
         (["audit", "tial"], "daypass: 'daypass audit tial' is not a command. Did you mean 'tail'? See: daypass audit --help\n"),
         (["whoami", "--profil", "x"], "daypass: No such option '--profil'. Did you mean '--profile'? See: daypass whoami --help\n"),
         (["exec", "r"], "daypass: Name a command: daypass exec ROLE COMMAND. A shell needs a terminal. See: daypass exec --help\n"),
+        (["exec", "r", "--", ""], "daypass: Name a command: daypass exec ROLE COMMAND. A shell needs a terminal. See: daypass exec --help\n"),
+        (["elevate", "r", "--reason", "x", "--", ""], "daypass: Name a command: daypass elevate ROLE --reason TEXT -- COMMAND. A shell needs a terminal. See: "),
         (["whoami", "--output", "jsn"], "daypass: Invalid value for '--output': 'jsn' is not one of 'text', 'json'. Did you mean 'json'? See: "),
         (["revoke", "x", "y"], "daypass: Invalid value for '{session|role|principal|"),
         (["audit", "show", "nope"], "daypass: 'nope' is not a record: give a request id, a session id (32 hex digits), or LOG/SEQ."),

@@ -254,6 +254,13 @@ def test_endpoint_of_another_form_is_refused(url: str) -> None:
         Connection(Profile(url, "a", "b")).sts("X")
 
 
+@pytest.mark.parametrize("url", ["http://u:pa55@h", "http://u:pa55@h@h:80", "u:pa55@h", "http://u:pa55@h:x"])
+def test_a371_password_in_an_endpoint_is_not_in_the_error(url: str) -> None:
+    with pytest.raises(LocalStateError, match="…@h") as refused:
+        endpoint_of(url)
+    assert "pa55" not in str(refused.value)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8700", "https://daypass.example.com", "http://[::1]:80/"])
 def test_endpoint_of_the_form_is_taken(url: str) -> None:
     assert endpoint_of(url).hostname
