@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -145,8 +146,8 @@ async def test_a336_escalation_counts_from_the_acceptance(place: Place) -> None:
     assert await events(place, "access.escalated") == []
 
 
-@pytest.mark.parametrize("how", ["blocked", "removed", ""])
-async def test_a337_vote_that_a_copied_or_removed_passkey_confirmed_does_not_count(place: Place, how: str) -> None:
+async def confirmed_with_passkey(place: Place, then: Callable[[Tx, Passkey], None]) -> None:
+    """Lee approves with a passkey, and something happens to it."""
     lee = place.users["lee"]
     passkey = Passkey("credential", TENANT, lee.id, "key", place.now, b"", 1, "0")
     await place.server.write(passkey)
@@ -159,16 +160,37 @@ async def test_a337_vote_that_a_copied_or_removed_passkey_confirmed_does_not_cou
             Ballot(principal_ids=ballot.principal_ids, step_up="passkey", hops=ballot.hops, passkey=passkey.id)
         )
         tx.replace(replace(cast, document=document))
+        then(tx, passkey)
+
+    await place.change(confirmed)
+
+
+@pytest.mark.parametrize("how", ["blocked", "removed", ""])
+async def test_a337_vote_that_a_copied_or_removed_passkey_confirmed_does_not_count(place: Place, how: str) -> None:
+    def change(tx: Tx, passkey: Passkey) -> None:
         if how == "blocked":
             tx.replace(replace(passkey, blocked_at=place.now))
         elif how:
             tx.delete(passkey)
 
-    await place.change(confirmed)
+    await confirmed_with_passkey(place, change)
     if how:
         assert NOT_ELIGIBLE in await place.denied("ann")
     else:
         await place.assume("ann")
+
+
+async def test_a357_vote_that_a_removed_passkey_confirmed_does_not_count_when_another_user_registers_its_id(
+    place: Place,
+) -> None:
+    """An authenticator of one's own chooses the ids of its credentials."""
+
+    def register(tx: Tx, passkey: Passkey) -> None:
+        tx.delete(passkey)
+        tx.insert(replace(passkey, user_id=place.users["eve"].id))
+
+    await confirmed_with_passkey(place, register)
+    assert NOT_ELIGIBLE in await place.denied("ann")
 
 
 @pytest.mark.parametrize(("seen", "counts"), [(0, False), (2**40, True)])

@@ -83,7 +83,7 @@ def stands(tx: Reader, hops: Sequence[Hop], identifiers: Iterable[str], now: int
     if is_disabled(tx, ids) or is_stopped(tx, hops, now, identifiers):
         return False
     passkey = tx.get(Passkey, id=ballot.passkey) if ballot.passkey else None
-    if ballot.passkey and (passkey is None or passkey.blocked_at):  # attack A337
+    if ballot.passkey and (passkey is None or passkey.blocked_at or passkey.user_id not in ids):  # attacks A337, A357
         return False
     return all(_has_credentials(tx, hop) for hop in hops) and (not ballot.chat or _is_linked(tx, hops[0], ballot.chat))
 
