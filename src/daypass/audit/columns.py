@@ -15,6 +15,7 @@ _SHORT = 256
 _LONG = 2048
 _INSTEAD = "\N{REPLACEMENT CHARACTER}"
 LARGEST = 2**63 - 1
+MAX_AHEAD_MS = 300_000  # how far the clock of a process may be ahead: `clock.MAX_JUMP_MS`
 _KEY_DIGITS = 16
 _HEX = frozenset("0123456789abcdef")
 
@@ -113,12 +114,15 @@ def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], na
 
 
 def _can_be_recorded_until(stored: Mapping[str, Any], opened_at: int) -> bool:
-    """Whether `recorded_until` can be true: only the first log of a process has it, and it only grows.
+    """Whether `recorded_until` can be true: only the first log of a process has it, and it only grows, by the clock of the
+    database. That of the process, which opened the log, may have been ahead (attack A343).
 
     No event contains it, so a value in between cannot be checked.
     """
     until = stored.get("recorded_until")
-    return until is None or (stored.get("continues") is None and type(until) is int and until >= opened_at)
+    return until is None or (
+        stored.get("continues") is None and type(until) is int and until >= opened_at - MAX_AHEAD_MS
+    )
 
 
 def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:

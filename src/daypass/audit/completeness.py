@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, or_, select, update
 
+from daypass.audit.columns import MAX_AHEAD_MS
 from daypass.observability import logs
 from daypass.stores.engine import Database
 from daypass.stores.records import audit_logs
@@ -42,7 +43,7 @@ def note_recorded(
     check: Callable[[Connection], None],
 ) -> int | None:
     """States that the logs of this process are complete until now, unless its spool holds events. Returns what it stated
-    last (ms). Until the time at which the first log was opened, which is that of a clock that may be fast, nothing is stated.
+    last (ms). The first log was opened at the time of a clock that may be fast: the statement may be that much before it.
 
     No other process writes the value while the process runs. Another value than the last one is therefore logged, and put
     right.
@@ -64,7 +65,7 @@ def note_recorded(
             return noted
         if noted is not None and row.recorded_until != noted:
             logs.get().error("audit.recorded_until_altered", log=first, found=row.recorded_until, stated=noted)
-        stated = noted if spooling() or at < row.opened_at else at
+        stated = noted if spooling() else max(at, row.opened_at - MAX_AHEAD_MS)
         if stated is not None and stated != row.recorded_until:
             conn.execute(update(audit_logs).where(own).values(recorded_until=stated))
         return stated

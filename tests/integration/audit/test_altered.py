@@ -11,7 +11,8 @@ from sqlalchemy import Connection, insert, text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, Flaky, event, session
 
-from daypass.audit.columns import OMITTED
+from daypass.audit.clock import MAX_JUMP_MS
+from daypass.audit.columns import MAX_AHEAD_MS, OMITTED
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.read import list_logs, list_sessions, log_records, search_records
 from daypass.audit.verify import BadRecord, Verified, verify_log_rows
@@ -137,12 +138,14 @@ async def test_log_that_a_later_one_names_verifies_with_its_mark_and_not_without
     assert faults(record) == [(0, "altered: column named_seq of the row of this log")]
 
 
-async def test_log_that_is_recorded_until_after_its_opening_verifies(
+async def test_log_that_is_recorded_until_after_its_opening_by_any_clock_verifies(
     record: StoredRecord, log: str, flaky: Flaky
 ) -> None:
-    tamper(flaky, "UPDATE audit_logs SET recorded_until = opened_at + 1")
-    assert faults(record) == []
-    tamper(flaky, "UPDATE audit_logs SET recorded_until = opened_at - 1")
+    assert MAX_AHEAD_MS == MAX_JUMP_MS
+    for until in ("opened_at + 1", f"opened_at - {MAX_JUMP_MS}"):
+        tamper(flaky, f"UPDATE audit_logs SET recorded_until = {until}")
+        assert faults(record) == []
+    tamper(flaky, f"UPDATE audit_logs SET recorded_until = opened_at - {MAX_JUMP_MS} - 1")
     assert faults(record) == [(0, "altered: column recorded_until of the row of this log")]
 
 
