@@ -651,6 +651,33 @@ async def test_a359_many_lost_revocations_are_put_back_some_after_each_poll(
     await directory.stop()
 
 
+async def test_a359_revocations_that_several_failovers_have_lost_wait_once(
+    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A359: an address that leads to two databases in turn, of which one cannot be written, made the list grow forever."""
+    ours, theirs = opener(), opener()
+    directory = recorder.directory(ours)
+    await directory.start()
+    directory.apply_local(insert(ours, *(revocation("role", f"AROA{n}") for n in range(RESTORED_AT_ONCE + 1))))
+    waiting: list[int] = []
+
+    def fail(*_: object) -> None:
+        waiting.append(len(directory._lost))
+        raise unavailable(OSError("read only"))
+
+    monkeypatch.setattr(directory_module, "restore_revocations", fail)
+    for failover in range(1, 5):
+        forget_all(theirs)
+        await directory.refresh()
+        for _ in range(600):
+            if len(waiting) >= failover and len(directory._lost) > RESTORED_AT_ONCE:
+                break
+            await asyncio.sleep(0.01)
+    assert waiting == [1] * 4
+    assert len(directory._lost) == RESTORED_AT_ONCE + 1
+    await directory.stop()
+
+
 async def _set(event: asyncio.Event) -> None:
     event.set()
 

@@ -342,7 +342,7 @@ class CachedDirectory(Lookups):
                 logs.get().warning("directory.poll_failed", **error.private)
             self._failure = error.private or {"database": error.public}
             raise
-        self._lost += lost
+        self._lost = [*lost] or self._lost  # those of an earlier failover that are still absent are among them
         if self._lost:
             self._spawn(self._restore(now))
         if self._failure:
