@@ -4,6 +4,7 @@ never used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -12,6 +13,8 @@ from daypass.wire.http import Header
 
 _MAX_HOPS = 32
 _LONGEST = 64  # characters of an IPv6 address with its zone
+_WITH_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?")
+"""An address as load balancers of some clouds report it. To take it for none would make every client the proxy (attack A372)."""
 
 
 class ClientAddress:
@@ -40,7 +43,8 @@ class ClientAddress:
         if proto:
             secure = proto[-1].rpartition(b",")[2].strip().lower() == b"https"
         for hop in reversed(hops[-_MAX_HOPS:]):
-            address = _plain(hop.strip())
+            reported = _WITH_PORT.fullmatch(hop.strip())
+            address = _plain(reported["v6"] or reported["v4"] if reported else hop.strip())
             if not address:
                 break  # entries further left come through an unknown hop
             peer = address

@@ -318,6 +318,28 @@ async def test_source_address_is_what_a_trusted_hop_saw(
 
 
 @pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        (b"1.2.3.4:50123", "1.2.3.4"),
+        (b"6.6.6.6, 1.2.3.4:50123, 10.0.0.2:443", "1.2.3.4"),
+        (b"[2001:DB8::1]:50123", "2001:db8::1"),
+        (b"[2001:db8::1]", "2001:db8::1"),
+        (b"[::ffff:1.2.3.4]:1", "1.2.3.4"),
+        (b"1.2.3.4:", "10.0.0.1"),
+        (b"1.2.3.4:x", "10.0.0.1"),
+        (b"[1.2.3.4", "10.0.0.1"),
+        (b"[]:1", "10.0.0.1"),
+    ],
+)
+async def test_a372_source_address_that_is_reported_with_its_port_is_the_clients(
+    reported: bytes, expected: str
+) -> None:
+    world = World(trusted=("10.0.0.0/8",))
+    await world.send(headers=[*signed(IDENTITY), (b"x-forwarded-for", reported)], body=IDENTITY, client=("10.0.0.1", 1))
+    assert world.calls[0][1].facts.source_ip == expected
+
+
+@pytest.mark.parametrize(
     ("trusted", "scheme", "proto", "expected"),
     [((), "http", b"https", False), ((), "https", None, True), (("10.0.0.0/8",), "http", b"https", True),
      (("10.0.0.0/8",), "http", b"https, http", False), (("10.0.0.0/8",), "https", b"http", False)],
