@@ -93,6 +93,9 @@ def test_request_is_sent_narrowed_approved_and_ended(server: Server, chromium: B
     page.get_by_role("status").wait_for()
     ann.judge("own-request")
     inbox = lee.open("/console/approvals", "approvals")
+    box = inbox.locator(".risk").first.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= look[1]  # seen without scrolling sideways
     inbox.get_by_role("link", name="prod-orders").first.click()
     lee.judge("access-request")
     inbox.get_by_text("Narrow it").click()

@@ -137,7 +137,7 @@ def iso(ms: int) -> str | int:
     return f"{whole}.{ms % 1000:03}Z"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "nothing matches") -> None:
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "there are none") -> None:
     """Prints rows in columns that fit their longest cell. `empty`: what is printed when there are no rows.
 
     On a terminal, ARNs and sentences are folded so that lines fit. Ids, times and names stay whole, to be copied: where

@@ -19,7 +19,7 @@ class Table(NamedTuple):
 
     headings: Sequence[str]
     rows: Iterable[Sequence[object]]
-    empty: str = "nothing matches"
+    empty: str = "there are none"
 
 
 class Fields(NamedTuple):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from daypass.cli import output
+from daypass.cli.access_request_text import last_part
 from daypass.cli.options import Connect, Group, account_option, limit_option, pages, server_command
-from daypass.cli.results import Result, Table
+from daypass.cli.results import Result, listing
 from daypass.client.http import segment
 
 
@@ -24,14 +25,18 @@ def list_reviews(account: str, every: bool, limit: int, connect: Connect) -> Res
     """List the reviews that are open, oldest first."""
     query = {"account": account, "every": "true" if every else ""}
     reviews = pages(connect(), "/access-reviews", "access_reviews", query, limit)
-    return Result(
+    return listing(
         reviews,
-        Table(
-            ("REQUEST", "OPENED", "CLOSED", "BY", "FINDING"),
-            [
-                (r["id"], output.moment(r["opened_at"]), output.moment(r["closed_at"]), r["closed_by"], r["finding"])
-                for r in reviews
-            ],
+        ("REQUEST", "OPENED", "WHO", "ROLES", "REASON", "CLOSED", "BY", "FINDING"),
+        lambda r: (
+            r["id"],
+            output.moment(r["opened_at"]),
+            last_part(r["beneficiary"]),
+            ", ".join(map(last_part, r["roles"])),
+            r["reason"],
+            output.moment(r["closed_at"]),
+            last_part(r["closed_by"]),
+            r["finding"],
         ),
     )
 

@@ -49,7 +49,9 @@ _BUSY = DaypassError(
     ErrorKind.OVERLOADED, "The server has too much to do. Try again later.", private={"reason": "queue"}
 )
 _TIMED_OUT = DaypassError(
-    ErrorKind.OVERLOADED, "The request could not be completed in time. Try again later.", private={"reason": "deadline"}
+    ErrorKind.OVERLOADED,
+    "The request was not answered in time. It may have been carried out: look before you repeat it.",
+    private={"reason": "deadline"},
 )
 _NO_STORE: Header = (b"cache-control", b"no-store")
 _CLOSE: Header = (b"connection", b"close")  # after a refusal, unread bytes of the body may still arrive

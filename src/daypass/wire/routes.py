@@ -13,6 +13,7 @@ from daypass.wire.aws import models
 from daypass.wire.aws.routes import aws_routes
 from daypass.wire.chat.routes import chat_routes
 from daypass.wire.console.context import Console, SetupDone, not_stored
+from daypass.wire.console.navigation import HOME
 from daypass.wire.console.routes import console_routes
 from daypass.wire.front import Front
 from daypass.wire.health import METRICS, Health, health_routes
@@ -62,7 +63,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
     site = Site(front, settings.public_url.rstrip("/"))
     return Routes(
         (
-            *aws_routes(front),
+            *aws_routes(front, HOME if site.cookies.allowed else ""),
             status_list_route(front),
             *web_routes(site),
             *console_routes(

@@ -397,6 +397,8 @@ async def test_break_glass_works_without_approvers_and_leaves_a_review(place: Pl
     assert len(await events(place, "access.emergency")) == 1
     reviews = (await place.server.api(ROOT, "GET", "/access-reviews", {"account": TENANT})).json["access_reviews"]
     assert [review["id"] for review in reviews] == [request["id"]]
+    shown = {name: reviews[0][name] for name in ("beneficiary", "roles", "reason")}
+    assert shown == {name: request[name] for name in shown}
     path = f"/access-reviews/{request['id']}/close"
     for nothing in (".", "........", "ok"):
         answer = await place.server.api(ROOT, "POST", path, {"account": TENANT}, body={"finding": nothing})

@@ -313,7 +313,7 @@ def test_dashboard_and_reviews_show_persons_by_name_not_by_id(site: Installation
     elevated = elevated[elevated.index("Elevated access now") :]
     assert "prod-orders ann, 1 h" in elevated
     assert "AIDA" not in elevated
-    assert "Emergency access of ann since" in text(ada.get("/console/reviews"))
+    assert "Emergency access of ann to prod-orders since" in text(ada.get("/console/reviews"))
 
 
 @pytest.mark.parametrize("name", ["ann", "lee", "ada"])

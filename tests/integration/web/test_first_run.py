@@ -6,12 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from tests.attack.installation import Answer, Installation
 from tests.browser import Browser, forms, query_of, refused, text
 from tests.sign_in import PASSWORD, site_with_pages
+
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.console import first_run
 
 CODE = "set-up-code-of-this-test"
 ACCOUNT = "444455556666"
@@ -113,6 +117,23 @@ def test_set_up_works_once(new_site: Installation) -> None:
     refused(new_site, second, 404)
     assert late.sign_in("777788889999", "mallory", PASSWORD).status == 403
     assert late.get("/console/setup").headers["location"] == "/console/"
+
+
+def test_set_up_that_ran_out_of_time_says_where_to_look(
+    new_site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = first_run.create_first_administrator
+
+    async def late(*given: Any) -> None:
+        await whole(*given)
+        raise DaypassError(ErrorKind.OVERLOADED, "The request was not answered in time.")
+
+    monkeypatch.setattr(first_run, "create_first_administrator", late)
+    browser, answer = set_up(new_site)
+    assert answer.status == 503
+    assert "Open /console/ again: if the administrator was made, it leads to the sign-in." in text(answer)
+    assert browser.get("/console/").headers["location"].startswith("/login")
+    assert browser.sign_in(ACCOUNT, "root-of-all", PASSWORD).status == 303
 
 
 def test_set_up_from_a_foreign_page_is_refused(new_site: Installation) -> None:

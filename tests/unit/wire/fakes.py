@@ -103,6 +103,7 @@ class World:
     encoded: str = ""
     result: Mapping[str, Any] = field(default_factory=lambda: IDENTITY)
     mounts: dict[str, Any] = field(default_factory=dict)
+    home: str = ""
     known: bool = True  # the credentials that a request names
     asked: list[sigv4.UnverifiedSignature] = field(default_factory=list)  # whether they are
     unrecorded: list[str] = field(default_factory=list)
@@ -123,7 +124,7 @@ class World:
             credentials=self._names_credentials,
             unrecorded=self.unrecorded.append,
         )
-        endpoint = AwsEndpoint(front, services_from(models.load, tables))
+        endpoint = AwsEndpoint(front, services_from(models.load, tables), self.home)
         rows = (
             Route("/", endpoint, "", METHODS, endpoint.errors),
             Route("/healthz", self._health, ""),

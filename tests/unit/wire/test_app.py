@@ -393,6 +393,7 @@ async def test_a115_overdue_request_is_503_with_retry_after_and_recorded() -> No
     world.raises = asyncio.CancelledError()  # type: ignore[assignment]  # what the server's cancellation is here
     answer = await world.send(headers=signed(IDENTITY), body=IDENTITY, scope=scope)
     assert (answer.status, answer.code, answer.headers[b"retry-after"]) == (503, "SlowDown", b"1")
+    assert b"may have been carried out" in answer.body
     assert world.overloads[0].detail == {"reason": "deadline"}
     assert OVERDUE not in scope
     with pytest.raises(asyncio.CancelledError):

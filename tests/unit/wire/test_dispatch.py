@@ -106,6 +106,41 @@ async def test_call_refused_is_recorded_and_answered(
     assert world.observed[0][1] == code
 
 
+_PAGE = (b"accept", b"text/html,application/xhtml+xml;q=0.9,*/*;q=0.8")
+
+
+async def test_browser_at_the_address_of_the_installation_is_taken_to_the_pages() -> None:
+    world = World(home="/console/")
+    answer = await world.send("GET", headers=[_PAGE])
+    assert (answer.status, answer.headers[b"location"], answer.headers[b"cache-control"]) == (
+        303,
+        b"/console/",
+        b"no-store",
+    )
+    assert world.refusals == []
+
+
+@pytest.mark.parametrize(
+    ("home", "method", "more", "query"),
+    [
+        ("", "GET", [_PAGE], b""),
+        ("/console/", "GET", [], b""),
+        ("/console/", "GET", [(b"accept", b"*/*")], b""),
+        ("/console/", "GET", [(b"accept", b"text/html;q=0")], b""),
+        ("/console/", "GET", [_PAGE, (b"authorization", b"AWS4-HMAC-SHA256 x")], b""),
+        ("/console/", "GET", [_PAGE], b"Version=2011-06-15"),
+        ("/console/", "POST", [_PAGE], b""),
+    ],
+)
+async def test_request_without_an_action_that_is_no_browser_is_refused_as_by_aws(
+    home: str, method: str, more: list[tuple[bytes, bytes]], query: bytes
+) -> None:
+    world = World(home=home)
+    answer = await world.send(method, headers=more, query=query)
+    assert (answer.status, answer.code) == (400, "MissingAction")
+    assert [r.error.kind for r in world.refusals] == [ErrorKind.MISSING_ACTION]
+
+
 async def test_call_unknown_action_in_aws_words() -> None:
     answer = await World().call(Action="Nope", Version="2011-06-15")
     assert answer.message == "Could not find operation Nope for version 2011-06-15"

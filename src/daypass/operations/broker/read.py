@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from daypass.domain.access import limits
 from daypass.domain.access.grant import GrantState, state_of
 from daypass.domain.access.person import NOBODY, same_person
 from daypass.domain.access.request import UNDECIDED
-from daypass.domain.access.terms import decode
+from daypass.domain.access.terms import Terms, decode
 from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -152,23 +152,35 @@ async def refusals(env: Env, call: Call, listed: Sequence[Grant]) -> dict[str, s
     return why
 
 
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """A review, and the terms of its request."""
+
+    review: AccessReview
+    terms: Terms
+
+
 async def list_reviews(
     env: Env, call: Call, account: str = "", *, every: bool = False, after: str = "", limit: int = 100
-) -> tuple[list[AccessReview], str]:
+) -> tuple[list[ReviewView], str]:
     """daypass:ListAccessReviews: the open reviews of emergency access, oldest first, or all of them, newest first."""
     owner = account or call.caller.account
     decision = await allow(env, call, "ListAccessReviews", "access-review", "*", owner)
     wanted: dict[str, Any] = {} if every else {"closed_at": 0}
     order = "-id" if every else "id"
-    page = await env.directory.read(
-        lambda tx: read_page(tx, AccessReview, order, after, limit, account=owner, **wanted),
-        account=call.caller.account,
-    )
+
+    def query(tx: Reader) -> tuple[list[ReviewView], str]:
+        reviews, following = read_page(tx, AccessReview, order, after, limit, account=owner, **wanted)
+        requests = tx.find_among(AccessRequest, "id", [each.id for each in reviews], order="id")
+        terms = {each.id: decode(each.document) for each in requests}
+        return [ReviewView(each, terms[each.id]) for each in reviews], following
+
+    page = await env.directory.read(query, account=call.caller.account)
     await env.journal.commit(served(call, account=owner, decision=decision))
     return page
 
 
-async def close_review(env: Env, call: Call, account: str, review_id: str, finding: str) -> AccessReview:
+async def close_review(env: Env, call: Call, account: str, review_id: str, finding: str) -> ReviewView:
     """daypass:CloseAccessReview on `access-review/ID`: records the finding. The persons who had the access cannot.
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION when it is closed already.
@@ -182,16 +194,14 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
             f"and at most {_MAX_FINDING} characters.",
         )
 
-    def change(tx: Tx) -> tuple[AccessReview, Event]:
+    def change(tx: Tx) -> tuple[ReviewView, Event]:
         review = tx.get(AccessReview, id=review_id)
-        if review is None or review.account != owner:
+        request = tx.get(AccessRequest, id=review_id)
+        if review is None or request is None or review.account != owner:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The review with id {review_id} cannot be found.")
-        request = tx.get(AccessRequest, id=review.id)
-        own = {*review.persons, *(persons_of(tx, request) if request is not None else ())}
-        person = person_of(tx, call.caller)
-        again = (
-            request is not None and decode(request.document).beneficiary in person.names
-        )  # as a new user of that name
+        own = {*review.persons, *persons_of(tx, request)}
+        person, terms = person_of(tx, call.caller), decode(request.document)
+        again = terms.beneficiary in person.names  # as a new user of that name
         if not person.id:  # who it is could be the one who had the access (A332)
             raise DaypassError(ErrorKind.ACCESS_DENIED, f"This session cannot close a review. {NOBODY}")
         if again or same_person(own, person.identifiers):
@@ -202,7 +212,7 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
         tx.replace(closed)
         detail = {"request": review_id, "finding": finding}
         event = served(call, kind=EventType.ACCESS_REVIEWED, account=owner, decision=decision, detail=detail)
-        return closed, announce(env, tx, event)
+        return ReviewView(closed, terms), announce(env, tx, event)
 
     return await env.journal.write(change, account=call.caller.account)
 

@@ -15,6 +15,7 @@ from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.broker.create import NewRequest
 from daypass.operations.broker.examine import Examination
 from daypass.operations.broker.own import OwnAccess
+from daypass.operations.broker.read import ReviewView
 from daypass.operations.broker.suggest import Suggestion
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote
@@ -365,13 +366,22 @@ class ReviewIn(s.In):
     finding: str = Field(min_length=1, max_length=4096)
 
 
-class ReviewOut(s.EntityOut):
+class ReviewOut(s.Out):
     id: str = Field(description="That of the access request.")
     account: str
+    beneficiary: str = Field(description="Who had the access.")
+    roles: list[str]
+    reason: str
     opened_at: int
     closed_at: s.OptionalMillis = Field(description="null: it is open.")
     closed_by: str
     finding: str
+
+    @classmethod
+    def of(cls, view: ReviewView) -> ReviewOut:
+        terms = view.terms
+        roles = [ref.arn for ref in terms.roles]
+        return cls.copied(view.review, beneficiary=terms.beneficiary, roles=roles, reason=terms.reason)
 
 
 class ReviewsOut(s.Out):

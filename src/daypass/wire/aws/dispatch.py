@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import LINT
+from daypass.wire.accept import accepted
 from daypass.wire.aws import json
 from daypass.wire.aws.errors import AwsErrors
 from daypass.wire.aws.handler import OperationHandler, RenderingHandler, rendered
@@ -52,10 +53,11 @@ class _Target(NamedTuple):
 
 
 class AwsEndpoint:
-    """The AWS wire: call it with a request. `errors` writes its refusals."""
+    """The AWS wire: call it with a request. `errors` writes its refusals. `home`: where a person is taken; "": nowhere."""
 
-    def __init__(self, front: Front, services: Collection[AwsService]) -> None:
+    def __init__(self, front: Front, services: Collection[AwsService], home: str = "") -> None:
         self._front = front
+        self._home = home
         self.errors = AwsErrors({service.name: service.model.namespace for service in services})
         self._by_version = {service.model.version: service for service in services}
         self._targets: dict[tuple[str | None, str | None], _Target] = {}  # by existing Version and Action
@@ -91,6 +93,8 @@ class AwsEndpoint:
             if any(isinstance(member, list) and len(member) > MANY for member in result.values()):
                 await self._front.env.slices.turn(call.caller.account)
         except DaypassError as error:
+            if error.kind is ErrorKind.MISSING_ACTION and self._home and _is_person(request):
+                return _to(self._home)
             progress.detail = _detail(request, form, target, params)
             return await self._front.refuse(progress, error, self.errors)
         return _answer(request, target, result)
@@ -128,6 +132,18 @@ def services_from(
 
 
 # --- The pieces ----------------------------------------------------------------------------------------------------
+
+
+def _to(path: str) -> Response:
+    headers = ((b"location", path.encode("ascii")), (b"cache-control", b"no-store"))
+    return Response(303, b"", b"text/plain", headers)
+
+
+def _is_person(request: Request) -> bool:
+    """Whether this is a browser that shows the installation's address: no SDK accepts a page without a query."""
+    if request.method != "GET" or request.raw_query or any(name == b"authorization" for name, _ in request.headers):
+        return False
+    return accepted(request.headers).get(b"text/html", 0) > 0
 
 
 def _answer(request: Request, target: _Target, result: Mapping[str, Any]) -> Response:

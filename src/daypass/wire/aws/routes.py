@@ -9,7 +9,7 @@ from daypass.wire.front import Front
 from daypass.wire.routing import Route
 
 
-def aws_routes(front: Front) -> tuple[Route, ...]:
-    """The one path. The operation follows from Version and Action."""
-    endpoint = AwsEndpoint(front, services_from(load, {"sts": sts.OPERATIONS, "iam": iam.OPERATIONS}))
+def aws_routes(front: Front, home: str = "") -> tuple[Route, ...]:
+    """The one path. The operation follows from Version and Action. `home`: see `AwsEndpoint`."""
+    endpoint = AwsEndpoint(front, services_from(load, {"sts": sts.OPERATIONS, "iam": iam.OPERATIONS}), home)
     return (Route("/", endpoint, "The AWS query protocol: STS and IAM", METHODS, endpoint.errors),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import (
@@ -14,12 +14,27 @@ from daypass.operations.sign_in import password
 from daypass.operations.sign_in.password import Browser
 from daypass.wire.console.context import Console
 from daypass.wire.console.navigation import HOME, SETUP
-from daypass.wire.http import Response
+from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.http import Request, Response
 from daypass.wire.web.context import Page, PageContext
+from daypass.wire.web.errors import PageErrors
 from daypass.wire.web.render import redirect
 
 _START: Final = "/console/start"
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT})
+
+
+class _Errors(PageErrors):
+    """For the form that is sent: while the server is overloaded it may have worked although nobody was told so."""
+
+    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:
+        """See `PageErrors.show`."""
+        if refusal is not None and refusal.error.kind.family is Family.UNAVAILABLE:
+            values["message"] += f" Open {HOME} again: if the administrator was made, it leads to the sign-in."
+        return super().show(request, status, refusal, **values)
+
+
+ERRORS: Final[ErrorFormat] = _Errors()
 
 
 def page(console: Console) -> Page:

@@ -61,10 +61,10 @@ def console_routes(console: Console) -> tuple[Route, ...]:
         ),
         Route(
             f"{SETUP}/create",
-            site.handler(first, first_run.create(console)),
+            site.handler(first, first_run.create(console), first_run.ERRORS),
             "Makes the first administrator",
             POST,
-            PAGE_ERRORS,
+            first_run.ERRORS,
             first,
             SETUP,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from daypass.domain.directory import AccessReview, ApprovalRule
+from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import read, rules
 from daypass.operations.grants.facts import compiled
@@ -126,18 +126,11 @@ async def close_review(ctx: ConsoleContext) -> Response:
     return to("/console/reviews", done="saved")
 
 
-async def _names(ctx: ConsoleContext, review: AccessReview) -> str:
-    """The users among the persons of a review, by name. Their other identifiers are on the page of the request."""
-    ids = {each.removeprefix("principal:") for each in review.persons}
-    return ", ".join(sorted({await ctx.person_name(each) for each in ids} - ids))
-
-
 async def _reviews_page(ctx: ConsoleContext, problem: str = "") -> Response:
     found, following = await ctx.perform(
         "daypass:ListAccessReviews", read.list_reviews, after=ctx.value("after", 64), limit=_ROWS
     )
-    rows = [(review, await _names(ctx, review)) for review in found]
-    return ctx.page("reviews", "Reviews", rows=rows, following=following, problem=problem, values=ctx.values)
+    return ctx.page("reviews", "Reviews", rows=found, following=following, problem=problem, values=ctx.values)
 
 
 # --- Notifications ---------------------------------------------------------------------------------------------------
