@@ -81,6 +81,7 @@ def environment(
         "mail": Unused("mail"),
         "measurements": Unused("measurements"),
         "schedules": Unused("schedules"),
+        "prose": Unused("prose"),
         "sign_in": Unused("sign_in"),
         **ports,
     }

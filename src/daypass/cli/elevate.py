@@ -117,19 +117,21 @@ def _await_decision(
     """The request once it is decided. Shows what it waits for, on one line of a terminal."""
     began, shown = time.monotonic(), ""
     live = sys.stderr.isatty()
-    while made["state"] in ("draft", "pending"):
-        text = f"daypass: request {made['id']} waits for {missing(made) or 'a decision'}"
-        if live:
-            sys.stderr.write(f"\r\x1b[K{output.safe(text)} ({left(time.monotonic() - began + 1)})")
+    try:
+        while made["state"] in ("draft", "pending"):
+            text = f"daypass: request {made['id']} waits for {missing(made) or 'a decision'}"
+            if live:
+                sys.stderr.write(f"\r\x1b[K{output.safe(text)} ({left(time.monotonic() - began + 1)})")
+                sys.stderr.flush()
+            elif text != shown:
+                click.echo(output.safe(text), err=True)
+            shown = text
+            sleep(_PAUSE)
+            made = connection.api("GET", path)
+    finally:  # after Ctrl-C, too
+        if live and shown:
+            sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-        elif text != shown:
-            click.echo(output.safe(text), err=True)
-        shown = text
-        sleep(_PAUSE)
-        made = connection.api("GET", path)
-    if live and shown:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
     return made
 
 

@@ -77,7 +77,7 @@ def list_devices(user: str, account: str, connect: Connect) -> Result:
     rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in devices["virtual_devices"]]
     return Result(
         devices,
-        Table(("NAME", "KIND", "LAST USED", "ID"), rows),
+        Table(("NAME", "KIND", "LAST USED", "ID"), rows, "no device is registered"),
         f"{devices['recovery_codes']} recovery codes can be used.",
     )
 

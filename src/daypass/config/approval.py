@@ -12,6 +12,8 @@ from pydantic import Field, SecretStr
 from daypass.config.section import Port, Section
 
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
+HostName = Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")]
+"""As addresses are compared: in lower case, without a scheme or port. A token under another name would never be sent."""
 
 
 class AccessSettings(Section):
@@ -22,11 +24,18 @@ class AccessSettings(Section):
         (), description="Hosts of webhooks that may be in private networks, and may be reached by http."
     )
     calendars: Path | None = Field(None, description="Directory of iCalendar files that approval rules may name.")
-    schedule_tokens: dict[AccountId, dict[str, SecretStr]] = Field(
+    schedule_tokens: dict[AccountId, dict[HostName, SecretStr]] = Field(
         {},
         description="Authorization headers for on-call systems, by account and host: "
         '`schedule_tokens.111122223333."api.pagerduty.com" = "Token token=…"`. Rules of other accounts do not use them.',
     )
+    prose_url: str = Field(
+        "",
+        description="Address of the chat completions of an OpenAI-compatible API, which says the reasons of a risk in prose "
+        "for approvers and decides nothing. It gets the score and these reasons alone. Empty: none.",
+    )
+    prose_model: str = Field("", description="Its model.")
+    prose_key: SecretStr = Field(SecretStr(""), description="API key for it; empty: none is sent.")
     smtp_host: str = Field("", description="SMTP server for notifications by e-mail; empty: none is sent.")
     smtp_port: Port = Field(587, description="Its port.")
     smtp_starttls: bool = Field(True, description="Whether the connection must be encrypted by STARTTLS.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +127,21 @@ def test_elevate_interrupted_while_it_waits_cancels_the_request(cli, serve, monk
     assert ran.status == 130
     assert "waits for 1 × prod/lead" in ran.err
     assert server.sent[-1].target.endswith(f"/access-requests/{'ab' * 16}/cancel")
+
+
+def test_elevate_interrupted_on_a_terminal_leaves_no_status_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with pytest.raises(KeyboardInterrupt):
+        elevate._await_decision(None, "", request("pending"), interrupted)  # type: ignore[arg-type]
+    assert "waits for 1 × prod/lead" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
 
 
 def test_elevate_interrupted_before_the_answer_finds_its_request_and_cancels_it(

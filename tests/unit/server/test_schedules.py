@@ -129,6 +129,13 @@ def test_schedule_tokens_without_an_account_are_refused_without_showing_them(acc
     assert "canary" not in str(refused.value)
 
 
+@pytest.mark.parametrize("host", ["api.example:443", "https://api.example", "API.example", "api.example/v2", ""])
+def test_schedule_token_for_what_is_no_host_is_refused_without_showing_it(host: str) -> None:
+    with pytest.raises(ValueError, match="schedule_tokens") as refused:
+        schedules(schedule_tokens={OWNER: {host: "canary-token"}})
+    assert "canary" not in str(refused.value)
+
+
 class Pages:
     """PagerDuty's API with so many entries on call, in pages."""
 

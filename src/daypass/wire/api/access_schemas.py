@@ -311,6 +311,7 @@ class ExaminationOut(s.Out):
     history: list[AccessRequestOut] = Field(description="Earlier requests of the person for the roles, newest first.")
     may_vote: bool = Field(description="Whether you are an approver, apart from conditions and MFA.")
     own: bool = Field(description="Whether you made the request, or it is for you.")
+    prose: str = Field(description="The risk in prose: generated text, which decides nothing; empty: none.")
 
     @classmethod
     def of(cls, found: Examination, now: int) -> ExaminationOut:
