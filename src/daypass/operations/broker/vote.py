@@ -206,7 +206,7 @@ class _Casting:
             # such a vote would count when that ends (attack A254)
             raise DaypassError(
                 ErrorKind.ACCESS_DENIED,
-                "You are blocked or disabled.",
+                "You are blocked or disabled, or a credential that began this session was changed or taken away.",
                 private={"reason": "blocked or disabled", "request": request.id},
                 explanation={"allowed": False, "reason": "the approver is blocked or disabled"},
             )

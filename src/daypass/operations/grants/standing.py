@@ -12,7 +12,16 @@ from typing import TypeAlias
 
 from daypass.domain.access.quorum import Count, count
 from daypass.domain.access.rule import CompiledRule
-from daypass.domain.directory import AccessKey, AccessRequest, AccessVote, ChatLink, KeyStatus, OAuthClient, Passkey
+from daypass.domain.directory import (
+    AccessKey,
+    AccessRequest,
+    AccessVote,
+    ChatLink,
+    KeyStatus,
+    LoginProfile,
+    OAuthClient,
+    Passkey,
+)
 from daypass.domain.session import Hop
 from daypass.operations.grants.eligible import Ballot, read_ballot, stages_for, thresholds
 from daypass.operations.grants.facts import hop_of, is_disabled, is_stopped, names_of, persons_of, with_links
@@ -76,16 +85,26 @@ def _may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: st
 
 
 def stands(tx: Reader, hops: Sequence[Hop], identifiers: Iterable[str], now: int, ballot: Ballot) -> bool:
-    """Whether nothing has disabled, blocked or revoked the chain of a vote, or taken its key, client, chat user or passkey
-    away. `identifiers`: of the person.
+    """Whether nothing has disabled, blocked or revoked the chain of a vote, or taken its key, password, client, chat user or
+    passkey away. `identifiers`: of the person.
     """
     ids = tuple(dict.fromkeys(hop.principal_id for hop in hops))
     if is_disabled(tx, ids) or is_stopped(tx, hops, now, identifiers):
+        return False
+    if len(hops) > 1 and _is_signed_out(tx, hops[0], hops[1]):
         return False
     passkey = tx.get(Passkey, id=ballot.passkey) if ballot.passkey else None
     if ballot.passkey and (passkey is None or passkey.blocked_at or passkey.user_id not in ids):  # attacks A337, A357
         return False
     return all(_has_credentials(tx, hop) for hop in hops) and (not ballot.chat or _is_linked(tx, hops[0], ballot.chat))
+
+
+def _is_signed_out(tx: Reader, person: Hop, browser: Hop) -> bool:
+    """Whether the password of a user who signed in was changed or deleted since, which ends browser sessions (attack A365)."""
+    if person.access_key_id or not person.principal_id.startswith("AIDA"):
+        return False
+    profile = tx.get(LoginProfile, user_id=person.principal_id)
+    return profile is None or profile.password_changed_at > browser.issued_at
 
 
 def _has_credentials(tx: Reader, hop: Hop) -> bool:
