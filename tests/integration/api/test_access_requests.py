@@ -417,7 +417,11 @@ async def test_break_glass_needs_no_ticket_but_one_that_is_given_has_the_form(pl
     emergency = {**wanted, "break_glass": True, "confirmation": "prod"}
     assert (await place.refused("ann", "/access-requests", wanted))[2].startswith("A ticket is required")
     assert (await place.refused("ann", "/access-requests", {**emergency, "ticket": "42"}))[0] == 400
-    assert (await place.ask("ann", "/access-requests", emergency))["state"] == "approved"
+    made = await place.ask("ann", "/access-requests", emergency)
+    assert made["state"] == "approved"
+    more = {"seconds": 300, "reason": "the fix takes longer"}
+    refused = await place.refused("ann", f"/access-requests/{made['id']}/extend", more)
+    assert refused == (400, "ValidationError", "A ticket is required.")
 
 
 async def test_extension_is_approved_and_makes_the_grant_longer(place: Place) -> None:
