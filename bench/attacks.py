@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import time
@@ -169,6 +170,15 @@ def _scim(site: Site) -> bytes:
     return _raw("PATCH", f"/scim/v2/Users/{_SCIM[1]}", headers, json.dumps(body).encode())
 
 
+def _par(site: Site) -> bytes:
+    """An authorization request that is stored each time."""
+    redirect = {"response_type": "code", "redirect_uri": _REDIRECT, "code_challenge_method": "S256"}
+    body = urlencode({**redirect, "code_challenge": "x" * 43, "state": "s" * 500, "resource": PUBLIC_URL}).encode()
+    secret = base64.b64encode(":".join(_CLIENT).encode()).decode()
+    headers = {"host": site.host, "content-type": _FORM, "authorization": f"Basic {secret}"}
+    return _raw("POST", "/oauth2/par", headers, body)
+
+
 KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "simulate": _simulate,
     "explain": _explain,
@@ -180,9 +190,16 @@ KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "anonymous": _junk,
     "reconnecting": _reconnecting,
     "scim": _scim,
+    "par": _par,
 }
 _OWN_KEY: tuple[str, ...] = ()
 _PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+_FORM, _REDIRECT, PUBLIC_URL = (
+    "application/x-www-form-urlencoded",
+    "https://client.example/back",
+    "https://bench.example",
+)
+_CLIENT: tuple[str, ...] = ()
 _SCIM: tuple[str, str] = ("", "")  # a token, and the id of a user that the directory manages
 
 
@@ -217,7 +234,7 @@ def _answer(site: Site, request: bytes) -> Any:
 
 def set_up(site: Site) -> None:
     """A user with a password, a session with a policy of many patterns; a role in the other account."""
-    global _OWN_KEY, _SCIM  # noqa: PLW0603  # they exist only once the user does
+    global _CLIENT, _OWN_KEY, _SCIM  # noqa: PLW0603  # they exist only once the user does
     iam, sts = _clients(site.url, (KEY, SECRET))
     iam.create_role(RoleName="bench", AssumeRolePolicyDocument=TRUST)
     iam.create_saml_provider(Name="bench", SAMLMetadataDocument=saml_idp.metadata())
@@ -243,6 +260,16 @@ def set_up(site: Site) -> None:
     key = iam.create_access_key(UserName=_USER)["AccessKey"]
     _OWN_KEY = (key["AccessKeyId"], key["SecretAccessKey"])
     _SCIM = _directory(site)
+    settings = {
+        "grant_types": ["authorization_code"],
+        "redirect_uris": [_REDIRECT],
+        "audiences": [PUBLIC_URL],
+        "token_endpoint_auth_method": "client_secret_basic",
+        "fapi_exceptions": ["bearer_tokens", "client_secret"],
+    }
+    made = _answer(site, site.api(site.attacker, "/api/v1/clients", {"name": "bench", "settings": settings}))
+    secret = _answer(site, site.api(site.attacker, f"/api/v1/clients/{made['client_id']}/secrets", {}))
+    _CLIENT = (made["client_id"], secret["client_secret"])
     text = policy(_PATTERNS)
     while len(text) > 2_048:
         _PATTERNS.pop()

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assume_role import ACCOUNT, KEY, SECRET, free_port, started
-from attacks import KINDS, OTHER, OTHER_KEY, OTHER_SECRET, Site, set_up
+from attacks import KINDS, OTHER, OTHER_KEY, OTHER_SECRET, PUBLIC_URL, Site, set_up
 
 ATTACKERS = 8
 MOST_TIMES, MOST_REVOCATION = 3.0, 0.5
@@ -216,7 +216,8 @@ def site(environment: Mapping[str, str]) -> Iterator[tuple[Site, int]]:
         url = f"http://127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", url.rsplit(":", 1)[1], "--data", data]
         keys = f"{OTHER_KEY}:{OTHER_SECRET}:{OTHER},{KEY}:{SECRET}:{ACCOUNT}:bench"
-        more = {"DAYPASS_BOOTSTRAP": keys, "DAYPASS_LOG__LEVEL": "error", **environment}
+        more = {"DAYPASS_BOOTSTRAP": keys, "DAYPASS_LOG__LEVEL": "error", "DAYPASS_SERVER__PUBLIC_URL": PUBLIC_URL}
+        more |= environment
         with started(command, url, "/readyz", set(os.sched_getaffinity(0)), more) as pid:
             made = Site(url)
             set_up(made)

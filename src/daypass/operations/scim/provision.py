@@ -36,7 +36,7 @@ from daypass.operations.outcome import served
 from daypass.operations.pages import fitting
 from daypass.operations.revocation import DEPROVISIONED
 from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, set_members
-from daypass.operations.scim.resources import Resource, bytes_of, etag, resource_of
+from daypass.operations.scim.resources import Resource, attributes_of, bytes_of, etag, resource_of
 from daypass.ports import Call, Env, Reader, Tx
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int
     rows = [
         row
         for row in _candidates(tx, account, kind, terms)
-        if matches(stored, {**json.loads(row.document), "id": row.id})
+        if matches(stored, {**attributes_of(row.document), "id": row.id})
     ]
     if computed:
         if len(rows) > _MOST_COMPUTED:

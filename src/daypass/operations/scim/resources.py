@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -15,6 +14,8 @@ from daypass.operations.scim.members import USER, members_of
 from daypass.ports import Reader
 
 _BYTES_OF_MEMBER: Final = 150
+attributes_of = msgspec.json.Decoder().decode
+"""The stored attributes."""
 _encoded = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -27,7 +28,7 @@ class Resource(NamedTuple):
 
 def resource_of(tx: Reader, row: ScimResource) -> Resource | None:
     """The resource as it is now; None when an administrator has deleted the user or group."""
-    document = json.loads(row.document)
+    document = attributes_of(row.document)
     if row.resource_type == USER:
         user = tx.get(User, id=row.id)
         if user is None:
