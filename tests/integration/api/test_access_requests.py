@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,9 @@ from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, po
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, Membership, RequestState
 from daypass.operations.broker import create, examine, follow
 from daypass.operations.broker.sweep import sweep
-from daypass.operations.grants import facts
+from daypass.operations.grants import facts, use
 from daypass.ports import Tx
+from daypass.stores.tx import StoreTx
 
 
 @pytest.fixture
@@ -608,6 +610,33 @@ async def test_a356_request_that_many_grants_cover_checks_one_of_them(
     await place.change(lambda tx: [tx.delete(each) for each in tx.find(Membership, user_id=place.users["lee"].id)])
     assert (await place.request(reuse=True))["reused"] is False
     assert len(checked) == 4
+
+
+async def test_use_of_a_grant_reads_nothing_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is checked in the transaction for which everybody's writes wait."""
+    reads: list[str] = []
+    check = use.check_grant
+
+    def recording(name: str) -> Callable[..., Any]:
+        read = getattr(StoreTx, name)
+
+        def record(tx: StoreTx, kind: type[Any], **wanted: Any) -> Any:
+            reads.append(f"{name} {kind.__name__} {sorted(wanted.items())}")
+            return read(tx, kind, **wanted)
+
+        return record
+
+    def checked(*facts: Any) -> None:
+        with monkeypatch.context() as patch:
+            for name in ("get", "find"):
+                patch.setattr(StoreTx, name, recording(name))
+            check(*facts)
+
+    await place.granted()
+    monkeypatch.setattr(use, "check_grant", checked)
+    await place.assume("ann")
+    assert reads
+    assert len(set(reads)) == len(reads)
 
 
 async def test_requestable_role_behind_many_others_is_suggested_and_listed(

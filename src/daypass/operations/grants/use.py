@@ -22,6 +22,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.session import Hop, SessionClaims
 from daypass.operations.grants.close import end_grants, ending_detail
 from daypass.operations.grants.facts import principals_in
+from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.void import Void, check_grant
 from daypass.operations.notifications.notify import announce
 from daypass.ports import Env, RoleView, Tx
@@ -93,15 +94,15 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
 
 def _check(env: Env, tx: Tx, use: GrantUse, grant: Grant, request: AccessRequest) -> None:
     """Checks the grant for the person as in the request, and as in this use. Raises GrantRefused."""
-    requested, now = principals_in(request), env.clock.now()
+    requested, now, snapshot = principals_in(request), env.clock.now(), Snapshot(tx)
     try:
-        check_grant(env, tx, grant, request, requested, now)
+        check_grant(env, snapshot, grant, request, requested, now)
     except Void as error:
         raise GrantRefused(str(error), error.reason) from None
     if set(use.principal_ids) == set(requested):
         return
     try:
-        check_grant(env, tx, grant, request, use.principal_ids, now)
+        check_grant(env, snapshot, grant, request, use.principal_ids, now)
     except Void as error:  # by other credentials of the person than those of the request
         raise GrantRefused(str(error), None) from None
 
