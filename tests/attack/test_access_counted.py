@@ -193,18 +193,28 @@ async def test_a357_vote_that_a_removed_passkey_confirmed_does_not_count_when_an
     assert NOT_ELIGIBLE in await place.denied("ann")
 
 
-@pytest.mark.parametrize(("seen", "counts"), [(0, False), (2**40, True)])
-async def test_a338_vote_by_a_server_whose_clock_is_fast_ends_with_a_revocation_that_it_had_not_read(
-    place: Place, seen: int, counts: bool
-) -> None:
+async def counts_after_a_revocation(place: Place, seen: int, epoch: str = "") -> bool:
+    """Whether a vote by a server with a fast clock counts, after a revocation of its person. `seen`, `epoch`: what the
+    server had read.
+    """
     await asyncio.sleep(0.01)
     await revoke(place, "principal", place.users["lee"].arn, block=False)
     directory, lee = place.server.runtime.directory, place.users["lee"]
     stored = await directory.read(lambda tx: tx.find(Revocation, account=TENANT), account=TENANT)
-    position = FeedPosition(directory.seen().epoch, min(seen, stored[0].position + 1))
+    position = FeedPosition(epoch or directory.seen().epoch, min(seen, stored[0].position + 1))
     hop = Hop("", TENANT, lee.id, place.now + 5_000, position, place.keys["lee"].id)
-    found = await directory.read(lambda tx: stands(tx, [hop], (), place.now, Ballot()), account=TENANT)
-    assert found is counts
+    return await directory.read(lambda tx: stands(tx, [hop], (), place.now, Ballot()), account=TENANT)
+
+
+@pytest.mark.parametrize(("seen", "counts"), [(0, False), (2**40, True)])
+async def test_a338_vote_by_a_server_whose_clock_is_fast_ends_with_a_revocation_that_it_had_not_read(
+    place: Place, seen: int, counts: bool
+) -> None:
+    assert await counts_after_a_revocation(place, seen) is counts
+
+
+async def test_a376_vote_of_before_a_failover_ends_with_a_revocation_of_its_session(place: Place) -> None:
+    assert not await counts_after_a_revocation(place, 2**40, "the epoch of before")
 
 
 @pytest.mark.parametrize("allowed", [(ISSUER,), ()])

@@ -8,9 +8,9 @@ import pytest
 from tests.attack.test_access_standing import second_key, take
 from tests.attack.test_approvals import events, place
 from tests.integration.api.access import APPROVE, Place
-from tests.integration.api.conftest import server
+from tests.integration.api.conftest import TENANT, server
 
-from daypass.domain.directory import AccessKey, KeyStatus, Role
+from daypass.domain.directory import AccessKey, Grant, KeyStatus, Role
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]
@@ -70,3 +70,17 @@ async def test_show_request_whose_vote_counts_again_says_how_it_is_decided(place
     assert "Any approver decides it by voting again" in shown["obstacle"]
     assert (await place.approve(who, request))["state"] == "approved"
     assert (await place.ask("ann", path, method="GET"))["obstacle"] == ""
+
+
+@pytest.mark.parametrize("uses", [1, 2])
+async def test_a377_use_that_a_failover_has_lost_counts(place: Place, uses: int) -> None:
+    """The database is an earlier one, in which the grant is unused. Servers use one-time proofs up again."""
+    request = await place.granted(max_uses=uses)
+    [grant] = await place.server.runtime.env.directory.read(
+        lambda tx: tx.find(Grant, request_id=request["id"]), account=TENANT
+    )
+    await place.assume("ann")
+    await place.change(lambda tx: tx.replace(grant))
+    for _ in range(uses - 1):
+        await place.assume("ann")
+    await place.denied("ann")

@@ -136,7 +136,7 @@ class DatabaseSink:
                 fresh, refused = self._consume(conn, unblocked)
                 batch = log.compose(fresh, lambda item, batch: self._apply(conn, log, item, batch))
                 batch.outcome.failed += ended + refused
-                batch.proofs = [_proof_row(entry) for item in fresh for entry in item.replays]
+                batch.proofs += [_proof_row(entry) for item in fresh for entry in item.replays]
                 self._store(conn, batch)
                 _note(conn, log, batch.end)
                 self.usage.note_all([item.event for item in fresh if item.event is not None])
@@ -243,6 +243,7 @@ class DatabaseSink:
             batch.change_seconds.append(time.perf_counter() - began)
         batch.wrote = batch.wrote or tx.wrote
         batch.outcome.changes += tx.changes
+        batch.proofs += map(_proof_row, tx.proofs)
         return value, row
 
     def _store(self, conn: Connection, batch: Batch) -> None:

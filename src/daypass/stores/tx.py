@@ -28,12 +28,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from daypass.domain.directory import Account, Revocation
+from daypass.domain.directory import Account, ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
-from daypass.stores.feed import Change, append
+from daypass.stores.feed import Change, append, feed_head
 from daypass.stores.schema import revocations
 
 E = TypeVar("E")
@@ -60,6 +60,7 @@ class StoreReader:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
+        self._epoch = ""  # when it has been read
 
     @property
     def connection(self) -> Connection:
@@ -102,6 +103,10 @@ class StoreReader:
         values |= {"after": _value(mapping, first, after)} if after else {}
         rows = self._conn.execute(statement, {**values, "limit_": limit})
         return [mapping.to_entity(row) for row in rows]
+
+    def epoch(self) -> str:
+        self._epoch = self._epoch or feed_head(self._conn).epoch
+        return self._epoch
 
     def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
         mapping = ENTITY_TABLES[kind]
@@ -246,7 +251,7 @@ class StoreTx(StoreReader):
     Directory writers are serialised from here to the end of their transactions, on PostgreSQL by an advisory lock. So a
     condition that an operation has checked ("not attached", "under the quota") still holds when it writes. Call `flush`
     last in the transaction, then hand `changes` to the local cache once it has committed. `wrote`: whether anything was
-    written, even if it is not announced.
+    written, even if it is not announced. `proofs`: the one-time proofs that it has consumed.
 
     Args:
         conn: in a transaction of `Database.write_transaction`, or in a savepoint of it.
@@ -260,6 +265,7 @@ class StoreTx(StoreReader):
         self._pending: list[Change] = []
         self.changes: list[Change] = []
         self.wrote = False
+        self.proofs: list[ReplayEntry] = []
         if not locked:
             take_lock(conn)
 
@@ -275,7 +281,10 @@ class StoreTx(StoreReader):
         if mapping.announced:
             raise TypeError(f"{type(entity).__name__} is announced")
         self.wrote = True
-        return insert_if_absent(self._conn, mapping.table, _row(mapping, entity))
+        inserted = insert_if_absent(self._conn, mapping.table, _row(mapping, entity))
+        if inserted and isinstance(entity, ReplayEntry):
+            self.proofs.append(entity)
+        return inserted
 
     def replace(self, entity: Any) -> None:
         """Raises DaypassError: NOT_FOUND when there is no such entity, ALREADY_EXISTS when the new name exists."""

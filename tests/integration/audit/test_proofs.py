@@ -9,7 +9,8 @@ from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, Flaky, event, requests_of, session, session_ids
 
 from daypass.domain.directory import ReplayEntry
-from daypass.ports import ProofUsed
+from daypass.domain.events import Event
+from daypass.ports import ProofUsed, Tx
 from daypass.stores.tx import StoreReader
 
 AT = 1_700_000_000_000
@@ -88,3 +89,23 @@ async def test_commit_whose_transaction_was_lost_consumes_its_proof_with_it(
     assert kept(flaky) == {"one"}
     with pytest.raises(ProofUsed):
         await journal.commit(event("b"), None, (proof("one"),))
+
+
+async def test_proof_that_a_change_consumed_and_a_failover_has_lost_is_consumed_again(
+    start: Starter, flaky: Flaky
+) -> None:
+    if flaky.dialect != "postgresql":
+        pytest.skip("SQLite does not fail over")
+    journal = await start()
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        assert tx.insert_if_absent(proof("one"))
+        return None, event("a")
+
+    await journal.write(change)
+    with flaky.inner.write_transaction() as conn:
+        conn.exec_driver_sql("DELETE FROM redeemed")
+        conn.exec_driver_sql("DELETE FROM audit_records WHERE seq > 0")
+    journal._inner._epoch = "before the failover"
+    [restored] = journal._inner.restore_lost()
+    assert (restored.records, kept(flaky)) == (1, {"one"})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.attack.installation import ALPHA, ROOT, Answer, Installation
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import APPROVE, REASON, REQUEST, RULE, fill, policy
+from tests.console import APPROVE, REASON, REQUEST, RULE, fill, policy, trust
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
 
@@ -347,3 +347,17 @@ def test_menu_sets_apart_exactly_the_pages_that_a_person_may_not_open(site: Inst
 def test_menu_shows_the_page_that_a_person_may_not_open_where_it_is_current(site: Installation, ann: Browser) -> None:
     page = ann.get("/console/users").body.decode()
     assert '<a href="/console/users" aria-current="page">' in page[page.index("<details open") :]
+
+
+def test_request_that_nobody_can_approve_shows_why_and_can_be_denied(
+    site: Installation, ann: Browser, lee: Browser
+) -> None:
+    site.iam("CreateRole", RoleName="prod-gone", AssumeRolePolicyDocument=trust(ALPHA, approved=True))
+    request = sent(ann, **{"role.0": ORDERS}, role=f"arn:aws:iam::{ALPHA}:role/prod-gone")
+    site.iam("DeleteRole", RoleName="prod-gone")
+    page = lee.get(f"/console/access-request?id={request}")
+    assert "prod-gone cannot be found" in text(page)
+    assert [path for path in forms(page) if "access-request" in path] == ["/console/access-request/deny"]
+    answer = lee.submit(page, "/console/access-request/deny", reason="The role is gone")
+    assert query_of(answer)["done"] == "denied"
+    assert state_of(site, request) == "denied"

@@ -162,11 +162,11 @@ def is_stopped(tx: Reader, hops: Iterable[Hop], now: int, identifiers: Iterable[
         earliest.setdefault(hop.account, hop)
         for subject, value, began in _subjects_of(tx, hop):
             revocations = tx.find(Revocation, account=hop.account, subject=subject, value=value)
-            if any(_is_ended(each, hop, began, now) for each in revocations):
+            if any(_is_ended(tx, each, hop, began, now) for each in revocations):
                 return True
     identities = {each for each in identifiers if each.startswith("source-identity:")}
     return any(
-        _is_ended(each, hop, hop.issued_at, now)
+        _is_ended(tx, each, hop, hop.issued_at, now)
         for hop in (earliest.values() if identities else ())
         for each in _of_source_identities(tx, hop.account, identities)
     )
@@ -193,10 +193,13 @@ def _subjects_of(tx: Reader, hop: Hop) -> list[tuple[str, str, int]]:
     return [(subject, value, ended if subject == "grant" else hop.issued_at) for subject, value in named if value]
 
 
-def _is_ended(revocation: Revocation, hop: Hop, began: int, now: int) -> bool:
-    """Positions are compared, too, where the hop has one: the clocks of servers differ (attack A338)."""
-    unread = bool(hop.seen.epoch) and began == hop.issued_at and revoked_by(revocation, hop, hop.seen.epoch)
-    return revocation.blocks_at(now) or revocation.issued_before > began or unread
+def _is_ended(tx: Reader, revocation: Revocation, hop: Hop, began: int, now: int) -> bool:
+    """Positions are compared, too, where the hop has one: the clocks of servers differ (attack A338). Those of another epoch
+    cannot be, so the revocation ends the hop, as it ends the session (attack A376).
+    """
+    if revocation.blocks_at(now) or revocation.issued_before > began:
+        return True
+    return bool(hop.seen.epoch) and began == hop.issued_at and revoked_by(revocation, hop, tx.epoch())
 
 
 def _of_source_identities(tx: Reader, account: str, identities: Collection[str]) -> list[Revocation]:

@@ -59,6 +59,10 @@ class Snapshot:
         """See `ports.Reader`."""
         return self._tx.value_at(kind, field, place, **equals)
 
+    def epoch(self) -> str:
+        """See `ports.Reader`."""
+        return self._tx.epoch()
+
     def put_one(self, kind: type[E], found: E | None, **equals: Any) -> None:
         """What `get` returns."""
         self._known[_key("get", kind, "", equals)] = found

@@ -8,7 +8,7 @@ holds. Without the database no grant is used.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from daypass.domain.access import grant as grants
 from daypass.domain.access.grant import GrantUnusable
 from daypass.domain.access.person import original_principal
 from daypass.domain.access.request import EndReason, moved
-from daypass.domain.directory import AccessRequest, Grant, RequestState
+from daypass.domain.directory import AccessRequest, Grant, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import Hop, SessionClaims
@@ -26,6 +26,9 @@ from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.void import Void, check_grant
 from daypass.operations.notifications.notify import announce
 from daypass.ports import Env, RoleView, Tx
+
+_PURPOSE: Final = "grant"
+_LONGEST_MS: Final = 7 * 86_400_000  # of a grant with all extensions
 
 
 class GrantRefused(DaypassError):
@@ -74,7 +77,7 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
         raise GrantRefused("The grant does not exist.", None)
     _check(env, tx, use, grant, request)
     try:
-        after = grants.used(grant, now)
+        after = _used(tx, grant, now)
     except GrantUnusable as error:
         raise GrantRefused(str(error), error.reason) from None
     changed = (grant.policies, grants.keys_of(grant)) != (use.grant.policies, grants.keys_of(use.grant))
@@ -90,6 +93,18 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
     if after.max_uses:
         detail["use"] = after.uses
     return detail
+
+
+def _used(tx: Tx, grant: Grant, now: int) -> Grant:
+    """The grant after one use. The number of each use is a one-time proof: servers send it again after a failover that lost
+    the use (attack A377). Raises GrantUnusable.
+    """
+    after, until = grants.used(grant, now), max(now, grant.claim_by) + _LONGEST_MS
+    while after.max_uses and not tx.insert_if_absent(
+        ReplayEntry(_PURPOSE, f"{grant.id}:{after.uses}", grant.account, now, until)
+    ):
+        after = grants.used(after, now)
+    return after
 
 
 def _check(env: Env, tx: Tx, use: GrantUse, grant: Grant, request: AccessRequest) -> None:
