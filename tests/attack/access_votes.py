@@ -31,7 +31,13 @@ class Votes(Requests):
         self.bindings[ask.id] = read or (binding, bound)
         vote = self.cast(ask, user, mfa_at, via)
         approve = self.random.random() < 0.9
-        expected = self.may_vote(ask, user, vote, self.now) and (read is None or read[1] == bound)
+        current = read is None or read[1] == bound
+        if vote is None and not approve:  # what nobody can approve can be denied, by who has read that (attack A375)
+            vote, current = (
+                self.world.vote(self.remaining(ask), user, self.now, mfa_at, via),
+                not self.bindings[ask.id][0],
+            )
+        expected = self.may_vote(ask, user, vote, self.now) and current
         body: dict[str, Any] = {"binding": self.bindings[ask.id][0]}
         body |= {} if approve else {"reason": "not today: a freeze"}
         changed, old = ask, self.random.choice(ask.roles)
@@ -74,6 +80,20 @@ class Votes(Requests):
         if other in ask.roles or f"role/{other}" not in rule.get("substitutes", ()) or not found:
             return {}
         return {**{name: ask.rules[name] for name in ask.roles if name != role}, other: found}
+
+    def remaining(self, ask: Ask) -> Ask:
+        """The request with only those of its rules that still apply to it."""
+        rules, names = self.world.rules, ask.beneficiary.names
+        return replace(
+            ask,
+            rules={
+                role: name
+                for role, name in ask.rules.items()
+                if name in rules
+                and self.world.includes(rules[name]["requesters"], names, None)
+                and not self.world.superseded(replace(ask, rules={role: name}))
+            },
+        )
 
     def cast(self, ask: Ask, user: User, mfa_at: int, via: str = "") -> Vote | None:
         rules, names = self.world.rules, ask.beneficiary.names

@@ -53,9 +53,8 @@ def end_grants(
         if grant.ended_at:
             continue
         tx.replace(grants.ended(grant, reason, now))
-        if (
-            reason not in BY_ITSELF
-        ):  # also of one that was not used: a failover may lose the end, but no revocation (A340)
+        # Also of a grant that was not used: a failover may lose the end, but no revocation (attack A342).
+        if reason not in BY_ITSELF:
             tx.insert(_revocation(env, grant, reason, now, by))
     return _end_request(tx, request, reason, now)
 
