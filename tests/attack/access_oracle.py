@@ -235,6 +235,13 @@ class World:
 
     # --- use
 
+    def unchanged(self, ask: Ask) -> list[str]:
+        """The rules of the roles of a granted request which are, like their roles, as they were."""
+        found = (
+            (name, (role, self.roles[role].now, name, repr(self.rules.get(name)))) for role, name in ask.rules.items()
+        )
+        return [name for name, version in found if version in ask.granted]
+
     def refusal(self, ask: Ask, role: str, user: User, now: int) -> str:
         """Why the request gives its beneficiary no session at this time; "": it gives one."""
         start = max(ask.granted_at, ask.starts_at)
@@ -256,9 +263,10 @@ class World:
         used = ask.used_at.get(role, 0)
         if now >= (used + ask.limit[role] * 1000 if used else start + rule.get("claim_seconds", 3600) * 1000):
             return "time"
-        if ask.by_persons and not self.satisfied(ask, [ask.rules[role]], ask.granted, now_eligible=True):
+        rules = self.unchanged(ask)
+        if ask.by_persons and not self.satisfied(ask, rules, ask.granted, now_eligible=True):
             return "an approver"
-        if not all(self.satisfied(more, [ask.rules[role]], more.granted, now_eligible=True) for more in ask.more):
+        if not all(self.satisfied(more, rules, more.granted, now_eligible=True) for more in ask.more):
             return "an approver of the extension"
         if now < start:
             return "not started"

@@ -118,9 +118,21 @@ def may_assume(env: Env | Scene, tx: Reader, hops: Sequence[Hop]) -> bool:
     return True
 
 
+def still_held(env: Env | Scene, tx: Reader, principal_ids: Sequence[str]) -> tuple[str, ...]:
+    """Of the principals of a person, those without the roles that it may no longer assume by any of the others (A378)."""
+    held = [each for each in principal_ids if not each.startswith("AROA")]
+    for each in held:  # which grows
+        held += [role for role in principal_ids if role not in held and may_assume(env, tx, (_hop(each), _hop(role)))]
+    return tuple(held)
+
+
+def _hop(principal_id: str) -> Hop:
+    return Hop("", "", principal_id, 0, FeedPosition("", 0), "")
+
+
 def _may_assume(env: Env | Scene, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
-    """`name`: of the session of a role. Votes of the previous release do not store it: one that the trust policy has is then
-    enough (A317).
+    """`name`: of the session of a role. Requests, and votes of the previous release, do not store it: one that the trust
+    policy has is then enough (A317).
     """
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)

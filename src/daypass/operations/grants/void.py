@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from daypass.domain.access.quorum import CHANGED
@@ -19,9 +20,9 @@ from daypass.operations.grants.facts import (
     principals_in,
     version_of,
 )
-from daypass.operations.grants.permission import may_request
+from daypass.operations.grants.permission import may_request, still_held
 from daypass.operations.grants.snapshot import Snapshot, once
-from daypass.operations.grants.standing import count_votes
+from daypass.operations.grants.standing import Governed, count_votes
 from daypass.ports import Env, Reader, Scene
 
 CHECKED_AT_ONCE: Final = 50
@@ -87,6 +88,21 @@ def check_grant(
     revocations = tx.find(Revocation, account=grant.account, subject="grant", value=grant.id)
     if revocations or is_revoked(tx, request, (grant.principal_id,), now):
         raise Void(EndReason.REVOKED, "The grant or its person was revoked.")
+    role, rule = _unchanged(env, tx, grant)
+    held = _held(env, tx, principal_ids)
+    names = once(tx, ("names", *held), lambda: names_of(tx, held))
+    _check_person(env, tx, request, grant, rule, names)
+    if is_superseded(tx, role, rule, names):
+        raise Void(EndReason.CHANGED, "A more specific approval rule applies to you since the approval.")
+    if grant.approvers:
+        _check_approvals(env, tx, request, grant, now)
+    for each in (grant.extension_id or "").split():
+        if (extension := tx.get(AccessRequest, id=each)) is not None:
+            _check_approvals(env, tx, extension, grant, now)
+
+
+def _unchanged(env: Env | Scene, tx: Reader, grant: Grant) -> tuple[Role, CompiledRule]:
+    """The role and the rule of a grant. Raises Void when one of them has changed since the approval."""
     role = tx.get(Role, id=grant.role_id)
     if role is None or role.account != grant.account or version_of(tx, role, env.builtin) != grant.role_digest:
         raise Void(EndReason.CHANGED, "The role or its policies have changed since the approval.")
@@ -94,15 +110,7 @@ def check_grant(
     rule = compiled(stored) if stored is not None else None
     if rule is None or rule.digest != grant.rule_digest:
         raise Void(EndReason.CHANGED, "The approval rule has changed since the approval.")
-    names = once(tx, ("names", *principal_ids), lambda: names_of(tx, principal_ids))
-    _check_person(env, tx, request, grant, rule, names)
-    if is_superseded(tx, role, rule, names):
-        raise Void(EndReason.CHANGED, "A more specific approval rule applies to you since the approval.")
-    if grant.approvers:
-        _check_approvals(env, tx, request, grant, rule, now)
-    for each in (grant.extension_id or "").split():
-        if (extension := tx.get(AccessRequest, id=each)) is not None:
-            _check_approvals(env, tx, extension, grant, rule, now)
+    return role, rule
 
 
 def _check_person(
@@ -119,24 +127,40 @@ def _check_person(
 
 
 def _may_request(env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant) -> bool:
-    """Whether the person still has the permission by the principals of the request. Who was asked to accept needs none."""
+    """Whether the person still has the permission, by the principals of the request that it still is. Who was asked to accept
+    needs none.
+    """
     if request.requester_id != request.beneficiary_id:
         return True
-    ids, arn, emergency = principals_in(request), grant.role_arn, grant.break_glass
+    ids, arn, emergency = _held(env, tx, principals_in(request)), grant.role_arn, grant.break_glass
     key = ("may request", arn, emergency, *ids)
     return once(tx, key, lambda: may_request(env, tx, ids, arn, emergency=emergency))
 
 
-def _check_approvals(
-    env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant, rule: CompiledRule, now: int
-) -> None:
-    """Whether the votes that count now still complete every stage of the rule."""
+def _held(env: Env | Scene, tx: Reader, principal_ids: Sequence[str]) -> tuple[str, ...]:
+    return once(tx, ("held", *principal_ids), lambda: still_held(env, tx, principal_ids))
+
+
+def _check_approvals(env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant, now: int) -> None:
+    """Whether the votes that count now still complete every stage of all rules of the request: a person who approved one
+    role does not count for another, too, when its approver is gone (attack A379).
+    """
     bound_to = binding_of(request.digest, _versions(tx, grant.request_id))
-    counted = count_votes(env, tx, request, bound_to, [(rule, grant.role_arn)], now)
+    counted = count_votes(env, tx, request, bound_to, _governed(env, tx, grant.request_id), now)
     if not counted.tally.complete:
         reasons = sorted({*counted.void.values()} - {CHANGED})
         why = "".join(f" An approval does not count: {each}." for each in reasons)
         raise Void(EndReason.INELIGIBLE, f"An approver is no longer eligible to approve.{why}", counted.void)
+
+
+def _governed(env: Env | Scene, tx: Reader, request_id: str) -> Governed:
+    """The rules of a request's grants, with their roles, without those that have changed since."""
+    found: list[tuple[CompiledRule, str]] = []
+    for grant in tx.find(Grant, request_id=request_id):
+        with suppress(Void):
+            role, rule = _unchanged(env, tx, grant)
+            found.append((rule, role.arn))
+    return found
 
 
 def approved_binding(tx: Reader, request: AccessRequest) -> str:
