@@ -44,7 +44,7 @@ def directory(environ: Mapping[str, str] = os.environ) -> str:
 def read_own(path: str, environ: Mapping[str, str] = os.environ) -> str:
     """The text of a file of this user. Raises OSError, also for a file that another user owns or may write.
 
-    Such a file could name another server, or hold a session of somebody else. To open a pipe would wait for who writes to it.
+    Such a file could name another server, or hold a session of somebody else. Opening a named pipe would wait until somebody writes to it.
     """
     with open(path, encoding="utf-8", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())

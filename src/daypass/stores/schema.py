@@ -2,7 +2,7 @@
 
 One table for each entity of `domain.directory`, one column for each of its fields. A `name_key` is the name with ASCII
 letters lowered: names are unique and found without regard to case. Text sorts by code point on both databases. There
-are no foreign keys, because an entity must be removable while others still refer to it. Readers treat a missing entity
+are no foreign keys, because others may still refer to an entity that is removed. Readers treat a missing entity
 as absent.
 """
 

@@ -80,7 +80,7 @@ def count(
     """Counts at `at` (ms) the approvals that are bound to `binding`, not by an excluded person, one for each person.
 
     `standing`: a vote with the persons and stages that it has now, and why it does not count, or "". It is slow, and votes
-    can be many: one that fills no further place is not examined. Such a vote is no place's, but narrows the access.
+    can be many: one that does not fill a further place is not examined. Its narrower terms still apply.
     """
     approvals: list[AccessVote] = []
     needed: list[AccessVote] = []

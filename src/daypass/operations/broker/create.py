@@ -6,7 +6,6 @@ emergency (break-glass). Neither counts as an approval by a person.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,7 +29,7 @@ from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
 from daypass.operations.broker.prepare import Prepared, prepare
-from daypass.operations.broker.view import RequestView, view_of
+from daypass.operations.broker.view import RequestView, request_detail, view_of
 from daypass.operations.grants.close import existing, grants_of, no_such_request
 from daypass.operations.grants.facts import (
     Circumstances,
@@ -375,30 +374,3 @@ def _covers(grant: Grant, now: int, least: int) -> bool:
     """Whether the grant gives unlimited sessions until `least` (ms) at least."""
     unlimited = not grant.max_uses and not grant.policies
     return unlimited and is_usable(grant, now) and latest_end(grant, now) >= least
-
-
-def request_detail(view: RequestView) -> dict[str, Any]:
-    """What the record says about a request."""
-    request, terms = view.request, view.terms
-    detail: dict[str, Any] = {
-        "request": request.id,
-        "state": request.state.value,
-        "digest": request.digest,
-        "requester": terms.requester,
-        "roles": [ref.arn for ref in terms.roles],
-        "reason": terms.reason,
-        "seconds": terms.seconds,
-        "risk": request.risk,
-        "risk_reasons": json.loads(request.risk_reasons),
-    }
-    optional = {
-        "beneficiary": terms.beneficiary if terms.beneficiary != terms.requester else "",
-        "ticket": terms.ticket,
-        "policy": terms.policy,
-        "starts_at": terms.starts_at,
-        "max_uses": terms.max_uses,
-        "extends": terms.extends,
-        "chat_binding": view.binding if view.chat and request.state is RequestState.PENDING else "",
-        "grants": [grant.id for grant in view.grants],
-    }
-    return {**detail, **{name: value for name, value in optional.items() if value}}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, structs
 
@@ -189,3 +190,30 @@ def shown_binding(tx: Reader, builtin: Mapping[str, str], request: AccessRequest
             versions.append(substitute(tx, builtin, request, other).version)
     bound_to = binding(request.digest, targets)
     return binding_of(bound_to, set(versions)) if versions else bound_to
+
+
+def request_detail(view: RequestView) -> dict[str, Any]:
+    """What the record says about a request."""
+    request, terms = view.request, view.terms
+    detail: dict[str, Any] = {
+        "request": request.id,
+        "state": request.state.value,
+        "digest": request.digest,
+        "requester": terms.requester,
+        "roles": [ref.arn for ref in terms.roles],
+        "reason": terms.reason,
+        "seconds": terms.seconds,
+        "risk": request.risk,
+        "risk_reasons": json.loads(request.risk_reasons),
+    }
+    optional = {
+        "beneficiary": terms.beneficiary if terms.beneficiary != terms.requester else "",
+        "ticket": terms.ticket,
+        "policy": terms.policy,
+        "starts_at": terms.starts_at,
+        "max_uses": terms.max_uses,
+        "extends": terms.extends,
+        "chat_binding": view.binding if view.chat and request.state is RequestState.PENDING else "",
+        "grants": [grant.id for grant in view.grants],
+    }
+    return {**detail, **{name: value for name, value in optional.items() if value}}

@@ -1,7 +1,7 @@
 """Which pages of other origins may read an answer: those of single-page applications (CORS; Fetch standard, 3.3).
 
 No answer here depends on a cookie, and credentials are never allowed, so a page gets nothing that a server could not get.
-A preflight names no client and shows nothing, so every one is allowed. The answer itself allows an origin only if the
+A preflight does not name a client and its answer shows nothing, so all are allowed. The answer itself allows an origin only if the
 client of the request is public and has a redirect URI there: secrets of confidential clients do not belong in pages.
 """
 
