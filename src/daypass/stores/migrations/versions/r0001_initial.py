@@ -5,24 +5,14 @@ changes.
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+
+from daypass.stores.migrations.definitions import create_index, create_table, unique_of
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
-
-_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
-    "int": sa.BigInteger(),
-    "small": sa.Integer(),
-    "bool": sa.Boolean(),
-    "bytes": sa.LargeBinary(),
-}
 
 # name, primary key, columns as name:type[:null]
 _TABLES = (
@@ -176,30 +166,13 @@ _INDEXES = (
 
 
 def upgrade() -> None:
+    single_row = sa.CheckConstraint("id = 1", name=op.f("ck_feed_counter_single_row"))
     for name, primary, columns in _TABLES:
-        op.create_table(
-            name,
-            *(_column(*column.split(":")) for column in columns.split()),
-            sa.PrimaryKeyConstraint(*primary.split(), name=f"pk_{name}"),
-            *(
-                sa.UniqueConstraint(*unique, name="_".join(("uq", table, *unique)))
-                for table, *unique in _UNIQUES
-                if table == name
-            ),
-            *(
-                [sa.CheckConstraint("id = 1", name=op.f("ck_feed_counter_single_row"))]
-                if name == "feed_counter"
-                else []
-            ),
-        )
+        unique = [unique_of(*of) for of in _UNIQUES if of[0] == name]
+        create_table(name, primary, columns, *unique, *([single_row] if name == "feed_counter" else []))
     for name, table, indexed, condition in _INDEXES:
-        where = sa.text(condition) if condition else None
-        op.create_index(name, table, indexed.split(), sqlite_where=where, postgresql_where=where)
+        create_index(table, indexed, condition, name=name)
     _first_rows()
-
-
-def _column(name: str, kind: str, null: str = "") -> sa.Column[Any]:
-    return sa.Column(name, _TYPES[kind], nullable=bool(null), autoincrement=False)
 
 
 def _first_rows() -> None:

@@ -4,24 +4,10 @@ changes.
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from daypass.stores.migrations.definitions import create_index, create_table, unique_of
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
-
-_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
-    "int": sa.BigInteger(),
-    "small": sa.Integer(),
-    "bool": sa.Boolean(),
-    "bytes": sa.LargeBinary(),
-}
 
 # name, primary key, columns as name:type[:null]
 _TABLES: tuple[tuple[str, str, str], ...] = (
@@ -139,40 +125,27 @@ _UNIQUES: tuple[tuple[str, ...], ...] = (
     ("account_aliases", "account"),
     ("mfa_devices", "account", "path", "name_key"),
 )
-# name, table, columns
-_INDEXES: tuple[tuple[str, str, str], ...] = (
-    ("ix_mfa_devices_owner_id", "mfa_devices", "owner_id"),
-    ("ix_access_reports_created_at", "access_reports", "created_at"),
-    ("ix_redeemed_expires_at", "redeemed", "expires_at"),
-    ("ix_instance_profiles_account_path", "instance_profiles", "account path"),
-    ("ix_instance_profiles_role_id", "instance_profiles", "role_id"),
-    ("ix_users_account_path", "users", "account path"),
-    ("ix_groups_account_path", "groups", "account path"),
-    ("ix_roles_account_path", "roles", "account path"),
-    ("ix_managed_policies_account_path", "managed_policies", "account path"),
-    ("ix_trust_anchors_account_id", "trust_anchors", "account id"),
-    ("ix_x509_profiles_account_id", "x509_profiles", "account id"),
-    ("ix_crls_account_id", "crls", "account id"),
-    ("ix_crls_trust_anchor_id", "crls", "trust_anchor_id"),
-    ("ix_x509_subjects_account_id", "x509_subjects", "account id"),
+# table, columns
+_INDEXES: tuple[tuple[str, str], ...] = (
+    ("mfa_devices", "owner_id"),
+    ("access_reports", "created_at"),
+    ("redeemed", "expires_at"),
+    ("instance_profiles", "account path"),
+    ("instance_profiles", "role_id"),
+    ("users", "account path"),
+    ("groups", "account path"),
+    ("roles", "account path"),
+    ("managed_policies", "account path"),
+    ("trust_anchors", "account id"),
+    ("x509_profiles", "account id"),
+    ("crls", "account id"),
+    ("crls", "trust_anchor_id"),
+    ("x509_subjects", "account id"),
 )
 
 
 def upgrade() -> None:
     for name, primary, columns in _TABLES:
-        op.create_table(
-            name,
-            *(_column(*column.split(":")) for column in columns.split()),
-            sa.PrimaryKeyConstraint(*primary.split(), name=f"pk_{name}"),
-            *(
-                sa.UniqueConstraint(*unique, name="_".join(("uq", table, *unique)))
-                for table, *unique in _UNIQUES
-                if table == name
-            ),
-        )
-    for name, table, indexed in _INDEXES:
-        op.create_index(name, table, indexed.split())
-
-
-def _column(name: str, kind: str, null: str = "") -> sa.Column[Any]:
-    return sa.Column(name, _TYPES[kind], nullable=bool(null), autoincrement=False)
+        create_table(name, primary, columns, *(unique_of(*of) for of in _UNIQUES if of[0] == name))
+    for table, indexed in _INDEXES:
+        create_index(table, indexed)

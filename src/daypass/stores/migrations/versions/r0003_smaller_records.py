@@ -9,10 +9,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from daypass.stores.migrations.definitions import create_index
+
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 additive = True
 
 _TABLE = "audit_records"
@@ -29,7 +29,6 @@ def upgrade() -> None:
         op.add_column(_TABLE, sa.Column(name, sa.BigInteger(), nullable=True))
     op.drop_index("ix_audit_records_request_id", _TABLE)
     op.drop_index("ix_audit_records_account", _TABLE)
-    op.create_index("ix_audit_records_account", _TABLE, ["account", "at"])
+    create_index(_TABLE, "account at", name="ix_audit_records_account")
     for column, condition in _PARTIAL:
-        where = sa.text(condition)
-        op.create_index(f"ix_audit_records_{column}", _TABLE, [column], sqlite_where=where, postgresql_where=where)
+        create_index(_TABLE, column, condition)

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from daypass.stores.migrations.definitions import create_index, create_table
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 additive = True
-
-_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
-    "int": sa.BigInteger(),
-    "bool": sa.Boolean(),
-    "bytes": sa.LargeBinary(),
-}
 
 # name, primary key, columns as name:type
 _TABLES = (
@@ -54,20 +41,15 @@ _TABLES = (
     ),
 )
 _INDEXES = (
-    ("oauth_clients", ["account", "id"]),
-    ("oauth_codes", ["expires_at"]),
-    ("refresh_families", ["expires_at"]),
-    ("refresh_families", ["account", "id"]),
+    ("oauth_clients", "account id"),
+    ("oauth_codes", "expires_at"),
+    ("refresh_families", "expires_at"),
+    ("refresh_families", "account id"),
 )
 
 
 def upgrade() -> None:
-    for name, key, columns in _TABLES:
-        keys = key.split()
-        made = [
-            sa.Column(column, _TYPES[kind], nullable=False, autoincrement=False)
-            for column, kind in (each.split(":") for each in columns.split())
-        ]
-        op.create_table(name, *made, sa.PrimaryKeyConstraint(*keys, name=f"pk_{name}"))
+    for name, primary, columns in _TABLES:
+        create_table(name, primary, columns)
     for table, indexed in _INDEXES:
-        op.create_index(f"ix_{table}_{'_'.join(indexed)}", table, indexed)
+        create_index(table, indexed)

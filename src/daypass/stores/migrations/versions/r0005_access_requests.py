@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from daypass.stores.migrations.definitions import create_index, create_table, unique_of
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 additive = True
-
-_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
-    "int": sa.BigInteger(),
-    "bool": sa.Boolean(),
-}
 
 # name, primary key, columns as name:type
 _TABLES: tuple[tuple[str, str, str], ...] = (
@@ -60,32 +48,22 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
         "id:text account:text opened_at:int persons:text closed_at:int closed_by:text finding:text",
     ),
 )
-# name, table, columns
-_INDEXES: tuple[tuple[str, str, str], ...] = (
-    ("ix_access_requests_account_state_id", "access_requests", "account state id"),
-    ("ix_access_requests_state_deadline", "access_requests", "state deadline"),
-    ("ix_access_requests_beneficiary_id_id", "access_requests", "beneficiary_id id"),
-    ("ix_grants_role_id_ended_at", "grants", "role_id ended_at"),
-    ("ix_grants_request_id", "grants", "request_id"),
-    ("ix_grants_ended_at_account", "grants", "ended_at account"),
-    ("ix_grants_account_id", "grants", "account id"),
-    ("ix_access_reviews_account_closed_at_id", "access_reviews", "account closed_at id"),
+# table, columns
+_INDEXES: tuple[tuple[str, str], ...] = (
+    ("access_requests", "account state id"),
+    ("access_requests", "state deadline"),
+    ("access_requests", "beneficiary_id id"),
+    ("grants", "role_id ended_at"),
+    ("grants", "request_id"),
+    ("grants", "ended_at account"),
+    ("grants", "account id"),
+    ("access_reviews", "account closed_at id"),
 )
-_UNIQUE = ("account", "requester_id", "client_token")
 
 
 def upgrade() -> None:
+    unique = unique_of("access_requests", "account", "requester_id", "client_token")
     for name, primary, columns in _TABLES:
-        unique = [sa.UniqueConstraint(*_UNIQUE, name="_".join(("uq", name, *_UNIQUE)))]
-        op.create_table(
-            name,
-            *(_column(*column.split(":")) for column in columns.split()),
-            sa.PrimaryKeyConstraint(*primary.split(), name=f"pk_{name}"),
-            *(unique if name == "access_requests" else ()),
-        )
-    for name, table, indexed in _INDEXES:
-        op.create_index(name, table, indexed.split())
-
-
-def _column(name: str, kind: str) -> sa.Column[Any]:
-    return sa.Column(name, _TYPES[kind], nullable=False, autoincrement=False)
+        create_table(name, primary, columns, *([unique] if name == "access_requests" else []))
+    for table, indexed in _INDEXES:
+        create_index(table, indexed)

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from daypass.stores.migrations.definitions import create_index, create_table
 
 revision = "0008"
 down_revision = "0007"
-branch_labels = None
-depends_on = None
 additive = True
-
-_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
-    "int": sa.BigInteger(),
-    "bytes": sa.LargeBinary(),
-}
 
 # name, primary key, columns as name:type
 _TABLES: tuple[tuple[str, str, str], ...] = (
@@ -43,14 +31,6 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
 
 def upgrade() -> None:
     for name, primary, columns in _TABLES:
-        op.create_table(
-            name,
-            *(_column(*column.split(":")) for column in columns.split()),
-            sa.PrimaryKeyConstraint(*primary.split(), name=f"pk_{name}"),
-        )
-    op.create_index("ix_notifications_outcome_next_at", "notifications", ["outcome", "next_at"])
-    op.create_index("ix_notifications_account_id", "notifications", ["account", "id"])
-
-
-def _column(name: str, kind: str) -> sa.Column[Any]:
-    return sa.Column(name, _TYPES[kind], nullable=False, autoincrement=False)
+        create_table(name, primary, columns)
+    create_index("notifications", "outcome next_at")
+    create_index("notifications", "account id")

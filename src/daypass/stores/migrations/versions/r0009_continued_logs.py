@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+
+from daypass.stores.migrations.definitions import TEXT, create_index
 
 revision = "0009"
 down_revision = "0008"
-branch_labels = None
-depends_on = None
 additive = True
 
 
 def upgrade() -> None:
-    text = sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql")
-    op.add_column("audit_logs", sa.Column("continues", text, nullable=True))
+    op.add_column("audit_logs", sa.Column("continues", TEXT, nullable=True))
     op.add_column("audit_logs", sa.Column("recorded_until", sa.BigInteger(), nullable=True))
-    where = sa.text("continues IS NOT NULL")
-    op.create_index("ix_audit_logs_continues", "audit_logs", ["continues"], sqlite_where=where, postgresql_where=where)
+    create_index("audit_logs", "continues", "continues IS NOT NULL")

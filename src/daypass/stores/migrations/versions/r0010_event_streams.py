@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+from daypass.stores.migrations.definitions import create_index, create_table
 
 revision = "0010"
 down_revision = "0009"
-branch_labels = None
-depends_on = None
 additive = True
-
-_TYPES: dict[str, sa.types.TypeEngine[Any]] = {
-    "text": sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql"),
-    "int": sa.BigInteger(),
-    "bytes": sa.LargeBinary(),
-}
 
 # name, primary key, columns as name:type
 _TABLES: tuple[tuple[str, str, str], ...] = (
@@ -42,22 +30,14 @@ _TABLES: tuple[tuple[str, str, str], ...] = (
     ),
 )
 _INDEXES = (
-    ("event_streams", ("account", "id")),
-    ("event_streams", ("next_at",)),
-    ("security_events", ("stream_id", "outcome", "id")),
+    ("event_streams", "account id"),
+    ("event_streams", "next_at"),
+    ("security_events", "stream_id outcome id"),
 )
 
 
 def upgrade() -> None:
     for name, primary, columns in _TABLES:
-        op.create_table(
-            name,
-            *(_column(*column.split(":")) for column in columns.split()),
-            sa.PrimaryKeyConstraint(*primary.split(), name=f"pk_{name}"),
-        )
-    for table, columns_of in _INDEXES:
-        op.create_index("_".join(("ix", table, *columns_of)), table, list(columns_of))
-
-
-def _column(name: str, kind: str) -> sa.Column[Any]:
-    return sa.Column(name, _TYPES[kind], nullable=False, autoincrement=False)
+        create_table(name, primary, columns)
+    for table, indexed in _INDEXES:
+        create_index(table, indexed)

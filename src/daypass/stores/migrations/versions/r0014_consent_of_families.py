@@ -6,25 +6,16 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+
+from daypass.stores.migrations.definitions import TEXT, create_index
 
 revision = "0014"
 down_revision = "0013"
-branch_labels = None
-depends_on = None
 additive = True
 
 _TABLE = "refresh_families"
 
 
 def upgrade() -> None:
-    text = sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql")
-    op.add_column(_TABLE, sa.Column("consent_id", text, nullable=True))
-    where = sa.text("consent_id IS NOT NULL")
-    op.create_index(
-        "ix_refresh_families_consent_id",
-        _TABLE,
-        ["consent_id"],
-        sqlite_where=where,
-        postgresql_where=where,
-    )
+    op.add_column(_TABLE, sa.Column("consent_id", TEXT, nullable=True))
+    create_index(_TABLE, "consent_id", "consent_id IS NOT NULL")

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
+
+from daypass.stores.migrations.definitions import TEXT
 
 revision = "0017"
 down_revision = "0016"
-branch_labels = None
-depends_on = None
 additive = True
 
 
 def upgrade() -> None:
-    text = sa.Text().with_variant(PG_TEXT(collation="C"), "postgresql")
-    op.add_column("grants", sa.Column("extension_id", text, nullable=True))
+    op.add_column("grants", sa.Column("extension_id", TEXT, nullable=True))

@@ -8,24 +8,17 @@ stops readers.
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
+
+from daypass.stores.migrations.definitions import create_index
 
 revision = "0018"
 down_revision = "0017"
-branch_labels = None
-depends_on = None
 additive = True
 
 
 def upgrade() -> None:
-    where = sa.text("session_key IS NOT NULL AND type <> 'session.issued'")
-    op.create_index(
-        "ix_audit_records_session_use",
-        "audit_records",
-        ["session_key"],
-        sqlite_where=where,
-        postgresql_where=where,
-    )
+    condition = "session_key IS NOT NULL AND type <> 'session.issued'"
+    create_index("audit_records", "session_key", condition, name="ix_audit_records_session_use")
     op.drop_index("ix_sessions_issued_at", "sessions")  # first, as a list locks sessions before their events
     op.drop_index("ix_audit_records_session_key", "audit_records")
