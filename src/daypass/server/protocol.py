@@ -15,16 +15,16 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import get_remote_addr
 from uvicorn.server import ServerState
 
 from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
 from daypass.scheduling.abandonment import abandon
-from daypass.server.connection_facts import certificate_of, is_ambiguous, signed_for_iam
+from daypass.server.connection_facts import only_host, scope_of, signed_for_iam, split_target, without_upgrade
 from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
-from daypass.wire.http import CLIENT_CERTIFICATE, HOLD
+from daypass.wire.http import HOLD
 
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in the format of its protocol
 _MOST_WAITING: Final = 32  # pipelined requests of one connection
@@ -35,7 +35,6 @@ _AGAIN_SECONDS: Final = 0.05  # bytes received and not read yet
 _URGENT: Final = frozenset({b"/healthz", b"/readyz"})  # paths that do not wait in the queue
 _MANAGEMENT: Final = b"/api/"  # the management API has a reserved part of each turn, as IAM has
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -79,19 +78,15 @@ class HttpProtocol(asyncio.Protocol):
         self._chunks = 0  # received since there was no request without an answer
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._server: tuple[str, int | None] | None = None
         self._client: tuple[str, int] | None = None
-        self._scheme = "http"
-        self._certificate = b""  # the client's certificate, if TLS requested and verified one
+        self._scope: dict[str, Any] = {}  # what all requests have in common
 
     # --- The connection
 
     # uvloop's transports do not derive from asyncio's classes.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
-        self._server, self._client = get_local_addr(transport), get_remote_addr(transport)
-        self._scheme = "https" if is_ssl(transport) else "http"
-        self._certificate = certificate_of(transport) if self._scheme == "https" else b""
+        self._client, self._scope = get_remote_addr(transport), scope_of(transport)
         self.limited_address = self.common.limited_address(self._client)
         if not self.common.add(self, self.limited_address):
             self._no_more = True
@@ -213,16 +208,25 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._head += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # not offered: the request is served without it
-            asked = self._reading or (self._waiting[-1] if self._waiting else self._current)
-            if asked is not None:
-                asked.keep_alive = False
+            while data:
+                data = self._feed(data)
         except httptools.HttpParserError:
             if not self._no_more:
                 self._refuse(b"Invalid HTTP request received.")
         if self._head > _LONGEST_HEAD:  # in a head, or between and after the chunks of a body
             self._refuse(b"The request head is too large.")
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parses the data. Returns b"", or what must be parsed next: upgrades are not offered (RFC 9110, section 7.8), but
+        the parser takes all behind such a head for another protocol, also its body. So it gets the head without Upgrade.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as asked:
+            head = without_upgrade(self._parser, self._url, self._headers)
+            self._parser, self._url, self._headers = httptools.HttpRequestParser(self), b"", []
+            return head + data[asked.args[0] :]
+        return b""
 
     def _refuse(self, why: bytes) -> None:
         logs.get().warning("http.refused", why=why.decode("ascii"), client=self._client)
@@ -243,6 +247,8 @@ class HttpProtocol(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # this head is read again (see `_feed`)
         if len(self._waiting) >= _MOST_WAITING:  # those are answered; the client must send the others again
             self._waiting[-1].keep_alive = False
             self._no_more = True
@@ -250,9 +256,7 @@ class HttpProtocol(asyncio.Protocol):
             raise OverflowError("too many requests are waiting")  # stops parsing the data received so far
         self._head = 0
         self._chunks = self._chunks if self._waiting or self._current else 0
-        scope = self._scope()
-        if is_ambiguous(self._headers, scope["http_version"]):
-            raise ValueError("ambiguous")  # the parser fails
+        scope = self._scope_of_head()
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive() and not self._stopping
         self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
@@ -268,26 +272,19 @@ class HttpProtocol(asyncio.Protocol):
         management = turns.busy and (path.startswith(_MANAGEMENT) or signed_for_iam(headers))
         turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management)
 
-    def _scope(self) -> dict[str, Any]:
-        url, path, query = self._url, "/", b""
-        if url != b"/":
-            parsed = httptools.parse_url(url)
-            url, query = parsed.path or b"/", parsed.query or b""
-            path = unquote(url.decode("ascii"))
+    def _scope_of_head(self) -> dict[str, Any]:
+        """Raises ValueError, so that the parser fails, when another server could read the head in another way."""
+        version, headers = self._parser.get_http_version(), self._headers
+        host = only_host(headers, version)
+        path, query = (b"/", b"") if self._url == b"/" else split_target(self._url, host)
         return {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": self._parser.get_http_version(),
-            "server": self._server,
-            "client": self._client,
-            "scheme": self._scheme,
+            **self._scope,
+            "http_version": version,
             "method": self._parser.get_method().decode("ascii"),
-            "root_path": "",
-            "path": path,
-            "raw_path": url,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
             "query_string": query,
-            "headers": self._headers,
-            CLIENT_CERTIFICATE: self._certificate,
+            "headers": headers,
         }
 
     def on_chunk_header(self) -> None:
@@ -301,6 +298,8 @@ class HttpProtocol(asyncio.Protocol):
             self._reading.feed(body)
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return
         exchange, self._reading = self._reading, None
         self._url, self._headers = b"", []  # for the next request: trailers are dropped
         self._head = 0
@@ -382,7 +381,7 @@ class HttpProtocol(asyncio.Protocol):
         """Closes the connection after its last response. While a body is arriving, closing would reset the connection and
         the client would lose the response, so the rest is read and dropped for a moment.
         """
-        if exchange.complete or self._scheme == "https" or not self.transport.can_write_eof():
+        if exchange.complete or self._scope["scheme"] == "https" or not self.transport.can_write_eof():
             self.transport.close()
             return
         self._no_more = True

@@ -32,29 +32,33 @@ class ClientAddress:
 
     def of(self, client: Sequence[object] | None, scheme: str, headers: Sequence[Header]) -> tuple[str, bool, bool]:
         """(address, came over TLS, the peer is a proxy that is trusted). The address is "" when the peer has none (a
-        Unix socket).
+        Unix socket), and when a trusted proxy reports none: "unknown", text that is no address, or more hops than are
+        read. It is then not that of the proxy, to which a policy may give more (attack A390).
         """
         peer = _plain(str(client[0])) if client else ""
         secure = scheme == "https"
         if not self._trusted or not self._trusts(peer):
             return peer, secure, False
-        hops = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1").split(",")
+        reports = [value for name, value in headers if name == b"x-forwarded-for"]
         proto = [value for name, value in headers if name == b"x-forwarded-proto"]
         if proto:
             secure = proto[-1].rpartition(b",")[2].strip().lower() == b"https"
+        hops = b",".join(reports).decode("latin-1").split(",") if reports else []
         for hop in reversed(hops[-_MAX_HOPS:]):
-            reported = _WITH_PORT.fullmatch(hop.strip())
-            address = _plain(reported["v6"] or reported["v4"] if reported else hop.strip())
-            if not address:
-                break  # entries further left come through an unknown hop
-            peer = address
-            if not self._trusts(address):
-                break
-        return peer, secure, True
+            peer = _reported(hop.strip())
+            if not self._trusts(peer):
+                return peer, secure, True
+        return "" if len(hops) > _MAX_HOPS else peer, secure, True
 
     def _trusts(self, address: str) -> bool:
         parsed = _parse(address)
         return parsed is not None and any(parsed in network for network in self._trusted)
+
+
+def _reported(hop: str) -> str:
+    """The address that a proxy reports; "" if it is none."""
+    parts = _WITH_PORT.fullmatch(hop)
+    return _plain(parts["v6"] or parts["v4"] if parts else hop)
 
 
 @lru_cache(maxsize=4096)

@@ -323,11 +323,17 @@ async def test_application_that_fails_is_a_500_or_a_cut_answer(told: bool) -> No
 
 @pytest.mark.parametrize(
     "junk",
-    [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n"],
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : h\r\n\r\n",
+        b"GET / HTTP/1.1\r\n Host: h\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: h\n\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
 )
 async def test_what_is_no_http_is_a_400_and_the_end(junk: bytes) -> None:
     connection = Connection(answering())
-    assert (await connection.send(junk)).startswith((b"HTTP/1.1 400", b"HTTP/1.1 200"))
+    assert (await connection.send(junk)).startswith(b"HTTP/1.1 400")
     assert connection.paper.closed
 
 
@@ -360,6 +366,15 @@ async def test_a108_two_framings_are_a_400() -> None:
         b"Host: h\r\nhost: h\r\n",
         b"Host: h\r\nTransfer-Encoding: identity, chunked\r\n",
         b"Host: h\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n",
+        b"Host: u@h\r\n",
+        b"Host: h/x\r\n",
+        b"Host: h, other\r\n",
+        b"Host: h other\r\n",
+        b"Host: h:80:80\r\n",
+        b"Host: h:http\r\n",
+        b"Host: [::1\r\n",
+        b"Host: h\xff\r\n",
+        b"Host: h\r\n other\r\n",
     ],
 )
 async def test_a108_head_that_others_may_read_differently_is_a_400(lines: bytes) -> None:
@@ -377,8 +392,64 @@ async def test_a108_head_that_others_may_read_differently_is_a_400(lines: bytes)
     assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
 
 
-async def test_head_of_http_1_0_needs_no_host() -> None:
-    assert (await Connection(answering()).send(b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200")
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /x HTTP/1.0\r\n",  # it needs no Host
+        b"GET http://h/x HTTP/1.1\r\nHost: h\r\n",
+        b"GET HTTPS://H:8700/x?a://b HTTP/1.1\r\nHost: h:8700 \r\n",
+        b"GET http://[::1]:80/x HTTP/1.1\r\nHost: [::1]:80\r\n",
+        b"GET http://h/x HTTP/1.0\r\nHost: h\r\n",
+        b"GET /x HTTP/1.1\r\nHost: 192.0.2.1:8700\r\n",
+        b"GET /x HTTP/1.1\r\nHost: day_pass.example.com.:1\r\n",
+        b"GET /x HTTP/1.1\r\nHost:\r\n",
+    ],
+)
+async def test_head_with_one_meaning_is_served(head: bytes) -> None:
+    paths: list[str] = []
+
+    async def app(scope: Any, *channel: Any) -> None:
+        paths.append(scope["path"])
+        await answering()(scope, *channel)
+
+    assert (await Connection(app).send(head + b"\r\n")).startswith(b"HTTP/1.1 200")
+    assert paths == ["/x"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST http://other/ HTTP/1.1\r\nHost: h\r\n",
+        b"POST http://other HTTP/1.1\r\nHost: h\r\n",
+        b"POST http://other?h HTTP/1.1\r\nHost: h\r\n",
+        b"POST http://h:81/ HTTP/1.1\r\nHost: h:80\r\n",
+        b"POST http://u@h/ HTTP/1.1\r\nHost: h\r\n",
+        b"POST http://u@h/ HTTP/1.1\r\nHost: u@h\r\n",
+        b"POST http://h@other/ HTTP/1.1\r\nHost: h\r\n",
+        b"POST http:///x HTTP/1.1\r\nHost:\r\n",
+        b"POST http://h/ HTTP/1.0\r\n",
+        b"POST http://h/ HTTP/1.1\r\n",
+        b"POST ftp://h/ HTTP/1.1\r\nHost: h\r\n",
+        b"POST h:80 HTTP/1.1\r\nHost: h:80\r\n",
+        b"POST * HTTP/1.1\r\nHost: h\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: h\r\n",
+        b"POST /x#y HTTP/1.1\r\nHost: h\r\n",
+        b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n",
+        b"CONNECT http://h/ HTTP/1.1\r\nHost: h\r\n",
+        b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n",
+    ],
+)
+async def test_a391_head_whose_target_says_something_else_than_its_host_is_refused(head: bytes) -> None:
+    common, reported = Connections(), []
+    common.on_refusal = lambda *refusal: reported.append(refusal)
+
+    async def app(*_: object) -> None:
+        raise AssertionError("served")
+
+    connection = Connection(app, common=common, client="192.0.2.1")
+    assert (await connection.send(head + b"\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 400")
+    assert connection.paper.closed
+    assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
 
 
 @pytest.mark.parametrize("line", [b"GET /", b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET / HTTP/1.2"])
@@ -523,14 +594,46 @@ async def test_request_that_takes_long_is_not_idle() -> None:
     assert await connection.send(b"")
 
 
-async def test_upgrade_is_not_offered_and_ends_the_connection_after_the_answer() -> None:
+async def test_upgrade_is_not_offered_and_the_connection_goes_on() -> None:
     connection = Connection(answering((b"content-length", b"2")))
-    sent = await connection.send(
-        b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x00"
-    )
-    assert sent.endswith(b"\r\n\r\nok")
-    assert b"connection: close" in sent
-    assert connection.paper.closed
+    asking = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    assert await connection.send(asking) == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    assert (await connection.send(asking + GET)).count(b"HTTP/1.1 200 OK") == 2
+    assert not connection.paper.closed
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"],
+)
+@pytest.mark.parametrize("cut", [10_000, 1, 40, 140])
+async def test_body_behind_a_head_that_asks_for_an_upgrade_arrives(rest: bytes, cut: int) -> None:
+    """Java's HTTP client asks for HTTP/2 with each request over plain HTTP."""
+    connection = Connection(echo)
+    asking = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
+    sent = (b"POST /x HTTP/1.1\r\nHost: h\r\n" + asking + rest) * 2
+    answer = await connection.send(*(sent[start : start + cut] for start in range(0, len(sent), cut)))
+    assert answer == b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello" * 2
+
+
+async def test_a392_requests_without_end_that_ask_for_an_upgrade_are_not_kept() -> None:
+    connection = Connection(answering((b"content-length", b"2")))
+    asking = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    assert (await connection.send(asking * 3_000)).count(b"HTTP/1.1 200 OK") <= 40
+
+
+async def test_a392_body_cannot_be_read_as_a_request_of_a_head_that_asks_for_an_upgrade() -> None:
+    """A proxy that knows no Upgrade sends the body on; a server that took it for a request would be smuggled one."""
+    paths: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        paths.append(scope["path"])
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    head = b"POST /x HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
+    await Connection(app).send(head % len(hidden) + hidden + GET)
+    assert paths == ["/x", "/x"]
 
 
 async def test_shutdown_lets_the_answer_out_first() -> None:

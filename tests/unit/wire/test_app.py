@@ -298,9 +298,8 @@ async def test_mount_longest_prefix_wins() -> None:
         (("10.0.0.0/8",), "192.0.2.1", [b"1.2.3.4"], "192.0.2.1"),
         (("10.0.0.0/8",), "10.0.0.1", [b"6.6.6.6, 1.2.3.4, 10.0.0.2"], "1.2.3.4"),
         (("10.0.0.0/8",), "10.0.0.1", [b"6.6.6.6", b"1.2.3.4"], "1.2.3.4"),
-        (("10.0.0.0/8",), "10.0.0.1", [b"1.2.3.4, junk"], "10.0.0.1"),
-        (("10.0.0.0/8",), "10.0.0.1", [b"6.6.6.6, junk, 10.0.0.3"], "10.0.0.3"),
-        (("10.0.0.0/8",), "10.0.0.1", [b""], "10.0.0.1"),
+        (("10.0.0.0/8",), "10.0.0.1", [b"10.0.0.9, 10.0.0.2"], "10.0.0.9"),
+        (("10.0.0.0/8",), "10.0.0.1", [b"junk, 1.2.3.4, 10.0.0.2"], "1.2.3.4"),
         (("10.0.0.0/8",), "::ffff:10.0.0.1", [b"::ffff:1.2.3.4"], "1.2.3.4"),
         ((), "::ffff:10.0.0.1", [], "10.0.0.1"),
         ((), "fe80::1%eth0", [], "fe80::1"),
@@ -325,10 +324,6 @@ async def test_source_address_is_what_a_trusted_hop_saw(
         (b"[2001:DB8::1]:50123", "2001:db8::1"),
         (b"[2001:db8::1]", "2001:db8::1"),
         (b"[::ffff:1.2.3.4]:1", "1.2.3.4"),
-        (b"1.2.3.4:", "10.0.0.1"),
-        (b"1.2.3.4:x", "10.0.0.1"),
-        (b"[1.2.3.4", "10.0.0.1"),
-        (b"[]:1", "10.0.0.1"),
     ],
 )
 async def test_a372_source_address_that_is_reported_with_its_port_is_the_clients(
@@ -337,6 +332,38 @@ async def test_a372_source_address_that_is_reported_with_its_port_is_the_clients
     world = World(trusted=("10.0.0.0/8",))
     await world.send(headers=[*signed(IDENTITY), (b"x-forwarded-for", reported)], body=IDENTITY, client=("10.0.0.1", 1))
     assert world.calls[0][1].facts.source_ip == expected
+
+
+@pytest.mark.parametrize(
+    "reported",
+    [
+        [b"1.2.3.4, junk"],
+        [b"6.6.6.6, junk, 10.0.0.3"],
+        [b"1.2.3.4, unknown"],
+        [b"1.2.3.4, _hidden"],
+        [b'for="[2001:db8::1]:50123"'],
+        [b"unix:"],
+        [b""],
+        [b"1.2.3.4", b""],
+        [b"1.2.3.4, ,10.0.0.2"],
+        [b"1.2.3.4:"],
+        [b"1.2.3.4:x"],
+        [b"[1.2.3.4"],
+        [b"[]:1"],
+        [b"1.2.3.4 5.6.7.8"],
+        [b"1.2.3.4\xb2"],
+        [b"6.6.6.6" + b", 10.0.0.2" * 32],
+        [b"10.0.0.9" + b", 10.0.0.2" * 32],
+        [b"6.6.6.6", *[b"10.0.0.2"] * 32],
+    ],
+)
+async def test_a390_source_address_that_a_proxy_does_not_report_is_unknown_and_not_that_of_the_proxy(
+    reported: list[bytes],
+) -> None:
+    world = World(trusted=("10.0.0.0/8",))
+    headers = [*signed(IDENTITY), *((b"x-forwarded-for", value) for value in reported)]
+    await world.send(headers=headers, body=IDENTITY, client=("10.0.0.1", 1))
+    assert world.calls[0][1].facts.source_ip == ""
 
 
 @pytest.mark.parametrize(
