@@ -13,11 +13,11 @@ from typing import Final, TypeAlias
 from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
 
 from daypass.audit.columns import searchable
-from daypass.domain.directory import Revocation
+from daypass.domain.directory import AccessKey, Grant, Revocation
 from daypass.domain.revocation_index import SUBJECT_TABLES
 from daypass.domain.session import SessionKind
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.records import sessions
-from daypass.stores.schema import access_keys, grants
 
 Condition: TypeAlias = ColumnElement[bool]
 _MAX_VALUES: Final = 10_000  # values in one statement
@@ -60,6 +60,7 @@ def _of_sessions(conn: Connection, ids: Collection[str]) -> Condition | None:
 
 def _of_access_keys(conn: Connection, ids: Collection[str]) -> Condition | None:
     """A long-term key signs only as its owner, who is then the original principal."""
+    access_keys = ENTITY_TABLES[AccessKey].table
     query = select(access_keys.c.id, access_keys.c.owner_id).where(access_keys.c.id.in_(ids))
     owners = {row.id: row.owner_id for row in conn.execute(query)}
     return _s.root_principal_id.in_(set(owners.values())) if owners.keys() == set(ids) else None
@@ -67,6 +68,7 @@ def _of_access_keys(conn: Connection, ids: Collection[str]) -> Condition | None:
 
 def _of_grants(conn: Connection, ids: Collection[str]) -> Condition | None:
     """A grant is for one role and one original principal."""
+    grants = ENTITY_TABLES[Grant].table
     query = select(grants.c.id, grants.c.role_id, grants.c.principal_id).where(grants.c.id.in_(ids))
     rows = conn.execute(query).all()
     if len(rows) < len(ids):

@@ -12,11 +12,12 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Table, delete, func, insert, select
 
+from daypass.domain.directory import Account
 from daypass.stores.columns import metadata
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.meta import get_meta, installation
 from daypass.stores.migrations import REVISION  # importing it adds every table to `metadata`
 from daypass.stores.records import audit_records
-from daypass.stores.schema import accounts
 
 FORMAT: Final = 1
 _BATCH: Final = 500
@@ -96,7 +97,7 @@ def load_copy(conn: Connection, chunks: Iterable[bytes]) -> tuple[Header, dict[s
 
 def is_empty(conn: Connection) -> bool:
     """Whether a migrated database has no account and no record yet."""
-    tables = (accounts, audit_records)
+    tables = (ENTITY_TABLES[Account].table, audit_records)
     return not any(conn.execute(select(func.count()).select_from(table)).scalar() for table in tables)
 
 

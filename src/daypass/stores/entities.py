@@ -1,5 +1,9 @@
 """How each entity of `domain.directory` is stored, looked up and announced: one row of `_TABLE` for each.
 
+Each has one table with one column for each of its fields. A `name_key` is the name with ASCII letters lowered: names are
+unique and found without regard to case. There are no foreign keys, because others may still refer to an entity that is
+removed. Readers treat a missing entity as absent.
+
 It must not know any operation. Callers decide what may be written, and by whom.
 """
 
@@ -10,10 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Table
+from sqlalchemy import BigInteger, Column, Index, Table
+from sqlalchemy import UniqueConstraint as Unique
+from sqlalchemy import text as sql
+from sqlalchemy.schema import SchemaItem
 
 from daypass.domain import directory as d
-from daypass.stores import schema
+from daypass.stores.columns import entity_table, text
 
 NAME_KEY = "name_key"
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
@@ -158,96 +165,188 @@ class EntityTable:
         return self.entity(*values)
 
 
-class _Row(NamedTuple):
-    """One entity: everything about how it is stored, announced and cached.
+def _stored(  # noqa: PLR0913  # one row for each entity: everything about how it is stored, announced and cached
+    entity: type[Any],
+    name: str,
+    primary: str,
+    keys: str,
+    indexes: str = "",
+    *,
+    unique: str = "",
+    more: Index | None = None,
+    cached: bool = False,
+    announced: bool = True,
+    changeable: frozenset[str] | None = None,
+) -> EntityTable:
+    """Declares the table of an entity.
 
-    Attributes:
-        keys: feed keys, each a kind and names of fields: "role_name:account:name".
+    Args:
+        name: the table's.
+        primary: the fields of the primary key.
+        keys: feed keys, each a kind and names of fields, as in "role:id role_name:account:name".
+        indexes, unique: their columns, as in "account path, boundary_arn". An entity whose `name_key` is unique has
+        that column.
+        more: an index of another kind.
         cached: `Directory.entity` reads it through the cache, by the fields of its first key.
         announced, changeable: see EntityTable.
     """
-
-    entity: type[Any]
-    table: Table
-    keys: tuple[str, ...]
-    cached: bool = False
-    announced: bool = True
-    changeable: frozenset[str] | None = None
+    folds = NAME_KEY in unique
+    items: list[SchemaItem] = [text(NAME_KEY)] if folds else []
+    items += [Unique(*columns.split()) for columns in filter(None, unique.split(","))]
+    items += [Index(None, *columns.split()) for columns in filter(None, indexes.split(","))]
+    items += [more] if more is not None else []
+    table = entity_table(name, entity, primary, *items)
+    return EntityTable(
+        entity=entity,
+        table=table,
+        feed_keys=tuple(map(_feed_key, keys.split())),
+        columns=tuple(table.c[field.name] for field in fields(entity)),
+        codecs=tuple(_codecs(entity)),
+        primary=tuple(column.name for column in table.primary_key.columns),
+        integers=frozenset(column.name for column in table.c if isinstance(column.type, BigInteger)),
+        folds=folds,
+        changeable=changeable,
+        announced=announced,
+        cached=cached,
+    )
 
 
 _RENEWED: Final = frozenset({"block", "block_until", "issued_before", "created_at", "reason", "created_by"})
 """The fields of a revocation that may change: all but its id, subject and owner."""
 
-_TABLE: Final = (
-    _Row(d.Account, schema.accounts, ("account:id",)),
-    _Row(d.User, schema.users, ("user:id", "user_name:account:name")),
-    _Row(d.Group, schema.groups, ("group:id", "group_name:account:name")),
-    _Row(d.Membership, schema.memberships, ("owner:user_id", "owner:group_id")),
-    _Row(d.Role, schema.roles, ("role:id", "role_name:account:name")),
-    _Row(d.ManagedPolicy, schema.managed_policies, ("policy:arn", "policy_id:id")),
-    _Row(d.PolicyVersion, schema.policy_versions, ("policy_id:policy_id",)),
-    _Row(d.InlinePolicy, schema.inline_policies, ("owner:owner_id",)),
-    _Row(d.Attachment, schema.attachments, ("owner:owner_id",)),
-    _Row(d.Guardrail, schema.guardrails, ("guardrails:account",)),
-    _Row(d.AccessKey, schema.access_keys, ("access_key:id", "owner:owner_id")),
-    _Row(d.OidcProvider, schema.oidc_providers, ("oidc:account:url",), cached=True),
-    _Row(d.SamlProvider, schema.saml_providers, ("saml:account:name",), cached=True),
-    _Row(d.TrustAnchor, schema.trust_anchors, ("x509_anchor:id",)),
-    _Row(d.X509Profile, schema.x509_profiles, ("x509_profile:id",), cached=True),
-    _Row(d.Crl, schema.crls, ("x509_anchor:trust_anchor_id",)),
-    _Row(d.X509Subject, schema.x509_subjects, ("x509_subject:id",), announced=False),
-    _Row(d.IssuerKeySet, schema.issuer_key_sets, ("issuer_keys:source",), announced=False),
-    _Row(d.IssuerAllowList, schema.issuer_allow_lists, ("issuers:account",)),
-    _Row(d.MfaDevice, schema.mfa_devices, ("mfa:serial",), announced=False),
-    _Row(d.LastUse, schema.last_uses, ("last_use:subject:operation",), announced=False),
-    _Row(d.CredentialReport, schema.credential_reports, ("credential_report:account",), announced=False),
-    _Row(d.AccessReport, schema.access_reports, ("access_report:id",), announced=False),
-    _Row(d.OAuthClient, schema.oauth_clients, ("oauth_client:id", "document_clients:account"), cached=True),
-    _Row(d.ResourceServer, schema.resource_servers, ("resource_server:account:identifier",), cached=True),
-    _Row(d.OAuthCode, schema.oauth_codes, ("oauth_code:purpose:id",), announced=False),
-    _Row(d.RefreshFamily, schema.refresh_families, ("refresh_family:id",), announced=False),
-    _Row(d.OutboundFederation, schema.outbound_federations, ("outbound:account",), cached=True),
-    _Row(d.InstanceProfile, schema.instance_profiles, ("instance_profile:id",)),
-    _Row(d.AccountAlias, schema.account_aliases, ("account_alias:account",)),
-    _Row(d.PasswordPolicy, schema.password_policies, ("password_policy:account",)),
-    _Row(d.LoginProfile, schema.login_profiles, ("login_profile:user_id",), cached=True),
-    _Row(d.Consent, schema.consents, ("consent:id",), cached=True),
-    _Row(d.BrowserSession, schema.browser_sessions, ("browser_session:id",), cached=True),
-    _Row(d.Passkey, schema.passkeys, ("passkey:id",), announced=False),
-    _Row(d.RecoveryCode, schema.recovery_codes, ("recovery_code:user_id:digest",), announced=False),
-    _Row(d.ScimToken, schema.scim_tokens, ("scim_token:id",), cached=True),
-    _Row(d.ScimResource, schema.scim_resources, ("scim_resource:id",), announced=False),
-    _Row(d.ReplayEntry, schema.redeemed, ("redeemed:purpose:id",), announced=False),
-    _Row(d.PolicyContent, schema.policy_contents, ("content:hash",)),
-    _Row(d.ApprovalRule, schema.approval_rules, ("approval_rule:account:name",)),
-    _Row(d.AccessRequest, schema.access_requests, ("access_request:id",), announced=False),
-    _Row(d.AccessVote, schema.access_votes, ("access_vote:request_id:approver_id",), announced=False),
-    _Row(d.AccessReview, schema.access_reviews, ("access_review:id",), announced=False),
-    _Row(d.NotificationChannel, schema.notification_channels, ("notify:account:name",), announced=False),
-    _Row(d.ChatLink, schema.chat_links, ("chat_link:account:id",), announced=False),
-    _Row(d.Notification, schema.notifications, ("notification:id",), announced=False),
-    _Row(d.EventStream, schema.event_streams, ("event_stream:id",), announced=False),
-    _Row(d.RemovedSubject, schema.removed_subjects, ("removed_subject:stream_id:digest",), announced=False),
-    _Row(d.SecurityEvent, schema.security_events, ("security_event:id",), announced=False),
-    _Row(d.Grant, schema.grants, ("grants:role_id",)),
-    _Row(d.Revocation, schema.revocations, ("revocation:id",), changeable=_RENEWED),
+_BY_NAME: Final = "account name_key"
+_WITH_CONSENT: Final = Index(
+    None, "consent_id", sqlite_where=sql("consent_id IS NOT NULL"), postgresql_where=sql("consent_id IS NOT NULL")
 )
 
+_TABLE: Final = (
+    # Accounts, principals and policies
+    _stored(d.Account, "accounts", "id", "account:id"),
+    _stored(d.User, "users", "id", "user:id user_name:account:name", "account path, boundary_arn", unique=_BY_NAME),
+    _stored(d.Group, "groups", "id", "group:id group_name:account:name", "account path", unique=_BY_NAME),
+    _stored(d.Membership, "memberships", "group_id user_id", "owner:user_id owner:group_id", "user_id"),
+    _stored(d.Role, "roles", "id", "role:id role_name:account:name", "account path, boundary_arn", unique=_BY_NAME),
+    _stored(
+        d.ManagedPolicy,
+        "managed_policies",
+        "id",
+        "policy:arn policy_id:id",
+        "account path",
+        unique="account name_key, arn",
+    ),
+    _stored(d.PolicyVersion, "policy_versions", "policy_id version", "policy_id:policy_id"),
+    _stored(d.InlinePolicy, "inline_policies", "owner_id name", "owner:owner_id"),
+    _stored(d.Attachment, "attachments", "owner_id policy_arn", "owner:owner_id", "policy_arn account"),
+    _stored(d.Guardrail, "guardrails", "account name", "guardrails:account"),
+    _stored(d.AccessKey, "access_keys", "id", "access_key:id owner:owner_id", "owner_id, account"),
+    _stored(
+        d.MfaDevice, "mfa_devices", "serial", "mfa:serial", "owner_id", unique="account path name_key", announced=False
+    ),
+    _stored(
+        d.InstanceProfile, "instance_profiles", "id", "instance_profile:id", "account path, role_id", unique=_BY_NAME
+    ),
+    _stored(d.AccountAlias, "account_aliases", "alias", "account_alias:account", unique="account"),
+    _stored(d.PasswordPolicy, "password_policies", "account", "password_policy:account"),
+    _stored(d.LoginProfile, "login_profiles", "user_id", "login_profile:user_id", cached=True),
+    # Identity providers and trust anchors
+    _stored(d.OidcProvider, "oidc_providers", "account url", "oidc:account:url", cached=True),
+    _stored(d.SamlProvider, "saml_providers", "id", "saml:account:name", unique=_BY_NAME, cached=True),
+    _stored(d.TrustAnchor, "trust_anchors", "id", "x509_anchor:id", "account id"),
+    _stored(d.X509Profile, "x509_profiles", "id", "x509_profile:id", "account id", cached=True),
+    _stored(d.Crl, "crls", "id", "x509_anchor:trust_anchor_id", "account id, trust_anchor_id"),
+    _stored(d.X509Subject, "x509_subjects", "id", "x509_subject:id", "account id", announced=False),
+    _stored(d.IssuerKeySet, "issuer_key_sets", "source", "issuer_keys:source", announced=False),
+    _stored(d.IssuerAllowList, "issuer_allow_lists", "account", "issuers:account"),
+    _stored(d.OutboundFederation, "outbound_federations", "account", "outbound:account", cached=True),
+    # OAuth
+    _stored(
+        d.OAuthClient, "oauth_clients", "id", "oauth_client:id document_clients:account", "account id", cached=True
+    ),
+    _stored(
+        d.ResourceServer, "resource_servers", "account identifier", "resource_server:account:identifier", cached=True
+    ),
+    _stored(d.OAuthCode, "oauth_codes", "purpose id", "oauth_code:purpose:id", "expires_at", announced=False),
+    _stored(
+        d.RefreshFamily,
+        "refresh_families",
+        "id",
+        "refresh_family:id",
+        "expires_at, account id",
+        more=_WITH_CONSENT,
+        announced=False,
+    ),
+    # Sign-in by browser
+    _stored(
+        d.BrowserSession,
+        "browser_sessions",
+        "id",
+        "browser_session:id",
+        "account principal_id, expires_at",
+        cached=True,
+    ),
+    _stored(
+        d.Passkey, "passkeys", "id", "passkey:id", more=Index(None, "user_id", "name", unique=True), announced=False
+    ),
+    _stored(d.RecoveryCode, "recovery_codes", "user_id digest", "recovery_code:user_id:digest", announced=False),
+    _stored(d.Consent, "consents", "id", "consent:id", "account person_id, expires_at", cached=True),
+    # SCIM
+    _stored(
+        d.ScimToken, "scim_tokens", "id", "scim_token:id", more=Index(None, "account", "name", unique=True), cached=True
+    ),
+    _stored(
+        d.ScimResource,
+        "scim_resources",
+        "id",
+        "scim_resource:id",
+        "account resource_type id, account resource_type external_id",
+        announced=False,
+    ),
+    # Access requests, grants and notifications
+    _stored(d.ApprovalRule, "approval_rules", "account name", "approval_rule:account:name"),
+    _stored(
+        d.AccessRequest,
+        "access_requests",
+        "id",
+        "access_request:id",
+        "account state id, state deadline, beneficiary_id id",
+        unique="account requester_id client_token",
+        announced=False,
+    ),
+    _stored(
+        d.AccessVote, "access_votes", "request_id approver_id", "access_vote:request_id:approver_id", announced=False
+    ),
+    _stored(
+        d.Grant,
+        "grants",
+        "id",
+        "grants:role_id",
+        "role_id ended_at, request_id, ended_at account, ended_at ends_at, ended_at claimed_at claim_by, ended_at id, "
+        "account id",
+    ),
+    _stored(d.AccessReview, "access_reviews", "id", "access_review:id", "account closed_at id", announced=False),
+    _stored(d.NotificationChannel, "notification_channels", "account name", "notify:account:name", announced=False),
+    _stored(d.ChatLink, "chat_links", "account id", "chat_link:account:id", "user_id id", announced=False),
+    _stored(
+        d.Notification,
+        "notifications",
+        "id",
+        "notification:id",
+        "outcome next_at, outcome account next_at, account id",
+        announced=False,
+    ),
+    # Event streams
+    _stored(d.EventStream, "event_streams", "id", "event_stream:id", "account id, next_at", announced=False),
+    _stored(
+        d.RemovedSubject, "removed_subjects", "stream_id digest", "removed_subject:stream_id:digest", announced=False
+    ),
+    _stored(d.SecurityEvent, "security_events", "id", "security_event:id", "stream_id outcome id", announced=False),
+    # Last uses, one-time items, revocations
+    _stored(d.LastUse, "last_uses", "subject operation", "last_use:subject:operation", announced=False),
+    _stored(d.CredentialReport, "credential_reports", "account", "credential_report:account", announced=False),
+    _stored(d.AccessReport, "access_reports", "id", "access_report:id", "created_at", announced=False),
+    _stored(d.ReplayEntry, "redeemed", "purpose id", "redeemed:purpose:id", "expires_at", announced=False),
+    _stored(d.PolicyContent, "policy_contents", "hash", "content:hash", "keep_until"),
+    _stored(d.Revocation, "revocations", "id", "revocation:id", "position, account created_at", changeable=_RENEWED),
+)
 
-def _entity_table(row: _Row) -> EntityTable:
-    return EntityTable(
-        entity=row.entity,
-        table=row.table,
-        feed_keys=tuple(map(_feed_key, row.keys)),
-        columns=tuple(row.table.c[field.name] for field in fields(row.entity)),
-        codecs=tuple(_codecs(row.entity)),
-        primary=tuple(column.name for column in row.table.primary_key.columns),
-        integers=frozenset(column.name for column in row.table.c if isinstance(column.type, BigInteger)),
-        folds=NAME_KEY in row.table.c,
-        changeable=row.changeable,
-        announced=row.announced,
-        cached=row.cached,
-    )
-
-
-ENTITY_TABLES: Mapping[type[Any], EntityTable] = {row.entity: _entity_table(row) for row in _TABLE}
+ENTITY_TABLES: Mapping[type[Any], EntityTable] = {row.entity: row for row in _TABLE}

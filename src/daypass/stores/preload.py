@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from daypass.domain.directory import LastUse
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.loading import BATCH
 from daypass.stores.lookups import Lookups
 from daypass.stores.records import sessions
-from daypass.stores.schema import last_uses
 
 _SESSIONS_FOR_EACH = 4
 """Number of newest sessions read for each wanted view, because many belong to the same principal."""
@@ -59,6 +60,7 @@ def recently_used(conn: Connection, limit: int) -> list[str]:
     """Up to `limit` cache keys of principals, access keys and accounts, most recently used first."""
     newest = select(sessions.c.principal_id, sessions.c.root_principal_id, sessions.c.root_access_key_id)
     issued = conn.execute(newest.order_by(sessions.c.session_id.desc()).limit(_SESSIONS_FOR_EACH * limit))
+    last_uses = ENTITY_TABLES[LastUse].table
     latest = func.max(last_uses.c.at)
     used = select(last_uses.c.subject).group_by(last_uses.c.subject).order_by(latest.desc()).limit(limit)
     subjects = [*_interleaved(issued), *conn.execute(used).scalars()]

@@ -34,7 +34,6 @@ from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import Change, append, feed_head
-from daypass.stores.schema import revocations
 
 E = TypeVar("E")
 
@@ -319,6 +318,7 @@ class StoreTx(StoreReader):
         """The revocation of a change, with the position of the change."""
         if change.revocation is None:
             return change
+        revocations = ENTITY_TABLES[Revocation].table
         same = revocations.c.id == change.revocation.id
         self._conn.execute(update(revocations).where(same).values(position=change.position))
         return replace(change, revocation=replace(change.revocation, position=change.position))

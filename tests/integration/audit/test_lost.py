@@ -19,13 +19,14 @@ from daypass.audit.journal import DurableJournal
 from daypass.audit.verify import BadRecord
 from daypass.cli.record import OfflineRecord
 from daypass.client.profiles import LocalStateError
+from daypass.domain.directory import Account, Revocation
 from daypass.domain.errors import DaypassError
 from daypass.stores.backend import RestoreCheck
 from daypass.stores.engine import Database, open_database
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.log_heads import read_heads
 from daypass.stores.meta import missing_events
 from daypass.stores.migrations import prepare
-from daypass.stores.schema import accounts, revocations
 
 COUNT = 20
 
@@ -56,7 +57,7 @@ async def crashed(path: Path, *, keep: int) -> str:
     """A database to which `keep` + COUNT events were committed, as it is on disk without those of the write-ahead log."""
     database = open_database(prepare_sqlite(path))
     with database.write_transaction() as conn:
-        conn.execute(insert(accounts).values(id=ACCOUNT, name="one", operator=True, created_at=1))
+        conn.execute(insert(ENTITY_TABLES[Account].table).values(id=ACCOUNT, name="one", operator=True, created_at=1))
     prepare(database)
     journal = await journal_on(database)
     for _ in range(keep):
@@ -89,6 +90,7 @@ async def test_a112_write_ahead_log_deleted_ends_all_sessions_counts_and_names_w
     epoch = database.epoch()
     assert (found.restored, found.missing) == (True, COUNT)
     assert database.read(missing_events) == COUNT
+    revocations = ENTITY_TABLES[Revocation].table
     ended = database.read(lambda conn: conn.execute(select(revocations.c.value)).scalars().all())
     assert ended == [ACCOUNT]
     journal = await journal_on(database)

@@ -11,9 +11,9 @@ from tests.integration.audit.making import ACCOUNT, Flaky, event, requests_of, v
 
 from daypass.domain.directory import ReplayEntry
 from daypass.ports import ProofUsed
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import renew_epoch
 from daypass.stores.records import audit_records
-from daypass.stores.schema import redeemed
 
 CODE = ReplayEntry("totp", "code-1", ACCOUNT, 1_700_000_000_000, 4_000_000_000_000)
 
@@ -25,7 +25,7 @@ def fail_over(flaky: Flaky, log: str, kept: int) -> None:
     """The database becomes one of another epoch that lacks the proofs, and what follows record `kept`."""
     with flaky.write_transaction() as conn:
         conn.execute(delete(audit_records).where(audit_records.c.log == log, audit_records.c.seq > kept))
-        conn.execute(delete(redeemed))
+        conn.execute(delete(ENTITY_TABLES[ReplayEntry].table))
         renew_epoch(conn)
 
 

@@ -19,14 +19,14 @@ from daypass.audit.journal import DurableJournal
 from daypass.audit.read import AuditReader, search_records
 from daypass.audit.session_rows import list_sessions
 from daypass.audit.verify import Head, RecordRow, Verified, verify_log
-from daypass.domain.directory import Revocation
+from daypass.domain.directory import AccessKey, Grant, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.revocation_index import RevocationIndex
 from daypass.domain.session import FeedPosition, Hop, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.preload import recently_used
-from daypass.stores.schema import access_keys, grants
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
 OPERATOR = Viewer("000000000000", operator=True)
@@ -345,10 +345,16 @@ async def test_revoked_sessions_of_each_kind_of_subject_are_those_that_a_search_
         await journal.commit(event(session_id, type=EventType.SESSION_ISSUED, session_id=session_id), claims)
     granted = [hop for hops in sessions.values() for hop in hops if hop.grant_id]
     with flaky.inner.write_transaction() as conn:
-        insert(conn, access_keys, id="AKIAANN", owner_id="AIDAANN")
+        insert(conn, ENTITY_TABLES[AccessKey].table, id="AKIAANN", owner_id="AIDAANN")
         for hop in {hop.grant_id: hop for hop in granted}.values():
             [chain] = [hops for hops in sessions.values() if hops[-1] == hop]
-            insert(conn, grants, id=hop.grant_id, principal_id=chain[0].principal_id, role_id=hop.principal_id)
+            insert(
+                conn,
+                ENTITY_TABLES[Grant].table,
+                id=hop.grant_id,
+                principal_id=chain[0].principal_id,
+                role_id=hop.principal_id,
+            )
     subjects = {
         *(("session", hop.session_id) for hops in sessions.values() for hop in hops if hop.session_id),
         *(("principal", hop.principal_id) for hops in sessions.values() for hop in hops),

@@ -19,12 +19,12 @@ from daypass.audit.stored import event_bytes
 from daypass.cli.clock import clock
 from daypass.cli.main import run
 from daypass.config import Settings
-from daypass.domain.directory import Account
+from daypass.domain.directory import Account, Revocation
 from daypass.domain.events import decode
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import Database, open_database
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.records import audit_records
-from daypass.stores.schema import revocations
 from daypass.stores.tx import StoreTx
 
 DAY = 86_400_000
@@ -65,6 +65,7 @@ def test_clock_reset_lowers_the_mark_ends_all_sessions_and_is_recorded(tmp_path:
     assert done.exception is None
     now = time.time_ns() // 1_000_000
     assert abs(database.read(load_mark) - now) < 60_000
+    revocations = ENTITY_TABLES[Revocation].table
     rows = database.read(lambda conn: conn.execute(select(revocations.c.value, revocations.c.issued_before)).all())
     assert [(value, abs(before - now) < 60_000) for value, before in rows] == [("111122223333", True)]
     events = database.read(lambda conn: event_bytes(conn, conn.execute(select(audit_records)).all()))
