@@ -8,10 +8,10 @@ from typing import Final
 from daypass.audit.clock import AdjustableClock
 from daypass.audit.completeness import note_ended
 from daypass.audit.drain import store_spooled
-from daypass.audit.opening import raise_stored_mark
+from daypass.audit.opening import load_reset
 from daypass.audit.recent import RecentBatches
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolKeyUnknown, SpoolTampered
-from daypass.audit.sql import statements
+from daypass.audit.sql import raise_mark, statements
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
 from daypass.stores.backend import ANSWER_SECONDS
@@ -50,7 +50,7 @@ class Drainer:
         with self._database.write_transaction() as conn:
             if expected and installation(conn) != expected:
                 raise SpoolTampered("the database is of another installation than the snapshot")
-            raise_stored_mark(conn, self._clock.now())
+            raise_mark(conn, self._clock.now(), load_reset(conn))  # whichever reset is the last
 
     def chunk(self, spool: Spool, *, small: bool = False) -> bool:
         """Moves some batches to the database. Returns False when there are none. `small`: fewer, because the writer waits."""

@@ -254,7 +254,7 @@ class DurableJournal:
     def _check_database(self) -> None:
         """Refuses what needs the database when that has been unavailable for a while."""
         outage = self.outage
-        if outage is not None and self._is_long(outage.since):
+        if outage is not None and time.monotonic() - outage.since > self._options.outage_seconds:
             raise database_needed(outage.cause)
 
     def _refusal(self, why: str) -> DaypassError:
@@ -283,9 +283,6 @@ class DurableJournal:
             return f"the database has been unavailable for {outage:.0f} s{why}{spool}"
         waited = writer.stuck_seconds
         return f"the writer has waited {waited:.0f} s for the database" if waited else ""
-
-    def _is_long(self, since: float) -> bool:
-        return time.monotonic() - since > self._options.outage_seconds
 
     def _full(self) -> bool:
         return self.waiting >= self._options.queue or self.waiting_bytes >= self._options.queue_bytes

@@ -106,11 +106,6 @@ def open_log_without_database(log: str, now: int, unopened: Unopened) -> Batch:
     return Batch(start, Position(0, chain), record_rows(log, 0, [(event, chain)]))
 
 
-def raise_stored_mark(conn: Connection, now: int) -> None:
-    """Persists the clock's high-water mark, ms, whichever reset is the last."""
-    raise_mark(conn, now, load_reset(conn))
-
-
 def _unnamed_heads(conn: Connection) -> list[dict[str, Any]]:
     of = audit_records.alias()
     newest = select(func.max(of.c.seq)).where(of.c.log == audit_logs.c.log).correlate(audit_logs).scalar_subquery()

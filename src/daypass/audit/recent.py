@@ -104,8 +104,8 @@ class RecentBatches:
         with self._lock:
             kept = self._recent.setdefault(log, deque())
             if kept and kept[-1].end != batch.start:
-                self._drop_all(log)
-                kept = self._recent.setdefault(log, deque())
+                self._bytes -= sum(each.bytes for each in kept)
+                kept.clear()
             kept.append(
                 _Recent(self._clock(), size, batch.start, batch.end, batch.records, batch.sessions, changed, proofs)
             )
@@ -120,9 +120,6 @@ class RecentBatches:
                 self._bytes -= kept.popleft().bytes
             if not kept:
                 del self._recent[log]
-
-    def _drop_all(self, log: str) -> None:
-        self._bytes -= sum(each.bytes for each in self._recent.pop(log, ()))
 
     def restore(self, conn: Connection, statements: Statements) -> list[Restored]:
         """Sends the batches again that the database lacks, in the transaction of `conn`.

@@ -131,8 +131,9 @@ class LogWriter:
                 self._reconcile()
             elif self._earlier_in_doubt and self._sink.answers:
                 self._resolve_earlier()
-            if self.unavailable_since or self._is_due():
-                self._checked = time.monotonic()
+            now = time.monotonic()
+            if self.unavailable_since or now - self._checked >= self._options.idle_seconds or self._is_hurried():
+                self._checked = now
                 self._sink.idle()
                 self.unavailable_since = 0.0
         except Halted as error:
@@ -141,9 +142,6 @@ class LogWriter:
             if not is_unavailable(error):
                 raise
             self._database_failed(error)
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._checked >= self._options.idle_seconds or self._is_hurried()
 
     # --- A batch
 

@@ -129,7 +129,7 @@ class Certificate:
             for name in _named(fields[field], specifier):
                 values = [value for known, value in fields[field] if known == name]
                 value = values[0] if field == SAN and not name.startswith("Name/") else _joined(values)
-                if _is_tag_value(value):
+                if 0 < len(value) <= _TAG_VALUE and value.isprintable():
                     found[f"{field}/{name}"] = value
         return tuple(found.items())
 
@@ -150,10 +150,6 @@ def _named(fields: Fields, specifier: str) -> Sequence[str]:
 
 def _joined(values: Iterable[str]) -> str:
     return "/".join(values)
-
-
-def _is_tag_value(value: str) -> bool:
-    return 0 < len(value) <= _TAG_VALUE and value.isprintable()
 
 
 def check_mapping(field: str, specifiers: Sequence[str]) -> str:

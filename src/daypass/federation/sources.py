@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
@@ -22,14 +22,9 @@ from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason
 from daypass.federation.files import read_file, read_token
 from daypass.federation.jwks import Keys, read_discovery, read_keys
 from daypass.federation.network import tls_context
+from daypass.ports import OpensSecrets
 
 _DISCOVERY = "/.well-known/openid-configuration"
-
-
-class OpensSecrets(Protocol):
-    """The part of `ports.Sealer` that this module needs."""
-
-    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)

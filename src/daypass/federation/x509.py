@@ -12,7 +12,7 @@ Source: RFC 5280; IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust m
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -246,60 +246,48 @@ def _alternatives(leaf: x509.Certificate, kind: type[x509.DNSName | x509.RFC822N
     return [str(text) for text in names.get_values_for_type(kind)]
 
 
-def _ca_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints) -> None:
-    if not found.ca:
-        raise ValueError("an issuer in the path is not a CA")
+def _must(hold: Callable[[Any], bool], why: str) -> Callable[[Policy, x509.Certificate, Any], None]:
+    """A check of an extension, if the certificate has it."""
 
+    def check(_: Policy, __: x509.Certificate, found: Any) -> None:
+        if found is not None and not hold(found):
+            raise ValueError(why)
 
-def _ca_usage(_: Policy, __: x509.Certificate, found: x509.KeyUsage) -> None:
-    if not found.key_cert_sign:
-        raise ValueError("an issuer in the path may not sign certificates")
-
-
-def _ca_extended(_: Policy, __: x509.Certificate, found: x509.ExtendedKeyUsage | None) -> None:
-    if found is not None and not _for_clients(found):
-        raise ValueError("an issuer in the path may not issue for client authentication")
-
-
-def _ca_names(_: Policy, __: x509.Certificate, found: x509.NameConstraints | None) -> None:
-    """A constraint that the verifier would ignore (such as one on directory names) is refused."""
-    if found is not None:
-        for name in (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ())):
-            if not isinstance(name, _KNOWN_CONSTRAINTS):
-                raise ValueError("a name constraint of an unsupported kind")  # noqa: TRY004  # it is the certificate's
-
-
-def _leaf_basic(_: Policy, __: x509.Certificate, found: x509.BasicConstraints | None) -> None:
-    if found is not None and found.ca:
-        raise ValueError("a CA certificate is not an end-entity certificate")
-
-
-def _leaf_usage(_: Policy, __: x509.Certificate, found: x509.KeyUsage) -> None:
-    if not found.digital_signature or found.key_cert_sign:
-        raise ValueError("its key may not make signatures, or may sign certificates")
-
-
-def _leaf_extended(_: Policy, __: x509.Certificate, found: x509.ExtendedKeyUsage | None) -> None:
-    if found is not None and not _for_clients(found):
-        raise ValueError("its extended key usage is not client authentication")
+    return check
 
 
 def _for_clients(found: x509.ExtendedKeyUsage) -> bool:
     return _CLIENT_AUTH in found or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in found
 
 
+def _known_names(found: x509.NameConstraints) -> bool:
+    """A constraint that the verifier would ignore (such as one on directory names) is refused."""
+    names = (*(found.permitted_subtrees or ()), *(found.excluded_subtrees or ()))
+    return all(isinstance(name, _KNOWN_CONSTRAINTS) for name in names)
+
+
+_CA_BASIC = _must(lambda found: found.ca, "an issuer in the path is not a CA")
+_CA_USAGE = _must(lambda found: found.key_cert_sign, "an issuer in the path may not sign certificates")
+_CA_EXTENDED = _must(_for_clients, "an issuer in the path may not issue for client authentication")
+_CA_NAMES = _must(_known_names, "a name constraint of an unsupported kind")
+_LEAF_BASIC = _must(lambda found: not found.ca, "a CA certificate is not an end-entity certificate")
+_LEAF_USAGE = _must(
+    lambda found: found.digital_signature and not found.key_cert_sign,
+    "its key may not make signatures, or may sign certificates",
+)
+_LEAF_EXTENDED = _must(_for_clients, "its extended key usage is not client authentication")
 _CA: Final = (
     ExtensionPolicy.permit_all()
-    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _ca_basic)
-    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _ca_usage)
-    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _ca_extended)
-    .may_be_present(x509.NameConstraints, Criticality.AGNOSTIC, _ca_names)
+    .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, _CA_BASIC)
+    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _CA_USAGE)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _CA_EXTENDED)
+    .may_be_present(x509.NameConstraints, Criticality.AGNOSTIC, _CA_NAMES)
 )
 _END_ENTITY: Final = (
     ExtensionPolicy.permit_all()
-    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _leaf_usage)
-    .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _leaf_basic)
-    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _leaf_extended)
+    .require_present(x509.KeyUsage, Criticality.AGNOSTIC, _LEAF_USAGE)
+    .may_be_present(x509.BasicConstraints, Criticality.AGNOSTIC, _LEAF_BASIC)
+    .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _LEAF_EXTENDED)
 )
 
 

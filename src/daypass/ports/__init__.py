@@ -42,6 +42,6 @@ from daypass.ports.record import (
 from daypass.ports.refusals import Refusals
 from daypass.ports.revocations import FeedState, NodeProofs, RevocationFeed, StatusList, StatusLists
 from daypass.ports.saml import SamlArrival, SamlMetadata, SamlMetadataView, SamlVerifier
-from daypass.ports.secrets import Sealer
+from daypass.ports.secrets import OpensSecrets, Sealer
 from daypass.ports.sign_in import ProviderEndpoints, ProviderTokens, SignInProviders
 from daypass.ports.tokens import IssuerKeys, IssuerStatus, IssuerStatuses, KeySet, TokenVerifier, UnverifiedToken

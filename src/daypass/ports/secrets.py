@@ -8,7 +8,15 @@ from typing import Protocol
 from daypass.domain.session import SessionClaims
 
 
-class Sealer(Protocol):
+class OpensSecrets(Protocol):
+    """Opens stored secrets."""
+
+    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        """Returns the opened secret. Raises ValueError when it was sealed for another owner or was altered."""
+        ...
+
+
+class Sealer(OpensSecrets, Protocol):
     """Seals sessions, messages and stored secrets. Ring keys never leave it."""
 
     def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
@@ -47,7 +55,3 @@ class Sealer(Protocol):
         ...
 
     def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes: ...
-
-    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
-        """Returns the opened secret. Raises ValueError when it was sealed for another owner or was altered."""
-        ...

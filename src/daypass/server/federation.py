@@ -5,9 +5,9 @@ from __future__ import annotations
 from daypass.config import FederationSettings
 from daypass.federation.fetch import Bounds, Fetcher
 from daypass.federation.keys import CachedIssuerKeys, Rules
-from daypass.federation.sources import Getter, OpensSecrets
+from daypass.federation.sources import Getter
 from daypass.observability.metrics import Metrics
-from daypass.ports import Clock, Directory, Journal
+from daypass.ports import Clock, Directory, Journal, OpensSecrets
 
 _MINUTE_MS = 60_000
 

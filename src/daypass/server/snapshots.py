@@ -29,13 +29,13 @@ from daypass.domain.directory import Revocation
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
+from daypass.ports import OpensSecrets
 from daypass.ports.ring_keys import StoredKey
 from daypass.server.nodes import Peers, running_peers
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.image import CachedView, DirectoryImage
 from daypass.stores.migrations import newest_revision
 from daypass.stores.view_codec import ViewDecoder, can_decode, encode_view
-from daypass.stores.views import OpensSecrets
 
 _STATE: Final = "state.sealed"
 _VIEWS: Final = "views.sealed"

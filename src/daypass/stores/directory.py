@@ -20,7 +20,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.observability import logs
-from daypass.ports import Clock, FeedState, Reader
+from daypass.ports import Clock, FeedState, OpensSecrets, Reader
 from daypass.scheduling.coalesce import Coalesced
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.applied_feed import AppliedFeed
@@ -40,7 +40,7 @@ from daypass.stores.revocation_feed import CachedRevocationFeed
 from daypass.stores.standby import Standby
 from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader
-from daypass.stores.views import OpensSecrets, Views
+from daypass.stores.views import Views
 
 T = TypeVar("T")
 

@@ -17,13 +17,13 @@ from daypass.ports import (
     AccountView,
     KeyView,
     ManagedPolicyView,
+    OpensSecrets,
     PolicyContentView,
     PrincipalView,
     RoleView,
     TrustAnchorView,
 )
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.views import OpensSecrets
 
 Policy: TypeAlias = tuple[str, PolicyKind, str]
 """Name, kind and text."""

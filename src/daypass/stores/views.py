@@ -10,7 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from daypass.domain import account_policy
 from daypass.domain.directory import (
@@ -40,6 +40,7 @@ from daypass.ports import (
     AccountView,
     KeyView,
     ManagedPolicyView,
+    OpensSecrets,
     PolicyContentView,
     PrincipalView,
     Reader,
@@ -50,12 +51,6 @@ from daypass.stores.entities import ascii_lower
 
 _ALL = 100_000
 """Upper bound for the policies or groups of one principal."""
-
-
-class OpensSecrets(Protocol):
-    """The part of `ports.Sealer` that this module needs."""
-
-    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes: ...
 
 
 class Loaded(NamedTuple):
@@ -173,9 +168,9 @@ class Views:
         listing = tuple(client for client in clients if '"metadata_documents"' in client.settings)
         return Loaded(listing, tuple(f"oauth_client:{client.id}" for client in listing))
 
-    def entity(self, reader: Reader, kind: type[Any], equals: Mapping[str, str]) -> Loaded:
-        """An entity as it is."""
-        return Loaded(reader.get(kind, **equals))
+    def entity(self, reader: Reader, kind: type[Any], names: tuple[str, ...], values: tuple[str, ...]) -> Loaded:
+        """An entity as it is, by the values of these fields."""
+        return Loaded(reader.get(kind, **dict(zip(names, values, strict=True))))
 
     def policy_content(self, reader: Reader, content_hash: str) -> Loaded:
         content = reader.get(PolicyContent, hash=content_hash)

@@ -286,7 +286,7 @@ def _check(rule: Rule) -> None:
         raise RuleError("default_seconds is over max_seconds.")
     if not (rule.stages or rule.automatic or rule.break_glass):
         raise RuleError("The rule grants nothing: it has neither stages nor automatic nor break_glass.")
-    if rule.chat is not None and not any(map(_without_mfa, rule.stages)):
+    if rule.chat is not None and all(stage.mfa_seconds is not None or stage.step_up for stage in rule.stages):
         raise RuleError("chat needs a stage without mfa_seconds and step_up: a chat proves no MFA.")
     for window in (*rule.windows, *(w for automatic in rule.automatic for w in automatic.windows)):
         if not (_CLOCK.fullmatch(window.begin) and _CLOCK.fullmatch(window.until)) or window.begin >= window.until:
@@ -315,10 +315,6 @@ def check_addresses(rule: Rule) -> None:
 def is_file_name(schedule: OnCall) -> bool:
     """Whether the calendar is a file in the server's directory."""
     return schedule.kind == "icalendar" and _FILE.fullmatch(schedule.calendar) is not None
-
-
-def _without_mfa(stage: Stage) -> bool:
-    return stage.mfa_seconds is None and not stage.step_up
 
 
 def expanded(patterns: Sequence[str], account: str) -> tuple[str, ...]:

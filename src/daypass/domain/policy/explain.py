@@ -7,7 +7,7 @@ Source of the messages: IAM User Guide, "Troubleshoot access denied error messag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from daypass.domain.claims import PrincipalKind
@@ -49,33 +49,21 @@ _TOO_MUCH = (
 def explain(query: AccessQuery, layers: Layers) -> Explanation:
     """The explanation of the decision that `evaluate` makes for the same arguments."""
     decision = evaluate(query, layers)
-    if decision.over_budget:
-        return _refused_for_cost(query, decision)
-    results = _fitted(tuple(_layers(query, layers)))
+    results: tuple[LayerResult, ...] = ()
+    remedies: Iterable[str] = (
+        _TOO_MUCH,
+    )  # for a decision that was refused for its cost: to examine the policies costs as much
+    if not decision.over_budget:
+        results = _fitted(tuple(_layers(query, layers)))
+        remedies = () if decision.allowed else _remedies(query, decision, results)
     return Explanation(
         decision=decision,
-        principal=_principal(query),
+        principal=cut(query.principal.arns[0][0] if query.principal.arns else query.principal.federated),
         action=cut(query.action),
         resource=cut(query.resource),
         layers=results,
-        would_have_to_be_true=() if decision.allowed else tuple(_remedies(query, decision, results)),
+        would_have_to_be_true=tuple(remedies),
     )
-
-
-def _refused_for_cost(query: AccessQuery, decision: Decision) -> Explanation:
-    """For a decision that was refused for its cost: examining the policies would cost as much."""
-    return Explanation(
-        decision=decision,
-        principal=_principal(query),
-        action=cut(query.action),
-        resource=cut(query.resource),
-        layers=(),
-        would_have_to_be_true=(_TOO_MUCH,),
-    )
-
-
-def _principal(query: AccessQuery) -> str:
-    return cut(query.principal.arns[0][0] if query.principal.arns else query.principal.federated)
 
 
 def _fitted(results: tuple[LayerResult, ...]) -> tuple[LayerResult, ...]:
@@ -278,17 +266,13 @@ def _demand(query: AccessQuery, condition: Condition) -> str:
     return f"{key} would have to satisfy {condition.written} {joined(condition.values)}, but it is {instead}"
 
 
-def _nothing(_query: AccessQuery, _statement: Statement) -> str:
-    return ""
-
-
-_SENTENCES = {
+_SENTENCES: Mapping[Step, Callable[[AccessQuery, Statement], str]] = {
     Step.ACTION: _action_sentence,
     Step.ADMINISTRATION: _administration_sentence,
     Step.RESOURCE: _resource_sentence,
     Step.PRINCIPAL: _principal_sentence,
     Step.CONDITION: _condition_sentence,
-    Step.NONE: _nothing,
+    Step.NONE: lambda _query, _statement: "",
 }
 
 

@@ -72,18 +72,10 @@ def _is_federated(value: str) -> bool:
     return _DOMAIN.fullmatch(value) is not None
 
 
-def _is_service(value: str) -> bool:
-    return _SERVICE.fullmatch(value) is not None
-
-
-def _is_canonical(value: str) -> bool:
-    return _CANONICAL.fullmatch(value) is not None
-
-
-_VALID: Mapping[str, Callable[[str], bool]] = {
+_VALID: Mapping[str, Callable[[str], object]] = {
     "AWS": _is_aws,
-    "Service": _is_service,
-    "CanonicalUser": _is_canonical,
+    "Service": _SERVICE.fullmatch,
+    "CanonicalUser": _CANONICAL.fullmatch,
 }
 _FEDERATED_ERROR = "Federated principals must be valid domain names or SAML metadata ARNs"
 

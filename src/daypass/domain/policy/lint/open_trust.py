@@ -68,7 +68,8 @@ def open_trust_refusal(document: PolicyDocument) -> str | None:
 
 def open_actions(statement: Statement) -> Sequence[str]:
     """The federated actions by which an Allow admits everyone."""
-    if statement.effect is not Effect.ALLOW or not any(_everyone(p.type, p.value) for p in statement.principal_values):
+    everyone = any((named.type, named.value) == ("AWS", "*") for named in statement.principal_values)
+    if statement.effect is not Effect.ALLOW or not everyone:
         return ()
     conditions = tuple(filter(requires_value, statement.conditions))
     closed = {WEB_IDENTITY: _names_token(conditions), SAML: _names_assertion(conditions)}
@@ -77,10 +78,6 @@ def open_actions(statement: Statement) -> Sequence[str]:
         for action, named in closed.items()
         if not named and statement.actions.matches(fold(action), {}) is not statement.not_action
     )
-
-
-def _everyone(kind: str, value: str) -> bool:
-    return kind == "AWS" and value == "*"
 
 
 def _names_token(conditions: Sequence[Condition]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from daypass.operations.iam import (
@@ -74,7 +75,7 @@ PASSWORDS: Final = (
         write=login_profiles.create_login_profile,
         gather=login_profiles.prepare_create,
         heavy=True,
-        credential=credential_changes.created_password,
+        credential=partial(credential_changes.of_password, "create"),
     ),
     Operation("GetLoginProfile", resources.user_or_caller, read=login_profiles.get_login_profile),
     Operation(
@@ -83,14 +84,14 @@ PASSWORDS: Final = (
         write=login_profiles.update_login_profile,
         gather=login_profiles.prepare_update,
         heavy=True,
-        credential=credential_changes.updated_password,
+        credential=partial(credential_changes.of_password, "update"),
     ),
     Operation(
         "DeleteLoginProfile",
         resources.user_or_caller,
         write=login_profiles.delete_login_profile,
         urgent=True,
-        credential=credential_changes.deleted_password,
+        credential=partial(credential_changes.of_password, "delete"),
     ),
     Operation(
         "ChangePassword",
@@ -99,7 +100,7 @@ PASSWORDS: Final = (
         gather=login_profiles.prepare_change,
         heavy=True,
         after_commit=login_profiles.refuse_wrong_password,
-        credential=credential_changes.updated_password,
+        credential=partial(credential_changes.of_password, "update"),
     ),
 )
 
@@ -115,14 +116,17 @@ MFA: Final = (
     Operation("DeleteVirtualMFADevice", mfa.device_resource, write=mfa.delete_virtual_mfa_device),
     Operation("ListVirtualMFADevices", mfa.all_resource, read=mfa.list_virtual_mfa_devices),
     Operation(
-        "EnableMFADevice", mfa.owner_resource, write=mfa.enable_mfa_device, credential=credential_changes.enabled_device
+        "EnableMFADevice",
+        mfa.owner_resource,
+        write=mfa.enable_mfa_device,
+        credential=partial(credential_changes.of_device, "create"),
     ),
     Operation("ResyncMFADevice", mfa.owner_resource, write=mfa.resync_mfa_device),
     Operation(
         "DeactivateMFADevice",
         mfa.owner_resource,
         write=mfa.deactivate_mfa_device,
-        credential=credential_changes.deactivated_device,
+        credential=partial(credential_changes.of_device, "revoke"),
     ),
     Operation("ListMFADevices", mfa.owner_resource, read=mfa.list_mfa_devices),
     Operation("GetMFADevice", mfa.shown_resource, read=mfa.get_mfa_device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from daypass.domain.directory import Group, User
@@ -41,7 +42,7 @@ USERS: Final = (
         resources.user_or_caller,
         write=access_keys.create_access_key,
         urgent=True,
-        credential=credential_changes.created_key,
+        credential=partial(credential_changes.of_key, "create"),
     ),
     Operation("ListAccessKeys", resources.user_or_caller, read=access_keys.list_access_keys),
     Operation(
@@ -49,14 +50,14 @@ USERS: Final = (
         resources.user_or_caller,
         write=access_keys.update_access_key,
         urgent=True,
-        credential=credential_changes.updated_key,
+        credential=partial(credential_changes.of_key, "update"),
     ),
     Operation(
         "DeleteAccessKey",
         resources.user_or_caller,
         write=access_keys.delete_access_key,
         urgent=True,
-        credential=credential_changes.deleted_key,
+        credential=partial(credential_changes.of_key, "delete"),
     ),
     Operation("ListGroupsForUser", resources.user, read=groups.list_groups_for_user),
 )
