@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import boto3
 from tests import saml_idp
@@ -166,8 +166,20 @@ def _scim(site: Site) -> bytes:
     """A patch that takes all the work that one may take, and is then refused."""
     edits = {f"a{number}": 1 for number in range(20_000)}
     body = {"schemas": [_PATCH], "Operations": [{"op": "add", "value": edits}]}
+    return _to_directory(site, "PATCH", f"/{_SCIM[1]}", body)
+
+
+def _scim_filter(site: Site) -> bytes:
+    """A search that no index serves, among two thousand users."""
+    for number in range(2_000):
+        name = {"givenName": f"given{number}", "familyName": "x" * 100}
+        _answer(site, _to_directory(site, "POST", "", {"userName": f"user{number}", "name": name}, "close"))
+    return _to_directory(site, "GET", "?filter=" + quote('name.givenName eq "nobody" and title eq "x"'), {})
+
+
+def _to_directory(site: Site, method: str, path: str, body: Mapping[str, Any], connection: str = "keep-alive") -> bytes:
     headers = {"host": site.host, "content-type": "application/scim+json", "authorization": f"Bearer {_SCIM[0]}"}
-    return _raw("PATCH", f"/scim/v2/Users/{_SCIM[1]}", headers, json.dumps(body).encode())
+    return _raw(method, f"/scim/v2/Users{path}", {**headers, "connection": connection}, json.dumps(body).encode())
 
 
 def _par(site: Site) -> bytes:
@@ -190,6 +202,7 @@ KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "anonymous": _junk,
     "reconnecting": _reconnecting,
     "scim": _scim,
+    "scim-filter": _scim_filter,
     "par": _par,
 }
 _OWN_KEY: tuple[str, ...] = ()

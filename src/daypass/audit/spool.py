@@ -11,6 +11,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -43,6 +44,7 @@ CREATE TABLE IF NOT EXISTS batches (
 _VERSION: Final = b"daypass spool 1\0"
 _OVERHEAD: Final = 256  # bytes of one batch beside its payload
 _MAX_BATCHES: Final = 2_048  # read at once
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 50, 0.01
 _SHRINK_BYTES: Final = 4_194_304  # an empty file that is larger is made small again
 
 
@@ -113,7 +115,10 @@ class SpoolDirectory:
         """A new spool of this process. Raises OSError or sqlite3.Error."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self.directory / f"{name}.db"
-        lock = lock_of(file.with_suffix(".lock"))
+        lock, tries = lock_of(file.with_suffix(".lock")), 0
+        while lock is None and tries < _LOCK_TRIES:  # a process that looks for abandoned spools has it for a moment
+            time.sleep(_LOCK_PAUSE_SECONDS)
+            lock, tries = lock_of(file.with_suffix(".lock")), tries + 1
         if lock is None:
             raise BlockingIOError(f"another process drains {file}")
         made = not file.exists()

@@ -31,6 +31,22 @@ def match_id(revocation: Revocation) -> str:
     return _match_id(SUBJECT_TABLES[revocation.subject], revocation.account, revocation.value)
 
 
+def what_ends(revocation: Revocation) -> dict[str, Any]:
+    """A revocation without its reason and maker, which are for its account's own people."""
+    return {
+        "id": revocation.id,
+        "account": revocation.account,
+        "subject": revocation.subject,
+        "value": revocation.value,
+        "match": match_id(revocation),
+        "position": revocation.position,
+        "issued_before": revocation.issued_before,
+        "created_at": revocation.created_at,
+        "block": revocation.block,
+        "block_until": revocation.block_until,
+    }
+
+
 def hop_claims(session: SessionClaims) -> list[list[Any]]:
     """The hops of a session as an access token shows them, each with the match ids of its subjects, joined.
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from daypass.domain.directory import Revocation
-from daypass.domain.revocation_match import match_id
+from daypass.domain.revocation_match import what_ends
 
 SubjectId: TypeAlias = "Mapping[str, Any]"
 
@@ -73,17 +73,7 @@ def session_revoked(issuer: str, revocation: Revocation) -> SecurityEventContent
     payload: dict[str, Any] = {
         "event_timestamp": revocation.created_at // 1000,
         "initiating_entity": "admin" if revocation.created_by else "system",
-        REVOCATION: {
-            "id": revocation.id,
-            "account": revocation.account,
-            "subject": revocation.subject,
-            "value": revocation.value,
-            "match": match_id(revocation),
-            "position": revocation.position,
-            "issued_before": revocation.issued_before,
-            "block": revocation.block,
-            "block_until": revocation.block_until,
-        },
+        REVOCATION: what_ends(revocation),
     }
     if revocation.reason:
         payload["reason_admin"] = {"en": revocation.reason}

@@ -44,6 +44,14 @@ async def test_exported_log_verifies_on_the_client_with_foreign_events_as_leaves
     assert bad.seq == 5
 
 
+async def test_a394_names_of_machines_are_for_operators(server: Server) -> None:
+    [all_of_it] = (await server.api(ROOT, "GET", "/audit/logs", {"account": "*"})).json["logs"]
+    [own] = (await server.api(TENANT_ROOT, "GET", "/audit/logs")).json["logs"]
+    assert all_of_it["node"]
+    assert own["node"] == ""
+    assert {name for name in own if own[name] != all_of_it[name]} == {"node", "seq", "chain"}  # the first was recorded
+
+
 async def test_search_shows_own_events_and_what_one_did_elsewhere_without_the_reasons(server: Server) -> None:
     _, alice = await server.user("alice", TENANT, ASSUME)
     role = await server.role("for-the-tenant", OPERATOR, TENANT)

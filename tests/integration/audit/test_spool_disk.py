@@ -5,9 +5,11 @@ counted.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from daypass.audit.completeness import process_logs
 from daypass.audit.journal import DurableJournal
 from daypass.audit.log import Batch, Position
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolError
+from daypass.audit.spool_files import lock_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 
@@ -74,6 +77,39 @@ def test_create_on_a_full_disk_raises_its_error_and_succeeds_when_there_is_space
             place.create("a" * 32)
         assert not list(place.directory.iterdir())
     place.create("a" * 32).close()
+
+
+def test_create_beside_a_process_that_looks_for_abandoned_spools_waits_for_it(
+    place: SpoolDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that started was not ready for five seconds, because another one looked at its lock file."""
+    place.directory.mkdir()
+    other = lock_of(place.directory / f"{'a' * 32}.lock")
+    assert other is not None
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            os.close(other)
+
+    monkeypatch.setattr(time, "sleep", pause)
+    place.create("a" * 32).close()
+    assert len(pauses) == 3
+
+
+def test_create_beside_a_process_that_keeps_the_lock_says_so_in_the_end(
+    place: SpoolDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.directory.mkdir()
+    other = lock_of(place.directory / f"{'a' * 32}.lock")
+    assert other is not None
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with pytest.raises(BlockingIOError, match="another process drains"):
+        place.create("a" * 32)
+    assert sum(pauses) < 1
+    os.close(other)
 
 
 @pytest.mark.parametrize("fault", ["full disk", "read error"])

@@ -97,11 +97,13 @@ async def tail(
 
 
 async def list_logs(env: Env, call: Call, account: str) -> list[LogView]:
-    """daypass:VerifyAudit: every log of the installation with its head, oldest first."""
+    """daypass:VerifyAudit: every log of the installation with its head, oldest first. The names of its machines are for
+    operators; the heads are for all, because nobody can verify a record without its chain (attack A394).
+    """
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
     logs = await env.records.logs(scope.viewer)
     await _record(env, call, scope, {"logs": len(logs)})
-    return logs
+    return logs if scope.viewer.operator else [replace(log, node="") for log in logs]
 
 
 async def export_log(env: Env, call: Call, account: str, log: str, after: int, limit: int) -> Sequence[RecordView]:

@@ -21,14 +21,14 @@ from daypass.domain.directory import (
     ScimResource,
     User,
 )
-from daypass.domain.errors import DaypassError, ErrorKind, replaced
+from daypass.domain.errors import DaypassError, ErrorKind, ignored, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import Term, matches
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_of
-from daypass.operations.heavy import compute
+from daypass.operations import heavy
 from daypass.operations.iam import quotas
 from daypass.operations.management import allow
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
@@ -37,7 +37,7 @@ from daypass.operations.pages import fitting
 from daypass.operations.revocation import DEPROVISIONED
 from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, set_members
 from daypass.operations.scim.resources import Resource, attributes_of, bytes_of, etag, resource_of
-from daypass.ports import Call, Env, Reader, Tx
+from daypass.ports import Call, Env, Reader, Scene, Tx
 
 T = TypeVar("T")
 
@@ -45,10 +45,12 @@ GROUP: Final = "Group"
 MAX_PAGE: Final = 200
 SCIM_TYPE: Final = "scim_type"
 _SCANNED: Final = 5_000  # resources that a filter which no index serves looks at
+_MEMBER: Final = ("members.value", "members")
 _COMPUTED: Final = frozenset({"username", "groups", "members"})
 """Attributes that other tables have. Looking at them takes some statements for each resource."""
 _MOST_COMPUTED: Final = 200
 _STEPS_OF_LOOP, _STEPS_OF_WRITER = 10_000, 100_000  # of a patch: a millisecond, and ten
+_MOST_ATTEMPTS: Final = 4  # of a patch of a resource that others change at the same time
 _OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
 
 
@@ -95,11 +97,25 @@ async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: in
     decision = await _allowed(env, call)
     account = call.caller.account
     start, count = max(1, start), min(max(0, count), MAX_PAGE)
-    found = await env.directory.read(
-        lambda tx: _refusing(lambda: _find(tx, account, kind, terms, start, count)), account=account
-    )
+    if terms and not any(_has_index(kind, term) for term in terms):
+        found = await heavy.read(env, call, _scan, account, kind, terms, start, count)
+    else:
+        found = await env.directory.read(
+            lambda tx: _refusing(lambda: _find(tx, account, kind, terms, start, count)), account=account
+        )
     await env.journal.commit(served(call, decision=decision, detail={"kind": kind, "found": found.total}))
     return found
+
+
+def _has_index(kind: str, term: Term) -> bool:
+    """Whether `_candidates` finds the resources without a look at all of them."""
+    paths = ("id", "externalid", "username") if kind == USER else ("id", "externalid", "displayname", *_MEMBER)
+    return isinstance(term.value, str) and term.path in paths
+
+
+def _scan(scene: Scene, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
+    """As `_find`, in another process: reading thousands of documents would hold up the event loop (attack A393)."""
+    return _refusing(lambda: _find(scene.tx, account, kind, terms, start, count))
 
 
 def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
@@ -151,7 +167,7 @@ def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> l
         return _one(
             tx.get(ScimResource, account=account, resource_type=kind, id=group.id) if group is not None else None
         )
-    member = exact.get("members.value", exact.get("members"))
+    member = exact.get(_MEMBER[0], exact.get(_MEMBER[1]))
     if kind == GROUP and member is not None:
         of = tx.find(Membership, account=account, user_id=member, order="group_id")
         return tx.find_among(ScimResource, "id", [each.group_id for each in of], order="id")
@@ -219,21 +235,36 @@ async def patch(
     """PATCH. Raises as `replace_resource`.
 
     The work is done before the transaction, for which all writers wait (attack A350). If the resource has changed since, it
-    is done again there, within a small limit.
+    is done again: there within a small limit, beyond it some times from the start.
     """
     await _allowed(env, call)
+    for _ in range(_MOST_ATTEMPTS - 1):
+        with ignored(ErrorKind.CONCURRENT_MODIFICATION):
+            return await _try_patch(env, call, kind, identity, unverified, if_match)
+    return await _try_patch(env, call, kind, identity, unverified, if_match)
+
+
+async def _try_patch(
+    env: Env, call: Call, kind: str, identity: str, unverified: Mapping[str, Any], if_match: str
+) -> Resource:
     account = call.caller.account
     known = await env.directory.read(lambda tx: _existing(tx, account, kind, identity), account=account)
+    _check_version(known, if_match)
     document = known.document
     try:
         wanted = apply_patch(document, unverified, _STEPS_OF_LOOP)
     except ScimError as error:
         if error.kind != "tooMany":
             raise refusal_of(error) from None
-        wanted = await compute(env, account, _patched, document, unverified)
+        wanted = await heavy.compute(env, account, _patched, document, unverified)
 
     def edit(current: Mapping[str, Any]) -> Mapping[str, Any]:
-        return wanted if current == document else apply_patch(current, unverified, _STEPS_OF_WRITER)
+        if current == document:
+            return wanted
+        try:
+            return apply_patch(current, unverified, _STEPS_OF_WRITER)
+        except ScimError as error:
+            raise _has_changed() if error.kind == "tooMany" else error from None
 
     return await _changed(env, call, kind, identity, if_match, edit)
 
@@ -361,7 +392,11 @@ def _within(tx: Reader, kind: type[User | Group], account: str, quota: int) -> N
 def _check_version(known: Resource, if_match: str) -> None:
     tags = {part.strip() for part in if_match.split(",")}
     if if_match and "*" not in tags and etag(known) not in tags:
-        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The resource has changed. Read it again.")
+        raise _has_changed()
+
+
+def _has_changed() -> DaypassError:
+    return DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The resource has changed. Read it again.")
 
 
 def _event(call: Call, decision: Decision, kind: str, arn: str, what: str) -> Event:

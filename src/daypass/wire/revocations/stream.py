@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.revocation_match import match_id
+from daypass.domain.revocation_match import what_ends
 from daypass.domain.session import FeedPosition
 from daypass.operations.sessions.follow_revocations import (
     Batch,
@@ -181,7 +180,7 @@ def render(change: Change) -> bytes:
         case Reset():
             return b"event: reset\ndata: {}\n\n"
         case Batch():
-            return b"".join(_event("revocation", _revocation_json(revocation)) for revocation in change.revocations)
+            return b"".join(_event("revocation", what_ends(each)) for each in change.revocations)
         case Heartbeat():
             epoch, position = change.state.position
             shown = {
@@ -198,22 +197,6 @@ def render(change: Change) -> bytes:
 
 def _event(name: str, data: dict[str, Any]) -> bytes:
     return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode("ascii")
-
-
-def _revocation_json(revocation: Revocation) -> dict[str, Any]:
-    """A revocation without its reason and maker, which are for its account's own people."""
-    return {
-        "id": revocation.id,
-        "account": revocation.account,
-        "subject": revocation.subject,
-        "value": revocation.value,
-        "match": match_id(revocation),
-        "position": revocation.position,
-        "issued_before": revocation.issued_before,
-        "created_at": revocation.created_at,
-        "block": revocation.block,
-        "block_until": revocation.block_until,
-    }
 
 
 def _cursor(request: Request) -> FeedPosition | None:
