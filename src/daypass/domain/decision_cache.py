@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from daypass.domain.policy.budget import EVALUATION
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.evaluate import depends_on_variables, holds, steps
@@ -28,7 +30,7 @@ class _Test(NamedTuple):
     beside: Mapping[str, Value]
 
 
-class CachedDecisions(NamedTuple):
+class CachedDecisions(Struct, frozen=True):
     """The decisions for one principal under the same policies, by test outcomes.
 
     `may_be_large`: whether the tests take too long for the event loop in some contexts.

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
+
+from msgspec import Struct
 
 from daypass.sigv4.canonical import ALGORITHM, SigV4Error, canonical, incomplete, mismatch, query_pairs
 
@@ -34,7 +36,7 @@ _KEPT = 512  # bytes: the longest start of an Authorization header that is remem
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class UnverifiedSignature(NamedTuple):
+class UnverifiedSignature(Struct, frozen=True):
     """What a request claims about its signature. `signed_at` in milliseconds; `expires` in seconds, 0 unless
     presigned.
     """
@@ -221,7 +223,7 @@ def _expires(text: str) -> int:
     return seconds
 
 
-class CredentialScope(NamedTuple):
+class CredentialScope(Struct, frozen=True):
     """Credential and SignedHeaders, read; nothing of it is checked yet."""
 
     access_key_id: str

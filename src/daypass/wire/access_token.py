@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.oauth.binding import X5T, Binding
 from daypass.domain.oauth.client import FAPI_ALGORITHMS
@@ -128,4 +130,4 @@ def with_nonce(env: Env, progress: Progress, response: Response) -> Response:
         nonce = new_nonce(env)
     except DaypassError:  # no key may seal now; the next request is refused for that
         return response
-    return response._replace(headers=(*response.headers, (b"dpop-nonce", nonce.encode("ascii"))))
+    return replace(response, headers=(*response.headers, (b"dpop-nonce", nonce.encode("ascii"))))

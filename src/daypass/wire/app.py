@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.body import ClientGoneError, declared_length, read_body, too_large
 from daypass.wire.client_address import ClientAddress
@@ -191,14 +193,14 @@ class Application:
         allowed = ", ".join(sorted(row.methods))
         error = DaypassError(ErrorKind.MALFORMED_REQUEST, f"The methods allowed here are: {allowed}.")
         response = await self._front.refuse(Progress(request, row.operation), error, row.errors, status=405)
-        return response._replace(headers=(*response.headers, (b"allow", allowed.encode("ascii"))))
+        return replace(response, headers=(*response.headers, (b"allow", allowed.encode("ascii"))))
 
     async def _refuse_unread(
         self, request: Request, error: DaypassError, errors: ErrorFormat, operation: str
     ) -> Response:
         """Refuses a request whose body is not read completely."""
         response = await self._front.refuse(Progress(request, operation), error, errors)
-        return response._replace(headers=(*response.headers, _CLOSE))
+        return replace(response, headers=(*response.headers, _CLOSE))
 
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:
         """The request with its body, in its turn. Raises DaypassError when either is over a limit."""
@@ -222,7 +224,7 @@ class Application:
         excess_of = too_large if most == limits.body else _needs_credentials
         if declared > most:
             raise excess_of(most)
-        return request._replace(body=await read_body(receive, declared, most, limits.body_seconds, excess_of))
+        return replace(request, body=await read_body(receive, declared, most, limits.body_seconds, excess_of))
 
     def _excess(self, request: Request) -> str:
         """Describes to the caller which limit is exceeded; "" if none is. A body that has not arrived yet counts as

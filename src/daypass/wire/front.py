@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from daypass import sigv4
 from daypass.domain.claims import Caller, RequestFacts, nobody
@@ -174,7 +175,7 @@ class Front:
             self._unrecorded(progress.operation)
             answered, encoded = _UNAVAILABLE, ""
         response = _rendered(errors, progress.request, Refusal(answered, progress.operation, encoded))
-        return response._replace(status=status) if status and answered is error else response
+        return replace(response, status=status) if status and answered is error else response
 
     def overloaded(self, request: Request, error: DaypassError, errors: ErrorFormat) -> Response:
         """Counts an overload refusal by source and reason, and renders it. It never waits and costs little. The connection
@@ -188,7 +189,7 @@ class Front:
             detail=error.private,
         )
         self.env.refusals.count(event)
-        return _rendered(errors, request, Refusal(error))._replace(hold=rates.RETRY_SECONDS)
+        return replace(_rendered(errors, request, Refusal(error)), hold=rates.RETRY_SECONDS)
 
     async def names_credentials(self, request: Request) -> bool:
         """Whether the head of a request names credentials of this installation. This proves nothing."""
@@ -225,5 +226,5 @@ def _rendered(errors: ErrorFormat, request: Request, refusal: Refusal) -> Respon
     response = errors.refused(request, refusal)
     if refusal.error.kind.family in _RETRIED:
         hold = rates.RETRY_SECONDS if rates.is_of_source(refusal.error) else 0
-        return response._replace(headers=(*response.headers, _RETRY_AFTER), hold=hold)
+        return replace(response, headers=(*response.headers, _RETRY_AFTER), hold=hold)
     return response

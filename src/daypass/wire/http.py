@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
+
+from msgspec import Struct
 
 Header = tuple[bytes, bytes]
 
@@ -54,7 +56,7 @@ class FixedHeaders(tuple[Header, ...]):  # noqa: SLOT001 - a tuple can have no s
         return made
 
 
-class Request(NamedTuple):
+class Request(Struct, frozen=True):
     """One request, complete. Header names are in lower case; path and query are as sent, still percent-encoded."""
 
     method: str
@@ -70,7 +72,7 @@ class Request(NamedTuple):
     via_proxy: bool = False  # the peer is a trusted proxy
 
 
-class Response(NamedTuple):
+class Response(Struct, frozen=True):
     """An answer. `operation` and `code` are for metrics: "sts:AssumeRole" or a route's name; "" or an error code. `hold`:
     seconds before the next request of the connection begins.
     """

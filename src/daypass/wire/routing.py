@@ -7,7 +7,9 @@ and a longer prefix over a shorter one. Paths are compared as sent, still percen
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from daypass.wire.front import ErrorFormat
 from daypass.wire.http import Handler
@@ -19,7 +21,7 @@ GET: Final = frozenset({"GET", "HEAD"})
 POST: Final = frozenset({"POST"})
 
 
-class Route(NamedTuple):
+class Route(Struct, frozen=True):
     """A handler of a path.
 
     Attributes:
@@ -40,7 +42,7 @@ class Route(NamedTuple):
     page: str = ""
 
 
-class Mount(NamedTuple):
+class Mount(Struct, frozen=True):
     """An ASGI application that serves every path below `path`, and receives full paths. `app` builds it, once."""
 
     path: str

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.unit.wire.fakes import REQUEST_ID, World, form, signed
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -136,7 +137,7 @@ async def test_send_response_with_fixed_headers_is_one_write_and_with_others_is_
     await world.send("GET", b"/healthz", scope={WHOLE_ANSWER: whole})
     assert [(status, body) for status, _, body in sent] == [(200, b"{}")]
     assert sent[0][1].endswith(b"\r\ncache-control: no-store\r\npragma: no-cache\r\n")
-    world.health = world.health._replace(headers=(*fixed, (b"dpop-nonce", b"made for a caller")))
+    world.health = replace(world.health, headers=(*fixed, (b"dpop-nonce", b"made for a caller")))
     answer = await world.send("GET", b"/healthz", scope={WHOLE_ANSWER: whole})
     assert len(sent) == 1, "headers that may hold text of a caller take the way on which they are checked"
     assert answer.headers[b"cache-control"] == b"no-store"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -15,7 +14,7 @@ from daypass.operations.assume.session_policies import check_policies
 from daypass.ports import Env
 
 
-class RequestedRole(NamedTuple):
+class RequestedRole(Struct, frozen=True):
     """A role by its ARN. Path and spelling are checked when the role is looked up."""
 
     arn: str

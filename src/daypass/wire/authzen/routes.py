@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations import rates
@@ -178,7 +179,7 @@ def _metadata(front: Front, request: Request) -> Response:
     }
     body = json.dumps(content).encode("ascii")
     response = public_document(request, body, MEDIA_TYPE, _METADATA_SECONDS)
-    return response._replace(headers=(*response.headers, *_echoed(request)))
+    return replace(response, headers=(*response.headers, *_echoed(request)))
 
 
 def _echoed(request: Request) -> tuple[Header, ...]:

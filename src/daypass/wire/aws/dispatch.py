@@ -9,7 +9,9 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import LINT
@@ -41,7 +43,7 @@ class AwsService:
     operations: Mapping[str, OperationHandler | RenderingHandler]
 
 
-class _Target(NamedTuple):
+class _Target(Struct, frozen=True):
     """What a request is for."""
 
     service: AwsService

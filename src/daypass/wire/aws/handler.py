@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from daypass.ports import Call, Env
 from daypass.wire.aws import models
@@ -12,7 +14,7 @@ OperationHandler: TypeAlias = Callable[[Env, Call, Mapping[str, Any]], Awaitable
 Render: TypeAlias = Callable[[Mapping[str, Any]], bytes]
 
 
-class RenderingHandler(NamedTuple):
+class RenderingHandler(Struct, frozen=True):
     """Serves an operation whose result is rendered where it is made: one that may be large in another process, and
     credentials while they are recorded.
     """

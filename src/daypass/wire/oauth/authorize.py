@@ -177,7 +177,7 @@ async def push(ctx: EndpointContext) -> Response:
     request = _with_key(request, await proof_of(ctx, client))
     uri = await authorization.push(ctx.env, call, client, request, ctx.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
-    return answer(pushed)._replace(status=201)
+    return replace(answer(pushed), status=201)
 
 
 async def decide(ctx: PageContext) -> Response:

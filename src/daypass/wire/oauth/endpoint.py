@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
@@ -139,7 +140,7 @@ class Endpoint:
             errors = OAuthErrors(ctx.unacceptable, ctx.unproven, metadata)
             response = await self._front.refuse(progress, ctx.attributed(error), errors)
         if more := self._pages(request, ctx.client):
-            response = response._replace(headers=(*response.headers, *more))
+            response = replace(response, headers=(*response.headers, *more))
         return with_nonce(env, progress, response)
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.revocation_match import what_ends
 from daypass.domain.session import FeedPosition
@@ -95,7 +97,7 @@ class RevocationStream:
         by_token = authorization_of(progress.request)[0] in SCHEMES and error.kind.family in UNPROVEN
         response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if by_token else 0)
         if response.status == 401:
-            response = response._replace(headers=(*response.headers, challenge(progress.request, error.kind)))
+            response = replace(response, headers=(*response.headers, challenge(progress.request, error.kind)))
         return response
 
     async def _admitted(self, progress: Progress) -> tuple[str, AsyncIterator[Change]]:

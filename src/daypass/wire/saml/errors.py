@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
@@ -76,11 +78,11 @@ class PageErrors:
     def refused(self, request: Request, refusal: Refusal) -> Response:
         code, status = wire_error(refusal.error.kind)
         page = html(pages.error_page(code, refusal.error.public, request.request_id, refusal.encoded), status=status)
-        return page._replace(operation=refusal.operation, code=code)
+        return replace(page, operation=refusal.operation, code=code)
 
     def broken(self, request: Request) -> Response:
         page = html(pages.error_page(INTERNAL_CODE, INTERNAL, request.request_id, ""), status=500)
-        return page._replace(code=INTERNAL_CODE)
+        return replace(page, code=INTERNAL_CODE)
 
 
 class TokenErrors:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
+from msgspec.structs import replace
+
 from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume import saml_sign_in
@@ -162,7 +164,7 @@ class SamlPages:
         line = choice.command_line
         token = self._env.ids.secret()
         page = html(pages.choice_page(choice, token), allowed=f" http://127.0.0.1:{line.port}" if line else "")
-        return page._replace(headers=(*page.headers, csrf.cookie(token, secure=self._secure)))
+        return replace(page, headers=(*page.headers, csrf.cookie(token, secure=self._secure)))
 
     async def _choose(self, ctx: _PageContext) -> Response:
         self._check_origin(ctx)

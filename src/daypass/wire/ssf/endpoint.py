@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.outcome import served
@@ -70,8 +72,8 @@ class Endpoint:
             unproven = error.kind.family in UNPROVEN
             response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if unproven else 0)
             if response.status == 401:
-                response = response._replace(headers=(*response.headers, challenge(request, error.kind)))
-        return with_nonce(env, progress, response._replace(operation=progress.operation))
+                response = replace(response, headers=(*response.headers, challenge(request, error.kind)))
+        return with_nonce(env, progress, replace(response, operation=progress.operation))
 
     async def _context(self, progress: Progress) -> EndpointContext:
         request, env = progress.request, self._front.env

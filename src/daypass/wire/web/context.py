@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations import rates
 from daypass.operations.sign_in import browser_session
@@ -169,7 +171,7 @@ class PageContext:
         code, status = self._refused
         values.update(csrf=csrf.token(self.cookie), theme=theme(self.request.headers))
         response = page(template, *given, *headers, status=status, **values)
-        return response._replace(operation=self.progress.operation, code=code)
+        return replace(response, operation=self.progress.operation, code=code)
 
     def fresh_cookie(self) -> tuple[Header, ...]:
         """The header that gives a browser without a cookie one."""

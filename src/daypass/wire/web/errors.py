@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
@@ -39,11 +41,11 @@ class PageErrors:
             code=code,
             encoded=refusal.encoded,
         )
-        return response._replace(operation=refusal.operation, code=code)
+        return replace(response, operation=refusal.operation, code=code)
 
     def broken(self, request: Request) -> Response:
         response = self.show(request, 500, None, title=_OTHER, message=INTERNAL, code=INTERNAL_CODE, encoded="")
-        return response._replace(code=INTERNAL_CODE)
+        return replace(response, code=INTERNAL_CODE)
 
     def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:  # noqa: ARG002  # for pages that show more of it
         """The page. `refusal`: None for an unexpected failure."""
