@@ -8,7 +8,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 
 from daypass.domain.directory import Role, User
 from daypass.operations import revocation
-from daypass.operations.iam import ended
+from daypass.operations.iam import changes
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")
 
@@ -105,7 +105,7 @@ async def test_delete_user_ends_sessions_that_it_began(server: Server) -> None:
 async def test_delete_role_beyond_its_share_of_the_quota_leaves_room_for_revocations(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ended, "MAX_STORED", 1)
+    monkeypatch.setattr(changes, "MAX_STORED", 1)
     for name in ("one", "two", "three"):
         await server.role(name, OPERATOR, OPERATOR)
         await server.iam(ROOT, "DeleteRole", RoleName=name)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from daypass.domain.events import Event, EventType, encode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.operations.assume.session_detail import session_detail
+from daypass.operations.assume.issue import session_detail
 
 SEEN = FeedPosition("life", 1)
 

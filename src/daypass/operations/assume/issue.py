@@ -6,8 +6,8 @@ is durable, and no blocked subject gets one. A session that does not fit its for
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Generic, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,7 +21,6 @@ from daypass.operations.assume.applicant import Applicant, SessionParent
 from daypass.operations.assume.forms import Deferred, Form
 from daypass.operations.assume.replay import commit_once, consume
 from daypass.operations.assume.request import SessionRequest
-from daypass.operations.assume.session_detail import session_detail
 from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, consume_grant
 from daypass.operations.outcome import ACTOR, OWNER, source_of
 from daypass.ports import Env, Tx
@@ -133,3 +132,39 @@ def _blocked(block: Revocation, applicant: Applicant, session: SessionClaims) ->
         private={OWNER: block.account, "reason": "blocked", "revocation": block.id},
         explanation={"allowed": False, "reason": "a revocation blocks new sessions", "revocation": block.id},
     )
+
+
+def session_detail(
+    claims: SessionClaims, policy: str, policy_arns: tuple[str, ...], form: Mapping[str, Any] | None = None
+) -> Mapping[str, Any]:
+    """What the record contains about a session in addition to the session itself: the request and the result, never a
+    secret. `form`: see `forms.Form.record`.
+    """
+    detail: dict[str, Any] = {
+        "kind": claims.kind,
+        "principal": claims.arn,
+        "principal_id": claims.principal_id,
+        "name": claims.name,
+        "access_key_id": claims.hops[-1].access_key_id,
+        "expires_at": claims.expires_at,
+        "hops": len(claims.hops),
+    }
+    if claims.tags:
+        detail["tags"] = dict(claims.tags)
+        detail["transitive_keys"] = claims.transitive_keys
+    if claims.source_identity:
+        detail["source_identity"] = claims.source_identity
+    if policy:
+        detail["policy"] = policy
+    if claims.policy_hashes:
+        detail["policy_arns"] = policy_arns
+        detail["policy_hashes"] = claims.policy_hashes
+    if claims.description:
+        detail["description"] = claims.description
+    if len(claims.hops) > 1 and claims.hops[-2].session_id:
+        detail["parent_session_id"] = claims.hops[-2].session_id
+    if claims.status_index >= 0:
+        detail["status_index"] = claims.status_index
+    if form:
+        detail.update(form)
+    return detail

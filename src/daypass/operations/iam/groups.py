@@ -7,7 +7,6 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, faults, find, members, named, quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.paths import path_of
 from daypass.operations.principals import groups_of
 
 
@@ -17,7 +16,7 @@ def create_group(ctx: WriteContext, p: Params) -> Answer:
         id=ctx.ids.unique("AGPA"),
         account=ctx.account,
         name=p["GroupName"],
-        path=path_of(p),
+        path=changes.path_of(p),
         created_at=ctx.now,
     )
     changes.insert(ctx, group, faults.exists("Group", group.name))

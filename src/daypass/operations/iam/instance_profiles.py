@@ -13,7 +13,6 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, documents, faults, find, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import fitting
-from daypass.operations.iam.paths import path_of
 
 
 def create_instance_profile(ctx: WriteContext, p: Params) -> Answer:
@@ -23,7 +22,7 @@ def create_instance_profile(ctx: WriteContext, p: Params) -> Answer:
         id=ctx.ids.unique("AIPA"),
         account=ctx.account,
         name=p["InstanceProfileName"],
-        path=path_of(p),
+        path=changes.path_of(p),
         created_at=ctx.now,
         tags=tags.first_exact(p),
     )

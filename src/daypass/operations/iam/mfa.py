@@ -25,7 +25,6 @@ from daypass.operations.iam import changes, faults, find, members, quotas, resou
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.mfa_seed import open_seed, seal_seed
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.paths import path_of
 from daypass.operations.iam.user_devices import is_recent, take_away
 from daypass.ports import Ids
 
@@ -107,7 +106,7 @@ def create_virtual_mfa_device(ctx: WriteContext, p: Params) -> Answer:
         account=ctx.account,
         serial=serial,
         name=p["VirtualMFADeviceName"],
-        path=path_of(p),
+        path=changes.path_of(p),
         created_at=ctx.now,
         sealed_seed=seal_seed(ctx.sealer, new.seed, ctx.account, None, serial),
         tags=tags.first_exact(p),

@@ -13,7 +13,6 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, faults
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page
-from daypass.operations.iam.paths import path_of
 
 N = TypeVar("N", User, Group, Role, InstanceProfile)
 M = TypeVar("M", User, Group)
@@ -37,7 +36,9 @@ def page_by_name(
 def rename(ctx: WriteContext, p: Params, entity: M, kind: str) -> Answer:
     """Gives a user or a group the new name and path of a request. `kind`: "User" or "Group"."""
     name = p.get(f"New{kind}Name") or entity.name
-    changes.replace(ctx, replace(entity, name=name, path=path_of(p, "NewPath", entity.path)), faults.exists(kind, name))
+    changes.replace(
+        ctx, replace(entity, name=name, path=changes.path_of(p, "NewPath", entity.path)), faults.exists(kind, name)
+    )
     return {}
 
 

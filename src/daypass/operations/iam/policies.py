@@ -10,7 +10,6 @@ from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import builtin, changes, documents, faults, find, members, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.paths import path_of
 
 _TOO_MANY_VERSIONS = (
     f"A managed policy can have up to {quotas.VERSIONS_PER_POLICY} versions. "
@@ -26,7 +25,7 @@ def create_policy(ctx: WriteContext, p: Params) -> Answer:
     text = documents.managed(p["PolicyDocument"])
     own = {"account": ctx.account}
     changes.within_quota(ctx, ManagedPolicy, "PoliciesPerAccount", quotas.POLICIES_PER_ACCOUNT, **own)
-    name, path = p["PolicyName"], path_of(p)
+    name, path = p["PolicyName"], changes.path_of(p)
     policy = ManagedPolicy(
         id=ctx.ids.unique("ANPA"),
         account=ctx.account,

@@ -13,7 +13,6 @@ from daypass.operations.iam import (
     boundaries,
     changes,
     documents,
-    ended,
     faults,
     find,
     last_used,
@@ -24,7 +23,6 @@ from daypass.operations.iam import (
 )
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import fitting
-from daypass.operations.iam.paths import path_of
 
 
 def create_role(ctx: WriteContext, p: Params) -> Answer:
@@ -34,7 +32,7 @@ def create_role(ctx: WriteContext, p: Params) -> Answer:
         id=ctx.ids.unique("AROA"),
         account=ctx.account,
         name=p["RoleName"],
-        path=path_of(p),
+        path=changes.path_of(p),
         created_at=ctx.now,
         trust_document=text,
         trust_bindings=documents.trust(ctx.tx, text),
@@ -98,5 +96,5 @@ def delete_role(ctx: WriteContext, p: Params) -> Answer:
     )
     named.check_unused(ctx, role.id, uses)
     ctx.tx.delete(role)
-    ended.end_sessions(ctx, role)
+    changes.end_sessions(ctx, role)
     return {}

@@ -19,9 +19,8 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, ended, faults, find, last_used, members, named, quotas, tags
+from daypass.operations.iam import boundaries, changes, faults, find, last_used, members, named, quotas, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paths import path_of
 
 
 def create_user(ctx: WriteContext, p: Params) -> Answer:
@@ -30,7 +29,7 @@ def create_user(ctx: WriteContext, p: Params) -> Answer:
         id=ctx.ids.unique("AIDA"),
         account=ctx.account,
         name=p["UserName"],
-        path=path_of(p),
+        path=changes.path_of(p),
         created_at=ctx.now,
         boundary_arn=boundaries.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
@@ -74,5 +73,5 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
     for provisioned in ctx.tx.find(ScimResource, id=user.id):
         ctx.tx.delete(provisioned)
     ctx.tx.delete(user)
-    ended.end_sessions(ctx, user)
+    changes.end_sessions(ctx, user)
     return {}

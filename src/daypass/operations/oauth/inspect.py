@@ -19,8 +19,7 @@ from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import commit_once, consume
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.management import allow
-from daypass.operations.oauth.access_token import SESSION, OwnToken, open_access_token
-from daypass.operations.oauth.audience import is_for
+from daypass.operations.oauth.access_token import SESSION, OwnToken, is_for, open_access_token
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.request import NOBODY, Sender
 from daypass.operations.outcome import actor_of, event_of, served

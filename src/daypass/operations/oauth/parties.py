@@ -39,10 +39,10 @@ from daypass.operations.oauth.access_token import (
     OwnToken,
     invalid_session,
     invalid_token,
+    is_for,
     open_access_token,
     stable_id,
 )
-from daypass.operations.oauth.audience import is_for
 from daypass.operations.oauth.presigned import presigned_caller
 from daypass.operations.oauth.request import Presented, TokenType
 from daypass.ports import Call, Env, SamlArrival

@@ -6,6 +6,7 @@ Source: Service Authorization Reference, "Actions, resources, and condition keys
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -13,11 +14,11 @@ from daypass.domain.certificate import SERVICE
 from daypass.domain.context import requested_tags
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.policy.model import Value
-from daypass.operations.crud.operation import Params, Permission, Resource
-from daypass.operations.rolesanywhere import anchor_changes as changed
+from daypass.domain.ssf import CredentialChange
+from daypass.operations.crud.operation import Answer, Params, Permission, Resource
 from daypass.operations.rolesanywhere import anchors, crls, detail, profiles, tags
 from daypass.operations.rolesanywhere.anchors import ANCHORS
-from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf
+from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
 from daypass.operations.rolesanywhere.crls import CRLS
 from daypass.operations.rolesanywhere.profiles import PROFILES
 from daypass.operations.rolesanywhere.subjects import SUBJECTS
@@ -61,6 +62,14 @@ def _passing(role_arns: list[str]) -> tuple[Permission, ...]:
     return tuple(Permission(arn, "iam:PassRole", context) for arn in dict.fromkeys(role_arns))
 
 
+def _changed(change: str, ctx: WriteContext, _p: Params, answer: Answer) -> tuple[CredentialChange, ...]:
+    """For event streams: of an operation on a trust anchor, which decides which certificates give access (`x509`, CAEP 1.0,
+    3.3.1), or on a CRL, by which other certificates are revoked. They belong to the account, not to a principal.
+    """
+    arn = answer["trustAnchor"]["trustAnchorArn"] if "trustAnchor" in answer else answer["crl"]["crlArn"]
+    return (CredentialChange(ctx.account, "", "x509", change, arn),)
+
+
 def _request_tags(p: Params, _resource: Resource) -> Mapping[str, Value]:
     return requested_tags(detail.tags_of(p.get("tags")))
 
@@ -81,7 +90,7 @@ _ALL = (
         write=anchors.create_trust_anchor,
         keys=_TAGS,
         check=anchors.check_source,
-        credential=changed.anchor("create"),
+        credential=partial(_changed, "create"),
     ),
     Operation("GetTrustAnchor", _ANCHOR, read=ANCHORS.get),
     Operation("ListTrustAnchors", _anything, read=ANCHORS.list),
@@ -90,21 +99,21 @@ _ALL = (
         _ANCHOR,
         write=anchors.update_trust_anchor,
         check=anchors.check_source,
-        credential=changed.anchor("update"),
+        credential=partial(_changed, "update"),
     ),
-    Operation("EnableTrustAnchor", _ANCHOR, write=ANCHORS.enable, credential=changed.anchor("update")),
+    Operation("EnableTrustAnchor", _ANCHOR, write=ANCHORS.enable, credential=partial(_changed, "update")),
     Operation(
         "DisableTrustAnchor",
         _ANCHOR,
         write=ANCHORS.disable,
-        credential=changed.anchor("revoke"),
+        credential=partial(_changed, "revoke"),
         urgent=True,
     ),
     Operation(
         "DeleteTrustAnchor",
         _ANCHOR,
         write=anchors.delete_trust_anchor,
-        credential=changed.anchor("delete"),
+        credential=partial(_changed, "delete"),
         urgent=True,
     ),
     Operation("PutNotificationSettings", _ANCHOR, write=anchors.put_notification_settings),
@@ -124,15 +133,22 @@ _ALL = (
         write=crls.import_crl,
         keys=_TAGS,
         check=crls.check_import,
-        credential=changed.crl,
+        credential=partial(_changed, "update"),
         urgent=True,
     ),
     Operation("GetCrl", _CRL, read=CRLS.get),
     Operation("ListCrls", _anything, read=CRLS.list),
-    Operation("UpdateCrl", _CRL, write=crls.update_crl, check=crls.check_update, credential=changed.crl, urgent=True),
-    Operation("EnableCrl", _CRL, write=CRLS.enable, credential=changed.crl, urgent=True),
-    Operation("DisableCrl", _CRL, write=CRLS.disable, credential=changed.crl),
-    Operation("DeleteCrl", _CRL, write=CRLS.delete, credential=changed.crl),
+    Operation(
+        "UpdateCrl",
+        _CRL,
+        write=crls.update_crl,
+        check=crls.check_update,
+        credential=partial(_changed, "update"),
+        urgent=True,
+    ),
+    Operation("EnableCrl", _CRL, write=CRLS.enable, credential=partial(_changed, "update"), urgent=True),
+    Operation("DisableCrl", _CRL, write=CRLS.disable, credential=partial(_changed, "update")),
+    Operation("DeleteCrl", _CRL, write=CRLS.delete, credential=partial(_changed, "update")),
     Operation("GetSubject", _named(X509Subject, "subjectId"), read=SUBJECTS.get),
     Operation("ListSubjects", _anything, read=SUBJECTS.list),
     Operation("TagResource", _tagged, write=tags.tag_resource, keys=_TAGS),

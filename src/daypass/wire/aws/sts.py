@@ -23,10 +23,8 @@ from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
 from daypass.operations.oauth import web_identity_token as outbound
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest
 from daypass.operations.sessions import caller as callers
-from daypass.operations.sessions import get_access_key_info as key_info
-from daypass.operations.sessions import get_federation_token as federation
 from daypass.operations.sessions import get_scoped_credentials as scoped
-from daypass.operations.sessions import get_session_token as session_token
+from daypass.operations.sessions import long_term
 from daypass.ports import Call, Env
 from daypass.wire.aws.decoded_message import decoded_message
 from daypass.wire.aws.handler import OperationHandler, RenderingHandler
@@ -94,12 +92,12 @@ async def assume_role_with_saml(env: Env, call: Call, params: Params) -> Answer:
 
 async def get_session_token(env: Env, call: Call, params: Params) -> Answer:
     seconds = params.get("DurationSeconds")
-    issued = await session_token.get_session_token(env, call, seconds, _form(params), _mfa(params))
+    issued = await long_term.get_session_token(env, call, seconds, _form(params), _mfa(params))
     return _credentials(issued.session, issued.credential)
 
 
 async def get_federation_token(env: Env, call: Call, params: Params) -> Answer:
-    issued = await federation.get_federation_token(env, call, _session(params, params["Name"]), _form(params))
+    issued = await long_term.get_federation_token(env, call, _session(params, params["Name"]), _form(params))
     session = issued.session
     return {
         **_credentials(session, issued.credential),
@@ -134,7 +132,7 @@ async def get_caller_identity(env: Env, call: Call, _: Params) -> Answer:
 
 
 async def get_access_key_info(env: Env, call: Call, params: Params) -> Answer:
-    return {"Account": await key_info.get_access_key_info(env, call, params["AccessKeyId"])}
+    return {"Account": await callers.get_access_key_info(env, call, params["AccessKeyId"])}
 
 
 async def decode_authorization_message(env: Env, call: Call, params: Params) -> Answer:
