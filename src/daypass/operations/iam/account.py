@@ -1,4 +1,4 @@
-"""The account as a whole: number of entities, and quotas."""
+"""The account as a whole: its entities and quotas, its alias, and its requirements for passwords."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from typing import Any
 
 from daypass.domain.directory import (
     AccessKey,
+    AccountAlias,
     Group,
     InstanceProfile,
     ManagedPolicy,
     MfaDevice,
     OidcProvider,
+    PasswordPolicy,
     PolicyVersion,
     Role,
     SamlProvider,
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import quotas
-from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam import changes, faults, quotas
+from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.iam.paging import page_of
 
 
 def get_account_summary(ctx: ReadContext, _p: Params) -> Answer:
@@ -62,3 +65,91 @@ def get_account_summary(ctx: ReadContext, _p: Params) -> Answer:
         "GlobalEndpointTokenVersion": 2,
     }
     return {"SummaryMap": summary}
+
+
+# --- The alias: at most one, unique in the installation -----------------------------------------------------------
+
+
+def create_account_alias(ctx: WriteContext, p: Params) -> Answer:
+    """A new alias replaces the old one: observed behaviour of AWS."""
+    alias = AccountAlias(p["AccountAlias"], ctx.account, ctx.now)
+    taken = faults.already_exists(f"The account alias {alias.alias} already exists.")
+    if ctx.tx.get(AccountAlias, alias=alias.alias) is not None:
+        raise taken
+    former = ctx.tx.get(AccountAlias, account=ctx.account)
+    if former is not None:
+        ctx.tx.delete(former)
+    changes.insert(ctx, alias, taken)
+    return {}
+
+
+def list_account_aliases(ctx: ReadContext, p: Params) -> Answer:
+    account_aliases = ctx.tx.find(AccountAlias, account=ctx.account)
+    shown, more = page_of(p, "account-aliases", [alias.alias for alias in account_aliases], str)
+    return {"AccountAliases": shown, **more}
+
+
+def delete_account_alias(ctx: WriteContext, p: Params) -> Answer:
+    """The request must name the account's current alias."""
+    account_alias = ctx.tx.get(AccountAlias, account=ctx.account)
+    if account_alias is None or account_alias.alias != p["AccountAlias"]:
+        raise faults.not_found(f"The account alias {p['AccountAlias']} cannot be found.")
+    ctx.tx.delete(account_alias)
+    return {}
+
+
+# --- Passwords: without its own policy, AWS's default applies (see `passwords`) ------------------------------------
+
+
+def update_account_password_policy(ctx: WriteContext, p: Params) -> Answer:
+    """Replaces the whole policy: values that are not given get their defaults, as in AWS."""
+    policy = PasswordPolicy(
+        account=ctx.account,
+        minimum_length=int(p.get("MinimumPasswordLength") or 6),
+        require_symbols=bool(p.get("RequireSymbols")),
+        require_numbers=bool(p.get("RequireNumbers")),
+        require_uppercase=bool(p.get("RequireUppercaseCharacters")),
+        require_lowercase=bool(p.get("RequireLowercaseCharacters")),
+        users_may_change=bool(p.get("AllowUsersToChangePassword")),
+        max_age_days=p.get("MaxPasswordAge"),
+        reuse_prevention=p.get("PasswordReusePrevention"),
+        hard_expiry=p.get("HardExpiry"),
+    )
+    if ctx.tx.get(PasswordPolicy, account=ctx.account) is None:
+        ctx.tx.insert(policy)
+    else:
+        ctx.tx.replace(policy)
+    return {}
+
+
+def get_account_password_policy(ctx: ReadContext, _p: Params) -> Answer:
+    policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
+    if policy is None:
+        raise faults.not_found(f"The Password Policy with domain name {ctx.account} cannot be found.")
+    return {"PasswordPolicy": _policy_members(policy)}
+
+
+def _policy_members(policy: PasswordPolicy) -> dict[str, Any]:
+    whether_set = {
+        "MaxPasswordAge": policy.max_age_days,
+        "PasswordReusePrevention": policy.reuse_prevention,
+        "HardExpiry": policy.hard_expiry,
+    }
+    return {
+        "MinimumPasswordLength": policy.minimum_length,
+        "RequireSymbols": policy.require_symbols,
+        "RequireNumbers": policy.require_numbers,
+        "RequireUppercaseCharacters": policy.require_uppercase,
+        "RequireLowercaseCharacters": policy.require_lowercase,
+        "AllowUsersToChangePassword": policy.users_may_change,
+        "ExpirePasswords": policy.max_age_days is not None,
+        **{name: value for name, value in whether_set.items() if value is not None},
+    }
+
+
+def delete_account_password_policy(ctx: WriteContext, _p: Params) -> Answer:
+    policy = ctx.tx.get(PasswordPolicy, account=ctx.account)
+    if policy is None:
+        raise faults.not_found("The account policy with name PasswordPolicy cannot be found.")
+    ctx.tx.delete(policy)
+    return {}

@@ -23,9 +23,8 @@ from daypass.domain.totp import consecutive_step, drift_of
 from daypass.operations.crud.operation import Answer, Params, Resource
 from daypass.operations.iam import changes, faults, find, members, quotas, resources, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.mfa_seed import open_seed, seal_seed
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.user_devices import is_recent, take_away
+from daypass.operations.iam.user_devices import is_recent, open_seed, seal_seed, take_away
 from daypass.ports import Ids
 
 _MAX_SERIAL: Final = 256  # serialNumberType of the service model

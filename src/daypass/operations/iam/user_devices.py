@@ -6,8 +6,9 @@ from typing import Final
 
 from daypass.domain.claims import Caller
 from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, RecoveryCode, User
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.ssf import CredentialChange
-from daypass.ports import Reader, Tx
+from daypass.ports import Reader, Sealer, Tx
 
 RECENT_MS: Final = 900_000
 """People change their own devices only so long after they proved who they are."""
@@ -77,3 +78,24 @@ def end_browsers(tx: Tx, user: User, *, but: str = "") -> None:
     for row in tx.find(BrowserSession, account=user.account, principal_id=user.id, limit=_EVERY):
         if row.session_id != but:
             tx.delete(row)
+
+
+# --- The seeds of virtual devices, sealed for their owner -----------------------------------------------------------
+
+
+def seal_seed(sealer: Sealer, seed: bytes, account: str, owner_id: str | None, serial: str) -> bytes:
+    """The associated data: account, owner and device. A seed that is moved to another row does not open."""
+    return sealer.seal_secret(seed, account, _bound_to(owner_id, serial))
+
+
+def open_seed(sealer: Sealer, device: MfaDevice) -> bytes:
+    """Raises DaypassError(UNAVAILABLE) when it does not open: its key is not known here, or it was altered."""
+    try:
+        return sealer.open_secret(device.sealed_seed, device.account, _bound_to(device.owner_id, device.serial))
+    except ValueError:
+        private = {"reason": "the seed of the device does not open", "serial_number": device.serial}
+        raise DaypassError(ErrorKind.UNAVAILABLE, "The MFA device cannot be used now.", private=private) from None
+
+
+def _bound_to(owner_id: str | None, serial: str) -> str:
+    return f"{owner_id or 'nobody'} {serial}"

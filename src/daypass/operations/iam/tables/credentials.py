@@ -6,13 +6,12 @@ from functools import partial
 from typing import Final
 
 from daypass.operations.iam import (
-    account_alias,
+    account,
     credential_changes,
     login_profiles,
     mfa,
     oidc_providers,
     outbound,
-    password_policy,
     resources,
     saml_providers,
 )
@@ -63,12 +62,12 @@ PROVIDERS: Final = (
 )
 
 PASSWORDS: Final = (
-    Operation("CreateAccountAlias", resources.anything, write=account_alias.create_account_alias),
-    Operation("ListAccountAliases", resources.anything, read=account_alias.list_account_aliases),
-    Operation("DeleteAccountAlias", resources.anything, write=account_alias.delete_account_alias),
-    Operation("UpdateAccountPasswordPolicy", resources.anything, write=password_policy.update_account_password_policy),
-    Operation("GetAccountPasswordPolicy", resources.anything, read=password_policy.get_account_password_policy),
-    Operation("DeleteAccountPasswordPolicy", resources.anything, write=password_policy.delete_account_password_policy),
+    Operation("CreateAccountAlias", resources.anything, write=account.create_account_alias),
+    Operation("ListAccountAliases", resources.anything, read=account.list_account_aliases),
+    Operation("DeleteAccountAlias", resources.anything, write=account.delete_account_alias),
+    Operation("UpdateAccountPasswordPolicy", resources.anything, write=account.update_account_password_policy),
+    Operation("GetAccountPasswordPolicy", resources.anything, read=account.get_account_password_policy),
+    Operation("DeleteAccountPasswordPolicy", resources.anything, write=account.delete_account_password_policy),
     Operation(
         "CreateLoginProfile",
         resources.user_or_caller,
