@@ -20,6 +20,7 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports.ring_keys import StoredKey
 
 _KEY_BYTES: Final = 32
@@ -32,6 +33,11 @@ class RingError(Exception):
     """The keys are not usable: wrong key-encryption key, altered rows, no key that may sign, or keys that cannot be
     read.
     """
+
+
+def unavailable(error: RingError) -> DaypassError:
+    """The refusal of what needs a key that is not usable now."""
+    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable.", private={"reason": str(error)})
 
 
 class KeySourceError(RingError):

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from daypass.crypto.entropy import random_bytes
-from daypass.crypto.key_encryption import RingError
+from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PAYLOAD_VERSION, PayloadTooLarge, decode, encode
@@ -52,10 +52,6 @@ def _refused() -> DaypassError:
 
 def _undecodable() -> DaypassError:
     return DaypassError(ErrorKind.INVALID_AUTHORIZATION_MESSAGE, "Message is not valid.")
-
-
-def _unavailable(error: RingError) -> DaypassError:
-    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable.", private={"reason": str(error)})
 
 
 class RingSealer:
@@ -202,13 +198,13 @@ class RingSealer:
         try:
             return self._rings.signing(ring, self._clock.now())
         except RingError as error:
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
 
     async def _verifying(self, ring: Ring, key_id: str) -> RingKey | None:
         try:
             return await self._rings.verifying(ring, key_id, self._clock.now())
         except RingError as error:
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
 
     def _new_header(self, ring: Ring) -> tuple[RingKey, bytes]:
         key = self._signing(ring)

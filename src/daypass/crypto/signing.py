@@ -22,10 +22,9 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from daypass.crypto.jose import read
-from daypass.crypto.key_encryption import RingError
+from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.encoding import base64url
-from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.ports import Clock
 
@@ -71,7 +70,7 @@ class RingSigner:
         try:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
         text = f"{_header(algorithm, key.id, typ)}.{base64url(msgspec.json.encode(claims))}"
         return partial(_signed, _SIGN[algorithm], self._private(key), text)
 
@@ -100,7 +99,7 @@ class RingSigner:
         try:
             key = await self._rings.verifying(RINGS[token.alg], token.kid, self._clock.now())
         except RingError as error:
-            raise _unavailable(error) from None
+            raise unavailable(error) from None
         if key is None or not _is_genuine(self._private(key), token.signature, token.signing_input):
             raise JoseError("it is not signed by a key of this server")
         return token.unverified_claims, (RINGS[token.alg], key.id)  # verified by now
@@ -132,10 +131,6 @@ def _header(algorithm: str, kid: str, typ: str) -> str:
 
 def _signed(sign: Callable[[Any, bytes], bytes], key: PrivateKey, text: str) -> str:
     return f"{text}.{base64url(sign(key, text.encode('ascii')))}"
-
-
-def _unavailable(error: RingError) -> DaypassError:
-    return DaypassError(ErrorKind.UNAVAILABLE, "The service is unavailable.", private={"reason": str(error)})
 
 
 def _curve(key: ec.EllipticCurvePrivateKey) -> tuple[str, int, HashAlgorithm]:

@@ -21,7 +21,7 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
 from daypass.federation.saml_metadata import usable_key
-from daypass.federation.saml_xml import DS, BadXml, as_document, reparse, text_of
+from daypass.federation.saml_xml import DS, BadXml, as_document, parse, text_of
 
 SIGNATURE: Final = f"{DS}Signature"
 _EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -89,7 +89,7 @@ def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
         covered = _covered(document, method, key.certificate)
         if covered is None:
             continue
-        signed = reparse(covered)
+        signed = parse(covered)
         if signed.tag != element.tag or signed.get("ID") != element.get("ID"):
             raise BadSignature
         return Signed(signed, key.digest)

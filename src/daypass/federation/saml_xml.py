@@ -71,11 +71,6 @@ def parse(unverified: bytes, *, metadata: bool = False) -> etree._Element:
     return _tree(unverified)
 
 
-def reparse(trusted: bytes) -> etree._Element:
-    """The root of bytes that a signature covers, or that this module has written; within the same limits."""
-    return parse(trusted)
-
-
 def _check_text(unverified: bytes) -> None:
     try:
         text = unverified.decode("utf-8")

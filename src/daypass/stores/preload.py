@@ -7,8 +7,9 @@ loaded on first use.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -63,13 +64,9 @@ def recently_used(conn: Connection, limit: int) -> list[str]:
     last_uses = ENTITY_TABLES[LastUse].table
     latest = func.max(last_uses.c.at)
     used = select(last_uses.c.subject).group_by(last_uses.c.subject).order_by(latest.desc()).limit(limit)
-    subjects = [*_interleaved(issued), *conn.execute(used).scalars()]
+    subjects = [*chain.from_iterable(issued), *conn.execute(used).scalars()]
     keys = (_cache_key(subject) for subject in dict.fromkeys(subjects))
     return [key for key in keys if key][:limit]
-
-
-def _interleaved(rows: Iterable[Iterable[str]]) -> list[str]:
-    return [value for row in rows for value in row]
 
 
 def _cache_key(subject: str) -> str:

@@ -92,7 +92,10 @@ def _place(item: Item) -> str:
 
 
 def _inline(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:
-    return [members.inline_detail(policy) for policy in inline.of_owner(ctx, owner)]
+    return [
+        {"PolicyName": policy.name, "PolicyDocument": members.encoded(policy.document)}
+        for policy in inline.of_owner(ctx, owner)
+    ]
 
 
 def _attached(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:

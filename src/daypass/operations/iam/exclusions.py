@@ -52,7 +52,7 @@ def _by_arn(pattern: str) -> Test:
     head, separator, name = pattern.partition(":policy/")
     if not separator or not name or any(wild in head for wild in "*?") or name.count("*") > 1:
         raise faults.invalid_arn(pattern)
-    patterns = _pattern(pattern)
+    patterns = Patterns([pattern])
     return lambda source: bool(source.name and source.arn) and patterns.matches(source.arn, {})
 
 
@@ -60,11 +60,7 @@ def _by_name(identifier: Mapping[str, Any]) -> Test:
     owner = identifier["AttachmentName"]
     if owner.count("*") > 1:
         raise faults.invalid_input(f"AttachmentName {owner} has more than one *.")
-    kind, name, owners = identifier["AttachmentType"], identifier["PolicyName"], _pattern(owner)
+    kind, name, owners = identifier["AttachmentType"], identifier["PolicyName"], Patterns([owner])
     return lambda source: (
         source.kind == INLINE and (source.owner[0], source.name) == (kind, name) and owners.matches(source.owner[1], {})
     )
-
-
-def _pattern(text: str) -> Patterns:
-    return Patterns([text])

@@ -12,7 +12,6 @@ from daypass.domain.directory import (
     Account,
     Attachment,
     Group,
-    InlinePolicy,
     ManagedPolicy,
     PolicyVersion,
     Role,
@@ -102,15 +101,11 @@ def role_in_brief(ctx: ReadContext, entity: Role, names: documents.Names | None 
 
 
 def role(ctx: ReadContext, entity: Role, names: documents.Names | None = None) -> dict[str, Any]:
-    """As lists show it; `role_whole` has the rest."""
+    """As lists show it; `boundary_and_tags` has the rest."""
     shown = {**role_in_brief(ctx, entity, names), "MaxSessionDuration": entity.max_session_seconds}
     if entity.description is not None:
         shown["Description"] = entity.description
     return shown
-
-
-def role_whole(ctx: ReadContext, entity: Role) -> dict[str, Any]:
-    return {**role(ctx, entity), **boundary_and_tags(entity)}
 
 
 def managed_policy(ctx: ReadContext, entity: ManagedPolicy) -> dict[str, Any]:
@@ -150,10 +145,6 @@ def policy_version(entity: PolicyVersion, default: int, *, document: bool) -> di
 
 def attached(arn: str) -> dict[str, str]:
     return {"PolicyName": arn.rpartition("/")[2], "PolicyArn": arn}
-
-
-def inline_detail(entity: InlinePolicy) -> dict[str, str]:
-    return {"PolicyName": entity.name, "PolicyDocument": encoded(entity.document)}
 
 
 def access_key(entity: AccessKey, owner: User | Account) -> dict[str, Any]:

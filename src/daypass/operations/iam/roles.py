@@ -54,7 +54,8 @@ def _session_seconds(p: Params, default: int = quotas.MIN_SESSION_SECONDS) -> in
 
 def get_role(ctx: ReadContext, p: Params) -> Answer:
     role = find.role(ctx, p["RoleName"])
-    return {"Role": {**members.role_whole(ctx, role), "RoleLastUsed": last_used.of_role(ctx, role.id)}}
+    whole = {**members.role(ctx, role), **members.boundary_and_tags(role)}
+    return {"Role": {**whole, "RoleLastUsed": last_used.of_role(ctx, role.id)}}
 
 
 def list_roles(ctx: ReadContext, p: Params) -> Answer:

@@ -31,7 +31,7 @@ from daypass.operations.management import allow
 from daypass.operations.oauth.client_secrets import hash_of, new_secret
 from daypass.operations.revocation import new_revocation
 from daypass.operations.ssf import queue
-from daypass.ports import Call, Env, Reader, Tx
+from daypass.ports import Call, Env, Tx
 
 CLIENTS_PER_ACCOUNT: Final = 1_000
 MAX_SECRETS: Final = 2
@@ -108,7 +108,8 @@ async def update_client(
     )
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
-        _check_same(tx, old)
+        if CLIENTS.existing(tx, old.account, old.id) != old:
+            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The client has just been changed; try again.")
         tx.replace(updated)
         _announce(env, tx, call, _changes(old, updated))
         return updated, CLIENTS.changed(call, updated, decision, before=describe(old), after=describe(updated))
@@ -211,11 +212,6 @@ def _changes(before: OAuthClient, after: OAuthClient) -> list[CredentialChange]:
             if any(getattr(old, name) != getattr(new, name) for name in members):
                 found.append((kind, "update", ""))
     return [CredentialChange(after.account, after.id, *change, "application") for change in found]
-
-
-def _check_same(tx: Reader, old: OAuthClient) -> None:
-    if CLIENTS.existing(tx, old.account, old.id) != old:
-        raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The client has just been changed; try again.")
 
 
 def _checked_name(name: str) -> str:

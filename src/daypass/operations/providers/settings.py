@@ -204,14 +204,11 @@ def _seal(env: Env, provider: OidcProvider, path: str, value: Any, kept: str) ->
                 ErrorKind.VALIDATION, f"{path}: give it again, for none is kept that was given for this address."
             )
         return kept
-    if not isinstance(value, str) or len(value) > _MAX_SECRET or not _is_token(value):
+    fits = isinstance(value, str) and len(value) <= _MAX_SECRET and value.isascii() and value.isprintable()
+    if not fits or " " in value:
         raise DaypassError(ErrorKind.VALIDATION, f"{path}: a token of at most {_MAX_SECRET} characters is expected.")
     sealed = env.sealer.seal_secret(value.encode("ascii"), provider.account, secret_owner(provider.url, path))
     return base64.b64encode(sealed).decode("ascii")
-
-
-def _is_token(value: str) -> bool:
-    return value.isascii() and value.isprintable() and " " not in value
 
 
 # --- Settings for the operator only ----------------------------------------------------------------------------------

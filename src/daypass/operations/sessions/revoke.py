@@ -73,7 +73,7 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         now=call.now,
         by=call.caller.arn,
         reason=request.reason,
-        block=_block(request),
+        block=Block(request.block or request.block_until is not None, request.block_until),
     )
     ended = await count_ended(env, subject.owner, (revocation,))
     if not subject.known and not request.force and ended is not None and ended.complete and not ended.sessions:
@@ -130,10 +130,6 @@ def detail_of(revocation: Revocation) -> dict[str, Any]:
         "block": revocation.block,
         "block_until": revocation.block_until,
     }
-
-
-def _block(request: RevocationRequest) -> Block:
-    return Block(request.block or request.block_until is not None, request.block_until)
 
 
 async def list_revocations(

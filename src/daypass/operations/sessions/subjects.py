@@ -203,17 +203,13 @@ def _whole_account(_tx: Reader, account: str, value: str) -> _Resolved:
     return _Resolved(value, value, known=True) if value == account else _Resolved("", value)
 
 
-def _unused(_tx: Reader, _account: str, _value: str) -> _Resolved:
-    return _Resolved("")
-
-
 def _invalid(what: str, form: str) -> DaypassError:
     article = "An" if what[0] in "aeiou" else "A"
     return DaypassError(ErrorKind.VALIDATION, f"{article} {what} is named by {form}.")
 
 
 SUBJECTS: dict[str, Callable[[Reader, str, str], _Resolved]] = {
-    "session": _unused,  # looked up in the record
+    "session": lambda _tx, _account, _value: _Resolved(""),  # looked up in the record
     "role": _role,
     "principal": _principal,
     "access_key": _access_key,

@@ -99,7 +99,11 @@ async def with_password(
 ) -> Progress:
     """The first step. `account`: its id or alias. Raises DaypassError: ACCESS_DENIED, THROTTLED, UNAVAILABLE."""
     seen, lane = env.directory.seen(), f"sign-in {call.facts.source_ip}"
-    candidate = await env.directory.read(lambda tx: _candidate(tx, account, user_name), account=lane)
+
+    def find(tx: Reader) -> Candidate | None:
+        return candidate_of(tx, tx.get(User, account=account_by_alias(tx, account), name=user_name))
+
+    candidate = await env.directory.read(find, account=lane)
     stored = candidate.profile.password_hash if candidate is not None else _NOBODY
     right = await heavy.compute(env, lane, passwords.matches, unverified_password[: MAX_PASSWORD + 1], stored)
     if candidate is None:
@@ -211,10 +215,6 @@ async def start(env: Env, call: Call, browser: Browser, candidate: Candidate, mf
 
 
 # --- The user --------------------------------------------------------------------------------------------------------
-
-
-def _candidate(tx: Reader, account: str, user_name: str) -> Candidate | None:
-    return candidate_of(tx, tx.get(User, account=account_by_alias(tx, account), name=user_name))
 
 
 def candidate_of(tx: Reader, user: User | None) -> Candidate | None:

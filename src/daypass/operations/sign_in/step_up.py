@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from daypass.domain.claims import Caller
 from daypass.domain.directory import Passkey, ReplayEntry
 from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -131,16 +130,13 @@ async def _check_passkey(env: Env, call: Call, digest: str, proof: Proof) -> int
     ceremony = webauthn.opened(env, webauthn.STEP_UP, proof.holder, proof.ceremony, call.now, digest)
     named = webauthn.credential_id(proof.assertion)
     passkey = await env.directory.read(lambda tx: tx.get(Passkey, id=named), account=call.caller.account)
-    if passkey is None or not _is_own(passkey, call.caller):
+    owner = (call.caller.principal_id, call.caller.account)
+    if passkey is None or (passkey.user_id, passkey.account) != owner:
         private = {"reason": "passkey", "passkey": "credential of another user"}
         raise DaypassError(ErrorKind.ACCESS_DENIED, "The passkey was not accepted.", private=private)
     asserted = webauthn.assertion(env, ceremony, passkey, proof.assertion)
     await passkeys.accept(env, call, ceremony, passkey, asserted)
     return call.now
-
-
-def _is_own(passkey: Passkey, caller: Caller) -> bool:
-    return (passkey.user_id, passkey.account) == (caller.principal_id, caller.account)
 
 
 async def _check_code(env: Env, call: Call, digest: str, proof: Proof) -> int:
