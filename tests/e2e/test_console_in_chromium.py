@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -335,7 +336,11 @@ def test_dashboards_are_live_and_exported(server: Server, chromium: Browser, loo
         ada.judge(f"dashboard-{view}")
     with page.expect_download() as png:
         page.get_by_role("button", name="PNG of Sessions").click()
-    assert png.value.path().read_bytes().startswith(b"\x89PNG")
+    head = png.value.path().read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    pixels = page.evaluate("Array.from(document.querySelectorAll('canvas'), (each) => [each.width, each.height])")
+    width, height = struct.unpack(">II", head[16:24])
+    assert (width, height > pixels[0][1]) == (pixels[0][0], True)  # the title and the legend are above the chart
     ada.close()
 
 

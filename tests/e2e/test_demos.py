@@ -50,7 +50,7 @@ SHOWN = {  # what must be told, in this order
         r"AWS credentials: refused: ExpiredToken",
         r"introspection: active False",
         r"another task: invalid_request",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
     "ci": (
         r"assumed-role/deployer/run-8123456789",
@@ -59,14 +59,14 @@ SHOWN = {  # what must be told, in this order
         r"a stale token: ExpiredToken",
         r"new key \w+",
         r"assumed-role/deployer/run-8123456789",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
     "k8s": (
         r"write: written\n +read: \{\}\n +elsewhere: refused: AccessDenied",
         r"3\. A pod of another service account is refused\n +refused: AccessDenied",
         r"4\. A pod is deleted.*\n +refused: \w+",
         r"s3:PutObject",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
     "saml": (
         r"2\. .*\n +arn:aws:sts::111122223333:assumed-role/developer/ann",
@@ -84,7 +84,7 @@ SHOWN = {  # what must be told, in this order
         r"wanted +release\n +found +shop",
         r"signed with the new key: InvalidIdentityToken",
         r"after the update: arn:aws:sts::111122223333:assumed-role/developer/ann",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
     "bridge": (
         r"there it is arn:aws:sts::444455556666:assumed-role/from-home/job",
@@ -93,7 +93,7 @@ SHOWN = {  # what must be told, in this order
         r"one for another service: refused: InvalidAudienceError",
         r"has a token for vault that cannot be revoked",
         r"the session: ExpiredToken",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
     "service_to_service": (
         r"scope orders\.read",
@@ -109,7 +109,7 @@ SHOWN = {  # what must be told, in this order
         r"2 active sessions ended",
         r"introspection: active False",
         r"AWS credentials: refused: ExpiredToken",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
     "x509": (
         r"who: arn:aws:sts::111122223333:assumed-role/press/[0-9a-f]{30,40}",
@@ -120,7 +120,7 @@ SHOWN = {  # what must be told, in this order
         r"refused: 403: Untrusted certificate",
         r"on record: certificate [0-9a-f]+ is revoked",
         r"refused: ExpiredToken",
-        r"\d+ records in \d+ logs verify",
+        r"\d+ records in \d+ logs? verify",
     ),
 }
 

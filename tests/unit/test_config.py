@@ -63,6 +63,22 @@ def test_load_table_in_the_environment_is_json() -> None:
     assert load(environ={"DAYPASS_ACCESS__SCHEDULE_TOKENS": ""}).access.schedule_tokens == {}
 
 
+def test_load_list_in_the_environment_has_commas_and_one_in_json_is_refused() -> None:
+    """It would be one value that equals nothing."""
+    hosts = load(environ={"DAYPASS_ACCESS__PRIVATE_HOSTS": "hooks.internal, ::1"}).access.private_hosts
+    assert hosts == ("hooks.internal", "::1")
+    with pytest.raises(
+        ConfigError, match="DAYPASS_ACCESS__PRIVATE_HOSTS: is a list of values with commas between them"
+    ):
+        load(environ={"DAYPASS_ACCESS__PRIVATE_HOSTS": '["hooks.internal"]'})
+
+
+@pytest.mark.parametrize("host", ["https://hooks.internal", "hooks.internal:8443", "10.0.0.1:80", "[::1]", "*"])
+def test_load_private_host_with_more_than_a_name_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="private_hosts"):
+        load(environ={}, overrides={"access": {"private_hosts": (host,)}})
+
+
 @pytest.mark.parametrize(
     "text", ['{"111122223333": {"api.example": "canary"', '["canary"]', '{"x": "canary"}', "canary"]
 )

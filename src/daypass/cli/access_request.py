@@ -174,9 +174,7 @@ def suggest(action: str, resource: str, connect: Connect) -> Result:
 
 
 def _stages(number: int) -> str:
-    if not number:
-        return "automatic"
-    return f"{number} stage" if number == 1 else f"{number} stages"
+    return output.counted(number, "stage") if number else "automatic"
 
 
 @request.command("ls")

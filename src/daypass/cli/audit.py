@@ -15,6 +15,7 @@ import click
 from daypass.audit.verify import BadRecord, Head, Verified
 from daypass.cli import exits, output
 from daypass.cli.durations import moment_of, seconds_of
+from daypass.cli.installation import config_option, data_option, settings_of
 from daypass.cli.options import (
     PAGE,
     Connect,
@@ -30,6 +31,7 @@ from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Reco
 from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
+_SQLITE = "sqlite:///"
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -89,7 +91,7 @@ def search(since: str, until: str, limit: int, connect: Connect, form: str, **qu
     for name, text in (("since", since), ("until", until)):
         if text:
             ago = seconds_of(text)
-            given[name] = str(moment_of(text, now) if ago is None else int((now - ago) * 1000))
+            given[name] = str(moment_of(text, now, "2h") if ago is None else int((now - ago) * 1000))
     path = "/audit/events" if _EXPLORED.intersection(given) else "/audit/records"
     records = pages(connection, path, "records", given, limit)
     for record in records:
@@ -124,41 +126,43 @@ def show(record: str, account: str, connect: Connect) -> Result:
 @click.option(
     "--database", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A SQLite file, offline."
 )
-@click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False, exists=True), help="A server's data directory, offline."
-)
-@click.option("--url", default="", metavar="URL", help="A PostgreSQL database, postgresql://…, without a server.")
+@config_option
+@data_option
+@click.option("--url", default="", metavar="URL", help="A PostgreSQL database, postgresql://…, offline.")
 @any_account_option
 @server_command
 def verify(  # click passes options as arguments
-    database: Path | None, data: Path | None, url: str, account: str, connect: Connect
+    database: Path | None, config: Path | None, data: Path | None, url: str, account: str, connect: Connect
 ) -> Result:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
     The chain is computed here. From a database, every searchable column and every session's row is compared with the
-    events, too. From a server, only the hashes of other accounts' events are fetched. With --data, spools that are not in
-    the database yet are counted. Status 1 if anything is wrong.
+    events, too. From a server, only the hashes of other accounts' events are fetched. With --data or --config, the database
+    is that of the server's settings, and its spools that are not in the database yet are counted. Status 1 if anything is
+    wrong.
     """
-    if sum(map(bool, (database, data, url))) > 1:
-        raise click.UsageError("Give only one of --database, --data and --url.")
-    file = database or (data / "daypass.db" if data else None)
-    source: Record
-    if url:
-        source = PostgresRecord(url)
-    else:
-        source = OfflineRecord(file) if file else OnlineRecord(connect(), account)
-    results = source.verified()
+    if sum(map(bool, (database, config or data, url))) > 1:
+        raise click.UsageError("Give only one of --database, --url, and --data or --config.")
+    spool: Path | None = None
+    if config or data:
+        settings = settings_of(config, data)
+        spool, url = settings.spool_directory(), settings.database_url()
+    elif database:
+        url = f"{_SQLITE}{database.absolute()}"
+    results = _record_of(url, connect, account).verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]
-    waiting, rejected = _spools(data) if data else (0, 0)
+    waiting, rejected = _spools(spool) if spool else (0, 0)
     records, withheld = sum(g.records for g in good), sum(g.withheld for g in good)
     text = [_bad(fault) for fault in bad]
     hidden = f", {withheld} of them by their hash alone" if withheld else ""
-    text.append(f"{records} records in {len(good)} logs verify{hidden}.")
+    text.append(f"{output.counted(records, 'record')} in {output.counted(len(good), 'log')} verify{hidden}.")
     if waiting:
-        text.append(f"{waiting} spools in {data} hold events that are not in the database yet.")
+        text.append(f"{output.counted(waiting, 'spool')} with events that are not in the database yet: {spool}.")
     if rejected:
-        text.append(f"BAD  {rejected} spools in {data} were set aside: their events are not on the record.")
+        text.append(
+            f"BAD  {output.counted(rejected, 'spool')} set aside, with events that are not on the record: {spool}."
+        )
     found = {
         "logs": len(good),
         "records": records,
@@ -168,6 +172,13 @@ def verify(  # click passes options as arguments
         "rejected_spools": rejected,
     }
     return Result(found, *text, status=exits.FINDING if bad or rejected or not good else exits.OK)
+
+
+def _record_of(url: str, connect: Connect, account: str) -> Record:
+    """The record in a database, or, without a URL, that of the server."""
+    if url.startswith(_SQLITE):
+        return OfflineRecord(Path(url.removeprefix(_SQLITE)))
+    return PostgresRecord(url) if url else OnlineRecord(connect(), account)
 
 
 def _fault(bad: BadRecord) -> dict[str, Any]:
@@ -226,9 +237,8 @@ def _known_head(log: str, text: str) -> Head | None:
     return Head(log, int(seq), bytes.fromhex(chain))
 
 
-def _spools(data: Path) -> tuple[int, int]:
-    """The numbers of spools in a data directory that hold events, and that were set aside."""
-    directory = data / "spool"
+def _spools(directory: Path) -> tuple[int, int]:
+    """The numbers of spools in a directory that hold events, and that were set aside."""
     return sum(map(_holds_events, directory.glob("*.db"))), len([*directory.glob("*.db.rejected")])
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from daypass.cli import exits, output
+from daypass.cli import exits
 from daypass.cli.files import text_at
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
 from daypass.cli.options import Group, output_option
+from daypass.cli.output import counted, moment
 from daypass.cli.results import Result
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
@@ -55,7 +56,8 @@ def create(file: Path, recipient: str, config: Path | None, data: Path | None) -
     """Write a backup to the new FILE, while servers run."""
     made = server_module("backup").make(settings_of(config, data), recipient, file)
     found = {"file": str(file), "accounts": made.accounts, "records": made.records, "rows": made.rows}
-    return Result(found, f"Wrote {file}: {made.accounts} accounts, {made.records} records, {made.rows} rows.")
+    size = ", ".join((counted(made.accounts, "account"), counted(made.records, "record"), counted(made.rows, "row")))
+    return Result(found, f"Wrote {file}: {size}.")
 
 
 @backup.command("restore")
@@ -70,7 +72,7 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
     Blocks that were made, and keys that were disabled, after the backup was made are not in it: make them again.
     """
     restored = server_module("backup").restore(settings_of(config, data), text_at(identity), file)
-    done = f"{restored.accounts} accounts and {restored.records} records of {output.moment(restored.created_at)}"
+    done = f"{counted(restored.accounts, 'account')} and {counted(restored.records, 'record')} of {moment(restored.created_at)}"
     return Result(
         {"accounts": restored.accounts, "records": restored.records, "created_at": restored.created_at},
         f"Restored {done}. Every session has ended.",
@@ -113,7 +115,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
     return Result(
         found,
         *(f"BAD  log {fault.log} record {fault.seq}: {fault.why}" for fault in bad),
-        f"The backup of {output.moment(restored.created_at)} restores: {restored.accounts} accounts, "
-        f"{records} records in {len(good)} logs verify, {keys} ring keys open.",
+        f"The backup of {moment(restored.created_at)} restores: {counted(restored.accounts, 'account')}, "
+        f"{counted(records, 'record')} in {counted(len(good), 'log')} verify, {counted(keys, 'ring key')} open.",
         status=exits.FINDING if bad or not good else exits.OK,
     )

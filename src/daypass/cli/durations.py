@@ -21,8 +21,10 @@ def seconds_of(text: str) -> int | None:
     return sum(int(number or 0) * unit for number, unit in zip(parts.groups(), _UNITS.values(), strict=True))
 
 
-def moment_of(text: str, now: float) -> int:
-    """Milliseconds of `2026-01-31T12:00:00Z` or `+2h`. `now` in seconds. Raises UsageError."""
+def moment_of(text: str, now: float, other: str = "+2h") -> int:
+    """Milliseconds of `2026-01-31T12:00:00Z` or `+2h`. `now` in seconds; `other`: the other form that the option takes.
+    Raises UsageError.
+    """
     if text.startswith("+"):
         after = seconds_of(text[1:]) if not text[1:].isdigit() else None
         if after is not None:
@@ -32,7 +34,7 @@ def moment_of(text: str, now: float) -> int:
     except ValueError:
         from click import UsageError  # `exec` from the cache does without click
 
-        raise UsageError(f"{text!r} is not a time: 2026-01-31T12:00:00Z, or +2h.") from None
+        raise UsageError(f"{text!r} is not a time: 2026-01-31T12:00:00Z, or {other}.") from None
 
 
 def left(seconds: float) -> str:

@@ -150,7 +150,7 @@ def _text(found: Sequence[Linted]) -> None:
             output.prose(f"{output.safe(place)}: {output.safe(finding['severity'])}: {output.safe(finding['title'])}")
             output.prose(f"    {output.safe(finding['why'])}", indent=4)
             output.prose(f"    {output.safe(finding['fix'])} [{output.safe(finding['id'])}]")
-    shown = ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counted.items() if count)
+    shown = ", ".join(output.counted(count, severity) for severity, count in counted.items() if count)
     click.echo(shown or "No findings.")
 
 

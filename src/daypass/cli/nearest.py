@@ -17,9 +17,9 @@ _LISTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "user": ("ListUsers", "Users/member/UserName", {}),
     "role": ("ListRoles", "Roles/member/RoleName", {}),
     "group": ("ListGroups", "Groups/member/GroupName", {}),
-    "Policy": ("ListPolicies", "Policies/member/PolicyName", {"Scope": "All"}),
+    "Policy": ("ListPolicies", "Policies/member/Arn", {"Scope": "All"}),
 }
-"""What a refusal calls a kind → the IAM action that lists them, where their names are, and its parameters."""
+"""What a refusal calls a kind → the IAM action that lists them, where their names or ARNs are, and its parameters."""
 _MAX_NAMES = 1000  # names that are looked at: one page
 
 
@@ -43,5 +43,13 @@ def add_suggestion(error: Exception, context: click.Context) -> None:
         found = connection.iam(action, MaxItems=_MAX_NAMES, **parameters)
     except ClientError:
         return
-    if close := suggestion(missing[3], [name.text or "" for name in found.findall(path)]):
+    if close := suggestion(missing[3], [_as_given(name.text or "") for name in found.findall(path)]):
         error.add_note(close.strip())
+
+
+def _as_given(name: str) -> str:
+    """How commands take a name: that of a policy of AWS after `aws/`."""
+    owner, is_policy, path = name.partition(":policy/")
+    if not is_policy:
+        return name
+    return f"aws/{path}" if owner.endswith(":aws") else path.rpartition("/")[2]

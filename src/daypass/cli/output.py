@@ -232,6 +232,11 @@ def settings(values: Mapping[str, Any]) -> None:
         prose(f"{safe(name)} = {safe(value if isinstance(value, str) else json.dumps(value))}")
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 account`, `2 accounts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def moment(ms: int | None) -> str:
     """A time for people, UTC; "" for none."""
     if not ms:

@@ -163,7 +163,7 @@ def _forgotten(names: list[str]) -> Result:
 def _farewell(name: str, count: int, ended: bool) -> Iterator[str]:
     if ended:
         yield "The login and its sessions have ended."
-    sessions = f" and {count} cached session{'s' if count != 1 else ''}" if count else ""
+    sessions = f" and {output.counted(count, 'cached session')}" if count else ""
     yield f"Removed profile '{name}'{sessions}."
 
 

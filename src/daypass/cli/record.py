@@ -296,7 +296,9 @@ class OfflineRecord(StoredRecord):
         from daypass.stores.log_heads import read_heads  # of the server; offline alone
 
         if not self._database.exists():
-            raise LocalStateError(f"{self._database} does not exist. For a PostgreSQL database, give --url.")
+            raise LocalStateError(
+                f"{self._database} does not exist. For a PostgreSQL database, give its settings (--config), or --url."
+            )
         self._noted = [Head(head.log, head.seq, head.chain) for head in read_heads(self._database)]
         try:
             uri = f"file:{quote(str(self._database.absolute()))}?mode=ro"

@@ -68,7 +68,7 @@ def ended(made: dict[str, Any], verb: str = "ended") -> str:
         return f"The number of sessions that {verb} is not known."
     if not count:
         return f"No active session {verb}."
-    text = f"{count} active session{'s' if count != 1 else ''} {verb}."
+    text = f"{output.counted(count, 'active session')} {verb}."
     return text if made.get("sessions_complete") else f"At least {text}"
 
 

@@ -13,7 +13,17 @@ from daypass.cli.installation import config_option, data_option, server_module, 
 from daypass.cli.options import Group, confirmed, output_option, yes_option
 from daypass.cli.results import Result, Table, done
 
-_RINGS = ("sealing", "derivation", "signing", "signing-eddsa", "signing-rs256", "message", "spool", "storage")
+_RINGS = (
+    "sealing",
+    "derivation",
+    "signing",
+    "signing-eddsa",
+    "signing-rs256",
+    "signing-es384",
+    "message",
+    "spool",
+    "storage",
+)
 
 
 @click.group("server-keys", cls=Group)
@@ -103,7 +113,10 @@ def rotate(
         "made": [{"ring": str(key.ring), "id": key.id, "not_before": key.not_before} for key in made],
         "ended": [{"ring": str(key.ring), "id": key.id} for key in ended],
     }
-    return Result(changed, f"Ended {len(ended)} keys and every session; made {len(made)} new keys.")
+    return Result(
+        changed,
+        f"Ended {output.counted(len(ended), 'key')} and every session; made {output.counted(len(made), 'new key')}.",
+    )
 
 
 @server_keys.command("rewrap")
@@ -121,4 +134,4 @@ def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> Resul
     confirmed("Does every running server accept this key-encryption key?", yes=yes)
     count = server_module("ring_keys").rewrap(settings_of(config, data), key)
     following = ["Now make it the key-encryption key of every server."] if key else []
-    return done("wrapped", f"Wrapped {count} ring keys.", *following, keys=count)
+    return done("wrapped", f"Wrapped {output.counted(count, 'ring key')}.", *following, keys=count)

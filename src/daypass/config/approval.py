@@ -14,14 +14,17 @@ from daypass.config.section import Port, Section
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")]
 """As addresses are compared: in lower case, without a scheme or port. A token under another name would never be sent."""
+_Host = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$")]
+"""A name or an address. One with a scheme or port would never be that of a URL."""
 
 
 class AccessSettings(Section):
     sweep_seconds: float = Field(
         5.0, gt=0, le=300, description="Pause between two looks for access requests and grants that have to end."
     )
-    private_hosts: tuple[str, ...] = Field(
-        (), description="Hosts of webhooks that may be in private networks, and may be reached by http."
+    private_hosts: tuple[_Host, ...] = Field(
+        (),
+        description="Hosts (without scheme and port) of webhooks that may be in private networks, and may be reached by http.",
     )
     calendars: Path | None = Field(None, description="Directory of iCalendar files that approval rules may name.")
     schedule_tokens: dict[AccountId, dict[HostName, SecretStr]] = Field(

@@ -93,17 +93,22 @@ def _from_environment(environ: Mapping[str, str]) -> Mapping[str, Mapping[str, A
         _check_known(section, {key: value}, name)
         try:
             sections.setdefault(section, {})[key] = _from_text(section, key, value)
-        except ValueError:
-            raise ConfigError(f"{name}: is not JSON.") from None
+        except ValueError as error:
+            raise ConfigError(f"{name}: {error}.") from None
     return sections
 
 
 def _from_text(section: str, key: str, value: str) -> Any:
-    """Lists are comma-separated in the environment, tables are JSON; other values are used unchanged."""
+    """Lists are comma-separated in the environment, tables are JSON; other values are used unchanged. Raises ValueError."""
     default = getattr(Settings.model_fields[section].default, key)
     if isinstance(default, dict):
-        return json.loads(value or "{}")
+        try:
+            return json.loads(value or "{}")
+        except ValueError:
+            raise ValueError("is not JSON") from None
     if isinstance(default, tuple):
+        if value.lstrip().startswith("["):
+            raise ValueError("is a list of values with commas between them, not JSON")
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 

@@ -244,7 +244,7 @@ def test_audit_verify_offline_counts_spools_and_fails_for_one_that_was_set_aside
             spool.executemany("INSERT INTO batches VALUES (?)", [(1,)] * rows)
     waiting = daypass("audit", "verify", "--data", str(tmp_path))
     assert waiting.status == 0, waiting.out
-    assert "1 spools in" in waiting.out
+    assert "1 spool with events" in waiting.out
     (tmp_path / "spool" / "x.db.rejected").touch()
     report = daypass("audit", "verify", "--data", str(tmp_path), "--output", "json")
     assert report.status == 1

@@ -46,6 +46,7 @@ def sent(ann: Browser, **fields: str) -> str:
     page = ann.get("/console/request")
     answer = ann.submit(page, "/console/request/send", **{"reason": REASON, **fields})
     assert answer.status == 303, text(answer)
+    assert query_of(answer)["done"] == ("granted" if "break_glass" in fields else "requested")
     return query_of(answer)["id"]
 
 
@@ -262,6 +263,10 @@ def test_error_page_of_the_console_has_the_menu_of_the_person(site: Installation
 
 def test_review_whose_finding_says_nothing_is_shown_again_with_the_finding(site: Installation, ann: Browser) -> None:
     request = sent(ann, role=ORDERS, break_glass="yes", confirmation="prod-orders")
+    address = f"/console/access-request?id={request}&done=granted"
+    page = text(ann.get(address, (b"sec-fetch-site", b"same-origin")))
+    assert "The access is granted. Nobody has to approve it." in page
+    assert "Get credentials" in page
     ada, close = signed_in(site, "ada"), "/console/reviews/close"
     again = ada.submit(ada.get("/console/reviews"), close, finding="ok")
     refused(site, again, 400)

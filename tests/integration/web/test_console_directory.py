@@ -12,6 +12,8 @@ from tests.console import RULE, fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
 
+from daypass.domain.directory import Notification
+from daypass.operations.notifications.notify import deliver_due
 from daypass.wire.console import setup, users
 from daypass.wire.console.keys import KeyRow
 
@@ -125,6 +127,13 @@ def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation)
     assert query_of(tested) == {"done": "tested", "outcome": "all"}
     assert "The list below has its state" in text(ada.get(tested.headers["location"]))
     assert "ops" in text(ada.get("/console/notifications?outcome=waiting"))
+    assert site.run(deliver_due(site.runtime.env, ALPHA)) == 1  # there is no such host
+    [waiting] = site.run(
+        site.runtime.env.directory.read(lambda tx: tx.find(Notification, account=ALPHA), account=ALPHA)
+    )
+    assert (waiting.attempts, waiting.outcome) == (1, "")
+    shown = text(ada.get("/console/notifications?outcome=waiting"))
+    assert (shown.count(" UTC"), "Next attempt" in shown) == (2, True)
     assert ada.confirm(page, "/console/notifications/delete").status == 303
 
 

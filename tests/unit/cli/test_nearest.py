@@ -12,7 +12,8 @@ pytestmark = pytest.mark.usefixtures("key")
 
 
 def _listed(action: str, kind: str, *names: str) -> Any:
-    members = "".join(f"<member><{kind}Name>{name}</{kind}Name></member>" for name in names)
+    tag = "Arn" if kind == "Policy" else f"{kind}Name"
+    members = "".join(f"<member><{tag}>{name}</{tag}></member>" for name in names)
     plural = "Policies" if kind == "Policy" else f"{kind}s"
     return result(action, f"<{plural}>{members}</{plural}>")
 
@@ -30,8 +31,14 @@ def _absent(kind: str, name: str) -> Any:
         (
             ["role", "attach", "reader", "arn:aws:iam::111122223333:policy/x/borow"],
             error("NoSuchEntity", "Policy arn:aws:iam::111122223333:policy/x/borow does not exist or is not attachable.", 404),
-            ("ListPolicies", "Policy", "borrow"),
+            ("ListPolicies", "Policy", "arn:aws:iam::111122223333:policy/x/borrow"),
             "borrow",
+        ),
+        (
+            ["role", "attach", "reader", "IAMReadOnlyAccess"],
+            error("NoSuchEntity", "Policy arn:aws:iam::111122223333:policy/IAMReadOnlyAccess does not exist or is not attachable.", 404),
+            ("ListPolicies", "Policy", "arn:aws:iam::aws:policy/IAMReadOnlyAccess"),
+            "aws/IAMReadOnlyAccess",
         ),
     ],
 )  # fmt: skip

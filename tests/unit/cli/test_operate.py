@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from tests.unit.client.servers import as_json, error
 
+from daypass.cli import audit, server_keys
 from daypass.cli.durations import moment_of, seconds_of
+from daypass.crypto.keys import Ring
 
 NOW = 1_800_000_000.5
 
@@ -174,3 +178,22 @@ def test_offboard_sends_the_person_and_prints_the_report(cli, serve) -> None:
 def test_offboard_of_nobody_is_a_usage_error(cli, serve) -> None:
     server = serve(as_json({}))
     assert (cli("offboard").status, server.sent) == (2, [])
+
+
+def test_server_keys_rotate_takes_every_ring() -> None:
+    assert set(server_keys._RINGS) == set(Ring)
+
+
+@pytest.mark.usefixtures("key")
+def test_audit_verify_of_a_data_directory_reads_the_database_of_the_settings(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As `backup` and `server-keys` do. A password in `--url` would be in the list of processes."""
+    read: list[str] = []
+    monkeypatch.setattr(audit.PostgresRecord, "verified", lambda record: read.append(record._url) or [])
+    monkeypatch.setenv("DAYPASS_DATABASE__URL", "postgresql://daypass:secret@db/daypass")
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "x.db.rejected").touch()
+    ran = cli("audit", "verify", "--data", str(tmp_path))
+    assert (ran.status, read) == (1, ["postgresql://daypass:secret@db/daypass"])
+    assert f"BAD  1 spool set aside, with events that are not on the record: {tmp_path}/spool." in ran.out

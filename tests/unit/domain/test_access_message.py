@@ -24,6 +24,26 @@ def test_message_of_shows_what_is_there_in_order() -> None:
     assert shown.lines == (("by", "ann"), ("roles", "a, b"), ("reason", "x y"), ("ticket", "T-1"), ("seconds", "60"))
 
 
+@pytest.mark.parametrize(
+    ("detail", "title"),
+    [
+        ({}, "Access is requested"),
+        (
+            {"roles": ["arn:aws:iam::111122223333:role/prod/x"], "requester": "arn:aws:iam::111122223333:user/a/ann"},
+            "Access is requested: x, for ann",
+        ),
+        ({"roles": ["r/a", "r/b", "r/c", "r/d", "r/e"]}, "Access is requested: a, b, c and 2 more"),
+        (
+            {"roles": ["r/a"], "requester": "arn:aws:sts::111122223333:assumed-role/engineer/boss"},
+            "Access is requested: a",
+        ),
+    ],
+)
+def test_message_of_a_title_names_the_roles_and_a_user(detail: dict[str, Any], title: str) -> None:
+    """Not a session, whose name people choose: the approver would take it for a person."""
+    assert message_of(document(**detail)).title == title
+
+
 @pytest.mark.parametrize(("length", "expected"), [(300, "x" * 300), (301, "x" * 300 + "…")])
 def test_message_of_a_long_text_is_shortened(length: int, expected: str) -> None:
     assert dict(message_of(document(reason="x" * length)).lines)["reason"] == expected

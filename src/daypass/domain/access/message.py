@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +41,8 @@ _SHOWN: Final = (
     "left",
 )
 _LONGEST: Final = 300
+_ROLES: Final = 3  # that a title names
+_USER: Final = re.compile(r"arn:aws:iam::[0-9]{12}:user/(?:.*/)?([^/]+)")
 APPROVE: Final = "daypass_approve"
 OPEN: Final = "daypass_open"
 """Names of the buttons in a message of Slack. Slack reports a click on either."""
@@ -63,7 +66,21 @@ def message_of(document: Mapping[str, Any]) -> Message:
         value = detail.get(name)
         if value not in (None, "", [], 0):
             lines.append((name, _plain(", ".join(map(str, value)) if isinstance(value, list) else value)))
-    return Message(_TITLES.get(document["type"], document["type"]), tuple(lines), document["link"])
+    title = _TITLES.get(document["type"], document["type"])
+    return Message(title + _about(detail), tuple(lines), document["link"])
+
+
+def _about(detail: Mapping[str, Any]) -> str:
+    """What a title ends with, so that tickets and mails can be told apart: the names of roles, and of the user who gets them.
+
+    Others than users are left out: people choose the names of sessions.
+    """
+    names = [str(role).rpartition("/")[2] for role in detail.get("roles", ())]
+    if not names:
+        return ""
+    more = f" and {len(names) - _ROLES} more" if len(names) > _ROLES else ""
+    user = _USER.fullmatch(str(detail.get("beneficiary") or detail.get("requester", "")))
+    return _plain(f": {', '.join(names[:_ROLES])}{more}" + (f", for {user[1]}" if user else ""))
 
 
 def _plain(value: object) -> str:
@@ -105,7 +122,7 @@ def teams_of(message: Message, vote: str = "") -> bytes:
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": [
-            {"type": "TextBlock", "text": message.title, "weight": "Bolder", "wrap": True},
+            {"type": "TextBlock", "text": _without_markdown(message.title), "weight": "Bolder", "wrap": True},
             {
                 "type": "FactSet",
                 "facts": [{"title": name, "value": _without_markdown(value)} for name, value in message.lines],

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.access.request import GRANTED, UNDECIDED
-from daypass.domain.directory import RequestState
+from daypass.domain.directory import AccessRequest, RequestState
 from daypass.domain.errors import DaypassError, Family
 from daypass.operations.broker import examine, follow, read, vote
 from daypass.operations.broker.view import RequestView
@@ -50,6 +50,12 @@ async def show(ctx: ConsoleContext) -> Response:
     if not ctx.value("id", 64):
         return to("/console/approvals")
     return await _page(ctx, ctx.value("id", 64))
+
+
+def show_sent(request: AccessRequest) -> Response:
+    """Leads from the form to the request that it has made."""
+    done = "granted" if request.state is RequestState.APPROVED else "requested"
+    return to(_REQUEST, id=request.id, done=done)
 
 
 async def approve(ctx: ConsoleContext) -> Response:
@@ -174,6 +180,10 @@ async def _page(ctx: ConsoleContext, request_id: str, problem: str = "") -> Resp
         may_withdraw=found.may_vote and request.state in GRANTED,
         may_accept=request.state is RequestState.DRAFT and request.beneficiary_id == ctx.person_id,
         may_cancel=found.own and request.state in (*UNDECIDED, RequestState.APPROVED),
+        may_use=request.beneficiary_id == ctx.person_id
+        and request.state in GRANTED
+        and view.terms.starts_at <= ctx.call.now
+        and not (view.terms.extends or view.refused),
         may_finish=found.own and request.state is RequestState.CLAIMED,
         role_options=[(ref.arn, ref.arn.rpartition("/")[2]) for ref in view.terms.roles],
         can_confirm=await ctx.can_confirm(),

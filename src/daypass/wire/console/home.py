@@ -6,6 +6,7 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, follow, own, read
 from daypass.operations.sessions import list_sessions
+from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.navigation import HOME
@@ -72,7 +73,7 @@ async def extend(ctx: ConsoleContext) -> Response:
         )
     except DaypassError as error:
         return await _extend_page(ctx, await ctx.problem(error))
-    return to("/console/access-request", id=view.request.id, done="requested")
+    return show_sent(view.request)
 
 
 async def _extend_page(ctx: ConsoleContext, problem: str = "") -> Response:

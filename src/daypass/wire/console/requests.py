@@ -10,8 +10,9 @@ from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker import create, own, suggest
 from daypass.operations.broker.create import NewRequest
+from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation
-from daypass.wire.console.context import ConsoleContext, Part, to
+from daypass.wire.console.context import ConsoleContext, Part
 from daypass.wire.http import Response
 
 _ROLES: Final = 100
@@ -34,7 +35,7 @@ async def send(ctx: ConsoleContext) -> Response:
         view = await ctx.perform("daypass:CreateAccessRequest", create.create_request, new)
     except DaypassError as error:
         return await _page(ctx, chosen=_roles(ctx.values), problem=await ctx.problem(error))
-    return to("/console/access-request", id=view.request.id, done="requested")
+    return show_sent(view.request)
 
 
 def _roles(values: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@
     light: ["#1f4fb8", "#a1260d", "#7a4d00"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a"],
   };
   const theme = () => (document.documentElement.dataset.bsTheme === "dark" ? "dark" : "light");
+  const whole = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
   const plots = new Map();
   let charts = JSON.parse(live.dataset.charts);
 
@@ -34,7 +35,7 @@
           label: names[name], stroke: colours[theme()][number], width: 2,
           fill: number === 0 ? `${colours[theme()][number]}22` : undefined,
         }))],
-        axes: [{ ...axis, values: clock, incrs }, { ...axis, size: 48 }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+        axes: [{ ...axis, values: clock, incrs }, { ...axis, size: 48, ...(element.dataset.of === "record" ? { incrs: whole } : {}) }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
       }, data(element), element));
     }
   };
@@ -85,10 +86,36 @@
     if (source.readyState === EventSource.CLOSED) live.textContent = "Not live any more: reload the page.";
   });
 
+  // The canvas of a chart has no title, no legend and no background.
+  const picture = (name) => {
+    const plot = plots.get(name), chart = plot.ctx.canvas, scale = chart.width / plot.width, head = 56 * scale;
+    const heading = document.getElementById(`chart-${name}`), style = getComputedStyle(heading);
+    const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+    canvas.width = chart.width;
+    canvas.height = chart.height + head;
+    pen.fillStyle = getComputedStyle(heading.closest(".card")).backgroundColor;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(chart, 0, head);
+    pen.scale(scale, scale);
+    pen.fillStyle = style.color;
+    pen.font = `600 16px ${style.fontFamily}`;
+    pen.fillText(heading.textContent, 12, 22);
+    pen.font = `13px ${style.fontFamily}`;
+    const times = plot.data[0], [from, until] = [times[0], times.at(-1)].map((at) => new Date(at * 1000).toISOString().slice(0, 16).replace("T", " "));
+    let x = 12;
+    for (const [number, text] of [...plot.series.slice(1).map((each) => each.label), `${from} – ${until} UTC`].entries()) {
+      pen.fillStyle = colours[theme()][number] ?? style.color;
+      if (number < plot.series.length - 1) pen.fillRect(x, 36, 10, 10);
+      pen.fillStyle = style.color;
+      pen.fillText(text, x + 16, 46);
+      x += pen.measureText(text).width + 40;
+    }
+    return canvas;
+  };
   for (const button of document.querySelectorAll("button[data-png]")) {
     button.hidden = false;
     button.addEventListener("click", () => {
-      plots.get(button.dataset.png).ctx.canvas.toBlob((blob) => {
+      picture(button.dataset.png).toBlob((blob) => {
         const link = document.createElement("a");
         link.href = URL.createObjectURL(blob);
         link.download = `daypass-${button.dataset.png}.png`;
