@@ -25,6 +25,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+for _name in [name for name in os.environ if name.startswith(("AWS_", "DAYPASS_"))]:
+    del os.environ[_name]  # of the reader's own installation, which a demo must not reach
+
 DAYPASS = [sys.executable, "-m", "daypass.cli.main"]
 SHOWN = "daypass" if shutil.which("daypass") else os.path.relpath(Path(sys.executable).with_name("daypass"))
 """The command as a person can type it here."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ import pytest
 import structlog
 from hypothesis import settings
 
+# Settings and keys of an installation are not for the servers and clients that tests start.
+for _name in filter(re.compile(r"AWS_|DAYPASS_(BOOTSTRAP|HOME)$|DAYPASS_.*__").match, [*os.environ]):
+    del os.environ[_name]
 settings.register_profile("daypass", deadline=None)  # a deadline is wall time; the number of examples bounds the work
 settings.load_profile("daypass")
 

@@ -128,13 +128,20 @@ SHOWN = {  # what must be told, in this order
 SHOWN["incident --software"] = SHOWN["incident"]
 
 
+def test_demo_beside_an_installation_in_the_environment_does_not_reach_it() -> None:
+    """The tutorial has the reader export these; the demo's commands would change that installation."""
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "DAYPASS_DATABASE__URL", "DAYPASS_HOME")
+    shown = "import os, stage; print(sorted(name for name in os.environ if name.startswith(('AWS_', 'DAYPASS_'))))"
+    environment = {**os.environ, **dict.fromkeys(names, "x"), "PYTHONPATH": str(DEMO)}
+    done = subprocess.run([sys.executable, "-c", shown], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_demo_runs_to_its_end_and_shows_what_it_is_for(name: str) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "DAYPASS_"))}
     script, *arguments = name.split()
     ran = subprocess.run(
         [sys.executable, str(DEMO / f"{script}.py"), *arguments],
-        env=environment,
         capture_output=True,
         text=True,
         check=False,
