@@ -156,7 +156,7 @@ async def test_handled_request_is_reported_to_a_channel_that_reported_the_reques
     await deliver(chat.place.server.runtime.env)
     await chat.post(chat.click(request))
     assert await deliver(chat.place.server.runtime.env) == 1
-    assert chat.posts.sent[-1][1]["text"] == "A request was approved"
+    assert chat.posts.sent[-1][1]["text"] == "A request was approved: prod, for ann"
 
 
 async def test_vote_of_one_of_two_says_that_another_is_missing(chat: Chat) -> None:
