@@ -11,11 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
-from daypass.audit.log import Position
+from daypass.audit.log import Batch, Position
+from daypass.audit.spool import SpooledBatch
 from daypass.audit.sql import RECORD_COLUMNS, Statements, head
 from daypass.observability import logs
 
@@ -30,17 +31,8 @@ _SEQ: Final = RECORD_COLUMNS.index("seq")
 _OPERATION: Final = RECORD_COLUMNS.index("operation")
 
 
-class Rows(Protocol):
-    """A batch of a log, from the journal or from a spool."""
-
-    @property
-    def start(self) -> Position: ...
-    @property
-    def end(self) -> Position: ...
-    @property
-    def records(self) -> list[tuple[Any, ...]]: ...
-    @property
-    def sessions(self) -> list[tuple[Any, ...]]: ...
+Rows: TypeAlias = Batch | SpooledBatch
+"""A batch of a log, from the journal or from a spool."""
 
 
 class _Recent(NamedTuple):

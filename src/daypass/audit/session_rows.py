@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -89,7 +89,7 @@ def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
     Events of earlier releases are incomplete; the row holds the rest.
     """
     session = body.get("session") or {**columns_of(row), "hops": json.loads(bytes(row.hops))}
-    hops = tuple(Hop(h[0], h[1], h[2], h[3], FeedPosition(*h[4]), *h[5:]) for h in session["hops"])
+    hops = tuple(map(hop_of, session["hops"]))
     own = hops[-1]
     return SessionClaims(
         kind=SessionKind(session["kind"]),
@@ -107,6 +107,12 @@ def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
         grant_id=own.grant_id or session.get("grant_id", ""),
         client_id=own.client_id,
     )
+
+
+def hop_of(fields: Sequence[Any]) -> Hop:
+    """A hop as an event has it."""
+    session_id, account, principal_id, issued_at, seen, *rest = fields
+    return Hop(session_id, account, principal_id, issued_at, FeedPosition(*seen), *rest)
 
 
 def body_of(data: bytes) -> Mapping[str, Any]:

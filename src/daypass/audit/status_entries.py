@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from daypass.audit.session_rows import hop_of
 from daypass.audit.stored import event_bytes
 from daypass.domain.events import EventType, decode
-from daypass.domain.session import LONGEST_SESSION_MS, FeedPosition, Hop
+from daypass.domain.session import LONGEST_SESSION_MS, Hop
 from daypass.stores.records import audit_records
 
 STATUS_INDEX = "status_index"
@@ -68,10 +69,5 @@ def _entry(body: dict[str, Any]) -> StatusEntry | None:
     index, session = detail.get(STATUS_INDEX), body.get("session") or detail.get("session")
     if not isinstance(index, int) or index < 0 or not isinstance(session, dict):
         return None
-    hops = tuple(_hop(fields) for fields in session["hops"])
+    hops = tuple(map(hop_of, session["hops"]))
     return StatusEntry(index, hops, str(session.get("source_identity", "")), int(session["expires_at"]))
-
-
-def _hop(fields: list[Any]) -> Hop:
-    session_id, account, principal_id, issued_at, seen, *rest = fields
-    return Hop(session_id, account, principal_id, issued_at, FeedPosition(*seen), *rest)

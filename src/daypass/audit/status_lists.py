@@ -14,8 +14,8 @@ import re
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -43,10 +43,8 @@ _MAX_ABSENT: Final = 4096
 _LIFETIME: Final = 12  # of a token, in multiples of its ttl: a verifier may accept a copy so long
 
 
-class Read(Protocol):
-    """Runs a query of the record on a thread. Raises DaypassError(UNAVAILABLE)."""
-
-    async def __call__(self, query: Callable[[Connection], Any], /) -> Any: ...
+Read: TypeAlias = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
+"""Runs a query of the record on a thread. Raises DaypassError(UNAVAILABLE)."""
 
 
 class _List:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.delegation import actors, may_act
@@ -56,14 +56,10 @@ class Jose(Protocol):
     def verify(self, token: UnverifiedJws, jwks: bytes, algorithms: Collection[str], /) -> None: ...
 
 
-class FurtherCheck(Protocol):
-    """A further check of a token whose signature, issuer, times and audience are valid."""
-
-    async def __call__(
-        self, provider: OidcProvider, settings: ProviderSettings, token: str, claims: Mapping[str, Any], now: int
-    ) -> None:
-        """Raises DaypassError when the token must be refused."""
-        ...
+FurtherCheck: TypeAlias = Callable[[OidcProvider, ProviderSettings, str, Mapping[str, Any], int], Awaitable[None]]
+"""A further check of a token whose signature, issuer, times and audience are valid, with its claims, at a time (ms). Raises
+DaypassError when the token must be refused.
+"""
 
 
 @dataclass(frozen=True, slots=True)
