@@ -9,9 +9,10 @@ from daypass.domain.arn import role_arn
 from daypass.domain.directory import Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.operations.iam import faults
 from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
-from daypass.ports import Call, Env, Reader, Tx
+from daypass.ports import Call, Env, Tx
 
 MIN_CHAINED_SECONDS: Final = 900
 MAX_CHAINED_SECONDS: Final = 43_200
@@ -25,7 +26,7 @@ async def get_role_settings(env: Env, call: Call, name: str, account: str = "") 
     tags = role.tags if role is not None else ()
     decision = await allow(env, call, "GetRoleSettings", "role", known, owner, in_aws=InAws(tags=tags), requested=name)
     if role is None:
-        raise _missing(name)
+        raise faults.no_such("role", name)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"role": role.arn}))
     return role
 
@@ -47,7 +48,10 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
         )
 
     def change(tx: Tx) -> tuple[Role, Event]:
-        role = replace(_existing(tx, owner, name), chained_max_seconds=chained_max_seconds)
+        current = tx.get(Role, account=owner, name=name)
+        if current is None:
+            raise faults.no_such("role", name)
+        role = replace(current, chained_max_seconds=chained_max_seconds)
         tx.replace(role)
         detail = {"role": role.arn, "chained_max_seconds": chained_max_seconds}
         return role, served(call, kind=EventType.DIRECTORY_CHANGED, account=owner, decision=decision, detail=detail)
@@ -58,14 +62,3 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
 async def _find_role(env: Env, call: Call, account: str, name: str) -> Role | None:
     """The role as it is stored: policies see its name and path, however the request spells them (attack A196)."""
     return await env.directory.read(lambda tx: tx.get(Role, account=account, name=name), account=call.caller.account)
-
-
-def _existing(tx: Reader, account: str, name: str) -> Role:
-    role = tx.get(Role, account=account, name=name)
-    if role is None:
-        raise _missing(name)
-    return role
-
-
-def _missing(name: str) -> DaypassError:
-    return DaypassError(ErrorKind.NOT_FOUND, f"The role with name {name} cannot be found.")

@@ -18,6 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.grants.leave import end_access
+from daypass.operations.iam import faults
 from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent
 from daypass.operations.offboarding.leaving import BLOCK, Holdings, delete_disabled, disable, holdings_of
@@ -153,21 +154,17 @@ async def _user(env: Env, call: Call, owner: str, request: OffboardRequest) -> t
     in_aws = InAws(arn, DELETING if request.delete else (), user.tags if user is not None else ())
     decision = await allow(env, call, "Offboard", "user", known, owner, in_aws=in_aws, requested=name)
     if user is None:
-        raise _no_such_user(name)
+        raise faults.no_such("user", name)
     return user, decision
 
 
 def _end(env: Env, call: Call, tx: Tx, user: User, *, delete: bool) -> None:
     """Disables the user, and deletes it if the request says so. Raises DaypassError(NOT_FOUND): it was deleted meanwhile."""
     if tx.get(User, id=user.id) is None:
-        raise _no_such_user(user.name)
+        raise faults.no_such("user", user.name)
     disable(env, call, tx, user)
     if delete:
         delete_disabled(env, call, tx, user)
-
-
-def _no_such_user(name: str) -> DaypassError:
-    return DaypassError(ErrorKind.NOT_FOUND, f"The user with name {name} cannot be found.")
 
 
 def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: Decision | None) -> Event:
