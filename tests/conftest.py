@@ -47,8 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """The collected tests live to the end: the garbage collector need not go through them again and again."""
-    gc.collect()
+    """The collected tests live to the end: the garbage collector need not go through them again and again, nor once."""
     gc.freeze()
 
 

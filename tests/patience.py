@@ -8,6 +8,7 @@ about durability takes the fixture `durable`. Servers that tests start as proces
 
 from __future__ import annotations
 
+import os
 from typing import Any, Final
 
 import pytest
@@ -24,16 +25,22 @@ from daypass.stores.tuning import Tuning
 SECONDS: Final = 60.0
 """Longer than any machine takes that still works."""
 
+_WITHOUT_THE_DISK: Final = "synchronous=OFF"
+
 PATIENT_JOURNAL: Final[dict[str, Any]] = {"deadline_seconds": SECONDS}
 """The section `journal` of settings for an installation in a test's process."""
 
 _REAL: Final = (sqlite._PRAGMAS, spool._PRAGMAS)
+_FSYNC: Final = os.fsync
 
 
 def be_patient(patch: pytest.MonkeyPatch) -> None:
     for module, real in zip((sqlite, spool), _REAL, strict=True):
-        changed = (_patient(pragma) for pragma in real)
+        changed = sorted(
+            map(_patient, real), key=_WITHOUT_THE_DISK.__ne__
+        )  # before a change of the journal mode waits for it
         patch.setattr(module, "_PRAGMAS", tuple(changed))
+    patch.setattr(os, "fsync", lambda _: None)
     for backend in (sqlite, postgres):
         patch.setattr(backend, "_POOL_WAIT_SECONDS", SECONDS)
     patch.setattr(postgres, "_CONNECT_SECONDS", int(SECONDS))
@@ -53,12 +60,15 @@ def compile_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def be_durable(patch: pytest.MonkeyPatch) -> None:
-    """SQLite writes as it does in a server."""
+    """SQLite and files are written as in a server."""
     for module, real in zip((sqlite, spool), _REAL, strict=True):
         patch.setattr(module, "_PRAGMAS", real)
+    patch.setattr(os, "fsync", _FSYNC)
 
 
 def _patient(pragma: str) -> str:
     name, _, value = pragma.partition("=")
-    changed = {"synchronous": "OFF", "busy_timeout": f"{int(SECONDS * 1000)}"}
+    if name == "synchronous":
+        return _WITHOUT_THE_DISK
+    changed = {"busy_timeout": f"{int(SECONDS * 1000)}"}
     return f"{name}={changed.get(name, value)}"

@@ -108,6 +108,7 @@ def status(url: str, token: str) -> int:
         return error.code
 
 
+@pytest.mark.slow
 def test_example_of_the_page_refuses_a_revoked_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     token, other = world.token(), world.token()
     with example(world, monkeypatch) as (url, verifier):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,7 @@ MODULES = {  # where the module has another name
 WITHOUT_IMPORT = {"botocore"}
 
 
+@cache
 def imported() -> set[str]:
     """The top-level modules that the package imports, also within functions."""
     found: set[str] = set()

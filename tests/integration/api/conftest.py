@@ -179,13 +179,18 @@ class Server:
 
         await self.runtime.env.journal.write(change)
 
-    async def user(self, name: str, account: str, document: str = "") -> tuple[User, Key]:
+    def new_user(self, name: str, account: str, document: str = "") -> tuple[User, Key, list[Any]]:
+        """A user and a key, and the entities to `write` for them."""
         env, now = self.runtime.env, self.runtime.clock.now()
         user = User(env.ids.unique("AIDA"), account, name, "/", now)
         key = Key(env.ids.access_key("AKIA"), env.ids.secret())
         sealed = env.sealer.seal_secret(key.secret.encode(), account, user.id)
         granted = [InlinePolicy(account, user.id, "p", document, now)] if document else []
-        await self.write(user, AccessKey(key.id, account, user.id, KeyStatus.ACTIVE, sealed, now, now), *granted)
+        return user, key, [user, AccessKey(key.id, account, user.id, KeyStatus.ACTIVE, sealed, now, now), *granted]
+
+    async def user(self, name: str, account: str, document: str = "") -> tuple[User, Key]:
+        user, key, entities = self.new_user(name, account, document)
+        await self.write(*entities)
         return user, key
 
     async def role(self, name: str, account: str, trusts: str, document: str = "") -> Role:
