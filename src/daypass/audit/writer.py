@@ -18,7 +18,7 @@ from daypass.observability import logs
 from daypass.stores.causes import public_cause
 
 _SLOW_SECONDS = 1.0  # a batch that has waited this long for a hanging sink will not finish
-_STUCK_SECONDS = 3.0  # and neither will one that has waited this long for any sink
+_STUCK_SHARE = 0.9  # of the deadline of a commit: nor will a batch of any sink whose own callers are about to give up
 _CHECK_SECONDS = 1.0  # between two checks whether an idle sink is due
 _DEFER_SECONDS = 0.1  # between two attempts at items that need a part of the storage that is unavailable
 
@@ -91,7 +91,7 @@ class LogWriter:
             return 0.0
         if self._sink.hangs and failing_since:
             return max(busy, now - failing_since)
-        limit = _SLOW_SECONDS if self._sink.hangs else _STUCK_SECONDS
+        limit = _SLOW_SECONDS if self._sink.hangs else _STUCK_SHARE * self._options.deadline_seconds
         return busy if busy > limit else 0.0
 
     def open(self, log: str) -> None:
