@@ -139,6 +139,34 @@ def test_person_who_cancels_sends_the_client_an_error(site: Installation, client
     assert (back["error"], back["state"], back["iss"]) == ("access_denied", "af0ifjsldkj", BASE)
 
 
+def test_scopes_that_libraries_ask_for_by_default_are_ignored_with_openid(site: Installation, browser: Browser) -> None:
+    made = web_client(site, grant_types=["authorization_code", "refresh_token"])
+    scope = "openid profile email address phone offline_access"
+    code = allowed(browser, target(made, scope=scope))["code"]
+    response = given(redeemed(made, code, scope=scope))
+    assert response["scope"] == scope  # requests-oauthlib refuses an answer with another
+    assert "scope" not in verified(site, response["access_token"])
+    sent = {"client_id": made.id, "refresh_token": response["refresh_token"], "scope": scope}
+    assert "scope" not in given(made.token(grant="refresh_token", dpop=None, **sent))
+    once = web_client(site)
+    assert given(redeemed(once, allowed(browser, target(once, scope=scope))["code"]))["scope"] == scope.removesuffix(
+        " offline_access"
+    )
+    assert query_of(browser.get(target(made, scope="profile", role=role_for(site, "p"))))["error"] == "invalid_scope"
+
+
+def test_scope_of_a_resource_server_is_not_ignored_whatever_its_name(site: Installation, browser: Browser) -> None:
+    made = web_client(site, scopes=["email", "read"])
+    code = allowed(browser, target(made, scope="openid profile email"))["code"]
+    response = given(redeemed(made, code))
+    assert (response["scope"], verified(site, response["access_token"])["scope"]) == (
+        "openid profile email",
+        "email",
+    )
+    code = allowed(browser, target(made, scope="openid email"))["code"]
+    assert members(redeemed(made, code, scope="openid email read"))["error"] == "invalid_scope"
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

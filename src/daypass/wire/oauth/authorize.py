@@ -122,7 +122,7 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         raise DaypassError(ErrorKind.UNSUPPORTED_RESPONSE_TYPE, "The only response_type here is code.")
     if one(fields, "response_mode") not in ("", "query"):
         raise DaypassError(ErrorKind.VALIDATION, "The only response_mode here is query.")
-    openid, scope = openid_scope_of(fields)
+    openid, scope = openid_scope_of(fields, known.settings.scopes)
     details = read_details(one(fields, "role"), one(fields, "authorization_details"))
     request = AuthorizationRequest(
         client_id=known.client.id,
@@ -133,7 +133,8 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         details=one(fields, "authorization_details"),
         audiences=audiences_of(fields),
         scope=scope,
-        openid=openid,
+        openid=bool(openid),
+        openid_scopes=openid,
         nonce=text_of(fields, "nonce"),
         prompt=_prompt(fields),
         max_age=_max_age(fields),

@@ -13,6 +13,7 @@ import msgspec
 from daypass.domain.errors import DaypassError, Family
 from daypass.operations.oauth import authorization, device
 from daypass.operations.oauth.authorization import AuthorizationRequest
+from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.device import DeviceGrant
@@ -38,7 +39,7 @@ async def start(ctx: EndpointContext) -> Response:
     """POST /oauth2/device_authorization."""
     call, form = ctx.anonymous(), ctx.form(REPEATABLE)
     client = await required_client(ctx, form)
-    request = _request(client.client.id, form)
+    request = _request(client, form)
     authorization.check(ctx.env, client.settings, request, GRANT)
     device_authorization = await device.start(ctx.env, call, client, request, ctx.progress.replays)
     page = ctx.env.oauth.issuer + PAGE
@@ -54,18 +55,19 @@ async def start(ctx: EndpointContext) -> Response:
     )
 
 
-def _request(client_id: str, form: Form) -> AuthorizationRequest:
-    openid, scope = openid_scope_of(form)
+def _request(client: AuthenticatedClient, form: Form) -> AuthorizationRequest:
+    openid, scope = openid_scope_of(form, client.settings.scopes)
     details = read_details(one(form, "role"), one(form, "authorization_details"))
     return AuthorizationRequest(
-        client_id=client_id,
+        client_id=client.client.id,
         redirect_uri="",
         code_challenge="",
         role=details.role,
         details=one(form, "authorization_details"),
         audiences=audiences_of(form),
         scope=scope,
-        openid=openid,
+        openid=bool(openid),
+        openid_scopes=openid,
     )
 
 

@@ -40,7 +40,16 @@ from daypass.wire.oauth.client import sender_of
 from daypass.wire.oauth.details import TYPE, Details, read_details
 from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
 from daypass.wire.oauth.errors import INVALID_GRANT
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, missing, one, openid_scope_of, required, scope_of
+from daypass.wire.oauth.parameters import (
+    OFFLINE,
+    REPEATABLE,
+    audiences_of,
+    missing,
+    one,
+    openid_scope_of,
+    required,
+    scope_of,
+)
 from daypass.wire.oauth.repeated import REPEATED
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name
@@ -180,19 +189,24 @@ async def _refresh(ctx: EndpointContext, call: Call, form: Form, sender: Sender)
             raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the first token.")
     text = required(form, "refresh_token")
     request = token_request(ctx, form, read_details("", ""), sender)
-    request = replace(request, scope=openid_scope_of(form)[1])  # clients repeat it; a refresh gives no ID token
+    # Libraries repeat the scope of the first request; a refresh gives no ID token.
+    _, scope = openid_scope_of(form, sender.known_client.settings.scopes)
+    request = replace(request, scope=scope)
     granted = await refresh(ctx.env, call, text, request)
     return {**rendered(ctx, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
 
 
 async def _authorization_code(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
-    for name in ("scope", "role", "authorization_details"):
+    for name in ("role", "authorization_details"):
         if name in form:  # what is issued was decided by the person's consent
             raise DaypassError(
                 ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the authorization request."
             )
     code = await code_grant.find(ctx.env, call, sender, required(form, "code"))
     authorized = code.content.request
+    _, scope = openid_scope_of(form, sender.known_client.settings.scopes)
+    if "scope" in form and set(scope or ()) != set(authorized.scope or ()):  # some libraries repeat it
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not that of the authorization request.")
     details = read_details("" if authorized.details else authorized.role, authorized.details)
     audiences = _consented_audiences(audiences_of(form), authorized.audiences)
     request = TokenRequest(
@@ -231,6 +245,11 @@ def _consented(
     response = rendered(ctx, redeemed.granted.issued, details)
     if redeemed.granted.refresh_token:
         response["refresh_token"] = redeemed.granted.refresh_token
+        openid = authorized.openid_scopes
+    else:
+        openid = tuple(name for name in authorized.openid_scopes if name != OFFLINE)
+    if openid:
+        response["scope"] = " ".join((*openid, *filter(None, [response.get("scope")])))
     if authorized.openid:
         response["id_token"] = id_token(ctx.env, authorized, redeemed.person)
     return response
