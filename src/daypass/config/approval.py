@@ -4,25 +4,30 @@ synthetic checks.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from daypass.config.section import Port, Section
 
 AccountId = Annotated[str, Field(pattern=r"^[0-9]{12}$")]
 HostName = Annotated[str, Field(pattern=r"^[a-z0-9.-]+$")]
 """As addresses are compared: in lower case, without a scheme or port. A token under another name would never be sent."""
-_Host = Annotated[str, Field(pattern=r"^([A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$")]
-"""A name or an address. One with a scheme or port would never be that of a URL."""
+
+
+def _host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*", text):
+        raise ValueError(f"{text!r} is not a name or address alone: leave out scheme and port")
+    return text
 
 
 class AccessSettings(Section):
     sweep_seconds: float = Field(
         5.0, gt=0, le=300, description="Pause between two looks for access requests and grants that have to end."
     )
-    private_hosts: tuple[_Host, ...] = Field(
+    private_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         (),
         description="Hosts (without scheme and port) of webhooks that may be in private networks, and may be reached by http.",
     )
