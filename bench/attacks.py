@@ -40,7 +40,7 @@ class Identity:
         if self.token:
             headers["x-amz-security-token"] = self.token
         signing = sigv4.SigningKey(self.key, self.secret, "us-east-1", service)
-        sent = sigv4.sign(signing, method, path, "", headers, body, int(time.time() * 1000))
+        sent = sigv4.sign(signing, method, *path.partition("?")[::2], headers, body, int(time.time() * 1000))
         return _raw(method, path, {**headers, **sent}, body)
 
 
@@ -191,6 +191,19 @@ def _par(site: Site) -> bytes:
     return _raw("POST", "/oauth2/par", headers, body)
 
 
+def _records(site: Site) -> bytes:
+    """A page of a thousand records."""
+    _, sts = _clients(site.url, (KEY, SECRET))
+    for _ in range(1_000):
+        sts.get_caller_identity()
+    return site.attacker.sign(site.host, "daypass", "GET", "/api/v1/audit/records?limit=1000", b"", {})
+
+
+def _writes(site: Site) -> bytes:
+    """A change of one row."""
+    return site.form(site.attacker, "iam", "UpdateRole", RoleName="bench", Description="changed")
+
+
 KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "simulate": _simulate,
     "explain": _explain,
@@ -201,6 +214,8 @@ KINDS: Mapping[str, Callable[[Site], bytes]] = {
     "saml": _saml,
     "anonymous": _junk,
     "reconnecting": _reconnecting,
+    "records": _records,
+    "writes": _writes,
     "scim": _scim,
     "scim-filter": _scim_filter,
     "par": _par,

@@ -103,7 +103,7 @@ def log_records(conn: Connection, viewer: Viewer, log: str, after: int, limit: i
     query = select(audit_records).where(_r.log == searchable(log), _r.seq > stored_integer(after))
     rows = whole(conn.execute(query.order_by(_r.seq).limit(_page(limit))))
     data = event_bytes(conn, rows)
-    return [_view(viewer, row, data[row.log, row.seq]) for row in rows]
+    return [_view(viewer, row, (each := data[row.log, row.seq]), body_of(each)) for row in rows]
 
 
 def following(conn: Connection, viewer: Viewer, cursor: Mapping[str, int], limit: int) -> list[RecordView]:
@@ -129,7 +129,7 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
         data = event_bytes(conn, rows)
         bodies = {place: body_of(each) for place, each in data.items()}
         records += [
-            _view(viewer, row, data[row.log, row.seq])
+            _view(viewer, row, data[row.log, row.seq], bodies[row.log, row.seq])
             for row in rows
             if not altered_column(columns_of(row), bodies[row.log, row.seq])
             and _has_ids(bodies[row.log, row.seq], query)
@@ -218,9 +218,8 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _view(viewer: Viewer, row: Row[Any], data: bytes) -> RecordView:
-    """The part of a record that the viewer may see, according to its bytes."""
-    body = body_of(data)
+def _view(viewer: Viewer, row: Row[Any], data: bytes, body: Mapping[str, Any]) -> RecordView:
+    """The part of a record that the viewer may see, according to its bytes. `body`: what they say."""
     account, actor = body.get("account", ""), body.get("actor")
     own = viewer.operator or (account == viewer.account != "")
     acted = isinstance(actor, dict) and actor.get("account", "") == viewer.account != ""

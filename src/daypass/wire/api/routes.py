@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 from fastapi import Query
+from fastapi.responses import JSONResponse, Response
 
 from daypass.operations.accounts import create_account as accounts
 from daypass.operations.accounts import guardrails
@@ -16,7 +18,7 @@ from daypass.operations.record.explore import EventFilter
 from daypass.operations.record.pages import RecordPage
 from daypass.operations.sessions import caller as callers
 from daypass.operations.sessions import list_sessions as sessions
-from daypass.ports import RecordFilter, SessionFilter
+from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter
 from daypass.wire.api import schemas as s
 from daypass.wire.api.router import new_router
 from daypass.wire.cursors import cursor, record_cursor, session_cursor
@@ -125,20 +127,30 @@ async def explain_request(env: s.EnvDep, call: s.CallDep, request_id: s.IdPath) 
     return s.ExplanationOut(explanation=dict(await explaining.explain_request(env, call, request_id)))
 
 
-@router.get("/audit/records", name="ReadAudit", tags=["audit"])
-async def search_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.RecordQuery, Query()]) -> s.RecordsOut:
+@router.get("/audit/records", name="ReadAudit", tags=["audit"], response_model=s.RecordsOut)
+async def search_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.RecordQuery, Query()]) -> Response:
     """Records that you may see, newest first. A page may hold fewer than `limit` and still have a `next`."""
     wanted = RecordFilter(**query.model_dump(exclude={"after"}), before=record_cursor(query.after))
-    return _records_out(await record_read.search(env, call, wanted))
+    return await _page(env, call, await record_read.search(env, call, wanted))
 
 
-def _records_out(page: RecordPage) -> s.RecordsOut:
+async def _page(env: Env, call: Call, page: RecordPage) -> Response:
     following = cursor(*page.before) if page.before is not None else ""
-    return s.RecordsOut(records=[s.RecordOut.of(view) for view in page.records], next=following)
+    return await _records(env, call, s.RecordOut, page.records, next=following)
 
 
-@router.get("/audit/events", name="ReadAudit", tags=["audit"])
-async def explore_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.EventQuery, Query()]) -> s.RecordsOut:
+async def _records(
+    env: Env, call: Call, kind: type[s.RecordOut | s.LeafOut], views: Sequence[RecordView], **more: Any
+) -> Response:
+    """The answer, in a turn of the account and without the models, by which a thousand records took the event loop three
+    times as long (attack A395).
+    """
+    await env.slices.turn(call.caller.account)
+    return JSONResponse({"records": [kind.members_of(view) for view in views], **more})
+
+
+@router.get("/audit/events", name="ReadAudit", tags=["audit"], response_model=s.RecordsOut)
+async def explore_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.EventQuery, Query()]) -> Response:
     """Records by person, role, chain, source or decision, newest first. A page may hold fewer than `limit` and still have
     a `next`.
     """
@@ -146,7 +158,7 @@ async def explore_records(env: s.EnvDep, call: s.CallDep, query: Annotated[s.Eve
     wanted = RecordFilter(
         **query.model_dump(exclude={"after", *EventFilter.__struct_fields__}), before=record_cursor(query.after)
     )
-    return _records_out(await record_explore.explore(env, call, wanted, named))
+    return await _page(env, call, await record_explore.explore(env, call, wanted, named))
 
 
 @router.get("/audit/summary", name="ReadAudit", tags=["audit"])
@@ -160,14 +172,15 @@ async def get_record(
     env: s.EnvDep, call: s.CallDep, log: s.IdPath, seq: s.SeqPath, account: s.AccountQuery = ""
 ) -> s.RecordOut:
     """One record by its position."""
-    return s.RecordOut.of(await record_read.get_record(env, call, account, log, seq))
+    view = await record_read.get_record(env, call, account, log, seq)
+    return s.RecordOut(**s.RecordOut.members_of(view))
 
 
-@router.post("/audit/tail", name="ReadAudit", tags=["audit"])
-async def follow_records(env: s.EnvDep, call: s.CallDep, body: s.TailIn) -> s.TailOut:
+@router.post("/audit/tail", name="ReadAudit", tags=["audit"], response_model=s.TailOut)
+async def follow_records(env: s.EnvDep, call: s.CallDep, body: s.TailIn) -> Response:
     """The records since the cursor of the last response, without calls that read the record."""
     tail = await record_read.tail(env, call, body.account, body.cursor, limit=body.limit, wait=body.wait)
-    return s.TailOut(records=[s.RecordOut.of(view) for view in tail.records], cursor=dict(tail.cursor))
+    return await _records(env, call, s.RecordOut, tail.records, cursor=dict(tail.cursor))
 
 
 @router.get("/audit/logs", name="VerifyAudit", tags=["audit"])
@@ -177,7 +190,7 @@ async def list_logs(env: s.EnvDep, call: s.CallDep, account: s.AccountQuery = ""
     return s.LogsOut(logs=[s.LogOut.of(view) for view in logs])
 
 
-@router.get("/audit/logs/{log}/records", name="VerifyAudit", tags=["audit"], response_model_exclude_none=True)
+@router.get("/audit/logs/{log}/records", name="VerifyAudit", tags=["audit"], response_model=s.LeavesOut)
 async def export_log(
     env: s.EnvDep,
     call: s.CallDep,
@@ -185,10 +198,10 @@ async def export_log(
     account: s.AccountQuery = "",
     after: Annotated[int, Query(ge=-1, le=2**63 - 1, description="Sequence number of the last record you have.")] = -1,
     limit: s.LimitQuery = 1000,
-) -> s.LeavesOut:
+) -> Response:
     """A log's records without a gap, to verify the chain yourself. Events of other accounts are returned as leaves.
 
     A page of large events holds fewer than `limit`: the log has been read when a page is empty.
     """
     records = await record_read.export_log(env, call, account, log, after, limit)
-    return s.LeavesOut(records=[s.LeafOut.of(view) for view in records])
+    return await _records(env, call, s.LeafOut, records)

@@ -319,9 +319,12 @@ class RecordOut(Out):
     chain: str
     event: dict[str, Any] | None = Field(description="The event, as far as you may see it.")
 
-    @classmethod
-    def of(cls, view: RecordView) -> RecordOut:
-        return cls.copied(view, event=dict(view.body) if isinstance(view.body, Mapping) else None)
+    @staticmethod
+    def members_of(view: RecordView) -> dict[str, Any]:
+        """The members of the answer about this record."""
+        event = dict(view.body) if isinstance(view.body, Mapping) else None
+        at = {"log": view.log, "seq": view.seq, "at": view.at}
+        return {**at, "leaf": view.leaf, "chain": view.chain, "event": event}
 
 
 class RecordsOut(Out):
@@ -368,9 +371,11 @@ class LeafOut(Out):
     chain: str
     bytes: str | None = None
 
-    @classmethod
-    def of(cls, view: RecordView) -> LeafOut:
-        return cls.copied(view, bytes=base64.b64encode(view.bytes).decode("ascii") if view.bytes is not None else None)
+    @staticmethod
+    def members_of(view: RecordView) -> dict[str, Any]:
+        """The members of the answer about this record."""
+        leaf = {"log": view.log, "seq": view.seq, "leaf": view.leaf, "chain": view.chain}
+        return leaf if view.bytes is None else {**leaf, "bytes": base64.b64encode(view.bytes).decode("ascii")}
 
 
 class LeavesOut(Out):
