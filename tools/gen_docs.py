@@ -199,7 +199,7 @@ def cli_page() -> str:
     """Every command, with its arguments and options, and the exit statuses."""
     commands: list[str] = []
     for name, (module, attribute, _) in COMMANDS.items():
-        commands += _command(f"daypass {name}", getattr(importlib.import_module(module), attribute))
+        commands += _command(f"daypass {name}", getattr(importlib.import_module(f"daypass.cli.{module}"), attribute))
     statuses = table(("Status", "Meaning"), ((str(code), meaning) for code, meaning in EXIT_CODES.items()))
     return f"""# Command line
 

@@ -111,7 +111,7 @@ def pages() -> Iterator[tuple[str, str]]:
     )
     yield "daypass.1", _page("daypass", "assume roles for a short time", body)
     for name, place in COMMANDS.items():
-        command = getattr(importlib.import_module(place.module), place.attribute)
+        command = getattr(importlib.import_module(f"daypass.cli.{place.module}"), place.attribute)
         text = (
             _body(f"daypass {name}", command)
             + ".SH SEE ALSO\n.BR daypass (1)\nlists the exit statuses, files and variables.\n"

@@ -54,7 +54,7 @@ def test_command_of_a_console_operation_exists_and_names_what_it_calls(functions
         assert command in commands, operation
         if command == "iam":
             continue
-        places = [PLACES[command.split()[0]].module, commands[command].callback.__module__]
+        places = [f"daypass.cli.{PLACES[command.split()[0]].module}", commands[command].callback.__module__]
         text = "\n".join(strings(places))
         for wanted in named(functions, operation):
             assert re.search(wanted, text), f"{operation}: {places} name no {wanted}"

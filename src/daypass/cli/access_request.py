@@ -29,7 +29,7 @@ from daypass.cli.options import (
 )
 from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal
-from daypass.cli.results import Result, Table, listing, render
+from daypass.cli.results import Result, listing, render
 from daypass.client.credentials import role_arn
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment
@@ -184,34 +184,22 @@ def _stages(number: int) -> str:
 @click.option("--person", default="", help="Only those for this person: an ARN, or its last part.")
 @limit_option
 @server_command
-def list_requests(
-    account: str,
-    state: str | None,
-    inbox: bool,  # click passes options as arguments
-    person: str,
-    limit: int,
-    connect: Connect,
-) -> Result:
+def list_requests(account: str, state: str | None, inbox: bool, person: str, limit: int, connect: Connect) -> Result:
     """List access requests that concern you, or all of them if you may see them. Newest first, but those that wait for a
     decision oldest first.
     """
     query = {"account": account, "state": state or "", "approvable": "true" if inbox else "", "person": person}
     requests = pages(connect(), _PATH, "access_requests", query, limit)
-    return Result(
+    return listing(
         requests,
-        Table(
-            ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
-            [
-                (
-                    r["id"],
-                    state_of(r),
-                    last_part(r["requester"]) + (f" of {last_part(r['principal'])}" if r.get("principal") else ""),
-                    ", ".join(map(last_part, r["roles"])),
-                    r["risk"],
-                    r["reason"],
-                )
-                for r in requests
-            ],
+        ("REQUEST", "STATE", "REQUESTER", "ROLES", "RISK", "REASON"),
+        lambda r: (
+            r["id"],
+            state_of(r),
+            last_part(r["requester"]) + (f" of {last_part(r['principal'])}" if r.get("principal") else ""),
+            ", ".join(map(last_part, r["roles"])),
+            r["risk"],
+            r["reason"],
         ),
     )
 

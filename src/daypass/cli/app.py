@@ -53,7 +53,7 @@ class _Lazy(click.Group):
         if cmd_name not in COMMANDS:
             return None
         place = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(place.module), place.attribute)
+        command = getattr(importlib.import_module(f"daypass.cli.{place.module}"), place.attribute)
         assert isinstance(command, click.Command)
         return command
 

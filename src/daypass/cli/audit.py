@@ -131,7 +131,7 @@ def show(record: str, account: str, connect: Connect) -> Result:
 @click.option("--url", default="", metavar="URL", help="A PostgreSQL database, postgresql://…, offline.")
 @any_account_option
 @server_command
-def verify(  # click passes options as arguments
+def verify(
     database: Path | None, config: Path | None, data: Path | None, url: str, account: str, connect: Connect
 ) -> Result:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.

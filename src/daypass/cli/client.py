@@ -103,9 +103,9 @@ def set_(
     client_id: str,
     settings: tuple[str, ...],
     name: str | None,
-    enabled: bool | None,  # click passes options as arguments
+    enabled: bool | None,
     account: str,
-    yes: bool,  # click passes options as arguments
+    yes: bool,
     connect: Connect,
 ) -> Result:
     """Change a client. Settings that are not named stay; MEMBER= restores the default.

@@ -45,7 +45,7 @@ def show(config: Path | None, data: Path | None) -> Result:
 @data_option
 @yes_option
 @output_option
-def reset(config: Path | None, data: Path | None, yes: bool) -> Result:  # click passes options as arguments
+def reset(config: Path | None, data: Path | None, yes: bool) -> Result:
     """Declare this machine's clock right. Every session ends, because expired ones could live again."""
     server = server_module("clock")
     confirmed("Is this machine's clock right, and may every session end?", yes=yes)

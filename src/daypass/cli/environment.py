@@ -28,18 +28,18 @@ DROPPED = (  # variables that would give a command other credentials, or point i
     "DAYPASS_PROFILE",
 )
 
-SET = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_CREDENTIAL_EXPIRATION",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_STS",
-    "AWS_ENDPOINT_URL_IAM",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-)
-"""The variables that `variables` always sets."""
+SET = {
+    "AWS_ACCESS_KEY_ID": "AccessKeyId",
+    "AWS_SECRET_ACCESS_KEY": "SecretAccessKey",
+    "AWS_SESSION_TOKEN": "SessionToken",
+    "AWS_CREDENTIAL_EXPIRATION": "Expiration",
+    "AWS_ENDPOINT_URL": "endpoint",
+    "AWS_ENDPOINT_URL_STS": "endpoint",
+    "AWS_ENDPOINT_URL_IAM": "endpoint",
+    "AWS_REGION": "region",
+    "AWS_DEFAULT_REGION": "region",
+}
+"""The variables that `variables` always sets, each with its member of the credentials or field of the profile."""
 
 
 def process_form(session: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,19 +66,9 @@ def variables(
     before 2026, use only AWS_ENDPOINT_URL_STS for roles that a profile assumes. Node reads certificates from its own
     variable. tests/e2e/cli/test_sdk_table.py measures this.
     """
-    endpoint, region, ca_bundle = profile["endpoint"], profile["region"], profile["ca_bundle"]
-    found = {
-        "AWS_ACCESS_KEY_ID": form["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": form["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": form["SessionToken"],
-        "AWS_CREDENTIAL_EXPIRATION": form["Expiration"],
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ENDPOINT_URL_STS": endpoint,
-        "AWS_ENDPOINT_URL_IAM": endpoint,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-    }
-    if ca_bundle:
+    values = {**form, **profile}
+    found = {name: values[source] for name, source in SET.items()}
+    if ca_bundle := profile["ca_bundle"]:
         found["AWS_CA_BUNDLE"] = ca_bundle
         if "NODE_EXTRA_CA_CERTS" not in environ:
             found["NODE_EXTRA_CA_CERTS"] = ca_bundle

@@ -50,7 +50,7 @@ def exec_(
     role: str,
     profile: str,
     endpoint: str,
-    fresh: bool,  # click passes options as arguments
+    fresh: bool,
     **given: Any,
 ) -> int:
     """Run COMMAND with ROLE's credentials: daypass exec ROLE aws sts get-caller-identity

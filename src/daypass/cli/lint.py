@@ -40,14 +40,7 @@ Linted = tuple[str, list[Finding]]
 )
 @click.option("--output", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
 @server_connection
-def lint(
-    files: Sequence[TextIO],
-    stored: bool,  # click passes options as arguments
-    fail_on: str,
-    form: str,
-    connect: Connect,
-    **given: str,
-) -> int:
+def lint(files: Sequence[TextIO], stored: bool, fail_on: str, form: str, connect: Connect, **given: str) -> int:
     """Lint policies and approval rules in FILES (- for stdin), without a server; or, with --stored, the policies of an account on the server.
 
     Each finding has an id, a severity, a place, the reason, and how to fix it. The ids are in the reference.

@@ -93,7 +93,7 @@ def _kind(passkey: dict[str, Any]) -> str:
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @mfa_options
 @server_command
-def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> Result:  # options
+def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> Result:
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
     if app:
         with _with_mfa(connect, **given) as connection:

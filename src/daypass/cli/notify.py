@@ -128,7 +128,7 @@ def send_test(name: str, account: str, connect: Connect) -> Result:
 @account_option
 @limit_option
 @server_command
-def log(dead: bool, account: str, limit: int, connect: Connect) -> Result:  # click passes options as arguments
+def log(dead: bool, account: str, limit: int, connect: Connect) -> Result:
     """List notifications, newest first."""
     query = {"account": account, "outcome": "dead" if dead else ""}
     notifications = pages(connect(), "/notifications", "notifications", query, limit)

@@ -25,12 +25,7 @@ from daypass.cli.revoke import ended
 @click.option("--yes", is_flag=True, help="With --delete: do not ask.")
 @server_command
 def offboard(
-    name: str,
-    principals: tuple[str, ...],
-    identities: tuple[str, ...],
-    yes: bool,  # click passes options as arguments
-    connect: Connect,
-    **given: Any,
+    name: str, principals: tuple[str, ...], identities: tuple[str, ...], yes: bool, connect: Connect, **given: Any
 ) -> Result:
     """End the access of user NAME: sessions, access requests, keys, password, MFA devices and passkeys.
 

@@ -22,7 +22,7 @@ from daypass.cli.options import (
     yes_option,
 )
 from daypass.cli.replacing import agreed, unchanged, unless_absent
-from daypass.cli.results import Fields, Result, Table, done, listing
+from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.errors import ClientError
 from daypass.client.http import segment
 
@@ -38,26 +38,18 @@ def sessions() -> None:
 @click.option("--all", "every", is_flag=True, help="Also those that have ended.")
 @limit_option
 @server_command
-def list_sessions(
-    account: str,
-    principal_id: str,
-    every: bool,  # click passes options as arguments
-    limit: int,
-    connect: Connect,
-) -> Result:
+def list_sessions(account: str, principal_id: str, every: bool, limit: int, connect: Connect) -> Result:
     """List sessions, newest first."""
     query = {"account": account, "principal_id": principal_id, "active": "" if every else "true"}
     connection = connect()
     found = pages(connection, "/sessions", "sessions", query, limit)
     now = connection.clock() + connection.offset
-    return Result(
+    return listing(
         found,
-        Table(
-            ("SESSION", "STATE", "NAME", "ROLE OR USER", "DEPTH", "LEFT"),
-            [
-                (s["session_id"], s["state"], s["name"], s["arn"], s["depth"], output.time_left(s["expires_at"], now))
-                for s in found
-            ],
+        ("SESSION", "STATE", "NAME", "ROLE OR USER", "DEPTH", "LEFT"),
+        lambda s: (
+            *(s[name] for name in ("session_id", "state", "name", "arn", "depth")),
+            output.time_left(s["expires_at"], now),
         ),
     )
 
@@ -94,12 +86,7 @@ def account() -> None:
 @click.option("--id", "account_id", default="", metavar="ID", help="12 digits. Default: a free number.")
 @click.option("--root-key", is_flag=True, help="Make a root key; its secret is shown once.")
 @server_command
-def create_account(
-    name: str,
-    account_id: str,
-    root_key: bool,  # click passes options as arguments
-    connect: Connect,
-) -> Result:
+def create_account(name: str, account_id: str, root_key: bool, connect: Connect) -> Result:
     """Create an account called NAME."""
     body = {"name": name, "id": account_id, "root_key": root_key}
     made = connect().api("POST", "/accounts", body=body, repeatable=False)
@@ -171,9 +158,7 @@ def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, conne
 def list_guardrails(account_id: str, connect: Connect) -> Result:
     """List the guardrails of ACCOUNT_ID."""
     guardrails = connect().api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
-    return Result(
-        guardrails, Table(("NAME", "MADE"), [(g["name"], output.moment(g["created_at"])) for g in guardrails])
-    )
+    return listing(guardrails, ("NAME", "MADE"), lambda g: (g["name"], output.moment(g["created_at"])))
 
 
 @guardrail.command("show")

@@ -99,7 +99,7 @@ def update(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
 @click.argument("name", metavar="POLICY")
 @yes_option
 @server_command
-def remove(name: str, yes: bool, connect: Connect) -> Result:  # click passes options so
+def remove(name: str, yes: bool, connect: Connect) -> Result:
     """Delete POLICY, all its versions included. It must be attached to nothing."""
     confirmed(f"Delete policy {output.safe(name)}?", yes=yes)
     connection = connect()

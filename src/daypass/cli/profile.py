@@ -41,6 +41,17 @@ def secret_store(profile: Profile) -> str:
     return "keyring" if profile.keyring_entry else "file"
 
 
+def described(name: str, profile: Profile) -> dict[str, object]:
+    """A profile as data, without its secrets."""
+    return {
+        "name": name,
+        "endpoint": profile.endpoint,
+        "access_key_id": profile.access_key_id,
+        "expiration": profile.expiration,
+        "secret_store": secret_store(profile),
+    }
+
+
 @click.group(cls=Group)
 def profile() -> None:
     """Stored profiles: a server and a key each."""
@@ -52,28 +63,11 @@ def list_profiles() -> Result:
     """List the profiles. The one with * is used when none is named."""
     stored, chosen = load_all(), current()
     rows = [
-        (
-            "*" if name == chosen else "",
-            name,
-            found.endpoint,
-            found.access_key_id,
-            secret_store(found),
-            time_left(found),
-        )
-        for name, found in stored.items()
+        ("*" if n == chosen else "", n, p.endpoint, p.access_key_id, secret_store(p), time_left(p))
+        for n, p in stored.items()
     ]
     return Result(
-        [
-            {
-                "name": name,
-                "current": name == chosen,
-                "endpoint": found.endpoint,
-                "access_key_id": found.access_key_id,
-                "expiration": found.expiration,
-                "secret_store": secret_store(found),
-            }
-            for name, found in stored.items()
-        ],
+        [{**described(name, found), "current": name == chosen} for name, found in stored.items()],
         Table(("", "PROFILE", "SERVER", "ACCESS KEY", "SECRET", "LEFT"), rows),
     )
 
@@ -117,7 +111,7 @@ def remove_profile(name: str, yes: bool) -> Result:
 )
 @click.option("--write", is_flag=True, help="Add it to ~/.aws/config instead of printing it.")
 @output_option
-def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> Result:  # click passes options so
+def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> Result:
     """Print an AWS configuration for profile NAME that works in every AWS SDK: region, endpoints, credentials.
 
     \b
@@ -144,7 +138,7 @@ def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) 
 @click.argument("name", default="", shell_complete=complete_profiles)
 @click.option("--all", "every", is_flag=True, help="Remove all profiles.")
 @output_option
-def logout(name: str, every: bool) -> Result:  # click passes options as arguments
+def logout(name: str, every: bool) -> Result:
     """Remove profile NAME, or the one in use, and its cached sessions. The sessions stay valid until they expire,
     but those of a login by browser end.
     """

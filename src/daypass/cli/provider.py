@@ -170,12 +170,7 @@ def _value(name: str, text: str) -> Any:
 @click.option("--refresh", is_flag=True, help="Fetch the keys first.")
 @account_option
 @server_command
-def keys(
-    issuer: str,
-    refresh: bool,  # click passes options as arguments
-    account: str,
-    connect: Connect,
-) -> Result:
+def keys(issuer: str, refresh: bool, account: str, connect: Connect) -> Result:
     """Show the status of the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
     method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
     found = connect().api(method, _path(issuer, what), {"account": account})

@@ -79,7 +79,7 @@ class OnlineRecord(Record):
             try:
                 head = Head(log["log"], int(log["seq"]), bytes.fromhex(log["chain"]))
             except (TypeError, ValueError):
-                raise _unreadable("a log's head is none") from None
+                raise ClientError("", "the server's export is not readable: a log's head is none") from None
             self._heads[head.log] = head
         yield dict(self._heads)
 
@@ -144,10 +144,6 @@ class UnreadableRow(ClientError):
         super().__init__("", f"the server's export is not readable: {why}")
         self.seq = seq
         self.why = why
-
-
-def _unreadable(why: str) -> ClientError:
-    return ClientError("", f"the server's export is not readable: {why}")
 
 
 class StoredRecord(Record):

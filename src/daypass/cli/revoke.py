@@ -10,7 +10,7 @@ import click
 from daypass.cli import output
 from daypass.cli.durations import moment_of
 from daypass.cli.options import Connect, Group, any_account_option, limit_option, pages, reason_option, server_command
-from daypass.cli.results import Result, Table
+from daypass.cli.results import Result, listing
 from daypass.client.http import segment
 
 if TYPE_CHECKING:
@@ -84,22 +84,17 @@ def revocations() -> None:
 def list_revocations(account: str, limit: int, connect: Connect) -> Result:
     """List revocations, oldest first."""
     found = pages(connect(), "/revocations", "revocations", {"account": account}, limit)
-    return Result(
+    return listing(
         found,
-        Table(
-            ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),
-            [
-                (
-                    output.moment(r["created_at"]),
-                    r["subject"].replace("_", "-"),
-                    r["value"],
-                    (output.moment(r["block_until"]) or "yes") if r["block"] else "",
-                    r["created_by"],
-                    r["id"],
-                    r["reason"],
-                )
-                for r in found
-            ],
+        ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),
+        lambda r: (
+            output.moment(r["created_at"]),
+            r["subject"].replace("_", "-"),
+            r["value"],
+            (output.moment(r["block_until"]) or "yes") if r["block"] else "",
+            r["created_by"],
+            r["id"],
+            r["reason"],
         ),
     )
 

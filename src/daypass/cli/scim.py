@@ -43,7 +43,7 @@ def list_tokens(connect: Connect) -> Result:
 @click.argument("name")
 @yes_option
 @server_command
-def remove(name: str, yes: bool, connect: Connect) -> Result:  # an option
+def remove(name: str, yes: bool, connect: Connect) -> Result:
     """Delete token NAME."""
     confirmed(f"Delete SCIM token {output.safe(name)}?", yes=yes)
     connect().api("DELETE", f"/scim-tokens/{segment(name)}")

@@ -10,16 +10,6 @@ import click
 
 from daypass.cli.installation import config_option, server_module
 
-_SECTIONS = {
-    "host": ("server", "host"),
-    "port": ("server", "port"),
-    "data": ("server", "data"),
-    "workers": ("server", "workers"),
-    "tls_cert": ("server", "tls_cert"),
-    "tls_key": ("server", "tls_key"),
-    "client_ca": ("server", "client_ca"),
-}
-
 
 @click.command()
 @click.option(
@@ -38,7 +28,7 @@ _SECTIONS = {
 @click.option(
     "--client-ca", type=click.Path(path_type=Path), help="PEM file of the authorities of client certificates."
 )
-def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:  # click passes options as arguments
+def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:
     """Run the server.
 
     Every setting can also be in the --config file, or in the environment as DAYPASS_SECTION__KEY. The first accounts
@@ -47,9 +37,6 @@ def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:  # 
     process = server_module("process")
     from daypass.config import load  # of the server's packages
 
-    overrides: dict[str, dict[str, Any]] = {}
-    for name, value in given.items():
-        if value is not None:
-            section, key = _SECTIONS[name]
-            overrides.setdefault(section, {})[key] = value
-    return int(process.serve(load(config, os.environ, overrides), os.environ, dev=dev, setup=setup))
+    overrides = {name: value for name, value in given.items() if value is not None}
+    settings = load(config, os.environ, {"server": overrides})
+    return int(process.serve(settings, os.environ, dev=dev, setup=setup))

@@ -11,7 +11,7 @@ import click
 from daypass.cli import output
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
 from daypass.cli.options import Group, confirmed, output_option, yes_option
-from daypass.cli.results import Result, Table, done
+from daypass.cli.results import Result, done, listing
 
 _RINGS = (
     "sealing",
@@ -54,19 +54,12 @@ def list_keys(config: Path | None, data: Path | None) -> Result:
         for key in server_module("ring_keys").list_keys(settings_of(config, data))
     ]
     times = ("not_before", "sign_until", "verify_until")
-    return Result(
+    return listing(
         found,
-        Table(
-            ("RING", "ID", "STATE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL"),
-            [
-                (
-                    key["ring"],
-                    key["id"],
-                    key["state"],
-                    *(output.moment(key[name]) if key[name] else "always" for name in times),
-                )
-                for key in found
-            ],
+        ("RING", "ID", "STATE", "SIGNS FROM", "SIGNS UNTIL", "VERIFIES UNTIL"),
+        lambda key: (
+            *(key[name] for name in ("ring", "id", "state")),
+            *(output.moment(key[name]) if key[name] else "always" for name in times),
         ),
     )
 
@@ -86,13 +79,7 @@ def _state(key: Any, now: int) -> str:
 @data_option
 @yes_option
 @output_option
-def rotate(
-    rings: tuple[str, ...],
-    emergency: bool,  # click passes options as arguments
-    config: Path | None,
-    data: Path | None,
-    yes: bool,
-) -> Result:
+def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: Path | None, yes: bool) -> Result:
     """Make the next key of each ring. Sessions do not end, and running servers use the keys within a second.
 
     A new signing key signs after two hours, when every verifier has it.

@@ -11,7 +11,7 @@ import click
 from daypass.cli import cached, output
 from daypass.cli.durations import left
 from daypass.cli.options import output_option
-from daypass.cli.profile import secret_store, time_left
+from daypass.cli.profile import described, secret_store, time_left
 from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import Credentials, seconds_of_time
 from daypass.client.profiles import Profile, current, load_all
@@ -65,16 +65,7 @@ def _as_data(
 ) -> dict[str, object]:
     return {
         "profile": chosen,
-        "profiles": [
-            {
-                "name": name,
-                "endpoint": found.endpoint,
-                "access_key_id": found.access_key_id,
-                "expiration": found.expiration,
-                "secret_store": secret_store(found),
-            }
-            for name, found in stored.items()
-        ],
+        "profiles": [described(name, found) for name, found in stored.items()],
         "sessions": [
             {
                 "role": found.role,

@@ -87,7 +87,7 @@ def set_status(stream_id: str, status: str, reason: str, yes: bool, connect: Con
 @click.argument("stream_id", metavar="STREAM")
 @yes_option
 @server_command
-def remove(stream_id: str, yes: bool, connect: Connect) -> Result:  # an option
+def remove(stream_id: str, yes: bool, connect: Connect) -> Result:
     """Delete a stream with its events."""
     confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
     connect().api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from daypass.client import state
@@ -64,17 +64,9 @@ class AssumeRole:
 
     def parameters(self) -> dict[str, Any]:
         """The call's parameters, without the role and the MFA code, which no cache may depend on."""
-        return state.parameters(
-            session_name=self.session_name,
-            duration=self.duration,
-            policy=self.policy,
-            policy_arns=self.policy_arns,
-            tags=self.tags,
-            transitive_keys=self.transitive_keys,
-            external_id=self.external_id,
-            source_identity=self.source_identity,
-            serial_number=self.serial_number,
-        )
+        requested = asdict(self)
+        del requested["role"]
+        return state.parameters(**requested)
 
 
 def assume_role(connection: Connection, request: AssumeRole, now: float, token_code: str = "") -> Credentials:

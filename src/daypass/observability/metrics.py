@@ -23,25 +23,8 @@ from daypass.observability.totals import Totals, totals_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
-_SKEW = (
-    -3600.0,
-    -600.0,
-    -300.0,
-    -60.0,
-    -30.0,
-    -10.0,
-    -5.0,
-    -1.0,
-    0.0,
-    1.0,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-    600.0,
-    3600.0,
-)
+_AHEAD = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0)
+_SKEW = (*(-seconds for seconds in reversed(_AHEAD)), 0.0, *_AHEAD)
 _REPEATED = EventType.REQUEST_REPEATED
 _MAX_PROVIDERS = 100
 _PUBLISH_SECONDS = 0.1

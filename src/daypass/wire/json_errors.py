@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.wire.codes import aws_code
 from daypass.wire.front import ErrorFormat, Refusal
-from daypass.wire.http import Request, Response
+from daypass.wire.http import Header, Request, Response
 
 MEDIA_TYPE: Final = b"application/json"
 INTERNAL_CODE: Final = "InternalFailure"
@@ -38,16 +38,22 @@ def error_json(code: str, message: str, request_id: str, encoded: str = "") -> b
 
 
 class JsonErrors:
-    """`front.ErrorFormat`."""
+    """`front.ErrorFormat`. `code_of`: code and HTTP status of a kind. `headers`: of every refusal."""
+
+    def __init__(
+        self, code_of: Callable[[Kind], tuple[str, int]] = wire_error, headers: tuple[Header, ...] = ()
+    ) -> None:
+        self._code_of = code_of
+        self._headers = headers
 
     def refused(self, request: Request, refusal: Refusal) -> Response:
-        code, status = wire_error(refusal.error.kind)
+        code, status = self._code_of(refusal.error.kind)
         body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
-        return Response(status, body, MEDIA_TYPE, operation=refusal.operation, code=code)
+        return Response(status, body, MEDIA_TYPE, self._headers, refusal.operation, code)
 
     def broken(self, request: Request) -> Response:
         body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
-        return Response(500, body, MEDIA_TYPE, code=INTERNAL_CODE)
+        return Response(500, body, MEDIA_TYPE, self._headers, code=INTERNAL_CODE)
 
 
 JSON_ERRORS: Final[ErrorFormat] = JsonErrors()

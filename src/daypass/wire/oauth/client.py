@@ -30,6 +30,7 @@ from daypass.operations.oauth.dpop import DpopProof, invalid_proof
 from daypass.operations.oauth.request import Sender
 from daypass.wire.access_token import certificate_of, dpop_of, proof_missing
 from daypass.wire.oauth.endpoint import EndpointContext, Form, malformed
+from daypass.wire.oauth.parameters import one
 
 SIGNED_FOR: Final = "daypass"
 """The service that a workload's signature (SigV4) must name."""
@@ -86,7 +87,7 @@ async def _account_of(ctx: EndpointContext, form: Form) -> str:
     """The account of the one code or token in the request. With several, one of another account could choose the settings
     for a grant of this one.
     """
-    grants = [value for name in ("code", "refresh_token", "token") if (value := _one(form, name))]
+    grants = [value for name in ("code", "refresh_token", "token") if (value := one(form, name))]
     return await account_of_grant(ctx.env, grants[0]) if len(grants) == 1 else ""
 
 
@@ -98,13 +99,13 @@ async def _presented(ctx: EndpointContext, form: Form) -> PresentedClient | None
     kinds = [bool(header), "client_secret" in form, "client_assertion" in form or "client_assertion_type" in form]
     if sum(kinds) > 1 or len(header) > 1:
         raise malformed("A client authenticates in one way only.")
-    client_id = _one(form, "client_id")
+    client_id = one(form, "client_id")
     certificate, remarks = certificate_of(ctx.request, ctx.certificate_header)
     ctx.detail |= remarks
     if header:
         return await _by_header(ctx, header[0], client_id, certificate)
     if "client_secret" in form:
-        secret = _one(form, "client_secret")
+        secret = one(form, "client_secret")
         return PresentedClient(client_id, frozenset({"client_secret_post"}), secret, certificate=certificate)
     if kinds[2]:
         return _by_assertion(ctx, form, client_id, certificate)
@@ -148,10 +149,10 @@ def _basic(text: str) -> tuple[str, str]:
 def _by_assertion(
     ctx: EndpointContext, form: Form, client_id: str, certificate: TlsClientCertificate | None
 ) -> PresentedClient:
-    if _one(form, "client_assertion_type") != ASSERTION_TYPE:
+    if one(form, "client_assertion_type") != ASSERTION_TYPE:
         raise failed("the client_assertion_type is not the one of RFC 7523")
     try:
-        unverified = ctx.env.oauth.proofs.read(_one(form, "client_assertion"))
+        unverified = ctx.env.oauth.proofs.read(one(form, "client_assertion"))
     except JoseError as error:
         raise failed(str(error)) from None
     subject = unverified.unverified_claims.get("sub")
@@ -161,10 +162,6 @@ def _by_assertion(
     return PresentedClient(
         named, frozenset({"private_key_jwt"}), unverified_assertion=unverified, certificate=certificate
     )
-
-
-def _one(form: Form, name: str) -> str:
-    return form.get(name, ("",))[0]
 
 
 # --- Binding ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Header, Request, Response
-from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json
+from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, JsonErrors
 from daypass.wire.saml import pages
 
 NO_SNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
@@ -85,18 +85,6 @@ class PageErrors:
         return replace(page, code=INTERNAL_CODE)
 
 
-class TokenErrors:
-    """`front.ErrorFormat` for the command line, which exchanges a code."""
-
-    def refused(self, request: Request, refusal: Refusal) -> Response:
-        code, status = wire_error(refusal.error.kind)
-        body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
-        return Response(status, body, MEDIA_TYPE, NO_STORE, refusal.operation, code)
-
-    def broken(self, request: Request) -> Response:
-        body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
-        return Response(500, body, MEDIA_TYPE, NO_STORE, code=INTERNAL_CODE)
-
-
 PAGE_ERRORS: Final[ErrorFormat] = PageErrors()
-TOKEN_ERRORS: Final[ErrorFormat] = TokenErrors()
+TOKEN_ERRORS: Final[ErrorFormat] = JsonErrors(wire_error, NO_STORE)
+"""For the command line, which exchanges a code."""

@@ -6,6 +6,7 @@ A sign-in that is too old, or without MFA, shows the devices; changing one takes
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from daypass.domain.errors import DaypassError, Family
@@ -25,8 +26,9 @@ DELETE: Final = "daypass:DeletePasskey"
 CODES: Final = "daypass:CreateRecoveryCodes"
 CHAT_CODE: Final = "daypass:CreateChatCode"
 CHAT_UNLINK: Final = "daypass:DeleteChatLink"
-Codes: TypeAlias = tuple[str, ...]
-Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable[Codes]]
+Made: TypeAlias = Mapping[str, object]
+"""What only the page that answers shows; {} where nothing was made."""
+Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable[Made]]
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
 
 
@@ -47,63 +49,55 @@ def changing(change: Change) -> Page:
         if person is None:
             return ctx.to_sign_in(PAGE)
         try:
-            codes = await change(ctx.env, *person, form)
+            made = await change(ctx.env, *person, form)
         except DaypassError as error:
             if error.kind.family not in _SHOWN_AGAIN:
                 raise
             return await _page(ctx, *person, problem=await ctx.refused(error))
-        return await _page(ctx, *person, codes=codes) if codes else redirect(PAGE)
+        return await _page(ctx, *person, made=made) if made else redirect(PAGE)
 
     return serve
 
 
-async def add(env: Env, call: Call, signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+async def add(env: Env, call: Call, signed_in: SignedIn, form: Mapping[str, str]) -> Made:
     """The browser's new passkey."""
     ceremony, response = form.get("ceremony", ""), form.get("response", "")
     await passkeys.register(env, call, signed_in, ceremony, response, form.get("name", "").strip())
-    return ()
+    return {}
 
 
-async def rename(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+async def rename(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Made:
     """A new name for a passkey."""
     await devices.rename_passkey(env, call, form.get("passkey", ""), form.get("name", "").strip())
-    return ()
+    return {}
 
 
-async def remove(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+async def remove(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Made:
     """Removes a passkey."""
     await devices.remove_passkey(env, call, form.get("passkey", ""))
-    return ()
+    return {}
 
 
-async def recovery_codes(env: Env, call: Call, _signed_in: SignedIn, _form: Mapping[str, str]) -> Codes:
-    """New recovery codes. Only the page that answers shows them."""
-    return await devices.create_recovery_codes(env, call)
+async def recovery_codes(env: Env, call: Call, _signed_in: SignedIn, _form: Mapping[str, str]) -> Made:
+    """New recovery codes."""
+    return {"codes": await devices.create_recovery_codes(env, call)}
 
 
-async def unlink(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Codes:
+async def unlink(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Made:
     """Removes the link of a chat user."""
     await chat.delete_link(env, call, form.get("chat_user", ""))
-    return ()
+    return {}
 
 
-async def chat_code(ctx: PageContext) -> Response:
-    """POST /account/devices/chat-code: a code that links a chat user. Only the page that answers shows it."""
-    chat_user = ctx.form().get("chat_user", "").strip()
-    person = await ctx.person()
-    if person is None:
-        return ctx.to_sign_in(PAGE)
-    try:
-        code = await chat.create_code(ctx.env, person[0], chat_user)
-    except DaypassError as error:
-        if error.kind.family not in _SHOWN_AGAIN:
-            raise
-        return await _page(ctx, *person, problem=await ctx.refused(error))
-    return await _page(ctx, *person, code=f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}")
+async def chat_code(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, str]) -> Made:
+    """A code that links a chat user."""
+    chat_user = form.get("chat_user", "").strip()
+    code = await chat.create_code(env, call, chat_user)
+    return {"chat_code": f"link {code}" if chat_user.startswith("teams:") else f"/daypass link {code}"}
 
 
 async def _page(
-    ctx: PageContext, call: Call, signed_in: SignedIn, problem: str = "", codes: tuple[str, ...] = (), code: str = ""
+    ctx: PageContext, call: Call, signed_in: SignedIn, problem: str = "", made: Made = MappingProxyType({})
 ) -> Response:
     known = await devices.list_devices(ctx.env, call)
     chat_users = await chat.list_links(ctx.env, call)
@@ -117,11 +111,12 @@ async def _page(
         prompt = await passkeys.ask_to_register(ctx.env, call, signed_in)
     shown: dict[str, Any] = {
         "chat_users": chat_users,
-        "chat_code": code,
         "devices": known,
-        "codes": codes,
         "problem": problem,
         "prompt": prompt,
+        "chat_code": "",
+        "codes": (),
+        **made,
     }
     scripts = ("passkey.js",) if prompt else ()
     again = f"{LOGIN}?again={age}&next={PAGE}"

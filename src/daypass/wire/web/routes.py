@@ -18,6 +18,9 @@ def web_routes(site: Site) -> tuple[Route, ...]:
         page = next((page for page in (LOGIN, devices.PAGE) if path.startswith(f"{page}/")), "/account")
         return Route(path, site.handler(operation, serve), summary, POST, PAGE_ERRORS, operation, page)
 
+    def change(name: str, perform: devices.Change, summary: str, operation: str) -> Route:
+        return submit(f"{devices.PAGE}/{name}", devices.changing(perform), summary, operation)
+
     return (
         show(LOGIN, sign_in.login, "The sign-in page"),
         show("/login/providers", sign_in.providers, "The identity providers of an account, to sign in with"),
@@ -36,19 +39,12 @@ def web_routes(site: Site) -> tuple[Route, ...]:
         show("/account", sign_in.account, "The person and the browsers in which they are signed in", sign_in.LIST),
         submit("/account/end", sign_in.end, "Signs a browser out", sign_in.SIGN_OUT),
         show(devices.PAGE, devices.page, "The person's passkeys, devices and recovery codes", devices.LIST),
-        submit(f"{devices.PAGE}/add", devices.changing(devices.add), "Registers a passkey", devices.REGISTER),
-        submit(f"{devices.PAGE}/rename", devices.changing(devices.rename), "Renames a passkey", devices.UPDATE),
-        submit(f"{devices.PAGE}/remove", devices.changing(devices.remove), "Removes a passkey", devices.DELETE),
-        submit(
-            f"{devices.PAGE}/recovery-codes",
-            devices.changing(devices.recovery_codes),
-            "Makes recovery codes",
-            devices.CODES,
-        ),
-        submit(f"{devices.PAGE}/chat-code", devices.chat_code, "Makes a code for a chat user", devices.CHAT_CODE),
-        submit(
-            f"{devices.PAGE}/chat-unlink", devices.changing(devices.unlink), "Unlinks a chat user", devices.CHAT_UNLINK
-        ),
+        change("add", devices.add, "Registers a passkey", devices.REGISTER),
+        change("rename", devices.rename, "Renames a passkey", devices.UPDATE),
+        change("remove", devices.remove, "Removes a passkey", devices.DELETE),
+        change("recovery-codes", devices.recovery_codes, "Makes recovery codes", devices.CODES),
+        change("chat-code", devices.chat_code, "Makes a code for a chat user", devices.CHAT_CODE),
+        change("chat-unlink", devices.unlink, "Unlinks a chat user", devices.CHAT_UNLINK),
         submit("/account/withdraw", sign_in.withdraw, "Removes a remembered consent", sign_in.WITHDRAW),
         Route(static.PREFIX, site.handler("", sign_in.file, always=True), "Style sheet and images", GET, PAGE_ERRORS),
     )
