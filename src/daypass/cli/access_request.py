@@ -28,7 +28,7 @@ from daypass.cli.options import (
     server_connection,
 )
 from daypass.cli.own import requestable_roles
-from daypass.cli.request import mfa_code_on_terminal
+from daypass.cli.request import mfa_code_on_terminal, mfa_device
 from daypass.cli.results import Result, listing, render
 from daypass.client.credentials import role_arn
 from daypass.client.errors import ClientError
@@ -50,9 +50,7 @@ def mfa_options(command: Any) -> Any:
 
 def mfa_body(connection: Connection, serial: str, code: str) -> dict[str, Any]:
     """The `mfa` member of a body: of --mfa-code, or what a person types if the profile names a device."""
-    serial = serial or connection.profile.mfa_serial
-    if code and not serial:
-        raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
+    serial = mfa_device(connection.profile, serial, code)
     if not serial or not (code or output.interactive()):
         return {}
     return {"mfa": {"serial_number": serial, "token_code": code or mfa_code_on_terminal("This call", serial)}}

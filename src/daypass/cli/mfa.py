@@ -22,7 +22,7 @@ from daypass.cli.options import (
     user_option,
     yes_option,
 )
-from daypass.cli.request import mfa_code_on_terminal
+from daypass.cli.request import mfa_code_on_terminal, mfa_device
 from daypass.cli.results import Result, Table, done
 from daypass.client.credentials import read_credentials
 from daypass.client.errors import ClientError
@@ -39,9 +39,7 @@ def _with_mfa(connect: Connect, *, mfa_serial: str, mfa_code: str, own: bool = T
     `own`: the caller's own devices, which a key alone may not change once there is one; the refusal then says what to give.
     """
     connection = connect()
-    serial = mfa_serial or connection.profile.mfa_serial
-    if mfa_code and not serial:
-        raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
+    serial = mfa_device(connection.profile, mfa_serial, mfa_code)
     if serial:
         code = mfa_code or mfa_code_on_terminal("This call", serial)
         answer = connection.sts("GetSessionToken", SerialNumber=serial, TokenCode=code, DurationSeconds=_SECONDS)

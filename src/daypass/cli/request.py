@@ -56,9 +56,7 @@ def request_of(role: str, profile: Profile, given: dict[str, Any]) -> AssumeRole
         if not equals:
             raise click.UsageError(f"--tag takes KEY=VALUE, not {tag!r}.")
         tags.append((key, value))
-    serial = given["mfa_serial"] or profile.mfa_serial
-    if given["mfa_code"] and not serial:
-        raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
+    serial = mfa_device(profile, given["mfa_serial"], given["mfa_code"])
     return AssumeRole(
         role=role,
         session_name=given["session_name"],
@@ -106,6 +104,14 @@ def code_source(request: AssumeRole, given: str) -> Callable[[], str]:
         return given or mfa_code_on_terminal(request.role, request.serial_number)
 
     return code
+
+
+def mfa_device(profile: Profile, serial: str, code: str) -> str:
+    """--mfa-serial, or the device of the profile; "" for none. Raises UsageError: there is a code without a device."""
+    serial = serial or profile.mfa_serial
+    if code and not serial:
+        raise click.UsageError("--mfa-code needs the device: give --mfa-serial.")
+    return serial
 
 
 def mfa_code_on_terminal(what: str, serial: str) -> str:

@@ -59,23 +59,9 @@ class SimulationIn(s.In):
     def request(self) -> SimulationRequest:
         asked = self.assumption or AssumptionIn.model_validate({})
         return SimulationRequest(
-            actions=tuple(self.actions),
-            resources=tuple(self.resources),
-            principal=self.principal,
-            policies=tuple(self.policies),
-            boundary=self.boundary,
-            session_policies=tuple(self.session_policies),
-            resource_policy=self.resource_policy,
-            resource_account=self.resource_account,
-            session_name=self.session_name,
+            **self.fields("context", "assumption"),
             context={fold(k): tuple(v) if isinstance(v, list) else v for k, v in self.context.items()},
-            assumption=Assumption(
-                session_name=asked.session_name,
-                external_id=asked.external_id,
-                source_identity=asked.source_identity,
-                tags=tuple(asked.tags.items()),
-                transitive_keys=tuple(asked.transitive_keys),
-            ),
+            assumption=Assumption(**asked.fields("tags"), tags=tuple(asked.tags.items())),
         )
 
 

@@ -55,21 +55,7 @@ class AccessRequestIn(s.In):
     mfa: MfaIn = MfaIn.model_validate({})
 
     def request(self) -> NewRequest:
-        return NewRequest(
-            roles=tuple(self.roles),
-            reason=self.reason,
-            ticket=self.ticket,
-            seconds=self.seconds,
-            policy=self.policy,
-            starts_at=self.starts_at,
-            max_uses=self.max_uses,
-            beneficiary=self.beneficiary,
-            break_glass=self.break_glass,
-            confirmation=self.confirmation,
-            client_token=self.client_token,
-            reuse=self.reuse,
-            mfa=self.mfa.code(),
-        )
+        return NewRequest(**self.fields("mfa"), mfa=self.mfa.code())
 
 
 class ExtensionIn(s.In):
@@ -91,15 +77,8 @@ class ApprovalIn(s.In):
     mfa: MfaIn = MfaIn.model_validate({})
 
     def vote(self) -> Vote:
-        return Vote(
-            binding=self.binding,
-            approve=True,
-            reason=self.reason,
-            seconds=self.seconds,
-            policy=self.policy,
-            substitutes=tuple(self.substitutes.items()),
-            mfa=self.mfa.code(),
-        )
+        substitutes = tuple(self.substitutes.items())
+        return Vote(**self.fields("substitutes", "mfa"), approve=True, substitutes=substitutes, mfa=self.mfa.code())
 
 
 class DenialIn(s.In):
@@ -108,7 +87,7 @@ class DenialIn(s.In):
     mfa: MfaIn = MfaIn.model_validate({})
 
     def vote(self) -> Vote:
-        return Vote(binding=self.binding, approve=False, reason=self.reason, mfa=self.mfa.code())
+        return Vote(**self.fields("mfa"), approve=False, mfa=self.mfa.code())
 
 
 class AcceptanceIn(s.In):

@@ -158,7 +158,7 @@ async def revoke_session(env: s.EnvDep, call: s.CallDep, body: RevocationIn) -> 
     A value that is unknown in the account and that no active session has is refused unless `force` is set. With
     `dry_run`, the answer is the same, but nothing is revoked.
     """
-    request = revoke.RevocationRequest(**body.model_dump())
+    request = revoke.RevocationRequest(**body.fields())
     return NewRevocationOut.made(await revoke.revoke(env, call, request), dry_run=body.dry_run)
 
 
@@ -189,12 +189,5 @@ async def offboard(env: s.EnvDep, call: s.CallDep, body: OffboardIn) -> Offboard
     """Ends and blocks every session of a person, disables the user's keys, removes its password, MFA devices and passkeys, and
     ends its access requests and grants. With `delete`, the user is deleted as well. A second call changes only what has come back.
     """
-    request = offboarding.OffboardRequest(
-        user=body.user,
-        also=[(each.kind, each.value) for each in body.also],
-        account=body.account,
-        reason=body.reason,
-        dry_run=body.dry_run,
-        delete=body.delete,
-    )
+    request = offboarding.OffboardRequest(**body.fields("also"), also=[(each.kind, each.value) for each in body.also])
     return OffboardOut.of(await offboarding.offboard(env, call, request), dry_run=body.dry_run)

@@ -63,6 +63,11 @@ def members(most: int) -> BeforeValidator:
 class In(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
+    def fields(self, *without: str) -> dict[str, Any]:
+        """The members except `without`, for the request of an operation whose fields have the same names. Lists are tuples."""
+        members = self.model_dump(exclude=set(without))
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in members.items()}
+
 
 class QueryIn(BaseModel):
     """Query parameters: text that is read as what it must be."""

@@ -17,9 +17,17 @@ from daypass.wire.http import Response
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_+=,.@-]")
 
 
-async def form(ctx: ConsoleContext) -> Response:
+async def form(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/credentials?role=ARN"""
-    return await _form_page(ctx)
+    return ctx.page(
+        "credentials_form",
+        "Get credentials",
+        role=ctx.value("role"),
+        session_name=ctx.value("session_name", 64) or _session_name(ctx),
+        can_confirm=await ctx.can_confirm(),
+        problem=problem,
+        values=ctx.values,
+    )
 
 
 async def show(ctx: ConsoleContext) -> Response:
@@ -36,21 +44,9 @@ async def show(ctx: ConsoleContext) -> Response:
         request = AssumeRequest(ctx.value("role"), session)
         issued = await ctx.perform("sts:AssumeRole", assume_role, request, AwsForm())
     except DaypassError as error:
-        return await _form_page(ctx, await ctx.problem(error))
+        return await form(ctx, await ctx.problem(error))
     formats = texts(environment(issued, ctx.page_context.site.public_url, ctx.console.region))
     return ctx.page("credentials", "Your credentials", formats=formats, session=issued.session)
-
-
-async def _form_page(ctx: ConsoleContext, problem: str = "") -> Response:
-    return ctx.page(
-        "credentials_form",
-        "Get credentials",
-        role=ctx.value("role"),
-        session_name=ctx.value("session_name", 64) or _session_name(ctx),
-        can_confirm=await ctx.can_confirm(),
-        problem=problem,
-        values=ctx.values,
-    )
 
 
 def _session_name(ctx: ConsoleContext) -> str:

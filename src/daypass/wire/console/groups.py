@@ -7,17 +7,17 @@ from functools import partial
 from typing import Final
 
 from daypass.wire.console.change import Change
-from daypass.wire.console.context import ConsoleContext, ConsolePage, to
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, page_marker
-from daypass.wire.console.policies import Holder, empty, policies_of, policy_changes
+from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
 from daypass.wire.console.table import Cell, TableView, columns, link, table_page
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
 _GROUPS: Final = "/console/groups"
 _GROUP: Final = "/console/group"
-_HOLDER: Final = Holder("Group", _GROUP)
+_HOLDER: Final = Holder("Group", _GROUP, 128)
 _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=128)
 
 
@@ -71,15 +71,6 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
     )
 
 
-def _member(operation: str) -> ConsolePage:
-    async def perform(ctx: ConsoleContext) -> Response:
-        name = ctx.value("name", 128)
-        await iam(ctx, operation, GroupName=name, UserName=ctx.value("user", 64))
-        return to(_GROUP, name=name, done="saved")
-
-    return perform
-
-
 async def _create(ctx: ConsoleContext) -> Response:
     name = ctx.value("new_name", 128)
     await iam(ctx, "CreateGroup", GroupName=name)
@@ -110,7 +101,9 @@ async def _delete(ctx: ConsoleContext) -> Response:
 def group_changes() -> Sequence[Change]:
     """Every change of a group. A name is confirmed, too: approval rules name users and groups (attack A294)."""
     sensitive = partial(Change, again=group, of="name", confirmed=True)
-    join, leave = _member("AddUserToGroup"), _member("RemoveUserFromGroup")
+    join, leave = (
+        calling(_HOLDER, operation, UserName=("user", 64)) for operation in ("AddUserToGroup", "RemoveUserFromGroup")
+    )
     return (
         Change(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _create, groups),
         sensitive(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename),

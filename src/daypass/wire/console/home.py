@@ -50,9 +50,12 @@ async def finish(ctx: ConsoleContext) -> Response:
     return to(HOME, done="ended")
 
 
-async def extend_form(ctx: ConsoleContext) -> Response:
-    """GET /console/extend."""
-    return await _extend_page(ctx)
+async def extend_form(ctx: ConsoleContext, problem: str = "") -> Response:
+    """GET /console/extend?request=ID"""
+    request = ctx.value("request", 64)
+    view = await ctx.perform("daypass:GetAccessRequest", read.get_request, "", request)
+    shown = {"view": view, "can_confirm": await ctx.can_confirm(), "values": ctx.values}
+    return ctx.page("extend", "Extend access", problem=problem, **shown)
 
 
 async def extend(ctx: ConsoleContext) -> Response:
@@ -72,12 +75,5 @@ async def extend(ctx: ConsoleContext) -> Response:
             ctx.value("reason"),
         )
     except DaypassError as error:
-        return await _extend_page(ctx, await ctx.problem(error))
+        return await extend_form(ctx, await ctx.problem(error))
     return show_sent(view.request)
-
-
-async def _extend_page(ctx: ConsoleContext, problem: str = "") -> Response:
-    request = ctx.value("request", 64)
-    view = await ctx.perform("daypass:GetAccessRequest", read.get_request, "", request)
-    shown = {"view": view, "can_confirm": await ctx.can_confirm(), "values": ctx.values}
-    return ctx.page("extend", "Extend access", problem=problem, **shown)

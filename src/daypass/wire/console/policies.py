@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from daypass.wire.console.change import Again, Change
-from daypass.wire.console.context import ConsoleContext, Part, to
+from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.http import Response
@@ -21,10 +22,11 @@ _EXAMPLE: Final = """{
 
 
 class Holder(NamedTuple):
-    """A kind of principal that has policies: its name in operations ("User"), and its page."""
+    """A kind of principal that has policies: its name in operations ("User"), its page, and the characters of a name."""
 
     kind: str
     page: str
+    longest_name: int
 
 
 class Policies(NamedTuple):
@@ -82,51 +84,31 @@ def _button(holder: Holder, action: str, button: str, name: str, policy: str, sh
 
 def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
     """Attaching, detaching, writing and deleting policies. Each is confirmed: it gives or takes permissions."""
-    kind = holder.kind
-    attach, detach, put, delete = (
-        f"Attach{kind}Policy",
-        f"Detach{kind}Policy",
-        f"Put{kind}Policy",
-        f"Delete{kind}Policy",
-    )
+    arn, name = {"PolicyArn": ("policy", 2048)}, {"PolicyName": ("policy", 128)}
     rows = (
-        ("attach", attach, "Attach a policy", _managed(holder, attach)),
-        ("detach", detach, "Detach a policy", _managed(holder, detach)),
-        ("put-policy", put, "Write an inline policy", _put(holder, put)),
-        ("delete-policy", delete, "Delete an inline policy", _delete(holder, delete)),
+        ("attach", "Attach", "Attach a policy", arn),
+        ("detach", "Detach", "Detach a policy", arn),
+        ("put-policy", "Put", "Write an inline policy", {**name, "PolicyDocument": ("document", 16_384)}),
+        ("delete-policy", "Delete", "Delete an inline policy", name),
     )
-    return tuple(
-        Change(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, again, confirmed=True, of="name")
-        for action, operation, summary, perform in rows
-    )
+    confirmed = partial(Change, again=again, confirmed=True, of="name")
+    changes = []
+    for action, verb, summary, fields in rows:
+        operation = f"{verb}{holder.kind}Policy"
+        perform = calling(holder, operation, **fields)
+        changes.append(confirmed(f"{holder.page}/{action}", f"iam:{operation}", summary, perform))
+    return tuple(changes)
 
 
-Perform = Callable[[ConsoleContext], Awaitable[Response]]
+def calling(holder: Holder, operation: str, **fields: tuple[str, int]) -> ConsolePage:
+    """Performs one operation on the principal that the form names, and shows its page. `fields`: further parameters, each
+    with the field of the form that has it and the maximum number of its characters.
+    """
 
-
-def _managed(holder: Holder, operation: str) -> Perform:
     async def perform(ctx: ConsoleContext) -> Response:
-        name = ctx.value("name", 128)
-        await iam(ctx, operation, **{f"{holder.kind}Name": name}, PolicyArn=ctx.value("policy"))
-        return to(holder.page, name=name, done="saved")
-
-    return perform
-
-
-def _put(holder: Holder, operation: str) -> Perform:
-    async def perform(ctx: ConsoleContext) -> Response:
-        name, policy, document = ctx.value("name", 128), ctx.value("policy", 128), ctx.value("document", 16_384)
-        named = {f"{holder.kind}Name": name}
-        await iam(ctx, operation, **named, PolicyName=policy, PolicyDocument=document)
-        return to(holder.page, name=name, done="saved")
-
-    return perform
-
-
-def _delete(holder: Holder, operation: str) -> Perform:
-    async def perform(ctx: ConsoleContext) -> Response:
-        name = ctx.value("name", 128)
-        await iam(ctx, operation, **{f"{holder.kind}Name": name}, PolicyName=ctx.value("policy", 128))
+        name = ctx.value("name", holder.longest_name)
+        params = {parameter: ctx.value(field, limit) for parameter, (field, limit) in fields.items()}
+        await iam(ctx, operation, **{f"{holder.kind}Name": name}, **params)
         return to(holder.page, name=name, done="saved")
 
     return perform

@@ -110,9 +110,12 @@ def rule_changes() -> Sequence[Change]:
 # --- Reviews ---------------------------------------------------------------------------------------------------------
 
 
-async def reviews(ctx: ConsoleContext) -> Response:
+async def reviews(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/reviews: emergency access that nobody has reviewed yet."""
-    return await _reviews_page(ctx)
+    found, following = await ctx.perform(
+        "daypass:ListAccessReviews", read.list_reviews, after=ctx.value("after", 64), limit=_ROWS
+    )
+    return ctx.page("reviews", "Reviews", rows=found, following=following, problem=problem, values=ctx.values)
 
 
 async def close_review(ctx: ConsoleContext) -> Response:
@@ -122,69 +125,15 @@ async def close_review(ctx: ConsoleContext) -> Response:
             "daypass:CloseAccessReview", read.close_review, "", ctx.required("review", 64), ctx.value("finding", 8192)
         )
     except DaypassError as error:
-        return await _reviews_page(ctx, await ctx.problem(error))
+        return await reviews(ctx, await ctx.problem(error))
     return to("/console/reviews", done="saved")
-
-
-async def _reviews_page(ctx: ConsoleContext, problem: str = "") -> Response:
-    found, following = await ctx.perform(
-        "daypass:ListAccessReviews", read.list_reviews, after=ctx.value("after", 64), limit=_ROWS
-    )
-    return ctx.page("reviews", "Reviews", rows=found, following=following, problem=problem, values=ctx.values)
 
 
 # --- Notifications ---------------------------------------------------------------------------------------------------
 
 
-async def notifications(ctx: ConsoleContext) -> Response:
-    """GET /console/notifications: channels, and what could not be delivered."""
-    return await _notifications_page(ctx)
-
-
-async def _put_channel(ctx: ConsoleContext) -> Response:
-    """A new secret of a webhook is shown once. A channel is replaced only when `replace` says so."""
-    name = ctx.value("name", 64)
-    chosen = tuple(event for event in channels.EVENTS if ctx.value(event, 8) == "yes") or channels.EVENTS
-    new = NewChannel(ctx.value("kind", 16), ctx.value("target"), chosen, ctx.value("secret"))
-    replaces = ctx.value("replace", 8) == "yes"
-    try:
-        _, secret = await ctx.perform(_PUT_CHANNEL, channels.put_channel, "", name, new, replace_existing=replaces)
-    except DaypassError as error:
-        exists = error.kind is ErrorKind.ALREADY_EXISTS
-        return await _notifications_page(ctx, await ctx.problem(error), exists=exists)
-    return await _notifications_page(ctx, secret=secret)
-
-
-async def test_channel(ctx: ConsoleContext) -> Response:
-    """POST /console/notifications/test: queues a notification that tests a channel."""
-    await ctx.perform("daypass:TestNotificationChannel", channels.send_test, "", ctx.required("name", 64))
-    return to(_NOTIFICATIONS, done="tested", outcome="all")
-
-
-async def _delete_channel(ctx: ConsoleContext) -> Response:
-    await ctx.perform(_DELETE_CHANNEL, channels.CHANNELS.delete, ctx.value("name", 64))
-    return to(_NOTIFICATIONS, done="deleted")
-
-
-def channel_changes() -> Sequence[Change]:
-    """Both are confirmed: with the secret of a chat, votes can be sent (attack A217), and a deleted channel notifies nobody."""
-    save, delete = f"{_NOTIFICATIONS}/save", f"{_NOTIFICATIONS}/delete"
-    again = _notifications_page
-    return (
-        Change(save, _PUT_CHANNEL, "Write a notification channel", _put_channel, again, confirmed=True),
-        Change(delete, _DELETE_CHANNEL, "Delete a notification channel", _delete_channel, again, True, True, "name"),
-    )
-
-
-async def retry(ctx: ConsoleContext) -> Response:
-    """POST /console/notifications/retry: delivers a dead notification again."""
-    await ctx.perform("daypass:RetryNotification", channels.retry_notification, "", ctx.required("id", 64))
-    return to(_NOTIFICATIONS, done="queued", outcome="all")
-
-
-async def _notifications_page(
-    ctx: ConsoleContext, problem: str = "", *, secret: str = "", exists: bool = False
-) -> Response:
+async def notifications(ctx: ConsoleContext, problem: str = "", *, secret: str = "", exists: bool = False) -> Response:
+    """GET /console/notifications: channels, and what could not be delivered. `secret`: a new one, which no other page shows."""
     found = await ctx.perform("daypass:ListNotificationChannels", channels.CHANNELS.every)
     outcome = ctx.value("outcome", 16)
     outcome = outcome if outcome in _OUTCOMES else "dead"
@@ -211,3 +160,45 @@ async def _notifications_page(
         problem=problem,
         secret=secret,
     )
+
+
+async def _put_channel(ctx: ConsoleContext) -> Response:
+    """A new secret of a webhook is shown once. A channel is replaced only when `replace` says so."""
+    name = ctx.value("name", 64)
+    chosen = tuple(event for event in channels.EVENTS if ctx.value(event, 8) == "yes") or channels.EVENTS
+    new = NewChannel(ctx.value("kind", 16), ctx.value("target"), chosen, ctx.value("secret"))
+    replaces = ctx.value("replace", 8) == "yes"
+    try:
+        _, secret = await ctx.perform(_PUT_CHANNEL, channels.put_channel, "", name, new, replace_existing=replaces)
+    except DaypassError as error:
+        exists = error.kind is ErrorKind.ALREADY_EXISTS
+        return await notifications(ctx, await ctx.problem(error), exists=exists)
+    return await notifications(ctx, secret=secret)
+
+
+async def test_channel(ctx: ConsoleContext) -> Response:
+    """POST /console/notifications/test: queues a notification that tests a channel."""
+    await ctx.perform("daypass:TestNotificationChannel", channels.send_test, "", ctx.required("name", 64))
+    return to(_NOTIFICATIONS, done="tested", outcome="all")
+
+
+async def _delete_channel(ctx: ConsoleContext) -> Response:
+    await ctx.perform(_DELETE_CHANNEL, channels.CHANNELS.delete, ctx.value("name", 64))
+    return to(_NOTIFICATIONS, done="deleted")
+
+
+def channel_changes() -> Sequence[Change]:
+    """Both are confirmed: with the secret of a chat, votes can be sent (attack A217), and a deleted channel notifies nobody."""
+    save, delete = f"{_NOTIFICATIONS}/save", f"{_NOTIFICATIONS}/delete"
+    return (
+        Change(save, _PUT_CHANNEL, "Write a notification channel", _put_channel, notifications, confirmed=True),
+        Change(
+            delete, _DELETE_CHANNEL, "Delete a notification channel", _delete_channel, notifications, True, True, "name"
+        ),
+    )
+
+
+async def retry(ctx: ConsoleContext) -> Response:
+    """POST /console/notifications/retry: delivers a dead notification again."""
+    await ctx.perform("daypass:RetryNotification", channels.retry_notification, "", ctx.required("id", 64))
+    return to(_NOTIFICATIONS, done="queued", outcome="all")

@@ -12,9 +12,9 @@ from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.wire.console import users
 from daypass.wire.console.change import Change
-from daypass.wire.console.context import ConsoleContext, ConsolePage, to
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part
-from daypass.wire.console.policies import policy_changes
+from daypass.wire.console.policies import calling, policy_changes
 from daypass.wire.console.users import HOLDER, USER, USERS
 from daypass.wire.http import Response
 
@@ -27,17 +27,6 @@ def _name(ctx: ConsoleContext) -> str:
 
 def _to_user(ctx: ConsoleContext) -> Response:
     return to(USER, name=_name(ctx), done="saved")
-
-
-def _calling(operation: str, **fields: str) -> ConsolePage:
-    """Performs one operation on the user, with further parameters from fields of the form: parameter=field."""
-
-    async def perform(ctx: ConsoleContext) -> Response:
-        params = {parameter: ctx.value(field, 512) for parameter, field in fields.items()}
-        await iam(ctx, operation, UserName=_name(ctx), **params)
-        return _to_user(ctx)
-
-    return perform
 
 
 async def _create(ctx: ConsoleContext) -> Response:
@@ -94,20 +83,19 @@ def user_changes() -> Sequence[Change]:
     """Every change of a user. A name is confirmed, too: approval rules name users and groups (attack A294)."""
     sensitive = partial(Change, again=users.user, of="name", confirmed=True)
     deleting = partial(sensitive, deletes=True)
-    join, leave, switch, remove_key, remove_device = (
-        _calling("AddUserToGroup", GroupName="group"),
-        _calling("RemoveUserFromGroup", GroupName="group"),
-        _calling("UpdateAccessKey", AccessKeyId="key", Status="status"),
-        _calling("DeleteAccessKey", AccessKeyId="key"),
-        _calling("DeactivateMFADevice", SerialNumber="serial"),
+    remove_password, join, leave, switch, remove_key, remove_device = (
+        calling(HOLDER, "DeleteLoginProfile"),
+        calling(HOLDER, "AddUserToGroup", GroupName=("group", 512)),
+        calling(HOLDER, "RemoveUserFromGroup", GroupName=("group", 512)),
+        calling(HOLDER, "UpdateAccessKey", AccessKeyId=("key", 512), Status=("status", 512)),
+        calling(HOLDER, "DeleteAccessKey", AccessKeyId=("key", 512)),
+        calling(HOLDER, "DeactivateMFADevice", SerialNumber=("serial", 512)),
     )
     return (
         Change(f"{USERS}/create", "iam:CreateUser", "Create a user", _create, users.users),
         sensitive(f"{USER}/rename", "iam:UpdateUser", "Rename a user", _rename),
         sensitive(f"{USER}/password", "iam:UpdateLoginProfile", "Make a new password", _new_password),
-        sensitive(
-            f"{USER}/remove-password", "iam:DeleteLoginProfile", "Remove the password", _calling("DeleteLoginProfile")
-        ),
+        sensitive(f"{USER}/remove-password", "iam:DeleteLoginProfile", "Remove the password", remove_password),
         sensitive(f"{USER}/create-key", "iam:CreateAccessKey", "Create an access key", _create_key),
         sensitive(f"{USER}/switch-key", "iam:UpdateAccessKey", "Activate or deactivate a key", switch),
         sensitive(f"{USER}/delete-key", "iam:DeleteAccessKey", "Delete an access key", remove_key),

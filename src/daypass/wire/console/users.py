@@ -16,7 +16,7 @@ from daypass.wire.http import Response
 ROWS: Final = 50
 USERS: Final = "/console/users"
 USER: Final = "/console/user"
-HOLDER: Final = Holder("User", USER)
+HOLDER: Final = Holder("User", USER, 64)
 _MOST: Final = 100  # groups that the choice offers
 _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=64)
 
