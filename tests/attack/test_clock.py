@@ -12,7 +12,7 @@ DAY = 24 * HOUR
 
 
 def problems(site: Installation) -> list[str]:
-    return site.run(site.runtime.problems(detailed=True))
+    return site.run(site.runtime.readiness.problems(detailed=True))
 
 
 def lives_ms(answer: Answer, now: int) -> int:
@@ -58,7 +58,7 @@ def test_a111_replica_two_hours_ahead_issues_nothing_and_spoils_no_restart(tmp_p
     with installed(tmp_path, wall) as again:
         assert again.call(session, "GetCallerIdentity").status == 200
         assert lives_ms(again.assume(key, role), wall.time) <= HOUR
-        assert again.runtime.warnings(detailed=True) == []
+        assert again.runtime.readiness.warnings(detailed=True) == []
 
 
 def test_a111_clock_that_was_ahead_since_the_start_locks_nobody_out_when_it_is_set_right(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_a111_clock_that_was_ahead_since_the_start_locks_nobody_out_when_it_is_s
     wall.error = 0
     with installed(tmp_path, wall) as site:
         assert site.call(ROOT, "GetCallerIdentity").status == 200
-        assert "behind the time that was recorded" in site.runtime.warnings(detailed=False)[0]
+        assert "behind the time that was recorded" in site.runtime.readiness.warnings(detailed=False)[0]

@@ -65,7 +65,7 @@ class AuthorizationLogin(LoopbackLogin):
     _issuer: str = field(init=False)
 
     def __post_init__(self) -> None:
-        metadata = _get(self.server, _METADATA)
+        metadata = _sent(self.server, "GET", _METADATA, {}, b"")
         self._issuer, authorize = _text(metadata, "issuer"), _text(metadata, "authorization_endpoint")
         LoopbackLogin.__post_init__(self)  # a class with slots has no `super()` without arguments
         parameters = {
@@ -153,10 +153,6 @@ class DeviceLogin:
 def _post(server: Server, path: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
     body = urlencode({"client_id": CLIENT_ID, **fields}).encode("ascii")
     return _sent(server, "POST", path, {"content-type": "application/x-www-form-urlencoded"}, body)
-
-
-def _get(server: Server, path: str) -> Mapping[str, Any]:
-    return _sent(server, "GET", path, {}, b"")
 
 
 def _sent(server: Server, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:

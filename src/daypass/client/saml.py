@@ -6,14 +6,13 @@ import base64
 import re
 import secrets
 import time
-from calendar import timegm
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
-from daypass.client.credentials import Credentials, read_credentials
+from daypass.client.credentials import Credentials, read_credentials, seconds_of_time
 from daypass.client.errors import ClientError
 from daypass.client.http import content_of, post_form, result_of
 from daypass.client.loopback import LoopbackLogin
@@ -98,11 +97,8 @@ class BrowserLogin(LoopbackLogin):
 
 
 def _credentials(answer: Any) -> tuple[str, Credentials]:
-    try:
-        texts = [answer[name] for name in ("RoleArn", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")]
-        if not all(isinstance(text, str) and text for text in texts):
-            raise TypeError
-        expiration = timegm(time.strptime(texts[4][:19], "%Y-%m-%dT%H:%M:%S"))
-    except (KeyError, TypeError, ValueError):
-        raise ClientError("", "the server's answer holds no credentials") from None
-    return texts[0], Credentials(texts[1], texts[2], texts[3], float(expiration), time.time())
+    names = ("RoleArn", "AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration")
+    texts = [answer.get(name, "") for name in names] if isinstance(answer, dict) else []
+    if not texts or not all(isinstance(text, str) and text for text in texts) or not seconds_of_time(texts[4]):
+        raise ClientError("", "the server's answer holds no credentials")
+    return texts[0], Credentials(texts[1], texts[2], texts[3], seconds_of_time(texts[4]), time.time())

@@ -22,7 +22,7 @@ _LANE: Final = "health"  # of its reads
 
 
 class Readiness:
-    """Implements a part of `wire.health.Health`.
+    """Implements `wire.health.Readiness`.
 
     Attributes:
         stopping: whether the process is stopping.
@@ -82,7 +82,7 @@ class Readiness:
         return ""
 
     async def uninitialised(self) -> bool:
-        """See `wire.health.Health.uninitialised`. Not known while the database does not answer: then False."""
+        """See `wire.health.Readiness.uninitialised`. Not known while the database does not answer: then False."""
         if not self._initialised:
             reading = self._directory.read(lambda tx: bool(tx.find(Account, limit=1)), account=_LANE)
             try:

@@ -196,12 +196,12 @@ class Runtime:
         self._closing.push_async_callback(self._registration.remove)
         self._closing.push_async_callback(self.journal.close)
         await self.journal.start(snapshot.start if snapshot is not None else None)
-        self._readiness = Readiness(self.clock, self._rotation, self.directory, self.journal)
+        self.readiness = Readiness(self.clock, self._rotation, self.directory, self.journal)
         if snapshot is not None:
             if self._peers is not None:
                 self._peers.poll()  # revocations of the processes on this machine, before anything is served
             return
-        self._readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
+        self.readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
         await self._registration.report()
         await self._on_thread(self.database.join)
 
@@ -289,7 +289,7 @@ class Runtime:
 
     def _report_ended(self, task: asyncio.Task[None]) -> None:
         """Logs a background task that has ended by itself: what it did is not done any more."""
-        if not task.cancelled() and not self._readiness.stopping:
+        if not task.cancelled() and not self.readiness.stopping:
             name = getattr(task.get_coro(), "__qualname__", task.get_name())
             self.log.error("background_task.ended", task=name, exc_info=task.exception())
 
@@ -359,7 +359,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """Drains the journal and closes everything."""
-        self._readiness.stopping = True
+        self.readiness.stopping = True
         await self._closing.aclose()
 
     async def _end_threads(self) -> None:
@@ -369,19 +369,6 @@ class Runtime:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     # --- health
-
-    async def problems(self, *, detailed: bool) -> list[str]:
-        """See `wire.health.Health`, like the three below."""
-        return await self._readiness.problems(detailed=detailed)
-
-    async def uninitialised(self) -> bool:
-        return await self._readiness.uninitialised()
-
-    def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
-        return self._readiness.degraded(detailed=detailed)
-
-    def warnings(self, *, detailed: bool) -> list[str]:
-        return self._readiness.warnings(detailed=detailed)
 
     def observe_streams(self, count: int) -> None:
         """See `wire.health.Health`."""

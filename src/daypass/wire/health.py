@@ -18,8 +18,8 @@ METRICS: Final = "/metrics"
 _FIRST: Final = "nobody can log in yet: make the first administrator at /console/setup, with the set-up code"
 
 
-class Health(Protocol):
-    """The health of a process."""
+class Readiness(Protocol):
+    """Whether a process can serve, and what an operator should know."""
 
     async def problems(self, *, detailed: bool) -> list[str]:
         """The reasons why it cannot serve; empty when it is ready. `detailed`: includes details that may name hosts."""
@@ -39,6 +39,13 @@ class Health(Protocol):
         """Warnings for an operator that do not stop it from serving. `detailed`: includes details that may name hosts."""
         ...
 
+
+class Health(Protocol):
+    """The health of a process."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
     def render_metrics(self) -> bytes:
         """The current metrics."""
         ...
@@ -57,11 +64,11 @@ def health_routes(health: Health, metrics_token: str) -> tuple[Route, ...]:
 
     async def readyz(request: Request) -> Response:
         detailed = bool(token) and _has_token(request, token)
-        problems = await health.problems(detailed=detailed)
-        degraded = health.degraded(detailed=detailed)
+        problems = await health.readiness.problems(detailed=detailed)
+        degraded = health.readiness.degraded(detailed=detailed)
         status = "not ready" if problems else "degraded" if degraded else "ready"
-        warnings = health.warnings(detailed=detailed)
-        if status == "ready" and await health.uninitialised():
+        warnings = health.readiness.warnings(detailed=detailed)
+        if status == "ready" and await health.readiness.uninitialised():
             status, warnings = "not initialised", [_FIRST, *warnings]
         content = {"status": status, "problems": problems, "warnings": warnings}
         return _json(503 if problems else 200, content | ({"degraded": degraded} if degraded else {}))
