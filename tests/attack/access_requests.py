@@ -194,7 +194,8 @@ class Requests(Cast):
             if not ask.granted_at:
                 if shown["state"] not in ("pending", "draft"):
                     gone = [user for user in (ask.requester, ask.beneficiary) if not (user.alive and user.active)]
-                    if self.now < ask.deadline and not gone and not self.world.revoked(ask):
+                    over = ask.extends is not None and self.over(ask.extends)
+                    if self.now < ask.deadline and not gone and not over and not self.world.revoked(ask):
                         self.fail(f"{ask} is {shown['state']} {shown['end_reason']}")
                     ask.closed = shown["state"]
                 continue

@@ -97,12 +97,23 @@ class Votes(Requests):
 
     def cast(self, ask: Ask, user: User, mfa_at: int, via: str = "") -> Vote | None:
         rules, names = self.world.rules, ask.beneficiary.names
-        if self.world.superseded(ask) or self.world.revoked(ask):
+        if self.world.superseded(ask) or self.world.revoked(ask) or self.is_lost(ask):
             return None
         for name in ask.rules.values():
             if name not in rules or not self.world.includes(rules[name]["requesters"], names, None):
                 return None
         return self.world.vote(ask, user, self.now, mfa_at, via)
+
+    def is_lost(self, ask: Ask) -> bool:
+        """Whether the request cannot be approved now: a person of it is disabled, or what it extends is refused (A383)."""
+        if not (ask.requester.able and ask.beneficiary.able):
+            return True
+        earlier, later = ask.extends, {"", "not started", "uses", "time"}
+        return earlier is not None and any(
+            self.world.refusal(earlier, role, ask.beneficiary, self.now) not in later
+            for role in ask.roles
+            if role not in earlier.ended
+        )
 
     def may_vote(self, ask: Ask, user: User, vote: Vote | None, now: int) -> bool:
         own = bool(user.human & self.world.own(ask))

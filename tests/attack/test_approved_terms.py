@@ -258,7 +258,7 @@ async def test_a213_extension_after_the_role_has_changed_is_refused(place: Place
     request = await place.granted(seconds=900)
     more = await extended(place, request)
     await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
-    assert (await vote(place, "lee", more)).code == "ConcurrentModification"
+    assert (await vote(place, "lee", more)).code == "AccessDenied"
     assert (await grant(place))["seconds"] == 900
 
 

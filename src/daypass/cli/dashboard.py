@@ -127,7 +127,7 @@ def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
         "access approved": sums["approved"],
         "high risk": sums["high_risk"],
         "time to a vote (median)": f"{found['approval_ms'] // 1000} s" if found["approval_ms"] else "no votes",
-        "active grants": str(len(grants)),
+        "active grants": str(sum(not grant["refused"] for grant in grants)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -366,3 +367,19 @@ def test_request_that_nobody_can_approve_shows_why_and_can_be_denied(
     answer = lee.submit(page, "/console/access-request/deny", reason="The role is gone")
     assert query_of(answer)["done"] == "denied"
     assert state_of(site, request) == "denied"
+
+
+def test_dashboard_does_not_count_grants_that_are_refused(site: Installation, ann: Browser, lee: Browser) -> None:
+    arn = f"arn:aws:iam::{ALPHA}:role/prod-admin"
+    request = sent(ann, role=arn)
+    lee.submit(lee.get(f"/console/access-request?id={request}"), "/console/access-request/approve")
+    ada = signed_in(site, "ada")
+
+    def number() -> int:
+        return int(re.findall(r"Open access grants (\d+)", text(ada.get("/console/dashboard?view=executive")))[0])
+
+    before = number()
+    site.iam("UpdateRole", RoleName="prod-admin", MaxSessionDuration="7200")
+    after = text(ada.get("/console/dashboard?view=executive"))
+    assert number() < before
+    assert "prod-admin" not in after[after.index("Elevated access now") :]

@@ -27,6 +27,8 @@ class EndReason(StrEnum):
     INELIGIBLE = "ineligible"  # requester or approver is no longer eligible
     UNCLAIMED = "unclaimed"  # not used before the claim-by time
     UNDECIDED = "undecided"  # not decided before the deadline
+    DELETED = "role_deleted"  # a role of it was deleted before it was decided
+    OVER = "access_ended"  # what it was to extend ended before it was decided
     DENIED = "denied"
     CANCELLED = "cancelled"
 

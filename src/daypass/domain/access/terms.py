@@ -15,7 +15,9 @@ from msgspec import Struct
 
 from daypass.domain.directory import AccessRequest
 from daypass.domain.policy.model import Value
+from daypass.domain.session import FeedPosition
 
+NOWHERE = FeedPosition("", 0)
 MAX_ROLES = 10
 MAX_REASON = 1024
 MAX_TICKET = 128
@@ -42,6 +44,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
         rules: names of the rules under which the roles are requested, in the order of `roles`; (): any that apply.
         rule_digests: the versions of these rules whose limits and conditions were tested.
         accepted_at: ms; when the beneficiary accepted what somebody else requested; 0: nobody else did.
+        seen: where on the change feed the server was that made the request. Its clock may be fast (attack A382).
     """
 
     requester: str
@@ -59,6 +62,7 @@ class Terms(Struct, frozen=True, omit_defaults=True):
     rules: tuple[str, ...] = ()
     rule_digests: tuple[str, ...] = ()
     accepted_at: int = 0
+    seen: FeedPosition = NOWHERE
 
 
 def keys_of(terms: Terms, risk: int) -> dict[str, Value]:

@@ -40,6 +40,7 @@ async def assume(
     role = await check(env, applicant.home_account, request)
     assumption = inherit(applicant.parent, request.session, request.external_id)
     refused: dict[str, DaypassError] = {}  # by grant
+    ends: dict[str, int] = {}  # by grant, as a use found it
     for _ in range(_ATTEMPTS):
         try:
             view, decision, grant = await admitted(env, applicant, role, assumption, request.action, refused)
@@ -50,12 +51,13 @@ async def assume(
         if grant is None:
             session = await compose(env, applicant, owner, request.session, assumption, seconds)
             return await issue(env, applicant, session, request.session, form, decision, also)
-        use = _use_of(grant, applicant)
+        use = _use_of(grant, applicant, ends.get(grant.id))
         granted = replace(assumption, grant=grant)
         session = await compose(env, applicant, owner, request.session, granted, seconds, use.not_after)
         try:
             return await issue(env, applicant, session, request.session, form, decision, also, use)
-        except GrantMoved:
+        except GrantMoved as error:
+            ends[grant.id] = error.ends_at
             await env.directory.refresh()
         except GrantRefused as error:
             refused[grant.id] = await _void(env, use, applicant, error)
@@ -65,10 +67,10 @@ async def assume(
     raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access grant kept changing. Try again.")
 
 
-def _use_of(grant: Grant, applicant: Applicant) -> GrantUse:
-    """The use of a grant by an applicant, now."""
+def _use_of(grant: Grant, applicant: Applicant, ends_at: int | None) -> GrantUse:
+    """The use of a grant by an applicant, now. `ends_at`: its end, if an earlier attempt found it."""
     ids = tuple(dict.fromkeys(hop.principal_id for hop in applicant.parent.hops))
-    return GrantUse(grant, ids, grants.latest_end(grant, applicant.snapshot.now))
+    return GrantUse(grant, ids, ends_at or grants.latest_end(grant, applicant.snapshot.now))
 
 
 async def _void(env: Env, use: GrantUse, applicant: Applicant, error: GrantRefused) -> DaypassError:

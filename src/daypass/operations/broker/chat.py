@@ -26,6 +26,7 @@ from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import ChatVote, Vote, vote
 from daypass.operations.grants.facts import is_disabled
+from daypass.operations.iam.user_devices import announce_loss
 from daypass.operations.notifications import notify
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.sign_in.devices import OWN, Whose, user_of
@@ -122,6 +123,7 @@ async def delete_link(env: Env, call: Call, link_id: str, whose: Whose = OWN) ->
         if found is None or found.user_id != user.id:
             raise DaypassError(ErrorKind.NOT_FOUND, "The chat user is not linked.")
         tx.delete(found)
+        announce_loss(tx, user.id)
         detail = {"user": user.arn, "chat_user": link_id, "deleted": True}
         return None, _changed(call, user.account, detail, decision)
 

@@ -23,6 +23,7 @@ from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, U
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.domain.session import FeedPosition
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
@@ -90,7 +91,7 @@ async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
     Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED, ALREADY_EXISTS when the client token was
     used for another request.
     """
-    account = _account_of(new)
+    account, seen = _account_of(new), env.directory.seen()
     decision = await _authorize(env, call, new, account)
     _check(call, new)
     if new.policy:
@@ -99,7 +100,7 @@ async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
     prepared = await prepare(env, call, account, new.roles, new.ticket, emergency=new.break_glass)
     asked = Circumstances({**context, **prepared.keys}, prepared.on_call)
-    creation = _Creation(env, call, new, account, decision, mfa_at, asked, prepared)
+    creation = _Creation(env, call, new, account, decision, mfa_at, asked, prepared, seen)
     return await env.journal.write(creation.change, account=call.caller.account, urgent=new.break_glass)
 
 
@@ -161,6 +162,7 @@ class _Creation:
     mfa_at: int
     asked: Circumstances
     prepared: Prepared
+    seen: FeedPosition
 
     def change(self, tx: Tx) -> tuple[RequestView, Event]:
         env, call, new = self.env, self.call, self.new
@@ -181,13 +183,17 @@ class _Creation:
         targets = targets_of(tx, env.builtin, refs, requester.names, self.asked, rules)
         if beneficiary is not requester:
             targets = self._for_another(tx, refs, beneficiary, targets)
+        emergency = new.break_glass or any(grant.break_glass for grant in extended.values())
         try:
-            terms = self._terms(requester, beneficiary, targets)
+            terms = self._terms(requester, beneficiary, targets, emergency=emergency)
         except limits.LimitExceeded as error:
             raise invalid(error) from None
         request = self._insert(tx, requester, beneficiary, terms, targets)
         made: list[Grant] = []
-        by_persons = any(grant.approvers for grant in extended.values())  # and so is its extension (attack A213)
+        # and so is its extension (attack A213); that of an emergency without the ticket of the rule is, too
+        by_persons = any(grant.approvers for grant in extended.values()) or (
+            bool(new.extends) and not new.ticket and any(_requires_ticket(target.rule) for target in targets)
+        )
         if request.state is RequestState.PENDING and not by_persons:
             approval = automatic_approval(terms, targets, self.asked, requester.mfa_at, call.now)
             if approval is not None:
@@ -254,13 +260,13 @@ class _Creation:
             raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
         return targets
 
-    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[Target]) -> t.Terms:
-        """Raises LimitExceeded, DaypassError."""
+    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[Target], *, emergency: bool) -> t.Terms:
+        """`emergency`: it is one, or extends one. Raises LimitExceeded, DaypassError."""
         new, call, local = self.new, self.call, local_time(self.call.now)
         rules = [target.rule.rule for target in targets]
         for rule in rules:
             limits.check_reason(new.reason, rule.reason)
-            limits.check_ticket(new.ticket, rule.ticket, emergency=new.break_glass)
+            limits.check_ticket(new.ticket, rule.ticket, emergency=emergency)
             if not new.break_glass:
                 limits.check_windows(rule.windows, local)
                 limits.check_mfa(requester.mfa_at, rule.requester_mfa_seconds, call.now)
@@ -286,6 +292,7 @@ class _Creation:
             extends=new.extends,
             rules=tuple(target.rule.name for target in targets),
             rule_digests=tuple(target.rule.digest for target in targets),
+            seen=self.seen,
         )
 
     def _emergency(self, rules: Sequence[CompiledRule], requester: Person) -> int:
@@ -368,6 +375,10 @@ class _Creation:
             decision=self.decision,
             detail={**request_detail(view), **more},
         )
+
+
+def _requires_ticket(rule: CompiledRule) -> bool:
+    return rule.rule.ticket is not None and rule.rule.ticket.required
 
 
 def _covers(grant: Grant, now: int, least: int) -> bool:

@@ -45,7 +45,7 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition
-from daypass.operations.broker.view import current_targets
+from daypass.operations.broker.view import current_targets, extended_by, requested_targets
 from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.facts import is_disabled, is_revoked
 from daypass.operations.grants.snapshot import Snapshot
@@ -205,18 +205,23 @@ def _overdue(tx: Reader, now: int) -> list[AccessRequest]:
 
 
 def _closed(tx: Reader, request: AccessRequest, now: int) -> AccessRequest | None:
-    """The request as it has to be closed: its deadline has passed, or a person of it was disabled or revoked. None: it stays
-    open.
-    """
-    after = overdue(request, now)
-    if after is None and _has_lost(tx, request, now):
-        return moved(request, RequestState.CANCELLED, now, EndReason.INELIGIBLE.value)
+    """The request as it has to be closed: its deadline has passed, or it can never be granted. None: it stays open."""
+    after, lost = overdue(request, now), _why_lost(tx, request, now)
+    if after is None and lost is not None:
+        return moved(request, RequestState.CANCELLED, now, lost.value)
     return after
 
 
-def _has_lost(tx: Reader, request: AccessRequest, now: int) -> bool:
-    ids = (request.requester_id, request.beneficiary_id)
-    return request.state in UNDECIDED and (is_disabled(tx, ids) or is_revoked(tx, request, ids, now))
+def _why_lost(tx: Reader, request: AccessRequest, now: int) -> EndReason | None:
+    """Why an undecided request can never be granted. None: it can, perhaps."""
+    ids, terms = (request.requester_id, request.beneficiary_id), decode(request.document)
+    if request.state not in UNDECIDED:
+        return None
+    if is_disabled(tx, ids) or is_revoked(tx, request, ids, now):
+        return EndReason.INELIGIBLE
+    if any(tx.get(Role, id=ref.id) is None for ref in terms.roles):
+        return EndReason.DELETED
+    return EndReason.OVER if terms.extends and not extended_by(tx, terms) else None
 
 
 def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[tuple[Grant, Void | None]]]:
@@ -230,8 +235,8 @@ def _checked(env: Env, account: str, after: str) -> Callable[[Reader], Sequence[
 
 
 class _Undecided(NamedTuple):
-    """A page of requests in one state: those of persons who were disabled or revoked, those that have waited longer than a
-    rule's escalation allows, and where the next page begins; "": at the first request.
+    """A page of requests in one state: those that can never be granted, those that have waited longer than a rule's
+    escalation allows, and where the next page begins; "": at the first request.
     """
 
     lost: list[AccessRequest]
@@ -243,7 +248,7 @@ def _undecided(tx: Reader, env: Env, state: RequestState, after: str, now: int) 
     found = tx.find(AccessRequest, state=state.value, order="id", after=after, limit=_UNDECIDED)
     snapshot = Snapshot(tx)
     return _Undecided(
-        [request for request in found if _has_lost(snapshot, request, now)],
+        [request for request in found if _why_lost(snapshot, request, now) is not None],
         [request for request in found if _escalation_due(snapshot, env, request, now)],
         found[-1].id if len(found) == _UNDECIDED else "",
     )
@@ -252,12 +257,14 @@ def _undecided(tx: Reader, env: Env, state: RequestState, after: str, now: int) 
 def _escalation_due(tx: Reader, env: Env, request: AccessRequest, now: int) -> bool:
     if request.state is not RequestState.PENDING or request.escalated_at:
         return False
+    rules = [target.rule.rule for target in requested_targets(tx, env.builtin, request)]
+    waits = [rule.escalation.after_seconds for rule in rules if rule.escalation is not None]
+    if not waits or now < waiting_since(request) + min(waits) * 1000:
+        return False
     try:
-        targets = current_targets(env, tx, request, decode(request.document))
+        return bool(current_targets(env, tx, request, decode(request.document)))
     except DaypassError:
         return False
-    waits = [target.rule.rule.escalation.after_seconds for target in targets if target.rule.rule.escalation is not None]
-    return bool(waits) and now >= waiting_since(request) + min(waits) * 1000
 
 
 async def _escalate(env: Env, request_id: str) -> None:

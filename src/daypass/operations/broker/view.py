@@ -20,10 +20,10 @@ from daypass.domain.directory import AccessRequest, AccessVote, Grant, RequestSt
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.grants.close import grants_of
 from daypass.operations.grants.eligible import binding
-from daypass.operations.grants.facts import Target, is_revoked, names_of, principals_in, targets_of
+from daypass.operations.grants.facts import Target, is_disabled, is_revoked, names_of, principals_in, targets_of
 from daypass.operations.grants.snapshot import Snapshot, once
 from daypass.operations.grants.standing import count_votes, votes_on
-from daypass.operations.grants.void import approved_binding, why_void
+from daypass.operations.grants.void import approved_binding, held_by, still_permitted, why_void
 from daypass.operations.principals import principal_behind
 from daypass.ports import Env, Reader
 
@@ -62,23 +62,44 @@ class RequestView(Struct, frozen=True):
     reused: bool = False
 
 
-def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Target, ...]:
+def current_targets(env: Env, reader: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Target, ...]:
     """The roles of a request with the rules under which they are requested, if these apply to the beneficiary now.
 
     Conditions on requesters were tested when the request was made, so no other rule may take the place of one whose
     conditions held (attack A209).
 
-    Raises DaypassError: NOT_FOUND, ACCESS_DENIED when the beneficiary is no longer eligible, or a person of the request was
-    revoked after it was made.
+    Raises DaypassError: NOT_FOUND, ACCESS_DENIED when the grant would be refused to the beneficiary: no longer eligible or
+    permitted, a person of the request disabled or revoked after it was made (attack A383).
     """
-    if is_revoked(tx, request, {request.requester_id, request.beneficiary_id}, env.clock.now()):
-        raise DaypassError(
-            ErrorKind.ACCESS_DENIED,
-            "The person who made the request, or for whom it is, was revoked afterwards. Access has to be requested again.",
-            private={"reason": "revoked", "request": request.id},
-        )
-    names = names_of(tx, principals_in(request))
-    return targets_of(tx, env.builtin, terms.roles, names, None, terms.rules)
+    tx, persons = _snapshot(reader), (request.requester_id, request.beneficiary_id)
+    if is_revoked(tx, request, persons, env.clock.now()):
+        why = "was revoked afterwards. Access has to be requested again"
+        raise _lost(request, f"The person who made the request, or for whom it is, {why}.")
+    if is_disabled(tx, persons):
+        raise _lost(request, "The person who made the request, or for whom it is, has been disabled.")
+    names = names_of(tx, held_by(env, tx, principals_in(request)))
+    targets = targets_of(tx, env.builtin, terms.roles, names, None, terms.rules)
+    for arn in (target.role.arn for target in targets):
+        if not still_permitted(env, tx, request, arn):
+            raise _lost(request, f"The person who made the request is no longer permitted to request {arn}.")
+    for grant in extended_by(tx, terms):
+        if fault := why_void(env, tx, grant, env.clock.now()):
+            raise _lost(request, f"The access that is to last longer is refused: {fault}")
+    return targets
+
+
+def _snapshot(tx: Reader) -> Snapshot:
+    return tx if isinstance(tx, Snapshot) else Snapshot(tx)
+
+
+def extended_by(tx: Reader, terms: t.Terms) -> list[Grant]:
+    """The grants that an extension extends, as far as they are open."""
+    return [grant for grant in (grants_of(tx, terms.extends) if terms.extends else ()) if not grant.ended_at]
+
+
+def _lost(request: AccessRequest, message: str) -> DaypassError:
+    private = {"reason": "no longer eligible", "request": request.id}
+    return DaypassError(ErrorKind.ACCESS_DENIED, message, private=private)
 
 
 def count_of(env: Env, tx: Reader, request: AccessRequest, targets: Sequence[Target]) -> Count:
@@ -120,7 +141,7 @@ def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
 
 def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | None = None) -> RequestView:
     """The request as it is now. `count`: of its votes, which this transaction has made."""
-    tx = reader if isinstance(reader, Snapshot) else Snapshot(reader)
+    tx = _snapshot(reader)
     terms, votes = t.decode(request.document), tuple(votes_on(tx, request.id))
     found = tuple(grants_of(tx, request.id))
     view = RequestView(request, terms, votes, found, principals=_principals(tx, request, terms, votes))

@@ -19,7 +19,7 @@ from daypass.domain.access.person import NOBODY
 from daypass.domain.access.quorum import Tally
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
+from daypass.domain.directory import AccessRequest, AccessVote, MfaDevice, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
@@ -43,12 +43,7 @@ from daypass.operations.broker.view import (
 )
 from daypass.operations.grants.close import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stages_for, write_ballot
-from daypass.operations.grants.facts import (
-    Person,
-    Target,
-    person_of,
-    persons_of,
-)
+from daypass.operations.grants.facts import Person, Target, person_of, persons_of
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.standing import stands, votes_on
@@ -273,6 +268,7 @@ class _Casting:
             self._chat(),
             person.hops,
             credential_id(sent.step_up.assertion) if sent.step_up is not None and sent.step_up.assertion else "",
+            self._device(tx),
         )
         cast = AccessVote(
             request_id=request.id,
@@ -298,6 +294,12 @@ class _Casting:
         if self.sent.step_up is not None and self.sent.step_up.assertion:
             return "passkey"
         return "code" if self.mfa_at else ""
+
+    def _device(self, tx: Reader) -> tuple[str, int]:
+        """The device whose code confirmed this vote: see `Ballot`."""
+        mfa = self.sent.step_up.mfa if self.sent.step_up is not None else self.sent.mfa
+        device = tx.get(MfaDevice, serial=mfa.serial_number) if mfa.serial_number else None
+        return mfa.serial_number, (device and device.enabled_at) or 0
 
     def _chat(self) -> str:
         return self.sent.chat.user if self.sent.chat is not None else ""

@@ -39,6 +39,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
         step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
         chat: the user of a chat service who voted there, or "".
         passkey: the id of the passkey that confirmed the vote, or "".
+        device: the serial number of the MFA device whose code did, and when it was enabled (ms).
         hops: see `facts.Person`; () in votes of the previous release.
     """
 
@@ -51,6 +52,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
     chat: str = ""
     hops: tuple[Hop, ...] = ()
     passkey: str = ""
+    device: tuple[str, int] = ("", 0)
 
 
 read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode

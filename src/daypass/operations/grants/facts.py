@@ -14,7 +14,7 @@ from msgspec import Struct
 from daypass.domain.access.person import identifiers, linked_person, original_principal, source_identity
 from daypass.domain.access.request import EndReason
 from daypass.domain.access.rule import CompiledRule, OnCall, Rule, RuleError, read_rule
-from daypass.domain.access.terms import RoleRef, Version, digest
+from daypass.domain.access.terms import NOWHERE, RoleRef, Version, decode, digest
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.directory import (
@@ -210,17 +210,18 @@ def _of_source_identities(tx: Reader, account: str, identities: Collection[str])
 
 
 def is_revoked(tx: Reader, request: AccessRequest, ids: Iterable[str], now: int) -> bool:
-    """Whether these principals, or all sessions of the account of the roles, were revoked after the request was made, or are
-    blocked. Everything that it gives is void then (attack A334), in a restored database, too (A324).
+    """Whether these principals, a source identity of the request, or all sessions of the account of the roles were revoked
+    after the request was made, or are blocked. Everything that it gives is void then (attacks A334, A381), in a restored
+    database, too (A324).
     """
-    made_at, nowhere = request.created_at, FeedPosition("", 0)
-    account = Hop("", request.account, "", made_at, nowhere, "")
-    return is_stopped(tx, [account, *(hop_of(tx, each, made_at) for each in ids)], now)
+    made_at, seen = request.created_at, decode(request.document).seen
+    account = Hop("", request.account, "", made_at, seen, "")
+    return is_stopped(tx, [account, *(hop_of(tx, each, made_at, seen=seen) for each in ids)], now, request.persons)
 
 
-def hop_of(tx: Reader, principal_id: str, issued_at: int, access_key_id: str = "") -> Hop:
+def hop_of(tx: Reader, principal_id: str, issued_at: int, access_key_id: str = "", seen: FeedPosition = NOWHERE) -> Hop:
     """A principal as the first hop of a chain."""
-    return Hop("", _account_of(tx, principal_id), principal_id, issued_at, FeedPosition("", 0), access_key_id)
+    return Hop("", _account_of(tx, principal_id), principal_id, issued_at, seen, access_key_id)
 
 
 def _account_of(tx: Reader, principal_id: str) -> str:

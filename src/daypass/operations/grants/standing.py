@@ -19,6 +19,7 @@ from daypass.domain.directory import (
     ChatLink,
     KeyStatus,
     LoginProfile,
+    MfaDevice,
     OAuthClient,
     Passkey,
 )
@@ -85,16 +86,15 @@ def _may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: st
 
 
 def stands(tx: Reader, hops: Sequence[Hop], identifiers: Iterable[str], now: int, ballot: Ballot) -> bool:
-    """Whether nothing has disabled, blocked or revoked the chain of a vote, or taken its key, password, client, chat user or
-    passkey away. `identifiers`: of the person.
+    """Whether nothing has disabled, blocked or revoked the chain of a vote, or taken its key, password, client, chat user,
+    passkey or MFA device away. `identifiers`: of the person.
     """
     ids = tuple(dict.fromkeys(hop.principal_id for hop in hops))
     if is_disabled(tx, ids) or is_stopped(tx, hops, now, identifiers):
         return False
     if len(hops) > 1 and _is_signed_out(tx, hops[0], hops[1]):
         return False
-    passkey = tx.get(Passkey, id=ballot.passkey) if ballot.passkey else None
-    if ballot.passkey and (passkey is None or passkey.blocked_at or passkey.user_id not in ids):  # attacks A337, A357
+    if not _has_mfa(tx, ids, ballot):
         return False
     return all(_has_credentials(tx, hop) for hop in hops) and (not ballot.chat or _is_linked(tx, hops[0], ballot.chat))
 
@@ -105,6 +105,16 @@ def _is_signed_out(tx: Reader, person: Hop, browser: Hop) -> bool:
         return False
     profile = tx.get(LoginProfile, user_id=person.principal_id)
     return profile is None or profile.password_changed_at > browser.issued_at
+
+
+def _has_mfa(tx: Reader, ids: Sequence[str], ballot: Ballot) -> bool:
+    """Whether the passkey or the device that confirmed the vote is still that of the approver (attacks A337, A357, A380)."""
+    if ballot.passkey:
+        passkey = tx.get(Passkey, id=ballot.passkey)
+        return passkey is not None and not passkey.blocked_at and passkey.user_id in ids
+    serial, enabled_at = ballot.device
+    device = tx.get(MfaDevice, serial=serial) if serial else None
+    return not serial or (device is not None and device.owner_id in ids and device.enabled_at == enabled_at)
 
 
 def _has_credentials(tx: Reader, hop: Hop) -> bool:

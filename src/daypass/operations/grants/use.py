@@ -40,10 +40,14 @@ class GrantRefused(DaypassError):
 
 
 class GrantMoved(DaypassError):
-    """Another request started the clock first: the session would outlive the grant. The request is to be repeated."""
+    """Another request started the clock first: the session would outlive the grant. The request is to be repeated.
 
-    def __init__(self) -> None:
+    `ends_at`: ms; the end of the grant as the use found it.
+    """
+
+    def __init__(self, ends_at: int) -> None:
         super().__init__(ErrorKind.CONCURRENT_MODIFICATION, "The access grant has changed.")
+        self.ends_at = ends_at
 
 
 class GrantUse(Struct, frozen=True):
@@ -82,7 +86,7 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
         raise GrantRefused(str(error), error.reason) from None
     changed = (grant.policies, grants.keys_of(grant)) != (use.grant.policies, grants.keys_of(use.grant))
     if session.expires_at > after.ends_at or changed:  # what the trust policy was tested with is not true any more
-        raise GrantMoved
+        raise GrantMoved(after.ends_at)
     if after != grant:
         tx.replace(after)
     if request.state is RequestState.APPROVED:
@@ -96,12 +100,15 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
 
 
 def _used(tx: Tx, grant: Grant, now: int) -> Grant:
-    """The grant after one use. The number of each use is a one-time proof: servers send it again after a failover that lost
-    the use (attack A377). Raises GrantUnusable.
+    """The grant after one use. The first use, and the number of each where they are limited, is a one-time proof: servers
+    send it again after a failover that lost the use (attacks A377, A384). Raises GrantUnusable.
     """
-    after, until = grants.used(grant, now), max(now, grant.claim_by) + _LONGEST_MS
-    while after.max_uses and not tx.insert_if_absent(
-        ReplayEntry(_PURPOSE, f"{grant.id}:{after.uses}", grant.account, now, until)
+    until = max(now, grant.claim_by) + _LONGEST_MS
+    if not grant.claimed_at and (lost := tx.get(ReplayEntry, purpose=_PURPOSE, id=f"{grant.id}:1")) is not None:
+        grant = grants.used(grant, lost.at)
+    after = grants.used(grant, now)
+    while (after.max_uses or not grant.claimed_at) and not tx.insert_if_absent(
+        ReplayEntry(_PURPOSE, f"{grant.id}:{after.uses or 1}", grant.account, now, until)
     ):
         after = grants.used(after, now)
     return after

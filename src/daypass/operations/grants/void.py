@@ -89,7 +89,7 @@ def check_grant(
     if revocations or is_revoked(tx, request, (grant.principal_id,), now):
         raise Void(EndReason.REVOKED, "The grant or its person was revoked.")
     role, rule = _unchanged(env, tx, grant)
-    held = _held(env, tx, principal_ids)
+    held = held_by(env, tx, principal_ids)
     names = once(tx, ("names", *held), lambda: names_of(tx, held))
     _check_person(env, tx, request, grant, rule, names)
     if is_superseded(tx, role, rule, names):
@@ -98,6 +98,8 @@ def check_grant(
         _check_approvals(env, tx, request, grant, now)
     for each in (grant.extension_id or "").split():
         if (extension := tx.get(AccessRequest, id=each)) is not None:
+            if is_revoked(tx, extension, (), now):  # its source identity may be another
+                raise Void(EndReason.REVOKED, "The extension of the grant was revoked.")
             _check_approvals(env, tx, extension, grant, now)
 
 
@@ -122,22 +124,25 @@ def _check_person(
     people = rule.break_glass if grant.break_glass and rule.break_glass is not None else rule.requesters
     if not people.include(names, None):
         raise Void(EndReason.INELIGIBLE, "The approval rule no longer allows you to request this role.")
-    if not _may_request(env, tx, request, grant):
+    if not still_permitted(env, tx, request, grant.role_arn, emergency=grant.break_glass):
         raise Void(EndReason.INELIGIBLE, "You are no longer permitted to request this role.")
 
 
-def _may_request(env: Env | Scene, tx: Reader, request: AccessRequest, grant: Grant) -> bool:
+def still_permitted(
+    env: Env | Scene, tx: Reader, request: AccessRequest, role_arn: str, *, emergency: bool = False
+) -> bool:
     """Whether the person still has the permission, by the principals of the request that it still is. Who was asked to accept
     needs none.
     """
     if request.requester_id != request.beneficiary_id:
         return True
-    ids, arn, emergency = _held(env, tx, principals_in(request)), grant.role_arn, grant.break_glass
-    key = ("may request", arn, emergency, *ids)
-    return once(tx, key, lambda: may_request(env, tx, ids, arn, emergency=emergency))
+    ids = held_by(env, tx, principals_in(request))
+    key = ("may request", role_arn, emergency, *ids)
+    return once(tx, key, lambda: may_request(env, tx, ids, role_arn, emergency=emergency))
 
 
-def _held(env: Env | Scene, tx: Reader, principal_ids: Sequence[str]) -> tuple[str, ...]:
+def held_by(env: Env | Scene, tx: Reader, principal_ids: Sequence[str]) -> tuple[str, ...]:
+    """See `still_held`."""
     return once(tx, ("held", *principal_ids), lambda: still_held(env, tx, principal_ids))
 
 

@@ -18,7 +18,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.iam import quotas
-from daypass.operations.iam.user_devices import RECENT_MS, change_of, has_device, of_user, take_away
+from daypass.operations.iam.user_devices import RECENT_MS, announce_loss, change_of, has_device, of_user, take_away
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import webauthn
@@ -50,6 +50,7 @@ async def accept(env: Env, call: Call, ceremony: Ceremony, passkey: Passkey, ass
         detail: dict[str, Any] = {"passkey": passkey.id, "name": passkey.name, "counter": asserted.sign_count}
         if (asserted.sign_count or known.sign_count) and asserted.sign_count <= known.sign_count:
             tx.replace(replace(known, blocked_at=call.now))
+            announce_loss(tx, known.user_id)
             queue.announce(env, tx, (change_of(known, "revoke"),), call.now, actor_id="")
             event = served(call, kind=EventType.PASSKEY_COPIED, detail={**detail, "expected_over": known.sign_count})
             return False, announce(env, tx, event)

@@ -37,7 +37,9 @@ async def dashboard(ctx: ConsoleContext) -> Response:
     view, hours = _view(ctx), _hours(ctx)
     found, measured = await _summary(ctx, hours), await _measured(ctx, view, hours)
     grants = await ctx.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
-    open_grants, more = grants.value or ([], "")
+    listed, more = grants.value or ([], "")
+    refused = await read.refusals(ctx.env, ctx.call, listed if view == "executive" else ())
+    open_grants = [grant for grant in listed if grant.id not in refused]
     shown: dict[str, object] = {"view": view, "hours": hours}
     here = address("/console/dashboard", **shown)
     # What was refused here is not asked for again: the page follows the events, and each refusal is on the record.
