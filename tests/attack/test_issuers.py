@@ -175,7 +175,7 @@ def test_rotated_key_is_taken_and_a_withdrawn_one_ends(case: Case) -> None:
 async def _kept_keys(site: Installation) -> None:
     """Waits until the issuer's keys are in the database: they are written behind the answer."""
     count = text("SELECT count(*) FROM issuer_key_sets WHERE jwks <> ''")
-    for _ in range(500):
+    for _ in range(3_000):
         if site.runtime.database.read(lambda conn: conn.execute(count).scalar_one()):
             return
         await asyncio.sleep(0.02)

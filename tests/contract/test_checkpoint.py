@@ -45,7 +45,7 @@ def threads() -> list[threading.Thread]:
 
 
 def comes_true(condition: Callable[[], bool]) -> bool:
-    for _ in range(1000):
+    for _ in range(6_000):
         if condition():
             return True
         time.sleep(0.01)

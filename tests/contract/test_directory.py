@@ -390,7 +390,7 @@ async def look_afresh(database: Database, other: CachedDirectory) -> dict[str, A
 
 
 async def eventually(happens: Callable[[], Awaitable[object]]) -> bool:
-    for _ in range(1000):
+    for _ in range(12_000):
         if await happens():
             return True
         await asyncio.sleep(0.005)

@@ -420,7 +420,7 @@ async def test_poller_lives_through_anything_and_catches_up(
         patch.setattr(ours, "read", lambda _fn, **_how: 1 / 0)
         await asyncio.sleep(0.05)
     insert(theirs, DEPLOY)
-    for _ in range(1000):
+    for _ in range(12_000):
         if directory.seen().position:
             break
         await asyncio.sleep(0.005)
@@ -613,7 +613,7 @@ async def test_a341_revocation_that_could_not_be_put_back_is_put_back_after_the_
     await directory.refresh()
     await tried.wait()
     monkeypatch.undo()
-    for _ in range(600):
+    for _ in range(6_000):
         await directory.refresh()
         if theirs.read(feed_head).position:
             break
@@ -641,7 +641,7 @@ async def test_a359_many_lost_revocations_are_put_back_some_after_each_poll(
         restore_revocations(database, lost, now)
 
     monkeypatch.setattr(directory_module, "restore_revocations", count)
-    for _ in range(600):
+    for _ in range(6_000):
         await directory.refresh()
         if len(sizes) >= 4 and theirs.read(feed_head).position == len(values):
             break
@@ -669,7 +669,7 @@ async def test_a359_revocations_that_several_failovers_have_lost_wait_once(
     for failover in range(1, 5):
         forget_all(theirs)
         await directory.refresh()
-        for _ in range(600):
+        for _ in range(6_000):
             if len(waiting) >= failover and len(directory._lost) > RESTORED_AT_ONCE:
                 break
             await asyncio.sleep(0.01)

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.contract.making import NOW, revocation, session
+from tests.patience import SECONDS
 
 from daypass.domain.session import FeedPosition
 from daypass.ports.revocations import FeedState
@@ -69,6 +70,6 @@ async def test_wait_for_a_revocation_that_is_cancelled_as_it_ends_stays_cancelle
     steps = [feed._wake, follower.cancel]
     for step in steps if event_first else reversed(steps):
         step()
-    done, _ = await asyncio.wait([follower], timeout=5.0)
+    done, _ = await asyncio.wait([follower], timeout=SECONDS)
     assert done
     assert follower.cancelled()

@@ -90,7 +90,7 @@ def example(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
 
 def until(condition: Any) -> None:
     """Waits for a condition, as long as a busy machine may take."""
-    for _ in range(2000):
+    for _ in range(6_000):
         if condition():
             return
         time.sleep(0.01)

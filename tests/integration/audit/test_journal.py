@@ -511,7 +511,7 @@ async def test_commit_when_durable_frees_the_event_before_the_next_one(start: St
     one = event("freed")
     before = sys.getrefcount(one)
     await journal.commit(one)
-    for _ in range(1_000):  # the writer thread is done with it in a moment
+    for _ in range(6_000):  # the writer thread is done with it in a moment
         if sys.getrefcount(one) == before:
             return
         await asyncio.sleep(0.01)

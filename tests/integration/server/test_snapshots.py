@@ -12,6 +12,7 @@ import pytest
 from tests.attack.installation import ALPHA, EVERYTHING, Installation, installed, trust
 from tests.contract.making import one_of_each
 from tests.integration.oauth.test_status_lists import revoke
+from tests.patience import SECONDS
 
 from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.domain.errors import DaypassError
@@ -179,7 +180,7 @@ def test_directory_from_a_snapshot_serves_its_views_and_no_others(
     found = site.run(directory.role(ALPHA, "deploy"))
     assert found is not None
     assert found.principal.boundary is not None
-    assert 9 < directory.staleness_seconds() < 12
+    assert 9 < directory.staleness_seconds() < 10 + SECONDS
     with pytest.raises((DaypassError, OSError)):
         site.run(directory.role(ALPHA, "not-in-the-snapshot"))
     site.run(directory.stop())
