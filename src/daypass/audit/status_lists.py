@@ -81,7 +81,7 @@ class _Places:
     """
 
     def __init__(self) -> None:
-        self._places = array("I", range(STATUSES))
+        self._places = array("I")  # all of them from the first token on
         self._taken = 0
 
     def take(self) -> int | None:
@@ -89,6 +89,8 @@ class _Places:
         if self._taken == STATUSES:
             return None
         places, at = self._places, self._taken
+        if not places:
+            places.extend(range(STATUSES))
         other = at + int.from_bytes(random_bytes(8), "big") % (STATUSES - at)  # the bias is below 2**-40
         places[at], places[other] = places[other], places[at]
         self._taken += 1
