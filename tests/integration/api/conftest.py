@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
+import pytest_asyncio
 from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
@@ -215,18 +217,35 @@ class Server:
         return next(s for s in answer.json["sessions"] if s["access_key_id"] == key.id)
 
 
+UNTOUCHED: Final = pytest.mark.asyncio(loop_scope="module")
+"""The mark of tests that take `untouched`."""
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with started(tmp_path) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def untouched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """One server for the tests of a module whose calls are all refused or read only."""
+    async with started(tmp_path_factory.mktemp("untouched")) as made:
+        yield made
+
+
+@asynccontextmanager
+async def started(folder: Path) -> AsyncIterator[Server]:
     settings = Settings.model_validate(
         {
-            "server": {"data": str(tmp_path)},
+            "server": {"data": str(folder)},
             "events": {"streams": 5, "per_account": 3, "heartbeat_seconds": 0.2},
             "journal": PATIENT_JOURNAL,
             "heavy": IN_PROCESS,
             "access": {"sweep_seconds": 300},  # tests sweep and deliver themselves
         }
     )
-    prepare_sqlite(tmp_path / "daypass.db")
+    prepare_sqlite(folder / "daypass.db")
     runtime = Runtime(settings)
     await runtime.start()
     await bootstrap(runtime.env, parse(BOOTSTRAP))

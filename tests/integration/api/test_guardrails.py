@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, UNTOUCHED, Server, policy
 
 ALLOW_ALL = policy("*")
 
@@ -77,8 +77,9 @@ async def test_put_guardrail_over_the_quota_is_refused(server: Server) -> None:
         (path("12", "g"), ALLOW_ALL, "ValidationError"),
     ],
 )
-async def test_put_guardrail_with_bad_input_is_refused(server: Server, where: str, document: str, code: str) -> None:
-    answer = await server.api(ROOT, "PUT", where, body={"document": document})
+@UNTOUCHED
+async def test_put_guardrail_with_bad_input_is_refused(untouched: Server, where: str, document: str, code: str) -> None:
+    answer = await untouched.api(ROOT, "PUT", where, body={"document": document})
     assert answer.code == code
 
 

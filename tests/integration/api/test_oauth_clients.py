@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, UNTOUCHED, Server, policy
 from tests.issuer import number
 
 from daypass.domain.directory import OAuthClient, ResourceServer
@@ -82,10 +82,11 @@ CALLBACK = "https://a.example/cb"
         ({"jwks": JWKS, "refresh_token_seconds": 1}, "refresh_token_seconds"),
     ],
 )
+@UNTOUCHED
 async def test_create_client_with_invalid_settings_names_the_member(
-    server: Server, settings: dict[str, Any], names: str
+    untouched: Server, settings: dict[str, Any], names: str
 ) -> None:
-    answer = await create(server, settings)
+    answer = await create(untouched, settings)
     assert (answer.status, answer.code) == (400, "ValidationError")
     assert names in answer.json["error"]["message"]
 
@@ -104,9 +105,10 @@ async def test_create_client_with_invalid_settings_names_the_member(
         "com.example.app:/cb",
     ],
 )
-async def test_a66_redirect_uri_that_may_lead_elsewhere_is_not_registered(server: Server, uri: str) -> None:
+@UNTOUCHED
+async def test_a66_redirect_uri_that_may_lead_elsewhere_is_not_registered(untouched: Server, uri: str) -> None:
     settings = {"jwks": JWKS, "grant_types": ["authorization_code"], "redirect_uris": [uri]}
-    assert (await create(server, settings)).code == "ValidationError"
+    assert (await create(untouched, settings)).code == "ValidationError"
 
 
 async def test_update_client_replaces_settings_and_disables(server: Server) -> None:
@@ -257,10 +259,11 @@ async def test_put_resource_server_creates_and_replaces_it(server: Server) -> No
         ({"odd": 1}, "ValidationError"),
     ],
 )
+@UNTOUCHED
 async def test_put_resource_server_with_invalid_settings_is_refused(
-    server: Server, settings: dict[str, Any], code: str
+    untouched: Server, settings: dict[str, Any], code: str
 ) -> None:
-    answer = await server.api(ROOT, "PUT", API, body={"name": "api", "settings": settings})
+    answer = await untouched.api(ROOT, "PUT", API, body={"name": "api", "settings": settings})
     assert answer.status == 400
     assert answer.code.startswith(code)
 

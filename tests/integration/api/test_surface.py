@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from pydantic import TypeAdapter
-from tests.integration.api.conftest import ROOT, Server
+from tests.integration.api.conftest import ROOT, UNTOUCHED, Server
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.json_errors import wire_error
@@ -85,10 +85,11 @@ async def test_body_is_not_interpreted_before_its_signature(server: Server) -> N
         (b"x" * 262_145, "RequestEntityTooLarge"),
     ],
 )
+@UNTOUCHED
 async def test_create_account_with_a_hostile_body_is_refused_in_the_apis_form(
-    server: Server, body: bytes, code: str
+    untouched: Server, body: bytes, code: str
 ) -> None:
-    answer = await server.api(ROOT, "POST", "/accounts", body=body)
+    answer = await untouched.api(ROOT, "POST", "/accounts", body=body)
     assert answer.code == code
     assert answer.json["error"]["request_id"] == answer.headers["x-amzn-requestid"]
 
@@ -101,8 +102,9 @@ async def test_body_of_another_content_type_is_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "limit=x", "limit=１", "account=x", "account=1%0A", "odd=1"]
 )
-async def test_list_sessions_with_a_bad_query_is_a_validation_error(server: Server, query: str) -> None:
-    answer = await server.api(ROOT, "GET", "/sessions", quote(query, safe="=&%"))
+@UNTOUCHED
+async def test_list_sessions_with_a_bad_query_is_a_validation_error(untouched: Server, query: str) -> None:
+    answer = await untouched.api(ROOT, "GET", "/sessions", quote(query, safe="=&%"))
     assert (answer.status, answer.code) == (400, "ValidationError")
 
 
