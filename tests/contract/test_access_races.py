@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.heavy import IN_PROCESS
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import BOOTSTRAP, ROOT, TENANT, Server
 from tests.patience import PATIENT_JOURNAL
@@ -31,6 +32,7 @@ async def two(url: str, tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
             "database": {"url": url},
             "access": {"sweep_seconds": 300},
             "journal": PATIENT_JOURNAL,
+            "heavy": IN_PROCESS,
         }
         runtime = Runtime(Settings.model_validate(settings))
         await runtime.start()

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.heavy import IN_PROCESS
 from tests.integration.api.access import REQUEST, Place
 from tests.integration.api.conftest import BOOTSTRAP, ROOT, TENANT, Server
 from tests.on_call_systems import TOKEN, IncidentIo, OnCallSystem, Opsgenie, PagerDuty, serving
+from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass.config import Settings
@@ -31,7 +33,12 @@ async def there(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     kind = str(request.param)
     with serving(SYSTEMS[kind]()) as system:
         access = {"private_hosts": ["127.0.0.1"], "schedule_tokens": {TENANT: {"127.0.0.1": system.authorization}}}
-        settings = {"server": {"data": str(tmp_path)}, "access": access, "journal": {"deadline_seconds": 60}}
+        settings = {
+            "server": {"data": str(tmp_path)},
+            "access": access,
+            "journal": PATIENT_JOURNAL,
+            "heavy": IN_PROCESS,
+        }
         prepare_sqlite(tmp_path / "daypass.db")
         runtime = Runtime(Settings.model_validate(settings))
         await runtime.start()

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.heavy import IN_PROCESS
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import BOOTSTRAP, Server
+from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass.config import Settings
@@ -61,7 +63,7 @@ async def there(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = f"http://127.0.0.1:{http.server_address[1]}/v1/chat/completions"
     on = {"prose_url": url, "prose_model": "small", "prose_key": KEY} if request.param else {}
     access = {"private_hosts": ["127.0.0.1"], **on}
-    settings = {"server": {"data": str(tmp_path)}, "access": access, "journal": {"deadline_seconds": 60}}
+    settings = {"server": {"data": str(tmp_path)}, "access": access, "journal": PATIENT_JOURNAL, "heavy": IN_PROCESS}
     prepare_sqlite(tmp_path / "daypass.db")
     runtime = Runtime(Settings.model_validate(settings))
     await runtime.start()
