@@ -88,27 +88,35 @@
 
   // The canvas of a chart has no title, no legend and no background.
   const picture = (name) => {
-    const plot = plots.get(name), chart = plot.ctx.canvas, scale = chart.width / plot.width, head = 56 * scale;
-    const heading = document.getElementById(`chart-${name}`), style = getComputedStyle(heading);
+    const plot = plots.get(name), chart = plot.ctx.canvas, scale = chart.width / plot.width;
+    const heading = document.getElementById(`chart-${name}`), style = getComputedStyle(heading), small = `13px ${style.fontFamily}`;
     const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+    const times = plot.data[0], step = times.length > 1 ? times[1] - times[0] : 0;
+    const period = [times[0], times.at(-1) + step].map((at) => new Date(at * 1000).toISOString().slice(0, 16).replace("T", " "));
+    pen.font = small;
+    let x = 12, y = 46;
+    const legend = [...plot.series.slice(1).map((each) => each.label), `${period.join(" – ")} UTC`].map((text) => {
+      const width = pen.measureText(text).width + 16;
+      if (x > 12 && x + width > plot.width) [x, y] = [12, y + 20];
+      x += width + 24;
+      return [text, x - width - 24, y];
+    });
     canvas.width = chart.width;
-    canvas.height = chart.height + head;
+    canvas.height = chart.height + (y + 10) * scale;
     pen.fillStyle = getComputedStyle(heading.closest(".card")).backgroundColor;
     pen.fillRect(0, 0, canvas.width, canvas.height);
-    pen.drawImage(chart, 0, head);
+    pen.drawImage(chart, 0, (y + 10) * scale);
     pen.scale(scale, scale);
     pen.fillStyle = style.color;
     pen.font = `600 16px ${style.fontFamily}`;
     pen.fillText(heading.textContent, 12, 22);
-    pen.font = `13px ${style.fontFamily}`;
-    const times = plot.data[0], [from, until] = [times[0], times.at(-1)].map((at) => new Date(at * 1000).toISOString().slice(0, 16).replace("T", " "));
-    let x = 12;
-    for (const [number, text] of [...plot.series.slice(1).map((each) => each.label), `${from} – ${until} UTC`].entries()) {
+    pen.font = small;
+    for (const [number, [text, left, base]] of legend.entries()) {
+      const line = number < legend.length - 1; // the last is the period
       pen.fillStyle = colours[theme()][number] ?? style.color;
-      if (number < plot.series.length - 1) pen.fillRect(x, 36, 10, 10);
+      if (line) pen.fillRect(left, base - 10, 10, 10);
       pen.fillStyle = style.color;
-      pen.fillText(text, x + 16, 46);
-      x += pen.measureText(text).width + 40;
+      pen.fillText(text, left + (line ? 16 : 0), base);
     }
     return canvas;
   };
