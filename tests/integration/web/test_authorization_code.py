@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlencode
 
+import jwt
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Installation
 from tests.browser import BASE, Browser, forms, query_of, refused, text
@@ -19,6 +21,7 @@ from tests.sign_in import (
     redeemed,
     role_for,
     signed_in,
+    site_with_pages,
     target,
     user,
     web_client,
@@ -91,6 +94,13 @@ def test_id_token_says_who_signed_in_when_and_how(site: Installation, client: Cl
     token = verified(site, response["access_token"])
     assert token["client_id"] == client.id
     assert token["sub"] == claims["sub"]
+
+
+def test_id_token_is_signed_as_the_settings_say(tmp_path: Path) -> None:
+    with site_with_pages(tmp_path / "site", oauth={"algorithm": "RS256"}) as site:
+        client, browser = web_client(site), signed_in(site, user(site))
+        response = given(redeemed(client, allowed(browser, target(client))["code"]))
+        assert jwt.get_unverified_header(response["id_token"])["alg"] == "RS256"
 
 
 def test_token_without_a_role_allows_nothing(site: Installation, client: Client, browser: Browser) -> None:
