@@ -95,7 +95,7 @@
     const period = [times[0], times.at(-1) + step].map((at) => new Date(at * 1000).toISOString().slice(0, 16).replace("T", " "));
     pen.font = small;
     let x = 12, y = 46;
-    const legend = [...plot.series.slice(1).map((each) => each.label), `${period.join(" – ")} UTC`].map((text) => {
+    const legend = [...plot.series.slice(1).map((each) => each.label), `${period[0]} –`, `${period[1]} UTC`].map((text) => {
       const width = pen.measureText(text).width + 16;
       if (x > 12 && x + width > plot.width) [x, y] = [12, y + 20];
       x += width + 24;
@@ -112,7 +112,7 @@
     pen.fillText(heading.textContent, 12, 22);
     pen.font = small;
     for (const [number, [text, left, base]] of legend.entries()) {
-      const line = number < legend.length - 1; // the last is the period
+      const line = number < plot.series.length - 1; // the last two are the period
       pen.fillStyle = colours[theme()][number] ?? style.color;
       if (line) pen.fillRect(left, base - 10, 10, 10);
       pen.fillStyle = style.color;
