@@ -162,5 +162,8 @@ def test_noted_heads_of_a_side_file_that_was_damaged_are_passed_over(tmp_path: P
 
 
 def test_verify_of_a_directory_without_a_sqlite_file_names_the_option_for_postgresql(tmp_path: Path) -> None:
-    with pytest.raises(LocalStateError, match=r"absent\.db does not exist\. For a PostgreSQL database, give --url"):
+    with pytest.raises(
+        LocalStateError,
+        match=r"absent\.db does not exist\. For a PostgreSQL database, give its settings \(--config\), or --url",
+    ):
         list(OfflineRecord(tmp_path / "absent.db").verified())
