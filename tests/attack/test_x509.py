@@ -249,6 +249,23 @@ def test_name_in_the_subject_alone_does_not_get_around_the_issuers_constraint(
     given(plant.ask(plant.authority.host(subject)))
 
 
+def test_a440_directory_name_does_not_get_around_the_issuers_constraint(plant: Plant) -> None:
+    constraint = x509.NameConstraints([x509.DNSName("line1.acme.example")], None)
+    issuer = Authority.make("CN=by directory", plant.authority, also=((constraint, True),))
+    host = x509.DirectoryName(name("CN=a.line2.acme.example"))
+    refused(plant, plant.ask(issuer.host("CN=host-1", sans=[host]), chain=(issuer,)))
+    given(plant.ask(plant.authority.host("CN=host-1", sans=[host])))
+
+
+@pytest.mark.parametrize("alias", [x509.UniformResourceIdentifier("CN=admin"), x509.DNSName("CN=admin")])
+def test_a440_alternative_name_that_reads_like_another_hosts_subject_is_refused(
+    plant: Plant, alias: x509.GeneralName
+) -> None:
+    record = refused(plant, plant.ask(plant.authority.host("", sans=[alias])))
+    assert reason(record) == "an alternative name that reads like a subject"
+    given(plant.ask(plant.authority.host("", sans=[x509.UniformResourceIdentifier("spiffe://acme.example/a=b")])))
+
+
 @pytest.mark.parametrize(
     "name", [x509.DNSName("good.example\0.evil.example"), x509.UniformResourceIdentifier("spiffe://a/b\n")]
 )

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from daypass import __version__
 from daypass.client.credentials import Credentials, seconds_of_time
 from daypass.client.errors import ClientError
-from daypass.client.loopback import LoopbackLogin
+from daypass.client.loopback import LoopbackLogin, check_issuer
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, Server, endpoint_of
 
@@ -58,7 +58,7 @@ def revoke(server: Server, refresh_token: str) -> None:
 
 @dataclass(slots=True)
 class AuthorizationLogin(LoopbackLogin):
-    """One login: open `url` in a browser of this computer, then `wait`."""
+    """One login: open `url` in a browser of this computer, then `wait`. Raises ClientError, LocalStateError."""
 
     state: str = field(default_factory=lambda: secrets.token_urlsafe(24), init=False, repr=False)
     url: str = field(init=False)
@@ -67,6 +67,9 @@ class AuthorizationLogin(LoopbackLogin):
     def __post_init__(self) -> None:
         metadata = _sent(self.server, "GET", _METADATA, {}, b"")
         self._issuer, authorize = _text(metadata, "issuer"), _text(metadata, "authorization_endpoint")
+        check_issuer(self.server, self._issuer)
+        if not authorize.startswith(f"{self._issuer}/"):  # a browser would open it, even as an option of its own
+            raise _not_daypass()
         LoopbackLogin.__post_init__(self)  # a class with slots has no `super()` without arguments
         parameters = {
             "response_type": "code",

@@ -84,6 +84,18 @@ class LoopbackLogin(ABC):
         return True
 
 
+def check_issuer(server: Server, issuer: str) -> None:
+    """Refuses a server other than the one that signs the person in: it would get the code of that one (RFC 8414, 3.3).
+
+    Raises LocalStateError.
+    """
+    if issuer != server.endpoint.rstrip("/"):
+        raise LocalStateError(
+            f"{server.endpoint} gives its address as {issuer!r}, and a login there must not be sent to another address. "
+            "If you trust that address, log in at it: --endpoint"
+        )
+
+
 def _handler_of(accepts: Callable[[str, str], bool]) -> type[BaseHTTPRequestHandler]:
     """The handler of the listener. `accepts`: takes host and target; whether they are the end of its login."""
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 from daypass.client.credentials import Credentials, read_credentials, seconds_of_time
 from daypass.client.errors import ClientError
 from daypass.client.http import content_of, post_form, result_of
-from daypass.client.loopback import LoopbackLogin
+from daypass.client.loopback import LoopbackLogin, check_issuer
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import Server
 
@@ -84,8 +84,9 @@ class BrowserLogin(LoopbackLogin):
 
     def wait(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> tuple[str, Credentials]:
         """The chosen role's ARN and its credentials. Raises ClientError, LocalStateError when the login was not completed in time."""
-        code, server = self._wait_for_answer(seconds, monotonic)["code"], self.server
-        fields = {"code": code, "code_verifier": self.verifier}
+        given, server = self._wait_for_answer(seconds, monotonic), self.server
+        check_issuer(server, given["iss"])
+        fields = {"code": given["code"], "code_verifier": self.verifier}
         answer = post_form(
             server.endpoint, "/saml/token", fields, ca_bundle=server.ca_bundle, transport=server.transport
         )
@@ -93,7 +94,7 @@ class BrowserLogin(LoopbackLogin):
 
     def _is_end(self, path: str, answer: Mapping[str, str]) -> bool:
         right = secrets.compare_digest(answer.get("state", "").encode(), self.challenge.encode())
-        return right and path == "/" and "code" in answer
+        return right and path == "/" and {"code", "iss"} <= answer.keys()
 
 
 def _credentials(answer: Any) -> tuple[str, Credentials]:

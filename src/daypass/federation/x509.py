@@ -11,6 +11,7 @@ Source: RFC 5280; IAM Roles Anywhere User Guide, "The IAM Roles Anywhere trust m
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ _CURVES: Final = ("secp256r1", "secp384r1", "secp521r1")
 _CLIENT_AUTH: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 _KNOWN_CONSTRAINTS: Final = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
 _NAMES_IN_SUBJECT: Final = ((x509.DNSName, NameOID.COMMON_NAME, "."), (x509.RFC822Name, NameOID.EMAIL_ADDRESS, "@"))
+_LIKE_A_SUBJECT: Final = re.compile(r"[A-Za-z0-9.]+=").match
 _THREAD: Final = FairThreads(1, "daypass-x509")
 _EC_SIGNATURE, _RSA_SIGNATURE = ec.ECDSA(SHA256()), padding.PKCS1v15()
 
@@ -218,14 +220,17 @@ def _path(anchors: Iterable[x509.Certificate], brought: _Presented, moment: date
 
 
 def _check_subject_names(path: Sequence[x509.Certificate]) -> None:
-    """Under a constraint on names, those in the subject must be alternative names too: the verifier looks at no others.
+    """Under a constraint on names, those in the subject and in directory names must be alternative names too: the
+    verifier looks at no others.
 
     RFC 5280, 4.2.1.10, demands it of mail addresses; common names are what most policies look at.
     """
+    leaf = path[0]
+    directory: list[x509.Name] = [leaf.subject, *_alternatives(leaf, x509.DirectoryName)]
     kinds = {type(name) for authority in path[1:] for name in _constraints(authority)}
     for kind, attribute, mark in _NAMES_IN_SUBJECT:
-        known = {text.lower() for text in _alternatives(path[0], kind)}
-        values = [str(found.value) for found in path[0].subject.get_attributes_for_oid(attribute)]
+        known = {text.lower() for text in _alternatives(leaf, kind)}
+        values = [str(found.value) for name in directory for found in name.get_attributes_for_oid(attribute)]
         if kind in kinds and any(mark in text and text.lower() not in known for text in values):
             raise CertificateRefused("a name in the subject that a name constraint may be about, and does not reach")
 
@@ -238,12 +243,12 @@ def _constraints(authority: x509.Certificate) -> Iterable[x509.GeneralName]:
     return (*(constraints.permitted_subtrees or ()), *(constraints.excluded_subtrees or ()))
 
 
-def _alternatives(leaf: x509.Certificate, kind: type[x509.DNSName | x509.RFC822Name]) -> list[str]:
+def _alternatives(leaf: x509.Certificate, kind: type[Any]) -> list[Any]:
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    return [str(text) for text in names.get_values_for_type(kind)]
+    return list(names.get_values_for_type(kind))
 
 
 def _must(hold: Callable[[Any], bool], why: str) -> Callable[[Policy, x509.Certificate, Any], None]:
@@ -361,6 +366,8 @@ def _sans(leaf: x509.Certificate) -> Fields:
     hosts = names.get_values_for_type(x509.DNSName)
     if not all(text.isascii() and text.isprintable() for text in (*hosts, *uris)):  # "host.example\0.attacker.net"
         raise CertificateRefused("an alternative name that is not plain text")
+    if any(map(_LIKE_A_SUBJECT, (*hosts, *uris))):  # a certificate without a subject is named by it (attack A440)
+        raise CertificateRefused("an alternative name that reads like a subject")
     fields: list[tuple[str, str]] = []
     fields += [("DNS", value) for value in hosts]
     fields += [("URI", value) for value in uris]

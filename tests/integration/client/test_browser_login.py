@@ -14,6 +14,7 @@ import pytest
 from tests.attack.installation import ALPHA, Installation
 from tests.browser import BASE, Browser
 from tests.sign_in import signed_in, site_with_pages, user
+from tests.unit.client.servers import Script, as_json
 
 from daypass.client.browser_login import AuthorizationLogin, DeviceLogin, Session, renew, revoke
 from daypass.client.errors import ClientError
@@ -101,6 +102,27 @@ def test_login_by_browser_takes_no_answer_of_another_login_or_server(server: Ser
         for thread in threads:
             thread.join()
         assert statuses == [400] * len(wrong)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("issuer", BASE),  # the person would sign in there, and the code would be sent here
+        ("authorization_endpoint", "--gpu-launcher=sh -c id"),
+        ("authorization_endpoint", "file:///etc/passwd"),
+        ("authorization_endpoint", f"{BASE}/oauth2/authorize"),
+        ("authorization_endpoint", "https://evil.example.attacker.example/authorize"),
+    ],
+)
+def test_a438_login_at_a_server_that_leads_a_browser_elsewhere_is_refused_before_it_opens(
+    member: str, value: str
+) -> None:
+    evil = "https://evil.example"
+    metadata = {"issuer": evil, "authorization_endpoint": f"{evil}/oauth2/authorize", member: value}
+    sent = Script(as_json(metadata))
+    with pytest.raises((LocalStateError, ClientError)):
+        AuthorizationLogin(Server(evil, transport=sent))
+    assert len(sent.sent) == 1
 
 
 def test_login_by_browser_says_that_the_person_has_refused(server: Server, browser: Browser) -> None:

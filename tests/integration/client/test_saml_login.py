@@ -16,6 +16,7 @@ from daypass.client.profiles import LocalStateError
 from daypass.client.saml import BrowserLogin
 from daypass.client.transport import Answer, Server
 
+BASE = "http://127.0.0.1:8700"
 PROVIDER = "arn:aws:iam::111122223333:saml-provider/idp"
 ROLE = "arn:aws:iam::111122223333:role/reader"
 GIVEN = {
@@ -38,7 +39,7 @@ def visit(port: int, target: str, host: str = "") -> int:
 
 def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
     server = Script(as_json(GIVEN))
-    with BrowserLogin(Server("http://127.0.0.1:8700", transport=server), PROVIDER) as login:
+    with BrowserLogin(Server(BASE, transport=server), PROVIDER) as login:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(login.url).query).items()}
         assert asked == {"provider": PROVIDER, "port": str(login.port), "challenge": login.challenge}
         digest = hashlib.sha256(login.verifier.encode()).digest()
@@ -47,7 +48,7 @@ def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
         statuses: list[int] = []
 
         def browse() -> None:
-            right = urlencode({"code": "the-code", "state": login.challenge})
+            right = urlencode({"code": "the-code", "state": login.challenge, "iss": BASE})
             for target, host in (
                 (f"/?{urlencode({'code': 'evil', 'state': 'other'})}", ""),
                 ("/?code=evil", ""),
@@ -55,6 +56,7 @@ def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
                 (f"/?{right}", "evil.example"),
                 (f"/?{right}&code=evil", ""),
                 (f"/?{right}&a=1&b=2&c=3&d=4", ""),
+                (f"/?{urlencode({'code': 'evil', 'state': login.challenge})}", ""),
                 (f"/?{right}", ""),
             ):
                 statuses.append(visit(login.port, target, host))
@@ -63,7 +65,7 @@ def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
         browser.start()
         role, issued = login.wait(60)
         browser.join(5)
-    assert statuses == [400] * 6 + [200]
+    assert statuses == [400] * 7 + [200]
     assert (role, issued.access_key_id, issued.expiration_text()) == (ROLE, "ASIAONE", "2027-01-15T09:00:00Z")
     (request,) = server.sent
     assert request.target == "/saml/token"
@@ -71,8 +73,21 @@ def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
     assert sent == {"code": "the-code", "code_verifier": login.verifier}
 
 
+def test_a439_code_of_another_servers_login_is_not_sent_to_the_server_that_was_named() -> None:
+    """A hostile server sends the browser on to the person's own one, with the challenge of this login."""
+    evil = Script(as_json(GIVEN))
+    with BrowserLogin(Server("https://evil.example", transport=evil), PROVIDER) as login:
+        target = f"/?{urlencode({'code': 'the-code', 'state': login.challenge, 'iss': BASE})}"
+        browser = threading.Thread(target=visit, args=(login.port, target))
+        browser.start()
+        with pytest.raises(LocalStateError, match="must not be sent to another address"):
+            login.wait(60)
+        browser.join(5)
+    assert evil.sent == []
+
+
 def test_nobody_comes_ends_in_time() -> None:
-    made = BrowserLogin(Server("http://127.0.0.1:8700", transport=Script(as_json(GIVEN))), PROVIDER)
+    made = BrowserLogin(Server(BASE, transport=Script(as_json(GIVEN))), PROVIDER)
     with made as login, pytest.raises(LocalStateError, match="in time"):
         login.wait(0.05)
 
@@ -88,8 +103,8 @@ def test_nobody_comes_ends_in_time() -> None:
     ],
 )
 def test_answer_without_credentials_is_an_error(answer: Answer) -> None:
-    with BrowserLogin(Server("http://127.0.0.1:8700", transport=Script(answer)), PROVIDER) as login:
-        target = f"/?{urlencode({'code': 'c', 'state': login.challenge})}"
+    with BrowserLogin(Server(BASE, transport=Script(answer)), PROVIDER) as login:
+        target = f"/?{urlencode({'code': 'c', 'state': login.challenge, 'iss': BASE})}"
         browser = threading.Thread(target=visit, args=(login.port, target))
         browser.start()
         with pytest.raises(ClientError):

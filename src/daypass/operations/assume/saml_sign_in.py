@@ -145,7 +145,8 @@ async def choose(env: Env, call: Call, unverified_ticket: str, unverified_choice
     if line is None:
         return Granted(pair[0], issued=await assume_chosen(env, call, made, form))
     narrowed = replace(ticket, expires_at=call.now + CODE_MS, assertion=ticket.assertion.offering(*pair), pairs=(pair,))
-    answer = {"code": seal_ticket(env, CODE, narrowed), "state": state_of(line.challenge)}
+    code, issuer = seal_ticket(env, CODE, narrowed), env.limits.public_url.rstrip("/")
+    answer = {"code": code, "state": state_of(line.challenge), "iss": issuer}
     return Granted(pair[0], redirect=f"http://127.0.0.1:{line.port}/?{urlencode(answer)}")
 
 
