@@ -49,7 +49,7 @@ async def device_of(place: Place, who: str) -> tuple[str, dict[str, str]]:
     return serial, {"serial_number": serial, "token_code": code_at(seed, step_at(place.now))}
 
 
-@pytest.mark.parametrize("how", ["deactivated", "deleted", "another user's", "enabled again", "renamed"])
+@pytest.mark.parametrize("how", ["deactivated", "deleted", "another user's", "enabled again", "wrong code"])
 async def test_a380_vote_that_a_lost_mfa_device_confirmed_does_not_count(place: Place, how: str) -> None:
     serial, code = await device_of(place, "lee")
     request = await place.request()
@@ -62,7 +62,7 @@ async def test_a380_vote_that_a_lost_mfa_device_confirmed_does_not_count(place: 
             "deactivated": {"owner_id": None, "enabled_at": None},
             "another user's": {"owner_id": place.users["eve"].id},
             "enabled again": {"enabled_at": place.now + 1},
-            "renamed": {"failures": 1},
+            "wrong code": {"failures": 1},
         }
         if how == "deleted":
             tx.delete(device)
@@ -70,7 +70,7 @@ async def test_a380_vote_that_a_lost_mfa_device_confirmed_does_not_count(place: 
             tx.replace(replace(device, **changes[how]))
 
     await place.change(change)
-    if how == "renamed":  # nothing was lost
+    if how == "wrong code":  # nothing was lost
         await place.assume("ann")
         return
     [vote] = (await shown(place, request))["votes"]

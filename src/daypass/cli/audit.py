@@ -31,7 +31,6 @@ from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Reco
 from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
-_SQLITE = "sqlite:///"
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -148,7 +147,7 @@ def verify(
         settings = settings_of(config, data)
         spool, url = settings.spool_directory(), settings.database_url()
     elif database:
-        url = f"{_SQLITE}{database.absolute()}"
+        url = f"sqlite:///{database.absolute()}"
     results = _record_of(url, connect, account).verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]
@@ -176,8 +175,9 @@ def verify(
 
 def _record_of(url: str, connect: Connect, account: str) -> Record:
     """The record in a database, or, without a URL, that of the server."""
-    if url.startswith(_SQLITE):
-        return OfflineRecord(Path(url.removeprefix(_SQLITE)))
+    scheme, _, file = url.partition(":///")
+    if scheme.partition("+")[0] == "sqlite":
+        return OfflineRecord(Path(file))
     return PostgresRecord(url) if url else OnlineRecord(connect(), account)
 
 

@@ -26,16 +26,23 @@ def server_module(name: str) -> ModuleType:
     try:
         return import_module(f"daypass.server.{name}")
     except ModuleNotFoundError as error:
-        raise click.UsageError(
-            f"the server is not installed ({error.name} is missing): pip install 'daypass[server]'"
-        ) from None
+        raise _not_installed(error) from None
 
 
 def settings_of(config: Path | None, data: Path | None) -> Settings:
-    """The settings of the installation. What the server's modules log goes to standard error. Raises ConfigError."""
-    from daypass.config import load  # of the server's packages, which take time to import
-    from daypass.observability import logs
+    """The settings of the installation. What the server's modules log goes to standard error. Raises ConfigError, and
+    UsageError where only the client is installed.
+    """
+    try:
+        from daypass.config import load  # of the server's packages, which take time to import
+        from daypass.observability import logs
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
 
     settings = load(config, os.environ, {"server": {"data": data}} if data else {})
     logs.configure("warning", "text")
     return settings
+
+
+def _not_installed(error: ModuleNotFoundError) -> click.UsageError:
+    return click.UsageError(f"the server is not installed ({error.name} is missing): pip install 'daypass[server]'")

@@ -25,6 +25,7 @@ from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
 _LOG = re.compile(r"[0-9a-f]{32}")
+_DRIVER = re.compile(r"(?<=^postgresql)\+[a-z0-9]+(?=://)")  # servers take a URL that names one
 
 
 class Record(ABC):
@@ -320,7 +321,7 @@ class PostgresRecord(StoredRecord):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._url = url
+        self._url = _DRIVER.sub("", url)
         self._connection: Any = None
         self._cursors = 0
         self._open = ExitStack()
@@ -331,6 +332,12 @@ class PostgresRecord(StoredRecord):
             import psycopg  # only the server needs it
         except ModuleNotFoundError:
             raise LocalStateError("PostgreSQL's driver is not installed: pip install 'daypass[server]'.") from None
+        try:
+            psycopg.conninfo.conninfo_to_dict(self._url)
+        except psycopg.ProgrammingError:  # its message may hold the password
+            raise LocalStateError(
+                "the URL of the database is not valid: postgresql://USER:PASSWORD@HOST/NAME."
+            ) from None
         try:
             with psycopg.connect(self._url, connect_timeout=5) as self._connection, ExitStack() as self._open:
                 self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

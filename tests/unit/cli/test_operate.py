@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,15 +186,42 @@ def test_server_keys_rotate_takes_every_ring() -> None:
 
 
 @pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("driver", ["", "+psycopg"])
 def test_audit_verify_of_a_data_directory_reads_the_database_of_the_settings(
-    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: str
 ) -> None:
     """As `backup` and `server-keys` do. A password in `--url` would be in the list of processes."""
     read: list[str] = []
     monkeypatch.setattr(audit.PostgresRecord, "verified", lambda record: read.append(record._url) or [])
-    monkeypatch.setenv("DAYPASS_DATABASE__URL", "postgresql://daypass:secret@db/daypass")
+    monkeypatch.setenv("DAYPASS_DATABASE__URL", f"postgresql{driver}://daypass:secret@db/daypass")
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "x.db.rejected").touch()
     ran = cli("audit", "verify", "--data", str(tmp_path))
     assert (ran.status, read) == (1, ["postgresql://daypass:secret@db/daypass"])
     assert f"BAD  1 spool set aside, with events that are not on the record: {tmp_path}/spool." in ran.out
+
+
+@pytest.mark.usefixtures("key")
+def test_audit_verify_of_a_data_directory_reads_sqlite_whatever_its_driver(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DAYPASS_DATABASE__URL", f"sqlite+pysqlite:///{tmp_path}/other.db")
+    ran = cli("audit", "verify", "--data", str(tmp_path))
+    assert f"{tmp_path}/other.db does not exist." in ran.err
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("url", ["mysql://daypass:canary@db/daypass", "postgresql://daypass:canary%zz@db/daypass"])
+def test_a435_audit_verify_of_a_url_that_is_not_valid_shows_no_password(cli: Callable[..., Any], url: str) -> None:
+    ran = cli("audit", "verify", "--url", url)
+    assert (ran.status != 0, "canary" in ran.out + ran.err) == (True, False)
+    assert "the URL of the database is not valid: postgresql://USER:PASSWORD@HOST/NAME." in ran.err
+
+
+@pytest.mark.usefixtures("key")
+def test_audit_verify_of_a_data_directory_where_only_the_client_is_installed_says_so(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "daypass.config", None)
+    ran = cli("audit", "verify", "--data", str(tmp_path))
+    assert (ran.status, "the server is not installed" in ran.err) == (2, True), ran.err

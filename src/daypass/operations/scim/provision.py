@@ -45,7 +45,11 @@ GROUP: Final = "Group"
 MAX_PAGE: Final = 200
 SCIM_TYPE: Final = "scim_type"
 _SCANNED: Final = 5_000  # resources that a filter which no index serves looks at
-_MEMBER: Final = ("members.value", "members")
+_INDEXED: Final = {
+    USER: frozenset({"id", "externalid", "username"}),
+    GROUP: frozenset({"id", "externalid", "displayname", "members.value", "members"}),
+}
+"""Attributes by which `_candidates` finds resources without a look at all of them."""
 _COMPUTED: Final = frozenset({"username", "groups", "members"})
 """Attributes that other tables have. Looking at them takes some statements for each resource."""
 _MOST_COMPUTED: Final = 200
@@ -97,20 +101,13 @@ async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: in
     decision = await _allowed(env, call)
     account = call.caller.account
     start, count = max(1, start), min(max(0, count), MAX_PAGE)
-    if terms and not any(_has_index(kind, term) for term in terms):
-        found = await heavy.read(env, call, _scan, account, kind, terms, start, count)
+    page = (account, kind, terms, start, count)
+    if terms and not any(isinstance(term.value, str) and term.path in _INDEXED[kind] for term in terms):
+        found = await heavy.read(env, call, _scan, *page)
     else:
-        found = await env.directory.read(
-            lambda tx: _refusing(lambda: _find(tx, account, kind, terms, start, count)), account=account
-        )
+        found = await env.directory.read(lambda tx: _refusing(lambda: _find(tx, *page)), account=account)
     await env.journal.commit(served(call, decision=decision, detail={"kind": kind, "found": found.total}))
     return found
-
-
-def _has_index(kind: str, term: Term) -> bool:
-    """Whether `_candidates` finds the resources without a look at all of them."""
-    paths = ("id", "externalid", "username") if kind == USER else ("id", "externalid", "displayname", *_MEMBER)
-    return isinstance(term.value, str) and term.path in paths
 
 
 def _scan(scene: Scene, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
@@ -164,10 +161,8 @@ def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> l
             group = tx.get(Group, account=account, name=group_name(str(exact["displayname"])))
         except ScimError:
             return []
-        return _one(
-            tx.get(ScimResource, account=account, resource_type=kind, id=group.id) if group is not None else None
-        )
-    member = exact.get(_MEMBER[0], exact.get(_MEMBER[1]))
+        return _one(tx.get(ScimResource, account=account, resource_type=kind, id=group.id) if group else None)
+    member = exact.get("members.value", exact.get("members"))
     if kind == GROUP and member is not None:
         of = tx.find(Membership, account=account, user_id=member, order="group_id")
         return tx.find_among(ScimResource, "id", [each.group_id for each in of], order="id")
@@ -235,7 +230,7 @@ async def patch(
     """PATCH. Raises as `replace_resource`.
 
     The work is done before the transaction, for which all writers wait (attack A350). If the resource has changed since, it
-    is done again: there within a small limit, beyond it some times from the start.
+    is done again in the transaction, within a small limit. Beyond that, the whole is tried again, a few times.
     """
     await _allowed(env, call)
     for _ in range(_MOST_ATTEMPTS - 1):
