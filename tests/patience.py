@@ -36,9 +36,8 @@ _FSYNC: Final = os.fsync
 
 def be_patient(patch: pytest.MonkeyPatch) -> None:
     for module, real in zip((sqlite, spool), _REAL, strict=True):
-        changed = sorted(
-            map(_patient, real), key=_WITHOUT_THE_DISK.__ne__
-        )  # before a change of the journal mode waits for it
+        # First of all, because a change of the journal mode waits for the disk.
+        changed = sorted(map(_patient, real), key=_WITHOUT_THE_DISK.__ne__)
         patch.setattr(module, "_PRAGMAS", tuple(changed))
     patch.setattr(os, "fsync", lambda _: None)
     for backend in (sqlite, postgres):

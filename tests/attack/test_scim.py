@@ -272,6 +272,7 @@ def test_a350_costly_patch_is_done_before_the_transaction(
 ) -> None:
     """Everybody's requests waited 0.6 s for those of one account."""
     work: list[object] = []
+    compute = heavy.compute
 
     def applied(*args: Any) -> Any:
         work.append(args[2:])
@@ -280,8 +281,6 @@ def test_a350_costly_patch_is_done_before_the_transaction(
     async def computed(*args: Any, **how: Any) -> Any:
         work.append("heavy")
         return await compute(*args, **how)
-
-    compute = heavy.compute
 
     monkeypatch.setattr(provision, "apply_patch", applied)
     monkeypatch.setattr(heavy, "compute", computed)

@@ -50,10 +50,8 @@ def explain(query: AccessQuery, layers: Layers) -> Explanation:
     """The explanation of the decision that `evaluate` makes for the same arguments."""
     decision = evaluate(query, layers)
     results: tuple[LayerResult, ...] = ()
-    remedies: Iterable[str] = (
-        _TOO_MUCH,
-    )  # for a decision that was refused for its cost: to examine the policies costs as much
-    if not decision.over_budget:
+    remedies: Iterable[str] = (_TOO_MUCH,)
+    if not decision.over_budget:  # for one that was refused for its cost, to examine the policies would cost as much
         results = _fitted(tuple(_layers(query, layers)))
         remedies = () if decision.allowed else _remedies(query, decision, results)
     return Explanation(
