@@ -1177,3 +1177,9 @@ async def test_request_when_answered_is_freed_although_its_connection_stays() ->
         assert marks[0]() is None
     finally:
         gc.enable()
+
+
+async def test_a_connection_has_so_few_attributes_that_cpython_keeps_them_in_the_object() -> None:
+    connection = Connection(echo)
+    assert await connection.send(POST, b"hello")
+    assert len(vars(connection.protocol)) < 30
