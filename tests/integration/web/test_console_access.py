@@ -149,6 +149,18 @@ def test_request_sent_by_the_form_is_approved_used_extended_and_done(
     assert state_of(site, request) == "ended"
 
 
+def test_extension_that_nobody_has_to_approve_is_said_to_be_granted(site: Installation, ann: Browser) -> None:
+    automatic = [{"name": "always", "condition": {"StringEquals": {"aws:username": "ann"}}}]
+    try:
+        served(api(site, "PUT", "/approval-rules/prod", {"document": json.dumps({**RULE, "automatic": automatic})}))
+        request = sent(ann, role=ORDERS, break_glass="yes", confirmation="prod-orders")
+        form = ann.get(f"/console/extend?request={request}")
+        made = query_of(ann.submit(form, "/console/extend/send", reason=REASON))
+        assert (made["done"], state_of(site, made["id"])) == ("granted", "ended")
+    finally:
+        served(api(site, "PUT", "/approval-rules/prod", {"document": json.dumps(RULE)}))
+
+
 def test_rules_are_listed_with_their_roles(site: Installation) -> None:
     assert "prod role/prod*" in text(signed_in(site, "ada").get("/console/rules"))
 

@@ -619,7 +619,7 @@ async def test_body_behind_a_head_that_asks_for_an_upgrade_arrives(rest: bytes, 
 async def test_a392_requests_without_end_that_ask_for_an_upgrade_are_not_kept() -> None:
     connection = Connection(answering((b"content-length", b"2")))
     asking = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-    assert (await connection.send(asking * 3_000)).count(b"HTTP/1.1 200 OK") <= 40
+    assert 0 < (await connection.send(asking * 3_000)).count(b"HTTP/1.1 200 OK") <= 40
 
 
 async def test_a392_body_cannot_be_read_as_a_request_of_a_head_that_asks_for_an_upgrade() -> None:

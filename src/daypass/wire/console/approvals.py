@@ -53,8 +53,8 @@ async def show(ctx: ConsoleContext) -> Response:
 
 
 def show_sent(request: AccessRequest) -> Response:
-    """Leads from the form to the request that it has made."""
-    done = "granted" if request.state is RequestState.APPROVED else "requested"
+    """Leads from the form to the request that it has made. An extension that nobody has to approve has ended by now."""
+    done = "requested" if request.state in UNDECIDED else "granted"
     return to(_REQUEST, id=request.id, done=done)
 
 
