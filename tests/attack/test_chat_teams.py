@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from tests.attack.test_chat import ALLOWED, Posts, refusals, state
 from tests.integration.api.access import Place, deliver
-from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Answer, Server, server
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, UNTOUCHED, Answer, Server, server, untouched
 
-__all__ = ["server"]
+__all__ = ["server", "untouched"]
 TOKEN = base64.b64encode(bytes(range(32))).decode()
 OTHER_TOKEN = base64.b64encode(bytes(32)).decode()
 CONTOSO, FABRIKAM = "72f988bf-86f1-41af-91ab-2d7cd011db47", "9188040d-6c67-4c5b-b112-36a304b66dad"
@@ -104,6 +105,16 @@ class Teams:
 
 @pytest.fixture
 async def teams(server: Server) -> Teams:
+    return await linked(server)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def refusing(untouched: Server) -> Teams:
+    """For messages and calls that are all refused."""
+    return await linked(untouched)
+
+
+async def linked(server: Server) -> Teams:
     place = Place(server)
     await place.fill(**ALLOWED)
     made = Teams(place)
@@ -164,10 +175,11 @@ async def test_vote_is_read_in_each_form_that_teams_gives_to_text(teams: Teams, 
 
 
 @pytest.mark.parametrize("text", ["please {}", "{} now", "<at>Daypass</at> > {} no", "approve", "help", "", "link a b"])
-async def test_a198_text_that_only_contains_a_vote_is_no_vote(teams: Teams, text: str) -> None:
-    request = await teams.place.request()
-    assert "Send `link`" in await teams.say(text.format(vote(request)))
-    assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
+@UNTOUCHED
+async def test_a198_text_that_only_contains_a_vote_is_no_vote(refusing: Teams, text: str) -> None:
+    request = await refusing.place.request()
+    assert "Send `link`" in await refusing.say(text.format(vote(request)))
+    assert await state(refusing, request) == ("pending", 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -289,8 +301,9 @@ async def test_a198_signed_message_that_cannot_be_read_is_refused_on_the_record(
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"type":"message","type":"message"}', b"\xff", b"[" * 5000])
-async def test_a198_signed_body_that_is_not_an_activity_is_refused(teams: Teams, body: bytes) -> None:
-    assert (await teams.post(body)).status == 400
+@UNTOUCHED
+async def test_a198_signed_body_that_is_not_an_activity_is_refused(refusing: Teams, body: bytes) -> None:
+    assert (await refusing.post(body)).status == 400
 
 
 async def test_a198_hostile_name_is_shown_as_text_and_the_token_is_not_shown(teams: Teams) -> None:
@@ -302,8 +315,9 @@ async def test_a198_hostile_name_is_shown_as_text_and_the_token_is_not_shown(tea
 
 
 @pytest.mark.parametrize("secret", ["x", "whsec_AAAA", base64.b64encode(bytes(31)).decode(), TOKEN[:-1]])
-async def test_put_channel_with_what_is_no_security_token_is_refused(teams: Teams, secret: str) -> None:
-    assert (await channel(teams.place, secret)).status == 400
+@UNTOUCHED
+async def test_put_channel_with_what_is_no_security_token_is_refused(refusing: Teams, secret: str) -> None:
+    assert (await channel(refusing.place, secret)).status == 400
 
 
 @pytest.mark.parametrize("wrong", [[], {}, [CONTOSO], 7, "", "x"])

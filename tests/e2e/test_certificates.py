@@ -23,6 +23,8 @@ from tests.e2e.conftest import BOOTSTRAP, Server, running
 from tests.e2e.pki import Pki
 from tests.e2e.test_running import within
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pki(tmp_path: Path) -> Pki:
@@ -65,7 +67,7 @@ def logged(server: Server, event: str) -> list[dict[str, Any]]:
     return [found for found in map(json.loads, lines) if found["event"] == event]
 
 
-@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_hangup_new_connections_get_the_new_certificate(pki: Pki, tmp_path: Path, workers: str) -> None:
     (tmp_path / "new").mkdir()
     new = Pki(tmp_path / "new")

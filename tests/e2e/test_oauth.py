@@ -17,6 +17,8 @@ from tests.issuer import Issuer
 from tests.node import run_script, why_not
 from tests.oauth import ACCESS_TOKEN, AWS, EXCHANGE, ID_TOKEN, SESSION
 
+pytestmark = pytest.mark.slow
+
 AUDIENCES = {"ES256": "https://b.example", "EdDSA": "https://ed.example", "RS256": "https://old.example"}
 
 
@@ -99,7 +101,6 @@ def test_pyjwt_verifies_a_token_from_the_jwks_alone(world: World, algorithm: str
         jwt.decode(token, key, algorithms=[algorithm], issuer=world.server.url, audience="https://other.example")
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(bool(why_not()), reason=why_not() or "it can run")
 def test_jose_in_javascript_verifies_tokens_of_every_algorithm(world: World) -> None:
     for algorithm, audience in AUDIENCES.items():

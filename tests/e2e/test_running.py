@@ -129,6 +129,7 @@ def raw_assume(server: Server, role: str, name: str, key: tuple[str, ...] = ADMI
 # --- Several processes -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_second_process_on_the_same_data_sees_writes_and_revocations_within_a_second(server: Server) -> None:
     name, one = f"ann-{secrets.token_hex(4)}", server
     with running(one.data, environment=one.settings) as two:
@@ -379,6 +380,7 @@ def test_serve_unusable_setting_refused_without_showing_it(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_serve_key_that_is_none_refused_without_showing_it(tmp_path: Path) -> None:
     """Found only when it starts to serve, after everything else."""
     refused = cli("serve", "--port", "0", "--data", str(tmp_path / "data"), DAYPASS_KEYS__ENCRYPTION_KEY="canary")
@@ -438,6 +440,7 @@ def test_serve_kubernetes_variables_and_second_bootstrap_change_nothing(tmp_path
 # --- The AWS command line ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_aws_cli_borrows_a_role_by_profile(server: Server, tmp_path: Path) -> None:
     role = make_role(server, f"cli-{secrets.token_hex(4)}")
     config, credentials = tmp_path / "config", tmp_path / "credentials"
@@ -464,6 +467,7 @@ def test_aws_cli_borrows_a_role_by_profile(server: Server, tmp_path: Path) -> No
     assert json.loads(assumed.stdout)["Credentials"]["AccessKeyId"].startswith("ASIA"), assumed.stderr
 
 
+@pytest.mark.slow
 def test_a108_bytes_that_are_not_http_are_on_the_record_of_a_running_server(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         port = int(server.url.rpartition(":")[2])

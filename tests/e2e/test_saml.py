@@ -30,6 +30,8 @@ from tests.e2e.conftest import OPERATOR, Server, running, session_key
 from tests.node import run_script, why_not
 from tests.saml_idp import AWS_ATTRIBUTES, certificate, encode, metadata, pem, rsa_key
 
+pytestmark = pytest.mark.slow
+
 BASE = "https://daypass.example.com"
 ACS, ENTITY = f"{BASE}/saml/acs", f"{BASE}/saml/metadata"
 XMLSEC = shutil.which("xmlsec1")

@@ -101,6 +101,7 @@ def test_a115_stop_under_load_breaks_no_request(tmp_path: Path, workers: str) ->
         assert outcomes["200"] > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stop_requested_with_the_first_line_of_output_ends_with_status_0(
     tmp_path: Path, number: signal.Signals

@@ -99,6 +99,7 @@ def test_answer_and_errors_read_as_boto3_expects(server: Server) -> None:
         sts.assume_role_with_web_identity(**asked, WebIdentityToken=old)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "server", ["sqlite"], indirect=True
 )  # both databases, and restarts: tests/contract/test_one_time.py

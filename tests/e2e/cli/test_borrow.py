@@ -146,6 +146,7 @@ def test_credential_process_feeds_boto3_through_its_configuration(
     assert daypass("credential-process", role, "--fresh").json()["AccessKeyId"] != first.json()["AccessKeyId"]
 
 
+@pytest.mark.slow
 def test_a92_credential_process_server_stopped_serves_the_cache(tmp_path: Path, role: str, server: Server) -> None:
     with running(tmp_path / "data") as mortal:
         iam = mortal.client("iam", ROOT_KEYS[OPERATOR])

@@ -453,6 +453,7 @@ async def test_write_urgent_change_is_made_before_those_of_others_and_the_log_ha
     assert (journal.waiting, journal.waiting_bytes) == (0, 0)
 
 
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True)
 async def test_write_of_account_with_too_many_changes_is_throttled_and_not_counted(start: Starter) -> None:
     journal = await start()
     held, entered = threading.Event(), asyncio.Event()

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.integration.audit.making import requests_of, session_ids, verified
 
 from daypass.audit.read import list_logs
 from daypass.stores.engine import Database
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 

@@ -91,6 +91,7 @@ def test_quick_work_without_processes_does_not_wait_for_long_work() -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.slow
 def test_prepare_starts_the_processes_with_what_the_first_work_needs_and_the_work_uses_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -146,6 +147,7 @@ def test_prepare_close_before_the_process_has_started_ends_it_without_an_error(
     run(scene)
 
 
+@pytest.mark.slow
 def test_compute_worker_that_dies_is_replaced_and_its_work_refused_as_unavailable() -> None:
     async def scene(heavy: HeavyProcesses) -> None:
         with pytest.raises(DaypassError) as refusal:
@@ -156,6 +158,7 @@ def test_compute_worker_that_dies_is_replaced_and_its_work_refused_as_unavailabl
     run(scene)
 
 
+@pytest.mark.slow
 def test_compute_nobody_waits_any_more_kills_the_process_and_the_next_one_serves() -> None:
     async def scene(heavy: HeavyProcesses) -> None:
         first = await heavy.compute("a", os.getpid)
@@ -255,6 +258,7 @@ def test_compute_policies_and_callers_travel_without_what_was_worked_out_from_th
     run(scene)
 
 
+@pytest.mark.slow
 def test_compute_client_that_disconnects_ends_the_work_and_the_request_is_refused() -> None:
     async def scene(heavy: HeavyProcesses) -> None:
         await heavy.compute("a", len, "")
