@@ -13,6 +13,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import pytest
 from tests.unit.client.servers import issued
 
 COMMAND = [sys.executable, "-m", "daypass.cli.main", "credential-process", "111122223333/deployer"]
@@ -24,6 +25,7 @@ def _environment(url: str, home: Path) -> dict[str, str]:
     return {**found, "DAYPASS_HOME": str(home)}
 
 
+@pytest.mark.slow
 def test_credential_process_twenty_at_once_make_one_session(loopback: Callable, tmp_path: Path) -> None:
     later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
 

@@ -107,7 +107,7 @@ class Service:
         return answer["status"], headers, bytes(answer["body"])
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield prepare_sqlite(tmp_path / "daypass.db")
