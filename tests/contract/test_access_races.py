@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.heavy import IN_PROCESS
@@ -15,7 +15,10 @@ from tests.integration.api.conftest import BOOTSTRAP, ROOT, TENANT, Server
 from tests.patience import PATIENT_JOURNAL
 
 from daypass.config import Settings
+from daypass.domain.directory import Grant, ReplayEntry
 from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.grants.use import used_once
+from daypass.ports import Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
 
@@ -130,3 +133,58 @@ async def test_grant_ended_in_one_process_ends_in_the_other(two: tuple[Server, S
     await two[0].runtime.directory.refresh()
     assert not await two[0].works(credentials)
     await place.denied("ann")
+
+
+@pytest.mark.parametrize("uses", [None, AT_ONCE])
+async def test_parallel_first_uses_of_a_grant_over_two_processes_all_succeed(
+    two: tuple[Server, Server], uses: int | None
+) -> None:
+    """Whoever comes second is a later use."""
+    place = Place(two[0])
+    await place.fill(**({"max_uses": uses} if uses else {}))
+    await place.granted()
+    await two[1].runtime.directory.refresh()
+    arn = place.roles["prod"].arn
+    answers = await asyncio.gather(
+        *(
+            two[number % 2].sts(place.keys["ann"], "AssumeRole", RoleArn=arn, RoleSessionName=f"shift{number}")
+            for number in range(AT_ONCE)
+        )
+    )
+    assert Counter(answer.tag for answer in answers) == {"AssumeRoleResponse": AT_ONCE}
+    read = two[1].runtime.env.directory.read
+    [grant] = await read(lambda tx: tx.find(Grant, role_id=place.roles["prod"].id), account=TENANT)
+    assert grant.uses == (uses or 0)
+
+
+async def test_a430_lost_first_use_that_another_server_sends_again_meanwhile_starts_the_clock(
+    two: tuple[Server, Server],
+) -> None:
+    """After a failover, the other server's transaction with the one-time proof is not yet committed when this one looks."""
+    place = Place(two[0])
+    await place.fill()
+    await place.granted(seconds=3600)
+    read = two[0].runtime.env.directory.read
+    [grant] = await read(lambda tx: tx.find(Grant, role_id=place.roles["prod"].id), account=TENANT)
+    sent = ReplayEntry("grant", f"{grant.id}:1", TENANT, grant.starts_at, grant.starts_at + 86_400_000)
+
+    class Late:
+        """The transaction of the use, to which the proof is visible only after it has waited for the other server."""
+
+        def __init__(self, tx: Tx) -> None:
+            self._tx = tx
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._tx, name)
+
+        def insert_if_absent(self, entity: ReplayEntry) -> bool:
+            self._tx.insert_if_absent(sent)
+            return self._tx.insert_if_absent(entity)
+
+    ended: list[int] = []
+
+    def use(tx: Tx) -> None:
+        ended.append(used_once(cast(Tx, Late(tx)), grant, grant.starts_at + 60_000).ends_at)
+
+    await place.change(use)
+    assert ended == [grant.starts_at + 3_600_000]

@@ -81,7 +81,7 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
         raise GrantRefused("The grant does not exist.", None)
     _check(env, tx, use, grant, request)
     try:
-        after = _used(tx, grant, now)
+        after = used_once(tx, grant, now)
     except GrantUnusable as error:
         raise GrantRefused(str(error), error.reason) from None
     changed = (grant.policies, grants.keys_of(grant)) != (use.grant.policies, grants.keys_of(use.grant))
@@ -99,7 +99,7 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
     return detail
 
 
-def _used(tx: Tx, grant: Grant, now: int) -> Grant:
+def used_once(tx: Tx, grant: Grant, now: int) -> Grant:
     """The grant after one use. The first use, and the number of each where they are limited, is a one-time proof: servers
     send it again after a failover that lost the use (attacks A377, A384). Raises GrantUnusable.
     """
@@ -110,6 +110,8 @@ def _used(tx: Tx, grant: Grant, now: int) -> Grant:
     while (after.max_uses or not grant.claimed_at) and not tx.insert_if_absent(
         ReplayEntry(_PURPOSE, f"{grant.id}:{after.uses or 1}", grant.account, now, until)
     ):
+        if not grant.claimed_at:  # another server has just sent the lost use again: from now on it is found (attack A430)
+            return used_once(tx, grant, now)
         after = grants.used(after, now)
     return after
 
