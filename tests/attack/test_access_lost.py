@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.attack.test_access_afterwards import revoke
@@ -25,6 +25,7 @@ from daypass.domain.directory import (
     KeyStatus,
     MfaDevice,
     Passkey,
+    Revocation,
     Role,
     User,
 )
@@ -32,6 +33,7 @@ from daypass.domain.totp import code_at, step_at
 from daypass.operations.broker.sweep import sweep
 from daypass.operations.iam.user_devices import seal_seed
 from daypass.ports import Tx
+from daypass.stores.entities import ENTITY_TABLES, EntityTable
 
 __all__ = ["place", "server"]
 
@@ -143,6 +145,29 @@ async def test_a381_requests_and_grants_of_before_a_revocation_of_their_source_i
     assert (after["state"], after["end_reason"]) == ended
     await place.granted()  # what Ann requests afterwards is not ended
     await place.assume("ann")
+
+
+async def test_a431_many_revocations_cost_a_use_of_a_grant_no_reading_of_each(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenant could hold up the writer, which all share, by revoking thousands of source identities of its own."""
+    request = await at_work(place)
+    now = place.now
+    revoked = [Revocation(f"r{n:05}", TENANT, "source_identity", f"person{n}", now, now) for n in range(2_000)]
+    await place.server.write(*revoked)
+    await place.approve("lee", request)
+    read: list[str] = []
+
+    def counted(*row: Any) -> Revocation:
+        read.append(row[0])
+        return Revocation(*row)
+
+    tables = cast(dict[type[Any], EntityTable], ENTITY_TABLES)
+    monkeypatch.setitem(tables, Revocation, replace(tables[Revocation], entity=cast(type[Any], counted)))
+    await place.assume("ann")
+    assert len(read) < 10
+    await revoke(place, "source_identity", "ANN-AT-WORK", block=False)
+    assert "revoked" in await place.denied("ann")
 
 
 @pytest.mark.parametrize("who", ["principal", "account"])

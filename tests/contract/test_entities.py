@@ -247,6 +247,25 @@ def test_find_among_reads_the_entities_of_the_owners_alone_in_order(database: Da
     assert found() == []
 
 
+def test_find_among_in_any_case_finds_each_spelling_in_one_account(database: Database) -> None:
+    values = ["Ann@x", "ann@x", "bob@x", "ANN@X", "ann_x"]
+    with database.write_transaction() as conn:
+        tx = StoreTx(conn, NOW)
+        for number, value in enumerate(values):
+            tx.insert(Revocation(f"r{number}", ACCOUNT, "source_identity", value, NOW, NOW))
+        tx.insert(Revocation("r8", ACCOUNT, "session", "ann@x", NOW, NOW))
+        tx.insert(Revocation("r9", OTHER, "source_identity", "ann@x", NOW, NOW))
+        tx.flush()
+
+    def found(*wanted: str) -> list[str]:
+        where = {"account": ACCOUNT, "subject": "source_identity"}
+        rows = read(database, lambda tx: tx.find_among(Revocation, "value", wanted, order="id", any_case=True, **where))
+        return [row.value for row in rows]
+
+    assert found("ann@x", "eve@x") == ["Ann@x", "ann@x", "ANN@X"]
+    assert found("Ann@x") == found() == []
+
+
 def test_value_at_is_the_one_with_this_place_in_order(database: Database) -> None:
     kinds = {"1": "User", "2": "Group", "3": "User", "4": "User"}
     insert(database, *(ScimResource(each, ACCOUNT, kind, "", "{}", 1, NOW, NOW) for each, kind in kinds.items()))

@@ -164,9 +164,11 @@ class Reader(Protocol):
         """
         ...
 
-    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
+    def find_among(
+        self, kind: type[E], field: str, values: Sequence[str], *, order: str, any_case: bool = False, **equals: Any
+    ) -> list[E]:
         """All entities whose `field` is one of `values`, in ascending order of `order`. For owners whose number of
-        entities has a quota.
+        entities has a quota. `any_case`: `values` are in lower case, and ASCII letters of each case are the same.
         """
         ...
 

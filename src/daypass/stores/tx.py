@@ -107,9 +107,13 @@ class StoreReader:
         self._epoch = self._epoch or feed_head(self._conn).epoch
         return self._epoch
 
-    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
+    def find_among(
+        self, kind: type[E], field: str, values: Sequence[str], *, order: str, any_case: bool = False, **equals: Any
+    ) -> list[E]:
         mapping = ENTITY_TABLES[kind]
-        rows = self._conn.execute(_among(mapping.table.name, field, order), {"some": values}) if values else ()
+        statement = _among(mapping.table.name, field, order, _shape(equals), any_case=any_case)
+        parameters = {"some": values, **{f"eq_{name}": _value(mapping, name, value) for name, value in equals.items()}}
+        rows = self._conn.execute(statement, parameters) if values else ()
         return [mapping.to_entity(row) for row in rows]
 
     def _prefix_strategy(
@@ -199,10 +203,11 @@ def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[S
 
 
 @lru_cache(maxsize=64)
-def _among(table: str, field: str, order: str) -> Select[Any]:
+def _among(table: str, field: str, order: str, shape: _Shape, *, any_case: bool) -> Select[Any]:
     mapping = _BY_TABLE[table]
-    condition = mapping.table.c[field].in_(bindparam("some", expanding=True))
-    return select(*mapping.columns).where(condition).order_by(_order_column(mapping, order))
+    column = func.lower(mapping.table.c[field]) if any_case else mapping.table.c[field]
+    conditions = (column.in_(bindparam("some", expanding=True)), *_conditions(mapping, shape))
+    return select(*mapping.columns).where(*conditions).order_by(_order_column(mapping, order))
 
 
 def _under(mapping: EntityTable) -> list[ColumnElement[bool]]:

@@ -38,7 +38,6 @@ from daypass.operations.grants.federated import is_federated, provider_of
 from daypass.operations.grants.snapshot import once
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import arn_of_principal, find_by_arn, find_by_id, groups_of
-from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
@@ -203,10 +202,10 @@ def _is_ended(tx: Reader, revocation: Revocation, hop: Hop, began: int, now: int
 
 
 def _of_source_identities(tx: Reader, account: str, identities: Collection[str]) -> list[Revocation]:
-    """The revocations of these source identities, among all that the quotas allow: letters of each case mean one person."""
-    most, subject = MAX_REVOCATIONS + RESERVED, "source_identity"
-    found = tx.find(Revocation, account=account, subject=subject, order="id", limit=most)
-    return [each for each in found if source_identity(each.value) in identities]
+    """The revocations of these source identities: letters of each case mean one person. Their values are ASCII."""
+    prefix, subject = source_identity(""), "source_identity"
+    values = sorted(each.removeprefix(prefix) for each in identities if each.isascii() and each.isprintable())
+    return tx.find_among(Revocation, "value", values, order="id", any_case=True, account=account, subject=subject)
 
 
 def is_revoked(tx: Reader, request: AccessRequest, ids: Iterable[str], now: int) -> bool:

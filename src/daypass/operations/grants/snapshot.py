@@ -44,12 +44,13 @@ class Snapshot:
             self._known[key] = tuple(found)
         return found
 
-    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str) -> list[E]:
+    def find_among(
+        self, kind: type[E], field: str, values: Sequence[str], *, order: str, any_case: bool = False, **equals: Any
+    ) -> list[E]:
         """See `ports.Reader`."""
+        key = ("among", field, tuple(values), any_case, _key("find", kind, order, equals))
         read = self._tx.find_among
-        return list(
-            self.once(("among", kind, field, tuple(values), order), lambda: read(kind, field, values, order=order))
-        )
+        return list(self.once(key, lambda: read(kind, field, values, order=order, any_case=any_case, **equals)))
 
     def count(self, kind: type[Any], **equals: Any) -> int:
         """See `ports.Reader`."""

@@ -110,7 +110,7 @@ def used_once(tx: Tx, grant: Grant, now: int) -> Grant:
     while (after.max_uses or not grant.claimed_at) and not tx.insert_if_absent(
         ReplayEntry(_PURPOSE, f"{grant.id}:{after.uses or 1}", grant.account, now, until)
     ):
-        if not grant.claimed_at:  # another server has just sent the lost use again: from now on it is found (attack A430)
+        if not grant.claimed_at:  # another server has just sent it again, and it is found from now on (attack A430)
             return used_once(tx, grant, now)
         after = grants.used(after, now)
     return after
