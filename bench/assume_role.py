@@ -30,6 +30,7 @@ from urllib.parse import quote_plus
 
 import boto3
 
+import alone  # noqa: F401  # before all that reads the environment
 import mix
 from daypass import sigv4
 from loadgen import Result, run

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import alone  # noqa: F401  # before all that reads the environment
 from daypass.client.credentials import AssumeRole, Credentials
 from daypass.client.profiles import Profile, save
 from daypass.client.provider import CredentialProvider
@@ -101,8 +102,6 @@ def main() -> None:
         endpoint = f"http://127.0.0.1:{server.server_address[1]}"
         cache = _cache(Path(folder), endpoint)
         environment = {**os.environ, "DAYPASS_HOME": folder}
-        for name in ("AWS_ACCESS_KEY_ID", "DAYPASS_PROFILE"):
-            environment.pop(name, None)
         process = [daypass, "credential-process", ROLE, "--session-name", "bench"]
         execute = [daypass, "exec", "--session-name", "bench", ROLE, "--", "true"]
 

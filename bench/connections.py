@@ -22,6 +22,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import alone  # noqa: F401  # before all that reads the environment
 from daypass import sigv4
 
 KEY = ("AKIABENCHCONNECTIONS", "bench-secret-bench-secret-bench-secret-be")

@@ -25,6 +25,7 @@ from urllib.parse import quote
 import psycopg
 from tests import postgres
 
+import alone  # noqa: F401  # before all that reads the environment
 from assume_role import ACCOUNT, KEY, SECRET, free_port
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile

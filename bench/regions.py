@@ -29,6 +29,7 @@ from tests.e2e.test_running import cli, make_role
 from tests.replication import Cluster, replicated
 from tests.stalling import StallingServer, stalling
 
+import alone  # noqa: F401  # before all that reads the environment
 from daypass.client.errors import ClientError
 
 _SECONDS = 60.0

@@ -128,11 +128,16 @@ SHOWN = {  # what must be told, in this order
 SHOWN["incident --software"] = SHOWN["incident"]
 
 
-def test_demo_beside_an_installation_in_the_environment_does_not_reach_it() -> None:
-    """The tutorial has the reader export these; the demo's commands would change that installation."""
+@pytest.mark.parametrize(
+    "name", ["stage", "assume_role", "faults", "connections", "cli", pytest.param("regions", marks=pytest.mark.slow)]
+)
+def test_demo_or_bench_beside_an_installation_in_the_environment_does_not_reach_it(name: str) -> None:
+    """The tutorial has the reader export these; commands of a demo would change that installation, a bench would flood it."""
     names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "DAYPASS_DATABASE__URL", "DAYPASS_HOME")
-    shown = "import os, stage; print(sorted(name for name in os.environ if name.startswith(('AWS_', 'DAYPASS_'))))"
-    environment = {**os.environ, **dict.fromkeys(names, "x"), "PYTHONPATH": str(DEMO)}
+    shown = f"import os, {name}; print([name for name in os.environ if name in {names}])"
+    root = DEMO.parent
+    path = os.pathsep.join(map(str, (DEMO, root / "bench", root)))
+    environment = {**os.environ, **dict.fromkeys(names, "x"), "PYTHONPATH": path}
     done = subprocess.run([sys.executable, "-c", shown], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

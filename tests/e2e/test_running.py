@@ -7,6 +7,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -482,3 +483,10 @@ def test_a108_bytes_that_are_not_http_are_on_the_record_of_a_running_server(tmp_
         database.close()
     [counted] = [body for body in map(decode, stored.values()) if body["type"] == "request.repeated"]
     assert (counted["error"], counted["detail"]["count"]) == ("malformed_request", 3)
+
+
+def test_a448_request_before_junk_in_one_packet_is_answered_then_400(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=120) as client:
+        client.sendall(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n" * 2 + b"\x16\x03\x01 junk\r\n\r\n")
+        got = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert re.findall(rb"HTTP/1.1 ([0-9]+)", got) == [b"200", b"200", b"400"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config import ConfigError, ignored_variables, load
+from daypass.operations.ssf import poll
 
 
 def _file(tmp_path: Path, text: str) -> Path:
@@ -198,3 +199,11 @@ def test_trusted_proxy_that_is_no_network_is_named() -> None:
         ConfigError, match=r"server\.trusted_proxies\.1: .*'proxy\.internal' .* give networks like 10\.0\.0\.0/8"
     ):
         load(None, {}, {"server": {"trusted_proxies": ["10.0.0.0/8", "proxy.internal"]}})
+
+
+def test_request_seconds_are_more_than_the_server_itself_waits_and_less_than_an_aws_sdk() -> None:
+    """Or a single caller of a busy machine is refused although it would wait."""
+    settings = load()
+    start_of_a_process = 20.0  # that hashes the first password, on two cores at load 25
+    assert settings.heavy.seconds + start_of_a_process <= settings.server.request_seconds < 60
+    assert settings.server.request_seconds > poll.WAIT_SECONDS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Sequence
 
 import click
@@ -115,6 +116,7 @@ def _usage(error: click.ClickException, called: str) -> int:
     text = text.replace("a valid integer range", "a whole number").replace(
         "a valid integer", "a whole number"
     )  # click's
+    text = re.sub(r"^Missing argument '\{[^']*\}'\. ", "Missing argument. ", text)  # the choices follow
     if isinstance(error, click.FileError):
         return _report(f"{error.ui_filename}: {error.message}", exits.LOCAL)
     context = error.ctx if isinstance(error, click.UsageError) else None

@@ -144,7 +144,7 @@ def log(dead: bool, account: str, limit: int, connect: Connect) -> Result:
 @account_option
 @server_command
 def retry(notification_id: str, account: str, connect: Connect) -> Result:
-    """Deliver a dead notification again."""
+    """Deliver a notification again that could not be delivered. One that waits for its next attempt is due at once."""
     connect().api("POST", f"/notifications/{segment(notification_id)}/retry", {"account": account})
     return done("waiting", f"Notification {notification_id} waits for delivery.", notification_id=notification_id)
 

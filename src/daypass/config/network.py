@@ -84,10 +84,10 @@ class ServerSettings(Section):
         description="A request that has waited longer for its turn is refused with 503 and Retry-After.",
     )
     request_seconds: float = Field(
-        20.0,
+        50.0,
         gt=0,
         le=600,
-        description="A request that has no answer by then, counted from its end, is refused with 503.",
+        description="A request that has no answer by then, counted from its end, is refused with 503. AWS SDKs wait for 60 s.",
     )
     anonymous_refusals: int = Field(
         5,

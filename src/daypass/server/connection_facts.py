@@ -7,6 +7,7 @@ import re
 import ssl
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
@@ -47,6 +48,23 @@ def signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
         if name == b"authorization":
             return _IAM_SCOPE in value
     return False
+
+
+def head_of(parser: httptools.HttpRequestParser, target: bytes, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """What a head adds to the scope. Raises ValueError, so that the parser fails, when another server could read the head
+    in another way.
+    """
+    version = parser.get_http_version()
+    host = only_host(headers, version)
+    path, query = (b"/", b"") if target == b"/" else split_target(target, host)
+    return {
+        "http_version": version,
+        "method": parser.get_method().decode("ascii"),
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "query_string": query,
+        "headers": headers,
+    }
 
 
 def only_host(headers: list[tuple[bytes, bytes]], version: str) -> bytes:

@@ -65,7 +65,7 @@ class ConnectionLimits:
     """
 
     idle_seconds: float = 65.0
-    request_seconds: float = 20.0
+    request_seconds: float = 50.0
     patience_seconds: float = 0.5
     connections: int = 16_384
     per_address: int = 4_096

@@ -65,7 +65,7 @@ class FetcherOutbound:
         try:
             return (await self._fetcher.fetch(order)).body
         except FetchError as error:
-            raise OutboundFailed(f"{error.reason.value}: {error}", error.status) from None
+            raise OutboundFailed(str(error), error.status) from None
 
 
 def outbound_of(settings: Settings) -> FetcherOutbound:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from typing import Any, Final
-from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
@@ -20,7 +19,7 @@ from uvicorn.server import ServerState
 from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
 from daypass.scheduling.abandonment import abandon
-from daypass.server.connection_facts import only_host, scope_of, signed_for_iam, split_target, without_upgrade
+from daypass.server.connection_facts import head_of, scope_of, signed_for_iam, without_upgrade
 from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import HOLD
@@ -74,7 +73,7 @@ class HttpProtocol(asyncio.Protocol):
         self._full_since = 0.0  # since when the transport accepts no more data; 0 while it does
         self._paused = False
         self.lost = False
-        self._no_more = False  # reading is paused: too much is waiting
+        self._last: bytes | None = None  # if set, nothing more is read; the refusal behind the requests in progress
         self._head = 0  # bytes of a head, or around the body: not of the body, nor the usual framing of its chunks
         self._chunks = 0  # received since there was no request without an answer
         self._url = b""
@@ -89,7 +88,7 @@ class HttpProtocol(asyncio.Protocol):
         self._scope = scope_of(transport)
         self.limited_address = self.common.limited_address(self._scope["client"])
         if not self.common.add(self, self.limited_address):
-            self._no_more = True
+            self._last = b""
             self._report(ErrorKind.OVERLOADED, "too many connections")
             transport.write(_FULL)
             transport.close()
@@ -172,7 +171,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def end_serving(self) -> asyncio.Task[None] | None:
         """Cancels the task of this connection and returns it. It answers a request in progress with 503, then closes."""
-        self._no_more = True
+        self._last = b""
         if self._work is not None:
             self._work.cancel()
         return self._work
@@ -203,7 +202,7 @@ class HttpProtocol(asyncio.Protocol):
     # --- Parser callbacks
 
     def data_received(self, data: bytes) -> None:
-        if self._no_more:
+        if self._last is not None:
             self.bodies.dropped(len(data))
             return
         self._head += len(data)
@@ -211,8 +210,7 @@ class HttpProtocol(asyncio.Protocol):
             while data:
                 data = self._feed(data)
         except httptools.HttpParserError:
-            if not self._no_more:
-                self._refuse(b"Invalid HTTP request received.")
+            self._refuse(b"Invalid HTTP request received.")
         if self._head > _LONGEST_HEAD:  # in a head, or between and after the chunks of a body
             self._refuse(b"The request head is too large.")
 
@@ -229,11 +227,25 @@ class HttpProtocol(asyncio.Protocol):
         return b""
 
     def _refuse(self, why: bytes) -> None:
+        """Nothing behind this is read. The complete requests before it are answered first (RFC 9112, section 9.3.2)."""
+        if self._last is not None:
+            return
         logs.get().warning("http.refused", why=why.decode("ascii"), client=self._scope["client"])
         self._report(ErrorKind.MALFORMED_REQUEST, why.decode("ascii"))
-        if self._current is None and not self.transport.is_closing():
-            head = b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            self.transport.write(head % (STATUS[400], self.lines(), len(why), why))
+        self._last = why
+        if self._waiting and self._waiting[-1] is self._reading:
+            self._waiting.pop().release()
+        serving = self._current is not None and not self.idle_since
+        if self._waiting or (serving and self._current is not self._reading):
+            self.pause_reading()
+        elif serving:
+            self.transport.close()
+        else:
+            self._end_refused(why)
+
+    def _end_refused(self, why: bytes) -> None:
+        head = b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+        self.transport.write(head % (STATUS[400], self.lines(), len(why), why))
         self.transport.close()
 
     def _report(self, kind: ErrorKind, reason: str) -> None:
@@ -252,12 +264,12 @@ class HttpProtocol(asyncio.Protocol):
             return  # this head is read again (see `_feed`)
         if len(self._waiting) >= _MOST_WAITING:  # those are answered; the client must send the others again
             self._waiting[-1].keep_alive = False
-            self._no_more = True
+            self._last = b""
             self.pause_reading()
             raise OverflowError("too many requests are waiting")  # stops parsing the data received so far
         self._head = 0
         self._chunks = self._chunks if self._waiting or self._current else 0
-        scope = self._scope_of_head()
+        scope = self._scope | head_of(self._parser, self._url, self._headers)
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive() and not self._stopping
         self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
@@ -272,21 +284,6 @@ class HttpProtocol(asyncio.Protocol):
         turns = self.common.turns
         management = turns.busy and (path.startswith(_MANAGEMENT) or signed_for_iam(headers))
         turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management)
-
-    def _scope_of_head(self) -> dict[str, Any]:
-        """Raises ValueError, so that the parser fails, when another server could read the head in another way."""
-        version, headers = self._parser.get_http_version(), self._headers
-        host = only_host(headers, version)
-        path, query = (b"/", b"") if self._url == b"/" else split_target(self._url, host)
-        return {
-            **self._scope,
-            "http_version": version,
-            "method": self._parser.get_method().decode("ascii"),
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": query,
-            "headers": headers,
-        }
 
     def on_chunk_header(self) -> None:
         self._chunks, self._head = self._chunks + 1, self._head - 16  # size, line ends; the rest is an extension
@@ -342,7 +339,7 @@ class HttpProtocol(asyncio.Protocol):
                 self._may_begin = False
                 self._current = exchange = self._waiting.popleft()
                 self.idle_since = 0.0
-                if self._paused and not self._waiting and not self._no_more:
+                if self._paused and not self._waiting and self._last is None:
                     self.resume_reading()
                 self.state.tasks.add(self._work)  # type: ignore[arg-type]  # it is this task
                 try:
@@ -385,7 +382,7 @@ class HttpProtocol(asyncio.Protocol):
         if exchange.complete or self._scope["scheme"] == "https" or not self.transport.can_write_eof():
             self.transport.close()
             return
-        self._no_more = True
+        self._last = b""
         self.transport.write_eof()
         self.resume_reading()
         self.loop.call_later(_DISCARD_SECONDS, self.transport.close)
@@ -396,5 +393,7 @@ class HttpProtocol(asyncio.Protocol):
         self.idle_since = 0.0 if self._waiting else self.loop.time()
         if not exchange.keep_alive:
             self._end_after(exchange)
+        elif self._last and not self._waiting:
+            self._end_refused(self._last)
         elif self._paused and not self._waiting and not self.transport.is_closing():
             self.resume_reading()

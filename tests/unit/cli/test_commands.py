@@ -242,6 +242,13 @@ def test_number_that_is_none_is_a_usage_error_in_words(cli: Run) -> None:
     assert cli("sessions", "ls", "--limit", "x").err == said
 
 
+@pytest.mark.parametrize("name", ["revoke", "notify set ops"])
+def test_command_without_an_argument_of_few_values_lists_them_once(cli: Run, name: str) -> None:
+    ran = cli(*name.split())
+    assert ran.err.startswith("daypass: Missing argument. Choose from: ")
+    assert "|" not in ran.err
+
+
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_JSON])
 def test_unknown_format_is_a_usage_error_with_a_suggestion(cli: Run, serve: Serve, name: str) -> None:
     server = serve(as_json({}))

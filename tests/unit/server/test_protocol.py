@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import weakref
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -254,6 +255,49 @@ async def test_pipelined_requests_are_answered_in_order_and_reading_waits() -> N
     assert (order, connection.paper.reading) == (["/1", "/2"], True)
     gates[1].set()
     assert (await connection.send(b"")).endswith(b"/2")
+
+
+JUNK = b"\x16\x03\x01 junk\r\n\r\n"
+BAD_BODY = b"POST /bad HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+LONG = b"GET /long HTTP/1.1\r\n" + b"x: y\r\n" * 20_000
+
+
+@pytest.mark.parametrize("bad", [JUNK, BAD_BODY, LONG, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"])
+@pytest.mark.parametrize("good", [1, 3])
+@pytest.mark.parametrize("together", [True, False])
+async def test_a448_requests_before_what_is_no_request_are_answered_and_nothing_behind_it(
+    bad: bytes, good: int, together: bool
+) -> None:
+    common, reported, served = Connections(), [], []
+    common.on_refusal = lambda *refusal: reported.append(refusal)
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+        served.append(scope["path"])
+        await answering((b"content-length", b"2"))(scope, receive, send)
+
+    connection = Connection(app, common=common)
+    first, behind = GET * good, bad + GET * 3
+    assert await connection.send(*([first + behind] if together else [first, behind])) == b""
+    assert (connection.paper.closed, connection.paper.reading) == (False, False)
+    gate.set()
+    sent = await connection.send(GET, b"")
+    assert re.findall(rb"HTTP/1.1 ([0-9]+)", sent) == [b"200"] * good + [b"400"]
+    assert connection.paper.closed
+    assert len(served) == good
+    assert len(reported) == 1
+
+
+async def test_a448_junk_behind_an_answer_whose_application_goes_on_is_refused_at_once() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answering((b"content-length", b"2"))(scope, receive, send)
+        await asyncio.Event().wait()
+
+    connection = Connection(app)
+    assert (await connection.send(GET)).endswith(b"ok")
+    assert (await connection.send(JUNK)).startswith(b"HTTP/1.1 400")
+    assert connection.paper.closed
 
 
 async def test_expectation_is_answered_when_the_body_is_wanted() -> None:
@@ -540,7 +584,8 @@ async def test_a229_more_chunks_than_the_limit_end_the_connection(count: int) ->
     await connection.send(b"0\r\n\r\n".join([request] * count))
     assert not connection.paper.closed
     await connection.send(b"1\r\na\r\n" * (count + 2))
-    assert connection.paper.closed
+    assert connection.paper.closed == (count == 1), "requests in progress are answered first"
+    assert connection.protocol._last
 
 
 async def test_a229_requests_that_were_answered_do_not_count_against_the_limit_of_chunks() -> None:
@@ -778,7 +823,7 @@ async def test_nothing_is_started_on_a_connection_that_is_closing() -> None:
 
 
 async def test_a115_requests_that_come_together_begin_in_order_and_not_all_in_one_turn() -> None:
-    common, asked = Connections(), []
+    common, asked = Connections(ConnectionLimits(patience_seconds=60.0)), []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         asked.append(scope["query_string"])

@@ -155,14 +155,17 @@ async def list_notifications(
 
 
 async def retry_notification(env: Env, call: Call, account: str, notification_id: str) -> Notification:
-    """daypass:RetryNotification: delivers a dead notification again. Raises DaypassError(NOT_FOUND) for any other."""
+    """daypass:RetryNotification: delivers a notification again, or now, that could not be delivered.
+
+    Raises DaypassError(NOT_FOUND) for any other. One whose first attempt is under way would arrive twice.
+    """
     owner = account or call.caller.account
     decision = await allow(env, call, "RetryNotification", "notification-channel", "*", owner)
 
     def change(tx: Tx) -> tuple[Notification, Event]:
         notification = tx.get(Notification, id=notification_id)
-        if notification is None or notification.account != owner or notification.outcome != "dead":
-            raise DaypassError(ErrorKind.NOT_FOUND, f"No dead notification has the id {notification_id}.")
+        if notification is None or notification.account != owner or not notification.error:
+            raise DaypassError(ErrorKind.NOT_FOUND, f"No notification that failed has the id {notification_id}.")
         again = replace(notification, outcome="", attempts=0, next_at=call.now)
         tx.replace(again)
         return again, served(call, account=owner, decision=decision, detail={"notification": notification_id})

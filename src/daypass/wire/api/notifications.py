@@ -117,5 +117,5 @@ async def list_notifications(
 async def retry_notification(
     env: s.EnvDep, call: s.CallDep, notification_id: s.IdPath, account: s.AccountQuery = ""
 ) -> NotificationOut:
-    """Delivers a dead notification again."""
+    """Delivers a notification again that could not be delivered; one that waits for its next attempt, now."""
     return NotificationOut.of(await channels.retry_notification(env, call, account, notification_id))

@@ -199,6 +199,6 @@ def channel_changes() -> Sequence[Change]:
 
 
 async def retry(ctx: ConsoleContext) -> Response:
-    """POST /console/notifications/retry: delivers a dead notification again."""
+    """POST /console/notifications/retry: delivers a notification again that could not be delivered."""
     await ctx.perform("daypass:RetryNotification", channels.retry_notification, "", ctx.required("id", 64))
     return to(_NOTIFICATIONS, done="queued", outcome="all")
