@@ -170,7 +170,7 @@ def _show(answer: Mapping[str, Any]) -> None:
     click.echo(verdict)
     if answer["problem"]:
         click.echo(f"\nThe token itself is refused: {output.safe(answer['problem'])}")
-        if answer["reason"]:
+        if answer["reason"] not in ("", answer["problem"]):
             output.prose(f"  because {output.safe(answer['reason'])}")
         click.echo("  The rest compares its claims with the trust policy as if they were verified.")
     click.echo("\nClaims of the token:")

@@ -425,3 +425,19 @@ async def test_revoke_of_a_grant_or_client_that_no_session_has_takes_force(serve
     assert (await server.api(ROOT, "POST", "/revocations", body=body)).code == "NoSuchEntity"
     made = await revoke(server, ROOT, subject, "g-1", force=True, block=True)
     assert (made["subject"], made["value"], made["sessions_ended"]) == (subject, "g-1", 0)
+
+
+async def test_revoke_of_a_client_that_exists_needs_no_force_and_is_of_its_account(server: Server) -> None:
+    settings = {
+        "token_endpoint_auth_method": "none",
+        "redirect_uris": ["http://127.0.0.1/cb"],
+        "grant_types": ["authorization_code"],
+    }
+    body = {"name": "app", "settings": settings}
+    made = await server.api(TENANT_ROOT, "POST", "/clients", body=body)
+    assert made.status == 201, made.body
+    client = made.json["client_id"]
+    assert (await revoke(server, TENANT_ROOT, "client", client))["sessions_ended"] == 0
+    assert (await revoke(server, ROOT, "client", client))["account"] == TENANT
+    _, alice = await server.user("alice", OPERATOR, ASSUME)
+    assert (await server.api(alice, "POST", "/revocations", body={"subject": "client", "value": client})).status == 403

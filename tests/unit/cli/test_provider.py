@@ -196,3 +196,10 @@ def test_trust_test_says_of_each_condition_whether_it_holds(cli: Any, serve: Any
     assert ran.status == 1, ran.err
     assert "      StringEquals i:org: holds" in ran.out.splitlines()
     assert "      StringEquals i:ref: does not hold" in ran.out.splitlines()
+
+
+def test_trust_test_of_a_refused_token_says_why_once(cli: Any, serve: Any, tmp_path: Path) -> None:
+    expired = "Token expired"
+    serve(as_json({"let_in": False, "problem": expired, "reason": expired, "keys": {}, "explanation": {"layers": []}}))
+    (tmp_path / "token").write_text("a.b.c")
+    assert cli("trust", "test", "deployer", "--token", str(tmp_path / "token")).out.count(expired) == 1

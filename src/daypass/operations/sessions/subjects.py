@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccessKey, Grant, Role, Tags, User
+from daypass.domain.directory import AccessKey, Grant, OAuthClient, Role, Tags, User
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.operations.management import is_operator
 from daypass.operations.principals import find_by_id
@@ -184,17 +184,11 @@ def _source_identity(_tx: Reader, _account: str, value: str) -> _Resolved:
     return _Resolved(value)
 
 
-def _grant(tx: Reader, _account: str, value: str) -> _Resolved:
+def _by_id(tx: Reader, kind: type[Grant | OAuthClient], what: str, value: str) -> _Resolved:
     if not _TOKEN_ID.fullmatch(value):
-        raise _invalid("grant", "its id")
-    grant = tx.get(Grant, id=value)
-    return _Resolved(value, grant.account, known=True) if grant is not None else _Resolved(value)
-
-
-def _client(_tx: Reader, _account: str, value: str) -> _Resolved:
-    if not _TOKEN_ID.fullmatch(value):
-        raise _invalid("client", "its id")
-    return _Resolved(value)
+        raise _invalid(what, "its id")
+    found = tx.get(kind, id=value)
+    return _Resolved(value, found.account, known=True) if found is not None else _Resolved(value)
 
 
 def _whole_account(_tx: Reader, account: str, value: str) -> _Resolved:
@@ -215,6 +209,6 @@ SUBJECTS: dict[str, Callable[[Reader, str, str], _Resolved]] = {
     "access_key": _access_key,
     "source_identity": _source_identity,
     "account": _whole_account,
-    "grant": _grant,
-    "client": _client,
+    "grant": lambda tx, _account, value: _by_id(tx, Grant, "grant", value),
+    "client": lambda tx, _account, value: _by_id(tx, OAuthClient, "client", value),
 }
