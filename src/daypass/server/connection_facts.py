@@ -50,14 +50,17 @@ def signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
     return False
 
 
-def head_of(parser: httptools.HttpRequestParser, target: bytes, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    """What a head adds to the scope. Raises ValueError, so that the parser fails, when another server could read the head
+def with_head(
+    scope: dict[str, Any], parser: httptools.HttpRequestParser, target: bytes, headers: list[tuple[bytes, bytes]]
+) -> dict[str, Any]:
+    """The scope of a connection with that of a head. Raises ValueError, so that the parser fails, when another server could read the head
     in another way.
     """
     version = parser.get_http_version()
     host = only_host(headers, version)
     path, query = (b"/", b"") if target == b"/" else split_target(target, host)
     return {
+        **scope,
         "http_version": version,
         "method": parser.get_method().decode("ascii"),
         "path": unquote(path.decode("ascii")),

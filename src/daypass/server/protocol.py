@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
 from daypass.scheduling.abandonment import abandon
-from daypass.server.connection_facts import head_of, scope_of, signed_for_iam, without_upgrade
+from daypass.server.connection_facts import scope_of, signed_for_iam, with_head, without_upgrade
 from daypass.server.connections import Connections, readable
 from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import HOLD
@@ -269,7 +269,7 @@ class HttpProtocol(asyncio.Protocol):
             raise OverflowError("too many requests are waiting")  # stops parsing the data received so far
         self._head = 0
         self._chunks = self._chunks if self._waiting or self._current else 0
-        scope = self._scope | head_of(self._parser, self._url, self._headers)
+        scope = with_head(self._scope, self._parser, self._url, self._headers)
         keep_alive = scope["http_version"] == "1.1" and self._parser.should_keep_alive() and not self._stopping
         self._headers = []  # the rest are trailers, which are ignored
         self._reading = exchange = Exchange(self, scope, keep_alive=keep_alive)
