@@ -53,8 +53,8 @@ def signed_for_iam(headers: list[tuple[bytes, bytes]]) -> bool:
 def with_head(
     scope: dict[str, Any], parser: httptools.HttpRequestParser, target: bytes, headers: list[tuple[bytes, bytes]]
 ) -> dict[str, Any]:
-    """The scope of a connection with that of a head. Raises ValueError, so that the parser fails, when another server could read the head
-    in another way.
+    """The scope of a connection with that of a head. Raises ValueError, so that the parser fails, when another server could
+    read the head in another way.
     """
     version = parser.get_http_version()
     host = only_host(headers, version)
