@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.node import FOLDER
+from tests.patience import SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = FOLDER / "node_modules/axe-core/axe.min.js"
@@ -53,6 +54,7 @@ def judged(page: Page, name: str) -> None:
 def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]]:
     """A page of a new browser profile, and what its console says."""
     context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 740})  # type: ignore[arg-type]
+    context.set_default_timeout(SECONDS * 1000)
     page, said = context.new_page(), []
     page.on("console", lambda message: said.append(message.text))
     return page, said

@@ -330,9 +330,9 @@ def test_dashboards_are_live_and_exported(server: Server, chromium: Browser, loo
     ada = Person(server, chromium, "ada", look)
     for view in ("executive", "on-call", "debug"):
         page = ada.open(f"/console/dashboard?view={view}&hours=1")
-        page.locator("#live", has_text="Live.").wait_for(timeout=60_000)
+        page.locator("#live", has_text="Live.").wait_for()
         if view == "on-call":
-            page.locator("[data-list=checks]", has_text="unknown key is refused").wait_for(timeout=60_000)
+            page.locator("[data-list=checks]", has_text="unknown key is refused").wait_for()
         ada.judge(f"dashboard-{view}")
     with page.expect_download() as png:
         page.get_by_role("button", name="PNG of Sessions").click()
@@ -348,9 +348,9 @@ def test_dashboard_without_an_answer_says_that_it_is_not_live(server: Server, ch
     ada = Person(server, chromium, "ada", ("light", 1280))
     ada.page.clock.install()
     page = ada.open("/console/dashboard?view=executive&hours=1")
-    page.locator("#live", has_text="Live.").wait_for(timeout=60_000)
+    page.locator("#live", has_text="Live.").wait_for()
     page.route("**/console/dashboard/events?*", lambda route: route.abort())
     page.clock.fast_forward(40_000)
-    page.locator("#live", has_text="Not live: the server does not answer.").wait_for(timeout=60_000)
+    page.locator("#live", has_text="Not live: the server does not answer.").wait_for()
     ada.said.clear()  # the browser reports the requests that were cut off
     ada.close()
