@@ -44,6 +44,8 @@ def test_a105_backup_is_drilled_and_restored_and_revoked_sessions_stay_revoked(t
             assert code(server.client("sts", session).get_caller_identity) == "ExpiredToken"
         again = session_key(server.client("sts").assume_role(RoleArn=role, RoleSessionName="again"))
         assert code(server.client("sts", again).get_caller_identity) == ""
+    with running(data) as server:  # the original goes on: it takes nothing that the copy has issued (A441)
+        assert code(server.client("sts", again).get_caller_identity) == "InvalidClientTokenId"
     assert cli("audit", "verify", "--data", str(restored)).returncode == 0
     found = cli("audit", "verify", "--data", str(data))
     assert found.returncode == 0

@@ -19,12 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.domain.session import LONGEST_SESSION_MS
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.ring_keys import FOR_EVER, StoredKey
 from daypass.scheduling.coalesce import Coalesced
 from daypass.sigv4.mac import Mac
 
 DAY = 86_400_000
-FOR_EVER = 2**53
 _KEY_BYTES = 32
 _RELOAD_PAUSE = 0.05  # seconds between two reloads, so that made-up key ids cannot keep the database busy
 _ABSENT_MS = 10_000  # how long an id missing in the database is not looked up again

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+FOR_EVER: Final = 2**53
+"""`verify_until` of keys that open what is stored."""
 
 
 @dataclass(frozen=True, slots=True)

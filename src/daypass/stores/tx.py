@@ -30,10 +30,12 @@ from sqlalchemy.exc import IntegrityError
 
 from daypass.domain.directory import Account, ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports.ring_keys import FOR_EVER
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import Change, append, feed_head
+from daypass.stores.schema import ring_keys
 
 E = TypeVar("E")
 
@@ -377,8 +379,13 @@ def _not_found(entity: Any) -> DaypassError:
 
 
 def end_all_sessions(conn: Connection, now: int, reason: str = _RESTORED) -> None:
-    """Revokes every session of every account, as of `now` (ms)."""
+    """Revokes every session of every account, as of `now` (ms), in a database that was restored.
+
+    The keys of sessions and tokens go too, and a start makes new ones: the original may still run, and must not accept
+    what the administrators of a copy issue (attack A441).
+    """
     end_sessions_of_all_accounts(StoreTx(conn, now), now, reason)
+    conn.execute(delete(ring_keys).where(ring_keys.c.verify_until < FOR_EVER))
 
 
 def end_sessions_of_all_accounts(tx: StoreTx, now: int, reason: str) -> None:

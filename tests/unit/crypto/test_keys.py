@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tests.unit.crypto.rings import KEK, NOW, Shelf
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
-from daypass.crypto.keys import ALWAYS, DAY, FOR_EVER, KeyRings, Ring, due, ended_keys, next_keys, rewrapped
+from daypass.crypto.keys import ALWAYS, DAY, KeyRings, Ring, due, ended_keys, next_keys, rewrapped
 from daypass.domain.session import LONGEST_SESSION_MS
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.ring_keys import FOR_EVER, StoredKey
 
 MONTH = 30 * DAY
 
