@@ -41,7 +41,7 @@ def test_a105_backup_is_drilled_and_restored_and_revoked_sessions_stay_revoked(t
     shutil.copy(data / "master.key", restored / "master.key")
     with running(restored) as server:
         for session in (before, after):
-            assert code(server.client("sts", session).get_caller_identity) == "ExpiredToken"
+            assert code(server.client("sts", session).get_caller_identity) == "InvalidClientTokenId"
         again = session_key(server.client("sts").assume_role(RoleArn=role, RoleSessionName="again"))
         assert code(server.client("sts", again).get_caller_identity) == ""
     with running(data) as server:  # the original goes on: it takes nothing that the copy has issued (A441)
