@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,16 @@ def nodes(path: Path) -> Iterator[ast.AST]:
     return ast.walk(ast.parse(path.read_text("utf-8")))
 
 
+@cache
+def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in nodes(path) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imported(path: Path) -> Iterator[str]:
-    for node in nodes(path):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             yield node.module or ""
 
 
@@ -65,20 +71,20 @@ def test_one_module_knows_a_library_for_signed_tokens() -> None:
 
 def modules_imported(path: Path) -> Iterator[str]:
     """Modules of Daypass that a module imports anywhere: at its top, in a function, or for the type checker alone."""
-    for node in nodes(path):
+    for node in imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in MODULES)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+        elif node.module is not None:
             names = (f"{node.module}.{alias.name}" for alias in node.names)
             yield from (name if name in MODULES else node.module for name in names)
 
 
 def test_no_modules_import_one_another_in_a_circle() -> None:
     """Imports inside functions and under TYPE_CHECKING count, too: they hide a circle, they do not remove it."""
-    imports = {name: set(modules_imported(path)) & MODULES.keys() - {name} for name, path in MODULES.items()}
-    while free := {name for name, needed in imports.items() if not needed}:
-        imports = {name: needed - free for name, needed in imports.items() if name not in free}
-    assert not imports, "these modules import one another, or what does"
+    waiting = {name: set(modules_imported(path)) & MODULES.keys() - {name} for name, path in MODULES.items()}
+    while free := {name for name, needed in waiting.items() if not needed}:
+        waiting = {name: needed - free for name, needed in waiting.items() if name not in free}
+    assert not waiting, "these modules import one another, or what does"
 
 
 def loaded_by(code: str) -> set[str]:
