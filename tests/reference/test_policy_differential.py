@@ -87,9 +87,25 @@ def evaluator_context(context):
     return {key: tuple(value) if isinstance(value, list) else value for key, value in context.items()}
 
 
+PATTERN_CASE = st.tuples(
+    st.lists(PATTERN, min_size=1, max_size=3), TEXT, CONTEXT, st.booleans(), st.booleans(), st.booleans()
+)
+
+
+@examples(200)
+@given(PATTERN_CASE)
+def test_patterns_any_text_equal_reference(case):
+    matched(*case)
+
+
+@pytest.mark.slow
 @examples(1_000)
-@given(st.lists(PATTERN, min_size=1, max_size=3), TEXT, CONTEXT, st.booleans(), st.booleans(), st.booleans())
-def test_patterns_any_text_equal_reference(patterns, text, context, variables, wildcards, ignore_case):
+@given(PATTERN_CASE)
+def test_patterns_many_texts_equal_reference(case):
+    matched(*case)
+
+
+def matched(patterns, text, context, variables, wildcards, ignore_case):
     compiled = Patterns(patterns, variables=variables, wildcards=wildcards, folded=ignore_case)
     wanted = any(
         reference.glob(spelled, reference.ascii_lower(text) if ignore_case else text)
@@ -126,10 +142,20 @@ def conditions(draw):
     return written, key, wanted, context
 
 
-@examples(1_000)
+@examples(300)
 @given(conditions())
 def test_conditions_any_values_equal_reference(condition):
-    written, key, wanted, context = condition
+    held(*condition)
+
+
+@pytest.mark.slow
+@examples(1_000)
+@given(conditions())
+def test_conditions_many_values_equal_reference(condition):
+    held(*condition)
+
+
+def held(written, key, wanted, context):
     compiled = compile_condition(written, key, [reference.as_text(value) for value in wanted], "2012-10-17")
     assert compiled.holds(evaluator_context(context)) is reference.condition_holds(written, key, wanted, context, True)
 
