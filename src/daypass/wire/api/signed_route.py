@@ -49,7 +49,11 @@ class SignedRoute(APIRoute):
 
 
 async def serve_signed(request: Request, operation: str, handler: Handler) -> Response:
-    """Authenticates, runs `handler`, and answers in the API's form. Unexpected exceptions go up."""
+    """Authenticates, runs `handler`, and answers in the API's form. Unexpected exceptions go up.
+
+    No variable keeps an error: with its traceback it would be a cycle of a hundred objects for each refusal, and a flood of
+    these held up all others while the collector ran (attack A432).
+    """
     front: Front = request.app.state.front
     given: http.Request = request.scope[http.REQUEST]
     progress, body = Progress(given, operation), given.body
@@ -61,12 +65,11 @@ async def serve_signed(request: Request, operation: str, handler: Handler) -> Re
         unique(pairs_of(given.raw_query, _MAX_FIELDS))  # FastAPI reads whatever there is, and of two values the last
         return await handler(request)
     except DaypassError as error:
-        refusal = error
+        return await refuse(front, progress, error)
     except RequestValidationError as error:
-        refusal = _invalid(error)
+        return await refuse(front, progress, _invalid(error.with_traceback(None)))  # FastAPI's function keeps it
     except (HTTPException, StarletteHTTPException) as error:
-        refusal = DaypassError(ErrorKind.MALFORMED_REQUEST, str(error.detail))
-    return await refuse(front, progress, refusal)
+        return await refuse(front, progress, DaypassError(ErrorKind.MALFORMED_REQUEST, str(error.detail)))
 
 
 async def refuse(front: Front, progress: Progress, error: DaypassError, status: int = 0) -> Response:
