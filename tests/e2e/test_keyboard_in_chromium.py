@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Browser, Page
-from tests.chromium import chromium, needs_chromium
+from playwright.sync_api import Browser, Locator, Page
+from tests.chromium import chromium, needs_chromium, page_of
 from tests.e2e.conftest import OPERATOR, Server
 from tests.e2e.test_console_in_chromium import TOUR, Person, server
+from tests.sign_in import PASSWORD
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium", "server"]
@@ -155,3 +157,74 @@ def test_device_and_application_are_allowed_by_keyboard(
     page.locator("button[value=deny]").wait_for(state="detached")
     ada.judge("device-done")
     ada.close()
+
+
+class Keys:
+    """A person who has no pointer: Tab, Enter and text."""
+
+    def __init__(self, server: Server, chromium: Browser, name: str) -> None:
+        self.page, _ = page_of(chromium, "light", 360)
+        self.page.emulate_media(reduced_motion="reduce")
+        self.base = server.url.replace("127.0.0.1", "localhost")
+        self.page.goto(f"{self.base}/login?next=/console/")
+        for field, value in (("account", OPERATOR), ("user", name), ("password", PASSWORD)):
+            self.to(self.page.locator(f"form[action='/login/password'] [name={field}]"))
+            self.page.keyboard.press("Control+A")
+            self.page.keyboard.type(value)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_url("**/console/")
+
+    def to(self, target: Locator) -> None:
+        """By Tab; what has the focus must be seen."""
+        target.first.wait_for()
+        for _ in range(200):
+            if target.first.evaluate("(each) => each === document.activeElement"):
+                box = target.first.bounding_box()
+                assert box is not None
+                assert 0 <= box["x"] < 360
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"{target} is not reached by Tab")
+
+    def press(self, target: Locator) -> None:
+        self.to(target)
+        self.page.keyboard.press("Enter")
+
+    def menu(self, name: str) -> None:
+        """A page of the navigation, which is behind a button in a narrow window."""
+        self.press(self.page.locator("button.menu"))
+        self.press(self.page.locator("#navigation").get_by_role("link", name=name))
+
+
+def test_access_is_requested_approved_used_and_revoked_by_keyboard_at_360_px(server: Server, chromium: Browser) -> None:
+    ann, lee, ada = (Keys(server, chromium, name) for name in ("ann", "lee", "ada"))
+    page = ann.page
+    ann.menu("Request")
+    ann.to(page.get_by_label("Action"))
+    page.keyboard.type("orders:PutItem")
+    page.keyboard.press("Enter")
+    ann.press(page.get_by_role("link", name="Choose prod-orders"))
+    page.wait_for_url("**role=arn**")
+    for label, text in (("Reason", "Incident 7: orders are not written"), ("Ticket", "OPS-7")):
+        ann.to(page.get_by_label(label))
+        page.keyboard.type(text)
+    ann.press(page.get_by_role("button", name="Send the request"))
+    page.get_by_role("status").wait_for()
+    lee.menu("Approvals")
+    lee.press(lee.page.locator("main").get_by_role("link", name="prod-orders"))
+    lee.press(lee.page.get_by_role("button", name="Approve", exact=True))
+    lee.page.get_by_role("status").wait_for()
+    page.goto(f"{ann.base}/console/")
+    ann.press(page.get_by_role("link", name=re.compile("credentials", re.IGNORECASE)))
+    ann.to(page.get_by_label("Session name"))
+    page.keyboard.press("Control+A")
+    page.keyboard.type("by-keyboard")
+    ann.press(page.get_by_role("button", name="Get credentials"))
+    page.locator("#text-shell").wait_for()
+    ada.menu("Sessions")
+    ada.press(ada.page.get_by_role("link", name="by-keyboard"))
+    ada.press(ada.page.get_by_role("link", name="Revoke", exact=True))
+    ada.press(ada.page.get_by_role("button", name="Revoke 1 session"))
+    ada.page.get_by_role("status").wait_for()
+    for each in (ann, lee, ada):
+        each.page.context.close()
