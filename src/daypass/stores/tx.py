@@ -335,11 +335,8 @@ class StoreTx(StoreReader):
             with self._conn.begin_nested():
                 self._conn.execute(statement)
         except IntegrityError as error:
-            raise DaypassError(
-                ErrorKind.ALREADY_EXISTS,
-                f"{type(entity).__name__} already exists.",
-                private={"entity": type(entity).__name__},
-            ) from error
+            name = type(entity).__name__
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, f"{name} already exists.", private={"entity": name}) from error
 
     def _stored(self, mapping: EntityTable, entity: Any) -> Any:
         query = select(*mapping.columns).where(*_identity(mapping, entity))
@@ -391,15 +388,6 @@ def end_all_sessions(conn: Connection, now: int, reason: str = _RESTORED) -> Non
 def end_sessions_of_all_accounts(tx: StoreTx, now: int, reason: str) -> None:
     """The same, within a change that goes through the journal."""
     for account in tx.find(Account, limit=_EVERY):
-        revocation = Revocation(
-            id=secrets.token_hex(16),
-            account=account.id,
-            subject="account",
-            value=account.id,
-            issued_before=now,
-            created_at=now,
-            reason=reason,
-            created_by="daypass",
-        )
-        tx.insert(revocation)
+        every = (secrets.token_hex(16), account.id, "account", account.id)
+        tx.insert(Revocation(*every, issued_before=now, created_at=now, reason=reason, created_by="daypass"))
     tx.flush()
