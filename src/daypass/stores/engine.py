@@ -205,7 +205,7 @@ def is_outage(error: DaypassError) -> bool:
 
 def database_needed(why: str) -> DaypassError:
     """The refusal of an operation that cannot be done without the database. `why` is for the record and the log."""
-    public = "The database is unavailable, and this operation needs it. Please try again later."
+    public = "The database is unavailable, and this request needs it. Please try again later."
     return DaypassError(ErrorKind.UNAVAILABLE, public, private={"database": why})
 
 

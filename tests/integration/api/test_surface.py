@@ -10,11 +10,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given, settings
 from pydantic import TypeAdapter
 from tests.integration.api.conftest import ROOT, UNTOUCHED, Server
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.api.app import ROUTERS
 from daypass.wire.json_errors import wire_error
 
 
@@ -32,6 +34,15 @@ async def test_description_is_open_and_loads_nothing_from_elsewhere(server: Serv
     for operations in paths.values():
         for operation in operations.values():
             assert operation["operationId"] in text
+
+
+async def test_description_names_actions_as_policies_do(server: Server) -> None:
+    described = await server.send("GET", "/api/v1/openapi.json")
+    text = (await server.send("GET", "/api/docs")).body.decode()
+    summaries = {operation["summary"] for each in described.json["paths"].values() for operation in each.values()}
+    assert summaries == {route.name for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
+    assert {"CreateAccount", "ReadAudit"} <= summaries  # not `Createaccount`
+    assert all(f"<code>daypass:{summary}</code>" in text for summary in summaries)
 
 
 async def test_every_operation_refuses_a_call_without_a_signature(server: Server) -> None:

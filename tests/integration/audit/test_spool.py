@@ -315,7 +315,7 @@ async def test_change_during_an_outage_is_refused_with_the_reason(
         await journal.write(add_account("one", "000000000001"))
     for refused in (late.value, at_once.value):
         assert refused.kind is ErrorKind.UNAVAILABLE
-        assert "database is unavailable, and this operation needs it" in refused.public
+        assert "database is unavailable, and this request needs it" in refused.public
     await journal.commit(event("still served"))
     flaky.always = ""
     await returned(journal)

@@ -37,6 +37,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 class SignedRoute(APIRoute):
     """A route whose name is its action's: `CreateAccount` is authorized as daypass:CreateAccount."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.summary = self.name  # FastAPI's own would be `Createaccount`
+
     def get_route_handler(self) -> Callable[[Request], Any]:
         """FastAPI's handler, called after the signature is verified."""
         handler: Handler = super().get_route_handler()
