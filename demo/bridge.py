@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def verify(token: str, issuer: str, role: dict[str, Any], keys: str) -> str:
 
 
 def main() -> None:
+    started = time.perf_counter()
     key, other_key = new_key(), new_key()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,6 +108,7 @@ def main() -> None:
             server(folder / "other", {OTHER_ACCOUNT: other_key}) as other,
         ):
             play(url, other, home, key, other_key)
+    say(f"Done in {time.perf_counter() - started:.1f} s.")
 
 
 def play(url: str, other: str, home: Path, key: tuple[str, str], other_key: tuple[str, str]) -> None:

@@ -168,7 +168,7 @@ async def test_simulate_assume_role_asks_the_trust_policy_with_the_keys_given(se
     asked = {"principal": user.arn, "actions": ["sts:AssumeRole"], "resources": [role.arn]}
     [result] = await simulate(server, **asked)
     assert result["decision"] == "implicit_deny"
-    assert "sts:externalid" in result["explanation"]["would_have_to_be_true"][0]
+    assert "sts:ExternalId" in result["explanation"]["would_have_to_be_true"][0]
     [result] = await simulate(server, **asked, assumption={"external_id": "blue"})
     assert result["decision"] == "allowed"
     await server.assume(key, role.arn, ExternalId="blue")  # the runtime says the same
@@ -286,7 +286,7 @@ async def test_who_can_tells_allowed_allowed_if_and_denied_apart(server: Server)
     }
     [condition] = found[depends.arn]["conditions"]
     assert (condition["effect"], condition["policy"], condition["sid"]) == ("Allow", "user/depends/p", "when")
-    assert condition["conditions"] == [{"operator": "IpAddress", "key": "aws:sourceip", "values": ["10.0.0.0/8"]}]
+    assert condition["conditions"] == [{"operator": "IpAddress", "key": "aws:SourceIp", "values": ["10.0.0.0/8"]}]
     [condition] = found[unless.arn]["conditions"]
     assert (condition["effect"], condition["policy"]) == ("Deny", "user/unless/q")
     everyone = await who_can(server, "orders:Read", ITEM, denied="true")
@@ -456,7 +456,7 @@ async def test_what_can_shows_what_is_left_of_each_grant(server: Server) -> None
     assert grants["a", "orders:*"]["limits"] == ["identity user/alice/p"]
     assert grants["d", "pay:*"]["limits"] == ["identity user/alice/p"]
     assert grants["c", "iam:*"]["not_action"]
-    assert grants["when", "ship:Send"]["conditions"][0]["conditions"][0]["key"] == "aws:multifactorauthpresent"
+    assert grants["when", "ship:Send"]["conditions"][0]["conditions"][0]["key"] == "aws:MultiFactorAuthPresent"
     assert not answer.json["more_grants"]
 
 

@@ -49,6 +49,7 @@ async def test_put_guardrail_again_replaces_the_text(server: Server) -> None:
 async def test_put_guardrail_that_would_lock_its_maker_out_is_refused(server: Server) -> None:
     answer = await server.api(ROOT, "PUT", path(OPERATOR, "oops"), body={"document": policy("s3:*")})
     assert (answer.status, answer.code) == (400, "ValidationError")
+    assert '"Effect": "Allow", "Action": "*"' in answer.json["error"]["message"]
     assert (await server.api(ROOT, "GET", path(OPERATOR))).json["guardrails"] == []
     assert (await server.api(ROOT, "PUT", path(OPERATOR, "fine"), body={"document": ALLOW_ALL})).status == 200
     deny = policy("daypass:*", effect="Deny")

@@ -341,7 +341,7 @@ async def test_decode_authorization_message_takes_permission_and_gives_awss_memb
     assert decoded["context"]["principal"] == {"arn": user.arn}
     assert decoded["context"]["action"] == "sts:GetAccessKeyInfo"
     assert decoded["context"]["conditions"]["items"] == [
-        {"key": "aws:securetransport", "values": {"items": [{"value": "false"}]}}
+        {"key": "aws:SecureTransport", "values": {"items": [{"value": "false"}]}}
     ]
     assert decoded["explanation"]["would_have_to_be_true"]
 

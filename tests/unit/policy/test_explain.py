@@ -43,14 +43,14 @@ def test_explain_condition_failed_shows_the_values_compared():
     assert (near.failed_at, near.matched, near.sid) == ("condition", False, "vip")
     failed, held = near.conditions
     assert (failed.key, failed.operator, failed.wanted, failed.found, failed.held) == (
-        "k:team",
+        "k:Team",  # as the policy has it
         "StringEquals",
         ("red", "blue"),
         "green",
         False,
     )
     assert held.held
-    assert near.would_have_to_be_true == "k:team would have to satisfy StringEquals [red, blue], but it is 'green'"
+    assert near.would_have_to_be_true == "k:Team would have to satisfy StringEquals [red, blue], but it is 'green'"
     (remedy,) = explanation.would_have_to_be_true
     assert remedy == (
         "an identity-based policy would have to allow orders:Read on arn:aws:orders:::a; "

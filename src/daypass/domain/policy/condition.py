@@ -38,9 +38,10 @@ _NONE, _ALL, _ANY = Quantifier  # bound once: before Python 3.12 every look-up o
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One operator on one key. `written` is the operator as spelled in the policy."""
+    """One operator on one key. `written` and `written_key` are as spelled in the policy."""
 
     written: str
+    written_key: str
     key: str  # folded
     values: tuple[str, ...]
     negated: bool
@@ -234,4 +235,6 @@ def compile_condition(written: str, key: str, texts: Sequence[str], version: str
     folded = fold(key)
     keys = (folded, *weight.keys)
     light = 0 if weight.size or weight.keys else weight.calls
-    return Condition(written, folded, tuple(texts), entry.negated, quantifier, when_absent, test, keys, weight, light)
+    return Condition(
+        written, key, folded, tuple(texts), entry.negated, quantifier, when_absent, test, keys, weight, light
+    )

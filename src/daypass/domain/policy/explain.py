@@ -211,7 +211,7 @@ def _condition(query: AccessQuery, condition: Condition) -> ConditionResult:
     found = query.context.get(condition.key)
     return ConditionResult(
         operator=cut(condition.written),
-        key=cut(condition.key),
+        key=cut(condition.written_key),
         wanted=some(condition.values),
         found=cut(found) if isinstance(found, str) else None if found is None else some(found),
         held=condition.holds(query.context),
@@ -257,7 +257,7 @@ def _demand(query: AccessQuery, condition: Condition) -> str:
     """What a failed condition requires, and what it found."""
     found = query.context.get(condition.key)
     split = split_operator(condition.written)
-    key = cut(condition.key)
+    key = cut(condition.written_key)
     if split is not None and split[1] == "Null":
         return f"{key} would have to be {'absent' if found is not None else 'present'}"
     instead = "absent" if found is None else f"'{cut(found)}'" if isinstance(found, str) else joined(found)

@@ -186,7 +186,7 @@ def _place(found: Determining) -> tuple[Layer, str, int]:
 
 def _proviso(found: Determining, statement: Statement, known: Known) -> Proviso:
     unknown = [
-        (condition.written, condition.key, condition.values)
+        (condition.written, condition.written_key, condition.values)
         for condition in statement.conditions
         if not _is_certain(condition, known)
     ]

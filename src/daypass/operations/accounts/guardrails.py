@@ -29,6 +29,9 @@ from daypass.ports import Call, Env, Tx
 
 MAX_SIZE = 5_120  # characters; AWS's quota for service control policies
 MAX_FOR_ACCOUNT = 5
+_REMEDY = (
+    'What no statement of it allows is refused: beside a Deny, put {"Effect": "Allow", "Action": "*", "Resource": "*"}.'
+)
 _NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{1,128}")
 GUARDRAILS = Collection(Guardrail, "Guardrail", "guardrail", "guardrail", MAX_FOR_ACCOUNT)
 
@@ -102,6 +105,5 @@ async def _check_not_locked_out(env: Env, call: Call, guardrail: NamedPolicy) ->
     }
     for action, resource in needed.items():
         if not evaluate(AccessQuery(principal_facts(caller), action, resource, keys), layers).allowed:
-            raise DaypassError(
-                ErrorKind.VALIDATION, f"Under this guardrail you could not delete it again: {action} must stay allowed."
-            )
+            message = f"Under this guardrail you could not delete it again: {action} must stay allowed. {_REMEDY}"
+            raise DaypassError(ErrorKind.VALIDATION, message)

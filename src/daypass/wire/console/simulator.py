@@ -139,7 +139,7 @@ async def _explained(
 def _asks_for_approval(explanation: Mapping[str, Any]) -> bool:
     statements = (statement for layer in explanation.get("layers", ()) for statement in layer["statements"])
     conditions = (condition for statement in statements for condition in statement["conditions"])
-    return any(condition["key"] == _APPROVED and not condition["held"] for condition in conditions)
+    return any(condition["key"].lower() == _APPROVED and not condition["held"] for condition in conditions)
 
 
 def _statements(text: str, marked: set[int]) -> Iterator[tuple[str, str, bool]]:
