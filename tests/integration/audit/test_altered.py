@@ -24,6 +24,10 @@ from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.records import audit_logs, audit_records
 from daypass.stores.records import sessions as sessions_table
 
+pytestmark = pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+
 OPERATOR = Viewer("000000000000", operator=True)
 ONE, TWO = f"{1:032x}", f"{2:032x}"
 
