@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Sequence
+from shlex import quote
 
 import click
 
@@ -72,9 +73,9 @@ def _refused(error: ClientError) -> int:
     if status == exits.DENIED and _EXPLAINING in error.message:
         message("give the request id of the denial to somebody who has this permission")
     elif status == exits.DENIED and error.request_id:
-        message(f"to see why: daypass explain {safe(error.request_id)}")
+        message(f"to see why: daypass explain {quote(safe(error.request_id))}")  # to be pasted (attack A442)
     elif error.encoded:
-        message(f"to see why: daypass explain {safe(error.encoded)}")
+        message(f"to see why: daypass explain {quote(safe(error.encoded))}")
     elif status == exits.UNAUTHENTICATED:
         _explain_key()
     return status

