@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 from tests.attack.test_approvals import events, place
 from tests.attack.test_approved_terms import disabled
 from tests.attack.test_extensions import extended
@@ -185,7 +186,7 @@ async def test_a210_source_identity_that_a_further_session_of_a_chain_chose_puts
     seen = place.server.runtime.env.directory.seen()
     role = place.roles["prod"]
     hop = Hop("", TENANT, SUBJECT, place.now, seen, "", "lena")
-    own = hop._replace(session_id="0" * 32, principal_id=role.id)
+    own = structs.replace(hop, session_id="0" * 32, principal_id=role.id)
     hops = (hop, own, *(own,) * further)
     session = SessionClaims(
         *(SessionKind.ROLE, "0" * 32, TENANT, role.id, role.arn, "lena", place.now, place.now + 1000, seen, hops),

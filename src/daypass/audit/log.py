@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from msgspec.structs import astuple
+
 from daypass.audit.batch import Item, Outcome, is_own_fault, is_unavailable
 from daypass.audit.format import chain_hash
 from daypass.audit.packing import pack
@@ -94,6 +96,6 @@ def record_rows(log: str, first: int, placed: Sequence[tuple[EventRow, bytes]]) 
     """Rows of consecutive records, in the order of `sql.RECORD_COLUMNS`, from events and their chain hashes."""
     stored = pack([row.data for row, _ in placed])
     return [
-        (log, seq, *row[:9], data, chain, "", "", b"")
+        (log, seq, *astuple(row)[:9], data, chain, "", "", b"")
         for seq, ((row, chain), data) in enumerate(zip(placed, stored, strict=True), first)
     ]

@@ -8,9 +8,10 @@ that a database refuses.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from daypass.audit.columns import LARGEST, OMITTED, bounded, id_key, record_columns, searchable
 from daypass.audit.format import leaf_hash
@@ -37,7 +38,7 @@ SESSION_FIELDS = (
 _NOTHING = (*("" for _ in OMITTED), b"")
 
 
-class EventRow(NamedTuple):
+class EventRow(Struct, frozen=True):
     """A record without its log and sequence number: its searchable columns, its canonical bytes and their leaf hash."""
 
     at: int
@@ -59,7 +60,7 @@ def event_row(event: Event) -> EventRow:
         data, whole = encoded(event)
     except (TypeError, ValueError, RecursionError) as failure:
         unencodable = {"unencodable": type(failure).__name__}
-        data, whole = encoded(msgspec.structs.replace(event, decision=None, detail=unencodable))
+        data, whole = encoded(replace(event, decision=None, detail=unencodable))
     actor = event.actor
     values = (
         event.type._value_,  # before Python 3.12 `value` runs Python code
@@ -78,7 +79,7 @@ def event_row(event: Event) -> EventRow:
 def _row_of(data: bytes) -> EventRow:
     """Derived from the bytes, so text masked or cut there is also masked or cut in the columns."""
     columns = record_columns(decode(data))
-    named = {name: columns[name] for name in EventRow._fields if name in columns}
+    named = {name: columns[name] for name in EventRow.__struct_fields__ if name in columns}
     return EventRow(**named, data=data, leaf=leaf_hash(data))
 
 
@@ -93,7 +94,7 @@ def _usual(values: tuple[Any, ...]) -> bool:
 
 def session_record(claims: SessionClaims) -> SessionRecord:
     """The session as written to the event that issues it. A hop has its grant and client only if one is set."""
-    hops = tuple([tuple(hop) if hop.grant_id or hop.client_id else hop[:7] for hop in claims.hops])
+    hops = tuple([astuple(hop)[: None if hop.grant_id or hop.client_id else 7] for hop in claims.hops])
     return SessionRecord(
         claims.kind._value_,
         claims.arn,
@@ -109,7 +110,7 @@ def session_row(claims: SessionClaims) -> SessionRow:
     """The columns by which a session is found. Its event holds everything else."""
     hops = claims.hops
     own = hops[-1]
-    names = (own[0], own[1], claims.kind._value_, own[2], hops[0][2])
+    names = (own.session_id, own.account, claims.kind._value_, own.principal_id, hops[0].principal_id)
     issued_at, expires_at = claims.issued_at, claims.expires_at
     if not (_usual(names) and 0 <= issued_at <= LARGEST and 0 <= expires_at <= LARGEST):
         names = tuple(map(searchable, names))  # type: ignore[assignment]  # five again

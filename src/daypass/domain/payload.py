@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import astuple
 
 from daypass.domain import payload_json
 from daypass.domain.directory import Tags
@@ -97,7 +98,7 @@ def encode(claims: SessionClaims, version: int = PAYLOAD_VERSION) -> bytes:
     c = claims
     own = c.hops[-1]
     itself = (c.session_id, c.account, c.principal_id, c.issued_at, c.seen, own.access_key_id, c.name)
-    if own != (*itself, c.grant_id, c.client_id):
+    if astuple(own) != (*itself, c.grant_id, c.client_id):
         raise ValueError("the hops of a session end with the session itself")
     if len(c.hops) > MAX_HOPS:
         raise PayloadTooLarge("The session has too many hops for a session token.")
@@ -191,7 +192,7 @@ def decode(data: bytes) -> SessionClaims:
 
 
 def _earlier(hop: Hop, epoch: str) -> _EarlierHop:
-    session_id, account, principal_id, at, seen, key, name, grant_id, client_id = hop
+    session_id, account, principal_id, at, seen, key, name, grant_id, client_id = astuple(hop)
     known = None if seen.epoch == epoch else seen.epoch
     return _EarlierHop(session_id, account, principal_id, at, known, seen.position, key, name, grant_id, client_id)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from daypass.domain.directory import Tags
 from daypass.domain.payload_policies import deflate, inflate
@@ -153,7 +154,7 @@ def _flat(pairs: Tags) -> list[str]:
 
 
 def _hop_values(hop: Hop, known: Sequence[str]) -> list[Any]:
-    session_id, account, principal_id, at, seen, key, name, grant_id, client_id = hop
+    session_id, account, principal_id, at, seen, key, name, grant_id, client_id = astuple(hop)
     values = [session_id, account, principal_id, at, known.index(seen.epoch), seen.position, key, name]
     return [*values, grant_id, client_id] if grant_id or client_id else values
 

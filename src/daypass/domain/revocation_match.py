@@ -10,6 +10,8 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
+from msgspec.structs import astuple
+
 from daypass.domain.directory import Revocation
 from daypass.domain.encoding import base64url
 from daypass.domain.revocation_index import SUBJECT_TABLES
@@ -56,7 +58,7 @@ def hop_claims(session: SessionClaims) -> list[list[Any]]:
 
 
 def _hop(hop: Hop, source_identity: str) -> list[Any]:
-    session_id, account, principal_id, issued_at, seen, key_id, _, grant_id, client_id = hop
+    session_id, account, principal_id, issued_at, seen, key_id, _, grant_id, client_id = astuple(hop)
     values = session_id, principal_id, key_id, account, grant_id, client_id, source_identity
     ids = "".join([_match_id(table, account, value) for table, value in zip(_TABLES, values, strict=True) if value])
     return [account, issued_at, *seen, ids]

@@ -38,7 +38,7 @@ class FeedPosition(NamedTuple):
     position: int
 
 
-class Hop(NamedTuple):
+class Hop(Struct, frozen=True, array_like=True):
     """One link of the chain of custody, from the original principal to the session itself.
 
     The first hop is the original principal. Its `session_id` is empty unless it was a session itself, and
@@ -129,7 +129,7 @@ def chain_depth(hops: Sequence[Hop]) -> int:
     """The number of role sessions in this chain: 0 for a user with a long-term key."""
     depth = 0
     for hop in hops:
-        if hop[2][:4] == "AROA":  # a hop's third member is its principal id
+        if hop.principal_id[:4] == "AROA":
             depth += 1
     return depth
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session, session_ids
 from tests.integration.audit.test_proofs import kept, proof
 
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import FeedPosition, Hop, SessionClaims
+from daypass.domain.session import FeedPosition, SessionClaims
 from daypass.stores.feed import feed_head
 from daypass.stores.tx import StoreTx
 
@@ -22,7 +23,7 @@ AT = 1_700_000_000_000
 
 def claims(number: int, seen: FeedPosition, account: str = ACCOUNT) -> SessionClaims:
     made = session(f"{number:032x}", account=account)
-    hops = tuple(Hop(hop[0], account, hop[2], hop[3], seen, *hop[5:]) for hop in made.hops)
+    hops = tuple(structs.replace(hop, account=account, seen=seen) for hop in made.hops)
     return session(f"{number:032x}", account=account, seen=seen, hops=hops)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict
 
 from daypass.audit.columns import OMITTED, altered_column, altered_session_column, searchable
 from daypass.audit.format import leaf_hash
@@ -62,7 +63,7 @@ def test_a99_hostile_fields_become_one_escaped_record() -> None:
         assert value.startswith("a��b�[31mc�d�e�xxx")
         assert len(value) <= 256
         value.encode("utf-8")
-    assert altered_column({"request_id": "", "session_id": "", **row._asdict()}, decode(row.data)) == ""
+    assert altered_column({"request_id": "", "session_id": "", **asdict(row)}, decode(row.data)) == ""
 
 
 @pytest.mark.parametrize("detail", [{"x": object()}, {"x": {1: object()}}])
@@ -116,7 +117,7 @@ TIME = st.sampled_from((0, 1, 1_700_000_000_000, 2**63 - 1, 2**63, -5))
 def test_session_row_is_what_verification_expects_from_its_event(
     parts: list[tuple[Any, ...]], arn: str, end: int
 ) -> None:
-    hops = tuple(Hop._make((*part[:4], FeedPosition(*part[4]), *part[5:])) for part in parts)
+    hops = tuple(Hop(*part[:4], FeedPosition(*part[4]), *part[5:]) for part in parts)
     own = hops[-1]
     made = claims(
         session_id=own.session_id,

@@ -207,7 +207,7 @@ def test_a51_role_session_seconds_over_a_limit_names_it(asked: int, of: Role, ch
     ],
 )
 def test_revoked_by_any_hop_cascades_to_the_child(subject: str, value: str, account: str) -> None:
-    first = FIRST._replace(grant_id="gr-1", client_id="web")
+    first = replace(FIRST, grant_id="gr-1", client_id="web")
     child = claims(USER, first, SECOND, source_identity="alice")
     made = revocation(subject, value, account)
     assert index(made).revoked(child) == made
@@ -222,7 +222,7 @@ def test_revoked_source_identity_of_an_account_outside_the_chain_spares_the_sess
 
 def test_revoked_child_of_an_ancestor_issued_anew_lives() -> None:
     made = revocation("role", "AROAFIRST", issued_before=2000)
-    renewed = FIRST._replace(issued_at=2500, seen=FeedPosition(DB, 7))
+    renewed = replace(FIRST, issued_at=2500, seen=FeedPosition(DB, 7))
     assert index(made).revoked(claims(USER, renewed, SECOND)) is None
 
 
@@ -235,22 +235,22 @@ def test_revoked_child_made_after_the_revocation_dies_with_an_older_ancestor() -
 
 
 def test_revoked_compares_seen_so_that_a_clock_ahead_does_not_save_a_session() -> None:
-    ahead = FIRST._replace(issued_at=10**9, seen=FeedPosition(DB, 6))
+    ahead = replace(FIRST, issued_at=10**9, seen=FeedPosition(DB, 6))
     assert index(revocation("role", "AROAFIRST", issued_before=2000)).revoked(claims(USER, ahead)) is not None
 
 
 def test_revoked_compares_time_so_that_a_revocation_of_the_past_reaches_sessions_that_saw_it() -> None:
-    late = FIRST._replace(issued_at=1999, seen=FeedPosition(DB, 50))
+    late = replace(FIRST, issued_at=1999, seen=FeedPosition(DB, 50))
     assert index(revocation("role", "AROAFIRST", issued_before=2000)).revoked(claims(USER, late)) is not None
 
 
 def test_revoked_session_of_another_database_epoch_counts_as_older() -> None:
-    other = FIRST._replace(issued_at=10**9, seen=FeedPosition("db0", 10**6))
+    other = replace(FIRST, issued_at=10**9, seen=FeedPosition("db0", 10**6))
     assert index(revocation("role", "AROAFIRST")).revoked(claims(USER, other)) is not None
 
 
 def test_revoked_by_a_revocation_without_position_kills_all_it_names() -> None:
-    fresh = FIRST._replace(seen=FeedPosition(DB, 10**6))
+    fresh = replace(FIRST, seen=FeedPosition(DB, 10**6))
     made = revocation("role", "AROAFIRST", position=0)
     revocations = index(made)
     assert revocations.revoked(claims(USER, fresh)) is not None

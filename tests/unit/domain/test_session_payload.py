@@ -111,7 +111,7 @@ def test_decode_of_a_payload_of_version_1_still_works() -> None:
     data = b'[1,"role","aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","1","AROA","arn","s",1000,2000,["db1"],0,7,["ASIAX"]]'
     assert decode(data) == PLAIN
     granted = data[:-1] + b',"","",[],[],"",0,0,"",[],"","g"]'
-    assert decode(granted) == replace(PLAIN, grant_id="g", hops=(OWN._replace(grant_id="g"),))
+    assert decode(granted) == replace(PLAIN, grant_id="g", hops=(replace(OWN, grant_id="g"),))
 
 
 def test_decode_of_a_payload_of_version_2_still_works() -> None:
@@ -120,7 +120,7 @@ def test_decode_of_a_payload_of_version_2_still_works() -> None:
         b'[["","1","AROA",1000,0,7,"ASIAX","s","","web"],"ASIAX"],"","",[],[],"",0,0,"",[],"","","",-1,[],"web"]'
     )
     by_client = replace(
-        PLAIN, client_id="web", hops=(OWN._replace(session_id="", client_id="web"), OWN._replace(client_id="web"))
+        PLAIN, client_id="web", hops=(replace(OWN, session_id="", client_id="web"), replace(OWN, client_id="web"))
     )
     assert decode(data) == by_client
     with pytest.raises(ValueError, match="number of values"):
@@ -142,11 +142,11 @@ GOLDEN_POLICIES = "03ba3306e6d01825ab1824a7c628e9c4201c1b03726d0cd46cb04ab0e9604
 @pytest.mark.parametrize(
     "own",
     [
-        OWN._replace(session_id="b" * 32),
-        OWN._replace(seen=FeedPosition("db1", 8)),
-        OWN._replace(issued_at=1001),
-        OWN._replace(account="2"),
-        OWN._replace(principal_id="AROB"),
+        replace(OWN, session_id="b" * 32),
+        replace(OWN, seen=FeedPosition("db1", 8)),
+        replace(OWN, issued_at=1001),
+        replace(OWN, account="2"),
+        replace(OWN, principal_id="AROB"),
     ],
 )
 def test_encode_of_hops_that_do_not_end_with_the_session_is_refused(own: Hop) -> None:

@@ -240,7 +240,7 @@ async def _narrowed(
         bound[SCOPE_KEY] = target.scope
     others = tuple(pair for pair in session.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY))
     client_id = client.client.id if client is not None else parent.client_id or session.client_id
-    own = made.hops[-1]._replace(client_id=client_id)
+    own = replace(made.hops[-1], client_id=client_id)
     ends = min(made.expires_at, parent.not_after or made.expires_at)
     hops = (*made.hops[:-1], own)
     return replace(made, keys=(*others, *pairs_of(bound)), client_id=client_id, hops=hops, expires_at=ends)
