@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, cast
 
@@ -76,6 +77,14 @@ class Revocations:
     def find(self, _kind: type[Any], *, order: str = "", limit: int = 1000, **equals: Any) -> list[Revocation]:
         found = [row for row in self.rows if all(getattr(row, name) == value for name, value in equals.items())]
         return sorted(found, key=lambda row: row.id)[:limit]
+
+    def find_among(
+        self, kind: type[Any], name: str, values: Collection[str], *, order: str, any_case: bool, **equals: Any
+    ) -> list[Revocation]:
+        assert any_case
+        lower = {value.lower() for value in values}
+        found = self.find(kind, order=order, limit=len(self.rows), **equals)
+        return [row for row in found if getattr(row, name).lower() in lower]
 
 
 def test_a214_block_of_a_source_identity_counts_among_as_many_revocations_as_the_quotas_allow() -> None:
