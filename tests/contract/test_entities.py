@@ -390,3 +390,18 @@ def test_find_by_path_prefix_of_few_reads_the_index_on_paths(database: Database,
         pytest.skip("it is SQLite's plan: PostgreSQL's depends on statistics")
     (step,) = (step for step in database.read(plan) if "users" in step)
     assert "ix_users_account_path (account=? AND path>? AND path<?)" in step
+
+
+def test_find_revocations_of_a_subject_reads_their_index(database: Database) -> None:
+    """A use of a grant looks for several, and an account can have thousands (attack A431)."""
+    query = _select("revocations", "", ("all", False), (("account", False), ("subject", False), ("value", False)))[0]
+    values = {"eq_account": ACCOUNT, "eq_subject": "session", "eq_value": "s", "limit_": 100}
+
+    def plan(conn: Connection) -> list[str]:
+        text = query.params(values).compile(conn, compile_kwargs={"literal_binds": True})
+        return [str(row[3]) for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+
+    if database.read(lambda conn: conn.dialect.name) != "sqlite":
+        pytest.skip("it is SQLite's plan: PostgreSQL's depends on statistics")
+    (step,) = (step for step in database.read(plan) if "revocations" in step)
+    assert "ix_revocations_account_subject_value (account=? AND subject=? AND value=?)" in step

@@ -346,7 +346,14 @@ _TABLE: Final = (
     _stored(d.AccessReport, "access_reports", "id", "access_report:id", "created_at", announced=False),
     _stored(d.ReplayEntry, "redeemed", "purpose id", "redeemed:purpose:id", "expires_at", announced=False),
     _stored(d.PolicyContent, "policy_contents", "hash", "content:hash", "keep_until"),
-    _stored(d.Revocation, "revocations", "id", "revocation:id", "position, account created_at", changeable=_RENEWED),
+    _stored(
+        d.Revocation,
+        "revocations",
+        "id",
+        "revocation:id",
+        "position, account created_at, account subject value",
+        changeable=_RENEWED,
+    ),
 )
 
 ENTITY_TABLES: Mapping[type[Any], EntityTable] = {row.entity: row for row in _TABLE}
