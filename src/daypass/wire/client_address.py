@@ -32,7 +32,7 @@ class ClientAddress:
 
     def of(self, client: Sequence[object] | None, scheme: str, headers: Sequence[Header]) -> tuple[str, bool, bool]:
         """(address, came over TLS, the peer is a proxy that is trusted). The address is "" when the peer has none (a
-        Unix socket), and when a trusted proxy reports none: "unknown", text that is no address, or more hops than are
+        Unix socket), and when a trusted proxy reports none: "unknown", text that is not an address, or more hops than are
         read. It is then not that of the proxy, to which a policy may give more (attack A390).
         """
         peer = _plain(str(client[0])) if client else ""
