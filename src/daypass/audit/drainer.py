@@ -95,7 +95,7 @@ class Drainer:
             spool.close()
             raise
         spool.forget()
-        spool.close()
+        spool.close(ended=True)
         if events or missing:
             logs.get().info("spool.adopted", spool=spool.file.name, events=events, missing=missing)
             detail = {"events": events, "spool": spool.file.stem, "missing": missing, "adopted": True}

@@ -51,9 +51,10 @@ class OwnSpool:
             raise not_recordable(self.fault) from error
         self.fault = ""
 
-    def close(self) -> None:
+    def close(self, *, ended: bool) -> None:
+        """See `Spool.close`."""
         if self.spool is not None:
-            self.spool.close()
+            self.spool.close(ended=ended)
             self.spool = None
 
     def _usable(self) -> Spool:

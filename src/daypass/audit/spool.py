@@ -319,11 +319,13 @@ class Spool:
                     self._conn.execute("VACUUM")
                 self._conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def close(self) -> None:
-        """Releases the lock. An empty spool is removed; another one remains for the process that adopts it."""
+    def close(self, *, ended: bool = False) -> None:
+        """Releases the lock. An empty spool is removed if the end of its process is noted in the database (`ended`);
+        otherwise it remains for the process that adopts it.
+        """
         with self._lock:
             self._conn.close()
-            if not self.events and not self._heads.all():
+            if ended and not self.events and not self._heads.all():
                 remove(self.file)
             os.close(self._lock_fd)
 

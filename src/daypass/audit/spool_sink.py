@@ -142,9 +142,7 @@ class SpoolSink:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        if not self._outage.since:
-            self._note_ended()
-        self._own.close()
+        self._own.close(ended=not self._outage.since and self._note_ended())
 
     def note_recorded(self) -> None:
         """States in the database that the logs of this process are complete until now, unless the spool holds events.
@@ -157,12 +155,15 @@ class SpoolSink:
                 self._database, self._own.name, now, spooling, stated, self._inner.check_epoch
             )
 
-    def _note_ended(self) -> None:
+    def _note_ended(self) -> bool:
+        """Returns whether it is noted. If not, the process that adopts the spool notes it."""
         try:
             with self._database.write_transaction() as conn:
                 note_ended(conn, self._own.name)
-        except Exception as error:  # noqa: BLE001 - its status lists then count as incomplete, until its sessions expire
+        except Exception as error:  # noqa: BLE001 - until then its status lists count as incomplete
             logs.get().warning("spool.end_not_noted", log=self._own.name, error=describe(error))
+            return False
+        return True
 
     # --- sink.Sink, on the writer thread
 

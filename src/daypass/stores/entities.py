@@ -1,7 +1,7 @@
 """How each entity of `domain.directory` is stored, looked up and announced: one row of `_TABLE` for each.
 
 Each has one table with one column for each of its fields. A `name_key` is the name with ASCII letters lowered: names are
-unique and found without regard to case. There are no foreign keys, because others may still refer to an entity that is
+unique and found without regard to case. No table has a foreign key, because others may still refer to an entity that is
 removed. Readers treat a missing entity as absent.
 
 It must not know any operation. Callers decide what may be written, and by whom.

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import (
     Flaky,
+    SettableClock,
     bodies_of,
     deadline,
     event,
@@ -38,6 +39,7 @@ from daypass.audit.completeness import process_logs
 from daypass.audit.drainer import Drainer
 from daypass.audit.journal import DurableJournal
 from daypass.audit.outage import Pauses
+from daypass.audit.recent import RecentBatches
 from daypass.audit.spool import Spool, SpoolDirectory
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -442,6 +444,55 @@ async def test_altered_recorded_until_of_a_running_process_is_logged_and_put_rig
     after = stated()
     assert after is not None
     assert before <= after < 9_000_000_000_000
+
+
+async def noted_as_ended(flaky: Flaky, log: str) -> None:
+    """Waits until the record says that the log of an ended process is complete."""
+    for _ in range(3000):
+        found = flaky.read(lambda conn: process_logs(conn, log))
+        if found is not None and found.recorded_until is None:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the end of the process was not noted")
+
+
+async def test_end_of_a_process_that_stops_in_an_outage_with_an_empty_spool_is_noted_by_the_next(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    """Its status lists would have counted as incomplete until its sessions had expired."""
+    journal = await start(spool=place, options=QUICK)
+    log = journal.first_log
+    journal.note_recorded()
+    flaky.always = "refuse"
+    for _ in range(3000):  # begun by the probe of an idle writer
+        if journal.outage is not None:
+            break
+        await asyncio.sleep(0.02)
+    assert journal.outage is not None
+    assert journal.spool is not None
+    assert journal.spool.depth == (0, 0)
+    await journal.close()
+    assert files(place) == [".db", ".lock"]
+    flaky.always = ""
+    await start(spool=place, options=QUICK)
+    await noted_as_ended(flaky, log)
+
+
+async def test_end_of_a_killed_process_with_an_empty_spool_is_noted_when_the_database_returns(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    log = journal.first_log
+    journal.note_recorded()
+    kill(journal)
+    adopter = Drainer(flaky, SettableClock(), RecentBatches(fails_over=False), lambda _: None)  # type: ignore[arg-type]
+    flaky.always = "refuse"
+    with pytest.raises(OSError, match="away"):
+        adopter.adopt(place)
+    flaky.always = ""
+    adopter.adopt(place)
+    await noted_as_ended(flaky, log)
+    assert files(place) == []
 
 
 @pytest.mark.parametrize(("fast", "least"), [(240_000, 0), (MAX_JUMP_MS + 240_000, 240_000)])

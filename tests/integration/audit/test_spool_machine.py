@@ -200,7 +200,7 @@ class Outages(RuleBasedStateMachine):
         if len(self.journals) == PROCESSES:
             self.run_(self.journals.pop().close())
         self.start()
-        for _ in range(1_000):
+        for _ in range(6_000):
             own = {f"{journal.spool._own.name}.db" for journal in self.journals if journal.spool is not None}
             left = {path.name for path in self.place.directory.glob("*.db")} - own
             if not left and not any(journal.outage for journal in self.journals):
