@@ -460,6 +460,20 @@ async def test_head_with_one_meaning_is_served(head: bytes) -> None:
     assert paths == ["/x"]
 
 
+async def is_refused(data: bytes) -> None:
+    """Sends it: it is answered with 400, recorded and not served, and the connection is closed."""
+    common, reported = Connections(), []
+    common.on_refusal = lambda *refusal: reported.append(refusal)
+
+    async def app(*_: object) -> None:
+        raise AssertionError("served")
+
+    connection = Connection(app, common=common, client="192.0.2.1")
+    assert (await connection.send(data)).startswith(b"HTTP/1.1 400")
+    assert connection.paper.closed
+    assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -484,30 +498,12 @@ async def test_head_with_one_meaning_is_served(head: bytes) -> None:
     ],
 )
 async def test_a391_head_whose_target_says_something_else_than_its_host_is_refused(head: bytes) -> None:
-    common, reported = Connections(), []
-    common.on_refusal = lambda *refusal: reported.append(refusal)
-
-    async def app(*_: object) -> None:
-        raise AssertionError("served")
-
-    connection = Connection(app, common=common, client="192.0.2.1")
-    assert (await connection.send(head + b"\r\n0\r\n\r\n")).startswith(b"HTTP/1.1 400")
-    assert connection.paper.closed
-    assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
+    await is_refused(head + b"\r\n0\r\n\r\n")
 
 
 @pytest.mark.parametrize("line", [b"GET /", b"GET / HTTP/0.9", b"GET / HTTP/2.0", b"GET / HTTP/1.2"])
 async def test_a241_request_of_a_version_that_is_not_offered_is_refused(line: bytes) -> None:
-    common, reported = Connections(), []
-    common.on_refusal = lambda *refusal: reported.append(refusal)
-
-    async def app(*_: object) -> None:
-        raise AssertionError("served")
-
-    connection = Connection(app, common=common, client="192.0.2.1")
-    assert (await connection.send(line + b"\r\n\r\n")).startswith(b"HTTP/1.1 400")
-    assert connection.paper.closed
-    assert reported == [("192.0.2.1", ErrorKind.MALFORMED_REQUEST, "Invalid HTTP request received.")]
+    await is_refused(line + b"\r\n\r\n")
 
 
 async def test_a108_head_without_an_end_is_refused() -> None:
