@@ -273,6 +273,7 @@ def test_migrate_to_0018_lets_a_reader_of_the_previous_release_finish(postgres_u
     change(
         database,
         "DROP INDEX ix_revocations_account_subject_value",
+        "DROP INDEX ix_sessions_active",
         "DROP INDEX ix_audit_records_session_use",
         index.format("ix_audit_records_session_key", "audit_records (session_key)"),
         index.format("ix_sessions_issued_at", "sessions (issued_at)"),
@@ -306,6 +307,7 @@ def test_migrate_to_0019_deletes_resources_of_scim_without_their_user_or_group(d
         insert.format("AGPA1", "Group"),
         insert.format("AIDA1", "User"),
         "DROP INDEX ix_revocations_account_subject_value",
+        "DROP INDEX ix_sessions_active",
         f"UPDATE meta SET value = '0018' WHERE key = '{REVISION}'",
     )
     prepare(database)

@@ -7,7 +7,7 @@ leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -28,9 +28,9 @@ from sqlalchemy import (
 
 from daypass.audit.columns import LARGEST, altered_column, id_key, searchable
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
-from daypass.audit.revoked import may_be_revoked
+from daypass.audit.revoked import active_sessions, may_be_revoked
 from daypass.audit.rows import redact_for_actor
-from daypass.audit.session_rows import Listed, body_of, columns_of, list_sessions, stored_integer
+from daypass.audit.session_rows import Listed, body_of, columns_of, list_sessions, sessions_of, stored_integer
 from daypass.audit.stored import event_bytes, events_of, whole
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
@@ -302,9 +302,18 @@ class AuditReader:
     async def search(self, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
         return await self.run(lambda conn: search_records(conn, viewer, query), viewer.account)
 
-    async def sessions(
-        self, viewer: Viewer, query: SessionFilter, *, urgent: bool = False
-    ) -> tuple[list[SessionView], tuple[int, str] | None]:
+    def revocations(self) -> Sequence[Revocation]:
+        return self._known()
+
+    async def may_be_ended(self, revocations: Sequence[Revocation], most: int) -> AsyncIterator[SessionClaims]:
+        now, account = self._clock.now(), revocations[0].account if revocations else ""
+        ids = await self.run(lambda conn: active_sessions(conn, revocations, now, most), account, urgent=True)
+        for at in range(0, len(ids), _STEP):
+            part = partial(sessions_of, ids=ids[at : at + _STEP])
+            for claims in await self.run(part, account, urgent=True):
+                yield claims
+
+    async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
         now = self._clock.now()
         limit = _page(query.limit)
         step = min(limit, _STEP)
@@ -312,12 +321,12 @@ class AuditReader:
         narrow: ColumnElement[bool] | None = None
         if query.revoked:
             revocations = self._known()
-            narrow = await self.run(lambda conn: may_be_revoked(conn, revocations), viewer.account, urgent=urgent)
+            narrow = await self.run(lambda conn: may_be_revoked(conn, revocations), viewer.account)
         before, scanned = query.before, 0
         while scanned < query.looked_at:
             page = replace(query, before=before)
             listed = partial(list_sessions, viewer=viewer, query=page, now=now, limit=step, narrow=narrow)
-            rows = await self.run(listed, viewer.account, urgent=urgent)
+            rows = await self.run(listed, viewer.account)
             for row in rows:
                 before = row.place
                 if row.claims is None:

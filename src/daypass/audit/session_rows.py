@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
 from daypass.audit.columns import altered_session_column, searchable
 from daypass.audit.stored import events_of
@@ -42,8 +42,8 @@ def list_sessions(
     for name in ("session_id", "principal_id", "root_principal_id"):
         if getattr(query, name):
             statement = statement.where(_s[name] == searchable(getattr(query, name)))
-    if query.active:
-        statement = statement.where(_s.expires_at > now)
+    if query.active:  # "+ 0": the order of the list has an index, and the index of active sessions another order
+        statement = statement.where(_s.expires_at + 0 > now)
     if query.since is not None:
         statement = statement.where(_s.issued_at >= stored_integer(query.since))
     if query.before is not None:
@@ -53,7 +53,16 @@ def list_sessions(
             statement = statement.where(_s.issued_at <= at)
             later = or_(_s.issued_at < at, and_(_s.issued_at == at, later))
         statement = statement.where(later)
-    statement = statement.order_by(*(column.desc() for column in order)).limit(limit)
+    return _all(conn, statement.order_by(*(column.desc() for column in order)).limit(limit))
+
+
+def sessions_of(conn: Connection, ids: Sequence[str]) -> list[SessionClaims]:
+    """The sessions with these ids that match the record."""
+    found = _all(conn, select(sessions).where(_s.session_id.in_(ids)))
+    return [row.claims for row in found if row.claims is not None]
+
+
+def _all(conn: Connection, statement: Select[Any]) -> list[Listed]:
     rows = conn.execute(statement).all()
     events = events_of(conn, [(row.log, row.seq) for row in rows])
     return [_listed(row, body_of(events.get((row.log, row.seq), b""))) for row in rows]

@@ -66,10 +66,10 @@ def ended(made: dict[str, Any], verb: str = "ended") -> str:
     count = made.get("sessions_ended")
     if not isinstance(count, int):
         return f"The number of sessions that {verb} is not known."
-    if not count:
+    exact = "" if made.get("sessions_complete") else "At least "
+    if not count and not exact:
         return f"No active session {verb}."
-    text = f"{output.counted(count, 'active session')} {verb}."
-    return text if made.get("sessions_complete") else f"At least {text}"
+    return f"{exact}{output.counted(count, 'active session')} {verb}."
 
 
 @click.group(cls=Group)

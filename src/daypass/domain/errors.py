@@ -152,17 +152,17 @@ def _refusal(
 
 
 class ignored:  # noqa: N801  # as contextlib.suppress
-    """In `with ignored(ErrorKind.NOT_FOUND):` an error of this kind ends the block, and nothing more."""
+    """In `with ignored(ErrorKind.NOT_FOUND):` an error of these kinds ends the block, and nothing more."""
 
-    def __init__(self, kind: ErrorKind) -> None:
-        self._kind = kind
+    def __init__(self, *kinds: ErrorKind) -> None:
+        self._kinds = kinds
 
     def __enter__(self) -> None: ...
 
     def __exit__(
         self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
-        return isinstance(error, DaypassError) and error.kind is self._kind
+        return isinstance(error, DaypassError) and error.kind in self._kinds
 
 
 @contextmanager

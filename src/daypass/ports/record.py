@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -219,11 +219,19 @@ class Records(Protocol):
         """Records that the viewer may see, newest first."""
         ...
 
-    async def sessions(
-        self, viewer: Viewer, query: SessionFilter, *, urgent: bool = False
-    ) -> tuple[list[SessionView], tuple[int, str] | None]:
+    def revocations(self) -> Sequence[Revocation]:
+        """The revocations that this process knows, of every account."""
+        ...
+
+    def may_be_ended(self, revocations: Sequence[Revocation], most: int) -> AsyncIterator[SessionClaims]:
+        """Sessions of every account that have not expired, at most `most`, and among them those that these revocations
+        end. It is read before other reads.
+        """
+        ...
+
+    async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
         """Sessions of the viewer's account (the operator: of all), newest first, and the `before` of the next page.
 
-        The page may hold fewer than `limit` and still have a next one. `urgent`: a revocation waits for it.
+        The page may hold fewer than `limit` and still have a next one.
         """
         ...

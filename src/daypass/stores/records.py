@@ -116,4 +116,6 @@ sessions = Table(
     Column("depth", Integer, nullable=False),
     _bytes("hops"),
     Index("ix_sessions_account", "account", "issued_at", "principal_id"),
+    # Active sessions are its last part. A revocation counts there the sessions that it ended.
+    Index("ix_sessions_active", "expires_at", "principal_id", "root_principal_id", "depth"),
 )

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, UNTOUCHED, Key, Server, policy
 
 from daypass.domain.directory import Role, User
+from daypass.domain.session import SessionClaims
 from daypass.operations import revocation
 from daypass.operations.iam import changes
+from daypass.operations.sessions import revoked_sessions
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")
 
@@ -119,8 +122,46 @@ async def test_revoke_says_how_many_sessions_it_ended_in_all_accounts(server: Se
     assert (made["sessions_ended"], made["sessions_complete"]) == (3, True)
     again = await revoke(server, ROOT, "access_key", alice.id)
     assert again["sessions_ended"] == 0
+    await revoke(server, ROOT, "account", OPERATOR)
+    other = await revoke(server, ROOT, "role", first.id)
+    assert other["sessions_ended"] == 0, "they ended by their account"
+
+
+async def test_revoke_acts_before_it_counts_and_says_when_not_all_were_counted(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, alice, first, *_ = await chain(server)
+    keys = [await server.assume(alice, first.arn) for _ in range(3)]
+    records, worked = type(server.runtime.env.records), []
+    real = records.may_be_ended
+
+    async def watched(self: object, *args: object) -> AsyncIterator[SessionClaims]:
+        worked.append(await server.works(keys[0]))
+        async for claims in real(self, *args):
+            yield claims
+
+    monkeypatch.setattr(records, "may_be_ended", watched)
+    monkeypatch.setattr(revoked_sessions.count_ended, "__kwdefaults__", {"most": 2, "seconds": 20.0})
+    made = await revoke(server, ROOT, "role", first.id)
+    assert worked == [False], "the revocation was in force when counting began"
+    assert (made["sessions_ended"], made["sessions_complete"]) == (3, False)
     event = next(e for e in await server.events() if e["type"] == "session.revoked")
-    assert event["detail"]["sessions_ended"] in (0, 3)
+    assert "sessions_ended" not in event["detail"], "the record states no number that was not counted"
+
+
+async def test_revoke_whose_sessions_cannot_be_counted_in_time_gives_no_number(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, first, parent, *_ = await chain(server)
+
+    async def never(*_: object) -> AsyncIterator[SessionClaims]:
+        await asyncio.Event().wait()
+        yield  # type: ignore[misc]
+
+    monkeypatch.setattr(type(server.runtime.env.records), "may_be_ended", never)
+    made = await revoke(server, ROOT, "role", first.id)
+    assert (made["sessions_ended"], made["sessions_complete"]) == (None, False)
+    assert not await server.works(parent)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 from daypass.audit.format import leaf_hash
 from daypass.audit.journal import DurableJournal
 from daypass.audit.read import AuditReader, search_records
+from daypass.audit.revoked import active_sessions
 from daypass.audit.session_rows import list_sessions
 from daypass.audit.verify import Head, RecordRow, Verified, verify_log
 from daypass.domain.directory import AccessKey, Grant, Revocation
@@ -288,6 +289,23 @@ async def test_sessions_filters(reader: AuditReader, sessions: DurableJournal) -
     assert await listed(reader, ACTOR, session_id=f"{3:032x}") == [3]
 
 
+async def ended_by(reader: AuditReader, role_id: str, most: int = 100) -> list[int]:
+    revocation = Revocation("v", ACCOUNT, "role", role_id, issued_before=T0 + 90_000, created_at=T0 + 90_000)
+    return sorted([int(one.session_id, 16) async for one in reader.may_be_ended([revocation], most)])
+
+
+async def test_sessions_that_may_be_ended_are_those_of_the_principal_and_chained_ones(
+    reader: AuditReader, sessions: DurableJournal, plan: Callable[[Callable[[Any], object]], str]
+) -> None:
+    assert await ended_by(reader, "AROAOTHER") == [5, 9]
+    assert await ended_by(reader, "AIDAALICE") == [1, 2, 3, 4, 5, 6, 7, 8, 9], "0 has expired"
+    assert len(await ended_by(reader, "AIDAALICE", most=4)) == 4
+    of_role = Revocation("v", ACCOUNT, "role", "AROAOTHER", issued_before=T0, created_at=T0)
+    steps = plan(lambda conn: active_sessions(conn, [of_role], T0, 10))
+    assert steps.count("sessions USING INDEX ix_sessions_active") == 3
+    assert "SCAN sessions" not in steps
+
+
 async def test_revoked_is_computed_and_cascades_down_the_chain(
     reader: AuditReader, sessions: DurableJournal, index: RevocationIndex
 ) -> None:
@@ -465,7 +483,7 @@ async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_r
     for _ in range(2):  # both threads for searches
         await asyncio.to_thread(begun.acquire, timeout=30)
     try:
-        await asyncio.wait_for(reader.sessions(STRANGER, SessionFilter(), urgent=True), 20)
+        await asyncio.wait_for(ended_by(reader, "AROADEPLOY"), 20)
         listed = asyncio.create_task(reader.sessions(STRANGER, SessionFilter()))
         await asyncio.sleep(0)
     finally:

@@ -25,7 +25,7 @@ from daypass.operations.offboarding.leaving import BLOCK, Holdings, delete_disab
 from daypass.operations.offboarding.outstanding_tokens import Outstanding, outstanding_tokens
 from daypass.operations.outcome import served
 from daypass.operations.revocation import NO_BLOCK, block_of, new_revocation, store
-from daypass.operations.sessions.revoke import check_reason
+from daypass.operations.sessions.revoke import check_reason, counted_of
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import resource_of, subject_of
 from daypass.ports import Call, Env, Reader, Tx
@@ -73,7 +73,7 @@ class Offboarded(NamedTuple):
     removed: Holdings
     made: tuple[Revocation, ...]
     already_blocked: tuple[Revocation, ...]
-    ended: Ended | None
+    ended: Ended | None = None
     outstanding: Outstanding | None = None
 
 
@@ -102,13 +102,17 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         )
         for each in dict.fromkeys(subjects)
     ]
-    counted = await count_ended(env, owner, wanted), await outstanding_tokens(env, owner, subjects)
+    before = env.records.revocations()
+
+    async def counted(report: Offboarded) -> Offboarded:
+        outstanding = await outstanding_tokens(env, owner, subjects)
+        return report._replace(ended=await count_ended(env, wanted, before), outstanding=outstanding)
 
     def report_of(tx: Reader) -> Offboarded:
         removed = holdings_of(tx, user) if user is not None else Holdings()
         blocks = {made.id: block for made in wanted if (block := block_of(tx, made)) is not None}
         made = tuple(revocation for revocation in wanted if revocation.id not in blocks)
-        return Offboarded(owner, user, removed, made, tuple(blocks.values()), *counted)
+        return Offboarded(owner, user, removed, made, tuple(blocks.values()))
 
     def change(tx: Tx) -> tuple[Offboarded, Event]:
         report = report_of(tx)
@@ -122,10 +126,10 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         return report, _event(call, request, report, decision)
 
     if request.dry_run:
-        report = await env.directory.read(report_of, account=call.caller.account, urgent=True)
+        report = await counted(await env.directory.read(report_of, account=call.caller.account, urgent=True))
         await env.journal.commit(_event(call, request, report, decision))
         return report
-    return await env.journal.write(change, account=call.caller.account, urgent=True)
+    return await counted(await env.journal.write(change, account=call.caller.account, urgent=True))
 
 
 def _check(request: OffboardRequest) -> None:
@@ -182,11 +186,9 @@ def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: D
         "chat_users": report.removed.chat_users,
         "revocations": [{"id": r.id, "subject": r.subject, "value": r.value} for r in report.made],
         "already_blocked": [r.id for r in report.already_blocked],
-        "sessions_ended": report.ended.sessions if report.ended is not None else None,
-        "outstanding_tokens": [token.jti for token in report.outstanding.tokens] if report.outstanding else [],
         "reason": request.reason,
         **({"deleted": True} if request.delete else {}),
-        **({"dry_run": True} if request.dry_run else {}),
+        **(counted_of(report.ended) if request.dry_run else {}),
     }
     kind = EventType.OFFBOARDED if changed and not request.dry_run else EventType.REQUEST_ALLOWED
     return served(call, kind=kind, account=report.account, decision=decision, detail=detail)

@@ -24,6 +24,8 @@ from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of,
 from daypass.ports import Call, Env, Offline, Reader, Tx
 
 MAX_REASON = 256
+SECONDS_TO_FIND = 0.1
+"""How long a value that names no entity is looked for among the active sessions. It delays the revocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class RevocationRequest:
 
 
 class Revoked(NamedTuple):
-    """The revocation, and the sessions that it ended; `ended` is None when the database could not count them."""
+    """The revocation, and the sessions that it ended; `ended` is None when they could not be counted."""
 
     revocation: Revocation
     ended: Ended | None
@@ -56,8 +58,8 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
     """daypass:RevokeSession on `KIND/VALUE`. Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED.
 
     A value without an entity and without active sessions in the owning account is NOT_FOUND unless `force` is set. So is
-    the id of a session that is not on the record; it may be in the spool of another process. A dry run needs the same
-    permission and gives the same answer, but revokes nothing.
+    the id of a session that is not on the record; it may be in the spool of another process. Sessions are counted after
+    the revocation. A dry run needs the same permission and gives the same answer, but revokes nothing.
     `replays`: the one-time proofs of the request. They need the database, so such a request is refused without it.
     """
     _check(call, request)
@@ -75,11 +77,14 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         reason=request.reason,
         block=Block(request.block or request.block_until is not None, request.block_until),
     )
-    ended = await count_ended(env, subject.owner, (revocation,))
-    if not subject.known and not request.force and ended is not None and ended.complete and not ended.sessions:
-        raise _unknown(request)
+    before = env.records.revocations()
+    if not subject.known and not request.force:
+        found = await count_ended(env, (revocation,), before, seconds=SECONDS_TO_FIND)
+        if found is not None and not found.sessions:
+            raise _unknown(request)
     if request.dry_run:
-        await env.journal.commit(_event(call, request, revocation, ended, decision))
+        ended = await count_ended(env, (revocation,), before)
+        await env.journal.commit(_event(call, request, revocation, decision, ended))
         return Revoked(revocation, ended)
 
     def change(tx: Tx) -> tuple[Revocation, Event]:
@@ -88,16 +93,15 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         stored = store(tx, revocation, call.caller.account)
         if stored.subject == "grant":
             end_revoked_grant(env, call, tx, stored)
-        return stored, _event(call, request, stored, ended, decision)
+        return stored, _event(call, request, stored, decision)
 
-    without = Offline(revocation, _event(call, request, revocation, ended, decision), revocation)
-    offline = None if replays else without
+    offline = None if replays else Offline(revocation, _event(call, request, revocation, decision), revocation)
     made = await env.journal.write(change, account=call.caller.account, urgent=True, offline=offline)
-    return Revoked(made, ended)
+    return Revoked(made, await count_ended(env, (revocation,), before))
 
 
 def _event(
-    call: Call, request: RevocationRequest, revocation: Revocation, ended: Ended | None, decision: Decision
+    call: Call, request: RevocationRequest, revocation: Revocation, decision: Decision, ended: Ended | None = None
 ) -> Event:
     return served(
         call,
@@ -108,8 +112,7 @@ def _event(
         detail={
             **detail_of(revocation),
             "reason": request.reason,
-            "sessions_ended": ended.sessions if ended is not None else None,
-            **({"dry_run": True} if request.dry_run else {}),
+            **(counted_of(ended) if request.dry_run else {}),
         },
     )
 
@@ -119,6 +122,12 @@ async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
     with ignored(ErrorKind.UNAVAILABLE):
         return await subject_of(env, call, request.subject, request.value, request.account)
     return await subject_in_memory(env, call, request.subject, request.value, request.account)
+
+
+def counted_of(ended: Ended | None) -> dict[str, Any]:
+    """What the record shows of a dry run. A revocation is on the record before its sessions are counted."""
+    count, complete = (ended.sessions, ended.complete) if ended is not None else (None, False)
+    return {"dry_run": True, "sessions_ended": count, "sessions_complete": complete}
 
 
 def detail_of(revocation: Revocation) -> dict[str, Any]:

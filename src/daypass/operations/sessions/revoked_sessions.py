@@ -1,23 +1,24 @@
-"""Counts the active sessions that a revocation ends: for display, and to check that a value is known.
+"""Counts the active sessions that revocations ended: for display, and to check that a value is known.
 
-The work is bounded. It must never prevent a revocation: a count that fails is unknown, not zero.
+The work is bounded and comes after the revocation, which never waits for it. A count that fails is unknown, not zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from daypass.domain.directory import Revocation
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import ErrorKind, ignored
 from daypass.domain.revocation_index import RevocationIndex
-from daypass.ports import Env, SessionFilter, Viewer
+from daypass.domain.session import SessionClaims
+from daypass.ports import Env
 
-MAX_SESSIONS = 20_000
+MAX_SESSIONS: Final = 20_000
 """Maximum number of active sessions examined."""
-MAX_MS = 500
-"""How long counting may delay a revocation."""
-_PAGE = 250
+MAX_SECONDS: Final = 0.5
+"""How long counting may take."""
 
 
 class Ended(NamedTuple):
@@ -31,27 +32,52 @@ class Ended(NamedTuple):
     last_expiry: int = 0
 
 
-async def count_ended(env: Env, account: str, revocations: Collection[Revocation]) -> Ended | None:
-    """The active sessions, in any account, that `revocations` of `account` end; None when the database cannot answer."""
-    index = RevocationIndex()
+async def count_ended(
+    env: Env,
+    revocations: Sequence[Revocation],
+    before: Sequence[Revocation],
+    *,
+    most: int = MAX_SESSIONS,
+    seconds: float = MAX_SECONDS,
+) -> Ended | None:
+    """The active sessions, in any account, that `revocations` end; None when none was found and not all were examined.
+
+    `before`: the revocations that were known before. A session that one of them ended is not counted.
+    """
+    index, earlier = RevocationIndex(), _Earlier(before, env.directory.seen().epoch)
     for revocation in revocations:
         index.add(revocation)
-    viewer = Viewer(account, operator=True)  # a chain may include other accounts; only its length is shown
-    query = SessionFilter(active=True, limit=_PAGE)
     count = looked_at = last_expiry = 0
-    began = env.clock.now()
-    try:
-        while looked_at < MAX_SESSIONS and env.clock.now() - began < MAX_MS:
-            page, following = await env.records.sessions(viewer, query, urgent=True)
-            ended = [view.claims.expires_at for view in page if index.revoked(view.claims) is not None]
-            count += len(ended)
-            last_expiry = max((last_expiry, *ended))
-            looked_at += len(page)
-            if following is None:
-                return Ended(count, complete=True, last_expiry=last_expiry)
-            query = SessionFilter(active=True, limit=_PAGE, before=following)
-    except DaypassError as error:
-        if error.kind not in (ErrorKind.UNAVAILABLE, ErrorKind.THROTTLED):
-            raise
-        return None
-    return Ended(count, complete=False, last_expiry=last_expiry)
+    complete = False
+    with ignored(ErrorKind.UNAVAILABLE, ErrorKind.THROTTLED):
+        try:
+            async with asyncio.timeout(seconds):
+                async for claims in env.records.may_be_ended(revocations, most + 1):
+                    if index.revoked(claims) is not None and not earlier.ended(claims):
+                        count += 1
+                        last_expiry = max(last_expiry, claims.expires_at)
+                    looked_at += 1
+                complete = looked_at <= most
+        except TimeoutError:
+            pass
+    return Ended(count, complete, last_expiry) if complete or count else None
+
+
+class _Earlier:
+    """Earlier revocations, by their values: of an account's many, few are about one session."""
+
+    def __init__(self, revocations: Sequence[Revocation], epoch: str) -> None:
+        self._epoch = epoch
+        self._by_value: dict[str, list[Revocation]] = {}
+        for revocation in revocations:
+            self._by_value.setdefault(revocation.value, []).append(revocation)
+
+    def ended(self, claims: SessionClaims) -> bool:
+        values = {claims.source_identity}
+        for hop in claims.hops:
+            values |= {hop.session_id, hop.account, hop.principal_id, hop.access_key_id, hop.grant_id, hop.client_id}
+        index = RevocationIndex(self._epoch)
+        for value in values & self._by_value.keys():
+            for revocation in self._by_value[value]:
+                index.add(revocation)
+        return index.revoked(claims) is not None
