@@ -30,6 +30,12 @@ _WITHOUT_THE_DISK: Final = "synchronous=OFF"
 PATIENT_JOURNAL: Final[dict[str, Any]] = {"deadline_seconds": SECONDS}
 """The section `journal` of settings for an installation in a test's process."""
 
+PATIENT_POSTGRES: Final[dict[str, dict[str, float]]] = {
+    "database": {"answer_seconds": SECONDS},
+    "spool": {"after_seconds": SECONDS},
+}
+"""Sections of settings with which no statement of PostgreSQL fails because the machine is busy."""
+
 _REAL: Final = (sqlite._PRAGMAS, spool._PRAGMAS)
 _FSYNC: Final = os.fsync
 

@@ -12,7 +12,7 @@ import pytest
 from tests.heavy import IN_PROCESS
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import BOOTSTRAP, ROOT, TENANT, Server
-from tests.patience import PATIENT_JOURNAL
+from tests.patience import PATIENT_JOURNAL, PATIENT_POSTGRES, SECONDS
 
 from daypass.config import Settings
 from daypass.domain.directory import Grant, ReplayEntry
@@ -21,18 +21,21 @@ from daypass.operations.grants.use import used_once
 from daypass.ports import Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
+from daypass.stores import postgres
 
 AT_ONCE = 16
 
 
 @pytest.fixture
-async def two(url: str, tmp_path: Path) -> AsyncIterator[tuple[Server, Server]]:
+async def two(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Server, Server]]:
     """Two runtimes over one database, as two processes have them: each with its own cache, writer and log."""
+    monkeypatch.setattr(postgres, "_PAUSE_MS", int(SECONDS * 1000))
     made: list[Runtime] = []
     for _ in range(2):
         settings = {
             "server": {"data": str(tmp_path)},
-            "database": {"url": url},
+            "database": {"url": url, **PATIENT_POSTGRES["database"]},
+            "spool": PATIENT_POSTGRES["spool"],
             "access": {"sweep_seconds": 300},
             "journal": PATIENT_JOURNAL,
             "heavy": IN_PROCESS,

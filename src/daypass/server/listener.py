@@ -8,12 +8,11 @@ that the system has made: those that are in the backlog when it is closed are ac
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import socket
 import ssl
-import struct
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 from daypass.domain.errors import ErrorKind
@@ -177,25 +176,25 @@ def _ip(address: Any) -> str:
     return str(address[0]) if isinstance(address, tuple) else ""
 
 
-_SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h
-_NO_SYN: Final = (  # classic BPF over a TCP header: the flags are byte 13; a segment with SYN is dropped
-    (0x30, 0, 0, 13),  # ldb [13]
-    (0x45, 0, 1, 0x02),  # jset #SYN
-    (0x06, 0, 0, 0),  # ret #0
-    (0x06, 0, 0, 0xFFFF_FFFF),  # ret #-1
-)
+_SO_BINDTOIFINDEX: Final = 62  # asm-generic/socket.h
+_NO_INTERFACE: Final = 0x7FFF_FFFF
 
 
 def refuse_handshakes(sock: socket.socket) -> None:
     """Lets no new connection begin at a listening socket, in any process; those whose handshake is under way still come.
 
-    Closing a socket resets what is in its backlog. A client whose SYN is dropped tries again after a second, and then finds
-    another server, or a closed port: it has sent nothing that could be lost. On systems other than Linux it does nothing.
+    Closing a socket resets what is in its backlog. A socket that is bound to an interface that does not exist gets no SYN:
+    the client is refused before it has sent anything that could be lost. Linux lets everybody do that since 5.7. Elsewhere
+    a client that connects in the moment of closing may be reset.
     """
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _NO_SYN)
-    buffer = ctypes.create_string_buffer(code, len(code))
-    program = struct.pack("HP", len(_NO_SYN), ctypes.addressof(buffer))
     try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+        if sock.getsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX) != _NO_INTERFACE:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
     except OSError as error:
-        logs.get().debug("server.handshakes_not_refused", error=error.strerror)
+        _warn_of_resets(error.strerror)
+
+
+@cache
+def _warn_of_resets(reason: str) -> None:
+    """Once for each process: each worker and the supervisor refuse handshakes, some of them twice."""
+    logs.get().warning("server.handshakes_not_refused", error=reason)
