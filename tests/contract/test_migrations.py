@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
 from daypass.stores import migrations
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.columns import metadata
 from daypass.stores.engine import Database, open_database
 from daypass.stores.meta import get_meta, installation
-from daypass.stores.migrations import COMPATIBLE, REVISION, compatible_programs, migrate, prepare
+from daypass.stores.migrations import COMPATIBLE, database_format, migrate, prepare, program_format
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -118,9 +115,8 @@ def test_migration_waits_for_the_lock_of_another_server_as_long_as_for_its_state
     [
         ("DROP TABLE roles", "half migrated: it lacks table roles"),
         ("ALTER TABLE roles DROP COLUMN trust_bindings", "it lacks column roles.trust_bindings"),
-        ("DROP TABLE alembic_version", "no revision"),
-        ("DELETE FROM alembic_version", "no revision"),
-        ("UPDATE alembic_version SET version_num = '9999'", "revision 9999, which this Daypass does not know"),
+        ("DROP TABLE alembic_version", "no format"),
+        ("DELETE FROM alembic_version", "no format"),
     ],
 )
 def test_a106_half_migration_refuses_start(database: Database, damage: str, says: str) -> None:
@@ -138,96 +134,91 @@ def test_a106_failing_migration_leaves_nothing_behind(empty: Database, monkeypat
     assert empty.read(installation)
 
 
-# --- A rolling upgrade: an old replica starts again on the schema of the new release
+# --- A rolling upgrade: an old replica starts again on the format of the new release
 
 
-FIRST_RELEASE = "0002"
-"""The newest revision of release 0.1, which compares it with Alembic's table and looks at nothing else."""
-
-REVISIONS = [
-    each.revision
-    for each in ScriptDirectory.from_config(migrations._config()).walk_revisions()
-    if each.revision >= FIRST_RELEASE
-]
-"""From the newest down to release 0.1: all of them are `additive`, so that older programs may serve from the schema."""
+VERSIONS = Path(migrations.__file__).parent / "versions"
+EXAMPLE = Path(__file__).parent / "example_migrations"
 
 
-def revisions(database: Database) -> tuple[str, str, str]:
-    """What Alembic's table says, the revision of the schema, and the programs that may serve from it."""
+@pytest.fixture
+def migrate_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Migrates as a later release would, which has the revisions in these folders of `example_migrations`, too."""
 
-    def read(conn: Connection) -> tuple[str, str, str]:
-        alembic = conn.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
-        return str(alembic), get_meta(conn, REVISION) or "", get_meta(conn, COMPATIBLE) or ""
+    def run(database: Database, *folders: str) -> None:
+        config = migrations._config()
+        config.set_main_option(
+            "version_locations", ";".join(map(str, (VERSIONS, *(EXAMPLE / name for name in folders))))
+        )
+        config.set_main_option("path_separator", ";")
+        with monkeypatch.context() as patched:
+            patched.setattr(migrations, "_config", lambda: config)
+            patched.setattr(migrations, "_refuse_incomplete", lambda _: None)  # the tables are those of this release
+            migrate(database)
 
-    return database.read(read)
+    return run
 
 
-def newer(database: Database, *statements: str, compatible: str | None = None) -> None:
-    """What a newer release makes of the schema. `compatible`: what it says of older programs."""
-    alembic, ours, _ = revisions(database)
-    said = f"9999 {ours} {alembic}" if compatible is None else compatible
+def formats(database: Database) -> tuple[str, str]:
+    """The format of the database, and those whose programs may serve from it."""
+    return database.read(lambda conn: (database_format(conn), get_meta(conn, COMPATIBLE) or ""))
+
+
+def test_program_starts_on_an_expanded_schema_and_changes_nothing(
+    empty: Database, migrate_to: Callable[..., None]
+) -> None:
+    prepare(empty)
+    migrate_to(empty, "expand")
+    before = formats(empty)
+    assert before == ("2.expand", f"2.expand {program_format()}")
+    prepare(empty)
+    assert formats(empty) == before
+
+
+def test_h4_older_program_is_refused_on_a_contracted_schema_in_one_sentence_with_both_formats(
+    empty: Database, migrate_to: Callable[..., None]
+) -> None:
+    prepare(empty)
+    migrate_to(empty, "expand")
+    migrate_to(empty, "expand", "contract")
+    assert formats(empty) == ("3.contract", "3.contract")
+    with pytest.raises(
+        UnusableDatabase, match=f"has format 3.contract, and this Daypass has format {program_format()}"
+    ):
+        prepare(empty)
+
+
+@pytest.mark.parametrize("found", ["0020", "1.00000000", "9999"])
+def test_h4_database_of_another_format_is_refused_and_not_changed(database: Database, found: str) -> None:
+    change(database, f"UPDATE alembic_version SET version_num = '{found}'")
+    before = formats(database)
+    with pytest.raises(UnusableDatabase, match=f"has format {found}, and this Daypass has format {program_format()}"):
+        prepare(database)
+    assert formats(database) == before
+
+
+@pytest.mark.parametrize("said", ["", "9999", "9999 9998", "9998 {ours}"])
+def test_program_is_refused_on_a_newer_schema_that_does_not_name_it(database: Database, said: str) -> None:
     change(
         database,
-        f"UPDATE alembic_version SET version_num = '{(said.split() or ['9999'])[-1]}'",
-        "UPDATE meta SET value = '9999' WHERE key = 'schema_revision'",
-        f"UPDATE meta SET value = '{said}' WHERE key = 'schema_compatible'",
+        "UPDATE alembic_version SET version_num = '9999'",
+        f"UPDATE meta SET value = '{said.format(ours=program_format())}' WHERE key = '{COMPATIBLE}'",
+    )
+    with pytest.raises(UnusableDatabase, match="has format 9999"):
+        prepare(database)
+
+
+def newer(database: Database, *statements: str) -> None:
+    """What a newer release makes of the schema. It says that this program may serve."""
+    change(
+        database,
+        "UPDATE alembic_version SET version_num = '9999'",
+        f"UPDATE meta SET value = '9999 {program_format()}' WHERE key = '{COMPATIBLE}'",
         *statements,
     )
 
 
-def test_release_0_1_finds_its_own_revision_and_newer_programs_find_the_schemas(empty: Database) -> None:
-    migrate(empty)
-    assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
-    migrate(empty)
-    assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
-
-
-@pytest.mark.parametrize("at", REVISIONS)
-def test_schema_whose_revision_is_in_alembics_table_alone_is_brought_up_to_date(empty: Database, at: str) -> None:
-    config = migrations._config()  # the releases before `schema_revision` did this alone
-    with empty.write_transaction() as conn:
-        config.attributes["connection"] = conn
-        command.upgrade(config, at)
-    migrate(empty)
-    assert revisions(empty) == (FIRST_RELEASE, REVISIONS[0], " ".join(REVISIONS))
-    prepare(empty)
-
-
-@pytest.mark.parametrize("made", [False, True])
-def test_index_of_notifications_by_account_is_made_unless_a_program_at_0015_has_made_it(
-    empty: Database, made: bool
-) -> None:
-    config, name = migrations._config(), "ix_notifications_outcome_account_next_at"
-    with empty.write_transaction() as conn:
-        config.attributes["connection"] = conn
-        command.upgrade(config, "0015")
-        if made:
-            conn.execute(text(f"CREATE INDEX {name} ON notifications (outcome, account, next_at)"))
-    migrate(empty)
-    found = empty.read(lambda conn: inspect(conn).get_indexes("notifications"))
-    assert [each["column_names"] for each in found if each["name"] == name] == [["outcome", "account", "next_at"]]
-
-
-def test_program_starts_on_a_newer_schema_that_names_it_and_changes_nothing(database: Database) -> None:
-    prepare(database)
-    newer(database, "CREATE TABLE news (id INTEGER)", "ALTER TABLE users ADD COLUMN nickname TEXT")
-    before = revisions(database)
-    prepare(database)
-    assert revisions(database) == before
-    assert before[1] == "9999"
-    change(database, "DROP TABLE news", "ALTER TABLE users DROP COLUMN nickname")
-
-
-@pytest.mark.parametrize("said", ["", "9999", "9999 9998", "99990002"])
-def test_program_is_refused_on_a_newer_schema_that_does_not_name_it(database: Database, said: str) -> None:
-    prepare(database)
-    newer(database, compatible=said)
-    with pytest.raises(UnusableDatabase, match=r"999[89]"):
-        prepare(database)
-
-
 def test_program_is_refused_on_a_newer_schema_that_needs_a_value_it_does_not_know(database: Database) -> None:
-    prepare(database)
     newer(
         database, "CREATE TABLE news (id INTEGER NOT NULL)", "ALTER TABLE meta ADD COLUMN more TEXT NOT NULL DEFAULT ''"
     )
@@ -240,76 +231,7 @@ def test_program_is_refused_on_a_newer_schema_that_needs_a_value_it_does_not_kno
 
 
 def test_newer_schema_that_lacks_what_we_need_is_refused_whatever_it_says(database: Database) -> None:
-    prepare(database)
     newer(database, "ALTER TABLE users RENAME COLUMN path TO way")
     with pytest.raises(UnusableDatabase, match=r"users\.path"):
         prepare(database)
     change(database, "ALTER TABLE users RENAME COLUMN way TO path")
-
-
-def test_compatible_programs_end_at_the_first_revision_that_is_not_additive() -> None:
-    class Revision:
-        def __init__(self, revision: str, *, additive: bool | None) -> None:
-            self.revision = revision
-            self.module = SimpleNamespace(**({} if additive is None else {"additive": additive}))
-
-    class Script:
-        def walk_revisions(self) -> list[Revision]:
-            return [
-                Revision("5", additive=True),
-                Revision("4", additive=True),
-                Revision("3", additive=None),
-                Revision("2", additive=True),
-            ]
-
-    assert compatible_programs(Script()) == ["5", "4", "3"]  # type: ignore[arg-type]
-
-
-def test_migrate_to_0018_lets_a_reader_of_the_previous_release_finish(postgres_url: str) -> None:
-    """It reads sessions and then the events that issued them, in one transaction: the order in which tables are locked."""
-    database, reading = open_database(postgres_url), open_database(postgres_url)
-    prepare(database)
-    index = "CREATE INDEX {} ON {}"
-    change(
-        database,
-        "DROP INDEX ix_revocations_account_subject_value",
-        "DROP INDEX ix_sessions_active",
-        "DROP INDEX ix_audit_records_session_use",
-        index.format("ix_audit_records_session_key", "audit_records (session_key)"),
-        index.format("ix_sessions_issued_at", "sessions (issued_at)"),
-        f"UPDATE meta SET value = '0017' WHERE key = '{REVISION}'",
-    )
-    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'sessions'::regclass")
-    late = threading.Thread(target=migrate, args=(database,))
-
-    def read(conn: Connection) -> int:
-        conn.execute(text("SELECT count(*) FROM sessions"))
-        late.start()
-        while late.is_alive() and not conn.execute(waits).scalar_one():
-            late.join(0.01)
-        return int(conn.execute(text("SELECT count(*) FROM audit_records")).scalar_one())
-
-    try:
-        assert reading.read(read) >= 0
-        late.join(60)
-        assert revisions(database)[1] == migrations.newest_revision()
-    finally:
-        database.close()
-        reading.close()
-
-
-def test_migrate_to_0019_deletes_resources_of_scim_without_their_user_or_group(database: Database) -> None:
-    prepare(database)
-    insert = "INSERT INTO scim_resources VALUES ('{}', '1', '{}', '', '{{}}', 1, 1, 1)"
-    change(
-        database,
-        "INSERT INTO groups (id, account, name, name_key, path, created_at) VALUES ('AGPA1', '1', 'g', 'g', '/', 1)",
-        insert.format("AGPA1", "Group"),
-        insert.format("AIDA1", "User"),
-        "DROP INDEX ix_revocations_account_subject_value",
-        "DROP INDEX ix_sessions_active",
-        f"UPDATE meta SET value = '0018' WHERE key = '{REVISION}'",
-    )
-    prepare(database)
-    found = database.read(lambda conn: conn.execute(text("SELECT id FROM scim_resources")).scalars().all())
-    assert found == ["AGPA1"]

@@ -7,7 +7,6 @@ with the bytes. All three use this definition.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,11 +17,6 @@ LARGEST = 2**63 - 1
 MAX_AHEAD_MS = 300_000  # how far the clock of a process may be ahead: `clock.MAX_JUMP_MS`
 _KEY_DIGITS = 16
 _HEX = frozenset("0123456789abcdef")
-
-# Columns with the same meaning in every row, whichever release wrote it.
-_SAME = ("at", "type", "account", "actor_account", "operation", "access_key_id", "error")
-# Ids: text in rows of earlier releases, keys in later ones.
-_IDS = (("request_id", "request_key"), ("session_id", "session_key"))
 
 
 def searchable(value: object, limit: int = _SHORT) -> str:
@@ -60,38 +54,29 @@ def id_key(text: str) -> int | None:
 
 
 def record_columns(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of the searchable columns of a record, from the body of its event, with ids in both forms."""
+    """The values of the searchable columns of a record, from the body of its event."""
     actor = body.get("actor")
     actor = actor if isinstance(actor, dict) else {}
-    at = body.get("at")
-    request_id, session_id = searchable(body.get("request_id", "")), searchable(body.get("session_id", ""))
     return {
-        "at": _time(at) or 0,
+        "at": _time(body.get("at")) or 0,
         "type": searchable(body.get("type", "")),
         "account": searchable(body.get("account", "")),
         "actor_account": searchable(actor.get("account", "")),
         "operation": searchable(body.get("operation", "")),
-        "request_id": request_id,
-        "session_id": session_id,
         "access_key_id": searchable(actor.get("access_key_id", "")),
         "error": searchable(body.get("error", "")),
-        "request_key": id_key(request_id),
-        "session_key": id_key(session_id),
+        "request_key": id_key(searchable(body.get("request_id", ""))),
+        "session_key": id_key(searchable(body.get("session_id", ""))),
     }
 
 
 def altered_column(stored: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     """The name of the first column of a record that does not match its event, or "" when all match."""
-    expected = record_columns(body)
-    for name in _SAME:
-        if stored[name] != expected[name]:
-            return name
-    for text, key in _IDS:
-        by_key = stored[key] == expected[key] and stored[text] == ""
-        by_text = stored[key] is None and stored[text] == expected[text]
-        if not (by_key or by_text):
-            return key if stored[text] == "" else text
-    return ""
+    return _first_difference(stored, record_columns(body))
+
+
+def _first_difference(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    return next((name for name, value in expected.items() if stored.get(name) != value), "")
 
 
 def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], named: int) -> str:
@@ -109,7 +94,7 @@ def altered_log_column(stored: Mapping[str, Any], opening: Mapping[str, Any], na
         "named_seq": named,
         "continues": detail.get("continues"),
     }
-    altered = next((name for name, value in expected.items() if stored.get(name) != value), "")
+    altered = _first_difference(stored, expected)
     return altered or ("" if _can_be_recorded_until(stored, opened_at) else "recorded_until")
 
 
@@ -128,15 +113,11 @@ def _can_be_recorded_until(stored: Mapping[str, Any], opened_at: int) -> bool:
 def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """The column values of a session's row, from the event that issued it, without `log` and `seq`. None if the event
     issued no session.
-
-    An event of an earlier release does not hold the whole session; the row holds the rest. The dictionary then contains
-    only the columns that can be derived from the event.
     """
     if body.get("type") != "session.issued":
         return None
     session = body.get("session")
-    if not isinstance(session, dict):
-        return _earlier_session(body)
+    session = session if isinstance(session, dict) else {}
     hops = session.get("hops")
     if not isinstance(hops, list) or not hops or not all(map(_is_hop, hops)):
         return {"session_id": None}
@@ -149,12 +130,10 @@ def session_columns(body: Mapping[str, Any]) -> dict[str, Any] | None:
         "root_principal_id": first[2],
     }
     return {
-        **dict.fromkeys(OMITTED, ""),
         **{name: searchable(text, _LONG) for name, text in texts.items()},
         "issued_at": _time(session.get("issued_at", 0)),
         "expires_at": _time(session.get("expires_at", 0)),
         "depth": sum(1 for hop in hops if str(hop[2]).startswith("AROA")),
-        "hops": b"",
     }
 
 
@@ -167,60 +146,9 @@ def _is_hop(value: object) -> bool:
     return position and type(issued_at) is int and all(isinstance(text, str) for text in texts)
 
 
-OMITTED = (
-    "access_key_id",
-    "arn",
-    "name",
-    "parent_session_id",
-    "root_access_key_id",
-    "user_id",
-    "source_identity",
-    "grant_id",
-)
-"""Columns of `sessions` that are empty since the event holds the whole session."""
-
-
-def _earlier_session(body: Mapping[str, Any]) -> dict[str, Any]:
-    detail = body.get("detail")
-    detail = detail if isinstance(detail, dict) else {}
-    names = {"kind": "kind", "arn": "principal", "principal_id": "principal_id", "name": "name"}
-    columns: dict[str, Any] = {
-        column: searchable(detail[name], _LONG) for column, name in names.items() if name in detail
-    }
-    if "access_key_id" in detail:
-        columns["access_key_id"] = searchable(detail["access_key_id"], _LONG)
-    if "expires_at" in detail:
-        columns["expires_at"] = _time(detail["expires_at"])
-        columns["source_identity"] = searchable(detail.get("source_identity", ""), _LONG)
-    return {"session_id": searchable(body.get("session_id", ""), _LONG), **columns}
-
-
 def altered_session_column(stored: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     """The name of the first column of a session's row that does not match the event that issued it, or ""."""
     expected = session_columns(body)
     if expected is None:
         return "seq"  # the record did not issue a session
-    for name, value in expected.items():
-        if stored[name] != value:
-            return name
-    return "" if isinstance(body.get("session"), dict) else _altered_hops(stored)
-
-
-def _altered_hops(stored: Mapping[str, Any]) -> str:
-    """For a row of an earlier release: whether its columns agree with its hops."""
-    try:
-        hops = json.loads(stored["hops"])
-        first, last = hops[0], hops[-1]
-        expected = {
-            "session_id": last[0],
-            "account": last[1],
-            "principal_id": last[2],
-            "access_key_id": last[5],
-            "name": last[6],
-            "parent_session_id": hops[-2][0] if len(hops) > 1 else "",
-            "root_principal_id": first[2],
-            "root_access_key_id": first[5],
-        }
-    except (ValueError, TypeError, LookupError):
-        return "hops"
-    return next((name for name, text in expected.items() if stored[name] != searchable(text, _LONG)), "")
+    return _first_difference(stored, expected)

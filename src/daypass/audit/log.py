@@ -96,6 +96,6 @@ def record_rows(log: str, first: int, placed: Sequence[tuple[EventRow, bytes]]) 
     """Rows of consecutive records, in the order of `sql.RECORD_COLUMNS`, from events and their chain hashes."""
     stored = pack([row.data for row, _ in placed])
     return [
-        (log, seq, *astuple(row)[:9], data, chain, "", "", b"")
+        (log, seq, *astuple(row)[:9], data, chain)
         for seq, ((row, chain), data) in enumerate(zip(placed, stored, strict=True), first)
     ]

@@ -1,7 +1,6 @@
 """How the bytes of events are stored: several records of a batch are deflated together, because they are similar.
 
-The first record of a chunk holds the bytes of all its records; the others hold none. A record of an earlier release
-holds its own bytes uncompressed. Hashes are always computed over the events. Standard library only: `audit verify`
+The first record of a chunk holds the bytes of all its records; the others hold none. Hashes are always computed over the events. Standard library only: `audit verify`
 reads what is stored.
 """
 
@@ -58,7 +57,7 @@ def _chunks(events: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 def unpack(stored: bytes) -> list[bytes]:
     """The bytes of the events in a stored record, its own first; [] when they cannot be read."""
     if not stored.startswith(_VERSION):
-        return [stored] if stored else []
+        return []
     inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=_DICTIONARY)
     try:
         content = inflater.decompress(stored[1:], _MAX_BYTES)

@@ -54,7 +54,6 @@ _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
 # Written exactly as in the partial indexes. A database would not recognise a parameter in their place.
-_EMPTY: ColumnElement[str] = literal_column("''")
 _ISSUED: ColumnElement[str] = literal_column(f"'{EventType.SESSION_ISSUED.value}'")
 
 
@@ -165,14 +164,13 @@ def _source(query: RecordFilter) -> FromClause:
     """
     if query.request_id:
         requested = searchable(query.request_id)
-        conditions = [_r.request_key == id_key(requested), and_(_r.request_id == requested, _r.request_id != _EMPTY)]
+        conditions = [_r.request_key == id_key(requested)]
     elif query.session_id:
         requested = searchable(query.session_id)
         issued = select(sessions.c.log, sessions.c.seq).where(sessions.c.session_id == requested)
         conditions = [
             and_(_r.session_key == id_key(requested), _r.type != _ISSUED),
             and_(tuple_(_r.log, _r.seq).in_(issued), _r.type == _ISSUED),
-            and_(_r.session_id == requested, _r.session_id != _EMPTY),
         ]
     else:
         return audit_records
@@ -199,9 +197,7 @@ def _scopes(c: Columns, viewer: Viewer, account: str) -> list[list[ColumnElement
 def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     equal = ("type", "operation", "access_key_id", "error")
     if query.request_id and query.session_id:  # one request has few records
-        equal_key = c.session_key == id_key(searchable(query.session_id))
-        equal_id = c.session_id == searchable(query.session_id)
-        conditions = [or_(equal_key, equal_id)]
+        conditions = [c.session_key == id_key(searchable(query.session_id))]
     else:
         conditions = []
     conditions += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
@@ -231,7 +227,7 @@ def _view(viewer: Viewer, row: Row[Any], data: bytes, body: Mapping[str, Any]) -
         log=row.log,
         seq=row.seq,
         at=at if type(at) is int else 0,
-        leaf=(bytes(row.leaf) or leaf_hash(data)).hex(),
+        leaf=leaf_hash(data).hex(),
         chain=bytes(row.chain).hex(),
         body=shown,
         bytes=data if own else None,

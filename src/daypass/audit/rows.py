@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
-from daypass.audit.columns import LARGEST, OMITTED, bounded, id_key, record_columns, searchable
+from daypass.audit.columns import LARGEST, bounded, id_key, record_columns, searchable
 from daypass.audit.format import leaf_hash
 from daypass.domain.events import Event, SessionRecord, decode, encoded
 from daypass.domain.session import SessionClaims, chain_depth
@@ -32,10 +32,7 @@ SESSION_FIELDS = (
     "issued_at",
     "expires_at",
     "depth",
-    *OMITTED,
-    "hops",
 )
-_NOTHING = (*("" for _ in OMITTED), b"")
 
 
 class EventRow(Struct, frozen=True):
@@ -79,8 +76,7 @@ def event_row(event: Event) -> EventRow:
 def _row_of(data: bytes) -> EventRow:
     """Derived from the bytes, so text masked or cut there is also masked or cut in the columns."""
     columns = record_columns(decode(data))
-    named = {name: columns[name] for name in EventRow.__struct_fields__ if name in columns}
-    return EventRow(**named, data=data, leaf=leaf_hash(data))
+    return EventRow(**columns, data=data, leaf=leaf_hash(data))
 
 
 def _usual(values: tuple[Any, ...]) -> bool:
@@ -115,7 +111,7 @@ def session_row(claims: SessionClaims) -> SessionRow:
     if not (_usual(names) and 0 <= issued_at <= LARGEST and 0 <= expires_at <= LARGEST):
         names = tuple(map(searchable, names))  # type: ignore[assignment]  # five again
         issued_at, expires_at = bounded(issued_at), bounded(expires_at)
-    return (*names, issued_at, expires_at, chain_depth(hops), *_NOTHING)
+    return (*names, issued_at, expires_at, chain_depth(hops))
 
 
 def redact_for_actor(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -72,7 +71,7 @@ def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
     claims = None
     if body and not altered_session_column(columns_of(row), body):
         with suppress(ValueError, TypeError, LookupError):  # the event was altered, too
-            claims = claims_of(row, body)
+            claims = claims_of(body)
     source = body.get("source")
     source_ip = str(source.get("ip", "")) if isinstance(source, dict) else ""
     return Listed((row.issued_at, row.session_id), row.log, row.seq, claims, source_ip)
@@ -92,12 +91,9 @@ class Listed(NamedTuple):
     source_ip: str
 
 
-def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
-    """The session as described by the event that issued it; enough for `RevocationIndex.revoked`.
-
-    Events of earlier releases are incomplete; the row holds the rest.
-    """
-    session = body.get("session") or {**columns_of(row), "hops": json.loads(bytes(row.hops))}
+def claims_of(body: Mapping[str, Any]) -> SessionClaims:
+    """The session as described by the event that issued it; enough for `RevocationIndex.revoked`."""
+    session = body["session"]
     hops = tuple(map(hop_of, session["hops"]))
     own = hops[-1]
     return SessionClaims(
@@ -113,7 +109,7 @@ def claims_of(row: Row[Any], body: Mapping[str, Any]) -> SessionClaims:
         hops=hops,
         source_identity=session.get("source_identity", ""),
         user_id=session.get("user_id", ""),
-        grant_id=own.grant_id or session.get("grant_id", ""),
+        grant_id=own.grant_id,
         client_id=own.client_id,
     )
 

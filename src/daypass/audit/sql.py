@@ -7,14 +7,13 @@ rows behind: its transaction must be rolled back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any, Protocol, TypeAlias
 
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
-from daypass.audit.columns import OMITTED
 from daypass.audit.rows import SESSION_FIELDS
 from daypass.stores import sqlite_driver
 from daypass.stores.backend import COPY_TYPES
@@ -36,14 +35,8 @@ RECORD_COLUMNS = (
     "session_key",
     "bytes",
     "chain",
-    "request_id",  # used by earlier releases, like the two below; now empty
-    "session_id",
-    "leaf",
 )
 SESSION_COLUMNS = ("log", "seq", *SESSION_FIELDS)
-# The last columns, which are empty in every row that is made now: constants of the statements. To bind them took a
-# quarter of the time of an INSERT of sessions.
-_EMPTY: Mapping[str, Sequence[str]] = {"audit_records": RECORD_COLUMNS[-3:], "sessions": (*OMITTED, "hops")}
 REPLAY_COLUMNS = ("purpose", "id", "account", "at", "expires_at")
 CLOCK_MARK = "clock_mark"
 """Key in `meta`: the highest time that any process of this installation has recorded, ms. A reset adds its own id."""
@@ -54,7 +47,7 @@ raise.
 
 _INTEGERS = frozenset({"seq", "at", "issued_at", "expires_at", "request_key", "session_key"})
 _SMALL = frozenset({"depth"})
-_BYTES = frozenset({"bytes", "leaf", "chain", "hops"})
+_BYTES = frozenset({"bytes", "chain"})
 _STEP, _MAX_ROWS = (
     16,
     128,
@@ -145,10 +138,7 @@ class _ManyRows:
 
     def __init__(self, table: str, columns: Sequence[str], rest: str = "") -> None:
         self._start = f"INSERT OR FAIL INTO {table} ({','.join(columns)}) VALUES "  # noqa: S608 - our names
-        empty = _EMPTY.get(table, ())
-        self._bound = len(columns) - len(empty)
-        constants = ("x''" if column in _BYTES else "''" for column in empty)
-        self._row = f"({','.join((*repeat('?', self._bound), *constants))})"
+        self._row = f"({','.join(repeat('?', len(columns)))})"
         self._rest = rest
         self._by_size: dict[int, str] = {}
 
@@ -157,8 +147,7 @@ class _ManyRows:
         added = done = 0
         while left := len(rows) - done:
             size = min(left - left % _STEP or left, _MAX_ROWS)
-            bound = [row[: self._bound] for row in rows[done : done + size]]
-            parameters = tuple(chain.from_iterable(bound))
+            parameters = tuple(chain.from_iterable(rows[done : done + size]))
             added += sqlite_driver.run(conn, self._statement(size), parameters).rowcount
             done += size
         return added
@@ -188,13 +177,13 @@ class PostgresStatements:
         self._replays = _unnest("redeemed", REPLAY_COLUMNS) + _UNUSED
 
     def insert_records(self, conn: Connection, rows: Rows) -> int:
-        return conn.exec_driver_sql(self._records, _columns(rows, "audit_records")).rowcount
+        return conn.exec_driver_sql(self._records, _columns(rows)).rowcount
 
     def insert_sessions(self, conn: Connection, rows: Rows) -> None:
-        conn.exec_driver_sql(self._sessions, _columns(rows, "sessions"))
+        conn.exec_driver_sql(self._sessions, _columns(rows))
 
     def add_sessions(self, conn: Connection, rows: Rows) -> int:
-        return conn.exec_driver_sql(self._sessions + _ONCE, _columns(rows, "sessions")).rowcount
+        return conn.exec_driver_sql(self._sessions + _ONCE, _columns(rows)).rowcount
 
     def copy(self, conn: Connection, records: Rows, sessions: Rows) -> bool:
         try:
@@ -207,7 +196,7 @@ class PostgresStatements:
         return True
 
     def consume(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
-        return {(row[0], row[1]) for row in conn.exec_driver_sql(self._replays, _columns(rows, "redeemed"))}
+        return {(row[0], row[1]) for row in conn.exec_driver_sql(self._replays, _columns(rows))}
 
 
 def statements(dialect: str) -> Statements:
@@ -238,10 +227,8 @@ def raise_mark(conn: Connection, now: int, reset: str) -> None:
 
 def _unnest(table: str, columns: Sequence[str]) -> str:
     # %b: psycopg's text format of arrays is a hundred times as slow.
-    empty = _EMPTY.get(table, ())
-    arrays = ",".join(f"%b::{_type(column)}[]" for column in columns[: len(columns) - len(empty)])
-    values = ",".join(("u.*", *(f"''::{_type(column)}" for column in empty)))
-    return f"INSERT INTO {table} ({','.join(columns)}) SELECT {values} FROM unnest({arrays}) AS u"  # noqa: S608 - our names
+    arrays = ",".join(f"%b::{_type(column)}[]" for column in columns)
+    return f"INSERT INTO {table} ({','.join(columns)}) SELECT * FROM unnest({arrays})"  # noqa: S608 - our names
 
 
 def _copy(table: str, columns: Sequence[str]) -> tuple[str, list[str]]:
@@ -260,6 +247,5 @@ def _type(column: str) -> str:
 _COPY_RECORDS, _COPY_SESSIONS = _copy("audit_records", RECORD_COLUMNS), _copy("sessions", SESSION_COLUMNS)
 
 
-def _columns(rows: Rows, table: str) -> tuple[list[Any], ...]:
-    bound = len(rows[0]) - len(_EMPTY.get(table, ()))
-    return tuple(map(list, zip(*(row[:bound] for row in rows), strict=True)))
+def _columns(rows: Rows) -> tuple[list[Any], ...]:
+    return tuple(map(list, zip(*rows, strict=True)))

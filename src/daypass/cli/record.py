@@ -213,19 +213,17 @@ class StoredRecord(Record):
 
     def _records(self, log: str) -> Iterator[tuple[Any, ...]]:
         columns = "".join(f", {name}" for name in self._columns)
-        sql = f"SELECT seq, leaf, chain, bytes{columns} FROM audit_records WHERE log = ? ORDER BY seq"  # noqa: S608 - our names
+        sql = f"SELECT seq, chain, bytes{columns} FROM audit_records WHERE log = ? ORDER BY seq"  # noqa: S608 - our names
         return self._query(sql, log)[1]
 
     def _row(
         self, log: str, row: tuple[Any, ...], unpacker: Unpacker, sessions: tuple[dict[str, Any], ...]
     ) -> RecordRow:
-        seq, leaf, chain, stored = row[:4]
+        seq, chain, stored = row[:3]
         place = seq if type(seq) is int else -1
         data = unpacker.data(place, _bytes(stored))
-        columns = {**dict.fromkeys(_SEARCHABLE), **dict(zip(self._columns, row[4:], strict=True))}
-        return RecordRow(
-            log, place, leaf_hash(data) if leaf == b"" else _bytes(leaf), _bytes(chain), data, columns, sessions
-        )
+        columns = {**dict.fromkeys(_SEARCHABLE), **dict(zip(self._columns, row[3:], strict=True))}
+        return RecordRow(log, place, leaf_hash(data), _bytes(chain), data, columns, sessions)
 
     # --- Rows of sessions, in step with records
 
@@ -261,8 +259,6 @@ _SEARCHABLE = (
     "account",
     "actor_account",
     "operation",
-    "request_id",
-    "session_id",
     "access_key_id",
     "error",
     "request_key",

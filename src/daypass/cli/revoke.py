@@ -49,7 +49,7 @@ def revoke(subject: str, value: str, connect: Connect, **given: Any) -> Result:
     """
     until, dry_run = given.pop("block_until"), given.pop("dry_run")
     body: dict[str, Any] = {"subject": subject.replace("-", "_"), "value": value, **given}
-    if dry_run:  # a server of an earlier release refuses the member, instead of revoking
+    if dry_run:
         body["dry_run"] = True
     if until:
         body["block_until"] = moment_of(until, time.time())

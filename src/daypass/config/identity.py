@@ -14,9 +14,6 @@ class SessionsSettings(Section):
     chain_depth: int = Field(4, ge=1, le=16, description="Sessions in one chain of assumed roles, at most.")
     token_bytes: int = Field(4096, ge=1024, le=8192, description="Largest session token that is issued.")
     skew_seconds: int = Field(300, ge=1, le=900, description="How far a signature's time may be from the server's.")
-    payload_version: Literal[1, 3] = Field(
-        3, description="Format of new session tokens. Set 1 while servers of release 0.1, which cannot open 3, run too."
-    )
 
 
 class AwsSettings(Section):

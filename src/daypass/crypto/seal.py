@@ -24,7 +24,7 @@ from daypass.crypto.entropy import random_bytes
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.payload import MAX_PAYLOAD_BYTES, PAYLOAD_VERSION, PayloadTooLarge, decode, encode
+from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
 from daypass.domain.session import SessionClaims
 from daypass.ports import Clock
 
@@ -61,13 +61,9 @@ class RingSealer:
         rings: the keys.
         clock: decides which key signs and which may still verify.
         cache: number of opened tokens to cache by hash.
-        payload_version: of the tokens that are sealed, see `domain.payload.encode`.
     """
 
-    def __init__(
-        self, rings: KeyRings, clock: Clock, cache: int = DEFAULT_CACHE, payload_version: int = PAYLOAD_VERSION
-    ) -> None:
-        self._payload_version = payload_version
+    def __init__(self, rings: KeyRings, clock: Clock, cache: int = DEFAULT_CACHE) -> None:
         self._rings = rings
         self._clock = clock
         self._cache = cache
@@ -84,7 +80,7 @@ class RingSealer:
         UNAVAILABLE when no key may sign now.
         """
         try:
-            plain = encode(claims, self._payload_version) + _PAD
+            plain = encode(claims) + _PAD
         except PayloadTooLarge as error:
             raise DaypassError(ErrorKind.PACKED_POLICY_TOO_LARGE, str(error)) from None
         if minimum_size:

@@ -12,20 +12,17 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
-from daypass.domain import payload_json
 from daypass.domain.directory import Tags
 from daypass.domain.payload_policies import PayloadTooLarge, deflate, inflate
 from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
 
 __all__ = ["MAX_PAYLOAD_BYTES", "PAYLOAD_VERSION", "PayloadTooLarge", "decode", "encode"]
 
-PAYLOAD_VERSION = 3
-"""The newest version. Versions 1 and 2 (`payload_json`) can still be read, and are written for earlier releases on request."""
+PAYLOAD_VERSION = 1
 
 MAX_PAYLOAD_BYTES = 16_384
 
 _VERSION = bytes((PAYLOAD_VERSION,))
-_JSON = b"["  # the first bytes of versions 1 and 2
 
 _Number: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 
@@ -86,12 +83,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Payload).decode
 
 
-def encode(claims: SessionClaims, version: int = PAYLOAD_VERSION) -> bytes:
+def encode(claims: SessionClaims) -> bytes:
     """The payload of a token: the version in one byte, then MessagePack.
-
-    Args:
-        claims: the session.
-        version: 1 for a payload that earlier releases open, as far as they can hold the session.
 
     Raises PayloadTooLarge when `decode` would refuse the result, ValueError when the last hop is not the session's.
     """
@@ -102,7 +95,7 @@ def encode(claims: SessionClaims, version: int = PAYLOAD_VERSION) -> bytes:
         raise ValueError("the hops of a session end with the session itself")
     if len(c.hops) > MAX_HOPS:
         raise PayloadTooLarge("The session has too many hops for a session token.")
-    data = payload_json.encode(c) if version < PAYLOAD_VERSION else _VERSION + _packed(c)
+    data = _VERSION + _packed(c)
     if len(data) > MAX_PAYLOAD_BYTES:
         raise PayloadTooLarge("The session is too large for a session token.")
     return data
@@ -145,11 +138,9 @@ def _packed(c: SessionClaims) -> bytes:
 
 
 def decode(data: bytes) -> SessionClaims:
-    """The claims in a payload. Raises ValueError for anything that `encode` of this or an earlier release would not write."""
+    """The claims in a payload. Raises ValueError for anything that `encode` would not write."""
     if len(data) > MAX_PAYLOAD_BYTES:
         raise ValueError("the payload is too large")
-    if data.startswith(_JSON):
-        return payload_json.decode(data)
     if not data.startswith(_VERSION):
         raise ValueError("not a payload of a known version")
     try:

@@ -114,7 +114,7 @@ class Runtime:
     async def _start(self) -> None:
         snapshot = await self._snapshot_if_unreachable()
         await self._open_keys(snapshot)
-        sealer = RingSealer(self.rings, self.clock, payload_version=self.settings.sessions.payload_version)
+        sealer = RingSealer(self.rings, self.clock)
         builtin = {**builtin_policies(), **further_policies(self.settings.aws.policies)}
         self.directory = self._directory(sealer, builtin)
         self._closing.push_async_callback(self.directory.stop)

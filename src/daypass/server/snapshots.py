@@ -34,7 +34,7 @@ from daypass.ports.ring_keys import StoredKey
 from daypass.server.nodes import Peers, running_peers
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.image import CachedView, DirectoryImage
-from daypass.stores.migrations import newest_revision
+from daypass.stores.migrations import program_format
 from daypass.stores.view_codec import ViewDecoder, can_decode, encode_view
 
 _STATE: Final = "state.sealed"
@@ -137,7 +137,7 @@ def read_snapshot(settings: Settings, kek: KeyEncryptionKey, wall: int) -> Snaps
         views = _decode_views(data)
     except (SealedFileError, msgspec.MsgspecError) as error:
         raise SnapshotUnusable(str(error)) from error
-    if state.schema != newest_revision():
+    if state.schema != program_format():
         raise SnapshotUnusable("the snapshot was written by another release")
     age = wall - state.as_of
     if age < -_CLOCK_BEHIND_MS:
@@ -174,7 +174,7 @@ class SnapshotWriter:
         self._keys: frozenset[str] = frozenset()
         self._views_at = float("-inf")
         self._digest = b""
-        self._schema = newest_revision()
+        self._schema = program_format()
 
     async def run(self) -> None:
         """Writes until it is cancelled."""

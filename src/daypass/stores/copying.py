@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Table, delete, func, insert, select
 from daypass.domain.directory import Account
 from daypass.stores.columns import metadata
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.meta import get_meta, installation
-from daypass.stores.migrations import REVISION  # importing it adds every table to `metadata`
+from daypass.stores.meta import installation
+from daypass.stores.migrations import database_format  # importing it adds every table to `metadata`
 from daypass.stores.records import audit_records
 
 FORMAT: Final = 1
@@ -59,7 +59,7 @@ _message = msgspec.msgpack.Decoder(Batch | End).decode
 
 def write_copy(conn: Connection, now: int, release: str, write: Callable[[bytes], object]) -> dict[str, int]:
     """Writes a copy of the database as this snapshot shows it; returns the number of rows of each table. `now`: ms."""
-    revision = get_meta(conn, REVISION) or ""
+    revision = database_format(conn)
     header = Header(FORMAT, now, revision, installation(conn), release)
     _send(write, header)
     counts: dict[str, int] = {}
@@ -81,7 +81,7 @@ def load_copy(conn: Connection, chunks: Iterable[bytes]) -> tuple[Header, dict[s
         header = _header(next(messages))
         if header.format != FORMAT:
             raise CopyError(f"the copy has format {header.format}: use the release that made it ({header.release})")
-        revision = get_meta(conn, REVISION) or ""
+        revision = database_format(conn)
         if header.revision != revision:
             raise CopyError(
                 f"the copy has schema revision {header.revision}, this program {revision}: restore it with release "

@@ -24,7 +24,7 @@ KEEP_MS = 24 * 3_600_000
 """How long feed entries are stored. A reader with an older cursor starts over."""
 _PRUNE_EVERY = 256
 
-_HEAD = select(feed_counter.c.incarnation, feed_counter.c.position, feed_counter.c.pruned)
+_HEAD = select(feed_counter.c.epoch, feed_counter.c.position, feed_counter.c.pruned)
 # The epoch of a cluster: initdb, promotion and a re-created table (pg_restore) each change one of these values.
 _CLUSTER = text(
     """
@@ -55,7 +55,7 @@ class Change:
 def feed_head(conn: Connection) -> FeedHead:
     """The head of the feed in this snapshot, with the database epoch."""
     row = conn.execute(_HEAD).one()
-    epoch = row.incarnation
+    epoch = row.epoch
     if conn.dialect.name == "postgresql":
         cluster = conn.execute(_CLUSTER).scalar_one()
         epoch = hashlib.sha256(f"{epoch}.{cluster}".encode()).hexdigest()[:16]
@@ -64,9 +64,9 @@ def feed_head(conn: Connection) -> FeedHead:
 
 def renew_epoch(conn: Connection) -> FeedHead:
     """Starts a new epoch. Sessions and cursors of the previous epoch are no longer compared with it."""
-    conn.execute(update(feed_counter).values(incarnation=secrets.token_hex(8)))
+    conn.execute(update(feed_counter).values(epoch=secrets.token_hex(8)))
     row = conn.execute(_HEAD).one()
-    conn.info[FEED_HEAD] = head = FeedHead(row.incarnation, row.position, row.pruned)
+    conn.info[FEED_HEAD] = head = FeedHead(row.epoch, row.position, row.pruned)
     return head
 
 
@@ -78,9 +78,7 @@ def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change
     if not changes:
         return []
     moved = update(feed_counter).values(position=feed_counter.c.position + len(changes))
-    row = conn.execute(
-        moved.returning(feed_counter.c.position, feed_counter.c.pruned, feed_counter.c.incarnation)
-    ).one()
+    row = conn.execute(moved.returning(feed_counter.c.position, feed_counter.c.pruned, feed_counter.c.epoch)).one()
     first = row.position - len(changes) + 1
     placed = [
         Change(position, change.kind, change.account, change.keys, change.revocation)
@@ -93,7 +91,7 @@ def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change
             for c in placed
         ],
     )
-    conn.info[FEED_HEAD] = FeedHead(row.incarnation, row.position, row.pruned)
+    conn.info[FEED_HEAD] = FeedHead(row.epoch, row.position, row.pruned)
     if row.position // _PRUNE_EVERY != (first - 1) // _PRUNE_EVERY:
         prune(conn, now - KEEP_MS)
     return placed

@@ -59,7 +59,7 @@ def _look_up(directory: Lookups, key: str) -> Awaitable[Any]:
 
 def recently_used(conn: Connection, limit: int) -> list[str]:
     """Up to `limit` cache keys of principals, access keys and accounts, most recently used first."""
-    newest = select(sessions.c.principal_id, sessions.c.root_principal_id, sessions.c.root_access_key_id)
+    newest = select(sessions.c.principal_id, sessions.c.root_principal_id)
     issued = conn.execute(newest.order_by(sessions.c.session_id.desc()).limit(_SESSIONS_FOR_EACH * limit))
     last_uses = ENTITY_TABLES[LastUse].table
     latest = func.max(last_uses.c.at)

@@ -66,22 +66,17 @@ audit_records = Table(
     _text("account"),
     _text("actor_account"),
     _text("operation"),
-    _text("request_id"),  # only in rows of earlier releases; otherwise ""
-    _text("session_id"),  # likewise
     _text("access_key_id"),
     _text("error"),
     _bytes("bytes"),  # canonical event bytes, packed (audit/packing.py)
-    _bytes("leaf"),  # 32 bytes in rows of earlier releases; otherwise empty, as it can be computed from the bytes
     _bytes("chain"),  # 32 bytes, see docs/reference/record-format.md
-    Column("request_key", BigInteger, nullable=True),  # 63 bits of the id; NULL without one, and in earlier rows
+    Column("request_key", BigInteger, nullable=True),  # 63 bits of the id; NULL without one
     Column("session_key", BigInteger, nullable=True),
     Index("ix_audit_records_at", "at"),
     Index("ix_audit_records_account", "account", "at"),
-    _index("request_id", "request_id <> ''"),
     _index("request_key", "request_key IS NOT NULL"),
     # The record that issued a session is found by the session's row.
     _index("session_key", "session_key IS NOT NULL AND type <> 'session.issued'", "session_use"),
-    _index("session_id", "session_id <> ''"),
     Index(
         "ix_audit_records_actor_account",
         "actor_account",
@@ -91,8 +86,7 @@ audit_records = Table(
     ),
 )
 
-# The columns by which sessions are found. The event that issued a session holds the whole session. The columns in
-# `audit.columns.OMITTED` and `hops` hold parts of it in rows of earlier releases, and are empty otherwise.
+# The columns by which sessions are found. The event that issued a session holds the whole session.
 sessions = Table(
     "sessions",
     metadata,
@@ -101,20 +95,11 @@ sessions = Table(
     _int("seq"),
     _text("account"),
     _text("kind"),
-    _text("access_key_id"),
     _text("principal_id"),
-    _text("arn"),
-    _text("name"),
     _int("issued_at"),  # ms
     _int("expires_at"),  # ms
-    _text("parent_session_id"),
     _text("root_principal_id"),
-    _text("root_access_key_id"),
-    _text("user_id"),
-    _text("source_identity"),
-    _text("grant_id"),
     Column("depth", Integer, nullable=False),
-    _bytes("hops"),
     Index("ix_sessions_account", "account", "issued_at", "principal_id"),
     # Active sessions are its last part. A revocation counts there the sessions that it ended.
     Index("ix_sessions_active", "expires_at", "principal_id", "root_principal_id", "depth"),

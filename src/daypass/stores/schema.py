@@ -15,7 +15,7 @@ feed_counter = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     integer("position"),
     integer("pruned"),
-    text("incarnation"),  # the database epoch; servers of release 0.1, which run beside newer ones, read this name
+    text("epoch"),  # the database epoch
     CheckConstraint("id = 1", name="single_row"),
 )
 

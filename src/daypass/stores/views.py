@@ -163,7 +163,7 @@ class Views:
         return Loaded(TrustAnchorView(anchor, tuple(crl for crl in crls if crl.enabled)))
 
     def document_clients(self, reader: Reader, account: str) -> Loaded:
-        """It depends on each listed client by its own key, too: a process of an earlier release announces only that key."""
+        """It depends on each listed client by its own key, too."""
         clients = reader.find(OAuthClient, account=account, order="id", limit=_ALL)
         listing = tuple(client for client in clients if '"metadata_documents"' in client.settings)
         return Loaded(listing, tuple(f"oauth_client:{client.id}" for client in listing))

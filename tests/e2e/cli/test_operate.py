@@ -208,7 +208,6 @@ def record(server: Server, logged_in: Path, tmp_path_factory: pytest.TempPathFac
 TAMPERED = {
     "bytes": ("UPDATE audit_records SET bytes = bytes || x'20' WHERE log = ? AND seq = ?", 0),
     "erased bytes": ("UPDATE audit_records SET bytes = x'' WHERE log = ? AND seq = ?", 0),
-    "leaf": ("UPDATE audit_records SET leaf = zeroblob(32) WHERE log = ? AND seq = ?", 0),
     "chain": ("UPDATE audit_records SET chain = zeroblob(32) WHERE log = ? AND seq = ?", 0),
     "chain's type": ("UPDATE audit_records SET chain = 'text' WHERE log = ? AND seq = ?", 0),
     "removed": ("DELETE FROM audit_records WHERE log = ? AND seq = ?", 0),

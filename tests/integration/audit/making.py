@@ -171,8 +171,7 @@ def rows_of(database: Any, log: str) -> list[RecordRow]:
         rows = conn.execute(query).all()
         data = event_bytes(conn, rows)
         return [
-            RecordRow(r.log, r.seq, bytes(r.leaf) or leaf_hash(data[r.log, r.seq]), bytes(r.chain), data[r.log, r.seq])
-            for r in rows
+            RecordRow(r.log, r.seq, leaf_hash(data[r.log, r.seq]), bytes(r.chain), data[r.log, r.seq]) for r in rows
         ]
 
     return database.read(read)  # type: ignore[no-any-return]

@@ -174,8 +174,8 @@ async def test_records_with_another_hash_halt_the_log(start: Starter, flaky: Fla
     forged = leaf_hash(b"forged")
     tamper(
         flaky,
-        "INSERT INTO audit_records SELECT log, 2, at, type, account, actor_account, operation, request_id, session_id, "
-        "access_key_id, error, bytes, leaf, :chain, request_key, session_key FROM audit_records WHERE log = :log AND seq = 1",
+        "INSERT INTO audit_records SELECT log, 2, at, type, account, actor_account, operation, "
+        "access_key_id, error, bytes, :chain, request_key, session_key FROM audit_records WHERE log = :log AND seq = 1",
         log=journal.log,
         chain=chain_hash(journal.head().chain, forged, 2),
     )
@@ -193,7 +193,7 @@ async def test_records_with_another_hash_halt_the_log(start: Starter, flaky: Fla
 
 
 @pytest.mark.parametrize(
-    "statement", ["DELETE FROM audit_records WHERE log = :log AND seq = 2", "UPDATE audit_records SET chain = leaf"]
+    "statement", ["DELETE FROM audit_records WHERE log = :log AND seq = 2", "UPDATE audit_records SET chain = bytes"]
 )
 async def test_history_that_changed_while_away_halts_the_log(start: Starter, flaky: Flaky, statement: str) -> None:
     journal = await start()
@@ -210,7 +210,7 @@ async def test_history_that_changed_while_away_halts_the_log(start: Starter, fla
 def lose_a_record(flaky: Flaky, log: str) -> None:
     """The database becomes one of another epoch that lacks record 2, and the connection is lost."""
     tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq = 2", log=log)
-    tamper(flaky, "UPDATE feed_counter SET incarnation = 'of the new primary'")
+    tamper(flaky, "UPDATE feed_counter SET epoch = 'of the new primary'")
     flaky.faults.append("refuse")
 
 

@@ -155,7 +155,7 @@ def test_snapshot_of_another_release_is_not_used(
     site: Installation, writer: SnapshotWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.run(writer.write())
-    monkeypatch.setattr("daypass.server.snapshots.newest_revision", lambda: "9999")
+    monkeypatch.setattr("daypass.server.snapshots.program_format", lambda: "9999")
     with pytest.raises(SnapshotUnusable, match="another release"):
         read_snapshot(site.runtime.settings, kek(site), site.wall.time)
 

@@ -208,8 +208,3 @@ def test_a266_session_of_an_event_with_values_of_other_types_has_no_row_that_fit
     assert columns is not None
     assert None in columns.values(), "no column of the table is NULL"
     assert altered_session_column({**dict.fromkeys(columns, "x"), "session_id": "s"}, body)
-
-
-def test_a266_earlier_session_with_a_time_of_another_type_has_no_row_that_fits() -> None:
-    body = {"type": "session.issued", "session_id": "s", "detail": {"expires_at": "x"}}
-    assert (session_columns(body) or {})["expires_at"] is None

@@ -194,10 +194,19 @@ def check_client(settings: ClientSettings) -> None:
     _check_values(settings)
     _check_authentication(settings)
     _check_grants(settings)
+    _check_usable(settings)
 
 
-def check_new_client(settings: ClientSettings) -> None:
-    """What settings may have only where an earlier release stored them: it could never be used. Raises ValueError."""
+def dump_client(settings: ClientSettings) -> str:
+    """The text of settings: the members that differ from their defaults."""
+    return msgspec.json.encode(settings).decode()
+
+
+# --- Checks ----------------------------------------------------------------------------------------------------------
+
+
+def _check_usable(settings: ClientSettings) -> None:
+    """An address or key that could never be used."""
     for name, uri in _return_addresses(settings):
         if not has_usable_authority(uri):
             raise ValueError(f"{name}: {uri[:128]!r}: a host name, and a port from 1 to 65535 or none, is expected.")
@@ -207,14 +216,6 @@ def check_new_client(settings: ClientSettings) -> None:
             f"jwks: none of its keys signs with {', '.join(FAPI_ALGORITHMS)}, and FAPI 2.0 allows no others. "
             "Add other_algorithms to fapi_exceptions to allow them."
         )
-
-
-def dump_client(settings: ClientSettings) -> str:
-    """The text of settings: the members that differ from their defaults."""
-    return msgspec.json.encode(settings).decode()
-
-
-# --- Checks ----------------------------------------------------------------------------------------------------------
 
 
 def _check_lists(s: ClientSettings) -> None:

@@ -28,7 +28,7 @@ from daypass.operations.assume.replay import consume
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
-from daypass.operations.broker.made_under import check_rules
+from daypass.operations.broker.recheck import check_rules
 from daypass.operations.broker.view import (
     RequestView,
     chat_allowed,
@@ -171,7 +171,7 @@ class _Casting:
             self._check_substitutes(targets, self._eligible(tx, request, targets, person))
             request, terms, targets = self._substituted(tx, request, terms, targets)
         elif sent.approve:
-            check_rules(tx, request, terms, targets, self.call.now)
+            check_rules(terms, targets, self.call.now)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
@@ -369,7 +369,7 @@ class _Casting:
             self._substitute(tx, request, target, others[target.role.arn]) if target.role.arn in others else target
             for target in targets
         ]
-        check_rules(tx, request, terms, chosen, self.call.now)
+        check_rules(terms, chosen, self.call.now)
         roles = tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen)
         if len(set(roles)) != len(roles):
             raise DaypassError(ErrorKind.VALIDATION, "A substitute is a role that is not in the request.")

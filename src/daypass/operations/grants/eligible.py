@@ -40,7 +40,7 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
         chat: the user of a chat service who voted there, or "".
         passkey: the id of the passkey that confirmed the vote, or "".
         device: the serial number of the MFA device whose code did, and when it was enabled (ms).
-        hops: see `facts.Person`; () in votes of the previous release.
+        hops: see `facts.Person`.
     """
 
     reason: str = ""

@@ -131,9 +131,7 @@ def _hop(principal_id: str) -> Hop:
 
 
 def _may_assume(env: Env | Scene, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
-    """`name`: of the session of a role. Requests, and votes of the previous release, do not store it: one that the trust
-    policy has is then enough (A317).
-    """
+    """`name`: of the session of a role. Requests do not store it: one that the trust policy has is then enough (A317)."""
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     policies = gatherer.of(entity).policies(gatherer.guardrail_policies())

@@ -46,7 +46,7 @@ class AuthorizationRequest(Struct, frozen=True):
         role, details: the role, and the authorization details as text; see `wire.oauth.details`.
         scope: without `openid`; None: not given.
         openid: whether an ID token is asked for.
-        openid_scopes: `openid` and the scopes for claims, as they were asked for; () in requests of earlier versions.
+        openid_scopes: `openid` and the scopes for claims, as they were asked for.
         max_age: seconds; -1: not given.
         dpop_jkt: the key that the code is bound to (RFC 9449, 10); "" for none.
         subject: `sub` of the only person who may answer, from `id_token_hint`; "" for anyone.

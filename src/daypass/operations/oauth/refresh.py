@@ -136,7 +136,7 @@ async def session_of_person(
     if generation != family.generation:
         raise await _used_again(env, call, family, generation, sender)
     if "sub" not in content.context:
-        raise invalid("no person has consented to it, or only in an earlier release", family)
+        raise invalid("no person has consented to it", family)
     return payload.decode(content.session), content.context
 
 

@@ -65,7 +65,7 @@ class FamilyContent(Struct, frozen=True):
     external_id: str
     audiences: tuple[str, ...]
     scope: tuple[str, ...] | None
-    key_thumbprint: str = msgspec.field(name="jkt")  # as earlier releases stored it
+    key_thumbprint: str
     context: dict[str, str]
 
 

@@ -1,13 +1,11 @@
-"""Migrates a database to the schema of this program, and refuses a database that cannot be migrated.
+"""Migrates a database to the format of this program, and refuses a database of another format.
 
 It must never change a database that a newer program has migrated, and never leave one half migrated. Everything happens
 in one transaction, and if two processes start at the same time, one waits for the other.
 
-During a rolling upgrade an old replica may have to start again on the schema of the new release. So a revision that
-only adds what an older program does not need says `additive = True`, and each migration stores which programs, by their
-newest revision, may serve from the schema. A program that finds itself in that list starts without migrating. Release
-0.1 compares only Alembic's own table with its newest revision. That table therefore holds the oldest revision that the
-schema is compatible with, and `meta` holds the revision that the schema has.
+The format is the newest revision. During a rolling upgrade an old replica may have to start again on the format of the new
+release. So a revision that only adds what an older program does not need says `additive = True`, and each migration stores
+which formats' programs may serve. A program that finds its format in that list starts without migrating.
 """
 
 from __future__ import annotations
@@ -31,9 +29,7 @@ from daypass.stores.meta import get_meta, put_meta
 _DECLARED = (entities, records, schema)  # importing them adds every table to `metadata`
 NEWER = "newer"
 COMPATIBLE = "schema_compatible"
-"""Key in `meta`: which programs may serve from the schema, by their newest revision."""
-REVISION = "schema_revision"
-"""Key in `meta`: the revision of the schema. If it is absent, the revision in Alembic's table applies."""
+"""Key in `meta`: the formats whose programs may serve from the database, its own first."""
 _MIGRATION_LOCK = 0x6D696772617465  # "migrate"
 
 
@@ -66,13 +62,11 @@ def migrate(database: Database) -> None:
     with database.write_transaction(seconds=PATIENT_SECONDS) as conn:
         if database.dialect == "postgresql":
             _wait_for_others(conn)
-        current = _revision(conn, script)
-        if current != NEWER:
-            if current != script.get_current_head():
-                config.attributes["connection"] = conn
-                _set_alembic_revision(conn, current)  # the revision from which Alembic starts
-                command.upgrade(config, "head")
-            _store_revision(conn, compatible_programs(script))
+        current = _find_format(conn, script)
+        if current != NEWER and current != script.get_current_head():
+            config.attributes["connection"] = conn
+            command.upgrade(config, "head")
+            put_meta(conn, COMPATIBLE, " ".join(compatible_programs(script)))
         _refuse_incomplete(conn)
         if current == NEWER:
             _refuse_unwritable(conn)
@@ -87,13 +81,13 @@ def _wait_for_others(conn: Connection) -> None:
     conn.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
 
 
-def newest_revision() -> str:
-    """The newest revision of the schema that this program has."""
+def program_format() -> str:
+    """The format of this program."""
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
 def compatible_programs(script: ScriptDirectory) -> list[str]:
-    """The newest revisions of programs that may serve from the newest schema, newest first."""
+    """The formats whose programs may serve from the newest format, newest first."""
     programs: list[str] = []
     for revision in script.walk_revisions():  # from the newest revision down
         programs.append(revision.revision)
@@ -102,20 +96,9 @@ def compatible_programs(script: ScriptDirectory) -> list[str]:
     return programs
 
 
-def _store_revision(conn: Connection, programs: list[str]) -> None:
-    """Stores the revision of the schema, which is the first of `programs`, and that all `programs` may serve from
-    it.
-    """
-    for key, value in ((REVISION, programs[0]), (COMPATIBLE, " ".join(programs))):
-        if get_meta(conn, key) != value:
-            put_meta(conn, key, value)
-    _set_alembic_revision(conn, programs[-1])
-
-
-def _set_alembic_revision(conn: Connection, revision: str | None) -> None:
-    """Updates Alembic's table if it has another revision. None: there is no schema yet."""
-    if revision is not None and MigrationContext.configure(conn).get_current_heads() != (revision,):
-        conn.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+def database_format(conn: Connection) -> str:
+    """The format of a database; "" for one without a schema. More than one revision: they are shown together."""
+    return ", ".join(MigrationContext.configure(conn).get_current_heads())
 
 
 def _config() -> Config:
@@ -124,35 +107,32 @@ def _config() -> Config:
     return config
 
 
-def _revision(conn: Connection, script: ScriptDirectory) -> str | None:
-    """The schema's revision, None when there is no schema, NEWER for one that we may serve from but not migrate."""
-    heads = MigrationContext.configure(conn).get_current_heads()
-    if not heads:
-        ours = sorted(set(inspect(conn).get_table_names()) & set(metadata.tables))
-        if ours:
+def _find_format(conn: Connection, script: ScriptDirectory) -> str | None:
+    """The database's format, None when there is no schema, NEWER for one that we may serve from but not migrate."""
+    found, ours = database_format(conn), script.get_current_head() or ""
+    if not found:
+        tables = sorted(set(inspect(conn).get_table_names()) & set(metadata.tables))
+        if tables:
             raise UnusableDatabase(
-                f"the database has tables of Daypass ({ours[0]}, …) but no revision: restore a backup"
+                f"the database has tables of Daypass ({tables[0]}, …) but no format: restore a backup"
             )
         return None
-    known = {revision.revision for revision in script.walk_revisions()}
-    has_meta = len(heads) == 1 and "meta" in inspect(conn).get_table_names()
-    if has_meta and heads[0] in known:
-        heads = (get_meta(conn, REVISION) or heads[0],)
-    if len(heads) > 1 or heads[0] not in known:
-        newer = ", ".join(heads)
-        if has_meta and _may_serve(conn, newer, script.get_current_head() or ""):
-            logs.get().warning("database.schema_newer", revision=newer, ours=script.get_current_head())
-            return NEWER
-        raise UnusableDatabase(
-            f"the database has schema revision {newer}, which this Daypass does not know: use a newer one"
-        )
-    return heads[0]
+    if found in {revision.revision for revision in script.walk_revisions()}:
+        return found
+    if _may_serve(conn, found, ours):
+        logs.get().warning("database.schema_newer", revision=found, ours=ours)
+        return NEWER
+    raise UnusableDatabase(
+        f"the database has format {found}, and this Daypass has format {ours}: start the release that wrote the database"
+    )
 
 
-def _may_serve(conn: Connection, revision: str, ours: str) -> bool:
-    """Whether the migration to `revision` declares that programs like this one may serve."""
+def _may_serve(conn: Connection, found: str, ours: str) -> bool:
+    """Whether the migration to `found` declares that programs like this one may serve."""
+    if "meta" not in inspect(conn).get_table_names():
+        return False
     programs = (get_meta(conn, COMPATIBLE) or "").split()
-    return programs[:1] == [revision] and ours in programs
+    return programs[:1] == [found] and ours in programs
 
 
 def _refuse_unwritable(conn: Connection) -> None:

@@ -6,21 +6,18 @@ from collections.abc import Sequence
 
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
-from daypass.domain.access.rule import CompiledRule
-from daypass.domain.directory import AccessRequest, ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.broker.automatic import local_time
 from daypass.operations.grants.facts import Target
-from daypass.ports import Reader
 
 
-def check_rules(tx: Reader, request: AccessRequest, terms: t.Terms, targets: Sequence[Target], now: int) -> None:
+def check_rules(terms: t.Terms, targets: Sequence[Target], now: int) -> None:
     """Raises DaypassError unless the stored request satisfies each rule under which it was not made: that of a
     substituted role (attack A251), and one that has changed since (attack A211).
     """
     for target in targets:
         rule = target.rule.rule
-        if _was_made_under(tx, request, terms, target.rule):
+        if target.rule.digest in terms.rule_digests:
             continue
         asks = rule.ticket is not None and rule.ticket.webhook
         if target.rule.requesters.conditional or rule.requester_mfa_seconds is not None or asks:
@@ -35,13 +32,3 @@ def check_rules(tx: Reader, request: AccessRequest, terms: t.Terms, targets: Seq
             limits.check_windows(rule.windows, local_time(now))
         except limits.LimitExceeded as error:
             raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
-
-
-def _was_made_under(tx: Reader, request: AccessRequest, terms: t.Terms, rule: CompiledRule) -> bool:
-    """Whether the limits and conditions of this version of the rule were tested. Requests of the previous release do not
-    store the version: then the rule must not have been written since.
-    """
-    if terms.rule_digests or rule.name not in terms.rules:
-        return rule.digest in terms.rule_digests
-    stored = tx.get(ApprovalRule, account=request.account, name=rule.name)
-    return stored is not None and stored.updated_at < request.created_at
