@@ -88,7 +88,6 @@ def _serve(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    import fastapi  # noqa: F401  # the server imports it in the background
 
     import daypass.cli.serve
     import daypass.server.process  # noqa: F401

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias, cast
 
-from fastapi.routing import APIRoute
-
 from daypass.ports import Env
-from daypass.wire.api.app import ROUTERS
+from daypass.wire.api.handlers import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
 from daypass.wire.routes import RouteSettings, routes
@@ -162,8 +160,7 @@ def api_call(operation: str) -> str:
     if service != "daypass":
         return f"`{operation}`"
     name = OTHER_API.get(operation, name)
-    found = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    return ", ".join(sorted(f"`{', '.join(sorted(r.methods or ()))} {r.path}`" for r in found if r.name == name))
+    return ", ".join(sorted(f"`{each.method} /api/v1{each.path}`" for each in OPERATIONS if each.name == name))
 
 
 def command_of(operation: str) -> str:

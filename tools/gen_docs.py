@@ -22,7 +22,6 @@ from typing import Any, cast
 
 import botocore.session
 import click
-from fastapi.routing import APIRoute
 from prometheus_client import Counter
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -36,7 +35,7 @@ from daypass.domain.policy.lint.finding import RULES
 from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
-from daypass.wire.api.app import ROUTERS
+from daypass.wire.api.handlers import OPERATIONS
 from daypass.wire.aws import iam, sts
 from daypass.wire.codes import aws_code
 from daypass.wire.front import Front
@@ -301,8 +300,7 @@ def routes_page() -> str:
     front = Front(cast("Env", None))  # the table is built, not called
     table_of = routes(front, cast("Health", None), RouteSettings())
     rows = sorted((f"`{row.path}`", _methods(row), described(row.path, row.summary)) for row in table_of.rows)
-    api = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
-    calls = sorted((f"`{r.path}`", ", ".join(sorted(r.methods or ())), f"`daypass:{r.name}`") for r in api)
+    calls = sorted((f"`/api/v1{each.path}`", each.method, f"`daypass:{each.name}`") for each in OPERATIONS)
     model = rolesanywhere_model.load().operations.values()
     served = sorted((f"`/{'/'.join(o.path)}`", o.method, f"`rolesanywhere:{o.name}`") for o in model)
     return f"""# Routes

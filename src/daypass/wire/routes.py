@@ -8,6 +8,8 @@ from typing import Any
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.wire.api.engine import ManagementApi
+from daypass.wire.api.handlers import endpoints
 from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws import models
 from daypass.wire.aws.routes import aws_routes
@@ -24,7 +26,7 @@ from daypass.wire.revocations.stream import PATH as STREAMS
 from daypass.wire.revocations.stream import RevocationStream, StreamLimits
 from daypass.wire.rolesanywhere import model as rolesanywhere
 from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
-from daypass.wire.routing import AsgiApp, Mount, Routes
+from daypass.wire.routing import Mount, Route, Routes
 from daypass.wire.saml.routes import saml_routes
 from daypass.wire.scim.routes import scim_routes
 from daypass.wire.ssf.routes import ssf_routes
@@ -84,16 +86,10 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             ),
             *scim_routes(front),
             *chat_routes(front),
-            Mount("/api/", lambda: _api(front, settings.shown), "The management API"),
+            Route("/api/", ManagementApi(front, endpoints(settings.shown)), "The management API", frozenset()),
             *(row for row in health_routes(health, settings.metrics_token) if settings.metrics or row.path != METRICS),
         )
     )
-
-
-def _api(front: Front, settings: ShownSettings) -> AsgiApp:
-    from daypass.wire.api.app import create_api  # noqa: PLC0415  # FastAPI is slow to import: only when it is called
-
-    return create_api(front, settings)
 
 
 def check_parameters(service: str, operation: str, params: Mapping[str, Any]) -> Mapping[str, Any]:

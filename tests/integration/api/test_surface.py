@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import threading
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given, settings
-from pydantic import TypeAdapter
 from tests.integration.api.conftest import ROOT, UNTOUCHED, Server
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.api.app import ROUTERS
+from daypass.wire.api.handlers import OPERATIONS
 from daypass.wire.json_errors import wire_error
 
 
@@ -40,7 +36,7 @@ async def test_description_names_actions_as_policies_do(server: Server) -> None:
     described = await server.send("GET", "/api/v1/openapi.json")
     text = (await server.send("GET", "/api/docs")).body.decode()
     summaries = {operation["summary"] for each in described.json["paths"].values() for operation in each.values()}
-    assert summaries == {route.name for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
+    assert summaries == {operation.name for operation in OPERATIONS}
     assert {"CreateAccount", "ReadAudit"} <= summaries  # not `Createaccount`
     assert all(f"<code>daypass:{summary}</code>" in text for summary in summaries)
 
@@ -58,22 +54,6 @@ async def test_a369_parameter_that_is_given_twice_is_refused(server: Server, que
     answer = await server.api(ROOT, "GET", "/accounts", query)
     assert (answer.status, answer.code) == (400, "MalformedInput")
     assert answer.json["error"]["message"] == "A parameter is given twice."
-
-
-async def test_first_call_of_a_server_builds_nothing_on_the_event_loop(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[int] = []
-    compile_schema = TypeAdapter.__init__
-
-    def counted(adapter: TypeAdapter[Any], *args: Any, **more: Any) -> None:
-        threads.append(threading.get_ident())
-        compile_schema(adapter, *args, **more)
-
-    monkeypatch.setattr(TypeAdapter, "__init__", counted)
-    answers = await asyncio.gather(*(server.api(ROOT, "GET", "/accounts") for _ in range(5)))
-    assert [answer.status for answer in answers] == [200] * 5
-    assert threading.get_ident() not in threads
 
 
 async def test_body_is_not_interpreted_before_its_signature(server: Server) -> None:

@@ -1,0 +1,148 @@
+"""Questions about permissions: simulation, who-can, what-can."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, field
+
+from daypass.api.operation import After, Input, Limit, Operation, Output
+
+
+class AssumptionIn(Input):
+    session_name: Annotated[str, Meta(pattern="^[A-Za-z0-9_+=,.@-]{2,64}$")] = "simulation"
+    external_id: Annotated[str, Meta(max_length=1224)] = ""
+    source_identity: Annotated[str, Meta(max_length=64)] = ""
+    tags: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=128)], Annotated[str, Meta(max_length=256)]],
+        Meta(max_length=50),
+    ] = {}
+    transitive_keys: Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=50)] = []
+
+
+class SimulateAccessInput(Input):
+    actions: Annotated[list[Annotated[str, Meta(min_length=3, max_length=128)]], Meta(min_length=1, max_length=100)]
+    principal: Annotated[
+        str, Meta(max_length=2048, description="ARN of a user or role; empty: the policies given, alone.")
+    ] = ""
+    resources: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=2048)]], Meta(min_length=1, max_length=100)
+    ] = field(default_factory=lambda: ["*"])
+    policies: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=20480)]],
+        Meta(max_length=20, description="On top of the principal's own."),
+    ] = []
+    boundary: Annotated[str, Meta(max_length=20480, description="In place of the principal's own boundary.")] = ""
+    session_policies: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=20480)]], Meta(max_length=4, description="Each must allow.")
+    ] = []
+    resource_policy: Annotated[str, Meta(max_length=20480)] = ""
+    resource_account: Annotated[
+        str, Meta(pattern="^([0-9]{12})?$", description="Owner of resources that name none.")
+    ] = ""
+    session_name: Annotated[
+        str, Meta(pattern="^([A-Za-z0-9_+=,.@-]{2,64})?$", description="Makes it a role's session.")
+    ] = ""
+    context: Annotated[
+        dict[
+            Annotated[str, Meta(min_length=1, max_length=256)],
+            Annotated[str, Meta(max_length=2048)] | list[Annotated[str, Meta(max_length=2048)]],
+        ],
+        Meta(max_length=100, description="A text is a single value, a list is multivalued."),
+    ] = {}
+    assumption: Annotated[AssumptionIn | None, Meta(description="What to ask for with sts:AssumeRole on a role.")] = (
+        None
+    )
+
+
+class SimulatedOut(Output):
+    action: str
+    resource: str
+    decision: Annotated[str, Meta(description="allowed, explicit_deny or implicit_deny.")]
+    open_with: Annotated[
+        str, Meta(description="Another account that must allow it too and was not asked; empty: none.")
+    ]
+    explanation: Annotated[
+        dict[str, Any] | None, Meta(description="Layers, statements, conditions, and what is missing.")
+    ]
+
+
+class WhoCanAccessInput(Input):
+    action: Annotated[str, Meta(min_length=3, max_length=128)]
+    resource: Annotated[str, Meta(min_length=1, max_length=2048, description="An ARN, or `*`.")] = "*"
+    denied: Annotated[bool, Meta(description="Also those who are denied.")] = False
+    after: Annotated[str, Meta(max_length=160, description="`next` of the page before.")] = ""
+    limit: Limit = 100
+
+
+class AccessOut(Output):
+    principal: str
+    kind: Annotated[
+        str, Meta(description="root, user, role, session, account, principal, provider, service or anyone.")
+    ]
+    action: str
+    outcome: Annotated[str, Meta(description="allowed, allowed_if (see `conditions`) or denied.")]
+    conditions: Annotated[list[dict[str, Any]], Meta(description="Allow: must hold. Deny: must not hold.")]
+    open_with: Annotated[
+        str, Meta(description="Another account that must allow it too and was not asked; empty: none.")
+    ]
+
+
+class WhoCanOut(Output):
+    access: list[AccessOut]
+    looked_at: Annotated[int, Meta(description="Principals that this page has asked about.")]
+    next: Annotated[str, Meta(description="`after` of the next page; empty at the end.")] = ""
+
+
+class WhatCanAccessInput(Input):
+    principal: Annotated[str, Meta(min_length=1, max_length=2048, description="ARN of a user or role of yours.")]
+    after: After = ""
+    limit: Limit = 100
+
+
+class PermissionOut(Output):
+    action: str
+    not_action: Annotated[bool, Meta(description="Whether `action` is one that is excepted.")]
+    resources: list[str]
+    not_resource: Annotated[bool, Meta(description="Whether `resources` are those that are excepted.")]
+    policy: str
+    sid: str
+    line: int
+    extent: Annotated[str, Meta(description="allowed, allowed_if, partly (see `limits`) or denied.")]
+    conditions: list[dict[str, Any]]
+    limits: Annotated[list[str], Meta(description="Layers and policies that deny a part of it, or all of it.")]
+
+
+class WhatCanOut(Output):
+    principal: str
+    grants: Annotated[list[PermissionOut], Meta(description="On the first page alone.")]
+    more_grants: Annotated[bool, Meta(description="Whether there are more grants than one answer shows.")]
+    roles: Annotated[list[AccessOut], Meta(description="Roles of the account that it can assume.")]
+    next: Annotated[str, Meta(description="`after` of the next page of roles; empty at the end.")] = ""
+
+
+SIMULATE_ACCESS = Operation(
+    "SimulateAccess",
+    "POST /simulate",
+    "What would be decided, and why, for each action on each resource. Context keys of the principal are known; pass those of the request in `context`. For assuming a role, its trust policy is evaluated too.",
+    "access",
+    SimulateAccessInput,
+    SimulatedOut,
+    items="results",
+)
+WHO_CAN_ACCESS = Operation(
+    "WhoCanAccess",
+    "GET /access/who-can",
+    "Which principals of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours, also the external principals that the trust policy admits. `limit` principals are evaluated for each page; a page may be empty and still have a `next`.",
+    "access",
+    WhoCanAccessInput,
+    WhoCanOut,
+)
+WHAT_CAN_ACCESS = Operation(
+    "WhatCanAccess",
+    "GET /access/what-can",
+    "What a user or role can do: each grant, limited by its other policies, and the roles that it can assume.",
+    "access",
+    WhatCanAccessInput,
+    WhatCanOut,
+)

@@ -1,0 +1,209 @@
+"""Accounts, their guardrails, the settings of roles and of the server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from daypass.api.operation import AccountId, After, Id, InAccount, Input, Limit, Millis, Operation, Output
+
+
+class CreateAccountInput(Input):
+    name: Annotated[str, Meta(min_length=1, max_length=50)]
+    id: Annotated[str, Meta(max_length=12, description="12 digits; empty: a free number is chosen.")] = ""
+    root_key: Annotated[bool, Meta(description="Also make a root access key; its secret is shown this once.")] = False
+
+
+class AccountOut(Output):
+    id: str
+    name: str
+    operator: bool
+    created_at: int
+
+
+class RootKeyOut(Output):
+    access_key_id: str
+    secret_access_key: str
+
+
+class NewAccountOut(AccountOut):
+    root_key: RootKeyOut | None = None
+
+
+class ListAccountsInput(Input):
+    after: After = ""
+    limit: Limit = 100
+
+
+class ListGuardrailsInput(Input):
+    account_id: AccountId
+
+
+class GuardrailOut(Output):
+    account: str
+    name: str
+    document: str
+    created_at: int
+
+
+class GetGuardrailInput(Input):
+    account_id: AccountId
+    name: Id
+
+
+class PutGuardrailInput(Input):
+    account_id: AccountId
+    name: Id
+    document: Annotated[str, Meta(min_length=1, max_length=5120, description="The policy, as text.")]
+
+
+class GetRoleSettingsInput(InAccount):
+    name: Id
+
+
+class RoleSettingsOut(Output):
+    arn: str
+    chained_max_seconds: int
+
+
+class PutRoleSettingsInput(InAccount):
+    name: Id
+    chained_max_seconds: Annotated[
+        int,
+        Meta(
+            description="Longest duration of a session of the role that is made from another session; 3600 by default."
+        ),
+    ]
+
+
+class ReadMeasurementsInput(Input):
+    since: Millis
+    until: Millis
+
+
+class LatencyOut(Output):
+    count: int
+    p50: Annotated[
+        float | None, Meta(description="Milliseconds: half of the requests took at most this. Null: none, or more.")
+    ]
+    p95: float | None
+    p99: float | None
+
+
+class OperationLatencyOut(LatencyOut):
+    operation: str
+
+
+class CheckOut(Output):
+    name: str
+    passed: int
+    failed: int
+    last_at: Annotated[int | None, Meta(description="When the process that answers ran it last.")]
+    last_ms: float | None
+    problem: Annotated[str | None, Meta(description="What was wrong then; empty when it passed.")]
+
+
+class MeasurementsOut(Output):
+    since: Annotated[
+        int, Meta(description="Later than requested if the figures do not go back so far: they are kept for six hours.")
+    ]
+    until: int
+    times: Annotated[list[int], Meta(description="The beginnings of the buckets of the lists below.")]
+    requests: list[int]
+    faults: Annotated[list[int], Meta(description="Answers that were the fault of the server.")]
+    p50: list[float | None]
+    p99: list[float | None]
+    latency: LatencyOut
+    refused: int
+    operations: list[OperationLatencyOut]
+    checks: list[CheckOut]
+
+
+class SettingsOut(Output):
+    sections: dict[str, dict[str, str]]
+
+
+CREATE_ACCOUNT = Operation(
+    "CreateAccount",
+    "POST /accounts",
+    "Creates an account. Only the operator's principals may do this.",
+    "accounts",
+    CreateAccountInput,
+    NewAccountOut,
+    status=201,
+)
+LIST_ACCOUNTS = Operation(
+    "ListAccounts",
+    "GET /accounts",
+    "Accounts by id. Only the operator's principals may list them.",
+    "accounts",
+    ListAccountsInput,
+    AccountOut,
+    items="accounts",
+    paged=True,
+)
+LIST_GUARDRAILS = Operation(
+    "ListGuardrails",
+    "GET /accounts/{account_id}/guardrails",
+    "The guardrails of one account.",
+    "guardrails",
+    ListGuardrailsInput,
+    GuardrailOut,
+    items="guardrails",
+)
+GET_GUARDRAIL = Operation(
+    "GetGuardrail",
+    "GET /accounts/{account_id}/guardrails/{name}",
+    "One guardrail, with its text as written.",
+    "guardrails",
+    GetGuardrailInput,
+    GuardrailOut,
+)
+PUT_GUARDRAIL = Operation(
+    "PutGuardrail",
+    "PUT /accounts/{account_id}/guardrails/{name}",
+    "Creates a guardrail or replaces its text. Only the operator's principals may do this.",
+    "guardrails",
+    PutGuardrailInput,
+    GuardrailOut,
+)
+DELETE_GUARDRAIL = Operation(
+    "DeleteGuardrail",
+    "DELETE /accounts/{account_id}/guardrails/{name}",
+    "Deletes a guardrail. Only the operator's principals may do this.",
+    "guardrails",
+    GetGuardrailInput,
+    status=204,
+)
+GET_ROLE_SETTINGS = Operation(
+    "GetRoleSettings",
+    "GET /roles/{name}/settings",
+    "The Daypass settings of a role.",
+    "roles",
+    GetRoleSettingsInput,
+    RoleSettingsOut,
+)
+PUT_ROLE_SETTINGS = Operation(
+    "PutRoleSettings",
+    "PUT /roles/{name}/settings",
+    "Sets the Daypass settings of a role. Existing sessions do not change.",
+    "roles",
+    PutRoleSettingsInput,
+    RoleSettingsOut,
+)
+READ_MEASUREMENTS = Operation(
+    "ReadMeasurements",
+    "GET /measurements",
+    "Latency, errors and synthetic checks of the server that answers, with all its worker processes. Only the operator's principals may read them.",
+    "installation",
+    ReadMeasurementsInput,
+    MeasurementsOut,
+)
+READ_SETTINGS = Operation(
+    "ReadSettings",
+    "GET /settings",
+    "The settings of the server by section, as text, without secrets. Only the operator's principals may read them.",
+    "installation",
+    output=SettingsOut,
+)

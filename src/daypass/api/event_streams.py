@@ -1,0 +1,80 @@
+"""Event streams (SSF) and their security events."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from daypass.api.operation import Id, InAccount, OnePage, Operation, OptionalMillis, Output
+
+
+class EventStreamOut(Output):
+    id: str
+    account: str
+    created_by: str
+    description: str
+    method: str
+    endpoint_url: str
+    event_types: list[str]
+    delivery_status: str
+    reason: str
+    failures: Annotated[int, Meta(description="Attempts to push that failed since the last success.")]
+    created_at: int
+    updated_at: int
+
+
+class ListSecurityEventsInput(OnePage):
+    stream_id: Id
+    outcome: Literal["waiting", "delivered", "dead"] = "dead"
+
+
+class DeliveryOut(Output):
+    """Something in a queue of deliveries: a notification or a security event."""
+
+    id: str
+    outcome: Annotated[str, Meta(description="Empty while it waits; delivered or dead.")]
+    attempts: int
+    created_at: int
+    error: str
+
+
+class SecurityEventOut(DeliveryOut):
+    id: Annotated[str, Meta(description="The `jti` of its SET.")]
+    stream_id: str
+    event: str
+    finished_at: OptionalMillis
+
+
+class RetrySecurityEventInput(InAccount):
+    stream_id: Id
+    event_id: Id
+
+
+LIST_EVENT_STREAMS = Operation(
+    "ListEventStreams",
+    "GET /event-streams",
+    "The event streams of an account.",
+    "event streams",
+    InAccount,
+    EventStreamOut,
+    items="event_streams",
+)
+LIST_SECURITY_EVENTS = Operation(
+    "ListSecurityEvents",
+    "GET /event-streams/{stream_id}/events",
+    "Security events of a stream, oldest first; by default those that could not be delivered.",
+    "event streams",
+    ListSecurityEventsInput,
+    SecurityEventOut,
+    items="security_events",
+    paged=True,
+)
+RETRY_SECURITY_EVENT = Operation(
+    "RetrySecurityEvent",
+    "POST /event-streams/{stream_id}/events/{event_id}/retry",
+    "Delivers a dead security event again.",
+    "event streams",
+    RetrySecurityEventInput,
+    SecurityEventOut,
+)

@@ -1,0 +1,182 @@
+"""Notification channels, notifications, and the chat users who may vote."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from daypass.api.operation import Id, InAccount, Input, OnePage, Operation, OptionalMillis, Output
+
+
+class ChannelOut(Output):
+    name: str
+    account: str
+    kind: str
+    target: str
+    events: Annotated[list[str], Meta(extra={"from": "event_types"})]
+    created_at: int
+    updated_at: int
+
+
+class PutNotificationChannelInput(InAccount):
+    name: Id
+    kind: Literal["webhook", "email", "slack", "teams", "jira", "servicenow"]
+    target: Annotated[str, Meta(min_length=3, max_length=2048, description="A URL; for e-mail, addresses with commas.")]
+    events: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=20)]
+    secret: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description="Of a webhook: whsec_…; empty: one is made and shown once. Of Jira and ServiceNow: USER:TOKEN, or a bearer token. Of Slack: the signing secret of its application, and of Teams: the security token of an outgoing webhook, to approve in the chat.",
+        ),
+    ] = ""
+
+
+class NewChannelOut(ChannelOut):
+    secret: Annotated[str, Meta(description="The secret that signs the webhooks, if it was made; shown this once.")] = (
+        ""
+    )
+
+
+class DeleteNotificationChannelInput(InAccount):
+    name: Id
+
+
+class DeliveryOut(Output):
+    """Something in a queue of deliveries: a notification or a security event."""
+
+    id: str
+    outcome: Annotated[str, Meta(description="Empty while it waits; delivered or dead.")]
+    attempts: int
+    created_at: int
+    error: str
+
+
+class NotificationOut(DeliveryOut):
+    account: str
+    channel: str
+    event: str
+    next_at: OptionalMillis
+    delivered_at: OptionalMillis
+
+
+class ListNotificationsInput(OnePage):
+    outcome: Literal["", "waiting", "delivered", "dead"] = ""
+
+
+class RetryNotificationInput(InAccount):
+    notification_id: Id
+
+
+class CreateChatCodeInput(Input):
+    chat_user: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="The only chat user who can use the code; empty: whoever sends it. Teams takes only codes for its sender.",
+        ),
+    ] = ""
+
+
+class ChatCodeOut(Output):
+    code: Annotated[str, Meta(description="Send `link CODE` from the chat within ten minutes. Give it to nobody.")]
+    expires_at: int
+
+
+class ListChatUsersInput(InAccount):
+    user: Annotated[str, Meta(max_length=64, description="Name of a user; empty: you.")] = ""
+
+
+class ChatUserOut(Output):
+    id: Annotated[str, Meta(description="The service, the key of its application, the workspace and the user there.")]
+    name: Annotated[str, Meta(description="As the chat service named the user.")]
+    created_at: int
+
+
+class DeleteChatUserInput(InAccount):
+    chat_user_id: Id
+    user: Annotated[str, Meta(max_length=64, description="Name of a user; empty: you.")] = ""
+
+
+LIST_NOTIFICATION_CHANNELS = Operation(
+    "ListNotificationChannels",
+    "GET /notification-channels",
+    "The notification channels of an account, by name.",
+    "notifications",
+    InAccount,
+    ChannelOut,
+    items="notification_channels",
+)
+PUT_NOTIFICATION_CHANNEL = Operation(
+    "PutNotificationChannel",
+    "PUT /notification-channels/{name}",
+    "Creates or replaces a notification channel.",
+    "notifications",
+    PutNotificationChannelInput,
+    NewChannelOut,
+)
+DELETE_NOTIFICATION_CHANNEL = Operation(
+    "DeleteNotificationChannel",
+    "DELETE /notification-channels/{name}",
+    "Deletes a notification channel.",
+    "notifications",
+    DeleteNotificationChannelInput,
+    status=204,
+)
+SEND_TEST_NOTIFICATION = Operation(
+    "TestNotificationChannel",
+    "POST /notification-channels/{name}/test",
+    "Sends a notification that tests the channel.",
+    "notifications",
+    DeleteNotificationChannelInput,
+    NotificationOut,
+    status=202,
+    unique="SendTestNotification",
+)
+LIST_NOTIFICATIONS = Operation(
+    "ListNotifications",
+    "GET /notifications",
+    "Notifications, newest first; `dead`: those that could not be delivered.",
+    "notifications",
+    ListNotificationsInput,
+    NotificationOut,
+    items="notifications",
+    paged=True,
+)
+RETRY_NOTIFICATION = Operation(
+    "RetryNotification",
+    "POST /notifications/{notification_id}/retry",
+    "Delivers a notification again that could not be delivered; one that waits for its next attempt, now.",
+    "notifications",
+    RetryNotificationInput,
+    NotificationOut,
+)
+CREATE_CHAT_CODE = Operation(
+    "CreateChatCode",
+    "POST /chat-codes",
+    "Makes a code that links a chat user with you. Your session's MFA is at most 15 minutes old.",
+    "notifications",
+    CreateChatCodeInput,
+    ChatCodeOut,
+    status=201,
+)
+LIST_CHAT_USERS = Operation(
+    "ListChatLinks",
+    "GET /chat-users",
+    "The chat users who may vote as a user. Your own need no permission.",
+    "notifications",
+    ListChatUsersInput,
+    ChatUserOut,
+    items="chat_users",
+    unique="ListChatUsers",
+)
+DELETE_CHAT_USER = Operation(
+    "DeleteChatLink",
+    "DELETE /chat-users/{chat_user_id}",
+    "Removes the link of a chat user. Your own need no permission.",
+    "notifications",
+    DeleteChatUserInput,
+    status=204,
+    unique="DeleteChatUser",
+)

@@ -1,0 +1,234 @@
+"""OAuth clients, resource servers and consents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from daypass.api.operation import Id, InAccount, Limit, OnePage, Operation, Output
+
+
+class SecretOut(Output):
+    id: str
+    created_at: int
+
+
+class ClientOut(Output):
+    client_id: str
+    arn: Annotated[str, Meta(description="As trust policies name it, as a Federated principal.")]
+    account: str
+    name: str
+    enabled: bool
+    type: Annotated[
+        str, Meta(description="confidential, public or workload; it follows from how the client authenticates.")
+    ]
+    created_at: int
+    updated_at: int
+    settings: Annotated[dict[str, Any], Meta(description="Those that differ from the default.")]
+    secrets: list[SecretOut]
+
+
+class CreateClientInput(InAccount):
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    settings: Annotated[
+        dict[str, Any], Meta(max_length=64, description="All settings; what is left out has its default.")
+    ]
+
+
+class GetClientInput(InAccount):
+    client_id: Annotated[str, Meta(max_length=64, description="The client_id.")]
+
+
+class UpdateClientInput(InAccount):
+    client_id: Annotated[str, Meta(max_length=64, description="The client_id.")]
+    name: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    enabled: bool | None = None
+    settings: Annotated[
+        Annotated[dict[str, Any], Meta(max_length=64)] | None, Meta(description="Replaces all settings.")
+    ] = None
+
+
+class NewSecretOut(Output):
+    id: str
+    client_secret: Annotated[str, Meta(description="It is shown this once.")]
+
+
+class DeleteClientSecretInput(InAccount):
+    client_id: Annotated[str, Meta(max_length=64, description="The client_id.")]
+    secret_id: Id
+
+
+class ListResourceServersInput(InAccount):
+    after: Annotated[str, Meta(max_length=512, description="`next` of the page before.")] = ""
+    limit: Limit = 100
+
+
+class ResourceServerOut(Output):
+    identifier: str
+    arn: str
+    account: str
+    name: str
+    created_at: int
+    updated_at: int
+    settings: dict[str, Any]
+
+
+class GetResourceServerMetadataInput(InAccount):
+    identifier: Annotated[str, Meta(max_length=512, description="The audience of its tokens.")]
+
+
+class ResourceMetadataOut(Output):
+    resource: str
+    resource_name: str
+    authorization_servers: list[str]
+    jwks_uri: str
+    scopes_supported: list[str]
+    bearer_methods_supported: list[str]
+    dpop_signing_alg_values_supported: list[str]
+    tls_client_certificate_bound_access_tokens: bool
+
+
+class PutResourceServerInput(InAccount):
+    identifier: Annotated[str, Meta(max_length=512, description="The audience of its tokens.")]
+    name: Annotated[str, Meta(min_length=1, max_length=128)]
+    settings: Annotated[
+        dict[str, Any], Meta(max_length=64, description="All settings; what is left out has its default.")
+    ]
+
+
+class ListConsentsInput(InAccount):
+    person: Annotated[
+        str,
+        Meta(min_length=1, max_length=600, description="A user's name, or the principal of a person of a provider."),
+    ]
+
+
+class ConsentOut(Output):
+    id: str
+    client_id: str
+    person: Annotated[str, Meta(description="The unique id of a user, or the principal of a person of a provider.")]
+    created_at: int
+    expires_at: int
+    role: str
+    scope: str
+    audiences: str
+
+
+class DeleteConsentInput(InAccount):
+    consent_id: Annotated[str, Meta(max_length=64)]
+
+
+LIST_CLIENTS = Operation(
+    "ListClients",
+    "GET /clients",
+    "The OAuth clients of an account, oldest first.",
+    "oauth",
+    OnePage,
+    ClientOut,
+    items="clients",
+    paged=True,
+)
+CREATE_CLIENT = Operation(
+    "CreateClient",
+    "POST /clients",
+    "Creates an OAuth client. A role admits it only if the role's trust policy names its ARN.",
+    "oauth",
+    CreateClientInput,
+    ClientOut,
+    status=201,
+)
+GET_CLIENT = Operation("GetClient", "GET /clients/{client_id}", "One OAuth client.", "oauth", GetClientInput, ClientOut)
+UPDATE_CLIENT = Operation(
+    "UpdateClient",
+    "PUT /clients/{client_id}",
+    "Changes an OAuth client. A disabled client cannot authenticate.",
+    "oauth",
+    UpdateClientInput,
+    ClientOut,
+)
+DELETE_CLIENT = Operation(
+    "DeleteClient",
+    "DELETE /clients/{client_id}",
+    "Deletes an OAuth client. Its refresh tokens and its sessions end.",
+    "oauth",
+    GetClientInput,
+    status=204,
+)
+CREATE_CLIENT_SECRET = Operation(
+    "CreateClientSecret",
+    "POST /clients/{client_id}/secrets",
+    "Adds a secret to a client that authenticates with one. Two can be active, so that they can be rotated.",
+    "oauth",
+    GetClientInput,
+    NewSecretOut,
+    status=201,
+)
+DELETE_CLIENT_SECRET = Operation(
+    "DeleteClientSecret",
+    "DELETE /clients/{client_id}/secrets/{secret_id}",
+    "Deletes a secret of a client. It stops working at once.",
+    "oauth",
+    DeleteClientSecretInput,
+    status=204,
+)
+LIST_RESOURCE_SERVERS = Operation(
+    "ListResourceServers",
+    "GET /resource-servers",
+    "The resource servers of an account, by identifier.",
+    "oauth",
+    ListResourceServersInput,
+    ResourceServerOut,
+    items="resource_servers",
+    paged=True,
+)
+GET_RESOURCE_SERVER_METADATA = Operation(
+    "GetResourceServer",
+    "GET /resource-servers/{identifier:path}/metadata",
+    "The document that the resource server publishes below its own `/.well-known/oauth-protected-resource` (RFC 9728).",
+    "oauth",
+    GetResourceServerMetadataInput,
+    ResourceMetadataOut,
+    unique="GetResourceServerMetadata",
+)
+GET_RESOURCE_SERVER = Operation(
+    "GetResourceServer",
+    "GET /resource-servers/{identifier:path}",
+    "One resource server.",
+    "oauth",
+    GetResourceServerMetadataInput,
+    ResourceServerOut,
+)
+PUT_RESOURCE_SERVER = Operation(
+    "PutResourceServer",
+    "PUT /resource-servers/{identifier:path}",
+    "Creates or replaces a resource server: its scopes as session policies, the algorithm and lifetime of its tokens.",
+    "oauth",
+    PutResourceServerInput,
+    ResourceServerOut,
+)
+DELETE_RESOURCE_SERVER = Operation(
+    "DeleteResourceServer",
+    "DELETE /resource-servers/{identifier:path}",
+    "Deletes a resource server. Tokens for it are made like those for an unknown audience from then on.",
+    "oauth",
+    GetResourceServerMetadataInput,
+    status=204,
+)
+LIST_CONSENTS = Operation(
+    "ListConsents",
+    "GET /consents",
+    "The consents that a person let Daypass remember.",
+    "oauth",
+    ListConsentsInput,
+    ConsentOut,
+    items="consents",
+)
+DELETE_CONSENT = Operation(
+    "DeleteConsent",
+    "DELETE /consents/{consent_id}",
+    "Removes a remembered consent, and ends its refresh tokens and their sessions. The person is asked again.",
+    "oauth",
+    DeleteConsentInput,
+    status=204,
+)

@@ -1,0 +1,92 @@
+"""Lint of policies, tests of trust policies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from daypass.api.operation import InAccount, Input, Limit, Operation, Output
+
+
+class LintDocumentInput(Input):
+    document: Annotated[str, Meta(max_length=32768)]
+    kind: Annotated[str, Meta(pattern="^(identity|managed|trust|session|guardrail|resource)$")] = "identity"
+    role: Annotated[
+        str, Meta(max_length=64, description="The role that a trust policy is for: its powers are considered.")
+    ] = ""
+
+
+class FindingOut(Output):
+    id: str
+    severity: Literal["error", "warning", "note"]
+    title: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    statement: Annotated[int, Meta(description="Index of the statement; -1: the whole document, or the role.")]
+    sid: str
+    why: str
+    fix: str
+
+
+class LintAccountInput(InAccount):
+    after: Annotated[str, Meta(max_length=256, description="`next` of the page before.")] = ""
+    limit: Limit = 100
+
+
+class LintedOut(Output):
+    arn: Annotated[str, Meta(description="Who owns the policy, or the managed policy itself.")]
+    policy: str
+    kind: str
+    findings: list[FindingOut]
+
+
+class TestTrustInput(Input):
+    role: Annotated[str, Meta(min_length=1, max_length=64, description="The role's name.")]
+    token: Annotated[
+        str, Meta(min_length=4, max_length=20000, description="A JWT of an identity provider. It is not kept.")
+    ]
+
+
+class TrustTestOut(Output):
+    let_in: Annotated[bool, Meta(description="Whether the token can assume the role.")]
+    role: str
+    provider: Annotated[str, Meta(description="The ARN that the token's issuer has, or would have, in the account.")]
+    problem: Annotated[str, Meta(description="Why the token itself is refused; empty if it is accepted.")]
+    reason: Annotated[str, Meta(description="More about that, which otherwise only the record has.")]
+    admitted: Annotated[bool, Meta(description="Whether the trust policy admits these claims, verified or not.")]
+    keys: dict[str, str | list[str]]
+    explanation: dict[str, Any]
+
+
+LINT_DOCUMENT = Operation(
+    "LintPolicies",
+    "POST /lint",
+    "Findings where a document probably does not say what its author intended. Nothing is stored.",
+    "policies",
+    LintDocumentInput,
+    FindingOut,
+    items="findings",
+    unique="LintDocument",
+)
+LINT_ACCOUNT = Operation(
+    "LintPolicies",
+    "GET /lint",
+    "Findings about the stored policies of one account. A page may be empty and still have a `next`.",
+    "policies",
+    LintAccountInput,
+    LintedOut,
+    items="policies",
+    paged=True,
+    unique="LintAccount",
+)
+TEST_TRUST = Operation(
+    "TestTrust",
+    "POST /trust/test",
+    "Compares a token with a role's trust policy, claim by claim. No session is issued, and no one-time token is consumed.",
+    "policies",
+    TestTrustInput,
+    TrustTestOut,
+)

@@ -1,0 +1,197 @@
+"""Identity providers, the allow-list of issuers, SCIM tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from daypass.api.operation import Id, InAccount, Input, Operation, OptionalMillis, Output
+
+
+class ProviderOut(Output):
+    arn: str
+    url: str
+    client_ids: list[str]
+    created_at: int
+
+
+class GetProviderSettingsInput(InAccount):
+    provider: Annotated[
+        str, Meta(max_length=2048, description="The provider's URL, with or without https://, or its ARN.")
+    ]
+
+
+class ProviderSettingsOut(ProviderOut):
+    settings: Annotated[
+        dict[str, Any], Meta(description="Those that differ from the default; *** stands for a secret.")
+    ]
+
+
+class PutProviderSettingsInput(InAccount):
+    provider: Annotated[
+        str, Meta(max_length=2048, description="The provider's URL, with or without https://, or its ARN.")
+    ]
+    settings: Annotated[
+        dict[str, Any],
+        Meta(
+            max_length=64,
+            description="All settings; what is left out has its default. *** keeps a secret, while its address is the same.",
+        ),
+    ]
+
+
+class KeyOut(Output):
+    kid: str
+    kty: str
+    alg: str
+    crv: str
+
+
+class ProviderKeysOut(Output):
+    """The status of a provider's keys in the server process that answers. Times in ms, null: never."""
+
+    arn: str
+    kind: Annotated[str, Meta(description="static, file, url, discovery; none when the settings cannot be used.")]
+    place: Annotated[str, Meta(description="The file or URL that they come from.")]
+    keys: list[KeyOut]
+    fetched_at: OptionalMillis
+    due_at: Annotated[OptionalMillis, Meta(description="When they will be fetched again.")]
+    usable_until: Annotated[OptionalMillis, Meta(description="How long they serve if that keeps failing.")]
+    tried_at: OptionalMillis
+    failed_at: OptionalMillis
+    error: Annotated[str, Meta(description="What the last attempt failed by; empty when it went well.")]
+    skew_ms: Annotated[int | None, Meta(description="The issuer's clock minus the server's, where it is known.")]
+
+
+class AllowedIssuersOut(Output):
+    issuers: Annotated[
+        list[str] | None, Meta(description="null: the account has no list, so any issuer may be trusted.")
+    ]
+    updated_at: OptionalMillis
+
+
+class PutAllowedIssuersInput(InAccount):
+    issuers: Annotated[
+        list[Annotated[str, Meta(max_length=255)]],
+        Meta(max_length=100, description="Issuers' URLs without https://; `/*` at the end: everything below."),
+    ]
+
+
+class CreateScimTokenInput(Input):
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    user: Annotated[
+        str, Meta(min_length=1, max_length=64, description="The user who is the principal of SCIM requests.")
+    ]
+    days: Annotated[int, Meta(ge=1, le=366)] = 180
+
+
+class ScimTokenOut(Output):
+    name: str
+    user_id: str
+    created_at: int
+    expires_at: int
+
+
+class NewScimTokenOut(Output):
+    scim_token: ScimTokenOut
+    token: Annotated[str, Meta(description="Only this answer has it.")]
+    url: Annotated[str, Meta(description="The base URL for the directory's settings.")]
+
+
+class DeleteScimTokenInput(Input):
+    name: Id
+
+
+LIST_PROVIDERS = Operation(
+    "ListProviders",
+    "GET /providers/oidc",
+    "The OpenID Connect providers of an account, by URL.",
+    "providers",
+    InAccount,
+    ProviderOut,
+    items="providers",
+)
+GET_PROVIDER_SETTINGS = Operation(
+    "GetProviderSettings",
+    "GET /providers/oidc/{provider:path}/settings",
+    "One provider with its Daypass settings.",
+    "providers",
+    GetProviderSettingsInput,
+    ProviderSettingsOut,
+)
+PUT_PROVIDER_SETTINGS = Operation(
+    "PutProviderSettings",
+    "PUT /providers/oidc/{provider:path}/settings",
+    "Replaces a provider's settings. Only the operator's principals may set private networks, plain HTTP and files.",
+    "providers",
+    PutProviderSettingsInput,
+    ProviderSettingsOut,
+)
+GET_PROVIDER_KEYS = Operation(
+    "GetProviderKeys",
+    "GET /providers/oidc/{provider:path}/keys",
+    "The status of a provider's keys. They are fetched if they were never fetched.",
+    "providers",
+    GetProviderSettingsInput,
+    ProviderKeysOut,
+)
+REFRESH_PROVIDER_KEYS = Operation(
+    "GetProviderKeys",
+    "POST /providers/oidc/{provider:path}/keys/refresh",
+    "Fetches a provider's keys again, unless they were fetched within the last second.",
+    "providers",
+    GetProviderSettingsInput,
+    ProviderKeysOut,
+    unique="RefreshProviderKeys",
+)
+GET_ALLOWED_ISSUERS = Operation(
+    "GetAllowedIssuers",
+    "GET /issuers/allowed",
+    "The only issuers that the account may trust.",
+    "providers",
+    InAccount,
+    AllowedIssuersOut,
+)
+PUT_ALLOWED_ISSUERS = Operation(
+    "PutAllowedIssuers",
+    "PUT /issuers/allowed",
+    "Replaces the list. Tokens of issuers that are not on it are refused from then on; an empty list allows none.",
+    "providers",
+    PutAllowedIssuersInput,
+    AllowedIssuersOut,
+)
+DELETE_ALLOWED_ISSUERS = Operation(
+    "PutAllowedIssuers",
+    "DELETE /issuers/allowed",
+    "Removes the list: any issuer may be trusted.",
+    "providers",
+    InAccount,
+    status=204,
+    unique="DeleteAllowedIssuers",
+)
+CREATE_SCIM_TOKEN = Operation(
+    "CreateScimToken",
+    "POST /scim-tokens",
+    "Makes a bearer token. Its user needs daypass:Provision on `directory/scim`.",
+    "SCIM",
+    CreateScimTokenInput,
+    NewScimTokenOut,
+    status=201,
+)
+LIST_SCIM_TOKENS = Operation(
+    "ListScimTokens",
+    "GET /scim-tokens",
+    "The tokens of your account, by name.",
+    "SCIM",
+    output=ScimTokenOut,
+    items="scim_tokens",
+)
+DELETE_SCIM_TOKEN = Operation(
+    "DeleteScimToken",
+    "DELETE /scim-tokens/{name}",
+    "Deletes a token. It is refused within a second everywhere.",
+    "SCIM",
+    DeleteScimTokenInput,
+    status=204,
+)

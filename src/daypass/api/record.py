@@ -1,0 +1,210 @@
+"""The record: search, summaries, export."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, UnsetType
+
+from daypass.api.operation import Id, InAccount, Input, Limit, Millis, OnePage, Operation, Output
+
+
+class ExplainRequestInput(Input):
+    request_id: Id
+
+
+class ExplanationOut(Output):
+    explanation: Annotated[dict[str, Any], Meta(description="Layers, statements, conditions, and what is missing.")]
+
+
+class SearchRecordsInput(OnePage):
+    type: Annotated[str, Meta(max_length=64)] = ""
+    operation: Id = ""
+    request_id: Id = ""
+    session_id: Annotated[str, Meta(max_length=128, description="Of the session issued or acted on.")] = ""
+    access_key_id: Annotated[str, Meta(max_length=128, description="The actor's.")] = ""
+    error: Annotated[str, Meta(max_length=64)] = ""
+    since: Annotated[int, Meta(ge=0, le=9007199254740991)] | None = None
+    until: Annotated[Annotated[int, Meta(ge=0, le=9007199254740991)] | None, Meta(description="Exclusive.")] = None
+
+
+class RecordOut(Output):
+    log: str
+    seq: int
+    at: int
+    leaf: str
+    chain: str
+    event: Annotated[dict[str, Any] | None, Meta(description="The event, as far as you may see it.")]
+
+
+class ExploreRecordsInput(OnePage):
+    type: Annotated[str, Meta(max_length=64)] = ""
+    operation: Id = ""
+    request_id: Id = ""
+    session_id: Annotated[str, Meta(max_length=128, description="Of the session issued or acted on.")] = ""
+    access_key_id: Annotated[str, Meta(max_length=128, description="The actor's.")] = ""
+    error: Annotated[str, Meta(max_length=64)] = ""
+    since: Annotated[int, Meta(ge=0, le=9007199254740991)] | None = None
+    until: Annotated[Annotated[int, Meta(ge=0, le=9007199254740991)] | None, Meta(description="Exclusive.")] = None
+    person: Annotated[str, Meta(max_length=256, description="A part of the actor's ARN, ids or source identity.")] = ""
+    role: Annotated[str, Meta(max_length=256, description="A part of an ARN in the event's detail or decision.")] = ""
+    chain: Annotated[str, Meta(max_length=64, description="Id of a session that was issued, acted on, or acted.")] = ""
+    source: Annotated[str, Meta(max_length=64, description="The beginning of the source address.")] = ""
+    decision: Annotated[str, Meta(pattern="^(allowed|refused)?$")] = ""
+
+
+class SummarizeRecordsInput(Input):
+    since: Millis
+    until: Millis
+
+
+class CauseOut(Output):
+    name: str
+    count: int
+
+
+class SummaryOut(Output):
+    since: int
+    until: int
+    complete: Annotated[bool, Meta(description="Whether all records of the period were read.")]
+    times: Annotated[list[int], Meta(description="The beginnings of the buckets of `series`.")]
+    series: dict[str, list[int]]
+    assumed: int
+    not_assumed: int
+    unavailable: int
+    approval_ms: Annotated[int, Meta(description="Median time from a request to its vote; 0 without a vote.")]
+    failures: list[CauseOut]
+    callers: list[CauseOut]
+    operations: list[CauseOut]
+    durations: list[CauseOut]
+
+
+class GetRecordInput(InAccount):
+    log: Id
+    seq: Annotated[int, Meta(ge=0, le=9223372036854775807)]
+
+
+class FollowRecordsInput(InAccount):
+    cursor: Annotated[
+        Annotated[
+            dict[Annotated[str, Meta(max_length=64)], Annotated[int, Meta(ge=-1, le=9223372036854775807)]],
+            Meta(max_length=5000),
+        ]
+        | None,
+        Meta(description="`cursor` of the last answer; absent: the newest records."),
+    ] = None
+    limit: Limit = 100
+    wait: Annotated[int, Meta(ge=0, le=15, description="Seconds to wait for something to come.")] = 0
+
+
+class TailOut(Output):
+    records: list[RecordOut]
+    cursor: dict[str, int]
+
+
+class LogOut(Output):
+    log: str
+    installation: str
+    node: str
+    opened_at: int
+    seq: int
+    chain: str
+    closed: bool
+
+
+class ExportLogInput(InAccount):
+    log: Id
+    after: Annotated[
+        int, Meta(ge=-1, le=9223372036854775807, description="Sequence number of the last record you have.")
+    ] = -1
+    limit: Limit = 1000
+
+
+class LeafOut(Output):
+    """A record as verification takes it: hashes in hex, the event's bytes in base64, absent where you may not see them."""
+
+    log: str
+    seq: int
+    leaf: str
+    chain: str
+    bytes: str | UnsetType = UNSET
+
+
+EXPLAIN_REQUEST = Operation(
+    "ExplainRequest",
+    "GET /explanations/{request_id}",
+    "Why a request was denied, by its id: as sts:DecodeAuthorizationMessage returns it, with the same permission.",
+    "audit",
+    ExplainRequestInput,
+    ExplanationOut,
+)
+SEARCH_RECORDS = Operation(
+    "ReadAudit",
+    "GET /audit/records",
+    "Records that you may see, newest first. A page may hold fewer than `limit` and still have a `next`.",
+    "audit",
+    SearchRecordsInput,
+    RecordOut,
+    items="records",
+    paged=True,
+    unique="SearchRecords",
+)
+EXPLORE_RECORDS = Operation(
+    "ReadAudit",
+    "GET /audit/events",
+    "Records by person, role, chain, source or decision, newest first. A page may hold fewer than `limit` and still have a `next`.",
+    "audit",
+    ExploreRecordsInput,
+    RecordOut,
+    items="records",
+    paged=True,
+    unique="ExploreRecords",
+)
+SUMMARIZE_RECORDS = Operation(
+    "ReadAudit",
+    "GET /audit/summary",
+    "Figures about a period: sessions, refusals and access requests, by time and by cause.",
+    "audit",
+    SummarizeRecordsInput,
+    SummaryOut,
+    unique="SummarizeRecords",
+)
+GET_RECORD = Operation(
+    "ReadAudit",
+    "GET /audit/records/{log}/{seq}",
+    "One record by its position.",
+    "audit",
+    GetRecordInput,
+    RecordOut,
+    unique="GetRecord",
+)
+FOLLOW_RECORDS = Operation(
+    "ReadAudit",
+    "POST /audit/tail",
+    "The records since the cursor of the last response, without calls that read the record.",
+    "audit",
+    FollowRecordsInput,
+    TailOut,
+    query=(),
+    unique="FollowRecords",
+)
+LIST_LOGS = Operation(
+    "VerifyAudit",
+    "GET /audit/logs",
+    "Every log with its head, oldest first.",
+    "audit",
+    InAccount,
+    LogOut,
+    items="logs",
+    unique="ListLogs",
+)
+EXPORT_LOG = Operation(
+    "VerifyAudit",
+    "GET /audit/logs/{log}/records",
+    "A log's records without a gap, to verify the chain yourself. Events of other accounts are returned as leaves. A page of large events holds fewer than `limit`: the log has been read when a page is empty.",
+    "audit",
+    ExportLogInput,
+    LeafOut,
+    items="records",
+    unique="ExportLog",
+)

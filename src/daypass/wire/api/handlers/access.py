@@ -1,0 +1,240 @@
+"""Sessions, revocations, the record, questions about permissions: the functions that perform the operations."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from daypass.api import access as access_api
+from daypass.api import policies as policy_api
+from daypass.api import record as record_api
+from daypass.api import sessions as session_api
+from daypass.domain.assumption import Assumption
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.pattern import fold
+from daypass.operations.access import lint
+from daypass.operations.access.simulate import SimulationRequest, simulate
+from daypass.operations.access.trust_test import try_token
+from daypass.operations.access.what_can import Grant, what_can
+from daypass.operations.access.who_can import Access, who_can
+from daypass.operations.offboarding import offboard as offboarding
+from daypass.operations.record import explain_request as explaining
+from daypass.operations.record import explore as record_explore
+from daypass.operations.record import read as record_read
+from daypass.operations.record.explore import EventFilter
+from daypass.operations.record.pages import RecordPage
+from daypass.operations.record.summarize import summarize
+from daypass.operations.sessions import caller, lift, list_sessions, revoke
+from daypass.operations.sign_in import browser_session
+from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
+from daypass.wire.api.engine import Endpoint, fields_of
+from daypass.wire.api.shown import Over
+from daypass.wire.cursors import cursor, record_cursor, session_cursor
+
+MAX_SESSIONS: Final = 250
+"""In one page: the event loop took 50 ms to show a thousand (attack A311)."""
+
+# --- Sessions and revocations
+
+
+def _session(view: SessionView) -> Over:
+    claims = view.claims
+    return Over(
+        claims,
+        state="active" if view.active else "revoked" if view.revoked_by is not None else "expired",
+        access_key_id=claims.hops[-1].access_key_id,
+        depth=view.depth,
+        revoked_by=view.revoked_by.id if view.revoked_by is not None else "",
+        log=view.log,
+        seq=view.seq,
+    )
+
+
+async def _list_sessions(env: Env, call: Call, q: session_api.ListSessionsInput) -> Any:
+    wanted = SessionFilter(
+        **{**fields_of(q, "after"), "limit": min(q.limit, MAX_SESSIONS)}, before=session_cursor(q.after)
+    )
+    views, following = await list_sessions.list_sessions(env, call, wanted)
+    return [_session(view) for view in views], cursor(*following) if following else ""
+
+
+async def _get_session(env: Env, call: Call, q: session_api.GetSessionInput) -> Over:
+    return _session(await list_sessions.get_session(env, call, q.session_id))
+
+
+def _ended(ended: Any) -> dict[str, Any]:
+    """How many sessions a revocation ends. `ended`: None when they could not be counted."""
+    return {
+        "sessions_ended": ended.sessions if ended is not None else None,
+        "sessions_complete": ended is not None and ended.complete,
+        "last_expiry": (ended.last_expiry or None) if ended is not None else None,
+    }
+
+
+async def _revoke(env: Env, call: Call, q: session_api.RevokeSessionInput) -> Over:
+    revoked = await revoke.revoke(env, call, revoke.RevocationRequest(**fields_of(q)))
+    return Over(revoked.revocation, **_ended(revoked.ended), dry_run=q.dry_run)
+
+
+async def _offboard(env: Env, call: Call, q: session_api.OffboardInput) -> Any:
+    request = offboarding.OffboardRequest(**fields_of(q, "also"), also=[(each.kind, each.value) for each in q.also])
+    report = await offboarding.offboard(env, call, request)
+    removed, outstanding = report.removed, report.outstanding
+    return {
+        "account": report.account,
+        "user": report.user.arn if report.user is not None else "",
+        "keys_disabled": removed.keys,
+        "password_removed": removed.password,
+        "mfa_devices_deactivated": removed.devices,
+        "passkeys_removed": removed.passkeys,
+        "access_requests_cancelled": removed.requests,
+        "grants_ended": removed.grants,
+        "scim_tokens_deleted": removed.scim_tokens,
+        "consents_removed": removed.consents,
+        "chat_users_unlinked": removed.chat_users,
+        "revocations": report.made,
+        "already_blocked": report.already_blocked,
+        **_ended(report.ended),
+        "outstanding_tokens": None if outstanding is None else outstanding.tokens,
+        "outstanding_complete": outstanding is not None and outstanding.complete,
+        "dry_run": q.dry_run,
+    }
+
+
+_SESSIONS: Final = (
+    Endpoint(session_api.LIST_SESSIONS, _list_sessions),
+    Endpoint(session_api.GET_SESSION, _get_session),
+    Endpoint(session_api.GET_CALLER_SESSION, lambda env, call, _: caller.get_caller_session(env, call)),
+    Endpoint(
+        session_api.LIST_ASSUMABLE_ROLES,
+        lambda env, call, q: list_sessions.list_assumable_roles(env, call, q.after, q.limit),
+    ),
+    Endpoint(session_api.REVOKE_SESSION, _revoke),
+    Endpoint(
+        session_api.LIST_REVOCATIONS,
+        lambda env, call, q: revoke.list_revocations(env, call, q.account, q.after, q.limit),
+    ),
+    Endpoint(session_api.LIFT_BLOCK, lambda env, call, q: lift.lift_block(env, call, q.revocation_id, q.reason)),
+    Endpoint(session_api.OFFBOARD, _offboard),
+    Endpoint(session_api.LIST_BROWSER_SESSIONS, lambda env, call, _: browser_session.list_own(env, call)),
+    Endpoint(session_api.SIGN_OUT, lambda env, call, q: browser_session.end_own(env, call, q.session_id)),
+)
+
+# --- The record
+
+
+def _record(view: RecordView) -> dict[str, Any]:
+    event = dict(view.body) if isinstance(view.body, Mapping) else None
+    at = {"log": view.log, "seq": view.seq, "at": view.at}
+    return {**at, "leaf": view.leaf, "chain": view.chain, "event": event}
+
+
+def _leaf(view: RecordView) -> dict[str, Any]:
+    leaf = {"log": view.log, "seq": view.seq, "leaf": view.leaf, "chain": view.chain}
+    return leaf if view.bytes is None else {**leaf, "bytes": base64.b64encode(view.bytes).decode("ascii")}
+
+
+def _page(page: RecordPage) -> Any:
+    return [_record(view) for view in page.records], cursor(*page.before) if page.before is not None else ""
+
+
+async def _search(env: Env, call: Call, q: record_api.SearchRecordsInput) -> Any:
+    wanted = RecordFilter(**fields_of(q, "after"), before=record_cursor(q.after))
+    return _page(await record_read.search(env, call, wanted))
+
+
+async def _explore(env: Env, call: Call, q: record_api.ExploreRecordsInput) -> Any:
+    about = EventFilter.__struct_fields__
+    wanted = RecordFilter(**fields_of(q, "after", *about), before=record_cursor(q.after))
+    named = EventFilter(**{name: getattr(q, name) for name in about})
+    return _page(await record_explore.explore(env, call, wanted, named))
+
+
+async def _get_record(env: Env, call: Call, q: record_api.GetRecordInput) -> Any:
+    return _record(await record_read.get_record(env, call, q.account, q.log, q.seq))
+
+
+async def _follow(env: Env, call: Call, q: record_api.FollowRecordsInput) -> Any:
+    tail = await record_read.tail(env, call, q.account, q.cursor, limit=q.limit, wait=q.wait)
+    await env.slices.turn(call.caller.account)
+    return {"records": [_record(view) for view in tail.records], "cursor": dict(tail.cursor)}
+
+
+async def _export(env: Env, call: Call, q: record_api.ExportLogInput) -> Any:
+    return [_leaf(view) for view in await record_read.export_log(env, call, q.account, q.log, q.after, q.limit)]
+
+
+async def _explain(env: Env, call: Call, q: record_api.ExplainRequestInput) -> Any:
+    return {"explanation": dict(await explaining.explain_request(env, call, q.request_id))}
+
+
+_RECORD: Final = (
+    Endpoint(record_api.EXPLAIN_REQUEST, _explain),
+    Endpoint(record_api.SEARCH_RECORDS, _search),
+    Endpoint(record_api.EXPLORE_RECORDS, _explore),
+    Endpoint(record_api.SUMMARIZE_RECORDS, lambda env, call, q: summarize(env, call, q.since, q.until)),
+    Endpoint(record_api.GET_RECORD, _get_record),
+    Endpoint(record_api.FOLLOW_RECORDS, _follow),
+    Endpoint(record_api.LIST_LOGS, lambda env, call, q: record_read.list_logs(env, call, q.account)),
+    Endpoint(record_api.EXPORT_LOG, _export),
+)
+
+# --- Questions about permissions
+
+
+async def _simulate(env: Env, call: Call, q: access_api.SimulateAccessInput) -> Any:
+    asked = q.assumption or access_api.AssumptionIn()
+    request = SimulationRequest(
+        **fields_of(q, "context", "assumption"),
+        context={fold(key): tuple(value) if isinstance(value, list) else value for key, value in q.context.items()},
+        assumption=Assumption(**fields_of(asked, "tags"), tags=tuple(asked.tags.items())),
+    )
+    answers = await simulate(env, call, request)
+    # An explanation is JSON already, so that the event loop has nothing to render.
+    return [Over(each, explanation=msgspec.Raw(each.explanation) if each.explanation else None) for each in answers]
+
+
+def _access(entry: Access) -> Over:
+    evaluation = entry.evaluation
+    return Over(entry, outcome=evaluation.outcome, conditions=[each.to_json() for each in evaluation.provisos])
+
+
+def _grant(grant: Grant) -> Over:
+    return Over(grant, conditions=[each.to_json() for each in grant.provisos])
+
+
+async def _who_can(env: Env, call: Call, q: access_api.WhoCanAccessInput) -> Any:
+    page = await who_can(env, call, q.action, q.resource, after=q.after, limit=q.limit, denied=q.denied)
+    access = [_access(entry) for entry in page.entries]
+    return {"access": access, "looked_at": page.looked_at, "next": page.following}
+
+
+async def _what_can(env: Env, call: Call, q: access_api.WhatCanAccessInput) -> Over:
+    page = await what_can(env, call, q.principal, after=q.after, limit=q.limit)
+    grants, roles = [_grant(each) for each in page.grants], [_access(each) for each in page.roles]
+    return Over(page, grants=grants, roles=roles, next=page.following)
+
+
+async def _lint(env: Env, call: Call, q: policy_api.LintDocumentInput) -> Any:
+    findings = await lint.lint_document(env, call, q.document, PolicyKind(q.kind), q.role)
+    return [each.to_json() for each in findings]
+
+
+async def _lint_account(env: Env, call: Call, q: policy_api.LintAccountInput) -> Any:
+    found, following = await lint.lint_account(env, call, q.account, q.after, q.limit)
+    return [Over(each, findings=[one.to_json() for one in each.findings]) for each in found], following
+
+
+_QUESTIONS: Final = (
+    Endpoint(access_api.SIMULATE_ACCESS, _simulate),
+    Endpoint(access_api.WHO_CAN_ACCESS, _who_can),
+    Endpoint(access_api.WHAT_CAN_ACCESS, _what_can),
+    Endpoint(policy_api.LINT_DOCUMENT, _lint),
+    Endpoint(policy_api.LINT_ACCOUNT, _lint_account),
+    Endpoint(policy_api.TEST_TRUST, lambda env, call, q: try_token(env, call, q.role, q.token)),
+)
+
+ENDPOINTS: Final = (*_SESSIONS, *_RECORD, *_QUESTIONS)
