@@ -22,7 +22,7 @@ AUDIENCE_KEY: Final = "daypass:audience"
 SCOPE_KEY: Final = "daypass:scope"
 AUTH_TIME_KEY: Final = "daypass:authtime"
 AMR_KEY: Final = "daypass:amr"
-_INHERITED: Final = frozenset({AUDIENCE_KEY, SCOPE_KEY, AUTH_TIME_KEY, AMR_KEY})
+_INHERITED: Final = frozenset({AUTH_TIME_KEY, AMR_KEY})
 
 
 def request_context(caller: Caller, facts: RequestFacts, now: int) -> dict[str, Value]:
@@ -73,6 +73,7 @@ def _add_session_keys(context: dict[str, Value], session: SessionClaims, mfa_at:
         context["daypass:clientid"] = session.client_id
     if session.keys:
         context.update(sealed_keys(session.keys))
+    context.update(ceiling_keys(session.audiences, session.scopes))
 
 
 def sealed_keys(pairs: Tags) -> dict[str, Value]:
@@ -87,8 +88,14 @@ def sealed_keys(pairs: Tags) -> dict[str, Value]:
     return keys
 
 
-def bounds_of(pairs: Tags) -> Tags:
-    """The keys of a session that bind its tokens, and those of its person's sign-in. Sessions made from it inherit them."""
+def ceiling_keys(audiences: tuple[str, ...] | None, scopes: tuple[str, ...] | None) -> dict[str, Value]:
+    """The context keys of a session's ceilings. One that allows nothing has no key."""
+    named = ((AUDIENCE_KEY, audiences), (SCOPE_KEY, scopes))
+    return {key: values if len(values) > 1 else values[0] for key, values in named if values}
+
+
+def sign_in_keys(pairs: Tags) -> Tags:
+    """The keys of a session that describe its person's sign-in. Sessions made from it inherit them."""
     return tuple(pair for pair in pairs if pair[0] in _INHERITED)
 
 

@@ -77,6 +77,8 @@ class _Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     keys: Tags
     client_id: str
     first_issued_at: _Number
+    audiences: tuple[str, ...] | None
+    scopes: tuple[str, ...] | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -133,6 +135,8 @@ def _packed(c: SessionClaims) -> bytes:
         c.keys,
         c.client_id,
         c.first_issued_at,
+        c.audiences,
+        c.scopes,
     )
     return _encode(payload)
 
@@ -179,6 +183,8 @@ def decode(data: bytes) -> SessionClaims:
         keys=p.keys,
         client_id=p.client_id,
         first_issued_at=p.first_issued_at,
+        audiences=p.audiences,
+        scopes=p.scopes,
     )
 
 

@@ -63,6 +63,8 @@ class SessionClaims(Struct, frozen=True):
     or GetFederationToken, then up to three scope-down policies (GetScopedCredentials). Each narrows the session
     separately. `policy_hashes` are the content hashes of managed session policies. Together with the first inline
     policy they form one layer (their union), as in AWS.
+    `audiences` and `scopes` are ceilings: what tokens made from the session may be for. Every session made from it has the
+    same ceilings or lower ones, whoever asks for it, in either form.
     """
 
     kind: SessionKind
@@ -92,6 +94,8 @@ class SessionClaims(Struct, frozen=True):
     keys: Tags = ()  # context keys that the first proof passed to its session: key and value; a key may have several
     client_id: str = ""  # that of the session's own hop
     first_issued_at: int = 0  # ms; for a scoped session, the issue time of the session that it narrows; 0 for any other
+    audiences: tuple[str, ...] | None = None  # None: no ceiling
+    scopes: tuple[str, ...] | None = None  # None: no ceiling
 
 
 def scope_downs(session: SessionClaims) -> tuple[str, ...]:

@@ -263,7 +263,12 @@ _TABLE: Final = (
         d.OAuthClient, "oauth_clients", "id", "oauth_client:id document_clients:account", "account id", cached=True
     ),
     _stored(
-        d.ResourceServer, "resource_servers", "account identifier", "resource_server:account:identifier", cached=True
+        d.ResourceServer,
+        "resource_servers",
+        "account identifier",
+        "resource_server:identifier",
+        more=Index(None, "identifier", unique=True),
+        cached=True,
     ),
     _stored(d.OAuthCode, "oauth_codes", "purpose id", "oauth_code:purpose:id", "expires_at", announced=False),
     _stored(

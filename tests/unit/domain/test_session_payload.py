@@ -81,8 +81,8 @@ def test_encode_of_a_plain_session_is_fixed_bytes_of_version_1() -> None:
 
 
 GOLDEN = (
-    "01dc001da4726f6c65d920" + "61" * 32 + "a131a441524f41a361726ea173cd03e8cd07d0a364623107a5415349415890a0a0909"
-    "0a000c400c290a0a0a0a0ff90a000"
+    "01dc001fa4726f6c65d920" + "61" * 32 + "a131a441524f41a361726ea173cd03e8cd07d0a364623107a5415349415890a0a0909"
+    "0a000c400c290a0a0a0a0ff90a000c0c0"
 )
 
 

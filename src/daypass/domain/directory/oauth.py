@@ -34,8 +34,8 @@ class OAuthClient:
 class ResourceServer:
     """A service that accepts access tokens of an account (RFC 6749, 1.1).
 
-    `identifier` is the audience of tokens for it. Two accounts may have a resource server with the same identifier: that
-    of the session's account applies. `settings` is the JSON text of `domain.oauth.resource_server.ResourceServerSettings`.
+    `identifier` is the audience of tokens for it. It is unique in the installation, because other services see only the
+    audience. `settings` is the JSON text of `domain.oauth.resource_server.ResourceServerSettings`.
     """
 
     account: str

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from daypass.domain.policy.document import PolicyKind, compile_stored
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.pattern import V2012
 from daypass.domain.strict_json import cached_by_size, settings_reader
 
@@ -37,6 +39,8 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
         algorithm: signs tokens for it: `ES256`, `EdDSA` or `RS256`, as far as the settings have keys. Empty: the server's.
         token_seconds: the longest lifetime of tokens for it; 0: no limit.
         introspection_clients: clients of the account that may introspect tokens for it.
+        policy: the resource policy. Principals of the account need only policies of their own; those of other accounts get
+            tokens for it only if this policy allows them `daypass:GetAccessToken`, too.
     """
 
     scopes: dict[str, ScopeSettings] = {}  # msgspec copies it
@@ -44,6 +48,7 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     algorithm: Literal["", "ES256", "EdDSA", "RS256"] = ""
     token_seconds: int = 0
     introspection_clients: tuple[str, ...] = ()
+    policy: dict[str, Any] | None = None
 
 
 _read = settings_reader(ResourceServerSettings, MAX_TEXT)
@@ -70,19 +75,28 @@ def dump_resource_server(settings: ResourceServerSettings) -> str:
     return msgspec.json.encode(settings).decode()
 
 
-def policy_of(scopes: Iterable[ScopeSettings]) -> str:
+@cached_by_size
+def resource_policy_of(settings: str) -> NamedPolicy | None:
+    """The compiled resource policy in stored settings; None without one."""
+    policy = parse_resource_server(settings).policy
+    return None if policy is None else NamedPolicy("resource", compile_stored(policy_text(policy), PolicyKind.RESOURCE))
+
+
+def policy_of(scopes: Iterable[ScopeSettings], servers: Iterable[str] = ()) -> str:
     """The session policy of a session with these scopes: what any of them allows. Raises ValueError when it is too long.
 
     Scopes without a policy add nothing. If none has a policy, the session is not limited: then the result is "".
+    `servers`: the ARNs of resource servers for which the session may get further tokens.
     """
     policies = [scope.policy for scope in scopes if scope.policy is not None]
     statements = [statement for policy in policies for statement in _statements(policy)]
     if not statements:
         return ""
-    text = policy_text({"Version": V2012, "Statement": statements})
-    if len(text) > MAX_POLICY:
+    if len(policy_text({"Version": V2012, "Statement": statements})) > MAX_POLICY:
         raise ValueError(f"the policies of the scopes have more than {MAX_POLICY} characters")
-    return text
+    if named := list(servers):
+        statements.append({"Effect": "Allow", "Action": "daypass:GetAccessToken", "Resource": named})
+    return policy_text({"Version": V2012, "Statement": statements})
 
 
 def policy_text(policy: Mapping[str, Any]) -> str:

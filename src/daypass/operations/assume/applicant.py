@@ -16,10 +16,10 @@ from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.context import (
     arrival_context,
     authentication_keys,
-    bounds_of,
     pairs_of,
     principal_facts,
     request_context,
+    sign_in_keys,
 )
 from daypass.domain.delegation import Party
 from daypass.domain.directory import ReplayEntry, Tags
@@ -52,8 +52,9 @@ class SessionParent(Struct, frozen=True):
         not_after: ms; the end of the proof, and the latest end of its session; 0: no limit.
         replays: the one-time proofs that the issuance consumes.
         keys: context keys that the new session stores: those that the proof passes to its own session but not to later
-            ones, and the audience and scope that bind the calling session.
-        client_id: the OAuth client of the request.
+            ones, and those of the person's sign-in.
+        client_id: the OAuth client of the request, otherwise that of the calling session.
+        audiences, scopes: the ceilings of the new session; None: none.
     """
 
     hops: tuple[Hop, ...]
@@ -66,6 +67,8 @@ class SessionParent(Struct, frozen=True):
     replays: tuple[ReplayEntry, ...] = ()
     keys: Tags = ()
     client_id: str = ""
+    audiences: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
 
 
 class Actor(Struct, frozen=True):
@@ -145,8 +148,11 @@ def parent_of(caller: Caller) -> SessionParent:
         tags=transitive_tags(session),
         source_identity=session.source_identity,
         auth_method=caller.auth_method,
-        keys=bounds_of(session.keys) if session.keys else (),
+        keys=sign_in_keys(session.keys) if session.keys else (),
         not_after=end_of_grant(caller),
+        client_id="" if session.client_id.startswith("arn:") else session.client_id,
+        audiences=session.audiences,
+        scopes=session.scopes,
     )
 
 

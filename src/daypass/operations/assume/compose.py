@@ -88,6 +88,8 @@ async def compose(
         auth_method=parent.auth_method,
         keys=parent.keys,
         client_id=client_id,
+        audiences=parent.audiences,
+        scopes=parent.scopes,
     )
 
 

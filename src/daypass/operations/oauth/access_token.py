@@ -8,21 +8,20 @@ Sources: RFC 9068, 2.2; RFC 8693, 4.1; IAM User Guide, "Pass session tags in AWS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
 from daypass.domain.arn import assumed_role_arn, federated_user_arn
 from daypass.domain.claims import Caller, PrincipalKind
-from daypass.domain.context import AMR_KEY, AUTH_TIME_KEY, SCOPE_KEY
+from daypass.domain.context import AMR_KEY, AUTH_TIME_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import Binding, binding_of
 from daypass.domain.revocation_match import hop_claims
 from daypass.domain.session import PASSKEY, PASSWORD, Hop, SessionClaims, SessionKind
 from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS
-from daypass.operations.assume.forms import sealed
 from daypass.ports import AuthorizationServer, Env
 
 SESSION: Final = "urn:daypass:session"
@@ -45,49 +44,6 @@ class AccessToken(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"AccessToken({self.audiences})"
-
-
-class JwtForm(Struct, frozen=True):
-    """An access token for `audiences`; `jti` must be unique.
-
-    `algorithms`: those of the resource servers among the audiences. `binding`: the key that its holder must prove to have.
-    """
-
-    audiences: tuple[str, ...]
-    jti: str
-    algorithms: frozenset[str] = frozenset()
-    binding: Binding | None = None
-
-    @property
-    def listed(self) -> bool:
-        return True
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        bound = {"cnf": self.binding.claim} if self.binding is not None else {}
-        return {"form": "access_token", "jti": self.jti, "audience": self.audiences, **bound}
-
-    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], AccessToken]:
-        """Seals the session and makes the claims. What is left is their signature.
-
-        Also raises INVALID_TARGET for audiences with different algorithms.
-        """
-        server = env.oauth
-        if session.binding or session.principal_id == session.account:
-            raise DaypassError(ErrorKind.INVALID_TARGET, "This kind of session gets no access tokens.")
-        try:
-            algorithm = server.algorithm_for(self.audiences, self.algorithms)
-        except ValueError as error:
-            raise DaypassError(ErrorKind.INVALID_TARGET, f"No token can be issued: {error}.") from None
-        claims = claims_of(server, session, self.audiences, self.jti, env.clock.now())
-        claims[SESSION]["sealed"] = sealed(env, session)
-        if (reference := env.statuses.reference(session.status_index)) is not None:
-            uri, place = reference
-            claims["status"] = {"status_list": {"idx": place, "uri": uri}}
-        if self.binding is not None:
-            claims["cnf"] = self.binding.claim
-        sign, scope = server.signer.unsigned(claims, algorithm), values_of(session, SCOPE_KEY)
-        return lambda: AccessToken(self.audiences, scope, session.expires_at, self.binding, sign())
 
 
 class OwnToken(Struct, frozen=True):
@@ -169,8 +125,8 @@ def claims_of(
         "exp": session.expires_at // 1000,
         "auth_time": authenticated_at(session),
     }
-    if scope := values_of(session, SCOPE_KEY):
-        claims["scope"] = " ".join(scope)
+    if session.scopes:
+        claims["scope"] = " ".join(session.scopes)
     if amr := methods_of(session):
         claims["amr"] = amr
     claims["acr"] = acr(mfa="mfa" in amr)

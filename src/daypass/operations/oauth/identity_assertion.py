@@ -25,13 +25,14 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
-from daypass.operations.oauth.access_token import acting, authenticated_at, invalid_session, stable_id, values_of
+from daypass.operations.oauth.access_token import acting, authenticated_at, invalid_session, stable_id
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
 from daypass.operations.oauth.parties import Subject, own_subject, subject_of_caller
 from daypass.operations.oauth.refresh import session_of_person
 from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender, TokenType
+from daypass.operations.oauth.targets import check_ceiling
 from daypass.operations.oauth.web_identity_token import WebIdentityToken
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env
@@ -124,9 +125,11 @@ async def _issued(
     }
     arn = arn_of(client.client.account, "client", client.client.id)
     decision = await authorize(env, call, ACTION, arn, context=keys)
-    bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
-    if session is None or (bound and request.audience not in bound):
-        raise DaypassError(ErrorKind.INVALID_TARGET, "This session may not have assertions for this audience.")
+    if session is None:
+        raise DaypassError(ErrorKind.INVALID_TARGET, "This principal has no session to get assertions for.")
+    check_ceiling(session, (request.audience,))
+    if session.scopes is not None and not set(request.scope) <= set(session.scopes):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the session.")
     expires_at = min(call.now + 1000 * _SECONDS, session.expires_at)
     claims: dict[str, Any] = {
         "iss": env.oauth.issuer,

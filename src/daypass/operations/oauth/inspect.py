@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from daypass.domain.claims import Caller
-from daypass.domain.directory import ReplayEntry, ResourceServer
+from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.binding import JKT, Binding
@@ -22,6 +22,7 @@ from daypass.operations.management import allow
 from daypass.operations.oauth.access_token import SESSION, OwnToken, is_for, open_access_token
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.request import NOBODY, Sender
+from daypass.operations.oauth.targets import registered
 from daypass.operations.outcome import actor_of, event_of, served
 from daypass.operations.revocation import new_revocation
 from daypass.operations.sessions.revoke import RevocationRequest, revoke
@@ -123,19 +124,18 @@ async def _may_see(env: Env, call: Call, token: OwnToken, inspector: Sender) -> 
         private = {**client.private, "session_id": session.session_id}
         raise DaypassError(ErrorKind.ACCESS_DENIED, "The client may not introspect this token.", private=private)
     own = caller.session is not None and caller.session.session_id == session.session_id
-    if own or await is_for(env, token, caller):
+    if own or (caller.account == session.account and await is_for(env, token, caller)):
         return None
     return await allow(env, call, "IntrospectToken", "session", session.session_id, session.account)
 
 
 async def _serves(env: Env, client: AuthenticatedClient, token: OwnToken) -> bool:
-    """Whether the client introspects for a resource server of the session's account that is an audience of the token."""
-    account = token.session.account
-    if client.client.account != account:
-        return False
-    for name in token.audiences:
-        server = await env.directory.entity(ResourceServer, account, name)
-        if server is not None and client.client.id in parse_resource_server(server.settings).introspection_clients:
+    """Whether the client introspects for a resource server of its account that the token was issued for."""
+    for arn in token.claims[SESSION].get("resource_servers", ()):
+        server = await registered(env, arn.split(":resource-server/", 1)[1])
+        if server is None or server.arn != arn or server.account != client.client.account:
+            continue
+        if client.client.id in parse_resource_server(server.settings).introspection_clients:
             return True
     return False
 

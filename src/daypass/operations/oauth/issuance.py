@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY, pairs_of
+from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.model import Value
@@ -26,10 +26,11 @@ from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.operations.authorize import check_credentials
-from daypass.operations.oauth.access_token import AccessToken, JwtForm, values_of
-from daypass.operations.oauth.parties import Subject, role_of, session_for
+from daypass.operations.oauth.access_token import AccessToken
+from daypass.operations.oauth.jwt_form import JwtForm
+from daypass.operations.oauth.parties import Subject, session_for
 from daypass.operations.oauth.request import TokenRequest, TokenType
-from daypass.operations.oauth.targets import Target, default_audiences, target_of
+from daypass.operations.oauth.targets import Target, ceilings, target_of
 from daypass.operations.outcome import ACTOR, OWNER, served
 from daypass.operations.sessions.get_scoped_credentials import narrow
 from daypass.ports import Call, Env, Tx
@@ -76,22 +77,14 @@ async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, 
     session = subject.session
     if session is None and not request.role_arn:
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
-    bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
-    account = role_of(request.role_arn).account if request.role_arn or session is None else session.account
-    scope = _scope(session, request.scope or ())
-    if bound and not set(request.audiences) <= set(bound):
-        raise DaypassError(
-            ErrorKind.INVALID_TARGET,
-            "The session is bound to other audiences.",
-            private={"bound": bound, "session_id": session.session_id if session is not None else ""},
-        )
-    audiences = request.audiences or bound or default_audiences(env, request)
-    target = await target_of(env, account, request, audiences, scope)
+    target = await target_of(env, request, session)
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued: Issued[AccessToken] | Issued[AwsCredentials]
         issued = await _in_form(env, call, request, subject, target, AWS_FORM, also)
     else:
-        form = JwtForm(audiences, env.ids.request(), target.algorithms, request.sender.binding)
+        form = JwtForm(
+            target, env.ids.request(), call.facts, request.sender.binding, None if request.role_arn else subject.caller
+        )
         issued = await _in_form(env, call, request, subject, target, form, also)
     return IssuedToken(issued.session, issued.credential)
 
@@ -120,17 +113,14 @@ async def _in_form(
 
 def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject:
     """The subject as the trust policy sees it, with the audience, scope and client of the new session."""
-    sender, session = request.sender, subject.session
-    keys: dict[str, Value] = {}
-    if request.audiences or (session is not None and values_of(session, AUDIENCE_KEY)) or sender.client is not None:
-        keys[AUDIENCE_KEY] = target.audiences
-    if target.scope:
-        keys[SCOPE_KEY] = target.scope
-    parent = subject.applicant.parent
-    others = tuple([pair for pair in parent.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY)])
+    sender, parent = request.sender, subject.applicant.parent
+    audiences, scopes = ceilings(request, target, subject.session)
+    keys: dict[str, Value] = {AUDIENCE_KEY: audiences} if audiences else {}
+    if scopes:
+        keys[SCOPE_KEY] = scopes
     client_id = sender.client.client.id if sender.client is not None else parent.client_id or subject.client_id
     replays = (*parent.replays, *sender.replays)
-    bounded = replace(parent, keys=(*others, *pairs_of(keys)), client_id=client_id, replays=replays)
+    bounded = replace(parent, client_id=client_id, audiences=audiences, scopes=scopes, replays=replays)
     keys[KEY_BOUND] = "true" if sender.binding is not None else "false"
     return replace(subject, applicant=with_keys(subject.applicant, keys, bounded))
 
@@ -180,7 +170,7 @@ async def _same_session(
         )
     seconds = _seconds(session_request.duration, session.expires_at - subject.applicant.snapshot.now, target.seconds)
     acting = subject.applicant.parent.hops[len(session.hops) :]
-    narrower = target.scope != values_of(session, SCOPE_KEY)
+    narrower = ceilings(request, target, session) != (session.audiences, session.scopes)
     if acting or session_request.policy or seconds or narrower or also is not None:
         made = await _narrowed(env, request, subject.applicant, session, target, seconds)
         own = SessionRequest(session.name, policy=session_request.policy)
@@ -231,24 +221,11 @@ async def _narrowed(
     if parent.source_identity != session.source_identity:
         raise DaypassError(ErrorKind.INVALID_PARAMETER, "The actor has a source identity that the session has not.")
     acting = parent.hops[len(session.hops) :]
-    policy = target.policy if target.scope != values_of(session, SCOPE_KEY) else ""
+    policy = target.policy if target.scope != (session.scopes or ()) else ""
     made = await narrow(env, session, applicant, tuple(filter(None, (request.session.policy, policy))), seconds, acting)
-    bound: dict[str, Value] = {}
-    if audiences := request.audiences or values_of(session, AUDIENCE_KEY):
-        bound[AUDIENCE_KEY] = audiences
-    if target.scope:
-        bound[SCOPE_KEY] = target.scope
-    others = tuple(pair for pair in session.keys if pair[0] not in (AUDIENCE_KEY, SCOPE_KEY))
+    audiences, scopes = ceilings(request, target, session)
     client_id = client.client.id if client is not None else parent.client_id or session.client_id
     own = replace(made.hops[-1], client_id=client_id)
     ends = min(made.expires_at, parent.not_after or made.expires_at)
     hops = (*made.hops[:-1], own)
-    return replace(made, keys=(*others, *pairs_of(bound)), client_id=client_id, hops=hops, expires_at=ends)
-
-
-def _scope(session: SessionClaims | None, requested: tuple[str, ...]) -> tuple[str, ...]:
-    """The scope of the new token: at most the scope of the subject's session, when it has one."""
-    bound = values_of(session, SCOPE_KEY) if session is not None else ()
-    if bound and not set(requested) <= set(bound):
-        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the subject token.")
-    return requested or bound
+    return replace(made, audiences=audiences, scopes=scopes, client_id=client_id, hops=hops, expires_at=ends)

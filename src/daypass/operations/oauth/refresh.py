@@ -19,7 +19,6 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
 from daypass.domain import payload
-from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.directory import RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -30,10 +29,10 @@ from daypass.operations.assume.compose import narrower_hop
 from daypass.operations.assume.forms import AWS_FORM
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.oauth.access_token import JwtForm, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
-from daypass.operations.oauth.parties import Subject, role_of, subject_of_caller
+from daypass.operations.oauth.jwt_form import JwtForm
+from daypass.operations.oauth.parties import Subject, subject_of_caller
 from daypass.operations.oauth.refresh_families import end_family, opened_family
 from daypass.operations.oauth.refresh_family import (
     FamilyContent,
@@ -44,7 +43,7 @@ from daypass.operations.oauth.refresh_family import (
     token_of,
 )
 from daypass.operations.oauth.request import Sender, TokenRequest, TokenType
-from daypass.operations.oauth.targets import default_audiences, target_of
+from daypass.operations.oauth.targets import target_of
 from daypass.operations.outcome import event_of
 from daypass.ports import Call, Env, Tx
 
@@ -179,21 +178,13 @@ async def _repeat(
         await caller_of_session(env, session, call.now)
     except DaypassError as error:
         raise _invalid_session(error, family) from None
-    audiences, scope = (
-        values_of(session, AUDIENCE_KEY) or default_audiences(env, request),
-        values_of(session, SCOPE_KEY),
-    )
-    if not set(request.audiences) <= set(audiences):
-        raise DaypassError(ErrorKind.INVALID_TARGET, "The first use of the refresh token was for other audiences.")
-    if not set(request.scope or ()) <= set(scope):
-        raise DaypassError(ErrorKind.INVALID_SCOPE, "The first use of the refresh token was for another scope.")
-    target = await target_of(env, session.account, request, audiences, scope)
+    target = await target_of(env, request, session)
     kind, listed = EventType.REQUEST_ALLOWED, dict[str, Any]()
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued = IssuedToken(session, (await AWS_FORM.prepare(env, session))())
     else:
         kind, (session, listed) = EventType.TOKEN_ISSUED, relisted(env, session)
-        form = JwtForm(target.audiences, env.ids.request(), target.algorithms, request.sender.binding)
+        form = JwtForm(target, env.ids.request(), call.facts, request.sender.binding)
         issued = IssuedToken(session, (await form.prepare(env, session))())
     event = event_of(
         kind,
@@ -286,9 +277,7 @@ async def _new_family(
         first_issued_at=session.first_issued_at or session.issued_at,
         derivation_key=env.sealer.derivation_key(),
     )
-    audiences = request.audiences or default_audiences(env, request)
-    account = role_of(request.role_arn).account if request.role_arn else session.account
-    target = await target_of(env, account, request, audiences, request.scope or ())
+    target = await target_of(env, request, session)
     content = FamilyContent(
         env.ids.seed()[:32],
         payload.encode(made),

@@ -41,7 +41,8 @@ async def put_resource_server(
     """daypass:PutResourceServer. Creates or replaces a resource server.
 
     `members`: as in `domain.oauth.resource_server.ResourceServerSettings`.
-    Raises DaypassError: ACCESS_DENIED, VALIDATION, MALFORMED_POLICY, LIMIT_EXCEEDED.
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, MALFORMED_POLICY, LIMIT_EXCEEDED, ALREADY_EXISTS when another account
+    has it.
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "PutResourceServer", _KIND, identifier, owner)
@@ -57,7 +58,9 @@ async def put_resource_server(
     wanted = ResourceServer(owner, identifier, name, call.now, call.now, dump_resource_server(settings))
 
     def change(tx: Tx) -> tuple[ResourceServer, Event]:
-        old = tx.get(ResourceServer, account=owner, identifier=identifier)
+        old = tx.get(ResourceServer, identifier=identifier)
+        if old is not None and old.account != owner:
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, "A resource server with this identifier is registered.")
         server = wanted if old is None else replace(wanted, created_at=old.created_at, tags=old.tags)
         SERVERS.put(tx, old, server)
         before = None if old is None else describe(old)
@@ -95,6 +98,11 @@ def _parsed(text: str) -> ResourceServerSettings:
         settings = parse_resource_server(text)
     except ValueError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+    if settings.policy is not None:
+        try:
+            parse(policy_text(settings.policy), PolicyKind.RESOURCE)
+        except ValueError as error:
+            raise DaypassError(ErrorKind.MALFORMED_POLICY, f"policy: {error}") from None
     for name, scope in settings.scopes.items():
         if scope.policy is None:
             continue

@@ -1,46 +1,68 @@
-"""The audiences and scope of a token: what the client may ask for, and what the resource servers say of tokens for them."""
+"""The audiences and scope of a token: what the client and the subject's session may ask for, what the resource servers say
+of tokens for them, and whether the principal of the token may have it.
+
+A registered audience belongs to the account of its resource server, whoever asks for it. A token for it needs
+`daypass:GetAccessToken` on the resource server; in another account it also needs that resource server's own policy.
+"""
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
+from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.directory import ResourceServer
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.oauth.resource_server import ResourceServerSettings, parse_resource_server, policy_of
+from daypass.domain.oauth.resource_server import parse_resource_server, policy_of, resource_policy_of
+from daypass.domain.policy.model import Value
+from daypass.domain.session import SessionClaims
+from daypass.operations.authorize import authorize
+from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.request import TokenRequest
-from daypass.ports import Env
+from daypass.ports import Call, Env
+
+ACTION: Final = "daypass:GetAccessToken"
 
 
 class Target(Struct, frozen=True):
     """What a token is for.
 
-    `policy`: the session policy of its scope, "" for none. `algorithms`: those that the resource servers ask for.
-    `seconds`: the longest lifetime that they allow; 0: no limit.
+    `servers`: the resource servers among the audiences. `policy`: the session policy of its scope, "" for none.
+    `algorithms`: those that the resource servers ask for. `seconds`: the longest lifetime that they allow; 0: no limit.
     """
 
     audiences: tuple[str, ...]
     scope: tuple[str, ...]
+    servers: tuple[ResourceServer, ...] = ()
     policy: str = ""
     algorithms: frozenset[str] = frozenset()
     seconds: int = 0
 
 
-async def target_of(
-    env: Env, account: str, request: TokenRequest, audiences: tuple[str, ...], scope: tuple[str, ...]
-) -> Target:
-    """The target of a token of `account` (12 digits) for `audiences`. `scope`: () for the default.
+async def target_of(env: Env, request: TokenRequest, session: SessionClaims | None) -> Target:
+    """The target of the requested token, within the ceilings of the subject's `session`, if it has one.
 
     Raises DaypassError: INVALID_TARGET, INVALID_SCOPE, UNAVAILABLE.
     """
+    most = None if session is None else session.audiences
+    audiences = request.audiences or most or default_audiences(env, request)
     check_audiences(env, request, audiences)
-    servers = [
-        resource_server_settings
-        for name in audiences
-        if (resource_server_settings := await _registered(env, account, name)) is not None
-    ]
-    if not servers:
+    if session is not None:
+        check_ceiling(session, audiences)
+    scope = request.scope or (session.scopes if session is not None else None) or ()
+    target = await _target(env, request, audiences, scope)
+    if session is not None and session.scopes is not None and not set(target.scope) <= set(session.scopes):
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "The scope is not within that of the subject token.")
+    return target
+
+
+async def _target(env: Env, request: TokenRequest, audiences: tuple[str, ...], scope: tuple[str, ...]) -> Target:
+    found = [server for name in audiences if (server := await registered(env, name)) is not None]
+    if not found:
         _check_scope(request, scope)
         return Target(audiences, scope)
+    servers = [parse_resource_server(each.settings) for each in found]
     known = {name: each for server in servers for name, each in server.scopes.items()}
     if known:
         wanted = scope or tuple(dict.fromkeys(name for server in servers for name in server.default_scopes))
@@ -51,18 +73,68 @@ async def target_of(
         scope = wanted
     _check_scope(request, scope)
     try:
-        policy = policy_of(known[name] for name in scope if name in known)
+        policy = policy_of((known[name] for name in scope if name in known), [each.arn for each in found])
     except ValueError as error:
         raise DaypassError(ErrorKind.INVALID_SCOPE, f"The scope cannot be granted: {error}.") from None
     seconds = [server.token_seconds for server in servers if server.token_seconds]
     algorithms = frozenset(server.algorithm for server in servers if server.algorithm)
-    return Target(audiences, scope, policy, algorithms, min(seconds, default=0))
+    return Target(audiences, scope, tuple(found), policy, algorithms, min(seconds, default=0))
+
+
+def ceilings(
+    request: TokenRequest, target: Target, session: SessionClaims | None
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The ceilings of audiences and scopes of the new session.
+
+    What a client gets, and what is made for an audience or scope, is for these alone. The command line is not limited: it
+    is the person.
+    """
+    client = request.sender.client
+    limited = client is not None and client.client.id != COMMAND_LINE.id
+    audiences, scopes = (None, None) if session is None else (session.audiences, session.scopes)
+    if limited or request.audiences or audiences is not None:
+        audiences = target.audiences
+    if limited or request.audiences or target.scope or scopes is not None:
+        scopes = target.scope
+    return audiences, scopes
+
+
+async def check_permission(env: Env, call: Call, target: Target, client_id: str) -> None:
+    """Whether the caller, the principal of the token, may have it for every resource server of its target.
+
+    Raises DaypassError(ACCESS_DENIED).
+    """
+    for server in target.servers:
+        keys: dict[str, Value] = {AUDIENCE_KEY: server.identifier}
+        if target.scope:
+            keys[SCOPE_KEY] = target.scope
+        if client_id:
+            keys["daypass:clientid"] = client_id
+        await authorize(
+            env,
+            call,
+            ACTION,
+            server.arn,
+            context=keys,
+            resource_policy=resource_policy_of(server.settings),
+            shown=server.identifier,
+        )
 
 
 def default_audiences(env: Env, request: TokenRequest) -> tuple[str, ...]:
     """The audience of a token for which none is asked: the client's first, or this server."""
     client = request.sender.client
     return client.settings.audiences[:1] if client is not None and client.settings.audiences else (env.oauth.issuer,)
+
+
+def check_ceiling(session: SessionClaims, audiences: tuple[str, ...]) -> None:
+    """Raises DaypassError(INVALID_TARGET) unless tokens of the session may be for these audiences."""
+    if session.audiences is not None and not set(audiences) <= set(session.audiences):
+        raise DaypassError(
+            ErrorKind.INVALID_TARGET,
+            "The session is bound to other audiences.",
+            private={"bound": session.audiences, "session_id": session.session_id},
+        )
 
 
 def check_audiences(env: Env, request: TokenRequest, audiences: tuple[str, ...]) -> None:
@@ -82,11 +154,10 @@ def _check_scope(request: TokenRequest, scope: tuple[str, ...]) -> None:
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The client may not ask for this scope.", private=client.private)
 
 
-async def _registered(env: Env, account: str, audience: str) -> ResourceServerSettings | None:
-    """The settings of the account's resource server with this identifier, as this process has them.
+async def registered(env: Env, audience: str) -> ResourceServer | None:
+    """The resource server with this identifier, of any account, as this process has it.
 
     Most audiences are not registered, so the change feed is not polled for one: a new resource server applies within a
     second.
     """
-    server = await env.directory.entity(ResourceServer, account, audience)
-    return parse_resource_server(server.settings) if server is not None else None
+    return await env.directory.entity(ResourceServer, audience)

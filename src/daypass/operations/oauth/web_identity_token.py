@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.claims import Caller, PrincipalKind
-from daypass.domain.context import AUDIENCE_KEY, requested_tags
+from daypass.domain.context import requested_tags
 from daypass.domain.directory import OutboundFederation, ReplayEntry, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -25,7 +25,8 @@ from daypass.domain.web_identity import SOURCE_IDENTITY
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import authorize, refresh_if_changed
 from daypass.operations.iam.outbound import issuer
-from daypass.operations.oauth.access_token import acting, values_of
+from daypass.operations.oauth.access_token import acting
+from daypass.operations.oauth.targets import check_ceiling
 from daypass.operations.outcome import OWNER, served
 from daypass.ports import Call, Env
 
@@ -163,10 +164,8 @@ async def _federation(env: Env, account: str) -> OutboundFederation:
 def _check_bounds(env: Env, call: Call, request: WebIdentityRequest) -> None:
     """A session for certain audiences gives tokens for these only, and a blocked principal gets none."""
     caller, session = call.caller, call.caller.session
-    bound = values_of(session, AUDIENCE_KEY) if session is not None else ()
-    if bound and not set(request.audiences) <= set(bound):
-        private = {"bound": bound, "session_id": session.session_id if session is not None else ""}
-        raise DaypassError(ErrorKind.INVALID_TARGET, "The session is bound to other audiences.", private=private)
+    if session is not None:
+        check_ceiling(session, request.audiences)
     block = env.directory.blocked(caller.hops, session.source_identity if session is not None else "", call.now)
     if block is not None:
         raise DaypassError(
