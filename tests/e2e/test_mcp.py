@@ -141,6 +141,9 @@ def prepared(server: Server, document: str, resource: str) -> None:
     iam = server.client("iam")
     iam.create_user(UserName="ann")
     iam.create_login_profile(UserName="ann", Password=PASSWORD)
+    allowed = {"Effect": "Allow", "Action": "daypass:GetAccessToken", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+    iam.put_user_policy(UserName="ann", PolicyName="mcp", PolicyDocument=policy)
     settings = {
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],

@@ -240,10 +240,10 @@ async def test_put_resource_server_creates_and_replaces_it(server: Server) -> No
     assert (await server.api(TENANT_ROOT, "GET", API)).code == "NoSuchEntity"
     listed = (await server.api(ROOT, "GET", "/resource-servers")).json
     assert [r["identifier"] for r in listed["resource_servers"]] == ["https://api.example.com/v1"]
-    found = await server.runtime.env.directory.entity(ResourceServer, OPERATOR, "https://api.example.com/v1")
+    found = await server.runtime.env.directory.entity(ResourceServer, "https://api.example.com/v1")
     assert found is not None
     assert (await server.api(ROOT, "DELETE", API)).status == 204
-    assert await server.runtime.env.directory.entity(ResourceServer, OPERATOR, "https://api.example.com/v1") is None
+    assert await server.runtime.env.directory.entity(ResourceServer, "https://api.example.com/v1") is None
     assert (await server.api(ROOT, "DELETE", API)).code == "NoSuchEntity"
 
 

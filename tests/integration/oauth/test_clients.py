@@ -254,7 +254,7 @@ def test_workload_is_its_role(site: Installation, world: World) -> None:
         return signed_post(site, signer, "/oauth2/token", pairs)
 
     own = verified(site, given(asked(key))["access_token"])
-    assert (own[SESSION]["role_arn"], own["client_id"]) == (worker, worker)
+    assert (own[SESSION]["role_arn"], own["client_id"]) == (worker, made.id)
     chained = verified(site, given(asked(key, role=target))["access_token"])
     assert (chained[SESSION]["role_arn"], chained["client_id"]) == (target, made.id)
     refusal(site, asked(other), "invalid_client", 401)

@@ -151,7 +151,7 @@ def test_events_are_parsed_as_the_standard_says() -> None:
 class World:
     """A server of paper: its keys, its lists, and its answer to introspection."""
 
-    def __init__(self, when_behind: WhenBehind = WhenBehind.REFUSE) -> None:
+    def __init__(self, when_behind: WhenBehind = WhenBehind.REFUSE, accounts: tuple[str, ...] = ()) -> None:
         self.now = float(NOW)
         self.mono = 0.0
         shelf = Shelf().fill()
@@ -162,7 +162,7 @@ class World:
         self.lst, self.listed_at = encode_statuses([], 64), NOW
         self.down = False
         self.asked: list[str] = []
-        settings = Settings(ISSUER, AUDIENCE, PROFILE, when_behind=when_behind)
+        settings = Settings(ISSUER, AUDIENCE, PROFILE, accounts, when_behind=when_behind)
         self.verifier = Verifier(settings, clock=lambda: self.now, monotonic=lambda: self.mono, transport=self.answer)
 
     def answer(self, request: Request, _: float) -> Answer:
@@ -182,7 +182,7 @@ class World:
     def claims(self, of: SessionClaims | None = None, **more: Any) -> dict[str, Any]:
         hops = hop_claims(of or session())
         return {"iss": ISSUER, "aud": AUDIENCE, "sub": "AROAROLE:job", "iat": NOW, "exp": NOW + 600, "scope": "read",
-                "urn:daypass:session": {"id": "ab" * 16, "hops": hops},
+                "urn:daypass:session": {"id": "ab" * 16, "account": ALPHA, "hops": hops},
                 "status": {"status_list": {"uri": f"{ISSUER}/statuslists/x-0", "idx": 3}}, **more}  # fmt: skip
 
     def token(self, algorithm: str = "ES256", typ: str = "at+jwt", **more: Any) -> str:
@@ -382,7 +382,7 @@ def test_verify_fails_closed_when_the_revocations_are_older_than_the_limit(world
 
 
 def test_verify_introspects_when_behind_if_configured() -> None:
-    world = World(WhenBehind.INTROSPECT)
+    world = World(WhenBehind.INTROSPECT, (ALPHA,))
     token = world.token()
     with pytest.raises(NotCurrent, match="introspected"):
         world.verifier.verify(token)
@@ -391,6 +391,22 @@ def test_verify_introspects_when_behind_if_configured() -> None:
     world.introspection = {"active": False}
     with pytest.raises(InvalidToken):
         world.verifier.verify(token)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "followed", "refused"),
+    [((), ALPHA, False), ((), BETA, True), ((BETA,), ALPHA, True), ((BETA, ALPHA), BETA, False), (("*",), BETA, False)],
+)
+def test_verify_of_a_token_of_an_account_that_is_not_served_is_refused(
+    accounts: tuple[str, ...], followed: str, *, refused: bool
+) -> None:
+    world = World(accounts=accounts)
+    world.beat(followed)
+    if refused:
+        with pytest.raises(InvalidToken, match="not served"):
+            world.verifier.verify(world.token())
+    else:
+        assert world.verifier.verify(world.token()).session["account"] == ALPHA
 
 
 def test_verify_of_a_chain_through_an_account_that_is_not_followed_uses_the_status_list(world: World) -> None:

@@ -110,6 +110,11 @@ class Revocations:
         with self._lock:
             return any(self._ends(hop) for hop in hops)
 
+    @property
+    def accounts(self) -> frozenset[str]:
+        """The accounts whose revocations the last heartbeat covers; none before the first one."""
+        return self._accounts
+
     def cover(self, hops: Sequence[Sequence[Any]]) -> bool:
         """Whether the stream has the revocations of every account in these hops."""
         with self._lock:

@@ -27,7 +27,8 @@ class Settings:
             whenever they are needed, for credentials that are renewed. They need daypass:FollowRevocations.
         origin: scheme and host of the service ("https://api.example.com"), as clients name it in DPoP proofs; "" for those of
             the audience.
-        accounts: whose revocations to follow; () is the account of the credentials, ("*",) every account.
+        accounts: the accounts that the service serves: their tokens are accepted, and their revocations followed. Tokens of
+            others are refused. () is the account of the credentials, ("*",) every account.
         limit_seconds: how old the known revocations may be.
         when_behind: what happens beyond that.
         leeway_seconds: by how much the clocks of issuer and verifier may differ, for `iat` and `nbf`.

@@ -120,6 +120,7 @@ class Verifier:
         genuine = self._genuine(unverified_token, digest)
         claims = genuine.claims
         self._check(claims)
+        self._refuse_other_accounts(claims[SESSION])
         self._remember(digest, genuine)
         self._refuse_revoked(unverified_token, claims)
         try:
@@ -169,6 +170,14 @@ class Verifier:
             raise InvalidToken("it is not valid yet")
         if not isinstance(claims.get("sub"), str) or not isinstance(claims.get(SESSION), Mapping):
             raise InvalidToken("it is not an access token of Daypass")
+
+    def _refuse_other_accounts(self, session: Mapping[str, Any]) -> None:
+        """Another account has its own scopes, and gives its principals what it likes."""
+        served = self._settings.accounts or self.revocations.accounts
+        if not served:
+            raise NotCurrent("which account the credentials are of is not known yet")
+        if "*" not in served and session.get("account") not in served:
+            raise InvalidToken("it is of an account that is not served here")
 
     def _now(self) -> float:
         """The later of this machine's clock and the issuer's, so that a clock that is behind extends no token."""

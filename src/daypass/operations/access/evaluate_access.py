@@ -27,7 +27,7 @@ from daypass.domain.policy.model import AccessQuery, Decision, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
 from daypass.operations import heavy
-from daypass.operations.access.subject import Subject, account_named, question_shown, subject_of
+from daypass.operations.access.subject import ACCESS_TOKEN, AUDIENCE, Subject, account_named, question_shown, subject_of
 from daypass.operations.assume.admission import target_of
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import authorize
@@ -134,28 +134,39 @@ async def evaluate_access(
 # --- Preparing -------------------------------------------------------------------------------------------------------
 
 
-Subjects = Mapping[tuple[str, str], Subject | None]
+Subjects = Mapping[tuple[str, str, str], Subject | None]
 
 
 async def _subjects(env: Env, call: Call, questions: Iterable[Question | Unreadable]) -> Subjects:
     """Every subject once, by its type and id."""
-    found: dict[tuple[str, str], Subject | None] = {}
+    found: dict[tuple[str, str, str], Subject | None] = {}
     for question in questions:
-        if isinstance(question, Question) and (question.subject.type, question.subject.id) not in found:
-            entity = question.subject
-            found[entity.type, entity.id] = await permitted_subject(env, call, question, ACTION)
+        if isinstance(question, Question) and (key := _key_of(question)) not in found:
+            found[key] = await permitted_subject(env, call, question, ACTION)
     return found
 
 
+def _key_of(question: Question) -> tuple[str, str, str]:
+    entity = question.subject
+    return entity.type, entity.id, str(entity.properties.get(AUDIENCE, ""))
+
+
 async def permitted_subject(env: Env, call: Call, question: Question, action: str) -> Subject | None:
-    """The subject, if the caller may ask about its account; see `subject_of`. Raises DaypassError(ACCESS_DENIED)."""
+    """The subject, if the caller may ask about its account; see `subject_of`. A token of another account is answered like
+    an invalid one, as by introspection. Raises DaypassError(ACCESS_DENIED).
+    """
     own, entity = call.caller.account, question.subject
     named = account_named(entity, own)
     if named not in ("", own):  # before anything is read: the refusal must not depend on it
         await allow(env, call, action, "access", "*", named)
     subject = await subject_of(env, call, entity)
     if subject is not None and subject.account not in (own, named):
-        await allow(env, call, action, "access", "*", subject.account)
+        try:
+            await allow(env, call, action, "access", "*", subject.account)
+        except DaypassError as error:
+            if entity.type != ACCESS_TOKEN or error.kind is not ErrorKind.ACCESS_DENIED:
+                raise
+            return None
     return subject
 
 
@@ -177,7 +188,7 @@ async def _prepared(
     """The question with its policies, or the answer to one that cannot be decided."""
     if isinstance(question, Unreadable):
         return Answer(False, status=400, error=question.message)
-    subject = subjects[question.subject.type, question.subject.id]
+    subject = subjects[_key_of(question)]
     if subject is None:
         return Answer(False, status=404, error="The subject does not exist, or may not act now.")
     try:
@@ -321,7 +332,7 @@ def _detail(
     denied = sum(not answer.allowed for answer in answers)
     listed = (
         {
-            **question_shown(question, subjects[question.subject.type, question.subject.id]),
+            **question_shown(question, subjects[_key_of(question)]),
             "allowed": answer.allowed,
         }
         for question, answer in zip(questions, answers, strict=False)

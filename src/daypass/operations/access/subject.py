@@ -27,6 +27,8 @@ from daypass.operations.oauth.access_token import open_access_token
 from daypass.ports import Call, Env, PrincipalView
 
 ACCESS_TOKEN: Final = "access_token"  # a name
+AUDIENCE: Final = "audience"
+"""The property of a subject of that type that names the service which received the token: one of its audiences."""
 _OF_THE_CALL: Final = ("aws:securetransport", "aws:requestedregion", "aws:sourceip", "aws:useragent", "aws:referer")
 
 
@@ -50,24 +52,24 @@ async def subject_of(env: Env, call: Call, entity: Entity) -> Subject | None:
 
     Names are those of the caller's account. Raises DaypassError(UNAVAILABLE).
     """
-    find = _TYPES.get(entity.type)
-    if find is None:
-        return None
     if entity.type == ACCESS_TOKEN:
-        return await find(env, call, entity.id)
-    return await find_current(env, lambda: find(env, call, entity.id))
+        return await _by_token(env, call, entity)
+    find = _TYPES.get(entity.type)
+    return None if find is None else await find_current(env, lambda: find(env, call, entity.id))
 
 
 # --- By access token -------------------------------------------------------------------------------------------------
 
 
-async def _by_token(env: Env, call: Call, unverified_text: str) -> Subject | None:
+async def _by_token(env: Env, call: Call, entity: Entity) -> Subject | None:
     try:
-        token = await open_access_token(env, unverified_text, call.now)
+        token = await open_access_token(env, entity.id, call.now)
         caller = await caller_of_session(env, token.session, call.now)
     except DaypassError as error:
         if error.kind is ErrorKind.UNAVAILABLE:
             raise
+        return None
+    if AUDIENCE in entity.properties and entity.properties[AUDIENCE] not in token.audiences:
         return None
     return Subject(
         caller.account, caller.arn, principal_facts(caller), _keys_of(caller, call), await layers_for(env, caller)
@@ -157,13 +159,12 @@ def named_subject(entity: User | Role, policies: CallerPolicies, now: int, sessi
 
 _Find = Callable[[Env, Call, str], Awaitable[Subject | None]]
 _TYPES: Final[Mapping[str, _Find]] = {
-    ACCESS_TOKEN: _by_token,
     "user": _user,
     "role": _role,
     "session": _session,
     "principal": _principal,
 }
-"""The types of subjects."""
+"""The types of subjects besides ACCESS_TOKEN."""
 
 
 def question_shown(question: Question, subject: Subject | None) -> dict[str, Any]:
