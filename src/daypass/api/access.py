@@ -8,6 +8,13 @@ from msgspec import Meta, field
 
 from daypass.api.operation import After, Input, Limit, Operation, Output
 
+Note = Annotated[
+    str,
+    Meta(
+        description="What no policy says: the user has no active credential. Sessions that it has go on until they end."
+    ),
+]
+
 
 class AssumptionIn(Input):
     session_name: Annotated[str, Meta(pattern="^[A-Za-z0-9_+=,.@-]{2,64}$")] = "simulation"
@@ -65,6 +72,7 @@ class SimulatedOut(Output):
     explanation: Annotated[
         dict[str, Any] | None, Meta(description="Layers, statements, conditions, and what is missing.")
     ]
+    note: Note
 
 
 class WhoCanAccessInput(Input):
@@ -86,6 +94,8 @@ class AccessOut(Output):
     open_with: Annotated[
         str, Meta(description="Another account that must allow it too and was not asked; empty: none.")
     ]
+    because: Annotated[list[str], Meta(description="If it is denied: the policies and blocks that deny it.")]
+    note: Note
 
 
 class WhoCanOut(Output):
@@ -118,6 +128,7 @@ class WhatCanOut(Output):
     grants: Annotated[list[PermissionOut], Meta(description="On the first page alone.")]
     more_grants: Annotated[bool, Meta(description="Whether there are more grants than one answer shows.")]
     roles: Annotated[list[AccessOut], Meta(description="Roles of the account that it can assume.")]
+    note: Note
     next: Annotated[str, Meta(description="`after` of the next page of roles; empty at the end.")] = ""
 
 

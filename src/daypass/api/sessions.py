@@ -125,6 +125,10 @@ class NewRevocationOut(RevocationOut):
     dry_run: bool = False
 
 
+class ListRevocationsInput(OnePage):
+    blocks: Annotated[bool, Meta(description="Only those that block their subject now.")] = False
+
+
 class LiftBlockInput(Input):
     revocation_id: Id
     reason: Annotated[str, Meta(max_length=256)] = ""
@@ -255,7 +259,7 @@ LIST_REVOCATIONS = Operation(
     "GET /revocations",
     "Revocations of one account, oldest first.",
     "sessions",
-    OnePage,
+    ListRevocationsInput,
     RevocationOut,
     items="revocations",
     paged=True,

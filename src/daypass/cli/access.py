@@ -52,7 +52,8 @@ def simulate(principal: str, connect: Connect, **given: Any) -> Result:
     answer = connection.api("POST", "/simulate", body=_simulation(connection, principal, given))
     results = answer["results"]
     allowed = all(result["decision"] == "allowed" for result in results)
-    return Result(results, *_decisions(results), *_open(results), status=exits.OK if allowed else exits.FINDING)
+    notes = dict.fromkeys(output.safe(result["note"]) for result in results if result.get("note"))
+    return Result(results, *_decisions(results), *_open(results), *notes, status=exits.OK if allowed else exits.FINDING)
 
 
 def _decisions(found: list[dict[str, Any]]) -> list[Part]:
@@ -220,8 +221,9 @@ def what_can(principal: str, connect: Connect) -> Result:
         whole["roles"] += page["roles"]
         following = page["next"] if page["next"] != following else ""
     del whole["next"]
+    note = output.safe(whole.get("note", ""))
     useful = whole["roles"] or any(grant["extent"] != "denied" for grant in whole["grants"])
-    return Result(whole, *_grants(whole), status=exits.OK if useful else exits.FINDING)
+    return Result(whole, *_grants(whole), *([note] if note else []), status=exits.OK if useful else exits.FINDING)
 
 
 def _grants(whole: dict[str, Any]) -> Iterator[Part]:
@@ -249,6 +251,8 @@ def _access_row(entry: dict[str, Any]) -> tuple[str, ...]:
     notes = [_condition(condition) for condition in entry["conditions"]]
     if entry["open_with"]:
         notes.append(f"{entry['open_with']} allows it too")
+    notes += entry.get("because") or []
+    notes += [entry["note"]] if entry.get("note") else []
     if entry["kind"] == "provider":
         notes.insert(0, entry["action"])
     return entry["principal"], entry["kind"], _OUTCOMES.get(entry["outcome"], entry["outcome"]), "; ".join(notes)

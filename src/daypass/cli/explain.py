@@ -21,6 +21,7 @@ _REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DENIAL = re.compile(r"User: (\S{1,2048}) is not authorized to perform: (\S{1,160})")
 _NEWEST = 100  # denials that are looked through
 _LAYERS = {
+    "block": ("Blocks", "a block", "no block"),
     "guardrail": ("Guardrails", "a guardrail", "no guardrail"),
     "resource": ("Trust policy", "the trust policy", "no trust policy"),
     "identity": ("Identity-based policies", "an identity-based policy", "no identity-based policy"),

@@ -13,7 +13,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import name_of, parsed, text_of
-from daypass.cli.options import Connect, confirmed, server_command, yes_option
+from daypass.cli.options import PAGE, Connect, confirmed, pages, server_command, yes_option
 from daypass.cli.replacing import agreed, unchanged, unless_absent
 from daypass.cli.results import Result, done, listing
 from daypass.client.credentials import identity
@@ -63,8 +63,25 @@ def add_list(group: click.Group, kind: str, more: str = "") -> None:
     @group.command("ls", help=f"List the {kind.lower()}s.{more}")
     @server_command
     def list_entities(connect: Connect) -> Result:
-        found = list(listed(connect(), f"List{kind}s", f"{kind}s/member"))
-        return table_of(found, {kind.upper(): f"{kind}Name", "CREATED": "CreateDate", "ARN": "Arn"})
+        connection = connect()
+        found = list(listed(connection, f"List{kind}s", f"{kind}s/member"))
+        blocked = blocks_of(connection) if kind != "Group" and found else {}
+        found = [{**each, "State": blocked.get(each[f"{kind}Id"], "")} for each in found]
+        state = {"STATE": "State"} if any(each["State"] for each in found) else {}
+        return table_of(found, {kind.upper(): f"{kind}Name", **state, "CREATED": "CreateDate", "ARN": "Arn"})
+
+
+def blocks_of(connection: Connection) -> dict[str, str]:
+    """The users and roles that get no sessions now, by id, each with a text that says so; {} without the permission."""
+    try:
+        found = pages(connection, "/revocations", "revocations", {"blocks": "true"}, _PAGES * PAGE)
+    except ClientError as error:
+        if error.code != "AccessDenied":
+            raise
+        output.message("whether they are blocked is not shown: that needs daypass:ListRevocations")
+        return {}
+    until = {each["value"]: output.moment(each["block_until"]) for each in found}
+    return {subject: f"blocked until {end}" if end else "blocked" for subject, end in until.items()}
 
 
 def moment(text: str) -> str:

@@ -80,10 +80,12 @@ def revocations() -> None:
 @revocations.command("ls")
 @any_account_option
 @limit_option
+@click.option("--blocks", is_flag=True, help="Only those that block their subject now.")
 @server_command
-def list_revocations(account: str, limit: int, connect: Connect) -> Result:
+def list_revocations(account: str, limit: int, blocks: bool, connect: Connect) -> Result:
     """List revocations, oldest first."""
-    found = pages(connect(), "/revocations", "revocations", {"account": account}, limit)
+    query = {"account": account, **({"blocks": "true"} if blocks else {})}
+    found = pages(connect(), "/revocations", "revocations", query, limit)
     return listing(
         found,
         ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),

@@ -27,12 +27,14 @@ def show(name: str, connect: Connect) -> Result:
     keys = list(iam.listed(connection, "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     groups = list(iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name))
     policies = iam.policies_of(connection, "User", name)
+    state = iam.blocks_of(connection).get(answer["UserId"], "")
     return Result(
-        {**answer, "AccessKeys": keys, "Groups": groups, "Policies": policies},
+        {**answer, "State": state, "AccessKeys": keys, "Groups": groups, "Policies": policies},
         Fields(
             {
                 "arn": answer.get("Arn"),
                 "user id": answer.get("UserId"),
+                "state": state,
                 "created": iam.moment(answer.get("CreateDate", "")),
                 "access keys": ", ".join(f"{k['AccessKeyId']} ({k['Status']})" for k in keys),
                 "groups": ", ".join(g["GroupName"] for g in groups),

@@ -219,3 +219,13 @@ def test_denial_that_the_aws_cli_prints_is_explained_by_its_reference(
     for argument in (reference[1], shown):
         ran = daypass("explain", argument)
         assert ran.out.startswith("Denied: no identity-based policy allows it.\n"), ran.err
+
+
+def test_user_who_is_blocked_is_shown_as_blocked(root: Command) -> None:
+    name = f"bea-{secrets.token_hex(3)}"
+    root("user", "create", name, "--key")
+    root("offboard", name)
+    assert "blocked" in root("user", "show", name).out
+    assert root("user", "show", name, "--output", "json").json()["State"] == "blocked"
+    line = next(line for line in root("user", "ls").out.splitlines() if line.startswith(name))
+    assert line.split()[1] == "blocked"

@@ -150,7 +150,9 @@ def test_disabled_user_stays_and_has_no_access(site: Installation, ada: Browser)
     assert done(of_user(ada, name, "offboard", confirmed="yes"))["done"] == "saved"
     assert person.get("/account").status == 303
     assert Browser(site).sign_in(ALPHA, name, PASSWORD).status == 403
-    assert ada.get(f"{USER}?name={name}").status == 200
+    page = ada.get(f"{USER}?name={name}")
+    assert "Blocked: every request and new session is refused" in text(page)
+    assert "state-blocked" in ada.get(f"/console/users?start={name[:-1]}").body.decode()
 
 
 def test_passkey_of_another_user_is_shown_and_removed(site: Installation, ada: Browser) -> None:

@@ -32,7 +32,7 @@ from daypass.domain.policy.explanation import (
     joined,
     some,
 )
-from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.layers import BLOCK, Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Decision, Effect, Layer
 from daypass.domain.policy.pattern import fold
 from daypass.domain.policy.principal import GrantScope
@@ -278,6 +278,9 @@ def _remedies(query: AccessQuery, decision: Decision, results: Iterable[LayerRes
     """One sentence for each obstacle."""
     if decision.explicit:
         for found in decision.determining[:MAX_STATEMENTS]:
+            if found.policy.startswith(BLOCK):
+                yield f"the {found.policy} would have to be lifted"
+                continue
             name = f"'{cut(found.sid)}' " if found.sid else ""
             yield (
                 f"statement {name}at line {found.line} of {cut(found.policy)} ({_noun(found.layer, query)}) "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from daypass.domain.policy.layers import BLOCK
 from daypass.domain.policy.model import Decision, Determining, Effect, Layer, Value
 
 MAX_STATEMENTS = 10
@@ -122,7 +123,7 @@ class LayerResult:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "layer": self.layer.value,
+            "layer": _shown(self.layer, self.policies[0] if self.policies else ""),
             "level": self.level,
             "verdict": self.verdict.value,
             "policies": list(self.policies),
@@ -145,9 +146,10 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """Plain values, bounded in size, for the record, the encoded authorization message and the simulator."""
         decision = self.decision
+        denial = decision.determining[0].policy if decision.explicit and decision.determining else ""
         return {
             "allowed": decision.allowed,
-            "blocked_by": decision.blocked_by.value if decision.blocked_by is not None else None,
+            "blocked_by": _shown(decision.blocked_by, denial) if decision.blocked_by is not None else None,
             "explicit": decision.explicit,
             **({"over_budget": True} if decision.over_budget else {}),
             "principal": self.principal,
@@ -160,9 +162,14 @@ class Explanation:
         }
 
 
+def _shown(layer: Layer, policy: str) -> str:
+    """The name of a layer; a block is a policy among the guardrails."""
+    return "block" if policy.startswith(BLOCK) else layer.value
+
+
 def _determining(found: Determining) -> dict[str, Any]:
     return {
-        "layer": found.layer.value,
+        "layer": _shown(found.layer, found.policy),
         "policy": cut(found.policy),
         "statement": found.statement,
         "sid": cut(found.sid),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from msgspec import Struct
 
 from daypass.domain.policy.compiled import PolicyDocument
 from daypass.domain.policy.model import Layer
+
+BLOCK: Final = "block by revocation "
+"""The name of a policy that stands for a block begins with this, followed by the id of the revocation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.authzen import KeyReader, Question, action_of, resource_arn
@@ -31,6 +32,7 @@ from daypass.operations.access.subject import ACCESS_TOKEN, AUDIENCE, Subject, a
 from daypass.operations.assume.admission import target_of
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import authorize
+from daypass.operations.blocks import in_force, under
 from daypass.operations.decide import admission_is_large
 from daypass.operations.management import allow
 from daypass.operations.outcome import pack, served
@@ -208,6 +210,8 @@ async def prepare(env: Env, subject: Subject, question: Question, keys: Mapping[
         view = await env.directory.role(subject.account, parse_arn(resource).name)
         found = view if view is not None and view.role.arn == resource else None
         target = target_of(resource, subject.account, found)
+        if found is not None:
+            subject = replace(subject, policies=under(subject.policies, in_force(env, env.clock.now(), found.role)))
     return of_subject(subject, keys, resource, action, target)
 
 

@@ -105,11 +105,14 @@ def _subjects(
 ) -> Page:
     """One batch, as heavy work."""
     ctx = context_in(scene, call)
-    gatherer = Gatherer(ctx)
+    gatherer = Gatherer(ctx, blocks=True)
     guardrails = gatherer.guardrail_policies()
     resource = resource_arn(question.resource, ctx.account)
-    action = action_of(question.action, question.resource)
-    target = _target(ctx, resource) if is_assumption(action, resource, ctx.account) else None
+    action, target = action_of(question.action, question.resource), None
+    if is_assumption(action, resource, ctx.account):
+        role = find_by_arn(ctx.tx, Role, resource)
+        target = _target(ctx, resource, role)
+        guardrails += gatherer.blocks_of(role.id) if role is not None else ()
 
     def allowed(entity: User | Role) -> bool:
         subject = named_subject(entity, gatherer.of(entity).policies(guardrails), call.now)
@@ -126,8 +129,7 @@ def _subjects(
     return Page(names, more, meter.left)
 
 
-def _target(ctx: ReadContext, arn: str) -> Target:
-    role = find_by_arn(ctx.tx, Role, arn)
+def _target(ctx: ReadContext, arn: str, role: Role | None) -> Target:
     if role is None:
         return Target(arn, ctx.account)
     return Target(arn, ctx.account, trust_of(role), dict(role.trust_bindings), role.tags)

@@ -17,6 +17,7 @@ from daypass.domain.arn import account_of, entity_named, parse_arn
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import merged, resource_context
+from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys
 from daypass.domain.policy.budget import metered
@@ -29,6 +30,7 @@ from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
 from daypass.operations import heavy
 from daypass.operations.assume.admission import target_of
 from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.blocks import NO_CREDENTIALS, Levels, in_force, under, without_credentials
 from daypass.operations.management import allow, is_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, PrincipalView, RoleView
@@ -66,7 +68,7 @@ class SimulationRequest:
 class Simulated:
     """One result. `decision`: allowed, explicit_deny or implicit_deny. `open_with` is another account that must also
     allow it and was not evaluated; "" when there is none. `explanation` is JSON, written where the decision is made,
-    because the explanations of one request may have 800 KB; b"" when there is none.
+    because the explanations of one request may have 800 KB; b"" when there is none. `note` is what no policy says.
     """
 
     action: str
@@ -74,6 +76,7 @@ class Simulated:
     decision: str
     open_with: str = ""
     explanation: bytes = b""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,9 @@ class _Stage:
     keys: Context
     policies: CallerPolicies  # as stored; those of the request are parsed where the decisions are made
     roles: Mapping[str, RoleView | None]  # roles that the requests may assume, by ARN
+    blocks: Mapping[str, Levels]  # of these roles
     operator: bool
+    note: str = ""
 
 
 async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Simulated]:
@@ -101,6 +106,8 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
     await refresh_if_changed(env)
     stage = await _stage(env, call, request)
     answers = await heavy.compute(env, call.caller.account, _answers, stage, request)
+    if stage.note:
+        answers = [replace(answer, note=stage.note) for answer in answers]
     detail = {
         "principal": request.principal,
         "actions": list(request.actions[:10]),
@@ -138,10 +145,20 @@ async def _stage(env: Env, call: Call, request: SimulationRequest) -> _Stage:
         account=own,
         facts=facts,
         keys=keys,
-        policies=policies,
+        policies=under(policies, in_force(env, call.now, view.entity)) if view is not None else policies,
         roles=roles,
+        blocks={arn: in_force(env, call.now, role.role) for arn, role in roles.items() if role is not None},
         operator=operator,
+        note=await note_on(env, view.entity) if view is not None else "",
     )
+
+
+async def note_on(env: Env, entity: User | Role) -> str:
+    """What no policy says about requests of this principal."""
+    if isinstance(entity, Role):
+        return ""
+    without = await env.directory.read(lambda tx: without_credentials(tx, [entity]), account=entity.account)
+    return NO_CREDENTIALS if without else ""
 
 
 async def _principal(
@@ -270,10 +287,11 @@ def _assume(stage: _Stage, request: SimulationRequest, arn: str) -> Simulated:
     """Decides as `operations.assume.assume_role` does, each account's side with only that account's policies."""
     assumption = request.assumption
     view, account = stage.roles[arn], account_of(arn)
+    policies = under(stage.policies, stage.blocks.get(arn, ()))
     foreign = account != stage.account and not stage.operator
     target = Target(arn, account, _allow_everyone()) if foreign else target_of(arn, account, view)
     context = merged(stage.keys, assumption.keys(), request.context)
-    admission = admit(stage.facts, stage.policies, target, assumption.actions(), context)
+    admission = admit(stage.facts, policies, target, assumption.actions(), context)
     if foreign and admission.decision.allowed:
         return Simulated(ASSUME_ROLE, arn, _decision_name(admission.decision), account)
     explanation = _json(explain(admission.query, admission.layers).to_json())

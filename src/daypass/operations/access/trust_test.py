@@ -22,6 +22,7 @@ from daypass.domain.web_identity import UnusableClaimsError, audience_keys, auth
 from daypass.operations.assume.admission import target_of
 from daypass.operations.assume.applicant import proof_context
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, verified_proof
+from daypass.operations.blocks import in_force, under
 from daypass.operations.decide import admission_of, explained
 from daypass.operations.management import InAws, allow
 from daypass.operations.outcome import served
@@ -108,9 +109,8 @@ async def _result_of(env: Env, call: Call, view: RoleView, unverified_token: str
     target, context = target_of(view.role.arn, account, view), proof_context(call, keys, "oidc", signed_in)
     context = {**context, **assumption.keys()}
     own = call.caller.account
-    admission = await admission_of(
-        env, own, who, CallerPolicies(identity=None), target, assumption.actions(ACTION), context
-    )
+    policies = under(CallerPolicies(identity=None), in_force(env, call.now, view.role))
+    admission = await admission_of(env, own, who, policies, target, assumption.actions(ACTION), context)
     explanation = admission.explanation or await explained(env, own, admission.query, admission.layers)
     return TrustTest(view.role.arn, provider, problem, reason, admission.decision.allowed, keys, explanation)
 

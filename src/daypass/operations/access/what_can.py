@@ -37,7 +37,7 @@ from daypass.domain.policy.resource import completed
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
 from daypass.operations.access.denials import certainly_not_admitted
-from daypass.operations.access.simulate import principal_name
+from daypass.operations.access.simulate import find_principal, note_on, principal_name
 from daypass.operations.access.who_can import (
     BATCH,
     Access,
@@ -98,13 +98,16 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class CanPage:
-    """One page: all grants on the first one, then the roles that the principal can assume, in order of name."""
+    """One page: all grants on the first one, then the roles that the principal can assume, in order of name. `note`: what
+    no policy says.
+    """
 
     principal: str
     grants: tuple[Grant, ...]
     more_grants: bool
     roles: tuple[Access, ...]
     following: str
+    note: str = ""
 
 
 async def what_can(env: Env, call: Call, principal: str, *, after: str = "", limit: int = 100) -> CanPage:
@@ -115,7 +118,7 @@ async def what_can(env: Env, call: Call, principal: str, *, after: str = "", lim
     budget).
     """
     decision = await allow(env, call, "WhatCanAccess", "access", "*")
-    principal_name(principal)
+    word, name = principal_name(principal)
     await refresh_if_changed(env)
     roles: list[Access] = []
     grants: tuple[Grant, ...] = ()
@@ -131,7 +134,9 @@ async def what_can(env: Env, call: Call, principal: str, *, after: str = "", lim
             break
     detail = {"principal": principal[:2048], "grants": len(grants), "roles": len(roles)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
-    return CanPage(principal, grants, more, tuple(roles), place)
+    view = await find_principal(env, call.caller.account, word, name)
+    note = await note_on(env, view.entity) if view is not None else ""
+    return CanPage(principal, grants, more, tuple(roles), place, note)
 
 
 # --- As heavy work ---------------------------------------------------------------------------------------------------------
@@ -149,7 +154,7 @@ def _entity(ctx: ReadContext, arn: str) -> User | Role:
 def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> tuple[list[Access], str, int]:
     """The roles among the next `size` that the principal can assume, the cursor of the next ones, and the steps left."""
     tx, ctx = scene.tx, context_in(scene, call)
-    gatherer = Gatherer(ctx)
+    gatherer = Gatherer(ctx, blocks=True)
     entity = _entity(ctx, arn)
     holdings = gatherer.of(entity)
     guardrails = gatherer.guardrail_policies()
@@ -161,7 +166,8 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
         charge(0)
         if certainly_not_admitted(trust_of(role), dict(role.trust_bindings), facts, identity, ASSUME_ROLE):
             return None
-        question = Question(ctx.account, ASSUME_ROLE, role.arn, role, guardrails)
+        limits = (*guardrails, *gatherer.blocks_of(role.id))
+        question = Question(ctx.account, ASSUME_ROLE, role.arn, role, limits)
         return Access(role.arn, "role", ASSUME_ROLE, evaluation_of(question, entity, holdings))
 
     with metered(steps) as meter:
@@ -176,7 +182,7 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     Raises DaypassError: NOT_FOUND, VALIDATION, LIMIT_EXCEEDED.
     """
     ctx = context_in(scene, call)
-    gatherer = Gatherer(ctx)
+    gatherer = Gatherer(ctx, blocks=True)
     entity = _entity(ctx, arn)
     grants: list[Grant] = []
     with metered():

@@ -7,7 +7,7 @@ Principals are read in batches off the event loop. Nothing is loaded whole, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetic
 from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
 from daypass.domain.policy.document import PrincipalValue
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.layers import Layers
 from daypass.domain.policy.model import AccessQuery, Context, PrincipalFacts
 from daypass.domain.policy.partial_evaluation import (
     Known,
@@ -35,6 +35,7 @@ from daypass.operations import heavy
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
 from daypass.operations.access.simulate import check_action, is_role_arn
 from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.blocks import NO_CREDENTIALS, Levels, without_credentials
 from daypass.operations.iam import builtin
 from daypass.operations.iam.assuming import assuming, trust_of
 from daypass.operations.iam.context import ReadContext
@@ -59,7 +60,7 @@ _RESOURCE_TAGS = ("aws:resourcetag/", "iam:resourcetag/")
 class Access:
     """One principal and its result. `kind`: root, user, role, session, account, principal, provider, service or anyone.
     `action` is the action that it uses (a provider may use another one). `open_with` is another account that must also
-    allow it and was not evaluated; "" when there is none.
+    allow it and was not evaluated; "" when there is none. `note` is what no policy says.
     """
 
     principal: str
@@ -67,6 +68,7 @@ class Access:
     action: str
     evaluation: PartialEvaluation
     open_with: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,16 @@ class AccessPage:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An action on a resource, with the role when the question is about assuming a role of the account."""
+    """An action on a resource, with the role when the question is about assuming a role of the account. `blocks` are those
+    of that role and the account; they are among the guardrails too.
+    """
 
     account: str
     action: str
     resource: str
     role: Role | None = None
-    guardrails: tuple[tuple[NamedPolicy, ...], ...] = ()
+    guardrails: Levels = ()
+    blocks: Levels = ()
 
     @property
     def owner(self) -> str:
@@ -167,7 +172,7 @@ def _read(
 
 def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str, size: int) -> AccessPage:
     action, resource, denied = query
-    gatherer = Gatherer(ctx)
+    gatherer = Gatherer(ctx, blocks=True)
     question = question_of(ctx, gatherer, action, resource)
     if kind == "start":  # the root and the principals of the trust policy: always few
         return AccessPage((*_root(question), *_outsiders(ctx, question)), 1, "user:")
@@ -185,8 +190,15 @@ def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str
     entries, exhausted = evaluated(entities[:size], one)
     last = len(entries)
     more = f"{kind}:{entities[last - 1].name}" if exhausted or len(entities) > size else ""
-    kept = tuple(entry for entry in entries if entry is not None)
+    kept = _noted(ctx, zip(entities, entries, strict=False))
     return AccessPage(kept, last, more or ("role:" if kind == "user" else ""))
+
+
+def _noted(ctx: ReadContext, found: Iterable[tuple[User | Role, Access | None]]) -> tuple[Access, ...]:
+    """The entries, those of users without an active credential with a note."""
+    kept = [(entity, entry) for entity, entry in found if entry is not None]
+    without = without_credentials(ctx.tx, [entity for entity, _ in kept if isinstance(entity, User)])
+    return tuple(replace(entry, note=NO_CREDENTIALS) if entity.id in without else entry for entity, entry in kept)
 
 
 def _is_denied(question: Question, entity: User | Role, holdings: Holdings) -> bool:
@@ -222,7 +234,9 @@ def question_of(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str
         role = find_by_arn(ctx.tx, Role, resource)
         if role is None:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The role {resource} does not exist.")
-    return Question(ctx.account, action, resource, role, gatherer.guardrail_policies())
+    blocks = (*gatherer.blocks_of(ctx.account), *(gatherer.blocks_of(role.id) if role is not None else ()))
+    guardrails = (*gatherer.guardrail_policies(), *(gatherer.blocks_of(role.id) if role is not None else ()))
+    return Question(ctx.account, action, resource, role, guardrails, blocks)
 
 
 def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -> PartialEvaluation:
@@ -266,64 +280,72 @@ def _outsiders(ctx: ReadContext, question: Question) -> Iterator[Access]:
         return
     named = trust_of(question.role).document.principals()
     for value in {(principal.type, principal.value): principal for principal in named}.values():
-        entry = _foreign_principal(ctx, question.role, value)
+        entry = _foreign_principal(ctx, question, question.role, value)
         if entry is not None:
             yield entry
 
 
-def _foreign_principal(ctx: ReadContext, role: Role, named: PrincipalValue) -> Access | None:
+def _foreign_principal(ctx: ReadContext, question: Question, role: Role, named: PrincipalValue) -> Access | None:
     if named.type == "Federated":
-        return _federated(role, named.value)
+        return _federated(question, role, named.value)
     if named.type == "Service":
         facts = PrincipalFacts("Service", "", (), service=named.value)
-        return Access(named.value, "service", ASSUME_ROLE, _by_trust(role, facts))
+        return Access(named.value, "service", ASSUME_ROLE, _by_trust(question, role, facts))
     if named.type != "AWS":
         return None
-    return _aws(ctx, role, named.value)
+    return _aws(ctx, question, role, named.value)
 
 
-def _aws(ctx: ReadContext, role: Role, value: str) -> Access | None:
+def _aws(ctx: ReadContext, question: Question, role: Role, value: str) -> Access | None:
     """None for the account itself and its users and roles: each of them is evaluated separately."""
     bound = dict(role.trust_bindings).get(value, "")
     if value == "*":
         facts = PrincipalFacts(PrincipalKind.ANONYMOUS, "", ())
-        return Access("*", "anyone", ASSUME_ROLE, _by_trust(role, facts), "")
+        return Access("*", "anyone", ASSUME_ROLE, _by_trust(question, role, facts), "")
     account = value if is_account_id(value) else account_of(value)
     if not account:  # a unique id
         entity = find_by_id(ctx.tx, value)
         if entity is not None and entity.account == role.account:
             return None
         facts = PrincipalFacts(PrincipalKind.USER, "", (("", value),))
-        return Access(value, "principal", ASSUME_ROLE, _by_trust(role, facts), "another account")
+        return Access(value, "principal", ASSUME_ROLE, _by_trust(question, role, facts), "another account")
     if is_session_arn(value):
         facts = PrincipalFacts(PrincipalKind.ROLE_SESSION, account, ((value, bound),))
         open_with = account if account != role.account else ""
-        return Access(value, "session", ASSUME_ROLE, _by_trust(role, facts, ("aws:principalaccount",)), open_with)
+        return Access(
+            value, "session", ASSUME_ROLE, _by_trust(question, role, facts, ("aws:principalaccount",)), open_with
+        )
     if account == role.account:
         return None
     if value in (account, root_arn(account)):
         facts = PrincipalFacts(PrincipalKind.USER, account, ())
         return Access(
-            root_arn(account), "account", ASSUME_ROLE, _by_trust(role, facts, ("aws:principalaccount",)), account
+            root_arn(account),
+            "account",
+            ASSUME_ROLE,
+            _by_trust(question, role, facts, ("aws:principalaccount",)),
+            account,
         )
     facts = PrincipalFacts(PrincipalKind.USER, account, ((value, bound),))
     known = ("aws:principalaccount", "aws:principalarn")
-    return Access(value, "principal", ASSUME_ROLE, _by_trust(role, facts, known), account)
+    return Access(value, "principal", ASSUME_ROLE, _by_trust(question, role, facts, known), account)
 
 
-def _federated(role: Role, provider: str) -> Access:
+def _federated(question: Question, role: Role, provider: str) -> Access:
     """A provider, with whichever of its two actions the trust policy allows."""
     facts = PrincipalFacts("Federated", "", (), federated=provider)
-    found = [Access(provider, "provider", action, _by_trust(role, facts, action=action)) for action in _FEDERATED]
+    found = [
+        Access(provider, "provider", action, _by_trust(question, role, facts, action=action)) for action in _FEDERATED
+    ]
     return max(found, key=lambda entry: entry.evaluation.outcome is not Outcome.DENIED)
 
 
 def _by_trust(
-    role: Role, facts: PrincipalFacts, known: tuple[str, ...] = (), action: str = ASSUME_ROLE
+    question: Question, role: Role, facts: PrincipalFacts, known: tuple[str, ...] = (), action: str = ASSUME_ROLE
 ) -> PartialEvaluation:
     """The result of the trust policy alone. The principal's own account decides separately."""
     keys = {"aws:principalaccount": facts.account} if facts.account else {}
     if facts.arns and facts.arns[0][0] and "aws:principalarn" in known:
         keys["aws:principalarn"] = facts.arns[0][0]
     certain = Known(frozenset({*known, "aws:resourceaccount"}), _RESOURCE_TAGS)
-    return assuming(role, facts, keys, CallerPolicies(identity=None), certain, action)
+    return assuming(role, facts, keys, CallerPolicies(identity=None, guardrails=question.blocks), certain, action)

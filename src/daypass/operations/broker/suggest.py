@@ -62,7 +62,7 @@ async def suggest_roles(env: Env, call: Call, action: str, resource: str, limit:
 
 def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -> list[Suggestion]:
     ctx = context_in(scene, call)
-    gatherer = Gatherer(ctx)
+    gatherer = Gatherer(ctx, blocks=True)
     question = question_of(ctx, gatherer, action, resource)
     person = person_of(scene.tx, call.caller)
     found: list[tuple[tuple[float, int, str], Suggestion]] = []

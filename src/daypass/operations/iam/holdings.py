@@ -24,6 +24,8 @@ from daypass.domain.directory import (
 from daypass.domain.policy.document import PolicyDocument, PolicyKind
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.trust import CallerPolicies
+from daypass.operations import blocks
+from daypass.operations.blocks import Levels
 from daypass.operations.iam import attachments, builtin, inline
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
@@ -63,15 +65,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """The policies of a principal. `boundary` is None when none is set; one that is set but missing denies."""
+    """The policies of a principal. `boundary` is None when none is set; one that is set but missing denies. `blocks` are
+    further levels of guardrails.
+    """
 
     identity: tuple[Source, ...]
     boundary: tuple[Source, ...] | None = None
+    blocks: Levels = ()
 
     def policies(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> CallerPolicies:
         """The policies, without their sources, below the account's guardrails."""
         boundary = policies_in(self.boundary) if self.boundary is not None else None
-        return CallerPolicies(policies_in(self.identity), boundary, guardrails=guardrails)
+        return CallerPolicies(policies_in(self.identity), boundary, guardrails=(*guardrails, *self.blocks))
 
     def layers(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> Layers:
         """The layers of a decision about a resource of the principal's own account."""
@@ -95,11 +100,14 @@ class _RowsByOwner(NamedTuple):
 class Gatherer:
     """Reads the holdings of any number of principals of one account; shared policies are read once.
 
-    Use it within one snapshot, on a store thread.
+    Use it within one snapshot, on a store thread. `blocks`: what blocks them is part of their holdings, and what blocks
+    the account of its guardrails.
     """
 
-    def __init__(self, ctx: ReadContext) -> None:
+    def __init__(self, ctx: ReadContext, *, blocks: bool = False) -> None:
         self._ctx = ctx
+        self._with_blocks = blocks
+        self._blocks: dict[str, Levels] = {}
         self._managed: dict[str, PolicyDocument | None] = {}
         self._groups: dict[str, tuple[Source, ...]] = {}
         self._of_account: dict[str, tuple[Source, ...]] = {}
@@ -110,6 +118,7 @@ class Gatherer:
         ids = [entity.id for entity in entities]
         users = [entity.id for entity in entities if isinstance(entity, User)]
         tx = self._ctx.tx
+        self._read_blocks(ids)
         self._prefetched = _RowsByOwner(
             frozenset(ids),
             _by(tx.find_among(InlinePolicy, "owner_id", ids, order="name"), lambda policy: policy.owner_id),
@@ -130,7 +139,18 @@ class Gatherer:
                 sources += self._groups[group_id]
             sources += self._of_every_user(entity.account)
         unique = {source.policy.name: source for source in sources}  # one policy, even if attached several times
-        return Holdings(tuple(unique.values()), self._boundary(entity.boundary_arn))
+        return Holdings(tuple(unique.values()), self._boundary(entity.boundary_arn), self.blocks_of(entity.id))
+
+    def blocks_of(self, principal_id: str) -> Levels:
+        """What blocks a user or role; the account's own id: what blocks the account."""
+        if principal_id not in self._blocks:
+            self._read_blocks([principal_id])
+        return self._blocks.get(principal_id, ())
+
+    def _read_blocks(self, ids: Sequence[str]) -> None:
+        if self._with_blocks:
+            found = blocks.stored(self._ctx.tx, self._ctx.account, ids, self._ctx.now)
+            self._blocks |= {**dict.fromkeys(ids, ()), **found}
 
     def guardrails(self) -> tuple[tuple[Source, ...], ...]:
         """The account's guardrails: one level, or none without guardrails."""
@@ -143,7 +163,7 @@ class Gatherer:
 
     def guardrail_policies(self) -> tuple[tuple[NamedPolicy, ...], ...]:
         """The account's guardrails, without their sources."""
-        return tuple(map(policies_in, self.guardrails()))
+        return (*map(policies_in, self.guardrails()), *self.blocks_of(self._ctx.account))
 
     def _of_every_user(self, account: str) -> tuple[Source, ...]:
         if account not in self._of_account:

@@ -21,6 +21,7 @@ from daypass.operations.assume.applicant import parent_of
 from daypass.operations.assume.assume import inherit
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authorize import layers_for
+from daypass.operations.blocks import in_force
 from daypass.operations.decide import admission_of
 from daypass.operations.grants.use import candidates
 from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
@@ -114,7 +115,7 @@ async def list_assumable_roles(env: Env, call: Call, after: str = "", limit: int
             if number and number % SLICE == 0:
                 await env.slices.turn(caller.account)
             view = await env.directory.role(caller.account, role.name)
-            if view is None:
+            if view is None or in_force(env, call.now, view.role):
                 continue
             target = target_of(view.role.arn, caller.account, view)
             # Without a grant first, as a request to assume the role is decided.

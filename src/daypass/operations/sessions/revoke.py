@@ -142,14 +142,19 @@ def detail_of(revocation: Revocation) -> dict[str, Any]:
 
 
 async def list_revocations(
-    env: Env, call: Call, account: str = "", after: str = "", limit: int = 100
+    env: Env, call: Call, account: str = "", after: str = "", limit: int = 100, *, blocks: bool = False
 ) -> tuple[list[Revocation], str]:
-    """daypass:ListRevocations of one account, oldest first; and the `after` of the next page, "" at the end."""
+    """daypass:ListRevocations of one account, oldest first; and the `after` of the next page, "" at the end. `blocks`: only
+    those that keep their subject from getting sessions now; a page may have fewer than `limit`.
+    """
     if account == EVERY_ACCOUNT:
         raise DaypassError(ErrorKind.VALIDATION, "Revocations are listed account by account.")
 
     def query(tx: Reader, owner: str) -> tuple[list[Revocation], str]:
-        return read_page(tx, Revocation, "position", after, limit, account=owner)
+        if not blocks:
+            return read_page(tx, Revocation, "position", after, limit, account=owner)
+        found, following = read_page(tx, Revocation, "position", after, limit, account=owner, block=True)
+        return [revocation for revocation in found if revocation.blocks_at(call.now)], following
 
     return await read_recorded(env, call, "ListRevocations", "revocation", "*", account, query)
 

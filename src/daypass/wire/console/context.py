@@ -14,10 +14,12 @@ from urllib.parse import urlencode
 from msgspec.structs import replace
 
 from daypass.domain.access.person import original_principal
+from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator
 from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.operations.authorize import would_allow
+from daypass.operations.blocks import block_of
 from daypass.operations.management import is_operator
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import step_up
@@ -101,6 +103,10 @@ class ConsoleContext:
     def person_id(self) -> str:
         """The principal id of the person, as requests and grants have it."""
         return original_principal(self.call.caller.hops)
+
+    def block_on(self, principal_id: str) -> Revocation | None:
+        """What keeps a user or role of the account from getting sessions now."""
+        return block_of(self.env, self.call.now, self.call.caller.account, principal_id)
 
     def value(self, name: str, limit: int = 2048) -> str:
         """A parameter without surrounding spaces; "" when it is absent. Raises DaypassError(VALIDATION): too long."""

@@ -115,7 +115,7 @@ _SESSIONS: Final = (
     Endpoint(session_api.REVOKE_SESSION, _revoke),
     Endpoint(
         session_api.LIST_REVOCATIONS,
-        lambda env, call, q: revoke.list_revocations(env, call, q.account, q.after, q.limit),
+        lambda env, call, q: revoke.list_revocations(env, call, q.account, q.after, q.limit, blocks=q.blocks),
     ),
     Endpoint(session_api.LIFT_BLOCK, lambda env, call, q: lift.lift_block(env, call, q.revocation_id, q.reason)),
     Endpoint(session_api.OFFBOARD, _offboard),
@@ -198,8 +198,10 @@ async def _simulate(env: Env, call: Call, q: access_api.SimulateAccessInput) -> 
 
 
 def _access(entry: Access) -> Over:
-    evaluation = entry.evaluation
-    return Over(entry, outcome=evaluation.outcome, conditions=[each.to_json() for each in evaluation.provisos])
+    evaluation, best = entry.evaluation, entry.evaluation.best
+    denials = dict.fromkeys(found.policy for found in best.determining if best.explicit)
+    conditions = [each.to_json() for each in evaluation.provisos]
+    return Over(entry, outcome=evaluation.outcome, conditions=conditions, because=[*denials])
 
 
 def _grant(grant: Grant) -> Over:
