@@ -12,54 +12,39 @@ from daypass.wire.health import Health
 from daypass.wire.routes import RouteSettings, routes
 from daypass.wire.routing import Route
 
+DESCRIBED: Final[Mapping[str, str]] = {
+    f"daypass:{each.name}": " ".join(word for word in each.command.usage.split() if word.islower())
+    for each in OPERATIONS
+    if each.command is not None
+}
+"""The commands of descriptions."""
+
 COMMANDS: Final[Mapping[str, str]] = {
     "daypass:AcceptAccessRequest": "request accept",
     "daypass:ApproveAccessRequest": "request approve",
     "daypass:CancelAccessRequest": "request cancel",
-    "daypass:CloseAccessReview": "review close",
     "daypass:CreateAccessRequest": "request create",
-    "daypass:CreateChatCode": "notify chat-code",
     "daypass:CreateClient": "client create",
-    "daypass:CreateClientSecret": "client secret create",
     "daypass:CreateRecoveryCodes": "mfa recovery-codes",
-    "daypass:DeleteApprovalRule": "rule rm",
-    "daypass:DeleteChatLink": "notify chat-unlink",
-    "daypass:DeleteClient": "client rm",
-    "daypass:DeleteClientSecret": "client secret rm",
-    "daypass:DeleteNotificationChannel": "notify rm",
     "daypass:DeletePasskey": "mfa rm",
-    "daypass:DeleteResourceServer": "resource-server rm",
     "daypass:DenyAccessRequest": "request deny",
     "daypass:ExtendAccessRequest": "request extend",
     "daypass:FinishAccessRequest": "request done",
     "daypass:GetAccessRequest": "request show",
-    "daypass:GetApprovalRule": "rule show",
-    "daypass:GetClient": "client show",
     "daypass:GetOwnAccess": "access own",
-    "daypass:GetResourceServer": "resource-server show",
     "daypass:GetSession": "sessions show",
     "daypass:ListAccessRequests": "request ls",
-    "daypass:ListAccessReviews": "review ls",
     "daypass:ListApprovalRules": "rule ls",
-    "daypass:ListBrowserSessions": "browser ls",
-    "daypass:ListClients": "client ls",
     "daypass:ListMfaDevices": "mfa ls",
-    "daypass:ListNotificationChannels": "notify ls",
-    "daypass:ListRequestableRoles": "request roles",
-    "daypass:ListResourceServers": "resource-server ls",
     "daypass:ListSessions": "sessions ls",
     "daypass:Offboard": "offboard",
     "daypass:PutApprovalRule": "rule apply",
-    "daypass:PutNotificationChannel": "notify set",
     "daypass:PutProviderSettings": "provider set",
     "daypass:PutResourceServer": "resource-server put",
     "daypass:ReadAudit": "audit search",
     "daypass:ReadSettings": "settings",
-    "daypass:RetryNotification": "notify retry",
     "daypass:RevokeSession": "revoke",
-    "daypass:SignOut": "browser end",
     "daypass:SimulateAccess": "simulate",
-    "daypass:TestNotificationChannel": "notify test",
     "daypass:UpdateClient": "client set",
     "daypass:UpdatePasskey": "mfa rename",
     "daypass:WithdrawConsent": "consent rm",
@@ -165,7 +150,7 @@ def api_call(operation: str) -> str:
 
 def command_of(operation: str) -> str:
     """The command that does what an operation of the console does; "" for none."""
-    command = COMMANDS.get(operation, "")
+    command = COMMANDS.get(operation, DESCRIBED.get(operation, ""))
     if command == "iam":
         return f"`daypass iam {operation.partition(':')[2]}`"
     return f"`daypass {command}`" if command else ""

@@ -10,7 +10,6 @@ It must never describe anything by hand that the code can tell.
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import sys
 import tokenize
@@ -26,6 +25,7 @@ from prometheus_client import Counter
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from daypass.cli.app import found_command
 from daypass.cli.commands import COMMANDS
 from daypass.cli.exits import EXIT_CODES
 from daypass.config import Settings
@@ -197,8 +197,8 @@ def _type(field: FieldInfo) -> str:
 def cli_page() -> str:
     """Every command, with its arguments and options, and the exit statuses."""
     commands: list[str] = []
-    for name, (module, attribute, _) in COMMANDS.items():
-        commands += _command(f"daypass {name}", getattr(importlib.import_module(f"daypass.cli.{module}"), attribute))
+    for name in COMMANDS:
+        commands += _command(f"daypass {name}", found_command(name))
     statuses = table(("Status", "Meaning"), ((str(code), meaning) for code, meaning in EXIT_CODES.items()))
     return f"""# Command line
 

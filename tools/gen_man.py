@@ -8,7 +8,6 @@ The pages are in the repository, so that a wheel, a Debian package and an image 
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 import click
 
 from daypass import __version__
+from daypass.cli.app import found_command
 from daypass.cli.commands import COMMANDS
 from daypass.cli.exits import EXIT_CODES
 
@@ -111,7 +111,7 @@ def pages() -> Iterator[tuple[str, str]]:
     )
     yield "daypass.1", _page("daypass", "assume roles for a short time", body)
     for name, place in COMMANDS.items():
-        command = getattr(importlib.import_module(f"daypass.cli.{place.module}"), place.attribute)
+        command = found_command(name)
         text = (
             _body(f"daypass {name}", command)
             + ".SH SEE ALSO\n.BR daypass (1)\nlists the exit statuses, files and variables.\n"

@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from daypass.api.operation import (
     After,
+    Command,
     Id,
     InAccount,
     Input,
@@ -371,6 +372,15 @@ LIST_REQUESTABLE_ROLES = Operation(
     RequestableRoleOut,
     items="roles",
     paged=True,
+    command=Command(
+        "request roles",
+        "List the roles that you may request, with their rules.",
+        columns=(
+            *("ROLE=arn", "RULE", "APPROVAL=stages|automatic", "AT MOST=max_seconds:left", "TICKET=ticket_required"),
+            "EMERGENCY=break_glass",
+        ),
+        empty="no approval rule lets you request a role. What you may assume at once: daypass roles",
+    ),
 )
 EXAMINE_ACCESS_REQUEST = Operation(
     "GetAccessRequest",
@@ -483,6 +493,7 @@ GET_APPROVAL_RULE = Operation(
     "access requests",
     GetApprovalRuleInput,
     ApprovalRuleOut,
+    command=Command("rule show NAME", "Print rule NAME, as it was written.", prints="document"),
 )
 GET_ON_CALL = Operation(
     "GetOnCall",
@@ -507,6 +518,14 @@ DELETE_APPROVAL_RULE = Operation(
     "access requests",
     GetApprovalRuleInput,
     status=204,
+    command=Command(
+        "rule rm NAME",
+        "Delete rule NAME. Access that was approved under it ends.",
+        says=("Deleted rule {name}.",),
+        noun="rule",
+        confirm="Delete rule {name}?",
+        why="access that was approved under it ends",
+    ),
 )
 LIST_ACCESS_REVIEWS = Operation(
     "ListAccessReviews",
@@ -517,6 +536,15 @@ LIST_ACCESS_REVIEWS = Operation(
     ReviewOut,
     items="access_reviews",
     paged=True,
+    command=Command(
+        "review ls",
+        "List the reviews that are open, oldest first.",
+        columns=(
+            *("REQUEST=id", "OPENED=opened_at", "WHO=beneficiary:last", "ROLES=roles:last", "REASON"),
+            *("CLOSED=closed_at", "BY=closed_by:last", "FINDING"),
+        ),
+        options={"every": "--all"},
+    ),
 )
 CLOSE_ACCESS_REVIEW = Operation(
     "CloseAccessReview",
@@ -525,4 +553,9 @@ CLOSE_ACCESS_REVIEW = Operation(
     "access requests",
     CloseAccessReviewInput,
     ReviewOut,
+    command=Command(
+        "review close REVIEW_ID",
+        "Close the review of an access request. The person who had the access cannot.",
+        says=("The review of {id} is closed.",),
+    ),
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from daypass.api.operation import AccountId, After, Id, InAccount, Input, Limit, Millis, Operation, Output
+from daypass.api.operation import AccountId, After, Command, Id, InAccount, Input, Limit, Millis, Operation, Output
 
 
 class CreateAccountInput(Input):
@@ -132,6 +132,7 @@ CREATE_ACCOUNT = Operation(
     CreateAccountInput,
     NewAccountOut,
     status=201,
+    command=Command("account create NAME", "Create an account called NAME."),
 )
 LIST_ACCOUNTS = Operation(
     "ListAccounts",
@@ -142,6 +143,7 @@ LIST_ACCOUNTS = Operation(
     AccountOut,
     items="accounts",
     paged=True,
+    command=Command("account ls", "List accounts.", columns=("ACCOUNT=id", "NAME", "MADE=created_at", "OPERATOR")),
 )
 LIST_GUARDRAILS = Operation(
     "ListGuardrails",
@@ -151,6 +153,9 @@ LIST_GUARDRAILS = Operation(
     ListGuardrailsInput,
     GuardrailOut,
     items="guardrails",
+    command=Command(
+        "guardrail ls ACCOUNT_ID", "List the guardrails of ACCOUNT_ID.", columns=("NAME", "MADE=created_at")
+    ),
 )
 GET_GUARDRAIL = Operation(
     "GetGuardrail",
@@ -159,6 +164,7 @@ GET_GUARDRAIL = Operation(
     "guardrails",
     GetGuardrailInput,
     GuardrailOut,
+    command=Command("guardrail show ACCOUNT_ID NAME", "Print the policy of a guardrail.", prints="document"),
 )
 PUT_GUARDRAIL = Operation(
     "PutGuardrail",
@@ -175,6 +181,14 @@ DELETE_GUARDRAIL = Operation(
     "guardrails",
     GetGuardrailInput,
     status=204,
+    command=Command(
+        "guardrail rm ACCOUNT_ID NAME",
+        "Remove a guardrail.",
+        says=("Guardrail {name} of {account_id} is removed.",),
+        noun="account",
+        confirm="Remove guardrail {name} of {account_id}?",
+        why="this changes what every principal of the account may do",
+    ),
 )
 GET_ROLE_SETTINGS = Operation(
     "GetRoleSettings",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from daypass.api.operation import Id, InAccount, OnePage, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, Id, InAccount, OnePage, Operation, OptionalMillis, Output
 
 
 class EventStreamOut(Output):
@@ -59,6 +59,11 @@ LIST_EVENT_STREAMS = Operation(
     InAccount,
     EventStreamOut,
     items="event_streams",
+    command=Command(
+        "stream ls",
+        "List the event streams of your account.",
+        columns=("STREAM=id", "STATUS=delivery_status", "METHOD", "ENDPOINT=endpoint_url", "FAILURES"),
+    ),
 )
 LIST_SECURITY_EVENTS = Operation(
     "ListSecurityEvents",
@@ -69,6 +74,11 @@ LIST_SECURITY_EVENTS = Operation(
     SecurityEventOut,
     items="security_events",
     paged=True,
+    command=Command(
+        "stream events STREAM_ID",
+        "List events of a stream, oldest first. Dead events could not be delivered.",
+        columns=("EVENT=id", "TYPE=event:end", "CREATED=created_at", "ATTEMPTS", "ERROR"),
+    ),
 )
 RETRY_SECURITY_EVENT = Operation(
     "RetrySecurityEvent",
@@ -77,4 +87,7 @@ RETRY_SECURITY_EVENT = Operation(
     "event streams",
     RetrySecurityEventInput,
     SecurityEventOut,
+    command=Command(
+        "stream retry STREAM_ID EVENT_ID", "Deliver a dead event again.", says=("Event {id} waits for delivery.",)
+    ),
 )

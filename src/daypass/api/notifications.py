@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from daypass.api.operation import Id, InAccount, Input, OnePage, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, Id, InAccount, Input, OnePage, Operation, OptionalMillis, Output
+
+DEFAULT_EVENTS: Final = (
+    *("access.requested", "access.emergency", "access.approved", "access.denied", "access.escalated", "access.ended"),
+)
 
 
 class ChannelOut(Output):
@@ -23,12 +27,20 @@ class PutNotificationChannelInput(InAccount):
     name: Id
     kind: Literal["webhook", "email", "slack", "teams", "jira", "servicenow"]
     target: Annotated[str, Meta(min_length=3, max_length=2048, description="A URL; for e-mail, addresses with commas.")]
-    events: Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(min_length=1, max_length=20)]
+    events: Annotated[
+        tuple[Annotated[str, Meta(max_length=64)], ...],
+        Meta(
+            min_length=1,
+            max_length=20,
+            description="Events to report, such as access.ended. Default: those of requests, votes and grants.",
+        ),
+    ] = DEFAULT_EVENTS
     secret: Annotated[
         str,
         Meta(
             max_length=1024,
             description="Of a webhook: whsec_…; empty: one is made and shown once. Of Jira and ServiceNow: USER:TOKEN, or a bearer token. Of Slack: the signing secret of its application, and of Teams: the security token of an outgoing webhook, to approve in the chat.",
+            extra={"secret": True},
         ),
     ] = ""
 
@@ -107,6 +119,7 @@ LIST_NOTIFICATION_CHANNELS = Operation(
     InAccount,
     ChannelOut,
     items="notification_channels",
+    command=Command("notify ls", "List the channels.", columns=("CHANNEL=name", "KIND", "TARGET", "EVENTS")),
 )
 PUT_NOTIFICATION_CHANNEL = Operation(
     "PutNotificationChannel",
@@ -115,6 +128,20 @@ PUT_NOTIFICATION_CHANNEL = Operation(
     "notifications",
     PutNotificationChannelInput,
     NewChannelOut,
+    command=Command(
+        "notify set NAME KIND TARGET",
+        "Create or replace channel NAME. TARGET is a URL, or for e-mail addresses with commas.",
+        says=(
+            "Channel {name} reports: {events}.",
+            "Its webhooks are signed with this secret, which is shown once: {secret}",
+        ),
+        noun="channel",
+        replaces=LIST_NOTIFICATION_CHANNELS,
+        why="this replaces the channel and its secret",
+        options={"events": "--event"},
+        help="For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow). A channel "
+        "that exists is replaced, after the change is shown and confirmed: it also gets a new secret.",
+    ),
 )
 DELETE_NOTIFICATION_CHANNEL = Operation(
     "DeleteNotificationChannel",
@@ -123,6 +150,13 @@ DELETE_NOTIFICATION_CHANNEL = Operation(
     "notifications",
     DeleteNotificationChannelInput,
     status=204,
+    command=Command(
+        "notify rm NAME",
+        "Delete channel NAME.",
+        says=("Deleted channel {name}.",),
+        noun="channel",
+        confirm="Delete channel {name}?",
+    ),
 )
 SEND_TEST_NOTIFICATION = Operation(
     "TestNotificationChannel",
@@ -133,6 +167,11 @@ SEND_TEST_NOTIFICATION = Operation(
     NotificationOut,
     status=202,
     unique="SendTestNotification",
+    command=Command(
+        "notify test NAME",
+        "Send a test over channel NAME. `daypass notify log` shows whether it arrived.",
+        says=("Notification {id} is on its way.",),
+    ),
 )
 LIST_NOTIFICATIONS = Operation(
     "ListNotifications",
@@ -143,6 +182,12 @@ LIST_NOTIFICATIONS = Operation(
     NotificationOut,
     items="notifications",
     paged=True,
+    command=Command(
+        "notify log",
+        "List notifications, newest first.",
+        columns=("NOTIFICATION=id", "CHANNEL", "EVENT", "STATE=outcome|waiting", "ATTEMPTS", "ERROR"),
+        flags={"--dead": ("outcome", "dead", "Only those that could not be delivered.")},
+    ),
 )
 RETRY_NOTIFICATION = Operation(
     "RetryNotification",
@@ -151,6 +196,11 @@ RETRY_NOTIFICATION = Operation(
     "notifications",
     RetryNotificationInput,
     NotificationOut,
+    command=Command(
+        "notify retry NOTIFICATION_ID",
+        "Deliver a notification again that could not be delivered. One that waits for its next attempt is due at once.",
+        says=("Notification {id} waits for delivery.",),
+    ),
 )
 CREATE_CHAT_CODE = Operation(
     "CreateChatCode",
@@ -160,6 +210,17 @@ CREATE_CHAT_CODE = Operation(
     CreateChatCodeInput,
     ChatCodeOut,
     status=201,
+    command=Command(
+        "notify chat-code",
+        "Make a code that links your chat user with you, so that you can approve in the chat.",
+        says=(
+            "Send this from your chat user within ten minutes, and give it to nobody:",
+            "/daypass link {code}",
+            "In Teams, mention the webhook with: link {code}",
+        ),
+        options={"chat_user": "--for"},
+        help='In Teams, mention the webhook with "link" first: it answers with the chat user that you give to --for.',
+    ),
 )
 LIST_CHAT_USERS = Operation(
     "ListChatLinks",
@@ -170,6 +231,11 @@ LIST_CHAT_USERS = Operation(
     ChatUserOut,
     items="chat_users",
     unique="ListChatUsers",
+    command=Command(
+        "notify chat-users",
+        "List the chat users who may approve as you.",
+        columns=("CHAT USER=id", "NAME", "LINKED=created_at"),
+    ),
 )
 DELETE_CHAT_USER = Operation(
     "DeleteChatLink",
@@ -179,4 +245,11 @@ DELETE_CHAT_USER = Operation(
     DeleteChatUserInput,
     status=204,
     unique="DeleteChatUser",
+    command=Command(
+        "notify chat-unlink CHAT_USER_ID",
+        "Remove the link of a chat user.",
+        says=("Removed the link of {chat_user_id}.",),
+        noun="chat_user",
+        confirm="Remove the link of {chat_user_id}?",
+    ),
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from daypass.api.operation import Id, InAccount, Limit, OnePage, Operation, Output
+from daypass.api.operation import Command, Id, InAccount, Limit, OnePage, Operation, Output
 
 
 class SecretOut(Output):
@@ -128,6 +128,11 @@ LIST_CLIENTS = Operation(
     ClientOut,
     items="clients",
     paged=True,
+    command=Command(
+        "client ls",
+        "List the clients.",
+        columns=("CLIENT ID=client_id", "NAME", "TYPE", "ENABLED", "GRANTS=settings.grant_types"),
+    ),
 )
 CREATE_CLIENT = Operation(
     "CreateClient",
@@ -138,7 +143,15 @@ CREATE_CLIENT = Operation(
     ClientOut,
     status=201,
 )
-GET_CLIENT = Operation("GetClient", "GET /clients/{client_id}", "One OAuth client.", "oauth", GetClientInput, ClientOut)
+GET_CLIENT = Operation(
+    "GetClient",
+    "GET /clients/{client_id}",
+    "One OAuth client.",
+    "oauth",
+    GetClientInput,
+    ClientOut,
+    command=Command("client show CLIENT_ID", "Show a client and its settings."),
+)
 UPDATE_CLIENT = Operation(
     "UpdateClient",
     "PUT /clients/{client_id}",
@@ -154,6 +167,12 @@ DELETE_CLIENT = Operation(
     "oauth",
     GetClientInput,
     status=204,
+    command=Command(
+        "client rm CLIENT_ID",
+        "Delete a client. Its refresh tokens and its sessions end.",
+        says=("Deleted client {client_id}.",),
+        confirm="Delete client {client_id}?",
+    ),
 )
 CREATE_CLIENT_SECRET = Operation(
     "CreateClientSecret",
@@ -163,6 +182,10 @@ CREATE_CLIENT_SECRET = Operation(
     GetClientInput,
     NewSecretOut,
     status=201,
+    command=Command(
+        "client secret create CLIENT_ID",
+        "Make a secret. It is shown once. Two can be active, so that they can be rotated.",
+    ),
 )
 DELETE_CLIENT_SECRET = Operation(
     "DeleteClientSecret",
@@ -171,6 +194,12 @@ DELETE_CLIENT_SECRET = Operation(
     "oauth",
     DeleteClientSecretInput,
     status=204,
+    command=Command(
+        "client secret rm CLIENT_ID SECRET_ID",
+        "Delete a secret. It stops working at once.",
+        says=("Deleted secret {secret_id}.",),
+        confirm="Delete secret {secret_id} of client {client_id}?",
+    ),
 )
 LIST_RESOURCE_SERVERS = Operation(
     "ListResourceServers",
@@ -181,6 +210,11 @@ LIST_RESOURCE_SERVERS = Operation(
     ResourceServerOut,
     items="resource_servers",
     paged=True,
+    command=Command(
+        "resource-server ls",
+        "List the resource servers.",
+        columns=("IDENTIFIER", "NAME", "SCOPES=settings.scopes"),
+    ),
 )
 GET_RESOURCE_SERVER_METADATA = Operation(
     "GetResourceServer",
@@ -198,6 +232,7 @@ GET_RESOURCE_SERVER = Operation(
     "oauth",
     GetResourceServerMetadataInput,
     ResourceServerOut,
+    command=Command("resource-server show IDENTIFIER", "Show a resource server and its settings."),
 )
 PUT_RESOURCE_SERVER = Operation(
     "PutResourceServer",
@@ -214,6 +249,12 @@ DELETE_RESOURCE_SERVER = Operation(
     "oauth",
     GetResourceServerMetadataInput,
     status=204,
+    command=Command(
+        "resource-server rm IDENTIFIER",
+        "Delete a resource server. Its tokens stay valid until they expire.",
+        says=("Deleted resource server {identifier}.",),
+        confirm="Delete resource server {identifier}?",
+    ),
 )
 LIST_CONSENTS = Operation(
     "ListConsents",
@@ -223,6 +264,11 @@ LIST_CONSENTS = Operation(
     ListConsentsInput,
     ConsentOut,
     items="consents",
+    command=Command(
+        "consent ls PERSON",
+        "List the consents of PERSON: a user's name, or the ARN of a provider, a colon and the subject.",
+        columns=("ID", "CLIENT=client_id", "ROLE", "SCOPE", "UNTIL=expires_at"),
+    ),
 )
 DELETE_CONSENT = Operation(
     "DeleteConsent",
@@ -231,4 +277,10 @@ DELETE_CONSENT = Operation(
     "oauth",
     DeleteConsentInput,
     status=204,
+    command=Command(
+        "consent rm CONSENT_ID",
+        "Remove a consent. Its refresh tokens and their sessions end, and the person is asked again.",
+        says=("Removed {consent_id}.",),
+        confirm="Remove consent {consent_id}?",
+    ),
 )

@@ -70,7 +70,9 @@ class Command:
         columns: of a list, as "HEADING=field", or "FIELD" where both are the same.
         says: lines about the result, with fields of input and output in braces. None: the fields of the output. A line whose
         fields are all empty is left out.
-        noun: names the first argument in the JSON result of an operation without output.
+        prints: the member of the output that is printed alone, as text.
+        noun: what the first argument names, in the JSON result of an operation without output and in a change that is shown.
+        outcome: of an operation without output, in its JSON result. empty: what an empty list says.
         confirm: the question before it; "": none. why: why it asks.
         replaces: the operation that returns what this one replaces. The command shows the difference and asks.
         options: the names of options that differ from the fields' names. flags: options that set a field to a value.
@@ -81,7 +83,10 @@ class Command:
     summary: str = ""
     columns: Sequence[str] = ()
     says: Sequence[str] | None = None
+    prints: str = ""
     noun: str = ""
+    outcome: str = "deleted"
+    empty: str = ""
     confirm: str = ""
     why: str = "this cannot be undone"
     replaces: Operation | None = None

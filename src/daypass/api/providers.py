@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from daypass.api.operation import Id, InAccount, Input, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, Id, InAccount, Input, Operation, OptionalMillis, Output
 
 
 class ProviderOut(Output):
@@ -111,6 +111,9 @@ LIST_PROVIDERS = Operation(
     InAccount,
     ProviderOut,
     items="providers",
+    command=Command(
+        "provider ls", "List the providers of an account.", columns=("URL", "MADE=created_at", "CLIENT IDS=client_ids")
+    ),
 )
 GET_PROVIDER_SETTINGS = Operation(
     "GetProviderSettings",
@@ -169,6 +172,12 @@ DELETE_ALLOWED_ISSUERS = Operation(
     InAccount,
     status=204,
     unique="DeleteAllowedIssuers",
+    command=Command(
+        "provider allow off",
+        says=("The list is removed: any issuer may be trusted.",),
+        confirm="Remove the list, so that any issuer may be trusted?",
+        why="this changes whose tokens are accepted",
+    ),
 )
 CREATE_SCIM_TOKEN = Operation(
     "CreateScimToken",
@@ -178,6 +187,11 @@ CREATE_SCIM_TOKEN = Operation(
     CreateScimTokenInput,
     NewScimTokenOut,
     status=201,
+    command=Command(
+        "scim create NAME",
+        "Make token NAME. It is shown once.",
+        says=("url: {url}", "token: {token}"),
+    ),
 )
 LIST_SCIM_TOKENS = Operation(
     "ListScimTokens",
@@ -186,6 +200,7 @@ LIST_SCIM_TOKENS = Operation(
     "SCIM",
     output=ScimTokenOut,
     items="scim_tokens",
+    command=Command("scim ls", "List the tokens.", columns=("TOKEN=name", "USER ID=user_id", "EXPIRES=expires_at")),
 )
 DELETE_SCIM_TOKEN = Operation(
     "DeleteScimToken",
@@ -194,4 +209,11 @@ DELETE_SCIM_TOKEN = Operation(
     "SCIM",
     DeleteScimTokenInput,
     status=204,
+    command=Command(
+        "scim rm NAME",
+        "Delete token NAME.",
+        says=("Deleted SCIM token {name}.",),
+        noun="token",
+        confirm="Delete SCIM token {name}?",
+    ),
 )

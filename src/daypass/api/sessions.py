@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from daypass.api.operation import After, Id, Input, Limit, Millis, OnePage, Operation, Output
+from daypass.api.operation import After, Command, Id, Input, Limit, Millis, OnePage, Operation, Output
 
 
 class ListSessionsInput(OnePage):
@@ -263,6 +263,14 @@ LIST_REVOCATIONS = Operation(
     RevocationOut,
     items="revocations",
     paged=True,
+    command=Command(
+        "revocations ls",
+        "List revocations, oldest first.",
+        columns=(
+            *("MADE=created_at", "SUBJECT=subject:word", "VALUE", "BLOCKS=block", "UNTIL=block_until", "BY=created_by"),
+            *("ID", "REASON"),
+        ),
+    ),
 )
 LIFT_BLOCK = Operation(
     "LiftBlock",
@@ -271,6 +279,12 @@ LIFT_BLOCK = Operation(
     "sessions",
     LiftBlockInput,
     RevocationOut,
+    command=Command(
+        "revocations lift REVOCATION_ID",
+        "Lift the block of revocation REVOCATION_ID: its subject may get sessions again.",
+        says=("The block of {subject:word} {value} is lifted.",),
+        help="Sessions that the revocation has ended stay ended. `daypass revocations ls` shows the ids.",
+    ),
 )
 OFFBOARD = Operation(
     "Offboard",
@@ -288,6 +302,14 @@ LIST_BROWSER_SESSIONS = Operation(
     "sessions",
     output=BrowserSessionOut,
     items="browser_sessions",
+    command=Command(
+        "browser ls",
+        "List the browsers in which you are signed in, newest first.",
+        columns=(
+            *("SESSION=session_id", "SIGNED IN=created_at", "LAST USED=used_at", "UNTIL=expires_at"),
+            *("ADDRESS=source_ip", "BROWSER=user_agent"),
+        ),
+    ),
 )
 SIGN_OUT = Operation(
     "SignOut",
@@ -296,4 +318,9 @@ SIGN_OUT = Operation(
     "sessions",
     GetSessionInput,
     status=204,
+    command=Command(
+        "browser end SESSION_ID",
+        "Sign one of your browsers out. Sessions made from it stay valid; `daypass revoke session` ends these too.",
+        says=("Signed out {session_id}.",),
+    ),
 )

@@ -8,9 +8,11 @@ from typing import Any, TextIO
 
 import click
 
+from daypass.api import access_requests
 from daypass.cli import output
 from daypass.cli.access_request_text import examination, last_part, missing, request_result, state_of
 from daypass.cli.argv import ROLE_TEXTS
+from daypass.cli.described import add_commands
 from daypass.cli.durations import moment_of
 from daypass.cli.files import text_of
 from daypass.cli.options import (
@@ -27,7 +29,6 @@ from daypass.cli.options import (
     server_command,
     server_connection,
 )
-from daypass.cli.own import requestable_roles
 from daypass.cli.request import mfa_code_on_terminal, mfa_device
 from daypass.cli.results import Result, listing, render
 from daypass.client.credentials import role_arn
@@ -315,4 +316,4 @@ def extend(request_id: str, reason: str, duration: int, mfa_serial: str, mfa_cod
     return request_result(connection.api("POST", f"{_PATH}/{segment(request_id)}/extend", body=body, repeatable=False))
 
 
-request.add_command(requestable_roles)
+add_commands(request, access_requests)

@@ -28,6 +28,19 @@ def _pipe_watched() -> Iterator[None]:
         raise PipeClosed from None
 
 
+def found_command(name: str) -> click.Command:
+    """A command of `COMMANDS`. Its module is imported now."""
+    place = COMMANDS[name]
+    _, _, api = place.module.partition(":")
+    if api:
+        from daypass.cli.described import group_of  # the descriptions take time to import
+
+        return group_of(name, place.summary, importlib.import_module(f"daypass.api.{api}"))
+    command = getattr(importlib.import_module(f"daypass.cli.{place.module}"), place.attribute)
+    assert isinstance(command, click.Command)
+    return command
+
+
 class _Lazy(click.Group):
     def make_context(self, *given: Any, **more: Any) -> click.Context:
         if os.environ.get("NO_COLOR"):
@@ -50,12 +63,7 @@ class _Lazy(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as click calls it
-        if cmd_name not in COMMANDS:
-            return None
-        place = COMMANDS[cmd_name]
-        command = getattr(importlib.import_module(f"daypass.cli.{place.module}"), place.attribute)
-        assert isinstance(command, click.Command)
-        return command
+        return found_command(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as click calls it
         """Without importing a command: `daypass --help` is as fast as the rest."""

@@ -10,23 +10,23 @@ from typing import Any
 
 import click
 
+from daypass.api import access_requests
 from daypass.cli import output
+from daypass.cli.described import group_of
 from daypass.cli.exits import FINDING, OK
 from daypass.cli.files import parsed, text_at
-from daypass.cli.options import Connect, Group, account_option, confirmed, server_command, yes_option
+from daypass.cli.options import Connect, account_option, confirmed, server_command, yes_option
 from daypass.cli.replacing import difference
 from daypass.cli.replacing import show as show_change
-from daypass.cli.results import Result, done, listing, noting_done
+from daypass.cli.results import Result, listing, noting_done
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
 _PATH = "/approval-rules"
+rule = group_of(
+    "rule", "Approval rules of your account: which persons may request a role, and who approves.", access_requests
+)
 _folder = click.argument("folder", type=click.Path(exists=True, path_type=Path))
-
-
-@click.group(cls=Group)
-def rule() -> None:
-    """Approval rules of your account: which persons may request a role, and who approves."""
 
 
 @rule.command("ls")
@@ -45,29 +45,6 @@ def list_rules(account: str, connect: Connect) -> Result:
             r["updated_by"],
         ),
     )
-
-
-@rule.command("show")
-@click.argument("name")
-@account_option
-@server_command
-def show(name: str, account: str, connect: Connect) -> Result:
-    """Print rule NAME, as it was written."""
-    answer = connect().api("GET", f"{_PATH}/{segment(name)}", {"account": account})
-    lines = map(output.safe, answer["document"].splitlines())
-    return Result(answer, partial(click.echo, "\n".join(lines)))
-
-
-@rule.command("rm")
-@click.argument("name")
-@account_option
-@yes_option
-@server_command
-def remove(name: str, account: str, yes: bool, connect: Connect) -> Result:
-    """Delete rule NAME. Access that was approved under it ends."""
-    confirmed(f"Delete rule {output.safe(name)}?", yes=yes, why="access that was approved under it ends")
-    connect().api("DELETE", f"{_PATH}/{segment(name)}", {"account": account})
-    return done("deleted", f"Deleted rule {name}.", rule=name)
 
 
 @rule.command("diff")

@@ -6,29 +6,25 @@ from typing import Any
 
 import click
 
-from daypass.cli import output
+from daypass.api import oauth
+from daypass.cli.described import add_commands
 from daypass.cli.files import parsed
 from daypass.cli.options import (
     Connect,
     Group,
     account_option,
-    confirmed,
-    limit_option,
-    pages,
     server_command,
     yes_option,
 )
 from daypass.cli.provider import merged
 from daypass.cli.replacing import agree_settings
-from daypass.cli.results import Fields, Result, done, listing
+from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
 _PATH = "/clients"
-
-
-@click.group(cls=Group)
-def client() -> None:
-    """OAuth clients of your account."""
+client = Group("client", help="OAuth clients of your account.")
+client.add_command(Group("secret", help="Secrets of a client. Two can be active, so that they can be rotated."))
+add_commands(client, oauth)
 
 
 def _one(client_id: str, what: str = "") -> str:
@@ -53,42 +49,6 @@ def create(name: str, settings: tuple[str, ...], account: str, connect: Connect)
     body = {"name": name, "settings": _with_objects(merged({}, settings))}
     made = connect().api("POST", _PATH, {"account": account}, body)
     return Result(made, Fields({"client id": made["client_id"], "arn": made["arn"]}))
-
-
-@client.command("ls")
-@account_option
-@limit_option
-@server_command
-def list_clients(account: str, limit: int, connect: Connect) -> Result:
-    """List the clients."""
-    clients = pages(connect(), _PATH, "clients", {"account": account}, limit)
-    return listing(
-        clients,
-        ("CLIENT ID", "NAME", "TYPE", "ENABLED", "GRANTS"),
-        lambda c: (c["client_id"], c["name"], c["type"], c["enabled"], ", ".join(c["settings"].get("grant_types", []))),
-    )
-
-
-@client.command("show")
-@click.argument("client_id")
-@account_option
-@server_command
-def show(client_id: str, account: str, connect: Connect) -> Result:
-    """Show a client and its settings."""
-    found = connect().api("GET", _one(client_id), {"account": account})
-    return Result(
-        found,
-        Fields(
-            {
-                "name": found["name"],
-                "arn": found["arn"],
-                "type": found["type"],
-                "enabled": found["enabled"],
-                "secrets": ", ".join(secret["id"] for secret in found["secrets"]),
-            }
-        ),
-        lambda: output.settings(found["settings"]),
-    )
 
 
 @client.command("set")
@@ -126,47 +86,6 @@ def set_(
         raise click.UsageError("Say what to change: MEMBER=VALUE, --name, --enable or --disable.")
     made = connection.api("PUT", _one(client_id), query, body)
     return Result(made, f"Changed {made['client_id']}.")
-
-
-@client.command("rm")
-@click.argument("client_id")
-@yes_option
-@account_option
-@server_command
-def remove(client_id: str, yes: bool, account: str, connect: Connect) -> Result:
-    """Delete a client. Its refresh tokens and its sessions end."""
-    confirmed(f"Delete client {output.safe(client_id)}?", yes=yes)
-    connect().api("DELETE", _one(client_id), {"account": account})
-    return done("deleted", f"Deleted client {client_id}.", client_id=client_id)
-
-
-@client.group("secret")
-def secret() -> None:
-    """Secrets of a client. Two can be active, so that they can be rotated."""
-
-
-@secret.command("create")
-@click.argument("client_id")
-@account_option
-@server_command
-def create_secret(client_id: str, account: str, connect: Connect) -> Result:
-    """Add a secret. It is shown only once."""
-    made = connect().api("POST", _one(client_id, "/secrets"), {"account": account})
-    return Result(made, Fields({"id": made["id"], "client secret": made["client_secret"]}))
-
-
-@secret.command("rm")
-@click.argument("client_id")
-@click.argument("secret_id")
-@account_option
-@yes_option
-@server_command
-def remove_secret(client_id: str, secret_id: str, account: str, yes: bool, connect: Connect) -> Result:
-    """Delete a secret. It stops working at once."""
-    confirmed(f"Delete secret {output.safe(secret_id)} of client {output.safe(client_id)}?", yes=yes)
-    path = _one(client_id, f"/secrets/{segment(secret_id)}")
-    connect().api("DELETE", path, {"account": account})
-    return done("deleted", f"Deleted secret {secret_id}.", client_id=client_id, secret_id=secret_id)
 
 
 def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:

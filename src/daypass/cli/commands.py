@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """The module (below `daypass.cli`) and attribute of a command, imported when it is called, and a line for `--help`."""
+    """The module (below `daypass.cli`) and attribute of a command, imported when it is called, and a line for `--help`.
+
+    "api:NAME": a group made from the descriptions in `daypass.api.NAME`.
+    """
 
     module: str
     attribute: str
@@ -29,9 +32,9 @@ COMMANDS: dict[str, Place] = {
     "provider": Place("provider", "provider", "Token issuers that an account accepts."),
     "anchor": Place("anchor", "anchor", "Trust anchors: authorities whose certificates are accepted."),
     "client": Place("client", "client", "OAuth clients of your account."),
-    "browser": Place("own", "browser", "Browsers in which you are signed in."),
+    "browser": Place("api:sessions", "", "Browsers in which you are signed in."),
     "iam": Place("iam_call", "iam", "Call any operation of the IAM API."),
-    "consent": Place("consent", "consent", "Consents that people let Daypass remember."),
+    "consent": Place("api:oauth", "", "Consents that people let Daypass remember."),
     "resource-server": Place(
         "resource_server", "resource_server", "Services that accept access tokens of your account."
     ),
@@ -42,18 +45,18 @@ COMMANDS: dict[str, Place] = {
     "group": Place("group", "group", "Groups of your account."),
     "key": Place("key", "key", "Access keys of users."),
     "mfa": Place("mfa", "mfa", "Passkeys, MFA devices and recovery codes."),
-    "scim": Place("scim", "scim", "Tokens with which a directory provisions users and groups."),
+    "scim": Place("api:providers", "", "Tokens with which a directory provisions users and groups."),
     "policy": Place("policy", "policy", "Managed policies of your account."),
     "role": Place("role", "role", "Roles of your account."),
     "request": Place("access_request", "request", "Requests for access to roles."),
     "elevate": Place("elevate", "elevate", "Request a role, wait, run a command with it, and end it."),
     "rule": Place("approval_rule", "rule", "Approval rules: who may request a role, and who approves."),
-    "notify": Place("notify", "notify", "Notifications about access requests."),
+    "notify": Place("api:notifications", "", "Notifications about access requests."),
     "oncall": Place("on_call", "oncall", "Who is on call, by the schedules of approval rules."),
-    "review": Place("review", "review", "Reviews of emergency access."),
+    "review": Place("api:access_requests", "", "Reviews of emergency access."),
     "sessions": Place("operate", "sessions", "Sessions that were issued."),
     "revoke": Place("revoke", "revoke", "End sessions immediately."),
-    "revocations": Place("revoke", "revocations", "Revocations in force."),
+    "revocations": Place("api:sessions", "", "Revocations in force."),
     "stream": Place("stream", "stream", "Event streams to other systems: revocations, changed credentials."),
     "offboard": Place("offboard", "offboard", "End a person's sessions, keys, password and devices."),
     "dashboard": Place("dashboard", "dashboard", "Figures of the record: sessions, refusals, access."),
@@ -62,7 +65,7 @@ COMMANDS: dict[str, Place] = {
     "clock": Place("clock", "clock", "Show the server's time, and correct it after a clock error."),
     "server-keys": Place("server_keys", "server_keys", "The keys that seal sessions and sign tokens."),
     "backup": Place("backup", "backup", "Back up the database, restore it, and test a backup."),
-    "account": Place("operate", "account", "Accounts of this installation."),
+    "account": Place("api:accounts", "", "Accounts of this installation."),
     "guardrail": Place("operate", "guardrail", "Policies that limit every principal of an account."),
     "settings": Place("dashboard", "settings", "Show the settings of the server."),
     "completion": Place("completion", "completion", "Print a completion script for your shell."),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from typing import Any, TextIO
+from typing import TextIO
 
 import click
 
+from daypass.api import accounts
 from daypass.cli import output
+from daypass.cli.described import group_of
 from daypass.cli.iam import document_of
 from daypass.cli.lint import offline
 from daypass.cli.options import (
     Connect,
     Group,
     any_account_option,
-    confirmed,
     limit_option,
     pages,
     server_command,
@@ -76,51 +76,7 @@ def show_session(session_id: str, connect: Connect) -> Result:
     )
 
 
-@click.group(cls=Group)
-def account() -> None:
-    """Accounts of this installation; for the operator."""
-
-
-@account.command("create")
-@click.argument("name")
-@click.option("--id", "account_id", default="", metavar="ID", help="12 digits. Default: a free number.")
-@click.option("--root-key", is_flag=True, help="Make a root key; its secret is shown once.")
-@server_command
-def create_account(name: str, account_id: str, root_key: bool, connect: Connect) -> Result:
-    """Create an account called NAME."""
-    body = {"name": name, "id": account_id, "root_key": root_key}
-    made = connect().api("POST", "/accounts", body=body, repeatable=False)
-    return Result(made, Fields(_plain(made)))
-
-
-def _plain(account: dict[str, Any]) -> dict[str, object]:
-    key = account.get("root_key") or {}
-    return {
-        "account": account["id"],
-        "name": account["name"],
-        "root access key id": key.get("access_key_id"),
-        "root secret access key": key.get("secret_access_key"),
-    }
-
-
-@account.command("ls")
-@limit_option
-@server_command
-def list_accounts(limit: int, connect: Connect) -> Result:
-    """List accounts."""
-    accounts = pages(connect(), "/accounts", "accounts", {}, limit)
-    return listing(
-        accounts,
-        ("ACCOUNT", "NAME", "MADE", ""),
-        lambda a: (a["id"], a["name"], output.moment(a["created_at"]), "operator" if a["operator"] else ""),
-    )
-
-
-@click.group(cls=Group)
-def guardrail() -> None:
-    """Policies that limit every principal of an account, its root included."""
-
-
+guardrail = group_of("guardrail", "Policies that limit every principal of an account, its root included.", accounts)
 _WHY = "this changes what every principal of the account may do"
 
 
@@ -150,35 +106,3 @@ def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, conne
     for finding in offline(text, "guardrail", account_id):
         output.prose(f"{finding['severity']}: {finding['title']}. {output.safe(finding['fix'])}", err=True)
     return done("set", f"Guardrail {name} is in force for {account_id}.", **about)
-
-
-@guardrail.command("ls")
-@click.argument("account_id")
-@server_command
-def list_guardrails(account_id: str, connect: Connect) -> Result:
-    """List the guardrails of ACCOUNT_ID."""
-    guardrails = connect().api("GET", f"/accounts/{segment(account_id)}/guardrails")["guardrails"]
-    return listing(guardrails, ("NAME", "MADE"), lambda g: (g["name"], output.moment(g["created_at"])))
-
-
-@guardrail.command("show")
-@click.argument("account_id")
-@click.argument("name")
-@server_command
-def show_guardrail(account_id: str, name: str, connect: Connect) -> Result:
-    """Print the policy of a guardrail."""
-    answer = connect().api("GET", _guardrail(account_id, name))
-    lines = str(answer["document"]).expandtabs(4).splitlines()
-    return Result(answer, partial(click.echo, "\n".join(map(output.safe, lines))))
-
-
-@guardrail.command("rm")
-@click.argument("account_id")
-@click.argument("name")
-@yes_option
-@server_command
-def remove_guardrail(account_id: str, name: str, yes: bool, connect: Connect) -> Result:
-    """Remove a guardrail."""
-    confirmed(f"Remove guardrail {output.safe(name)} of {output.safe(account_id)}?", yes=yes, why=_WHY)
-    connect().api("DELETE", _guardrail(account_id, name))
-    return done("deleted", f"Guardrail {name} of {account_id} is removed.", account=account_id, name=name)

@@ -12,11 +12,13 @@ from typing import Any
 
 import click
 
+from daypass.api import providers
 from daypass.cli import exits, output
+from daypass.cli.described import add_commands
 from daypass.cli.files import text_at
 from daypass.cli.options import Connect, Group, account_option, confirmed, server_command, yes_option
 from daypass.cli.replacing import agree_settings, agreed, unchanged
-from daypass.cli.results import Fields, Result, Table, done, listing, noting_done
+from daypass.cli.results import Fields, Result, Table, done, noting_done
 from daypass.client.http import Connection, segment
 
 _SECRETS = ("jwks_bearer", "token_review.bearer", "sign_in.client_secret")
@@ -78,19 +80,6 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
     bare = tenant.removeprefix("https://")
     settings = {name: value.format(tenant=bare) for name, value in preset.settings.items()}
     return preset.url(bare), preset.audience.format(tenant=bare), settings, preset.note
-
-
-@provider.command("ls")
-@account_option
-@server_command
-def list_providers(account: str, connect: Connect) -> Result:
-    """List the providers of an account."""
-    providers = connect().api("GET", "/providers/oidc", {"account": account})["providers"]
-    return listing(
-        providers,
-        ("URL", "MADE", "CLIENT IDS"),
-        lambda p: (p["url"], output.moment(p["created_at"]), ", ".join(p["client_ids"])),
-    )
 
 
 @provider.command("show")
@@ -260,12 +249,4 @@ def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, connect: Conn
     return Result(made, f"{title}: {', '.join(made['issuers']) or 'none'}.")
 
 
-@allow.command("off")
-@account_option
-@yes_option
-@server_command
-def allow_all(account: str, yes: bool, connect: Connect) -> Result:
-    """Remove the list: any issuer may be trusted."""
-    confirmed("Remove the list, so that any issuer may be trusted?", yes=yes, why=_WHY)
-    connect().api("DELETE", _LIST, {"account": account})
-    return done("deleted", "The list is removed: any issuer may be trusted.", issuers=None)
+add_commands(provider, providers)

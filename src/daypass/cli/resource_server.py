@@ -7,28 +7,22 @@ from typing import Any
 
 import click
 
+from daypass.api import oauth
 from daypass.cli import output
+from daypass.cli.described import group_of
 from daypass.cli.files import parsed, text_at
 from daypass.cli.options import (
     Connect,
-    Group,
     account_option,
-    confirmed,
-    limit_option,
-    pages,
     server_command,
     yes_option,
 )
 from daypass.cli.replacing import agree_settings, unless_absent
-from daypass.cli.results import Fields, Result, done, listing
+from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
 _PATH = "/resource-servers"
-
-
-@click.group("resource-server", cls=Group)
-def resource_server() -> None:
-    """Services that accept access tokens of your account."""
+resource_server = group_of("resource-server", "Services that accept access tokens of your account.", oauth)
 
 
 def _one(identifier: str) -> str:
@@ -85,32 +79,6 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
     return name, {"policy": parsed(text_at(file), file)}
 
 
-@resource_server.command("ls")
-@account_option
-@limit_option
-@server_command
-def list_servers(account: str, limit: int, connect: Connect) -> Result:
-    """List the resource servers."""
-    servers = pages(connect(), _PATH, "resource_servers", {"account": account}, limit)
-    return listing(
-        servers,
-        ("IDENTIFIER", "NAME", "SCOPES"),
-        lambda r: (r["identifier"], r["name"], ", ".join(r["settings"].get("scopes", {}))),
-    )
-
-
-@resource_server.command("show")
-@click.argument("identifier")
-@account_option
-@server_command
-def show(identifier: str, account: str, connect: Connect) -> Result:
-    """Show a resource server and its settings."""
-    server = connect().api("GET", _one(identifier), {"account": account})
-    return Result(
-        server, Fields({"name": server["name"], "arn": server["arn"]}), lambda: output.settings(server["settings"])
-    )
-
-
 @resource_server.command("metadata")
 @click.argument("identifier")
 @account_option
@@ -119,15 +87,3 @@ def metadata(identifier: str, account: str, connect: Connect) -> Result:
     """Print the document for the service's own /.well-known/oauth-protected-resource (RFC 9728)."""
     found = connect().api("GET", _one(identifier) + "/metadata", {"account": account})
     return Result(found, partial(output.data, found))
-
-
-@resource_server.command("rm")
-@click.argument("identifier")
-@yes_option
-@account_option
-@server_command
-def remove(identifier: str, yes: bool, account: str, connect: Connect) -> Result:
-    """Delete a resource server. Its tokens stay valid until they expire."""
-    confirmed(f"Delete resource server {output.safe(identifier)}?", yes=yes)
-    connect().api("DELETE", _one(identifier), {"account": account})
-    return done("deleted", f"Deleted resource server {identifier}.", identifier=identifier)

@@ -9,9 +9,8 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import moment_of
-from daypass.cli.options import Connect, Group, any_account_option, limit_option, pages, reason_option, server_command
-from daypass.cli.results import Result, listing
-from daypass.client.http import segment
+from daypass.cli.options import Connect, any_account_option, reason_option, server_command
+from daypass.cli.results import Result
 
 if TYPE_CHECKING:
     _Choice = click.Choice[str]
@@ -70,47 +69,3 @@ def ended(made: dict[str, Any], verb: str = "ended") -> str:
     if not count and not exact:
         return f"No active session {verb}."
     return f"{exact}{output.counted(count, 'active session')} {verb}."
-
-
-@click.group(cls=Group)
-def revocations() -> None:
-    """Revocations in force."""
-
-
-@revocations.command("ls")
-@any_account_option
-@limit_option
-@click.option("--blocks", is_flag=True, help="Only those that block their subject now.")
-@server_command
-def list_revocations(account: str, limit: int, blocks: bool, connect: Connect) -> Result:
-    """List revocations, oldest first."""
-    query = {"account": account, **({"blocks": "true"} if blocks else {})}
-    found = pages(connect(), "/revocations", "revocations", query, limit)
-    return listing(
-        found,
-        ("MADE", "SUBJECT", "VALUE", "BLOCKS", "BY", "ID", "REASON"),
-        lambda r: (
-            output.moment(r["created_at"]),
-            r["subject"].replace("_", "-"),
-            r["value"],
-            (output.moment(r["block_until"]) or "yes") if r["block"] else "",
-            r["created_by"],
-            r["id"],
-            r["reason"],
-        ),
-    )
-
-
-@revocations.command("lift")
-@click.argument("revocation_id")
-@reason_option
-@server_command
-def lift_block(revocation_id: str, reason: str, connect: Connect) -> Result:
-    """Lift the block of revocation REVOCATION_ID: its subject may get sessions again.
-
-    Sessions that the revocation has ended stay ended. `daypass revocations ls` shows the ids.
-    """
-    path = f"/revocations/{segment(revocation_id)}/lift"
-    lifted = connect().api("POST", path, body={"reason": reason})
-    subject = output.safe(f"{lifted['subject'].replace('_', '-')} {lifted['value']}")
-    return Result(lifted, f"The block of {subject} is lifted.")

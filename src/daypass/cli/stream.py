@@ -6,11 +6,12 @@ from typing import Any, Final, TextIO
 
 import click
 
+from daypass.api import event_streams as api
 from daypass.cli import output
+from daypass.cli.described import group_of
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
-from daypass.cli.results import Fields, Result, done, listing
-from daypass.client.http import segment
+from daypass.cli.options import Connect, confirmed, server_command, yes_option
+from daypass.cli.results import Fields, Result, done
 
 _SSF: Final = "/ssf"
 _CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
@@ -19,9 +20,9 @@ _PUSH: Final = "urn:ietf:rfc:8935"
 _POLL: Final = "urn:ietf:rfc:8936"
 
 
-@click.group(cls=Group)
-def stream() -> None:
-    """Event streams: other systems follow ended sessions and changed credentials (SSF 1.0, CAEP 1.0)."""
+stream = group_of(
+    "stream", "Event streams: other systems follow ended sessions and changed credentials (SSF 1.0, CAEP 1.0).", api
+)
 
 
 @stream.command("create")
@@ -57,17 +58,6 @@ def create(
     )
 
 
-@stream.command("ls")
-@server_command
-def list_streams(connect: Connect) -> Result:
-    """List the event streams of your account."""
-    return listing(
-        connect().api("GET", "/event-streams")["event_streams"],
-        ("STREAM", "STATUS", "METHOD", "ENDPOINT", "FAILURES"),
-        lambda s: (s["id"], s["delivery_status"], s["method"], s["endpoint_url"], str(s["failures"])),
-    )
-
-
 @stream.command("set")
 @click.argument("stream_id", metavar="STREAM")
 @click.argument("status", type=click.Choice(("enabled", "paused", "disabled")))
@@ -92,40 +82,3 @@ def remove(stream_id: str, yes: bool, connect: Connect) -> Result:
     confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
     connect().api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)
     return done("deleted", f"Deleted event stream {stream_id}.", stream_id=stream_id)
-
-
-@stream.command("events")
-@click.argument("stream_id", metavar="STREAM")
-@click.option(
-    "--outcome",
-    type=click.Choice(("waiting", "delivered", "dead")),
-    default="dead",
-    show_default=True,
-    help="Only events with this outcome.",
-)
-@server_command
-def list_events(stream_id: str, outcome: str, connect: Connect) -> Result:
-    """List events of a stream, at most 100, oldest first. Dead events could not be delivered."""
-    path = f"/event-streams/{segment(stream_id)}/events"
-    return listing(
-        connect().api("GET", path, {"outcome": outcome})["security_events"],
-        ("EVENT", "TYPE", "CREATED", "ATTEMPTS", "ERROR"),
-        lambda e: (
-            e["id"],
-            e["event"].rpartition("/")[2],
-            output.moment(e["created_at"]),
-            str(e["attempts"]),
-            e["error"],
-        ),
-    )
-
-
-@stream.command("retry")
-@click.argument("stream_id", metavar="STREAM")
-@click.argument("event_id", metavar="EVENT")
-@server_command
-def retry(stream_id: str, event_id: str, connect: Connect) -> Result:
-    """Deliver a dead event again."""
-    path = f"/event-streams/{segment(stream_id)}/events/{segment(event_id)}/retry"
-    connect().api("POST", path)
-    return done("waiting", f"Event {event_id} waits for delivery.", stream_id=stream_id, event_id=event_id)

@@ -222,9 +222,9 @@ JSON: dict[str, tuple[list[str], list[Step], Any]] = {
     "mfa rename": (["a1", "blue"], [as_json(PASSKEY)], {**PASSKEY, "created_at": "2027-01-15T08:00:00.000Z"}),
     "mfa rm": (["a1", "--yes"], [as_json({}, 204)], {"result": "deleted", "device": "a1"}),
     "notify chat-unlink": (["u", "--yes"], [as_json({}, 204)], {"result": "deleted", "chat_user": "u"}),
-    "notify retry": (["n1"], [as_json({}, 204)], {"result": "waiting", "notification_id": "n1"}),
+    "notify retry": (["n1"], [as_json({"id": "n1", "outcome": ""})], {"id": "n1", "outcome": ""}),
     "oncall show": (["r"], [as_json({"people": ["ann"]})], {"people": ["ann"]}),
-    "stream retry": (["s", "e"], [as_json({}, 204)], {"result": "waiting", "stream_id": "s", "event_id": "e"}),
+    "stream retry": (["s", "e"], [as_json({"id": "e", "outcome": ""})], {"id": "e", "outcome": ""}),
 }
 
 

@@ -50,7 +50,7 @@ def test_commands_import_nothing_of_the_server(command: str) -> None:
     found = _imported(f"from daypass.cli.main import run\nassert run(['{command}', '--help']) == 0")
     assert not found & (_FOREIGN - {"ssl", "http.client", "xml.etree.ElementTree", "sqlite3"})
     of_ours = {m.split(".")[1] for m in found if m.startswith("daypass.")}
-    assert of_ours <= {"cli", "client", "sigv4", "audit"}
+    assert of_ours <= {"api", "cli", "client", "sigv4", "audit"}
 
 
 def test_help_lists_every_command_with_a_summary(cli: Callable) -> None:

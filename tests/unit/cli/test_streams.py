@@ -68,9 +68,9 @@ def test_stream_create_with_a_header_and_no_address_is_a_usage_error(cli: Any, s
         (("set", "ab12", "paused"), {}, "POST", "/ssf/status", ""),
         (
             ("events", "ab12"),
-            {"security_events": [EVENT]},
+            {"security_events": [EVENT], "next": ""},
             "GET",
-            "/api/v1/event-streams/ab12/events?outcome=dead",
+            "/api/v1/event-streams/ab12/events?outcome=dead&limit=100",
             "the answer has the status 500",
         ),
         (("retry", "ab12", "e1"), EVENT, "POST", "/api/v1/event-streams/ab12/events/e1/retry", ""),
