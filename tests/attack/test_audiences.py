@@ -95,7 +95,7 @@ def refused(site: Installation, answer: Answer, *codes: str) -> None:
 # --- Ceilings ----------------------------------------------------------------------------------------------------------
 
 
-def test_a460_exchange_without_the_client_gets_no_more_than_the_person_consented_to(site: Installation) -> None:
+def test_a520_exchange_without_the_client_gets_no_more_than_the_person_consented_to(site: Installation) -> None:
     name = user(site)
     site.iam("PutUserPolicy", UserName=name, PolicyName="p", PolicyDocument=EVERYTHING)
     client = web_client(site)
@@ -113,7 +113,7 @@ def test_a460_exchange_without_the_client_gets_no_more_than_the_person_consented
 _BOUND = ("invalid_target", "invalid_scope", "invalid_request")
 
 
-def test_a460_ceilings_hold_in_the_aws_form_and_in_every_session_made_from_it(site: Installation) -> None:
+def test_a520_ceilings_hold_in_the_aws_form_and_in_every_session_made_from_it(site: Installation) -> None:
     client = register(site, fapi_exceptions=BEARER_TOKENS, roles=["*"], audiences=[BASE, PAYROLL])
     role = site.role("of-ceilings", trusting(client), policy=EVERYTHING)
     further = site.role("after-ceilings", trust(role), policy=EVERYTHING)
@@ -127,7 +127,7 @@ def test_a460_ceilings_hold_in_the_aws_form_and_in_every_session_made_from_it(si
         assert own["client_id"] == client.id
 
 
-def test_a460_token_for_one_audience_gives_none_for_another(site: Installation) -> None:
+def test_a520_token_for_one_audience_gives_none_for_another(site: Installation) -> None:
     _, text = session(site, "narrowing", MAY)
     narrow = given(wanted(site, text, audience=BASE, scope="payroll.read"))["access_token"]
     refused(site, wanted(site, narrow), "invalid_target")
@@ -137,7 +137,7 @@ def test_a460_token_for_one_audience_gives_none_for_another(site: Installation) 
 # --- The permission ----------------------------------------------------------------------------------------------------
 
 
-def test_a461_registered_audience_needs_a_permission_for_each_scope(site: Installation) -> None:
+def test_a521_registered_audience_needs_a_permission_for_each_scope(site: Installation) -> None:
     _, nobody = session(site, "nobody", MAY_NOT)
     _, reader = session(site, "reader", MAY_READ)
     refused(site, wanted(site, nobody), "invalid_request")
@@ -149,7 +149,7 @@ def test_a461_registered_audience_needs_a_permission_for_each_scope(site: Instal
     assert b"GetAccessToken" in answer.body
 
 
-def test_a461_session_policies_boundaries_and_guardrails_limit_tokens(site: Installation) -> None:
+def test_a521_session_policies_boundaries_and_guardrails_limit_tokens(site: Installation) -> None:
     deny = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
     _, scoped = session(site, "scoped", MAY, Policy=deny)
     _, bounded = session(site, "bounded", MAY)
@@ -169,7 +169,7 @@ def test_a461_session_policies_boundaries_and_guardrails_limit_tokens(site: Inst
     given(wanted(site, bounded))
 
 
-def test_a461_refresh_after_the_permission_was_taken_away_is_refused(site: Installation) -> None:
+def test_a521_refresh_after_the_permission_was_taken_away_is_refused(site: Installation) -> None:
     name = user(site)
     site.iam("PutUserPolicy", UserName=name, PolicyName="p", PolicyDocument=MAY)
     grants = ["authorization_code", "refresh_token"]
@@ -189,7 +189,7 @@ def test_a461_refresh_after_the_permission_was_taken_away_is_refused(site: Insta
 # --- Other accounts ----------------------------------------------------------------------------------------------------
 
 
-def test_a462_principal_of_another_account_needs_both_policies(site: Installation) -> None:
+def test_a522_principal_of_another_account_needs_both_policies(site: Installation) -> None:
     _, stranger = session(site, "stranger", MAY, ROOT_OF_BETA)
     _, nobody = session(site, "stranger-without", MAY_NOT, ROOT_OF_BETA)
     for scope in ("payroll.read", "payroll.admin"):
@@ -205,7 +205,7 @@ def test_a462_principal_of_another_account_needs_both_policies(site: Installatio
     refused(site, wanted(site, stranger), "invalid_request")
 
 
-def test_a462_audience_of_another_account_cannot_be_registered_too(site: Installation) -> None:
+def test_a522_audience_of_another_account_cannot_be_registered_too(site: Installation) -> None:
     answer = put(site, {}, ROOT_OF_BETA)
     assert (answer.status, json.loads(answer.body)["error"]["code"]) == (409, "EntityAlreadyExists")
     assert ALPHA.encode() not in answer.body
@@ -277,7 +277,7 @@ class Judges:
         return bool(json.loads(answer.body)["decision"])
 
 
-def test_a463_offline_verification_introspection_and_decisions_agree_on_every_token(site: Installation) -> None:
+def test_a523_offline_verification_introspection_and_decisions_agree_on_every_token(site: Installation) -> None:
     ask = document({"Action": ["daypass:IntrospectToken", "daypass:EvaluateAccess"], "Resource": "*"})
     judges = Judges(site, site.user("judge", policy=ask)[1])
     statement = {"Effect": "Allow", "Principal": {"AWS": BETA}, "Action": GET, "Resource": "*"}
@@ -320,7 +320,7 @@ def test_a463_offline_verification_introspection_and_decisions_agree_on_every_to
     assert min(answers.values()) > 20, answers
 
 
-def test_a463_client_of_the_resource_server_introspects_only_tokens_that_were_issued_for_it(site: Installation) -> None:
+def test_a523_client_of_the_resource_server_introspects_only_tokens_that_were_issued_for_it(site: Installation) -> None:
     client = register(site, fapi_exceptions=BEARER_TOKENS)
     statement = {"Effect": "Allow", "Principal": {"AWS": BETA}, "Action": GET, "Resource": "*"}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
