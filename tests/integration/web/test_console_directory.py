@@ -194,7 +194,7 @@ def test_settings_are_for_the_operator_and_have_no_secrets(site: Installation) -
 def test_first_steps_make_a_role_that_needs_approval_and_its_rule(site: Installation) -> None:
     ada = signed_in(site, "ada")
     page = ada.get("/console/start")
-    answer = ada.submit(
+    answer = ada.confirm(
         page, "/console/start/role", name="first", permissions="read", requesters="engineers", approvers="leads"
     )
     assert query_of(answer)["role"] == f"arn:aws:iam::{ALPHA}:role/first"
@@ -211,7 +211,7 @@ def test_first_steps_make_a_role_that_needs_approval_and_its_rule(site: Installa
 @pytest.mark.parametrize("name", ["with space", "a/b", "\u202e", "n" * 65])
 def test_first_role_with_a_name_that_iam_refuses_is_refused(site: Installation, name: str) -> None:
     ada = signed_in(site, "ada")
-    answer = ada.submit(
+    answer = ada.confirm(
         ada.get("/console/start"),
         "/console/start/role",
         name=name,

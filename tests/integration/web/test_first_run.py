@@ -52,12 +52,19 @@ def test_first_administrator_is_made_with_the_code_and_signed_in(new_site: Insta
 
 def test_first_steps_lead_to_an_approved_request_in_browsers_alone(new_site: Installation) -> None:
     admin, _ = set_up(new_site)
-    page = admin.get("/console/start")
-    assert query_of(admin.submit(page, "/console/start/groups"))["done"] == "saved"
-    made = admin.submit(admin.get("/console/start"), "/console/start/colleague", new_name="lee")
+    asked = admin.submit(admin.get("/console/start"), "/console/start/groups")
+    assert "Member of engineers root-of-all" in text(asked)
+    assert (
+        f'"Resource": "arn:aws:iam::{ACCOUNT}:role/*", "Condition": {{ "Bool": {{ "daypass:Approved": "true"'
+        in text(asked)
+    )
+    assert query_of(admin.submit(asked, "/console/start/groups"))["done"] == "saved"
+    made = admin.confirm(admin.get("/console/start"), "/console/start/colleague", new_name="lee")
     assert forms(made)["/console/start/colleague"].fields["new_name"] == ""  # the next one has another name
     _, _, password = re.findall(r'<code id="once-\d">([^<]+)</code>', made.body.decode())
-    sent = admin.submit(admin.get("/console/start"), "/console/start/role", name="prod", permissions="read")
+    shown = admin.submit(admin.get("/console/start"), "/console/start/role", name="prod", permissions="read")
+    assert "Attached policy arn:aws:iam::aws:policy/ReadOnlyAccess Trust policy {" in text(shown)
+    sent = admin.submit(shown, "/console/start/role")
     role = query_of(sent)["role"]
     asked = admin.submit(
         admin.get(f"/console/request?{urlencode({'role': role})}"), "/console/request/send", reason="The first request"

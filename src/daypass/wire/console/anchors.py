@@ -106,5 +106,5 @@ def anchor_changes() -> Sequence[Change]:
         change(f"{_ANCHOR}/save", f"{of}UpdateTrustAnchor", "Change a trust anchor", _save),
         change(f"{_ANCHOR}/enable", f"{of}EnableTrustAnchor", "Enable a trust anchor", enable),
         change(f"{_ANCHOR}/disable", f"{of}DisableTrustAnchor", "Disable a trust anchor", disable),
-        change(f"{_ANCHOR}/delete", f"{of}DeleteTrustAnchor", "Delete a trust anchor", _delete, deletes=True),
+        change(f"{_ANCHOR}/delete", f"{of}DeleteTrustAnchor", "Delete a trust anchor", _delete, asks=True),
     )

@@ -8,7 +8,7 @@ person without MFA the account's policies decide, as for any other call; such a 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
@@ -24,6 +24,9 @@ from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
 
 Again: TypeAlias = Callable[[ConsoleContext, str], Awaitable[Response]]
 """The page of a form, with the problem of the last attempt above it."""
+Facts: TypeAlias = Sequence[tuple[str, str]]
+"""What a confirmation shows: labels and texts."""
+Exists: TypeAlias = Callable[[ConsoleContext], Awaitable[Facts]]
 
 _SECRETS: Final = frozenset({"secret"})
 """Fields that the confirmation does not show. The proof is bound to them, too."""
@@ -52,8 +55,9 @@ class Change(NamedTuple):
         operation: the operation that it calls first, as the record names it.
         summary: what it does; the title of the confirmation.
         perform: does it, and answers. again: the form's page.
-        confirmed: a person who has MFA confirms it. deletes: one without MFA does so, too.
+        confirmed: a person who has MFA confirms it. asks: one without MFA does so, too: something is deleted, or made from less than it says.
         of: the field that names what it changes; "": none. Without one, some operations act on the caller.
+        exists: what will exist afterwards, where the fields of the form do not say it.
     """
 
     path: str
@@ -62,8 +66,9 @@ class Change(NamedTuple):
     perform: ConsolePage
     again: Again
     confirmed: bool = False
-    deletes: bool = False
+    asks: bool = False
     of: str = ""
+    exists: Exists | None = None
 
     async def serve(self, ctx: ConsoleContext) -> Response:
         """The answer to the form. Raises DaypassError(VALIDATION) when it does not name what it changes."""
@@ -74,19 +79,21 @@ class Change(NamedTuple):
             page = None
             if self.confirmed:
                 ctx.named(self.operation)
-                page = await confirmation(ctx, self.path, self.summary, self.operation, always=self.deletes)
+                page = await confirmation(
+                    ctx, self.path, self.summary, self.operation, always=self.asks, exists=self.exists
+                )
             return page or await self.perform(ctx)
         except DaypassError as error:
             return await self.again(ctx, await ctx.problem(error))
 
 
 async def confirmation(
-    ctx: ConsoleContext, path: str, title: str, operation: str, *, always: bool = False
+    ctx: ConsoleContext, path: str, title: str, operation: str, *, always: bool = False, exists: Exists | None = None
 ) -> Response | None:
     """The page that asks for MFA; None when the form is confirmed now, or the person has no MFA.
 
     After a proof, the caller of `ctx` has MFA of this moment. `operation`: the proof is recorded under its name.
-    `always`: a person without MFA is asked, too.
+    `always`: a person without MFA is asked, too. `exists`: what will exist afterwards.
     """
     fields = {name: value for name, value in ctx.values.items() if name not in PROOF_FIELDS}
     account = ctx.call.caller.account
@@ -106,8 +113,16 @@ async def confirmation(
     options = await step_up.ask(ctx.env, ctx.call, ctx.signed_in, digest)
     if not (options.passkey or options.devices) and (not always or ctx.value("confirmed", 8) == "yes"):
         return None
+    facts = [*_facts(fields), *(await exists(ctx) if exists is not None else ())]
     return ctx.page(
-        "confirm", title, action=path, values=fields, facts=_facts(fields), mfa_options=options, problem=problem
+        "confirm",
+        title,
+        action=path,
+        values=fields,
+        facts=facts,
+        danger=exists is None,
+        mfa_options=options,
+        problem=problem,
     )
 
 

@@ -214,7 +214,7 @@ def client_changes() -> Sequence[Change]:
         change(f"{_CLIENT}/switch", "daypass:UpdateClient", "Enable or disable a client", _switch_client),
         change(f"{_CLIENT}/create-secret", "daypass:CreateClientSecret", "Make a secret of a client", _create_secret),
         change(f"{_CLIENT}/delete-secret", "daypass:DeleteClientSecret", "Delete a secret of a client", _delete_secret),
-        change(f"{_CLIENT}/delete", "daypass:DeleteClient", "Delete a client", _delete_client, deletes=True),
+        change(f"{_CLIENT}/delete", "daypass:DeleteClient", "Delete a client", _delete_client, asks=True),
         listed(f"{_SERVERS}/create", put, "Create a resource server", _put_server),
         of_server(f"{_SERVER}/save", put, "Change a resource server", _put_server),
         of_server(
@@ -222,6 +222,6 @@ def client_changes() -> Sequence[Change]:
             "daypass:DeleteResourceServer",
             "Delete a resource server",
             _delete_server,
-            deletes=True,
+            asks=True,
         ),
     )

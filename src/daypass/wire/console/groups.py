@@ -109,6 +109,6 @@ def group_changes() -> Sequence[Change]:
         sensitive(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename),
         sensitive(f"{_GROUP}/add-user", "iam:AddUserToGroup", "Add a user to a group", join),
         sensitive(f"{_GROUP}/remove-user", "iam:RemoveUserFromGroup", "Remove a user from a group", leave),
-        sensitive(f"{_GROUP}/delete", "iam:DeleteGroup", "Delete a group", _delete, deletes=True),
+        sensitive(f"{_GROUP}/delete", "iam:DeleteGroup", "Delete a group", _delete, asks=True),
         *policy_changes(_HOLDER, group),
     )

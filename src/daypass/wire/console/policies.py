@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from daypass.wire.console.change import Again, Change
+from daypass.wire.console.change import Again, Change, Facts
 from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
@@ -15,10 +15,11 @@ from daypass.wire.http import Response
 
 _MOST: Final = 1_000  # managed policies that the choice offers
 _SHOWN: Final = 10  # inline policies that a page shows with their text
-_EXAMPLE: Final = """{
+_EXAMPLE: Final = """{{
   "Version": "2012-10-17",
-  "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]
-}"""
+  "Statement": [{{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "arn:aws:iam::{}:role/ROLE"}}]
+}}"""
+"""An inline policy to begin with, which allows nothing before somebody names a role."""
 
 
 class Holder(NamedTuple):
@@ -63,17 +64,23 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policie
     attach = Field("policy", "Managed policy", kind="choice", options=choices)
     forms = (
         FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden),
-        FormView(f"{holder.page}/put-policy", "Save the policy", "Write an inline policy", _inline_fields(), hidden),
+        FormView(
+            f"{holder.page}/put-policy",
+            "Save the policy",
+            "Write an inline policy",
+            _inline_fields(ctx.call.caller.account),
+            hidden,
+        ),
     )
     detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}
     remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, _ in texts}
     return Policies(held, texts, (attached, inline), forms, detach, remove)
 
 
-def _inline_fields() -> tuple[Field, ...]:
+def _inline_fields(account: str) -> tuple[Field, ...]:
     return (
         Field("policy", "Name of the policy", hint="A policy of this name is replaced", maxlength=128),
-        Field("document", "Document", _EXAMPLE, "code", maxlength=16_384),
+        Field("document", "Document", _EXAMPLE.format(account), "code", maxlength=16_384),
     )
 
 
@@ -96,8 +103,22 @@ def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
     for action, verb, summary, fields in rows:
         operation = f"{verb}{holder.kind}Policy"
         perform = calling(holder, operation, **fields)
-        changes.append(confirmed(f"{holder.page}/{action}", f"iam:{operation}", summary, perform))
+        exists = partial(_afterwards, holder, action)
+        changes.append(confirmed(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, exists=exists))
     return tuple(changes)
+
+
+async def _afterwards(holder: Holder, action: str, ctx: ConsoleContext) -> Facts:
+    """The policies of the principal after the change."""
+    named = {f"{holder.kind}Name": ctx.value("name", holder.longest_name)}
+    attached = await iam_part(ctx, f"ListAttached{holder.kind}Policies", **named)
+    inline = await iam_part(ctx, f"List{holder.kind}Policies", **named)
+    if attached.value is None or inline.value is None:
+        return []
+    policies = {*(each["PolicyArn"] for each in attached.value["AttachedPolicies"]), *inline.value["PolicyNames"]}
+    changed = {ctx.value("policy")}
+    left = policies | changed if action in ("attach", "put-policy") else policies - changed
+    return [(f"Policies of {ctx.value('name', holder.longest_name)} afterwards", "\n".join(sorted(left)) or "none")]
 
 
 def calling(holder: Holder, operation: str, **fields: tuple[str, int]) -> ConsolePage:

@@ -191,6 +191,6 @@ def provider_changes() -> Sequence[Change]:
             "iam:DeleteOpenIDConnectProvider",
             "Delete an identity provider",
             _delete,
-            deletes=True,
+            asks=True,
         ),
     )

@@ -101,7 +101,7 @@ def rule_changes() -> Sequence[Change]:
             _delete,
             _as_stored,
             confirmed=True,
-            deletes=True,
+            asks=True,
             of="name",
         ),
     )

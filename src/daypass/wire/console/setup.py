@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.read_settings import read_settings
 from daypass.operations.broker import rules
-from daypass.wire.console.change import Change
+from daypass.operations.management import arn_of
+from daypass.wire.console.change import Change, Facts
 from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
@@ -25,11 +26,8 @@ PERMISSIONS: Final[Mapping[str, str]] = {
     "everything": "AdministratorAccess",
 }
 """Managed policies that the first role can have, by the values of the form."""
-GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "engineers": ("daypass:CreateAccessRequest", "sts:AssumeRole", "sts:SetSourceIdentity"),
-    "leads": ("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest"),
-}
-"""The groups of the first steps: who requests and who approves, with what they may do."""
+GROUPS: Final = ("engineers", "leads")
+"""The groups of the first steps: who requests and who approves."""
 START: Final = "/console/start"
 _MOST: Final = 100  # groups that the choices offer
 
@@ -98,10 +96,9 @@ def _group_field(ctx: ConsoleContext, name: str, label: str, names: Sequence[str
 async def _make_groups(ctx: ConsoleContext) -> Response:
     """The two groups with what their people need; the person joins the first."""
     known = (await _groups(ctx)).value or ()
-    for group, actions in GROUPS.items():
+    for group, document in _documents(ctx.call.caller.account).items():
         if group not in known:
             await iam(ctx, "CreateGroup", GroupName=group)
-        document = _allowing(actions)
         await iam(ctx, "PutGroupPolicy", GroupName=group, PolicyName="access-requests", PolicyDocument=document)
     caller = ctx.call.caller
     if caller.kind is PrincipalKind.USER:
@@ -109,9 +106,47 @@ async def _make_groups(ctx: ConsoleContext) -> Response:
     return to(START, done="saved")
 
 
-def _allowing(actions: Sequence[str]) -> str:
-    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+def _documents(account: str) -> Mapping[str, str]:
+    """The policy of each group: engineers request access and use what was approved, leads decide."""
+    requests = arn_of(account, "access-request", "*")
+    approved = {
+        "Effect": "Allow",
+        "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        "Resource": f"arn:aws:iam::{account}:role/*",
+        "Condition": {"Bool": {"daypass:Approved": "true"}},
+    }
+    return {
+        "engineers": _policy(_allow("daypass:CreateAccessRequest", on=requests), approved),
+        "leads": _policy(_allow("daypass:ApproveAccessRequest", "daypass:DenyAccessRequest", on=requests)),
+    }
+
+
+def _allow(*actions: str, on: str) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": [*actions], "Resource": on}
+
+
+def _policy(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [*statements]}, indent=2)
+
+
+async def _groups_made(ctx: ConsoleContext) -> Facts:
+    caller = ctx.call.caller
+    member = [("Member of engineers", caller.name)] if caller.kind is PrincipalKind.USER else []
+    return [*((f"Group {group}", document) for group, document in _documents(caller.account).items()), *member]
+
+
+async def _colleague_made(_ctx: ConsoleContext) -> Facts:
+    return [("Member of", "leads"), ("Password", "a new one, which the next page shows once")]
+
+
+async def _role_made(ctx: ConsoleContext) -> Facts:
+    name, permissions = ctx.value("name", 128), PERMISSIONS.get(ctx.value("permissions", 16), "")
+    rule = json.loads(_rule(name, ctx.value("requesters", 128), ctx.value("approvers", 128)))
+    return [
+        ("Attached policy", f"arn:aws:iam::aws:policy/{permissions}"),
+        ("Trust policy", _trust(ctx.call.caller.account)),
+        (f"Approval rule {name}", json.dumps(rule, indent=2)),
+    ]
 
 
 async def _make_colleague(ctx: ConsoleContext) -> Response:
@@ -152,7 +187,7 @@ def _trust(account: str) -> str:
         "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
         "Condition": {"Bool": {"daypass:Approved": "true"}},
     }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return _policy(statement)
 
 
 def _rule(name: str, requesters: str, approvers: str) -> str:
@@ -163,9 +198,11 @@ def _rule(name: str, requesters: str, approvers: str) -> str:
 
 def setup_changes() -> Sequence[Change]:
     """The forms of the first steps."""
-    change = partial(Change, again=start, confirmed=True)
+    change = partial(Change, again=start, confirmed=True, asks=True)
     return (
-        change(f"{START}/groups", "iam:CreateGroup", "Make the first groups", _make_groups),
-        change(f"{START}/colleague", "iam:CreateUser", "Make a user who approves", _make_colleague),
-        change(f"{START}/role", "iam:CreateRole", "Make the first role and its rule", _make_role),
+        change(f"{START}/groups", "iam:CreateGroup", "Make the first groups", _make_groups, exists=_groups_made),
+        change(
+            f"{START}/colleague", "iam:CreateUser", "Make a user who approves", _make_colleague, exists=_colleague_made
+        ),
+        change(f"{START}/role", "iam:CreateRole", "Make the first role and its rule", _make_role, exists=_role_made),
     )

@@ -82,7 +82,7 @@ async def _delete(ctx: ConsoleContext) -> Response:
 def user_changes() -> Sequence[Change]:
     """Every change of a user. A name is confirmed, too: approval rules name users and groups (attack A294)."""
     sensitive = partial(Change, again=users.user, of="name", confirmed=True)
-    deleting = partial(sensitive, deletes=True)
+    deleting = partial(sensitive, asks=True)
     remove_password, join, leave, switch, remove_key, remove_device = (
         calling(HOLDER, "DeleteLoginProfile"),
         calling(HOLDER, "AddUserToGroup", GroupName=("group", 512)),
