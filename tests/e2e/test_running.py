@@ -490,3 +490,11 @@ def test_a448_request_before_junk_in_one_packet_is_answered_then_400(server: Ser
         client.sendall(b"GET /readyz HTTP/1.1\r\nHost: h\r\n\r\n" * 2 + b"\x16\x03\x01 junk\r\n\r\n")
         got = b"".join(iter(lambda: client.recv(65_536), b""))
     assert re.findall(rb"HTTP/1.1 ([0-9]+)", got) == [b"200", b"200", b"400"]
+
+
+def test_request_with_a_header_of_a_megabyte_is_answered_431(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])), timeout=120) as client:
+        client.sendall(b"GET /readyz HTTP/1.1\r\nHost: h\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n")
+        got = b"".join(iter(lambda: client.recv(65_536), b""))
+    assert got.startswith(b"HTTP/1.1 431 ")
+    assert b"connection: close" in got

@@ -51,6 +51,7 @@ class ErrorKind(StrEnum):
     UNSUPPORTED_OPERATION = "unsupported_operation", Family.REQUEST  # UnsupportedOperation: AWS has it, Daypass does not
     MALFORMED_REQUEST = "malformed_request", Family.REQUEST  # MalformedInput / SerializationException
     REQUEST_TOO_LARGE = "request_too_large", Family.REQUEST  # RequestEntityTooLarge, 413
+    HEADERS_TOO_LARGE = "headers_too_large", Family.REQUEST  # RequestHeaderSectionTooLarge, 431
     MISSING_PARAMETER = "missing_parameter", Family.REQUEST  # MissingParameter
     INVALID_PARAMETER = "invalid_parameter", Family.REQUEST  # InvalidParameterValue
     VALIDATION = "validation", Family.REQUEST  # ValidationError

@@ -25,6 +25,7 @@ from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import HOLD
 
 _LONGEST_HEAD: Final = 65_536  # bytes; the application refuses far shorter ones, in the format of its protocol
+_TOO_LARGE: Final = b"The request head is too large."
 _MOST_WAITING: Final = 32  # pipelined requests of one connection
 _MOST_CHUNKS: Final = 8_192  # of its requests that wait for an answer; each costs about a microsecond (attack A229)
 _LINGER_SECONDS: Final = 0.3  # how long a stopping server waits for the next request of an idle connection
@@ -212,7 +213,7 @@ class HttpProtocol(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(b"Invalid HTTP request received.")
         if self._head > _LONGEST_HEAD:  # in a head, or between and after the chunks of a body
-            self._refuse(b"The request head is too large.")
+            self._refuse(_TOO_LARGE)
 
     def _feed(self, data: bytes) -> bytes:
         """Parses the data. Returns b"", or what must be parsed next: upgrades are not offered (RFC 9110, section 7.8), but
@@ -245,8 +246,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def _end_refused(self, why: bytes) -> None:
         head = b"%b%bcontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-        self.transport.write(head % (STATUS[400], self.lines(), len(why), why))
-        self.transport.close()
+        self.transport.write(head % (STATUS[431 if why == _TOO_LARGE else 400], self.lines(), len(why), why))
+        self._end(complete=why != _TOO_LARGE)
 
     def _report(self, kind: ErrorKind, reason: str) -> None:
         """Puts a refusal on the record. It is counted: what is not a request has nothing else to record."""
@@ -375,11 +376,11 @@ class HttpProtocol(asyncio.Protocol):
             scope = self._waiting[0].scope
             self._wait_for_turn(scope["raw_path"], scope["headers"])
 
-    def _end_after(self, exchange: Exchange) -> None:
-        """Closes the connection after its last response. While a body is arriving, closing would reset the connection and
-        the client would lose the response, so the rest is read and dropped for a moment.
+    def _end(self, *, complete: bool) -> None:
+        """Closes the connection after its last response. While the request is arriving, closing would reset the connection
+        and the client would lose the response, so the rest is read and dropped for a moment.
         """
-        if exchange.complete or self._scope["scheme"] == "https" or not self.transport.can_write_eof():
+        if complete or self._scope["scheme"] == "https" or not self.transport.can_write_eof():
             self.transport.close()
             return
         self._last = b""
@@ -392,7 +393,7 @@ class HttpProtocol(asyncio.Protocol):
         self.state.total_requests += 1
         self.idle_since = 0.0 if self._waiting else self.loop.time()
         if not exchange.keep_alive:
-            self._end_after(exchange)
+            self._end(complete=exchange.complete)
         elif self._last and not self._waiting:
             self._end_refused(self._last)
         elif self._paused and not self._waiting and not self.transport.is_closing():

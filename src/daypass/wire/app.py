@@ -211,7 +211,7 @@ class Application:
 
     async def _with_body(self, request: Request, scope: Scope, receive: Receive) -> Request:
         if excess := self._excess(request):
-            raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, excess)
+            raise excess
         limits = self._limits
         if WHOLE_BODY in scope:  # a body that is already here needs no timer
             if len(request.body) > limits.anonymous_body and not await self._front.names_credentials(request):
@@ -226,16 +226,14 @@ class Application:
             raise excess_of(most)
         return replace(request, body=await read_body(receive, declared, most, limits.body_seconds, excess_of))
 
-    def _excess(self, request: Request) -> str:
-        """Describes to the caller which limit is exceeded; "" if none is. A body that has not arrived yet counts as
-        empty.
-        """
+    def _excess(self, request: Request) -> DaypassError | None:
+        """The refusal of a request that exceeds a limit. A body that has not arrived yet counts as empty."""
         limits = self._limits
         if len(request.raw_path) + len(request.raw_query) > limits.target:
-            return f"The request target is over {limits.target} bytes."
+            return DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request target is over {limits.target} bytes.")
         if sum(map(len, chain.from_iterable(request.headers))) > limits.headers:
-            return f"The request headers are over {limits.headers} bytes."
-        return too_large(limits.body).public if len(request.body) > limits.body else ""
+            return DaypassError(ErrorKind.HEADERS_TOO_LARGE, f"The request headers are over {limits.headers} bytes.")
+        return too_large(limits.body) if len(request.body) > limits.body else None
 
     # --- Mounted applications --------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.UNSUPPORTED_OPERATION: ("UnsupportedOperation", 400),
     Kind.MALFORMED_REQUEST: ("MalformedInput", 400),
     Kind.REQUEST_TOO_LARGE: ("RequestEntityTooLarge", 413),
+    Kind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLarge", 431),
     Kind.MISSING_PARAMETER: ("MissingParameter", 400),
     Kind.INVALID_PARAMETER: ("InvalidParameterValue", 400),
     Kind.INVALID_INPUT: ("InvalidInput", 400),

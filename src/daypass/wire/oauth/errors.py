@@ -48,6 +48,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.INVALID_AUTHORIZATION_DETAILS: ("invalid_authorization_details", 400),
     Kind.MALFORMED_POLICY: ("invalid_authorization_details", 400),
     Kind.REQUEST_TOO_LARGE: (INVALID_REQUEST, 413),
+    Kind.HEADERS_TOO_LARGE: (INVALID_REQUEST, 431),
 }
 
 

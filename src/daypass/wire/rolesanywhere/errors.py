@@ -23,6 +23,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.MISSING_ACTION: ("UnknownOperationException", 404),
     Kind.UNSUPPORTED_OPERATION: ("UnknownOperationException", 400),
     Kind.REQUEST_TOO_LARGE: ("RequestEntityTooLargeException", 413),
+    Kind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLargeException", 431),
     Kind.MISSING_CREDENTIALS: ("MissingAuthenticationTokenException", 403),
     Kind.INCOMPLETE_SIGNATURE: ("IncompleteSignatureException", 403),
     Kind.SIGNATURE_MISMATCH: ("InvalidSignatureException", 403),

@@ -34,6 +34,7 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.UNSUPPORTED_OPERATION: _OTHER,
     Kind.INVALID_INPUT: _OTHER,
     Kind.REQUEST_TOO_LARGE: ("RequestEntityTooLarge", 413),
+    Kind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLarge", 431),
     Kind.PACKED_POLICY_TOO_LARGE: ("PackedPolicyTooLarge", 400),
     Kind.EXPIRED_IDENTITY_TOKEN: ("ExpiredToken", 400),
     Kind.IDP_REJECTED_CLAIM: ("IDPRejectedClaim", 403),
