@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
+from daypass.domain.delegation import Party
 from daypass.domain.directory import Tags
 from daypass.domain.payload_policies import PayloadTooLarge, deflate, inflate
 from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
@@ -79,6 +80,7 @@ class _Payload(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     first_issued_at: _Number
     audiences: tuple[str, ...] | None
     scopes: tuple[str, ...] | None
+    may_act: Party | None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -137,6 +139,7 @@ def _packed(c: SessionClaims) -> bytes:
         c.first_issued_at,
         c.audiences,
         c.scopes,
+        c.may_act,
     )
     return _encode(payload)
 
@@ -185,6 +188,7 @@ def decode(data: bytes) -> SessionClaims:
         first_issued_at=p.first_issued_at,
         audiences=p.audiences,
         scopes=p.scopes,
+        may_act=p.may_act,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from daypass.domain.delegation import Party
 from daypass.domain.directory import Role, Tags
 
 
@@ -96,6 +97,7 @@ class SessionClaims(Struct, frozen=True):
     first_issued_at: int = 0  # ms; for a scoped session, the issue time of the session that it narrows; 0 for any other
     audiences: tuple[str, ...] | None = None  # None: no ceiling
     scopes: tuple[str, ...] | None = None  # None: no ceiling
+    may_act: Party | None = None  # the only party that may act for it; its token is good for nothing else here
 
 
 def scope_downs(session: SessionClaims) -> tuple[str, ...]:

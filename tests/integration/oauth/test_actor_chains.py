@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from tests.oauth import (
     AWS,
     EXCHANGE,
     ID_TOKEN,
+    ISSUER,
     SESSION,
+    bearer,
+    details,
     exchange,
     given,
     refusal,
@@ -103,3 +107,42 @@ def test_a118_revoking_the_session_of_any_service_ends_the_last_token(world: Wor
 def introspected(chain: Chain) -> dict[str, Any]:
     """What an administrator sees of the last token."""
     return given(signed_post(chain.site, ROOT, "/oauth2/introspect", [("token", chain.passed[3])]))
+
+
+# --- may_act of tokens of this server --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["session", "role"])
+def test_a118_may_act_is_issued_and_its_token_is_good_for_its_party_alone(world: World, *, whole: bool) -> None:
+    site, own = world.site, world.service_token()
+    sub = verified(site, own)["sub"]
+    asked = details(may_act={"sub": sub if whole else sub.partition(":")[0]})
+    text = given(exchange(site, world.person_token(), ACCESS_TOKEN, authorization_details=asked))["access_token"]
+    claims = verified(site, text)
+    assert claims["may_act"] == {"iss": ISSUER, "sub": json.loads(asked)[0]["may_act"]["sub"]}
+    stranger = world.person_token()
+    for more in (
+        {},
+        {"role": world.target},
+        {"requested_token_type": AWS},
+        {"actor_token": stranger, "actor_token_type": ACCESS_TOKEN},
+    ):
+        record = refusal(site, exchange(site, text, ACCESS_TOKEN, **more), "invalid_request")
+        assert record["detail"]["private"]["reason"] == "the actor is not the party in may_act"
+    as_actor = {"actor_token": text, "actor_token_type": ACCESS_TOKEN}
+    refusal(site, exchange(site, stranger, ACCESS_TOKEN, **as_actor), "invalid_request")
+    assert site.send("GET", [bearer(text)], path=b"/oauth2/userinfo").status == 401
+    response = given(exchange(site, text, ACCESS_TOKEN, actor_token=own, actor_token_type=ACCESS_TOKEN))
+    acting = verified(site, response["access_token"])
+    assert "may_act" not in acting
+    assert sub in json.dumps(acting["act"])
+
+
+def test_may_act_where_it_would_have_no_effect_is_refused(world: World) -> None:
+    asked = details(may_act={"sub": "AROAX"})
+    for more in ({"requested_token_type": AWS}, {"requested_token_type": ID_TOKEN, "audience": "https://a.test"}):
+        answer = exchange(world.site, world.person_token(), ACCESS_TOKEN, authorization_details=asked, **more)
+        assert json.loads(answer.body)["error"] in ("invalid_authorization_details", "invalid_request")
+    for wrong in ("x", {}, {"sub": 5}, {"sub": "a", "act": {"sub": "b"}}, {"sub": "a", "x": 1}):
+        answer = exchange(world.site, world.person_token(), ACCESS_TOKEN, authorization_details=details(may_act=wrong))
+        refusal(world.site, answer, "invalid_authorization_details")

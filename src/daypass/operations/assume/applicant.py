@@ -55,6 +55,7 @@ class SessionParent(Struct, frozen=True):
             ones, and those of the person's sign-in.
         client_id: the OAuth client of the request, otherwise that of the calling session.
         audiences, scopes: the ceilings of the new session; None: none.
+        may_act: see SessionClaims.
     """
 
     hops: tuple[Hop, ...]
@@ -69,6 +70,7 @@ class SessionParent(Struct, frozen=True):
     client_id: str = ""
     audiences: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
+    may_act: Party | None = None
 
 
 class Actor(Struct, frozen=True):

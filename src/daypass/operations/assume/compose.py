@@ -90,6 +90,7 @@ async def compose(
         client_id=client_id,
         audiences=parent.audiences,
         scopes=parent.scopes,
+        may_act=parent.may_act,
     )
 
 

@@ -159,6 +159,8 @@ def session_detail(
     if claims.policy_hashes:
         detail["policy_arns"] = policy_arns
         detail["policy_hashes"] = claims.policy_hashes
+    if claims.may_act is not None:
+        detail["may_act"] = claims.may_act._asdict()
     if claims.description:
         detail["description"] = claims.description
     if len(claims.hops) > 1 and claims.hops[-2].session_id:

@@ -137,6 +137,8 @@ def claims_of(
         claims[SOURCE_IDENTITY] = session.source_identity
     if chain := acting(session.hops[:-1]):
         claims["act"] = chain
+    if session.may_act is not None:
+        claims["may_act"] = {"iss": session.may_act.issuer, "sub": session.may_act.subject}
     claims[SESSION] = {
         "id": session.session_id,
         "account": session.account,

@@ -46,7 +46,7 @@ async def exchange_for_refresh(env: Env, call: Call, request: ExchangeRequest) -
     issuance, client = snapshot(env), request.token.sender.client
     if client is None or "refresh_token" not in client.settings.grant_types:
         raise DaypassError(ErrorKind.UNAUTHORIZED_CLIENT, "Refresh tokens are for clients that may use them.")
-    if request.actor is not None:
+    if request.actor is not None or request.token.may_act is not None:
         raise DaypassError(ErrorKind.INVALID_PARAMETER, "Delegated sessions get no refresh tokens.")
     subject = await _subject(env, call, request, issuance)
     if subject.session is None:
@@ -63,7 +63,7 @@ async def exchange_for_web_identity(env: Env, call: Call, request: ExchangeReque
     a session here. Raises DaypassError.
     """
     token, session_request = request.token, request.token.session
-    if request.actor is not None or token.role_arn or token.scope is not None or token.external_id:
+    if request.actor is not None or token.role_arn or token.scope is not None or token.external_id or token.may_act:
         raise DaypassError(
             ErrorKind.INVALID_PARAMETER, "An ID token has no actor, role or scope: it is for the subject's session."
         )

@@ -49,6 +49,8 @@ async def bearer_caller(
     binding, reason = token.binding, ""
     if env.oauth.issuer not in token.audiences:  # a service that received it is not its subject (attack A25)
         reason = "the token is for another audience"
+    elif token.session.may_act is not None:
+        reason = "the token is for the exchange by the party in may_act"
     elif binding is not None and binding not in proven:
         reason = "the token is bound to a key that the sender did not prove to have"
     elif dpop != (binding is not None and binding.member == JKT):

@@ -77,6 +77,8 @@ async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, 
     session = subject.session
     if session is None and not request.role_arn:
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
+    if request.may_act is not None and request.requested is TokenType.AWS_CREDENTIALS:
+        raise DaypassError(ErrorKind.INVALID_AUTHORIZATION_DETAILS, "may_act is for access tokens.")
     target = await target_of(env, request, session)
     if request.requested is TokenType.AWS_CREDENTIALS:
         issued: Issued[AccessToken] | Issued[AwsCredentials]
@@ -121,6 +123,7 @@ def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject
     client_id = sender.client.client.id if sender.client is not None else parent.client_id or subject.client_id
     replays = (*parent.replays, *sender.replays)
     bounded = replace(parent, client_id=client_id, audiences=audiences, scopes=scopes, replays=replays)
+    bounded = replace(bounded, may_act=request.may_act)
     keys[KEY_BOUND] = "true" if sender.binding is not None else "false"
     return replace(subject, applicant=with_keys(subject.applicant, keys, bounded))
 
@@ -171,7 +174,7 @@ async def _same_session(
     seconds = _seconds(session_request.duration, session.expires_at - subject.applicant.snapshot.now, target.seconds)
     acting = subject.applicant.parent.hops[len(session.hops) :]
     narrower = ceilings(request, target, session) != (session.audiences, session.scopes)
-    if acting or session_request.policy or seconds or narrower or also is not None:
+    if acting or session_request.policy or seconds or narrower or request.may_act or also is not None:
         made = await _narrowed(env, request, subject.applicant, session, target, seconds)
         own = SessionRequest(session.name, policy=session_request.policy)
         return await issue(env, subject.applicant, made, own, form, also=also)
@@ -228,4 +231,5 @@ async def _narrowed(
     own = replace(made.hops[-1], client_id=client_id)
     ends = min(made.expires_at, parent.not_after or made.expires_at)
     hops = (*made.hops[:-1], own)
-    return replace(made, audiences=audiences, scopes=scopes, client_id=client_id, hops=hops, expires_at=ends)
+    made = replace(made, audiences=audiences, scopes=scopes, may_act=request.may_act)
+    return replace(made, client_id=client_id, hops=hops, expires_at=ends)

@@ -105,6 +105,8 @@ async def verified_actor(
         token, caller = await _own_caller(env, presented, issuance.now)
         if env.oauth.issuer not in token.audiences:  # its holder need not be its subject
             raise invalid_token("the actor token is for another audience", session_id=token.session.session_id)
+        if token.session.may_act is not None:
+            raise invalid_token("the actor token names who may act for it", session_id=token.session.session_id)
         _check_holder(token, sender)
         return _own_actor(env, caller)
     proof = await _provider_proof(env, account, presented.unverified, issuance.now)
@@ -119,6 +121,12 @@ def _check_holder(token: OwnToken, sender: Binding | None) -> None:
     """A bound token is refused without its key (attack A75)."""
     if token.binding is not None and token.binding != sender:
         raise invalid_token("the token is bound to another key", session_id=token.session.session_id)
+
+
+def named(env: Env, may_act: Party, party: Party) -> bool:
+    """Whether `may_act` names the party. The unique id of a role of this installation names each of its sessions."""
+    of_role = may_act.issuer == env.oauth.issuer and party.subject.startswith(f"{may_act.subject}:")
+    return may_act.issuer == party.issuer and (may_act.subject == party.subject or of_role)
 
 
 def _own_actor(env: Env, caller: Caller) -> Actor:
@@ -157,6 +165,8 @@ async def own_subject(
             raise invalid_token("the token is for another audience", session_id=token.session.session_id)
         if not by_actor:
             _check_holder(token, sender)
+        if token.session.may_act is not None and (actor is None or not named(env, token.session.may_act, actor.party)):
+            raise invalid_token("the actor is not the party in may_act", session_id=token.session.session_id)
     if actor is not None and actor.hops[-1].session_id and actor.hops[-1] in caller.hops:
         raise DaypassError(ErrorKind.VALIDATION, "Subject and actor are the same session.")
     if caller.kind is PrincipalKind.ROOT:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
+from daypass.domain.delegation import Party
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.binding import Binding
@@ -85,6 +86,7 @@ class TokenRequest(Struct, frozen=True):
         role_arn: the role to assume; "": the subject's own session, possibly narrower.
         audiences: the audiences of the token; (): the default.
         scope: None: the subject's full scope, or the default of the resource servers.
+        may_act: the only party that may exchange the token, as the actor; None: not limited.
     """
 
     session: SessionRequest
@@ -94,6 +96,7 @@ class TokenRequest(Struct, frozen=True):
     scope: tuple[str, ...] | None = None
     requested: TokenType = TokenType.ACCESS_TOKEN
     sender: Sender = NOBODY
+    may_act: Party | None = None
 
 
 class ExchangeRequest(Struct, frozen=True):

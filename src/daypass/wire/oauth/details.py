@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from daypass.domain.delegation import Party, may_act
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_TAGS
 from daypass.domain.strict_json import read_json
@@ -38,10 +39,14 @@ class Details(NamedTuple):
     role: str
     session: SessionRequest
     external_id: str = ""
+    may_act: Party | None = None
 
 
-def read_details(role: str, unverified_text: str) -> Details:
-    """The details of a request. Raises DaypassError(INVALID_AUTHORIZATION_DETAILS)."""
+def read_details(role: str, unverified_text: str, issuer: str = "") -> Details:
+    """The details of a request. `issuer`: this server, where `may_act` can be asked for.
+
+    Raises DaypassError(INVALID_AUTHORIZATION_DETAILS).
+    """
     if role and unverified_text:
         raise _invalid("role and authorization_details exclude each other")
     if not unverified_text:
@@ -55,9 +60,11 @@ def read_details(role: str, unverified_text: str) -> Details:
     members = dict(listed[0])
     if members.pop("type", None) != TYPE:
         raise _invalid(f"the only type is {TYPE}")
-    unknown = sorted(members.keys() - _MEMBERS.keys())
+    unknown = sorted(members.keys() - _MEMBERS.keys() - {"may_act"})
     if unknown:
         raise _invalid(f"unknown member {unknown[0][:64]!r}")
+    party = _party(members, issuer) if "may_act" in members else None
+    members.pop("may_act", None)
     read = {name: _MEMBERS[name](name, value) for name, value in members.items()}
     session = SessionRequest(
         name=read.get("role_session_name", ""),
@@ -68,7 +75,16 @@ def read_details(role: str, unverified_text: str) -> Details:
         transitive_keys=read.get("transitive_tag_keys", ()),
         source_identity=read.get("source_identity", ""),
     )
-    return Details(read.get("role", ""), session, read.get("external_id", ""))
+    return Details(read.get("role", ""), session, read.get("external_id", ""), party)
+
+
+def _party(members: Mapping[str, Any], issuer: str) -> Party | None:
+    if not issuer:  # the page that asks a person for consent does not show it
+        raise _invalid("may_act can only be asked for where a token is exchanged")
+    try:
+        return may_act(members, issuer)
+    except ValueError as error:
+        raise _invalid(str(error)) from None
 
 
 # --- One member ------------------------------------------------------------------------------------------------------

@@ -112,13 +112,14 @@ def token_request(ctx: EndpointContext, form: Form, details: Details, sender: Se
         scope_of(form),
         requested,
         sender,
+        details.may_act,
     )
     ctx.detail |= {"role": details.role, "audience": request.audiences, "requested": requested}
     return request
 
 
 async def _token_exchange(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
-    details = _details(form)
+    details = _details(ctx, form)
     actor = None
     if "actor_token" in form or "actor_token_type" in form:
         actor = _presented(form, "actor_token", ACTOR_TYPES)
@@ -160,7 +161,7 @@ def _assertion_request(
 
 
 async def _jwt_bearer(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
-    details = _details(form)
+    details = _details(ctx, form)
     if "assertion" not in form:
         raise missing("assertion")
     for name in _OF_EXCHANGE:  # without them the session would differ from the requested one
@@ -172,7 +173,7 @@ async def _jwt_bearer(ctx: EndpointContext, call: Call, form: Form, sender: Send
 
 
 async def _client_credentials(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
-    details = _details(form)
+    details = _details(ctx, form)
     request, proof = (
         with_only_role(token_request(ctx, form, details, sender)),
         client_proof(ctx.env, sender.known_client),
@@ -266,8 +267,8 @@ GRANTS: Final[Mapping[str, Grant]] = {
 """The grants by name. The metadata list exactly these."""
 
 
-def _details(form: Form) -> Details:
-    return read_details(one(form, "role"), one(form, "authorization_details"))
+def _details(ctx: EndpointContext, form: Form) -> Details:
+    return read_details(one(form, "role"), one(form, "authorization_details"), ctx.env.oauth.issuer)
 
 
 def _presented(form: Form, name: str, types: frozenset[TokenType]) -> Presented:
