@@ -3,14 +3,19 @@
 Policies are read live, by unique id. A stale cache never causes a refusal: the change feed is polled once and, if it
 moved, the decision is made again. A session is trusted only for what was sealed into it. If the text of a managed
 session policy is no longer stored, its whole level allows nothing.
+
+Every operation asks here, also one that needs no permission (`Own`): a policy can always deny it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
 from functools import cache
 from typing import TypeVar
+
+from msgspec import structs
 
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
@@ -43,6 +48,19 @@ _LONG_TERM_ONLY = frozenset({"sts:GetSessionToken", "sts:GetFederationToken"})
 _DECODE = "sts:DecodeAuthorizationMessage"
 
 
+class Own(Enum):
+    """Why an operation needs no permission, and what can withhold it all the same."""
+
+    RESOURCE = "resource"
+    """It is on the caller's own resource: an implicit policy of the caller allows it. Denies, guardrails, boundary and session
+    policies apply.
+    """
+    RESTRICTED = "restricted"
+    """Its result is bound by the policies of the caller, so they need not allow the operation itself: a session makes a
+    narrower one. Denies and guardrails apply.
+    """
+
+
 async def authorize(
     env: Env,
     call: Call,
@@ -60,29 +78,50 @@ async def authorize(
     policy of the resource, if it has one. `shown`: the name of the resource in a denial, if not its ARN. Raises
     DaypassError(ACCESS_DENIED) with AWS's message and the explanation.
     """
-    check_credentials(call.caller, action)
     account = account_of(resource) or call.caller.account
-    keys = merged(request_context(call.caller, call.facts, call.now), resource_context(account), context or {})
-    query = AccessQuery(principal_facts(call.caller), action, resource, keys)
+    same_account = account == call.caller.account
 
-    async def layers() -> Layers:
-        policies, same_account = await layers_for(env, call.caller), account == call.caller.account
+    def layers(policies: CallerPolicies) -> Layers:
         return policies.layers(same_account=same_account, resource=resource_policy, bindings=bindings)
 
-    used = await layers()
+    keys = merged(request_context(call.caller, call.facts, call.now), resource_context(account), context or {})
+    return await _decided(env, call, AccessQuery(principal_facts(call.caller), action, resource, keys), layers, shown)
+
+
+async def authorize_own(env: Env, call: Call, action: str, resource: str, own: Own = Own.RESOURCE) -> Decision:
+    """As `authorize`, for an operation that needs no permission. `resource`: one of the caller's account, or "*"."""
+    keys = merged(request_context(call.caller, call.facts, call.now), resource_context(call.caller.account))
+    query = AccessQuery(principal_facts(call.caller), action, resource, keys)
+    return await _decided(env, call, query, lambda policies: _with_own(policies.layers(same_account=True), own))
+
+
+async def _decided(
+    env: Env, call: Call, query: AccessQuery, layers: Callable[[CallerPolicies], Layers], shown: str = ""
+) -> Decision:
+    check_credentials(call.caller, query.action)
+    used = layers(await layers_for(env, call.caller))
     decision, explanation = await decide(env, call.caller.account, query, used)
     if not decision.allowed and await refresh_if_changed(env):
-        used = await layers()
+        used = layers(await layers_for(env, call.caller))
         decision, explanation = await decide(env, call.caller.account, query, used)
     if decision.allowed:
         return decision
     message = denial_message(query, decision, call.caller.arn, shown)
     raise DaypassError(
         ErrorKind.ACCESS_DENIED,
-        message.replace(" on resource: *", "", 1) if resource == "*" else message,  # AWS's wording
-        private={OWNER: call.caller.account, "resource": resource},
+        message.replace(" on resource: *", "", 1) if query.resource == "*" else message,  # AWS's wording
+        private={OWNER: call.caller.account, "resource": query.resource},
         explanation=explanation or await explained(env, call.caller.account, query, used),
     )
+
+
+def _with_own(layers: Layers, own: Own) -> Layers:
+    allowed = _own()
+    layers = structs.replace(layers, identity=(*(layers.identity or ()), allowed))
+    if own is Own.RESOURCE:
+        return layers
+    boundary = layers.boundary if layers.boundary is None else (*layers.boundary, allowed)
+    return structs.replace(layers, boundary=boundary, session=tuple((*level, allowed) for level in layers.session))
 
 
 async def would_allow(env: Env, call: Call, questions: Sequence[tuple[str, str]]) -> list[bool]:
@@ -217,6 +256,13 @@ def _nothing() -> NamedPolicy:
 _session_policy: SizedCache[NamedPolicy] = SizedCache(
     lambda text: NamedPolicy("session", compile_stored(text, PolicyKind.SESSION)), _SESSION_POLICIES
 )
+
+
+@cache
+def _own() -> NamedPolicy:
+    """Allows what needs no permission. Only queries on what is the caller's own see it."""
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["daypass:*","iam:*","sts:*"],"Resource":"*"}]}'
+    return NamedPolicy("own", compile_stored(text, PolicyKind.IDENTITY))
 
 
 @cache

@@ -24,7 +24,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Decision, Layer
-from daypass.operations.authorize import authorize
+from daypass.operations.authorize import Own, authorize, authorize_own
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Viewer
 
@@ -175,19 +175,27 @@ async def read_recorded(
     return found
 
 
-async def allow_unless_denied(
-    env: Env, call: Call, action: str, kind: str, name: str = "*", account: str = ""
-) -> Decision | None:
-    """Authorizes an action that needs no permission: the decision that allows it, or None when no policy does.
+async def allow_own(env: Env, call: Call, action: str, kind: str, name: str = "*", own: Own = Own.RESOURCE) -> Decision:
+    """Authorizes `daypass:ACTION` on what is the caller's own. It needs no permission; see `Own`.
 
-    Raises DaypassError(ACCESS_DENIED) when a policy denies it explicitly.
+    Raises DaypassError(ACCESS_DENIED) when a policy withholds it.
+    """
+    return await authorize_own(env, call, f"daypass:{action}", arn_of(call.caller.account, kind, name), own)
+
+
+async def allow_all_or_own(
+    env: Env, call: Call, action: str, kind: str, name: str = "*", account: str = ""
+) -> tuple[Decision, bool]:
+    """Authorizes a list: the decision, and whether it covers everything. Otherwise it covers the caller's own.
+
+    Raises DaypassError(ACCESS_DENIED) when a policy withholds both.
     """
     try:
-        return await allow(env, call, action, kind, name, account)
+        return await allow(env, call, action, kind, name, account), True
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED or (error.explanation or {}).get("explicit", True):
             raise
-        return None
+        return await allow_own(env, call, action, kind, name), False
 
 
 def _lacks_permission(error: DaypassError) -> bool:

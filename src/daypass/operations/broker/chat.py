@@ -27,6 +27,7 @@ from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import ChatVote, Vote, vote
 from daypass.operations.grants.facts import is_disabled
 from daypass.operations.iam.user_devices import announce_loss
+from daypass.operations.management import allow_own
 from daypass.operations.notifications import notify
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.sign_in.devices import OWN, Whose, user_of
@@ -99,10 +100,11 @@ async def create_code(env: Env, call: Call, for_chat_user: str = "") -> str:
     A caller needs no permission, but MFA at most 15 minutes old. `for_chat_user`: who alone can use it; "": anyone, where
     messages are private. Raises DaypassError: ACCESS_DENIED, VALIDATION.
     """
-    user, _ = await user_of(env, call, OWN, "CreateChatCode")
+    user, decision = await user_of(env, call, OWN, "CreateChatCode")
     if for_chat_user and not _CHAT_USER.fullmatch(for_chat_user):
         raise DaypassError(ErrorKind.VALIDATION, "A chat user is SERVICE:KEY:WORKSPACE:USER, as the chat shows it.")
-    await env.journal.commit(served(call, detail={"chat_user": for_chat_user} if for_chat_user else {}))
+    detail = {"chat_user": for_chat_user} if for_chat_user else {}
+    await env.journal.commit(served(call, decision=decision, detail=detail))
     return seal(env, _PURPOSE, _Code(user.account, user.id, env.ids.session(), call.now + CODE_MS, for_chat_user))
 
 
@@ -153,13 +155,14 @@ def _opened(env: Env, sender: ChatUser, sent: SentCode, now: int) -> _Code:
 
 
 async def link(env: Env, call: Call, sender: ChatUser, sent: SentCode, replay: ReplayEntry) -> None:
-    """Links the sender of a code with its maker, the caller. `replay`: consumed with it.
+    """daypass:LinkChatUser: links the sender of a code with its maker, the caller. `replay`: consumed with it.
 
-    Raises DaypassError: INVALID_IDENTITY_TOKEN, ALREADY_EXISTS when the sender is another user's, LIMIT_EXCEEDED.
+    Raises DaypassError: ACCESS_DENIED, INVALID_IDENTITY_TOKEN, ALREADY_EXISTS when the sender is another user's, LIMIT_EXCEEDED.
     """
     code = _opened(env, sender, sent, call.now)
     if code.user_id != call.caller.principal_id:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _BAD_CODE, private={"reason": "chat code"})
+    decision = await allow_own(env, call, "LinkChatUser", "user", call.caller.name)
 
     def change(tx: Tx) -> tuple[None, Event]:
         consume(tx, replay)
@@ -171,12 +174,12 @@ async def link(env: Env, call: Call, sender: ChatUser, sent: SentCode, replay: R
         if tx.count(ChatLink, account=sender.account, user_id=code.user_id) >= MAX_LINKS:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user has at most {MAX_LINKS} chat users.")
         tx.insert(ChatLink(sender.account, sender.id, code.user_id, sender.name, call.now))
-        return None, _changed(call, sender.account, {"user": call.caller.arn, "chat_user": sender.id})
+        return None, _changed(call, sender.account, {"user": call.caller.arn, "chat_user": sender.id}, decision)
 
     await env.journal.write(change, account=sender.account)
 
 
-def _changed(call: Call, account: str, detail: Mapping[str, Any], decision: Decision | None = None) -> Event:
+def _changed(call: Call, account: str, detail: Mapping[str, Any], decision: Decision) -> Event:
     return served(call, kind=EventType.DIRECTORY_CHANGED, account=account, decision=decision, detail=detail)
 
 

@@ -83,13 +83,13 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
         lambda tx: _read_view(tx, env, call, owner, request_id), account=call.caller.account
     )
     concerned = seen is not None and (seen.own or seen.may_vote)
-    decision = await allow_request(env, call, request_id, owner, concerned=concerned)
+    decision, permitted = await allow_request(env, call, request_id, owner, concerned=concerned)
     if seen is None:
         raise no_such_request(request_id)
     added: tuple[AddedPermission, ...] | None = None
     more, prose = False, ""
     # who asks for somebody else is not shown what that person asked for before and may do (attack A214)
-    whole = decision is not None or seen.may_vote or seen.beneficiary
+    whole = permitted or seen.may_vote or seen.beneficiary
     if whole and owner == call.caller.account:
         terms = seen.view.terms
         roles = tuple(ref.arn for ref in terms.roles)

@@ -16,6 +16,7 @@ from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.broker.approve import grant_request
 from daypass.operations.broker.automatic import automatic_approval, local_time
@@ -32,7 +33,7 @@ from daypass.operations.grants.close import (
     refused,
 )
 from daypass.operations.grants.facts import Circumstances, Person, Target, person_of
-from daypass.operations.management import allow
+from daypass.operations.management import allow, allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
@@ -44,10 +45,11 @@ _AT_ONCE: Final = 50
 async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = NO_CODE) -> RequestView:
     """The beneficiary accepts a request that somebody made for it. Until then nobody can approve it.
 
-    It needs no permission of its own: only the beneficiary can accept. Risk, ticket and schedules are looked up again, for
+    It needs no permission: only the beneficiary can accept. Risk, ticket and schedules are looked up again, for
     the person who gets the access. Raises DaypassError: NOT_FOUND, VALIDATION, CONCURRENT_MODIFICATION when it is not a
     draft.
     """
+    decision = await allow_own(env, call, "AcceptAccessRequest", "access-request", request_id)
     offered = await env.directory.read(lambda tx: _offered(tx, call, request_id)[0], account=call.caller.account)
     terms = t.decode(offered.document)
     mfa_at = await check_mfa(env, call, mfa)
@@ -73,7 +75,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
         tx.replace(request)
         view = view_of(env, tx, request)
-        return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view))
+        return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view, decision))
 
     return await env.journal.write(change, account=call.caller.account)
 
@@ -115,6 +117,7 @@ def _accepted(
 
 async def cancel_request(env: Env, call: Call, request_id: str) -> RequestView:
     """The requester or the beneficiary takes a request back, before it is used. Its grants end."""
+    decision = await allow_own(env, call, "CancelAccessRequest", "access-request", request_id)
 
     def change(tx: Tx) -> tuple[RequestView, Event]:
         request, _ = _own(tx, call, request_id)
@@ -128,13 +131,14 @@ async def cancel_request(env: Env, call: Call, request_id: str) -> RequestView:
         tx.replace(request)
         end_grants(env, tx, request, grants_of(tx, request.id), EndReason.CANCELLED, call.now, call.caller.arn)
         view = view_of(env, tx, request)
-        return view, announce(env, tx, _event(call, EventType.ACCESS_CANCELLED, view))
+        return view, announce(env, tx, _event(call, EventType.ACCESS_CANCELLED, view, decision))
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
 
 
 async def finish_request(env: Env, call: Call, request_id: str) -> RequestView:
     """The requester or the beneficiary is done: the grants and all their sessions end."""
+    decision = await allow_own(env, call, "FinishAccessRequest", "access-request", request_id)
 
     def change(tx: Tx) -> tuple[RequestView, Event]:
         request, _ = _own(tx, call, request_id)
@@ -144,9 +148,8 @@ async def finish_request(env: Env, call: Call, request_id: str) -> RequestView:
         request = end_grants(env, tx, request, ending, EndReason.DONE, call.now, call.caller.arn)
         view = view_of(env, tx, request)
         detail = ending_detail(request, ending, EndReason.DONE)
-        return view, announce(
-            env, tx, served(call, kind=EventType.ACCESS_ENDED, account=request.account, detail=detail)
-        )
+        event = served(call, kind=EventType.ACCESS_ENDED, account=request.account, decision=decision, detail=detail)
+        return view, announce(env, tx, event)
 
     return await env.journal.write(change, account=call.caller.account, urgent=True)
 
@@ -215,9 +218,9 @@ def _own(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[Acce
     return request, person
 
 
-def _event(call: Call, kind: EventType, view: RequestView) -> Event:
+def _event(call: Call, kind: EventType, view: RequestView, decision: Decision) -> Event:
     detail: dict[str, Any] = {"request": view.request.id, "state": view.request.state.value}
     made = [grant.id for grant in view.grants]
     if made:
         detail["grants"] = made
-    return served(call, kind=kind, account=view.request.account, detail=detail)
+    return served(call, kind=kind, account=view.request.account, decision=decision, detail=detail)

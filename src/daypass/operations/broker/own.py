@@ -17,7 +17,7 @@ from daypass.operations.grants.facts import person_of, requestable_roles
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.void import why_void
 from daypass.operations.iam.user_devices import enabled_devices
-from daypass.operations.management import allow_unless_denied
+from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader
 
@@ -58,7 +58,7 @@ class RequestableRole(Struct, frozen=True):
 
 async def get_own_access(env: Env, call: Call) -> OwnAccess:
     """daypass:GetOwnAccess. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED)."""
-    decision = await allow_unless_denied(env, call, "GetOwnAccess", "access-request")
+    decision = await allow_own(env, call, "GetOwnAccess", "access-request")
     own_access = await env.directory.read(lambda tx: _own_access(tx, env, call), account=call.caller.account)
     detail = {"requests": len(own_access.requests), "grants": len(own_access.grants)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
@@ -89,7 +89,7 @@ async def list_requestable_roles(
     At most `limit` roles after `after`, by name; a page may have fewer and still have a next one. Conditions of the rule
     are tested when the request is made. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED).
     """
-    decision = await allow_unless_denied(env, call, "ListRequestableRoles", "role")
+    decision = await allow_own(env, call, "ListRequestableRoles", "role")
 
     def query(tx: Reader) -> tuple[list[RequestableRole], str]:
         names = person_of(tx, call.caller).names

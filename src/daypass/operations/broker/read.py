@@ -22,7 +22,7 @@ from daypass.operations.grants.eligible import stages_for
 from daypass.operations.grants.facts import Person, person_of, persons_of
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.void import CHECKED_AT_ONCE, why_each_void
-from daypass.operations.management import allow, allow_unless_denied
+from daypass.operations.management import allow, allow_all_or_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page
@@ -47,7 +47,7 @@ async def get_request(env: Env, call: Call, account: str, request_id: str) -> Re
         return view_of(env, tx, request), concerns(tx, env, request, person_of(tx, call.caller), call.now)
 
     view, concerned = await env.directory.read(query, account=call.caller.account)
-    decision = await allow_request(env, call, request_id, owner, concerned=concerned)
+    decision, _ = await allow_request(env, call, request_id, owner, concerned=concerned)
     if view is None:
         raise no_such_request(request_id)
     await env.journal.commit(served(call, account=owner, decision=decision, detail={"request": request_id}))
@@ -72,7 +72,7 @@ async def list_requests(
     who gets the access. Covers a limited number of requests; a page may have fewer than `limit` and still have a next one.
     """
     owner = account or call.caller.account
-    decision = await allow_unless_denied(env, call, "ListAccessRequests", "access-request", "*", owner)
+    decision, everything = await allow_all_or_own(env, call, "ListAccessRequests", "access-request", "*", owner)
     if state and state not in set(RequestState):
         raise DaypassError(ErrorKind.VALIDATION, f"The state is one of: {', '.join(RequestState)}.")
     state = state or (RequestState.PENDING.value if approvable else "")
@@ -91,7 +91,7 @@ async def list_requests(
             if approvable:
                 visible = can_vote(tx, env, request, caller, call.now)
             else:
-                visible = decision is not None or concerns(tx, env, request, caller, call.now)
+                visible = everything or concerns(tx, env, request, caller, call.now)
             if visible:
                 views.append(view_of(env, tx, request))
                 if len(views) == limit:
@@ -129,11 +129,11 @@ async def list_grants(
 ) -> tuple[list[Grant], str]:
     """daypass:ListGrants, newest first; without that permission, the caller's own. `active`: those that have not ended."""
     owner = account or call.caller.account
-    decision = await allow_unless_denied(env, call, "ListGrants", "grant", "*", owner)
+    decision, everything = await allow_all_or_own(env, call, "ListGrants", "grant", "*", owner)
 
     def query(tx: Reader) -> tuple[list[Grant], str]:
         wanted: dict[str, Any] = {"ended_at": 0} if active else {}
-        if decision is None:
+        if not everything:
             wanted["principal_id"] = person_of(tx, call.caller).id
         return read_page(tx, Grant, "-id", after, limit, account=owner, **wanted)
 
@@ -217,7 +217,12 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
     return await env.journal.write(change, account=call.caller.account)
 
 
-async def allow_request(env: Env, call: Call, request_id: str, account: str, *, concerned: bool) -> Decision | None:
-    """Authorizes daypass:GetAccessRequest. Whom the request concerns needs no permission."""
-    check = allow_unless_denied if concerned else allow
-    return await check(env, call, "GetAccessRequest", "access-request", request_id, account)
+async def allow_request(
+    env: Env, call: Call, request_id: str, account: str, *, concerned: bool
+) -> tuple[Decision, bool]:
+    """Authorizes daypass:GetAccessRequest: the decision, and whether a policy allows it. Whom the request concerns needs no
+    permission.
+    """
+    if concerned:
+        return await allow_all_or_own(env, call, "GetAccessRequest", "access-request", request_id, account)
+    return await allow(env, call, "GetAccessRequest", "access-request", request_id, account), True

@@ -19,7 +19,7 @@ from daypass.operations.access.who_can import check_question, context_in, evalua
 from daypass.operations.grants.facts import Person, person_of, requestable_roles
 from daypass.operations.grants.void import why_void
 from daypass.operations.iam.holdings import Gatherer, Holdings
-from daypass.operations.management import allow_unless_denied
+from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Scene
 
@@ -52,7 +52,7 @@ async def suggest_roles(env: Env, call: Call, action: str, resource: str, limit:
     It needs no permission, because it shows only roles that the caller may request; a Deny of daypass:SuggestRoles
     applies. Raises DaypassError: ACCESS_DENIED, VALIDATION.
     """
-    decision = await allow_unless_denied(env, call, "SuggestRoles", "role")
+    decision = await allow_own(env, call, "SuggestRoles", "role")
     check_question(action, resource)
     suggestions: list[Suggestion] = await heavy.read(env, call, _suggest, call, action, resource, limit)
     detail = {"action": action[:256], "resource": resource[:2048], "found": len(suggestions)}

@@ -22,6 +22,8 @@ from daypass.domain.oauth.pkce import is_challenge
 from daypass.domain.oauth.redirects import is_registered
 from daypass.operations.assume.replay import consume
 from daypass.operations.assume.request import requested_role
+from daypass.operations.authorize import Own
+from daypass.operations.management import allow_own
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
 from daypass.operations.outcome import OWNER, event_of, served
@@ -227,9 +229,10 @@ async def grant_code(
     """daypass:AuthorizeClient: the code of a person's consent. It consumes the pushed request.
 
     `also` writes more in the same transaction.
-    Raises DaypassError: VALIDATION when the pushed request was used before, UNAVAILABLE.
+    Raises DaypassError: ACCESS_DENIED when a policy of the person denies it, VALIDATION when the pushed request was used before, UNAVAILABLE.
     """
     client = known.client
+    decision = await allow_own(env, call, "AuthorizeClient", "client", client.id, Own.RESTRICTED)
     content = Authorization(
         request, signed_in.row.id, signed_in.row.session_id, consent_id(known, request, signed_in), consent != "given"
     )
@@ -243,7 +246,7 @@ async def grant_code(
         "scope": request.scope,
         "consent": consent,
     }
-    event = served(call, kind=EventType.REQUEST_ALLOWED, session_id=signed_in.row.session_id, detail=detail)
+    event = served(call, session_id=signed_in.row.session_id, decision=decision, detail=detail)
     code = None
     if request_uri:
         name = request_uri.removeprefix(URI_PREFIX)

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from daypass.domain.directory import Consent, RefreshFamily, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
 from daypass.operations.authorize import find_current
-from daypass.operations.management import allow
+from daypass.operations.management import allow, allow_own
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient, consent_id
 from daypass.operations.outcome import served
 from daypass.operations.revocation import new_revocation
@@ -81,8 +82,12 @@ def store(tx: Tx, consent: Consent) -> None:
 
 
 async def listed(env: Env, call: Call) -> list[Consent]:
-    """Those of the caller's person, newest first. It needs no permission, and the page that shows them records the call."""
+    """Those of the caller's person, newest first. It needs no permission, and the page that shows them records the call.
+
+    Raises DaypassError(ACCESS_DENIED).
+    """
     caller = call.caller
+    await allow_own(env, call, "ListConsents", _KIND)
     consents = await env.directory.read(
         lambda tx: _of_person(tx, caller.account, caller.hops[0].principal_id, call.now), account=caller.account
     )
@@ -90,14 +95,15 @@ async def listed(env: Env, call: Call) -> list[Consent]:
 
 
 async def withdraw(env: Env, call: Call, unverified_id: str) -> None:
-    """Removes a consent of the caller's own, and ends its refresh tokens. Raises DaypassError(NOT_FOUND)."""
+    """Removes a consent of the caller's own, and ends its refresh tokens. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     caller = call.caller
+    decision = await allow_own(env, call, "WithdrawConsent", _KIND, unverified_id)
 
     def change(tx: Tx) -> tuple[None, Event]:
         consent = tx.get(Consent, id=unverified_id)
         if consent is None or (consent.account, consent.person_id) != (caller.account, caller.hops[0].principal_id):
             raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        return None, _removed(call, consent, _withdraw(env, call, tx, consent))
+        return None, _removed(call, consent, _withdraw(env, call, tx, consent), decision)
 
     await env.journal.write(change, account=caller.account, urgent=True)
 
@@ -138,7 +144,7 @@ async def delete_consent(env: Env, call: Call, unverified_id: str, account: str 
         consent = tx.get(Consent, id=unverified_id)
         if consent is None or consent.account != owner:
             raise DaypassError(ErrorKind.NOT_FOUND, _NOT_FOUND)
-        return None, _removed(call, consent, _withdraw(env, call, tx, consent), decision=decision)
+        return None, _removed(call, consent, _withdraw(env, call, tx, consent), decision)
 
     await env.journal.write(change, account=call.caller.account, urgent=True)
 
@@ -176,7 +182,7 @@ def _families(tx: Reader, consent: Consent) -> Iterator[RefreshFamily]:
         after = page[-1].id
 
 
-def _removed(call: Call, consent: Consent, ended: int, **more: Any) -> Event:
+def _removed(call: Call, consent: Consent, ended: int, decision: Decision) -> Event:
     """`ended`: the number of families that ended."""
     detail = {
         "consent": "withdrawn",
@@ -185,4 +191,4 @@ def _removed(call: Call, consent: Consent, ended: int, **more: Any) -> Event:
         "role": consent.role,
         "refresh_tokens_ended": ended,
     }
-    return served(call, kind=EventType.DIRECTORY_CHANGED, account=consent.account, detail=detail, **more)
+    return served(call, kind=EventType.DIRECTORY_CHANGED, account=consent.account, decision=decision, detail=detail)

@@ -20,6 +20,8 @@ from daypass.domain.directory import OAuthCode, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.assume.replay import consume
+from daypass.operations.authorize import Own
+from daypass.operations.management import allow_own
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
@@ -124,7 +126,8 @@ def _new_user_code(env: Env) -> str:
 
 
 async def find(env: Env, call: Call, unverified_code: str) -> Code[DeviceGrant]:
-    """The undecided request with this user code, as a person types it. Raises DaypassError: NOT_FOUND, THROTTLED."""
+    """The undecided request with this user code, as a person types it. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, THROTTLED."""
+    await allow_own(env, call, "AuthorizeClient", "client", own=Own.RESTRICTED)
     letters = _NOT_LETTERS.sub("", unverified_code.upper()[:64])
     code = await env.directory.read(lambda tx: _device_of(env, tx, call, letters), account=call.caller.account)
     if code is None:
@@ -166,13 +169,15 @@ async def _count(env: Env, call: Call) -> None:
 
 
 async def decide(env: Env, call: Call, found: Code[DeviceGrant], signed_in: SignedIn, *, allow: bool) -> None:
-    """daypass:AuthorizeClient for a device: what the person decided. Raises DaypassError(VALIDATION) for a second answer."""
+    """daypass:AuthorizeClient for a device: what the person decided. Raises DaypassError: ACCESS_DENIED, VALIDATION for a second answer."""
+    client_id = found.content.request.client_id
+    decision = await allow_own(env, call, "AuthorizeClient", "client", client_id, Own.RESTRICTED)
     browser, session = (signed_in.row.id, signed_in.row.session_id) if allow else ("", "")
     content = replace_struct(found.content, allowed=allow, browser=browser, session_id=session)
     sealed = codes.resealed(env, found.row, content)
     requested = content.request
-    detail = {"client_id": requested.client_id, "role": requested.role, "device": content.source_ip, "allowed": allow}
-    event = served(call, session_id=signed_in.row.session_id, detail=detail)
+    detail = {"client_id": client_id, "role": requested.role, "device": content.source_ip, "allowed": allow}
+    event = served(call, session_id=signed_in.row.session_id, decision=decision, detail=detail)
 
     def change(tx: Tx) -> tuple[None, Event]:
         current = tx.get(OAuthCode, purpose=DEVICE, id=found.row.id)

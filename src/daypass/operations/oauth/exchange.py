@@ -109,7 +109,7 @@ async def _subject(
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "The assertion must be one of an identity provider.")
     if request.actor is not None:
         account = role_of(token.role_arn).account if token.role_arn else ""
-        actor = await verified_actor(env, request.actor, account, issuance, token.sender.binding)
+        actor = await verified_actor(env, call, request.actor, account, issuance, token.sender.binding)
     if own:
         return await own_subject(env, call, presented, actor, issuance.now, token.sender.binding)
     role = role_of(token.role_arn)

@@ -35,6 +35,8 @@ from daypass.operations.assume.applicant import (
 )
 from daypass.operations.assume.request import RequestedRole, SessionRequest, requested_role
 from daypass.operations.authenticate import caller_of_session
+from daypass.operations.authorize import Own
+from daypass.operations.management import allow_own
 from daypass.operations.oauth.access_token import (
     OwnToken,
     invalid_session,
@@ -93,14 +95,16 @@ async def is_own(env: Env, presented: Presented) -> bool:
 
 
 async def verified_actor(
-    env: Env, presented: Presented, account: str, issuance: IssuanceSnapshot, sender: Binding | None = None
+    env: Env, call: Call, presented: Presented, account: str, issuance: IssuanceSnapshot, sender: Binding | None = None
 ) -> Actor:
     """The actor. `account`: the account whose providers may verify it. `sender`: the key that the sender proved to have.
 
     Raises DaypassError.
     """
     if presented.type is TokenType.PRESIGNED:
-        return _own_actor(env, await presigned_caller(env, presented.unverified))
+        caller = await presigned_caller(env, presented.unverified)
+        await _check_exchange(env, call, caller)
+        return _own_actor(env, caller)
     if await is_own(env, presented):
         token, caller = await _own_caller(env, presented, issuance.now)
         if env.oauth.issuer not in token.audiences:  # its holder need not be its subject
@@ -108,6 +112,7 @@ async def verified_actor(
         if token.session.may_act is not None:
             raise invalid_token("the actor token names who may act for it", session_id=token.session.session_id)
         _check_holder(token, sender)
+        await _check_exchange(env, call, caller)
         return _own_actor(env, caller)
     proof = await _provider_proof(env, account, presented.unverified, issuance.now)
     if proof.may_act is not None or proof.one_time is not None:
@@ -115,6 +120,15 @@ async def verified_actor(
     party = Party(proof.issuer, proof.subject)
     arn = f"{proof.provider}:{proof.subject}"
     return Actor(party, arn, proof.principal_id, proof_hops(proof, issuance), (), proof.source_identity)
+
+
+async def _check_exchange(env: Env, call: Call, caller: Caller) -> None:
+    """Authorizes daypass:ExchangeToken for the subject or actor. It needs no permission, because a new session is bound by
+    the policies of this one. The session of an application that may only know who the person is has a policy that denies it.
+    """
+    its_own = Call(caller, call.facts, call.now)
+    name = caller.session.session_id if caller.session is not None else caller.access_key_id
+    await allow_own(env, its_own, "ExchangeToken", "session", name, Own.RESTRICTED)
 
 
 def _check_holder(token: OwnToken, sender: Binding | None) -> None:
@@ -158,8 +172,10 @@ async def own_subject(
     """
     if presented.type is TokenType.PRESIGNED:
         caller = await presigned_caller(env, presented.unverified)
+        await _check_exchange(env, call, caller)
     else:
         token, caller = await _own_caller(env, presented, now)
+        await _check_exchange(env, call, caller)
         by_actor = actor is not None and actor.caller is not None and await is_for(env, token, actor.caller)
         if env.oauth.issuer not in token.audiences and not by_actor:
             raise invalid_token("the token is for another audience", session_id=token.session.session_id)

@@ -2,7 +2,7 @@
 
 The new session can never do more than the calling session or outlive it, and it ends with it: it is the next hop of the
 same chain. It keeps that session's identity, tags, source identity, MFA time and issue time, so no value that policies
-read improves. As in AWS, it therefore needs no permission.
+read improves. It therefore needs no permission, but a policy can deny it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued, issue
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.assume.session_policies import check_policy
-from daypass.operations.authorize import check_credentials
+from daypass.operations.authorize import Own, authorize_own
 from daypass.ports import Call, Env
 
 C = TypeVar("C")
@@ -38,12 +38,12 @@ async def get_scoped_credentials(
         )
     if not policy and duration is None:
         raise DaypassError(ErrorKind.VALIDATION, "A policy or a duration must be specified.")
-    check_credentials(call.caller, _ACTION)
+    decision = await authorize_own(env, call, _ACTION, "*", Own.RESTRICTED)
     applicant = signing_applicant(env, call)
     narrowed = replace(
         await narrow(env, session, applicant, (policy,) if policy else (), duration), description=description
     )
-    return await issue(env, applicant, narrowed, SessionRequest(session.name, policy=policy), form)
+    return await issue(env, applicant, narrowed, SessionRequest(session.name, policy=policy), form, decision)
 
 
 def _check_depth(session: SessionClaims, policies: int, acting: int) -> None:

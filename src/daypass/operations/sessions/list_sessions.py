@@ -24,7 +24,7 @@ from daypass.operations.authorize import layers_for
 from daypass.operations.blocks import in_force
 from daypass.operations.decide import admission_of
 from daypass.operations.grants.use import candidates
-from daypass.operations.management import allow, allow_reading, allow_unless_denied, is_operator
+from daypass.operations.management import allow, allow_own, allow_reading, is_operator
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, SessionFilter, SessionView, Viewer
@@ -102,7 +102,7 @@ async def list_assumable_roles(env: Env, call: Call, after: str = "", limit: int
     have a next one.
     """
     caller = call.caller
-    decision = await allow_unless_denied(env, call, "ListAssumableRoles", "role")
+    decision = await allow_own(env, call, "ListAssumableRoles", "role")
     roles, following = await env.directory.read(
         lambda tx: read_page(tx, Role, "name", after, limit, account=caller.account), account=caller.account
     )

@@ -25,7 +25,7 @@ from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import find_current
-from daypass.operations.management import allow_unless_denied
+from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.form import BROWSER_FORM
 from daypass.ports import Call, Env, Tx
@@ -180,42 +180,48 @@ async def touch(env: Env, call: Call, signed_in: SignedIn) -> None:
 
 
 async def listed(env: Env, call: Call) -> list[BrowserSession]:
-    """daypass:ListBrowserSessions: those of the caller's person, newest first. It needs no permission."""
+    """daypass:ListBrowserSessions: those of the caller's person, newest first. It needs no permission.
+
+    Raises DaypassError(ACCESS_DENIED).
+    """
     caller = call.caller
+    decision = await allow_own(env, call, "ListBrowserSessions", "user", caller.name)
     rows = await env.directory.read(
         lambda tx: tx.find(BrowserSession, account=caller.account, principal_id=caller.hops[0].principal_id),
         account=caller.account,
     )
-    await env.journal.commit(served(call))
+    await env.journal.commit(served(call, decision=decision))
     valid = (row for row in rows if call.now < row.expires_at)
     return sorted(valid, key=lambda row: row.created_at, reverse=True)
 
 
 async def list_own(env: Env, call: Call) -> list[BrowserSession]:
     """`listed` for a call of the API. Raises DaypassError: ACCESS_DENIED, VALIDATION for anyone but a user."""
-    await _check_user(env, call, "ListBrowserSessions")
+    _check_user(call)
     return await listed(env, call)
 
 
 async def end_own(env: Env, call: Call, session_id: str) -> None:
     """`end` for a call of the API. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION for anyone but a user."""
-    await _check_user(env, call, "SignOut")
+    _check_user(call)
     await end(env, call, session_id)
 
 
-async def _check_user(env: Env, call: Call, action: str) -> None:
+def _check_user(call: Call) -> None:
     """A session of a role, also of one that acts for a user, does not learn where the user is signed in."""
     if call.caller.kind is not PrincipalKind.USER:
         raise DaypassError(ErrorKind.VALIDATION, "Only users are signed in to browsers. Use your own key or session.")
-    await allow_unless_denied(env, call, action, "user")
 
 
 async def end(env: Env, call: Call, session_id: str) -> None:
-    """Signs one of the caller's own browsers out. Raises DaypassError(NOT_FOUND).
+    """daypass:SignOut: signs one of the caller's own browsers out; no policy keeps a person in this one.
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
 
     Sessions that were made from it stay valid: to end these too, revoke its session.
     """
     caller = call.caller
+    itself = caller.session is not None and caller.session.session_id == session_id
+    decision = None if itself else await allow_own(env, call, "SignOut", "user", caller.name)
 
     def change(tx: Tx) -> tuple[None, Event]:
         person = caller.hops[0].principal_id
@@ -223,7 +229,13 @@ async def end(env: Env, call: Call, session_id: str) -> None:
         if row is None:
             raise DaypassError(ErrorKind.NOT_FOUND, "This browser session does not exist.")
         tx.delete(row)
-        detail = {"browser_session": "ended"}
-        return None, served(call, kind=EventType.DIRECTORY_CHANGED, session_id=session_id, detail=detail)
+        event = served(
+            call,
+            kind=EventType.DIRECTORY_CHANGED,
+            session_id=session_id,
+            decision=decision,
+            detail={"browser_session": "ended"},
+        )
+        return None, event
 
     await env.journal.write(change, account=caller.account)

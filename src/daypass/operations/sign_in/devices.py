@@ -1,6 +1,6 @@
 """What a user has for MFA: passkeys, virtual devices and recovery codes. The same operations serve the pages and the API.
 
-People manage their own devices without a permission, after MFA at most a quarter of an hour ago. Those of others need
+People need no permission for their own devices, but MFA at most a quarter of an hour ago. Those of others need
 `daypass:ListMfaDevices`, `daypass:UpdatePasskey` or `daypass:DeletePasskey` on `user/NAME`.
 """
 
@@ -14,7 +14,7 @@ from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Decision
 from daypass.operations.iam.user_devices import is_recent, of_user
-from daypass.operations.management import InAws, allow
+from daypass.operations.management import InAws, allow, allow_own
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, recovery
 from daypass.ports import Call, Env, Reader
@@ -75,10 +75,10 @@ async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = O
 
 async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
     """Replaces the caller's recovery codes; only this answer has them. Raises DaypassError: ACCESS_DENIED, VALIDATION."""
-    user, _ = await user_of(env, call, OWN, "CreateRecoveryCodes")
+    user, decision = await user_of(env, call, OWN, "CreateRecoveryCodes")
     codes = recovery.new_codes(env.ids)
     return await env.journal.write(
-        lambda tx: recovery.replace_codes(env, tx, call, user, codes), account=call.caller.account
+        lambda tx: recovery.replace_codes(env, tx, call, user, codes, decision), account=call.caller.account
     )
 
 
@@ -88,10 +88,8 @@ def _devices(tx: Reader, user: User) -> Devices:
     return Devices(user, tuple(of_user(tx, user.id)), tuple(virtual), codes)
 
 
-async def user_of(
-    env: Env, call: Call, whose: Whose, action: str, *, fresh: bool = True
-) -> tuple[User, Decision | None]:
-    """The user, and the decision that the caller may act on what proves this user; None for its own.
+async def user_of(env: Env, call: Call, whose: Whose, action: str, *, fresh: bool = True) -> tuple[User, Decision]:
+    """The user, and the decision that the caller may act on what proves this user.
 
     `fresh`: for its own, the caller's MFA must be recent. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
     """
@@ -108,9 +106,10 @@ async def user_of(
     if not whose.name or (user is not None and user.id == caller.principal_id):
         if user is None:
             raise DaypassError(ErrorKind.VALIDATION, "Only users have devices: name one.")
+        decision = await allow_own(env, call, action, "user", user.name)
         if fresh:
             _check_mfa(call)
-        return user, None
+        return user, decision
     known, arn = (user.name, user.arn) if user is not None else (whose.name, f"arn:aws:iam::{owner}:user/{whose.name}")
     in_aws = InAws(arn, tags=user.tags if user is not None else ())
     decision = await allow(env, call, action, "user", known, owner, in_aws=in_aws, requested=whose.name)

@@ -19,6 +19,7 @@ from daypass.domain.policy.model import Decision
 from daypass.operations.assume.replay import consume
 from daypass.operations.iam import quotas
 from daypass.operations.iam.user_devices import RECENT_MS, announce_loss, change_of, has_device, of_user, take_away
+from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import webauthn
@@ -99,6 +100,7 @@ async def ask_to_register(env: Env, call: Call, signed_in: SignedIn) -> Prompt:
     user, known, has_devices = await env.directory.read(
         lambda tx: _owner(tx, call.caller.account, call.caller.principal_id), account=call.caller.account
     )
+    await allow_own(env, call, "CreatePasskey", "user", user.name)
     check_recent(signed_in, has_devices=has_devices, now=call.now)
     return webauthn.ask_to_register(env, signed_in.row.id, call.now, user, known)
 
@@ -118,6 +120,7 @@ async def register(
     """
     check_name(name)
     ceremony = webauthn.opened(env, webauthn.REGISTER, signed_in.row.id, unverified_ceremony, call.now)
+    decision = await allow_own(env, call, "CreatePasskey", "user", call.caller.name)
     made = webauthn.registration(env, ceremony, unverified_response)
     passkey = Passkey(
         id=made.id,
@@ -145,7 +148,9 @@ async def register(
             raise _denied("the credential exists already", passkey, "This passkey cannot be registered.")
         tx.insert(passkey)
         queue.announce(env, tx, (change_of(passkey, "create"),), call.now, actor_id=user.id)
-        return passkey, _changed(call, user, {"passkey": passkey.id, "name": name, "registered": passkey.aaguid})
+        return passkey, _changed(
+            call, user, {"passkey": passkey.id, "name": name, "registered": passkey.aaguid}, decision
+        )
 
     return await env.journal.write(change, account=passkey.account)
 
@@ -164,9 +169,7 @@ def _check_free(known: list[Passkey], name: str) -> None:
 # --- Renaming and removal --------------------------------------------------------------------------------------------
 
 
-def rename(
-    tx: Tx, call: Call, user: User, passkey_id: str, name: str, decision: Decision | None
-) -> tuple[Passkey, Event]:
+def rename(tx: Tx, call: Call, user: User, passkey_id: str, name: str, decision: Decision) -> tuple[Passkey, Event]:
     """In the transaction of a caller who may do it. Raises DaypassError: NOT_FOUND, ALREADY_EXISTS."""
     passkey = existing(tx, user, passkey_id)
     _check_free([each for each in of_user(tx, user.id) if each.id != passkey.id], name)
@@ -175,7 +178,7 @@ def rename(
     return renamed, _changed(call, user, {"passkey": passkey.id, "name": name, "former_name": passkey.name}, decision)
 
 
-def remove(env: Env, tx: Tx, call: Call, user: User, passkey_id: str, decision: Decision | None) -> tuple[None, Event]:
+def remove(env: Env, tx: Tx, call: Call, user: User, passkey_id: str, decision: Decision) -> tuple[None, Event]:
     """In the transaction of a caller who may do it. Raises DaypassError(NOT_FOUND)."""
     passkey = existing(tx, user, passkey_id)
     removed = take_away(tx, call.caller, user, passkey)
@@ -192,6 +195,6 @@ def existing(tx: Reader, user: User, passkey_id: str) -> Passkey:
     return passkey
 
 
-def _changed(call: Call, user: User, detail: Mapping[str, Any], decision: Decision | None = None) -> Event:
+def _changed(call: Call, user: User, detail: Mapping[str, Any], decision: Decision) -> Event:
     whole = {"user": user.arn, **detail}
     return served(call, kind=EventType.DIRECTORY_CHANGED, account=user.account, decision=decision, detail=whole)

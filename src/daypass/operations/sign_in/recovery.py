@@ -12,6 +12,7 @@ from typing import Final
 from daypass.domain.directory import RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.model import Decision
 from daypass.operations.iam.user_devices import codes_change, has_device, remove_codes
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -35,7 +36,9 @@ def digest(code: str) -> str:
     return hashlib.sha256(b"recovery code\0" + letters.encode("ascii")).hexdigest()
 
 
-def replace_codes(env: Env, tx: Tx, call: Call, user: User, codes: tuple[str, ...]) -> tuple[tuple[str, ...], Event]:
+def replace_codes(
+    env: Env, tx: Tx, call: Call, user: User, codes: tuple[str, ...], decision: Decision
+) -> tuple[tuple[str, ...], Event]:
     """Stores new codes and revokes the earlier ones, in a transaction of a caller who may do it. Raises
     DaypassError(VALIDATION) for a user without an MFA device.
     """
@@ -46,7 +49,7 @@ def replace_codes(env: Env, tx: Tx, call: Call, user: User, codes: tuple[str, ..
     for code in codes:
         tx.insert(RecoveryCode(user.id, digest(code), user.account, call.now))
     detail = {"user": user.arn, "recovery_codes": len(codes)}
-    return codes, served(call, kind=EventType.DIRECTORY_CHANGED, account=user.account, detail=detail)
+    return codes, served(call, kind=EventType.DIRECTORY_CHANGED, account=user.account, decision=decision, detail=detail)
 
 
 async def accept(env: Env, call: Call, user: User, unverified_code: str) -> None:
