@@ -121,7 +121,9 @@ async def test_a51_narrowed_session_stays_as_old_as_the_one_that_it_narrows(worl
         "DateLessThan": {"aws:TokenIssueTime": "2025-11-24T16:30:00Z"}
     }  # half an hour after the session began
     roots = [f"arn:aws:iam::{ALPHA}:root"]
-    first = world.role("first", trusts=[trust(roots, EVERY)], policies=[ALL, policy(deny("*", Condition=revoke_old))])
+    first = world.role(
+        "first", trusts=[trust(roots, EVERY)], policies=[ALL, policy(deny("sts:AssumeRole", Condition=revoke_old))]
+    )
     second = open_role(world, "second")
     old = await take(world, ann(world), first)
     world.clock.time += 3_000_000

@@ -192,8 +192,7 @@ def test_refresh_token_that_was_revoked_gives_no_assertion(lasting: Signed) -> N
     refusal(lasting.site, by_refresh_token(lasting), "invalid_grant")
 
 
-def test_refresh_token_without_the_persons_consent_gives_no_assertion(lasting: Signed) -> None:
-    """One that an exchange gave continues a session which may be narrower than the person's."""
+def test_identity_token_gives_no_refresh_token_that_could_give_an_assertion(lasting: Signed) -> None:
     own = {"subject_token": lasting.tokens["access_token"], "subject_token_type": ACCESS_TOKEN}
-    made = given(lasting.client.token(grant=EXCHANGE, **own, requested_token_type=REFRESH_TOKEN))["access_token"]
-    refusal(lasting.site, by_refresh_token(lasting, subject_token=made), "invalid_grant")
+    answer = lasting.client.token(grant=EXCHANGE, **own, requested_token_type=REFRESH_TOKEN)
+    refusal(lasting.site, answer, "invalid_request")

@@ -100,6 +100,10 @@ class SessionClaims(Struct, frozen=True):
     may_act: Party | None = None  # the only party that may act for it; its token is good for nothing else here
 
 
+IDENTITY_ONLY: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
+"""The policy of the session of an application without a role: its tokens say who the person is, and allow nothing."""
+
+
 def scope_downs(session: SessionClaims) -> tuple[str, ...]:
     """The session policies of GetScopedCredentials, oldest first."""
     return session.policies[1:] if session.base_policy else session.policies

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import SessionClaims
+from daypass.domain.session import IDENTITY_ONLY, SessionClaims
 from daypass.ports import Env
 
 C_co = TypeVar("C_co", covariant=True)
@@ -98,7 +98,13 @@ class AwsForm(Struct, frozen=True):
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], AwsCredentials]:
-        """Finds the keys. What is left is to seal the session and to derive its secret key."""
+        """Finds the keys. What is left is to seal the session and to derive its secret key.
+
+        Also raises ACCESS_DENIED for a session that only says who a person is.
+        """
+        if IDENTITY_ONLY in session.policies:
+            public = "This session only says who the person is: it has no AWS credentials."
+            raise DaypassError(ErrorKind.ACCESS_DENIED, public, private={"session_id": session.session_id})
         size, seal = unsealed(env, session, self.minimum_size)
         derive = await env.sealer.underived(session)
         utilization = -(-size * 100 // env.limits.token_bytes)

@@ -44,6 +44,7 @@ from daypass.operations.grants.facts import (
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.snapshot import Snapshot
 from daypass.operations.grants.void import why_void
+from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn
@@ -108,6 +109,7 @@ async def extend_request(
     env: Env, call: Call, account: str, request_id: str, seconds: int, reason: str, mfa: MfaCode = NO_CODE
 ) -> RequestView:
     """Requests more time for the roles of an earlier request of the caller's own. See `create_request` for errors."""
+    await allow_own(env, call, "ExtendAccessRequest", "access-request", request_id)
     owner = account or call.caller.account
 
     def query(tx: Reader) -> t.Terms:

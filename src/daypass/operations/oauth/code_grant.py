@@ -5,7 +5,7 @@ A second use of a code ends the session that the first one gave: either was not 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from daypass.domain.directory import Consent
 from daypass.domain.errors import DaypassError
 from daypass.domain.oauth import pkce
 from daypass.domain.oauth.binding import JKT
+from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.authorization import Authorization, person_of, read_authorization
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
@@ -26,9 +27,6 @@ from daypass.operations.oauth.refresh_families import end_what_was_granted
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Tx
-
-IDENTITY_ONLY: Final = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
-"""The session policy of a token without a role: it says who the person is, and allows nothing."""
 
 
 class Redeemed(Struct, frozen=True):
