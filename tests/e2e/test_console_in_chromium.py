@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route
 from tests.chromium import chromium, judged, needs_chromium, page_of, virtual_authenticator
-from tests.console import REASON, fill, policy
+from tests.console import REASON, fill, policy, trust
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.sign_in import PASSWORD
 from tests.x509 import Authority
@@ -108,6 +108,32 @@ def test_request_is_sent_narrowed_approved_and_ended(server: Server, chromium: B
     page.get_by_role("button", name=re.compile("Done with")).click()
     page.get_by_role("status").wait_for()
     for person in (ann, lee):
+        person.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_role_with_thousands_of_permissions_has_short_pages(
+    server: Server, chromium: Browser, look: tuple[str, int]
+) -> None:
+    iam, name = server.client("iam"), f"prod-reads-{look[0]}-{look[1]}"
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust(OPERATOR, approved=True))
+    iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    ann, lee = Person(server, chromium, "ann", look), Person(server, chromium, "lee", look)
+    page = ann.open(f"/console/request?role=arn:aws:iam::{OPERATOR}:role/{name}")
+    page.get_by_label("Reason").fill(REASON)
+    page.get_by_role("button", name="Send the request").click()
+    page.get_by_role("status").wait_for()
+    page = lee.open(f"/console/access-request?{page.url.partition('?')[2].partition('&')[0]}", "request-of-many")
+    box = page.get_by_role("button", name="Approve", exact=True).bounding_box()
+    assert box is not None
+    assert box["y"] < 2_000
+    page.get_by_text("Show the services").click()
+    page.locator(".services summary").filter(has_text="ec2").first.click()
+    lee.judge("request-of-many-open")
+    ada = Person(server, chromium, "ada", look)
+    page = ada.open(f"/console/role?name={name}", "role-of-many")
+    assert page.evaluate("document.documentElement.scrollHeight") < 3_000
+    for person in (ann, lee, ada):
         person.close()
 
 

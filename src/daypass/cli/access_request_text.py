@@ -9,6 +9,8 @@ from daypass.cli import output
 from daypass.cli.durations import left
 from daypass.cli.results import Fields, Part, Result, Table
 
+_MAX_ADDED = 200  # permissions that are shown; --output json has all
+
 
 def last_part(arn: str) -> str:
     """A role or principal, short: what follows the last colon of its ARN."""
@@ -105,10 +107,11 @@ def examination(found: Mapping[str, Any]) -> Iterator[Part]:
         yield "It adds nothing to the permissions of the person."
     else:
         rows = [
-            (_action(each), ", ".join(each["resources"]), last_part(each["role"]), each["policy"]) for each in added
+            (_action(each), ", ".join(each["resources"]), last_part(each["role"]), each["policy"])
+            for each in added[:_MAX_ADDED]
         ]
         yield Table(("ADDS", "ON", "ROLE", "POLICY"), rows)
-        if found["more"]:
+        if found["more"] or len(added) > _MAX_ADDED:
             yield "There are more than these."
     if found["history"]:
         yield ""

@@ -22,7 +22,7 @@ from daypass.operations.grants.facts import person_of
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Scene
 
-MAX_ADDED: Final = 200
+MAX_ADDED: Final = 2_000
 """Maximum number of permissions that are shown."""
 _MAX_HISTORY: Final = 10
 _LOOKED_AT: Final = 1_000

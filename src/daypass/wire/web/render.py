@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -138,6 +139,16 @@ def arn_name(arn: str) -> str:
     return f"{role or kind}/{name}" if kind in ("assumed-role", "federated-user") else name
 
 
+def services(permissions: Iterable[Any]) -> list[tuple[str, list[Any]]]:
+    """Permissions by the service of their action, in order. One that excepts an action is about every service."""
+    found: dict[str, list[Any]] = {}
+    for each in permissions:
+        excepted = getattr(each, "excepted", False) or getattr(each, "not_action", False)
+        service = "every service" if excepted or ":" not in each.action else each.action.partition(":")[0]
+        found.setdefault(service, []).append(each)
+    return sorted(found.items())
+
+
 def pretty(value: object) -> str:
     """JSON for people: a document's text, or a value, with two spaces for each level. Text that is not JSON as it is."""
     try:
@@ -171,6 +182,7 @@ def _environment() -> Environment:
         span=span,
         arn_name=arn_name,
         pretty=pretty,
+        services=services,
         agent=user_agent_name,
     )
     return made
