@@ -46,11 +46,15 @@ class ExploreRecordsInput(OnePage):
     error: Annotated[str, Meta(max_length=64)] = ""
     since: Annotated[int, Meta(ge=0, le=9007199254740991)] | None = None
     until: Annotated[Annotated[int, Meta(ge=0, le=9007199254740991)] | None, Meta(description="Exclusive.")] = None
-    person: Annotated[str, Meta(max_length=256, description="A part of the actor's ARN, ids or source identity.")] = ""
+    person: Annotated[
+        str,
+        Meta(max_length=256, description="A part of the ARN or ids of the actor, or of whom a revocation is about."),
+    ] = ""
     role: Annotated[str, Meta(max_length=256, description="A part of an ARN in the event's detail or decision.")] = ""
     chain: Annotated[str, Meta(max_length=64, description="Id of a session that was issued, acted on, or acted.")] = ""
     source: Annotated[str, Meta(max_length=64, description="The beginning of the source address.")] = ""
     decision: Annotated[str, Meta(pattern="^(allowed|refused)?$")] = ""
+    changes: Annotated[bool, Meta(description="Only what changed something or was refused.")] = False
 
 
 class SummarizeRecordsInput(Input):

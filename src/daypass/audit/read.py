@@ -201,6 +201,8 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     else:
         conditions = []
     conditions += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
+    if query.changes:
+        conditions.append(c.type != EventType.REQUEST_ALLOWED.value)
     if query.access_key_ids:
         conditions.append(c.access_key_id.in_([searchable(each) for each in query.access_key_ids]))
     if query.since is not None:

@@ -147,6 +147,7 @@ class RecordFilter:
     access_key_id: str = ""  # the actor's
     access_key_ids: Collection[str] = ()  # the actor's is one of these
     error: str = ""
+    changes: bool = False  # only what changed something or was refused
     since: int | None = None
     until: int | None = None
     before: tuple[int, str, int] | None = None

@@ -26,7 +26,8 @@ class EventFilter(Struct, frozen=True):
     """What an event must say. Empty fields match everything.
 
     Attributes:
-        person: a part of the actor's ARN, principal id or source identity, or of the original principal's id.
+        person: a part of the actor's ARN, principal id or source identity, of the original principal's id, or of the ARN of
+            whom a revocation or offboarding is about.
         role: a part of an ARN anywhere in the event's detail or decision.
         chain: a session id: the event issued it, acted on it, or its actor was that session.
         source: the beginning of the source address.
@@ -42,10 +43,10 @@ class EventFilter(Struct, frozen=True):
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Whether an event says all of it."""
         actor, source = _mapping(body.get("actor")), _mapping(body.get("source"))
-        refused = bool(body.get("error"))
+        refused, detail = bool(body.get("error")), _mapping(body.get("detail"))
         return (
-            (not self.person or _contains(actor, self.person))
-            and (not self.role or _contains((body.get("detail"), body.get("decision")), self.role))
+            (not self.person or _contains((actor, detail.get("arn"), detail.get("user")), self.person))
+            and (not self.role or _contains((detail, body.get("decision")), self.role))
             and (not self.chain or self.chain in (body.get("session_id"), actor.get("session_id")))
             and (not self.source or str(source.get("ip", "")).startswith(self.source))
             and (self.decision not in ("allowed", "refused") or refused is (self.decision == "refused"))

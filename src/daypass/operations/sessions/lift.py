@@ -15,6 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.management import InAws, allow, is_operator
 from daypass.operations.outcome import served
+from daypass.operations.principals import arn_of_principal
 from daypass.operations.sessions.revoke import check_reason
 from daypass.operations.sessions.subjects import resource_of, tags_of_principal
 from daypass.ports import Call, Env, Reader, Tx
@@ -33,7 +34,7 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
         await _allow_any(env, call, revocation_id)
         raise _missing(revocation_id)
     kind, name = resource_of(revocation.subject, revocation.value)
-    in_aws = await _in_aws(env, revocation, kind, call.caller.account)
+    in_aws, arn = await _in_aws(env, revocation, kind, call.caller.account)
     try:
         decision = await allow(env, call, "LiftBlock", kind, name, revocation.account, in_aws=in_aws)
     except DaypassError:
@@ -43,6 +44,7 @@ async def lift_block(env: Env, call: Call, revocation_id: str, reason: str = "")
         "revocation": revocation.id,
         "subject": revocation.subject,
         "value": revocation.value,
+        **({"arn": arn} if arn else {}),
         "block_until_before": revocation.block_until,
         "reason": reason,
     }
@@ -76,15 +78,16 @@ async def _visible(env: Env, call: Call, revocation_id: str) -> Revocation | Non
     return None
 
 
-async def _in_aws(env: Env, revocation: Revocation, kind: str, account: str) -> InAws:
+async def _in_aws(env: Env, revocation: Revocation, kind: str, account: str) -> tuple[InAws, str]:
     """The roles that may be assumed again: the blocked role, otherwise any role of the account. With the tags of the
-    blocked role or user.
+    blocked role or user. And the ARN of whom the revocation is about; "": none.
     """
 
-    def query(tx: Reader) -> InAws:
+    def query(tx: Reader) -> tuple[InAws, str]:
         role = tx.get(Role, id=revocation.value) if kind == "role" else None
         tags = tags_of_principal(tx, revocation.value) if kind in ("role", "principal") else ()
-        return InAws(role.arn if role is not None else _every_role(revocation.account), tags=tags)
+        arn = arn_of_principal(tx, revocation.value) if kind in ("role", "principal") else ""
+        return InAws(role.arn if role is not None else _every_role(revocation.account), tags=tags), arn
 
     return await env.directory.read(query, account=account, urgent=True)
 

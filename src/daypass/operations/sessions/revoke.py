@@ -84,7 +84,7 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
             raise _unknown(request)
     if request.dry_run:
         ended = await count_ended(env, (revocation,), before)
-        await env.journal.commit(_event(call, request, revocation, decision, ended))
+        await env.journal.commit(_event(call, request, (revocation, subject.arn), decision, ended))
         return Revoked(revocation, ended)
 
     def change(tx: Tx) -> tuple[Revocation, Event]:
@@ -93,16 +93,19 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         stored = store(tx, revocation, call.caller.account)
         if stored.subject == "grant":
             end_revoked_grant(env, call, tx, stored)
-        return stored, _event(call, request, stored, decision)
+        return stored, _event(call, request, (stored, subject.arn), decision)
 
-    offline = None if replays else Offline(revocation, _event(call, request, revocation, decision), revocation)
+    event = _event(call, request, (revocation, subject.arn), decision)
+    offline = None if replays else Offline(revocation, event, revocation)
     made = await env.journal.write(change, account=call.caller.account, urgent=True, offline=offline)
     return Revoked(made, await count_ended(env, (revocation,), before))
 
 
 def _event(
-    call: Call, request: RevocationRequest, revocation: Revocation, decision: Decision, ended: Ended | None = None
+    call: Call, request: RevocationRequest, made: tuple[Revocation, str], decision: Decision, ended: Ended | None = None
 ) -> Event:
+    """`made`: the revocation, and the ARN of whom it is about; "": none is known."""
+    revocation, arn = made
     return served(
         call,
         kind=EventType.REQUEST_ALLOWED if request.dry_run else EventType.SESSION_REVOKED,
@@ -111,6 +114,7 @@ def _event(
         decision=decision,
         detail={
             **detail_of(revocation),
+            **({"arn": arn} if arn else {}),
             "reason": request.reason,
             **(counted_of(ended) if request.dry_run else {}),
         },

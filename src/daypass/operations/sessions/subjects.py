@@ -38,18 +38,20 @@ class _Resolved:
         value: its canonical form; "" if the entity does not exist.
         owner: the account; "" when it is unknown.
         known: whether the entity exists in this installation.
-        tags: of the user or role.
+        tags, arn: of the user or role.
     """
 
     value: str
     owner: str = ""
     known: bool = False
     tags: Tags = ()
+    arn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """Owner and canonical value of the subject. `tags`: of the user or role that it names, or whose session or key it is.
+    `arn`: of the user, role or session.
     `fault`: the error to raise after authorization when the value is unknown; a value is then set only where it is an id.
     """
 
@@ -58,6 +60,7 @@ class Subject:
     known: bool = False
     fault: DaypassError | None = None
     tags: Tags = ()
+    arn: str = ""
 
 
 def resource_of(subject: str, value: str) -> tuple[str, str]:
@@ -86,13 +89,14 @@ async def subject_of(env: Env, call: Call, kind: str, value: str, account: str =
             return Subject(owner, value, fault=no_such_session(value))
         holder = session.claims.principal_id
         tags = await env.directory.read(lambda tx: tags_of_principal(tx, holder), account=own, urgent=True)
-        return Subject(session.claims.account, value, known=True, tags=tags)
+        return Subject(session.claims.account, value, known=True, tags=tags, arn=session.claims.arn)
     resolved = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
     if not account and resolved.owner and await is_operator(env, call.caller):
         owner = resolved.owner
     if resolved.value:
-        tags = resolved.tags if resolved.owner == owner else ()
-        return Subject(owner, resolved.value, known=resolved.known and resolved.owner in ("", owner), tags=tags)
+        tags, arn = (resolved.tags, resolved.arn) if resolved.owner == owner else ((), "")
+        known = resolved.known and resolved.owner in ("", owner)
+        return Subject(owner, resolved.value, known=known, tags=tags, arn=arn)
     fault = DaypassError(ErrorKind.NOT_FOUND, f"The {kind} with name {value} cannot be found.")
     return Subject(owner, "", fault=fault)
 
@@ -123,7 +127,7 @@ async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account
     if kind in ("role", "principal"):
         view = await _cached_role(env, owner, value.rpartition("/")[2])
         if view is not None and value in (view.role.arn, view.role.name):
-            return Subject(owner, view.role.id, known=True, tags=view.role.tags)
+            return Subject(owner, view.role.id, known=True, tags=view.role.tags, arn=view.role.arn)
     raise DaypassError(ErrorKind.UNAVAILABLE, "The database is unavailable: name the subject by its unique id.")
 
 
@@ -154,7 +158,9 @@ def _principal(tx: Reader, account: str, value: str) -> _Resolved:
 
 def _entity(value: str, found: Role | User | None) -> _Resolved:
     """A unique id. A deleted or unknown one is accepted too: its sessions may still be valid."""
-    return _Resolved(value, found.account, known=True, tags=found.tags) if found is not None else _Resolved(value)
+    if found is None:
+        return _Resolved(value)
+    return _Resolved(value, found.account, known=True, tags=found.tags, arn=found.arn)
 
 
 def _named(tx: Reader, kind: type[Role | User], account: str, value: str) -> _Resolved | None:

@@ -19,17 +19,21 @@ from daypass.wire.http import Response
 _ROWS: Final = 50
 _READ: Final = "daypass:ReadAudit"
 _FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_id", "error")
+_EXACT: Final = ("type", "operation", "request_id", "session_id")
+"""With one of these, the page shows reads too. Otherwise only what changed something or was refused."""
 _TEXTS: Final = ("person", "role", "chain", "source", "decision")
 
 
 async def search(ctx: ConsoleContext) -> Response:
     """GET /console/records."""
     given = {name: ctx.value(name, 256) for name in (*_FIELDS, *_TEXTS, "since", "until")}
+    reads = ctx.value("reads", 8) == "yes" or any(given[name] for name in _EXACT)
     given["error"] = given["error"].replace(" ", "_")  # pages show kinds of errors in words
     query = RecordFilter(
         **{name: given[name] for name in _FIELDS},
         since=ctx.time("since"),
         until=ctx.time("until"),
+        changes=not reads,
         before=record_cursor(ctx.value("after", 128)),
         limit=_ROWS,
     )
@@ -41,7 +45,8 @@ async def search(ctx: ConsoleContext) -> Response:
         rows=record_page.records,
         following=cursor(*record_page.before) if record_page.before is not None else "",
         given=given,
-        here=address("/console/records", **given),
+        reads=reads,
+        here=address("/console/records", **given, reads="yes" if ctx.value("reads", 8) == "yes" else ""),
         first=bool(ctx.value("after")),
     )
 
