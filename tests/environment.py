@@ -81,7 +81,6 @@ def environment(
         "mail": Unused("mail"),
         "measurements": Unused("measurements"),
         "schedules": Unused("schedules"),
-        "prose": Unused("prose"),
         "sign_in": Unused("sign_in"),
         **ports,
     }

@@ -228,7 +228,6 @@ class ExaminationOut(Output):
     ]
     may_vote: Annotated[bool, Meta(description="Whether you are an approver, apart from conditions and MFA.")]
     own: Annotated[bool, Meta(description="Whether you made the request, or it is for you.")]
-    prose: Annotated[str, Meta(description="The risk in prose: generated text, which decides nothing; empty: none.")]
 
 
 class ApproveAccessRequestInput(InAccount):

@@ -97,9 +97,6 @@ def _grant_state(grant: Mapping[str, Any]) -> str:
 def examination(found: Mapping[str, Any]) -> Iterator[Part]:
     """What an approver should know beside the request itself."""
     added = found["added"]
-    if found.get("prose"):
-        yield ""
-        yield f"Generated text, which decides nothing: {found['prose']}"
     yield ""
     if added is None:
         yield "The roles belong to another account: their permissions are not shown here."

@@ -37,13 +37,6 @@ class AccessSettings(Section):
         description="Authorization headers for on-call systems, by account and host: "
         '`schedule_tokens.111122223333."api.pagerduty.com" = "Token token=…"`. Rules of other accounts do not use them.',
     )
-    prose_url: str = Field(
-        "",
-        description="Address of the chat completions of an OpenAI-compatible API, which says the reasons of a risk in prose "
-        "for approvers and decides nothing. It gets the score and these reasons alone. Empty: none.",
-    )
-    prose_model: str = Field("", description="Its model.")
-    prose_key: SecretStr = Field(SecretStr(""), description="API key for it; empty: none is sent.")
     smtp_host: str = Field("", description="SMTP server for notifications by e-mail; empty: none is sent.")
     smtp_port: Port = Field(587, description="Its port.")
     smtp_starttls: bool = Field(True, description="Whether the connection must be encrypted by STARTTLS.")

@@ -24,7 +24,7 @@ from daypass.ports.env import Call, Env, Limits, PasskeyPolicy
 from daypass.ports.heavy import HeavyWork, Scene
 from daypass.ports.measurements import CheckResult, Measurement, Measurements
 from daypass.ports.oauth import NO_OAUTH, AuthorizationServer, ClientDocuments, ClientProofs, DpopClaims, TokenSigner
-from daypass.ports.outbound import Mail, Outbound, OutboundFailed, Prose, Schedules
+from daypass.ports.outbound import Mail, Outbound, OutboundFailed, Schedules
 from daypass.ports.rates import Rates
 from daypass.ports.record import (
     ChainCheck,

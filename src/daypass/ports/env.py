@@ -14,7 +14,7 @@ from daypass.ports.directory import Directory
 from daypass.ports.heavy import HeavyWork
 from daypass.ports.measurements import Measurements
 from daypass.ports.oauth import AuthorizationServer
-from daypass.ports.outbound import Mail, Outbound, Prose, Schedules
+from daypass.ports.outbound import Mail, Outbound, Schedules
 from daypass.ports.rates import Rates
 from daypass.ports.record import Journal, Records
 from daypass.ports.refusals import Refusals
@@ -85,7 +85,6 @@ class Env:
     outbound: Outbound
     mail: Mail
     schedules: Schedules
-    prose: Prose
     sign_in: SignInProviders
     measurements: Measurements
     slices: Slices = field(default_factory=Slices)

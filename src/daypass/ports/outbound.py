@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -46,14 +46,6 @@ class Schedules(Protocol):
         `kind`: icalendar, pagerduty, opsgenie or incident.io. `source`: a URL, or for iCalendar the name of a file.
         Raises OutboundFailed.
         """
-        ...
-
-
-class Prose(Protocol):
-    """Says the reasons of a risk in prose, for people. Nothing may be decided by it."""
-
-    async def of(self, score: int, reasons: Sequence[str], *, owner: str) -> str:
-        """The prose; "" when it is off, or does not come in time. `owner`: see `Outbound.post`."""
         ...
 
 

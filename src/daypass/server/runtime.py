@@ -58,7 +58,6 @@ from daypass.server.nodes import Peers, Registration
 from daypass.server.outbound import outbound_of
 from daypass.server.peer_streams import PeerStreams
 from daypass.server.policies import further_policies
-from daypass.server.prose import FetchedProse
 from daypass.server.readiness import Readiness
 from daypass.server.refusals import RefusalCounter
 from daypass.server.schedules import FetchedSchedules
@@ -247,7 +246,6 @@ class Runtime:
             outbound=outbound,
             mail=SmtpMail(self.settings.access),
             schedules=FetchedSchedules(self.settings.access, outbound, self.heavy),
-            prose=FetchedProse(self.settings.access, outbound),
             sign_in=self._sign_in,
             measurements=self._measurements,
         )

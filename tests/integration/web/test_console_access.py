@@ -322,19 +322,6 @@ def test_vote_of_a_person_with_mfa_is_confirmed_by_a_code_for_exactly_that_vote(
     assert state_of(site, request) == "approved"
 
 
-def test_access_request_shows_the_risk_in_prose_as_text(
-    site: Installation, ann: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def said(*_: object, **__: object) -> str:
-        return "All is <b>new</b>."
-
-    monkeypatch.setattr(site.runtime.env.prose, "of", said)
-    page = ann.get(f"/console/access-request?id={sent(ann, role=ORDERS)}")
-    assert b"<p>All is &lt;b&gt;new&lt;/b&gt;.</p>" in page.body
-    assert "Generated text, which decides nothing." in text(page)
-    assert ann.submit(page, "/console/access-request/cancel").status == 303
-
-
 def test_dashboard_and_reviews_show_persons_by_name_not_by_id(site: Installation, ann: Browser, lee: Browser) -> None:
     request = sent(ann, role=ORDERS)
     lee.submit(lee.get(f"/console/access-request?id={request}"), "/console/access-request/approve")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -53,7 +52,6 @@ class Examination(Struct, frozen=True):
         history: earlier requests of the same person for one of these roles, the newest first.
         may_vote: the caller is an approver of the request, apart from conditions and MFA.
         own: the caller is the requester or the beneficiary.
-        prose: the risk in prose (`ports.Prose`); "": none.
     """
 
     view: RequestView
@@ -62,7 +60,6 @@ class Examination(Struct, frozen=True):
     history: tuple[RequestView, ...]
     may_vote: bool
     own: bool
-    prose: str
 
 
 class _View(Struct, frozen=True):
@@ -87,20 +84,16 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
     if seen is None:
         raise no_such_request(request_id)
     added: tuple[AddedPermission, ...] | None = None
-    more, prose = False, ""
+    more = False
     # who asks for somebody else is not shown what that person asked for before and may do (attack A214)
     whole = permitted or seen.may_vote or seen.beneficiary
     if whole and owner == call.caller.account:
         terms = seen.view.terms
         roles = tuple(ref.arn for ref in terms.roles)
         added, more = await heavy.read(env, call, _added, call, roles, terms.beneficiary)
-    if whole:
-        request = seen.view.request
-        reasons = [reason["text"] for reason in json.loads(request.risk_reasons)]
-        prose = await env.prose.of(request.risk, reasons, owner=call.caller.account)
     event = served(call, account=owner, decision=decision, detail={"request": request_id, "examined": True})
     await env.journal.commit(event)
-    return Examination(seen.view, added, more, seen.history if whole else (), seen.may_vote, seen.own, prose)
+    return Examination(seen.view, added, more, seen.history if whole else (), seen.may_vote, seen.own)
 
 
 def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _View | None:
