@@ -222,12 +222,6 @@ class Cast:
         made |= {"automatic": [{"name": "o", "condition": IF_CALLED}]} if self.random.random() < 0.3 else {}
         if self.random.random() < 0.7:
             made["on_call"] = {"calendar": f"{name}.ics"}
-        if self.random.random() < 0.5:
-            absent = pick(("lee", "lou", "ann2"))
-            begin = self.now - 1000
-            made["delegations"] = [
-                {"absent": f"user/{absent}", "to": "user/dep", "begin": begin, "until": begin + 1_200_000}
-            ]
         return made
 
     def window(self) -> dict[str, str]:

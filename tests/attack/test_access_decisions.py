@@ -130,29 +130,6 @@ async def test_a281_vote_ends_with_the_session_that_cast_it(place: Place, subjec
     assert len(await events(place, "access.ended")) == 1
 
 
-async def test_a282_absent_person_who_turns_out_to_be_the_requester_does_not_count(place: Place) -> None:
-    await place.person("deputy", APPROVE)
-    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
-    await place.rule("prod", delegations=[{"absent": "user/lee", "to": "user/deputy", **window}])
-    request = await place.request()
-    assert (await place.approve("deputy", request))["state"] == "approved"
-    await link(place, "ann", "lee")
-    assert "no longer eligible to approve" in await place.denied("ann")
-
-
-async def test_a282_delegate_of_a_person_who_turns_out_to_be_another_approver_counts_once(place: Place) -> None:
-    await place.person("deputy", APPROVE)
-    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
-    stages = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
-    await place.rule("prod", stages=stages, delegations=[{"absent": "user/lee", "to": "user/deputy", **window}])
-    request = await place.request()
-    for name in ("deputy", "lou"):
-        request = await place.approve(name, request)
-    assert request["state"] == "approved"
-    await link(place, "lou", "lee")
-    assert "no longer eligible to approve" in await place.denied("ann")
-
-
 async def test_a283_only_an_approver_of_the_request_substitutes_a_role(place: Place) -> None:
     await place.role("reader")
     await place.person("kim", APPROVE)

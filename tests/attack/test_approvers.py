@@ -15,13 +15,11 @@ from tests.attack.test_extensions import extended
 from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, server
 
-from daypass.domain.access.person import identifier
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
-from daypass.domain.directory import AccessRequest, AccessVote, OidcProvider, Revocation
+from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.operations.broker import prepare
-from daypass.operations.grants.eligible import stages_for
-from daypass.operations.grants.facts import is_stopped, person_of, rules_of
+from daypass.operations.grants.facts import is_stopped, person_of
 from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.ports import Call, Reader
 
@@ -143,48 +141,6 @@ async def test_a214_who_requests_for_another_does_not_see_the_requests_of_that_p
 
 
 SUBJECT = f"arn:aws:iam::{TENANT}:oidc-provider/idp.example.com:lena"
-
-
-async def match(place: Place, request_id: str) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """The stages in which the deputy may vote, and in whose place."""
-
-    def query(tx: object) -> object:
-        request = tx.get(AccessRequest, id=request_id)  # type: ignore[attr-defined]
-        names = (place.users["deputy"].arn,)
-        return stages_for(tx, request, rules_of(tx, TENANT), names, place.now)  # type: ignore[arg-type]
-
-    found = await place.server.runtime.directory.read(query, account="")  # type: ignore[arg-type]
-    return found.stages, found.identifiers  # type: ignore[attr-defined]
-
-
-async def test_a214_delegate_of_a_subject_of_a_provider_counts_as_that_person(place: Place) -> None:
-    await place.person("deputy", APPROVE)
-    await place.server.write(OidcProvider(TENANT, "idp.example.com", place.now))
-    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
-    stages = [{"approvers": {"principals": [SUBJECT]}}]
-    await place.rule("prod", stages=stages, delegations=[{"absent": SUBJECT, "to": "user/deputy", **window}])
-    request = await place.request()
-    assert await match(place, request["id"]) == ((("prod", "approval"),), (identifier(SUBJECT),))
-    await place.change(
-        lambda tx: tx.replace(
-            replace(tx.get(AccessRequest, id=request["id"]), persons=(identifier(SUBJECT),))  # type: ignore[type-var]
-        )
-    )
-    assert await match(place, request["id"]) == ((), ())
-
-
-async def test_a214_delegate_of_a_blocked_person_is_refused(place: Place) -> None:
-    await place.person("deputy", APPROVE)
-    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
-    await place.rule("prod", delegations=[{"absent": "user/lee", "to": "user/deputy", **window}])
-    request = await place.request()
-    await blocked(place, "principal", place.users["lee"].arn)
-    path = f"/access-requests/{request['id']}/approve"
-    assert (await place.refused("deputy", path, {"binding": request["binding"]}))[0] == 403
-    votes = await place.server.runtime.directory.read(
-        lambda tx: tx.find(AccessVote, request_id=request["id"]), account=""
-    )
-    assert votes == []
 
 
 @pytest.mark.parametrize(("further", "known"), [(0, True), (1, False)])

@@ -266,23 +266,6 @@ async def test_request_without_an_answer_escalates_to_further_approvers(place: P
     await place.assume("ann")
 
 
-async def test_delegate_approves_while_the_approver_is_absent(place: Place) -> None:
-    await place.person("deputy", APPROVE)
-    window = {"begin": place.now - 1000, "until": place.now + 3_600_000}
-    delegation = {"absent": "user/lee", "to": "user/deputy", **window}
-    await place.rule("prod", stages=[{"approvers": {"principals": ["user/lee"]}}], delegations=[delegation])
-    request = await place.request()
-    assert (await place.approve("deputy", request))["state"] == "approved"
-    await place.assume("ann")
-    await place.rule("prod", stages=[{"approvers": {"principals": ["user/lee"]}}])
-    other = await place.request("eve")
-    path, body = f"/access-requests/{other['id']}/approve", {"binding": other["binding"]}
-    assert (await place.refused("deputy", path, body))[0] == 403
-    await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}}], delegations=[delegation])
-    assert (await place.approve("deputy", other))["state"] == "approved"  # lee approves as a member of the group
-    await place.assume("eve")
-
-
 async def test_end_of_a_grant_is_announced_once(place: Place, receiver: Receiver) -> None:
     await channel(place, receiver, "webhook", "access.ending")
     await place.granted()

@@ -35,7 +35,6 @@ RULE = {
     "stages": [{"approvers": PEOPLE, "threshold": 2}],
     "windows": [{"days": ["mon"], "begin": "08:00", "until": "18:00"}],
     "automatic": [{"name": "x", "condition": {"Bool": {"a:b": "true"}}}],
-    "delegations": [{"absent": "user/a", "to": "user/b", "begin": 1, "until": 2}],
 }
 CLIENT = {"jwks": {"keys": [{"kty": "EC", "x": "AA"}]}, "redirect_uris": ["https://a.example/cb"], "roles": ["*"]}
 CLIENT["grant_types"] = ["authorization_code"]

@@ -136,15 +136,6 @@ class Chat(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     max_risk: Annotated[int, Meta(ge=0, le=50)] = 20
 
 
-class Delegation(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """During an absence, `to` may approve in place of `absent` (both ARNs), between two times (ms)."""
-
-    absent: Pattern
-    to: Pattern
-    begin: Annotated[int, Meta(ge=0)]
-    until: Annotated[int, Meta(ge=0)]
-
-
 class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An approval rule.
 
@@ -183,7 +174,6 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     break_glass: BreakGlass | None = None
     escalation: Escalation | None = None
     chat: Chat | None = None
-    delegations: Annotated[tuple[Delegation, ...], Meta(max_length=20)] = ()
     substitutes: PatternList = ()
     on_behalf: bool = False
     max_uses: Annotated[int, Meta(ge=0, le=1000)] = 0
@@ -241,15 +231,6 @@ class CompiledRule:
         wanted = self.rule.role_tags
         return self._roles.matches(role_arn, {}) and all(tags.get(key) == value for key, value in wanted.items())
 
-    def delegated(self, names: Sequence[str], now: int) -> tuple[str, ...]:
-        """The ARNs in whose place a person with these names may approve at `now` (ms)."""
-        found = []
-        for each in self.rule.delegations:
-            absent, to = expanded((each.absent, each.to), self.account)
-            if to in names and each.begin <= now < each.until:
-                found.append(absent)
-        return tuple(found)
-
     @property
     def specificity(self) -> tuple[int, int, str]:
         """The greatest of some rules for a role applies: one that names it without wildcards, then the one with the longest
@@ -291,9 +272,6 @@ def _check(rule: Rule) -> None:
     for window in (*rule.windows, *(w for automatic in rule.automatic for w in automatic.windows)):
         if not (_CLOCK.fullmatch(window.begin) and _CLOCK.fullmatch(window.until)) or window.begin >= window.until:
             raise RuleError("A window has begin and until as HH:MM, begin before until.")
-    for delegation in rule.delegations:
-        if delegation.begin >= delegation.until:
-            raise RuleError("A delegation begins before it ends.")
 
 
 def check_wildcards(rule: Rule) -> None:

@@ -79,7 +79,7 @@ class AccessVote:
         approve: False: a denial.
         binding: the digest of what was approved (`domain.access.terms.binding_of`).
         stages: for each rule and stage that the approver was eligible for: (rule, stage).
-        persons: identifiers of the approver and, with delegation, of the delegator.
+        persons: identifiers of the approver.
         document: JSON: the reason, and how the approver narrowed the request.
     """
 

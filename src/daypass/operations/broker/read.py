@@ -121,7 +121,7 @@ def can_vote(tx: Reader, env: Env, request: AccessRequest, person: Person, now: 
     if not person.id or same_person(persons_of(tx, request), person.identifiers):
         return False
     rules = [target.rule for target in requested_targets(tx, env.builtin, request)]
-    return bool(stages_for(tx, request, rules, person.names, now).stages)
+    return bool(stages_for(request, rules, person.names, now).stages)
 
 
 async def list_grants(

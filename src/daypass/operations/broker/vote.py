@@ -213,7 +213,6 @@ class _Casting:
             )
         keys = {**self.context, **t.keys_of(t.decode(request.document), request.risk)}
         match = stages_for(
-            tx,
             request,
             [target.rule for target in targets],
             person.names,
@@ -261,7 +260,6 @@ class _Casting:
         ballot = Ballot(
             sent.reason,
             person.principal_ids,
-            match.absent,
             sent.seconds,
             sent.policy,
             self._step_up(),
@@ -279,7 +277,7 @@ class _Casting:
             approve=sent.approve,
             binding=binding(request.digest, targets),
             stages=match.stages,
-            persons=tuple(sorted({*person.identifiers, *match.identifiers})),
+            persons=person.identifiers,
             mfa_at=person.mfa_at,
             at=self.call.now,
             document=write_ballot(ballot),

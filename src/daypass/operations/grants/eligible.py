@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
 from daypass.domain.access.limits import LimitExceeded, check_mfa
-from daypass.domain.access.person import identifier, same_person
 from daypass.domain.access.quorum import StageKey
 from daypass.domain.access.rule import CompiledRule, People, Stage
 from daypass.domain.access.terms import binding_of, waiting_since
-from daypass.domain.directory import AccessRequest, User
+from daypass.domain.directory import AccessRequest
 from daypass.domain.policy.model import Context
 from daypass.domain.session import Hop
 from daypass.operations.grants.facts import (
     Target,
-    hop_of,
-    is_disabled,
-    is_stopped,
-    person_of_user,
 )
-from daypass.operations.principals import find_by_arn
-from daypass.ports import Reader
 
 
 class Ballot(Struct, frozen=True, omit_defaults=True):
@@ -33,7 +26,6 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
     Attributes:
         reason: of the approver.
         principal_ids: of all hops of the approver, to check the eligibility again later.
-        absent: the ARN for which the approver voted as a delegate, or "".
         seconds: the approver's shorter duration; 0: as requested.
         policy: the approver's narrower scope-down policy, or "".
         step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
@@ -45,7 +37,6 @@ class Ballot(Struct, frozen=True, omit_defaults=True):
 
     reason: str = ""
     principal_ids: tuple[str, ...] = ()
-    absent: str = ""
     seconds: int = 0
     policy: str = ""
     step_up: str = ""
@@ -78,32 +69,16 @@ def thresholds(rules: Iterable[CompiledRule]) -> dict[StageKey, int]:
 
 
 _NO_APPROVERS: Final = Stage(People(()), "no approvers")
-_EVER: Final = 2**63  # ms; no session began later
 
 
 class StageMatch(Struct, frozen=True):
-    """The stages in which a person may vote, and why further stages are closed to the person now (`unmet`).
-
-    `absent`: the ARN for which the person votes as a delegate, with the identifiers of that person; "" and (): in the own
-    name.
-    """
+    """The stages in which a person may vote, and why further stages are closed to the person now (`unmet`)."""
 
     stages: tuple[StageKey, ...]
-    absent: str = ""
-    identifiers: tuple[str, ...] = ()
     unmet: str = ""
 
 
-class _Acting(NamedTuple):
-    """Those in whose name somebody may vote: the ARN of an absent approver, or "" for the own name."""
-
-    arn: str
-    names: tuple[str, ...]
-    identifiers: tuple[str, ...] = ()
-
-
-def stages_for(  # noqa: PLR0913  # the facts of one vote
-    tx: Reader,
+def stages_for(  # the facts of one vote
     request: AccessRequest,
     rules: Sequence[CompiledRule],
     names: Sequence[str],
@@ -112,27 +87,18 @@ def stages_for(  # noqa: PLR0913  # the facts of one vote
     context: Context | None = None,
     mfa_at: int = 0,
     stepped_up: bool = False,
-    absent: str | None = None,
 ) -> StageMatch:
-    """The stages in which a person with these names may vote on a request: in the own name, otherwise as a delegate.
+    """The stages in which a person with these names may vote on a request.
 
-    `context` None: neither conditions nor MFA are tested. `stepped_up`: the vote itself was confirmed with MFA. `absent`:
-    only in the place of this ARN; "": only in the own name.
+    `context` None: neither conditions nor MFA are tested. `stepped_up`: the vote itself was confirmed with MFA.
     """
-    found: dict[_Acting, list[StageKey]] = {}
+    found: list[StageKey] = []
     unmet = ""
     for rule in rules:
-        everyone = (_Acting("", tuple(names)), *_absent(tx, request, rule, names, now))
-        acting = [each for each in everyone if absent in (None, each.arn)]
         escalation = rule.escalation if _is_escalated(request, rule, now) else None
         for stage, people in zip(rule.rule.stages, rule.stages, strict=True):
-            voters = [
-                each
-                for each in acting
-                if people.include(each.names, context)
-                or (not each.arn and escalation is not None and escalation.include(names, context))
-            ]
-            if not voters:
+            escalated = escalation is not None and escalation.include(names, context)
+            if not (escalated or people.include(names, context)):
                 continue
             try:
                 if context is not None:
@@ -143,12 +109,8 @@ def stages_for(  # noqa: PLR0913  # the facts of one vote
             if context is not None and stage.step_up and not stepped_up:
                 unmet = "This stage takes MFA for the vote itself: confirm it with a passkey or a code."
                 continue
-            for each in voters:
-                found.setdefault(each, []).append((rule.name, stage.name))
-    if not found:
-        return StageMatch((), unmet=unmet)
-    voter = min(found, key=lambda each: bool(each.arn))  # the own name first, then in the order of the rule
-    return StageMatch(tuple(dict.fromkeys(found[voter])), voter.arn, voter.identifiers, unmet)
+            found.append((rule.name, stage.name))
+    return StageMatch(tuple(dict.fromkeys(found)), unmet)
 
 
 def _is_escalated(request: AccessRequest, rule: CompiledRule, now: int) -> bool:
@@ -157,27 +119,3 @@ def _is_escalated(request: AccessRequest, rule: CompiledRule, now: int) -> bool:
     if escalation is None or not request.escalated_at:
         return False
     return now >= waiting_since(request) + escalation.after_seconds * 1000
-
-
-def _absent(
-    tx: Reader, request: AccessRequest, rule: CompiledRule, names: Sequence[str], now: int
-) -> Iterator[_Acting]:
-    """The absent approvers for whom a person with these names votes now, with their groups as they are now.
-
-    Nobody votes for a person of the request, nor for one who was disabled, blocked or deleted (attacks A270, A271, A214).
-    """
-    for arn in rule.delegated(names, now):
-        user = find_by_arn(tx, User, arn)
-        if user is None and ":user/" in arn:
-            continue
-        # without a user: a group, a role or a subject of a provider
-        person = person_of_user(tx, user) if user is not None else None
-        absent = _Acting(arn, person.names, person.identifiers) if person else _Acting(arn, (arn,), (identifier(arn),))
-        whose = (user.id if user is not None else arn,)
-        if (
-            is_disabled(tx, whose)
-            or is_stopped(tx, [hop_of(tx, whose[0], _EVER)], now)
-            or same_person(request.persons, absent.identifiers)
-        ):
-            continue
-        yield absent

@@ -62,9 +62,8 @@ def _as_it_is(
     hops = ballot.hops or [hop_of(tx, each, vote.at, vote.access_key_id) for each in ballot.principal_ids]
     if not stands(tx, hops, persons, now, ballot):
         return vote, "the approver, or the session or credentials of the vote, was disabled, blocked or revoked"
-    # A delegation counts if it was in force when the delegate voted, and for the absent person of that vote alone.
     names = once(tx, ("names", *ballot.principal_ids), lambda: names_of(tx, ballot.principal_ids))
-    match = stages_for(tx, request, [rule for rule, _ in roles], names, vote.at, absent=ballot.absent)
+    match = stages_for(request, [rule for rule, _ in roles], names, vote.at)
     voted = {tuple(stage) for stage in vote.stages}
     stages = tuple(stage for stage in match.stages if stage in voted)
     if not stages:
@@ -72,8 +71,7 @@ def _as_it_is(
     governed = {rule for rule, _ in stages}
     if not all(_may_approve(env, tx, hops, arn) for rule, arn in roles if rule.name in governed):
         return vote, "the approver is no longer permitted to approve"
-    both = tuple({*persons, *match.identifiers})  # those of the absent person as they are now (attack A282)
-    return replace(vote, stages=stages, persons=both), ""
+    return replace(vote, stages=stages, persons=tuple(persons)), ""
 
 
 def _may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
