@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias, cast
 
 from daypass.ports import Env
-from daypass.wire.api.handlers import OPERATIONS
+from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
 from daypass.wire.routes import RouteSettings, routes

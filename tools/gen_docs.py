@@ -35,9 +35,9 @@ from daypass.domain.policy.lint.finding import RULES
 from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
-from daypass.wire.api.handlers import OPERATIONS
 from daypass.wire.aws import iam, sts
 from daypass.wire.codes import aws_code
+from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
 from daypass.wire.json_errors import INTERNAL_CODE

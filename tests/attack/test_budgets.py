@@ -25,8 +25,8 @@ from daypass.operations.access.evaluate_access import SLICE
 from daypass.operations.sessions import list_sessions
 from daypass.scheduling.slices import Slices
 from daypass.wire.api.engine import MAX_VALUES
-from daypass.wire.api.handlers import access
 from daypass.wire.aws import dispatch
+from daypass.wire.endpoints import access
 from daypass.wire.form import pairs_of
 
 FORM = [(b"host", b"daypass.test"), (b"content-type", b"application/x-www-form-urlencoded")]

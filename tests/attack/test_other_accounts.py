@@ -15,7 +15,7 @@ from tests.console import fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages
 
-from daypass.wire.api.handlers import OPERATIONS
+from daypass.wire.endpoints.table import OPERATIONS
 
 pytestmark = pytest.mark.slow
 

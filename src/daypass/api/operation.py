@@ -1,7 +1,7 @@
 """An operation of the management API, described once.
 
 The route with its OpenAPI schema, the command, the reference page, the list of actions and the console's forms follow from
-the description. A description never contains behavior: `wire.api.handlers` names the function that performs each operation.
+the description. A description never contains behavior: `wire.endpoints` names the function that performs each operation.
 """
 
 from __future__ import annotations

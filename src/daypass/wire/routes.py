@@ -9,7 +9,6 @@ from typing import Any
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.accounts.read_settings import ShownSettings
 from daypass.wire.api.engine import ManagementApi
-from daypass.wire.api.handlers import endpoints
 from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws import models
 from daypass.wire.aws.routes import aws_routes
@@ -17,6 +16,7 @@ from daypass.wire.chat.routes import chat_routes
 from daypass.wire.console.context import Console, SetupDone, not_stored
 from daypass.wire.console.navigation import HOME
 from daypass.wire.console.routes import console_routes
+from daypass.wire.endpoints.table import endpoints
 from daypass.wire.front import Front
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.routes import oauth_routes

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from tests.integration.api.conftest import ROOT, UNTOUCHED, Server
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.api.handlers import OPERATIONS
+from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.json_errors import wire_error
 
 

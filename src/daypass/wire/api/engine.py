@@ -7,20 +7,20 @@ nothing: the operation does.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
-from msgspec import inspect
 
 from daypass.api.operation import Input, Operation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.ports import Call, Env
+from daypass.ports import Call
 from daypass.wire.api import docs
 from daypass.wire.api.openapi import openapi
-from daypass.wire.api.shown import shown
 from daypass.wire.content import json_of
+from daypass.wire.endpoints.endpoint import Endpoint, invalid, make_input, read_text
+from daypass.wire.endpoints.shown import shown
 from daypass.wire.form import pairs_of, unique
 from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.http import Request, Response, media_type
@@ -35,18 +35,6 @@ _TOKENS: Final = 10.0  # that a call costs, relative to an STS request
 _MAX_FIELDS: Final = 1_000
 _MAX_QUERY: Final = 20  # parameters of a query on the record
 
-Perform: TypeAlias = Callable[[Env, Call, Any], Awaitable[Any]]
-"""Performs an operation with its input. It returns the answer, or what has the attributes of the answer; of a list, the
-items, or the items and the cursor of the next page.
-"""
-
-
-class Endpoint(NamedTuple):
-    """An operation and the function that performs it."""
-
-    operation: Operation
-    perform: Perform
-
 
 class ManagementApi:
     """The handler of every path below `/api/`. `endpoints`: the table of operations."""
@@ -55,7 +43,6 @@ class ManagementApi:
         self._front = front
         self._by_start: defaultdict[str, list[Endpoint]] = defaultdict(list)
         for each in endpoints:
-            msgspec.json.Decoder(each.operation.input)  # two threads must not describe a struct at the same time
             self._by_start[each.operation.path.split("/")[1]].append(each)
         self._operations = [each.operation for each in endpoints]
         self._openapi: Mapping[str, Any] | None = None
@@ -130,22 +117,31 @@ class ManagementApi:
         return Response(200, docs.page(document).encode(), b"text/html; charset=utf-8", headers)
 
 
-def fields_of(given: Input, *without: str) -> dict[str, Any]:
-    """The fields of an input except `without`, for an operation whose parameters have the same names. Lists become tuples."""
-    found = {name: getattr(given, name) for name in given.__struct_fields__ if name not in without}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-
-
 def input_of(operation: Operation, request: Request) -> Input:
     """The input of a request. Raises DaypassError: MALFORMED_REQUEST; VALIDATION, which names the field and its rule and does
     not repeat what was sent.
     """
-    values = _body_of(operation, request)
-    query = unique(pairs_of(request.raw_query, _MAX_FIELDS))
+    values: dict[str, Any] = {}
+    for name, value in _body_of(operation, request).items():
+        values[_known(operation, "body", name)] = value
     match = operation.pattern.fullmatch(request.raw_path.decode("latin-1").removeprefix(ROOT))
     assert match is not None
-    path = {name: _segment(text) for name, text in match.groupdict().items()}
-    return build_input(operation, {"path": path, "query": query, "body": values})
+    texts = {"path": match.groupdict(), "query": unique(pairs_of(request.raw_query, _MAX_FIELDS))}
+    for place, members in texts.items():
+        for name, text in members.items():
+            value = _segment(text) if place == "path" else text
+            part = operation.parts[_known(operation, place, name)]
+            values[name] = read_text(part.type, f"{place}.{name}", value)
+    made: Input = make_input(operation, values)
+    return made
+
+
+def _known(operation: Operation, place: str, name: str) -> str:
+    """The name of a field of this place. Raises DaypassError(VALIDATION)."""
+    part = operation.parts.get(name)
+    if part is None or part.place != place:
+        raise invalid(f"{place}.{name[:64]}", "it is unknown")
+    return name
 
 
 def _body_of(operation: Operation, request: Request) -> Mapping[str, Any]:
@@ -153,68 +149,19 @@ def _body_of(operation: Operation, request: Request) -> Mapping[str, Any]:
     if not any(operation.placed("body")):
         return {}
     if request.body and media_type(request.headers) != MEDIA_TYPE:
-        raise _invalid("body", f"the media type must be {MEDIA_TYPE.decode()}")
+        raise invalid("body", f"the media type must be {MEDIA_TYPE.decode()}")
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise _invalid("body", "a JSON object is needed")
+        raise invalid("body", "a JSON object is needed")
     return content
-
-
-def build_input(operation: Operation, given: Mapping[str, Mapping[str, Any]]) -> Input:
-    """The input from the values of each place: path, query and body. Those of path and query are texts. Raises
-    DaypassError(VALIDATION).
-    """
-    values: dict[str, Any] = {}
-    for place, members in given.items():
-        for name, value in members.items():
-            part = operation.parts.get(name)
-            if part is None or part.place != place:
-                raise _invalid(f"{place}.{name[:64]}", "it is unknown")
-            values[name] = value if place == "body" else _read(part.type, f"{place}.{name}", value)
-    try:
-        return msgspec.convert(values, operation.input)  # noqa: TID251  # described in ManagementApi
-    except msgspec.ValidationError as error:
-        raise _invalid(*_fault(operation, str(error))) from None
-
-
-def _read(kind: inspect.Type, where: str, text: str) -> Any:
-    """The value of a text in a path or query."""
-    if isinstance(kind, inspect.BoolType):
-        if text not in ("true", "false", "1", "0"):
-            raise _invalid(where, "true or false is needed")
-        return text in ("true", "1")
-    if isinstance(kind, inspect.IntType):
-        digits = text.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
-            raise _invalid(where, "a whole number is needed")
-        return int(text)
-    return text
 
 
 def _segment(text: str) -> str:
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
-        raise _invalid("path", "it is not UTF-8") from None
-
-
-def _fault(operation: Operation, message: str) -> tuple[str, str]:
-    """Where the fault is, and the rule. msgspec repeats an invalid value of an enumeration."""
-    rule, _, path = message.partition(" - at `$")
-    where = path.strip(".`")
-    first = where.partition(".")[0].partition("[")[0]
-    if rule.startswith("Invalid enum value"):
-        options = operation.parts[first].schema.get("enum") if first in operation.parts and first == where else None
-        rule = f"it must be one of: {', '.join(map(str, options))}" if options else "it has an unknown value"
-    if rule.startswith("Object contains unknown field"):
-        rule = "it has an unknown member"
-    place = operation.parts[first].place if first in operation.parts else "body"
-    return (f"{place}.{where}" if where else place)[:256], rule
-
-
-def _invalid(where: str, rule: str) -> DaypassError:
-    return DaypassError(ErrorKind.VALIDATION, f"{where}: {rule}"[:1024])
+        raise invalid("path", "it is not UTF-8") from None
 
 
 def _query(request: Request) -> dict[str, str]:

@@ -18,8 +18,8 @@ from daypass.operations.broker.view import RequestView
 from daypass.operations.broker.vote import Vote
 from daypass.operations.grants.eligible import read_ballot
 from daypass.ports import Call, Env
-from daypass.wire.api.engine import Endpoint, fields_of
-from daypass.wire.api.shown import Over
+from daypass.wire.endpoints.endpoint import Endpoint, fields_of
+from daypass.wire.endpoints.shown import Over
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 

@@ -26,8 +26,8 @@ from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.operations.ssf import poll, streams
 from daypass.ports import Call, Env
-from daypass.wire.api.engine import Endpoint
-from daypass.wire.api.shown import Over
+from daypass.wire.endpoints.endpoint import Endpoint
+from daypass.wire.endpoints.shown import Over
 
 
 def endpoints(settings: ShownSettings) -> tuple[Endpoint, ...]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from daypass.operations.accounts.read_settings import ShownSettings
-from daypass.wire.api.engine import Endpoint
-from daypass.wire.api.handlers import access, administration, requests
+from daypass.wire.endpoints import access, administration, requests
+from daypass.wire.endpoints.endpoint import Endpoint
 
 
 def endpoints(settings: ShownSettings) -> tuple[Endpoint, ...]:
     """The table of the whole API. `settings`: of the server, without secrets."""
-    return (*administration.endpoints(settings), *access.ENDPOINTS, *requests.ENDPOINTS)
+    found = (*administration.endpoints(settings), *access.ENDPOINTS, *requests.ENDPOINTS)
+    for each in found:
+        msgspec.json.Decoder(each.operation.input)  # two threads must not describe a struct at the same time
+    return found
 
 
 OPERATIONS: Final = tuple(each.operation for each in endpoints({}))

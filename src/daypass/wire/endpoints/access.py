@@ -30,9 +30,9 @@ from daypass.operations.record.summarize import summarize
 from daypass.operations.sessions import caller, lift, list_sessions, revoke
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
-from daypass.wire.api.engine import Endpoint, fields_of
-from daypass.wire.api.shown import Over
 from daypass.wire.cursors import cursor, record_cursor, session_cursor
+from daypass.wire.endpoints.endpoint import Endpoint, fields_of
+from daypass.wire.endpoints.shown import Over
 
 MAX_SESSIONS: Final = 250
 """In one page: the event loop took 50 ms to show a thousand (attack A311)."""

@@ -1,0 +1,74 @@
+"""An operation of `daypass.api` with the function that performs it, and the input that the function takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+from msgspec import inspect
+
+from daypass.api.operation import Input, Operation
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.ports import Call, Env
+
+Perform: TypeAlias = Callable[[Env, Call, Any], Awaitable[Any]]
+"""Performs an operation with its input. It returns the answer, or what has the attributes of the answer; of a list, the
+items, or the items and the cursor of the next page.
+"""
+
+
+class Endpoint(NamedTuple):
+    """An operation and the function that performs it."""
+
+    operation: Operation
+    perform: Perform
+
+
+def fields_of(given: Input, *without: str) -> dict[str, Any]:
+    """The fields of an input except `without`, for an operation whose parameters have the same names. Lists become tuples."""
+    found = {name: getattr(given, name) for name in given.__struct_fields__ if name not in without}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+
+
+def read_text(kind: inspect.Type, where: str, text: str) -> Any:
+    """The value of a text in a path, a query or a form. Raises DaypassError(VALIDATION). `where`: of the text."""
+    if isinstance(kind, inspect.BoolType):
+        if text not in ("true", "false", "1", "0", "yes"):
+            raise invalid(where, "true or false is needed")
+        return text in ("true", "1", "yes")
+    if isinstance(kind, inspect.IntType):
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
+            raise invalid(where, "a whole number is needed")
+        return int(text)
+    return text
+
+
+def make_input(operation: Operation, values: Mapping[str, Any]) -> Any:
+    """The input with these fields. Raises DaypassError(VALIDATION), which names the field and its rule and does not repeat
+    its value.
+    """
+    try:
+        return msgspec.convert(values, operation.input)  # noqa: TID251  # described by `endpoints`
+    except msgspec.ValidationError as error:
+        raise invalid(*_fault(operation, str(error))) from None
+
+
+def _fault(operation: Operation, message: str) -> tuple[str, str]:
+    """Where the fault is, and the rule. msgspec repeats an invalid value of an enumeration."""
+    rule, _, path = message.partition(" - at `$")
+    where = path.strip(".`")
+    first = where.partition(".")[0].partition("[")[0]
+    if rule.startswith("Invalid enum value"):
+        options = operation.parts[first].schema.get("enum") if first in operation.parts and first == where else None
+        rule = f"it must be one of: {', '.join(map(str, options))}" if options else "it has an unknown value"
+    if rule.startswith("Object contains unknown field"):
+        rule = "it has an unknown member"
+    place = operation.parts[first].place if first in operation.parts else "body"
+    return (f"{place}.{where}" if where else place)[:256], rule
+
+
+def invalid(where: str, rule: str) -> DaypassError:
+    """A fault of a request: where it is, and the rule."""
+    return DaypassError(ErrorKind.VALIDATION, f"{where}: {rule}"[:1024])
