@@ -186,9 +186,9 @@ def test_a87_names_of_clients_servers_anchors_and_passkeys_are_inert_also_when_t
     site.iam("PutUserPolicy", UserName=eve, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
     registered(site, signed_in(site, eve), name=SCRIPT[:60])
     paths = (
-        f"/console/client?id={client}",
+        f"/console/client?client_id={client}",
         "/console/clients",
-        f"/console/resource-server?id={quote(identifier)}",
+        f"/console/resource-server?identifier={quote(identifier)}",
         "/console/resource-servers",
         f"/console/user?name={eve}",
     )
@@ -201,7 +201,7 @@ def test_a87_names_of_clients_servers_anchors_and_passkeys_are_inert_also_when_t
     site.iam("PutUserPolicy", UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
     assert sign_in_with(browser, authenticator).status == 303
     page = browser.get("/console/clients")
-    asked = browser.submit(page, "/console/clients/create", client_name=SCRIPT, settings=BIDI)
+    asked = browser.submit(page, "/console/clients/create", name=SCRIPT, settings=BIDI)
     assert "You confirm exactly this" in text(asked)
     inert(asked)
 
@@ -287,8 +287,8 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
     client = json.loads(_served(made).body)["client_id"]
     _served(api(site, "PUT", "/resource-servers/orders-api", {"name": "orders", "settings": {}}))
     for path, existing in (
-        ("/console/client?id=", client),
-        ("/console/resource-server?id=", "orders-api"),
+        ("/console/client?client_id=", client),
+        ("/console/resource-server?identifier=", "orders-api"),
         ("/console/group?name=", "leads"),
     ):
         theirs, nothing = foreign.get(path + quote(existing)), foreign.get(path + missing)
@@ -296,9 +296,9 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
         assert _plain(theirs, existing) == _plain(nothing, missing), path
     token = forms(foreign.get("/console/"))["/logout"].fields["csrf"]
     for path, fields in (
-        ("/console/client/delete", {"id": client}),
-        ("/console/client/create-secret", {"id": client}),
-        ("/console/resource-server/delete", {"id": "orders-api"}),
+        ("/console/client/delete", {"client_id": client}),
+        ("/console/client/create-client-secret", {"client_id": client}),
+        ("/console/resource-server/delete", {"identifier": "orders-api"}),
         ("/console/user/delete", {"name": "lee"}),
         ("/console/user/password", {"name": "lee"}),
         ("/console/user/create-key", {"name": "lee"}),

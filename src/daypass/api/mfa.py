@@ -24,7 +24,7 @@ class PasskeyOut(Output):
 
 
 class VirtualDeviceOut(Output):
-    serial_number: str
+    serial_number: Annotated[str, Meta(extra={"from": "serial"})]
     name: str
     enabled_at: int | None
 

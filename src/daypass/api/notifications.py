@@ -46,9 +46,12 @@ class PutNotificationChannelInput(InAccount):
 
 
 class NewChannelOut(ChannelOut):
-    secret: Annotated[str, Meta(description="The secret that signs the webhooks, if it was made; shown this once.")] = (
-        ""
-    )
+    secret: Annotated[
+        str,
+        Meta(
+            description="The secret that signs the webhooks, if it was made; shown this once.", extra={"secret": True}
+        ),
+    ] = ""
 
 
 class DeleteNotificationChannelInput(InAccount):

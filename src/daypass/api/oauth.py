@@ -51,7 +51,7 @@ class UpdateClientInput(InAccount):
 
 class NewSecretOut(Output):
     id: str
-    client_secret: Annotated[str, Meta(description="It is shown this once.")]
+    client_secret: Annotated[str, Meta(description="It is shown this once.", extra={"secret": True})]
 
 
 class DeleteClientSecretInput(InAccount):
@@ -107,7 +107,13 @@ class ListConsentsInput(InAccount):
 class ConsentOut(Output):
     id: str
     client_id: str
-    person: Annotated[str, Meta(description="The unique id of a user, or the principal of a person of a provider.")]
+    person: Annotated[
+        str,
+        Meta(
+            description="The unique id of a user, or the principal of a person of a provider.",
+            extra={"from": "person_id"},
+        ),
+    ]
     created_at: int
     expires_at: int
     role: str

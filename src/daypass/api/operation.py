@@ -107,7 +107,7 @@ class Part(Struct, frozen=True):
     extra: Mapping[str, Any]
 
 
-@dataclass(frozen=True)  # without slots, for the cached properties
+@dataclass(frozen=True, eq=False)  # without slots, for the cached properties; each is one of its kind
 class Operation:
     """One operation.
 

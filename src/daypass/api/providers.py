@@ -95,7 +95,7 @@ class ScimTokenOut(Output):
 
 class NewScimTokenOut(Output):
     scim_token: ScimTokenOut
-    token: Annotated[str, Meta(description="Only this answer has it.")]
+    token: Annotated[str, Meta(description="Only this answer has it.", extra={"secret": True})]
     url: Annotated[str, Meta(description="The base URL for the directory's settings.")]
 
 

@@ -62,6 +62,7 @@ class RouteSettings:
 
 def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
     """The table."""
+    operations = endpoints(settings.shown)
     site = Site(front, settings.public_url.rstrip("/"))
     return Routes(
         (
@@ -71,7 +72,8 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *console_routes(
                 Console(
                     site, check_parameters, settings.region, settings.shown, settings.setup_code, settings.setup_done
-                )
+                ),
+                operations,
             ),
             *oauth_routes(front, site, settings.certificate_header),
             *authzen_routes(front, settings.certificate_header),
@@ -86,7 +88,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             ),
             *scim_routes(front),
             *chat_routes(front),
-            Route("/api/", ManagementApi(front, endpoints(settings.shown)), "The management API", frozenset()),
+            Route("/api/", ManagementApi(front, operations), "The management API", frozenset()),
             *(row for row in health_routes(health, settings.metrics_token) if settings.metrics or row.path != METRICS),
         )
     )

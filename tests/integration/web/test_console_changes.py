@@ -209,31 +209,31 @@ def test_saml_provider_is_created_and_deleted(site: Installation, ada: Browser) 
 
 def test_client_is_created_gets_a_secret_is_disabled_and_deleted(site: Installation, ada: Browser) -> None:
     page, with_secret = ada.get("/console/clients"), json.dumps(WITH_SECRET)
-    made = ada.submit(page, "/console/clients/create", client_name="app", settings=with_secret)
-    client = done(made)["id"]
-    page = ada.get(f"/console/client?id={client}")
-    answer = ada.submit(page, "/console/client/create-secret")
+    made = ada.submit(page, "/console/clients/create", name="app", settings=with_secret)
+    client = done(made)["client_id"]
+    page = ada.get(f"/console/client?client_id={client}")
+    answer = ada.submit(page, "/console/client/create-client-secret")
     (secret,) = once(answer)
     assert secret not in json.dumps(site.records(answer.request_id))
-    page = ada.get(f"/console/client?id={client}")
+    page = ada.get(f"/console/client?client_id={client}")
     assert secret not in text(page)
-    done(ada.submit(page, "/console/client/switch"))
+    done(ada.submit(page, "/console/client/save", enabled=""))
     assert json.loads(served(api(site, "GET", f"/clients/{client}")).body)["enabled"] is False
-    done(ada.submit(page, "/console/client/settings", client_name="other"))
+    done(ada.submit(page, "/console/client/save", name="other"))
     assert json.loads(served(api(site, "GET", f"/clients/{client}")).body)["name"] == "other"
-    refused(site, ada.submit(page, "/console/client/settings", settings='{"role": 1}'), 400)
-    done(ada.submit(page, "/console/client/delete-secret"))
+    refused(site, ada.submit(page, "/console/client/save", settings='{"role": 1}'), 400)
+    done(ada.confirm(page, "/console/client/delete-client-secret"))
     assert done(ada.confirm(page, "/console/client/delete"))["done"] == "deleted"
     assert api(site, "GET", f"/clients/{client}").status == 404
 
 
 def test_resource_server_is_created_changed_and_deleted(site: Installation, ada: Browser) -> None:
-    fields = {"id": "https://api.example.com", "server_name": "orders"}
+    fields = {"identifier": "https://api.example.com", "name": "orders"}
     page = ada.get("/console/resource-servers")
-    assert done(ada.submit(page, "/console/resource-servers/create", **fields))["id"] == fields["id"]
-    page = ada.get("/console/resource-server?id=https://api.example.com")
+    assert done(ada.submit(page, "/console/resource-servers/create", **fields))["identifier"] == fields["identifier"]
+    page = ada.get("/console/resource-server?identifier=https://api.example.com")
     done(ada.submit(page, "/console/resource-server/save", settings='{"scopes": {"write": {}}}'))
-    assert "write" in text(ada.get("/console/resource-server?id=https://api.example.com"))
+    assert "write" in text(ada.get("/console/resource-server?identifier=https://api.example.com"))
     assert done(ada.confirm(page, "/console/resource-server/delete"))["done"] == "deleted"
 
 

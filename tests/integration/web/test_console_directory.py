@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -119,50 +120,50 @@ def test_rule_is_written_read_and_deleted(site: Installation) -> None:
 def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation) -> None:
     ada = signed_in(site, "ada")
     page = ada.get("/console/notifications")
-    made = ada.submit(page, "/console/notifications/save", name="ops", target="https://hooks.example.com/x")
-    assert "whsec_" in text(made)
+    made = ada.submit(
+        page, "/console/notifications/create", name="ops", kind="webhook", target="https://hooks.example.com/x"
+    )
+    secret = re.findall(r"whsec_[A-Za-z0-9+/=]{8,}", text(made))[0]
     page = ada.get("/console/notifications")
-    assert "whsec_" not in text(page)
-    tested = ada.submit(page, "/console/notifications/test")
-    assert query_of(tested) == {"done": "tested", "outcome": "all"}
-    assert "The list below has its state" in text(ada.get(tested.headers["location"]))
-    assert "ops" in text(ada.get("/console/notifications?outcome=waiting"))
+    assert secret not in text(page)
+    tested = ada.submit(page, "/console/notifications/test-notification-channel")
+    assert query_of(tested) == {"done": "saved"}
+    assert "ops" in text(ada.get("/console/sent-notifications?outcome=waiting"))
     assert site.run(deliver_due(site.runtime.env, ALPHA)) == 1  # there is no such host
     [waiting] = site.run(
         site.runtime.env.directory.read(lambda tx: tx.find(Notification, account=ALPHA), account=ALPHA)
     )
     assert (waiting.attempts, waiting.outcome) == (1, "")
-    shown = text(ada.get("/console/notifications?outcome=waiting"))
-    assert (shown.count(" UTC"), "Next attempt" in shown) == (2, True)
+    shown = ada.get("/console/sent-notifications?outcome=waiting")
+    assert query_of(ada.submit(shown, "/console/sent-notifications/retry-notification")) == {"done": "saved"}
     assert ada.confirm(page, "/console/notifications/delete").status == 303
 
 
 def test_deletion_of_a_channel_is_confirmed(site: Installation) -> None:
     ada = signed_in(site, "ada")
     page = ada.get("/console/notifications")
-    made = ada.submit(page, "/console/notifications/save", name="kept", target="https://hooks.example.com/x")
+    made = ada.submit(
+        page, "/console/notifications/create", name="kept", kind="webhook", target="https://hooks.example.com/x"
+    )
     asked = ada.submit(made, "/console/notifications/delete")
     assert (asked.status, "Name kept" in text(asked)) == (200, True)
     assert "kept" in text(ada.get("/console/notifications"))
     assert query_of(ada.submit(asked, "/console/notifications/delete")) == {"done": "deleted"}
 
 
-def test_channel_of_the_same_name_is_replaced_only_when_the_person_says_so(site: Installation) -> None:
+def test_new_channel_with_the_name_of_another_replaces_nothing(site: Installation) -> None:
     ada = signed_in(site, "ada")
     page = ada.get("/console/notifications")
-    made = ada.submit(page, "/console/notifications/save", name="same", target="https://hooks.example.com/x")
-    assert "whsec_" in text(made)
-    new = {"name": "same", "target": "https://hooks.example.com/y"}
-    again = ada.submit(page, "/console/notifications/save", **new)
-    assert "A channel with the name same exists." in text(again)
-    assert "whsec_" not in text(again).replace("whsec_ and", "")
+    made = ada.submit(
+        page, "/console/notifications/create", name="same", kind="webhook", target="https://hooks.example.com/x"
+    )
+    new = {"name": "same", "kind": "webhook", "target": "https://hooks.example.com/y"}
+    again = ada.submit(page, "/console/notifications/create", **new)
+    assert "A channel same exists." in text(again)
+    assert "whsec_" not in text(again).replace("whsec_…", "")
     refused(site, again, 409)
     assert "hooks.example.com/x" in text(ada.get("/console/notifications"))
-    assert "replace" not in forms(page)["/console/notifications/save"].fields
-    replaced = ada.submit(again, "/console/notifications/save", replace="yes")
-    assert "whsec_" in text(replaced)
-    assert "hooks.example.com/y" in text(replaced)
-    assert ada.confirm(replaced, "/console/notifications/delete").status == 303
+    assert ada.confirm(made, "/console/notifications/delete").status == 303
 
 
 def test_channel_of_a_ticket_system_is_made_with_its_secret(site: Installation) -> None:
@@ -170,8 +171,9 @@ def test_channel_of_a_ticket_system_is_made_with_its_secret(site: Installation) 
     page = ada.get("/console/notifications")
     target = "https://jira.example.com?project=OPS&type=Task"
     new = {"name": "desk", "kind": "jira", "target": target, "secret": "bot:a-token-of-the-desk"}
-    made = ada.submit(page, "/console/notifications/save", **new)
-    assert made.status == 200, text(made)
+    made = ada.submit(page, "/console/notifications/create", **new)
+    assert made.status == 303, text(made)
+    made = ada.get("/console/notifications")
     assert "a-token-of-the-desk" not in made.body.decode()
     assert "desk" in forms(made)["/console/notifications/delete"].fields.values()
     assert not any(b"a-token-of-the-desk" in record for record in site.record_bytes())

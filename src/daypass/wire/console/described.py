@@ -7,17 +7,18 @@ act, and who is told.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import inspect
 
 from daypass.api.operation import Operation, Part, bare_type
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.console.change import Change
-from daypass.wire.console.context import ConsoleContext, ConsolePage, to
+from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
 from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.members import members_of
 from daypass.wire.console.table import Cell, Column, TableView, link, table_page
@@ -29,6 +30,8 @@ from daypass.wire.routing import Route
 _ROWS: Final = 50
 _LONG: Final = 65_536  # characters of a JSON document in a form
 _TIMES: Final = ("_at", "_until")
+Once: TypeAlias = Sequence[tuple[str, str]]
+"""Secrets that only this page shows, with their labels."""
 _SERVER: Final = ("account", "after", "limit")
 """Fields that no form has."""
 
@@ -71,7 +74,7 @@ class Pages:
 
     def pages(self) -> list[tuple[str, ConsolePage, str, str]]:
         """Path, function, summary and operation of each page that is only read."""
-        found = []
+        found: list[tuple[str, ConsolePage, str, str]] = []
         for each in self._resources:
             found.append((each.path, partial(self._list, each), f"Console: {each.title}", _named(each.list)))
             if each.show is not None:
@@ -82,17 +85,17 @@ class Pages:
         """Every form."""
         return [
             Change(
-                _address(resource, operation),
+                address,
                 _named(operation),
                 operation.summary,
-                partial(self._submit, resource, operation),
-                partial(self._again, resource, operation),
+                partial(self._submit, resource, operation, creates=creates),
+                partial(self._again, resource, creates=creates),
                 confirmed=True,
-                deletes=operation.method == "DELETE",
-                of="" if operation in (resource.create, resource.change) else resource.key,
+                asks=operation.method == "DELETE",
+                of="" if creates else resource.key,
             )
             for resource in self._resources
-            for operation in _changing(resource)
+            for address, operation, creates in _changing(resource)
         ]
 
     async def _call(self, ctx: ConsoleContext, operation: Operation, values: Mapping[str, Any]) -> Any:
@@ -101,15 +104,19 @@ class Pages:
     async def _list(self, resource: Resource, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
         operation, output = resource.list, resource.list.output
         assert output is not None
-        paging = {"after": ctx.value("after", 512), "limit": _ROWS} if operation.paged else {}
-        found = await self._call(ctx, operation, paging)
+        paging: dict[str, Any] = {"after": ctx.value("after", 512), "limit": _ROWS} if operation.paged else {}
+        wanted = {name: ctx.value(name, 64) for name in _choices(operation) if ctx.value(name, 64)}
+        found = await self._call(ctx, operation, {**paging, **wanted})
         items, following = found if operation.paged else (found, "")
         columns = operation.command.columns if operation.command is not None else ()
         rows = [self._row(resource, columns, shown(output, item)) for item in items]
         titles = [Column(column.partition("=")[0].capitalize()) for column in columns]
         beside = [] if resource.show is not None else [Column("")]
-        table = TableView([*titles, *beside], rows, resource.path, following, empty=resource.empty)
-        created = [_form(resource, resource.create, ctx.values)] if resource.create is not None else []
+        here = address(resource.path, **wanted)
+        table = TableView(
+            [*titles, *beside], rows, here, following, empty=resource.empty, filters=_filters(resource, wanted)
+        )
+        created = [_form(resource, resource.create, ctx.values, creates=True)] if resource.create is not None else []
         return table_page(ctx, resource.title, table, problem=problem, forms=created, once=once)
 
     def _row(self, resource: Resource, columns: Sequence[str], item: Mapping[str, Any]) -> list[Cell]:
@@ -117,8 +124,7 @@ class Pages:
         if resource.show is not None:
             cells[0] = link(cells[0].text, resource.one, **{resource.key: item[resource.key]})
             return cells
-        buttons = [_button(resource, each, item) for each in (*resource.actions, resource.remove) if each is not None]
-        return [*cells, Cell(buttons=tuple(buttons))]
+        return [*cells, Cell(buttons=_buttons(resource, item))]
 
     async def _one(self, resource: Resource, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
         operation = resource.show
@@ -126,35 +132,50 @@ class Pages:
         assert operation.output is not None
         found = await self._call(ctx, operation, {resource.key: ctx.required(resource.key, 2048)})
         item = shown(operation.output, found)
-        forms = [_form(resource, each, _stored(each, item)) for each in (resource.change,) if each is not None]
-        buttons = [_button(resource, each, item) for each in (*resource.actions, resource.remove) if each is not None]
+        values = {**_stored(resource.change, item), **ctx.values} if resource.change is not None else {}
+        forms = [_form(resource, resource.change, values, creates=False)] if resource.change is not None else []
         about = [(_label(name), _cell(f"x={name}", item)) for name in item if not isinstance(item[name], dict)]
         title = str(item.get("name") or item[resource.key])
         return ctx.page(
-            "described", title, about=about, forms=forms, buttons=buttons, problem=problem, once=once, item=item
+            "described", title, about=about, forms=forms, buttons=_buttons(resource, item), problem=problem, once=once
         )
 
-    async def _submit(self, resource: Resource, operation: Operation, ctx: ConsoleContext) -> Response:
-        result = await self._call(ctx, operation, _values(operation, ctx))
+    async def _submit(
+        self, resource: Resource, operation: Operation, ctx: ConsoleContext, *, creates: bool
+    ) -> Response:
+        values = _values(operation, ctx)
+        if creates and operation.method == "PUT" and await self._exists(resource, ctx, str(values.get(resource.key))):
+            message = f"A {resource.noun} {values[resource.key]} exists. Change it on its page, or delete it first."
+            raise DaypassError(ErrorKind.ALREADY_EXISTS, message)
+        result = await self._call(ctx, operation, values)
         secrets = _secrets(operation, result)
-        named = {resource.key: ctx.value(resource.key, 2048)}
         if secrets:
-            page = self._one if resource.show is not None and named[resource.key] else self._list
+            page = self._list if creates or resource.show is None else self._one
             return await page(resource, ctx, once=secrets)
         if operation is resource.remove or resource.show is None:
             return to(resource.path, done="deleted" if operation is resource.remove else "saved")
-        if operation is resource.create and operation.output is not None:
-            named = {resource.key: str(shown(operation.output, result)[resource.key])}
-        return to(resource.one, done="saved", **named)
+        key = ctx.value(resource.key, 2048)
+        if creates and operation.output is not None:
+            key = str(shown(operation.output, result)[resource.key])
+        return to(resource.one, done="saved", **{resource.key: key})
 
-    async def _again(self, resource: Resource, operation: Operation, ctx: ConsoleContext, problem: str) -> Response:
-        if operation is resource.create or resource.show is None:
+    async def _exists(self, resource: Resource, ctx: ConsoleContext, key: str) -> bool:
+        """Whether there is one with this key: the form of a new one must not replace it unseen."""
+        if resource.show is None:
+            found = await self._call(ctx, resource.list, {})
+            return any(getattr(each, resource.key) == key for each in found)
+        try:
+            await self._call(ctx, resource.show, {resource.key: key})
+        except DaypassError as error:
+            if error.kind is ErrorKind.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def _again(self, resource: Resource, ctx: ConsoleContext, problem: str, *, creates: bool) -> Response:
+        if creates or resource.show is None:
             return await self._list(resource, ctx, problem)
         return await self._one(resource, ctx, problem)
-
-
-Once = Sequence[tuple[str, str]]
-"""Secrets that only this page shows, with their labels."""
 
 
 def described_routes(pages: Pages, show: Any, form: Any) -> tuple[Route, ...]:
@@ -165,41 +186,65 @@ def described_routes(pages: Pages, show: Any, form: Any) -> tuple[Route, ...]:
     )
 
 
-def _changing(resource: Resource) -> list[Operation]:
-    found = (resource.create, resource.change, *resource.actions, resource.remove)
-    return list(dict.fromkeys(each for each in found if each is not None))
+def _choices(operation: Operation) -> dict[str, Sequence[str]]:
+    """The fields of a list that take one of some values, with the values."""
+    parts = operation.parts.values()
+    return {
+        part.name: [str(value) for value in part.type.values]
+        for part in parts
+        if isinstance(part.type, inspect.LiteralType)
+    }
+
+
+def _filters(resource: Resource, wanted: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+    """Links to the list with each choice: text, address, and whether it is shown."""
+    return [
+        (str(value) or "all", address(resource.path, **{name: value}), wanted.get(name, "") == value)
+        for name, values in _choices(resource.list).items()
+        for value in sorted(values)
+    ]
+
+
+def _changing(resource: Resource) -> list[tuple[str, Operation, bool]]:
+    """Address and operation of each form, and whether it makes a new one."""
+    path, found = resource.one or resource.path, list[tuple[str, Operation, bool]]()
+    if resource.create is not None:
+        found.append((f"{resource.path}/create", resource.create, True))
+    if resource.change is not None:
+        found.append((f"{path}/save", resource.change, False))
+    if resource.remove is not None:
+        found.append((f"{path}/delete", resource.remove, False))
+    return found + [(_action(resource, each), each, False) for each in resource.actions]
+
+
+def _action(resource: Resource, operation: Operation) -> str:
+    return f"{resource.one or resource.path}/{'-'.join(_words(operation))}"
+
+
+def _words(operation: Operation) -> list[str]:
+    """The words of the name of an operation, in lower case."""
+    return [word.lower() for word in re.findall(r"[A-Z][a-z0-9]*", operation.name)]
 
 
 def _named(operation: Operation) -> str:
     return f"daypass:{operation.name}"
 
 
-def _address(resource: Resource, operation: Operation) -> str:
-    path = resource.one or resource.path
-    if operation is resource.create:
-        return f"{resource.path}/create"
-    if operation is resource.change:
-        return f"{path}/save"
-    if operation is resource.remove:
-        return f"{path}/delete"
-    return f"{path}/{operation.operation_id}"
-
-
 # --- Forms
 
 
-def _form(resource: Resource, operation: Operation, values: Mapping[str, str]) -> FormView:
+def _form(resource: Resource, operation: Operation, values: Mapping[str, str], *, creates: bool) -> FormView:
     """The form of an operation with these values."""
-    creates = operation is resource.create
     hidden = {} if creates else {resource.key: values.get(resource.key, "")}
+    example = (resource.example or {}) if creates else {}
     fields = tuple(
-        _field(part, values.get(part.name, (resource.example or {}).get(part.name, "") if creates else ""))
+        _field(part, values.get(part.name, example.get(part.name, "")))
         for part in operation.parts.values()
         if part.name not in (*_SERVER, *hidden)
     )
-    title = f"New {resource.noun}" if creates else "Settings"
-    button = f"Create the {resource.noun}" if creates else "Save the settings"
-    return FormView(_address(resource, operation), button, title, fields, hidden)
+    if creates:
+        return FormView(f"{resource.path}/create", f"Create the {resource.noun}", f"New {resource.noun}", fields)
+    return FormView(f"{resource.one or resource.path}/save", "Save the settings", "Settings", fields, hidden)
 
 
 def _field(part: Part, value: str) -> Field:
@@ -225,18 +270,30 @@ def _longest(part: Part) -> int:
     return int(part.schema.get("maxLength", 2048))
 
 
-def _button(resource: Resource, operation: Operation, item: Mapping[str, Any]) -> FormView:
-    name = str(item[resource.key])
-    verb = operation.summary.partition(" ")[0].removesuffix("s")
-    text = "Delete" if operation is resource.remove else verb
-    hidden = {part.name: str(item[part.name]) for part in operation.parts.values() if part.name in item}
-    return FormView(
-        _address(resource, operation),
-        text,
-        hidden={resource.key: name, **hidden},
-        label=f"{text} {name}",
-        danger=operation is resource.remove,
-    )
+def _buttons(resource: Resource, item: Mapping[str, Any]) -> list[FormView]:
+    """The buttons beside one. An operation on a part of it, such as a secret, has a button for each part."""
+    found: list[FormView] = []
+    for operation in (*resource.actions, resource.remove):
+        if operation is None:
+            continue
+        further = [part.name for part in operation.placed("path") if part.name not in (resource.key, *item)]
+        whole = further[0].removesuffix("_id") if further else ""
+        parts = item.get(f"{whole}s") if whole else None
+        found += [_button(resource, operation, item, {further[0]: each["id"]}) for each in parts or ()]
+        if parts is None:
+            found.append(_button(resource, operation, item, {name: str(item[resource.key]) for name in further}))
+    return found
+
+
+def _button(resource: Resource, operation: Operation, item: Mapping[str, Any], further: Mapping[str, str]) -> FormView:
+    key = str(item[resource.key])
+    removes = operation is resource.remove
+    address = f"{resource.one or resource.path}/delete" if removes else _action(resource, operation)
+    text = f"Delete the {resource.noun}" if removes else " ".join(_words(operation)).capitalize()
+    about = next((value for value in further.values() if value != key), "")
+    text = f"{text} {about}" if about else text
+    danger = operation.method == "DELETE"
+    return FormView(address, text, hidden={resource.key: key, **further}, label=f"{text} {key}", danger=danger)
 
 
 def _stored(operation: Operation, item: Mapping[str, Any]) -> dict[str, str]:
@@ -259,8 +316,7 @@ def _values(operation: Operation, ctx: ConsoleContext) -> dict[str, Any]:
     for part in operation.parts.values():
         text = ctx.value(part.name, max(_longest(part), 64)) if part.name not in _SERVER else ""
         if isinstance(part.type, inspect.BoolType) and part.place == "body":
-            if text or part.default is not None:  # a box that is not checked sends nothing
-                found[part.name] = text == "yes"
+            found[part.name] = text == "yes"  # a box that is not checked sends nothing
         elif text:
             found[part.name] = _read(part, text)
     return found

@@ -10,7 +10,7 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Field(NamedTuple):
-    """A field. `kind`: text, area, code (an area for JSON or PEM), check or choice, which has `options` (value, text)."""
+    """A field. `kind`: text, password, area, code (an area for JSON or PEM), check or choice, which has `options` (value, text)."""
 
     name: str
     label: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from daypass.wire.console import (
     anchors,
     approvals,
-    clients,
     credentials,
     dashboards,
     devices,
@@ -27,25 +26,27 @@ from daypass.wire.console import (
     users,
 )
 from daypass.wire.console.anchors import anchor_changes
-from daypass.wire.console.clients import client_changes
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
+from daypass.wire.console.described import Pages, described_routes
 from daypass.wire.console.errors import CONSOLE_ERRORS
 from daypass.wire.console.groups import group_changes
 from daypass.wire.console.navigation import HOME, SETUP, page_of
 from daypass.wire.console.providers import provider_changes
+from daypass.wire.console.resources import RESOURCES
 from daypass.wire.console.user_changes import user_changes
+from daypass.wire.endpoints.endpoint import Endpoint
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web.errors import PAGE_ERRORS
 
 _REQUEST = "/console/access-request"
-_CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *client_changes(), *anchor_changes())
+_CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *anchor_changes())
 
 
 Show: TypeAlias = "Callable[..., Route]"
 
 
-def console_routes(console: Console) -> tuple[Route, ...]:
-    """Every path with its handler."""
+def console_routes(console: Console, endpoints: Sequence[Endpoint]) -> tuple[Route, ...]:
+    """Every path with its handler. `endpoints`: what performs the operations of described pages."""
 
     def show(path: str, serve: ConsolePage, summary: str, operation: str = "") -> Route:
         return Route(path, get_handler(console, serve, operation), summary, GET, CONSOLE_ERRORS, operation)
@@ -72,6 +73,7 @@ def console_routes(console: Console) -> tuple[Route, ...]:
         *_use(show, form),
         *_directory(show, form),
         *_administration(show, form),
+        *described_routes(Pages(RESOURCES, endpoints), show, form),
     )
 
 
@@ -138,10 +140,6 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/provider", providers.provider, "Console: one identity provider", oidc),
         show("/console/trust-anchors", anchors.anchors, "Console: trust anchors", "rolesanywhere:ListTrustAnchors"),
         show("/console/trust-anchor", anchors.anchor, "Console: one trust anchor", "rolesanywhere:GetTrustAnchor"),
-        show("/console/clients", clients.clients, "Console: OAuth clients", "daypass:ListClients"),
-        show("/console/client", clients.client, "Console: one OAuth client", "daypass:GetClient"),
-        show("/console/resource-servers", clients.servers, "Console: resource servers", "daypass:ListResourceServers"),
-        show("/console/resource-server", clients.server, "Console: one resource server", "daypass:GetResourceServer"),
         show("/console/keys", keys.keys, "Console: access keys by age and use", "iam:GetCredentialReport"),
         form("/console/keys/report", keys.make_report, "Makes the credential report", "iam:GenerateCredentialReport"),
         *(form(each.path, each.serve, each.summary, each.operation) for each in _CHANGES),
@@ -150,17 +148,12 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
 
 def _administration(show: Show, form: Show) -> tuple[Route, ...]:
     """Approval rules, reviews, notifications, settings and first steps."""
-    channel = "/console/notifications"
     return (
         show("/console/rules", rules.listed, "Console: approval rules", "daypass:ListApprovalRules"),
         show("/console/rule", rules.one, "Console: one approval rule", "daypass:GetApprovalRule"),
         *(form(each.path, each.serve, each.summary, each.operation) for each in rules.rule_changes()),
         show("/console/reviews", rules.reviews, "Console: reviews of emergency access", "daypass:ListAccessReviews"),
         form("/console/reviews/close", rules.close_review, "Closes a review", "daypass:CloseAccessReview"),
-        show(channel, rules.notifications, "Console: notifications", "daypass:ListNotificationChannels"),
-        form(f"{channel}/test", rules.test_channel, "Tests a channel", "daypass:TestNotificationChannel"),
-        *(form(each.path, each.serve, each.summary, each.operation) for each in rules.channel_changes()),
-        form(f"{channel}/retry", rules.retry, "Delivers a notification again", "daypass:RetryNotification"),
         show("/console/dashboard", dashboards.dashboard, "Console: dashboards", "daypass:ReadAudit"),
         show("/console/dashboard/events", dashboards.events, "Figures of a dashboard as an event", "daypass:ReadAudit"),
         show("/console/dashboard/export", dashboards.export, "Figures of a dashboard as a file", "daypass:ReadAudit"),

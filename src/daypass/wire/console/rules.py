@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from daypass.domain.directory import ApprovalRule
-from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.errors import DaypassError
 from daypass.operations.broker import read, rules
 from daypass.operations.grants.facts import compiled
-from daypass.operations.notifications import channels
-from daypass.operations.notifications.channels import NewChannel
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.table import Cell, TableView, columns, link
@@ -19,10 +17,6 @@ from daypass.wire.web.render import arn_name
 
 _ROWS: Final = 50
 _RULES: Final = "/console/rules"
-_NOTIFICATIONS: Final = "/console/notifications"
-_PUT_CHANNEL: Final = "daypass:PutNotificationChannel"
-_DELETE_CHANNEL: Final = "daypass:DeleteNotificationChannel"
-_OUTCOMES: Final = {"dead": "Not delivered", "waiting": "Waiting", "delivered": "Delivered", "all": "All notifications"}
 _EXAMPLE: Final = """{
   "roles": ["role/prod-*"],
   "requesters": {"principals": ["group/engineers"]},
@@ -127,78 +121,3 @@ async def close_review(ctx: ConsoleContext) -> Response:
     except DaypassError as error:
         return await reviews(ctx, await ctx.problem(error))
     return to("/console/reviews", done="saved")
-
-
-# --- Notifications ---------------------------------------------------------------------------------------------------
-
-
-async def notifications(ctx: ConsoleContext, problem: str = "", *, secret: str = "", exists: bool = False) -> Response:
-    """GET /console/notifications: channels, and what could not be delivered. `secret`: a new one, which no other page shows."""
-    found = await ctx.perform("daypass:ListNotificationChannels", channels.CHANNELS.every)
-    outcome = ctx.value("outcome", 16)
-    outcome = outcome if outcome in _OUTCOMES else "dead"
-    sent = await ctx.attempt(
-        "daypass:ListNotifications",
-        channels.list_notifications,
-        "",
-        outcome="" if outcome == "all" else outcome,
-        after=ctx.value("after", 64),
-        limit=_ROWS,
-    )
-    return ctx.page(
-        "notifications",
-        "Notifications",
-        channels=found,
-        sent=sent,
-        outcome=outcome,
-        outcomes=_OUTCOMES,
-        exists=exists,
-        first=bool(ctx.value("after")),
-        kinds=[(kind, kind) for kind in channels.KINDS],
-        events=channels.EVENTS,
-        values=ctx.values,
-        problem=problem,
-        secret=secret,
-    )
-
-
-async def _put_channel(ctx: ConsoleContext) -> Response:
-    """A new secret of a webhook is shown once. A channel is replaced only when `replace` says so."""
-    name = ctx.value("name", 64)
-    chosen = tuple(event for event in channels.EVENTS if ctx.value(event, 8) == "yes") or channels.EVENTS
-    new = NewChannel(ctx.value("kind", 16), ctx.value("target"), chosen, ctx.value("secret"))
-    replaces = ctx.value("replace", 8) == "yes"
-    try:
-        _, secret = await ctx.perform(_PUT_CHANNEL, channels.put_channel, "", name, new, replace_existing=replaces)
-    except DaypassError as error:
-        exists = error.kind is ErrorKind.ALREADY_EXISTS
-        return await notifications(ctx, await ctx.problem(error), exists=exists)
-    return await notifications(ctx, secret=secret)
-
-
-async def test_channel(ctx: ConsoleContext) -> Response:
-    """POST /console/notifications/test: queues a notification that tests a channel."""
-    await ctx.perform("daypass:TestNotificationChannel", channels.send_test, "", ctx.required("name", 64))
-    return to(_NOTIFICATIONS, done="tested", outcome="all")
-
-
-async def _delete_channel(ctx: ConsoleContext) -> Response:
-    await ctx.perform(_DELETE_CHANNEL, channels.CHANNELS.delete, ctx.value("name", 64))
-    return to(_NOTIFICATIONS, done="deleted")
-
-
-def channel_changes() -> Sequence[Change]:
-    """Both are confirmed: with the secret of a chat, votes can be sent (attack A217), and a deleted channel notifies nobody."""
-    save, delete = f"{_NOTIFICATIONS}/save", f"{_NOTIFICATIONS}/delete"
-    return (
-        Change(save, _PUT_CHANNEL, "Write a notification channel", _put_channel, notifications, confirmed=True),
-        Change(
-            delete, _DELETE_CHANNEL, "Delete a notification channel", _delete_channel, notifications, True, True, "name"
-        ),
-    )
-
-
-async def retry(ctx: ConsoleContext) -> Response:
-    """POST /console/notifications/retry: delivers a notification again that could not be delivered."""
-    await ctx.perform("daypass:RetryNotification", channels.retry_notification, "", ctx.required("id", 64))
-    return to(_NOTIFICATIONS, done="queued", outcome="all")

@@ -11,12 +11,13 @@ from daypass.wire.http import Response
 
 
 class Cell(NamedTuple):
-    """One cell. `at`: a time (ms) in place of the text. `state`: a word that is shown as a state."""
+    """One cell. `at`: a time (ms) in place of the text. `state`: a word that is shown as a state. `buttons`: forms."""
 
     text: str = ""
     href: str = ""
     at: int = 0
     state: str = ""
+    buttons: Sequence[FormView] = ()
 
 
 class Column(NamedTuple):
@@ -32,6 +33,7 @@ class TableView(NamedTuple):
     Attributes:
         here: the address of the page without its cursor.
         empty: what an empty table says.
+        filters: links to the table with other rows: text, address, and whether it shows these.
         start: with what the names of the page begin; None: the page cannot begin at a name.
     """
 
@@ -43,6 +45,7 @@ class TableView(NamedTuple):
     sorted_by: str = ""
     empty: tuple[str, str] = ("Nothing here.", "")
     start: str | None = None
+    filters: Sequence[tuple[str, str, bool]] = ()
 
     def sort_address(self, column: Column) -> str:
         """The address of this page, sorted by a column."""
@@ -61,8 +64,14 @@ def link(text: str, path: str, **parameters: object) -> Cell:
 
 
 def table_page(
-    ctx: ConsoleContext, title: str, table: TableView, *, problem: str = "", forms: Sequence[FormView] = ()
+    ctx: ConsoleContext,
+    title: str,
+    table: TableView,
+    *,
+    problem: str = "",
+    forms: Sequence[FormView] = (),
+    once: Sequence[tuple[str, str]] = (),
 ) -> Response:
-    """A page with one table, and the forms for new rows."""
+    """A page with one table, and the forms for new rows. `once`: secrets with labels, which no other page shows."""
     table = table._replace(first=bool(ctx.value("after") or ctx.value("start")))
-    return ctx.page("table", title, table=table, problem=problem, forms=forms)
+    return ctx.page("table", title, table=table, problem=problem, forms=forms, once=once)

@@ -1,0 +1,91 @@
+"""The resources that have described pages: a row for each."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from daypass.api import event_streams, notifications, oauth, providers
+from daypass.wire.console.described import Resource
+
+_NEW_CLIENT: Final = """{
+  "token_endpoint_auth_method": "none",
+  "grant_types": ["authorization_code", "refresh_token"],
+  "redirect_uris": ["https://app.example.com/callback"],
+  "roles": []
+}"""
+
+RESOURCES: Final = (
+    Resource(
+        "/console/clients",
+        "OAuth clients",
+        "client",
+        oauth.LIST_CLIENTS,
+        "client_id",
+        ("No OAuth clients.", "Applications that act for people are clients."),
+        one="/console/client",
+        show=oauth.GET_CLIENT,
+        create=oauth.CREATE_CLIENT,
+        change=oauth.UPDATE_CLIENT,
+        remove=oauth.DELETE_CLIENT,
+        actions=(oauth.CREATE_CLIENT_SECRET, oauth.DELETE_CLIENT_SECRET),
+        example={"settings": _NEW_CLIENT},
+    ),
+    Resource(
+        "/console/resource-servers",
+        "Resource servers",
+        "resource server",
+        oauth.LIST_RESOURCE_SERVERS,
+        "identifier",
+        (
+            "No resource servers.",
+            "Services that accept access tokens are resource servers. Their scopes limit tokens.",
+        ),
+        one="/console/resource-server",
+        show=oauth.GET_RESOURCE_SERVER,
+        create=oauth.PUT_RESOURCE_SERVER,
+        change=oauth.PUT_RESOURCE_SERVER,
+        remove=oauth.DELETE_RESOURCE_SERVER,
+        example={"settings": '{\n  "scopes": {"read": {}}\n}'},
+    ),
+    Resource(
+        "/console/notifications",
+        "Notification channels",
+        "channel",
+        notifications.LIST_NOTIFICATION_CHANNELS,
+        "name",
+        (
+            "No channels.",
+            "A channel reports access requests: to a webhook, by e-mail, in a chat, or as a ticket.",
+        ),
+        create=notifications.PUT_NOTIFICATION_CHANNEL,
+        remove=notifications.DELETE_NOTIFICATION_CHANNEL,
+        actions=(notifications.SEND_TEST_NOTIFICATION,),
+    ),
+    Resource(
+        "/console/sent-notifications",
+        "Sent notifications",
+        "notification",
+        notifications.LIST_NOTIFICATIONS,
+        "id",
+        ("No notifications.", "What channels were sent, and what could not be delivered, is listed here."),
+        actions=(notifications.RETRY_NOTIFICATION,),
+    ),
+    Resource(
+        "/console/scim-tokens",
+        "SCIM tokens",
+        "SCIM token",
+        providers.LIST_SCIM_TOKENS,
+        "name",
+        ("No SCIM tokens.", "A directory, such as Entra ID or Okta, provisions users and groups with a token."),
+        create=providers.CREATE_SCIM_TOKEN,
+        remove=providers.DELETE_SCIM_TOKEN,
+    ),
+    Resource(
+        "/console/event-streams",
+        "Event streams",
+        "event stream",
+        event_streams.LIST_EVENT_STREAMS,
+        "id",
+        ("No event streams.", "Other systems follow ended sessions and changed credentials by streams (SSF)."),
+    ),
+)
