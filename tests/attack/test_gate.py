@@ -29,8 +29,8 @@ from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.assume.forms import AWS_FORM
 from daypass.operations.iam.table import OPERATIONS as IAM
 from daypass.operations.rolesanywhere.table import OPERATIONS as ROLES_ANYWHERE
-from daypass.wire.api.handlers import OPERATIONS as MANAGEMENT
 from daypass.wire.aws.sts import OPERATIONS as STS
+from daypass.wire.endpoints.table import OPERATIONS as MANAGEMENT
 
 DENY: Final = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
 EXEMPT: Final[Mapping[str, str]] = {
