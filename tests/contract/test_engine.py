@@ -32,7 +32,7 @@ from daypass.stores.sqlite import SqliteFile
 def open_prepared(path: Path, now: int = NOW) -> tuple[Database, bool]:
     database = open_database(f"sqlite:///{path}")
     try:
-        return database, prepare(database, now).restored
+        return database, prepare(database, now).replaced
     except BaseException:
         database.close()
         raise

@@ -125,3 +125,58 @@ def test_asynchronous_failover_sends_lost_records_again_and_names_lost_changes(t
         named = {each["operation"] for each in restored["detail"]["named"]}
         assert named >= {"iam:CreateUser", "daypass:RevokeSession"}
         assert code_of(lambda: server.client("iam").get_user(UserName="lost")) == "NoSuchEntity"
+
+
+def test_h1_server_that_dies_with_an_asynchronous_primary_restores_revocations_and_reports_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    data, kept = tmp_path / "data", {"DAYPASS_KEYS__ENCRYPTION_KEY": base64.b64encode(secrets.token_bytes(32)).decode()}
+    with replicated(synchronous=False) as cluster:
+        with serving(cluster, data, **kept) as server:
+            role = make_role(server)
+            early, revoked = (
+                session_key(server.client("sts").assume_role(RoleArn=role, RoleSessionName=name))
+                for name in ("early", "revoked")
+            )
+            iam = server.client("iam")
+            iam.create_user(UserName="leaver")
+            iam.put_user_policy(UserName="leaver", PolicyName="all", PolicyDocument=ALLOW_ALL)
+            blocked = iam.create_access_key(UserName="leaver")["AccessKey"]
+            leaver = (blocked["AccessKeyId"], blocked["SecretAccessKey"])
+            within(30, lambda: "asynchronous" in json.dumps(warnings(server)))
+            cluster.wait(lambda: bool(cluster.primary.sql(CAUGHT_UP)))
+            cluster.cut()
+            server.api("POST", "/revocations", body={"subject": "access_key", "value": revoked[0]})
+            server.api("POST", "/revocations", body={"subject": "access_key", "value": leaver[0], "block": True})
+            lost = session_key(server.client("sts").assume_role(RoleArn=role, RoleSessionName="lost"))
+            server.process.kill()
+            server.process.wait()
+            cluster.fail_over()
+            verified = cli("audit", "verify", "--data", str(data), DAYPASS_DATABASE__URL=cluster.url)
+            assert (verified.returncode, "BAD" in verified.stdout) == (1, True), verified.stdout
+        with serving(cluster, data, **kept) as server:
+            for key in (early, revoked, lost):
+                assert code_of(server.client("sts", key).get_caller_identity) == "ExpiredToken"
+            assume = {"RoleArn": role, "RoleSessionName": "again"}
+            assert code_of(lambda: server.client("sts", leaver).assume_role(**assume)) == "AccessDenied"
+            again = session_key(server.client("sts").assume_role(**assume))
+            assert code_of(server.client("sts", again).get_caller_identity) == ""
+            assert "recorded events are missing" in json.dumps(warnings(server))
+            said = server.log.read_text()
+            assert "database.events_missing" in said
+            assert '"since"' in said or "since=" in said
+        verified = cli("audit", "verify", "--url", cluster.url)
+        assert (verified.returncode, verified.stdout.count("BAD")) == (1, 1), verified.stdout
+        opened = [each["detail"] for each in events(cluster, "log.opened") if "lost" in each["detail"]]
+        assert [detail["lost"] for detail in opened] == [1]
+        assert opened[0]["missing"] >= 3
+        assert opened[0]["since"] <= opened[0]["until"]
+
+
+CAUGHT_UP = "SELECT 1 FROM pg_stat_replication WHERE replay_lsn >= pg_current_wal_lsn()"
+ALLOW_ALL = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"*"}}'
+
+
+def warnings(server: Server) -> Any:
+    with urllib.request.urlopen(f"{server.url}/readyz", timeout=20) as answer:
+        return json.load(answer).get("warnings")

@@ -339,7 +339,7 @@ def _proof_row(entry: ReplayEntry) -> tuple[Any, ...]:
 
 def _note(conn: Connection, log: Log, end: Position) -> None:
     """Sets the head of the log that is written to the side file once `conn` has committed."""
-    conn.info[LOG_HEAD] = LogHead(log.id, end.seq, end.chain)
+    conn.info[LOG_HEAD] = LogHead(log.id, end.seq, end.chain, time.time_ns() // 1_000_000)
 
 
 def _head(conn: Connection, log: Log) -> Position | None:

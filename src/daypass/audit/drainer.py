@@ -14,10 +14,10 @@ from daypass.audit.spool import Spool, SpoolDirectory, SpoolKeyUnknown, SpoolTam
 from daypass.audit.sql import raise_mark, statements
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
+from daypass.stores.acknowledged import losses
 from daypass.stores.backend import ANSWER_SECONDS
 from daypass.stores.engine import Database
 from daypass.stores.meta import installation, note_lost
-from daypass.stores.sqlite import lost_heads
 
 _CHUNK_BYTES: Final = 4_194_304  # of batches, in one transaction
 _CHUNK_SECONDS: Final = ANSWER_SECONDS  # for each of its statements: no request waits for it
@@ -106,11 +106,11 @@ class Drainer:
         the end of the spool is lost; the next opening of a log names them.
         """
         with self._database.write_transaction() as conn:
-            lost, missing = lost_heads(conn, spool.heads())
-            if lost:
-                note_lost(conn, lost, missing)
+            lost = losses(conn, spool.heads())
+            if lost.heads:
+                note_lost(conn, lost)
             else:
                 note_ended(conn, spool.file.stem)
-        for head in lost:
+        for head in lost.heads:
             logs.get().critical("spool.records_missing", log=head.log, seq=head.seq)
-        return missing
+        return lost.missing

@@ -67,10 +67,12 @@ def open_log(
     if spooled:
         row["recorded_until"] = now
     conn.execute(insert(audit_logs).values(row))
-    lost = [{"log": head.log, "seq": head.seq, "chain": head.chain.hex()} for head in take_lost(conn)]
+    losses = take_lost(conn)
+    lost = [{"log": head.log, "seq": head.seq, "chain": head.chain.hex()} for head in losses.heads]
     detail: dict[str, Any] = {"log": log, "installation": name, "node": node, "heads": [*lost, *heads]}
     if lost:
-        detail["lost"] = len(lost)  # listed first: they were acknowledged but are not in the database
+        # Listed first: they were acknowledged but are not in the database.
+        detail |= {"lost": len(lost), "missing": losses.missing, "since": losses.since, "until": losses.until}
     event = event_row(Event(type=EventType.LOG_OPENED, at=now, detail=detail))
     chain = chain_hash(chain_seed(log), event.leaf, 0)
     statements.insert_records(conn, record_rows(log, 0, [(event, chain)]))

@@ -143,12 +143,13 @@ def verify(
     if sum(map(bool, (database, config or data, url))) > 1:
         raise click.UsageError("Give only one of --database, --url, and --data or --config.")
     spool: Path | None = None
+    notes: Path | None = None
     if config or data:
         settings = settings_of(config, data)
-        spool, url = settings.spool_directory(), settings.database_url()
+        spool, url, notes = settings.spool_directory(), settings.database_url(), settings.acknowledged_files()
     elif database:
         url = f"sqlite:///{database.absolute()}"
-    results = _record_of(url, connect, account).verified()
+    results = _record_of(url, connect, account, notes).verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, Verified)]
     waiting, rejected = _spools(spool) if spool else (0, 0)
@@ -173,12 +174,12 @@ def verify(
     return Result(found, *text, status=exits.FINDING if bad or rejected or not good else exits.OK)
 
 
-def _record_of(url: str, connect: Connect, account: str) -> Record:
+def _record_of(url: str, connect: Connect, account: str, notes: Path | None = None) -> Record:
     """The record in a database, or, without a URL, that of the server."""
     scheme, _, file = url.partition(":///")
     if scheme.partition("+")[0] == "sqlite":
         return OfflineRecord(Path(file))
-    return PostgresRecord(url) if url else OnlineRecord(connect(), account)
+    return PostgresRecord(url, notes) if url else OnlineRecord(connect(), account)
 
 
 def _fault(bad: BadRecord) -> dict[str, Any]:

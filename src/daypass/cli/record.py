@@ -315,9 +315,12 @@ class OfflineRecord(StoredRecord):
 class PostgresRecord(StoredRecord):
     """A PostgreSQL database. It needs the driver, which comes with the server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, notes: Path | None = None) -> None:
+        """`notes`: what the servers of this node have noted beside this name (`Settings.acknowledged_files`)."""
         super().__init__()
         self._url = _DRIVER.sub("", url)
+        self._notes = notes
+        self._noted: list[Head] = []
         self._connection: Any = None
         self._cursors = 0
         self._open = ExitStack()
@@ -338,10 +341,25 @@ class PostgresRecord(StoredRecord):
             with psycopg.connect(self._url, connect_timeout=5) as self._connection, ExitStack() as self._open:
                 self._connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
                 self._connection.read_only = True
+                self._noted = self._read_notes()
                 yield self._logs()
                 self._ended()
         except psycopg.Error as error:
             raise LocalStateError(f"the database cannot be read as a record: {str(error).strip()}.") from None
+
+    def _read_notes(self) -> list[Head]:
+        """Before the first statement, so that the snapshot has all of them."""
+        if self._notes is None:
+            return []
+        from daypass.stores.log_heads import read_heads  # of the server; offline alone
+
+        noted = read_heads(self._notes)
+        _, rows = self._query("SELECT value FROM meta WHERE key = 'installation'")
+        about_it = bool(read_heads(self._notes, next(rows)[0]))
+        return [Head(each.log, each.seq, each.chain) for each in noted if about_it]
+
+    def _known(self) -> list[Head]:
+        return self._noted
 
     def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         self._cursors += 1

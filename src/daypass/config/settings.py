@@ -61,6 +61,10 @@ class Settings(Section):
         """The configured directory of spools, or the one in the data directory."""
         return self.spool.directory or self.server.data / "spool"
 
+    def acknowledged_files(self) -> Path:
+        """Beside which name this node notes what PostgreSQL has committed. SQLite has such files beside its own."""
+        return self.server.data / "acknowledged"
+
     def snapshot_directory(self) -> Path:
         """The configured directory of the snapshot, or the one in the data directory."""
         return self.snapshot.directory or self.server.data / "snapshot"

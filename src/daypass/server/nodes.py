@@ -158,11 +158,14 @@ class Registration:
         self._name = name
         self._on_thread = on_thread
         self._note_recorded = note_recorded
+        self.warning = ""
+        """What the database said at the last report; see `Database.warning`."""
 
     async def report(self) -> None:
         """Writes the row. Raises the database's error."""
         await self._on_thread(lambda: report_node(self._database, self._node, self._name, self._clock.now()))
         await self._on_thread(self._note_recorded)
+        self.warning = await self._on_thread(self._database.warning)
 
     async def run(self) -> None:
         """Writes the row regularly until it is cancelled."""

@@ -12,6 +12,7 @@ from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.server.key_rotation import KeyRotation
+from daypass.server.nodes import Registration
 from daypass.stores.directory import CachedDirectory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
@@ -30,13 +31,19 @@ class Readiness:
     """
 
     def __init__(
-        self, clock: HighWaterClock, rotation: KeyRotation, directory: CachedDirectory, journal: DurableJournal
+        self,
+        clock: HighWaterClock,
+        rotation: KeyRotation,
+        directory: CachedDirectory,
+        journal: DurableJournal,
+        registration: Registration,
     ) -> None:
         self._clock = clock
         self._rings = rotation.rings
         self._rotation = rotation
         self._directory = directory
         self._journal = journal
+        self._registration = registration
         self.stopping = False
         self.missing = 0
         self._initialised = False
@@ -111,7 +118,7 @@ class Readiness:
         """Warnings for an operator that do not stop this process from serving. `detailed`: includes what the key source
         said, which may name its host, account and key; the log always has it.
         """
-        warnings = [self._clock.warning()]
+        warnings = [self._clock.warning(), self._registration.warning]
         if self.missing:
             warnings.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
         if not self._rings.unreadable and (overdue := self._rings.overdue(self._clock.now())):

@@ -89,6 +89,7 @@ class Runtime:
             more=RECORD_READERS,
             answer_seconds=settings.database.answer_seconds,
             write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
+            acknowledged=settings.acknowledged_files(),
         )
         self._standby = open_standby(settings)
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
@@ -195,7 +196,7 @@ class Runtime:
         self._closing.push_async_callback(self._registration.remove)
         self._closing.push_async_callback(self.journal.close)
         await self.journal.start(snapshot.start if snapshot is not None else None)
-        self.readiness = Readiness(self.clock, self._rotation, self.directory, self.journal)
+        self.readiness = Readiness(self.clock, self._rotation, self.directory, self.journal, self._registration)
         if snapshot is not None:
             if self._peers is not None:
                 self._peers.poll()  # revocations of the processes on this machine, before anything is served

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
 from daypass.stores.log_heads import LogHead
+
+if TYPE_CHECKING:
+    from daypass.stores.acknowledged import Acknowledged
 
 FEED_HEAD = "daypass.feed_head"
 """Key in `Connection.info` under which a transaction stores the `FeedHead` that it will commit."""
@@ -16,6 +20,8 @@ ANSWER_SECONDS = 5.0
 """How long the client waits for PostgreSQL's response to one statement."""
 LOG_HEAD = "daypass.log_head"
 """Key in `Connection.info` under which a transaction stores the `LogHead` that it will commit."""
+REVOCATIONS = "daypass.revocations"
+"""Key in `Connection.info` under which a transaction stores the list of revocations that it will commit."""
 COPY_TYPES = "copy_types"
 """Execution option of a `COPY … FROM STDIN (FORMAT BINARY)`, whose one parameter is a list of rows: the types of its
 columns.
@@ -36,18 +42,34 @@ class FeedHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Losses:
+    """Acknowledged records that the database lacks.
+
+    Attributes:
+        heads: the last acknowledged records of logs that are missing.
+        missing: the number of missing records, as far as it can be determined.
+        since, until: the times (ms) of the last record before them and of the last one of them.
+    """
+
+    heads: tuple[LogHead, ...] = ()
+    missing: int = 0
+    since: int = 0
+    until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreCheck:
     """The state of the database that was detected at start.
 
     Attributes:
-        restored: it is not the database that was last written here, or a part of it is missing. It now has a new epoch.
-        lost: the last acknowledged records of logs that are missing.
-        missing: the number of missing acknowledged records, as far as it can be determined.
+        replaced: it is not the database that was last written here, but a copy, or an older state of it.
+        losses: what it lacks.
+        revocations: how many were restored.
     """
 
-    restored: bool = False
-    lost: tuple[LogHead, ...] = ()
-    missing: int = 0
+    replaced: bool = False
+    losses: Losses = Losses()
+    revocations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +84,13 @@ class Backend:
         begin: begins a transaction of `writer`, which ends with the context.
         write_lock: held around a whole write transaction.
         committed: called under the lock with the feed head that a transaction committed, if it changed the feed.
-        committed_log: called under the lock with the newest record of a log that a transaction committed.
-        detect_restore: run in a write transaction at start; see `RestoreCheck`.
-        losses_recorded: called with `RestoreCheck.lost` when that transaction has been committed.
+        acknowledged: the node's notes of what was committed; None: it makes none.
+        is_replaced: run in a write transaction at start; see `RestoreCheck.replaced`.
         check: describes corrupt pages; "" when there are none.
         clock: the database server's time in ms; None when it has no clock.
-        others: whether another process has joined. Only processes that share a file are detected.
-        join: marks that this process serves from the database, until `close`.
         statement_timeout: a context in which a statement of this transaction may take this many seconds.
         suspect: whether the next write will probably fail, judged by the file and its disk.
+        warning: what an operator should know about how durable a commit is; "" for nothing.
         close: releases resources that the engines do not hold.
     """
 
@@ -81,13 +101,11 @@ class Backend:
     begin: Callable[[], AbstractContextManager[Connection]]
     write_lock: Callable[[], AbstractContextManager[None]]
     committed: Callable[[FeedHead], None]
-    committed_log: Callable[[LogHead], None]
-    detect_restore: Callable[[Connection], RestoreCheck]
-    losses_recorded: Callable[[Sequence[LogHead]], None]
+    acknowledged: Acknowledged | None
+    is_replaced: Callable[[Connection], bool]
     check: Callable[[Connection], str]
     clock: Callable[[Connection], int | None]
-    others: Callable[[], bool]
-    join: Callable[[], None]
     statement_timeout: Callable[[Connection, float], AbstractContextManager[None]]
     suspect: Callable[[], bool]
+    warning: Callable[[Connection], str]
     close: Callable[[], None]

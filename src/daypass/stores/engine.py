@@ -10,7 +10,9 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TypeVar
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
@@ -20,12 +22,22 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
+from daypass.observability import logs
 from daypass.stores import sqlite
-from daypass.stores.backend import ANSWER_SECONDS, FEED_HEAD, LOG_HEAD, Backend, RestoreCheck, UnusableDatabase
-from daypass.stores.feed import feed_head
+from daypass.stores.acknowledged import Acknowledged, losses
+from daypass.stores.backend import (
+    ANSWER_SECONDS,
+    FEED_HEAD,
+    LOG_HEAD,
+    REVOCATIONS,
+    Backend,
+    RestoreCheck,
+    UnusableDatabase,
+)
+from daypass.stores.feed import feed_head, renew_epoch
 from daypass.stores.meta import note_lost
 from daypass.stores.sqlite_errors import advice
-from daypass.stores.tx import end_all_sessions
+from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts, forget_session_keys, restore_revocations
 
 T = TypeVar("T")
 
@@ -119,36 +131,52 @@ class Database:
                     notes = conn.info
                     notes.pop(FEED_HEAD, None)
                     notes.pop(LOG_HEAD, None)
+                    notes.pop(REVOCATIONS, None)
                     with nullcontext() if seconds is None else self._backend.statement_timeout(conn, seconds):
                         yield conn
-                head, log_head = notes.pop(FEED_HEAD, None), notes.pop(LOG_HEAD, None)
-                if head is not None:
-                    self._backend.committed(head)
-                if log_head is not None:
-                    self._backend.committed_log(log_head)
+                self._acknowledge(notes)
         except DBAPIError as error:
             self._note(error)
             raise
         self._unanswered_at = float("-inf")
+
+    def _acknowledge(self, notes: dict[Any, Any]) -> None:
+        """Notes what a transaction has committed. Called under the lock."""
+        head, log_head, revocations = (notes.pop(key, None) for key in (FEED_HEAD, LOG_HEAD, REVOCATIONS))
+        if head is not None:
+            self._backend.committed(head)
+        if self._backend.acknowledged is not None:
+            if log_head is not None:
+                self._backend.acknowledged.note_log(log_head)
+            if revocations:
+                self._backend.acknowledged.keep(revocations)
 
     def epoch(self) -> str:
         """The epoch of the database. It changes when the database is restored or failed over. Up to 16 characters."""
         return self.read(feed_head).epoch
 
     def detect_restore(self, now: int) -> RestoreCheck:
-        """Detects at start that the SQLite file is older than, or not the same as, the one last written here.
+        """Detects at start that the database is older than, or not the same as, the one last written here.
 
-        Then the database gets a new epoch, so that no session's `seen` is compared with positions of another epoch.
-        Revocations may be missing, so every session ends (attacks A105, A112). Missing records are stored for the next
-        log, which names them. `now`: ms.
+        Then it gets a new epoch, so that no session's `seen` is compared with positions of another epoch. Revocations that
+        the node has kept are restored. Others may be missing, and sessions may be off the record, so every session ends
+        (attacks A105, A112). Missing records are stored for the next log, which names them. `now`: ms.
         """
+        acknowledged = self._backend.acknowledged
+        if acknowledged is None:
+            return RestoreCheck()
         with self.write_transaction(seconds=PATIENT_SECONDS) as conn:
-            check = self._backend.detect_restore(conn)
-            if check.restored:
-                end_all_sessions(conn, now)
-            if check.lost:
-                note_lost(conn, check.lost, check.missing)
-        self._backend.losses_recorded(check.lost)
+            check = RestoreCheck(self._backend.is_replaced(conn), losses(conn, acknowledged.heads()))
+            if check.replaced or check.losses.heads:
+                renew_epoch(conn)
+                tx = StoreTx(conn, now)
+                check = replace(check, revocations=restore_revocations(tx, acknowledged.kept(now)))
+                end_sessions_of_all_accounts(tx, now, LOST)
+            if check.replaced:
+                forget_session_keys(conn)
+            if check.losses.heads:
+                note_lost(conn, check.losses)
+        acknowledged.forget(check.losses.heads)
         return check
 
     def check(self) -> None:
@@ -161,13 +189,18 @@ class Database:
         """The database server's time in ms; None on SQLite, which has no clock."""
         return self._backend.clock(conn)
 
+    def warning(self) -> str:
+        """What an operator should know about how durable a commit is; "" for nothing. Raises as `read`."""
+        return self.read(self._backend.warning)
+
     def others(self) -> bool:
-        """Whether another process has joined the SQLite file; False on PostgreSQL. Call it before `join`."""
-        return self._backend.others()
+        """Whether another process of this node serves from the database. Call it before `join`."""
+        return self._backend.acknowledged is not None and self._backend.acknowledged.others()
 
     def join(self) -> None:
         """Tells other processes that this one serves from the database, until `close`."""
-        self._backend.join()
+        if self._backend.acknowledged is not None:
+            self._backend.acknowledged.join()
 
     def suspect(self) -> bool:
         """Whether the next write will probably fail: the SQLite file or its log is not in its place, or its disk is full."""
@@ -216,13 +249,15 @@ def open_database(
     more: int = 0,
     answer_seconds: float = ANSWER_SECONDS,
     write_seconds: float | None = None,
+    acknowledged: Path | None = None,
 ) -> Database:
     """Opens `sqlite:///PATH` (four slashes for an absolute path) or `postgresql://…`; makes the SQLite file if needed.
 
     It connects to PostgreSQL on first use. One connection more than `readers` is reserved for polling, and `more` of them
     for threads that are not counted by `Database.readers` (attack A321).
     `answer_seconds`: the time limit for PostgreSQL's response to one statement; `write_seconds`: the same for
-    statements that write, if it is shorter.
+    statements that write, if it is shorter. `acknowledged`: beside which file the node notes what PostgreSQL has committed;
+    None: nowhere. SQLite has its own.
 
     Raises:
         ValueError: the URL is not valid for either database. The message does not contain it, because it may hold a
@@ -248,5 +283,15 @@ def open_database(
         from daypass.stores import postgres  # noqa: PLC0415  # its driver is a sixth of what a process on SQLite would load
 
         writing = answer_seconds if write_seconds is None else min(answer_seconds, write_seconds)
-        return Database(postgres.open_backend(parsed, readers + more + 1, answer_seconds, writing), readers)
+        notes = _acknowledged(acknowledged) if acknowledged is not None else None
+        return Database(postgres.open_backend(parsed, readers + more + 1, answer_seconds, writing, notes), readers)
     raise ValueError("the database URL must begin with sqlite:/// or postgresql://")
+
+
+def _acknowledged(base: Path) -> Acknowledged | None:
+    """None, and a warning, where the files cannot be made: on a read-only file system a server still starts."""
+    try:
+        return Acknowledged(base)
+    except OSError as error:
+        logs.get().warning("acknowledged.not_noted", error=str(error))
+        return None

@@ -6,7 +6,6 @@ It runs on store threads; its results are applied on the event loop. It must nev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -14,12 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
+from daypass.stores import tx
 from daypass.stores.backend import FeedHead
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import Change, changes_after, feed_head, renew_epoch
 from daypass.stores.nodes import listed_nodes
 from daypass.stores.revocations import prune_revocations, read_revocations, revocations_after
-from daypass.stores.tx import StoreTx
 
 MANY_CHANGES = 10_000
 """If the cursor is behind by more than this, starting over is cheaper than reading every change."""
@@ -91,14 +90,7 @@ def restore_revocations(database: Database, lost: Sequence[Revocation], now: int
     """
     try:
         with database.write_transaction() as conn:
-            tx = StoreTx(conn, now)
-            for revocation in lost:
-                stored = tx.get(Revocation, id=revocation.id)
-                if stored is None:
-                    tx.insert(revocation)
-                elif stored.issued_before < revocation.issued_before:  # otherwise another process restored it
-                    tx.replace(replace(revocation, position=stored.position))
-            tx.flush()
+            tx.restore_revocations(tx.StoreTx(conn, now), lost)
     except SQLAlchemyError as error:
         raise unavailable(error) from error
 

@@ -1,9 +1,7 @@
-"""The last record of each log, written to a side file of the SQLite database with every commit. Acknowledged records
-must be in the database.
+"""The last record of each log, written to a side file of the database or of a spool with every commit.
 
-SQLite cannot detect that its write-ahead log was deleted or the file replaced by an older one; it opens without an
-error. The side file makes this detectable. Standard library only: `daypass audit verify` reads it where no server is
-installed.
+Acknowledged records must be in the database (`acknowledged`). Standard library only: `daypass audit verify` reads it where
+no server is installed.
 """
 
 from __future__ import annotations
@@ -17,16 +15,17 @@ from pathlib import Path
 NOTE_BYTES = 96
 """The side file begins with a header of this size about the change feed; the heads of logs follow."""
 _SLOT_BYTES = 128
-_SLOT = re.compile(rb"([0-9a-f]{32}) (0|[1-9][0-9]{0,17}) ([0-9a-f]{64})[ \n]*")
+_SLOT = re.compile(rb"([0-9a-f]{32}) (0|[1-9][0-9]{0,17}) ([0-9a-f]{64}) (0|[1-9][0-9]{0,17})[ \n]*")
 
 
 @dataclass(frozen=True, slots=True)
 class LogHead:
-    """The newest acknowledged record of a log. `chain` is 32 bytes."""
+    """The newest acknowledged record of a log. `chain` is 32 bytes; `at`: when it was acknowledged, ms."""
 
     log: str
     seq: int
     chain: bytes
+    at: int = 0
 
 
 class LogHeads:
@@ -46,7 +45,7 @@ class LogHeads:
         if place is None:
             beyond = max(0, os.fstat(self._side).st_size - NOTE_BYTES)
             place = self._places[head.log] = NOTE_BYTES + -(-beyond // _SLOT_BYTES) * _SLOT_BYTES
-        line = f"{head.log} {head.seq} {head.chain.hex()}".ljust(_SLOT_BYTES - 1) + "\n"
+        line = f"{head.log} {head.seq} {head.chain.hex()} {head.at}".ljust(_SLOT_BYTES - 1) + "\n"
         os.pwrite(self._side, line.encode("ascii"), place)
 
     def all(self) -> list[LogHead]:
@@ -68,12 +67,15 @@ class LogHeads:
         self._places.clear()
 
 
-def read_heads(database: Path) -> list[LogHead]:
-    """The heads in the side file of the SQLite file `database`; [] when there is no side file."""
+def read_heads(base: Path, identity: str = "") -> list[LogHead]:
+    """The heads in the side file beside `base`; [] when there is none, or it is about a database of another identity. See
+    `acknowledged.Acknowledged`.
+    """
     try:
-        return _parse(Path(f"{database}-lock").read_bytes())
+        content = Path(f"{base}-lock").read_bytes()
     except OSError:
         return []
+    return _parse(content) if content.startswith(identity.encode()) else []
 
 
 def _parse(content: bytes) -> list[LogHead]:
@@ -81,5 +83,5 @@ def _parse(content: bytes) -> list[LogHead]:
     for start in range(NOTE_BYTES, len(content), _SLOT_BYTES):
         slot = _SLOT.fullmatch(content[start : start + _SLOT_BYTES])
         if slot is not None:  # otherwise it is empty
-            heads.append(LogHead(slot[1].decode(), int(slot[2]), bytes.fromhex(slot[3].decode())))
+            heads.append(LogHead(slot[1].decode(), int(slot[2]), bytes.fromhex(slot[3].decode()), int(slot[4])))
     return heads

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
+import msgspec
 from sqlalchemy import Connection, select, update
 
+from daypass.stores.backend import Losses
 from daypass.stores.dialect import insert_if_absent
-from daypass.stores.log_heads import LogHead
 from daypass.stores.schema import meta
 
-LOST_HEADS = "lost_heads"
-"""Heads of logs that the database lacks, as JSON [[log, seq, chain in hex], …], until a log's opening names them."""
+LOST = "lost"
+"""The `Losses` that no log's opening names yet, as JSON; absent when there are none."""
 MISSING_EVENTS = "missing_events"
 """How many acknowledged records were found missing at starts, in all."""
 INSTALLATION = "installation"
 """The random id of this installation, made with its schema: 32 hex digits."""
+
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(Losses).decode
 
 
 def get_meta(conn: Connection, key: str) -> str | None:
@@ -35,19 +35,23 @@ def installation(conn: Connection) -> str:
     return str(conn.execute(select(meta.c.value).where(meta.c.key == INSTALLATION)).scalar_one())
 
 
-def note_lost(conn: Connection, heads: Sequence[LogHead], missing: int) -> None:
-    """Stores the heads found missing at start, for the next log to name. `missing`: number of records."""
-    stored = json.loads(get_meta(conn, LOST_HEADS) or "[]")
-    put_meta(conn, LOST_HEADS, json.dumps([*stored, *([head.log, head.seq, head.chain.hex()] for head in heads)]))
-    put_meta(conn, MISSING_EVENTS, str(missing_events(conn) + missing))
+def note_lost(conn: Connection, losses: Losses) -> None:
+    """Stores what was found missing, for the next log to name."""
+    earlier = take_lost(conn)
+    heads = (*earlier.heads, *losses.heads)
+    since = min(filter(None, (earlier.since, losses.since)), default=0)
+    both = Losses(heads, earlier.missing + losses.missing, since, max(earlier.until, losses.until))
+    put_meta(conn, LOST, _encode(both).decode())
+    put_meta(conn, MISSING_EVENTS, str(missing_events(conn) + losses.missing))
 
 
-def take_lost(conn: Connection) -> list[LogHead]:
-    """Returns and removes the heads that `note_lost` stored."""
-    stored = json.loads(get_meta(conn, LOST_HEADS) or "[]")
-    if stored:
-        put_meta(conn, LOST_HEADS, "[]")
-    return [LogHead(log, seq, bytes.fromhex(chain)) for log, seq, chain in stored]
+def take_lost(conn: Connection) -> Losses:
+    """Returns and removes what `note_lost` stored."""
+    stored = get_meta(conn, LOST)
+    if not stored:
+        return Losses()
+    put_meta(conn, LOST, "")
+    return _decode(stored)
 
 
 def missing_events(conn: Connection) -> int:

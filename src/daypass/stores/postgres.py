@@ -16,8 +16,10 @@ import psycopg
 from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, Backend, FeedHead, RestoreCheck
-from daypass.stores.log_heads import LogHead
+from daypass.stores.acknowledged import Acknowledged
+from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, Backend, FeedHead
+from daypass.stores.feed import feed_head
+from daypass.stores.meta import installation
 
 T = TypeVar("T")
 
@@ -70,10 +72,14 @@ class _Connection(psycopg.Connection[Any]):
 
 
 def open_backend(
-    url: URL, readers: int, answer_seconds: float = ANSWER_SECONDS, write_seconds: float = ANSWER_SECONDS
+    url: URL,
+    readers: int,
+    answer_seconds: float = ANSWER_SECONDS,
+    write_seconds: float = ANSWER_SECONDS,
+    acknowledged: Acknowledged | None = None,
 ) -> Backend:
     """Makes the engines without connecting. `answer_seconds`: how long to wait for the response to a statement that
-    reads; `write_seconds`: to one that writes.
+    reads; `write_seconds`: to one that writes. `acknowledged`: see `Backend`.
     """
     writer = _engine(url, _WRITERS, write_seconds, answer_seconds, read_only=False)
     return Backend(
@@ -84,16 +90,14 @@ def open_backend(
         begin=writer.begin,
         write_lock=_no_lock,
         committed=_nothing,
-        committed_log=_nothing,
-        detect_restore=_not_restored,
-        losses_recorded=lambda _lost: None,
+        acknowledged=acknowledged,
+        is_replaced=lambda conn: acknowledged is not None and _is_another(acknowledged, conn),
         check=_check,
         clock=_clock,
-        others=lambda: False,
-        join=lambda: None,
         statement_timeout=_statement_timeout,
         suspect=lambda: False,
-        close=lambda: None,
+        warning=_warning,
+        close=acknowledged.close if acknowledged is not None else lambda: None,
     )
 
 
@@ -183,13 +187,33 @@ def _no_lock() -> Iterator[None]:
     yield
 
 
-def _nothing(_head: FeedHead | LogHead) -> None:
-    """Nothing to do: a server has no side file."""
+def _nothing(_head: FeedHead) -> None:
+    """Nothing to do: a replaced database has another epoch, as `feed_head` reads the cluster's identity and timeline."""
 
 
-def _not_restored(_conn: Connection) -> RestoreCheck:
-    """A replaced database has another epoch, because `feed.feed_head` reads the cluster's identity and timeline."""
-    return RestoreCheck()
+def _is_another(acknowledged: Acknowledged, conn: Connection) -> bool:
+    """Forgets notes about another installation, which this one's data directory may have had. A database that was
+    replaced has another epoch by itself, so it never counts as replaced.
+    """
+    identity, head = installation(conn), feed_head(conn)
+    if acknowledged.feed_note()[:1] != [identity]:
+        acknowledged.clear()
+        acknowledged.note_feed(identity, head)
+    return False
+
+
+_WARNING = """
+    SELECT current_setting('synchronous_standby_names') = '' AND EXISTS (SELECT FROM pg_stat_replication)
+"""
+
+
+def _warning(conn: Connection) -> str:
+    if not conn.exec_driver_sql(_WARNING).scalar_one():
+        return ""
+    return (
+        "replication is asynchronous: a failover can lose what was acknowledged, revocations included "
+        "(set synchronous_standby_names)"
+    )
 
 
 def _clock(conn: Connection) -> int:

@@ -22,16 +22,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from daypass.stores import sqlite_driver
-from daypass.stores.backend import Backend, FeedHead, RestoreCheck
+from daypass.stores.acknowledged import Acknowledged
+from daypass.stores.backend import Backend, FeedHead
 from daypass.stores.checkpoint import Checkpointer
-from daypass.stores.feed import feed_head, renew_epoch
-from daypass.stores.log_heads import NOTE_BYTES, LogHead, LogHeads
-from daypass.stores.records import audit_records
+from daypass.stores.feed import feed_head
 
 _BUSY_MS = 5_000
 _POOL_WAIT_SECONDS = 5.0
@@ -66,13 +65,12 @@ class SqliteFile:
         if not path.exists():
             # Created here only to set the mode. It did not exist, so this process holds no lock on it.
             os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-        self._side = _side_file(f"{path}-lock")
+        self.acknowledged = Acknowledged(path, self.lock)
+        self._side = self.acknowledged.side
         self._next = _side_file(f"{path}-next")
-        self._live = _side_file(f"{path}-live")
         self._threads = threading.Lock()
         self._text = str(path)
         self._inode = _inode(self._text)
-        self._heads = LogHeads(self._side)
         self._wal = f"{path}-wal"
         self._wal_inode = 0
         self._anchor: sqlite3.Connection | None = None
@@ -148,50 +146,16 @@ class SqliteFile:
 
     def note(self, head: FeedHead) -> None:
         """Writes the last feed head to the side file. One write of fixed size."""
-        line = f"{self._inode} {head.epoch} {head.position}".ljust(NOTE_BYTES - 1) + "\n"
-        os.pwrite(self._side, line.encode("ascii"), 0)
+        self.acknowledged.note_feed(str(self._inode), head)
 
-    def note_log(self, head: LogHead) -> None:
-        """Writes the newest record of a log to the side file. One write of fixed size."""
-        self._heads.note(head)
-
-    def detect_restore(self, conn: Connection) -> RestoreCheck:
-        """Gives the database a new epoch unless it is provably the one last written here, or a newer state of it."""
-        head = feed_head(conn)
-        words = os.pread(self._side, NOTE_BYTES, 0).decode("ascii", "replace").split()
+    def is_replaced_by(self, conn: Connection) -> bool:
+        """Whether the database is not provably the one last written here, or a newer state of it."""
+        head, words = feed_head(conn), self.acknowledged.feed_note()
         if not words and not head.position:  # just created
             self.note(head)
-            return RestoreCheck()
-        lost, missing = lost_heads(conn, self._heads.all())
-        same = len(words) == 3 and words[:2] == [str(self._inode), head.epoch]
-        if not lost and same and words[2].isascii() and words[2].isdigit() and int(words[2]) <= head.position:
-            return RestoreCheck()
-        renew_epoch(conn)
-        return RestoreCheck(True, tuple(lost), missing)
-
-    def losses_recorded(self, lost: Sequence[LogHead]) -> None:
-        """Called when the result of `detect_restore` has been committed: known losses are not reported again."""
-        alone = not self.others()
-        with self.lock():
-            if alone:
-                self._heads.forget()
-            else:
-                self._heads.discard(lost)
-
-    def join(self) -> None:
-        """Takes a shared lock and keeps it, so that other processes see that this one is running."""
-        with self.lock():
-            fcntl.flock(self._live, fcntl.LOCK_SH)
-
-    def others(self) -> bool:
-        """Whether another process has joined. Call it before `join`."""
-        with self.lock():  # one at a time, because the exclusive lock below would look like another process
-            try:
-                fcntl.flock(self._live, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            fcntl.flock(self._live, fcntl.LOCK_UN)
             return False
+        same = len(words) == 3 and words[:2] == [str(self._inode), head.epoch]
+        return not (same and words[2].isascii() and words[2].isdigit() and int(words[2]) <= head.position)
 
     def close(self, writing: _Writing) -> None:
         """Closes the files when the current transaction of `writing` has ended."""
@@ -199,8 +163,7 @@ class SqliteFile:
             writing.give_back()
             if self._anchor is not None:
                 self._anchor.close()
-            os.close(self._live)
-            os.close(self._side)
+            self.acknowledged.close()
             os.close(self._next)
 
 
@@ -232,26 +195,6 @@ class _Writing:
         conn, self._conn = self._conn, None
         if conn is not None:
             conn.close()
-
-
-def lost_heads(conn: Connection, heads: Sequence[LogHead]) -> tuple[list[LogHead], int]:
-    """The heads that the record lacks, and how many records are missing up to them.
-
-    A record with another chain hash at the position of a head is another history. The head counts as lost, but no
-    record counts as missing.
-    """
-    if not heads or not inspect(conn).has_table(audit_records.name):
-        return [], 0
-    lost, missing = [], 0
-    for head in heads:
-        at_head = (audit_records.c.log == head.log) & (audit_records.c.seq == head.seq)
-        chain = conn.execute(select(audit_records.c.chain).where(at_head)).scalar_one_or_none()
-        if chain is not None and bytes(chain) == head.chain:
-            continue
-        newest = conn.execute(select(func.max(audit_records.c.seq)).where(audit_records.c.log == head.log)).scalar_one()
-        lost.append(head)
-        missing += max(0, head.seq - (-1 if newest is None else newest))
-    return lost, missing
 
 
 def _inode(path: str) -> int:
@@ -311,15 +254,13 @@ def open_backend(path: str, readers: int) -> Backend:
         begin=writing.begin,
         write_lock=file.lock,
         committed=file.note,
-        committed_log=file.note_log,
-        detect_restore=file.detect_restore,
-        losses_recorded=file.losses_recorded,
+        acknowledged=file.acknowledged,
+        is_replaced=file.is_replaced_by,
         check=_check,
         clock=lambda _conn: None,  # the machine's clock, which this process also uses
-        others=file.others,
-        join=file.join,
         statement_timeout=lambda _conn, _seconds: nullcontext(),
         suspect=file.suspect,
+        warning=lambda _conn: "",
         close=close,
     )
 

@@ -31,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from daypass.domain.directory import Account, ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports.ring_keys import FOR_EVER
+from daypass.stores.backend import REVOCATIONS
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
@@ -41,7 +42,7 @@ E = TypeVar("E")
 
 _BIGGEST = 2**63
 _EVERY = 2**31 - 1
-_RESTORED = "The database is not the one that was last written: it may have forgotten revocations."
+LOST = "The database lacks what was acknowledged, or is not the one that was last written: it may have forgotten revocations."
 _FEW = 2000  # this many rows are sorted in less time than a page takes to return
 
 _INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have them
@@ -319,7 +320,10 @@ class StoreTx(StoreReader):
         """
         placed = append(self._conn, self._pending, self._now)
         self._pending = []
-        self.changes.extend(map(self._with_position, placed))
+        placed = list(map(self._with_position, placed))
+        self.changes += placed
+        if revocations := [change.revocation for change in placed if change.revocation is not None]:
+            self._conn.info.setdefault(REVOCATIONS, []).extend(revocations)
 
     def _with_position(self, change: Change) -> Change:
         """The revocation of a change, with the position of the change."""
@@ -375,14 +379,37 @@ def _not_found(entity: Any) -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, f"{name} not found.", private={"entity": name})
 
 
-def end_all_sessions(conn: Connection, now: int, reason: str = _RESTORED) -> None:
-    """Revokes every session of every account, as of `now` (ms), in a database that was restored.
-
-    The keys of sessions and tokens go too, and a start makes new ones: the original may still run, and must not accept
-    what the administrators of a copy issue (attack A441).
-    """
+def end_all_sessions(conn: Connection, now: int, reason: str = LOST) -> None:
+    """Revokes every session of every account, as of `now` (ms), in a database that was restored."""
     end_sessions_of_all_accounts(StoreTx(conn, now), now, reason)
+    forget_session_keys(conn)
+
+
+def forget_session_keys(conn: Connection) -> None:
+    """The keys of sessions and tokens go, and a start makes new ones: the original of a copy may still run, and must not
+    accept what the administrators of the copy issue (attack A441).
+    """
     conn.execute(delete(ring_keys).where(ring_keys.c.verify_until < FOR_EVER))
+
+
+def restore_revocations(tx: StoreTx, kept: Sequence[Revocation]) -> int:
+    """Restores revocations that the database lacks or has in an earlier state, at new positions; returns their number."""
+    restored = 0
+    for revocation in kept:
+        stored = tx.get(Revocation, id=revocation.id)
+        if stored is None:
+            if tx.get(Account, id=revocation.account) is None:  # of another database, whose place this one has taken
+                continue
+            tx.insert(revocation)
+        elif stored.issued_before < revocation.issued_before or (
+            revocation.block and not stored.block and stored.position < revocation.position
+        ):  # otherwise another process restored it
+            tx.replace(replace(revocation, position=stored.position))
+        else:
+            continue
+        restored += 1
+    tx.flush()
+    return restored
 
 
 def end_sessions_of_all_accounts(tx: StoreTx, now: int, reason: str) -> None:

@@ -88,7 +88,7 @@ async def test_a112_write_ahead_log_deleted_ends_all_sessions_counts_and_names_w
     assert [(bad.log, bad.seq) for bad in found if isinstance(bad, BadRecord)] == [(log, 6)]
     database, found = start_on(path)
     epoch = database.epoch()
-    assert (found.restored, found.missing) == (True, COUNT)
+    assert (found.replaced, found.losses.missing) == (False, COUNT)
     assert database.read(missing_events) == COUNT
     revocations = ENTITY_TABLES[Revocation].table
     ended = database.read(lambda conn: conn.execute(select(revocations.c.value)).scalars().all())
@@ -131,7 +131,7 @@ async def test_record_of_another_history_in_place_of_a_noted_head_is_lost_but_no
         conn.exec_driver_sql("UPDATE audit_records SET chain = zeroblob(32) WHERE seq = 2")
     database.close()
     database, found = start_on(path)
-    assert (found.restored, len(found.lost), found.missing) == (True, 1, 0)
+    assert (len(found.losses.heads), found.losses.missing) == (1, 0)
     database.close()
 
 

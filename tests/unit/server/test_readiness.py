@@ -28,7 +28,7 @@ class Hanging:
 def ready(*, spool: bool) -> Readiness:
     parts: Any = SimpleNamespace(problem=lambda: "", rings=SimpleNamespace(unreadable=()))
     parts.spool = SimpleNamespace(fault="") if spool else None
-    return Readiness(parts, parts, cast(Any, Hanging()), parts)
+    return Readiness(parts, parts, cast(Any, Hanging()), parts, parts)
 
 
 async def test_probe_of_a_server_with_a_spool_does_not_wait_long_for_a_hanging_database(

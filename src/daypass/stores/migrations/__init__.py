@@ -19,6 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from daypass.domain.encoding import iso_time
 from daypass.observability import logs
 from daypass.stores import entities, records, schema
 from daypass.stores.backend import RestoreCheck, UnusableDatabase
@@ -47,11 +48,14 @@ def prepare(database: Database, now: int | None = None) -> RestoreCheck:
     database.check()
     migrate(database)
     check = database.detect_restore(time.time_ns() // 1_000_000 if now is None else now)
-    if check.restored:
-        logs.get().warning("database.restored", consequence="every session has been ended")
-    if check.lost:
-        lost = [f"{head.log}/{head.seq}" for head in check.lost]
-        logs.get().error("database.events_missing", events=check.missing, acknowledged=lost)
+    lost = check.losses
+    if check.replaced or lost.heads:
+        ended = {"consequence": "every session has been ended", "revocations_restored": check.revocations}
+        logs.get().warning("database.restored", **ended)
+    if lost.heads:
+        acknowledged = [f"{head.log}/{head.seq}" for head in lost.heads]
+        times = {"since": iso_time(lost.since // 1000), "until": iso_time(lost.until // 1000)}
+        logs.get().error("database.events_missing", events=lost.missing, acknowledged=acknowledged, **times)
     return check
 
 
