@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
@@ -34,6 +35,7 @@ from daypass.stores.backend import (
     RestoreCheck,
     UnusableDatabase,
 )
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import feed_head, renew_epoch
 from daypass.stores.meta import note_lost
 from daypass.stores.sqlite_errors import advice
@@ -170,7 +172,9 @@ class Database:
             if check.replaced or check.losses.heads:
                 renew_epoch(conn)
                 tx = StoreTx(conn, now)
-                check = replace(check, revocations=restore_revocations(tx, acknowledged.kept(now)))
+                accounts = set(conn.execute(select(ENTITY_TABLES[Account].table.c.id)).scalars())
+                kept = [each for each in acknowledged.kept(now) if each.account in accounts]  # not of a former database
+                check = replace(check, revocations=restore_revocations(tx, kept))
                 end_sessions_of_all_accounts(tx, now, LOST)
             if check.replaced:
                 forget_session_keys(conn)

@@ -398,8 +398,6 @@ def restore_revocations(tx: StoreTx, kept: Sequence[Revocation]) -> int:
     for revocation in kept:
         stored = tx.get(Revocation, id=revocation.id)
         if stored is None:
-            if tx.get(Account, id=revocation.account) is None:  # of another database, whose place this one has taken
-                continue
             tx.insert(revocation)
         elif stored.issued_before < revocation.issued_before or (
             revocation.block and not stored.block and stored.position < revocation.position
