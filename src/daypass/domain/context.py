@@ -22,6 +22,8 @@ AUDIENCE_KEY: Final = "daypass:audience"
 SCOPE_KEY: Final = "daypass:scope"
 AUTH_TIME_KEY: Final = "daypass:authtime"
 AMR_KEY: Final = "daypass:amr"
+OPENID_KEY: Final = "daypass:openidscope"
+"""The scopes of OpenID Connect that a person has consented to: UserInfo shows their claims."""
 _INHERITED: Final = frozenset({AUTH_TIME_KEY, AMR_KEY})
 
 

@@ -39,4 +39,6 @@ def authorization_server(
 
 
 def _algorithms(settings: Settings) -> set[str]:
-    return {settings.oauth.algorithm, *settings.oauth.algorithm_of().values()}
+    """OpenID Connect Discovery 1.0, 3 requires RS256 for ID tokens."""
+    always = {"RS256"} if settings.server.public_url else set()
+    return always | {settings.oauth.algorithm, *settings.oauth.algorithm_of().values()}

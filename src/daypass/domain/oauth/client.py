@@ -42,11 +42,26 @@ GrantType: TypeAlias = Literal[
     "urn:ietf:params:oauth:grant-type:jwt-bearer",
 ]
 
-FapiException: TypeAlias = Literal["bearer_tokens", "client_secret", "other_algorithms", "unpushed_requests"]
+FapiException: TypeAlias = Literal[
+    "bearer_tokens", "client_secret", "other_algorithms", "pkce", "token_endpoint_audience", "unpushed_requests"
+]
 """The requirements of FAPI 2.0 that can be switched off for one client, each by its name."""
+
+ClaimName: TypeAlias = Literal["name", "preferred_username", "email", "email_verified", "groups"]
+"""The claims about a person that scopes ask for (`CLAIMS_OF`)."""
+
+CLAIMS_OF: Final[Mapping[str, tuple[ClaimName, ...]]] = {
+    "profile": ("name", "preferred_username"),
+    "email": ("email", "email_verified"),
+    "groups": ("groups",),
+}
+"""The claims of each scope (OpenID Connect Core 1.0, 5.4; `groups` is Daypass's own)."""
 
 ANY: Final = "*"
 """In `roles`: every role whose trust policy admits the client."""
+
+OPENID_SCOPES: Final = frozenset({"openid", "offline_access", "address", "phone", *CLAIMS_OF})
+"""The scopes of OpenID Connect, with `groups`. No client has to register them."""
 
 FAPI_ALGORITHMS: Final = ("PS256", "ES256", "EdDSA", "Ed25519")
 """What every client may sign with (FAPI 2.0 Security Profile, 5.4.1): the metadata list no others."""
@@ -80,10 +95,16 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         roles: ARNs of the roles that it may ask for, or `*`.
         audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
         scopes: the scopes that it may ask for.
+        default_scopes: for an authorization request without `scope`; empty: one that names no role and no resource is refused.
+        claims: the claims about people that it may have in ID tokens and from UserInfo, if it asks for their scopes.
+        id_token_signed_response_alg: signs its ID tokens: `ES256`, `EdDSA` or `RS256`, as far as the settings have keys. Empty:
+            the server's.
         dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
         fapi_exceptions: what of FAPI 2.0 is not required of a confidential client: `bearer_tokens` (its tokens need not be
             bound), `client_secret` (it may use a secret), `other_algorithms` (it may sign with others than PS256, ES256 and
-            EdDSA, such as RS256), `unpushed_requests` (its authorization requests need not be pushed).
+            EdDSA, such as RS256), `pkce` (its authorization requests need no code_challenge), `token_endpoint_audience` (the
+            audience of its assertions may be the token endpoint), `unpushed_requests` (its authorization requests need not be
+            pushed).
         refresh_token_seconds: the lifetime of a family of refresh tokens, from the first one on.
         external_client_ids: the client's id at other authorization servers, by their issuers: it may ask for identity
             assertions (`id-jag`) for these.
@@ -106,6 +127,9 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     roles: tuple[str, ...] = ()
     audiences: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
+    default_scopes: tuple[str, ...] = ()
+    claims: tuple[ClaimName, ...] = ("name", "preferred_username", "email", "email_verified", "groups")
+    id_token_signed_response_alg: Literal["", "ES256", "EdDSA", "RS256"] = ""
     dpop_bound_access_tokens: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
     fapi_exceptions: tuple[FapiException, ...] = ()
@@ -227,6 +251,8 @@ def _check_lists(s: ClientSettings) -> None:
         "roles",
         "audiences",
         "scopes",
+        "default_scopes",
+        "claims",
     )
     for name in (*lists, "fapi_exceptions", "metadata_documents"):
         values = getattr(s, name)
@@ -250,6 +276,8 @@ def _check_values(s: ClientSettings) -> None:
     for name, uri in _return_addresses(s):
         if fault := redirect_uri_fault(uri, native=s.type == "public"):
             raise ValueError(f"{name}: {uri[:128]!r}: {fault}.")
+    if unknown := set(s.default_scopes) - {*s.scopes, *OPENID_SCOPES}:
+        raise ValueError(f"default_scopes: {sorted(unknown)[0][:64]!r} is not one of scopes.")
     external = [text for pair in s.external_client_ids.items() for text in pair]
     if len(external) > 2 * _MAX_ENTRIES or not all(_AUDIENCE.fullmatch(text) for text in external):
         raise ValueError("external_client_ids: a client id by issuer, of up to 512 printable characters, is expected.")

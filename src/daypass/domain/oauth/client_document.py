@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from daypass.domain.oauth.client import ClientSettings, check_client
 from daypass.domain.oauth.client_id_url import host_of
+from daypass.domain.oauth.redirects import redirect_uri_fault
 from daypass.domain.strict_json import read_json
 
 MAX_DOCUMENT: Final = 10_240  # bytes; the draft advises 5 KB
@@ -40,11 +41,16 @@ def read_document(client_id: str, body: bytes, limits: ClientSettings) -> tuple[
         token_endpoint_auth_method=method,
         jwks=document.get("jwks") if method == "private_key_jwt" and isinstance(document.get("jwks"), dict) else None,
         jwks_uri=_text(document, "jwks_uri") if method == "private_key_jwt" else "",
-        redirect_uris=_texts(document, "redirect_uris"),
+        redirect_uris=tuple(
+            uri for uri in _texts(document, "redirect_uris") if not redirect_uri_fault(uri, native=method == "none")
+        ),
         grant_types=tuple(name for name in _GRANTS if name in grants and name in limits.grant_types),
         roles=limits.roles,
         audiences=limits.audiences,
         scopes=limits.scopes,
+        default_scopes=limits.default_scopes,
+        claims=limits.claims,
+        id_token_signed_response_alg=limits.id_token_signed_response_alg,
         dpop_bound_access_tokens=limits.dpop_bound_access_tokens or _flag(document, "dpop_bound_access_tokens"),
         tls_client_certificate_bound_access_tokens=limits.tls_client_certificate_bound_access_tokens
         or _flag(document, "tls_client_certificate_bound_access_tokens"),

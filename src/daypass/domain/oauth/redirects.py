@@ -14,7 +14,7 @@ from typing import Final
 MAX_URI: Final = 2048
 _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+")  # RFC 3986, without "#": no fragment
 _HTTPS = re.compile(r"https://[A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?(?:[/?].*)?")
-_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?((?:[/?].*)?)")
+_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::[0-9]{1,5})?((?:[/?].*)?)")
 _PORT: Final = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _LABEL: Final = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 _AUTHORITY = re.compile(rf"[a-z]+://(?:{_LABEL}(?:\.{_LABEL})*|\[::1\])(?::(?:{_PORT}))?(?:[/?].*)?")
@@ -27,11 +27,15 @@ def redirect_uri_fault(uri: str, *, native: bool) -> str:
     """Why a client may not register this URI; "" when it may. `native`: a client without a secret (RFC 8252)."""
     if not uri or len(uri) > MAX_URI or not _CHARACTERS.fullmatch(uri):
         return "a URI without a fragment, spaces and backslashes is expected"
-    if _HTTPS.fullmatch(uri) or _LOOPBACK.fullmatch(uri):
+    loopback = _LOOPBACK.fullmatch(uri)
+    if _HTTPS.fullmatch(uri) or (loopback is not None and loopback[1] != "http://localhost"):
         return ""
-    if native and _PRIVATE_USE.fullmatch(uri):
+    if native and (loopback is not None or _PRIVATE_USE.fullmatch(uri)):
         return ""
-    return "https://, http://127.0.0.1, http://[::1] or, for a public client, a private-use scheme is expected"
+    return (
+        "https://, http://127.0.0.1, http://[::1] or, for a public client, http://localhost or a private-use scheme is "
+        "expected"
+    )
 
 
 def has_usable_authority(uri: str) -> bool:

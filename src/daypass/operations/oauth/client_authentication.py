@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -32,6 +32,7 @@ from daypass.operations.outcome import ACTOR, OWNER
 from daypass.operations.rates import charge_client
 from daypass.ports import Env
 
+TOKEN_PATH: Final = "/oauth2/token"  # a path
 _FAILED: Final = "Client authentication failed."
 _ID = re.compile(r"[A-Z0-9]{21}")
 _LEEWAY: Final = 10  # seconds, of times in the future; FAPI 2.0, 5.3.2.1
@@ -192,7 +193,10 @@ async def _verified(
         case "private_key_jwt":
             assert presented.unverified_assertion is not None
             claims = await env.oauth.proofs.assertion(client, presented.unverified_assertion, now)
-            used = _assertion(env.oauth.issuer, client, claims, now)
+            audiences = [env.oauth.issuer]
+            if not settings.requires("token_endpoint_audience"):
+                audiences.append(f"{env.oauth.issuer}{TOKEN_PATH}")
+            used = _assertion(audiences, client, claims, now)
             _check_algorithm(client, settings, presented.unverified_assertion.alg)
             return (used,)
         case "client_secret_basic" | "client_secret_post":
@@ -213,16 +217,18 @@ async def _verified(
 # --- private_key_jwt -------------------------------------------------------------------------------------------------
 
 
-def _assertion(issuer: str, client: OAuthClient, claims: Mapping[str, Any], now: int) -> ReplayEntry:
-    """The use of an assertion whose signature is verified. Raises JoseError.
+def _assertion(
+    audiences: Collection[str], client: OAuthClient, claims: Mapping[str, Any], now: int
+) -> ReplayEntry:
+    """The use of an assertion whose signature is verified. `audiences`: it has one of these. Raises JoseError.
 
-    The issuer is the only audience: an assertion for a token endpoint of another server must not be usable here, and
-    one for several servers could be passed on by any of them.
+    It has no other audience: an assertion for a token endpoint of another server must not be usable here, and one for
+    several servers could be passed on by any of them.
     """
     if claims.get("iss") != client.id or claims.get("sub") != client.id:
         raise JoseError("its iss and sub are not the client_id")
-    if claims.get("aud") != issuer:  # a string (FAPI 2.0, 5.3.2.1)
-        raise JoseError("its only audience must be the issuer of this server")
+    if claims.get("aud") not in audiences:  # a string (FAPI 2.0, 5.3.2.1)
+        raise JoseError(f"its only audience must be {' or '.join(audiences)}")
     expires, seconds = _time(claims, "exp", required=True), now // 1000
     if not seconds < expires + _LEEWAY:
         raise JoseError("it has expired")

@@ -6,16 +6,23 @@ An ID token is never an access token: it only identifies its person where its ow
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, Final
 
+import msgspec
+from msgspec import Struct
+
+from daypass.domain.context import OPENID_KEY
 from daypass.domain.directory import BrowserSession, ReplayEntry
 from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
+from daypass.domain.oauth.client import parse_client
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.replay import commit_once
-from daypass.operations.oauth.access_token import acr, acting, invalid_token, methods_of, session_arn
-from daypass.operations.oauth.authorization import AuthorizationRequest
+from daypass.operations.oauth.access_token import acr, acting, invalid_token, methods_of, session_arn, values_of
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
+from daypass.operations.oauth.person_claims import claims_about, of_browser, without_withheld
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -26,27 +33,62 @@ _SECONDS: Final = 300
 _DIGEST = re.compile(r"[0-9a-f]{64}")  # of a person of a provider; any other subject is the unique id of a user
 
 
-def id_token(env: Env, request: AuthorizationRequest, person: SignedIn) -> str:
-    """The ID token for a client. Raises DaypassError(UNAVAILABLE) when no key may sign now."""
-    server, session, now = env.oauth, person.session, env.clock.now() // 1000
+class Authentication(Struct, frozen=True):
+    """How a person signed in, for every ID token of the sign-in. `at`: seconds. `sid`: the browser session. `claims`: what
+    the person's identity provider said.
+    """
+
+    at: int
+    mfa: bool
+    sid: str
+    methods: tuple[str, ...] = ()
+    claims: dict[str, Any] = {}
+
+
+read_authentication: Final = msgspec.json.Decoder(Authentication).decode
+
+
+def authentication_of(person: SignedIn) -> Authentication:
+    """The sign-in of a browser."""
+    session, provider = person.session, person.provider
+    methods = provider.methods if provider is not None else tuple(methods_of(session))
+    claims = provider.claims if provider is not None else {}
+    return Authentication(person.authenticated_at // 1000, person.mfa, session.session_id, methods, claims)
+
+
+async def id_token(
+    env: Env,
+    client: AuthenticatedClient,
+    scopes: Collection[str],
+    session: SessionClaims,
+    authentication: Authentication,
+    nonce: str = "",
+) -> str:
+    """The ID token for a client about the person of `session`. `scopes`: those of OpenID Connect that the person has consented to.
+
+    Raises DaypassError(UNAVAILABLE) when no key may sign now.
+    """
+    server, now, settings = env.oauth, env.clock.now() // 1000, client.settings
     claims: dict[str, Any] = {
         "iss": server.issuer,
         "sub": subject_of(session),
-        "aud": request.client_id,
+        "aud": client.client.id,
         "iat": now,
         "exp": now + _SECONDS,
-        "auth_time": person.authenticated_at // 1000,
-        "acr": acr(mfa=person.mfa),
-        "sid": session.session_id,
+        "auth_time": authentication.at,
+        "acr": acr(mfa=authentication.mfa),
+        "sid": authentication.sid,
         "preferred_username": session.name,
         "urn:daypass:arn": session_arn(session),
         **delegation_of(session),
+        **await claims_about(env, settings, scopes, session, authentication.claims),
     }
-    if methods := list(person.provider.methods) if person.provider is not None else methods_of(session):
-        claims["amr"] = methods
-    if request.nonce:
-        claims["nonce"] = request.nonce
-    return server.signer.sign(claims, server.algorithm_for((request.client_id,)), TYPE)
+    if authentication.methods:
+        claims["amr"] = list(authentication.methods)
+    if nonce:
+        claims["nonce"] = nonce
+    algorithm = settings.id_token_signed_response_alg or server.algorithm_for((client.client.id,))
+    return server.signer.sign(without_withheld(settings, claims), algorithm, TYPE)
 
 
 async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: str, now: int) -> SignedIn:
@@ -128,9 +170,16 @@ async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ())
     first = session.hops[0]
     federated = first.principal_id.startswith("arn:")
     own_name = next((hop.name for hop in session.hops if hop.session_id), first.name)
-    return {
+    claims = {
         "sub": subject_of(session),
         "preferred_username": own_name if federated else first.name,
         "urn:daypass:arn": session_arn(session),
         **delegation_of(session),
     }
+    client = await registered_client(env, session.client_id, session.account)
+    if client is None:
+        return claims
+    settings, scopes = parse_client(client.settings), values_of(session, OPENID_KEY)
+    of_provider = await of_browser(env, session) if federated and scopes else {}
+    about = await claims_about(env, settings, scopes, session, of_provider)
+    return without_withheld(settings, {**claims, **about})

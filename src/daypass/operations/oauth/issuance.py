@@ -13,7 +13,8 @@ from typing import Any, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
+from daypass.domain.context import AUDIENCE_KEY, OPENID_KEY, SCOPE_KEY
+from daypass.domain.directory import Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.model import Value
@@ -123,9 +124,14 @@ def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject
     client_id = sender.client.client.id if sender.client is not None else parent.client_id or subject.client_id
     replays = (*parent.replays, *sender.replays)
     bounded = replace(parent, client_id=client_id, audiences=audiences, scopes=scopes, replays=replays)
-    bounded = replace(bounded, may_act=request.may_act)
+    bounded = replace(bounded, may_act=request.may_act, keys=_with_openid(parent.keys, request))
     keys[KEY_BOUND] = "true" if sender.binding is not None else "false"
     return replace(subject, applicant=with_keys(subject.applicant, keys, bounded))
+
+
+def _with_openid(keys: Tags, request: TokenRequest) -> Tags:
+    others = tuple([pair for pair in keys if pair[0] != OPENID_KEY])
+    return (*others, *((OPENID_KEY, name) for name in request.openid))
 
 
 def _with_replays(request: TokenRequest, subject: Subject) -> Subject:
@@ -231,5 +237,6 @@ async def _narrowed(
     own = replace(made.hops[-1], client_id=client_id)
     ends = min(made.expires_at, parent.not_after or made.expires_at)
     hops = (*made.hops[:-1], own)
-    made = replace(made, audiences=audiences, scopes=scopes, may_act=request.may_act)
+    keys = _with_openid(session.keys, request)
+    made = replace(made, audiences=audiences, scopes=scopes, may_act=request.may_act, keys=keys)
     return replace(made, client_id=client_id, hops=hops, expires_at=ends)

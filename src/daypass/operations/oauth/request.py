@@ -86,6 +86,7 @@ class TokenRequest(Struct, frozen=True):
         role_arn: the role to assume; "": the subject's own session, possibly narrower.
         audiences: the audiences of the token; (): the default.
         scope: None: the subject's full scope, or the default of the resource servers.
+        openid: the scopes of OpenID Connect that a person has consented to.
         may_act: the only party that may exchange the token, as the actor; None: not limited.
     """
 
@@ -97,6 +98,7 @@ class TokenRequest(Struct, frozen=True):
     requested: TokenType = TokenType.ACCESS_TOKEN
     sender: Sender = NOBODY
     may_act: Party | None = None
+    openid: tuple[str, ...] = ()
 
 
 class ExchangeRequest(Struct, frozen=True):

@@ -7,7 +7,7 @@ applies to it and to what was made from it. The cookie's value is only in the br
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -37,11 +37,13 @@ _MAX_AGENT: Final = 256  # characters of a User-Agent in the list
 class ProviderSignIn(Struct, frozen=True):
     """What an identity provider said of a sign-in, kept with the browser session.
 
-    `authenticated_at`: when the person proved to the provider who they are (ms). `methods`: how (RFC 8176).
+    `authenticated_at`: when the person proved to the provider who they are (ms). `methods`: how (RFC 8176). `claims`: name,
+    email address and groups, for ID tokens.
     """
 
     authenticated_at: int
     methods: tuple[str, ...] = ()
+    claims: dict[str, Any] = {}
 
 
 _read_proof = msgspec.json.Decoder(ProviderSignIn).decode
@@ -60,8 +62,8 @@ class SignedIn(Struct, frozen=True):
 
     @property
     def authenticated_at(self) -> int:
-        """When the person proved who they are (ms)."""
-        return self.row.created_at if self.provider is None else self.provider.authenticated_at
+        """When the person proved who they are (ms). Every token of the sign-in says the same."""
+        return self.session.hops[0].issued_at if self.provider is None else self.provider.authenticated_at
 
     @property
     def mfa(self) -> bool:

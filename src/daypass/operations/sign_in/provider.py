@@ -29,6 +29,7 @@ from daypass.operations.assume.applicant import Applicant, IssuanceSnapshot, pro
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, owned, verified_proof, with_attributes
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
+from daypass.operations.oauth.person_claims import of_token
 from daypass.operations.outcome import OWNER
 from daypass.operations.principals import account_by_alias
 from daypass.operations.sign_in import browser_session
@@ -177,7 +178,7 @@ async def complete(env: Env, call: Call, arrival: Arrival) -> Completed:
         _check_claims(proof, claims, state, tokens)
     except DaypassError as error:
         raise owned(error, account) from None
-    signed_in = _provider_sign_in(proof, state, issuance)
+    signed_in = replace(_provider_sign_in(proof, state, issuance), claims=of_token(claims))
     if proof.authenticated_at:  # the same time in ID tokens and access tokens
         proof = replace(proof, authenticated_at=signed_in.authenticated_at)
     name = _session_name(claims, settings.name_claim)

@@ -1,0 +1,101 @@
+"""Claims about a person: name, email address and groups, from the directory, from SCIM or from the identity provider.
+
+A client gets a claim if the person has consented to its scope (`CLAIMS_OF`) and its settings have the claim. An address that
+only a tag of the user says is not verified: a user may be allowed to change their own tags.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from daypass.domain.directory import BrowserSession, ScimResource, User
+from daypass.domain.oauth.client import CLAIMS_OF, ClientSettings
+from daypass.domain.session import SessionClaims
+from daypass.operations.principals import groups_of
+from daypass.ports import Env, Reader
+
+MAX_GROUPS: Final = 200  # of one person; AWS allows a user ten, a provider's token may name hundreds
+_MAX_TEXT: Final = 320  # the longest email address (RFC 5321, 4.5.3.1)
+
+
+async def claims_about(
+    env: Env, settings: ClientSettings, scopes: Collection[str], session: SessionClaims, of_provider: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The claims of the person at the beginning of a session that a client may have for these scopes.
+
+    `of_provider`: what the person's identity provider said (`of_token`). Raises DaypassError(UNAVAILABLE).
+    """
+    wanted = {name for scope in scopes for name in CLAIMS_OF.get(scope, ())} & set(settings.claims)
+    if not wanted:
+        return {}
+    person = session.hops[0]
+    known = dict(of_provider)
+    if person.principal_id.startswith("AIDA"):
+        known = await env.directory.read(lambda tx: _of_user(tx, person.principal_id), account=person.account)
+    known.setdefault("preferred_username", session.name)
+    known.setdefault("name", known["preferred_username"])
+    return {name: known[name] for name in sorted(wanted) if name in known}
+
+
+def without_withheld(settings: ClientSettings, claims: Mapping[str, Any]) -> dict[str, Any]:
+    """The claims without those that the client's settings withhold."""
+    withheld = {name for names in CLAIMS_OF.values() for name in names} - set(settings.claims)
+    return {name: value for name, value in claims.items() if name not in withheld}
+
+
+def of_token(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """What a provider's ID token says about its person, as far as it has the form of the standard claims."""
+    texts = {name: claims.get(name) for name in ("name", "preferred_username", "email")}
+    known: dict[str, Any] = {name: text for name, text in texts.items() if _is_text(text)}
+    if "email" in known:
+        known["email_verified"] = claims.get("email_verified") is True
+    groups = claims.get("groups")
+    if isinstance(groups, list):
+        known["groups"] = [text for text in groups[:MAX_GROUPS] if _is_text(text)]
+    return known
+
+
+async def of_browser(env: Env, session: SessionClaims) -> Mapping[str, Any]:
+    """What the provider said at the sign-in that a session was made from, while the browser is signed in."""
+    ids = [hop.session_id for hop in session.hops if hop.session_id]
+
+    def find(tx: Reader) -> str:
+        rows = (tx.find(BrowserSession, account=session.account, session_id=each, limit=1) for each in ids)
+        return next((row.proof for found in rows for row in found), "")
+
+    proof = await env.directory.read(find, account=session.account)
+    found: Mapping[str, Any] = json.loads(proof).get("claims", {}) if proof else {}
+    return found
+
+
+def _of_user(tx: Reader, user_id: str) -> dict[str, Any]:
+    user = tx.get(User, id=user_id)
+    if user is None:
+        return {}
+    tags, scim = dict(user.tags), tx.get(ScimResource, id=user_id)
+    known: dict[str, Any] = {"preferred_username": user.name}
+    known["groups"] = [group.name for group in groups_of(tx, user_id)][:MAX_GROUPS]
+    if "name" in tags:
+        known["name"] = tags["name"]
+    if "email" in tags:
+        known |= {"email": tags["email"], "email_verified": False}
+    return known if scim is None else known | _of_scim(json.loads(scim.document))
+
+
+def _of_scim(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The directory that provisions the user has verified the address."""
+    known: dict[str, Any] = {}
+    parts = document.get("name", {})
+    whole = " ".join(filter(None, (parts.get("givenName"), parts.get("familyName"))))
+    if name := document.get("displayName") or parts.get("formatted") or whole:
+        known["name"] = name
+    if emails := document.get("emails"):
+        primary = next((each for each in emails if each.get("primary")), emails[0])
+        known |= {"email": primary["value"], "email_verified": True}
+    return known
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()
