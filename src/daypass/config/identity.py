@@ -70,7 +70,7 @@ class OAuthSettings(Section):
         ("ES256", "ES384"),
         min_length=1,
         description="How tokens for other clouds (GetWebIdentityToken) may be signed. AWS offers RS256 and ES384; Microsoft Entra "
-        "accepts RS256 only. RSA keys are made only where a setting asks for them.",
+        "accepts RS256 only.",
     )
     status_ttl_seconds: int = Field(
         10,

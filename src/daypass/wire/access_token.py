@@ -56,14 +56,16 @@ async def authenticated_by_any(
     return await front.authenticated(progress, services, tokens)
 
 
-async def by_access_token(front: Front, progress: Progress, tokens: float, certificate_header: str = "") -> Call:
-    """The call of the session of an access token.
+async def by_access_token(
+    front: Front, progress: Progress, tokens: float, certificate_header: str = "", in_form: str = ""
+) -> Call:
+    """The call of the session of an access token. `in_form`: a bearer token in the body; "": the token is in the header.
 
     Raises DaypassError: UNKNOWN_CREDENTIALS, INVALID_DPOP_PROOF, USE_DPOP_NONCE, THROTTLED, UNAVAILABLE.
     """
     env = front.env
     rates.check_source(env, progress.facts())
-    scheme, text = authorization_of(progress.request)
+    scheme, text = ("bearer", in_form) if in_form else authorization_of(progress.request)
     dpop, proven = scheme == "dpop", set[Binding]()
     if dpop:
         proof = await dpop_of(env, progress, text)

@@ -185,7 +185,7 @@ def test_scope_of_a_resource_server_is_not_ignored_whatever_its_name(site: Insta
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"request": "e30.e30."}, "request_not_supported"),
         ({"scope": "openid unknown"}, "invalid_scope"),
-        ({"scope": ""}, "invalid_request"),
+        ({"scope": ""}, "invalid_scope"),
         ({"prompt": "none login"}, "invalid_request"),
         ({"max_age": "-1"}, "invalid_request"),
         ({"nonce": "ä"}, "invalid_request"),

@@ -276,8 +276,6 @@ def _check_values(s: ClientSettings) -> None:
     for name, uri in _return_addresses(s):
         if fault := redirect_uri_fault(uri, native=s.type == "public"):
             raise ValueError(f"{name}: {uri[:128]!r}: {fault}.")
-    if unknown := set(s.default_scopes) - {*s.scopes, *OPENID_SCOPES}:
-        raise ValueError(f"default_scopes: {sorted(unknown)[0][:64]!r} is not one of scopes.")
     external = [text for pair in s.external_client_ids.items() for text in pair]
     if len(external) > 2 * _MAX_ENTRIES or not all(_AUDIENCE.fullmatch(text) for text in external):
         raise ValueError("external_client_ids: a client id by issuer, of up to 512 printable characters, is expected.")
@@ -335,6 +333,8 @@ def _signs_for_fapi(key: Mapping[str, Any]) -> bool:
 
 def _check_grants(s: ClientSettings) -> None:
     grants = set(s.grant_types)
+    if unknown := set(s.default_scopes) - {*s.scopes, *OPENID_SCOPES}:
+        raise ValueError(f"default_scopes: {min(unknown)[:64]!r} is not one of scopes.")
     if "client_credentials" in grants and s.type == "public":
         raise ValueError("grant_types: a public client has no credentials for client_credentials.")
     if s.metadata_documents:

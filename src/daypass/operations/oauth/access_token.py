@@ -9,6 +9,7 @@ Sources: RFC 9068, 2.2; RFC 8693, 4.1; IAM User Guide, "Pass session tags in AWS
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Final
 
 from msgspec import Struct
@@ -135,7 +136,7 @@ def claims_of(
         claims[TAGS] = {"principal_tags": tags, "transitive_tag_keys": list(session.transitive_keys)}
     if session.source_identity:
         claims[SOURCE_IDENTITY] = session.source_identity
-    if chain := acting(session.hops[:-1]):
+    if chain := actors_of(session):
         claims["act"] = chain
     if session.may_act is not None:
         claims["may_act"] = {"iss": session.may_act.issuer, "sub": session.may_act.subject}
@@ -185,6 +186,15 @@ def session_arn(session: SessionClaims) -> str:
             return federated_user_arn(session.account, session.name)
         case SessionKind.USER:
             return session.arn
+
+
+def actors_of(session: SessionClaims) -> dict[str, Any]:
+    """The claim `act` of a session: the other principals of its chain. Consecutive hops of one principal are the same party,
+    so the sessions of a person who signs in and acts alone have none (RFC 8693, 4.1).
+    """
+    hops = session.hops
+    others = [hop for hop, following in pairwise(hops) if stable_id(hop) != stable_id(following)]
+    return acting(tuple(others))
 
 
 def acting(hops: tuple[Hop, ...]) -> dict[str, Any]:

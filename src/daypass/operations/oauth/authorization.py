@@ -20,12 +20,14 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings, parse_client
 from daypass.domain.oauth.pkce import is_challenge
 from daypass.domain.oauth.redirects import is_registered
+from daypass.domain.oauth.resource_server import parse_resource_server
 from daypass.operations.assume.replay import consume
 from daypass.operations.assume.request import requested_role
 from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
+from daypass.operations.oauth.targets import registered
 from daypass.operations.outcome import OWNER, event_of, served
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -51,6 +53,7 @@ class AuthorizationRequest(Struct, frozen=True):
         openid_scopes: `openid` and the scopes for claims, as they were asked for.
         max_age: seconds; -1: not given.
         dpop_jkt: the key that the code is bound to (RFC 9449, 10); "" for none.
+        names_redirect_uri: whether the request has the redirect URI; otherwise it is the client's only one.
         subject: `sub` of the only person who may answer, from `id_token_hint`; "" for anyone.
     """
 
@@ -70,6 +73,7 @@ class AuthorizationRequest(Struct, frozen=True):
     dpop_jkt: str = ""
     subject: str = ""
     openid_scopes: tuple[str, ...] = ()
+    names_redirect_uri: bool = True
 
 
 _read_request = msgspec.json.Decoder(AuthorizationRequest).decode
@@ -107,6 +111,8 @@ async def client_for(env: Env, unverified_id: str, unverified_uri: str, account:
     """
     known = await client_by_id(env, unverified_id, account)
     client = known.client
+    if not unverified_uri and len(known.settings.redirect_uris) == 1:  # RFC 6749, 3.1.2.3
+        return known
     if not is_registered(unverified_uri, known.settings.redirect_uris):
         raise DaypassError(
             ErrorKind.VALIDATION,
@@ -124,8 +130,12 @@ async def client_by_id(env: Env, client_id: str, account: str = "") -> KnownClie
     return KnownClient(client, parse_client(client.settings))
 
 
-def check_challenge(request: AuthorizationRequest, method: str) -> None:
-    """`method`: code_challenge_method. Raises DaypassError(VALIDATION): PKCE is required (attack A67)."""
+def check_challenge(settings: ClientSettings, request: AuthorizationRequest, method: str) -> None:
+    """`method`: code_challenge_method. Raises DaypassError(VALIDATION): PKCE is required (attack A67), unless the client's
+    settings say otherwise.
+    """
+    if not request.code_challenge and not method and "pkce" in settings.fapi_exceptions:
+        return
     if method != "S256" or not is_challenge(request.code_challenge):
         raise DaypassError(
             ErrorKind.VALIDATION, "code_challenge with code_challenge_method=S256 is required (RFC 7636)."
@@ -143,11 +153,20 @@ def check(env: Env, settings: ClientSettings, request: AuthorizationRequest, gra
     if request.role and not settings.may_assume(request.role):
         raise DaypassError(ErrorKind.INVALID_AUTHORIZATION_DETAILS, "The client may not ask for this role.")
     if not (request.role or request.openid or request.audiences):
-        raise DaypassError(ErrorKind.VALIDATION, "Name a role or a resource, or ask for the scope openid.")
+        raise DaypassError(ErrorKind.INVALID_SCOPE, "Name a role or a resource, or ask for the scope openid.")
     if not set(request.scope or ()) <= set(settings.scopes):
         raise DaypassError(ErrorKind.INVALID_SCOPE, "The client may not ask for this scope.")
     if not set(request.audiences) <= settings.allowed_audiences(env.oauth.issuer):
         raise DaypassError(ErrorKind.INVALID_TARGET, "The client may not ask for this audience.")
+
+
+async def check_scope(env: Env, request: AuthorizationRequest) -> None:
+    """Whether the resource servers can give a token for the scope, before a person is asked. Raises DaypassError(INVALID_SCOPE)."""
+    for name in request.audiences:
+        server = await registered(env, name)
+        known = parse_resource_server(server.settings) if server is not None else None
+        if known is not None and known.scopes and not (request.scope or known.default_scopes):
+            raise DaypassError(ErrorKind.INVALID_SCOPE, "The resource server requires a scope.")
 
 
 def check_person(known: KnownClient, signed_in: SignedIn) -> None:
@@ -173,7 +192,7 @@ def consent_id(known: KnownClient, request: AuthorizationRequest, person: Signed
         request.details,
         sorted(request.audiences),
         sorted(request.scope or ()),
-        request.openid,
+        sorted(request.openid_scopes),
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 

@@ -217,9 +217,7 @@ async def _verified(
 # --- private_key_jwt -------------------------------------------------------------------------------------------------
 
 
-def _assertion(
-    audiences: Collection[str], client: OAuthClient, claims: Mapping[str, Any], now: int
-) -> ReplayEntry:
+def _assertion(audiences: Collection[str], client: OAuthClient, claims: Mapping[str, Any], now: int) -> ReplayEntry:
     """The use of an assertion whose signature is verified. `audiences`: it has one of these. Raises JoseError.
 
     It has no other audience: an assertion for a token endpoint of another server must not be usable here, and one for

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -20,7 +21,7 @@ from daypass.operations.oauth.authorization import Authorization, person_of, rea
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.command_line import COMMAND_LINE
-from daypass.operations.oauth.id_token import subject_of
+from daypass.operations.oauth.id_token import authentication_of, subject_of
 from daypass.operations.oauth.parties import role_of
 from daypass.operations.oauth.refresh import Granted, issue_with_refresh
 from daypass.operations.oauth.refresh_families import end_what_was_granted
@@ -56,15 +57,22 @@ async def redeem(
     Raises DaypassError: INVALID_GRANT, ACCESS_DENIED, UNAVAILABLE and others of `issue_token`.
     """
     authorization_request, binding = code.content.request, request.sender.binding
-    if redirect_uri != authorization_request.redirect_uri:
+    named = authorization_request.redirect_uri if authorization_request.names_redirect_uri else ""
+    if redirect_uri not in {named, authorization_request.redirect_uri}:
         raise codes.refused("the redirect_uri is not that of the authorization request")
-    if not pkce.fits(unverified_verifier, authorization_request.code_challenge):
-        raise codes.refused("the code_verifier is not that of the authorization request")
+    if authorization_request.code_challenge or unverified_verifier:
+        _check_verifier(unverified_verifier, authorization_request.code_challenge)
     if authorization_request.dpop_jkt and (
         binding is None or (binding.member, binding.thumbprint) != (JKT, authorization_request.dpop_jkt)
     ):
         raise codes.refused("the request has no proof of the key in dpop_jkt")
     return await consented(env, call, code, code.content, request)
+
+
+def _check_verifier(unverified_verifier: str, challenge: str) -> None:
+    """A verifier without a challenge is refused too: somebody may have removed the challenge (RFC 9700, 4.8.2)."""
+    if not challenge or not pkce.fits(unverified_verifier, challenge):
+        raise codes.refused("the code_verifier is not that of the authorization request")
 
 
 async def consented(
@@ -90,7 +98,12 @@ async def consented(
             call,
             request,
             person.session,
-            context={"sub": subject_of(person.session), "auth_time": str(person.authenticated_at // 1000)},
+            context={
+                "sub": subject_of(person.session),
+                "auth_time": str(person.authenticated_at // 1000),
+                "openid": " ".join(request.openid),
+                "authentication": msgspec.json.encode(authentication_of(person)).decode(),
+            },
             also=also,
             outlives_session=True,
             consent_id=authorization.consent_id,

@@ -58,7 +58,7 @@ def remembered(env: Env, known: KnownClient, request: AuthorizationRequest, pers
         created_at=now,
         expires_at=now + env.limits.consent_ms,
         role=request.role,
-        scope=" ".join((*(("openid",) if request.openid else ()), *(request.scope or ()))),
+        scope=" ".join((*request.openid_scopes, *(request.scope or ()))),
         audiences=" ".join(request.audiences),
     )
 

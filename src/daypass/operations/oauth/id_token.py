@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from daypass.domain import payload
 from daypass.domain.context import OPENID_KEY
 from daypass.domain.directory import BrowserSession, ReplayEntry
 from daypass.domain.encoding import text_digest
@@ -23,6 +24,7 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.oauth.access_token import acr, acting, invalid_token, methods_of, session_arn, values_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
 from daypass.operations.oauth.person_claims import claims_about, of_browser, without_withheld
+from daypass.operations.oauth.refresh_family import FamilyContent
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -89,6 +91,18 @@ async def id_token(
         claims["nonce"] = nonce
     algorithm = settings.id_token_signed_response_alg or server.algorithm_for((client.client.id,))
     return server.signer.sign(without_withheld(settings, claims), algorithm, TYPE)
+
+
+async def renewed_id_token(env: Env, client: AuthenticatedClient, content: FamilyContent) -> str:
+    """The ID token in the answer to a refresh token (OpenID Connect Core 1.0, 12.2); "" if the person has not consented to one.
+
+    Raises DaypassError(UNAVAILABLE).
+    """
+    scopes = content.context.get("openid", "").split()
+    if "openid" not in scopes:
+        return ""
+    authentication = read_authentication(content.context["authentication"])
+    return await id_token(env, client, scopes, payload.decode(content.session), authentication)
 
 
 async def signed_in_by(env: Env, account: str, client_id: str, unverified_text: str, now: int) -> SignedIn:

@@ -25,7 +25,7 @@ from daypass.operations.assume.replay import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
-from daypass.operations.oauth.access_token import acting, authenticated_at, invalid_session, stable_id
+from daypass.operations.oauth.access_token import actors_of, authenticated_at, invalid_session, stable_id
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.issuance import on_record
@@ -105,7 +105,7 @@ async def _subject(
 
 
 def _claims_of(session: SessionClaims) -> dict[str, Any]:
-    chain = acting(session.hops[:-1])
+    chain = actors_of(session)
     return {
         "sub": stable_id(session.hops[-1]),
         "auth_time": authenticated_at(session),

@@ -61,11 +61,15 @@ AlsoWrites = Callable[[Tx, str], None]
 
 
 class Granted(Struct, frozen=True):
-    """A token, and the refresh token with it ("" for none), which expires at `expires_at` (ms)."""
+    """A token, and the refresh token with it ("" for none), which expires at `expires_at` (ms).
+
+    `content`: of its family, for a refresh.
+    """
 
     issued: IssuedToken
     refresh_token: str = ""
     expires_at: int = 0
+    content: FamilyContent | None = None
 
     def __repr__(self) -> str:
         return f"Granted({self.issued.session.session_id})"
@@ -163,7 +167,7 @@ async def _rotate(
         tx.replace(replace(current, generation=current.generation + 1, rotated_at=call.now, last=last))
 
     issued = await _issue(env, call, request, family, content, rotate)
-    return Granted(issued, token_of(family, content, family.generation + 1), family.expires_at)
+    return Granted(issued, token_of(family, content, family.generation + 1), family.expires_at, content)
 
 
 async def _repeat(
@@ -196,7 +200,7 @@ async def _repeat(
         detail={"family": family.id, "generation": family.generation, "repeated": True, **listed},
     )
     await commit_once(env, event, request.sender.replays)
-    return Granted(issued, token_of(family, content, family.generation), family.expires_at)
+    return Granted(issued, token_of(family, content, family.generation), family.expires_at, content)
 
 
 def _narrowed(request: TokenRequest, content: FamilyContent) -> TokenRequest:
@@ -213,6 +217,7 @@ def _narrowed(request: TokenRequest, content: FamilyContent) -> TokenRequest:
         content.scope if request.scope is None else request.scope,
         request.requested,
         request.sender,
+        openid=tuple(content.context.get("openid", "").split()),
     )
 
 

@@ -25,7 +25,7 @@ from daypass.domain.web_identity import SOURCE_IDENTITY
 from daypass.operations.assume.replay import commit_once
 from daypass.operations.authorize import authorize, refresh_if_changed
 from daypass.operations.iam.outbound import issuer
-from daypass.operations.oauth.access_token import acting
+from daypass.operations.oauth.access_token import actors_of
 from daypass.operations.oauth.targets import check_ceiling
 from daypass.operations.outcome import OWNER, served
 from daypass.ports import Call, Env
@@ -188,6 +188,6 @@ def _about(caller: Caller, tags: Tags) -> Mapping[str, Any]:
         own["original_session_exp"] = datetime.fromtimestamp(session.expires_at // 1000, UTC).isoformat()
         if session.source_identity:
             claims[SOURCE_IDENTITY] = session.source_identity
-        if chain := acting(session.hops[:-1]):
+        if chain := actors_of(session):
             claims["act"] = chain
     return claims

@@ -91,17 +91,19 @@ async def authorize(ctx: PageContext) -> Response:
         return redirect(address)
     client_id, request_uri = one(fields, "client_id"), one(fields, "request_uri")
     pushed = await authorization.pushed(ctx.env, client_id, request_uri) if request_uri else None
-    redirect_uri = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
+    named = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
     account = ""
     if is_document_id(client_id):  # its document is fetched only for a person whose account accepts it
         person = await ctx.person()
         if person is None:
             return ctx.to_sign_in(address)
         account = person[1].row.account
-    known = await authorization.client_for(ctx.env, client_id, redirect_uri, account)
+    known = await authorization.client_for(ctx.env, client_id, named, account)
+    redirect_uri = named or known.settings.redirect_uris[0]
     state = pushed.state if pushed is not None else one(fields, "state")
     try:
         request = pushed or await _with_hint(ctx.env, read_request(ctx.env, known, fields), fields)
+        await authorization.check_scope(ctx.env, request)
         if pushed is None and known.settings.pushed:
             raise DaypassError(ErrorKind.VALIDATION, "The client must push its authorization requests (RFC 9126).")
         return await _consent(ctx, known, request, request_uri, fields)
@@ -122,11 +124,17 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         raise DaypassError(ErrorKind.UNSUPPORTED_RESPONSE_TYPE, "The only response_type here is code.")
     if one(fields, "response_mode") not in ("", "query"):
         raise DaypassError(ErrorKind.VALIDATION, "The only response_mode here is query.")
+    if "scope" not in fields and known.settings.default_scopes:
+        fields = {**fields, "scope": (" ".join(known.settings.default_scopes),)}
     openid, scope = openid_scope_of(fields, known.settings.scopes)
+    redirect_uri = one(fields, "redirect_uri")
+    if openid and not redirect_uri:  # OpenID Connect Core 1.0, 3.1.2.1
+        raise DaypassError(ErrorKind.MISSING_PARAMETER, "The parameter redirect_uri is missing.")
     details = read_details(one(fields, "role"), one(fields, "authorization_details"))
     request = AuthorizationRequest(
         client_id=known.client.id,
-        redirect_uri=one(fields, "redirect_uri"),
+        redirect_uri=redirect_uri or known.settings.redirect_uris[0],
+        names_redirect_uri=bool(redirect_uri),
         code_challenge=one(fields, "code_challenge"),
         state=text_of(fields, "state"),
         role=details.role,
@@ -142,7 +150,7 @@ def read_request(env: Env, known: KnownClient, fields: Fields) -> AuthorizationR
         dpop_jkt=_jkt(fields),
     )
     authorization.check(env, known.settings, request, authorization.GRANT)
-    authorization.check_challenge(request, one(fields, "code_challenge_method"))
+    authorization.check_challenge(known.settings, request, one(fields, "code_challenge_method"))
     if (
         request.role
         and is_document_id(known.client.id)
@@ -175,6 +183,7 @@ async def push(ctx: EndpointContext) -> Response:
         raise malformed("request_uri cannot be pushed.")
     known = await authorization.client_for(ctx.env, client.client.id, one(form, "redirect_uri"))
     request = await _with_hint(ctx.env, read_request(ctx.env, known, form), form)
+    await authorization.check_scope(ctx.env, request)
     request = _with_key(request, await proof_of(ctx, client))
     uri = await authorization.push(ctx.env, call, client, request, ctx.progress.replays)
     pushed = {"request_uri": uri, "expires_in": authorization.PUSHED_MS // 1000}
@@ -307,7 +316,7 @@ async def _refused(ctx: PageContext, error: DaypassError, code: str, redirect_ur
 def _host(redirect_uri: str) -> str:
     """Where the person is sent, for people."""
     parts = urlsplit(redirect_uri)
-    if parts.hostname in ("127.0.0.1", "::1"):
+    if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"):
         return "an application on this computer"
     return parts.netloc or f"an application for {parts.scheme}:"
 

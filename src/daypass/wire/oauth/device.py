@@ -41,6 +41,7 @@ async def start(ctx: EndpointContext) -> Response:
     client = await required_client(ctx, form)
     request = _request(client, form)
     authorization.check(ctx.env, client.settings, request, GRANT)
+    await authorization.check_scope(ctx.env, request)
     device_authorization = await device.start(ctx.env, call, client, request, ctx.progress.replays)
     page = ctx.env.oauth.issuer + PAGE
     return answer(
@@ -56,6 +57,8 @@ async def start(ctx: EndpointContext) -> Response:
 
 
 def _request(client: AuthenticatedClient, form: Form) -> AuthorizationRequest:
+    if "scope" not in form and client.settings.default_scopes:
+        form = {**form, "scope": (" ".join(client.settings.default_scopes),)}
     openid, scope = openid_scope_of(form, client.settings.scopes)
     details = read_details(one(form, "role"), one(form, "authorization_details"))
     return AuthorizationRequest(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import CLAIMS_OF, ClaimName
 from daypass.operations.iam.outbound import PLACE
 from daypass.operations.oauth.web_identity_token import CLAIMS as WEB_IDENTITY_CLAIMS
 from daypass.ports import AuthorizationServer
@@ -23,6 +24,7 @@ JWKS_PATH: Final = "/.well-known/jwks.json"
 OUTBOUND_PATH: Final = f"/{PLACE}/"
 OUTBOUND_JWKS: Final = "/.well-known/jwks.json"
 _OUTBOUND = re.compile(rf"({OUTBOUND_PATH}[0-9a-f-]{{36}})(/\.well-known/(?:openid-configuration|jwks\.json))")
+_CLAIMS: Final = ("sub", "auth_time", "acr", "amr", "nonce", "sid", "act")
 MAX_AGE_SECONDS: Final = 3600
 """How long the documents may be cached. A key is published more than a day before it signs."""
 
@@ -42,8 +44,8 @@ def openid_configuration(server: AuthorizationServer, served: Mapping[str, Any])
         **authorization_server(server, served),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(server.signer.algorithms),
-        "scopes_supported": ["openid"],
-        "claims_supported": ["sub", "auth_time", "acr", "amr", "nonce", "sid", "preferred_username", "act"],
+        "scopes_supported": ["openid", *CLAIMS_OF, "offline_access"],
+        "claims_supported": [*_CLAIMS, *get_args(ClaimName)],
     }
 
 

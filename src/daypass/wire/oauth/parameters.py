@@ -7,12 +7,12 @@ from collections.abc import Collection
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import OPENID_SCOPES
 from daypass.operations.oauth.authorization import OPENID
 from daypass.wire.oauth.endpoint import Form
 
 REPEATABLE: Final = frozenset({"resource", "audience"})
 OFFLINE: Final = "offline_access"
-CLAIM_SCOPES: Final = frozenset({"profile", "email", "address", "phone", OFFLINE})
 """Scopes of OpenID Connect that select claims, all voluntary, and one that asks for refresh tokens."""
 _MAX_AUDIENCES: Final = 8
 _AUDIENCE = re.compile(r"[!-~]{1,512}")
@@ -67,13 +67,12 @@ def audiences_of(form: Form) -> tuple[str, ...]:
 def openid_scope_of(form: Form, registered: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """The scopes of OpenID Connect, () without `openid`; and the others, None without any. Raises DaypassError(INVALID_SCOPE).
 
-    Those of `CLAIM_SCOPES` change nothing here (OpenID Connect Core, 5.4 and 11), but most libraries ask for some of them.
-    One that the client is `registered` for is a resource server's.
+    Most libraries ask for some of them. One that the client is `registered` for is a resource server's.
     """
     scope = scope_of(form) or ()
     if OPENID not in scope:
         return (), scope or None
-    openid = tuple(name for name in scope if name == OPENID or name in CLAIM_SCOPES - set(registered))
+    openid = tuple(name for name in scope if name == OPENID or name in OPENID_SCOPES - set(registered))
     return openid, tuple(name for name in scope if name not in openid) or None
 
 

@@ -18,9 +18,9 @@ from daypass.wire.accept import accepted
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
-from daypass.wire.oauth.endpoint import EndpointContext, answer
+from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
 from daypass.wire.oauth.errors import JSON, NO_STORE
-from daypass.wire.oauth.parameters import required
+from daypass.wire.oauth.parameters import one, required
 
 _SIGNED: Final = b"application/token-introspection+jwt"
 _TOKENS: Final = 1.0  # that a call costs, relative to an STS request
@@ -64,11 +64,16 @@ async def revocation(ctx: EndpointContext) -> Response:
 
 
 async def userinfo(ctx: EndpointContext) -> Response:
-    """GET and POST /oauth2/userinfo, with an access token in the Authorization header (RFC 6750, 2.1)."""
+    """GET and POST /oauth2/userinfo, with an access token in the Authorization header or in a form (RFC 6750, 2.1 and 2.2)."""
     ctx.unproven, ctx.resource = "invalid_token", True
-    if authorization_of(ctx.request)[0] not in SCHEMES:
+    by_header, text = authorization_of(ctx.request)[0] in SCHEMES, ""
+    if ctx.request.method == "POST" and ctx.request.body:
+        text = one(ctx.form(), "access_token")
+    if by_header and text:
+        raise malformed("The access token is sent in two ways.")
+    if not by_header and not text:
         raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "Send an access token in the Authorization header.")
-    call = await by_access_token(ctx.front, ctx.progress, _TOKENS, ctx.certificate_header)
+    call = await by_access_token(ctx.front, ctx.progress, _TOKENS, ctx.certificate_header, text)
     return answer(await user_info(ctx.env, call, ctx.progress.replays))
 
 

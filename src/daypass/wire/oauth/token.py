@@ -20,7 +20,7 @@ from daypass.operations.oauth.access_token import AccessToken
 from daypass.operations.oauth.authorization import Authorization, AuthorizationRequest
 from daypass.operations.oauth.client_credentials import client_credentials, client_proof, with_only_role
 from daypass.operations.oauth.exchange import exchange, exchange_for_refresh, exchange_for_web_identity
-from daypass.operations.oauth.id_token import id_token
+from daypass.operations.oauth.id_token import authentication_of, id_token, renewed_id_token
 from daypass.operations.oauth.identity_assertion import AssertionRequest, issue_identity_assertion
 from daypass.operations.oauth.issuance import IssuedToken
 from daypass.operations.oauth.refresh import refresh
@@ -190,11 +190,15 @@ async def _refresh(ctx: EndpointContext, call: Call, form: Form, sender: Sender)
             raise DaypassError(ErrorKind.INVALID_PARAMETER, f"The parameter {name} is one of the first token.")
     text = required(form, "refresh_token")
     request = token_request(ctx, form, read_details("", ""), sender)
-    # Libraries repeat the scope of the first request; a refresh gives no ID token.
+    # Libraries repeat the scope of the first request.
     _, scope = openid_scope_of(form, sender.known_client.settings.scopes)
     request = replace(request, scope=scope)
     granted = await refresh(ctx.env, call, text, request)
-    return {**rendered(ctx, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
+    response = {**rendered(ctx, granted.issued, read_details("", "")), "refresh_token": granted.refresh_token}
+    if granted.content is not None:
+        text = await renewed_id_token(ctx.env, sender.known_client, granted.content)
+        response |= {"id_token": text} if text else {}
+    return response
 
 
 async def _authorization_code(ctx: EndpointContext, call: Call, form: Form, sender: Sender) -> Mapping[str, Any]:
@@ -211,13 +215,19 @@ async def _authorization_code(ctx: EndpointContext, call: Call, form: Form, send
     details = read_details("" if authorized.details else authorized.role, authorized.details)
     audiences = _consented_audiences(audiences_of(form), authorized.audiences)
     request = TokenRequest(
-        details.session, details.role, details.external_id, audiences, authorized.scope, sender=sender
+        details.session,
+        details.role,
+        details.external_id,
+        audiences,
+        authorized.scope,
+        sender=sender,
+        openid=authorized.openid_scopes,
     )
     ctx.detail |= {"role": details.role, "audience": request.audiences}
-    redeemed = await code_grant.redeem(
-        ctx.env, call, code, request, required(form, "redirect_uri"), required(form, "code_verifier")
-    )
-    return _consented(ctx, redeemed, authorized, details)
+    redirect_uri = required(form, "redirect_uri") if authorized.names_redirect_uri else one(form, "redirect_uri")
+    verifier = required(form, "code_verifier") if authorized.code_challenge else one(form, "code_verifier")
+    redeemed = await code_grant.redeem(ctx.env, call, code, request, redirect_uri, verifier)
+    return await _consented(ctx, sender, redeemed, authorized, details)
 
 
 def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) -> tuple[str, ...]:
@@ -232,16 +242,26 @@ async def _device_code(ctx: EndpointContext, call: Call, form: Form, sender: Sen
     grant, authorized = code.content, code.content.request
     details = read_details("" if authorized.details else authorized.role, authorized.details)
     request = TokenRequest(
-        details.session, details.role, details.external_id, authorized.audiences, authorized.scope, sender=sender
+        details.session,
+        details.role,
+        details.external_id,
+        authorized.audiences,
+        authorized.scope,
+        sender=sender,
+        openid=authorized.openid_scopes,
     )
     ctx.detail |= {"role": details.role, "audience": request.audiences}
     allowed = Authorization(authorized, grant.browser, grant.session_id)
     redeemed = await code_grant.consented(ctx.env, call, code, allowed, request)
-    return _consented(ctx, redeemed, authorized, details)
+    return await _consented(ctx, sender, redeemed, authorized, details)
 
 
-def _consented(
-    ctx: EndpointContext, redeemed: code_grant.Redeemed, authorized: AuthorizationRequest, details: Details
+async def _consented(
+    ctx: EndpointContext,
+    sender: Sender,
+    redeemed: code_grant.Redeemed,
+    authorized: AuthorizationRequest,
+    details: Details,
 ) -> Mapping[str, Any]:
     response = rendered(ctx, redeemed.granted.issued, details)
     if redeemed.granted.refresh_token:
@@ -252,7 +272,15 @@ def _consented(
     if openid:
         response["scope"] = " ".join((*openid, *filter(None, [response.get("scope")])))
     if authorized.openid:
-        response["id_token"] = id_token(ctx.env, authorized, redeemed.person)
+        person = redeemed.person
+        response["id_token"] = await id_token(
+            ctx.env,
+            sender.known_client,
+            authorized.openid_scopes,
+            person.session,
+            authentication_of(person),
+            authorized.nonce,
+        )
     return response
 
 
