@@ -21,6 +21,9 @@ from daypass.domain.provider_settings import ProviderSettings
 from daypass.domain.session import MAX_TAGS, is_tag_text
 
 TAGS: Final = "https://aws.amazon.com/tags"
+MAX_GROUPS: Final = 200
+"""Groups of a person in ID tokens. AWS allows a user ten; the token of a provider may name hundreds."""
+_MAX_TEXT: Final = 320  # the longest email address (RFC 5321, 4.5.3.1)
 SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
 
 MAX_KEYS: Final = 400  # context keys that a token may have
@@ -259,3 +262,22 @@ def _single(claims: Mapping[str, Any], path: str) -> str | None:
     if text is None:
         raise UnusableClaimsError(f"The claim {path[:128]!r} of the token must have one value.")
     return text
+
+
+# --- Claims about people -----------------------------------------------------------------------------------------------
+
+
+def standard_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """What a provider's ID token says about its person, as far as it has the form of the standard claims."""
+    texts = {name: claims.get(name) for name in ("name", "preferred_username", "email")}
+    known: dict[str, Any] = {name: text for name, text in texts.items() if _is_text(text)}
+    if "email" in known:
+        known["email_verified"] = claims.get("email_verified") is True
+    groups = claims.get("groups")
+    if isinstance(groups, list):
+        known["groups"] = [text for text in groups[:MAX_GROUPS] if _is_text(text)]
+    return known
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()

@@ -17,7 +17,7 @@ from tests.sign_in import CALLBACK, VERIFIER, allowed, members, redeemed, signed
 from daypass.domain.directory import ScimResource
 from daypass.domain.oauth.client import ClientSettings
 from daypass.domain.oauth.client_document import read_document
-from daypass.operations.oauth.person_claims import of_token
+from daypass.domain.web_identity import standard_claims
 
 ALL = "openid profile email groups"
 SCIM = {"displayName": "Ann Lee", "emails": [{"value": "b@x.example"}, {"value": "ann@x.example", "primary": True}]}
@@ -90,9 +90,9 @@ def test_client_gets_only_the_claims_of_its_settings(site: Installation, ann: st
 
 def test_claims_of_a_providers_token_are_taken_in_their_standard_form_only() -> None:
     given_claims = {"name": "A", "email": "a@x", "email_verified": "true", "groups": ["g", 5, "h\n"], "other": "x"}
-    assert of_token(given_claims) == {"name": "A", "email": "a@x", "email_verified": False, "groups": ["g"]}
-    assert of_token({"name": 5, "email": "", "groups": "g", "email_verified": True}) == {}
-    assert of_token({"email": "a@x", "email_verified": True})["email_verified"] is True
+    assert standard_claims(given_claims) == {"name": "A", "email": "a@x", "email_verified": False, "groups": ["g"]}
+    assert standard_claims({"name": 5, "email": "", "groups": "g", "email_verified": True}) == {}
+    assert standard_claims({"email": "a@x", "email_verified": True})["email_verified"] is True
 
 
 def test_refresh_gives_an_id_token_of_the_same_sign_in(site: Installation, ann: str) -> None:

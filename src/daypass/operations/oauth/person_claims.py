@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
 from daypass.domain.directory import BrowserSession, ScimResource, User
 from daypass.domain.oauth.client import CLAIMS_OF, ClientSettings
 from daypass.domain.session import SessionClaims
+from daypass.domain.web_identity import MAX_GROUPS
 from daypass.operations.principals import groups_of
 from daypass.ports import Env, Reader
-
-MAX_GROUPS: Final = 200  # of one person; AWS allows a user ten, a provider's token may name hundreds
-_MAX_TEXT: Final = 320  # the longest email address (RFC 5321, 4.5.3.1)
 
 
 async def claims_about(
@@ -25,7 +23,7 @@ async def claims_about(
 ) -> dict[str, Any]:
     """The claims of the person at the beginning of a session that a client may have for these scopes.
 
-    `of_provider`: what the person's identity provider said (`of_token`). Raises DaypassError(UNAVAILABLE).
+    `of_provider`: what the person's identity provider said (`standard_claims`). Raises DaypassError(UNAVAILABLE).
     """
     wanted = {name for scope in scopes for name in CLAIMS_OF.get(scope, ())} & set(settings.claims)
     if not wanted:
@@ -43,18 +41,6 @@ def without_withheld(settings: ClientSettings, claims: Mapping[str, Any]) -> dic
     """The claims without those that the client's settings withhold."""
     withheld = {name for names in CLAIMS_OF.values() for name in names} - set(settings.claims)
     return {name: value for name, value in claims.items() if name not in withheld}
-
-
-def of_token(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """What a provider's ID token says about its person, as far as it has the form of the standard claims."""
-    texts = {name: claims.get(name) for name in ("name", "preferred_username", "email")}
-    known: dict[str, Any] = {name: text for name, text in texts.items() if _is_text(text)}
-    if "email" in known:
-        known["email_verified"] = claims.get("email_verified") is True
-    groups = claims.get("groups")
-    if isinstance(groups, list):
-        known["groups"] = [text for text in groups[:MAX_GROUPS] if _is_text(text)]
-    return known
 
 
 async def of_browser(env: Env, session: SessionClaims) -> Mapping[str, Any]:
@@ -95,7 +81,3 @@ def _of_scim(document: Mapping[str, Any]) -> dict[str, Any]:
         primary = next((each for each in emails if each.get("primary")), emails[0])
         known |= {"email": primary["value"], "email_verified": True}
     return known
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()

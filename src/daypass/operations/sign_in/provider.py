@@ -24,12 +24,11 @@ from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import SignIn, parse_settings, url_of
-from daypass.domain.web_identity import claim_at, scalar_text
+from daypass.domain.web_identity import claim_at, scalar_text, standard_claims
 from daypass.operations.assume.applicant import Applicant, IssuanceSnapshot, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, owned, verified_proof, with_attributes
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
-from daypass.operations.oauth.person_claims import of_token
 from daypass.operations.outcome import OWNER
 from daypass.operations.principals import account_by_alias
 from daypass.operations.sign_in import browser_session
@@ -178,7 +177,7 @@ async def complete(env: Env, call: Call, arrival: Arrival) -> Completed:
         _check_claims(proof, claims, state, tokens)
     except DaypassError as error:
         raise owned(error, account) from None
-    signed_in = replace(_provider_sign_in(proof, state, issuance), claims=of_token(claims))
+    signed_in = replace(_provider_sign_in(proof, state, issuance), claims=standard_claims(claims))
     if proof.authenticated_at:  # the same time in ID tokens and access tokens
         proof = replace(proof, authenticated_at=signed_in.authenticated_at)
     name = _session_name(claims, settings.name_claim)
