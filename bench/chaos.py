@@ -24,7 +24,7 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from assume_role import ACCOUNT, KEY, SECRET, TRUST
 from daypass.audit.stored import event_bytes
@@ -222,10 +222,19 @@ class Chaos:
         began = time.monotonic()
         while time.monotonic() - began < _RECOVER_SECONDS:
             status, body = await asyncio.to_thread(self.daypass.health_of, "/readyz")
-            if status == 200 and '"ready"' in body and self.daypass.spooled() <= self.daypass.workers:
+            if status == 200 and '"ready"' in body:
                 break
             await asyncio.sleep(0.1)
         self.report.caught_up = time.monotonic() - began
+
+    def lose(self) -> None:
+        """Removes the newest session's record, as a database does that loses what it has confirmed."""
+        url = self.daypass.database or f"sqlite:///{self.daypass.data / 'daypass.db'}"
+        with closing(open_database(url)) as database, database.write_transaction() as conn:
+            c = audit_records.c
+            newest = select(c.log, c.seq).where(c.type == "session.issued").order_by(c.at.desc()).limit(1)
+            log, seq = conn.execute(newest).one()
+            conn.execute(delete(audit_records).where(c.log == log, c.seq >= seq))
 
     def check(self, load: Load) -> None:
         """Compares what clients received with the record."""
@@ -280,6 +289,8 @@ def run_one(database: Postgres | None, options: argparse.Namespace, forks: Forks
         try:
             make_role(daypass.url)
             load = asyncio.run(_all(chaos, options))
+            if options.lose:
+                chaos.lose()
             chaos.check(load)
         finally:
             daypass.stop()
@@ -325,6 +336,7 @@ def main() -> int:
     parser.add_argument(
         "--patience", type=float, default=_RECOVER_SECONDS, help="seconds to the next answer after a fault"
     )
+    parser.add_argument("--lose", action="store_true", help="remove a record before the check, which must say so")
     parser.add_argument("--only", choices=("sqlite", "postgresql"), default="")
     parser.add_argument(
         "--fork", action="store_true", help="one process; a start is a fork of one that has imported it"

@@ -254,10 +254,6 @@ class Daypass:
     def ready(self) -> bool:
         return self.health_of("/readyz")[0] == 200
 
-    def spooled(self) -> int:
-        """Files of spools that are not drained."""
-        return len(list((self.data / "spool").glob("*.db")))
-
     def kill(self) -> None:
         """kill -9 of all its processes."""
         assert self.process is not None

@@ -162,6 +162,28 @@ async def test_peers_revocation_without_database_reaches_the_other_process(
         await directory.stop()
 
 
+async def test_h8_problem_of_one_process_is_known_to_the_others_while_it_runs(
+    database: Database, recorder: Recorder, tmp_path: Path
+) -> None:
+    recorder.seconds = time.monotonic()
+    directory = await started(recorder, database, node="one")
+    problem = ["the audit log is halted"]
+    one, two = Peers(tmp_path, "one", directory, lambda: problem[0]), Peers(tmp_path, "two", directory)
+    one.poll()
+    two.poll()
+    assert (one.problems(), two.problems()) == ([], ["another process: the audit log is halted"])
+    problem[0] = ""
+    one.poll()
+    two.poll()
+    assert two.problems() == []
+    problem[0] = "again"
+    one.poll()
+    one.close()
+    two.poll()
+    assert two.problems() == []
+    await directory.stop()
+
+
 async def test_peers_that_are_silent_or_unreadable_do_not_count_as_heard(
     database: Database, recorder: Recorder, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from daypass.audit.log import Batch, Position
 from daypass.audit.spool_files import REJECTED, lock_of, reject, remove
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
-from daypass.stores.log_heads import LogHead, LogHeads
+from daypass.stores.log_heads import NOTE_BYTES, LogHead, LogHeads
 from daypass.stores.sqlite_errors import is_disk_fault
 
 _PRAGMAS: Final = (
@@ -168,6 +168,11 @@ class SpoolDirectory:
             for row in rows:
                 revocations += open_batch(row, self.signer, file).revocations
         return revocations
+
+    def undrained(self) -> int:
+        """How many spools here hold records, also those of other processes: each has heads until it is drained."""
+        sizes = [file.stat().st_size for file in self.directory.glob("*.lock") if file.exists()]
+        return sum(size > NOTE_BYTES for size in sizes)
 
     def rejected(self) -> list[Path]:
         """The spools that were set aside by `reject`."""

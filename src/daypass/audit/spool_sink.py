@@ -124,6 +124,10 @@ class SpoolSink:
         """Number of records drained so far, for metrics."""
         return self._drainer.drained
 
+    def undrained(self) -> int:
+        """See `SpoolDirectory.undrained`."""
+        return self._place.undrained()
+
     def rejected(self) -> list[str]:
         """The names of the spools that were set aside."""
         return [path.name for path in self._place.rejected()]

@@ -32,15 +32,23 @@ _decode = msgspec.json.Decoder(Revocation).decode
 
 
 class Peers:
-    """The files of the processes that share `directory`. Use it from one event loop."""
+    """The files of the processes that share `directory`. Use it from one event loop.
 
-    def __init__(self, directory: Path, node: str, known: CachedDirectory) -> None:
+    `problem`: what keeps this process from serving, for the others, whose /readyz answers for all; "" for nothing.
+    """
+
+    def __init__(
+        self, directory: Path, node: str, known: CachedDirectory, problem: Callable[[], str] = lambda: ""
+    ) -> None:
         self._directory = directory
         self._own = directory / f"{node}.peer"
         self._known = known
         self._lock = -1
         self._read: dict[Path, int] = {}  # how far each file has been read
         self._unreadable: set[Path] = set()
+        self._problem = problem
+        self._reported = ""
+        self._problems: dict[str, str] = {}
 
     def publish(self, changes: Sequence[Change]) -> None:
         """Writes the revocations among the changes that have no feed position. Call it before they are acknowledged."""
@@ -58,9 +66,17 @@ class Peers:
         self._hold()
         os.utime(self._lock)
         now = self._own.stat().st_mtime  # of the same clock as the times of the other files
+        self._problems = {}
         for file in self._directory.glob("*.peer"):
             if file != self._own:
                 self._read_file(file, now)
+        if (problem := self._problem()) != self._reported:
+            self._own.with_suffix(".problem").write_text(problem)
+            self._reported = problem
+
+    def problems(self) -> list[str]:
+        """What keeps the other running processes from serving, as they said about half a second ago."""
+        return [f"another process: {problem}" for problem in self._problems.values()]
 
     def _hold(self) -> None:
         """Makes the file of this process, if it is not there, and holds a lock on it, which shows that it is running."""
@@ -93,11 +109,16 @@ class Peers:
         self._read[file] = start + len(lines) + len(end)
         if 0 <= age < _ALIVE_SECONDS:
             self._known.freshness.note_contact(file.stem, time.monotonic() - age)
+            with contextlib.suppress(FileNotFoundError):
+                if problem := file.with_suffix(".problem").read_text():
+                    self._problems[file.stem] = problem
         elif age > HEARTBEAT_SECONDS * 720:
             file.unlink(missing_ok=True)
+            file.with_suffix(".problem").unlink(missing_ok=True)
 
     def close(self) -> None:
         self._own.unlink(missing_ok=True)
+        self._own.with_suffix(".problem").unlink(missing_ok=True)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

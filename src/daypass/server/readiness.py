@@ -12,7 +12,7 @@ from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.server.key_rotation import KeyRotation
-from daypass.server.nodes import Registration
+from daypass.server.nodes import Peers, Registration
 from daypass.stores.directory import CachedDirectory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
@@ -37,6 +37,7 @@ class Readiness:
         directory: CachedDirectory,
         journal: DurableJournal,
         registration: Registration,
+        peers: Peers | None = None,
     ) -> None:
         self._clock = clock
         self._rings = rotation.rings
@@ -44,12 +45,13 @@ class Readiness:
         self._directory = directory
         self._journal = journal
         self._registration = registration
+        self._peers = peers
         self.stopping = False
         self.missing = 0
         self._initialised = False
 
     async def problems(self, *, detailed: bool) -> list[str]:
-        """The reasons why this process cannot serve, for an operator; empty when it is ready.
+        """The reasons why this process, or another one of this node, cannot serve, for an operator; empty when all are ready.
 
         `detailed`: includes messages of the database driver, which may name hosts. The log always has them.
         """
@@ -58,6 +60,7 @@ class Readiness:
             self._clock.problem(),
             self._journal.problem(),
             await self._directory_problem(detailed=detailed),
+            *(self._peers.problems() if self._peers is not None else ()),
         ]
         if self._rings.unreadable:
             problems.append(f"ring keys do not open: {', '.join(self._rings.unreadable)}")
@@ -102,7 +105,10 @@ class Readiness:
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
         outage, spool = self._journal.outage, self._journal.spool
         age = self._directory.staleness_seconds()
-        if spool is None or (outage is None and age < _READY_SECONDS):
+        if spool is None:
+            return None
+        undrained = spool.undrained()  # of all processes of this node
+        if outage is None and age < _READY_SECONDS and not undrained:
             return None
         events, size = spool.depth
         report: dict[str, Any] = {
@@ -110,6 +116,7 @@ class Readiness:
             "directory_age_seconds": round(age, 1),
             "spool_events": events,
             "spool_bytes": size,
+            "spools": undrained,
             "seconds": round(time.monotonic() - outage.since, 1) if outage is not None else 0.0,
         }
         return {**report, "cause": outage.cause} if detailed and outage is not None else report

@@ -186,7 +186,7 @@ class Runtime:
     async def _open_journal(self, snapshot: Snapshot | None) -> None:
         """The journal, and the files by which other processes find this one. From a snapshot, the log begins in the spool."""
         settings = self.settings
-        self._peers = Peers(settings.spool_directory(), self._node, self.directory) if settings.spool.enabled else None
+        self._peers = self._peers_of(settings) if settings.spool.enabled else None
         if self._peers is not None:
             self._closing.callback(self._peers.close)
         self.journal = self._journal()
@@ -196,7 +196,9 @@ class Runtime:
         self._closing.push_async_callback(self._registration.remove)
         self._closing.push_async_callback(self.journal.close)
         await self.journal.start(snapshot.start if snapshot is not None else None)
-        self.readiness = Readiness(self.clock, self._rotation, self.directory, self.journal, self._registration)
+        self.readiness = Readiness(
+            self.clock, self._rotation, self.directory, self.journal, self._registration, self._peers
+        )
         if snapshot is not None:
             if self._peers is not None:
                 self._peers.poll()  # revocations of the processes on this machine, before anything is served
@@ -204,6 +206,12 @@ class Runtime:
         self.readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
         await self._registration.report()
         await self._on_thread(self.database.join)
+
+    def _peers_of(self, settings: Settings) -> Peers:
+        def problem() -> str:
+            return self.clock.problem() or self.journal.problem()
+
+        return Peers(settings.spool_directory(), self._node, self.directory, problem)
 
     def _environment(self, sealer: RingSealer, builtin: Mapping[str, str]) -> Env:
         tokens = self._token_verifier(sealer)

@@ -34,7 +34,7 @@ from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.image import DirectoryImage
 from daypass.stores.loading import ViewLoader, unavailable
 from daypass.stores.lookups import Lookups
-from daypass.stores.preload import load_recently_used
+from daypass.stores.preload import keep_revokers_loaded, load_recently_used
 from daypass.stores.revocation_cache import KEEP_MS
 from daypass.stores.revocation_feed import CachedRevocationFeed
 from daypass.stores.standby import Standby
@@ -140,6 +140,7 @@ class CachedDirectory(Lookups):
         if self._poll_seconds:
             for poll_one in follow:
                 self._spawn(self._follow(poll_one))
+            self._spawn(keep_revokers_loaded(self, self._on_thread, self.seen, self._tuning.sleep))
         if self._preload and image is None:
             self._spawn(load_recently_used(self, self._on_thread, self._preload, self._monotonic))
 

@@ -22,7 +22,7 @@ class Readiness(Protocol):
     """Whether a process can serve, and what an operator should know."""
 
     async def problems(self, *, detailed: bool) -> list[str]:
-        """The reasons why it cannot serve; empty when it is ready. `detailed`: includes details that may name hosts."""
+        """The reasons why the processes of this node cannot serve; empty when all are ready. `detailed`: includes details that may name hosts."""
         ...
 
     async def uninitialised(self) -> bool:
@@ -30,8 +30,8 @@ class Readiness(Protocol):
         ...
 
     def degraded(self, *, detailed: bool) -> dict[str, Any] | None:
-        """While the database is unavailable and the process serves from memory: how old its data are, and what it has
-        spooled. Otherwise None.
+        """While the database is unavailable and the process serves from memory, or a spool of this node is not drained: how
+        old its data are, and what it has spooled. Otherwise None.
         """
         ...
 

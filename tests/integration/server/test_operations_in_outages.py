@@ -26,6 +26,8 @@ from tests.x509 import NOW
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.ports.ring_keys import StoredKey
+from daypass.stores.directory import CachedDirectory
+from daypass.stores.preload import keep_revokers_loaded, revokers
 
 HOUR_MS = 3_600_000
 
@@ -171,6 +173,47 @@ def test_revocation_without_the_database_takes_a_cached_name_or_an_id_and_says_s
         assert revoke(world.unused_id)[0] == 201
         status, told = revoke("nowhere")
         assert (status, "name the subject by its unique id" in told) == (503, True), told
+
+
+@pytest.mark.parametrize("through", ["inline", "group", "attached"])
+def test_h3_revocation_without_the_database_by_an_operator_who_has_not_asked_before_is_made(
+    world: World, monkeypatch: pytest.MonkeyPatch, through: str
+) -> None:
+    _drained(world.site)
+    site, name = world.site, f"operator-{through}"
+    narrow = document({"Action": "daypass:RevokeSession", "Resource": "*"})
+    _, key = site.user(name, policy=narrow if through == "inline" else "")
+    if through == "group":
+        site.iam("CreateGroup", GroupName=name)
+        site.iam("PutGroupPolicy", GroupName=name, PolicyName="p", PolicyDocument=narrow)
+        site.iam("AddUserToGroup", GroupName=name, UserName=name)
+    if through == "attached":
+        arn = site.iam("CreatePolicy", PolicyName=name, PolicyDocument=narrow).text("Arn")
+        site.iam("AttachUserPolicy", UserName=name, PolicyArn=arn)
+    directory = site.runtime.directory
+    kept = site.runtime.database.read(revokers)
+    assert f"access_key:{key[0]}" in kept
+    site.run(_looked_up(directory, kept))
+    with outage(site, monkeypatch):
+        body = {"subject": "access_key", "value": world.session[0], "force": True}
+        assert api(site, key, "POST", "/revocations", body=body).status == 201
+
+
+async def _looked_up(directory: CachedDirectory, kept: list[str]) -> None:
+    """What a server does each five seconds."""
+    async with asyncio.timeout(30):
+        slept = asyncio.Event()
+
+        async def sleep(_: float) -> None:
+            slept.set()
+            await asyncio.get_running_loop().create_future()
+
+        async def listed(_: Any) -> list[str]:
+            return kept
+
+        keeping = asyncio.create_task(keep_revokers_loaded(directory, listed, directory.seen, sleep))
+        await slept.wait()
+        keeping.cancel()
 
 
 def test_revocation_without_the_database_of_a_cached_role_sees_the_tags_of_the_role(
