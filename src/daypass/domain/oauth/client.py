@@ -93,6 +93,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         post_logout_redirect_uris: where people may return to after they have signed out, compared in the same way.
         grant_types: the grants that it may use.
         roles: ARNs of the roles that it may ask for, or `*`.
+        default_role: one of them, for a token request that names no role; empty: the only one, for client credentials.
         audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
         scopes: the scopes that it may ask for.
         default_scopes: for an authorization request without `scope`; empty: one that names no role and no resource is refused.
@@ -125,6 +126,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     post_logout_redirect_uris: tuple[str, ...] = ()
     grant_types: tuple[GrantType, ...] = ()
     roles: tuple[str, ...] = ()
+    default_role: str = ""
     audiences: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     default_scopes: tuple[str, ...] = ()
@@ -333,6 +335,8 @@ def _signs_for_fapi(key: Mapping[str, Any]) -> bool:
 
 def _check_grants(s: ClientSettings) -> None:
     grants = set(s.grant_types)
+    if s.default_role and not s.may_assume(s.default_role):
+        raise ValueError("default_role: it is not one of roles.")
     if unknown := set(s.default_scopes) - {*s.scopes, *OPENID_SCOPES}:
         raise ValueError(f"default_scopes: {min(unknown)[:64]!r} is not one of scopes.")
     if "client_credentials" in grants and s.type == "public":
