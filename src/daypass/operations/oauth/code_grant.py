@@ -27,6 +27,7 @@ from daypass.operations.oauth.refresh import Granted, issue_with_refresh
 from daypass.operations.oauth.refresh_families import end_what_was_granted
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.operations.ssf.logout import note_client
 from daypass.ports import Call, Env, Tx
 
 
@@ -91,6 +92,8 @@ async def consented(
         if authorization.remembered and tx.get(Consent, id=authorization.consent_id) is None:
             raise codes.refused("the consent was withdrawn")
         codes.use(tx, code, call.now, f"{owner}/{identity}")
+        if request.openid:
+            note_client(tx, authorization.browser, sender.known_client.client)
 
     try:
         granted = await issue_with_refresh(

@@ -28,6 +28,7 @@ from daypass.operations.authorize import find_current
 from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.form import BROWSER_FORM
+from daypass.operations.ssf.logout import sign_out
 from daypass.ports import Call, Env, Tx
 
 _EXPIRED: Final = 4  # expired rows that each sign-in looks at: more are deleted than inserted
@@ -230,7 +231,7 @@ async def end(env: Env, call: Call, session_id: str) -> None:
         row = tx.get(BrowserSession, account=caller.account, principal_id=person, session_id=session_id)
         if row is None:
             raise DaypassError(ErrorKind.NOT_FOUND, "This browser session does not exist.")
-        tx.delete(row)
+        sign_out(env.ids, tx, row, call.now)
         event = served(
             call,
             kind=EventType.DIRECTORY_CHANGED,

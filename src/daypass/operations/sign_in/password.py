@@ -39,6 +39,7 @@ from daypass.operations.sign_in.ticket import (
     password_digest,
     seal,
 )
+from daypass.operations.ssf.logout import tell_of_end
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
@@ -161,6 +162,7 @@ async def _set_password(env: Env, call: Call, profile: LoginProfile, password: s
         tx.replace(following)
         updated = CredentialChange(profile.account, profile.user_id, PASSWORD, "update")
         announce(env, tx, (updated,), call.now, actor_id=profile.user_id)
+        tell_of_end(env.ids, tx, profile.account, call.now, principal_id=profile.user_id)
         return following
 
     event = served(call, kind=EventType.DIRECTORY_CHANGED, detail={"user": call.caller.arn, "password": "changed"})
