@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from daypass.data import BuiltinPolicies
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.ports.basics import Clock, Ids
 from daypass.ports.certificates import CertificateUses, CertificateVerifier
@@ -68,7 +68,7 @@ class Env:
     sealer: Sealer
     limits: Limits
     records: Records
-    builtin: Mapping[str, str]  # built-in managed policies, ARN to text
+    builtin: BuiltinPolicies  # built-in managed policies, ARN to text
     saml_metadata: SamlMetadata
     tokens: TokenVerifier
     issuers: IssuerStatuses
