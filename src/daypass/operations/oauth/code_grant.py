@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.directory import Consent
+from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
 from daypass.domain.oauth import pkce
 from daypass.domain.oauth.binding import JKT
@@ -41,7 +41,9 @@ class Redeemed(Struct, frozen=True):
 async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
     """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
     client = sender.known_client
-    code = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
+    code = await codes.find(
+        env, call.source, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization
+    )
     if code is None:
         raise codes.refused("the client has no such code")
     if code.row.used_at:
@@ -89,6 +91,9 @@ async def consented(
     owner = _owner(request, person)
 
     def also(tx: Tx, identity: str) -> None:
+        browser = tx.get(BrowserSession, id=authorization.browser)
+        if browser is None or browser.session_id != authorization.session_id:
+            raise codes.refused("the person is not signed in any more")
         if authorization.remembered and tx.get(Consent, id=authorization.consent_id) is None:
             raise codes.refused("the consent was withdrawn")
         codes.use(tx, code, call.now, f"{owner}/{identity}")
