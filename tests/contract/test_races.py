@@ -30,7 +30,7 @@ from tests.contract.making import (
 
 from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.scheduling.coalesce import Coalesced
+from daypass.scheduling.slices import Coalesced
 from daypass.stores import directory as directory_module
 from daypass.stores.cache import MISSING, ViewCache
 from daypass.stores.directory import CachedDirectory

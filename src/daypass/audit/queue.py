@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from daypass.audit.batch import Item, JournalOptions
-from daypass.scheduling.fair_queue import FairQueue
+from daypass.scheduling.threads import FairQueue
 
 MAX_CHANGES: Final = 128
 """Maximum number of urgent changes, and of other changes, in one batch. An urgent change waits for at most twice as

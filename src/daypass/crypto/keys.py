@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.domain.session import LONGEST_SESSION_MS
 from daypass.ports.ring_keys import FOR_EVER, StoredKey
-from daypass.scheduling.coalesce import Coalesced
+from daypass.scheduling.slices import Coalesced
 from daypass.sigv4.mac import Mac
 
 DAY = 86_400_000

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.observability import metric_files
-from daypass.observability.tally import Tally
 from daypass.observability.totals import Totals, totals_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -193,7 +194,7 @@ class Metrics:
     """The instruments. `observe` is on the hot path, so its figures are summed up first. Use it from one event loop."""
 
     def __init__(self) -> None:
-        metric_files.reserve()
+        reserve()
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -300,8 +301,98 @@ class Metrics:
         return generate_latest(self._all_processes())
 
     def _all_processes(self) -> CollectorRegistry:
-        if metric_files.VARIABLE not in os.environ:
+        if VARIABLE not in os.environ:
             return self.registry
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
         return registry
+
+
+# --- Request figures, summed up between the times at which they can be read
+
+
+class Tally:
+    """Requests of one kind: how many, and how long they took.
+
+    Args:
+        counters: incremented by the number of requests.
+        histograms: of the same buckets; they get each request's seconds.
+        bounds: the upper bounds of these buckets, the infinite one left out.
+    """
+
+    __slots__ = ("_bounds", "_buckets", "_counters", "_histograms", "_seconds")
+
+    def __init__(self, counters: Sequence[Any], histograms: Sequence[Any], bounds: Sequence[float]) -> None:
+        self._counters = counters
+        self._histograms = histograms
+        self._bounds = bounds
+        self._buckets = [0] * (len(bounds) + 1)
+        self._seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One request."""
+        self._buckets[bisect_left(self._bounds, seconds)] += 1
+        self._seconds += seconds
+
+    def publish(self) -> None:
+        """Adds the collected figures to the instruments."""
+        count = sum(self._buckets)
+        if not count:
+            return
+        for counter in self._counters:
+            counter.inc(count)
+        for histogram in self._histograms:
+            # The library can only observe one value at a time; these are the two things that this does.
+            histogram._sum.inc(self._seconds)  # noqa: SLF001
+            for bucket, number in zip(histogram._buckets, self._buckets, strict=True):  # noqa: SLF001
+                if number:
+                    bucket.inc(number)
+        self._buckets = [0] * len(self._buckets)
+        self._seconds = 0.0
+
+
+# --- The files in which worker processes share their metrics
+
+
+VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable that names the directory. Without it a process keeps its metrics to itself."""
+
+_BYTES: Final = 1 << 20  # several times what all series of a process take
+_TOTALS: Final = ("counter", "histogram")  # of all processes, ended ones too
+_LIVE: Final = ("gauge_livesum", "gauge_livemax")  # of running processes
+_USED: Final = struct.Struct("i")  # the first bytes of a file: how many of it are used
+
+
+def reserve() -> None:
+    """Writes the files of this process, if it shares its metrics. Raises OSError, for example when the disk is full."""
+    directory = os.environ.get(VARIABLE)
+    if not directory:
+        return
+    for kind in (*_TOTALS, *_LIVE):
+        file = _file(directory, kind, os.getpid())
+        before = file.read_bytes() if file.exists() else b""  # of an earlier process with the same id
+        draft = file.with_suffix(".new")  # others read files with the other suffix, which must not be empty
+        draft.write_bytes(before.ljust(_BYTES, b"\0"))
+        draft.replace(file)
+
+
+def release(pid: int) -> None:
+    """After the end of a process: removes its gauges, and what is not used of its totals."""
+    directory = os.environ.get(VARIABLE)
+    if not directory:
+        return
+    for kind in _LIVE:
+        _file(directory, kind, pid).unlink(missing_ok=True)
+    for kind in _TOTALS:
+        file = _file(directory, kind, pid)
+        if file.exists():
+            with file.open("rb") as opened:
+                used = _USED.unpack(opened.read(_USED.size))[0]
+            if used:
+                os.truncate(file, used)
+            else:
+                file.unlink()
+
+
+def _file(directory: str, kind: str, pid: int) -> Path:
+    return Path(directory, f"{kind}_{pid}.db")

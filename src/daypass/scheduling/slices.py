@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from daypass.scheduling.fair_queue import FairQueue
+from daypass.scheduling.threads import FairQueue
 
 _LEAST_SECONDS: Final = 0.001  # from the end of a slice to the next one
 _MAX_OF_ACCOUNT: Final = 1_000  # slices that wait; an account has one for each of its requests
@@ -58,3 +59,53 @@ class Slices:
         """The slice that began then has run. The next one comes after as long a time."""
         pause = max(time.monotonic() - began, _LEAST_SECONDS)
         asyncio.get_running_loop().call_later(pause, self._next)
+
+
+# --- Shares one run of a job among all callers that request it before it begins
+
+
+class Coalesced:
+    """Runs `job` one at a time. A caller that arrives during a run waits for the next run.
+
+    Args:
+        pause: seconds between the end of a run and the next one, at least. Who calls in the pause shares that one.
+    """
+
+    def __init__(self, job: Callable[[], Awaitable[None]], pause: float = 0.0) -> None:
+        self._job = job
+        self._pause = pause
+        self._not_before = 0.0  # time of the event loop
+        self._running: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Returns when a run that began after this call has ended. Raises the error of that run."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._after(self._running))
+            self._next.add_done_callback(_retrieve)
+        await asyncio.shield(self._next)
+
+    async def _after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        clock = asyncio.get_running_loop().time
+        if self._pause and (left := self._not_before - clock()) > 0:
+            await asyncio.sleep(left)
+        self._running, self._next = self._next, None
+        try:
+            await self._job()
+        finally:
+            self._not_before = clock() + self._pause
+
+    async def stop(self) -> None:
+        """Cancels the current run and all waiting callers."""
+        tasks = [task for task in (self._running, self._next) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Retrieves the result, because all waiters may have been cancelled."""
+    if not task.cancelled():
+        task.exception()

@@ -11,7 +11,7 @@ import asyncio
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
-from daypass.operations.rolesanywhere.subjects import record_uses
+from daypass.operations.rolesanywhere.anchors import record_uses
 from daypass.ports import CertificateUse, Clock, Journal, Tx
 
 _SECONDS = 1.0

@@ -19,7 +19,8 @@ from typing import Any
 import uvicorn
 
 from daypass.config import ConfigError, ServerSettings, Settings
-from daypass.observability import logs, metric_files
+from daypass.observability import logs
+from daypass.observability import metrics as metric_files
 from daypass.server import greeting, startup, tls
 from daypass.server.application import build
 from daypass.server.connections import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit

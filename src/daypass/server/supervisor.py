@@ -19,7 +19,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from daypass.observability import logs, metric_files
+from daypass.observability import logs
+from daypass.observability import metrics as metric_files
 from daypass.server.listener import refuse_handshakes
 
 WORKER_SECONDS: Final = 30

@@ -21,7 +21,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.observability import logs
 from daypass.ports import Clock, FeedState, OpensSecrets, Reader
-from daypass.scheduling.coalesce import Coalesced
+from daypass.scheduling.slices import Coalesced
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.applied_feed import AppliedFeed
 from daypass.stores.batch import Batch, Load

@@ -26,7 +26,7 @@ from daypass.domain.session import FeedPosition
 from daypass.operations import heavy as _registers_policies  # noqa: F401
 from daypass.operations.access import lint
 from daypass.ports import Scene
-from daypass.scheduling.abandonment import abandon
+from daypass.scheduling.threads import abandon
 from daypass.server import heavy as heavy_module
 from daypass.server import worker as worker_module
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.observability import metric_files
+from daypass.observability import metrics as metric_files
 
 # The library looks at the environment when it is imported.
 _WORKER = """

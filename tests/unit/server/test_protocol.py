@@ -14,7 +14,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.scheduling.abandonment import abandonable
+from daypass.scheduling.threads import abandonable
 from daypass.server import bodies, holds
 from daypass.server import protocol as protocol_module
 from daypass.server.bodies import BodyBudget

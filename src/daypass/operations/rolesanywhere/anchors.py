@@ -5,16 +5,19 @@ Source: IAM Roles Anywhere API Reference, CreateTrustAnchor and related operatio
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from daypass.domain.certificate import CertificateRefused
-from daypass.domain.directory import Crl, TrustAnchor
+from daypass.domain.directory import Crl, TrustAnchor, X509Subject
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.rolesanywhere import detail, faults
+from daypass.operations.rolesanywhere import entity_kind as detail
+from daypass.operations.rolesanywhere import entity_kind as faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
-from daypass.operations.rolesanywhere.tags import first
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
+from daypass.ports import CertificateUse, Tx
 
 ANCHORS_PER_ACCOUNT: Final = 1_000
 _EVERY: Final = 1_000
@@ -110,3 +113,147 @@ def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> 
         event, enabled = setting["event"], "true" if setting["enabled"] else "false"
         own[event] = (event, setting.get("channel", "ALL"), enabled, str(setting.get("threshold", 45)))
     return replace(anchor, notifications=tuple(own.values()))
+
+
+# --- Certificate revocation lists: imported, never fetched
+
+
+CRLS_PER_ANCHOR: Final = 20
+
+
+def _members(ctx: ReadContext, crl: Crl) -> dict[str, Any]:
+    anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
+    arn = anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
+    return detail.crl(crl, arn)
+
+
+def _crls_answer(ctx: ReadContext, crl: Crl) -> Answer:
+    return {"crl": _members(ctx, crl)}
+
+
+CRLS: Final = EntityKind(Crl, "crlId", "crls", _crls_answer, _members)
+
+
+def check_import(ctx: ReadContext, p: Params) -> None:
+    """Refuses data that is not a CRL of the trust anchor."""
+    _checked(ctx, ctx.find(TrustAnchor, p["trustAnchorArn"]), p["crlData"])
+
+
+def check_update(ctx: ReadContext, p: Params) -> None:
+    """The same for an existing CRL."""
+    old = CRLS.find(ctx, p)
+    if "crlData" in p:
+        _checked(ctx, ctx.find(TrustAnchor, old.trust_anchor_id), p["crlData"])
+
+
+def _checked(ctx: ReadContext, anchor: TrustAnchor, data: bytes) -> bytes:
+    try:
+        ctx.certificates.check_crl(data, anchor.certificates)
+    except CertificateRefused as refusal:
+        raise faults.invalid(f"crlData cannot be imported: {refusal}") from None
+    return data
+
+
+def import_crl(ctx: WriteContext, p: Params) -> Answer:
+    _check_alias(p)
+    anchor = ctx.find(TrustAnchor, p["trustAnchorArn"])
+    within_quota(ctx, Crl, "CRLs of a trust anchor", CRLS_PER_ANCHOR, account=ctx.account, trust_anchor_id=anchor.id)
+    crl = Crl(
+        id=ctx.ids.request(),
+        account=ctx.account,
+        region=anchor.region,
+        name=p["name"],
+        created_at=ctx.now,
+        updated_at=ctx.now,
+        trust_anchor_id=anchor.id,
+        data=_checked(ctx, anchor, p["crlData"]),
+        enabled=p.get("enabled", False),
+        tags=first(p),
+    )
+    ctx.tx.insert(crl)
+    return _crls_answer(ctx, crl)
+
+
+def _check_alias(p: Params) -> None:
+    if p.get("aliasName"):
+        raise faults.unsupported("aliasName")
+
+
+def update_crl(ctx: WriteContext, p: Params) -> Answer:
+    _check_alias(p)
+    old = CRLS.find(ctx, p)
+    data = old.data
+    if "crlData" in p:
+        data = _checked(ctx, ctx.find(TrustAnchor, old.trust_anchor_id), p["crlData"])
+    return CRLS.store(ctx, replace(old, name=p.get("name", old.name), data=data))
+
+
+# --- Subjects: who used which certificates
+
+
+_CERTIFICATES: Final = 10
+_PROPERTIES: Final = 10
+
+
+SUBJECTS: Final = EntityKind(
+    X509Subject,
+    "subjectId",
+    "subjects",
+    lambda _ctx, subject: {"subject": detail.subject_whole(subject)},
+    lambda _ctx, subject: detail.subject(subject),
+)
+
+
+def record_uses(tx: Tx, uses: Sequence[CertificateUse]) -> None:
+    """Updates the subjects of the certificates that were used, in the order of the uses."""
+    for use in uses:
+        old = tx.get(X509Subject, id=use.subject_id)
+        if old is None:
+            tx.insert(_with_use(_new(use), use))
+        else:
+            tx.replace(_with_use(old, use))
+
+
+def _new(use: CertificateUse) -> X509Subject:
+    return X509Subject(
+        id=use.subject_id,
+        account=use.account,
+        region=use.region,
+        x509_subject=use.certificate.display_name,
+        created_at=use.at,
+        updated_at=use.at,
+        last_seen_at=use.at,
+    )
+
+
+def _with_use(subject: X509Subject, use: CertificateUse) -> X509Subject:
+    certificate = use.certificate
+    credential = {
+        "seenAt": use.at,
+        "serialNumber": str(certificate.serial),
+        "issuer": certificate.issuer,
+        "enabled": True,
+        "x509CertificateData": certificate.pem,
+        "failed": use.failed,
+    }
+    others = [
+        known
+        for known in json.loads(subject.credentials)
+        if (known["serialNumber"], known["issuer"]) != (credential["serialNumber"], credential["issuer"])
+    ]
+    properties = json.loads(subject.instance_properties)
+    if use.properties:
+        shown = dict(use.properties)
+        rest = [known for known in properties if known["properties"] != shown]
+        properties = [{"seenAt": use.at, "properties": shown, "failed": use.failed}, *rest]
+    return replace(
+        subject,
+        updated_at=max(use.at, subject.updated_at),
+        last_seen_at=max(use.at, subject.last_seen_at),
+        credentials=_packed([credential, *others][:_CERTIFICATES]),
+        instance_properties=_packed(properties[:_PROPERTIES]),
+    )
+
+
+def _packed(value: list[Any]) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))

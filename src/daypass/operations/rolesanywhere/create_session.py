@@ -35,7 +35,7 @@ from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, RequestedRole, SessionRequest, requested_role
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
-from daypass.operations.rolesanywhere import faults
+from daypass.operations.rolesanywhere import entity_kind as faults
 from daypass.ports import Call, CertificateUse, Env, TrustAnchorView
 from daypass.sigv4.x509 import UnverifiedX509
 
@@ -136,7 +136,7 @@ async def _checked_proof(env: Env, call: Call, presented: UnverifiedX509 | TlsCe
     der, chain = _decoded(presented.certificate), tuple(_decoded(part) for part in presented.chain)
     try:
         await env.certificates.check_signature(
-            call.facts.source, der, presented.serial, presented.algorithm, presented.signature, presented.message
+            call.facts.source_ip, der, presented.serial, presented.algorithm, presented.signature, presented.message
         )
     except CertificateRefused as refusal:
         raise DaypassError(ErrorKind.SIGNATURE_MISMATCH, _SIGNATURE, private={"reason": str(refusal)}) from None
@@ -190,7 +190,7 @@ async def _verify_against_anchor(
     crls = [crl.data for crl in view.crls]
     try:
         certificate = await env.certificates.verify(
-            call.facts.source, anchor.certificates, crls, proven.unverified_der, proven.unverified_chain, call.now
+            call.facts.source_ip, anchor.certificates, crls, proven.unverified_der, proven.unverified_chain, call.now
         )
     except CertificateRefused as refusal:
         raise _untrusted(str(refusal), anchor.account, proven=proven, anchor=anchor_arn) from None

@@ -17,10 +17,10 @@ from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import documents
-from daypass.operations.rolesanywhere import detail, faults
+from daypass.operations.rolesanywhere import entity_kind as detail
+from daypass.operations.rolesanywhere import entity_kind as faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
-from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
-from daypass.operations.rolesanywhere.tags import first
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 
 PROFILES_PER_ACCOUNT: Final = 10_000
 _MAX_RULES: Final = 60  # of one profile

@@ -8,20 +8,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from daypass.domain.certificate import SERVICE
 from daypass.domain.context import requested_tags
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.policy.model import Value
 from daypass.domain.ssf import CredentialChange
+from daypass.operations.crud.engine import Service
 from daypass.operations.crud.operation import Answer, Params, Permission, Resource
-from daypass.operations.rolesanywhere import anchors, crls, detail, profiles, tags
-from daypass.operations.rolesanywhere.anchors import ANCHORS
+from daypass.operations.rolesanywhere import anchors, profiles
+from daypass.operations.rolesanywhere import anchors as crls
+from daypass.operations.rolesanywhere import entity_kind as detail
+from daypass.operations.rolesanywhere import entity_kind as faults
+from daypass.operations.rolesanywhere import entity_kind as tags
+from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
-from daypass.operations.rolesanywhere.crls import CRLS
 from daypass.operations.rolesanywhere.profiles import PROFILES
-from daypass.operations.rolesanywhere.subjects import SUBJECTS
+from daypass.ports import Call, Env, Reader, Tx
 
 
 def _anything(_ctx: ReadContext, _p: Params) -> Resource:
@@ -158,3 +162,33 @@ _ALL = (
 
 OPERATIONS: Final = MappingProxyType({operation.name: operation for operation in _ALL})
 """Operations by name."""
+
+
+# --- IAM Roles Anywhere as a service of the directory
+
+
+class RolesAnywhere(Service[ReadContext, WriteContext]):
+    """AWS IAM Roles Anywhere, 2018-05-10."""
+
+    prefix: ClassVar = "rolesanywhere"
+    instance: ClassVar = "ROLES_ANYWHERE"
+    identifiers: ClassVar = (
+        *("trustAnchorArn", "trustAnchorId", "profileArn", "profileId", "crlArn", "crlId"),
+        *("subjectArn", "subjectId"),
+    )
+    changed: ClassVar = faults.CHANGED
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        return OPERATIONS
+
+    def reading(self, env: Env, tx: Reader, call: Call) -> ReadContext:
+        return ReadContext(tx, call.caller, call.facts, call.now, env.certificates)
+
+    def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> WriteContext:
+        del gathered
+        return WriteContext(tx, call.caller, call.facts, call.now, env.certificates, env.ids)
+
+
+ROLES_ANYWHERE = RolesAnywhere()
+"""For `crud.engine.perform`."""

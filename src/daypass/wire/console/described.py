@@ -122,7 +122,8 @@ class Pages:
     def _row(self, resource: Resource, columns: Sequence[str], item: Mapping[str, Any]) -> list[Cell]:
         cells = [_cell(column, item) for column in columns]
         if resource.show is not None:
-            cells[0] = link(cells[0].text, resource.one, **{resource.key: item[resource.key]})
+            named = next((i for i, column in enumerate(columns) if column == "NAME"), 0)
+            cells[named] = link(cells[named].text, resource.one, **{resource.key: item[resource.key]})
             return cells
         return [*cells, Cell(buttons=_buttons(resource, item))]
 
@@ -366,4 +367,4 @@ def _secrets(operation: Operation, result: Any) -> Once:
 
 def _label(name: str) -> str:
     known = {"id": "Id", "arn": "ARN", "client_id": "Client id", "url": "URL"}
-    return known.get(name, name.replace("_", " ").capitalize())
+    return known.get(name, name.removesuffix("_at").replace("_", " ").capitalize())

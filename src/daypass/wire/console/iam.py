@@ -16,8 +16,8 @@ from daypass.operations.crud.engine import perform
 from daypass.operations.iam.paging import marker_before
 from daypass.operations.iam.service import IAM
 from daypass.operations.iam.table import OPERATIONS
-from daypass.operations.rolesanywhere.service import ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
+from daypass.operations.rolesanywhere.table import ROLES_ANYWHERE
 from daypass.ports import Call, Env
 from daypass.wire.console.context import Console, ConsoleContext, ParameterCheck, Part
 

@@ -32,9 +32,7 @@ from daypass.wire.client_certificate import PresentedCertificate, presented_cert
 from daypass.wire.content import json_object_of
 from daypass.wire.front import Front, Progress, signature_error
 from daypass.wire.http import Request, Response
-from daypass.wire.rolesanywhere.errors import ERRORS, json_response
-from daypass.wire.rolesanywhere.model import query_of
-from daypass.wire.rolesanywhere.schemas import Shapes, from_text, typed
+from daypass.wire.rolesanywhere.model import ERRORS, Shapes, from_text, json_response, query_of, typed
 
 OPERATION: Final = f"{SIGNING_NAME}:CreateSession"
 _ARN: Final = {"type": "string", "min": 1, "max": 1011}

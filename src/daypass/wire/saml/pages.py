@@ -6,15 +6,20 @@ Text must be put into a page only with `shown` (attack A87).
 
 from __future__ import annotations
 
+import hmac
 import html
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.visible import visible
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.saml_sign_in import Choice, Granted
 from daypass.wire.credentials import environment, texts
-from daypass.wire.saml import csrf
+from daypass.wire.http import Header
+from daypass.wire.web.cookies import only_value
 
 STYLE_PATH = "/saml/style.css"
 BROWSER = "browser"
@@ -89,7 +94,7 @@ def choice_page(choice: Choice, csrf_token: str) -> bytes:
     who = f"<p>You have logged in as <strong>{escaped(choice.subject)}</strong> with {escaped(choice.issuer)}.</p>"
     form = (
         f'<form method="post" action="/saml/choose"><input type="hidden" name="ticket" value="{escaped(choice.ticket)}">'
-        f'<input type="hidden" name="{csrf.FIELD}" value="{escaped(csrf_token)}">{purpose}'
+        f'<input type="hidden" name="{FIELD}" value="{escaped(csrf_token)}">{purpose}'
         f"<ul>{rows}</ul></form>"
     )
     return _page("Choose a role", f"{who}{notice}{form}")
@@ -131,3 +136,33 @@ def error_page(code: str, message: str, request_id: str, encoded: str) -> bytes:
     again = "<p>To try again, start at your identity provider.</p>" if code in _BY_A_NEW_LOGIN else ""
     reference = f"<p><small>{escaped(code)} · request {escaped(request_id)}</small></p>"
     return _page(_TITLES.get(code, "This login did not succeed"), f"<p>{escaped(message)}</p>{again}{reference}{more}")
+
+
+# --- The CSRF token of the page that offers roles: a cookie and a field of its form that must be equal
+
+
+FIELD: Final = "csrf"
+_SECONDS: Final = 300  # as long as the choice itself is valid
+_TOKEN: Final = re.compile(r"[A-Za-z0-9+/=_-]{32,128}")
+
+
+def cookie(token: str, *, secure: bool) -> Header:
+    """The header that gives the browser the token. `secure`: the pages are served by HTTPS."""
+    where = f"{_name(secure=secure)}={token}; Path=/; Max-Age={_SECONDS}; HttpOnly; SameSite=Strict"
+    return b"set-cookie", (where + ("; Secure" if secure else "")).encode("ascii")
+
+
+def check(headers: Iterable[Header], field: str, *, secure: bool) -> None:
+    """Raises DaypassError(ACCESS_DENIED) unless the form's field is the token in the browser's cookie."""
+    found = only_value(headers, _name(secure=secure))
+    same = hmac.compare_digest(found.encode("latin-1"), field.encode("utf-8"))
+    if not same or not _TOKEN.fullmatch(found):
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED,
+            "This choice does not come from the page that this browser was shown last. Log in again, with cookies allowed.",
+        )
+
+
+def _name(*, secure: bool) -> str:
+    """With the prefix, browsers accept the cookie only from this host, and only over HTTPS."""
+    return "__Host-daypass-saml" if secure else "daypass-saml"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from daypass.wire.front import Front
 from daypass.wire.routing import GET, POST, Route
-from daypass.wire.saml.errors import PAGE_ERRORS, TOKEN_ERRORS
-from daypass.wire.saml.handlers import ASSUME, SIGN_IN, SamlPages
+from daypass.wire.saml.handlers import ASSUME, PAGE_ERRORS, SIGN_IN, TOKEN_ERRORS, SamlPages
 
 
 def saml_routes(front: Front, public_url: str, region: str = "us-east-1") -> tuple[Route, ...]:
