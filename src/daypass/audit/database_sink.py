@@ -17,7 +17,7 @@ from daypass.audit.log import Batch, Log, Position
 from daypass.audit.opening import load_reset, open_log
 from daypass.audit.recent import RecentBatches, Restored, report
 from daypass.audit.rows import EventRow, event_row
-from daypass.audit.sink import Halted, UnknownOutcome
+from daypass.audit.sink import Halted, LogLost, UnknownOutcome
 from daypass.audit.sql import Statements, head, prune_replays, raise_mark, statements
 from daypass.audit.usage import UsageBook, Use, UseKey, forget_usage, write_usage
 from daypass.domain.directory import ReplayEntry
@@ -25,14 +25,15 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.revocation_index import RevocationIndex
 from daypass.observability import logs
 from daypass.ports import ProofUsed
-from daypass.stores.backend import FEED_HEAD, LOG_HEAD
+from daypass.stores.acknowledged import losses
+from daypass.stores.backend import FEED_HEAD, LOG_HEAD, Losses
 from daypass.stores.directory_lock import DirectoryLocked, try_lock
 from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import LogHead
-from daypass.stores.meta import installation
+from daypass.stores.meta import installation, note_lost
 from daypass.stores.revocations import revocations_after
-from daypass.stores.tx import StoreTx
+from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts
 
 _PRUNED_EVERY = 16  # one proof of so many looks for expired ones
 _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ
@@ -79,6 +80,9 @@ class DatabaseSink:
         self._marked = 0
         self.installation = ""  # known when a log has been opened
         self._epoch = ""  # of the database, when it was last looked at
+        self._first_log = ""  # of this process
+        self.lost_logs: set[str] = set()
+        """Logs of this process of which a failover has lost records that cannot be sent again."""
         self._reset = ""  # the last reset of the clock that this process has applied
 
     @property
@@ -95,7 +99,8 @@ class DatabaseSink:
     def open(self, log: str) -> Log:
         now = self._clock.now()
         with self._database.write_transaction() as conn:
-            end = open_log(conn, self._statements, log, self._node, now, spooled=self._spooled)
+            first = self._first_log
+            end = open_log(conn, self._statements, log, self._node, now, spooled=self._spooled, continues=first)
             opened = Log(log, end)
             _note(conn, opened, opened.end)
             self.installation = installation(conn)
@@ -104,11 +109,12 @@ class DatabaseSink:
             raise_mark(conn, now, self._reset)
             forget_usage(conn, now)
         self._marked = now
+        self._first_log = self._first_log or log
         return opened
 
-    def open_later(self, installation_id: str, reset: str) -> None:
+    def open_later(self, log: str, installation_id: str, reset: str) -> None:
         """In place of `open`, when the log begins in a spool. `reset`: the last reset of the clock."""
-        self.installation, self._reset = installation_id, reset
+        self._first_log, self.installation, self._reset = log, installation_id, reset
 
     @property
     def clock_reset(self) -> str:
@@ -124,6 +130,7 @@ class DatabaseSink:
         self.usage.mark_written(used, now)
 
     def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+        self._refuse_lost(log)
         batch: Batch | None = None
         sent = False
         try:
@@ -153,6 +160,10 @@ class DatabaseSink:
         self.usage.mark_written(used, now)
         self.recent.note(log.id, batch, changed=batch.wrote, proofs=batch.proofs)
         return batch
+
+    def _refuse_lost(self, log: Log) -> None:
+        if log.id in self.lost_logs:
+            raise LogLost(f"log {log.id} lacks acknowledged records")
 
     def check_epoch(self, conn: Connection) -> None:
         """Raises OSError when a failover has led this connection to a database of another epoch, which may lack records:
@@ -289,6 +300,7 @@ class DatabaseSink:
         again as rows, so their rows are rolled back and the changes run again.
         """
         self.restore_lost()
+        self._refuse_lost(log)
         try:
             with self._database.write_transaction() as conn:
                 if in_doubt is not None and in_doubt.records:
@@ -307,15 +319,33 @@ class DatabaseSink:
     def restore_lost(self) -> list[Restored]:
         """Sends the records of the last minutes again that a failover has lost. Raises the database's error.
 
-        Only a database of another epoch may lack them: in the same one, somebody has removed them, which halts the log.
+        Only a database of another epoch may lack them: in the same one, somebody has removed them, which halts the log. If
+        older ones are missing, too, their logs end here: what is missing is noted for the next log to name, and all sessions
+        end, because some are off the record.
         """
+        restored: list[Restored] = []
+        lost = Losses()
         with self._database.write_transaction() as conn:
             epoch = feed_head(conn).epoch
-            moved = self._epoch not in ("", epoch)
-            restored = self.recent.restore(conn, self._statements) if moved else []
+            if self._epoch not in ("", epoch):
+                restored = self.recent.restore(conn, self._statements)
+                lost = losses(conn, self.recent.ends())
+                if lost.heads:
+                    note_lost(conn, lost)
+                    now = self._clock.now()
+                    end_sessions_of_all_accounts(StoreTx(conn, now), now, LOST)
         self._epoch = epoch
         report(restored)
+        self._end_logs(lost)
         return restored
+
+    def _end_logs(self, lost: Losses) -> None:
+        for end in lost.heads:
+            self.lost_logs.add(end.log)
+            self.recent.forget(end.log)
+        if lost.heads:
+            self._database.forget_heads(lost.heads)
+            logs.get().critical("journal.records_lost", **lost.detail())
 
     def _resend(self, conn: Connection, log: Log, in_doubt: Batch) -> None:
         stored_end = _head(conn, log)

@@ -20,9 +20,11 @@ from daypass.audit.sql import RECORD_COLUMNS, Statements, head
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import decode
 from daypass.observability import logs
-from daypass.stores.backend import LOG_HEAD
+from daypass.stores.acknowledged import losses
+from daypass.stores.backend import LOG_HEAD, Losses
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.log_heads import LogHead
+from daypass.stores.meta import installation, note_lost
 from daypass.stores.records import audit_logs, audit_records
 from daypass.stores.tx import StoreTx
 
@@ -37,18 +39,33 @@ _NAMED = (
 )
 
 
-def store_spooled(conn: Connection, statements: Statements, batches: Sequence[SpooledBatch], now: int) -> None:
+def store_spooled(conn: Connection, statements: Statements, batches: Sequence[SpooledBatch], now: int) -> Losses:
     """Stores consecutive batches of one log in the transaction of `conn`. `now`: ms.
 
-    Raises SpoolTampered when they do not continue the log in the database.
+    A failover can have lost the records before them: returns what is missing, which is noted. Raises SpoolTampered when the
+    log in the database has another history.
     """
     new = _not_stored(conn, batches)
+    lost = Losses()
     if new:
+        lost = _note_gap(conn, new[0], now)
         _add(conn, statements, new)
     for batch in new:
         _revoke(conn, batch, now)
     last = batches[-1]
-    conn.info[LOG_HEAD] = LogHead(last.log, last.end.seq, last.end.chain)
+    conn.info[LOG_HEAD] = LogHead(last.log, last.end.seq, last.end.chain, now)
+    return lost
+
+
+def _note_gap(conn: Connection, first: SpooledBatch, now: int) -> Losses:
+    """Notes the records that are missing before a batch. Without any record of its log, a row for it is made, too."""
+    acknowledged = LogHead(first.log, first.start.seq, first.start.chain, now)
+    lost = losses(conn, [acknowledged]) if first.start.seq >= 0 else Losses()
+    if lost.heads:
+        row = {"log": first.log, "installation": installation(conn), "node": "", "opened_at": now, "named_seq": -1}
+        insert_if_absent(conn, audit_logs, row)
+        note_lost(conn, lost)
+    return lost
 
 
 def _not_stored(conn: Connection, batches: Sequence[SpooledBatch]) -> list[SpooledBatch]:
@@ -59,7 +76,8 @@ def _not_stored(conn: Connection, batches: Sequence[SpooledBatch]) -> list[Spool
     stored = [batch for batch in batches if batch.end.seq <= end.seq]
     new = [*batches[len(stored) :]]
     consecutive = all(after.start == before.end for before, after in pairwise(batches))
-    if not consecutive or (new and new[0].start != end) or (stored and not _contains(conn, log, stored[-1].end)):
+    other = bool(new) and new[0].start != end and new[0].start.seq <= end.seq
+    if not consecutive or other or (stored and not _contains(conn, log, stored[-1].end)):
         raise SpoolTampered(
             f"log {log} ends at record {end.seq} in the database, and the spool, from record "
             f"{batches[0].start.seq + 1}, has another history"

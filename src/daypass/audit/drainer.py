@@ -58,7 +58,9 @@ class Drainer:
         if not batches:
             return False
         with self._database.write_transaction(seconds=None if small else _CHUNK_SECONDS) as conn:
-            store_spooled(conn, self._statements, batches, self._clock.now())
+            lost = store_spooled(conn, self._statements, batches, self._clock.now())
+        if lost.heads:
+            logs.get().critical("spool.records_missing", **lost.detail())
         spool.discard(batches)
         for batch in batches:
             self._recent.note(batch.log, batch)

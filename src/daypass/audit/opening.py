@@ -55,21 +55,33 @@ def reset_mark(conn: Connection, reset: str, wall: int) -> None:
 
 
 def open_log(
-    conn: Connection, statements: Statements, log: str, node: str, now: int, *, spooled: bool = False
+    conn: Connection,
+    statements: Statements,
+    log: str,
+    node: str,
+    now: int,
+    *,
+    spooled: bool = False,
+    continues: str = "",
 ) -> Position:
     """Writes the row of a new log and its record 0, in the transaction of `conn`. `now`: ms.
 
     `spooled`: its process may write events to a local spool, so the log is complete only as far as its row says.
+    `continues`: the first log of the process, if this is another one.
     """
     name = installation(conn)
     heads = _unnamed_heads(conn)
     row = {"log": log, "installation": name, "node": node, "opened_at": now, "named_seq": -1}
-    if spooled:
+    if continues:
+        row["continues"] = continues
+    elif spooled:
         row["recorded_until"] = now
     conn.execute(insert(audit_logs).values(row))
     losses = take_lost(conn)
     lost = [{"log": head.log, "seq": head.seq, "chain": head.chain.hex()} for head in losses.heads]
     detail: dict[str, Any] = {"log": log, "installation": name, "node": node, "heads": [*lost, *heads]}
+    if continues:
+        detail["continues"] = continues
     if lost:
         # Listed first: they were acknowledged but are not in the database.
         detail |= {"lost": len(lost), "missing": losses.missing, "since": losses.since, "until": losses.until}

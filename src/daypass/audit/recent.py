@@ -19,6 +19,7 @@ from daypass.audit.log import Batch, Position
 from daypass.audit.spool import SpooledBatch
 from daypass.audit.sql import RECORD_COLUMNS, Statements, head
 from daypass.observability import logs
+from daypass.stores.log_heads import LogHead
 
 SECONDS: Final = 300.0
 """How long a batch is kept."""
@@ -84,6 +85,7 @@ class RecentBatches:
         self._clock = clock
         self.fails_over = fails_over
         self._recent: dict[str, deque[_Recent]] = {}
+        self._ends: dict[str, LogHead] = {}
         self._bytes = 0
         self._lock = threading.Lock()
 
@@ -94,6 +96,7 @@ class RecentBatches:
         rows = len(batch.records) + len(batch.sessions) + len(proofs)
         size = sum([len(row[_DATA]) for row in batch.records]) + _ROW_BYTES * rows
         with self._lock:
+            self._ends[log] = LogHead(log, batch.end.seq, batch.end.chain, time.time_ns() // 1_000_000)
             kept = self._recent.setdefault(log, deque())
             if kept and kept[-1].end != batch.start:
                 self._bytes -= sum(each.bytes for each in kept)
@@ -112,6 +115,17 @@ class RecentBatches:
                 self._bytes -= kept.popleft().bytes
             if not kept:
                 del self._recent[log]
+
+    def ends(self) -> list[LogHead]:
+        """The last record of each log that the database has confirmed."""
+        with self._lock:
+            return [*self._ends.values()]
+
+    def forget(self, log: str) -> None:
+        """The log is not continued."""
+        with self._lock:
+            self._ends.pop(log, None)
+            self._bytes -= sum(each.bytes for each in self._recent.pop(log, ()))
 
     def restore(self, conn: Connection, statements: Statements) -> list[Restored]:
         """Sends the batches again that the database lacks, in the transaction of `conn`.

@@ -13,6 +13,12 @@ class Halted(Exception):
     """The stored history of this log differs from the acknowledged one."""
 
 
+class LogLost(Exception):
+    """A failover has led to a database that lacks acknowledged records of this log, which are reported: another log has to
+    continue.
+    """
+
+
 class UnknownOutcome(Exception):
     """The result of a commit was lost because of `error`, so `batch` may be durable."""
 

@@ -175,7 +175,7 @@ class SpoolSink:
         if self._offline is None:
             return self._inner.open(log)
         self._own.name = log
-        self._inner.open_later(self._offline.installation, self._offline.clock_reset)
+        self._inner.open_later(log, self._offline.installation, self._offline.clock_reset)
         with self._gate:
             self._begin(OSError("the database was unavailable when the process started"))
             return self._open_in_spool(log, {}, self._offline.detail)

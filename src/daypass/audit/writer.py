@@ -13,7 +13,7 @@ from typing import NamedTuple
 from daypass.audit.batch import Item, JournalOptions, Outcome, describe, is_unavailable, unavailable
 from daypass.audit.log import Batch, Log, Position
 from daypass.audit.queue import WriterQueue
-from daypass.audit.sink import Halted, Sink, UnknownOutcome
+from daypass.audit.sink import Halted, LogLost, Sink, UnknownOutcome
 from daypass.observability import logs
 from daypass.stores.causes import public_cause
 
@@ -63,6 +63,7 @@ class LogWriter:
         self._wake = wake
         self._new_log = new_log
         self._is_hurried = is_hurried
+        self._log_lost = False  # another log has to continue
         self._end_unverified = False  # the stored end of the log must be read before anything is written
         self._in_doubt: Batch | None = None
         self._earlier_in_doubt: list[InDoubt] = []
@@ -127,7 +128,9 @@ class LogWriter:
         writes, so it shows whether a storage that has failed can be written again.
         """
         try:
-            if self._end_unverified:
+            if self._log_lost:
+                self._continue_in_another_log()
+            elif self._end_unverified:
                 self._reconcile()
             elif self._earlier_in_doubt and self._sink.answers:
                 self._resolve_earlier()
@@ -136,6 +139,8 @@ class LogWriter:
                 self._checked = now
                 self._sink.idle()
                 self.unavailable_since = 0.0
+        except LogLost:
+            self._log_lost = True
         except Halted as error:
             self._halt(str(error))
         except Exception as error:
@@ -160,6 +165,9 @@ class LogWriter:
                 continue
             try:
                 self._attempt(group)
+            except LogLost:
+                self._log_lost = True
+                work.append(group)
             except Halted as error:
                 self._halt(str(error))
                 work.append(group)
@@ -176,6 +184,8 @@ class LogWriter:
 
     def _attempt(self, items: list[Item]) -> None:
         """Resolves what is in doubt, then commits the items in one transaction."""
+        if self._log_lost:
+            self._continue_in_another_log()
         if self._end_unverified:
             self._reconcile()
             items = [item for item in items if not item.finished]
@@ -183,6 +193,13 @@ class LogWriter:
             self._resolve_earlier()
         if items:
             self._deferred += self._transact(items)
+
+    def _continue_in_another_log(self) -> None:
+        """Its opening names the acknowledged end of the one that was lost. What was in doubt there is not durable."""
+        name = self._new_log()
+        self._log = self._sink.reopen(self._log, name) or self._sink.open(name)
+        self._log_lost = self._end_unverified = False
+        self._in_doubt = None
 
     def _not_abandoned(self, items: list[Item]) -> list[Item]:
         """The items whose callers still wait; the rest is refused. The item of a cancelled caller stays, because its

@@ -144,15 +144,20 @@ class Acknowledged:
                 found[revocation.id] = revocation
         return [revocation for revocation in found.values() if not is_spent(revocation, now)]
 
+    def discard(self, lost: Sequence[LogHead]) -> None:
+        """Known losses are not reported again."""
+        with self._lock():
+            self._heads.discard({head.log for head in lost})
+
     def forget(self, lost: Sequence[LogHead]) -> None:
-        """Known losses are not reported again. If no other process runs, all logs have ended: none is noted any more."""
+        """As `discard`. If no other process runs, all logs have ended: none is noted any more. Call it before `join`."""
         alone = not self.others()
         with self._lock():
             if alone:
                 self._heads.forget()
                 self._known.clear()
             else:
-                self._heads.discard(lost)
+                self._heads.discard({head.log for head in lost})
 
     def clear(self) -> None:
         """Forgets everything: it is about another database."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
+from daypass.domain.encoding import iso_time
 from daypass.stores.log_heads import LogHead
 
 if TYPE_CHECKING:
@@ -55,6 +56,15 @@ class Losses:
     missing: int = 0
     since: int = 0
     until: int = 0
+
+    def detail(self) -> dict[str, object]:
+        """For the server's log."""
+        return {
+            "events": self.missing,
+            "acknowledged": [f"{head.log}/{head.seq}" for head in self.heads],
+            "since": iso_time(self.since // 1000),
+            "until": iso_time(self.until // 1000),
+        }
 
 
 @dataclass(frozen=True, slots=True)

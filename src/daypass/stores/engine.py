@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from daypass.stores.backend import (
 )
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import feed_head, renew_epoch
+from daypass.stores.log_heads import LogHead
 from daypass.stores.meta import note_lost
 from daypass.stores.sqlite_errors import advice
 from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts, forget_session_keys, restore_revocations
@@ -182,6 +183,11 @@ class Database:
                 note_lost(conn, check.losses)
         acknowledged.forget(check.losses.heads)
         return check
+
+    def forget_heads(self, lost: Sequence[LogHead]) -> None:
+        """These losses were noted in the database: the next start does not report them again."""
+        if self._backend.acknowledged is not None:
+            self._backend.acknowledged.discard(lost)
 
     def check(self) -> None:
         """Raises UnusableDatabase when pages are corrupt, or DaypassError(UNAVAILABLE) when it cannot be reached."""

@@ -53,12 +53,12 @@ class LogHeads:
         size = os.fstat(self._side).st_size
         return _parse(os.pread(self._side, size, 0))
 
-    def discard(self, heads: Collection[LogHead]) -> None:
-        """Empties the slots of these heads."""
+    def discard(self, logs: Collection[str]) -> None:
+        """Empties the slots of these logs."""
         size = os.fstat(self._side).st_size
         content = os.pread(self._side, size, 0)
         for start in range(NOTE_BYTES, size, _SLOT_BYTES):
-            if any(head in heads for head in _parse(bytes(NOTE_BYTES) + content[start : start + _SLOT_BYTES])):
+            if any(head.log in logs for head in _parse(bytes(NOTE_BYTES) + content[start : start + _SLOT_BYTES])):
                 os.pwrite(self._side, b" " * (_SLOT_BYTES - 1) + b"\n", start)
 
     def forget(self) -> None:

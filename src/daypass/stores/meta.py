@@ -11,6 +11,8 @@ from daypass.stores.schema import meta
 
 LOST = "lost"
 """The `Losses` that no log's opening names yet, as JSON; absent when there are none."""
+REPORTED = "reported_losses"
+"""All heads that were found missing, as LOG/SEQ."""
 MISSING_EVENTS = "missing_events"
 """How many acknowledged records were found missing at starts, in all."""
 INSTALLATION = "installation"
@@ -37,6 +39,11 @@ def installation(conn: Connection) -> str:
 
 def note_lost(conn: Connection, losses: Losses) -> None:
     """Stores what was found missing, for the next log to name."""
+    names = {f"{head.log}/{head.seq}" for head in losses.heads}
+    reported = set((get_meta(conn, REPORTED) or "").split())
+    if names <= reported:  # by another process, or at a start
+        return
+    put_meta(conn, REPORTED, " ".join(sorted(reported | names)))
     earlier = take_lost(conn)
     heads = (*earlier.heads, *losses.heads)
     since = min(filter(None, (earlier.since, losses.since)), default=0)

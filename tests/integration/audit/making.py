@@ -136,6 +136,9 @@ class Flaky:
     def suspect(self) -> bool:
         return self.inner.suspect()
 
+    def forget_heads(self, lost: Any) -> None:
+        self.inner.forget_heads(lost)
+
     @contextmanager
     def write_transaction(self, *, seconds: float | None = None) -> Iterator[Connection]:
         fault = self.faults.popleft() if self.faults else self.always

@@ -17,6 +17,7 @@ from sqlalchemy import select, text
 from structlog.testing import capture_logs
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import (
+    ACCOUNT,
     Flaky,
     SettableClock,
     bodies_of,
@@ -28,7 +29,7 @@ from tests.integration.audit.making import (
     session_ids,
     verified,
 )
-from tests.integration.audit.test_doubt import _fail_to_commit, tamper
+from tests.integration.audit.test_doubt import _fail_to_commit, lose_a_record, tamper
 from tests.integration.audit.test_journal import accounts, add_account
 from tests.integration.audit.test_lost_proofs import disconnect, fail_over
 
@@ -49,6 +50,7 @@ from daypass.stores import directory_lock
 from daypass.stores.feed import Change
 from daypass.stores.meta import missing_events
 from daypass.stores.records import audit_records
+from daypass.stores.tx import StoreReader
 
 QUICK = {"outage_seconds": 0.2, "idle_seconds": 0.2}
 
@@ -670,11 +672,60 @@ async def test_a103_database_with_another_history_does_not_take_the_spool(
     await killed.commit(event("spooled"))
     kill(killed)
     flaky.always = ""
-    tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq = 1", log=killed.log)
+    tamper(flaky, "UPDATE audit_records SET chain = bytes WHERE log = :log AND seq = 1", log=killed.log)
     await start(spool=place, options=QUICK)
     (rejected,) = await recorded(flaky, EventType.SPOOL_REJECTED)
     assert "another history" in rejected["detail"]["why"]
     assert "spooled" not in requests_of(flaky, killed.log)
+
+
+async def test_h2_database_that_lost_the_records_before_a_spool_takes_it_and_names_what_is_missing(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    killed = await start(spool=place, options=QUICK)
+    await killed.commit(event("lost"))
+    await killed.commit(event("lost, too"))
+    flaky.always = "refuse"
+    await killed.commit(event("spooled"))
+    kill(killed)
+    flaky.always = ""
+    tamper(flaky, "DELETE FROM audit_records WHERE log = :log AND seq > 0", log=killed.log)
+    await start(spool=place, options=QUICK)
+    await recorded(flaky, EventType.SPOOL_DRAINED)
+    assert requests_of(flaky, killed.log)[1:] == ["spooled"]
+    assert flaky.read(missing_events) == 2
+    later = await start(spool=place, options=QUICK)
+    opening = decode(rows_of(flaky, later.log)[0].data or b"")["detail"]
+    assert (opening["heads"][0]["log"], opening["heads"][0]["seq"], opening["missing"]) == (killed.log, 2, 2)
+
+
+@pytest.mark.parametrize("spooled", [False, True])
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_h2_records_that_nobody_holds_after_a_failover_end_their_log_and_another_one_goes_on(
+    start: Starter, flaky: Flaky, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spooled: bool
+) -> None:
+    monkeypatch.setattr("daypass.audit.recent.MAX_BYTES", 0)
+    tamper(flaky, "INSERT INTO accounts (id, name, operator, created_at) VALUES (:id, 'one', true, 1)", id=ACCOUNT)
+    spool = SpoolDirectory(tmp_path / "spool", 1_000_000, Signer()) if spooled else None
+    journal = await start(spool=spool)
+    first = journal.log
+    await journal.commit(event("one"))
+    await journal.commit(event("two"))
+    lose_a_record(flaky, first)
+    await journal.commit(event("three"))  # with a spool it goes there first, to the log of before
+    await returned(journal)
+    await journal.commit(event("four"))
+    assert journal.problem() == ""
+    assert journal.log != first
+    assert requests_of(flaky, first)[1:] == (["one", "three"] if spooled else ["one"])
+    assert [name for name in requests_of(flaky, journal.log) if name] == (["four"] if spooled else ["three", "four"])
+    opening = bodies_of(flaky, journal.log)[0]["detail"]
+    assert (opening["lost"], opening["missing"], opening["continues"]) == (1, 1, first)
+    assert (opening["heads"][0]["log"], opening["heads"][0]["seq"]) == (first, 2)
+    assert flaky.read(missing_events) == 1
+    verified(flaky, journal.log)
+    ended = flaky.read(lambda conn: [each.subject for each in StoreReader(conn).find(Revocation)])
+    assert ended == ["account"]
 
 
 async def test_end_of_a_spool_that_is_lost_is_counted_and_named(

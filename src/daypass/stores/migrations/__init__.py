@@ -19,7 +19,6 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from daypass.domain.encoding import iso_time
 from daypass.observability import logs
 from daypass.stores import entities, records, schema
 from daypass.stores.backend import RestoreCheck, UnusableDatabase
@@ -53,9 +52,7 @@ def prepare(database: Database, now: int | None = None) -> RestoreCheck:
         ended = {"consequence": "every session has been ended", "revocations_restored": check.revocations}
         logs.get().warning("database.restored", **ended)
     if lost.heads:
-        acknowledged = [f"{head.log}/{head.seq}" for head in lost.heads]
-        times = {"since": iso_time(lost.since // 1000), "until": iso_time(lost.until // 1000)}
-        logs.get().error("database.events_missing", events=lost.missing, acknowledged=acknowledged, **times)
+        logs.get().error("database.events_missing", **lost.detail())
     return check
 
 
