@@ -192,7 +192,7 @@ class Operation:
             return self.output
         following = Annotated[str, Meta(description="`after` of the next page; empty at the end.")]
         more: list[Any] = [("next", following, "")] if self.paged else []
-        members: list[Any] = [(self.items, list[self.output]), *more]  # type: ignore[name-defined]
+        members: list[Any] = [(self.items, list[self.output]), *more]  # type: ignore[name-defined]  # mypy takes it for an annotation
         return msgspec.defstruct(f"{self.operation_id}Out", members, kw_only=True)
 
 
