@@ -74,7 +74,9 @@ def open_standby(settings: Settings) -> Database | None:
     if not url:
         return None
     try:
-        return open_database(url, readers=database.readers, answer_seconds=database.answer_seconds)
+        return open_database(
+            url, readers=database.readers, answer_seconds=database.answer_seconds, epoch=database.epoch
+        )
     except ValueError as error:
         raise ConfigError(f"database.read_url: {error}") from None
 
@@ -92,6 +94,7 @@ def heavy_work(
         url,
         builtin,
         standby_url=settings.database.read_url.get_secret_value(),
+        epoch=settings.database.epoch,
         seen=directory.seen,
         seconds=heavy.seconds,
         most_of_account=heavy.queue,

@@ -72,6 +72,7 @@ class HeavyProcesses:
     Args:
         processes: how many, and one more for quick work.
         database_url, builtin: the data that heavy work reads.
+        epoch: `database.epoch` of the settings.
         standby_url: a standby that is read instead if it has everything up to `seen`; "" for none.
         seconds: time limit of one piece of work from when a process has it. After that it is refused with UNAVAILABLE. Waiting
         for a process has a limit of its own, besides that of the request: on a busy machine a start takes long.
@@ -85,11 +86,12 @@ class HeavyProcesses:
         builtin: Mapping[str, str],
         *,
         standby_url: str = "",
+        epoch: str = "",
         seen: Callable[[], FeedPosition] = lambda: FeedPosition("", 0),
         seconds: float = 20.0,
         most_of_account: int = 100,
     ) -> None:
-        self._setup = pickle.dumps(Setup(database_url, dict(builtin), standby_url))
+        self._setup = pickle.dumps(Setup(database_url, dict(builtin), standby_url, epoch))
         self._seen = seen
         self._long = FairThreads(processes, "daypass-heavy", most_of_account=most_of_account)
         self._quick = FairThreads(1, "daypass-quick", most_of_account=most_of_account)

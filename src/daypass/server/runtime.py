@@ -67,7 +67,6 @@ from daypass.stores.engine import open_database
 from daypass.stores.feed import Change
 from daypass.stores.freshness import OwnSessions
 from daypass.stores.image import DirectoryImage
-from daypass.stores.meta import missing_events
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -90,6 +89,7 @@ class Runtime:
             answer_seconds=settings.database.answer_seconds,
             write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
             acknowledged=settings.acknowledged_files(),
+            epoch=settings.database.epoch,
         )
         self._standby = open_standby(settings)
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
@@ -203,7 +203,6 @@ class Runtime:
             if self._peers is not None:
                 self._peers.poll()  # revocations of the processes on this machine, before anything is served
             return
-        self.readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
         await self._registration.report()
         await self._on_thread(self.database.join)
 

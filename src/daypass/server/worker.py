@@ -43,6 +43,7 @@ class Setup:
     database_url: str
     builtin: Mapping[str, str]
     standby_url: str = ""  # of a standby near this process, if there is one
+    epoch: str = ""  # see `database.epoch` in the settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,9 @@ class Worker:
         if not task.reads:
             return task.work(*task.args)
         if self._database is None:
-            self._database = open_database(self._setup.database_url, readers=1)
+            self._database = open_database(self._setup.database_url, readers=1, epoch=self._setup.epoch)
             if self._setup.standby_url:
-                self._standby = open_database(self._setup.standby_url, readers=1)
+                self._standby = open_database(self._setup.standby_url, readers=1, epoch=self._setup.epoch)
         builtin = self._setup.builtin
 
         def run(conn: Connection) -> Any:
