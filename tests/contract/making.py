@@ -362,6 +362,7 @@ def one_of_each() -> list[Any]:
             "192.0.2.1",
             "Mozilla/5.0",
             '{"kind":"x"}',
+            ("DPCL1",),
         ),
         Passkey(
             "Y3JlZA",

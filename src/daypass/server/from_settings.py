@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -11,6 +9,7 @@ from daypass.config import ConfigError, Settings
 from daypass.config.identity import SignInSettings
 from daypass.config.network import RatesSettings
 from daypass.crypto.ids import RandomIds
+from daypass.data import BuiltinPolicies
 from daypass.federation.saml_metadata import MetadataReader
 from daypass.observability.metrics import Metrics
 from daypass.ports import Limits, PasskeyPolicy
@@ -82,7 +81,7 @@ def open_standby(settings: Settings) -> Database | None:
 
 
 def heavy_work(
-    settings: Settings, directory: CachedDirectory, builtin: Mapping[str, str]
+    settings: Settings, directory: CachedDirectory, builtin: BuiltinPolicies
 ) -> HeavyProcesses | HeavyOnThreads:
     """The processes for heavy work, or the threads for reads if none are configured."""
     heavy = settings.heavy

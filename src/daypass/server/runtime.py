@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -31,7 +31,7 @@ from daypass.crypto.node_proofs import RingNodeProofs
 from daypass.crypto.seal import RingSealer
 from daypass.crypto.signing import RingSigner
 from daypass.crypto.spool_signer import SpoolSigner
-from daypass.data import builtin_policies
+from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.federation.kubernetes import TokenReviews
@@ -115,7 +115,7 @@ class Runtime:
         snapshot = await self._snapshot_if_unreachable()
         await self._open_keys(snapshot)
         sealer = RingSealer(self.rings, self.clock)
-        builtin = {**builtin_policies(), **further_policies(self.settings.aws.policies)}
+        builtin = BuiltinPolicies(further_policies(self.settings.aws.policies))
         self.directory = self._directory(sealer, builtin)
         self._closing.push_async_callback(self.directory.stop)
         self.directory.on_ring_keys(self._rotation.load)
@@ -166,7 +166,7 @@ class Runtime:
             self.rings = await self._rotation.open_without_database(snapshot.kek, snapshot.ring_keys)
         self._closing.push_async_callback(self._rotation.stop)
 
-    def _directory(self, sealer: RingSealer, builtin: Mapping[str, str]) -> CachedDirectory:
+    def _directory(self, sealer: RingSealer, builtin: BuiltinPolicies) -> CachedDirectory:
         directory = self.settings.directory
         return CachedDirectory(
             self.database,
@@ -212,7 +212,7 @@ class Runtime:
 
         return Peers(settings.spool_directory(), self._node, self.directory, problem)
 
-    def _environment(self, sealer: RingSealer, builtin: Mapping[str, str]) -> Env:
+    def _environment(self, sealer: RingSealer, builtin: BuiltinPolicies) -> Env:
         tokens = self._token_verifier(sealer)
         self.records = AuditReader(self.database, self.clock, self.directory.revoked, self.directory.feed.everything)
         self._closing.callback(self.records.close)

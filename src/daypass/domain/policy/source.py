@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-MAX_CHARACTERS = 131_072
+MAX_CHARACTERS = 196_608  # the longest of AWS's own has 152,297
 """Maximum length of a document. AWS's smaller limits for each kind belong to the operations."""
 
 MAX_DEPTH = 16
