@@ -30,7 +30,7 @@ _IMPORTED: Final = (
     "daypass.cli.iam",
     "daypass.cli.output",
     "daypass.client.http",
-    "daypass.client.usable",
+    "daypass.client.profiles",
 )
 
 

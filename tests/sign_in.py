@@ -18,7 +18,7 @@ from tests.attack.installation import ALPHA, ROOT, Answer, Installation, Key, do
 from tests.browser import BASE, Browser, query_of
 from tests.oauth_client import Client, register
 
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles as passwords
 
 PASSWORD = "Correct-horse-1"
 CALLBACK = "https://app.example/callback"

@@ -44,7 +44,7 @@ from daypass.client import transport
 from daypass.client.profiles import Profile
 from daypass.client.verifier import InvalidToken, Settings, Verifier
 from daypass.domain.directory import Revocation
-from daypass.domain.revocation_match import match_id
+from daypass.domain.revocation_index import match_id
 
 PAYROLL = "https://payroll.example"
 OTHER = "https://other.example"

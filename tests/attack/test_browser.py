@@ -8,8 +8,8 @@ import pytest
 from tests.attack.installation import ALPHA, Answer, Installation, installed
 from tests.browser import BASE, Browser, forms, refused
 
-from daypass.operations.iam import passwords
-from daypass.wire.web.next_path import DEFAULT, checked
+from daypass.operations.iam import login_profiles as passwords
+from daypass.wire.web.cookies import DEFAULT, checked
 
 PASSWORD = "canary-Correct-horse-1"
 ABROAD = "https://evil.example"

@@ -26,8 +26,8 @@ from daypass.operations.sessions import list_sessions
 from daypass.scheduling.slices import Slices
 from daypass.wire.api.engine import MAX_VALUES
 from daypass.wire.aws import dispatch
+from daypass.wire.content import pairs_of
 from daypass.wire.endpoints import access
-from daypass.wire.form import pairs_of
 
 FORM = [(b"host", b"daypass.test"), (b"content-type", b"application/x-www-form-urlencoded")]
 FORM_PATHS = ("/oauth2/token", "/oauth2/par", "/oauth2/authorize", "/login/password", "/saml/acs", "/device/code")

@@ -11,8 +11,8 @@ import pytest
 from tests.fake_network import PUBLIC, FakeNetwork, http
 from tests.patience import SECONDS
 
-from daypass.federation.addresses import refused
 from daypass.federation.fetch import Bounds, Fetched, Fetcher, FetchError, Order, Reason
+from daypass.federation.network import refused
 
 URL = "https://ci.example.com/jwks"
 

@@ -14,7 +14,7 @@ from tests.fake_network import FakeNetwork
 from tests.sign_in import signed_in, site_with_pages, target, user, web_client
 from tests.sign_in_provider import Person, Provider, net, started
 
-from daypass.wire.web import csrf
+from daypass.wire.web import cookies as csrf
 
 __all__ = ["net"]
 

@@ -6,7 +6,8 @@ import pytest
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, ROOT_OF_BETA, Installation
 from tests.saml_idp import metadata, pem, rsa_key
 
-from daypass.operations.iam import login_profiles, passwords
+from daypass.operations.iam import login_profiles
+from daypass.operations.iam import login_profiles as passwords
 
 SECRETS = ("Correct-Horse-1", "Battery-Staple-2", "Wrong-Horse-3")
 

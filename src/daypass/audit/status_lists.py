@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from daypass.audit.completeness import process_logs
 from daypass.audit.status_entries import StatusEntry, first_live, pack, read_entries, unpack
-from daypass.crypto.entropy import random_bytes
+from daypass.crypto.ids import random_bytes
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import SessionClaims
 from daypass.domain.status_list import STATUSES, encode_statuses, split_index

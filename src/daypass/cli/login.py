@@ -18,12 +18,11 @@ from daypass.cli.profile import secret_store
 from daypass.cli.results import Result
 from daypass.client import keyring
 from daypass.client.browser_login import AuthorizationLogin, DeviceLogin
-from daypass.client.credentials import Credentials, identity
+from daypass.client.credentials import Credentials, assume_role_with_web_identity, identity
 from daypass.client.profiles import DEFAULT, LocalStateError, Profile, forget_secret, in_keyring, save
 from daypass.client.saml import BrowserLogin, assume_role_with_saml, read_assertion, roles_offered
 from daypass.client.state import default_session_name
 from daypass.client.transport import Server, endpoint_of
-from daypass.client.web_identity import assume_role_with_web_identity
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_SECONDS = 300.0

@@ -11,8 +11,7 @@ import click
 from daypass.cli import output
 from daypass.cli.durations import seconds_of
 from daypass.cli.results import Result, render
-from daypass.client.profiles import Profile
-from daypass.client.usable import resolve
+from daypass.client.profiles import Profile, resolve
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection

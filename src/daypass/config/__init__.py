@@ -6,8 +6,7 @@ a field in `settings`.
 
 from daypass.config.approval import AccessSettings
 from daypass.config.identity import FederationSettings
-from daypass.config.ignored import ignored_variables
-from daypass.config.loading import ConfigError, load
+from daypass.config.loading import ConfigError, ignored_variables, load
 from daypass.config.network import ServerSettings
 from daypass.config.settings import Settings
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
-
-from daypass.crypto.entropy import random_bytes
+from io import BytesIO
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" * 8  # by byte value: five random bits a letter
@@ -51,3 +51,30 @@ def _timed() -> bytes:
 
 def _letters(count: int) -> str:
     return random_bytes(count).translate(_LETTERS).decode("ascii")
+
+
+# --- Random bytes from the operating system, fetched by the page
+
+
+_PAGE = 8192  # bytes
+
+
+def _renew() -> None:
+    global _page  # noqa: PLW0603  # one page for all threads  # the child's own
+    _page = BytesIO()
+
+
+_page = BytesIO()
+os.register_at_fork(after_in_child=_renew)
+
+
+def random_bytes(count: int) -> bytes:
+    """`count` bytes fit for keys, salts and secrets. Safe to call from any thread."""
+    global _page  # noqa: PLW0603  # one page for all threads
+    taken = _page.read(count)  # one atomic step that advances past the bytes it returns: no lock is needed
+    if len(taken) == count:
+        return taken
+    page = BytesIO(os.urandom(_PAGE + count))
+    taken = page.read(count)
+    _page = page  # if two threads renew it at once, one page is dropped
+    return taken

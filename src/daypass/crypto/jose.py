@@ -16,10 +16,9 @@ from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
 from daypass.domain.encoding import base64url
-from daypass.domain.jwk import PRIVATE_MEMBERS
+from daypass.domain.jwk import PRIVATE_MEMBERS, refusal_of_rsa
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.provider_settings import ALGORITHMS
-from daypass.domain.rsa import refusal_of_rsa
 from daypass.domain.strict_json import read_json
 
 MAX_TOKEN: Final = 20_000  # characters (STS API, AssumeRoleWithWebIdentity, WebIdentityToken)

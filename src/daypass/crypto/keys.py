@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from hmac import compare_digest
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.domain.session import LONGEST_SESSION_MS
+from daypass.ports import Clock
 from daypass.ports.ring_keys import FOR_EVER, StoredKey
 from daypass.scheduling.slices import Coalesced
 from daypass.sigv4.mac import Mac
@@ -312,3 +314,30 @@ def _material(ring: Ring) -> bytes:
     else:
         return secrets.token_bytes(_KEY_BYTES)
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+# --- Signs the batches of the local spool with HMAC-SHA256 (RFC 2104) and a key of their own ring
+
+
+class SpoolSigner:
+    """Implements `audit.spool.BatchSigner` over the rings. It may be used from any thread: it only reads the current
+    snapshot of the rings.
+    """
+
+    def __init__(self, rings: KeyRings, clock: Clock) -> None:
+        self._rings = rings
+        self._clock = clock
+
+    def sign(self, data: bytes) -> tuple[str, bytes]:
+        """Key id and signature. Raises LookupError when there is no key."""
+        key = self._rings.latest(Ring.SPOOL, self._clock.now())
+        if key is None:
+            raise LookupError("there is no key for the spool")
+        return key.id, key.mac.digest(data)
+
+    def verify(self, key_id: str, data: bytes, signature: bytes) -> bool:
+        """Whether the signature is genuine. Raises LookupError when the key is not known here."""
+        key = self._rings.known(Ring.SPOOL, key_id, self._clock.now())
+        if key is None:
+            raise LookupError("the key is not known")
+        return compare_digest(key.mac.digest(data), signature)

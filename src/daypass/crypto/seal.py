@@ -20,7 +20,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from daypass.crypto.entropy import random_bytes
+from daypass.crypto.ids import random_bytes
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind

@@ -10,8 +10,6 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from daypass.domain.rsa import refusal_of_rsa
-
 PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})  # RFC 7518, 6
 _MAX_DIGITS: Final = 8_192
 """Characters of a number that are decoded; the modulus of 16,384 bits has 2,731."""
@@ -44,3 +42,21 @@ def _number(unverified_text: Any) -> int | None:
         return int.from_bytes(binascii.a2b_base64(unverified_text.translate(_STANDARD) + padding, strict_mode=True))
     except ValueError:
         return None
+
+
+# --- Which RSA public keys are accepted from any source: certificates, SAML metadata, key sets
+
+
+MIN_BITS: Final = 2048
+MAX_BITS: Final = 8192
+MIN_EXPONENT: Final = 65_537  # FIPS 186-5, 5.4: the exponent is odd and greater than 2^16
+END_OF_EXPONENTS: Final = 1 << 32
+
+
+def refusal_of_rsa(modulus_bits: int, exponent: int) -> str:
+    """Why a public key is not accepted, to follow the words "an RSA key "; "" when it is accepted."""
+    if not MIN_BITS <= modulus_bits <= MAX_BITS:
+        return f"of {modulus_bits} bits; {MIN_BITS} to {MAX_BITS} are accepted"
+    if not MIN_EXPONENT <= exponent < END_OF_EXPONENTS or exponent % 2 == 0:
+        return f"with a public exponent of {exponent.bit_length()} bits; an odd one from {MIN_EXPONENT} to 2^32 is accepted"
+    return ""

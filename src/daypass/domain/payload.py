@@ -6,6 +6,8 @@ read only after decryption. Even so, anything unexpected is refused: a payload i
 
 from __future__ import annotations
 
+import zlib
+from functools import lru_cache
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -14,7 +16,6 @@ from msgspec.structs import astuple
 
 from daypass.domain.delegation import Party
 from daypass.domain.directory import Tags
-from daypass.domain.payload_policies import PayloadTooLarge, deflate, inflate
 from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
 
 __all__ = ["MAX_PAYLOAD_BYTES", "PAYLOAD_VERSION", "PayloadTooLarge", "decode", "encode"]
@@ -203,3 +204,50 @@ def _hop(earlier: _EarlierHop, epoch: str) -> Hop:
     seen = FeedPosition(epoch if e.epoch is None else e.epoch, e.position)
     facts = e.session_id, e.account, e.principal_id, e.issued_at, seen, e.access_key_id, e.name
     return Hop(*facts, e.grant_id, e.client_id)
+
+
+# --- The inline session policies in a payload: a JSON list, deflated with a dictionary
+
+
+MAX_POLICY_BYTES = 65_536  # of all inline policies of a session, inflated
+
+# Primes the compressor with common policy text. All payload versions use it, so it cannot change.
+_POLICY_WORDS = (
+    b'"Principal":"Resource":["arn:aws:sts::arn:aws:iam:::role/"Condition":{"StringEquals":{"StringLike":{"aws:'
+    b'RequestTag/"Bool":{"aws:PrincipalTag/"NotAction":"Sid":"["{"Version":"2012-10-17","Statement":[{"Effect":"Deny",'
+    b'"Action":["s3:GetObject","Action":"*","Resource":"arn:aws:s3:::"},{"Effect":"Allow","Action":"Resource":"*"}]}"]'
+)
+
+_payload_policies_decode = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+class PayloadTooLarge(ValueError):
+    """A session that does not fit in a token."""
+
+
+@lru_cache(maxsize=256)  # many sessions have the same session policies
+def deflate(policies: tuple[str, ...]) -> bytes:
+    """Raises PayloadTooLarge when `inflate` would refuse the result."""
+    text = msgspec.json.encode(policies)
+    if len(text) > MAX_POLICY_BYTES:
+        raise PayloadTooLarge("The session policies are too large for a session token.")
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_POLICY_WORDS)
+    return deflater.compress(text) + deflater.flush()
+
+
+def inflate(data: bytes) -> tuple[str, ...]:
+    """The policies, at least one. Raises ValueError for any other input."""
+    inflater = zlib.decompressobj(-15, zdict=_POLICY_WORDS)
+    try:
+        text = inflater.decompress(data, MAX_POLICY_BYTES + 1)  # bounds the memory
+    except zlib.error:
+        raise ValueError("the session policies are damaged") from None
+    if len(text) > MAX_POLICY_BYTES or not inflater.eof or inflater.unused_data:
+        raise ValueError("the session policies are damaged or too large")
+    try:
+        policies = _payload_policies_decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        policies = ()
+    if not policies:
+        raise ValueError("the session policies are not a list of texts")
+    return policies

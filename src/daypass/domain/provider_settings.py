@@ -95,7 +95,6 @@ class ProviderSettings:
         spiffe_trust_domain: tokens are JWT-SVIDs of this trust domain: `sub` is a SPIFFE id in it, `iss` may be absent.
         token_review: ask a Kubernetes API server about each token.
         sign_in: people of the provider can sign in with a browser.
-        default_role: the ARN of the role for an exchange that names no role, and the provider's ARN as its audience.
     """
 
     issuer: str = ""
@@ -118,7 +117,6 @@ class ProviderSettings:
     spiffe_trust_domain: str = ""
     token_review: TokenReview | None = None
     sign_in: SignIn | None = None
-    default_role: str = ""
 
 
 _DEFAULT: Final = ProviderSettings()
@@ -314,13 +312,6 @@ def _roles(value: Any) -> tuple[str, ...]:
     return found
 
 
-def _role(value: Any) -> str:
-    text: str = _text(2048)(value)
-    if text and not _ROLE.fullmatch(text):
-        raise ValueError("the ARN of a role is expected.")
-    return text
-
-
 def _scopes(value: Any) -> tuple[str, ...]:
     found = _texts(value)
     if "openid" not in found or not all(_SCOPE.fullmatch(scope) for scope in found):
@@ -361,7 +352,6 @@ _READERS: Final[Mapping[str, Reader]] = {
     "source_identity_claim": _text(512),
     "spiffe_trust_domain": _trust_domain,
     "token_review": _review,
-    "default_role": _role,
     "sign_in": _sign_in,
 }
 

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from daypass.domain.directory import Revocation
-from daypass.domain.revocation_match import what_ends
+from daypass.domain.revocation_index import what_ends
 
 SubjectId: TypeAlias = "Mapping[str, Any]"
 

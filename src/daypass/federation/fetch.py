@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 import h11
 
 from daypass import __version__
-from daypass.federation.addresses import host_refused, refused
-from daypass.federation.network import Network, SystemNetwork, tls_context
+from daypass.federation.network import Network, SystemNetwork, host_refused, refused, tls_context
 
 MAX_URL = 2048
 _MAX_HEADERS = 16_384  # bytes

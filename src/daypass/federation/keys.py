@@ -16,10 +16,9 @@ from typing import NamedTuple
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation.fetch import FetchError
-from daypass.federation.files import FileError
 from daypass.federation.jwks import Keys, described, read_keys
 from daypass.federation.jwks_store import JwksStore, StoredKeySet
-from daypass.federation.sources import FetchedKeys, Getter, Source, fault_of, source_of
+from daypass.federation.sources import FetchedKeys, FileError, Getter, Source, fault_of, source_of
 from daypass.observability import logs
 from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet
 

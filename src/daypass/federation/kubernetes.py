@@ -18,9 +18,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.issuers import secret_owner
 from daypass.domain.provider_settings import ProviderSettings, TokenReview
 from daypass.federation.fetch import FetchError, Order
-from daypass.federation.files import FileError, read_token
 from daypass.federation.jwks import read_bounded
-from daypass.federation.sources import Getter, open_bearer
+from daypass.federation.sources import FileError, Getter, open_bearer, read_token
 
 PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
 _MAX_KEPT: Final = 10_000

@@ -9,6 +9,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
+import stat
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +21,6 @@ from daypass.domain.issuers import secret_owner
 from daypass.domain.jwk import fault_of_rsa_keys
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
 from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason, parse_url
-from daypass.federation.files import read_file, read_token
 from daypass.federation.jwks import Keys, read_discovery, read_keys
 from daypass.federation.network import tls_context
 from daypass.ports import OpensSecrets
@@ -169,3 +170,48 @@ def open_bearer(sealer: OpensSecrets, sealed: str, account: str, owner: str) -> 
 def _same_origin(first: str, second: str, settings: ProviderSettings) -> bool:
     one, other = (parse_url(url, allow_http=settings.allow_http) for url in (first, second))
     return (one.tls, one.host.lower(), one.port) == (other.tls, other.host.lower(), other.port)
+
+
+# --- Files that a provider's settings may name: keys, and tokens to fetch keys with
+
+
+MAX_FILE = 1_048_576
+
+
+class FileError(Exception):
+    """A file is forbidden or cannot be read. The message is for an operator."""
+
+
+def read_file(directory: Path | None, name: str) -> bytes:
+    """The content of a file of `directory`, by its path, absolute or within it. Blocks. Raises FileError."""
+    if directory is None:
+        raise FileError("settings may name files only when federation.files says where they lie")
+    try:
+        root = directory.resolve(strict=True)
+        path = (root / name).resolve(strict=True)  # the links of a mounted secret point to its other directories
+    except (OSError, ValueError, RuntimeError):
+        raise FileError("the file does not exist") from None
+    if not path.is_relative_to(root):
+        raise FileError("the file is outside of federation.files")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileError("this is not a regular file")
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise FileError(f"the file cannot be read: {error.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise FileError(f"the file is over {MAX_FILE} bytes")
+    return data
+
+
+def read_token(directory: Path | None, name: str) -> str:
+    """The bearer token that a file holds. Blocks. Raises FileError."""
+    try:
+        token = read_file(directory, name).decode("ascii").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise FileError("the file holds no token")
+    return token

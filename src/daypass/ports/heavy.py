@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from daypass.data import BuiltinPolicies
 from daypass.ports.basics import Ids
 from daypass.ports.directory import Reader
 from daypass.ports.saml import SamlMetadata
@@ -20,7 +19,7 @@ class Scene:
 
     tx: Reader
     ids: Ids
-    builtin: BuiltinPolicies  # as `Env.builtin`
+    builtin: Mapping[str, str]  # as `Env.builtin`
     saml_metadata: SamlMetadata
 
 

@@ -6,8 +6,7 @@ from daypass.config import Settings
 from daypass.crypto import jose
 from daypass.crypto.keys import ALWAYS, KeyRings, Ring
 from daypass.crypto.signing import RINGS, RingSigner
-from daypass.federation.client_documents import FetchedClientDocuments
-from daypass.federation.client_proofs import SignedProofs
+from daypass.federation.client_proofs import FetchedClientDocuments, SignedProofs
 from daypass.federation.sources import Getter
 from daypass.ports import NO_OAUTH, AuthorizationServer, Clock, IssuerKeys
 
@@ -35,7 +34,6 @@ def authorization_server(
         oauth.algorithm,
         oauth.algorithm_of(),
         tuple(dict.fromkeys(oauth.web_identity_algorithms)),
-        oauth.registration,
     )
 
 

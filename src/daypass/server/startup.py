@@ -164,9 +164,7 @@ def prepare_database(
     if (standby := open_standby(settings)) is not None:
         standby.close()  # only its URL is checked: a server starts without its standby
     try:
-        database = open_database(
-            settings.database_url(), acknowledged=settings.acknowledged_files(), epoch=settings.database.epoch
-        )
+        database = open_database(settings.database_url(), acknowledged=settings.acknowledged_files())
     except ValueError as error:
         raise ConfigError(f"database.url: {error}") from None
     try:

@@ -10,18 +10,14 @@ import multiprocessing
 import signal
 import ssl
 import sys
-import time
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from cryptography import x509
 
 from daypass.config import ConfigError, ServerSettings
 from daypass.observability import logs
 from daypass.server.unverified_clients import UnverifiedClients, load_pair
-
-_WARN_MS: Final = 14 * 86_400_000
 
 
 def load(settings: ServerSettings) -> ssl.SSLContext:
@@ -43,37 +39,12 @@ def load(settings: ServerSettings) -> ssl.SSLContext:
 
 def for_uvicorn(settings: ServerSettings, _config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """`load` with the signature that uvicorn expects."""
-    context = load(settings)
-    SERVED.note(end_of(settings))
-    return context
+    return load(settings)
 
 
 def ends_on_hangup(settings: ServerSettings) -> bool:
     """Whether SIGHUP means that the terminal was closed: there is one, and nothing to reload."""
     return settings.tls_cert is None and sys.stdin is not None and sys.stdin.isatty()
-
-
-class Served:
-    """The certificate that this process serves, for /readyz."""
-
-    def __init__(self) -> None:
-        self._ends: datetime | None = None
-
-    def note(self, ends: datetime) -> None:
-        """`ends`: of the certificate that is served from now on."""
-        self._ends = ends
-        if warning := self.warning(time.time_ns() // 1_000_000):
-            logs.get().warning("server.certificate_expires", why=warning)
-
-    def warning(self, now: int) -> str:
-        """What an operator should do about the certificate at `now` (ms); "" for nothing."""
-        if self._ends is None or self._ends.timestamp() * 1000 - now > _WARN_MS:
-            return ""
-        verb = "expired" if self._ends.timestamp() * 1000 <= now else "expires"
-        return f"the TLS certificate {verb} at {self._ends.isoformat()}: put a new one in its place, then send SIGHUP"
-
-
-SERVED: Final = Served()
 
 
 class Reload:
@@ -112,15 +83,11 @@ class Reload:
                 logs.get().error("server.certificate_kept", error=str(error))
                 return
             self._use(context)
-            SERVED.note(ends)
-            logs.get().info("server.certificate_reloaded", not_after=ends.isoformat())
+            logs.get().info("server.certificate_reloaded", not_after=ends)
 
-    def _read(self) -> tuple[ssl.SSLContext, datetime]:
-        """The context, and when its certificate expires."""
-        return load(self._settings), end_of(self._settings)
-
-
-def end_of(settings: ServerSettings) -> datetime:
-    """When the certificate in the file expires."""
-    assert settings.tls_cert is not None
-    return x509.load_pem_x509_certificates(settings.tls_cert.read_bytes())[0].not_valid_after_utc
+    def _read(self) -> tuple[ssl.SSLContext, str]:
+        """The context, and when its certificate expires, in ISO 8601."""
+        context = load(self._settings)
+        assert self._settings.tls_cert is not None
+        certificate = x509.load_pem_x509_certificates(self._settings.tls_cert.read_bytes())[0]
+        return context, certificate.not_valid_after_utc.isoformat()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final, Self
 
 from msgspec import Struct
-
-from daypass.domain.source import Source, network_of
 
 Header = tuple[bytes, bytes]
 
@@ -73,11 +72,6 @@ class Request(Struct, frozen=True):
     peer_certificate: bytes = b""  # DER; its holder has proved the key to TLS: the client, or a proxy
     via_proxy: bool = False  # the peer is a trusted proxy
 
-    @property
-    def source(self) -> Source:
-        """The network of the sender."""
-        return Source(network_of(self.source_ip))
-
 
 class Response(Struct, frozen=True):
     """An answer. `operation` and `code` are for metrics: "sts:AssumeRole" or a route's name; "" or an error code. `hold`:
@@ -136,3 +130,36 @@ def public_document(
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+
+
+# --- Which media types a request accepts (RFC 9110, 12.5.1)
+
+
+_QUALITY = re.compile(rb"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
+
+
+def accepted(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[bytes, float]:
+    """The weight of each media range in the Accept headers, in lower case. 0: it is not acceptable."""
+    qualities: dict[bytes, float] = {}
+    for name, value in headers:  # every request runs this, and most have no such header
+        if name == b"accept":
+            qualities |= _qualities(value.lower())
+    return qualities
+
+
+def _qualities(accept: bytes) -> dict[bytes, float]:
+    """The weight of each media range of an Accept header."""
+    qualities: dict[bytes, float] = {}
+    for item in accept.split(b","):
+        media_type, *parameters = item.split(b";")
+        qualities[media_type.strip()] = _quality(parameters)
+    return qualities
+
+
+def _quality(parameters: Iterable[bytes]) -> float:
+    """The weight of a media range: 1 without a `q`, 0 for one that cannot be read."""
+    for parameter in parameters:
+        name, _, value = parameter.partition(b"=")
+        if name.strip() == b"q":
+            return float(value) if _QUALITY.fullmatch(value.strip()) else 0.0
+    return 1.0

@@ -11,7 +11,7 @@ from tests.issuer import number
 
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.domain.oauth import client as client_settings
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles as passwords
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "1"}
 JWKS = {"keys": [KEY]}

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from tests.integration.iam import tours
 from tests.integration.iam.conftest import ALPHA, BETA, OTHER_ROOT, ROOT, Service
 
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles as passwords
 from daypass.operations.iam.table import OPERATIONS
 
 ALLOW_LIST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:List*", "Resource": "*"}]}

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from tests.integration.iam import tours
 from tests.integration.iam.conftest import ALPHA, OTHER_ROOT, Service
 
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles as passwords
 
 
 def _refused(call: Any, /, **params: Any) -> tuple[str, str, int]:

@@ -18,7 +18,7 @@ from daypass.domain.directory import OAuthClient
 from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations import heavy
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles as passwords
 from daypass.operations.oauth import client_secrets
 
 _HASH_OF_0_1_0 = (14, 8, 1)

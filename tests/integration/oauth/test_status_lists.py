@@ -18,7 +18,7 @@ from daypass.audit import status_lists
 from daypass.audit.status_lists import LogStatusLists
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.revocation_match import match_id
+from daypass.domain.revocation_index import match_id
 
 
 def reference(world: World, token: str) -> tuple[str, int]:

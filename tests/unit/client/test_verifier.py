@@ -23,8 +23,7 @@ from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.stream import Event, events
 from daypass.crypto.signing import RingSigner
 from daypass.domain.directory import Revocation
-from daypass.domain.revocation_index import RevocationIndex
-from daypass.domain.revocation_match import hop_claims, match_id
+from daypass.domain.revocation_index import RevocationIndex, hop_claims, match_id
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.domain.status_list import STATUSES, encode_statuses
 from daypass.wire.http import entity_tag

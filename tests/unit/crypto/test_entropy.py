@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from daypass.crypto import entropy
-from daypass.crypto.entropy import random_bytes
+from daypass.crypto import ids as entropy
+from daypass.crypto.ids import random_bytes
 
 
 def test_random_bytes_are_given_out_once_by_many_threads() -> None:

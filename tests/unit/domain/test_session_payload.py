@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from daypass.domain import payload, payload_policies
+from daypass.domain import payload
+from daypass.domain import payload as payload_policies
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
 from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
 

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal, trusting
 
 from daypass.domain.errors import ErrorKind
-from daypass.operations.iam import quotas
+from daypass.operations.iam import paging as quotas
 
 ROLE_ARN = f"arn:aws:iam::{ALPHA}:role/r"
 PROFILE_ARN = f"arn:aws:iam::{ALPHA}:instance-profile/web"

@@ -11,7 +11,8 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 
 from daypass.domain.directory import LoginProfile, PasswordPolicy
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.iam import login_profiles, passwords
+from daypass.operations.iam import login_profiles
+from daypass.operations.iam import login_profiles as passwords
 
 GOOD, OTHER, THIRD = "Correct-Horse-1", "Battery-Staple-2", "Other-Stapler-3"
 NOT_CONFORMING = "Password does not conform to the account password policy."

@@ -12,7 +12,7 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 
 from daypass.domain.directory import OidcProvider, SamlProvider
 from daypass.domain.errors import ErrorKind
-from daypass.operations.iam import quotas
+from daypass.operations.iam import paging as quotas
 
 URL = "https://idp.example.com"
 OIDC = f"arn:aws:iam::{ALPHA}:oidc-provider/idp.example.com"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass.operations import pages
-from daypass.operations.record.pages import fitting, size_of
+from daypass.operations.record.explore import fitting, size_of
 from daypass.ports import RecordView
 
 

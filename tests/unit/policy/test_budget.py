@@ -9,7 +9,7 @@ from tests.reference import policy_reference as reference
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.decision_cache import DecisionCache
-from daypass.domain.policy import positions
+from daypass.domain.policy import source as positions
 from daypass.domain.policy.budget import EVALUATION
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
@@ -17,7 +17,7 @@ from daypass.domain.policy.explain import denial_message, explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Effect, PrincipalFacts
 from daypass.domain.policy.pattern import Patterns
-from daypass.domain.policy.positions import CharacterPositions
+from daypass.domain.policy.source import CharacterPositions
 from daypass.domain.trust import CallerPolicies, Target, admit
 
 ACCOUNT = "111111111111"

@@ -11,7 +11,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.policy.lint.facts import Facts
+from daypass.domain.policy.lint.known import Facts
 from daypass.domain.policy.lint.oidc import unrestricted_issuer
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.model import PrincipalFacts

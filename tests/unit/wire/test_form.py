@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daypass.domain.errors import DaypassError
-from daypass.wire.form import pairs_of
+from daypass.wire.content import pairs_of
 
 _PARTS = st.sampled_from(
     ["a", "b", "=", "&", "%3A", "%2F", "%3a", "%25", "%26", "%3D", "%", "+", ":", "/", ";", "%C3", "\r", "%0A"]

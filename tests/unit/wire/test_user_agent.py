@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.wire.web.user_agent import user_agent_name
+from daypass.wire.web.render import user_agent_name
 
 WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from daypass.domain.policy.budget import Weight
 from daypass.domain.policy.model import Context
-from daypass.domain.policy.positions import positions_of
+from daypass.domain.policy.source import positions_of
 
 V2008, V2012 = "2008-10-17", "2012-10-17"
 """The versions of the policy language. Only the later one has variables."""

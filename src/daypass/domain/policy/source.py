@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeAlias
 
-MAX_CHARACTERS = 196_608  # the longest of AWS's own has 152,297
+MAX_CHARACTERS = 131_072
 """Maximum length of a document. AWS's smaller limits for each kind belong to the operations."""
 
 MAX_DEPTH = 16
@@ -205,3 +207,57 @@ def _member(text: str, at: int, depth: int, members: dict[str, Node]) -> int:
     value = _value(text, _skip(text, cursor + 1), depth + 1)
     members[key.text] = value
     return _skip(text, value.end)
+
+
+# --- Positions
+
+
+class CharacterPositions:
+    """The masks of one text, computed on demand."""
+
+    __slots__ = ("_masks", "_planes", "_size")
+
+    def __init__(self, text: str) -> None:
+        self._size = len(text)
+        self._masks: dict[str, int] = {}
+        try:
+            self._planes = (text.encode("latin-1")[::-1],)
+        except UnicodeEncodeError:  # three bytes are enough for every code point
+            raw = text.encode("utf-32-le", "surrogatepass")
+            self._planes = (raw[0::4][::-1], raw[1::4][::-1], raw[2::4][::-1])  # type: ignore[assignment]  # one plane or three
+
+    def of(self, char: str) -> int:
+        """The positions of a character."""
+        mask = self._masks.get(char)
+        if mask is None:
+            mask = self._masks[char] = self._scan(ord(char))
+        return mask
+
+    def _scan(self, code: int) -> int:
+        found = (1 << self._size) - 1
+        for plane in self._planes:
+            if not found:
+                return 0
+            code, byte = divmod(code, 256)
+            found &= int(plane.translate(_ONES[byte]), 2)
+        return found if not code else 0
+
+    def first(self, pieces: Iterable[tuple[int, str]], start: int, stop: int) -> int:
+        """The first position in start..stop at which each piece matches at its offset; -1 when there is none."""
+        found = -1
+        for offset, piece in pieces:
+            for index, char in enumerate(piece, start + offset):
+                found &= self.of(char) >> index
+                if not found:
+                    return -1
+        place = start + (found & -found).bit_length() - 1
+        return place if place <= stop else -1
+
+
+_ONES = tuple(b"0" * byte + b"1" + b"0" * (255 - byte) for byte in range(256))
+"""For each byte, the table that maps it to the digit 1 and all others to 0."""
+
+
+@lru_cache(maxsize=4)  # the patterns of one decision are matched with the same few texts
+def positions_of(text: str) -> CharacterPositions:
+    return CharacterPositions(text)

@@ -30,7 +30,7 @@ from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
 from daypass.operations import heavy
 from daypass.operations.access.subject import ACCESS_TOKEN, AUDIENCE, Subject, account_named, question_shown, subject_of
 from daypass.operations.assume.admission import target_of
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import authorize
 from daypass.operations.blocks import in_force, under
 from daypass.operations.decide import admission_is_large

@@ -41,7 +41,7 @@ from daypass.operations.access.evaluate_access import (
 )
 from daypass.operations.access.subject import Subject, named_subject, question_shown
 from daypass.operations.access.who_can import BATCH, context_in, evaluated
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.assuming import trust_of
 from daypass.operations.iam.context import ReadContext

@@ -19,8 +19,7 @@ from daypass.domain.policy.model import Decision
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.operations.assume.applicant import Applicant, SessionParent
 from daypass.operations.assume.forms import Deferred, Form
-from daypass.operations.assume.replay import commit_once, consume
-from daypass.operations.assume.request import SessionRequest
+from daypass.operations.assume.request import SessionRequest, commit_once, consume
 from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, consume_grant
 from daypass.operations.outcome import ACTOR, OWNER, source_of
 from daypass.ports import Env, Tx

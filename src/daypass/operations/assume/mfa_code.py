@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context
 from daypass.domain.totp import matching_step
-from daypass.operations.assume.replay import consume
+from daypass.operations.assume.request import consume
 from daypass.operations.iam.user_devices import open_seed
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Sealer, Tx

@@ -24,8 +24,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
-from daypass.operations.assume.replay import consume
-from daypass.operations.assume.request import requested_role
+from daypass.operations.assume.request import consume, requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import Approval, grant_request, narrowed
 from daypass.operations.broker.recheck import check_rules

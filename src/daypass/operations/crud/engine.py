@@ -18,8 +18,18 @@ from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations import heavy
 from daypass.operations.authorize import authorize
-from daypass.operations.crud.detail import detail_of, findings_shown, identifiers
-from daypass.operations.crud.operation import LINT, Answer, Operation, Params, R, Resource, W
+from daypass.operations.crud.operation import (
+    LINT,
+    Answer,
+    Operation,
+    Params,
+    R,
+    Resource,
+    W,
+    detail_of,
+    findings_shown,
+    identifiers,
+)
 from daypass.operations.outcome import served
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Scene, Tx

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from daypass.domain.directory import AccessKey, Account, KeyStatus, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, quotas
+from daypass.operations.iam import changes, faults, find, members
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 

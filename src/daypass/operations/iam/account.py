@@ -19,7 +19,8 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, quotas
+from daypass.operations.iam import changes, faults
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 

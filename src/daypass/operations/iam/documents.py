@@ -17,7 +17,8 @@ from daypass.domain.arn import assumed_role_arn, is_account_id, read_arn
 from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.lint.open_trust import open_trust_refusal
-from daypass.operations.iam import faults, quotas
+from daypass.operations.iam import faults
+from daypass.operations.iam import paging as quotas
 from daypass.operations.principals import find_by_id
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader

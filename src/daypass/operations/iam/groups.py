@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, ScimResource, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, named, quotas
+from daypass.operations.iam import changes, faults, find, members, named
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.principals import groups_of

@@ -10,7 +10,8 @@ from typing import Any
 
 from daypass.domain.directory import InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, documents, faults, find, members, named, quotas, tags
+from daypass.operations.iam import changes, documents, faults, find, members, named, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import fitting
 

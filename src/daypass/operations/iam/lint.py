@@ -12,9 +12,9 @@ from typing import Final
 
 from daypass.domain.directory import Account, Attachment, InlinePolicy, OidcProvider, Role
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.grants import powerful
+from daypass.domain.policy.lint.known import Facts
 from daypass.domain.policy.lint.run import lint, lint_text
 from daypass.operations.iam.builtin import Catalog, policy_text
 from daypass.operations.sized_cache import SizedCache

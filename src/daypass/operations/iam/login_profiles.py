@@ -7,17 +7,20 @@ Source: IAM API Reference, CreateLoginProfile, UpdateLoginProfile, ChangePasswor
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, LoginProfile, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import REFUSED, Answer, Params, Resource
-from daypass.operations.iam import faults, find, passwords, resources
+from daypass.operations.iam import faults, find, resources
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.ssf.logout import tell_of_end
 from daypass.ports import Ids, Reader
 
 MAX_FAILURES: Final = 5
@@ -54,7 +57,7 @@ def _checked(tx: Reader, account_id: str, password: str) -> PasswordPolicy | Non
     """The account's policy, which the password satisfies. Raises PASSWORD_POLICY."""
     policy = tx.get(PasswordPolicy, account=account_id)
     account = tx.get(Account, id=account_id)
-    if not passwords.conforms(password, policy, account.name if account is not None else ""):
+    if not conforms(password, policy, account.name if account is not None else ""):
         raise faults.password_policy()
     return policy
 
@@ -69,7 +72,7 @@ def prepare_create(ctx: ReadContext, p: Params, ids: Ids) -> Prepared:
     if "Password" not in p:
         raise faults.missing("password")
     _checked(ctx.tx, ctx.account, p["Password"])
-    return Prepared(None, passwords.hashed(p["Password"], ids.secret()))
+    return Prepared(None, hashed(p["Password"], ids.secret()))
 
 
 def create_login_profile(ctx: WriteContext, p: Params) -> Answer:
@@ -115,9 +118,9 @@ def next_password(tx: Reader, profile: LoginProfile, password: str) -> Prepared:
     policy = _checked(tx, profile.account, password)
     kept = (policy.reuse_prevention if policy is not None else None) or 0
     former = (profile.password_hash, *profile.former_hashes)[:kept]
-    if former and passwords.uses_again(password, former):
+    if former and uses_again(password, former):
         raise faults.password_policy()
-    return Prepared(profile, passwords.hashed(password, passwords.salt_of(profile.password_hash)), former)
+    return Prepared(profile, hashed(password, salt_of(profile.password_hash)), former)
 
 
 def update_login_profile(ctx: WriteContext, p: Params) -> Answer:
@@ -125,7 +128,6 @@ def update_login_profile(ctx: WriteContext, p: Params) -> Answer:
     profile = _profile(ctx, _user(ctx, p))
     if ctx.gathered is not None:
         profile = with_next(profile, ctx.gathered, ctx.now)
-        tell_of_end(ctx.ids, ctx.tx, ctx.account, ctx.now, principal_id=profile.user_id)
     longest = p.get("MaxSigninSessionDuration", profile.max_signin_seconds)
     changed = replace(
         profile,
@@ -153,9 +155,7 @@ def with_next(profile: LoginProfile, prepared: Prepared, now: int) -> LoginProfi
 
 
 def delete_login_profile(ctx: WriteContext, p: Params) -> Answer:
-    profile = _profile(ctx, _user(ctx, p))
-    ctx.tx.delete(profile)
-    tell_of_end(ctx.ids, ctx.tx, ctx.account, ctx.now, principal_id=profile.user_id)
+    ctx.tx.delete(_profile(ctx, _user(ctx, p)))
     return {}
 
 
@@ -173,7 +173,7 @@ def own(ctx: ReadContext, p: Params) -> Resource:
 def prepare_change(ctx: ReadContext, p: Params, _ids: Ids) -> Prepared | None:
     """None when the old password is wrong. While the profile is locked, none is checked."""
     profile = _profile(ctx, _user(ctx, {}))
-    if ctx.now < profile.locked_until or not passwords.matches(p["OldPassword"], profile.password_hash):
+    if ctx.now < profile.locked_until or not matches(p["OldPassword"], profile.password_hash):
         return None
     return next_password(ctx.tx, profile, p["NewPassword"])
 
@@ -190,7 +190,6 @@ def change_password(ctx: WriteContext, _p: Params) -> Answer:
         ctx.tx.replace(replace(profile, failures=0 if locked else failures, locked_until=until))
         return _WRONG
     ctx.tx.replace(replace(with_next(profile, ctx.gathered, ctx.now), reset_required=False))
-    tell_of_end(ctx.ids, ctx.tx, ctx.account, ctx.now, principal_id=profile.user_id)
     return {}
 
 
@@ -198,3 +197,86 @@ def refuse_wrong_password(answer: Answer) -> None:
     """Raises ACCESS_DENIED, the same for a wrong password and a locked profile."""
     if REFUSED in answer:
         raise DaypassError(ErrorKind.ACCESS_DENIED, "The old password was incorrect.")
+
+
+# --- Passwords: the requirements of a policy, and the slow hash, which is all that is stored
+
+
+Cost: TypeAlias = tuple[int, int, int]
+"""log2 of N, r, p."""
+
+SYMBOLS: Final = frozenset("!@#$%^&*()_+-=[]{}|'")
+_UPPER: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_LOWER: Final = frozenset("abcdefghijklmnopqrstuvwxyz")
+_DIGITS: Final = frozenset("0123456789")
+
+_DEFAULT_LENGTH: Final = 8
+_DEFAULT_KINDS: Final = 3  # of the four kinds of characters
+
+_SCHEME: Final = "scrypt"
+_COST: Cost = (15, 8, 3)
+RANDOM_COST: Final[Cost] = (1, 1, 1)
+"""The lowest cost, for secrets of 256 random bits: nobody can find one by hashing, so a higher cost would only give work to
+the server, and that for anyone who sends wrong secrets (attack A232; NIST SP 800-63B, 5.1.2.2).
+"""
+
+_MEMORY: Final = 1 << 26
+_HASH_BYTES: Final = 32
+
+
+def conforms(password: str, policy: PasswordPolicy | None, account_name: str) -> bool:
+    """Whether the policy, or AWS's default policy without one, accepts a password."""
+    used = set(password)
+    if policy is None:
+        kinds = sum(not used.isdisjoint(kind) for kind in (_UPPER, _LOWER, _DIGITS, SYMBOLS))
+        return len(password) >= _DEFAULT_LENGTH and kinds >= _DEFAULT_KINDS and password != account_name
+    required_kinds = (
+        (policy.require_uppercase, _UPPER),
+        (policy.require_lowercase, _LOWER),
+        (policy.require_numbers, _DIGITS),
+        (policy.require_symbols, SYMBOLS),
+    )
+    missing = any(required and used.isdisjoint(kind) for required, kind in required_kinds)
+    return len(password) >= policy.minimum_length and not missing
+
+
+def hashed(password: str, salt: str, cost: Cost | None = None) -> str:
+    """The hash with its parameters: `scrypt$log2(N)$r$p$salt$hash`. `salt` contains no `$`."""
+    n, r, p = cost or _COST
+    digest = hashlib.scrypt(
+        password.encode("utf-8", "surrogatepass"),
+        salt=salt.encode("ascii"),
+        n=1 << n,
+        r=r,
+        p=p,
+        maxmem=_MEMORY,
+        dklen=_HASH_BYTES,
+    )
+    return "$".join((_SCHEME, str(n), str(r), str(p), salt, base64.b64encode(digest).decode("ascii")))
+
+
+def matches(password: str, stored: str) -> bool:
+    """Whether a stored hash is that of this password."""
+    return uses_again(password, (stored,))
+
+
+def uses_again(password: str, stored: Iterable[str]) -> bool:
+    """Whether one of these hashes is that of this password. Hashes with the same salt and cost take one computation."""
+    again: dict[tuple[Cost, str], str] = {}
+    found = False
+    for one in stored:
+        _, n, r, p, salt, _ = one.split("$")
+        made_with = ((int(n), int(r), int(p)), salt)
+        if made_with not in again:
+            again[made_with] = hashed(password, salt, made_with[0])
+        found |= hmac.compare_digest(again[made_with].encode("ascii"), one.encode("ascii"))
+    return found
+
+
+def is_quick(stored: str) -> bool:
+    """Whether comparing with a stored hash takes microseconds, so that it may be done on the event loop."""
+    return stored.split("$")[1:4] == [str(part) for part in RANDOM_COST]
+
+
+def salt_of(stored: str) -> str:
+    return stored.split("$")[4]

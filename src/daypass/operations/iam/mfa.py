@@ -21,7 +21,8 @@ from daypass.domain.directory import Account, MfaDevice, Passkey, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.totp import consecutive_step, drift_of
 from daypass.operations.crud.operation import Answer, Params, Resource
-from daypass.operations.iam import changes, faults, find, members, quotas, resources, tags
+from daypass.operations.iam import changes, faults, find, members, resources, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.user_devices import announce_loss, is_recent, open_seed, seal_seed, take_away
@@ -155,7 +156,7 @@ def deactivate_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     owner = owner_of_call(ctx, p)
     _refuse_own_without_mfa(ctx, owner, "iam:DeactivateMFADevice")
     if _FIDO in p["SerialNumber"]:
-        return {REMOVED: take_away(ctx.ids, ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]), ctx.now)}
+        return {REMOVED: take_away(ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]))}
     device = _device_of(ctx, owner, p["SerialNumber"])
     seed = open_seed(ctx.sealer, device)
     freed = seal_seed(ctx.sealer, seed, ctx.account, None, device.serial)

@@ -15,7 +15,8 @@ from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import has_dot_segments
 from daypass.domain.web_identity import is_usable_url
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, quotas, tags
+from daypass.operations.iam import changes, faults, find, members, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.providers.issuers import refuse_unlisted
 

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from daypass.domain.directory import Group, Role, User
 from daypass.operations.crud.operation import Params
-from daypass.operations.iam import find, quotas
+from daypass.operations.iam import find
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext
 
 Owner: TypeAlias = User | Group | Role

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from daypass.operations import pages
 from daypass.operations.iam import faults
@@ -96,3 +96,36 @@ def _decode(unverified_marker: str, scope: str) -> str:
     if not separator or named != scope or "\0" in key:
         raise faults.invalid("Invalid Marker.")
     return key
+
+
+# --- The quotas of an account
+
+
+USERS_PER_ACCOUNT: Final = 100_000
+GROUPS_PER_ACCOUNT: Final = 10_000
+ROLES_PER_ACCOUNT: Final = 1_000_000
+POLICIES_PER_ACCOUNT: Final = 100_000
+INSTANCE_PROFILES_PER_ACCOUNT: Final = 100_000
+OIDC_PROVIDERS_PER_ACCOUNT: Final = 1_000  # ListOpenIDConnectProviders has no pages
+SAML_PROVIDERS_PER_ACCOUNT: Final = 100  # nor has ListSAMLProviders, and a provider is as large as its metadata
+
+ACCESS_KEYS_PER_USER: Final = 2
+GROUPS_PER_USER: Final = 10
+MFA_DEVICES_PER_USER: Final = 8
+POLICIES_PER_ENTITY: Final = 10
+ROLES_PER_INSTANCE_PROFILE: Final = 1
+CLIENT_IDS_PER_OIDC_PROVIDER: Final = 100
+THUMBPRINTS_PER_OIDC_PROVIDER: Final = 5
+PRIVATE_KEYS_PER_SAML_PROVIDER: Final = 2
+VERSIONS_PER_POLICY: Final = 5
+TAGS_PER_ENTITY: Final = 50
+
+# Characters of a policy, white space not counted.
+MANAGED_POLICY_SIZE: Final = 6_144
+TRUST_POLICY_SIZE: Final = 2_048
+USER_INLINE_SIZE: Final = 2_048
+GROUP_INLINE_SIZE: Final = 5_120
+ROLE_INLINE_SIZE: Final = 10_240
+
+MIN_SESSION_SECONDS: Final = 3_600
+MAX_SESSION_SECONDS: Final = 43_200

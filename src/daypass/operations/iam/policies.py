@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, ManagedPolicy, PolicyVersion, Role, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import builtin, changes, documents, faults, find, members, quotas, tags
+from daypass.operations.iam import builtin, changes, documents, faults, find, members, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 

@@ -9,18 +9,8 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import (
-    boundaries,
-    changes,
-    documents,
-    faults,
-    find,
-    last_used,
-    members,
-    named,
-    quotas,
-    tags,
-)
+from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, named, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import fitting
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from daypass.domain.directory import SamlProvider
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, quotas, tags
+from daypass.operations.iam import changes, faults, find, members, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.ports import Ids, SamlMetadataView
 

@@ -24,7 +24,8 @@ from daypass.domain.directory import (
 )
 from daypass.domain.policy.pattern import fold as ascii_fold
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import faults, find, members, quotas
+from daypass.operations.iam import faults, find, members
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 

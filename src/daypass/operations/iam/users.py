@@ -19,7 +19,8 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, faults, find, last_used, members, named, quotas, tags
+from daypass.operations.iam import boundaries, changes, faults, find, last_used, members, named, tags
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 
 

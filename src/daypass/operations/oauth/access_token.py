@@ -20,7 +20,7 @@ from daypass.domain.context import AMR_KEY, AUTH_TIME_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import Binding, binding_of
-from daypass.domain.revocation_match import hop_claims
+from daypass.domain.revocation_index import hop_claims
 from daypass.domain.session import PASSKEY, PASSWORD, Hop, SessionClaims, SessionKind
 from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS
 from daypass.ports import AuthorizationServer, Env

@@ -20,7 +20,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.jws import JoseError
 from daypass.operations import heavy
-from daypass.operations.iam import passwords
+from daypass.operations.iam import login_profiles as passwords
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Env, Tx
 

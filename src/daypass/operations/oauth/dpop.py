@@ -16,7 +16,7 @@ from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.binding import JKT, Binding
-from daypass.operations.assume.replay import DPOP
+from daypass.operations.assume.request import DPOP
 from daypass.ports import Env
 
 NONCE_SECONDS: Final = 300

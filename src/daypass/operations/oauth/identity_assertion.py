@@ -21,7 +21,7 @@ from daypass.domain.jws import ID_JAG
 from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import snapshot
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of

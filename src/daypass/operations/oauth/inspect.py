@@ -16,7 +16,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.binding import JKT, Binding
 from daypass.domain.oauth.resource_server import parse_resource_server
 from daypass.domain.policy.model import Decision
-from daypass.operations.assume.replay import commit_once, consume
+from daypass.operations.assume.request import commit_once, consume
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.management import allow
 from daypass.operations.oauth.access_token import SESSION, OwnToken, is_for, open_access_token

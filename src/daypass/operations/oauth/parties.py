@@ -20,7 +20,6 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.binding import Binding
 from daypass.domain.proof import Proof
 from daypass.domain.session import SessionClaims, transitive_tags
-from daypass.domain.source import Source
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume import assume_role_with_saml as saml
 from daypass.operations.assume import assume_role_with_web_identity as web_identity
@@ -224,9 +223,9 @@ async def _saml_subject(
 ) -> Subject:
     response = _standard_base64(presented.unverified)
     try:
-        wanted = await _saml_provider(env, response, role, call.facts.source)
+        wanted = await _saml_provider(env, response, role, call.facts.source_ip)
         assertion, provider = await saml.verified_assertion(
-            env, wanted, response, issuance.now, SamlArrival(source=call.facts.source)
+            env, wanted, response, issuance.now, SamlArrival(source_ip=call.facts.source_ip)
         )
         proof = proof_of(assertion, provider, replay_entry(assertion))
         seconds = session_seconds(assertion) or 0
@@ -238,10 +237,10 @@ async def _saml_subject(
     return Subject(applicant, saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
 
 
-async def _saml_provider(env: Env, response: str, role: RequestedRole, source: Source) -> saml.RequestedProvider:
+async def _saml_provider(env: Env, response: str, role: RequestedRole, source_ip: str) -> saml.RequestedProvider:
     """The provider of the role's account in the response's roles. It only says where to look for keys."""
     prefix = f"arn:aws:iam::{role.account}:saml-provider/"
-    for arn in await env.saml.unverified_providers(response, source):
+    for arn in await env.saml.unverified_providers(response, source_ip):
         if arn.startswith(prefix):
             return saml.requested_provider(arn)
     raise DaypassError(

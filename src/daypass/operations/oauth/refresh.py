@@ -27,7 +27,7 @@ from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import uses_grant
 from daypass.operations.assume.compose import narrower_hop
 from daypass.operations.assume.forms import AWS_FORM
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted

@@ -12,7 +12,7 @@ from typing import Any
 from daypass.domain.directory import RefreshFamily, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.oauth.inspect import end_session, token_of_another_client
 from daypass.operations.oauth.refresh_family import FamilyContent, content_of, invalid, is_authentic, parse_token
 from daypass.operations.oauth.request import Sender

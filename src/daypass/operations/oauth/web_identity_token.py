@@ -22,7 +22,7 @@ from daypass.domain.events import EventType
 from daypass.domain.policy.model import Decision, Value
 from daypass.domain.session import SessionRefused, merge_tags
 from daypass.domain.web_identity import SOURCE_IDENTITY
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import authorize, refresh_if_changed
 from daypass.operations.iam.outbound import issuer
 from daypass.operations.oauth.access_token import actors_of

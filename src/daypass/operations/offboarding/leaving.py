@@ -25,7 +25,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.grants.leave import end_access, open_access
-from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
+from daypass.operations.iam.changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
 from daypass.operations.iam.user_devices import end_browsers, of_user, open_seed, remove_all, seal_seed
 from daypass.operations.oauth import consent
 from daypass.operations.revocation import Block, lift_blocks, new_revocation, store
@@ -124,7 +124,7 @@ def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
     for link in _chat_links(tx, user):
         tx.delete(link)
     changes += remove_all(tx, user)
-    end_browsers(env.ids, tx, user, call.now)
+    end_browsers(tx, user)
     for device in _devices(tx, user):
         freed = seal_seed(env.sealer, open_seed(env.sealer, device), user.account, None, device.serial)
         tx.replace(replace(device, owner_id=None, enabled_at=None, sealed_seed=freed))

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from daypass.domain.errors import ErrorKind, ignored
 from daypass.domain.events import EventType
 from daypass.operations.oauth.web_identity_token import MAX_SECONDS
-from daypass.operations.record.pages import pages_of
+from daypass.operations.record.explore import pages_of
 from daypass.ports import Env, RecordFilter, Viewer
 
 MAX_RECORDS: Final = 10_000

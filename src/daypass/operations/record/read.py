@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
+from daypass.operations.authorize import authorize
 from daypass.operations.management import Scope, allow_reading
 from daypass.operations.outcome import served
-from daypass.operations.record.pages import STEP, RecordPage, fitting, logged, pages_of, place_of
-from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, RecordView
+from daypass.operations.record.explore import STEP, RecordPage, fitting, logged, pages_of, place_of
+from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, RecordView, Viewer
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
 PROVED = 200
@@ -178,3 +179,26 @@ def _is_reading(record: RecordView) -> bool:
 async def _record(env: Env, call: Call, scope: Scope, detail: Mapping[str, object]) -> None:
     shown = {name: value for name, value in detail.items() if value != ""}
     await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=shown))
+
+
+# --- Explain request
+
+
+_MAX_RECORDS = 16  # records read for one request
+
+
+async def explain_request(env: Env, call: Call, request_id: str) -> Mapping[str, Any]:
+    """sts:DecodeAuthorizationMessage: the recorded explanation of a denied request.
+
+    Raises DaypassError: ACCESS_DENIED; NOT_FOUND, also for a request that another account decided.
+    """
+    decision = await authorize(env, call, "sts:DecodeAuthorizationMessage", "*")
+    account = call.caller.account
+    query = RecordFilter(request_id=request_id, limit=_MAX_RECORDS)
+    for record in await env.records.search(Viewer(account), query):
+        body = record.body or {}
+        explanation = body.get("decision")
+        if body.get("account") == account and body.get("error") and isinstance(explanation, Mapping):
+            await env.journal.commit(served(call, decision=decision, detail={"explained": request_id}))
+            return explanation
+    raise DaypassError(ErrorKind.NOT_FOUND, f"The record has no denied request with id {request_id}.")

@@ -15,7 +15,7 @@ from msgspec import Struct
 from daypass.domain.events import EventType
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
-from daypass.operations.record.pages import pages_of
+from daypass.operations.record.explore import pages_of
 from daypass.ports import Call, Env, RecordFilter, RecordView
 
 MAX_RECORDS: Final = 5_000

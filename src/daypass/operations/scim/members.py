@@ -10,7 +10,7 @@ from typing import Any, Final
 from daypass.domain.directory import Membership, ScimResource, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.scim.errors import ScimError
-from daypass.operations.iam import quotas
+from daypass.operations.iam import paging as quotas
 from daypass.ports import Reader, Tx
 
 USER: Final = "User"

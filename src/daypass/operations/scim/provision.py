@@ -29,7 +29,7 @@ from daypass.domain.scim.filter import Term, matches
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_of
 from daypass.operations import heavy
-from daypass.operations.iam import quotas
+from daypass.operations.iam import paging as quotas
 from daypass.operations.management import allow
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served

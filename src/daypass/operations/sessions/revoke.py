@@ -13,7 +13,7 @@ from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.assume.replay import consume
+from daypass.operations.assume.request import consume
 from daypass.operations.grants.close import end_revoked_grant
 from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_recorded
 from daypass.operations.outcome import served
@@ -21,7 +21,6 @@ from daypass.operations.pages import read_page
 from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
-from daypass.operations.ssf.logout import tell_of_revocation
 from daypass.ports import Call, Env, Offline, Reader, Tx
 
 MAX_REASON = 256
@@ -92,7 +91,6 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         for entry in replays:
             consume(tx, entry)
         stored = store(tx, revocation, call.caller.account)
-        tell_of_revocation(env.ids, tx, stored, call.now)
         if stored.subject == "grant":
             end_revoked_grant(env, call, tx, stored)
         return stored, _event(call, request, (stored, subject.arn), decision)

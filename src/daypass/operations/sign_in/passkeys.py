@@ -16,8 +16,8 @@ from daypass.domain.directory import Passkey, ReplayEntry, User
 from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.assume.replay import consume
-from daypass.operations.iam import quotas
+from daypass.operations.assume.request import consume
+from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.user_devices import RECENT_MS, announce_loss, change_of, has_device, of_user, take_away
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
@@ -181,7 +181,7 @@ def rename(tx: Tx, call: Call, user: User, passkey_id: str, name: str, decision:
 def remove(env: Env, tx: Tx, call: Call, user: User, passkey_id: str, decision: Decision) -> tuple[None, Event]:
     """In the transaction of a caller who may do it. Raises DaypassError(NOT_FOUND)."""
     passkey = existing(tx, user, passkey_id)
-    removed = take_away(env.ids, tx, call.caller, user, passkey, call.now)
+    removed = take_away(tx, call.caller, user, passkey)
     queue.announce(env, tx, removed, call.now, actor_id=call.caller.principal_id)
     detail = {"passkey": passkey.id, "name": passkey.name, "removed": True}
     return None, _changed(call, user, detail, decision)

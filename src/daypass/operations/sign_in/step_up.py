@@ -18,7 +18,7 @@ from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.assume.mfa_code import MfaCode, check_mfa
-from daypass.operations.assume.replay import consume
+from daypass.operations.assume.request import consume
 from daypass.operations.iam.user_devices import enabled_devices, of_user
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys, webauthn

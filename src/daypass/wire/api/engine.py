@@ -18,10 +18,9 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Call
 from daypass.wire.api import docs
 from daypass.wire.api.openapi import openapi
-from daypass.wire.content import json_of
+from daypass.wire.content import json_of, pairs_of, unique
 from daypass.wire.endpoints.endpoint import Endpoint, invalid, make_input, read_text
 from daypass.wire.endpoints.shown import shown
-from daypass.wire.form import pairs_of, unique
 from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.http import Request, Response, media_type
 from daypass.wire.json_errors import JSON_ERRORS, MEDIA_TYPE

@@ -15,14 +15,13 @@ from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import LINT
-from daypass.wire.accept import accepted
 from daypass.wire.aws import json
 from daypass.wire.aws.errors import AwsErrors
 from daypass.wire.aws.handler import OperationHandler, RenderingHandler, rendered
 from daypass.wire.aws.models import Operation, ServiceModel
 from daypass.wire.aws.query import parse_form
 from daypass.wire.front import Front, Progress, target_of
-from daypass.wire.http import XML, Request, Response
+from daypass.wire.http import XML, Request, Response, accepted
 
 METHODS: Final = frozenset({"GET", "POST"})
 _TOKENS: Mapping[str, float] = {"iam": 5.0}  # relative to an STS request: it reads the database

@@ -15,8 +15,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from daypass.wire.accept import accepted
 from daypass.wire.aws.xml import Shapes
+from daypass.wire.http import accepted
 
 MEDIA_TYPE = b"application/json"
 _XML_TYPES = (b"text/xml", b"application/xml")

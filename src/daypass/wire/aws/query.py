@@ -19,7 +19,7 @@ from daypass.wire.aws.layouts import Layouts
 from daypass.wire.aws.members import MemberCache
 from daypass.wire.aws.validate import Check
 from daypass.wire.aws.xml import Shapes
-from daypass.wire.form import decoded
+from daypass.wire.content import decoded
 
 MAX_PARAMETERS = 1000
 _MAX_DEPTH = 16  # dots in a name; the deepest of the models has 6

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from daypass.wire.aws import messages
+from daypass.wire.aws import errors as messages
 from daypass.wire.aws.members import CheckedList
 from daypass.wire.aws.xml import Shapes
 

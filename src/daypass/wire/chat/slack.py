@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from daypass.domain.access.message import APPROVE
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.wire import form
+from daypass.wire import content as form
 from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed, object_at
 from daypass.wire.http import Request, only_value
 

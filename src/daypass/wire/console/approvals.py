@@ -18,8 +18,8 @@ from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext, address, to
 from daypass.wire.http import Response
+from daypass.wire.web.devices import PROOF_FIELDS, proof_of
 from daypass.wire.web.render import duration, moment
-from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
 
 _ROWS: Final = 50
 _REQUEST: Final = "/console/access-request"

@@ -20,7 +20,7 @@ from daypass.operations.sign_in import step_up
 from daypass.wire.console.context import ConsoleContext, ConsolePage
 from daypass.wire.console.members import members_of
 from daypass.wire.http import Response
-from daypass.wire.web.step_up import PROOF_FIELDS, proof_of
+from daypass.wire.web.devices import PROOF_FIELDS, proof_of
 
 Again: TypeAlias = Callable[[ConsoleContext, str], Awaitable[Response]]
 """The page of a form, with the problem of the last attempt above it."""

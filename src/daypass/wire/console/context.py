@@ -17,7 +17,7 @@ from daypass.domain.access.person import original_principal
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator
-from daypass.operations.accounts.read_settings import ShownSettings
+from daypass.operations.accounts.settings import ShownSettings
 from daypass.operations.authorize import would_allow
 from daypass.operations.blocks import block_of
 from daypass.operations.management import is_operator
@@ -28,7 +28,7 @@ from daypass.ports import Call, Env
 from daypass.wire.console.errors import CONSOLE_ERRORS, ConsoleErrors
 from daypass.wire.console.navigation import GROUPS, HOME, SETUP, menu
 from daypass.wire.http import Handler, Response
-from daypass.wire.web import csrf
+from daypass.wire.web import cookies as csrf
 from daypass.wire.web.context import PageContext, Site
 from daypass.wire.web.render import redirect
 

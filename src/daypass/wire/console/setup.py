@@ -10,7 +10,7 @@ from typing import Any, Final
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.accounts.read_settings import read_settings
+from daypass.operations.accounts.settings import read_settings
 from daypass.operations.broker import rules
 from daypass.operations.management import arn_of
 from daypass.wire.console.change import Change, Facts

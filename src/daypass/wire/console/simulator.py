@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.pattern import fold
 from daypass.operations.access.decode_authorization_message import decode_authorization_message
 from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
-from daypass.operations.record.explain_request import explain_request
+from daypass.operations.record.read import explain_request
 from daypass.wire.console.context import ConsoleContext
 from daypass.wire.console.iam import iam_part
 from daypass.wire.http import Response

@@ -21,11 +21,10 @@ from daypass.operations.access.trust_test import try_token
 from daypass.operations.access.what_can import Grant, what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.operations.offboarding import offboard as offboarding
-from daypass.operations.record import explain_request as explaining
 from daypass.operations.record import explore as record_explore
+from daypass.operations.record import read as explaining
 from daypass.operations.record import read as record_read
-from daypass.operations.record.explore import EventFilter
-from daypass.operations.record.pages import RecordPage
+from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
 from daypass.operations.sessions import caller, lift, list_sessions, revoke
 from daypass.operations.sign_in import browser_session

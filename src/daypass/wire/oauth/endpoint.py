@@ -15,7 +15,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.ports import AuthorizationServer, Call, Env
 from daypass.wire.access_token import with_nonce
-from daypass.wire.form import check_media_type, pairs_of
+from daypass.wire.content import check_media_type, pairs_of
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Request, Response
 from daypass.wire.oauth.cross_origin import PREFLIGHT, CrossOrigin, for_no_page

@@ -14,9 +14,8 @@ from daypass.operations.oauth.refresh_families import revoke_family
 from daypass.operations.oauth.refresh_family import is_refresh_token
 from daypass.operations.oauth.request import Sender
 from daypass.ports import Call
-from daypass.wire.accept import accepted
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
-from daypass.wire.http import Response
+from daypass.wire.http import Response, accepted
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
 from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
 from daypass.wire.oauth.errors import JSON, NO_STORE

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.revocation_match import what_ends
+from daypass.domain.revocation_index import what_ends
 from daypass.domain.session import FeedPosition
 from daypass.operations.sessions.follow_revocations import (
     Batch,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from daypass.domain.errors import DaypassError
-from daypass.operations.crud.detail import recordable
 from daypass.operations.crud.engine import perform
+from daypass.operations.crud.operation import recordable
 from daypass.operations.rolesanywhere.create_session import SIGNING_NAME
 from daypass.operations.rolesanywhere.table import OPERATIONS, ROLES_ANYWHERE
 from daypass.wire.front import Front, Progress, target_of

@@ -16,7 +16,7 @@ from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import has_policies_or_tags
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
-from daypass.operations.crud.detail import recordable
+from daypass.operations.crud.operation import recordable
 from daypass.operations.rolesanywhere.create_session import (
     SIGNING_NAME,
     CertificateSession,

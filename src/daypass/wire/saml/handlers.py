@@ -27,13 +27,13 @@ from daypass.operations.assume.saml_sign_in import Granted
 from daypass.operations.assume.saml_ticket import CommandLine
 from daypass.operations.sign_in import saml as browser_sign_in
 from daypass.ports import Call
-from daypass.wire.form import pairs_of, unique
+from daypass.wire.content import pairs_of, unique
 from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, JsonErrors
 from daypass.wire.saml import pages
 from daypass.wire.saml import pages as csrf
-from daypass.wire.web import next_path
+from daypass.wire.web import cookies as next_path
 from daypass.wire.web.cookies import Cookies
 from daypass.wire.web.render import redirect
 

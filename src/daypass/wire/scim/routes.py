@@ -23,7 +23,7 @@ from daypass.operations.scim.resources import Resource, etag
 from daypass.operations.scim.tokens import caller_of_token
 from daypass.ports import Call, Env
 from daypass.wire.access_token import authorization_of
-from daypass.wire.form import pairs_of
+from daypass.wire.content import pairs_of
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Header, Request, Response, has_entity, media_type
 from daypass.wire.routing import Route

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.assume.replay import commit_once
+from daypass.operations.assume.request import commit_once
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env
 from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce

@@ -12,7 +12,7 @@ from daypass.operations.ssf import poll as polling
 from daypass.operations.ssf import streams
 from daypass.operations.ssf.queue import POLL, PUSH
 from daypass.operations.ssf.streams import StreamSettings
-from daypass.wire.form import pairs_of, unique
+from daypass.wire.content import pairs_of, unique
 from daypass.wire.http import Response
 from daypass.wire.ssf.endpoint import EndpointContext, Serve, answer, empty
 

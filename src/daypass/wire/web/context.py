@@ -17,11 +17,12 @@ from daypass.operations import rates
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
-from daypass.wire.form import check_media_type, pairs_of, unique
+from daypass.wire.content import check_media_type, pairs_of, unique
 from daypass.wire.front import ErrorFormat, Front, Progress
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import wire_error
-from daypass.wire.web import csrf, next_path
+from daypass.wire.web import cookies as csrf
+from daypass.wire.web import cookies as next_path
 from daypass.wire.web.cookies import Cookies, theme
 from daypass.wire.web.errors import PAGE_ERRORS
 from daypass.wire.web.render import page, redirect

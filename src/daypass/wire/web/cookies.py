@@ -5,11 +5,14 @@ Source: draft-ietf-httpbis-rfc6265bis, 4.1.3.2 (the prefix `__Host-`).
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.http import Header
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9+/=]{40}")  # what `ports.Ids.secret` makes
@@ -67,3 +70,55 @@ class Cookies:
     def _header(self, pair: str) -> Header:
         text = f"{pair}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if self.secure else ''}"
         return b"set-cookie", text.encode("ascii")
+
+
+# --- Whether a form was sent by a page of ours that this browser was shown (attack A86)
+
+
+FIELD: Final = "csrf"
+
+
+def token(cookie: str) -> str:
+    """The token for the forms of the browser with this cookie: 64 hex digits."""
+    return hashlib.sha256(b"csrf\0" + cookie.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check(headers: Iterable[Header], origin: str, cookie: str, unverified_token: str) -> None:
+    """Raises DaypassError(ACCESS_DENIED) unless the form comes from our page. `origin`: ours, "https://HOST"."""
+    sent: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        sent.setdefault(name, []).append(value)
+    if any(value != b"same-origin" for value in sent.get(b"sec-fetch-site", ())):
+        raise _refusal("sec-fetch-site")
+    if any(value != origin.encode("ascii") for value in sent.get(b"origin", ())):
+        raise _refusal("origin")
+    same = hmac.compare_digest(token(cookie).encode("ascii"), unverified_token.encode("utf-8", "surrogatepass"))
+    if not cookie or not same:
+        raise _refusal("token")
+
+
+def _refusal(reason: str) -> DaypassError:
+    return DaypassError(
+        ErrorKind.ACCESS_DENIED,
+        "This form does not come from the page that this browser was shown last. Go back, reload the page and try again. "
+        "Cookies must be allowed.",
+        private={"reason": "csrf", "csrf": reason},
+    )
+
+
+# --- The parameter `next`: where a browser goes after the sign-in
+
+
+DEFAULT: Final = "/console/"
+_PATH: Final = re.compile(
+    r"/(?:[A-Za-z0-9._~!$&'()*+,;=:@%-][A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?(?:\?[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*)?"
+)
+_MAX: Final = 6_144
+
+
+def checked(unverified: str) -> str:
+    """The path, or the default for anything else: another origin, `//host`, a backslash, a control character.
+
+    The character after the first slash is neither a slash nor a backslash, so no browser reads a host in it.
+    """
+    return unverified if len(unverified) <= _MAX and _PATH.fullmatch(unverified) else DEFAULT

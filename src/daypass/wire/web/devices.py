@@ -10,9 +10,11 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from daypass.domain.errors import DaypassError, Family
+from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.broker import chat
 from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.operations.sign_in.step_up import Proof
 from daypass.ports import Call, Env
 from daypass.wire.http import Response
 from daypass.wire.web.context import LOGIN, Page, PageContext
@@ -121,3 +123,22 @@ async def _page(
     scripts = ("passkey.js",) if prompt else ()
     again = f"{LOGIN}?again={age}&next={PAGE}"
     return ctx.page("devices", title="Your devices", fresh=not age, again=again, scripts=scripts, **shown)
+
+
+# --- The proof with which a person confirms one action with MFA
+
+
+PROOF_FIELDS: Final = frozenset({"csrf", "ceremony", "response", "code_prompt", "device", "code"})
+
+
+def proof_of(signed_in: SignedIn, form: Mapping[str, str]) -> Proof | None:
+    """The proof in a form; None when it is the first form of an action, which has none."""
+    if not form.get("response") and not form.get("code"):
+        return None
+    return Proof(
+        signed_in.row.id,
+        form.get("ceremony", ""),
+        form.get("response", ""),
+        form.get("code_prompt", ""),
+        MfaCode(form.get("device", ""), form.get("code", "").strip()),
+    )

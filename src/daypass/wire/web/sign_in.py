@@ -15,7 +15,8 @@ from daypass.operations.sign_in.provider import Arrival
 from daypass.operations.sign_in.ticket import CODE, NEW_PASSWORD
 from daypass.ports import Call
 from daypass.wire.http import Response
-from daypass.wire.web import next_path, static
+from daypass.wire.web import cookies as next_path
+from daypass.wire.web import static
 from daypass.wire.web.context import LOGIN, PageContext
 from daypass.wire.web.render import redirect
 

@@ -6,6 +6,7 @@ Sources: the AWS pages "AWS global condition context keys", "IAM and AWS STS con
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 _GLOBAL = (
@@ -90,3 +91,26 @@ def is_known(key: str) -> bool:
     if prefix not in PREFIXES:
         return True
     return key in KNOWN or any(key.startswith(family) and len(key) > len(family) for family in FAMILIES)
+
+
+# --- What the linter knows of a document's environment
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The environment of one document.
+
+    Attributes:
+        account: its owner, "" when unknown.
+        accounts: accounts that are not third parties: those of the same installation.
+        providers: the issuers (without `https://`) that the account has, None when unknown.
+        powerful: for a trust policy: whether the role's policies allow everything, or allow it to gain more
+            permissions.
+        max_session_seconds: for a trust policy: the longest session of the role, 0 when unknown.
+    """
+
+    account: str = ""
+    accounts: frozenset[str] = frozenset()
+    providers: frozenset[str] | None = None
+    powerful: bool = False
+    max_session_seconds: int = 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from daypass.domain.policy.compiled import PolicyDocument, PolicyKind
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint import conditions, grants, oidc, open_trust, redundant, trust
-from daypass.domain.policy.lint.facts import Facts
 from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place
+from daypass.domain.policy.lint.known import Facts
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008
 from daypass.domain.policy.source import PolicyError

@@ -7,18 +7,9 @@ from typing import Final
 
 from daypass.domain.directory import Group, User
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.iam import (
-    access_keys,
-    credential_changes,
-    elevation,
-    groups,
-    instance_profiles,
-    policies,
-    resources,
-    roles,
-    usage,
-    users,
-)
+from daypass.operations.iam import access_keys, elevation, groups, instance_profiles, policies, resources, roles, users
+from daypass.operations.iam import changes as credential_changes
+from daypass.operations.iam import last_used as usage
 from daypass.operations.iam.context import Operation
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)

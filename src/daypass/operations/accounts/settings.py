@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from daypass.domain.arn import role_arn
 from daypass.domain.directory import Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.iam import faults
-from daypass.operations.management import InAws, allow
+from daypass.operations.management import InAws, allow, allow_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Tx
 
@@ -62,3 +63,17 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
 async def _find_role(env: Env, call: Call, account: str, name: str) -> Role | None:
     """The role as it is stored: policies see its name and path, however the request spells them (attack A196)."""
     return await env.directory.read(lambda tx: tx.get(Role, account=account, name=name), account=call.caller.account)
+
+
+# --- daypass:ReadSettings: the settings of this process, for the operator of the installation
+
+
+ShownSettings: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Section to name to text. The composition root replaces secrets before it passes them."""
+
+
+async def read_settings(env: Env, call: Call, settings: ShownSettings) -> ShownSettings:
+    """Raises DaypassError(ACCESS_DENIED): for other accounts than the operator's, whatever their policies say."""
+    decision = await allow_operator(env, call, "ReadSettings", "settings", "*")
+    await env.journal.commit(served(call, decision=decision))
+    return settings
