@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from tests.attack.access_cast import REQUESTERS, Cast
@@ -11,6 +12,7 @@ from tests.integration.api.conftest import Answer
 
 from daypass.operations.broker.sweep import sweep
 
+_numbers = itertools.count()  # a request with the reason of one that waits is that one
 STEPS = (5, 30, 61, 130, 301, 600, 901, 1800)
 
 
@@ -34,7 +36,10 @@ class Requests(Cast):
         made = Ask("", user, other, roles, rules, world.bound(rules), pick((300, 900, 1800)), self.now, 0)
         made.starts_at = pick((0, 0, 0, self.now + 400_000))
         made.emergency = other is user and not made.starts_at and self.random.random() < 0.15
-        body: dict[str, Any] = {"roles": [self.arn("role", role) for role in roles], "reason": REASON}
+        body: dict[str, Any] = {
+            "roles": [self.arn("role", role) for role in roles],
+            "reason": f"{REASON}, {next(_numbers)}",
+        }
         body |= {"seconds": made.seconds, "starts_at": made.starts_at}
         body |= {"beneficiary": self.arn("user", other.name)} if other is not user else {}
         body |= {"break_glass": True, "confirmation": self.full(roles[0])} if made.emergency else {}
@@ -162,7 +167,7 @@ class Requests(Cast):
             expected = expected and rule is not None and rule["max_seconds"] >= 300 and in_window(rule, self.now)
             expected = expected and fresh(mfa_at, rule or {}, self.now, "requester_mfa_seconds")
             expected = expected and self.may_request(name, user, mfa_at)
-        body = {"seconds": 300, "reason": REASON}
+        body = {"seconds": 300, "reason": f"{REASON}, {next(_numbers)}"}
         answer = await self.api(key, f"/access-requests/{ask.id}/extend", body)
         self.log.append(f"{self.now} extend {ask.id} by {user.name}: {answer.status} {answer.body.decode()[:200]}")
         if answer.status >= 300:

@@ -111,7 +111,7 @@ async def link(place: Place, *names: str) -> None:
 
 async def test_a214_approver_who_turns_out_to_be_the_requester_does_not_count(place: Place) -> None:
     request = await place.request()
-    await place.granted()
+    await place.granted(reason="another incident")
     await link(place, "ann", "lee")
     assert NOT_ELIGIBLE in await place.denied("ann")
     status, _, message = await place.refused(

@@ -149,7 +149,11 @@ class AccessRequestOut(Output, kw_only=True):
             description="Why grants that have not ended would be refused now, by id. A sweep ends them: request access again."
         ),
     ]
-    reused: Annotated[bool, Meta(description="It is an earlier request, whose access you have: see `reuse`.")] = False
+    reused: Annotated[
+        bool,
+        Meta(description="It is an earlier request, whose access you have (see `reuse`), or that waits for the same."),
+    ] = False
+    hint: Annotated[str, Meta(description="What would have approved the request that was just sent.")] = ""
 
 
 class ListAccessRequestsInput(OnePage):
@@ -184,6 +188,7 @@ class OwnAccessOut(Output):
     ]
     grants: Annotated[list[GrantOut], Meta(description="Your grants that have not ended and are not void.")]
     mfa_devices: Annotated[list[str], Meta(description="Serial numbers of your enabled MFA devices.")]
+    waiting: Annotated[list[str], Meta(description="Ids of pending requests that you could decide.")]
 
 
 class ListRequestableRolesInput(Input):

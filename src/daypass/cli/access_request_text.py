@@ -50,7 +50,7 @@ def _fields(found: Mapping[str, Any]) -> dict[str, object]:
         "risk": " ".join((f"{found['risk']} of 100.", *(reason["text"] for reason in found["risk_reasons"]))),
         "emergency": "yes, with a review afterwards" if found["break_glass"] else "",
         "missing": missing(found),
-        "undecided": found.get("obstacle", ""),
+        "undecided": found.get("obstacle", "") or found.get("hint", ""),
         "refused now": " ".join(dict.fromkeys(found.get("refused", {}).values())),
     }
 

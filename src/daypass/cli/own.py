@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from daypass.cli import output
 from daypass.cli.access_request_text import state_of
 from daypass.cli.options import Connect, server_command
-from daypass.cli.results import Result, Table
+from daypass.cli.results import Part, Result, Table
 
 
 @click.command("own")
@@ -21,4 +23,10 @@ def own_access(connect: Connect) -> Result:
         (", ".join(r["roles"]), state_of(r), "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
     ]
     empty = "you have no granted access and no open request. What you may request: daypass request roles"
-    return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty))
+    return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty), *waiting(answer))
+
+
+def waiting(own: dict[str, Any]) -> list[Part]:
+    """What an approver is told, wherever it shows its own access."""
+    number = len(own.get("waiting") or ())
+    return [f"\n{output.counted(number, 'request')} for your decision: daypass request ls --inbox"] if number else []

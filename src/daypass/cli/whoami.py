@@ -11,6 +11,7 @@ from daypass.cli import output
 from daypass.cli.durations import left
 from daypass.cli.names import remember_roles
 from daypass.cli.options import Connect, pages, server_command
+from daypass.cli.own import waiting
 from daypass.cli.results import Fields, Part, Result, listing
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
@@ -36,7 +37,15 @@ def whoami(connect: Connect) -> Result:
         chain: list[Part] = ["", "Chain:", partial(output.hops, session["hops"])]
     else:
         chain = []
-    return Result({**who, "session": session} if session else who, Fields(shown), *chain)
+    return Result({**who, "session": session} if session else who, Fields(shown), *chain, *_waiting(connection))
+
+
+def _waiting(connection: Connection) -> list[Part]:
+    """What waits for the caller's decision; nothing where that cannot be asked."""
+    try:
+        return waiting(connection.api("GET", "/own-access"))
+    except ClientError:
+        return []
 
 
 def _session(connection: Connection) -> dict[str, Any] | None:

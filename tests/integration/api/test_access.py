@@ -504,3 +504,12 @@ async def test_what_can_of_nobody_or_of_another_account_is_not_found(server: Ser
     assert isinstance(user, User)
     for arn, code in ((user.arn, "NoSuchEntity"), ("alice", "ValidationError")):
         assert (await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": arn})).code == code
+
+
+async def test_what_can_of_a_policy_with_thousands_of_actions_is_complete(server: Server) -> None:
+    reader = await server.role("reader", TENANT, TENANT)
+    arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    await server.write(Attachment(TENANT, reader.id, arn, server.runtime.clock.now()))
+    page = (await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": reader.arn})).json
+    assert len(page["grants"]) == what_can_module.MAX_GRANTS
+    assert {grant["extent"] for grant in page["grants"]} == {"allowed"}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.api.access import APPROVE, REQUEST, RULE, Place, gated
+from tests.integration.api.access import APPROVE, REASON, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, Membership, RequestState
@@ -257,7 +257,7 @@ async def test_ticket_of_a_request_for_another_person_is_checked_by_the_rule_of_
 
 async def test_history_of_a_request_is_of_the_newest_ones(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examine, "_LOOKED_AT", 3)
-    requests = [await place.request() for _ in range(5)]
+    requests = [await place.request(reason=f"{REASON}, part {n}") for n in range(5)]
     server = place.server.runtime
     seen = await server.directory.read(
         lambda tx: examine._history(tx, tx.get(AccessRequest, id=requests[-1]["id"])),  # type: ignore[arg-type]
@@ -589,7 +589,50 @@ async def test_request_that_existing_access_covers_returns_the_earlier_request(p
     other = await place.request("eve", reuse=True)
     assert (other["id"] != first["id"], other["reused"]) == (True, False)
     await place.ask("ann", f"/access-requests/{first['id']}/done")
-    assert (await place.request(reuse=True))["reused"] is False
+    assert (await place.request(reuse=True, reason="another incident"))["reused"] is False
+
+
+async def test_request_that_is_sent_again_while_it_waits_is_the_first_one(place: Place) -> None:
+    first = await place.request(seconds=600)
+    again = await place.request(seconds=600)
+    assert (again["id"], again["reused"], again["state"]) == (first["id"], True, "pending")
+    for more in ({"seconds": 900}, {"ticket": "INC-7"}, {"reason": "another one"}):
+        other = await place.request(**{"seconds": 600, **more})
+        assert (other["id"] != first["id"], other["reused"]) == (True, False), more
+    assert (await place.request("eve", seconds=600))["id"] != first["id"]
+    await place.ask("ann", f"/access-requests/{first['id']}/cancel")
+    assert (await place.request(seconds=600))["id"] != first["id"]
+    assert len(await events(place, "access.requested")) == 6, "approvers are told of each request once"
+
+
+async def test_request_that_lacks_only_mfa_says_so_and_is_granted_when_it_is_sent_again_with_mfa(place: Place) -> None:
+    await place.rule("prod", automatic=[{"name": "on call", "condition": {}, "seconds": 600, "mfa_seconds": 300}])
+    waits = await place.request()
+    assert (waits["state"], "send the same request again with MFA" in waits["hint"]) == ("pending", True)
+    place.keys["ann"] = await place.with_mfa("ann")
+    granted = await place.request()
+    assert (granted["id"], granted["state"], granted["hint"]) == (waits["id"], "approved", "")
+    await place.rule("prod", automatic=[{"name": "never", "condition": {"Bool": {"daypass:OnCall": "true"}}}])
+    assert (await place.request(reason="a later incident"))["hint"] == ""
+
+
+async def test_own_access_names_the_requests_that_wait_for_the_callers_decision(place: Place) -> None:
+    request = await place.request()
+    waiting = {who: (await place.ask(who, "/own-access", method="GET"))["waiting"] for who in ("ann", "eve", "lee")}
+    assert waiting == {"ann": [], "eve": [], "lee": [request["id"]]}
+    await place.approve("lee", request)
+    assert (await place.ask("lee", "/own-access", method="GET"))["waiting"] == []
+
+
+async def test_summary_counts_automatic_approvals(place: Place) -> None:
+    await place.rule("prod", automatic=[{"name": "any", "condition": {}}])
+    await place.request()
+    query = {"since": str(place.now - 60_000), "until": str(place.now + 60_000)}
+    answer = await place.server.api(TENANT_ROOT, "GET", "/audit/summary", query)
+    assert {name: sum(answer.json["series"][name]) for name in ("requested", "approved")} == {
+        "requested": 1,
+        "approved": 1,
+    }
 
 
 async def test_a356_request_that_many_grants_cover_checks_one_of_them(

@@ -206,7 +206,7 @@ async def test_old_notifications_are_forgotten_whether_or_not_they_were_delivere
 ) -> None:
     await channel(place, receiver)
     for outcome in ("delivered", "dead"):
-        await place.request()
+        await place.request(reason=f"an incident, {outcome}")
         await later(place, Notification, outcome=outcome, created_at=1, next_at=1)
     await place.request()
     await deliver(place.server.runtime.env)

@@ -291,7 +291,7 @@ def test_review_whose_finding_says_nothing_is_shown_again_with_the_finding(site:
 
 def test_own_access_over_the_api_is_that_of_the_page(site: Installation) -> None:
     found = json.loads(served(api(site, "GET", "/own-access")).body)
-    assert found == {"access_requests": [], "grants": [], "mfa_devices": []}
+    assert found == {"access_requests": [], "grants": [], "mfa_devices": [], "waiting": []}
     assert json.loads(served(api(site, "GET", "/roles/requestable")).body) == {"roles": [], "next": ""}
 
 

@@ -202,18 +202,32 @@ def _grants(
     entity: User | Role, holdings: Holdings, guardrails: tuple[tuple[NamedPolicy, ...], ...]
 ) -> Iterator[Grant]:
     layers = holdings.layers(guardrails)
+    limited = layers.boundary is not None or any(
+        layer is not Layer.IDENTITY or statement.effect is Effect.DENY
+        for layer, policy in layers.policies()
+        for statement in policy.document.statements
+    )
     for source in holdings.identity:
         for statement in source.policy.document.statements:
             if statement.effect is Effect.ALLOW:
                 for action in statement.written["NotAction" if statement.not_action else "Action"]:
-                    yield _grant(entity, layers, source.policy.name, statement, action)
+                    yield _grant(entity, layers, source.policy.name, statement, action, limited=limited)
 
 
-def _grant(entity: User | Role, layers: Layers, policy: str, statement: Statement, action: str) -> Grant:
+def _grant(
+    entity: User | Role, layers: Layers, policy: str, statement: Statement, action: str, *, limited: bool
+) -> Grant:
+    """`limited`: another policy or statement may take something away."""
     pattern = "*" if statement.not_action else action  # a grant by exception covers any remaining part
     keys = hypothetical_keys(entity)
     resources = _ANYTHING if statement.not_resource else statement.written["Resource"]
-    regions = [_region(entity, layers, keys, pattern, resource) for resource in resources]
+    whole = not limited and not statement.conditions and not statement.not_action
+    regions = [
+        _whole(entity.account, pattern, resource)
+        if whole and "$" not in resource
+        else _region(entity, layers, keys, pattern, resource)
+        for resource in resources
+    ]
     extents = {region.extent for region in regions}
     limits = {limit: None for region in regions for limit in region.limits}
     if withholds_administration(statement, pattern):
@@ -252,6 +266,13 @@ class _Region(NamedTuple):
     extent: Extent
     provisos: tuple[Proviso, ...] = ()
     limits: tuple[str, ...] = ()
+
+
+def _whole(account: str, action: str, pattern: str) -> _Region:
+    """What nothing limits. A policy of AWS has thousands of actions: to evaluate each took seconds."""
+    charge(0)
+    others = tuple(_others(account, action, completed(pattern)))
+    return _Region(Extent.PARTLY if others else Extent.ALLOWED, (), others)
 
 
 def _region(entity: User | Role, layers: Layers, keys: Mapping[str, Value], action: str, pattern: str) -> _Region:

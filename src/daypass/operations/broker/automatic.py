@@ -32,6 +32,12 @@ def automatic_approval(
     return Approval(seconds=min(seconds, default=0), on_call=on_call)
 
 
+def needs_mfa(terms: t.Terms, targets: Sequence[Target], asked: Circumstances, mfa_at: int, now: int) -> bool:
+    """Whether nothing but MFA of this moment is missing for an approval without a person."""
+    with_mfa = automatic_approval(terms, targets, asked, now, now)
+    return with_mfa is not None and automatic_approval(terms, targets, asked, mfa_at, now) is None
+
+
 def _applicable(rule: Rule, asked: Circumstances, mfa_at: int, now: int) -> Automatic | None:
     context = asked.under(rule)
     for automatic in rule.automatic:

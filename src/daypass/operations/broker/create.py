@@ -28,7 +28,7 @@ from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
 from daypass.operations.broker.approve import grant_request
-from daypass.operations.broker.automatic import automatic_approval, local_time
+from daypass.operations.broker.automatic import automatic_approval, local_time, needs_mfa
 from daypass.operations.broker.prepare import Prepared, prepare
 from daypass.operations.broker.view import RequestView, request_detail, view_of
 from daypass.operations.grants.close import existing, grants_of, no_such_request
@@ -152,6 +152,9 @@ def _check(call: Call, new: NewRequest) -> None:
         raise DaypassError(ErrorKind.VALIDATION, "Confirm emergency access with the name of the first role.")
 
 
+_WITH_MFA: Final = "It waits for an approver. With MFA used just now, the rule approves it at once: send the same request again with MFA."
+
+
 @dataclass(frozen=True, slots=True)
 class _Creation:
     """One creation. `change` runs in the transaction."""
@@ -190,8 +193,10 @@ class _Creation:
             terms = self._terms(requester, beneficiary, targets, emergency=emergency)
         except limits.LimitExceeded as error:
             raise invalid(error) from None
-        request = self._insert(tx, requester, beneficiary, terms, targets)
+        waiting = self._waiting(tx, requester, terms)
+        request = waiting or self._insert(tx, requester, beneficiary, terms, targets)
         made: list[Grant] = []
+        hint = ""
         # and so is its extension (attack A213); that of an emergency without the ticket of the rule is, too
         by_persons = any(grant.approvers for grant in extended.values()) or (
             bool(new.extends) and not new.ticket and any(_requires_ticket(target.rule) for target in targets)
@@ -201,8 +206,23 @@ class _Creation:
             if approval is not None:
                 request, made = grant_request(env, tx, request, terms, targets, approval, call.now)
                 tx.replace(request)
-        view = view_of(env, tx, request)
+            elif needs_mfa(terms, targets, self.asked, requester.mfa_at, call.now):
+                hint = _WITH_MFA
+        view = replace(view_of(env, tx, request), reused=waiting is not None, hint=hint)
+        if waiting is not None and not made:
+            return view, self._event(view, {"repeated": True, "reused": True})
         return view, announce(env, tx, self._event(view, {"automatic": bool(made) and not terms.break_glass}))
+
+    def _waiting(self, tx: Reader, requester: Person, terms: t.Terms) -> AccessRequest | None:
+        """The undecided request of the same person with the same terms, which approvers have before them already."""
+        for state in UNDECIDED:
+            found = tx.find(
+                AccessRequest, account=self.account, requester_id=requester.id, state=state.value, order="id"
+            )
+            for request in found:
+                if request.deadline > self.call.now and replace(t.decode(request.document), seen=terms.seen) == terms:
+                    return request
+        return None
 
     def _repeated(self, tx: Reader, requester: Person) -> RequestView | None:
         if not self.new.client_token:

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from daypass.domain.access.request import OPEN
 from daypass.domain.access.rule import CompiledRule
-from daypass.domain.directory import AccessRequest, Grant, Role
+from daypass.domain.directory import AccessRequest, Grant, RequestState, Role
+from daypass.operations.broker.read import can_vote
 from daypass.operations.broker.view import RequestView, view_of
 from daypass.operations.grants.facts import person_of, requestable_roles
 from daypass.operations.grants.snapshot import Snapshot
@@ -25,6 +26,10 @@ MAX_REQUESTS: Final = 100
 """Maximum number of requests in one state and of grants that are returned."""
 
 
+MAX_WAITING: Final = 200
+"""Pending requests of the account, the oldest, of which those that the caller could decide are counted."""
+
+
 class OwnAccess(Struct, frozen=True):
     """What the caller has and waits for, oldest first.
 
@@ -32,11 +37,13 @@ class OwnAccess(Struct, frozen=True):
         requests: open requests of which the caller is the requester or the beneficiary.
         grants: the caller's grants that have not ended and are not void.
         mfa_devices: serial numbers of the caller's enabled MFA devices.
+        waiting: ids of pending requests that the caller could decide.
     """
 
     requests: tuple[RequestView, ...]
     grants: tuple[Grant, ...]
     mfa_devices: tuple[str, ...]
+    waiting: tuple[str, ...] = ()
 
 
 class RequestableRole(Struct, frozen=True):
@@ -78,7 +85,10 @@ def _own_access(reader: Reader, env: Env, call: Call) -> OwnAccess:
     enabled = enabled_devices(tx, account, call.caller.principal_id)
     views = [view_of(env, tx, request) for _, request in sorted(requests.items())]
     usable = [grant for grant in grants if not why_void(env, tx, grant, call.now)]
-    return OwnAccess(tuple(views), tuple(usable), enabled)
+    pending = tx.find(AccessRequest, account=account, order="id", limit=MAX_WAITING, state=RequestState.PENDING.value)
+    now = call.now
+    waiting = [each.id for each in pending if each.deadline > now and can_vote(tx, env, each, person, now)]
+    return OwnAccess(tuple(views), tuple(usable), enabled, tuple(waiting))
 
 
 async def list_requestable_roles(

@@ -44,7 +44,8 @@ class RequestView(Struct, frozen=True):
         principals: the ARNs of the principals whose sessions requested or voted, by principal id, where the session's own
             ARN does not say it: see `principals.principal_behind`.
         substitutes: (ARN of a requested role, ARN of a role that its rule lists as a substitute).
-        reused: a new request was not made, because this earlier one covers it.
+        reused: a new request was not made, because this earlier one covers it or asks for the same.
+        hint: what would have approved the request that was just sent; "" otherwise.
     """
 
     request: AccessRequest
@@ -60,6 +61,7 @@ class RequestView(Struct, frozen=True):
     principals: Mapping[str, str] = {}
     substitutes: tuple[tuple[str, str], ...] = ()
     reused: bool = False
+    hint: str = ""
 
 
 def current_targets(env: Env, reader: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Target, ...]:

@@ -124,8 +124,9 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         elif name == "issued":
             assumed += operation.startswith("sts:AssumeRole")
             durations[_length(detail, record.at)] += 1
-        elif name == "requested" and _number(detail.get("risk"), 0) >= HIGH_RISK:
-            series["high_risk"][bucket] += 1
+        elif name == "requested":
+            series["high_risk"][bucket] += _number(detail.get("risk"), 0) >= HIGH_RISK
+            series["approved"][bucket] += detail.get("automatic") is True  # by a rule, at once
         elif name == "approved":
             waited.append(_number(detail.get("waited_ms"), 0))
     return Summary(

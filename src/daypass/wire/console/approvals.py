@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.access.request import GRANTED, UNDECIDED
-from daypass.domain.directory import AccessRequest, RequestState
+from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, Family
 from daypass.operations.broker import examine, follow, read, vote
 from daypass.operations.broker.view import RequestView
@@ -52,10 +52,10 @@ async def show(ctx: ConsoleContext) -> Response:
     return await _page(ctx, ctx.value("id", 64))
 
 
-def show_sent(request: AccessRequest) -> Response:
+def show_sent(view: RequestView) -> Response:
     """Leads from the form to the request that it has made. An extension that nobody has to approve has ended by now."""
-    done = "requested" if request.state in UNDECIDED else "granted"
-    return to(_REQUEST, id=request.id, done=done)
+    done = "needs-mfa" if view.hint else "requested" if view.request.state in UNDECIDED else "granted"
+    return to(_REQUEST, id=view.request.id, done=done)
 
 
 async def approve(ctx: ConsoleContext) -> Response:

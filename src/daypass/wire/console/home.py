@@ -30,7 +30,7 @@ async def home(ctx: ConsoleContext) -> Response:
     grants = [] if own_access is None else [(grant, state_of(grant, ctx.call.now).value) for grant in own_access.grants]
     return ctx.page(
         "home",
-        "Home",
+        f"Home ({len(own_access.waiting)})" if own_access is not None and own_access.waiting else "Home",
         access=access,
         grants=grants,
         requests=() if own_access is None else own_access.requests,
@@ -76,4 +76,4 @@ async def extend(ctx: ConsoleContext) -> Response:
         )
     except DaypassError as error:
         return await extend_form(ctx, await ctx.problem(error))
-    return show_sent(view.request)
+    return show_sent(view)

@@ -35,7 +35,7 @@ async def send(ctx: ConsoleContext) -> Response:
         view = await ctx.perform("daypass:CreateAccessRequest", create.create_request, new)
     except DaypassError as error:
         return await _page(ctx, chosen=_roles(ctx.values), problem=await ctx.problem(error))
-    return show_sent(view.request)
+    return show_sent(view)
 
 
 def _roles(values: Mapping[str, str]) -> tuple[str, ...]:
