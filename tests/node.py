@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "js"
-_OLDEST = 20
+_OLDEST = 22
 
 
 def find_node() -> str:
