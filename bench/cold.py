@@ -23,7 +23,7 @@ from cost import Bench
 from daypass import config, sigv4
 from daypass.audit.clock import HighWaterClock
 from daypass.crypto.ids import RandomIds
-from daypass.data import builtin_policies
+from daypass.data import BuiltinPolicies
 from daypass.domain.directory import AccessKey, Attachment, Group, InlinePolicy, KeyStatus, Membership, Role, User
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server.loop import Loop
@@ -113,7 +113,7 @@ async def rate(directory: CachedDirectory, looks: Sequence[Look]) -> float:
 
 async def measure(database: Database, looks: Sequence[Look], entries: int) -> tuple[float, float]:
     directory = CachedDirectory(
-        database, NoSecrets(), HighWaterClock(), builtin=builtin_policies(), poll_seconds=0, entries=entries
+        database, NoSecrets(), HighWaterClock(), builtin=BuiltinPolicies(), poll_seconds=0, entries=entries
     )
     await directory.start()
     try:

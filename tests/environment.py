@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from daypass.data import builtin_policies
+from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.ports import NO_OAUTH, CertificateUse, Clock, Directory, Env, Ids, Journal, Limits, Sealer
@@ -62,7 +62,7 @@ def environment(
     **ports: Any,
 ) -> Env:
     """The ports of a test. `ports`: further ones by their names in `Env`."""
-    builtin = builtin_policies()
+    builtin = BuiltinPolicies()
     metadata = ports.get("saml_metadata", Unused("saml_metadata"))
     others = {name: Unused(name) for name in ("saml_metadata", "tokens", "issuers", "certificates", "saml")}
     given = {

@@ -19,7 +19,7 @@ from tests.attack.installation import (
     trust,
 )
 
-from daypass.data import builtin_policies
+from daypass.data import BuiltinPolicies
 
 URL = "idp.a116.example"
 JWKS = {"keys": [{"kty": "oct", "k": "AA"}]}
@@ -119,7 +119,7 @@ def test_a116_every_service_by_verb_administers_nothing(site: Installation, prov
 def test_a116_power_user_administers_nothing_in_the_operator_account_or_a_tenant(
     site: Installation, provider: str
 ) -> None:
-    text = builtin_policies()["arn:aws:iam::aws:policy/PowerUserAccess"]
+    text = BuiltinPolicies()["arn:aws:iam::aws:policy/PowerUserAccess"]
     assert "NotAction" in text
     _, operator = site.user("a116-power", policy=text)
     refused_all(site, operator, ALPHA)

@@ -253,6 +253,7 @@ def one_of_each() -> list[Any]:
             settings='{"role":"r"}',
             secrets=(("ab12", "17", "scrypt$1$a$b"),),
             tags=(("a", "b"),),
+            registration="ab" * 32,
         ),
         ResourceServer(ACCOUNT, "https://api.example.com/v1", "api", NOW, NOW + 1, '{"scopes":{}}', (("a", "b"),)),
         OAuthCode("authorization_code", "ef" * 32, ACCOUNT, "DPCL2", NOW, NOW + 9, bytes(range(256)), NOW + 1, "0190"),
@@ -362,6 +363,7 @@ def one_of_each() -> list[Any]:
             "192.0.2.1",
             "Mozilla/5.0",
             '{"kind":"x"}',
+            ("DPCL1",),
         ),
         Passkey(
             "Y3JlZA",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.event import listen
 from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.contract.conftest import Opener
 from tests.contract.making import ACCOUNT, NOW, Recorder, insert, read, role, session, user
@@ -395,3 +396,20 @@ async def test_restored_database_flushes_a_directory_that_starts_on_it(tmp_path:
     assert second.revoked(claims) is not None
     await second.stop()
     database.close()
+
+
+def test_h6_epoch_that_the_operator_names_needs_no_function_of_the_cluster(postgres_url: str) -> None:
+    opened = [open_database(postgres_url, epoch=name) for name in ("one", "one", "two", "")]
+    try:
+        prepare(opened[0])
+        one, same, two, own = (database.epoch() for database in opened)
+        assert one == same
+        assert len({one, two, own}) == 3
+        with opened[0].write_transaction() as conn:
+            statements: list[str] = []
+            listen(conn, "before_cursor_execute", lambda *args: statements.append(args[2]))
+            feed_head(conn)
+        assert not [statement for statement in statements if "pg_control" in statement]
+    finally:
+        for database in opened:
+            database.close()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.x509 import Authority, body, sign
 
+from daypass.domain.source import Source
 from daypass.federation.x509 import X509Verifier
 from daypass.sigv4 import SigV4Error
 from daypass.sigv4.x509 import UnverifiedX509, parse_x509
@@ -24,7 +25,7 @@ HEADERS = sign(HOST, BODY, NOW, chain=(ROOT,))
 def check_signature(claimed: UnverifiedX509) -> None:
     verifier = X509Verifier()
     made = (claimed.algorithm, claimed.signature, claimed.message)
-    asyncio.run(verifier.check_signature("198.51.100.1", HOST.der, claimed.serial, *made))
+    asyncio.run(verifier.check_signature(Source("198.51.100.1"), HOST.der, claimed.serial, *made))
 
 
 def parsed(headers: list[tuple[bytes, bytes]], raw: bytes = BODY, query: bytes = b"") -> UnverifiedX509:

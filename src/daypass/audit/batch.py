@@ -114,6 +114,10 @@ class Outcome:
     seconds: float = 0.0
 
 
+_CONFLICTS = frozenset({"40001", "40P01"})
+"""SQLSTATE: serialization_failure, deadlock_detected."""
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Whether the failure was caused by the database and not by the data. If so, a retry may succeed."""
     if isinstance(error, DBAPIError):
@@ -121,6 +125,11 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, DaypassError):
         return error.kind is ErrorKind.UNAVAILABLE
     return isinstance(error, PoolTimeout | OSError)
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Whether a transaction was rolled back because of a concurrent one: repeated, it can succeed."""
+    return getattr(getattr(error, "orig", None), "sqlstate", "") in _CONFLICTS
 
 
 def is_own_fault(error: BaseException) -> bool:

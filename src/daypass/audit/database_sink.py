@@ -9,9 +9,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from daypass.audit.batch import Item, JournalOptions, describe, is_own_fault, is_unavailable, unavailable
+from daypass.audit.batch import Item, JournalOptions, describe, is_conflict, is_own_fault, is_unavailable, unavailable
 from daypass.audit.clock import AdjustableClock
 from daypass.audit.log import Batch, Log, Position
 from daypass.audit.opening import load_reset, open_log
@@ -36,6 +36,7 @@ from daypass.stores.revocations import revocations_after
 from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts
 
 _PRUNED_EVERY = 16  # one proof of so many looks for expired ones
+_CONFLICTS = 4  # with other transactions, after which the same one is tried again
 _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ
 
 
@@ -90,6 +91,11 @@ class DatabaseSink:
         return self._database.hangs
 
     @property
+    def epoch(self) -> str:
+        """Of the database, as it was last looked at."""
+        return self._epoch
+
+    @property
     def answers(self) -> bool:
         return True
 
@@ -131,6 +137,18 @@ class DatabaseSink:
 
     def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
         self._refuse_lost(log)
+        for _ in range(_CONFLICTS):
+            try:
+                return self._commit(log, items, last=last)
+            except DBAPIError as error:
+                if not is_conflict(error):
+                    raise
+            except UnknownOutcome as unknown:
+                if not is_conflict(unknown.error):
+                    raise
+        return self._commit(log, items, last=last)
+
+    def _commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
         batch: Batch | None = None
         sent = False
         try:

@@ -74,6 +74,7 @@ class SpoolSink:
         self._node = node
         self._report = report
         self._recorded: int | None = None  # until when the logs are complete, as this process stated last
+        self._recorded_in = ""  # the epoch of the database in which it was stated
         self._database = database
         self._drainer = Drainer(database, clock, inner.recent, report)
         self._gate = threading.Lock()
@@ -155,6 +156,8 @@ class SpoolSink:
         if self._own.name:
             now, spooling = self._clock.now(), lambda: bool(self._outage.since)
             stated, self._recorded = self._recorded, None  # not known if the transaction fails: it may be committed
+            if self._recorded_in != self._inner.epoch:  # a failover can have lost the last statements
+                stated, self._recorded_in = None, self._inner.epoch
             self._recorded = note_recorded(
                 self._database, self._own.name, now, spooling, stated, self._inner.check_epoch
             )

@@ -72,6 +72,11 @@ class OAuthSettings(Section):
         description="How tokens for other clouds (GetWebIdentityToken) may be signed. AWS offers RS256 and ES384; Microsoft Entra "
         "accepts RS256 only.",
     )
+    registration: bool = Field(
+        False,
+        description="Let applications register themselves as clients (RFC 7591), with an access token of a principal that may "
+        "create clients.",
+    )
     status_ttl_seconds: int = Field(
         10,
         ge=1,

@@ -25,6 +25,12 @@ class DatabaseSettings(Section):
         le=64,
         description="Threads and connections for reads of the directory, for each process; the record has three more.",
     )
+    epoch: str = Field(
+        "",
+        max_length=64,
+        description="Names this state of the database, where PostgreSQL's `pg_control_system` may not be called: change it on all "
+        "servers after each failover that may have lost transactions, and after each restore. Empty: PostgreSQL says it.",
+    )
     answer_seconds: float = Field(
         5.0, ge=0.1, le=60, description="A statement that PostgreSQL has not answered by then has failed."
     )

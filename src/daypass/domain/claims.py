@@ -16,6 +16,7 @@ from msgspec import Struct, field
 from daypass.domain.directory import Tags
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.session import FeedPosition, Hop, SessionClaims
+from daypass.domain.source import Source, network_of
 
 
 class PrincipalKind(StrEnum):
@@ -111,3 +112,8 @@ class RequestFacts(Struct, frozen=True):
     region: str = ""
     referer: str = ""
     secure_transport: bool = False
+
+    @property
+    def source(self) -> Source:
+        """The network, to which work for a request without a caller is charged."""
+        return Source(network_of(self.source_ip))

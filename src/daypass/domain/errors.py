@@ -74,6 +74,8 @@ class ErrorKind(StrEnum):
     UNAUTHORIZED_CLIENT = "unauthorized_client", Family.DENIED  # unauthorized_client (RFC 6749, 5.2): not a grant of this client
     INVALID_DPOP_PROOF = "invalid_dpop_proof", Family.PROOF  # invalid_dpop_proof (RFC 9449, 5)
     USE_DPOP_NONCE = "use_dpop_nonce", Family.PROOF  # use_dpop_nonce (RFC 9449, 8): the proof needs the nonce of the response
+    INVALID_CLIENT_METADATA = "invalid_client_metadata", Family.REQUEST  # invalid_client_metadata (RFC 7591, 3.2.2)
+    INVALID_REDIRECT_URI = "invalid_redirect_uri", Family.REQUEST  # invalid_redirect_uri (RFC 7591, 3.2.2)
     INVALID_SCOPE = "invalid_scope", Family.REQUEST  # invalid_scope (RFC 6749, 5.2)
     INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details", Family.REQUEST  # the same (RFC 9396, 5)
     INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime", Family.CONTENT  # InsufficientSessionLifetime

@@ -95,6 +95,7 @@ class ProviderSettings:
         spiffe_trust_domain: tokens are JWT-SVIDs of this trust domain: `sub` is a SPIFFE id in it, `iss` may be absent.
         token_review: ask a Kubernetes API server about each token.
         sign_in: people of the provider can sign in with a browser.
+        default_role: the ARN of the role for an exchange that names no role, and the provider's ARN as its audience.
     """
 
     issuer: str = ""
@@ -117,6 +118,7 @@ class ProviderSettings:
     spiffe_trust_domain: str = ""
     token_review: TokenReview | None = None
     sign_in: SignIn | None = None
+    default_role: str = ""
 
 
 _DEFAULT: Final = ProviderSettings()
@@ -312,6 +314,13 @@ def _roles(value: Any) -> tuple[str, ...]:
     return found
 
 
+def _role(value: Any) -> str:
+    text: str = _text(2048)(value)
+    if text and not _ROLE.fullmatch(text):
+        raise ValueError("the ARN of a role is expected.")
+    return text
+
+
 def _scopes(value: Any) -> tuple[str, ...]:
     found = _texts(value)
     if "openid" not in found or not all(_SCOPE.fullmatch(scope) for scope in found):
@@ -352,6 +361,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "source_identity_claim": _text(512),
     "spiffe_trust_domain": _trust_domain,
     "token_review": _review,
+    "default_role": _role,
     "sign_in": _sign_in,
 }
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
 from daypass.domain.encoding import iso_time
+from daypass.domain.source import Source
 from daypass.federation import saml_metadata
 from daypass.federation.saml_decrypt import Undecryptable, certificate_of, decrypt, load_key
 from daypass.federation.saml_facts import Rules
@@ -33,7 +34,6 @@ from daypass.federation.saml_response import (
 from daypass.federation.saml_signature import key_digest
 from daypass.federation.saml_xml import BadXml
 from daypass.ports import HeavyWork, SamlArrival, SamlMetadataView, Sealer
-from daypass.scheduling.buckets import network_of
 from daypass.scheduling.threads import FairThreads
 
 _THREAD: Final = FairThreads(1, "daypass-saml")
@@ -72,7 +72,7 @@ class SamlServiceProvider:
     async def verify(
         self, unverified_response: str, provider: SamlProvider | None, now: int, arrival: SamlArrival
     ) -> Assertion:
-        source = network_of(arrival.source_ip)
+        source = arrival.source.lane
         rules = await self._rules(provider, now, arrival)
         found = await self._heavy.compute(source, verify_response, unverified_response, rules, quick=True)
         if isinstance(found, Encrypted):
@@ -82,9 +82,8 @@ class SamlServiceProvider:
             self._observe_skew(provider.arn, (now - found.issued_at) / 1000)
         return found
 
-    async def unverified_providers(self, unverified_response: str, source_ip: str) -> tuple[str, ...]:
-        source = network_of(source_ip)
-        return await self._heavy.compute(source, claimed_providers, unverified_response, quick=True)
+    async def unverified_providers(self, unverified_response: str, source: Source) -> tuple[str, ...]:
+        return await self._heavy.compute(source.lane, claimed_providers, unverified_response, quick=True)
 
     async def check_provider_unchanged(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
         metadata = await self._usable_metadata(provider, now)

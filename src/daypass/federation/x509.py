@@ -37,8 +37,8 @@ from cryptography.x509.verification import (
 
 from daypass.domain.certificate import ATTRIBUTES, Certificate, CertificateRefused, Fields
 from daypass.domain.jwk import refusal_of_rsa
+from daypass.domain.source import Source
 from daypass.federation.crl import Crl, read_crl
-from daypass.scheduling.buckets import network_of
 from daypass.scheduling.threads import FairThreads, Job
 
 MAX_CHAIN: Final = 5
@@ -81,7 +81,7 @@ class X509Verifier:
         return parsed
 
     async def check_signature(
-        self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
+        self, source: Source, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
     ) -> None:
         def check(_: Job) -> None:
             certificate = _parse(unverified_der)
@@ -89,11 +89,11 @@ class X509Verifier:
                 raise CertificateRefused("the credential scope names another serial number")
             _check_signature(_usable_key(certificate), algorithm, signature, message)
 
-        await _THREAD.run(network_of(source_ip), check)
+        await _THREAD.run(source.lane, check)
 
     async def verify(
         self,
-        source_ip: str,
+        source: Source,
         anchors: str,
         crls: Sequence[bytes],
         unverified_der: bytes,
@@ -110,7 +110,7 @@ class X509Verifier:
             _check_revocation(path, anchors, [self._read(crl) for crl in crls], now)
             return _facts(tuple(path))
 
-        return await _THREAD.run(network_of(source_ip), verify)
+        return await _THREAD.run(source.lane, verify)
 
     def check_anchors(self, unverified_pem: str) -> None:
         if "PRIVATE KEY" in unverified_pem:  # it would be stored and shown

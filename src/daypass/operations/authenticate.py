@@ -60,6 +60,20 @@ async def names_credentials(env: Env, signature: sigv4.UnverifiedSignature) -> b
     return view is not None and view.key.status is KeyStatus.ACTIVE
 
 
+async def authenticated_again(env: Env, caller: Caller, now: int) -> Caller:
+    """The caller of a request that goes on for long, as they are at `now` (ms). Nothing is signed again.
+
+    Raises DaypassError: UNKNOWN_CREDENTIALS, EXPIRED_CREDENTIALS (also when revoked), UNAVAILABLE.
+    """
+    if caller.session is not None:
+        return await caller_of_session(env, caller.session, now)
+    view = await env.directory.access_key(caller.access_key_id)
+    if view is None or view.holder.gone or not view.holder.active:
+        private = {OWNER: caller.account, "reason": "access key is inactive", "access_key_id": caller.access_key_id}
+        raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _INVALID, private=private)
+    return replace(caller, tags=view.holder.tags)
+
+
 # --- Long-term keys ------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from daypass.domain.arn import is_account_id, read_arn, root_arn
 from daypass.domain.directory import AccountAlias, Group, Membership, Role, User
+from daypass.domain.encoding import text_digest
 from daypass.ports import Reader
 
 U = TypeVar("U", User, Role)
@@ -56,3 +57,8 @@ def principal_behind(tx: Reader, principal_id: str, arn: str) -> str:
     """
     found = arn_of_principal(tx, principal_id) or principal_id
     return found if found != arn else ""
+
+
+def subject_id(account: str, principal_id: str) -> str:
+    """The `sub` of a person in tokens: the unique id of a user, a digest of the principal of a provider."""
+    return principal_id if not principal_id.startswith("arn:") else text_digest(f"{account}\0{principal_id}")

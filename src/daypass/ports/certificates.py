@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from daypass.domain.certificate import Certificate
+from daypass.domain.source import Source
 
 
 class CertificateVerifier(Protocol):
     """X.509. Refusals are `domain.certificate.CertificateRefused`, whose message is only for the record."""
 
     async def check_signature(
-        self, source_ip: str, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
+        self, source: Source, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
     ) -> None:
         """Returns normally if the certificate has this serial number and its key signed `message`.
 
@@ -23,7 +24,7 @@ class CertificateVerifier(Protocol):
 
     async def verify(
         self,
-        source_ip: str,
+        source: Source,
         anchors: str,
         crls: Sequence[bytes],
         unverified_der: bytes,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from daypass.data import BuiltinPolicies
 from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.source import Source, network_of
 from daypass.ports.basics import Clock, Ids
 from daypass.ports.certificates import CertificateUses, CertificateVerifier
 from daypass.ports.directory import Directory
@@ -68,7 +69,7 @@ class Env:
     sealer: Sealer
     limits: Limits
     records: Records
-    builtin: Mapping[str, str]  # built-in managed policies, ARN to text
+    builtin: BuiltinPolicies  # built-in managed policies, ARN to text
     saml_metadata: SamlMetadata
     tokens: TokenVerifier
     issuers: IssuerStatuses
@@ -96,3 +97,8 @@ class Call(Struct, frozen=True):
     caller: Caller
     facts: RequestFacts
     now: int  # ms; when the request was authenticated
+
+    @property
+    def source(self) -> Source:
+        """To whom the work for this request is charged."""
+        return Source(network_of(self.facts.source_ip), self.caller.account, self.caller.principal_id)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from daypass.data import BuiltinPolicies
 from daypass.ports.basics import Ids
 from daypass.ports.directory import Reader
 from daypass.ports.saml import SamlMetadata
@@ -19,7 +20,7 @@ class Scene:
 
     tx: Reader
     ids: Ids
-    builtin: Mapping[str, str]  # as `Env.builtin`
+    builtin: BuiltinPolicies  # as `Env.builtin`
     saml_metadata: SamlMetadata
 
 

@@ -101,6 +101,7 @@ class AuthorizationServer:
         algorithm: what access tokens are signed with.
         documents: the metadata documents of clients.
         exceptions: algorithm by audience, where it is another.
+        registration: whether clients may register themselves (RFC 7591).
         web_identity_algorithms: what tokens for other clouds may be signed with; the first is the default.
     """
 
@@ -111,6 +112,7 @@ class AuthorizationServer:
     algorithm: str = "ES256"
     exceptions: Mapping[str, str] = field(default_factory=dict)
     web_identity_algorithms: tuple[str, ...] = ("ES256",)
+    registration: bool = False
 
     @property
     def enabled(self) -> bool:

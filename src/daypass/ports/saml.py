@@ -7,6 +7,7 @@ from typing import Protocol
 
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
+from daypass.domain.source import UNKNOWN, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,13 @@ class SamlMetadata(Protocol):
 class SamlArrival:
     """How a SAML response arrived. `url`: our address to which a browser posted it; "": it is a parameter of a call.
 
-    `request_id`: the request of ours that it must answer; "": it must not answer any of ours. `source_ip`: the address
-    of the sender; sources take turns, as nothing else is proven yet.
+    `request_id`: the request of ours that it must answer; "": it must not answer any of ours. `source`: the sender's
+    network; sources take turns, as nothing else is proven yet.
     """
 
     url: str = ""
     request_id: str = ""
-    source_ip: str = ""
+    source: Source = UNKNOWN
 
 
 class SamlVerifier(Protocol):
@@ -59,7 +60,7 @@ class SamlVerifier(Protocol):
         """
         ...
 
-    async def unverified_providers(self, unverified_response: str, source_ip: str) -> tuple[str, ...]:
+    async def unverified_providers(self, unverified_response: str, source: Source) -> tuple[str, ...]:
         """ARNs of the providers that a response claims to come from: only for look-ups, never for trust.
 
         Sources take turns, as in `verify`.

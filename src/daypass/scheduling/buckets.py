@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
+
+from daypass.domain.source import Source
 
 _KEYS: Final = 50_000  # of one generation
 _ROUNDING: Final = 1e-6  # seconds: sums of fractions are not exact
@@ -46,7 +46,7 @@ class Buckets:
         known = self._younger.get(key)
         full = self._older.get(key, 0.0) if known is None else known
         full = max(full, now)
-        full += tokens * self._seconds
+        full += min(tokens * self._seconds, self._burst - _ROUNDING)  # a full bucket is enough for any request
         if full - now > self._burst:
             return False
         self._younger[key] = full
@@ -61,7 +61,7 @@ class Buckets:
 
 
 class RequestRates:
-    """`ports.Rates`: the buckets of principals, accounts and source addresses.
+    """`ports.Rates`: the buckets of principals, accounts and networks.
 
     Args:
         principal, account, source: (tokens a second, tokens of a full bucket).
@@ -81,33 +81,23 @@ class RequestRates:
         self._sources = Buckets(*source, monotonic)
         self._observe = observe
 
-    def charge(self, principal_id: str, account: str, tokens: float) -> str:
-        if not self._principals.take(principal_id, tokens):
+    def charge(self, source: Source, tokens: float) -> str:
+        if not self._principals.take(source.principal, tokens):
             self._observe("principal")
             return "principal"
-        if not self._accounts.take(account, tokens):
+        if not self._accounts.take(source.account, tokens):
             self._observe("account")
             return "account"
         return ""
 
-    def charge_source(self, source_ip: str) -> bool:
-        if self._sources.take(network_of(source_ip)):
+    def charge_network(self, source: Source, tokens: float = 1.0) -> bool:
+        if self._sources.take(source.network, tokens):
             return False
         self._observe("source")
         return True
 
-    def is_source_exhausted(self, source_ip: str) -> bool:
-        if not self._sources.is_empty(network_of(source_ip)):
+    def is_network_exhausted(self, source: Source) -> bool:
+        if not self._sources.is_empty(source.network):
             return False
         self._observe("source")
         return True
-
-
-@lru_cache(maxsize=4096)
-def network_of(source_ip: str) -> str:
-    """An IPv4 address, or the first 64 bits of an IPv6 address, because one host can use all addresses of a /64."""
-    try:
-        address = ip_address(source_ip)
-    except ValueError:
-        return source_ip[:64]
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

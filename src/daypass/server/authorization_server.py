@@ -34,6 +34,7 @@ def authorization_server(
         oauth.algorithm,
         oauth.algorithm_of(),
         tuple(dict.fromkeys(oauth.web_identity_algorithms)),
+        oauth.registration,
     )
 
 

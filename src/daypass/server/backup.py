@@ -104,7 +104,7 @@ def restore(settings: Settings, identity: str, file: Path) -> Copied:
     Raises BackupError, UnusableDatabase, DatabaseUnreachable, StartupError.
     """
     prepare_data_directory(settings.server.data)
-    database = open_database(settings.database_url())
+    database = open_database(settings.database_url(), epoch=settings.database.epoch)
     try:
         with database_errors(settings):
             prepare(database)

@@ -72,7 +72,7 @@ def opened(settings: Settings) -> Iterator[Database]:
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         raise UnusableDatabase(f"no database exists at {path}. Name the server's --data directory or --config file")
-    database = open_database(url)
+    database = open_database(url, epoch=settings.database.epoch)
     try:
         yield database
     except DaypassError as error:

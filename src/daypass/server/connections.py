@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Protocol
 
+from daypass.domain.source import network_of
 from daypass.observability import logs
-from daypass.scheduling.buckets import network_of
 from daypass.server.bodies import BodyBudget
 from daypass.server.holds import Holds
 from daypass.server.listener import OnRefusal, not_reported

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -11,6 +9,7 @@ from daypass.config import ConfigError, Settings
 from daypass.config.identity import SignInSettings
 from daypass.config.network import RatesSettings
 from daypass.crypto.ids import RandomIds
+from daypass.data import BuiltinPolicies
 from daypass.federation.saml_metadata import MetadataReader
 from daypass.observability.metrics import Metrics
 from daypass.ports import Limits, PasskeyPolicy
@@ -74,13 +73,15 @@ def open_standby(settings: Settings) -> Database | None:
     if not url:
         return None
     try:
-        return open_database(url, readers=database.readers, answer_seconds=database.answer_seconds)
+        return open_database(
+            url, readers=database.readers, answer_seconds=database.answer_seconds, epoch=database.epoch
+        )
     except ValueError as error:
         raise ConfigError(f"database.read_url: {error}") from None
 
 
 def heavy_work(
-    settings: Settings, directory: CachedDirectory, builtin: Mapping[str, str]
+    settings: Settings, directory: CachedDirectory, builtin: BuiltinPolicies
 ) -> HeavyProcesses | HeavyOnThreads:
     """The processes for heavy work, or the threads for reads if none are configured."""
     heavy = settings.heavy
@@ -92,6 +93,7 @@ def heavy_work(
         url,
         builtin,
         standby_url=settings.database.read_url.get_secret_value(),
+        epoch=settings.database.epoch,
         seen=directory.seen,
         seconds=heavy.seconds,
         most_of_account=heavy.queue,

@@ -10,10 +10,11 @@ import asyncio
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
@@ -40,7 +41,7 @@ class HeavyOnThreads:
         ids, builtin, saml_metadata: the members of a Scene.
     """
 
-    def __init__(self, directory: Directory, ids: Ids, builtin: Mapping[str, str], saml_metadata: SamlMetadata) -> None:
+    def __init__(self, directory: Directory, ids: Ids, builtin: BuiltinPolicies, saml_metadata: SamlMetadata) -> None:
         self._directory = directory
         self._threads = FairThreads(2, "daypass-heavy", reserved=1)
         self._scene = partial(Scene, ids=ids, builtin=builtin, saml_metadata=saml_metadata)
@@ -72,6 +73,7 @@ class HeavyProcesses:
     Args:
         processes: how many, and one more for quick work.
         database_url, builtin: the data that heavy work reads.
+        epoch: `database.epoch` of the settings.
         standby_url: a standby that is read instead if it has everything up to `seen`; "" for none.
         seconds: time limit of one piece of work from when a process has it. After that it is refused with UNAVAILABLE. Waiting
         for a process has a limit of its own, besides that of the request: on a busy machine a start takes long.
@@ -82,14 +84,15 @@ class HeavyProcesses:
         self,
         processes: int,
         database_url: str,
-        builtin: Mapping[str, str],
+        builtin: BuiltinPolicies,
         *,
         standby_url: str = "",
+        epoch: str = "",
         seen: Callable[[], FeedPosition] = lambda: FeedPosition("", 0),
         seconds: float = 20.0,
         most_of_account: int = 100,
     ) -> None:
-        self._setup = pickle.dumps(Setup(database_url, dict(builtin), standby_url))
+        self._setup = pickle.dumps(Setup(database_url, builtin, standby_url, epoch))
         self._seen = seen
         self._long = FairThreads(processes, "daypass-heavy", most_of_account=most_of_account)
         self._quick = FairThreads(1, "daypass-quick", most_of_account=most_of_account)

@@ -24,6 +24,7 @@ from daypass.ports import Clock
 from daypass.stores.directory import CachedDirectory
 from daypass.stores.engine import Database
 from daypass.stores.feed import Change
+from daypass.stores.meta import missing_events
 from daypass.stores.nodes import HEARTBEAT_SECONDS, remove_node, report_node
 
 _POLL_SECONDS: Final = 0.5
@@ -179,6 +180,8 @@ class Registration:
         self._name = name
         self._on_thread = on_thread
         self._note_recorded = note_recorded
+        self.missing = 0
+        """How many acknowledged events the database lacks, as of the last report."""
         self.warning = ""
         """What the database said at the last report; see `Database.warning`."""
 
@@ -187,6 +190,7 @@ class Registration:
         await self._on_thread(lambda: report_node(self._database, self._node, self._name, self._clock.now()))
         await self._on_thread(self._note_recorded)
         self.warning = await self._on_thread(self._database.warning)
+        self.missing = await self._on_thread(lambda: self._database.read(missing_events))
 
     async def run(self) -> None:
         """Writes the row regularly until it is cancelled."""

@@ -9,6 +9,8 @@ into memory, and the application must never be able to break the framing of a re
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from collections import deque
 from typing import Any, Final
 
@@ -31,6 +33,8 @@ _MOST_CHUNKS: Final = 8_192  # of its requests that wait for an answer; each cos
 _LINGER_SECONDS: Final = 0.3  # how long a stopping server waits for the next request of an idle connection
 _DISCARD_SECONDS: Final = 1.0  # how long the rest of a refused body is read
 _AGAIN_SECONDS: Final = 0.05  # bytes received and not read yet
+_LAST_DATA: Final = 52  # of tcpi_last_data_recv in Linux's struct tcp_info
+_TCP_INFO_BYTES: Final = _LAST_DATA + 4
 _URGENT: Final = frozenset({b"/healthz", b"/readyz"})  # paths that do not wait in the queue
 _MANAGEMENT: Final = b"/api/"  # the management API has a reserved part of each turn, as IAM has
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -284,7 +288,19 @@ class HttpProtocol(asyncio.Protocol):
         self.idle_since = 0.0
         turns = self.common.turns
         management = turns.busy and (path.startswith(_MANAGEMENT) or signed_for_iam(headers))
-        turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management)
+        age = self._age() if turns.busy else 0.0
+        turns.enter(self, source=self.limited_address, urgent=path in _URGENT, management=management, age=age)
+
+    def _age(self) -> float:
+        """Seconds since the system received the last data: on a busy server they waited in its buffers, also before the
+        connection was accepted, and count as a part of the wait.
+        """
+        sock = self.transport.get_extra_info("socket")
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except (AttributeError, OSError):  # a Unix socket, or another system
+            return 0.0
+        return int.from_bytes(info[_LAST_DATA:], sys.byteorder) / 1000 if len(info) == _TCP_INFO_BYTES else 0.0
 
     def on_chunk_header(self) -> None:
         self._chunks, self._head = self._chunks + 1, self._head - 16  # size, line ends; the rest is an extension

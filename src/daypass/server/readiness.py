@@ -11,6 +11,7 @@ from daypass.audit.journal import DurableJournal
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
+from daypass.server import tls
 from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, Registration
 from daypass.stores.directory import CachedDirectory
@@ -27,7 +28,6 @@ class Readiness:
 
     Attributes:
         stopping: whether the process is stopping.
-        missing: the number of acknowledged events that are missing in the database.
     """
 
     def __init__(
@@ -47,7 +47,6 @@ class Readiness:
         self._registration = registration
         self._peers = peers
         self.stopping = False
-        self.missing = 0
         self._initialised = False
 
     async def problems(self, *, detailed: bool) -> list[str]:
@@ -125,9 +124,9 @@ class Readiness:
         """Warnings for an operator that do not stop this process from serving. `detailed`: includes what the key source
         said, which may name its host, account and key; the log always has it.
         """
-        warnings = [self._clock.warning(), self._registration.warning]
-        if self.missing:
-            warnings.append(f"{self.missing} recorded events are missing from the database: see `daypass audit verify`")
+        warnings = [self._clock.warning(), self._registration.warning, tls.SERVED.warning(self._clock.now())]
+        if missing := self._registration.missing:
+            warnings.append(f"{missing} recorded events are missing from the database: see `daypass audit verify`")
         if not self._rings.unreadable and (overdue := self._rings.overdue(self._clock.now())):
             warnings.append(
                 f"keys of {', '.join(overdue)} have expired and sign for a day more: the next ones need the database"

@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.refusal import cut, leaves
+from daypass.domain.source import network_of
 from daypass.observability import logs
 from daypass.ports import Clock, Journal
-from daypass.scheduling.buckets import network_of
 
 WINDOW_MS: Final = 15_000
 _SOURCES: Final = 4_096

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Any
@@ -31,7 +31,7 @@ from daypass.crypto.keys import SpoolSigner
 from daypass.crypto.node_proofs import RingNodeProofs
 from daypass.crypto.seal import RingSealer
 from daypass.crypto.signing import RingSigner
-from daypass.data import builtin_policies
+from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.federation.kubernetes import TokenReviews
@@ -67,7 +67,6 @@ from daypass.stores.engine import open_database
 from daypass.stores.feed import Change
 from daypass.stores.freshness import OwnSessions
 from daypass.stores.image import DirectoryImage
-from daypass.stores.meta import missing_events
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -90,6 +89,7 @@ class Runtime:
             answer_seconds=settings.database.answer_seconds,
             write_seconds=settings.spool.after_seconds if settings.spool.enabled else None,
             acknowledged=settings.acknowledged_files(),
+            epoch=settings.database.epoch,
         )
         self._standby = open_standby(settings)
         self._threads = ThreadPoolExecutor(settings.database.readers, thread_name_prefix="keys")
@@ -115,7 +115,7 @@ class Runtime:
         snapshot = await self._snapshot_if_unreachable()
         await self._open_keys(snapshot)
         sealer = RingSealer(self.rings, self.clock)
-        builtin = {**builtin_policies(), **further_policies(self.settings.aws.policies)}
+        builtin = BuiltinPolicies(further_policies(self.settings.aws.policies))
         self.directory = self._directory(sealer, builtin)
         self._closing.push_async_callback(self.directory.stop)
         self.directory.on_ring_keys(self._rotation.load)
@@ -166,7 +166,7 @@ class Runtime:
             self.rings = await self._rotation.open_without_database(snapshot.kek, snapshot.ring_keys)
         self._closing.push_async_callback(self._rotation.stop)
 
-    def _directory(self, sealer: RingSealer, builtin: Mapping[str, str]) -> CachedDirectory:
+    def _directory(self, sealer: RingSealer, builtin: BuiltinPolicies) -> CachedDirectory:
         directory = self.settings.directory
         return CachedDirectory(
             self.database,
@@ -203,7 +203,6 @@ class Runtime:
             if self._peers is not None:
                 self._peers.poll()  # revocations of the processes on this machine, before anything is served
             return
-        self.readiness.missing = await self._on_thread(lambda: self.database.read(missing_events))
         await self._registration.report()
         await self._on_thread(self.database.join)
 
@@ -213,7 +212,7 @@ class Runtime:
 
         return Peers(settings.spool_directory(), self._node, self.directory, problem)
 
-    def _environment(self, sealer: RingSealer, builtin: Mapping[str, str]) -> Env:
+    def _environment(self, sealer: RingSealer, builtin: BuiltinPolicies) -> Env:
         tokens = self._token_verifier(sealer)
         self.records = AuditReader(self.database, self.clock, self.directory.revoked, self.directory.feed.everything)
         self._closing.callback(self.records.close)

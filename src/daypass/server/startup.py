@@ -164,7 +164,9 @@ def prepare_database(
     if (standby := open_standby(settings)) is not None:
         standby.close()  # only its URL is checked: a server starts without its standby
     try:
-        database = open_database(settings.database_url(), acknowledged=settings.acknowledged_files())
+        database = open_database(
+            settings.database_url(), acknowledged=settings.acknowledged_files(), epoch=settings.database.epoch
+        )
     except ValueError as error:
         raise ConfigError(f"database.url: {error}") from None
     try:

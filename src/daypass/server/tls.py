@@ -10,14 +10,18 @@ import multiprocessing
 import signal
 import ssl
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from cryptography import x509
 
 from daypass.config import ConfigError, ServerSettings
 from daypass.observability import logs
 from daypass.server.unverified_clients import UnverifiedClients, load_pair
+
+_WARN_MS: Final = 14 * 86_400_000
 
 
 def load(settings: ServerSettings) -> ssl.SSLContext:
@@ -39,12 +43,37 @@ def load(settings: ServerSettings) -> ssl.SSLContext:
 
 def for_uvicorn(settings: ServerSettings, _config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
     """`load` with the signature that uvicorn expects."""
-    return load(settings)
+    context = load(settings)
+    SERVED.note(end_of(settings))
+    return context
 
 
 def ends_on_hangup(settings: ServerSettings) -> bool:
     """Whether SIGHUP means that the terminal was closed: there is one, and nothing to reload."""
     return settings.tls_cert is None and sys.stdin is not None and sys.stdin.isatty()
+
+
+class Served:
+    """The certificate that this process serves, for /readyz."""
+
+    def __init__(self) -> None:
+        self._ends: datetime | None = None
+
+    def note(self, ends: datetime) -> None:
+        """`ends`: of the certificate that is served from now on."""
+        self._ends = ends
+        if warning := self.warning(time.time_ns() // 1_000_000):
+            logs.get().warning("server.certificate_expires", why=warning)
+
+    def warning(self, now: int) -> str:
+        """What an operator should do about the certificate at `now` (ms); "" for nothing."""
+        if self._ends is None or self._ends.timestamp() * 1000 - now > _WARN_MS:
+            return ""
+        verb = "expired" if self._ends.timestamp() * 1000 <= now else "expires"
+        return f"the TLS certificate {verb} at {self._ends.isoformat()}: put a new one in its place, then send SIGHUP"
+
+
+SERVED: Final = Served()
 
 
 class Reload:
@@ -83,11 +112,15 @@ class Reload:
                 logs.get().error("server.certificate_kept", error=str(error))
                 return
             self._use(context)
-            logs.get().info("server.certificate_reloaded", not_after=ends)
+            SERVED.note(ends)
+            logs.get().info("server.certificate_reloaded", not_after=ends.isoformat())
 
-    def _read(self) -> tuple[ssl.SSLContext, str]:
-        """The context, and when its certificate expires, in ISO 8601."""
-        context = load(self._settings)
-        assert self._settings.tls_cert is not None
-        certificate = x509.load_pem_x509_certificates(self._settings.tls_cert.read_bytes())[0]
-        return context, certificate.not_valid_after_utc.isoformat()
+    def _read(self) -> tuple[ssl.SSLContext, datetime]:
+        """The context, and when its certificate expires."""
+        return load(self._settings), end_of(self._settings)
+
+
+def end_of(settings: ServerSettings) -> datetime:
+    """When the certificate in the file expires."""
+    assert settings.tls_cert is not None
+    return x509.load_pem_x509_certificates(settings.tls_cert.read_bytes())[0].not_valid_after_utc

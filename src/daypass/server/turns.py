@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 AT_ONCE: Final = 16  # requests that begin in one iteration: about 3 ms of work
 LATE_AT_ONCE: Final = 16  # requests refused in one iteration because they have waited too long
+_LATE_A_SECOND: Final = 500.0  # of them in any case; besides, one for each request that begins
 RESERVED: Final = 8  # for management requests, which include revocations, in one iteration
 IN_FLIGHT: Final = 24  # requests begun and not answered, before others wait; more only while the event loop is idle
 SHARED: Final = 2 * IN_FLIGHT  # the same, of all sources that have nothing waiting, in equal shares
@@ -151,6 +152,8 @@ class Turns:
         self._begun = 0  # in this iteration
         self._reserved = 0  # management requests, in addition
         self._refused = 0
+        self._refusals = float(LATE_AT_ONCE)  # that may follow: a refusal costs time that requests in time need
+        self._refusals_at = clock()
         self._swept = clock()  # when late requests were last looked for although there was no room
         self._scheduled = False
         self._in_flight: dict[str, int] = {}  # requests begun and not ended, by source
@@ -171,21 +174,30 @@ class Turns:
         """Whether a request that enters now has to wait, unless it is urgent or for management."""
         return self._begun >= AT_ONCE or self._usual.count > 0 or self._total >= self._most
 
-    def enter(self, connection: Startable, *, source: str = "", urgent: bool = False, management: bool = False) -> None:
+    def enter(
+        self,
+        connection: Startable,
+        *,
+        source: str = "",
+        urgent: bool = False,
+        management: bool = False,
+        age: float = 0.0,
+    ) -> None:
         """Starts the request now or in a later iteration. An urgent request goes first and is never late.
 
         Args:
             source: the client's address; "" for connections that serve many clients.
             management: it may use the reserved part.
+            age: seconds that it has waited in the system's buffers.
         """
         if management and not self._management.count and self._reserved < RESERVED:
             self._reserved += 1
             self._begin(connection, source)
-        elif self._begun < AT_ONCE and (urgent or self._may_begin(source)):
+        elif self._begun < AT_ONCE and (urgent or ((not age or age <= self._patience) and self._may_begin(source))):
             self._begun += 1
             self._begin(connection, source)
         else:
-            waiting = _Waiting(self._clock(), source, connection)
+            waiting = _Waiting(self._clock() - age, source, connection)
             if urgent:
                 self._urgent.append(waiting)
             else:
@@ -263,27 +275,40 @@ class Turns:
         """Refuses late requests while no request can begin. It costs time to search all sources, so there are only a few
         sweeps in the time that a request may wait.
         """
-        now, most = self._clock(), LATE_AT_ONCE - self._refused
+        now, most = self._clock(), self._refusable()
         if now - self._swept < self._patience / _SWEEPS or not most:
             return
         late = self._usual.take_late(now - self._patience, most)
         for each in late:
             self._begin_waiting(each, late=True)
-        self._refused += len(late)
+        self._note_refused(len(late))
         if len(late) < most:
             self._swept = now
+
+    def _refusable(self) -> int:
+        """How many late requests may be refused now."""
+        now = self._clock()
+        self._refusals += (now - self._refusals_at) * _LATE_A_SECOND
+        self._refusals = min(self._refusals, 2.0 * LATE_AT_ONCE)
+        self._refusals_at = now
+        return min(LATE_AT_ONCE - self._refused, int(self._refusals))
+
+    def _note_refused(self, count: int) -> None:
+        self._refused += count
+        self._refusals -= count
 
     def _take_from(self, queues: _Queues, most: int) -> int:
         """Begins at most so many of the requests and returns their number. Late ones are refused, in bounded number."""
         oldest, begun = self._clock() - self._patience, 0
         queues.begin_iteration()
         while begun < most and queues.count:
-            request, late = queues.next(oldest, LATE_AT_ONCE - self._refused)
+            request, late = queues.next(oldest, self._refusable())
             for each in late:
                 self._begin_waiting(each, late=True)
-            self._refused += len(late)
+            self._note_refused(len(late))
             if request is None:
                 break
             begun += 1
+            self._refusals += 1.0
             self._begin_waiting(request)
         return begun

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import IO, Any, Final, TypeAlias
@@ -17,6 +17,7 @@ from typing import IO, Any, Final, TypeAlias
 from sqlalchemy import Connection
 
 from daypass.crypto.ids import RandomIds
+from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import FeedPosition
 from daypass.federation.saml_metadata import MetadataReader
@@ -41,8 +42,9 @@ class Setup:
     """The first message to a worker."""
 
     database_url: str
-    builtin: Mapping[str, str]
+    builtin: BuiltinPolicies
     standby_url: str = ""  # of a standby near this process, if there is one
+    epoch: str = ""  # see `database.epoch` in the settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,9 @@ class Worker:
         if not task.reads:
             return task.work(*task.args)
         if self._database is None:
-            self._database = open_database(self._setup.database_url, readers=1)
+            self._database = open_database(self._setup.database_url, readers=1, epoch=self._setup.epoch)
             if self._setup.standby_url:
-                self._standby = open_database(self._setup.standby_url, readers=1)
+                self._standby = open_database(self._setup.standby_url, readers=1, epoch=self._setup.epoch)
         builtin = self._setup.builtin
 
         def run(conn: Connection) -> Any:

@@ -23,6 +23,8 @@ LOG_HEAD = "daypass.log_head"
 """Key in `Connection.info` under which a transaction stores the `LogHead` that it will commit."""
 REVOCATIONS = "daypass.revocations"
 """Key in `Connection.info` under which a transaction stores the list of revocations that it will commit."""
+EPOCH = "daypass_epoch"
+"""Execution option of an engine: what names the cluster and its timeline, if the operator does."""
 COPY_TYPES = "copy_types"
 """Execution option of a `COPY … FROM STDIN (FORMAT BINARY)`, whose one parameter is a list of rows: the types of its
 columns.

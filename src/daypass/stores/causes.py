@@ -38,6 +38,10 @@ _PUBLIC = {
 }
 _PUBLIC_SQLSTATES = {"53100": "its disk is full", "25006": "it cannot be written"}
 _POSTGRES_ADVICE = (
+    (
+        "function pg_",
+        "Allow it (GRANT EXECUTE ON FUNCTION … TO …), or set database.epoch, where the server does not have it.",
+    ),
     ("authentication failed", "Check the user and password in database.url."),
     ("no password supplied", "Put the password into database.url, or into a password file."),
     ("no pg_hba.conf entry", "Allow this host, user and database in the server's pg_hba.conf."),

@@ -260,6 +260,7 @@ def open_database(
     answer_seconds: float = ANSWER_SECONDS,
     write_seconds: float | None = None,
     acknowledged: Path | None = None,
+    epoch: str = "",
 ) -> Database:
     """Opens `sqlite:///PATH` (four slashes for an absolute path) or `postgresql://…`; makes the SQLite file if needed.
 
@@ -267,7 +268,7 @@ def open_database(
     for threads that are not counted by `Database.readers` (attack A321).
     `answer_seconds`: the time limit for PostgreSQL's response to one statement; `write_seconds`: the same for
     statements that write, if it is shorter. `acknowledged`: beside which file the node notes what PostgreSQL has committed;
-    None: nowhere. SQLite has its own.
+    None: nowhere. SQLite has its own. `epoch`: of PostgreSQL, if the operator names it.
 
     Raises:
         ValueError: the URL is not valid for either database. The message does not contain it, because it may hold a
@@ -294,7 +295,8 @@ def open_database(
 
         writing = answer_seconds if write_seconds is None else min(answer_seconds, write_seconds)
         notes = _acknowledged(acknowledged) if acknowledged is not None else None
-        return Database(postgres.open_backend(parsed, readers + more + 1, answer_seconds, writing, notes), readers)
+        backend = postgres.open_backend(parsed, readers + more + 1, answer_seconds, writing, notes, epoch)
+        return Database(backend, readers)
     raise ValueError("the database URL must begin with sqlite:/// or postgresql://")
 
 

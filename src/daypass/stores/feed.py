@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
-from daypass.stores.backend import FEED_HEAD, FeedHead
+from daypass.stores.backend import EPOCH, FEED_HEAD, FeedHead
 from daypass.stores.schema import feed, feed_counter
 
 KEEP_MS = 24 * 3_600_000
@@ -57,7 +57,7 @@ def feed_head(conn: Connection) -> FeedHead:
     row = conn.execute(_HEAD).one()
     epoch = row.epoch
     if conn.dialect.name == "postgresql":
-        cluster = conn.execute(_CLUSTER).scalar_one()
+        cluster = conn.get_execution_options().get(EPOCH) or conn.execute(_CLUSTER).scalar_one()
         epoch = hashlib.sha256(f"{epoch}.{cluster}".encode()).hexdigest()[:16]
     return FeedHead(epoch, row.position, row.pruned)
 

@@ -17,7 +17,7 @@ from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from daypass.stores.acknowledged import Acknowledged
-from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, Backend, FeedHead
+from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, EPOCH, Backend, FeedHead
 from daypass.stores.feed import feed_head
 from daypass.stores.meta import installation
 
@@ -77,15 +77,17 @@ def open_backend(
     answer_seconds: float = ANSWER_SECONDS,
     write_seconds: float = ANSWER_SECONDS,
     acknowledged: Acknowledged | None = None,
+    epoch: str = "",
 ) -> Backend:
     """Makes the engines without connecting. `answer_seconds`: how long to wait for the response to a statement that
     reads; `write_seconds`: to one that writes. `acknowledged`: see `Backend`.
+    `epoch`: see `database.epoch` in the settings.
     """
-    writer = _engine(url, _WRITERS, write_seconds, answer_seconds, read_only=False)
+    writer = _engine(url, _WRITERS, write_seconds, answer_seconds, epoch, read_only=False)
     return Backend(
         name="postgresql",
         unanswered=UNANSWERED,
-        readers=_engine(url, readers, answer_seconds, answer_seconds, read_only=True),
+        readers=_engine(url, readers, answer_seconds, answer_seconds, epoch, read_only=True),
         writer=writer,
         begin=writer.begin,
         write_lock=_no_lock,
@@ -130,7 +132,7 @@ def _statement_timeout(conn: Connection, seconds: float) -> Iterator[None]:
         connection.answer_seconds = before
 
 
-def _engine(url: URL, size: int, answer_seconds: float, lock_seconds: float, *, read_only: bool) -> Engine:
+def _engine(url: URL, size: int, answer_seconds: float, lock_seconds: float, epoch: str, *, read_only: bool) -> Engine:
     arguments: dict[str, Any] = {
         "connect_timeout": _CONNECT_SECONDS,
         "tcp_user_timeout": _DEAD_PEER_MS,
@@ -148,6 +150,7 @@ def _engine(url: URL, size: int, answer_seconds: float, lock_seconds: float, *, 
         pool_size=size,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
+        execution_options={EPOCH: epoch},
         hide_parameters=True,  # an error must not show the values of a row
         isolation_level="REPEATABLE READ" if read_only else "READ COMMITTED",
     )

@@ -33,7 +33,7 @@ from daypass.domain.directory import (
     TrustAnchor,
     User,
 )
-from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.compiled import PolicyKind, managed_kind
 from daypass.domain.policy.document import PolicyDocument, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.ports import (
@@ -198,7 +198,7 @@ class Views:
     def _managed(self, reader: Reader, arn: str, keys: dict[str, None]) -> tuple[NamedPolicy, ...]:
         """The compiled default version; () when the policy is missing, which allows nothing."""
         if arn in self._builtin:
-            return (NamedPolicy(arn, self._compile(self._builtin[arn], PolicyKind.IDENTITY)),)
+            return (NamedPolicy(arn, self._compile(self._builtin[arn], managed_kind(arn))),)
         keys[f"policy:{arn}"] = None
         found = _managed(reader, arn)
         if found is None:

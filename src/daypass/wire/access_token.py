@@ -107,7 +107,7 @@ def certificate_of(request: Request, header: str) -> tuple[TlsClientCertificate 
     seen = presented_certificate(request, header)
     if not seen.certificate:
         return None, seen.remarks
-    return TlsClientCertificate(seen.certificate, seen.chain, seen.source, request.source_ip), seen.remarks
+    return TlsClientCertificate(seen.certificate, seen.chain, seen.source), seen.remarks
 
 
 def challenge(request: Request, kind: ErrorKind, resource: str = "") -> Header:

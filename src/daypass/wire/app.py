@@ -206,7 +206,7 @@ class Application:
         """The request with its body, in its turn. Raises DaypassError when either is over a limit."""
         request = await self._with_body(request, scope, receive)
         if len(request.body) > _LARGE_BODY:
-            await self._front.env.slices.begin(request.source_ip)
+            await self._front.env.slices.begin(request.source.lane)
         return request
 
     async def _with_body(self, request: Request, scope: Scope, receive: Receive) -> Request:

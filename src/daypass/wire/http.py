@@ -9,6 +9,8 @@ from typing import Final, Self
 
 from msgspec import Struct
 
+from daypass.domain.source import Source, network_of
+
 Header = tuple[bytes, bytes]
 
 XML: Final = b"text/xml"
@@ -71,6 +73,11 @@ class Request(Struct, frozen=True):
     received_at: int  # ms
     peer_certificate: bytes = b""  # DER; its holder has proved the key to TLS: the client, or a proxy
     via_proxy: bool = False  # the peer is a trusted proxy
+
+    @property
+    def source(self) -> Source:
+        """The network of the sender."""
+        return Source(network_of(self.source_ip))
 
 
 class Response(Struct, frozen=True):

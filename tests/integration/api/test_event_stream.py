@@ -11,6 +11,7 @@ from tests.integration.api.following import following
 
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import match_id
+from daypass.operations.sessions import follow_revocations
 
 
 async def revoke(server: Server, value: str, key: object = ROOT, **more: object) -> str:
@@ -177,3 +178,25 @@ async def test_a237_streams_of_accounts_leave_the_places_of_nodes(server: Server
         of_accounts = [ROOT, ROOT, ROOT, TENANT_ROOT, TENANT_ROOT, TENANT_ROOT]
         assert [await status(key) for key in of_accounts] == [200] * 5 + [429]
         assert [await status(None) for _ in range(6)] == [200] * 5 + [429]
+
+
+@pytest.mark.parametrize("what", ["key", "policy"])
+async def test_follow_ends_when_the_followers_key_is_deactivated_or_its_policy_is_removed(
+    server: Server, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("daypass.operations.sessions.follow_revocations._AGAIN_SECONDS", 0.1)
+    user, key = await server.user("verifier", OPERATOR, policy("daypass:FollowRevocations"))
+    async with following(server, ROOT) as control, following(server, key) as follower:
+        for _ in range(3):
+            await follower.until("heartbeat")
+        if what == "key":
+            await server.iam(ROOT, "UpdateAccessKey", UserName=user.name, AccessKeyId=key.id, Status="Inactive")
+        else:
+            await server.iam(ROOT, "DeleteUserPolicy", UserName=user.name, PolicyName="p")
+        await asyncio.wait_for(follower.task, 20)
+        await control.until("heartbeat")
+        assert not control.task.done()
+
+
+async def test_follow_is_authorized_again_within_five_seconds() -> None:
+    assert follow_revocations._AGAIN_SECONDS + 1 <= 5

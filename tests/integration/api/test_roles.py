@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
+from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import Role
 
@@ -46,3 +46,13 @@ async def test_put_role_settings_out_of_bounds_or_of_others_is_refused(server: S
     assert (await server.api(ROOT, "PUT", PATH.format("r"), {"account": TENANT}, body=body)).status == 200
     _, key = await server.user("nobody", TENANT)
     assert (await server.api(key, "PUT", PATH.format("r"), body=body)).code == "AccessDenied"
+
+
+async def test_service_linked_role_is_assumed_by_nobody(server: Server) -> None:
+    await server.iam(ROOT, "CreateServiceLinkedRole", AWSServiceName="autoscaling.amazonaws.com")
+    arn = f"arn:aws:iam::{OPERATOR}:role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+    _, everything = await server.user("everything", OPERATOR, policy("*"))
+    answer = await server.query(everything, "sts", "2011-06-15", "AssumeRole", RoleArn=arn, RoleSessionName="mine")
+    assert answer.status == 403
+    record = next(e for e in await server.events() if e.get("operation") == "sts:AssumeRole")
+    assert (record["type"], record["error"]) == ("request.denied", "access_denied")

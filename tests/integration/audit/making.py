@@ -116,6 +116,7 @@ class Flaky:
         self.inner = database
         self.faults: deque[str] = deque()
         self.always = ""
+        self.raises: deque[Exception] = deque()  # errors of the statements of the next transactions
         self.feed_heads: list[FeedHead | None] = []  # that each transaction was about to commit
         self.late: list[threading.Timer] = []
 
@@ -147,6 +148,8 @@ class Flaky:
         if fault == "late":
             yield from self._late()
         with self.inner.write_transaction(seconds=seconds) as conn:
+            if self.raises:
+                raise self.raises.popleft()
             yield conn
             self.feed_heads.append(conn.info.get(FEED_HEAD))
             if fault == "before":

@@ -232,6 +232,19 @@ async def test_records_that_a_failover_has_lost_are_sent_again(start: Starter, f
     assert requests_of(flaky, journal.log)[-3:] == ["one", "two", "three"]
 
 
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+async def test_h6_change_that_conflicts_with_another_transaction_is_made_at_once(
+    start: Starter, flaky: Flaky, sqlstate: str
+) -> None:
+    journal = await start()
+    conflict = Exception("could not serialize access")
+    conflict.sqlstate = sqlstate  # type: ignore[attr-defined]
+    flaky.raises.extend([OperationalError(None, None, conflict)] * 3)
+    await journal.write(add_account("one", "000000000001"))
+    assert accounts(flaky) == {"one"}
+    assert (journal.failures, len(flaky.raises)) == (0, 0)
+
+
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 async def test_file_of_another_epoch_that_lacks_records_halts_the_log(start: Starter, flaky: Flaky) -> None:
     journal = await start()

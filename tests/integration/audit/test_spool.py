@@ -424,6 +424,22 @@ async def test_spool_that_cannot_be_made_refuses_and_says_why(start: Starter, fl
 # --- How far a log is complete
 
 
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+async def test_h6_recorded_until_that_a_failover_has_put_back_is_no_alarm(
+    start: Starter, flaky: Flaky, place: SpoolDirectory
+) -> None:
+    journal = await start(spool=place, options=QUICK)
+    journal.note_recorded()
+    tamper(flaky, "UPDATE audit_logs SET recorded_until = opened_at WHERE log = :log", log=journal.first_log)
+    tamper(flaky, "UPDATE feed_counter SET epoch = 'of the new primary'")
+    flaky.faults.append("refuse")
+    await journal.commit(event("after the failover"))
+    await returned(journal)
+    with capture_logs() as logged:
+        journal.note_recorded()
+    assert [line for line in logged if line["event"] == "audit.recorded_until_altered"] == []
+
+
 @pytest.mark.parametrize("value", ["NULL", "9000000000000"])
 async def test_altered_recorded_until_of_a_running_process_is_logged_and_put_right(
     start: Starter, flaky: Flaky, place: SpoolDirectory, value: str

@@ -216,7 +216,7 @@ def test_repeated_request_over_the_rate_of_its_client_is_refused(
 ) -> None:
     charged = list[str]()
 
-    def over(_env: Any, client: str, _account: str) -> None:
+    def over(_env: Any, _source: Any, client: str) -> None:
         charged.append(client)
         raise DaypassError(ErrorKind.THROTTLED, "Rate exceeded")
 

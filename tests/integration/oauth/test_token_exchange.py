@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from tests.attack.installation import ALPHA, EVERYTHING, ROOT, document
-from tests.attack.tokens import trust_in
+from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, document
+from tests.attack.tokens import provider, trust_in
 from tests.integration.oauth.conftest import World
 from tests.oauth import (
     ACCESS_TOKEN,
@@ -30,6 +30,7 @@ from tests.oauth import (
     token,
     verified,
 )
+from tests.oauth_client import api, register
 from tests.saml_idp import Response, metadata
 
 TAGS = "https://aws.amazon.com/tags"
@@ -517,3 +518,68 @@ def test_token_request_that_is_wrong_is_refused_with_the_code_of_its_rfc(
 def test_authorization_details_that_are_not_understood_are_refused(world: World, text: str) -> None:
     answer = exchange(world.site, world.person_token(), ACCESS_TOKEN, authorization_details=text)
     refusal(world.site, answer, "invalid_authorization_details")
+
+
+# --- Libraries that cannot name a role -------------------------------------------------------------------------------
+
+
+def pool(world: World, audience: str, text: str, **more: Any) -> Any:
+    """A stock identity pool of google-auth, whose requests go to the site."""
+    from google.auth import identity_pool
+
+    class Supplier(identity_pool.SubjectTokenSupplier):
+        def get_subject_token(self, context: Any, request: Any) -> str:
+            return text
+
+    class Answered:
+        def __init__(self, answer: Answer) -> None:
+            self.status, self.headers, self.data = answer.status, answer.headers, answer.body
+
+    def request(url: str, method: str = "GET", body: Any = None, headers: Any = None, **_: Any) -> Answered:
+        assert (url, method) == (f"{ISSUER}/oauth2/token", "POST")
+        sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        return Answered(world.site.send("POST", sent, body, path=b"/oauth2/token"))
+
+    credentials = identity_pool.Credentials(
+        audience=audience,
+        subject_token_type=JWT,
+        token_url=f"{ISSUER}/oauth2/token",
+        subject_token_supplier=Supplier(),
+        **more,
+    )
+    credentials.refresh(request)
+    return credentials.token
+
+
+def test_google_auth_gets_the_default_role_of_the_provider(world: World) -> None:
+    from google.auth.exceptions import OAuthError
+
+    with pytest.raises(OAuthError, match="role"):
+        pool(world, world.provider, world.id_token())
+    provider(world.site, world.issuer, default_role=world.person)
+    claims = verified(world.site, pool(world, world.provider, world.id_token()))
+    assert claims[SESSION]["role_arn"] == world.person
+    provider(world.site, world.issuer, default_role=world.target)  # its trust policy does not admit the person
+    with pytest.raises(OAuthError, match="Not authorized"):
+        pool(world, world.provider, world.id_token())
+    provider(world.site, world.issuer)
+
+
+def test_google_auth_with_a_client_gets_the_default_role_of_the_client(world: World) -> None:
+    client = register(
+        world.site,
+        token_endpoint_auth_method="client_secret_basic",
+        fapi_exceptions=["bearer_tokens", "client_secret"],
+        grant_types=[EXCHANGE],
+        roles=[world.person],
+        default_role=world.person,
+        audiences=["https://pool.example"],
+    )
+    secret = json.loads(api(world.site, "POST", f"{client.path}/secrets").body)["client_secret"]
+    given_credentials = {"client_id": client.id, "client_secret": secret}
+    claims = verified(
+        world.site, pool(world, "https://pool.example", world.id_token(), **given_credentials), "https://pool.example"
+    )
+    assert (claims[SESSION]["role_arn"], claims["client_id"]) == (world.person, client.id)
+    with pytest.raises(AssertionError, match="default_role"):
+        register(world.site, default_role=world.target, roles=[world.person])

@@ -7,7 +7,9 @@ import errno
 import socket
 import ssl
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tests.e2e.pki import Pki
 from daypass.domain.errors import ErrorKind
 from daypass.server import listener
 from daypass.server.listener import Listener, refuse_handshakes
+from daypass.server.protocol import HttpProtocol
 
 
 class Counted(asyncio.Protocol):
@@ -139,3 +142,16 @@ async def test_close_where_handshakes_cannot_be_refused_serves_the_backlog_and_w
     assert [(entry["log_level"], entry["event"], entry["error"]) for entry in logged] == [
         ("warning", "server.handshakes_not_refused", "Protocol not available")
     ]
+
+
+def test_h5_age_of_a_request_counts_from_its_arrival_in_the_systems_buffers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")  # before the connection is accepted
+        until = time.monotonic() + 60
+        with server.accept()[0] as accepted:
+            protocol: Any = SimpleNamespace(transport=SimpleNamespace(get_extra_info=lambda _: accepted))
+            while (age := HttpProtocol._age(protocol)) < 0.02:
+                assert time.monotonic() < until
+            assert age < 60
+    protocol.transport.get_extra_info = lambda _: None
+    assert HttpProtocol._age(protocol) == 0.0

@@ -40,6 +40,7 @@ from tests.x509 import Authority, SlowKey
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.source import Source, network_of
 from daypass.federation import saml_metadata, saml_xml
 from daypass.federation.saml import SamlServiceProvider
 from daypass.federation.saml_decrypt import load_key
@@ -107,7 +108,7 @@ def test_verify_reads_xml_only_as_heavy_work_of_the_source(monkeypatch: pytest.M
     made, provider = response(), with_key(rsa_key())
     text = made.encrypted(None, rsa_key().public_key()) if encrypted else made.encoded()
     for source in ("198.51.100.1", "2001:db8:1:2:3::9"):
-        asyncio.run(service.verify(text, provider, NOW, SamlArrival(source_ip=source)))
+        asyncio.run(service.verify(text, provider, NOW, SamlArrival(source=Source(network_of(source)))))
     assert len(read_where) > 4
     assert all(read_where)
     asked = [account for account, work in heavy.asked if work.startswith("verify")]

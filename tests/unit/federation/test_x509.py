@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.x509 import NOW, Authority, Holder, SlowKey, certify, ec_key, key_usage, name
 
 from daypass.domain.certificate import Certificate, CertificateRefused
+from daypass.domain.source import Source
 from daypass.federation import x509 as x509_module
 from daypass.federation.x509 import MAX_CHAIN, X509Verifier
 
@@ -23,7 +24,7 @@ DAY = 86_400_000
 ROOT = Authority.make()
 MIDDLE = Authority.make("CN=plant issuing", ROOT)
 VERIFIER = X509Verifier()
-SOURCE = "198.51.100.1"
+SOURCE = Source("198.51.100.1")
 LEAF_ONLY = ((x509.BasicConstraints(ca=False, path_length=None), True),)
 
 

@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 from tests.environment import environment
 
-from daypass.data import builtin_policies
+from daypass.data import BuiltinPolicies
 from daypass.domain import account_policy
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
@@ -169,8 +169,8 @@ class MemoryDirectory:
         return AccountView(account, levels)
 
     def _text(self, arn: str) -> str:
-        if arn in builtin_policies():
-            return builtin_policies()[arn]
+        if arn in BuiltinPolicies():
+            return BuiltinPolicies()[arn]
         policy = self.tx.get(ManagedPolicy, arn=arn)
         assert policy is not None
         version = self.tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version)
@@ -282,7 +282,7 @@ class PicklingWork:
 
     async def read(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:
         work, args = pickle.loads(pickle.dumps((work, args)))
-        scene = Scene(self._world.tx, self._world.ids, builtin_policies(), MetadataReader())  # type: ignore[arg-type]
+        scene = Scene(self._world.tx, self._world.ids, BuiltinPolicies(), MetadataReader())  # type: ignore[arg-type]
         return pickle.loads(pickle.dumps(work(scene, *args)))
 
     async def compute(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:

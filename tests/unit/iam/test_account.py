@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -10,11 +12,12 @@ from urllib.parse import unquote
 import pytest
 from tests.unit.iam.memory import ALPHA, BETA, World, allow, policy, trusting
 
-from daypass.data import builtin_policies
-from daypass.domain.policy.document import PolicyKind, parse
+from daypass.data import BuiltinPolicies
+from daypass.domain.policy.document import managed_kind, parse
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, PrincipalFacts
+from daypass.domain.policy.pattern import fold
 from daypass.wire.aws.iam import OPERATIONS
 from daypass.wire.aws.models import load
 
@@ -73,55 +76,93 @@ async def test_get_account_authorization_details_one_by_one_and_filtered(world: 
 
 
 def _allows(name: str, action: str, resource: str = "*") -> bool:
-    text = builtin_policies()[f"{BUILTIN}{name}"]
+    text = BuiltinPolicies()[f"{BUILTIN}{name}"]
     who = PrincipalFacts("User", ALPHA, ((f"arn:aws:iam::{ALPHA}:user/a", "AIDAA"),))
-    layer = (NamedPolicy(name, parse(text, PolicyKind.IDENTITY)),)
+    layer = (NamedPolicy(name, parse(text, managed_kind(f"{BUILTIN}{name}"))),)
     return evaluate(AccessQuery(who, action, resource, {}), Layers(same_account=True, identity=layer)).allowed
 
 
-def test_builtin_policies_are_those_that_people_expect() -> None:
-    assert sorted(arn.removeprefix(BUILTIN) for arn in builtin_policies()) == [
-        "AWSDenyAll",
-        "AWSLambdaExecute",
-        "AdministratorAccess",
-        "AmazonS3FullAccess",
+POPULAR = (
+    *("AdministratorAccess", "AmazonSSMManagedInstanceCore", "AmazonEKSClusterPolicy", "AmazonEKSWorkerNodePolicy"),
+    *(
+        "AmazonEC2ContainerRegistryReadOnly",
         "AmazonS3ReadOnlyAccess",
-        "DaypassOperatorAccess",
-        "IAMFullAccess",
-        "IAMReadOnlyAccess",
-        "IAMUserChangePassword",
-        "PowerUserAccess",
-        "ReadOnlyAccess",
-        "SecurityAudit",
-        "ViewOnlyAccess",
-        "job-function/ViewOnlyAccess",
+        "CloudWatchAgentServerPolicy",
+        "AWSXRayDaemonWriteAccess",
+    ),
+    *(
+        "service-role/AmazonECSTaskExecutionRolePolicy",
         "service-role/AWSLambdaBasicExecutionRole",
-    ]
-    assert builtin_policies()[f"{BUILTIN}job-function/ViewOnlyAccess"] == builtin_policies()[f"{BUILTIN}ViewOnlyAccess"]
+        "AmazonEKS_CNI_Policy",
+    ),
+    *(
+        "service-role/AWSLambdaVPCAccessExecutionRole",
+        "service-role/AmazonEBSCSIDriverPolicy",
+        "job-function/ViewOnlyAccess",
+    ),
+    *("service-role/AmazonRDSEnhancedMonitoringRole", "IAMUserChangePassword", "SecurityAudit", "PowerUserAccess"),
+)
 
 
-async def test_builtin_policies_of_one_name_are_both_paged(world: World) -> None:
+def test_builtin_policies_are_all_of_aws_and_two_of_daypass() -> None:
+    names = {arn.removeprefix(BUILTIN) for arn in BuiltinPolicies()}
+    assert len(names) == len(BuiltinPolicies()) > 1_500
+    assert names.issuperset(POPULAR)
+    assert {name for name in names if name.startswith("Daypass")} == {
+        "DaypassAdministratorAccess",
+        "DaypassOperatorAccess",
+    }
+
+
+def test_builtin_policies_of_aws_are_valid_and_none_grants_an_action_of_daypass() -> None:
+    who = PrincipalFacts("User", ALPHA, ((f"arn:aws:iam::{ALPHA}:user/a", "AIDAA"),))
+    own = f"arn:aws:daypass::{ALPHA}:session/x"
+    granting = []
+    for arn, text in BuiltinPolicies().items():
+        document = parse(text, managed_kind(arn))
+        named = any(
+            fold(action).startswith("daypass")
+            for each in document.statements
+            for action in each.written.get("Action", ())
+        )
+        layers = Layers(same_account=True, identity=(NamedPolicy(arn, document),))
+        allowed = evaluate(AccessQuery(who, "daypass:RevokeSession", own, {}), layers).allowed
+        if named or allowed or any(statement.administration is not None for statement in document.statements):
+            granting.append(arn.removeprefix(BUILTIN))
+    assert granting == ["DaypassAdministratorAccess", "DaypassOperatorAccess"]
+
+
+def test_builtin_policies_are_read_when_one_is_needed() -> None:
+    code = """
+import sys
+from daypass.data import BuiltinPolicies, _listed
+from daypass.operations.iam.builtin import Catalog
+catalog = Catalog(BuiltinPolicies({"arn:aws:iam::aws:policy/Ours": "{}"}))
+for name in ("aws:policy/DaypassOperatorAccess", "aws:policy/Ours", "111122223333:policy/own"):
+    catalog.policy(f"arn:aws:iam::{name}")
+assert _listed.cache_info().currsize == 0
+assert catalog.policy("arn:aws:iam::aws:policy/PowerUserAccess").name == "PowerUserAccess"
+assert _listed.cache_info().currsize == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+async def test_builtin_policies_are_paged_and_have_the_dates_and_version_of_aws(world: World) -> None:
     found, marker = [], {}
     while True:
-        answer = await world.call("ListPolicies", Scope="AWS", MaxItems=1, **marker)
+        answer = await world.call("ListPolicies", Scope="AWS", MaxItems=1000, **marker)
         found += [policy["Arn"] for policy in answer["Policies"]]
         if not answer["IsTruncated"]:
             break
         marker = {"Marker": answer["Marker"]}
-    assert sorted(found) == sorted(builtin_policies())
+    assert sorted(found) == sorted(BuiltinPolicies())
     under = await world.call("ListPolicies", Scope="AWS", PathPrefix="/job-function/")
-    assert [policy["PolicyName"] for policy in under["Policies"]] == ["ViewOnlyAccess"]
-
-
-async def test_details_have_both_builtin_policies_of_one_name(world: World) -> None:
-    await world.call("CreateUser", UserName="ann")
-    arns = [f"{BUILTIN}ViewOnlyAccess", f"{BUILTIN}job-function/ViewOnlyAccess"]
-    for arn in arns:
-        await world.call("AttachUserPolicy", UserName="ann", PolicyArn=arn)
-    wanted = {"Filter": ["AWSManagedPolicy"], "MaxItems": 1}
-    first = await world.call("GetAccountAuthorizationDetails", **wanted)
-    rest = await world.call("GetAccountAuthorizationDetails", **wanted, Marker=first["Marker"])
-    assert [policy["Arn"] for policy in (*first["Policies"], *rest["Policies"])] == arns
+    assert "ViewOnlyAccess" in [policy["PolicyName"] for policy in under["Policies"]]
+    arn = f"{BUILTIN}PowerUserAccess"
+    policy = (await world.call("GetPolicy", PolicyArn=arn))["Policy"]
+    version = await world.call("GetPolicyVersion", PolicyArn=arn, VersionId=policy["DefaultVersionId"])
+    assert policy["DefaultVersionId"] != "v1"
+    assert version["PolicyVersion"]["CreateDate"] == policy["UpdateDate"] > policy["CreateDate"]
 
 
 @pytest.mark.parametrize(
@@ -146,9 +187,9 @@ async def test_details_have_both_builtin_policies_of_one_name(world: World) -> N
         ("SecurityAudit", "s3:GetObject", False),
         ("SecurityAudit", "s3:GetBucketPolicy", True),
         ("SecurityAudit", "dynamodb:Scan", False),
-        ("ViewOnlyAccess", "iam:ListRoles", True),
-        ("ViewOnlyAccess", "iam:GetRole", False),
-        ("ViewOnlyAccess", "s3:GetObject", False),
+        ("job-function/ViewOnlyAccess", "iam:ListRoles", True),
+        ("job-function/ViewOnlyAccess", "iam:GetRole", False),
+        ("job-function/ViewOnlyAccess", "s3:GetObject", False),
         ("AmazonS3FullAccess", "s3:DeleteBucket", True),
         ("AmazonS3ReadOnlyAccess", "s3:ListBucket", True),
         ("AmazonS3ReadOnlyAccess", "s3:DeleteBucket", False),
@@ -170,10 +211,10 @@ def test_wire_table_names_only_operations_of_the_service_model() -> None:
 
 async def test_operators_own_builtin_policies_are_found_and_attachable(world: World) -> None:
     arn = f"{BUILTIN}job-function/Billing"
-    world.env = replace(world.env, builtin={**builtin_policies(), arn: policy(allow("billing:*"))})
+    world.env = replace(world.env, builtin=BuiltinPolicies({arn: policy(allow("billing:*"))}))
     shown = (await world.call("GetPolicy", PolicyArn=arn))["Policy"]
     assert (shown["PolicyName"], shown["Path"]) == ("Billing", "/job-function/")
-    listed = (await world.call("ListPolicies", Scope="AWS"))["Policies"]
+    listed = (await world.call("ListPolicies", Scope="AWS", MaxItems=1000, PathPrefix="/job-function/"))["Policies"]
     assert "Billing" in [found["PolicyName"] for found in listed]
     await world.call("CreateUser", UserName="ann")
     await world.call("AttachUserPolicy", UserName="ann", PolicyArn=arn)

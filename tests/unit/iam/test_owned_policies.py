@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.iam.memory import ALPHA, World, allow, policy, refusal, trusting
+from tests.unit.iam.memory import World, allow, policy, refusal
 
 from daypass.domain.errors import ErrorKind
 
@@ -57,13 +57,3 @@ async def test_policy_tags_tell_case_apart_and_go_one_by_one(world: World) -> No
     arn = made["Policy"]["Arn"]
     await world.call("UntagPolicy", PolicyArn=arn, TagKeys=["Team", "absent"])
     assert (await world.call("ListPolicyTags", PolicyArn=arn))["Tags"] == tags[:1]
-
-
-async def test_list_attached_pages_show_both_built_in_policies_of_one_name(world: World) -> None:
-    await world.call("CreateRole", RoleName="r", AssumeRolePolicyDocument=trusting(ALPHA))
-    arns = [f"arn:aws:iam::aws:policy/{path}ViewOnlyAccess" for path in ("", "job-function/")]
-    for arn in arns:
-        await world.call("AttachRolePolicy", RoleName="r", PolicyArn=arn)
-    first = await world.call("ListAttachedRolePolicies", RoleName="r", MaxItems=1)
-    rest = await world.call("ListAttachedRolePolicies", RoleName="r", MaxItems=1, Marker=first["Marker"])
-    assert sorted(p["PolicyArn"] for page in (first, rest) for p in page["AttachedPolicies"]) == sorted(arns)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from daypass.scheduling.buckets import Buckets, RequestRates, network_of
+from daypass.domain.source import Source, network_of
+from daypass.scheduling.buckets import Buckets, RequestRates
 
 
 class Time:
@@ -68,6 +69,7 @@ def test_take_busy_key_is_still_limited_while_many_others_come() -> None:
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
         ("", ""),
         ("x" * 99, "x" * 64),
     ],
@@ -79,10 +81,10 @@ def test_network_of_ipv6_is_its_first_64_bits(address: str, network: str) -> Non
 def test_request_rates_say_which_rate_is_exceeded_and_are_observed() -> None:
     seen: list[str] = []
     rates = RequestRates((1, 2), (1, 3), (1, 1), seen.append, Time())
-    assert [rates.charge("p1", "a", 1) for _ in range(3)] == ["", "", "principal"]
-    assert [rates.charge("p2", "a", 1) for _ in range(2)] == ["", "account"]
-    assert not rates.is_source_exhausted("192.0.2.1")
-    assert [rates.charge_source("192.0.2.1") for _ in range(2)] == [False, True]
-    assert rates.is_source_exhausted("192.0.2.1")
-    assert not rates.is_source_exhausted("192.0.2.2")
+    assert [rates.charge(Source("", "a", "p1"), 1) for _ in range(3)] == ["", "", "principal"]
+    assert [rates.charge(Source("", "a", "p2"), 1) for _ in range(2)] == ["", "account"]
+    assert not rates.is_network_exhausted(Source("192.0.2.1"))
+    assert [rates.charge_network(Source("192.0.2.1")) for _ in range(2)] == [False, True]
+    assert rates.is_network_exhausted(Source("192.0.2.1"))
+    assert not rates.is_network_exhausted(Source("192.0.2.2"))
     assert seen == ["principal", "account", "source", "source"]

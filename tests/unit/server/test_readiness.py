@@ -26,7 +26,7 @@ class Hanging:
 
 
 def ready(*, spool: bool) -> Readiness:
-    parts: Any = SimpleNamespace(problem=lambda: "", rings=SimpleNamespace(unreadable=()))
+    parts: Any = SimpleNamespace(problem=lambda: "", missing=0, warning="", rings=SimpleNamespace(unreadable=()))
     parts.spool = SimpleNamespace(fault="") if spool else None
     return Readiness(parts, parts, cast(Any, Hanging()), parts, parts)
 

@@ -149,6 +149,15 @@ def test_serve_without_its_database_says_which_in_one_line_and_exits_5(
 
 
 @pytest.mark.parametrize(
+    "words", ["permission denied for function pg_control_system", "function pg_control_system() does not exist"]
+)
+def test_h6_cause_of_a_refused_look_at_the_cluster_names_the_setting(words: str) -> None:
+    said = cause_of(OperationalError(None, None, Exception(words)), "postgresql://daypass@db.internal/shop")
+    assert "set database.epoch" in said
+    assert "Grant the user of database.url CREATE" not in said
+
+
+@pytest.mark.parametrize(
     ("pragma", "advice"), [("query_only=ON", "cannot be written"), ("max_page_count=1", "The disk is full")]
 )
 def test_cause_of_a_sqlite_failure_says_what_to_check(tmp_path: Path, pragma: str, advice: str) -> None:

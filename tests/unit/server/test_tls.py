@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from structlog.testing import capture_logs
 from tests.x509 import certify, ec_key, name
 
 from daypass.config import ConfigError, ServerSettings
-from daypass.server.tls import load
+from daypass.server.tls import Served, load
 
 
 def pair(folder: Path, encryption: KeySerializationEncryption) -> tuple[Path, Path]:
@@ -81,3 +83,19 @@ def hello(context: ssl.SSLContext) -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
     return outgoing.read()
+
+
+@pytest.mark.parametrize(
+    ("days", "says"), [(-1, "the TLS certificate expired at"), (13, "the TLS certificate expires at"), (15, "")]
+)
+def test_h6_certificate_that_has_expired_or_soon_will_is_warned_of(days: int, says: str) -> None:
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    served = Served()
+    with capture_logs() as logged:
+        served.note(now + timedelta(days=days))
+    warning = served.warning(round(now.timestamp() * 1000))
+    assert warning.startswith(says)
+    assert bool(warning) == bool(says)
+    assert Served().warning(0) == ""
+    if days < 0:
+        assert [line["event"] for line in logged] == ["server.certificate_expires"]

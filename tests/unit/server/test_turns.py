@@ -306,3 +306,31 @@ def test_a115_late_ones_are_refused_although_there_is_no_room() -> None:
     assert world.begun[-1] == (99, False)
     world.enter(range(100, 101), source="192.0.2.2")
     assert world.begun[-1] == (100, False)
+
+
+def test_h5_refusals_take_no_more_turns_than_requests_that_begin_and_half_a_thousand_a_second() -> None:
+    """Clients that send again at once are refused at once again: that must not take the time of those in time."""
+    world = World()
+    world.enter(range(50_000))
+    world.time = 1.0
+    fresh, seconds = 100_000, 2.0
+    for _ in range(1_000):
+        world.enter(range(fresh, fresh + 4))  # in time
+        fresh += 4
+        world.turn()
+        world.time += seconds / 1_000
+    refused = sum(late for _, late in world.begun)
+    served = len(world.begun) - refused - AT_ONCE
+    assert served >= 3_000
+    assert 0 < refused <= served + 500 * seconds + 2 * LATE_AT_ONCE
+
+
+def test_h5_request_that_has_waited_in_the_systems_buffers_is_late_when_the_server_is_busy() -> None:
+    world = World()
+    world.enter(range(AT_ONCE + 1))  # one waits
+    world.enter(range(1000, 1001), age=0.6)
+    world.enter(range(2000, 2001), age=0.1)
+    while world.loop.scheduled:
+        world.turn()
+    assert (1000, True) in world.begun
+    assert (2000, False) in world.begun

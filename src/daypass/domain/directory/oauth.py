@@ -24,6 +24,7 @@ class OAuthClient:
     settings: str = "{}"
     secrets: tuple[tuple[str, str, str], ...] = ()
     tags: Tags = ()
+    registration: str = ""  # SHA-256 of its registration access token (RFC 7592), hex; "": it was not registered so
 
     @property
     def arn(self) -> str:

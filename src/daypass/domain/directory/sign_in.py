@@ -26,6 +26,7 @@ class BrowserSession:
     source_ip: str
     user_agent: str
     proof: str = ""  # of a person of an identity provider: the verified facts (`domain.proof.Proof`) as JSON
+    clients: tuple[str, ...] = ()  # those that are told when it ends (OpenID Connect Back-Channel Logout 1.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ _MAX_ENTRIES: Final = 100  # entries of one list
 _ROLE = re.compile(r"arn:aws:iam::[0-9]{12}:role/[\w+=,.@/-]{1,576}", re.ASCII)
 _AUDIENCE = re.compile(r"[!-~]{1,512}")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,64}")
+_BACK_CHANNEL = re.compile(r"https://[!\"$-~]{1,2000}")
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _SUBJECT: Final = ("tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri")
 
@@ -91,8 +92,11 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         role: the ARN of the role that is the client (`aws_sigv4`).
         redirect_uris: compared as text; only the port of `http://127.0.0.1` and `http://[::1]` may differ.
         post_logout_redirect_uris: where people may return to after they have signed out, compared in the same way.
+        backchannel_logout_uri: is told when a person with an ID token of the client signs out (OpenID Connect Back-Channel
+            Logout 1.0).
         grant_types: the grants that it may use.
         roles: ARNs of the roles that it may ask for, or `*`.
+        default_role: one of them, for a token request that names no role; empty: the only one, for client credentials.
         audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
         scopes: the scopes that it may ask for.
         default_scopes: for an authorization request without `scope`; empty: one that names no role and no resource is refused.
@@ -123,8 +127,10 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     role: str = ""
     redirect_uris: tuple[str, ...] = ()
     post_logout_redirect_uris: tuple[str, ...] = ()
+    backchannel_logout_uri: str = ""
     grant_types: tuple[GrantType, ...] = ()
     roles: tuple[str, ...] = ()
+    default_role: str = ""
     audiences: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     default_scopes: tuple[str, ...] = ()
@@ -333,6 +339,10 @@ def _signs_for_fapi(key: Mapping[str, Any]) -> bool:
 
 def _check_grants(s: ClientSettings) -> None:
     grants = set(s.grant_types)
+    if s.backchannel_logout_uri and not _BACK_CHANNEL.fullmatch(s.backchannel_logout_uri):
+        raise ValueError("backchannel_logout_uri: a URL with https:// and without a fragment is expected.")
+    if s.default_role and not s.may_assume(s.default_role):
+        raise ValueError("default_role: it is not one of roles.")
     if unknown := set(s.default_scopes) - {*s.scopes, *OPENID_SCOPES}:
         raise ValueError(f"default_scopes: {min(unknown)[:64]!r} is not one of scopes.")
     if "client_credentials" in grants and s.type == "public":

@@ -21,15 +21,23 @@ from daypass.domain.policy.principal import Principals
 class PolicyKind(StrEnum):
     """The kind of a document. It determines which elements are required and which are prohibited.
 
-    MANAGED is IDENTITY with AWS's additional rule that managed policies have version 2012-10-17.
+    MANAGED is IDENTITY with AWS's additional rule that managed policies have version 2012-10-17. AWS is IDENTITY for a
+    policy that AWS wrote: it grants none of Daypass's own actions.
     """
 
     IDENTITY = "identity"
     MANAGED = "managed"
+    AWS = "aws"
     TRUST = "trust"
     SESSION = "session"
     GUARDRAIL = "guardrail"
     RESOURCE = "resource"
+
+
+def managed_kind(arn: str) -> PolicyKind:
+    """The kind of a managed policy that is attached. Policies under AWS's ARN are AWS's, but for those of Daypass."""
+    is_aws, name = arn.split(":", 5)[4] == "aws", arn.rpartition("/")[2]
+    return PolicyKind.AWS if is_aws and not name.startswith("Daypass") else PolicyKind.IDENTITY
 
 
 class PrincipalValue(NamedTuple):

@@ -16,6 +16,7 @@ from daypass.domain.policy.compiled import (
     PrincipalValue,
     Statement,
     build_index,
+    managed_kind,
 )
 from daypass.domain.policy.grammar import Draft, check, listed
 from daypass.domain.policy.model import Effect
@@ -23,7 +24,16 @@ from daypass.domain.policy.pattern import V2008, V2012, Patterns, fold
 from daypass.domain.policy.principal import Principals
 from daypass.domain.policy.source import Kind, Node, PolicyError, Positions, read
 
-__all__ = ["PolicyDocument", "PolicyError", "PolicyKind", "PrincipalValue", "Statement", "compile_stored", "parse"]
+__all__ = [
+    "PolicyDocument",
+    "PolicyError",
+    "PolicyKind",
+    "PrincipalValue",
+    "Statement",
+    "compile_stored",
+    "managed_kind",
+    "parse",
+]
 
 
 def parse(text: str, kind: PolicyKind) -> PolicyDocument:
@@ -97,7 +107,9 @@ def _statement(draft: Draft, index: int, node: Node) -> Statement:
         keys=tuple(sorted(keys)),
         written=written,
         principal_values=principal_values,
-        administration=administration_of(effect, written, variables=draft.version == V2012),
+        administration=administration_of(effect, written, variables=draft.version == V2012)
+        if draft.kind is not PolicyKind.AWS
+        else None,
         cost=actions.weight.calls + (1 if wild else resources.weight.calls if resources is not None else 0),
         wild=wild,
     )

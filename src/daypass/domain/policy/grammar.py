@@ -358,6 +358,7 @@ _OTHER = _without_principals("Has prohibited field Principal")
 
 PASSES: dict[PolicyKind, tuple[_Pass, ...]] = {
     PolicyKind.IDENTITY: (*_SHAPE, *_OWNED, *_REST),
+    PolicyKind.AWS: (*_SHAPE, *_OWNED, *_OLDER, _HAS_ACTIONS, _HAS_RESOURCES),  # AWS's own keep not every rule of forms
     PolicyKind.MANAGED: (*_SHAPE, _version, *_OWNED, *_REST),
     PolicyKind.SESSION: (*_SHAPE, *_OTHER, *_REST),
     PolicyKind.GUARDRAIL: (*_SHAPE, *_OTHER, *_REST),

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
 
-MAX_CHARACTERS = 131_072
+MAX_CHARACTERS = 196_608  # the longest of AWS's own has 152,297
 """Maximum length of a document. AWS's smaller limits for each kind belong to the operations."""
 
 MAX_DEPTH = 16

@@ -23,7 +23,7 @@ from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.known import Facts
 from daypass.domain.policy.lint.run import lint
 from daypass.operations import heavy
-from daypass.operations.iam.builtin import Catalog, catalog, policy_text
+from daypass.operations.iam.builtin import Catalog, policy_text
 from daypass.operations.iam.lint import facts_of_role, findings_of, surroundings
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
@@ -71,7 +71,7 @@ async def lint_account(
 
 
 def _lint_page(scene: Scene, owner: str, kind: str, after: str, limit: int) -> tuple[list[Linted], str]:
-    tx, builtin = scene.tx, catalog(scene.builtin)
+    tx, builtin = scene.tx, Catalog(scene.builtin)
     entities = tx.find(_ENTITIES[kind], account=owner, order="name", after=after, limit=limit)
     facts = surroundings(tx, owner)
     found: list[Linted] = []
@@ -96,7 +96,7 @@ async def lint_document(env: Env, call: Call, text: str, kind: PolicyKind, role:
 def _lint_document(scene: Scene, owner: str, text: str, kind: PolicyKind, role: str) -> tuple[Finding, ...]:
     if role and scene.tx.get(Role, account=owner, name=role) is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role} cannot be found.")
-    return findings_of(scene.tx, owner, catalog(scene.builtin), text, kind, role)
+    return findings_of(scene.tx, owner, Catalog(scene.builtin), text, kind, role)
 
 
 def _next(kind: str, entities: Sequence[Owner], limit: int) -> str:

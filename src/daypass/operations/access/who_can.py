@@ -155,7 +155,7 @@ def _place(after: str) -> tuple[str, str]:
 
 def context_in(scene: Scene, call: Call) -> ReadContext:
     """What reads of the caller's account need, in this snapshot."""
-    return ReadContext(scene.tx, call.caller, call.facts, call.now, builtin.catalog(scene.builtin), scene.saml_metadata)
+    return ReadContext(scene.tx, call.caller, call.facts, call.now, builtin.Catalog(scene.builtin), scene.saml_metadata)
 
 
 def _read(

@@ -21,7 +21,8 @@ from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Tx
 
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
-OPERATOR = "arn:aws:iam::aws:policy/DaypassOperatorAccess"  # on other accounts, where ADMINISTRATOR has no effect
+OWN_DAYPASS = "arn:aws:iam::aws:policy/DaypassAdministratorAccess"  # AWS's policies grant no action of Daypass
+OPERATOR = "arn:aws:iam::aws:policy/DaypassOperatorAccess"  # every account's
 _KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}")  # STS's accessKeyIdType
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _USER = re.compile(r"[A-Za-z0-9_+=,.@-]{1,64}")
@@ -111,7 +112,8 @@ def _insert_administrator(env: Env, tx: Tx, account_id: str, name: str, now: int
     """The id of the new user."""
     user = User(env.ids.unique("AIDA"), account_id, name, "/", now)
     tx.insert(user)
-    tx.insert(Attachment(account_id, user.id, ADMINISTRATOR, now))
+    for policy in (ADMINISTRATOR, OWN_DAYPASS):
+        tx.insert(Attachment(account_id, user.id, policy, now))
     account = tx.get(Account, id=account_id)
     if account is not None and account.operator:
         tx.insert(Attachment(account_id, user.id, OPERATOR, now))

@@ -47,7 +47,7 @@ async def assume_role_with_saml(
     start = snapshot(env)
     try:
         assertion, provider = await verified_assertion(
-            env, wanted, unverified_response, start.now, SamlArrival(source_ip=call.facts.source_ip)
+            env, wanted, unverified_response, start.now, SamlArrival(source=call.facts.source)
         )
         proof = proof_of(assertion, provider, replay_entry(assertion))
         request = AssumeRequest(role_arn, requested_session(assertion, proof, session), action=ACTION)

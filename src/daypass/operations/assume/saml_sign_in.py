@@ -22,6 +22,7 @@ from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.proof import Proof
+from daypass.domain.source import Source
 from daypass.operations.assume.applicant import actor_of_proof, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_saml import (
@@ -106,10 +107,10 @@ async def accept(
     """
     verifier = env.saml
     login = open_login(env, unverified_relay_state, call.now)
-    candidates = [wanted] if wanted else await _unverified_providers(env, unverified_response, call.facts.source_ip)
+    candidates = [wanted] if wanted else await _unverified_providers(env, unverified_response, call.facts.source)
     known = await provider_of(env, wanted) if wanted else None
     url = verifier.acs_url(known) if known else verifier.acs_url()
-    arrival = SamlArrival(url, f"{_REQUEST}{login.request_id}" if login else "", call.facts.source_ip)
+    arrival = SamlArrival(url, f"{_REQUEST}{login.request_id}" if login else "", call.facts.source)
     verified = await _verified(env, candidates, unverified_response, call.now, arrival)
     assertion, first = verified[0]
     session_name(assertion)
@@ -229,9 +230,9 @@ async def _known_provider(env: Env, wanted: RequestedProvider) -> SamlProvider:
     return provider
 
 
-async def _unverified_providers(env: Env, unverified_response: str, source_ip: str) -> list[RequestedProvider]:
+async def _unverified_providers(env: Env, unverified_response: str, source: Source) -> list[RequestedProvider]:
     """The providers in the response's roles. They only say where to look for keys."""
-    arns = await env.saml.unverified_providers(unverified_response, source_ip)
+    arns = await env.saml.unverified_providers(unverified_response, source)
     requested_providers = []
     for arn in arns[:_MAX_PROVIDERS]:
         try:

@@ -21,6 +21,7 @@ from daypass.domain.directory import ChatLink, NotificationChannel, ReplayEntry,
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.domain.source import Source
 from daypass.operations.assume.request import consume
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.broker.view import RequestView
@@ -83,9 +84,13 @@ def chat_user(channel: NotificationChannel, key: bytes, team: str, user: str, na
     return ChatUser(channel.account, f"{channel.kind}:{fingerprint}:{team}:{user}", name)
 
 
-async def channel_of(env: Env, kind: str, account: str, name: str) -> tuple[NotificationChannel, bytes] | None:
+async def channel_of(
+    env: Env, source: Source, kind: str, account: str, name: str
+) -> tuple[NotificationChannel, bytes] | None:
     """A channel of this kind that takes votes, with the key that signs its messages; None for any other."""
-    channel = await env.directory.read(lambda tx: tx.get(NotificationChannel, account=account, name=name), account="")
+    channel = await env.directory.read(
+        lambda tx: tx.get(NotificationChannel, account=account, name=name), account=source.lane
+    )
     if channel is None or channel.kind != kind or not channel.sealed_secret:
         return None
     return channel, notify.secret_of(env, channel)

@@ -84,7 +84,7 @@ def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, 
     entity = find_by_id(tx, principal_id)
     if entity is None:
         return False
-    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
+    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.Catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     guardrails = (
         gatherer.guardrail_policies() if action == _APPROVE else ()
@@ -132,7 +132,7 @@ def _hop(principal_id: str) -> Hop:
 
 def _may_assume(env: Env | Scene, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
     """`name`: of the session of a role. Requests do not store it: one that the trust policy has is then enough (A317)."""
-    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.catalog(env.builtin), env.saml_metadata)
+    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.Catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     policies = gatherer.of(entity).policies(gatherer.guardrail_policies())
     known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from daypass.domain.directory import Attachment
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import builtin, changes, faults, find, members
 from daypass.operations.iam import paging as quotas
@@ -17,6 +18,9 @@ def attach(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
     """Attaching a policy again changes nothing."""
     owner = kind.find(ctx, p)
     policy = find.attachable(ctx, p["PolicyArn"])
+    if policy.account == builtin.ACCOUNT and policy.path.startswith("/aws-service-role/"):
+        message = f"Cannot attach a Service Role Policy to a Customer {kind.noun}."
+        raise DaypassError(ErrorKind.POLICY_NOT_ATTACHABLE, message)
     if ctx.tx.get(Attachment, owner_id=owner.id, policy_arn=policy.arn) is None:
         quota = f"PoliciesPer{kind.noun}"
         changes.within_quota(ctx, Attachment, quota, quotas.POLICIES_PER_ENTITY, owner_id=owner.id)

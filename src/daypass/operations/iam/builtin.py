@@ -9,59 +9,59 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
+from daypass.data import BuiltinPolicies
 from daypass.domain.directory import ManagedPolicy, PolicyVersion
 from daypass.ports import Reader
 
 ACCOUNT: Final = "aws"
-_CREATED_AT: Final = 1_423_247_992_000  # 2015-02-06, when AWS created its first managed policies
 _DESCRIPTIONS: Final = {
-    "AWSDenyAll": "Nothing, on anything.",
-    "AWSLambdaBasicExecutionRole": "Lets a function keep its logs.",
-    "AWSLambdaExecute": "Lets a function keep its logs, and read and write objects.",
-    "AdministratorAccess": "Everything, on everything.",
-    "AmazonS3FullAccess": "Everything on object storage.",
-    "AmazonS3ReadOnlyAccess": "Reading of buckets and objects.",
+    "DaypassAdministratorAccess": "Administration of Daypass in the principal's own account.",
     "DaypassOperatorAccess": "Administration of Daypass in every account, for principals of the operator account.",
-    "IAMFullAccess": "Everything on identities and their policies.",
-    "IAMReadOnlyAccess": "Reading of identities and their policies.",
-    "IAMUserChangePassword": "Lets users change their own passwords.",
-    "PowerUserAccess": "Everything, except on identities, organizations and accounts.",
-    "ReadOnlyAccess": "Reading of everything.",
-    "SecurityAudit": "Reading of configuration for security reviews, without data.",
-    "ViewOnlyAccess": "Lists and descriptions of resources, without their data.",
 }
 
 
 class Catalog:
-    """The built-in policies of an installation, by ARN."""
+    """The built-in policies of an installation, by ARN. `texts` are read when they are needed."""
 
-    __slots__ = ("_by_arn", "texts")
+    __slots__ = ("texts",)
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self.texts = dict(texts)
-        self._by_arn = {arn: _entity(arn) for arn in self.texts}
+    def __init__(self, texts: BuiltinPolicies) -> None:
+        self.texts = texts
 
     def policy(self, arn: str) -> ManagedPolicy | None:
-        return self._by_arn.get(arn)
+        return self._entity(arn) if arn in self.texts else None
 
     def policies(self, after: str = "") -> Sequence[ManagedPolicy]:
         """All policies after a `place`, by name."""
-        return [policy for policy in sorted(self._by_arn.values(), key=_order) if _order(policy) > after.lower()]
+        policies = map(self._entity, self.texts)
+        return sorted((policy for policy in policies if _order(policy) > after.lower()), key=_order)
 
     def version(self, arn: str) -> PolicyVersion | None:
-        """The only version of a built-in policy."""
-        policy = self._by_arn.get(arn)
+        """The only version of a built-in policy: AWS's default version."""
+        policy = self.policy(arn)
         if policy is None:
             return None
-        return PolicyVersion(ACCOUNT, policy.id, 1, self.texts[arn], _CREATED_AT)
+        text = self.texts[arn]
+        return PolicyVersion(ACCOUNT, policy.id, policy.default_version, text, policy.updated_at)
 
-
-def catalog(texts: Mapping[str, str]) -> Catalog:
-    """The catalog of these texts by ARN."""
-    return _catalog(tuple(texts.items()))
+    def _entity(self, arn: str) -> ManagedPolicy:
+        path, _, name = arn.split(":policy", 1)[1].rpartition("/")
+        digest = base64.b32encode(hashlib.sha256(arn.encode()).digest()).decode()
+        dates = self.texts.dates(arn)
+        return ManagedPolicy(
+            id=f"ANPA{digest[:17]}",
+            account=ACCOUNT,
+            arn=arn,
+            name=name,
+            path=f"{path}/",
+            created_at=dates.created_at,
+            updated_at=dates.updated_at,
+            default_version=dates.version,
+            latest_version=dates.version,
+            description=_DESCRIPTIONS.get(name),
+        )
 
 
 def place(policy: ManagedPolicy) -> str:
@@ -71,27 +71,6 @@ def place(policy: ManagedPolicy) -> str:
 
 def _order(policy: ManagedPolicy) -> str:
     return place(policy).lower()
-
-
-@lru_cache(maxsize=8)
-def _catalog(texts: tuple[tuple[str, str], ...]) -> Catalog:
-    return Catalog(dict(texts))
-
-
-def _entity(arn: str) -> ManagedPolicy:
-    path_and_name = arn.split(":policy", 1)[1]
-    path, _, name = path_and_name.rpartition("/")
-    digest = base64.b32encode(hashlib.sha256(arn.encode()).digest()).decode()
-    return ManagedPolicy(
-        id=f"ANPA{digest[:17]}",
-        account=ACCOUNT,
-        arn=arn,
-        name=name,
-        path=f"{path}/",
-        created_at=_CREATED_AT,
-        updated_at=_CREATED_AT,
-        description=_DESCRIPTIONS.get(name),
-    )
 
 
 def policy_text(tx: Reader, texts: Mapping[str, str], arn: str, **equals: Any) -> str:

@@ -165,7 +165,7 @@ def version(ctx: ReadContext, policy: ManagedPolicy, version_id: str) -> PolicyV
     number = int(digits) if version_id[:1] == "v" and digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
     found: PolicyVersion | None = None
     if policy.account == builtin.ACCOUNT:
-        found = ctx.builtin.version(policy.arn) if number == 1 else None
+        found = ctx.builtin.version(policy.arn) if number == policy.default_version else None
     elif number:
         found = ctx.tx.get(PolicyVersion, policy_id=policy.id, version=number)
     if found is None:

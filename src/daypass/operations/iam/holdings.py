@@ -21,7 +21,7 @@ from daypass.domain.directory import (
     Role,
     User,
 )
-from daypass.domain.policy.document import PolicyDocument, PolicyKind
+from daypass.domain.policy.document import PolicyDocument, PolicyKind, managed_kind
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.trust import CallerPolicies
 from daypass.operations import blocks
@@ -205,7 +205,7 @@ class Gatherer:
     def _document(self, arn: str) -> PolicyDocument | None:
         if arn not in self._managed:
             text = builtin.policy_text(self._ctx.tx, self._ctx.builtin.texts, arn)
-            self._managed[arn] = compiled(text, PolicyKind.IDENTITY) if text else None
+            self._managed[arn] = compiled(text, managed_kind(arn)) if text else None
         return self._managed[arn]
 
 

@@ -21,6 +21,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import REFUSED, Answer, Params, Resource
 from daypass.operations.iam import faults, find, resources
 from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.ssf.logout import tell_of_end
 from daypass.ports import Ids, Reader
 
 MAX_FAILURES: Final = 5
@@ -128,6 +129,7 @@ def update_login_profile(ctx: WriteContext, p: Params) -> Answer:
     profile = _profile(ctx, _user(ctx, p))
     if ctx.gathered is not None:
         profile = with_next(profile, ctx.gathered, ctx.now)
+        tell_of_end(ctx.ids, ctx.tx, ctx.account, ctx.now, principal_id=profile.user_id)
     longest = p.get("MaxSigninSessionDuration", profile.max_signin_seconds)
     changed = replace(
         profile,
@@ -155,7 +157,9 @@ def with_next(profile: LoginProfile, prepared: Prepared, now: int) -> LoginProfi
 
 
 def delete_login_profile(ctx: WriteContext, p: Params) -> Answer:
-    ctx.tx.delete(_profile(ctx, _user(ctx, p)))
+    profile = _profile(ctx, _user(ctx, p))
+    ctx.tx.delete(profile)
+    tell_of_end(ctx.ids, ctx.tx, ctx.account, ctx.now, principal_id=profile.user_id)
     return {}
 
 
@@ -190,6 +194,7 @@ def change_password(ctx: WriteContext, _p: Params) -> Answer:
         ctx.tx.replace(replace(profile, failures=0 if locked else failures, locked_until=until))
         return _WRONG
     ctx.tx.replace(replace(with_next(profile, ctx.gathered, ctx.now), reset_required=False))
+    tell_of_end(ctx.ids, ctx.tx, ctx.account, ctx.now, principal_id=profile.user_id)
     return {}
 
 

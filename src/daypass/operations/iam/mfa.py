@@ -156,7 +156,7 @@ def deactivate_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     owner = owner_of_call(ctx, p)
     _refuse_own_without_mfa(ctx, owner, "iam:DeactivateMFADevice")
     if _FIDO in p["SerialNumber"]:
-        return {REMOVED: take_away(ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]))}
+        return {REMOVED: take_away(ctx.ids, ctx.tx, ctx.caller, *_passkey(ctx, owner, p["SerialNumber"]), ctx.now)}
     device = _device_of(ctx, owner, p["SerialNumber"])
     seed = open_seed(ctx.sealer, device)
     freed = seal_seed(ctx.sealer, seed, ctx.account, None, device.serial)

@@ -32,16 +32,16 @@ class Iam(Service[ReadContext, WriteContext]):
         return OPERATIONS
 
     def reading(self, env: Env, tx: Reader, call: Call) -> ReadContext:
-        known, url = builtin.catalog(env.builtin), env.limits.public_url
+        known, url = builtin.Catalog(env.builtin), env.limits.public_url
         return ReadContext(tx, call.caller, call.facts, call.now, known, env.saml_metadata, public_url=url)
 
     def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> WriteContext:
-        known = builtin.catalog(env.builtin)
+        known = builtin.Catalog(env.builtin)
         caller, facts, metadata = call.caller, call.facts, env.saml_metadata
         return WriteContext(tx, caller, facts, call.now, known, metadata, env.ids, env.sealer, gathered)
 
     def reading_heavily(self, scene: Scene, call: Call) -> ReadContext:
-        known = builtin.catalog(scene.builtin)
+        known = builtin.Catalog(scene.builtin)
         return ReadContext(scene.tx, call.caller, call.facts, call.now, known, scene.saml_metadata)
 
     def check(self, context: ReadContext, operation: Operation, params: Params) -> tuple[Finding, ...]:

@@ -6,7 +6,16 @@ from types import MappingProxyType
 from typing import Final
 
 from daypass.operations.crud.operation import Params
-from daypass.operations.iam import find, granting, mfa, owners, resources, service_last_accessed, tags
+from daypass.operations.iam import (
+    find,
+    granting,
+    mfa,
+    owners,
+    resources,
+    service_last_accessed,
+    service_linked_roles,
+    tags,
+)
 from daypass.operations.iam.context import Operation, ReadContext
 from daypass.operations.iam.tables import credentials, entities, reports, shared
 from daypass.ports import Ids
@@ -28,6 +37,7 @@ _ALL = (
     *entities.USERS,
     *entities.GROUPS,
     *entities.ROLES,
+    *service_linked_roles.SERVICE_LINKED,
     *entities.POLICIES,
     *reports.ACCOUNT,
     *entities.INSTANCE_PROFILES,
@@ -57,5 +67,5 @@ _ALL = (
     *shared.tagged("MFADevice", mfa.device_resource, mfa.tagged),
 )
 
-OPERATIONS: Final = MappingProxyType({operation.name: operation for operation in _ALL})
+OPERATIONS: Final = MappingProxyType({operation.name: service_linked_roles.protecting(operation) for operation in _ALL})
 """Operations by name."""

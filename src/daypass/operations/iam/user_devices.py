@@ -8,7 +8,8 @@ from daypass.domain.claims import Caller
 from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.ssf import CredentialChange
-from daypass.ports import Reader, Sealer, Tx
+from daypass.operations.ssf.logout import sign_out
+from daypass.ports import Ids, Reader, Sealer, Tx
 
 RECENT_MS: Final = 900_000
 """People change their own devices only so long after they proved who they are."""
@@ -36,13 +37,13 @@ def has_device(tx: Reader, user: User) -> bool:
     return bool(tx.count(Passkey, user_id=user.id) or tx.count(MfaDevice, account=user.account, owner_id=user.id))
 
 
-def take_away(tx: Tx, caller: Caller, user: User, passkey: Passkey) -> tuple[CredentialChange, ...]:
+def take_away(ids: Ids, tx: Tx, caller: Caller, user: User, passkey: Passkey, now: int) -> tuple[CredentialChange, ...]:
     """Deletes a passkey, signs the user out of all browsers but the caller's, and revokes recovery codes that replace no
     device any more. Returns what to announce.
     """
     tx.delete(passkey)
     announce_loss(tx, user.id)
-    end_browsers(tx, user, but=caller.session.session_id if caller.session is not None else "")
+    end_browsers(ids, tx, user, now, but=caller.session.session_id if caller.session is not None else "")
     codes = () if has_device(tx, user) else remove_codes(tx, user)
     return (change_of(passkey, "delete"), *codes)
 
@@ -80,11 +81,11 @@ def codes_change(user: User, change: str) -> CredentialChange:
     return CredentialChange(user.account, user.id, "recovery-code", change)
 
 
-def end_browsers(tx: Tx, user: User, *, but: str = "") -> None:
+def end_browsers(ids: Ids, tx: Tx, user: User, now: int, *, but: str = "") -> None:
     """Signs the user's browsers out, except the one with the session id `but`."""
     for row in tx.find(BrowserSession, account=user.account, principal_id=user.id, limit=_EVERY):
         if row.session_id != but:
-            tx.delete(row)
+            sign_out(ids, tx, row, now)
 
 
 # --- The seeds of virtual devices, sealed for their owner -----------------------------------------------------------

@@ -22,6 +22,8 @@ from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.operations.notifications import tickets
 from daypass.operations.principals import principal_behind
+from daypass.operations.ssf.logout import KIND as LOGOUT_KIND
+from daypass.operations.ssf.logout import LOGOUT, channel_of, tell
 from daypass.ports import Env, OutboundFailed, Reader, Tx
 
 _ASKING: Final = frozenset({EventType.ACCESS_REQUESTED.value, EventType.ACCESS_ESCALATED.value})
@@ -137,7 +139,8 @@ async def _lease(env: Env, notification: Notification, now: int) -> Notification
         found = tx.get(Notification, id=notification.id)
         if found is None or found != notification:
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "Another process delivers it.")
-        channel = tx.get(NotificationChannel, account=found.account, name=found.channel)
+        by_name = {"account": found.account, "name": found.channel}
+        channel = channel_of(tx, found) if found.event == LOGOUT else tx.get(NotificationChannel, **by_name)
         if channel is None:
             tx.replace(replace(found, outcome="dead", error="The channel has been deleted."))
         else:
@@ -192,6 +195,9 @@ def _recorded(notification: Notification, now: int, what: str) -> Event:
 
 async def send(env: Env, channel: NotificationChannel, notification: Notification) -> None:
     """One attempt. Raises OutboundFailed."""
+    if channel.kind == LOGOUT_KIND:
+        await tell(env, channel, notification)
+        return
     document = json.loads(notification.document)
     message = message_of(document)
     if channel.kind == "email":

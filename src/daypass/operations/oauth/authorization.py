@@ -25,7 +25,7 @@ from daypass.operations.assume.request import consume, requested_role
 from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
 from daypass.operations.oauth import codes
-from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, charge_write, registered_client
 from daypass.operations.oauth.targets import registered
 from daypass.operations.outcome import OWNER, event_of, served
 from daypass.operations.sign_in import browser_session
@@ -205,8 +205,9 @@ async def push(
 ) -> str:
     """daypass:PushAuthorizationRequest (RFC 9126): the request_uri. It consumes the one-time proofs of the client.
 
-    Raises DaypassError: INVALID_CLIENT when a proof was used before, UNAVAILABLE.
+    Raises DaypassError: INVALID_CLIENT when a proof was used before, THROTTLED, UNAVAILABLE.
     """
+    charge_write(env, call.facts, client)
     value, account = codes.new_value(env), client.client.account
     row = codes.new_row(env, codes.REQUEST_URI, value, client.client, request, PUSHED_MS)
     detail = {"client_id": client.client.id, "redirect_uri": request.redirect_uri, "role": request.role}
@@ -222,12 +223,12 @@ async def push(
     return URI_PREFIX + value
 
 
-async def pushed(env: Env, client_id: str, unverified_uri: str) -> AuthorizationRequest:
+async def pushed(env: Env, call: Call, client_id: str, unverified_uri: str) -> AuthorizationRequest:
     """The request that a client has pushed. Raises DaypassError(VALIDATION) for an unknown, expired or another one's."""
     value = unverified_uri.removeprefix(URI_PREFIX)
     code = None
     if value != unverified_uri:
-        code = await codes.find(env, codes.REQUEST_URI, client_id, value, _read_request)
+        code = await codes.find(env, call.source, codes.REQUEST_URI, client_id, value, _read_request)
     if code is None or code.row.used_at:
         raise DaypassError(ErrorKind.VALIDATION, "The request_uri is unknown, has expired or was used before.")
     return code.content
@@ -247,7 +248,8 @@ async def grant_code(
     """daypass:AuthorizeClient: the code of a person's consent. It consumes the pushed request.
 
     `also` writes more in the same transaction.
-    Raises DaypassError: ACCESS_DENIED when a policy of the person denies it, VALIDATION when the pushed request was used before, UNAVAILABLE.
+    Raises DaypassError: ACCESS_DENIED when a policy of the person denies it, VALIDATION when the pushed
+    request was used before, UNAVAILABLE.
     """
     client = known.client
     decision = await allow_own(env, call, "AuthorizeClient", "client", client.id, Own.RESTRICTED)
@@ -268,7 +270,7 @@ async def grant_code(
     code = None
     if request_uri:
         name = request_uri.removeprefix(URI_PREFIX)
-        code = await codes.find(env, codes.REQUEST_URI, client.id, name, _read_request)
+        code = await codes.find(env, call.source, codes.REQUEST_URI, client.id, name, _read_request)
         if code is None:
             raise DaypassError(ErrorKind.VALIDATION, "The request_uri has expired.")
 

@@ -16,13 +16,15 @@ from msgspec import Struct
 
 from daypass.domain.arn import read_arn
 from daypass.domain.certificate import Certificate, CertificateRefused
-from daypass.domain.claims import Caller
+from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.domain.source import UNKNOWN, Source
+from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.oauth.client_secrets import check_secret
@@ -43,13 +45,12 @@ _MAX_JTI: Final = 256
 class TlsClientCertificate(Struct, frozen=True):
     """A certificate whose key the client proved at the TLS endpoint.
 
-    `source` is "tls" or "proxy", for the record; `source_ip` is the client's, which the work on it is charged to.
+    `source` is "tls" or "proxy", for the record.
     """
 
     unverified_der: bytes
     unverified_chain: tuple[bytes, ...] = ()
     source: str = "tls"
-    source_ip: str = ""
 
     @property
     def thumbprint(self) -> str:
@@ -67,6 +68,7 @@ class PresentedClient(Struct, frozen=True):
         certificate: the client's, of the TLS connection.
         caller: the principal that signed the request with SigV4; it is verified.
         account: of the grant in the request, where a client with a metadata document is looked for; "" for none.
+        sender: of the request, which a public client is charged to: everybody may name it.
     """
 
     id: str
@@ -76,6 +78,7 @@ class PresentedClient(Struct, frozen=True):
     certificate: TlsClientCertificate | None = None
     caller: Caller | None = None
     account: str = ""
+    sender: Source = UNKNOWN
 
     def __repr__(self) -> str:
         return f"PresentedClient({self.id})"
@@ -153,7 +156,11 @@ async def _authenticated(env: Env, client: OAuthClient, presented: PresentedClie
         if error.kind is not ErrorKind.IDP_COMMUNICATION:
             raise
         raise failed(f"its keys cannot be fetched: {error.private.get('keys', error.public)}", **known) from None
-    charge_client(env, client.id, client.account)
+    source = Source(account=client.account, principal=client.id)
+    if method == "none":
+        network = presented.sender.network
+        source = Source(network, account=network, principal=f"{client.id} {network}")
+    charge_client(env, source, client.id)
     return AuthenticatedClient(client, settings, replays, presented.certificate, presented.caller)
 
 
@@ -164,6 +171,15 @@ async def _named(env: Env, presented: PresentedClient) -> OAuthClient | None:
         if error.kind not in (ErrorKind.IDP_COMMUNICATION, ErrorKind.VALIDATION):
             raise
         raise failed(f"its metadata document: {error.private.get('document', '')}", **error.private) from None
+
+
+def charge_write(env: Env, facts: RequestFacts, client: AuthenticatedClient) -> None:
+    """Charges a request that stores something to its network, if it proves nothing: any text can name a public client.
+
+    Raises DaypassError(THROTTLED).
+    """
+    if client.method == "none":
+        rates.charge_write(env, facts)
 
 
 async def registered_client(env: Env, unverified_id: str, account: str = "") -> OAuthClient | None:
@@ -178,6 +194,22 @@ async def registered_client(env: Env, unverified_id: str, account: str = "") -> 
     if not _ID.fullmatch(unverified_id):
         return None
     return await find_current(env, lambda: env.directory.entity(OAuthClient, unverified_id))
+
+
+def check_current(client: AuthenticatedClient, now: OAuthClient | None) -> None:
+    """`now`: the client as it is read when its request acts, which may be long after it has authenticated.
+
+    Raises DaypassError: INVALID_CLIENT when it was deleted or disabled, or a secret was removed; UNAVAILABLE for any other
+    change, also one that this process had not read.
+    """
+    known = client.client
+    if known.id == COMMAND_LINE.id or is_document_id(known.id):
+        return
+    if now is None or not now.enabled or not set(known.secrets) <= set(now.secrets):
+        raise failed("the client was disabled, or its secret removed, meanwhile", **client.private)
+    if now.settings != known.settings:
+        private = {**client.private, "reason": "the client was changed meanwhile"}
+        raise DaypassError(ErrorKind.UNAVAILABLE, "The client was changed meanwhile. Try again.", private=private)
 
 
 def failed(reason: str, **private: Any) -> DaypassError:
@@ -202,7 +234,7 @@ async def _verified(
         case "client_secret_basic" | "client_secret_post":
             await check_secret(env, client, presented.secret, now)
         case "tls_client_auth":
-            await _check_certificate(env, client, settings, presented.certificate, now)
+            await _check_certificate(env, client, settings, presented, now)
         case "self_signed_tls_client_auth":
             certificate = presented.certificate
             if certificate is None or certificate.thumbprint not in settings.tls_client_certificates:
@@ -268,12 +300,13 @@ def _time(claims: Mapping[str, Any], name: str, *, required: bool = False) -> in
 
 
 async def _check_certificate(
-    env: Env, client: OAuthClient, settings: ClientSettings, certificate: TlsClientCertificate | None, now: int
+    env: Env, client: OAuthClient, settings: ClientSettings, presented: PresentedClient, now: int
 ) -> None:
     """A valid path to the client's trust anchor, and the registered name. A proxy need not have verified the path (A76).
 
     Raises CertificateRefused.
     """
+    certificate = presented.certificate
     if certificate is None:
         raise CertificateRefused("there is no client certificate")
     arn = read_arn(settings.trust_anchor)
@@ -286,7 +319,7 @@ async def _check_certificate(
         raise CertificateRefused("the trust anchor is disabled")
     crls = tuple(crl.data for crl in view.crls)
     found = await env.certificates.verify(
-        certificate.source_ip,
+        presented.sender,
         view.anchor.certificates,
         crls,
         certificate.unverified_der,

@@ -22,12 +22,12 @@ from daypass.ports import Call, Env
 
 
 def with_only_role(request: TokenRequest) -> TokenRequest:
-    """The request with the only role of its client, if it names none. A workload that names none keeps its own."""
+    """The request with the default or only role of its client, if it names none. A workload that names none keeps its own."""
     client = request.sender.known_client
-    roles = client.settings.roles
-    if request.role_arn or client.caller is not None or len(roles) != 1 or roles[0] == ANY:
+    roles, default = client.settings.roles, client.settings.default_role
+    if request.role_arn or client.caller is not None:
         return request
-    return replace(request, role_arn=roles[0])
+    return replace(request, role_arn=default or (roles[0] if len(roles) == 1 and roles[0] != ANY else ""))
 
 
 async def client_credentials(env: Env, call: Call, request: TokenRequest, proof: Proof) -> IssuedToken:

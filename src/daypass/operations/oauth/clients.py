@@ -7,7 +7,7 @@ AWS requires for the same change to an identity provider (`operations.management
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -64,15 +64,26 @@ class NewSecret(Struct, frozen=True):
         return f"NewSecret({self.secret_id})"
 
 
-async def create_client(env: Env, call: Call, name: str, members: Mapping[str, Any], account: str = "") -> OAuthClient:
+async def create_client(
+    env: Env,
+    call: Call,
+    name: str,
+    members: Mapping[str, Any],
+    account: str = "",
+    *,
+    complete: Callable[[OAuthClient], OAuthClient] = lambda client: client,
+) -> OAuthClient:
     """daypass:CreateClient, with iam:CreateOpenIDConnectProvider. `members`: as in `domain.oauth.client.ClientSettings`.
+    `complete`: adds what the client proves itself with.
 
     Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "CreateClient", _KIND, "*", owner)
     settings = dump_client(await _parsed(env, call, members))
-    client = OAuthClient(env.ids.unique("DPCL"), owner, _checked_name(name), call.now, call.now, settings=settings)
+    client = complete(
+        OAuthClient(env.ids.unique("DPCL"), owner, checked_name(name), call.now, call.now, settings=settings)
+    )
 
     def change(tx: Tx) -> tuple[OAuthClient, Event]:
         CLIENTS.put(tx, None, client)
@@ -99,7 +110,7 @@ async def update_client(
     settings = old.settings if members is None else dump_client(await _parsed(env, call, members))
     updated = replace(
         old,
-        name=old.name if name is None else _checked_name(name),
+        name=old.name if name is None else checked_name(name),
         enabled=old.enabled if enabled is None else enabled,
         settings=settings,
         secrets=old.secrets if parse_client(settings).token_endpoint_auth_method in SECRET_METHODS else (),
@@ -213,7 +224,7 @@ def _changes(before: OAuthClient, after: OAuthClient) -> list[CredentialChange]:
     return [CredentialChange(after.account, after.id, *change, "application") for change in found]
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
     if not 0 < len(name) <= _MAX_NAME or not name.isprintable() or name != name.strip():
         raise DaypassError(ErrorKind.VALIDATION, f"A name is 1 to {_MAX_NAME} printable characters.")
     return name

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.directory import Consent
+from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
 from daypass.domain.oauth import pkce
 from daypass.domain.oauth.binding import JKT
@@ -27,6 +27,7 @@ from daypass.operations.oauth.refresh import Granted, issue_with_refresh
 from daypass.operations.oauth.refresh_families import end_what_was_granted
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.operations.ssf.logout import note_client
 from daypass.ports import Call, Env, Tx
 
 
@@ -40,7 +41,9 @@ class Redeemed(Struct, frozen=True):
 async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
     """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
     client = sender.known_client
-    code = await codes.find(env, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization)
+    code = await codes.find(
+        env, call.source, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization
+    )
     if code is None:
         raise codes.refused("the client has no such code")
     if code.row.used_at:
@@ -88,9 +91,14 @@ async def consented(
     owner = _owner(request, person)
 
     def also(tx: Tx, identity: str) -> None:
+        browser = tx.get(BrowserSession, id=authorization.browser)
+        if browser is None or browser.session_id != authorization.session_id:
+            raise codes.refused("the person is not signed in any more")
         if authorization.remembered and tx.get(Consent, id=authorization.consent_id) is None:
             raise codes.refused("the consent was withdrawn")
         codes.use(tx, code, call.now, f"{owner}/{identity}")
+        if request.openid:
+            note_client(tx, authorization.browser, sender.known_client.client)
 
     try:
         granted = await issue_with_refresh(

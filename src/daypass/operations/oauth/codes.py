@@ -18,6 +18,7 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient, OAuthCode
 from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.source import Source
 from daypass.ports import Env, Tx
 
 S = TypeVar("S", bound=Struct)
@@ -70,12 +71,14 @@ def insert(tx: Tx, row: OAuthCode) -> None:
     tx.insert(row)
 
 
-async def find(env: Env, purpose: str, client_id: str, unverified_value: str, read: Reader[S]) -> Code[S] | None:
+async def find(
+    env: Env, source: Source, purpose: str, client_id: str, unverified_value: str, read: Reader[S]
+) -> Code[S] | None:
     """The code of this purpose and client that has not expired, used or not; None for none. Raises UNAVAILABLE."""
     if not is_code(unverified_value):
         return None
     identity = code_id(unverified_value)
-    row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=purpose, id=identity), account="")
+    row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=purpose, id=identity), account=source.lane)
     if row is None or row.client_id != client_id or row.expires_at <= env.clock.now():
         return None
     return Code(row, content_of(env, row, read))

@@ -24,7 +24,7 @@ from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.authorization import AuthorizationRequest
-from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, charge_write
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.request import Sender
 from daypass.operations.outcome import event_of, served
@@ -89,7 +89,8 @@ async def start(
     request: AuthorizationRequest,
     replays: tuple[ReplayEntry, ...] = (),
 ) -> DeviceAuthorization:
-    """daypass:AuthorizeDevice. Raises DaypassError(UNAVAILABLE)."""
+    """daypass:AuthorizeDevice. Raises DaypassError: THROTTLED, UNAVAILABLE."""
+    charge_write(env, call.facts, client)
     device_code, letters = codes.new_value(env), _new_user_code(env)
     content = DeviceGrant(request, call.facts.source_ip, call.facts.user_agent[:256], format_user_code(letters))
     device = codes.new_row(env, DEVICE, device_code, client.client, content, LIFETIME_MS)
@@ -198,7 +199,7 @@ async def poll(env: Env, call: Call, sender: Sender, unverified_code: str) -> Co
     """
     client = sender.known_client
     identity = codes.code_id(unverified_code)
-    row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=DEVICE, id=identity), account="")
+    row = await env.directory.read(lambda tx: tx.get(OAuthCode, purpose=DEVICE, id=identity), account=call.source.lane)
     if row is None or row.client_id != client.client.id:
         raise DaypassError(ErrorKind.INVALID_GRANT, "The device code is not one of this client.")
     if row.used_at:

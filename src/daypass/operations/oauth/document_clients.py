@@ -16,6 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import dump_client, parse_client
 from daypass.domain.oauth.client_document import read_document
 from daypass.domain.oauth.client_id_url import is_allowed
+from daypass.domain.source import Source
 from daypass.operations.authorize import find_current
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.access_token import open_access_token
@@ -69,16 +70,18 @@ def _listing(clients: Iterable[OAuthClient], client_id: str) -> OAuthClient | No
     return next((each for each in lists if each.enabled), None)
 
 
-async def account_of_grant(env: Env, unverified_text: str) -> str:
+async def account_of_grant(env: Env, source: Source, unverified_text: str) -> str:
     """The account in which a code, refresh token or access token was given; "" for none. It proves nothing: the text itself
     is checked with the client. Raises DaypassError(UNAVAILABLE).
     """
     try:
         if is_refresh_token(unverified_text):
             family = parse_token(unverified_text).family
-            return await _account_of(env, RefreshFamily, id=family)
+            return await _account_of(env, source, RefreshFamily, id=family)
         if codes.is_code(unverified_text):
-            return await _account_of(env, OAuthCode, purpose=codes.AUTHORIZATION, id=codes.code_id(unverified_text))
+            return await _account_of(
+                env, source, OAuthCode, purpose=codes.AUTHORIZATION, id=codes.code_id(unverified_text)
+            )
         return (await open_access_token(env, unverified_text, env.clock.now())).session.account
     except DaypassError as error:
         if error.kind is ErrorKind.UNAVAILABLE:
@@ -86,6 +89,6 @@ async def account_of_grant(env: Env, unverified_text: str) -> str:
         return ""
 
 
-async def _account_of(env: Env, kind: type[RefreshFamily | OAuthCode], **key: str) -> str:
-    found = await env.directory.read(lambda tx: tx.get(kind, **key), account="")
+async def _account_of(env: Env, source: Source, kind: type[RefreshFamily | OAuthCode], **key: str) -> str:
+    found = await env.directory.read(lambda tx: tx.get(kind, **key), account=source.lane)
     return found.account if found is not None else ""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec.structs import replace
 
+from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.provider_settings import parse_settings, url_of
 from daypass.operations import rates
 from daypass.operations.assume.applicant import IssuanceSnapshot, snapshot
 from daypass.operations.assume.request import SessionRequest
@@ -22,6 +26,8 @@ from daypass.operations.oauth.web_identity_token import (
 )
 from daypass.ports import Call, Env
 
+_PROVIDER = re.compile(r"arn:aws:iam::([0-9]{12}):oidc-provider/(.{1,255})")
+
 
 async def exchange(env: Env, call: Call, request: ExchangeRequest) -> IssuedToken:
     """daypass:ExchangeToken. The request has no caller.
@@ -30,12 +36,29 @@ async def exchange(env: Env, call: Call, request: ExchangeRequest) -> IssuedToke
     INVALID_AUTHORIZATION_DETAILS, ACCESS_DENIED, VALIDATION, UNAVAILABLE.
     """
     issuance, identity_assertion = snapshot(env), False
+    request = await _with_default_role(env, request)
     if request.assertion and is_identity_assertion(env, request.subject):
         request, identity_assertion = bounded_by_assertion(env, request), True
     subject = await _subject(env, call, request, issuance, identity_assertion=identity_assertion)
     if subject.caller is not None:
         rates.charge(env, subject.caller, 1.0)
     return await issue_token(env, call, request.token, subject)
+
+
+async def _with_default_role(env: Env, request: ExchangeRequest) -> ExchangeRequest:
+    """The request with the role of the client's settings, or of those of the provider whose ARN is the audience: some
+    libraries, such as google-auth, cannot name a role. The trust policy of the role decides, as for any other.
+    """
+    token, presented = request.token, request.subject
+    if token.role_arn or presented.type is TokenType.PRESIGNED or await is_own(env, presented):
+        return request
+    if token.sender.client is not None and (role := token.sender.client.settings.default_role):
+        return replace(request, token=replace(token, role_arn=role))
+    match = _PROVIDER.fullmatch(token.audiences[0]) if len(token.audiences) == 1 else None
+    provider = await env.directory.entity(OidcProvider, match[1], url_of(match[2])) if match is not None else None
+    if provider is None or not (role := parse_settings(provider.settings).default_role):
+        return request
+    return replace(request, token=replace(token, role_arn=role, audiences=()))
 
 
 async def exchange_for_refresh(env: Env, call: Call, request: ExchangeRequest) -> Granted:

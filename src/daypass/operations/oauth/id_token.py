@@ -15,7 +15,6 @@ from msgspec import Struct
 from daypass.domain import payload
 from daypass.domain.context import OPENID_KEY
 from daypass.domain.directory import BrowserSession, ReplayEntry
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
 from daypass.domain.oauth.client import parse_client
@@ -26,6 +25,7 @@ from daypass.operations.oauth.client_authentication import AuthenticatedClient, 
 from daypass.operations.oauth.person_claims import claims_about, of_browser, without_withheld
 from daypass.operations.oauth.refresh_family import FamilyContent
 from daypass.operations.outcome import served
+from daypass.operations.principals import subject_id
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
@@ -160,9 +160,7 @@ def subject_of(session: SessionClaims) -> str:
     The digest does not change with the role, and does not show other parties who the person is at the provider.
     """
     person = session.hops[0]
-    if not person.principal_id.startswith("arn:"):
-        return person.principal_id
-    return text_digest(f"{person.account}\0{person.principal_id}")
+    return subject_id(person.account, person.principal_id)
 
 
 def delegation_of(session: SessionClaims) -> dict[str, Any]:

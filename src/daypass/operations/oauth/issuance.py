@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.context import AUDIENCE_KEY, OPENID_KEY, SCOPE_KEY
-from daypass.domain.directory import Tags
+from daypass.domain.directory import OAuthClient, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.model import Value
@@ -27,6 +27,7 @@ from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, commit_once
 from daypass.operations.authorize import check_credentials
 from daypass.operations.oauth.access_token import AccessToken
+from daypass.operations.oauth.client_authentication import check_current
 from daypass.operations.oauth.jwt_form import JwtForm
 from daypass.operations.oauth.parties import Subject, session_for
 from daypass.operations.oauth.request import TokenRequest, TokenType
@@ -100,11 +101,17 @@ async def _in_form(
     form: Form[C],
     also: AlsoWrites | None,
 ) -> Issued[C]:
+    client = request.sender.client
+
     def write(tx: Tx, issued: Issued[C]) -> None:
         assert also is not None
+        if client is not None:
+            check_current(client, tx.get(OAuthClient, account=client.client.account, id=client.client.id))
         also(tx, issued.session)
 
     more = None if also is None else write
+    if client is not None:
+        check_current(client, await env.directory.entity(OAuthClient, client.client.id))
     if request.role_arn:
         return await _assumed(env, request, _bounded(request, subject, target), target, form, more)
     return await _same_session(env, call, request, _with_replays(request, subject), target, form, more)

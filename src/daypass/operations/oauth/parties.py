@@ -20,6 +20,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.binding import Binding
 from daypass.domain.proof import Proof
 from daypass.domain.session import SessionClaims, transitive_tags
+from daypass.domain.source import Source
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume import assume_role_with_saml as saml
 from daypass.operations.assume import assume_role_with_web_identity as web_identity
@@ -223,9 +224,9 @@ async def _saml_subject(
 ) -> Subject:
     response = _standard_base64(presented.unverified)
     try:
-        wanted = await _saml_provider(env, response, role, call.facts.source_ip)
+        wanted = await _saml_provider(env, response, role, call.facts.source)
         assertion, provider = await saml.verified_assertion(
-            env, wanted, response, issuance.now, SamlArrival(source_ip=call.facts.source_ip)
+            env, wanted, response, issuance.now, SamlArrival(source=call.facts.source)
         )
         proof = proof_of(assertion, provider, replay_entry(assertion))
         seconds = session_seconds(assertion) or 0
@@ -237,10 +238,10 @@ async def _saml_subject(
     return Subject(applicant, saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
 
 
-async def _saml_provider(env: Env, response: str, role: RequestedRole, source_ip: str) -> saml.RequestedProvider:
+async def _saml_provider(env: Env, response: str, role: RequestedRole, source: Source) -> saml.RequestedProvider:
     """The provider of the role's account in the response's roles. It only says where to look for keys."""
     prefix = f"arn:aws:iam::{role.account}:saml-provider/"
-    for arn in await env.saml.unverified_providers(response, source_ip):
+    for arn in await env.saml.unverified_providers(response, source):
         if arn.startswith(prefix):
             return saml.requested_provider(arn)
     raise DaypassError(

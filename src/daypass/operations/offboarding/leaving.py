@@ -124,7 +124,7 @@ def disable(env: Env, call: Call, tx: Tx, user: User) -> None:
     for link in _chat_links(tx, user):
         tx.delete(link)
     changes += remove_all(tx, user)
-    end_browsers(tx, user)
+    end_browsers(env.ids, tx, user, call.now)
     for device in _devices(tx, user):
         freed = seal_seed(env.sealer, open_seed(env.sealer, device), user.account, None, device.serial)
         tx.replace(replace(device, owner_id=None, enabled_at=None, sealed_seed=freed))

@@ -136,7 +136,7 @@ async def _checked_proof(env: Env, call: Call, presented: UnverifiedX509 | TlsCe
     der, chain = _decoded(presented.certificate), tuple(_decoded(part) for part in presented.chain)
     try:
         await env.certificates.check_signature(
-            call.facts.source_ip, der, presented.serial, presented.algorithm, presented.signature, presented.message
+            call.facts.source, der, presented.serial, presented.algorithm, presented.signature, presented.message
         )
     except CertificateRefused as refusal:
         raise DaypassError(ErrorKind.SIGNATURE_MISMATCH, _SIGNATURE, private={"reason": str(refusal)}) from None
@@ -190,7 +190,7 @@ async def _verify_against_anchor(
     crls = [crl.data for crl in view.crls]
     try:
         certificate = await env.certificates.verify(
-            call.facts.source_ip, anchor.certificates, crls, proven.unverified_der, proven.unverified_chain, call.now
+            call.facts.source, anchor.certificates, crls, proven.unverified_der, proven.unverified_chain, call.now
         )
     except CertificateRefused as refusal:
         raise _untrusted(str(refusal), anchor.account, proven=proven, anchor=anchor_arn) from None

@@ -15,16 +15,18 @@ from daypass.domain.claims import RequestFacts
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
+from daypass.domain.policy.model import Decision
 from daypass.domain.session import FeedPosition
 from daypass.operations.assume.request import commit_once
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.management import EVERY_ACCOUNT, allow
 from daypass.operations.outcome import event_of, served
 from daypass.ports import Call, Env, FeedState
 
 MAX_ACCOUNTS: Final = 100
 _BATCH: Final = 200
-_LONGEST_SECONDS: Final = 900
-"""A subscription ends after this time, so that a change of the follower's policies applies to it."""
+_AGAIN_SECONDS: Final = 4.0
+"""A follower is authenticated and authorized again this often: its key may be inactive by then, or its policies changed."""
 
 
 class Reset(Struct, frozen=True):
@@ -72,11 +74,16 @@ async def subscribe(
     wanted = tuple(dict.fromkeys(accounts)) or (call.caller.account,)
     if len(wanted) > MAX_ACCOUNTS:
         raise DaypassError(ErrorKind.VALIDATION, f"At most {MAX_ACCOUNTS} accounts can be followed at once.")
-    decision = None
-    for account in wanted:
-        decision = await allow(env, call, "FollowRevocations", "revocation", "*", account)
+    decision = await _allow_each(env, call, wanted)
     await commit_once(env, served(call, decision=decision, detail={"accounts": wanted}), replays)
     return Subscription(call, None if EVERY_ACCOUNT in wanted else frozenset(wanted))
+
+
+async def _allow_each(env: Env, call: Call, accounts: Sequence[str]) -> Decision | None:
+    decision = None
+    for account in accounts:
+        decision = await allow(env, call, "FollowRevocations", "revocation", "*", account)
+    return decision
 
 
 async def subscribe_node(env: Env, facts: RequestFacts, unverified_proof: str) -> Subscription:
@@ -93,15 +100,19 @@ async def follow(
     """The changes after `cursor` (None: all that may still match a session), then each new one, with a heartbeat after
     each and at least every `heartbeat_seconds`.
 
-    Ends when the process stops, after a quarter of an hour, or when the follower's own session has ended.
+    Ends when the process stops, when the follower's own session has ended, or when it may not follow any more.
     """
-    feed, began = env.revocations, env.clock.now()
+    feed, checked_at = env.revocations, env.clock.now()
     unplaced: set[str] = set()
     accounts = (EVERY_ACCOUNT,) if subscription.accounts is None else tuple(sorted(subscription.accounts))
     while not feed.closed:
         version, state, now = feed.version, feed.state(), env.clock.now()
-        if now - began > _LONGEST_SECONDS * 1000 or _has_ended(env, subscription.call, now):
+        if _has_ended(env, subscription.call, now):
             return
+        if now - checked_at >= _AGAIN_SECONDS * 1000:
+            if not await _may_follow(env, subscription.call, accounts, now):
+                return
+            checked_at = now
         revocations = feed.after(cursor) if cursor is not None else None
         if revocations is None:
             yield Reset()
@@ -119,7 +130,19 @@ async def follow(
         cursor = state.position
         jwks = env.oauth.signer.jwks() if env.oauth.enabled else b""
         yield Heartbeat(state, now, accounts, jwks, None if subscription.call is not None else feed.ages())
-        await feed.changed(version, heartbeat_seconds)
+        await feed.changed(version, min(heartbeat_seconds, _AGAIN_SECONDS))
+
+
+async def _may_follow(env: Env, call: Call | None, accounts: Sequence[str], now: int) -> bool:
+    """Whether the subscription would be made now. While the database is unavailable, the cached state is used."""
+    if call is None:
+        return True
+    try:
+        caller = await authenticated_again(env, call.caller, now)
+        await _allow_each(env, Call(caller, call.facts, now), accounts)
+    except DaypassError as error:
+        return error.kind is ErrorKind.UNAVAILABLE
+    return True
 
 
 def _concerns(subscription: Subscription, revocation: Revocation) -> bool:

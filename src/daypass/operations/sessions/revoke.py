@@ -21,6 +21,7 @@ from daypass.operations.pages import read_page
 from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
+from daypass.operations.ssf.logout import tell_of_revocation
 from daypass.ports import Call, Env, Offline, Reader, Tx
 
 MAX_REASON = 256
@@ -91,6 +92,7 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
         for entry in replays:
             consume(tx, entry)
         stored = store(tx, revocation, call.caller.account)
+        tell_of_revocation(env.ids, tx, stored, call.now)
         if stored.subject == "grant":
             end_revoked_grant(env, call, tx, stored)
         return stored, _event(call, request, (stored, subject.arn), decision)

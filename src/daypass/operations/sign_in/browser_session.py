@@ -6,6 +6,7 @@ applies to it and to what was made from it. The cookie's value is only in the br
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ from daypass.operations.authorize import find_current
 from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.form import BROWSER_FORM
+from daypass.operations.ssf.logout import sign_out
 from daypass.ports import Call, Env, Tx
 
 _EXPIRED: Final = 4  # expired rows that each sign-in looks at: more are deleted than inserted
@@ -81,10 +83,10 @@ def digest(cookie: str) -> str:
     return text_digest(cookie)
 
 
-async def start(env: Env, call: Call, mfa_at: int, seconds: int, *, replacing: str = "") -> str:
+async def start(env: Env, call: Call, mfa_at: int, seconds: int, check: Callable[[Tx], None], replacing: str) -> str:
     """Signs the user `call.caller` in, for at most `seconds`, and returns the value of the browser's new cookie.
 
-    `mfa_at`: when an MFA code was accepted (ms), 0 for none. `replacing`: the browser's cookie up to now; its session
+    `mfa_at`: when an MFA code was accepted (ms), 0 for none. `check`: refuses in the transaction. `replacing`: the browser's cookie up to now; its session
     ends, so that a cookie that was known before the sign-in is worth nothing after it (attack A88).
     Raises DaypassError: ACCESS_DENIED when the user is blocked, UNAVAILABLE.
     """
@@ -95,7 +97,13 @@ async def start(env: Env, call: Call, mfa_at: int, seconds: int, *, replacing: s
     seconds = min(seconds, env.limits.browser_session_ms // 1000)
     session = await compose(env, applicant, owner, request, Assumption(caller.name), seconds)
 
-    await issue(env, applicant, session, request, BROWSER_FORM, also=signs_in(call, cookie, replacing))
+    sign_in = signs_in(call, cookie, replacing)
+
+    def also(tx: Tx, issued: Issued[str]) -> None:
+        check(tx)
+        sign_in(tx, issued)
+
+    await issue(env, applicant, session, request, BROWSER_FORM, also=also)
     return cookie
 
 
@@ -230,7 +238,7 @@ async def end(env: Env, call: Call, session_id: str) -> None:
         row = tx.get(BrowserSession, account=caller.account, principal_id=person, session_id=session_id)
         if row is None:
             raise DaypassError(ErrorKind.NOT_FOUND, "This browser session does not exist.")
-        tx.delete(row)
+        sign_out(env.ids, tx, row, call.now)
         event = served(
             call,
             kind=EventType.DIRECTORY_CHANGED,

@@ -181,7 +181,7 @@ def rename(tx: Tx, call: Call, user: User, passkey_id: str, name: str, decision:
 def remove(env: Env, tx: Tx, call: Call, user: User, passkey_id: str, decision: Decision) -> tuple[None, Event]:
     """In the transaction of a caller who may do it. Raises DaypassError(NOT_FOUND)."""
     passkey = existing(tx, user, passkey_id)
-    removed = take_away(tx, call.caller, user, passkey)
+    removed = take_away(env.ids, tx, call.caller, user, passkey, call.now)
     queue.announce(env, tx, removed, call.now, actor_id=call.caller.principal_id)
     detail = {"passkey": passkey.id, "name": passkey.name, "removed": True}
     return None, _changed(call, user, detail, decision)

@@ -1,5 +1,8 @@
 """Sign-in of a local user: the password of the login profile, then a second factor, then a new password if one is due.
 
+Hashes wait for their turn, and people for their devices. So the transaction that signs a user in reads lock, password and
+devices again, and refuses if they are not those that were proven.
+
 Every wrong attempt gets the same answer: unknown account, unknown user, no password, wrong password, locked. A hash is
 computed in every case, in the processes for heavy work, in turns by source address. What the account requires next
 (a code or passkey, a new password) is shown only after the right password.
@@ -16,8 +19,9 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
 from daypass.domain.directory import LoginProfile, Passkey, PasswordPolicy, User
+from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import EventType
+from daypass.domain.events import Event, EventType
 from daypass.domain.session import PASSWORD as PASSWORD_METHOD
 from daypass.domain.session import FeedPosition
 from daypass.domain.ssf import CredentialChange
@@ -37,9 +41,9 @@ from daypass.operations.sign_in.ticket import (
     NEW_PASSWORD,
     Ticket,
     open_ticket,
-    password_digest,
     seal,
 )
+from daypass.operations.ssf.logout import tell_of_end
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
@@ -51,7 +55,7 @@ _NOBODY: Final = f"scrypt$15$8$3$nobody${base64.b64encode(bytes(32)).decode('asc
 _WRONG: Final = "The account, the user name or the password is wrong, or there were too many attempts. Wait a while, then try again."
 _WRONG_CODE: Final = "The code is wrong or was used before, or there were too many attempts. Wait for the next code."
 _EXPIRED: Final = "The password has expired. Only an administrator of the account can set a new one."
-_CHANGED: Final = "The password was changed meanwhile. Sign in again."
+_CHANGED: Final = "The password or the MFA devices were changed meanwhile. Sign in again."
 
 
 class Candidate(Struct, frozen=True):
@@ -67,6 +71,13 @@ class Candidate(Struct, frozen=True):
     def needs_mfa(self) -> bool:
         """Whether a password is not enough. A blocked passkey counts: a copy must not remove the requirement."""
         return bool(self.devices or self.passkeys)
+
+    @property
+    def version(self) -> str:
+        """Identifies what a sign-in proves: the password and the devices. If it changes, a sign-in that has begun ends."""
+        passkeys = (f"{each.id} {each.blocked_at}" for each in self.passkeys)
+        required = str(self.profile.reset_required)
+        return text_digest("\0".join((self.profile.password_hash, required, *sorted(self.devices), *passkeys)))[:32]
 
 
 class Progress(Struct, frozen=True):
@@ -99,7 +110,7 @@ async def with_password(
     env: Env, call: Call, browser: Browser, account: str, user_name: str, unverified_password: str
 ) -> Progress:
     """The first step. `account`: its id or alias. Raises DaypassError: ACCESS_DENIED, THROTTLED, UNAVAILABLE."""
-    seen, lane = env.directory.seen(), f"sign-in {call.facts.source_ip}"
+    seen, lane = env.directory.seen(), call.source.lane
 
     def find(tx: Reader) -> Candidate | None:
         return candidate_of(tx, tx.get(User, account=account_by_alias(tx, account), name=user_name))
@@ -109,7 +120,7 @@ async def with_password(
     right = await heavy.compute(env, lane, passwords.matches, unverified_password[: MAX_PASSWORD + 1], stored)
     if candidate is None:
         raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private={"reason": "no such user with a password"})
-    await _count(env, call, candidate, right=right)
+    candidate = await _count(env, call, candidate, right=right)
     if not right:
         raise refusal(candidate, _WRONG, "wrong password")
     if _has_expired(candidate, call.now) and candidate.policy is not None and candidate.policy.hard_expiry:
@@ -162,6 +173,7 @@ async def _set_password(env: Env, call: Call, profile: LoginProfile, password: s
         tx.replace(following)
         updated = CredentialChange(profile.account, profile.user_id, PASSWORD, "update")
         announce(env, tx, (updated,), call.now, actor_id=profile.user_id)
+        tell_of_end(env.ids, tx, profile.account, call.now, principal_id=profile.user_id)
         return following
 
     event = served(call, kind=EventType.DIRECTORY_CHANGED, detail={"user": call.caller.arn, "password": "changed"})
@@ -176,14 +188,13 @@ async def next_step(
     env: Env, call: Call, browser: Browser, candidate: Candidate, seen: FeedPosition, *, must_change: bool, mfa_at: int
 ) -> Progress:
     """The next page, or the session."""
-    profile = candidate.profile
     if (candidate.needs_mfa and not mfa_at) or must_change:
         stage = CODE if candidate.needs_mfa and not mfa_at else NEW_PASSWORD
         ticket = Ticket(
             stage,
             candidate.user.id,
             browser.id,
-            password_digest(profile.password_hash),
+            candidate.version,
             call.now + LIFETIME_MS,
             must_change,
             mfa_at,
@@ -193,6 +204,15 @@ async def next_step(
             return second_stage(env, call, browser, candidate, sealed)
         return Progress(stage=stage, ticket=sealed)
     return await start(env, as_user(call, candidate.user, seen), browser, candidate, mfa_at)
+
+
+def _check_unchanged(before: Candidate, current: Candidate | None, now: int, *, by_password: bool = True) -> Candidate:
+    """The user as read again, after work that may have waited long. Raises DaypassError(ACCESS_DENIED)."""
+    if current is None or current.version != before.version:
+        raise refusal(before, _CHANGED, "changed meanwhile")
+    if by_password and now < current.profile.locked_until:
+        raise refusal(before, _WRONG, "locked after wrong passwords")
+    return current
 
 
 def second_stage(env: Env, call: Call, browser: Browser, candidate: Candidate, ticket: str) -> Progress:
@@ -209,10 +229,18 @@ def as_user(call: Call, user: User, seen: FeedPosition, method: str = PASSWORD_M
     return Call(caller_of_sign_in(user, call.now, seen, method), call.facts, call.now)
 
 
-async def start(env: Env, call: Call, browser: Browser, candidate: Candidate, mfa_at: int) -> Progress:
-    """Signs the user in, who is `call.caller`."""
+async def start(
+    env: Env, call: Call, browser: Browser, candidate: Candidate, mfa_at: int, *, by_password: bool = True
+) -> Progress:
+    """Signs the user in, who is `call.caller`, if the transaction finds what was proven. `by_password`: not by a passkey
+    alone, which wrong passwords of others do not lock. Raises DaypassError(ACCESS_DENIED).
+    """
+
+    def check(tx: Tx) -> None:
+        _check_unchanged(candidate, _again(tx, candidate), call.now, by_password=by_password)
+
     seconds = candidate.profile.max_signin_seconds or env.limits.browser_session_ms // 1000
-    return Progress(cookie=await browser_session.start(env, call, mfa_at, seconds, replacing=browser.cookie))
+    return Progress(cookie=await browser_session.start(env, call, mfa_at, seconds, check, browser.cookie))
 
 
 # --- The user --------------------------------------------------------------------------------------------------------
@@ -228,37 +256,34 @@ def candidate_of(tx: Reader, user: User | None) -> Candidate | None:
     return Candidate(user, profile, policy, enabled, tuple(tx.find(Passkey, user_id=user.id, order="name")))
 
 
+def _again(tx: Reader, candidate: Candidate) -> Candidate | None:
+    return candidate_of(tx, tx.get(User, id=candidate.user.id))
+
+
 async def user_of_ticket(env: Env, call: Call, ticket: Ticket) -> tuple[Candidate, FeedPosition]:
-    """The user of a ticket, if the password is still the one that was verified. Raises DaypassError(ACCESS_DENIED)."""
+    """The user of a ticket, if password and devices are still those of that time. Raises DaypassError(ACCESS_DENIED)."""
     seen = env.directory.seen()
     candidate = await env.directory.read(
-        lambda tx: candidate_of(tx, tx.get(User, id=ticket.user_id)), account=f"sign-in {call.facts.source_ip}"
+        lambda tx: candidate_of(tx, tx.get(User, id=ticket.user_id)), account=call.source.lane
     )
-    if candidate is None or password_digest(candidate.profile.password_hash) != ticket.password:
-        raise DaypassError(ErrorKind.ACCESS_DENIED, _CHANGED, private={"reason": "password changed"})
+    if candidate is None or candidate.version != ticket.version:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, _CHANGED, private={"reason": "changed meanwhile"})
     return candidate, seen
 
 
-async def _count(env: Env, call: Call, candidate: Candidate, *, right: bool) -> None:
-    """Counts a wrong attempt, and forgets the count after a right one. A locked profile takes no password.
+async def _count(env: Env, call: Call, candidate: Candidate, *, right: bool) -> Candidate:
+    """Counts a wrong attempt, and forgets the count after a right one; the user as they are afterwards. A locked profile takes
+    no password, and one that was changed while the hash was computed not the former one.
 
     Writes are serialised, so guesses that run in parallel are all counted before the first of them is answered.
-    Raises DaypassError(ACCESS_DENIED) when it is locked.
+    Raises DaypassError(ACCESS_DENIED).
     """
-    profile, account = candidate.profile, candidate.user.account
-    if right and not profile.failures and call.now >= profile.locked_until:
-        return
-
-    def change(tx: Tx) -> bool:
-        current = tx.get(LoginProfile, user_id=profile.user_id)
-        if current is None or call.now < current.locked_until:
-            return False
-        failures = 0 if right else current.failures + 1
-        locked = failures >= login_profiles.MAX_FAILURES
-        until = call.now + login_profiles.LOCK_MS if locked else 0
-        tx.replace(replace(current, failures=0 if locked else failures, locked_until=until))
-        return True
-
+    account = candidate.user.account
+    if right:
+        current = await env.directory.read(lambda tx: _again(tx, candidate), account=call.source.lane)
+        current = _check_unchanged(candidate, current, call.now)
+        if not current.profile.failures:
+            return current
     event = event_of(
         EventType.DIRECTORY_CHANGED,
         call.facts,
@@ -267,8 +292,17 @@ async def _count(env: Env, call: Call, candidate: Candidate, *, right: bool) -> 
         account=account,
         detail={"user": candidate.user.arn, "password": "right" if right else "wrong"},
     )
-    if not await env.journal.write(lambda tx: (change(tx), event), account=account):
-        raise refusal(candidate, _WRONG, "locked after wrong passwords")
+
+    def change(tx: Tx) -> tuple[Candidate, Event]:
+        current = _check_unchanged(candidate, _again(tx, candidate), call.now)
+        failures = 0 if right else current.profile.failures + 1
+        locked = failures >= login_profiles.MAX_FAILURES
+        until = call.now + login_profiles.LOCK_MS if locked else 0
+        profile = replace(current.profile, failures=0 if locked else failures, locked_until=until)
+        tx.replace(profile)
+        return replace_struct(current, profile=profile), event
+
+    return await env.journal.write(change, account=account)
 
 
 def _has_expired(candidate: Candidate, now: int) -> bool:

@@ -89,7 +89,7 @@ async def sources(env: Env, call: Call, account: str) -> list[Source]:
         found = [Source(each.arn, each.url) for each in oidc if _settings(each) is not None]
         return [*found, *(Source(each.arn, each.name) for each in saml)]
 
-    return await env.directory.read(find, account=f"sign-in {call.facts.source_ip}")
+    return await env.directory.read(find, account=call.source.lane)
 
 
 def callback_path(provider_arn: str) -> str:
@@ -171,6 +171,8 @@ async def complete(env: Env, call: Call, arrival: Arrival) -> Completed:
         tokens = await env.sign_in.redeem(
             provider, endpoints, code, state.verifier, env.limits.public_url + callback_path(provider.arn)
         )
+        if (await _provider(env, state.provider))[1] != settings:
+            raise _refusal("the settings of the provider have changed")
         issuance = snapshot(env)
         proof = await verified_proof(env, account, tokens.unverified_id_token, issuance.now)
         claims = env.tokens.read(tokens.unverified_id_token).unverified_claims  # verified by now

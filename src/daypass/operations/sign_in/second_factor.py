@@ -38,7 +38,7 @@ async def with_passkey(
     ceremony = webauthn.opened(env, webauthn.SIGN_IN, browser.id, unverified_ceremony, call.now)
     candidate, passkey, seen = await _holder(env, call, unverified_assertion)
     as_user = await _accept(env, call, candidate, passkey, ceremony, unverified_assertion, seen)
-    return await password.start(env, as_user, browser, candidate, call.now)
+    return await password.start(env, as_user, browser, candidate, call.now, by_password=False)
 
 
 async def with_second_passkey(
@@ -87,7 +87,7 @@ async def _holder(env: Env, call: Call, unverified_assertion: str) -> tuple[Cand
         return password.candidate_of(tx, user), passkey
 
     seen = env.directory.seen()
-    candidate, passkey = await env.directory.read(find, account=f"sign-in {call.facts.source_ip}")
+    candidate, passkey = await env.directory.read(find, account=call.source.lane)
     if candidate is None or passkey is None or candidate.user.account != passkey.account:
         raise DaypassError(ErrorKind.ACCESS_DENIED, _REFUSED, private={"reason": "unknown passkey"})
     return candidate, passkey, seen

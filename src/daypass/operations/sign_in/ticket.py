@@ -6,7 +6,6 @@ one stage is not valid at another, nor in another browser, nor after the passwor
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -32,7 +31,7 @@ class Ticket(Struct, frozen=True):
     Attributes:
         stage: the page that the ticket is for: CODE or NEW_PASSWORD.
         browser: the digest of the browser's cookie.
-        password: a digest of the stored password hash at that time.
+        version: that of the user's password and devices at that time.
         must_change: whether a new password must be set before the sign-in is complete.
         mfa_at: when an MFA code was accepted (ms); 0: not yet, or none is needed.
     """
@@ -40,18 +39,13 @@ class Ticket(Struct, frozen=True):
     stage: str
     user_id: str
     browser: str
-    password: str
+    version: str
     expires_at: int  # ms
     must_change: bool = False
     mfa_at: int = 0
 
 
 _read_ticket = msgspec.json.Decoder(Ticket).decode
-
-
-def password_digest(password_hash: str) -> str:
-    """Identifies a stored hash without showing it."""
-    return hashlib.sha256(password_hash.encode("ascii")).hexdigest()[:32]
 
 
 def seal(env: Env, purpose: str, value: Struct) -> str:

@@ -130,7 +130,7 @@ async def _verified(env: Env, service: Service, request: Request) -> _Verified:
     path = request.raw_path.decode("latin-1").removeprefix(f"/chat/{service.kind}/")
     account, _, name = path.partition("/")
     named = is_account_id(account) and 0 < len(name) <= 64
-    known = await chat.channel_of(env, service.kind, account, name) if named else None
+    known = await chat.channel_of(env, request.source, service.kind, account, name) if named else None
     right = proof.is_by(known[1] if known is not None else _NO_KEY)
     if known is None or not right:
         private = {OWNER: known[0].account} if known is not None else {}

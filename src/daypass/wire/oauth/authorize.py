@@ -83,14 +83,14 @@ async def authorize(ctx: PageContext) -> Response:
     A form is answered with the same request by GET (OpenID Connect Core 1.0, 3.1.2.1), because browsers send our cookie with
     no form of another site.
     """
-    ctx.anonymous()
+    call = ctx.anonymous()
     posted = ctx.request.method == "POST"
     fields = ctx.posted(REPEATABLE) if posted else ctx.fields(REPEATABLE)
     address = by_get(PATH, _pairs(fields), " Push it instead (RFC 9126).")
     if posted:
         return redirect(address)
     client_id, request_uri = one(fields, "client_id"), one(fields, "request_uri")
-    pushed = await authorization.pushed(ctx.env, client_id, request_uri) if request_uri else None
+    pushed = await authorization.pushed(ctx.env, call, client_id, request_uri) if request_uri else None
     named = pushed.redirect_uri if pushed is not None else one(fields, "redirect_uri")
     account = ""
     if is_document_id(client_id):  # its document is fetched only for a person whose account accepts it

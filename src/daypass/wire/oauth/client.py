@@ -75,6 +75,7 @@ async def client_of(ctx: EndpointContext, form: Form) -> AuthenticatedClient | N
     if presented is None:
         return None
     ctx.detail["client_id"] = presented.id[:64]
+    presented = replace(presented, sender=ctx.request.source)
     if is_document_id(presented.id):
         presented = replace(presented, account=await _account_of(ctx, form))
     client = await authenticate_client(ctx.env, presented, ctx.env.clock.now())
@@ -88,7 +89,7 @@ async def _account_of(ctx: EndpointContext, form: Form) -> str:
     for a grant of this one.
     """
     grants = [value for name in ("code", "refresh_token", "token") if (value := one(form, name))]
-    return await account_of_grant(ctx.env, grants[0]) if len(grants) == 1 else ""
+    return await account_of_grant(ctx.env, ctx.request.source, grants[0]) if len(grants) == 1 else ""
 
 
 # --- Credentials -----------------------------------------------------------------------------------------------------

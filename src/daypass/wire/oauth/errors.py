@@ -45,6 +45,8 @@ _EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
     Kind.INVALID_TARGET: ("invalid_target", 400),
     Kind.OUTBOUND_FEDERATION_DISABLED: ("invalid_target", 400),
     Kind.INVALID_SCOPE: ("invalid_scope", 400),
+    Kind.INVALID_CLIENT_METADATA: ("invalid_client_metadata", 400),
+    Kind.INVALID_REDIRECT_URI: ("invalid_redirect_uri", 400),
     Kind.INVALID_AUTHORIZATION_DETAILS: ("invalid_authorization_details", 400),
     Kind.MALFORMED_POLICY: ("invalid_authorization_details", 400),
     Kind.REQUEST_TOO_LARGE: (INVALID_REQUEST, 413),

@@ -44,6 +44,8 @@ def openid_configuration(server: AuthorizationServer, served: Mapping[str, Any])
         **authorization_server(server, served),
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": list(server.signer.algorithms),
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "scopes_supported": ["openid", *CLAIMS_OF, "offline_access"],
         "claims_supported": [*_CLAIMS, *get_args(ClaimName)],
     }

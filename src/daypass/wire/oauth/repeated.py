@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient
 from daypass.domain.proof import Proof
+from daypass.domain.source import Source
 from daypass.operations.iam.login_profiles import is_quick
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.request import TokenRequest
@@ -79,7 +80,7 @@ class RepeatedRequests:
             return None
         self._kept.move_to_end(digest)
         ctx.client, ctx.detail = repeatable.client, dict(repeatable.detail)
-        charge_client(ctx.env, client.id, client.account)
+        charge_client(ctx.env, Source(account=client.account, principal=client.id), client.id)
         return repeatable
 
     def keep(self, ctx: EndpointContext, request: TokenRequest, details: Details, proof: Proof) -> None:

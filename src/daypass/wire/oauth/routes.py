@@ -9,7 +9,7 @@ from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod
 from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
-from daypass.wire.oauth import authorize, device, logout
+from daypass.wire.oauth import authorize, device, logout, registration
 from daypass.wire.oauth.cross_origin import CrossOrigin, for_every_page, for_no_page, for_pages_of_client
 from daypass.wire.oauth.details import TYPE
 from daypass.wire.oauth.endpoint import Endpoint, Serve
@@ -70,6 +70,14 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         *(route(path, _READ, document, document.summary, GET) for path, document in documents(served_metadata).items()),
         route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
         route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)", POST, own),
+        route(registration.PATH, registration.OPERATION, registration.create, "Registers a client (RFC 7591)"),
+        route(
+            f"{registration.PATH}/",
+            registration.OPERATION,
+            registration.manage,
+            "Shows, changes and deletes a client's own registration (RFC 7592)",
+            GET | frozenset({"PUT", "DELETE"}),
+        ),
         route(_INTROSPECT, "daypass:IntrospectToken", introspection, "What an access token says (RFC 7662)"),
         route(_REVOKE, "daypass:RevokeToken", revocation, "Ends the session of an access token (RFC 7009)", POST, own),
         route(
@@ -104,6 +112,7 @@ def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
         "introspection_endpoint_auth_methods_supported": [*_CLIENT_METHODS, *_BEARER],
         "introspection_endpoint_auth_signing_alg_values_supported": list(FAPI_ALGORITHMS),
         "introspection_signing_alg_values_supported": list(server.signer.algorithms),
+        **({"registration_endpoint": server.issuer + registration.PATH} if server.registration else {}),
         "revocation_endpoint": server.issuer + _REVOKE,
         "revocation_endpoint_auth_methods_supported": [*AUTH_METHODS, *_BEARER],
         "revocation_endpoint_auth_signing_alg_values_supported": list(FAPI_ALGORITHMS),

@@ -1,0 +1,123 @@
+"""Roles that services of AWS use themselves. Modules of Terraform create them; here nothing assumes them.
+
+Their trust policy names the service alone, and only AWS may change it: every other write is refused. Source: IAM User Guide,
+"Create a service-linked role".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+from daypass.data import ServiceLinkedRole, service_linked_roles
+from daypass.domain.directory import Attachment, Role
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.model import Value
+from daypass.operations.crud.operation import Answer, Params, Resource
+from daypass.operations.iam import changes, documents, faults, find, members, paging, resources
+from daypass.operations.iam.context import Operation, ReadContext, WriteContext
+
+PATH: Final = "/aws-service-role/"
+_TASK: Final = re.compile(r"task(/aws-service-role/[^/]+/)([^/]+)/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PROTECTED: Final = frozenset(
+    {
+        *("DeleteRole", "UpdateRole", "UpdateAssumeRolePolicy", "AddRoleToInstanceProfile"),
+        *("PutRolePolicy", "DeleteRolePolicy", "AttachRolePolicy", "DetachRolePolicy"),
+        *("PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary"),
+    }
+)
+"""Operations that AWS refuses for these roles. Descriptions and tags may change."""
+
+
+def protecting(operation: Operation) -> Operation:
+    """The operation, refused for service-linked roles if AWS refuses it."""
+    write = operation.write
+    if operation.name not in _PROTECTED or write is None:
+        return operation
+
+    def guarded(ctx: WriteContext, p: Params) -> Answer:
+        role = ctx.tx.get(Role, account=ctx.account, name=p["RoleName"])
+        described = operation.name == "UpdateRole" and "MaxSessionDuration" not in p
+        if role is not None and role.path.startswith(PATH) and not described:
+            message = f"Cannot perform the operation on the protected role '{role.name}' - this role is only modifiable by AWS"
+            raise DaypassError(ErrorKind.UNMODIFIABLE, message)
+        return write(ctx, p)
+
+    return replace(operation, write=guarded)
+
+
+def _wanted(p: Params) -> tuple[ServiceLinkedRole | None, str]:
+    """The service's role, and the name that the new one gets."""
+    known, suffix = service_linked_roles().get(p["AWSServiceName"]), p.get("CustomSuffix", "")
+    name = known.name if known is not None else ""
+    return known, f"{name}_{suffix}" if suffix else name
+
+
+def created(ctx: ReadContext, p: Params) -> Resource:
+    """The resource of CreateServiceLinkedRole."""
+    return Resource(f"arn:aws:iam::{ctx.account}:role{PATH}{p['AWSServiceName']}/{_wanted(p)[1]}")
+
+
+def service_key(p: Params, _resource: Resource) -> dict[str, Value]:
+    return {"iam:awsservicename": p["AWSServiceName"]}
+
+
+def create(ctx: WriteContext, p: Params) -> Answer:
+    service, (known, name) = p["AWSServiceName"], _wanted(p)
+    if known is None:
+        raise DaypassError(ErrorKind.INVALID_INPUT, f"The service {service} has no service-linked role here.")
+    if p.get("CustomSuffix") and not known.suffixes:
+        raise DaypassError(ErrorKind.INVALID_INPUT, f"Custom suffix is not allowed for {service}")
+    changes.within_quota(ctx, Role, "RolesPerAccount", paging.ROLES_PER_ACCOUNT, account=ctx.account)
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = Role(
+        id=ctx.ids.unique("AROA"),
+        account=ctx.account,
+        name=name,
+        path=f"{PATH}{service}/",
+        created_at=ctx.now,
+        trust_document=trust,
+        trust_bindings=documents.trust(ctx.tx, trust),
+        description=p.get("Description"),
+    )
+    taken = f"Service role name {name} has been taken in this account, please try a different suffix."
+    changes.insert(ctx, role, DaypassError(ErrorKind.INVALID_INPUT, taken))
+    if known.policy:
+        ctx.tx.insert(Attachment(ctx.account, role.id, known.policy, ctx.now))
+    return {"Role": members.role_in_brief(ctx, role)}
+
+
+def delete(ctx: WriteContext, p: Params) -> Answer:
+    role = find.role(ctx, p["RoleName"])
+    if not role.path.startswith(PATH):
+        raise faults.no_such("role", role.name)
+    for attachment in ctx.tx.find(Attachment, account=ctx.account, owner_id=role.id, order="policy_arn"):
+        ctx.tx.delete(attachment)
+    ctx.tx.delete(role)
+    changes.end_sessions(ctx, role)
+    return {"DeletionTaskId": f"task{role.path}{role.name}/{uuid5(NAMESPACE_URL, role.id)}"}
+
+
+def deleted(ctx: ReadContext, p: Params) -> Resource:
+    """The resource of GetServiceLinkedRoleDeletionStatus: the role that the task was to delete."""
+    task = _TASK.fullmatch(p["DeletionTaskId"])
+    return Resource(f"arn:aws:iam::{ctx.account}:role{task[1]}{task[2]}" if task else "*")
+
+
+def deletion_status(ctx: ReadContext, p: Params) -> Answer:
+    """A role is deleted in the call that asks for it, so a task has succeeded unless the role exists."""
+    task = _TASK.fullmatch(p["DeletionTaskId"])
+    if task is None or ctx.tx.get(Role, account=ctx.account, name=task[2]) is not None:
+        raise faults.not_found(f"Deletion task {p['DeletionTaskId']} cannot be found.")
+    return {"Status": "SUCCEEDED"}
+
+
+SERVICE_LINKED: Final = (
+    Operation("CreateServiceLinkedRole", created, write=create, keys=(service_key,)),
+    Operation("DeleteServiceLinkedRole", resources.role, write=delete, urgent=True),
+    Operation("GetServiceLinkedRoleDeletionStatus", deleted, read=deletion_status),
+)

@@ -1,0 +1,206 @@
+"""Read, wait, act: what decides is checked again in the transaction that acts. Something changes while a password hash is
+computed or a person is asked for a second factor; the sign-in that began before it must not end well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from tests.attack.installation import ALPHA, ROOT, Installation, form
+from tests.browser import Browser, forms, refused
+from tests.oauth import FORM
+from tests.sign_in import PASSWORD, signed_in, site_with_pages, user, web_client, with_device
+
+from daypass.domain.claims import RequestFacts
+from daypass.domain.directory import LoginProfile, MfaDevice, User
+from daypass.domain.events import Event, EventType
+from daypass.operations.iam import login_profiles, passwords
+from daypass.ports import Tx
+
+Meanwhile = Callable[[], Awaitable[Any]]
+ANOTHER = "Another-Passw0rd-of-9"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("waiting")) as made:
+        yield made
+
+
+def meanwhile(site: Installation, monkeypatch: pytest.MonkeyPatch, act: Meanwhile) -> None:
+    """`act` happens once, while a right password waits to be compared with its hash."""
+    heavy = site.runtime.env.heavy
+    compute, done = heavy.compute, list[bool]()
+
+    async def waiting(account: str, work: Callable[..., Any], *args: Any, quick: bool = False) -> Any:
+        result = await compute(account, work, *args, quick=quick)
+        if work is passwords.matches and result and not done:
+            done.append(True)
+            await act()
+        return result
+
+    monkeypatch.setattr(heavy, "compute", waiting)
+
+
+async def change(site: Installation, work: Callable[[Tx], Any]) -> None:
+    event = Event(EventType.DIRECTORY_CHANGED, site.now(), ALPHA)
+    await site.runtime.env.journal.write(lambda tx: (work(tx), event), account=ALPHA)
+
+
+def profile_of(tx: Tx, name: str) -> LoginProfile:
+    found = tx.get(User, account=ALPHA, name=name)
+    assert found is not None
+    profile = tx.get(LoginProfile, user_id=found.id)
+    assert profile is not None
+    return profile
+
+
+async def iam(site: Installation, action: str, **params: str) -> None:
+    body = form(action, params, "iam")
+    assert (await site.ask("POST", site.signed(ROOT, body, "iam"), body)).status == 200
+
+
+def not_signed_in(site: Installation, browser: Browser, name: str) -> str:
+    """Signs in with the right password; the reason of the refusal."""
+    answer = browser.sign_in(ALPHA, name, PASSWORD)
+    assert browser.get("/account").status == 303
+    return str(refused(site, answer, answer.status)["detail"]["private"]["reason"])
+
+
+def test_sign_in_with_the_right_password_after_a_burst_of_wrong_ones_has_locked_the_account_refused(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, guesser = user(site), Browser(site)
+    page = forms(guesser.get("/login"))["/login/password"].fields
+
+    async def guess() -> None:
+        for _ in range(login_profiles.MAX_FAILURES):
+            headers, body = guesser.posted({**page, "account": ALPHA, "user": name, "password": "wrong"})
+            assert (await site.ask("POST", headers, body, path=b"/login/password")).status != 303
+
+    meanwhile(site, monkeypatch, guess)
+    assert not_signed_in(site, Browser(site), name) == "locked after wrong passwords"
+
+
+def test_sign_in_with_a_password_that_is_replaced_while_its_hash_waits_refused(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = user(site)
+    meanwhile(site, monkeypatch, lambda: iam(site, "UpdateLoginProfile", UserName=name, Password=ANOTHER))
+    assert not_signed_in(site, Browser(site), name) == "changed meanwhile"
+
+
+def test_sign_in_of_a_user_whose_password_is_removed_while_its_hash_waits_refused(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = user(site)
+    meanwhile(site, monkeypatch, lambda: iam(site, "DeleteLoginProfile", UserName=name))
+    assert not_signed_in(site, Browser(site), name) == "changed meanwhile"
+
+
+def test_sign_in_without_mfa_of_a_user_who_gets_a_device_meanwhile_refused(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = user(site)
+
+    def enable(tx: Tx) -> None:
+        found = tx.get(User, account=ALPHA, name=name)
+        assert found is not None
+        device = MfaDevice(
+            serial=f"arn:aws:iam::{ALPHA}:mfa/{name}",
+            account=ALPHA,
+            name=name,
+            path="/",
+            created_at=1,
+            sealed_seed=b"x",
+            owner_id=found.id,
+            enabled_at=1,
+        )
+        tx.insert(device)
+
+    meanwhile(site, monkeypatch, lambda: change(site, enable))
+    assert not_signed_in(site, Browser(site), name) == "changed meanwhile"
+
+
+@pytest.mark.parametrize("what", ["lock", "device"])
+def test_second_factor_after_a_lock_or_the_removal_of_the_device_signs_nobody_in(site: Installation, what: str) -> None:
+    name, browser = user(site), Browser(site)
+    code = with_device(site, name)
+    page = browser.sign_in(ALPHA, name, PASSWORD)
+    if what == "lock":
+        until = site.now() + 900_000
+        site.run(change(site, lambda tx: tx.replace(replace(profile_of(tx, name), locked_until=until))))
+    else:
+        site.iam("DeactivateMFADevice", UserName=name, SerialNumber=f"arn:aws:iam::{ALPHA}:mfa/{name}")
+    answer = browser.submit(page, "/login/code", code=code.at(site.now() // 1000))
+    refused(site, answer, answer.status)
+    assert browser.get("/account").status == 303
+
+
+def test_sign_in_while_nothing_changes_still_works(site: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nothing() -> None:
+        return
+
+    meanwhile(site, monkeypatch, nothing)
+    assert signed_in(site, user(site)).get("/account").status == 200
+
+
+# --- Sources -----------------------------------------------------------------------------------------------------------
+
+
+def test_guesses_from_addresses_of_one_ipv6_network_wait_in_one_lane(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lanes, compute = set[str](), site.runtime.env.heavy.compute
+
+    async def noting(account: str, work: Callable[..., Any], *args: Any, quick: bool = False) -> Any:
+        lanes.add(account)
+        return await compute(account, work, *args, quick=quick)
+
+    monkeypatch.setattr(site.runtime.env.heavy, "compute", noting)
+    monkeypatch.setattr("daypass.wire.app.ClientAddress.of", lambda *_: (next(addresses), True, False))
+    addresses = (f"2001:db8:1:2::{number:x}" for number in range(1, 100))
+    for _ in range(5):
+        assert Browser(site).sign_in(ALPHA, "nobody", "guess").status != 303
+    assert lanes == {"2001:db8:1:2::/64"}
+
+
+def test_source_of_a_request_is_its_network() -> None:
+    def lane(address: str) -> str:
+        return RequestFacts("r", 0, "", address, "").source.lane
+
+    assert lane("2001:db8:1:2::1") == lane("2001:db8:1:2:ffff::9") != lane("2001:db8:1:3::1")
+    assert lane("192.0.2.1") == lane("::ffff:192.0.2.1") != lane("192.0.2.2")
+
+
+@pytest.mark.parametrize("path", ["/oauth2/device_authorization", "/oauth2/par"])
+def test_requests_of_a_public_client_that_store_something_are_charged_to_their_network(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    address = ["192.0.2.1"]
+    monkeypatch.setattr("daypass.wire.app.ClientAddress.of", lambda *_: (address[0], True, False))
+    rates = {"failures_per_second": 1, "failures_burst": 5}
+    with site_with_pages(tmp_path, rates=rates) as site:
+        grants = ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"]
+        client = web_client(site, grant_types=grants)
+        sent = {"client_id": client.id, "scope": "openid"}
+        if path == "/oauth2/par":
+            sent |= {
+                "response_type": "code",
+                "redirect_uri": "https://app.example/callback",
+                "code_challenge": "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+                "code_challenge_method": "S256",
+            }
+
+        def ask() -> int:
+            return site.send("POST", FORM, urlencode(sent).encode(), path=path.encode()).status
+
+        statuses = [ask() for _ in range(12)]
+        assert statuses[0] in (200, 201)
+        assert statuses.count(429) >= 6
+        address[0] = "192.0.2.2"
+        assert ask() == statuses[0]
