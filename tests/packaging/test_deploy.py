@@ -76,6 +76,10 @@ def test_compose_gives_the_server_no_privileges_and_settings_that_exist(file: Pa
     assert all(port.startswith("127.0.0.1:") for port in server["ports"])
     environment = {name: filled(value, _ENV) for name, value in server["environment"].items()}
     settings = config.load(None, environment, {})
+    assert settings.server.public_url == "http://localhost:8700", "console and OAuth work before anything is set"
+    behind = {**_ENV, "DAYPASS_PUBLIC_URL": "https://daypass.example"}
+    environment = {name: filled(value, behind) for name, value in server["environment"].items()}
+    assert config.load(None, environment, {}).server.public_url == "https://daypass.example"
     assert settings.database_url().startswith("postgresql://daypass:secret@")
     assert settings.keys.encryption_key.get_secret_value() == _ENV["DAYPASS_ENCRYPTION_KEY"]
     database = next(service for service in compose(file)["services"] if service.startswith("db"))
@@ -93,7 +97,7 @@ def test_compose_without_a_secret_refuses(file: Path, name: str, missing: str) -
 def test_compose_holds_no_secret_and_example_names_every_variable() -> None:
     used = {name for file in (COMPOSE, PATRONI) for name in re.findall(r"\$\{(\w+)", file.read_text())}
     example = (ROOT / "deploy/compose/env.example").read_text()
-    assert used == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
+    assert used == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
 
 
 @pytest.mark.parametrize("file", [COMPOSE, PATRONI])
@@ -163,6 +167,7 @@ def test_unit_names_the_settings_file_and_data_directory_of_the_package() -> Non
     [start] = unit()["ExecStart"]
     assert start.endswith("--config /etc/daypass/daypass.toml")
     packaged = config.load(ROOT / "deploy/deb/daypass.toml", {}, {})
+    assert packaged.server.public_url == "http://localhost:8700"
     assert packaged.server.data == Path("/var/lib") / unit()["StateDirectory"][0]
 
 

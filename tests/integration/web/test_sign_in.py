@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from tests.attack.installation import ALPHA, Installation
+from tests.attack.installation import ALPHA, Installation, installed
 from tests.browser import Browser, forms, refused, text
 from tests.sign_in import PASSWORD, signed_in, user, with_device
 
@@ -283,3 +285,25 @@ def test_pages_need_a_public_url_with_https(tmp_path_factory: pytest.TempPathFac
             if status == 200:
                 assert "__Host-" not in answer.headers["set-cookie"]
                 assert "Secure" not in answer.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("public_url", "host", "leads"),
+    [
+        ("http://localhost:8700", b"127.0.0.1:8700", True),
+        ("http://localhost:8700", b"[::1]:8700", True),
+        ("http://localhost:8700", b"localhost:8700", False),
+        ("http://localhost:8700", b"other.example:8700", False),
+        ("https://localhost:8700", b"127.0.0.1:8700", False),
+        ("https://daypass.example", b"127.0.0.1:8700", False),
+    ],
+)
+def test_page_at_another_name_of_the_loopback_leads_to_the_public_one(
+    tmp_path: Path, public_url: str, host: bytes, leads: bool
+) -> None:
+    with installed(tmp_path, server={"public_url": public_url}) as site:
+        answer = site.send("GET", [(b"host", host)], path=b"/login", query=b"next=%2Fconsole%2Fusers")
+        assert (answer.status, answer.headers.get("location")) == (
+            (303, f"{public_url}/login?next=%2Fconsole%2Fusers") if leads else (200, None)
+        )
+        assert site.send("GET", [(b"host", host)], path=b"/healthz").status == 200, "only pages"

@@ -60,6 +60,8 @@ class Site:
             try:
                 if not always:
                     self._check()
+                if request.method in ("GET", "HEAD") and self.cookies.is_elsewhere(request.headers):
+                    return redirect(f"{self.public_url}{_target(request)}")
                 return await serve(ctx)
             except DaypassError as error:
                 return await self.front.refuse(ctx.progress, error, errors)
@@ -199,6 +201,12 @@ class PageContext:
     def to_sign_in(self, path: str, **parameters: str) -> Response:
         """Takes the browser to the sign-in, and afterwards to a path of ours."""
         return redirect(f"{LOGIN}?{_query({'next': next_path.checked(path), **parameters})}")
+
+
+def _target(request: Request) -> str:
+    """The path and query of a request, as they were sent."""
+    path = quote(request.raw_path.decode("latin-1"), safe="/%")
+    return f"{path}?{quote(request.raw_query.decode('latin-1'), safe='=&%+')}" if request.raw_query else path
 
 
 def _query(parameters: Mapping[str, str]) -> str:

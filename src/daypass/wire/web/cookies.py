@@ -53,6 +53,14 @@ class Cookies:
         self.allowed = self.secure or url.hostname in _LOOPBACK
         """Whether people may sign in at all: a cookie must not cross a network in the clear."""
         self.name = "__Host-daypass" if self.secure else "daypass"
+        self._local = url.netloc if not self.secure and url.hostname in _LOOPBACK else ""
+
+    def is_elsewhere(self, headers: Iterable[Header]) -> bool:
+        """Whether the browser uses another name of the loopback than `public_url`: there its cookie and its forms do not work."""
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        if not self._local or len(hosts) != 1 or hosts[0] == self._local:
+            return False
+        return urlsplit(f"//{hosts[0]}").hostname in _LOOPBACK
 
     def value(self, headers: Iterable[Header]) -> str:
         """The value of the cookie; "" when it is absent, there twice, or not one of ours."""
