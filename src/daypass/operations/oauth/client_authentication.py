@@ -232,7 +232,7 @@ async def _verified(
             _check_algorithm(client, settings, presented.unverified_assertion.alg)
             return (used,)
         case "client_secret_basic" | "client_secret_post":
-            await check_secret(env, client, presented.secret, now)
+            check_secret(client, presented.secret)
         case "tls_client_auth":
             await _check_certificate(env, client, settings, presented, now)
         case "self_signed_tls_client_auth":

@@ -18,7 +18,6 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient
 from daypass.domain.proof import Proof
 from daypass.domain.source import Source
-from daypass.operations.iam.login_profiles import is_quick
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.request import TokenRequest
 from daypass.operations.rates import charge_client
@@ -87,7 +86,7 @@ class RepeatedRequests:
         """Keeps a served request, if the secret of its client is all that it proves."""
         client, digest = request.sender.known_client, digest_of(ctx)
         only_secret = client.method == "client_secret_basic" and request.sender.binding is None
-        if not digest or not only_secret or not all(is_quick(hashed) for _, _, hashed in client.client.secrets):
+        if not digest or not only_secret:
             return
         if len(client.client.settings) + sum(map(len, chain.from_iterable(client.client.tags))) > _LARGEST:
             return
