@@ -11,12 +11,25 @@ from urllib.parse import urlencode
 
 import pytest
 from tests.attack.installation import ALPHA, ROOT, Installation, form
+from tests.attack.tokens import bring, provider, trust_in
 from tests.browser import Browser, forms, refused
+from tests.issuer import Issuer
 from tests.oauth import FORM
-from tests.sign_in import PASSWORD, signed_in, site_with_pages, user, web_client, with_device
+from tests.sign_in import (
+    PASSWORD,
+    allowed,
+    members,
+    redeemed,
+    signed_in,
+    site_with_pages,
+    target,
+    user,
+    web_client,
+    with_device,
+)
 
 from daypass.domain.claims import RequestFacts
-from daypass.domain.directory import LoginProfile, MfaDevice, User
+from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, User
 from daypass.domain.events import Event, EventType
 from daypass.operations.iam import login_profiles, passwords
 from daypass.ports import Tx
@@ -204,3 +217,57 @@ def test_requests_of_a_public_client_that_store_something_are_charged_to_their_n
         assert statuses.count(429) >= 6
         address[0] = "192.0.2.2"
         assert ask() == statuses[0]
+
+
+# --- Proofs and clients --------------------------------------------------------------------------------------------------
+
+
+def test_token_of_a_provider_that_is_deleted_while_it_is_verified_gives_no_session(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = Issuer("slow.example.com", alg="ES256")
+    arn = provider(site, issuer).arn
+    role = site.role("slow", trust_in(arn, StringEquals={f"{issuer.url}:aud": issuer.audience}))
+    token = issuer.token(site.now(), sub="ann")
+    assert bring(site, role, token).status == 200
+    verify = site.runtime.env.tokens.verify
+
+    async def slowly(*args: Any, **more: Any) -> Any:
+        proof = await verify(*args, **more)
+        await iam(site, "DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
+        return proof
+
+    monkeypatch.setattr(site.runtime.env.tokens, "verify", slowly)
+    answer = bring(site, role, token)
+    assert (answer.status, answer.code) == (400, "InvalidIdentityToken")
+
+
+@pytest.mark.parametrize("what", ["disabled", "deleted", "person signed out"])
+def test_code_of_a_client_or_person_that_changes_while_it_is_redeemed_gives_no_token(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    client = web_client(site)
+    name = user(site)
+    code = allowed(signed_in(site, name), target(client))["code"]
+    commit = site.runtime.env.journal.write
+
+    async def slowly(change: Any, *args: Any, **more: Any) -> Any:
+        monkeypatch.setattr(site.runtime.env.journal, "write", commit)
+
+        def act(tx: Tx) -> None:
+            if what == "person signed out":
+                person = profile_of(tx, name).user_id
+                tx.delete(tx.find(BrowserSession, account=ALPHA, principal_id=person)[0])
+                return
+            found = tx.get(OAuthClient, account=ALPHA, id=client.id)
+            assert found is not None
+            tx.delete(found) if what == "deleted" else tx.replace(replace(found, enabled=False))
+
+        event = Event(EventType.DIRECTORY_CHANGED, site.now(), ALPHA)
+        await commit(lambda tx: (act(tx), event), account=ALPHA)
+        return await commit(change, *args, **more)
+
+    monkeypatch.setattr(site.runtime.env.journal, "write", slowly)
+    answer = redeemed(client, code)
+    assert answer.status in (400, 401)
+    assert members(answer)["error"] == ("invalid_grant" if what == "person signed out" else "invalid_client")

@@ -85,13 +85,18 @@ async def verified_proof(
     if not await may_be_trusted(env, account, provider.url):
         raise no_provider(token.unverified_issuer, account, "the issuer is not on the account's allow-list")
     try:
-        return await env.tokens.verify(provider, token, now, identity_assertion=identity_assertion)
+        proof = await env.tokens.verify(provider, token, now, identity_assertion=identity_assertion)
     except DaypassError:  # never refuse by an earlier version of the provider
         moved = await refresh_if_changed(env)
         again = await env.directory.entity(OidcProvider, account, token.unverified_url) if moved else provider
         if again is None or again == provider:
             raise
-        return await env.tokens.verify(again, token, now, identity_assertion=identity_assertion)
+        provider, proof = again, await env.tokens.verify(again, token, now, identity_assertion=identity_assertion)
+    if (
+        await env.directory.entity(OidcProvider, account, token.unverified_url) != provider
+    ):  # keys may be fetched for long
+        raise no_provider(token.unverified_issuer, account, "the provider was changed or deleted meanwhile")
+    return proof
 
 
 def with_attributes(session: SessionRequest, proof: Proof) -> SessionRequest:

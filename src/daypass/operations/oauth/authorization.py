@@ -219,7 +219,7 @@ async def push(
         codes.insert(tx, row)
         return None, event
 
-    await env.journal.write(change, account=account)
+    await env.journal.write(change, account=call.source.lane)
     return URI_PREFIX + value
 
 

@@ -106,7 +106,7 @@ async def start(
         codes.insert(tx, user)
         return None, event
 
-    await env.journal.write(change, account=account)
+    await env.journal.write(change, account=call.source.lane)
     return DeviceAuthorization(device_code, format_user_code(letters))
 
 

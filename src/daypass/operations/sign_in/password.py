@@ -302,7 +302,9 @@ async def _count(env: Env, call: Call, candidate: Candidate, *, right: bool) -> 
         tx.replace(profile)
         return replace_struct(current, profile=profile), event
 
-    return await env.journal.write(change, account=account)
+    return await env.journal.write(
+        change, account=call.source.lane
+    )  # whoever guesses does not occupy the user's account
 
 
 def _has_expired(candidate: Candidate, now: int) -> bool:
