@@ -21,6 +21,7 @@ from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
+from daypass.domain.oauth.client import COMMAND_LINE_ID
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import denial_message
@@ -53,7 +54,7 @@ class Own(Enum):
 
     RESOURCE = "resource"
     """It is on the caller's own resource: an implicit policy of the caller allows it. Denies, guardrails, boundary and session
-    policies apply.
+    policies apply. Applications and actors have no such policy: who consents to a role, or delegates, gives nothing else.
     """
     RESTRICTED = "restricted"
     """Its result is bound by the policies of the caller, so they need not allow the operation itself: a session makes a
@@ -92,7 +93,14 @@ async def authorize_own(env: Env, call: Call, action: str, resource: str, own: O
     """As `authorize`, for an operation that needs no permission. `resource`: one of the caller's account, or "*"."""
     keys = merged(request_context(call.caller, call.facts, call.now), resource_context(call.caller.account))
     query = AccessQuery(principal_facts(call.caller), action, resource, keys)
-    return await _decided(env, call, query, lambda policies: _with_own(policies.layers(same_account=True), own))
+    session = call.caller.session
+    implicit = own is Own.RESTRICTED or session is None or session.client_id in ("", COMMAND_LINE_ID)
+
+    def layers(policies: CallerPolicies) -> Layers:
+        found = policies.layers(same_account=True)
+        return _with_own(found, own) if implicit else found
+
+    return await _decided(env, call, query, layers)
 
 
 async def _decided(

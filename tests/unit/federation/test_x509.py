@@ -158,7 +158,9 @@ def test_verify_works_on_another_thread_in_turns_by_source(monkeypatch: pytest.M
 
     async def ask() -> None:
         hosts = [(ROOT.host(serial=number + 1), source) for number, source in enumerate(sources)]
-        asked = [asyncio.ensure_future(VERIFIER.verify(ip, ROOT.pem, (), host.der, (), MS)) for host, ip in hosts]
+        asked = [
+            asyncio.ensure_future(VERIFIER.verify(Source(ip), ROOT.pem, (), host.der, (), MS)) for host, ip in hosts
+        ]
         await asyncio.sleep(0)
         all_asked.set()
         await asyncio.gather(*asked)

@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from tests.unit.operations.fakes import ALPHA, BETA, Credentials, World, allow, assume_role, deny, named, policy, trust
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import COMMAND_LINE_ID
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.authorize import authorize
+from daypass.operations.authorize import Own, authorize, authorize_own
 from daypass.ports import Call, PrincipalView
 from daypass.wire.aws.sts import get_federation_token, get_session_token
 
@@ -212,3 +213,54 @@ async def test_authorize_policies_that_come_with_daypass_are_nobodys_foreign_res
     key = world.key(world.user("ann", policies=[ALL]))
     assert await may(world, key, "orders:Read", "arn:aws:orders::aws:policy/ReadOnlyAccess")
     assert not await may(world, key, "orders:Read", f"arn:aws:orders::{BETA}:policy/theirs")
+
+
+# --- What needs no permission ----------------------------------------------------------------------------------------
+
+
+async def may_own(world: World, credentials: Credentials, own: Own = Own.RESOURCE, client_id: str = "") -> bool:
+    caller = await world.caller(credentials)
+    if client_id:
+        assert caller.session is not None
+        caller = replace(caller, session=replace(caller.session, client_id=client_id))
+    call = Call(caller, world.facts("daypass:SignOut"), world.clock.now())
+    try:
+        return (
+            await authorize_own(world.env, call, "daypass:SignOut", f"arn:aws:daypass::{ALPHA}:user/x", own)
+        ).allowed
+    except DaypassError as error:
+        if error.kind is not ErrorKind.ACCESS_DENIED:
+            raise
+        return False
+
+
+async def test_authorize_own_takes_no_permission_and_every_other_layer_applies(world: World) -> None:
+    """A boundary and a session policy must allow it, unless its result is bound by them anyway."""
+    bare = world.key(world.user("bare"))
+    denied = world.key(world.user("denied", policies=[ALL, policy(deny("daypass:*"))]))
+    bound = world.key(world.user("bound", boundary=policy(allow("orders:*"))))
+    narrowed = await session_of(world, {"Policy": policy(allow("orders:*"))})
+    forbidden = await session_of(world, {"Policy": policy(allow("*"), deny("daypass:SignOut"))})
+    for own, expected in (
+        (Own.RESOURCE, [True, False, False, False, False]),
+        (Own.RESTRICTED, [True, False, True, True, False]),
+    ):
+        assert [await may_own(world, each, own) for each in (bare, denied, bound, narrowed, forbidden)] == expected
+    world.account(ALPHA, policy(allow("orders:*")))
+    assert not await may_own(world, bare)
+    assert not await may_own(world, bare, Own.RESTRICTED)
+
+
+@pytest.mark.parametrize(
+    "client_id", ["DPCLAAAAAAAAAAAAAAAAA", "https://app.example/client", f"arn:aws:iam::{ALPHA}:role/b"]
+)
+async def test_authorize_own_of_an_application_or_an_actor_takes_a_permission(world: World, client_id: str) -> None:
+    """Consent to a role, or delegation, does not cover devices, recovery codes or access requests of the person."""
+    session, permitted = (
+        await session_of(world, {}),
+        await session_of(world, {}, policies=[policy(allow("daypass:SignOut"))]),
+    )
+    assert await may_own(world, session)
+    assert not await may_own(world, session, client_id=client_id)
+    assert await may_own(world, permitted, client_id=client_id)
+    assert await may_own(world, session, client_id=COMMAND_LINE_ID)

@@ -57,6 +57,9 @@ CLAIMS_OF: Final[Mapping[str, tuple[ClaimName, ...]]] = {
 }
 """The claims of each scope (OpenID Connect Core 1.0, 5.4; `groups` is Daypass's own)."""
 
+COMMAND_LINE_ID: Final = "DPCL0000000000DAYPASS"
+"""The client that every installation has: Daypass's own command line, which acts as the person."""
+
 ANY: Final = "*"
 """In `roles`: every role whose trust policy admits the client."""
 

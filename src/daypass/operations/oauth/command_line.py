@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from daypass.domain.directory import OAuthClient
-from daypass.domain.oauth.client import ANY, ClientSettings, dump_client
+from daypass.domain.oauth.client import ANY, COMMAND_LINE_ID, ClientSettings, dump_client
 
-ID: Final = "DPCL0000000000DAYPASS"
 _WEEK: Final = 7 * 86_400
 
 COMMAND_LINE: Final = OAuthClient(
-    id=ID,
+    id=COMMAND_LINE_ID,
     account="",
     name="Daypass command line",
     created_at=0,
