@@ -31,7 +31,8 @@ from tests.sign_in import (
 from daypass.domain.claims import RequestFacts
 from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, User
 from daypass.domain.events import Event, EventType
-from daypass.operations.iam import login_profiles, passwords
+from daypass.operations.iam import login_profiles
+from daypass.operations.iam import login_profiles as passwords
 from daypass.ports import Tx
 
 Meanwhile = Callable[[], Awaitable[Any]]

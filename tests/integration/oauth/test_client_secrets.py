@@ -13,13 +13,6 @@ from tests.oauth import authorization_server, refusal
 from tests.oauth_client import BEARER_TOKENS, Client, api, register
 
 from daypass.operations import heavy
-<<<<<<< HEAD
-from daypass.operations.iam import login_profiles as passwords
-from daypass.operations.oauth import client_secrets
-
-_HASH_OF_0_1_0 = (14, 8, 1)
-=======
->>>>>>> 58f5b3d1 (Client secrets have one hash, which is quick; delete the replacement of slow ones)
 
 
 @pytest.fixture(scope="module")

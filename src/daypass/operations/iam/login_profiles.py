@@ -278,10 +278,5 @@ def uses_again(password: str, stored: Iterable[str]) -> bool:
     return found
 
 
-def is_quick(stored: str) -> bool:
-    """Whether comparing with a stored hash takes microseconds, so that it may be done on the event loop."""
-    return stored.split("$")[1:4] == [str(part) for part in RANDOM_COST]
-
-
 def salt_of(stored: str) -> str:
     return stored.split("$")[4]

@@ -15,7 +15,6 @@ from daypass.domain.directory import OAuthClient
 from daypass.domain.encoding import base64url
 from daypass.domain.jws import JoseError
 from daypass.operations.iam import login_profiles as passwords
-from daypass.operations.iam import passwords
 
 _FORM: Final = re.compile(r"([0-9a-f]{8})\.([A-Za-z0-9_-]{54})")
 _WRONG: Final = "the secret is not one of the client's"
