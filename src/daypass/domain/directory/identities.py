@@ -197,7 +197,7 @@ class PasswordPolicy:
 
 @dataclass(frozen=True, slots=True)
 class LoginProfile:
-    """A user's console password, as a slow hash (see `operations.iam.passwords`), and the previous hashes."""
+    """A user's console password, as a slow hash (see `operations.iam.login_profiles`), and the previous hashes."""
 
     user_id: str
     account: str
