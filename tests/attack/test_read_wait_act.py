@@ -30,9 +30,12 @@ from tests.sign_in import (
 
 from daypass.domain.claims import RequestFacts
 from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, User
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.oauth.client import ClientSettings
 from daypass.operations.iam import login_profiles
 from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_current
 from daypass.ports import Tx
 
 Meanwhile = Callable[[], Awaitable[Any]]
@@ -272,3 +275,28 @@ def test_code_of_a_client_or_person_that_changes_while_it_is_redeemed_gives_no_t
     answer = redeemed(client, code)
     assert answer.status in (400, 401)
     assert members(answer)["error"] == ("invalid_grant" if what == "person signed out" else "invalid_client")
+
+
+KNOWN = OAuthClient("DPCLAAAAAAAAAAAAAAAAA", ALPHA, "app", 1, 1, settings="{}", secrets=(("a", 1, "x"), ("b", 2, "y")))
+
+
+@pytest.mark.parametrize(
+    ("now", "kind"),
+    [
+        (KNOWN, None),
+        (replace(KNOWN, secrets=(*KNOWN.secrets, ("c", 3, "z"))), None),
+        (replace(KNOWN, secrets=KNOWN.secrets[:1]), ErrorKind.INVALID_CLIENT),
+        (replace(KNOWN, enabled=False), ErrorKind.INVALID_CLIENT),
+        (None, ErrorKind.INVALID_CLIENT),
+        (replace(KNOWN, settings='{"roles":[]}'), ErrorKind.UNAVAILABLE),
+    ],
+)
+def test_client_that_acts_must_be_the_one_that_authenticated(now: OAuthClient | None, kind: ErrorKind | None) -> None:
+    """A secret that is added meanwhile changes nothing: rotation refuses nobody."""
+    client = AuthenticatedClient(KNOWN, ClientSettings())
+    if kind is None:
+        check_current(client, now)
+        return
+    with pytest.raises(DaypassError) as caught:
+        check_current(client, now)
+    assert caught.value.kind is kind
