@@ -141,7 +141,7 @@ def access() -> None:
     "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Stop after this many results."
 )
 @click.option(
-    "--look-at", type=click.IntRange(1), default=20_000, show_default=True, help="Stop after this many principals."
+    "--look-at", type=click.IntRange(1), default=None, help="Stop after this many principals; by default look at all."
 )
 @click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
 @server_command
@@ -174,12 +174,12 @@ class _Search:
         self._looked_at = 0
         self.found: list[dict[str, Any]] = []
 
-    def run(self, limit: int, look_at: int) -> None:
+    def run(self, limit: int, look_at: int | None) -> None:
         """Until `limit` are found or `look_at` looked at. Says on stderr when there are more."""
         show = sys.stderr.isatty()
         more = True
-        while more and len(self.found) < limit and self._looked_at < look_at:
-            more = self._page(min(PAGE, look_at - self._looked_at))
+        while more and len(self.found) < limit and (look_at is None or self._looked_at < look_at):
+            more = self._page(PAGE if look_at is None else min(PAGE, look_at - self._looked_at))
             if show and more:
                 click.echo(f"\r{self._looked_at:,} looked at, {len(self.found):,} found", nl=False, err=True)
         if show:

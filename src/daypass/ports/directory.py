@@ -172,6 +172,26 @@ class Reader(Protocol):
         """
         ...
 
+    def attached_policies(self, account: str) -> list[str]:
+        """The ARNs of the managed policies that are attached to principals of an account."""
+        ...
+
+    def holders(
+        self,
+        kind: type[E],
+        account: str,
+        words: Sequence[str],
+        arns: Sequence[str],
+        groups: Sequence[str],
+        *,
+        after: str,
+    ) -> tuple[list[E], str]:
+        """Users or roles with an inline policy in which one of `words` (in lower case) is, with an attachment of one of
+        `arns`, or in one of `groups`; by id, after `after`. The rows of policies that are looked at are bounded: also returns
+        the id up to which all were found, "" when there are no more.
+        """
+        ...
+
     def count(self, kind: type[Any], **equals: Any) -> int: ...
 
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:

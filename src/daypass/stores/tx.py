@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -23,12 +23,22 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from daypass.domain.directory import Account, ReplayEntry, Revocation
+from daypass.domain.directory import (
+    Account,
+    Attachment,
+    InlinePolicy,
+    Membership,
+    ReplayEntry,
+    Revocation,
+    Role,
+    User,
+)
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports.ring_keys import FOR_EVER
 from daypass.stores.backend import REVOCATIONS
@@ -119,6 +129,39 @@ class StoreReader:
         rows = self._conn.execute(statement, parameters) if values else ()
         return [mapping.to_entity(row) for row in rows]
 
+    def attached_policies(self, account: str) -> list[str]:
+        arns: list[str] = []
+        while following := self._conn.execute(_NEXT_ARN, {"of": account, "after": arns[-1] if arns else ""}).scalar():
+            arns.append(following)
+        return arns
+
+    def holders(
+        self,
+        kind: type[E],
+        account: str,
+        words: Sequence[str],
+        arns: Sequence[str],
+        groups: Sequence[str],
+        *,
+        after: str,
+    ) -> tuple[list[E], str]:
+        """See `ports.Reader.holders`. Each branch reads its rows by an index in the order of the ids."""
+        first = max(after, _PREFIXES[kind])
+        bounds = {"first": first, "last": f"{_PREFIXES[kind]}~", "of": account, "most": _MOST_HOLDERS + 1}
+        scanned = self._conn.execute(_SCANNED, {**bounds, "rows": _SCAN_ROWS}).scalars().all()
+        upto = scanned[-1] if len(scanned) == _SCAN_ROWS else ""
+        bounds["last"] = upto or bounds["last"]
+        inline = _INLINE.where(or_(*(func.lower(_inline.document).contains(word, autoescape=True) for word in words)))
+        found = {*self._conn.execute(inline, bounds).scalars()}
+        if arns:
+            found.update(self._conn.execute(_ATTACHED, {**bounds, "arns": arns}).scalars())
+        if groups and kind is User:
+            found.update(self._conn.execute(_MEMBERS, {**bounds, "groups": groups}).scalars())
+        ids = sorted(found)
+        if len(ids) > _MOST_HOLDERS:
+            ids, upto = ids[:_MOST_HOLDERS], ids[_MOST_HOLDERS - 1]
+        return self.find_among(kind, "id", ids, order="id", account=account), upto
+
     def _prefix_strategy(
         self, mapping: EntityTable, order: str, prefix: str, equals: dict[str, Any], values: dict[str, Any]
     ) -> str | None:
@@ -146,6 +189,51 @@ class StoreReader:
         values = {f"eq_{name}": _value(mapping, name, value) for name, value in equals.items()}
         statement = _value_at(mapping.table.name, field, _shape(equals))
         return str(self._conn.execute(statement, {**values, "place": place}).scalar() or "")
+
+
+_PREFIXES: Mapping[type[Any], str] = {User: "AIDA", Role: "AROA"}
+_SCAN_ROWS = 10_000  # of inline policies, in one call of `holders`
+_MOST_HOLDERS = 250
+_inline, _attached, _members = (ENTITY_TABLES[kind].table.c for kind in (InlinePolicy, Attachment, Membership))
+
+
+_NEXT_ARN = select(func.min(_attached.policy_arn)).where(
+    _attached.policy_arn > bindparam("after"), _attached.account == bindparam("of")
+)  # one look into the index for each policy, however many have it
+
+
+def _between(column: Column[Any]) -> ColumnElement[bool]:
+    return (column > bindparam("first")) & (column <= bindparam("last"))
+
+
+_SCANNED = (
+    select(_inline.owner_id)
+    .where(_between(_inline.owner_id), _inline.account == bindparam("of"))
+    .order_by(_inline.owner_id)
+    .limit(bindparam("rows", type_=Integer))
+)
+_INLINE = (
+    select(_inline.owner_id)
+    .where(_between(_inline.owner_id), _inline.account == bindparam("of"))
+    .order_by(_inline.owner_id)
+    .limit(bindparam("most", type_=Integer))
+    .distinct()
+)
+_ATTACHED = (
+    select(_attached.owner_id)
+    .where(_between(_attached.owner_id), _attached.account == bindparam("of"))
+    .where(_attached.policy_arn.in_(bindparam("arns", expanding=True)))
+    .order_by(_attached.owner_id)
+    .limit(bindparam("most", type_=Integer))
+    .distinct()
+)
+_MEMBERS = (
+    select(_members.user_id)
+    .where(_between(_members.user_id), _members.group_id.in_(bindparam("groups", expanding=True)))
+    .order_by(_members.user_id)
+    .limit(bindparam("most", type_=Integer))
+    .distinct()
+)
 
 
 _Options = tuple[str, bool]

@@ -318,11 +318,44 @@ async def test_who_can_many_principals_takes_few_statements_and_finds_the_same_a
     for action, resource, least in (("orders:Read", ITEM, 24), ("sts:AssumeRole", target.arn, 34)):
         del statements[:]
         found = await who_can(server, action, resource)
-        assert len([text for text in statements if "FROM inline_policies" in text]) < 8  # of 121 principals, on 2 pages
-        assert len([text for text in statements if "FROM attachments" in text]) < 8
+        assert len([text for text in statements if "FROM inline_policies" in text]) < 12  # of 121 principals
+        assert len([text for text in statements if "FROM attachments" in text]) < 12
         every = await who_can(server, action, resource, denied="true")
         assert found == {name: entry for name, entry in every.items() if entry["outcome"] != "denied"}
         assert least <= len(found) < len(every) > 120
+
+
+async def test_h7_who_can_finds_everybody_however_the_statement_is_spelt_and_in_small_steps(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daypass.stores.tx._SCAN_ROWS", 1)
+    monkeypatch.setattr("daypass.stores.tx._MOST_HOLDERS", 2)
+    env = server.runtime.env
+    spelt = [
+        '"Action":"ORDERS:READ"',
+        '"Action":["s3:Get","orders:R*d"]',
+        '"Action":"\\u006frders:Read"',
+        '"Action" : [ "*" ]',
+        '"NotAction":"s3:*"',
+    ]
+    others = ['"Action":"s3:Get"', '"NotAction":"orders:*"', '"Action":"?rders:*"']
+    users = [User(env.ids.unique("AIDA"), TENANT, f"user{n}", "/", 0) for n in range(20)]
+    held = [
+        InlinePolicy(
+            TENANT,
+            user.id,
+            "p",
+            f'{{"Version":"2012-10-17","Statement":{{"Effect":"Allow",{text},"Resource":"*"}}}}',
+            0,
+        )
+        for user, text in zip(users, spelt + others, strict=False)
+    ]
+    await server.write(*users, *held)
+    found = await who_can(server, "orders:Read", ITEM)
+    assert {entry["principal"] for entry in found.values()} >= {user.arn for user in users[: len(spelt)]}
+    assert not {user.arn for user in users[len(spelt) :]} & set(found)
+    every = await who_can(server, "orders:Read", ITEM, denied="true")
+    assert found == {name: entry for name, entry in every.items() if entry["outcome"] != "denied"}
 
 
 async def test_who_can_guardrails_bound_everyone(server: Server) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
@@ -105,6 +105,21 @@ class MemoryTx:
 
     def count(self, kind: type[Any], **equals: Any) -> int:
         return len(self._matching(kind, equals))
+
+    def attached_policies(self, account: str) -> list[str]:
+        return sorted({each.policy_arn for each in self._matching(Attachment, {"account": account})})
+
+    def holders(
+        self,
+        kind: type[E],
+        account: str,
+        words: Sequence[str],
+        arns: Sequence[str],
+        groups: Sequence[str],
+        *,
+        after: str,
+    ) -> tuple[list[E], str]:
+        raise NotImplementedError("tests that ask who can do something have a database")
 
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
         found = self.find(kind, order=field, limit=place + 1, **equals)

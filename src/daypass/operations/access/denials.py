@@ -19,7 +19,7 @@ from daypass.domain.policy.principal import GrantScope
 def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
     """Whether no identity policy has an Allow that may match the action, for an action that needs one."""
     folded = fold(action)
-    return not any(_may_allow(policy.document, folded) for policy in identity)
+    return not any(may_allow(policy.document, folded) for policy in identity)
 
 
 def certainly_not_admitted(
@@ -44,7 +44,7 @@ def certainly_not_admitted(
 
 
 @lru_cache(maxsize=4096)
-def _may_allow(document: PolicyDocument, action: str) -> bool:
+def may_allow(document: PolicyDocument, action: str) -> bool:
     """Whether a statement allows an action (folded) for some resource, in some circumstances."""
     return any(
         statement.effect is Effect.ALLOW

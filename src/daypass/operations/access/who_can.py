@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from daypass.domain import account_policy
 from daypass.domain.arn import account_of, is_account_id, is_session_arn, read_arn, root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import merged, resource_context
-from daypass.domain.directory import Role, User
+from daypass.domain.directory import Group, PasswordPolicy, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
-from daypass.domain.policy.document import PrincipalValue
+from daypass.domain.policy.document import PrincipalValue, managed_kind
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.layers import Layers
 from daypass.domain.policy.model import AccessQuery, Context, PrincipalFacts
@@ -32,7 +33,7 @@ from daypass.domain.policy.partial_evaluation import (
 from daypass.domain.policy.pattern import fold
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies
 from daypass.operations import heavy
-from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
+from daypass.operations.access.denials import certainly_denied, certainly_not_admitted, may_allow
 from daypass.operations.access.simulate import check_action, is_role_arn
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.blocks import NO_CREDENTIALS, Levels, without_credentials
@@ -43,6 +44,7 @@ from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn, find_by_id
+from daypass.operations.stored_policies import compiled
 from daypass.ports import Call, Env, Scene
 
 E = TypeVar("E")
@@ -176,6 +178,8 @@ def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str
     question = question_of(ctx, gatherer, action, resource)
     if kind == "start":  # the root and the principals of the trust policy: always few
         return AccessPage((*_root(question), *_outsiders(ctx, question)), 1, "user:")
+    if not denied and not _needs_no_policy(ctx, question, kind):
+        return _by_statements(ctx, gatherer, question, kind, after)
     entities: list[User | Role] = [
         *ctx.tx.find(dict(_KINDS)[kind], account=ctx.account, order="name", after=after, limit=size + 1)
     ]
@@ -192,6 +196,75 @@ def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str
     more = f"{kind}:{entities[last - 1].name}" if exhausted or len(entities) > size else ""
     kept = _noted(ctx, zip(entities, entries, strict=False))
     return AccessPage(kept, last, more or ("role:" if kind == "user" else ""))
+
+
+def _needs_no_policy(ctx: ReadContext, question: Question, kind: str) -> bool:
+    """Whether principals without any policy of their own may be allowed: then all have to be looked at."""
+    if kind == "user":
+        of_every_user = account_policy.of_every_user(ctx.tx.get(PasswordPolicy, account=ctx.account))
+        if not certainly_denied(of_every_user, question.action):
+            return True
+    if question.role is None:
+        return False
+    anybody = hypothetical_facts(User("AIDA" + "0" * 17, ctx.account, "\N{REPLACEMENT CHARACTER}", "/", 0))
+    return not certainly_not_admitted(trust_of(question.role), {}, anybody, (), ASSUME_ROLE)
+
+
+def _by_statements(ctx: ReadContext, gatherer: Gatherer, question: Question, kind: str, after: str) -> AccessPage:
+    """Of the users or roles, only those who hold a statement that may allow it, or whom the trust policy names."""
+    holding = (_words(question.action), _arns(ctx, question.action), _groups(ctx, gatherer, question.action))
+    held, upto = ctx.tx.holders(dict(_KINDS)[kind], ctx.account, *holding, after=after)
+    named = [
+        each for each in _named(ctx, question, dict(_KINDS)[kind]) if after < each.id and (not upto or each.id <= upto)
+    ]
+    entities: list[User | Role] = sorted({each.id: each for each in (*held, *named)}.values(), key=lambda each: each.id)
+    gatherer.read_ahead(entities)
+
+    def one(entity: User | Role) -> Access | None:
+        holdings = gatherer.of(entity)
+        if _is_denied(question, entity, holdings):
+            return None
+        return Access(entity.arn, kind, question.action, evaluation_of(question, entity, holdings), question.open_with)
+
+    entries, exhausted = evaluated(entities, one)
+    more = f"{kind}:{entities[len(entries) - 1].id if exhausted else upto}" if exhausted or upto else ""
+    kept = _noted(ctx, zip(entities, entries, strict=False))
+    return AccessPage(kept, max(1, len(entries)), more or ("role:" if kind == "user" else ""))
+
+
+def _words(action: str) -> list[str]:
+    """In lower case: one of them is in every document with a statement that may allow the action. A pattern has the action's
+    service, or a wildcard in its place; a letter may be written as an escape.
+    """
+    service = action.partition(":")[0].lower()
+    starts = [service[:end] + wildcard for end in range(len(service) + 1) for wildcard in "*?"]
+    return [f'"{service}:', *(f'"{start}' for start in starts), "notaction", "\\u"]
+
+
+def _arns(ctx: ReadContext, action: str) -> list[str]:
+    """The managed policies that may allow the action."""
+    folded = fold(action)
+    used = ctx.tx.attached_policies(ctx.account)
+    texts = ((arn, builtin.policy_text(ctx.tx, ctx.builtin.texts, arn)) for arn in used)
+    return [arn for arn, text in texts if text and may_allow(compiled(text, managed_kind(arn)), folded)]
+
+
+def _groups(ctx: ReadContext, gatherer: Gatherer, action: str) -> list[str]:
+    """The groups of the account whose policies may allow the action."""
+    groups, after = [], ""
+    while found := ctx.tx.find(Group, account=ctx.account, order="name", after=after):
+        groups += [g.id for g in found if not certainly_denied(policies_in(gatherer.of(g).identity), action)]
+        after = found[-1].name
+    return groups
+
+
+def _named(ctx: ReadContext, question: Question, kind: type[User | Role]) -> Sequence[User | Role]:
+    """The users or roles of the account that the trust policy of the role names."""
+    if question.role is None:
+        return ()
+    ids = {principal_id for _, principal_id in question.role.trust_bindings}
+    ids |= {named.value for named in trust_of(question.role).document.principals() if named.type == "AWS"}
+    return ctx.tx.find_among(kind, "id", sorted(ids), order="id", account=ctx.account)
 
 
 def _noted(ctx: ReadContext, found: Iterable[tuple[User | Role, Access | None]]) -> tuple[Access, ...]:

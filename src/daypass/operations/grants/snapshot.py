@@ -56,6 +56,21 @@ class Snapshot:
         """See `ports.Reader`."""
         return self.once(_key("count", kind, "", equals), lambda: self._tx.count(kind, **equals))
 
+    def attached_policies(self, account: str) -> list[str]:
+        return self._tx.attached_policies(account)
+
+    def holders(
+        self,
+        kind: type[E],
+        account: str,
+        words: Sequence[str],
+        arns: Sequence[str],
+        groups: Sequence[str],
+        *,
+        after: str,
+    ) -> tuple[list[E], str]:
+        return self._tx.holders(kind, account, words, arns, groups, after=after)
+
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
         """See `ports.Reader`."""
         return self._tx.value_at(kind, field, place, **equals)
