@@ -38,7 +38,7 @@ from daypass.domain.session import SessionClaims, chain_depth
 from daypass.ports import ChainCheck, Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
-from daypass.stores.records import audit_logs, audit_records, sessions
+from daypass.stores.records import USUAL, audit_logs, audit_records, sessions, unusual
 
 T = TypeVar("T")
 Columns: TypeAlias = Any
@@ -200,7 +200,10 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
         conditions = [c.session_key == id_key(searchable(query.session_id))]
     else:
         conditions = []
-    conditions += [c[name] == searchable(getattr(query, name)) for name in equal if getattr(query, name)]
+    wanted = {name: searchable(getattr(query, name)) for name in equal if getattr(query, name)}
+    conditions += [c[name] == value for name, value in wanted.items()]
+    if not (query.request_id or query.session_id):
+        conditions += [unusual(name) for name, usual in USUAL.items() if wanted.get(name, usual[0]) not in usual]
     if query.changes:
         conditions.append(c.type != EventType.REQUEST_ALLOWED.value)
     if query.access_key_ids:

@@ -455,6 +455,11 @@ async def test_search_by_id_uses_its_index(
     for index in ("ix_audit_records_session_use", "sqlite_autoindex_sessions_1"):
         assert index in by_session
     assert "SCAN audit_records" not in by_request + by_session
+    for name in ("type", "operation", "error"):
+        rare = searched(**{name: "not there"})
+        assert f"ix_audit_records_{name}" in rare
+        assert "SCAN" not in rare
+    assert "ix_audit_records_operation" not in searched(operation="sts:AssumeRole")
     by_account = searched(since=T0)
     assert "ix_audit_records_account " in by_account
     assert "ix_audit_records_actor_account" in by_account
