@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import jwt
 from jwt.types import Options
 from tests.attack.installation import HOST, Answer, Installation, Key, SetClock, installed
-from tests.presigned import presign
 
 from daypass import sigv4
+from daypass.sigv4.signing import presign
 
 ISSUER = "https://daypass.test"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import pytest
 from tests.attack.installation import ADMIN, ALPHA, HOST, ROOT, Installation, form
-from tests.presigned import presign
 
 from daypass import sigv4
+from daypass.sigv4.signing import presign
 
 IDENTITY = form("GetCallerIdentity", {})
 MISMATCH, INCOMPLETE = ("SignatureDoesNotMatch", 403), ("IncompleteSignature", 400)

@@ -29,9 +29,9 @@ from requests import Session
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running, session_key
 from tests.e2e.pki import Pki
 from tests.other_clouds import Entra, Google, Vault, serving
-from tests.presigned import presign
 
 from daypass import sigv4
+from daypass.sigv4.signing import presign
 
 pytestmark = pytest.mark.slow
 

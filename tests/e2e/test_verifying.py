@@ -46,7 +46,8 @@ class World:
         trust = json.dumps({"Version": "2012-10-17", "Statement": [{**statement, "Condition": condition}]})
         self.role = iam.create_role(RoleName="orders", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
         iam.create_user(UserName="verifier")
-        policy = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
+        documents = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        policy = next(document for document in documents if "daypass:FollowRevocations" in document)
         iam.put_user_policy(UserName="verifier", PolicyName="p", PolicyDocument=policy)
         key = iam.create_access_key(UserName="verifier")["AccessKey"]
         self.key = key["AccessKeyId"], key["SecretAccessKey"]
@@ -86,6 +87,21 @@ def example(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
         thread.join()
         httpd.server_close()
         verifier.stop()
+
+
+async def test_example_of_the_page_with_fastapi_serves_a_token_and_refuses_none(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi")
+    from starlette.testclient import TestClient
+
+    with example(world, monkeypatch) as (_, verifier):
+        names: dict[str, Any] = {"verifier": verifier}
+        exec(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1], names)  # our own page
+        client = TestClient(names["app"])
+        assert client.get("/orders").status_code == 401
+        served = client.get("/orders", headers={"Authorization": f"Bearer {world.token()}"})
+        assert (served.status_code, served.json()["hello"][:4]) == (200, "AROA")
 
 
 def until(condition: Any) -> None:

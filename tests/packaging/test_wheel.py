@@ -50,7 +50,7 @@ def test_wheel_alone_gives_client_and_command_line(wheel: Path, tmp_path: Path, 
     succeed(venv / "bin/python", "-c", "import daypass.client.credentials, daypass.cli.main", cwd=tmp_path)
     assert "whoami" in succeed(venv / "bin/daypass", "--help", cwd=tmp_path)
     served = run(venv / "bin/daypass", "serve", cwd=tmp_path)
-    assert (served.returncode, "pip install 'daypass[server]'" in served.stderr) == (2, True)
+    assert (served.returncode, "pip install '.[server]'" in served.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

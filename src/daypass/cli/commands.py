@@ -26,6 +26,7 @@ COMMANDS: dict[str, Place] = {
     "assume": Place("assume", "assume", "Assume a role and print its credentials."),
     "exec": Place("exec", "exec_", "Run a command, or a shell, with a role's credentials."),
     "credential-process": Place("process", "credential_process", "Print a role's credentials as AWS SDKs read them."),
+    "token": Place("token", "token", "Print an access token for an API."),
     "explain": Place("explain", "explain", "Show why a request was denied."),
     "lint": Place("lint", "lint", "Find mistakes in policies."),
     "trust": Place("trust", "trust", "Trust policies for tokens of identity providers."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import click
 from daypass.cli import output
 from daypass.cli.files import text_at
 from daypass.cli.options import Connect, server_command
-from daypass.cli.results import Result
+from daypass.cli.results import Part, Result
 from daypass.client.errors import ClientError, Members
 from daypass.client.http import Connection, segment
 
@@ -76,7 +77,18 @@ def explain(message: str, connect: Connect) -> Result:
         raise click.UsageError(
             "There is neither an encoded authorization message, nor a request id, nor a denial in this text."
         )
-    return Result(explanation, lambda: show(explanation))
+    return Result(explanation, lambda: show(explanation), *_helping(explanation))
+
+
+def _helping(explanation: dict[str, Any]) -> list[Part]:
+    """The access request that would help, if an approval is what is missing."""
+    statements = [each for layer in explanation.get("layers") or () for each in layer["statements"]]
+    conditions = [each for statement in statements for each in statement["conditions"]]
+    missing = any(each["key"].lower() == "daypass:approved" and not each["held"] for each in conditions)
+    if explanation.get("allowed") or not missing:
+        return []
+    role = shlex.quote(output.safe(explanation.get("resource", "")))
+    return [f"\nAn approved access request would help: daypass request create {role} --reason TEXT"]
 
 
 def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:

@@ -45,4 +45,6 @@ def settings_of(config: Path | None, data: Path | None) -> Settings:
 
 
 def _not_installed(error: ModuleNotFoundError) -> click.UsageError:
-    return click.UsageError(f"the server is not installed ({error.name} is missing): pip install 'daypass[server]'")
+    return click.UsageError(
+        f"the server is not installed ({error.name} is missing): pip install '.[server]' in a checkout of Daypass"
+    )

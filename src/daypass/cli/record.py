@@ -330,7 +330,9 @@ class PostgresRecord(StoredRecord):
         try:
             import psycopg  # only the server needs it
         except ModuleNotFoundError:
-            raise LocalStateError("PostgreSQL's driver is not installed: pip install 'daypass[server]'.") from None
+            raise LocalStateError(
+                "PostgreSQL's driver is not installed: pip install '.[server]' in a checkout of Daypass."
+            ) from None
         try:
             psycopg.conninfo.conninfo_to_dict(self._url)
         except psycopg.ProgrammingError:  # its message may hold the password

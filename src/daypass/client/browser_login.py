@@ -13,14 +13,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from daypass import __version__
-from daypass.client.credentials import Credentials, seconds_of_time
+from daypass.client.credentials import Credentials, read_credentials, seconds_of_time
 from daypass.client.errors import ClientError
+from daypass.client.http import Connection
 from daypass.client.loopback import LoopbackLogin, check_issuer
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, Server, endpoint_of
+from daypass.sigv4.signing import SigningKey, presign
 
 CLIENT_ID = "DPCL0000000000DAYPASS"
 """The client of the command line, which every installation has."""
@@ -29,6 +31,7 @@ _AWS = "urn:daypass:token-type:aws-credentials"
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _METADATA = "/.well-known/oauth-authorization-server"
 _CALLBACK = "/callback"
+_PROOF_SECONDS = 60
 _SECONDS = 20.0
 _LONGEST = 86_400.0  # seconds that a login by device, or a pause in it, may take
 
@@ -52,6 +55,32 @@ def renew(server: Server, refresh_token: str) -> Session:
 def revoke(server: Server, refresh_token: str) -> None:
     """Ends everything that a refresh token has given. Raises ClientError."""
     _post(server, "/oauth2/revoke", {"token": refresh_token})
+
+
+def access_token(connection: Connection, wanted: Mapping[str, str]) -> Mapping[str, Any]:
+    """The answer with an access token of a profile's identity. It is proved by a presigned GetCallerIdentity, which only the
+    issuer accepts. `wanted`: audience, scope, role. Raises ClientError.
+    """
+    profile = connection.profile
+    server = Server(profile.endpoint, profile.ca_bundle, connection.transport)
+    key_id, secret, session = profile.access_key_id, profile.secret_access_key, profile.session_token
+    if not session and not wanted.get("role"):  # a token is of a session, and a long-term key has none
+        made = read_credentials(connection.sts("GetSessionToken"), connection.clock(), connection.offset)
+        key_id, secret, session = made.access_key_id, made.secret_access_key, made.session_token
+    issuer = _text(_sent(server, "GET", _METADATA, {}, b""), "issuer")
+    check_issuer(server, issuer)
+    key = SigningKey(key_id, secret, profile.region, "sts", session)
+    query = [("Action", "GetCallerIdentity"), ("Version", "2011-06-15"), ("X-Daypass-Audience", issuer)]
+    now = int((connection.clock() + connection.offset) * 1000)
+    signed = presign(key, "GET", urlsplit(issuer).netloc, "/", query, _PROOF_SECONDS, now)
+    fields = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+        "subject_token": f"{issuer}/?{signed}",
+        "subject_token_type": "urn:daypass:token-type:presigned-get-caller-identity",
+        **wanted,
+    }
+    body = urlencode(fields).encode("ascii")
+    return _sent(server, "POST", "/oauth2/token", {"content-type": "application/x-www-form-urlencoded"}, body)
 
 
 # --- On this computer

@@ -1,4 +1,4 @@
-"""Secrets of profiles in the system keyring, with the package `keyring` (`pip install 'daypass[keyring]'`), if
+"""Secrets of profiles in the system keyring, with the package `keyring` (the extra `keyring`), if
 installed.
 
 Each secret has its own entry, whose name is in the profile. Only backends that encrypt what they hold are used.
@@ -24,7 +24,7 @@ def _keyring() -> Any:
     try:
         found: Any = importlib.import_module("keyring")
     except ImportError:
-        raise KeyringError("the package is not installed: pip install 'daypass[keyring]'") from None
+        raise KeyringError("the package is not installed: pip install '.[keyring]' in a checkout of Daypass") from None
     try:
         usable = found.get_keyring().priority >= _ENCRYPTED
     except Exception as error:  # noqa: BLE001  # each backend has errors of its own

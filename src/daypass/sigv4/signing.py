@@ -1,14 +1,14 @@
-"""Signing requests, in their headers. It sends nothing.
+"""Signing requests, in their headers or in the query string. It sends nothing.
 
 Source: IAM User Guide, "Create a signed AWS API request".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from daypass.sigv4.canonical import ALGORITHM, canonical, format_time, query_pairs, signature
+from daypass.sigv4.canonical import ALGORITHM, canonical, encode, format_time, query_pairs, signature
 
 
 class SigningKey(NamedTuple):
@@ -45,3 +45,24 @@ def sign(
         f"SignedHeaders={b';'.join(names).decode('latin-1')}, Signature={signature(key.secret, to_hash, amz_date, scope)}"
     )
     return sent
+
+
+def presign(
+    key: SigningKey, method: str, host: str, raw_path: str, query: Sequence[tuple[str, str]], expires: int, now: int
+) -> str:
+    """The query string of a presigned request for `host`, valid for `expires` seconds from `now` (milliseconds)."""
+    amz_date = format_time(now)
+    scope = (amz_date[:8], key.region, key.service)
+    added = [
+        ("X-Amz-Algorithm", ALGORITHM),
+        ("X-Amz-Credential", f"{key.access_key_id}/{'/'.join(scope)}/aws4_request"),
+        ("X-Amz-Date", amz_date),
+        ("X-Amz-Expires", str(expires)),
+        ("X-Amz-SignedHeaders", "host"),
+    ]
+    if key.session_token:
+        added.append(("X-Amz-Security-Token", key.session_token))
+    pairs = [(n.encode(), v.encode()) for n, v in [*query, *added]]
+    to_hash = canonical(method, raw_path.encode("utf-8"), pairs, {b"host": host.encode("utf-8")}, b"", [b"host"])
+    signed = signature(key.secret, to_hash, amz_date, scope)
+    return "&".join(f"{encode(n)}={encode(v)}" for n, v in pairs) + f"&X-Amz-Signature={signed}"

@@ -139,6 +139,7 @@ admin 0 bridge gcp --subject $role
 admin 0 bridge azure --subject $role
 admin 0 bridge vault --subject $role
 admin 0 bridge token sts.example.com
+admin 0 token --audience https://unregistered-$tag.example
 root 0 stream create -> stream=stream_id
 root 0 stream ls
 root 0 stream set $stream paused

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.client.servers import as_json
@@ -172,3 +173,28 @@ def test_what_can_shows_grants_and_the_roles_of_all_pages(cli, serve) -> None:
 def test_what_can_nothing_exits_with_1(cli, serve) -> None:
     serve(as_json({"principal": ALICE, "grants": [], "more_grants": False, "roles": [], "next": ""}))
     assert cli("access", "what-can", ALICE).status == 1
+
+
+def explanation(held: bool) -> dict[str, Any]:
+    condition = {"operator": "Bool", "key": "daypass:Approved", "wanted": ["true"], "found": "false", "held": held}
+    statement = {
+        "policy": "trust", "statement": 0, "sid": "", "effect": "Allow", "line": 1, "column": 1, "matched": held,
+        "failed_at": "condition", "would_have_to_be_true": "x", "conditions": [condition],
+    }  # fmt: skip
+    layer = {
+        "layer": "resource",
+        "level": 0,
+        "verdict": "implicit_deny",
+        "policies": ["trust"],
+        "statements": [statement],
+        "omitted": 0,
+    }
+    return {"allowed": False, "blocked_by": "resource", "explicit": False, "principal": "p", "action": "sts:AssumeRole",
+            "resource": "arn:aws:iam::1:role/prod", "determining": [], "layers": [layer], "would_have_to_be_true": []}  # fmt: skip
+
+
+def test_explain_offers_the_access_request_that_would_help(cli, serve) -> None:
+    for held in (False, True):
+        serve(as_json({"explanation": explanation(held)}))
+        ran = cli("explain", "01a2318e-7f4b-7c70-aa52-0321c18a6179")
+        assert ("daypass request create arn:aws:iam::1:role/prod --reason TEXT" in ran.out) is not held

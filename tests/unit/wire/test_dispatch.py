@@ -5,11 +5,11 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from tests.presigned import presign
 from tests.unit.wire.fakes import CALLER, KEY, NOW, REQUEST_ID, World, form, signed
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.sigv4.signing import presign
 from daypass.wire.aws import models
 from daypass.wire.aws.dispatch import services_from
 from daypass.wire.codes import aws_code

@@ -10,10 +10,10 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.parsers import create_parser
-from tests.presigned import presign
 from tests.unit.wire.fakes import IDENTITY, KEY, NOW, REQUEST_ID, Answer, World, form, signed
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.sigv4.signing import presign
 from daypass.wire.aws import json as json_form
 from daypass.wire.aws import models
 

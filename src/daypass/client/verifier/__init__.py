@@ -5,7 +5,7 @@
     verifier = Verifier(Settings("https://daypass.example.com", "https://api.example.com", profile))
     verified = verifier.verify(token)
 
-Standard library only, except for signatures: with `pip install 'daypass[verifier]'` they are verified here, otherwise
+Standard library only, except for signatures: with the extra `verifier` they are verified here, otherwise
 each new token is introspected once.
 """
 

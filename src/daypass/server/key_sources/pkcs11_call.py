@@ -54,7 +54,10 @@ def answer_to(order: _Order) -> dict[str, Any]:
     try:
         import pkcs11  # noqa: PLC0415  # optional
     except ImportError:
-        return {"error": "python-pkcs11 is not installed: pip install 'daypass[pkcs11]'", "temporary": False}
+        return {
+            "error": "python-pkcs11 is not installed: pip install '.[pkcs11]' in a checkout of Daypass",
+            "temporary": False,
+        }
     try:
         return {"data": _call(order)}
     except _Unusable as error:
