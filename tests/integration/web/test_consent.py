@@ -278,3 +278,36 @@ def test_userinfo_without_a_token_for_this_server_is_refused(site: Installation,
     issued = members(redeemed(api_client, allowed(browser, target(api_client))["code"]))
     refusal(site, site.send("GET", [bearer(issued["access_token"])], path=b"/oauth2/userinfo"), "invalid_token", 401)
     refusal(site, site.send("GET", [bearer(issued["id_token"])], path=b"/oauth2/userinfo"), "invalid_token", 401)
+
+
+def test_application_learns_what_the_page_says_and_nothing_else(
+    site: Installation, browser: Browser, client: Client
+) -> None:
+    response = given(redeemed(client, allowed(browser, target(client))["code"]))
+    claims = verified(site, response["id_token"], client.id)
+    about_the_token = {"iss", "aud", "iat", "exp", "nonce"}
+    who, when_and_how = {"sub", "preferred_username", "urn:daypass:arn"}, {"auth_time", "acr", "amr", "sid"}
+    assert claims.keys() == about_the_token | who | when_and_how
+
+
+def test_consent_to_be_remembered_is_for_its_claims_alone(browser: Browser, client: Client) -> None:
+    remembering(browser, target(client, scope="openid profile"))
+    assert browser.get(target(client, scope="openid profile")).status == 303
+    page = browser.get(target(client, scope="openid profile email"))
+    assert "learns your email address" in text(page)
+
+
+def test_application_renews_after_the_person_has_signed_out_for_as_long_as_the_page_says(site: Installation) -> None:
+    made = web_client(site, grant_types=["authorization_code", "refresh_token"], refresh_token_seconds=604_800)
+    name = user(site)
+    browser = signed_in(site, name)
+    assert "for 7 days, also after you have signed out" in text(browser.get(target(made)))
+    token = given(redeemed(made, allowed(browser, target(made))["code"]))["refresh_token"]
+    browser.submit(browser.get("/oauth2/logout"), "/oauth2/logout/confirm")
+    for _ in range(6):
+        site.wall.time += DAY_MS
+        sent = {"client_id": made.id, "refresh_token": token}
+        token = given(made.token(grant="refresh_token", dpop=None, **sent))["refresh_token"]
+    site.wall.time += DAY_MS + 1_000
+    answer = made.token(grant="refresh_token", dpop=None, client_id=made.id, refresh_token=token)
+    assert members(answer)["error"] == "invalid_grant"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.attack.installation import ALPHA, Installation, installed
@@ -307,3 +309,47 @@ def test_page_at_another_name_of_the_loopback_leads_to_the_public_one(
             (303, f"{public_url}/login?next=%2Fconsole%2Fusers") if leads else (200, None)
         )
         assert site.send("GET", [(b"host", host)], path=b"/healthz").status == 200, "only pages"
+
+
+def test_wrong_attempts_get_the_same_answer_and_cost_one_hash_each(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.iam("CreateUser", UserName="without-a-password")
+    locked, hashes = user(site), list[int]()
+    for _ in range(MAX_FAILURES):
+        Browser(site).sign_in(ALPHA, locked, "Wrong-horse-1")
+    real = hashlib.scrypt
+
+    def counted(*given: Any, **more: Any) -> bytes:
+        hashes.append(more.get("n", 0))
+        return real(*given, **more)
+
+    monkeypatch.setattr(hashlib, "scrypt", counted)
+    shown = set()
+    attempts = [
+        (ALPHA, user(site), "Wrong-horse-1"),
+        (ALPHA, "nobody", PASSWORD),
+        (ALPHA, "without-a-password", PASSWORD),
+        ("999988887777", "ann", PASSWORD),
+        ("no-such-alias", "ann", PASSWORD),
+        (ALPHA, locked, PASSWORD),
+        (ALPHA, user(site), "x" * 10_000),
+        (ALPHA, user(site), ""),
+    ]
+    hashes.clear()
+    for number, (account, name, password) in enumerate(attempts, 1):
+        answer = Browser(site).sign_in(account, name, password)
+        assert (answer.status, len(hashes)) == (403, number), (account, name)
+        shown.add(WRONG in text(answer))
+    assert shown == {True}
+
+
+def test_what_the_account_requires_is_shown_only_after_the_right_password(site: Installation) -> None:
+    protected, due = user(site), user(site, PasswordResetRequired="true")
+    with_device(site, protected)
+    plain = text(Browser(site).sign_in(ALPHA, user(site), "Wrong-horse-1"))
+    for name, shown in ((protected, "code"), (due, "new password")):
+        wrong, right = (text(Browser(site).sign_in(ALPHA, name, each)) for each in ("Wrong-horse-1", PASSWORD))
+        assert wrong == plain
+        assert shown in right.lower()
+        assert right != wrong

@@ -4,7 +4,7 @@ Hashes wait for their turn, and people for their devices. So the transaction tha
 devices again, and refuses if they are not those that were proven.
 
 Every wrong attempt gets the same answer: unknown account, unknown user, no password, wrong password, locked. A hash is
-computed in every case, in the processes for heavy work, in turns by source address. What the account requires next
+computed in every case, in the processes for heavy work, in turns by network; only the count of wrong attempts is written for users alone. What the account requires next
 (a code or passkey, a new password) is shown only after the right password.
 Source: IAM User Guide, "How IAM users sign in to AWS", "Setting an account password policy".
 """
