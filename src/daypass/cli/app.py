@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from daypass import __version__
-from daypass.cli.commands import COMMANDS
+from daypass.cli.commands import COMMANDS, GROUPS
 
 
 class PipeClosed(Exception):
@@ -67,8 +67,9 @@ class _Lazy(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as click calls it
         """Without importing a command: `daypass --help` is as fast as the rest."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, place.summary) for name, place in COMMANDS.items()])
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, COMMANDS[name].summary) for name in names])
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -261,6 +262,11 @@ def _print(record: dict[str, Any], form: str) -> None:
     actor = event.get("actor") or {}
     who = actor.get("arn") or "-"
     what = event.get("operation") or ("-" if event else "(not yours to see)")
-    outcome = event.get("error") or event.get("type", "")
-    shown = f"{output.safe(outcome):24} {output.safe(what):32} {output.safe(who)}"
-    output.prose(f"{output.moment(record['at'])}  {shown}  {output.safe(event.get('request_id', ''))}", indent=22)
+    outcome = output.safe(event.get("error") or event.get("type", ""))
+    at, request = output.moment(record["at"]), output.safe(event.get("request_id", ""))
+    if output.room(sys.stdout):  # a person reads it: whose account it is, the profile says
+        who = who.split(":", 5)[-1]
+    text = output.fitted(f"{at}  {outcome:24} {output.safe(what):32} {output.safe(who)}", request)
+    word = "refused" if event.get("error") else ""
+    begin = len(at) + 2
+    click.echo(text[:begin] + output.coloured(text[begin : begin + 24], word) + text[begin + 24 :])

@@ -72,3 +72,16 @@ COMMANDS: dict[str, Place] = {
     "completion": Place("completion", "completion", "Print a completion script for your shell."),
     "serve": Place("serve", "serve", "Run the server."),
 }
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Log in": ("login", "logout", "profile", "status", "whoami", "mfa", "browser"),
+    "Use a role": ("roles", "assume", "exec", "credential-process", "token", "bridge"),
+    "Request access": ("request", "elevate", "rule", "review", "oncall", "notify"),
+    "Policies": ("simulate", "access", "explain", "lint", "trust"),
+    "Directory": ("user", "group", "role", "policy", "key", "iam", "scim"),
+    "Providers and clients": ("provider", "anchor", "client", "resource-server", "consent"),
+    "End access": ("sessions", "revoke", "revocations", "offboard", "stream"),
+    "Record": ("audit", "dashboard"),
+    "Operate": ("serve", "account", "guardrail", "settings", "server-keys", "backup", "probe", "clock", "completion"),
+}
+"""The commands as `daypass --help` shows them."""

@@ -16,6 +16,7 @@ import click
 from daypass.cli.durations import left
 
 MAX_COLUMNS = 100
+_ANY = 10_000
 _NARROWEST = 26  # of a folded column: `arn:aws:iam::123456789012:` stays whole
 
 
@@ -29,15 +30,43 @@ def safe(value: object) -> str:
     return visible(text)
 
 
-def room(stream: TextIO) -> int:
-    """Columns that a line on this stream may have; 0 for any number, where it is not a terminal."""
-    return min(MAX_COLUMNS, shutil.get_terminal_size((MAX_COLUMNS, 24)).columns) if stream.isatty() else 0
+def room(stream: TextIO, most: int = MAX_COLUMNS) -> int:
+    """Columns that a line on this stream may have; 0 for any number, where it is not a terminal. Sentences are easier to
+    read in `most` columns; tables take the whole width.
+    """
+    return min(most, shutil.get_terminal_size((MAX_COLUMNS, 24)).columns) if stream.isatty() else 0
 
 
-def prose(text: str, *, err: bool = False, indent: int | None = None) -> None:
+_COLOURS = {
+    **dict.fromkeys(("active", "allowed", "approved", "claimed", "enabled", "open", "passed", "verified"), "green"),
+    **dict.fromkeys(("depends", "draft", "partly", "pending", "scheduled", "waiting", "warning"), "yellow"),
+    **dict.fromkeys(
+        ("blocked", "dead", "denied", "disabled", "error", "failed", "not allowed", "refused", "revoked"), "red"
+    ),
+}
+"""The colours of words that say how something is. Without a terminal, and with NO_COLOR, click leaves them out."""
+
+
+def coloured(text: str, word: str = "") -> str:
+    """A text in the colour of what it says, or of `word`. What follows a comma or "until" does not matter."""
+    said = (word or text).strip().lower().partition(",")[0].partition(" until ")[0]
+    return click.style(text, fg=_COLOURS[said]) if said in _COLOURS else text
+
+
+def fitted(text: str, end: str = "") -> str:
+    """A line that fits the terminal: `end` is left out, and then the text cut, where there is no room."""
+    columns = room(sys.stdout, _ANY)
+    whole = f"{text}  {end}" if end else text
+    if not columns or len(whole) <= columns:
+        return whole
+    return text if len(text) <= columns else f"{text[: columns - 1]}…"
+
+
+def prose(text: str, *, err: bool = False, indent: int | None = None, colour: bool = False) -> None:
     """Prints a line. On a terminal it is broken between words, so that it fits; text for programs stays one line.
 
-    `indent`: of the lines after the first; by default two columns more than the first has.
+    `indent`: of the lines after the first; by default two columns more than the first has. `colour`: it is a field with a
+    name of that many columns less two.
     """
     columns = room(sys.stderr if err else sys.stdout)
     if columns and len(text) > columns:
@@ -50,6 +79,8 @@ def prose(text: str, *, err: bool = False, indent: int | None = None) -> None:
             break_long_words=False,  # an ARN or a command must stay one word, to be copied
             break_on_hyphens=False,
         )
+    if colour and indent is not None:
+        text = text[:indent] + coloured(text[indent:])
     click.echo(text, err=err)
 
 
@@ -148,17 +179,22 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str 
         message(empty)
         return
     widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(headings)]
-    columns = room(sys.stdout)
+    columns = room(sys.stdout, _ANY)
     if columns and _width(widths) > columns:
         foldable = [any(_is_foldable(row[i]) for row in cells) for i in range(len(headings))]
         widths = _narrowed(widths, foldable, columns)
         if _width(widths) > columns:
             _records(headings, cells)
             return
-    for row in [list(headings), *cells]:
+    click.echo(
+        click.style("  ".join(h.ljust(width) for h, width in zip(headings, widths, strict=True)).rstrip(), bold=True)
+    )
+    for row in cells:
         folded = [_folded(cell, width) for cell, width in zip(row, widths, strict=True)]
         for parts in itertools.zip_longest(*folded, fillvalue=""):
-            click.echo("  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip())
+            padded = [part.ljust(width) for part, width in zip(parts, widths, strict=True)]
+            padded[-1] = padded[-1].rstrip()
+            click.echo("  ".join(map(coloured, padded)).rstrip())
 
 
 def _width(widths: Sequence[int]) -> int:
@@ -223,7 +259,7 @@ def fields(pairs: Mapping[str, object]) -> None:
     shown = {safe(name): value for name, value in pairs.items() if value not in (None, "", [], {})}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
-        prose(f"{name.ljust(width)}  {safe(value)}", indent=width + 2)
+        prose(f"{name.ljust(width)}  {safe(value)}", indent=width + 2, colour=True)
 
 
 def settings(values: Mapping[str, Any]) -> None:

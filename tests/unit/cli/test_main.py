@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -196,7 +199,7 @@ def test_wrong_usage_is_one_line_with_status_2(cli: Callable, arguments: list[st
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Output and error go to a terminal of 100 columns."""
-    monkeypatch.setattr(output, "room", lambda _stream: 100)
+    monkeypatch.setattr(output, "room", lambda _stream, _most=100: 100)
 
 
 def _too_long(text: str) -> list[str]:
@@ -312,6 +315,42 @@ def test_table_without_room_for_its_ids_is_printed_as_fields(capfd) -> None:
     ]  # fmt: skip
 
 
+def test_table_takes_the_whole_width_of_a_terminal_and_sentences_do_not(capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((150, 40)))
+    stream = SimpleNamespace(isatty=lambda: True)
+    assert (output.room(stream), output.room(stream, 10_000)) == (100, 150)
+    monkeypatch.setattr(output, "room", lambda _stream, most=100: min(most, 150))
+    output.table(
+        ("ID", "ROLE", "MADE"), [("0" * 32, f"arn:aws:iam::111122223333:role/{'r' * 40}", "2026-01-31 09:00:00Z")]
+    )
+    output.prose("word " * 40)
+    out = capfd.readouterr().out.splitlines()
+    assert len(out[1]) == 32 + 71 + 20 + 4
+    assert max(map(len, out[2:])) <= 100
+
+
+@pytest.mark.usefixtures("key")
+def test_audit_tail_on_a_terminal_has_a_line_for_each_event(
+    cli: Callable, serve: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "room", lambda _stream, _most=100: 100)
+    event = {"type": "session.issued", "operation": "sts:AssumeRoleWithWebIdentity", "request_id": "r" * 36,
+             "actor": {"arn": f"arn:aws:iam::111122223333:user/{'a' * 60}"}}  # fmt: skip
+    records = [{"at": 1_700_000_000_000, "event": {**event, **more}} for more in ({}, {"error": "access_denied"})]
+    serve(as_json({"records": records, "cursor": {}}))
+    lines = cli("audit", "tail").out.splitlines()
+    assert [len(line) <= 100 for line in lines] == [True, True]
+    assert ("user/aaa" in lines[0], "access_denied" in lines[1]) == (True, True)
+
+
+def test_words_that_say_how_something_is_have_a_colour_on_a_terminal_alone(capfd) -> None:
+    assert output.coloured("denied ") == "\x1b[31mdenied \x1b[0m"
+    assert output.coloured("blocked until 2026-01-31") == "\x1b[31mblocked until 2026-01-31\x1b[0m"
+    assert output.coloured("reader") == "reader"
+    output.table(("USER", "STATE"), [("ann", "blocked")])
+    assert capfd.readouterr().out == "USER  STATE\nann   blocked\n"
+
+
 def test_table_for_programs_has_a_line_for_each_row(capfd) -> None:
     output.table(("A", "B"), [("x" * 150, "y " * 60)])
     assert len(capfd.readouterr().out.splitlines()) == 2
@@ -331,7 +370,7 @@ def test_group_without_a_command_prints_its_help_with_status_2(cli: Callable, gr
     ran = cli(*group)
     assert (ran.status, ran.out) == (2, "")
     assert ran.err.splitlines()[0].startswith("Usage: daypass")
-    assert "Commands:" in ran.err.splitlines()
+    assert ("Commands:" if group else "Use a role:") in ran.err.splitlines()
 
 
 @pytest.mark.usefixtures("key")
@@ -649,3 +688,10 @@ def test_expired_session_of_exec_says_how_to_get_a_new_one(
     ran = cli("whoami")
     assert "leave it and run: daypass exec --fresh reader" in ran.err
     assert "--unset" not in ran.err
+
+
+def test_help_shows_each_command_in_one_group() -> None:
+    from daypass.cli.commands import COMMANDS, GROUPS
+
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(COMMANDS)
