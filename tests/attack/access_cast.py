@@ -208,8 +208,6 @@ class Cast:
             {"max_uses": 2},
             {"requester_mfa_seconds": 900},
             {"automatic": [{"name": "a", "condition": {"StringEquals": ann}}]},
-            {"substitutes": ["role/prox", "role/prod"]},
-            {"substitutes": ["role/prox", "role/prod"]},
             {"windows": [self.window()]},
             {"automatic": [{"name": "m", "condition": {}, "mfa_seconds": 300, "seconds": 300}]},
             {"break_glass": {"people": group("group/engineers", "user/bob"), "seconds": 600, "mfa_seconds": 900}},

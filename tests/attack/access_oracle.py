@@ -1,5 +1,8 @@
 """What access the documentation of requests and rules promises, computed from the history of calls alone.
 
+An approval is a recorded fact: when it is decided, the votes that counted are stored. Each use compares what was approved
+with what is there now; the persons are asked about once, at the first use.
+
 Written from docs/how-to/access-requests.md, approval-rules.md, on-call.md and break-glass.md. It shares no code with Daypass.
 """
 
@@ -63,7 +66,6 @@ class Vote:
     at: int
     mfa_at: int
     bound: Bound
-    instead_of: User | None  # the absent person of a delegation
     human: set[str]
     via: str = ""  # a role through which the person votes
     stages: set[tuple[str, str]] = field(default_factory=set)  # (rule, stage) that were open to the voter
@@ -92,13 +94,13 @@ class Ask:
     human: set[str] = field(default_factory=set)
     granted_at: int = 0
     granted: Bound = ()
-    by_persons: bool = False
+    approvers: dict[str, list[Vote]] = field(default_factory=dict)  # the votes that counted, by role
     closed: str = ""  # why the request ended before it was granted
     ended: dict[str, str] = field(default_factory=dict)  # why each grant ended
-    more: list[Ask] = field(default_factory=list)  # approved extensions by persons
     used_at: dict[str, int] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
     limit: dict[str, int] = field(default_factory=dict)  # seconds of each grant
+    claim_by: dict[str, int] = field(default_factory=dict)  # ms
 
 
 class World:
@@ -122,7 +124,7 @@ class World:
         ]
         return max(fitting)[1] if fitting else ""
 
-    def superseded(self, ask: Ask) -> bool:
+    def superseded(self, ask: Ask, only: str = "") -> bool:
         """Whether a rule that tests no condition and is more specific than that of the request applies to a role now."""
         plain = {name for name, document in self.rules.items() if "condition" not in document["requesters"]}
         return any(
@@ -130,6 +132,7 @@ class World:
             and role in plain
             and self.includes(self.rules[role]["requesters"], ask.beneficiary.names, None)
             for role, rule in ask.rules.items()
+            if only in ("", role)
         )
 
     def includes(
@@ -161,21 +164,15 @@ class World:
     # --- approvers
 
     def vote(self, ask: Ask, user: User, at: int, mfa_at: int, via: str = "") -> Vote | None:
-        """The vote that the user may cast at this time: in the own name, otherwise in the place of somebody absent."""
-        everyone = [self.absent(self.rules[name], user, at) for name in dict.fromkeys(ask.rules.values())]
-        for instead_of in (None, *itertools.chain(*everyone)):
-            human = user.human | (instead_of.human if instead_of else set())
-            vote = Vote(user, at, mfa_at, self.bound(ask.rules), instead_of, human, via)
-            vote.stages = {(name, stage["name"]) for name in ask.rules.values() for stage in self.rules[name]["stages"]}
-            vote.stages = {
-                (name, stage["name"])
-                for name in ask.rules.values()
-                for stage in self.rules[name]["stages"]
-                if self.fills(ask, vote, name, stage)
-            }
-            if vote.stages and (instead_of is None or instead_of.able):
-                return vote
-        return None
+        """The vote that the user may cast at this time; None: the user is no approver."""
+        vote = Vote(user, at, mfa_at, self.bound(ask.rules), set(user.human), via)
+        vote.stages = {
+            (name, stage["name"])
+            for name in ask.rules.values()
+            for stage in self.rules[name]["stages"]
+            if fresh(mfa_at, stage, at) and self.fits(self.rules[name], stage, ask, names_of(user, via), at)
+        }
+        return vote if vote.stages else None
 
     def fits(self, document: Document, stage: Document, ask: Ask, names: set[str], at: int) -> bool:
         if names & set(stage["approvers"]["principals"]):
@@ -183,13 +180,6 @@ class World:
         escalation = document.get("escalation")
         late = escalation and at >= (ask.accepted_at or ask.created_at) + escalation["after_seconds"] * 1000
         return bool(late and names & set(escalation["approvers"]["principals"]))
-
-    def absent(self, document: Document, user: User, at: int) -> list[User]:
-        return [
-            self.users[each["absent"].removeprefix("user/")]
-            for each in document.get("delegations", ())
-            if each["to"] == f"user/{user.name}" and each["begin"] <= at < each["until"]
-        ]
 
     def own(self, ask: Ask) -> set[str]:
         """Everybody that the request is of."""
@@ -199,78 +189,76 @@ class World:
         """Whether a person of the request was revoked after it was made, or is blocked."""
         return any(user.blocked or ask.created_at < user.revoked_at for user in (ask.requester, ask.beneficiary))
 
-    def satisfied(self, ask: Ask, rules: Iterable[str], bound: Bound, *, now_eligible: bool) -> bool:
-        """Whether different eligible persons fill every place of every stage of these rules."""
+    def complete(self, ask: Ask, bound: Bound) -> bool:
+        """Whether different persons, who are still there and permitted, have approved in every place of every stage."""
+        votes = [vote for vote in ask.votes.values() if vote.bound == bound and self.still(ask, vote, ask.rules)]
+        votes = [vote for vote in votes if not (vote.human | vote.voter.human) & self.own(ask)]
+        return self.filled(dict.fromkeys(ask.rules.values()), votes)
+
+    def filled(self, rules: Iterable[str], votes: list[Vote]) -> bool:
+        """Whether votes of different persons fill all places of these rules."""
         places = []
-        for name in dict.fromkeys(rules):
+        for name in rules:
             stages = self.rules[name]["stages"]
             if not stages:
                 return False
-            places += [(name, stage) for stage in stages for _ in range(stage.get("threshold", 1))]
-        votes = [vote for vote in ask.votes.values() if vote.bound == bound]
-        votes = [vote for vote in votes if not (vote.human | vote.voter.human) & self.own(ask)]
-        if now_eligible:
-            votes = [vote for vote in votes if self.still(vote)]
+            places += [(name, stage["name"]) for stage in stages for _ in range(stage.get("threshold", 1))]
         return any(
-            distinct(chosen) and all(self.fills(ask, vote, *place) for vote, place in zip(chosen, places, strict=True))
+            distinct(chosen) and all(place in vote.stages for vote, place in zip(chosen, places, strict=True))
             for chosen in itertools.permutations(votes, len(places))
         )
 
-    def still(self, vote: Vote) -> bool:
-        """Whether the voter, who was not revoked since, and the person in whose place, still may."""
+    def still(self, ask: Ask, vote: Vote, rules: Mapping[str, str]) -> bool:
+        """Whether the voter is still there, was not revoked since the vote, and may still approve."""
         permitted = vote.voter.permitted or bool(vote.via)  # who votes through a role has the permission of the role
-        stands = vote.voter.able and vote.at >= vote.voter.revoked_at
-        return stands and permitted and (vote.instead_of is None or vote.instead_of.able)
-
-    def fills(self, ask: Ask, vote: Vote, rule: str, stage: Document) -> bool:
-        """Whether the vote counts in a stage: it was open to the voter then, and is now."""
-        document = self.rules[rule]
-        if (rule, stage["name"]) not in vote.stages or not fresh(vote.mfa_at, stage, vote.at):
-            return False
-        if vote.instead_of is None:
-            return self.fits(document, stage, ask, names_of(vote.voter, vote.via), vote.at)
-        absent = vote.instead_of
-        named = bool(absent.names & set(stage["approvers"]["principals"]))
-        return named and absent in self.absent(document, vote.voter, vote.at) and not absent.human & self.own(ask)
+        return (
+            permitted
+            and vote.voter.able
+            and vote.at >= vote.voter.revoked_at
+            and any(
+                (name, stage["name"]) in vote.stages
+                and self.fits(self.rules[name], stage, ask, names_of(vote.voter, vote.via), vote.at)
+                for name in rules.values()
+                for stage in self.rules[name]["stages"]
+            )
+        )
 
     # --- use
 
-    def unchanged(self, ask: Ask) -> list[str]:
-        """The rules of the roles of a granted request which are, like their roles, as they were."""
-        found = (
-            (name, (role, self.roles[role].now, name, repr(self.rules.get(name)))) for role, name in ask.rules.items()
-        )
-        return [name for name, version in found if version in ask.granted]
+    def changed(self, ask: Ask, role: str) -> bool:
+        """Whether the role or its rule is not what was approved."""
+        rule = self.rules.get(ask.rules[role])
+        return (role, self.roles[role].now, ask.rules[role], repr(rule)) not in ask.granted
 
     def refusal(self, ask: Ask, role: str, user: User, now: int) -> str:
         """Why the request gives its beneficiary no session at this time; "": it gives one."""
-        start = max(ask.granted_at, ask.starts_at)
-        rule = self.rules.get(ask.rules.get(role, ""))
-        version = next((each for each in ask.granted if each[0] == role), None)
         if ask.beneficiary is not user or role not in ask.roles or not ask.granted_at:
             return "not granted"
         if role in ask.ended:
             return f"ended: {ask.ended[role]}"
-        if rule is None or version != (role, self.roles[role].now, ask.rules[role], repr(rule)):
+        if self.changed(ask, role):
             return "the role or rule has changed"
-        if not user.able:
-            return "the person is disabled or blocked"
-        if ask.created_at < user.revoked_at:
-            return "the person was revoked"
-        people = rule["break_glass"]["people"] if ask.emergency else rule["requesters"]
-        if not self.includes(people, user.names, None):
-            return "the person may not request"
+        if user.blocked or not user.alive:
+            return "the person gets no sessions"
         used = ask.used_at.get(role, 0)
-        if now >= (used + ask.limit[role] * 1000 if used else start + rule.get("claim_seconds", 3600) * 1000):
+        if now >= (used + ask.limit[role] * 1000 if used else ask.claim_by[role]):
             return "time"
-        rules = self.unchanged(ask)
-        if ask.by_persons and not self.satisfied(ask, rules, ask.granted, now_eligible=True):
-            return "an approver"
-        if not all(self.satisfied(more, rules, more.granted, now_eligible=True) for more in ask.more):
-            return "an approver of the extension"
-        if now < start:
+        if not used and (why := self.first_use(ask, role)):
+            return why
+        if now < ask.starts_at:
             return "not started"
         return "uses" if ask.max_uses and ask.uses.get(role, 0) >= ask.max_uses else ""
+
+    def first_use(self, ask: Ask, role: str) -> str:
+        """Why the persons of the request, or its approvers, are not permitted any more."""
+        rule, names = self.rules[ask.rules[role]], ask.beneficiary.names
+        if not (ask.requester.able and ask.beneficiary.able) or self.revoked(ask):
+            return "a person is disabled or was revoked"
+        people = rule["break_glass"]["people"] if ask.emergency else rule["requesters"]
+        if not self.includes(people, names, None) or self.superseded(ask, role):
+            return "the person may not request"
+        votes = ask.approvers.get(role, ())
+        return "" if all(self.still(ask, vote, {role: ask.rules[role]}) for vote in votes) else "an approver"
 
 
 def names_of(user: User, via: str) -> set[str]:

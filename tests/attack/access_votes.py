@@ -1,4 +1,4 @@
-"""Random votes, some for a lesser role, compared with the oracle of access_oracle.py."""
+"""Random votes, compared with the oracle of access_oracle.py."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from tests.attack.access_oracle import Ask, User, Vote
 from tests.attack.access_requests import Requests
 from tests.integration.api.conftest import Answer
 
+from daypass.domain.directory import Grant
+
 
 class Votes(Requests):
     """Approvals and denials."""
 
     async def vote(self) -> None:
+        await self.settle()  # a sweep escalates
         world, waiting = self.world, [ask for ask in self.asks if not ask.closed and not ask.granted_at]
         if not waiting:
             await self.ask()
@@ -26,7 +29,7 @@ class Votes(Requests):
         lasts = user in self.via and self.now < self.via[user][1] + 3_000_000
         via = "leading" if lasts and self.random.random() < 0.5 else ""
         key, mfa_at = (self.via[user][0], 0) if via else self.key(user)
-        binding, bound = (await self.shown(ask))["binding"], self.read_by(ask)
+        binding, bound = (await self.shown(ask))["binding"], world.bound(ask.rules)
         read = self.bindings.get(ask.id) if self.random.random() < 0.2 else None  # before, perhaps
         self.bindings[ask.id] = read or (binding, bound)
         vote = self.cast(ask, user, mfa_at, via)
@@ -34,52 +37,21 @@ class Votes(Requests):
         current = read is None or read[1] == bound
         if vote is None and not approve:  # what nobody can approve can be denied, by who has read that (attack A375)
             vote, current = (
-                self.world.vote(self.remaining(ask), user, self.now, mfa_at, via),
+                world.vote(self.remaining(ask), user, self.now, mfa_at, via),
                 not self.bindings[ask.id][0],
             )
         expected = self.may_vote(ask, user, vote, self.now) and current
         body: dict[str, Any] = {"binding": self.bindings[ask.id][0]}
-        body |= {} if approve else {"reason": "not today: a freeze"}
-        changed, old = ask, self.random.choice(ask.roles)
-        if approve and not ask.extends and self.random.random() < 0.25:
-            other = "prox" if old == "prod" else "prod"
-            body["substitutes"] = {self.arn("role", old): self.arn("role", other)}
-            rules = self.instead(ask, old, other)
-            changed = replace(ask, roles=[*rules], rules=rules)
-            vote = self.cast(changed, user, mfa_at, via) if rules else None
-            expected = expected and self.may_vote(changed, user, vote, self.now)
         if approve:
-            expected = expected and (user.permitted or bool(via)) and self.within_rules(changed)
+            expected = expected and (user.permitted or bool(via))
+        else:
+            body["reason"] = "not today: a freeze"
         answer = await self.api(key, f"/access-requests/{ask.id}/{'approve' if approve else 'deny'}", body)
         what = (
-            f"vote {approve} by {user.name} {via} mfa {bool(mfa_at)} on {ask.id} {ask.roles} of {ask.beneficiary.name} "
-            f"{body.get('substitutes', '')}"
+            f"vote {approve} by {user.name} {via} mfa {bool(mfa_at)} on {ask.id} {ask.roles} of {ask.beneficiary.name}"
         )
-        if ask.extends and expected and answer.status in (400, 409):  # too long in all, or what it extends has ended
-            self.log.append(f"{self.now} {what}: {answer.status} {answer.body.decode()[:200]}")
-        elif self.compare(what, expected, answer, f"{vote}") and vote is not None:
-            if changed is not ask:
-                ask.roles, ask.rules, ask.made_under = changed.roles, changed.rules, world.bound(changed.rules)
-                ask.votes.clear()
-            self.voted(ask, vote, answer, approve=approve)
-
-    def read_by(self, ask: Ask) -> object:
-        """The versions that a vote names: of the roles, and of the lesser ones that their rules list."""
-        world, listed = self.world, set[object]()
-        for role, name in ask.rules.items():
-            for other in world.rules.get(name, {}).get("substitutes", ()):
-                short = other.removeprefix("role/")
-                if short != role and (rule := world.rule_of(short, ask.beneficiary)):
-                    listed.add(world.bound({short: rule}))
-        return world.bound(ask.rules), listed
-
-    def instead(self, ask: Ask, role: str, other: str) -> dict[str, str]:
-        """The rules of the roles when an approver grants another one instead of a role; {}: that cannot be."""
-        rule = self.world.rules.get(ask.rules[role], {})
-        found = self.world.rule_of(other, ask.beneficiary)
-        if other in ask.roles or f"role/{other}" not in rule.get("substitutes", ()) or not found:
-            return {}
-        return {**{name: ask.rules[name] for name in ask.roles if name != role}, other: found}
+        if self.compare(what, expected, answer, f"{vote}") and vote is not None:
+            await self.voted(ask, vote, answer, approve=approve)
 
     def remaining(self, ask: Ask) -> Ask:
         """The request with only those of its rules that still apply to it."""
@@ -91,55 +63,49 @@ class Votes(Requests):
                 for role, name in ask.rules.items()
                 if name in rules
                 and self.world.includes(rules[name]["requesters"], names, None)
-                and not self.world.superseded(replace(ask, rules={role: name}))
+                and not self.world.superseded(ask, role)
             },
         )
 
     def cast(self, ask: Ask, user: User, mfa_at: int, via: str = "") -> Vote | None:
+        """The vote of the user on a request that can be approved."""
         rules, names = self.world.rules, ask.beneficiary.names
-        if self.world.superseded(ask) or self.world.revoked(ask) or self.is_lost(ask):
+        if self.world.superseded(ask) or self.world.revoked(ask) or not (ask.requester.able and ask.beneficiary.able):
             return None
+        made_under = {each[3] for each in ask.made_under}
         for name in ask.rules.values():
             if name not in rules or not self.world.includes(rules[name]["requesters"], names, None):
                 return None
+            if repr(rules[name]) not in made_under:
+                return None
         return self.world.vote(ask, user, self.now, mfa_at, via)
-
-    def is_lost(self, ask: Ask) -> bool:
-        """Whether the request cannot be approved now: a person of it is disabled, or what it extends is refused (A383)."""
-        if not (ask.requester.able and ask.beneficiary.able):
-            return True
-        earlier, later = ask.extends, {"", "not started", "uses", "time"}
-        return earlier is not None and any(
-            self.world.refusal(earlier, role, ask.beneficiary, self.now) not in later
-            for role in ask.roles
-            if role not in earlier.ended
-        )
 
     def may_vote(self, ask: Ask, user: User, vote: Vote | None, now: int) -> bool:
         own = bool(user.human & self.world.own(ask))
         return vote is not None and ask.accepted and now < ask.deadline and user.able and not own
 
-    def within_rules(self, ask: Ask) -> bool:
-        """Whether the request satisfies each rule that has changed since, and that rule tests nothing of the moment."""
-        old = {each[3] for each in ask.made_under}
-        changed = [rule for name in ask.rules.values() if repr(rule := self.world.rules[name]) not in old]
-        return all(
-            "condition" not in rule["requesters"]
-            and "requester_mfa_seconds" not in rule
-            and self.world.within(ask, rule, self.now)
-            for rule in changed
-        )
-
-    def voted(self, ask: Ask, vote: Vote, answer: Answer, *, approve: bool) -> None:
+    async def voted(self, ask: Ask, vote: Vote, answer: Answer, *, approve: bool) -> None:
         if not approve:
             ask.closed = "denied"
             return
         ask.votes[vote.voter] = vote
-        complete = self.world.satisfied(ask, ask.rules.values(), vote.bound, now_eligible=True)
-        granted = answer.json["state"] != "pending"
+        complete, granted = self.world.complete(ask, vote.bound), answer.json["state"] != "pending"
         if complete and not granted:
             self.fail(f"complete, and pending: {ask}: {answer.json['missing']}")
         if granted and not complete:
             self.fail(f"granted by votes that do not count: {ask}")
         if granted:
             self.grant(ask, answer, by_persons=True)
+            await self.learn_approvers(ask)
+
+    async def learn_approvers(self, ask: Ask) -> None:
+        """The votes that Daypass has stored as those that counted fill the places of each role's rule."""
+        voted = {self.place.users[self.full(vote.voter.name)].id: vote for vote in ask.votes.values()}
+        grants = await self.installation.runtime.directory.read(
+            lambda tx: tx.find(Grant, request_id=ask.id), account=""
+        )
+        for grant in grants:
+            role = grant.role_arn.rpartition("/")[2].partition("-")[0]
+            ask.approvers[role] = votes = [voted[each] for each in grant.approvers]
+            if not self.world.filled([ask.rules[role]], votes):
+                self.fail(f"{grant} names votes that do not fill the stages of its rule: {ask}")

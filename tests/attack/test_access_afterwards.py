@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from tests.attack.test_approvals import place
 from tests.attack.test_approvers import NOT_ELIGIBLE, by_role
-from tests.attack.test_extensions import FOR_MFA, extended
+from tests.attack.test_extensions import FOR_MFA
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import ROOT, TENANT, policy, server
 
 from daypass.domain.access.rule import CompiledPeople, People
 from daypass.domain.directory import Revocation
-from daypass.operations.broker.sweep import sweep
+from daypass.operations.access_requests.sweep import sweep
 from daypass.operations.revocation import new_revocation
 from daypass.ports import OutboundFailed, Tx
 
@@ -54,11 +54,9 @@ async def revoke(place: Place, subject: str, value: str, *, block: bool) -> None
     assert made.status == 201, made.body
 
 
-@pytest.mark.parametrize("subject", ["principal", "access_key"])
-async def test_a268_vote_of_a_stolen_key_ends_with_the_sessions_of_its_person(place: Place, subject: str) -> None:
+async def test_a268_vote_of_a_stolen_key_ends_with_the_sessions_of_its_person(place: Place) -> None:
     await place.granted()
-    values = {"principal": place.users["lee"].arn, "access_key": place.keys["lee"].id}
-    await revoke(place, subject, values[subject], block=False)
+    await revoke(place, "principal", place.users["lee"].arn, block=False)
     assert NOT_ELIGIBLE in await place.denied("ann")
     await place.granted()  # what Lee approves afterwards counts
     await place.assume("ann")
@@ -95,21 +93,6 @@ async def test_a268_emergency_is_not_reviewed_by_its_person_who_was_created_agai
     status, _, message = await place.refused("ann", path, body)
     assert (status, "Nobody reviews their own" in message) == (403, True)
     assert (await place.ask("rita", path, body))["finding"] == body["finding"]
-
-
-async def test_extension_that_is_denied_after_its_approval_ends_the_access(place: Place) -> None:
-    request = await place.granted(seconds=900)
-    key = await place.assume("ann")
-    longer = await extended(place, request)
-    assert (await place.approve("lee", longer))["state"] == "ended"
-    assert (await place.refused("eve", f"/access-requests/{longer['id']}/deny", {"reason": "no longer wanted"}))[
-        0
-    ] == 403
-    body: Any = {"binding": longer["binding"], "reason": "no longer wanted"}
-    after = await place.ask("lou", f"/access-requests/{longer['id']}/deny", body)
-    assert (after["id"], after["state"]) == (request["id"], "ended")
-    assert (await place.server.sts(key, "GetCallerIdentity")).findtext(".//Code") == "ExpiredToken"
-    await place.denied("ann")
 
 
 @pytest.mark.parametrize("pattern", ["arn:aws:iam::*:user/bob", "arn:*:user/bob", "arn:aws:iam::1*:*/bob"])
@@ -162,25 +145,27 @@ async def test_a268_grant_revoked_without_the_database_gives_no_session_when_it_
 
 
 @pytest.mark.parametrize(
-    ("changes", "state"),
+    ("changes", "works"),
     [
-        ({"roles": ["role/prod"]}, "ended"),
-        ({"roles": ["role/prod"], "requesters": {"principals": ["user/eve"]}}, "approved"),
-        ({"roles": ["role/prod"], "requesters": FOR_MFA}, "approved"),
-        ({"roles": ["role/*"]}, "approved"),
+        ({"roles": ["role/prod"]}, False),
+        ({"roles": ["role/prod"], "requesters": {"principals": ["user/eve"]}}, True),
+        ({"roles": ["role/prod"], "requesters": FOR_MFA}, True),
+        ({"roles": ["role/*"]}, True),
     ],
     ids=["more specific", "for others", "with conditions", "less specific"],
 )
-async def test_a120_newer_rule_that_is_more_specific_ends_what_was_requested_under_the_old_one(
-    place: Place, changes: dict[str, Any], state: str
+async def test_a120_newer_rule_that_is_more_specific_applies_to_what_was_requested_under_the_old_one(
+    place: Place, changes: dict[str, Any], works: bool
 ) -> None:
     await place.rule("prod", roles=["role/pro*"])
-    request, waits = await place.granted(), await place.request()
+    await place.granted()
+    waits = await place.request()
     await place.rule("strict", **changes)
-    await sweep(place.server.runtime.env)
-    shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
-    assert shown["state"] == state
     voted = await place.server.api(
         place.keys["lou"], "POST", f"/access-requests/{waits['id']}/approve", body={"binding": waits["binding"]}
     )
-    assert (voted.status == 200) == (state == "approved")
+    assert (voted.status == 200) == works
+    if works:
+        await place.assume("ann")
+    else:
+        assert "no longer allows you" in await place.denied("ann")

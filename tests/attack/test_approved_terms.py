@@ -1,25 +1,22 @@
 """Grants of what nobody approved: rows A211 (another rule, or a newer one), A212 (automatic approval of what the requester
-chooses) and A213 (extensions, and sessions made from granted ones).
+chooses) and A213 (sessions made from granted ones).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from msgspec import structs
 from tests.attack.test_approvals import place
-from tests.attack.test_extensions import FOR_MFA, extended, grant
+from tests.attack.test_extensions import FOR_MFA
 from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, Answer, policy, server
 
-from daypass.domain.access import terms
 from daypass.domain.directory import AccessKey, AccessRequest, KeyStatus
 from daypass.domain.events import Event, EventType
-from daypass.operations.broker.sweep import sweep
+from daypass.operations.access_requests.sweep import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]
@@ -91,6 +88,7 @@ async def test_a211_escalation_of_one_rule_does_not_open_another(place: Place) -
         {"reason": {"patterns": ["INC-*"]}},
         {"requester_mfa_seconds": 60},
         {"requesters": FOR_MFA},
+        {"description": "another text"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -98,50 +96,11 @@ async def test_a211_request_is_held_to_a_rule_that_has_changed_since(place: Plac
     request = await place.request()
     await place.rule("prod", **change)
     answer = await vote(place, "lee", request)
-    assert answer.status in (400, 403)
+    assert (answer.status, "has to be requested again" in str(answer.json)) == (403, True)
     await place.denied("ann")
     path = f"/access-requests/{request['id']}/deny"
     seen = await place.ask("lee", f"/access-requests/{request['id']}", method="GET")
     assert (await place.ask("lee", path, {"binding": seen["binding"], "reason": "ask again"}))["state"] == "denied"
-
-
-async def of_the_previous_release(place: Place, request: Any) -> None:
-    """The request as it was stored before requests had the versions of their rules, made after the rule was written."""
-
-    def write(tx: Tx) -> None:
-        found = tx.get(AccessRequest, id=request["id"])
-        assert found is not None
-        document = terms.encode(structs.replace(terms.decode(found.document), rule_digests=()))
-        made = found.created_at + 1
-        tx.replace(replace(found, document=document, digest=terms.digest(document), created_at=made))
-
-    await place.change(write)
-
-
-async def test_request_without_the_version_of_its_rule_is_approved_while_the_rule_is_the_same(place: Place) -> None:
-    await place.rule("prod", requesters=FOR_MFA, requester_mfa_seconds=3600)
-    place.keys["ann"] = await place.with_mfa("ann")
-    request = await place.request()
-    await of_the_previous_release(place, request)
-    assert (await vote(place, "lee", request)).status == 200
-    await place.assume("ann")
-
-
-@pytest.mark.parametrize("of", ["written since", "another rule"])
-async def test_a211_request_without_the_version_of_its_rule_is_held_to_another_one(place: Place, of: str) -> None:
-    request = await place.request()
-    await of_the_previous_release(place, request)
-    if of == "written since":
-        await asyncio.sleep(0.01)
-        await place.rule("prod", requesters=FOR_MFA)
-        assert (await vote(place, "lee", request)).status == 403
-    else:
-        other = await place.role("reader")
-        await place.rule("prod", substitutes=["role/reader"])
-        await place.rule("reader", roles=["role/reader"], requesters=FOR_MFA)
-        instead = {place.roles["prod"].arn: other.arn}
-        assert (await vote(place, "lee", request, substitutes=instead)).status == 403
-    await place.denied("ann")
 
 
 async def test_a211_accepted_request_is_approved_under_the_rule_that_it_was_accepted_under(place: Place) -> None:
@@ -155,34 +114,12 @@ async def test_a211_accepted_request_is_approved_under_the_rule_that_it_was_acce
     assert (await vote(place, "lee", request)).status == 200
 
 
-async def test_a211_request_that_satisfies_a_changed_rule_is_approved(place: Place) -> None:
-    request = await place.request()
-    await place.rule("prod", max_seconds=3600, description="wider", windows=[{}])
-    assert (await vote(place, "lee", request)).status == 200
-    await place.assume("ann")
-
-
 async def test_a211_accepted_request_is_held_to_the_rule_as_it_is_then(place: Place) -> None:
     await place.rule("prod", on_behalf=True)
     request = await place.request(beneficiary=place.users["eve"].arn)
     await place.rule("prod", on_behalf=True, max_seconds=300, automatic=[{"name": "all", "condition": {}}])
     assert (await place.refused("eve", f"/access-requests/{request['id']}/accept"))[0] == 400
     await place.denied("eve")
-
-
-@pytest.mark.parametrize(
-    "strict",
-    [{"max_uses": 1}, {"ticket": {"required": False, "webhook": "https://tickets.example.com/"}}, {"on_behalf": False}],
-)
-async def test_a251_substitute_is_within_every_limit_of_its_rule(place: Place, strict: dict[str, Any]) -> None:
-    other = await place.role("reader")
-    await place.rule("prod", substitutes=["role/reader"], on_behalf=True)
-    await place.rule("reader", **{"roles": ["role/reader"], "on_behalf": True, **strict})
-    request = await place.request(beneficiary=place.users["eve"].arn)
-    await place.ask("eve", f"/access-requests/{request['id']}/accept")
-    answer = await vote(place, "lee", request, substitutes={place.roles["prod"].arn: other.arn})
-    assert answer.status in (400, 403)
-    await place.denied("eve", "reader")
 
 
 async def test_a212_automatic_rule_does_not_approve_a_later_start(place: Place) -> None:
@@ -220,46 +157,6 @@ async def test_a212_refusals_of_another_key_and_behind_other_calls_count(place: 
     await place.server.write(AccessKey(second.id, TENANT, user.id, KeyStatus.ACTIVE, sealed, place.now, place.now))
     place.keys["ann"] = second
     assert "recent_denials" in await reasons(place)
-
-
-async def test_a213_extended_grant_is_void_when_the_approver_of_the_extension_is_disabled(place: Place) -> None:
-    request = await place.granted(seconds=900)
-    await place.assume("ann")
-    assert (await place.approve("lou", await extended(place, request)))["state"] == "ended"
-    await place.assume("ann")
-    await disabled(place, "lou")
-    assert "no longer eligible to approve" in await place.denied("ann")
-
-
-async def test_a213_extension_comes_under_the_rule_of_its_access(place: Place) -> None:
-    """A more specific rule would approve it at once."""
-    two = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
-    await place.rule("prod", roles=["role/*"], stages=two)
-    request = await place.request(seconds=900)
-    for name in ("lee", "lou"):
-        await place.approve(name, request)
-    await place.assume("ann")
-    lax = {"principals": ["group/engineers"], "condition": IS_ANN}
-    await place.rule("lax", automatic=AUTOMATIC, requesters=lax)
-    more = await extended(place, request)
-    assert (more["state"], more["missing"]) == ("pending", {"prod/approval": 2})
-
-
-async def test_a213_automatic_rule_does_not_extend_what_people_approved(place: Place) -> None:
-    with_mfa = [{"name": "mfa", "condition": {}, "mfa_seconds": 900}]
-    await place.rule("prod", automatic=with_mfa)
-    request = await place.granted(seconds=900)
-    place.keys["ann"] = await place.with_mfa("ann")
-    assert (await extended(place, request))["state"] == "pending"
-    assert (await grant(place))["seconds"] == 900
-
-
-async def test_a213_extension_after_the_role_has_changed_is_refused(place: Place) -> None:
-    request = await place.granted(seconds=900)
-    more = await extended(place, request)
-    await place.change(lambda tx: tx.replace(replace(place.roles["prod"], max_session_seconds=7200)))
-    assert (await vote(place, "lee", more)).code == "AccessDenied"
-    assert (await grant(place))["seconds"] == 900
 
 
 async def test_a213_sessions_made_from_a_granted_one_end_with_it(place: Place) -> None:

@@ -150,7 +150,6 @@ def test_query_of_the_api_that_is_not_well_formed_is_refused(site: Installation,
         ("/simulate", {"actions": ["s3:x"], "context": {f"{n:x}": 1 for n in range(101)}}),
         ("/simulate", {"actions": ["s3:x"], "assumption": {"tags": {f"{n:x}": 1 for n in range(51)}}}),
         ("/audit/tail", {"cursor": {f"{n:x}": "no" for n in range(5001)}}),
-        ("/access-requests/x/approve", {"binding": "", "substitutes": {f"{n:x}": 1 for n in range(11)}}),
     ],
 )
 def test_a227_object_with_too_many_members_is_one_fault(

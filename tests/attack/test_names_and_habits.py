@@ -20,7 +20,7 @@ from tests.sign_in import signed_in, site_with_pages, user, with_device
 from daypass.domain.access.message import email_of, message_of
 from daypass.domain.claims import RequestFacts
 from daypass.domain.directory import Notification
-from daypass.operations.broker.prepare import prepare
+from daypass.operations.access_requests.prepare import prepare
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call
 

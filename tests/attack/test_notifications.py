@@ -11,8 +11,8 @@ from tests.integration.api.access import Place
 from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
 
 from daypass.domain.directory import AccessRequest, Notification
-from daypass.operations.broker import sweep as sweeping
-from daypass.operations.broker.sweep import Sweeper
+from daypass.operations.access_requests import sweep as sweeping
+from daypass.operations.access_requests.sweep import Sweeper
 from daypass.operations.notifications import notify
 from daypass.ports import Tx
 from daypass.server import notifications
@@ -56,7 +56,7 @@ async def test_a253_many_requests_of_others_do_not_delay_an_escalation(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of others were made before, and their deadlines are earlier."""
-    monkeypatch.setattr(sweeping, "_UNDECIDED", 3)
+    monkeypatch.setattr(sweeping, "_BATCH", 3)
     for _ in range(4):
         await place.request("eve")
     await place.role("other")

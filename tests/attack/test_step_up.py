@@ -23,9 +23,9 @@ from tests.sign_in import signed_in, site_with_pages, user, with_device
 from daypass.domain.claims import RequestFacts
 from daypass.domain.encoding import from_base64url
 from daypass.domain.errors import DaypassError
+from daypass.operations.access_requests.view import RequestView
+from daypass.operations.access_requests.vote import Vote, vote, vote_digest
 from daypass.operations.assume.mfa_code import MfaCode
-from daypass.operations.broker.view import RequestView
-from daypass.operations.broker.vote import Vote, vote, vote_digest
 from daypass.operations.sign_in import browser_session, step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.step_up import MfaOptions, Proof
@@ -196,20 +196,3 @@ def test_vote_without_a_step_up_is_refused_by_a_stage_that_takes_one(site: Insta
     person = approver(site)
     request = requested(site)
     assert "confirm it with a passkey" in refused(person, request["id"], Vote(request["binding"], approve=True))
-
-
-@pytest.mark.parametrize("change", ["UpdateLoginProfile", "DeleteLoginProfile"])
-def test_a365_vote_in_a_browser_ends_when_the_password_is_changed(site: Installation, change: str) -> None:
-    person = approver(site)
-    site.iam("CreateAccessKey", UserName=person.name)
-    key, request = registered(site, person.browser), requested(site)
-    sent = Vote(request["binding"], approve=True)
-    proof = person.signed(key, vote_digest(ALPHA, request["id"], sent))
-    assert person.vote(request["id"], replace(sent, step_up=proof)).request.state == "approved"
-    shown = json.loads(api(site, "GET", f"/access-requests/{request['id']}").body)
-    assert (shown["refused"], [vote["void"] for vote in shown["votes"]]) == ({}, [False])
-    site.wall.time += 1000
-    new = {"Password": "Another-horse-2"} if change == "UpdateLoginProfile" else {}
-    site.iam(change, UserName=person.name, **new)
-    shown = json.loads(api(site, "GET", f"/access-requests/{request['id']}").body)
-    assert (len(shown["refused"]), [vote["void"] for vote in shown["votes"]]) == (1, [True])

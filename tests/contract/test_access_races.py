@@ -76,7 +76,7 @@ async def test_parallel_requests_and_approvals_over_two_processes_are_neither_lo
     await two[1].runtime.directory.refresh()
 
     def create(number: int, server: Server) -> Any:
-        body = place.wanted(client_token=f"token-{number}")
+        body = place.wanted(client_token=f"token-{number}", reason=f"Incident {number}: orders are not written")
         return server.api(place.keys[askers[number % len(askers)]], "POST", "/access-requests", body=body)
 
     made = await _all([create(number, server) for number in range(count) for server in two])

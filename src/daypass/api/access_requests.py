@@ -114,9 +114,6 @@ class AccessRequestOut(Output, kw_only=True):
     ] = ""
     beneficiary: str
     roles: list[str]
-    substituted: Annotated[
-        list[str], Meta(description="The roles as they were requested, if an approver substituted some.")
-    ]
     reason: str
     ticket: str
     seconds: int
@@ -243,12 +240,6 @@ class ApproveAccessRequestInput(InAccount):
     reason: Annotated[str, Meta(max_length=1024)] = ""
     seconds: Annotated[int, Meta(ge=0, le=43200, description="A shorter duration; 0: as asked.")] = 0
     policy: Annotated[str, Meta(max_length=2048, description="A policy that narrows the sessions further.")] = ""
-    substitutes: Annotated[
-        dict[
-            Annotated[str, Meta(min_length=20, max_length=2048)], Annotated[str, Meta(min_length=20, max_length=2048)]
-        ],
-        Meta(max_length=10, description="Role asked for: role granted."),
-    ] = {}
     mfa: MfaIn = field(default_factory=MfaIn)
 
 

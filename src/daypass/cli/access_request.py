@@ -222,7 +222,6 @@ def show(request_id: str, examine: bool, account: str, connect: Connect) -> Resu
 @reason_option
 @click.option("--for", "duration", type=Duration(), default=0, metavar="TIME", help="Grant it for a shorter time.")
 @click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
-@click.option("--instead", multiple=True, metavar="ROLE=ROLE", help="Grant the second role in place of the first.")
 @click.option("--binding", default="", metavar="DIGEST", help="Approve only this version of the request.")
 @mfa_options
 @account_option
@@ -245,19 +244,9 @@ def approve(request_id: str, policy: TextIO | None, account: str, connect: Conne
         body["seconds"] = given["duration"]
     if policy is not None:
         body["policy"] = text_of(policy)
-    if given["instead"]:
-        body["substitutes"] = dict(_substitute(connection, each) for each in given["instead"])
     after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
     outcome = f"Recorded; still missing: {missing(after)}" if after["state"] == "pending" else "Approved."
     return render(Result(after, outcome), form)
-
-
-def _substitute(connection: Connection, text: str) -> tuple[str, str]:
-    """The ARNs of ROLE=ROLE. Raises UsageError."""
-    old, _, new = text.partition("=")
-    if not old or not new:
-        raise click.UsageError(f"--instead takes ROLE=ROLE, not {text!r}.")
-    return role_arn(connection, old), role_arn(connection, new)
 
 
 @request.command("deny")

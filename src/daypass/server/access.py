@@ -7,7 +7,7 @@ import asyncio
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
-from daypass.operations.broker.sweep import Sweeper
+from daypass.operations.access_requests.sweep import Sweeper
 from daypass.ports import Env
 
 

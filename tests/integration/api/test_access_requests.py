@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.attack.test_access_at_use import later
 from tests.integration.api.access import APPROVE, REASON, REQUEST, RULE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, Membership, RequestState
-from daypass.operations.broker import create, examine, follow
-from daypass.operations.broker.sweep import sweep
-from daypass.operations.grants import facts, use
+from daypass.operations.access_requests import create, examine, follow
+from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.grants import targets, use
 from daypass.ports import Tx
 from daypass.stores.tx import StoreTx
 
@@ -178,23 +179,6 @@ async def test_approver_shortens_and_narrows(place: Place) -> None:
     assert claims.expires_at - claims.issued_at <= 600_000
 
 
-async def test_approver_substitutes_a_role_that_the_rule_lists(place: Place) -> None:
-    other = await place.role("reader")
-    await place.rule("prod", roles=["role/prod", "role/reader"], substitutes=["role/reader"])
-    request = await place.request()
-    prod = place.roles["prod"].arn
-    status, _, _ = await place.refused(
-        "lee",
-        f"/access-requests/{request['id']}/approve",
-        {"binding": request["binding"], "substitutes": {prod: prod.replace("prod", "root")}},
-    )
-    assert status == 403
-    approved = await place.approve("lee", request, substitutes={prod: other.arn})
-    assert (approved["state"], approved["roles"]) == ("approved", [other.arn])
-    await place.assume("ann", "reader")
-    await place.denied("ann", "prod")
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -264,17 +248,6 @@ async def test_history_of_a_request_is_of_the_newest_ones(place: Place, monkeypa
         account="",
     )
     assert [each.id for each in seen] == [each["id"] for each in requests[3:1:-1]]
-
-
-async def test_client_token_repeated_after_a_role_was_substituted_returns_the_first_request(place: Place) -> None:
-    other = await place.role("reader")
-    await place.rule("prod", roles=["role/prod", "role/reader"], substitutes=["role/reader"])
-    first = await place.request(client_token="alert-1")
-    await place.approve("lee", first, substitutes={place.roles["prod"].arn: other.arn})
-    again = await place.request(client_token="alert-1")
-    assert (again["id"], again["roles"]) == (first["id"], [other.arn])
-    body = {**place.wanted("reader"), "client_token": "alert-1"}
-    assert (await place.refused("ann", "/access-requests", body))[:2] == (409, "EntityAlreadyExists")
 
 
 @pytest.mark.parametrize(
@@ -421,22 +394,25 @@ async def test_break_glass_needs_no_ticket_but_one_that_is_given_has_the_form(pl
     assert (await place.refused("ann", "/access-requests", {**emergency, "ticket": "42"}))[0] == 400
     made = await place.ask("ann", "/access-requests", emergency)
     assert made["state"] == "approved"
-    more = {"seconds": 300, "reason": "the fix takes longer"}
-    longer = await place.ask("ann", f"/access-requests/{made['id']}/extend", more)
-    assert (longer["state"], longer["ticket"]) == ("pending", "")  # persons decide
+    more = {"seconds": 300, "reason": "the fix takes longer"}  # that is a new request, which is no emergency
+    assert (await place.refused("ann", f"/access-requests/{made['id']}/extend", more))[0] == 400
 
 
-async def test_extension_is_approved_and_makes_the_grant_longer(place: Place) -> None:
+async def test_extension_is_a_new_request_whose_access_follows_the_earlier_one(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = await place.granted(seconds=900)
     await place.assume("ann")
-    before = (await place.ask("ann", "/grants", method="GET"))["grants"][0]["ends_at"]
-    longer = await place.ask(
-        "ann", f"/access-requests/{request['id']}/extend", {"seconds": 600, "reason": "the fix takes longer"}
-    )
-    assert longer["state"] == "pending"
-    assert (await place.approve("lee", longer))["state"] == "ended"
-    [grant] = (await place.ask("ann", "/grants", method="GET"))["grants"]
-    assert grant["ends_at"] == before + 600_000
+    [before] = (await place.ask("ann", "/grants", method="GET"))["grants"]
+    path, body = f"/access-requests/{request['id']}/extend", {"seconds": 600, "reason": "the fix takes longer"}
+    longer = await place.approve("lee", await place.ask("ann", path, body))
+    assert (longer["state"], longer["extends"]) == ("approved", request["id"])
+    await place.assume("ann")
+    later(place, monkeypatch, 900)
+    await place.assume("ann")
+    [after, first] = (await place.ask("ann", "/grants", method="GET"))["grants"]
+    assert (first["ends_at"], first["state"]) == (before["ends_at"], "ended")
+    assert (after["state"], after["starts_at"], after["seconds"]) == ("claimed", before["ends_at"], 600)
 
 
 async def test_scheduled_access_starts_at_its_time(place: Place) -> None:
@@ -565,18 +541,20 @@ async def test_suggestions_are_requestable_roles_that_satisfy_the_need_least_pri
     assert (await place.ask("lee", "/role-suggestions", method="GET", query=query))["suggestions"] == []
 
 
-async def test_request_of_a_person_who_was_disabled_is_cancelled(place: Place) -> None:
+async def test_request_of_a_person_who_was_disabled_cannot_be_approved(place: Place) -> None:
     request = await place.request()
-    await place.request("eve")
 
     def disable(tx: Tx) -> None:
         for key in tx.find(AccessKey, owner_id=place.users["ann"].id):
             tx.replace(replace(key, status=KeyStatus.INACTIVE))
 
     await place.change(disable)
-    assert (await sweep(place.server.runtime.env)).expired == 1
-    found = await place.server.api(ROOT, "GET", f"/access-requests/{request['id']}", {"account": TENANT})
-    assert (found.json["state"], found.json["end_reason"]) == ("cancelled", "ineligible")
+    path = f"/access-requests/{request['id']}"
+    seen = await place.ask("lee", path, method="GET")
+    assert (seen["binding"], "deleted or disabled" in seen["obstacle"]) == ("", True)
+    assert (await place.refused("lee", f"{path}/approve", {"binding": request["binding"]}))[0] == 403
+    denial = {"reason": "the person has left", "binding": ""}
+    assert (await place.ask("lee", f"{path}/deny", denial))["state"] == "denied"
 
 
 async def test_request_that_existing_access_covers_returns_the_earlier_request(place: Place) -> None:
@@ -658,7 +636,7 @@ async def test_a356_request_that_many_grants_cover_checks_one_of_them(
 async def test_use_of_a_grant_reads_nothing_twice(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is checked in the transaction for which everybody's writes wait."""
     reads: list[str] = []
-    check = use.check_grant
+    check = use.why_void
 
     def recording(name: str) -> Callable[..., Any]:
         read = getattr(StoreTx, name)
@@ -669,14 +647,14 @@ async def test_use_of_a_grant_reads_nothing_twice(place: Place, monkeypatch: pyt
 
         return record
 
-    def checked(*facts: Any) -> None:
+    def checked(*facts: Any) -> Any:
         with monkeypatch.context() as patch:
             for name in ("get", "find"):
                 patch.setattr(StoreTx, name, recording(name))
-            check(*facts)
+            return check(*facts)
 
     await place.granted()
-    monkeypatch.setattr(use, "check_grant", checked)
+    monkeypatch.setattr(use, "why_void", checked)
     await place.assume("ann")
     assert reads
     assert len(set(reads)) == len(reads)
@@ -685,7 +663,7 @@ async def test_use_of_a_grant_reads_nothing_twice(place: Place, monkeypatch: pyt
 async def test_requestable_role_behind_many_others_is_suggested_and_listed(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "_BATCH", 2)
+    monkeypatch.setattr(targets, "_BATCH", 2)
     for number in range(7):
         await place.role(f"a-{number}")
     query = {"action": "orders:Write", "resource": "*"}
@@ -693,7 +671,7 @@ async def test_requestable_role_behind_many_others_is_suggested_and_listed(
     assert [each["role"] for each in suggested] == [place.roles["prod"].arn]
     listed = await place.ask("ann", "/roles/requestable", method="GET", query={"limit": "5"})
     assert ([each["arn"] for each in listed["roles"]], listed["next"]) == ([place.roles["prod"].arn], "")
-    monkeypatch.setattr(facts, "_LOOKED_AT", 4)
+    monkeypatch.setattr(targets, "_LOOKED_AT", 4)
     listed = await place.ask("ann", "/roles/requestable", method="GET")
     assert (listed["roles"], bool(listed["next"])) == ([], True)
     none = await place.ask("lee", "/roles/requestable", method="GET")

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import TENANT, TENANT_ROOT, Server
-from tests.integration.api.test_sweep import caught_up
 
-from daypass.domain.access.rule import MAX_RULE, MAX_WILDCARDS, CompiledPeople, read_rule
+from daypass.domain.access.rule import MAX_RULE, MAX_WILDCARDS, read_rule
 from daypass.domain.directory import ApprovalRule
-from daypass.operations.broker.rules import MAX_RULES
-from daypass.operations.grants import facts
+from daypass.operations.access_requests.rules import MAX_RULES
+from daypass.operations.grants import targets
 from daypass.ports import Tx
 
 
@@ -47,31 +46,12 @@ async def test_a263_all_rules_of_an_account_are_compiled_once(server: Server, mo
         compiled.append(name)
         return read_rule(account, name, text)
 
-    monkeypatch.setattr(facts, "read_rule", counted)
+    monkeypatch.setattr(targets, "read_rule", counted)
     directory = server.runtime.env.directory
     for _ in range(3):
-        found = await directory.read(lambda tx: facts.rules_of(tx, TENANT), account=TENANT)
+        found = await directory.read(lambda tx: targets.rules_of(tx, TENANT), account=TENANT)
         assert len(found) == MAX_RULES
     assert len(compiled) == len(set(compiled)) <= MAX_RULES
-
-
-async def test_a263_sweep_compares_persons_with_rules_of_their_role_alone(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = Place(server)
-    await place.fill()
-    await place.granted()
-    await with_rules(place, 20, document("role/another-role-with-a-longer-name", "group/engineers"))
-    include, asked = CompiledPeople.include, list[CompiledPeople]()
-
-    def counted(people: CompiledPeople, *args: Any) -> bool:
-        asked.append(people)
-        return include(people, *args)
-
-    sweeper = await caught_up(place)
-    monkeypatch.setattr(CompiledPeople, "include", counted)
-    assert (await sweeper.sweep()).open == 1
-    assert 0 < len(asked) < 20
 
 
 @pytest.mark.parametrize("wildcard", ["*", "?", "\\u002a"])

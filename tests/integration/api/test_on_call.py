@@ -68,7 +68,7 @@ async def test_person_on_call_gets_access_at_once_and_another_waits(there: tuple
     assert granted["state"] == "approved"
     read = place.server.runtime.env.directory.read
     [grant] = await read(lambda tx: tx.find(Grant, request_id=granted["id"]), account="")
-    assert (grant.on_call, grant.approvers) == (True, 0)
+    assert (grant.on_call, grant.approvers) == (True, ())
     assert (await place.request("eve"))["state"] == "pending"
     assert len(system.asked) == 1  # the answer is cached for both
     await place.assume("ann")

@@ -13,7 +13,7 @@ from tests.directory_service import DirectoryService, directory_of
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages
 
-from daypass.operations.broker.sweep import sweep
+from daypass.operations.access_requests.sweep import sweep
 
 
 @pytest.fixture(scope="module")

@@ -390,14 +390,6 @@ def test_request_show_examined_prints_what_it_adds_and_earlier_requests(cli, ser
     assert "another account" in cli("request", "show", "ab" * 16, "--examine").out
 
 
-@pytest.mark.parametrize("pair", ["nothing", "old=", "=new"])
-def test_request_approve_substitute_that_is_not_a_pair_is_refused(cli: Any, serve: Any, pair: str) -> None:
-    server = serve(as_json({}))
-    ran = cli("request", "approve", "r", "--binding", "0" * 64, "--instead", pair)
-    assert (ran.status, ran.out, server.sent) == (2, "", [])
-    assert ran.err.startswith(f"daypass: --instead takes ROLE=ROLE, not {pair!r}.")
-
-
 def test_request_show_says_why_an_approval_does_not_count_and_that_its_grant_is_refused(cli, serve) -> None:
     why = "the rule no longer names the approver"
     refused = {"g1": f"An approver is no longer eligible to approve. An approval does not count: {why}."}

@@ -20,7 +20,6 @@ from daypass.domain.access.request import (
     TransitionRefused,
     check_undecided,
     check_voter,
-    decided,
     moved,
     overdue,
 )
@@ -48,7 +47,7 @@ def binding(version: int) -> str:
 def vote(user: str, version: int, at: int = 1, *, approve: bool = True) -> AccessVote:
     persons, stages = PEOPLE[user]
     eligible = tuple(("r", stage) for stage in stages)
-    return AccessVote("1", user, "111122223333", user, "AKIA", approve, binding(version), eligible, persons, 0, at)
+    return AccessVote("1", user, "111122223333", user, approve, binding(version), eligible, persons, (user,), 0, at)
 
 
 def request(state: RequestState = RequestState.PENDING) -> AccessRequest:
@@ -64,9 +63,12 @@ def count_of(
     return count(votes, stages, binding(version), waiting.persons, now).tally
 
 
+APPROVERS = ("AIDA-bob", "AIDA-cy", "AIDA-di")
+
+
 def grant_at(now: int, **more: int) -> Grant:
     ids = "g", "111122223333", "1", "AIDA-ann", "AROA1", "arn"
-    return Grant(*ids, (), 60, now, now + 1000, now, "p", "r", "rd", approvers=3, **more)
+    return Grant(*ids, (), 60, now, now + 1000, now, "r", "d", approvers=APPROVERS, **more)
 
 
 class Access(RuleBasedStateMachine):
@@ -125,12 +127,14 @@ class Access(RuleBasedStateMachine):
         self.votes[user] = vote(user, self.version - stale, self.now, approve=approve)
         votes = list(self.votes.values())
         tallied = count_of(self.request, votes, self.version, self.now)
-        self.request = decided(self.request, votes, tallied, self.now)
-        if self.request.state is RequestState.APPROVED:
+        if not approve:
+            self.request = moved(self.request, RequestState.DENIED, self.now)
+        elif tallied.complete:
+            self.request = moved(self.request, RequestState.APPROVED, self.now)
             self.check_approval()
             self.request = replace(self.request, deadline=self.now + 1000)
             self.grant = grant_at(self.now, max_uses=self.uses)
-            assert tallied.approvers == 3
+            assert len(tallied.counted) == 3
 
     def check_approval(self) -> None:
         current = [v for v in self.votes.values() if v.approve and v.binding == binding(self.version)]
@@ -165,18 +169,6 @@ class Access(RuleBasedStateMachine):
         if self.request.state is RequestState.APPROVED:
             self.request = moved(self.request, RequestState.CLAIMED, self.now)
 
-    @precondition(lambda self: self.grant is not None)
-    @rule(seconds=st.integers(1, 100))
-    def extend(self, seconds: int) -> None:
-        assert self.grant is not None
-        before = grants.latest_end(self.grant, self.now)
-        try:
-            self.grant = grants.extended(self.grant, seconds, self.now)
-        except GrantUnusable:
-            assert grants.state_of(self.grant, self.now) is GrantState.ENDED
-            return
-        assert grants.latest_end(self.grant, self.now) == before + seconds * 1000
-
     @rule()
     def done(self) -> None:
         self.end(EndReason.DONE)
@@ -203,42 +195,39 @@ TestAccess = Access.TestCase
 TestAccess.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def test_decided_by_one_denial_is_denied_whatever_was_approved() -> None:
-    votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1), vote("AIDA-bob2", 1, approve=False)]
-    after = decided(request(), votes, count_of(request(), votes, 1), 5)
-    assert (after.state, after.decided_at, after.ended_at, after.end_reason) == (RequestState.DENIED, 5, 5, "denied")
-
-
-def test_decided_with_one_person_twice_is_not_approved() -> None:
+def test_count_of_one_person_twice_is_not_complete() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-bob2", 1), vote("AIDA-cy", 1)]
     tallied = count_of(request(), votes, 1)
-    after = decided(request(), votes, tallied, 5)
-    assert after.state is RequestState.PENDING
     assert not tallied.complete
-    assert tallied.approvers == 2
+    assert [each.approver_id for _, each in tallied.counted] == ["AIDA-bob", "AIDA-cy"]
 
 
-def test_decided_moves_approvals_between_stages_to_fill_them_all() -> None:
+def test_count_moves_approvals_between_stages_to_fill_them_all() -> None:
     """Bob and Di, who come first, could fill the security stage and leave the lead stage empty."""
     votes = [vote("AIDA-cy", 1, 3), vote("AIDA-di", 1, 1), vote("AIDA-bob", 1, 2)]
-    tallied = count_of(request(), votes, 1)
-    after = decided(request(), votes, tallied, 5)
-    assert after.state is RequestState.APPROVED
-    assert tallied.complete
+    assert count_of(request(), votes, 1).complete
 
 
-def test_decided_without_stages_is_never_approved_by_votes() -> None:
-    votes = [vote("AIDA-bob", 1)]
-    after = decided(request(), votes, count_of(request(), votes, 1, stages={}), 5)
-    assert after.state is RequestState.PENDING
+def test_count_without_stages_is_never_complete() -> None:
+    assert not count_of(request(), [vote("AIDA-bob", 1)], 1, stages={}).complete
 
 
 def test_a120_votes_for_another_version_do_not_count() -> None:
     votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1)]
     tallied = count_of(request(), votes, 2)
-    after = decided(request(), votes, tallied, 5)
-    assert after.state is RequestState.PENDING
-    assert tallied.approvers == 0
+    assert (tallied.complete, tallied.counted) == (False, ())
+
+
+def test_a335_vote_of_an_approver_who_is_gone_does_not_count() -> None:
+    votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1)]
+    counted = count(votes, STAGES, binding(1), (), 5, lambda each: "gone" * (each.approver_id == "AIDA-cy"))
+    assert (counted.void, counted.tally.complete) == ({"AIDA-cy": "gone"}, False)
+
+
+def test_a333_vote_waits_for_others_for_seven_days() -> None:
+    votes = [vote("AIDA-bob", 1), vote("AIDA-cy", 1), vote("AIDA-di", 1)]
+    assert count_of(request(), votes, 1, now=7 * 86_400_000).complete
+    assert not count_of(request(), votes, 1, now=7 * 86_400_000 + 1).complete
 
 
 def test_a355_person_has_one_vote_also_if_it_fills_no_place() -> None:

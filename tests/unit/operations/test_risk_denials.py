@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daypass.operations.broker import prepare
+from daypass.operations.access_requests import prepare
 
 PAGE = {"operation": "iam:ListRoles", "actor": {"session_id": "s"}}
 BY_KEY = {"operation": "iam:ListRoles", "actor": {}}

@@ -80,21 +80,12 @@ def ended(grant: Grant, reason: EndReason, now: int) -> Grant:
     return grant if grant.ended_at else replace(grant, ended_at=now, end_reason=reason.value)
 
 
-def extended(grant: Grant, seconds: int, now: int) -> Grant:
-    """The grant with a later end. Raises GrantUnusable when it has ended."""
-    if grant.ended_at or end_due(grant, now) is not None:
-        raise GrantUnusable("The grant has ended; request access again.")
-    if grant.claimed_at:
-        return replace(grant, ends_at=grant.ends_at + seconds * 1000, warned_at=0)
-    return replace(grant, seconds=grant.seconds + seconds)
-
-
 def keys_of(grant: Grant) -> dict[str, Value]:
     """The context keys of a request that uses the grant, lower-cased."""
     keys: dict[str, Value] = {
         "daypass:approved": "true",
         "daypass:grantid": grant.id,
-        "daypass:approvercount": str(grant.approvers),
+        "daypass:approvercount": str(len(grant.approvers)),
         "daypass:riskscore": str(grant.risk),
         "daypass:oncall": "true" if grant.on_call else "false",
     }

@@ -61,15 +61,26 @@ def duration(requested: int | None, rules: Iterable[Rule]) -> int:
     return requested
 
 
-def check_terms(terms: Terms, rule: Rule) -> None:
-    """The limits of a rule on what is requested, whoever requests it. Raises LimitExceeded."""
+def uses(requested: int | None, rules: Iterable[Rule]) -> int:
+    """The number of sessions: as requested, or as many as all rules allow; 0: any number."""
+    return min((rule.max_uses for rule in rules if rule.max_uses), default=0) if requested is None else requested
+
+
+def check_request(terms: Terms, rule: Rule, mfa_at: int, now: int, local: LocalTime) -> None:
+    """The limits of a rule on a request that somebody makes or accepts at `now` (ms). Raises LimitExceeded.
+
+    `mfa_at`: ms, of the person who gets the access. An emergency has no limits but those of `rule.break_glass`.
+    """
     check_reason(terms.reason, rule.reason)
-    check_ticket(terms.ticket, rule.ticket)
-    duration(terms.seconds, [rule])
+    check_ticket(terms.ticket, rule.ticket, emergency=terms.break_glass)
     if rule.max_uses and not 1 <= terms.max_uses <= rule.max_uses:
         raise LimitExceeded(f"A grant gives 1 to {rule.max_uses} sessions.")
     if terms.requester != terms.beneficiary and not rule.on_behalf:
         raise LimitExceeded("The approval rule does not allow requests for another person.")
+    if not terms.break_glass:
+        duration(terms.seconds, [rule])
+        check_windows(rule.windows, local)
+        check_mfa(mfa_at, rule.requester_mfa_seconds, now)
 
 
 def check_windows(windows: Sequence[Window], local: LocalTime) -> None:

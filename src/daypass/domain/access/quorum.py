@@ -8,21 +8,49 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 from daypass.domain.access.person import same_person
 from daypass.domain.directory import AccessVote
 
 StageKey = tuple[str, str]
 """(rule, stage)."""
-CHANGED: Final = "the request, a role of it or its rule has changed since"
 _WAITED_MS: Final = 7 * 86_400_000
-"""An approval waits so long for others. Revocations, which would end it, are stored for a day longer (attack A333)."""
+"""An approval waits so long for others. Revocations, which would void it, are stored for a day longer (attack A333)."""
+
+
+class Ballot(Struct, frozen=True, omit_defaults=True):
+    """What a vote says besides yes or no.
+
+    Attributes:
+        reason: of the approver.
+        seconds: the approver's shorter duration; 0: as requested.
+        policy: the approver's narrower scope-down policy, or "".
+        step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
+        chat: the user of a chat service who voted there, or "".
+    """
+
+    reason: str = ""
+    seconds: int = 0
+    policy: str = ""
+    step_up: str = ""
+    chat: str = ""
+
+
+read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode
+
+
+def write_ballot(ballot: Ballot) -> str:
+    """The text that a vote stores."""
+    return msgspec.json.encode(ballot).decode()
 
 
 class Tally(NamedTuple):
-    """The result of a count: the missing approvals of each stage, and the number of persons who approved."""
+    """The result of a count: the missing approvals of each stage, and which approval fills a place of which stage."""
 
     missing: Mapping[StageKey, int]
-    approvers: int
+    counted: tuple[tuple[StageKey, AccessVote], ...]
 
     @property
     def complete(self) -> bool:
@@ -40,7 +68,7 @@ def tally(thresholds: Mapping[StageKey, int], approvals: Sequence[AccessVote]) -
     missing = dict(thresholds)
     for place in filled:
         missing[places[place]] -= 1
-    return Tally(missing, len(filled))
+    return Tally(missing, tuple((places[place], approvals[each]) for place, each in filled.items()))
 
 
 def _assign(
@@ -74,41 +102,30 @@ def count(
     thresholds: Mapping[StageKey, int],
     binding: str,
     excluded: Sequence[str],
-    at: int,
-    standing: Callable[[AccessVote], tuple[AccessVote, str]] = lambda vote: (vote, ""),
+    now: int,
+    lost: Callable[[AccessVote], str] = lambda _: "",
 ) -> Count:
-    """Counts at `at` (ms) the approvals that are bound to `binding`, not by an excluded person, one for each person.
+    """Counts the approvals at `now` (ms) that are bound to `binding`, not by an excluded person, one for each person.
 
-    `standing`: a vote with the persons and stages that it has now, and why it does not count, or "". It is slow, and votes
-    can be many: one that does not fill a further place is not examined. Its narrower terms still apply.
+    `lost`: why the approver of a vote does not count any more; "": the approver does.
     """
     approvals: list[AccessVote] = []
-    needed: list[AccessVote] = []
     known: set[str] = set()  # identifiers of the persons of `approvals`
     void: dict[str, str] = {}
-
-    def fills(vote: AccessVote) -> bool:
-        return tally(thresholds, [*needed, vote]).approvers > len(needed)
-
-    for cast in sorted((vote for vote in votes if vote.approve), key=lambda v: (v.at, v.approver_id)):
-        vote, why = cast, _outdated(cast, binding, at)
-        if not why and fills(cast):
-            vote, why = standing(cast)
-        if not why and same_person(vote.persons, excluded):
+    for vote in sorted((vote for vote in votes if vote.approve), key=lambda v: (v.at, v.approver_id)):
+        if vote.binding != binding:
+            why = "the request, a role of it or its rule has changed since"
+        elif vote.at <= now - _WAITED_MS:
+            why = "it has waited for others for seven days"
+        elif same_person(vote.persons, excluded):
             why = "it is an approval of one's own request"
-        if not why and same_person(vote.persons, known):
+        elif same_person(vote.persons, known):
             why = "it is another approval of the same person"
+        else:
+            why = lost(vote)
         if why:
             void[vote.approver_id] = why
             continue
         approvals.append(vote)
         known.update(vote.persons)
-        if fills(vote):
-            needed.append(vote)
-    return Count(approvals, void, tally(thresholds, needed))
-
-
-def _outdated(vote: AccessVote, binding: str, at: int) -> str:
-    if vote.binding != binding:
-        return CHANGED
-    return "it has waited for others for seven days" if vote.at <= at - _WAITED_MS else ""
+    return Count(approvals, void, tally(thresholds, approvals))

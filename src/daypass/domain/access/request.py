@@ -6,14 +6,13 @@ Callers run these functions inside a transaction that holds the request, so each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from daypass.domain.access.person import same_person
-from daypass.domain.access.quorum import Tally
-from daypass.domain.directory import AccessRequest, AccessVote, RequestState
+from daypass.domain.directory import AccessRequest, RequestState
 
 
 class EndReason(StrEnum):
@@ -24,11 +23,9 @@ class EndReason(StrEnum):
     TICKET_CLOSED = "ticket_closed"
     REVOKED = "revoked"
     CHANGED = "policy_changed"  # the role, its policies or the rule changed after the approval
-    INELIGIBLE = "ineligible"  # requester or approver is no longer eligible
+    INELIGIBLE = "ineligible"  # requester or approver was gone at the first use
     UNCLAIMED = "unclaimed"  # not used before the claim-by time
     UNDECIDED = "undecided"  # not decided before the deadline
-    DELETED = "role_deleted"  # a role of it was deleted before it was decided
-    OVER = "access_ended"  # what it was to extend ended before it was decided
     DENIED = "denied"
     CANCELLED = "cancelled"
 
@@ -90,13 +87,6 @@ def check_voter(request: AccessRequest, persons: Sequence[str]) -> None:
     """Raises TransitionRefused when the approver is the requester or the beneficiary, by any identity (attack A121)."""
     if same_person(request.persons, persons):
         raise TransitionRefused("Nobody approves their own access request.")
-
-
-def decided(request: AccessRequest, votes: Iterable[AccessVote], count: Tally, now: int) -> AccessRequest:
-    """The request after these votes, and the count of those that are approvals. One denial is enough."""
-    if not all(vote.approve for vote in votes):
-        return moved(request, _S.DENIED, now, EndReason.DENIED.value)
-    return moved(request, _S.APPROVED, now) if count.complete else request
 
 
 def overdue(request: AccessRequest, now: int) -> AccessRequest | None:

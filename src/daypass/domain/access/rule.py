@@ -146,10 +146,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
         max_seconds: longest grant; `default_seconds`: when the request names no duration.
         claim_seconds: the time in which an approved grant must be used first.
         pending_seconds: the time in which a request must be decided.
-        max_total_seconds: longest grant with all extensions.
         requester_mfa_seconds: the requester must have used MFA so recently; None: MFA is not required.
         windows: the times in which access may be requested, and accepted; empty: any time.
-        substitutes: role ARNs that an approver may grant instead.
         chat: whether a vote may come from a chat; None: no. Stages that take MFA accept none.
         on_behalf: whether somebody may request for another person.
         max_uses: highest and default number of sessions; 0: any number.
@@ -164,7 +162,6 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     ticket: TicketRule | None = None
     max_seconds: Seconds = 3600
     default_seconds: Seconds | None = None
-    max_total_seconds: Annotated[int, Meta(ge=60, le=7 * 86_400)] | None = None
     claim_seconds: Wait = 3600
     pending_seconds: Wait = 86_400
     requester_mfa_seconds: Age | None = None
@@ -174,7 +171,6 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     break_glass: BreakGlass | None = None
     escalation: Escalation | None = None
     chat: Chat | None = None
-    substitutes: PatternList = ()
     on_behalf: bool = False
     max_uses: Annotated[int, Meta(ge=0, le=1000)] = 0
 

@@ -15,9 +15,7 @@ from msgspec import Struct
 
 from daypass.domain.directory import AccessRequest
 from daypass.domain.policy.model import Value
-from daypass.domain.session import FeedPosition
 
-NOWHERE = FeedPosition("", 0)
 MAX_ROLES = 10
 MAX_REASON = 1024
 MAX_TICKET = 128
@@ -39,12 +37,10 @@ class Terms(Struct, frozen=True, omit_defaults=True):
         policy: the text of a scope-down policy, or "".
         starts_at: ms; 0: at once.
         max_uses: sessions for each role; 0: any number.
-        extends: id of the request whose grants are extended; "": new grants.
-        substituted: ARNs of the roles as they were requested, after an approver has substituted some; (): none has.
-        rules: names of the rules under which the roles are requested, in the order of `roles`; (): any that apply.
+        extends: id of the request whose access is to last longer; "": none.
+        rules: names of the rules under which the roles are requested, in the order of `roles`.
         rule_digests: the versions of these rules whose limits and conditions were tested.
         accepted_at: ms; when the beneficiary accepted what somebody else requested; 0: nobody else did.
-        seen: where on the change feed the server was that made the request. Its clock may be fast (attack A382).
     """
 
     requester: str
@@ -58,11 +54,9 @@ class Terms(Struct, frozen=True, omit_defaults=True):
     max_uses: int = 0
     break_glass: bool = False
     extends: str = ""
-    substituted: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     rule_digests: tuple[str, ...] = ()
     accepted_at: int = 0
-    seen: FeedPosition = NOWHERE
 
 
 def keys_of(terms: Terms, risk: int) -> dict[str, Value]:
@@ -72,7 +66,7 @@ def keys_of(terms: Terms, risk: int) -> dict[str, Value]:
 
 
 class Version(NamedTuple):
-    """The version of a role and of its rule, at the time of a vote or a use."""
+    """The version of a role and of its rule."""
 
     role_id: str
     role_digest: str
@@ -106,5 +100,8 @@ def digest(value: Any) -> str:
 
 
 def binding_of(terms_digest: str, versions: Iterable[Version]) -> str:
-    """The digest that a vote is bound to: of the exact request and of the versions of its roles and rules."""
+    """The digest of the exact request and of the versions of its roles and rules.
+
+    A vote is bound to that of all roles, a grant to that of its own role.
+    """
     return digest([terms_digest, sorted(tuple(version) for version in versions)])

@@ -80,18 +80,19 @@ class AccessVote:
         binding: the digest of what was approved (`domain.access.terms.binding_of`).
         stages: for each rule and stage that the approver was eligible for: (rule, stage).
         persons: identifiers of the approver.
-        document: JSON: the reason, and how the approver narrowed the request.
+        principal_ids: of all hops of the approver.
+        document: JSON: the reason, and how the approver narrowed the request (`domain.access.quorum.Ballot`).
     """
 
     request_id: str
     approver_id: str
     account: str
     approver_arn: str
-    access_key_id: str
     approve: bool
     binding: str
     stages: tuple[tuple[str, ...], ...]
     persons: tuple[str, ...]
+    principal_ids: tuple[str, ...]
     mfa_at: int
     at: int
     document: str = "{}"
@@ -110,9 +111,8 @@ class Grant:
         claimed_at, ends_at: ms; 0 until the first use.
         ended_at: ms; 0 while it is open. A grant whose time has passed may still be open until it is swept.
         max_uses: sessions that it gives; 0: any number.
-        approvers: number of persons who approved; 0 for an automatic approval.
-        role_digest, rule, rule_digest: the versions that were approved.
-        extension_id: the requests to extend it that persons approved, by spaces; their approvals must hold, too. None: none.
+        rule: the name of the approval rule. digest: of what was approved: the request, the role and the rule.
+        approvers: the approver ids of the votes that counted under the rule; () for an automatic approval.
     """
 
     id: str  # 32 hex digits
@@ -126,10 +126,9 @@ class Grant:
     starts_at: int
     claim_by: int
     created_at: int
-    role_digest: str
     rule: str
-    rule_digest: str
-    approvers: int = 0
+    digest: str
+    approvers: tuple[str, ...] = ()
     ticket: str = ""
     risk: int = 0
     on_call: bool = False
@@ -141,7 +140,6 @@ class Grant:
     ended_at: int = 0
     end_reason: str = ""
     warned_at: int = 0
-    extension_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

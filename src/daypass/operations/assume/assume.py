@@ -20,7 +20,8 @@ from daypass.operations.assume.compose import compose, role_owner
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
-from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates, end_now
+from daypass.operations.grants.end import end_now
+from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env
 

@@ -8,10 +8,9 @@ permission that depends on them counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
-from daypass.domain.arn import account_of, is_session_arn, parse_arn
+from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Role, User
@@ -19,10 +18,8 @@ from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetic
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery, Decision
 from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
-from daypass.domain.session import FeedPosition, Hop
-from daypass.operations.grants.federated import is_federated, trusts
+from daypass.domain.session import FeedPosition
 from daypass.operations.iam import builtin
-from daypass.operations.iam.assuming import assuming
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import InAws, allow, arn_of
@@ -60,9 +57,9 @@ async def allow_on_roles(
     return decisions[-1]
 
 
-def may_approve(env: Env | Scene, tx: Reader, hops: Sequence[Hop], role_arn: str) -> bool:
+def may_approve(env: Env | Scene, tx: Reader, principal_ids: Sequence[str], role_arn: str) -> bool:
     """Whether the principal that voted, at the end of its chain, may approve requests for the role. A root always may."""
-    last = hops[-1].principal_id if hops else ""
+    last = principal_ids[-1]
     return not last.startswith(("AIDA", "AROA")) or _is_permitted(env, tx, last, _APPROVE, role_arn)
 
 
@@ -99,49 +96,6 @@ def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, 
         known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant))
     )
     return partial_evaluation.outcome is not Outcome.DENIED
-
-
-def may_assume(env: Env | Scene, tx: Reader, hops: Sequence[Hop]) -> bool:
-    """Whether every principal of a chain may still assume the role after it (attacks A287, A304), and no role of it was
-    deleted (A329). A permission that depends on conditions counts.
-    """
-    for earlier, later in pairwise(hops):
-        if later.principal_id == earlier.principal_id or not later.principal_id.startswith("AROA"):
-            continue
-        role, entity = tx.get(Role, id=later.principal_id), find_by_id(tx, earlier.principal_id)
-        if role is None:
-            return False
-        if is_federated(earlier.principal_id) and not trusts(tx, role, earlier.principal_id):
-            return False
-        if entity is not None and not _may_assume(env, tx, entity, earlier.name, role):
-            return False
-    return True
-
-
-def still_held(env: Env | Scene, tx: Reader, principal_ids: Sequence[str]) -> tuple[str, ...]:
-    """Of the principals of a person, those without the roles that it may no longer assume by any of the others (A378)."""
-    held = [each for each in principal_ids if not each.startswith("AROA")]
-    for each in held:  # which grows
-        held += [role for role in principal_ids if role not in held and may_assume(env, tx, (_hop(each), _hop(role)))]
-    return tuple(held)
-
-
-def _hop(principal_id: str) -> Hop:
-    return Hop("", "", principal_id, 0, FeedPosition("", 0), "")
-
-
-def _may_assume(env: Env | Scene, tx: Reader, entity: User | Role, name: str, role: Role) -> bool:
-    """`name`: of the session of a role. Requests do not store it: one that the trust policy has is then enough (A317)."""
-    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.Catalog(env.builtin), env.saml_metadata)
-    gatherer = Gatherer(ctx)
-    policies = gatherer.of(entity).policies(gatherer.guardrail_policies())
-    known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
-    trusted = [arn for arn, principal_id in role.trust_bindings if principal_id == entity.id and is_session_arn(arn)]
-    for each in [name] if name else ["", *(arn.rpartition("/")[2] for arn in trusted)]:
-        facts, keys = hypothetical_facts(entity, each), hypothetical_keys(entity, each)
-        if assuming(role, facts, keys, policies, known).outcome is not Outcome.DENIED:
-            return True
-    return False
 
 
 def _caller(entity: User | Role) -> Caller:

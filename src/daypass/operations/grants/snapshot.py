@@ -79,14 +79,6 @@ class Snapshot:
         """See `ports.Reader`."""
         return self._tx.epoch()
 
-    def put_one(self, kind: type[E], found: E | None, **equals: Any) -> None:
-        """What `get` returns."""
-        self._known[_key("get", kind, "", equals)] = found
-
-    def put_all(self, kind: type[E], found: list[E], order: str = "", **equals: Any) -> None:
-        """What `find` returns."""
-        self._known[_key("find", kind, order, equals)] = found
-
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of the first call with this key."""
         if key not in self._known:

@@ -1,8 +1,7 @@
 """A grant is used: by the ordinary call that assumes the role, whatever proof the person has.
 
 Candidates come from the cached view of the role. The use itself is part of the transaction that records the session:
-it starts the clock of the grant, counts the use, and checks again that everything the approval was based on still
-holds. Without the database no grant is used.
+it asks whether the grant is void, starts its clock and counts the use. Without the database no grant is used.
 """
 
 from __future__ import annotations
@@ -17,18 +16,14 @@ from daypass.domain.access.grant import GrantUnusable
 from daypass.domain.access.person import original_principal
 from daypass.domain.access.request import EndReason, moved
 from daypass.domain.directory import AccessRequest, Grant, ReplayEntry, RequestState
-from daypass.domain.errors import DaypassError, ErrorKind, ignored
-from daypass.domain.events import Event, EventType
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import Hop, SessionClaims
-from daypass.operations.grants.close import end_grants, ending_detail
-from daypass.operations.grants.facts import principals_in
 from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.void import Void, check_grant
-from daypass.operations.notifications.notify import announce
+from daypass.operations.grants.void import why_void
 from daypass.ports import Env, RoleView, Tx
 
 _PURPOSE: Final = "grant"
-_LONGEST_MS: Final = 7 * 86_400_000  # of a grant with all extensions
+_LONGEST_MS: Final = 86_400_000  # more than the longest grant
 
 
 class GrantRefused(DaypassError):
@@ -79,13 +74,13 @@ def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> di
     request = tx.get(AccessRequest, id=use.grant.request_id)
     if grant is None or request is None:
         raise GrantRefused("The grant does not exist.", None)
-    _check(env, tx, use, grant, request)
+    if (void := why_void(env, Snapshot(tx), grant, now, use.principal_ids)) is not None:
+        raise GrantRefused(void.message, void.reason)
     try:
         after = used_once(tx, grant, now)
     except GrantUnusable as error:
         raise GrantRefused(str(error), error.reason) from None
-    changed = (grant.policies, grants.keys_of(grant)) != (use.grant.policies, grants.keys_of(use.grant))
-    if session.expires_at > after.ends_at or changed:  # what the trust policy was tested with is not true any more
+    if session.expires_at > after.ends_at:
         raise GrantMoved(after.ends_at)
     if after != grant:
         tx.replace(after)
@@ -114,36 +109,3 @@ def used_once(tx: Tx, grant: Grant, now: int) -> Grant:
             return used_once(tx, grant, now)
         after = grants.used(after, now)
     return after
-
-
-def _check(env: Env, tx: Tx, use: GrantUse, grant: Grant, request: AccessRequest) -> None:
-    """Checks the grant for the person as in the request, and as in this use. Raises GrantRefused."""
-    requested, now, snapshot = principals_in(request), env.clock.now(), Snapshot(tx)
-    try:
-        check_grant(env, snapshot, grant, request, requested, now)
-    except Void as error:
-        raise GrantRefused(str(error), error.reason) from None
-    if set(use.principal_ids) == set(requested):
-        return
-    try:
-        check_grant(env, snapshot, grant, request, use.principal_ids, now)
-    except Void as error:  # by other credentials of the person than those of the request
-        raise GrantRefused(str(error), None) from None
-
-
-async def end_now(env: Env, grant_id: str, reason: EndReason, why: str = "", request_id: str = "") -> None:
-    """Daypass itself ends a grant, if it is still open. `why`: in words, for the record; "": the reason says it."""
-    now = env.clock.now()
-
-    def change(tx: Tx) -> tuple[None, Event]:
-        grant = tx.get(Grant, id=grant_id)
-        request = tx.get(AccessRequest, id=grant.request_id) if grant is not None else None
-        if grant is None or request is None or grant.ended_at:
-            raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The grant has ended.")
-        request = end_grants(env, tx, request, [grant], reason, now)
-        detail = {**ending_detail(request, [grant], reason), **({"why": why} if why else {})}
-        event = Event(EventType.ACCESS_ENDED, now, grant.account, request_id=request_id, detail=detail)
-        return None, announce(env, tx, event)
-
-    with ignored(ErrorKind.CONCURRENT_MODIFICATION):
-        await env.journal.write(change, urgent=True)

@@ -25,7 +25,7 @@ from daypass.operations.iam import changes, faults, find, members, resources, ta
 from daypass.operations.iam import paging as quotas
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
-from daypass.operations.iam.user_devices import announce_loss, is_recent, open_seed, seal_seed, take_away
+from daypass.operations.iam.user_devices import is_recent, open_seed, seal_seed, take_away
 from daypass.ports import Ids
 
 _MAX_SERIAL: Final = 256  # serialNumberType of the service model
@@ -161,7 +161,6 @@ def deactivate_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     seed = open_seed(ctx.sealer, device)
     freed = seal_seed(ctx.sealer, seed, ctx.account, None, device.serial)
     ctx.tx.replace(replace(device, owner_id=None, enabled_at=None, sealed_seed=freed))
-    announce_loss(ctx.tx, owner.id)
     return {}
 
 

@@ -42,16 +42,9 @@ def take_away(ids: Ids, tx: Tx, caller: Caller, user: User, passkey: Passkey, no
     device any more. Returns what to announce.
     """
     tx.delete(passkey)
-    announce_loss(tx, user.id)
     end_browsers(ids, tx, user, now, but=caller.session.session_id if caller.session is not None else "")
     codes = () if has_device(tx, user) else remove_codes(tx, user)
     return (change_of(passkey, "delete"), *codes)
-
-
-def announce_loss(tx: Tx, user_id: str) -> None:
-    """Puts a user on the change feed who lost a passkey, device or chat user: sweeps then look for grants by its votes."""
-    if (user := tx.get(User, id=user_id)) is not None:
-        tx.replace(user)
 
 
 def remove_all(tx: Tx, user: User) -> tuple[CredentialChange, ...]:

@@ -14,7 +14,7 @@ from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.request import consume
-from daypass.operations.grants.close import end_revoked_grant
+from daypass.operations.grants.end import end_revoked_grant
 from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_recorded
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page

@@ -18,7 +18,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.request import consume
 from daypass.operations.iam import paging as quotas
-from daypass.operations.iam.user_devices import RECENT_MS, announce_loss, change_of, has_device, of_user, take_away
+from daypass.operations.iam.user_devices import RECENT_MS, change_of, has_device, of_user, take_away
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -51,7 +51,6 @@ async def accept(env: Env, call: Call, ceremony: Ceremony, passkey: Passkey, ass
         detail: dict[str, Any] = {"passkey": passkey.id, "name": passkey.name, "counter": asserted.sign_count}
         if (asserted.sign_count or known.sign_count) and asserted.sign_count <= known.sign_count:
             tx.replace(replace(known, blocked_at=call.now))
-            announce_loss(tx, known.user_id)
             queue.announce(env, tx, (change_of(known, "revoke"),), call.now, actor_id="")
             event = served(call, kind=EventType.PASSKEY_COPIED, detail={**detail, "expected_over": known.sign_count})
             return False, announce(env, tx, event)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import NotificationChannel, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.operations.broker import chat
-from daypass.operations.broker.chat import ChatUser
+from daypass.operations.access_requests import chat
+from daypass.operations.access_requests.chat import ChatUser
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, OutboundFailed
 from daypass.wire.chat.message import WINDOW_SECONDS, Message, Service, Signed, identity

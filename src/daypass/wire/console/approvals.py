@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
+from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, Family
-from daypass.operations.broker import examine, follow, read, vote
-from daypass.operations.broker.view import RequestView
-from daypass.operations.broker.vote import Vote, vote_digest
-from daypass.operations.grants.eligible import read_ballot
+from daypass.operations.access_requests import examine, follow, read, vote
+from daypass.operations.access_requests.view import RequestView
+from daypass.operations.access_requests.vote import Vote, vote_digest
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext, address, to
@@ -53,7 +53,7 @@ async def show(ctx: ConsoleContext) -> Response:
 
 
 def show_sent(view: RequestView) -> Response:
-    """Leads from the form to the request that it has made. An extension that nobody has to approve has ended by now."""
+    """Leads from the form to the request that it has made."""
     done = "needs-mfa" if view.hint else "requested" if view.request.state in UNDECIDED else "granted"
     return to(_REQUEST, id=view.request.id, done=done)
 
@@ -61,14 +61,12 @@ def show_sent(view: RequestView) -> Response:
 async def approve(ctx: ConsoleContext) -> Response:
     """POST /console/access-request/approve. The form names the digest of what was shown."""
     try:
-        wanted, other = ctx.value("substitute_for"), ctx.value("substitute")
         sent = Vote(
             binding=ctx.value("binding", 64),
             approve=True,
             reason=ctx.value("reason"),
             seconds=ctx.number("minutes") * 60,
             policy=ctx.value("policy", 20_480),
-            substitutes=((wanted, other),) if other else (),
         )
     except DaypassError as error:
         return await _page(ctx, ctx.value("request", 64), await ctx.problem(error))
@@ -128,7 +126,6 @@ async def _confirm(
         ("Limited by the request", terms.policy),
         ("Your reason", sent.reason),
         ("Limited by you", sent.policy),
-        ("Granted instead", ", ".join(f"{other} in place of {wanted}" for wanted, other in sent.substitutes)),
         ("Request as you have read it", sent.binding),
     ]
     return ctx.page(
@@ -183,9 +180,8 @@ async def _page(ctx: ConsoleContext, request_id: str, problem: str = "") -> Resp
         may_use=request.beneficiary_id == ctx.person_id
         and request.state in GRANTED
         and view.terms.starts_at <= ctx.call.now
-        and not (view.terms.extends or view.refused),
+        and not view.refused,
         may_finish=found.own and request.state is RequestState.CLAIMED,
-        role_options=[(ref.arn, ref.arn.rpartition("/")[2]) for ref in view.terms.roles],
         can_confirm=await ctx.can_confirm(),
         problem=problem,
         values=ctx.values,

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.broker import read
+from daypass.operations.access_requests import read
 from daypass.operations.record.measure import Check, Latency, Measured, measure
 from daypass.operations.record.summarize import Summary, summarize
 from daypass.wire.console.context import ConsoleContext, Part, address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.domain.access.grant import state_of
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.broker import create, follow, own, read
+from daypass.operations.access_requests import create, follow, own, read
 from daypass.operations.sessions import list_sessions
 from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation

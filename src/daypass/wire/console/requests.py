@@ -8,8 +8,8 @@ from typing import Final
 
 from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.broker import create, own, suggest
-from daypass.operations.broker.create import NewRequest
+from daypass.operations.access_requests import create, own, suggest
+from daypass.operations.access_requests.create import NewRequest
 from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext, Part

@@ -7,8 +7,8 @@ from typing import Final
 
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError
-from daypass.operations.broker import read, rules
-from daypass.operations.grants.facts import compiled
+from daypass.operations.access_requests import read, rules
+from daypass.operations.grants.targets import compiled
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.table import Cell, TableView, columns, link

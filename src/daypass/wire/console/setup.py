@@ -10,8 +10,8 @@ from typing import Any, Final
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations.access_requests import rules
 from daypass.operations.accounts.settings import read_settings
-from daypass.operations.broker import rules
 from daypass.operations.management import arn_of
 from daypass.wire.console.change import Change, Facts
 from daypass.wire.console.context import ConsoleContext, Part, to

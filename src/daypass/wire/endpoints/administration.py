@@ -13,11 +13,11 @@ from daypass.api import oauth as oauth_api
 from daypass.api import providers as provider_api
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.domain.oauth.client import parse_client
+from daypass.operations.access_requests import chat
 from daypass.operations.accounts import create_account, guardrails
 from daypass.operations.accounts import settings as read_settings
 from daypass.operations.accounts import settings as role_settings
 from daypass.operations.accounts.settings import ShownSettings
-from daypass.operations.broker import chat
 from daypass.operations.notifications import channels
 from daypass.operations.oauth import clients, consent, resource_servers
 from daypass.operations.providers import issuers

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from daypass.api import access_requests as api
 from daypass.domain.access.grant import state_of
+from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason
 from daypass.domain.directory import AccessVote, Grant
+from daypass.operations.access_requests import create, examine, follow, on_call, own, read, rules, suggest, vote
+from daypass.operations.access_requests.create import NewRequest
+from daypass.operations.access_requests.view import RequestView
+from daypass.operations.access_requests.vote import Vote
 from daypass.operations.assume.mfa_code import MfaCode
-from daypass.operations.broker import create, examine, follow, on_call, own, read, rules, suggest, vote
-from daypass.operations.broker.create import NewRequest
-from daypass.operations.broker.view import RequestView
-from daypass.operations.broker.vote import Vote
-from daypass.operations.grants.eligible import read_ballot
 from daypass.ports import Call, Env
 from daypass.wire.endpoints.endpoint import Endpoint, fields_of
 from daypass.wire.endpoints.shown import Over
@@ -43,7 +43,8 @@ def _vote(cast: AccessVote, view: RequestView) -> Over:
 
 
 def _grant(grant: Grant, now: int, refused: Mapping[str, str] = _NONE) -> Over:
-    return Over(grant, state=state_of(grant, now), role=grant.role_arn, refused=refused.get(grant.id, ""))
+    shown = {"state": state_of(grant, now), "role": grant.role_arn, "approvers": len(grant.approvers)}
+    return Over(grant, **shown, refused=refused.get(grant.id, ""))
 
 
 def _request(view: RequestView, now: int) -> Over:
@@ -62,7 +63,7 @@ def _request(view: RequestView, now: int) -> Over:
 
 
 _TERMS: Final = (
-    *("requester", "beneficiary", "substituted", "reason", "ticket", "seconds", "policy", "starts_at", "max_uses"),
+    *("requester", "beneficiary", "reason", "ticket", "seconds", "policy", "starts_at", "max_uses"),
     *("break_glass", "extends"),
 )
 """Members of a request that are its terms, on which approvers decide."""
@@ -88,9 +89,7 @@ def _create(env: Env, call: Call, q: api.CreateAccessRequestInput) -> Awaitable[
 
 
 def _approve(env: Env, call: Call, q: api.ApproveAccessRequestInput) -> Awaitable[RequestView]:
-    substitutes = tuple(q.substitutes.items())
-    given = fields_of(q, "account", "request_id", "substitutes", "mfa")
-    ballot = Vote(**given, approve=True, substitutes=substitutes, mfa=_code(q.mfa))
+    ballot = Vote(**fields_of(q, "account", "request_id", "mfa"), approve=True, mfa=_code(q.mfa))
     return vote.vote(env, call, q.account, q.request_id, ballot)
 
 

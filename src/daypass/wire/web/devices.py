@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from daypass.domain.errors import DaypassError, Family
+from daypass.operations.access_requests import chat
 from daypass.operations.assume.mfa_code import MfaCode
-from daypass.operations.broker import chat
 from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.step_up import Proof

@@ -17,13 +17,12 @@ from daypass.domain.directory import AccessRequest, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.operations.access_requests.create import invalid
+from daypass.operations.access_requests.decide import automatic_approval, grant_request, local_time
+from daypass.operations.access_requests.prepare import prepare
+from daypass.operations.access_requests.view import RequestView, current_targets, view_of
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
-from daypass.operations.broker.approve import grant_request
-from daypass.operations.broker.automatic import automatic_approval, local_time
-from daypass.operations.broker.create import invalid
-from daypass.operations.broker.prepare import prepare
-from daypass.operations.broker.view import RequestView, current_targets, view_of
-from daypass.operations.grants.close import (
+from daypass.operations.grants.end import (
     announce_end,
     end_grants,
     ending_detail,
@@ -32,7 +31,8 @@ from daypass.operations.grants.close import (
     no_such_request,
     refused,
 )
-from daypass.operations.grants.facts import Circumstances, Person, Target, person_of
+from daypass.operations.grants.persons import Person, person_of
+from daypass.operations.grants.targets import Circumstances, Target
 from daypass.operations.management import allow, allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -64,16 +64,15 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         _check_conditions(targets, person, asked)
         try:
             for target in targets:
-                limits.check_terms(terms, target.rule.rule)
-                limits.check_mfa(person.mfa_at, target.rule.rule.requester_mfa_seconds, call.now)
-                limits.check_windows(target.rule.rule.windows, local_time(call.now))
+                limits.check_request(terms, target.rule.rule, person.mfa_at, call.now, local_time(call.now))
         except limits.LimitExceeded as error:
             raise invalid(error) from None
         request = _accepted(request, terms, targets, person, call.now)
         approval = automatic_approval(terms, targets, asked, person.mfa_at, call.now)
         if approval is not None:
             request, _ = grant_request(env, tx, request, terms, targets, approval, call.now)
-        tx.replace(request)
+        else:
+            tx.replace(request)
         view = view_of(env, tx, request)
         return view, announce(env, tx, _event(call, EventType.ACCESS_ACCEPTED, view, decision))
 

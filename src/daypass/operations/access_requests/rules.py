@@ -17,7 +17,7 @@ from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.operations import heavy
-from daypass.operations.broker.automatic import local_time
+from daypass.operations.access_requests.decide import local_time
 from daypass.operations.crud.collection import Collection
 from daypass.operations.management import allow
 from daypass.operations.web_address import check_web_address

@@ -6,52 +6,43 @@ approver read the request, the vote is refused. Votes are serialised by the tran
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from msgspec import structs
-
 from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
 from daypass.domain.access.person import NOBODY
-from daypass.domain.access.quorum import Tally
-from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused
+from daypass.domain.access.quorum import Ballot, Tally, write_ballot
+from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved
 from daypass.domain.context import request_context
-from daypass.domain.directory import AccessRequest, AccessVote, MfaDevice, ReplayEntry, RequestState
+from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
-from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
-from daypass.operations.assume.request import consume, requested_role
-from daypass.operations.assume.session_policies import check_policy
-from daypass.operations.broker.approve import Approval, grant_request, narrowed
-from daypass.operations.broker.recheck import check_rules
-from daypass.operations.broker.view import (
+from daypass.operations.access_requests.decide import Approval, grant_request, narrowed
+from daypass.operations.access_requests.view import (
     RequestView,
     chat_allowed,
-    count_of,
     current_targets,
     open_targets,
     requested_targets,
-    shown_binding,
-    substitute,
-    substitutes_of,
     view_of,
 )
-from daypass.operations.grants.close import end_grants, existing, grants_of, no_such_request, refused
-from daypass.operations.grants.eligible import Ballot, StageMatch, binding, stages_for, write_ballot
-from daypass.operations.grants.facts import Person, Target, person_of, persons_of
+from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
+from daypass.operations.assume.request import consume
+from daypass.operations.assume.session_policies import check_policy
+from daypass.operations.grants.end import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.permission import allow_on_roles
+from daypass.operations.grants.persons import Person, person_of, persons_of, why_gone
 from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.standing import stands, votes_on
+from daypass.operations.grants.targets import Target, binding
+from daypass.operations.grants.votes import StageMatch, count_votes, stages_for
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import Proof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
-from daypass.operations.sign_in.webauthn import credential_id
 from daypass.ports import Call, Env, Reader, Tx
 
 
@@ -69,7 +60,6 @@ class Vote:
     Attributes:
         binding: what the approver has read (`RequestView.binding`).
         seconds: a shorter duration; 0: as requested. policy: a narrower scope-down policy; "": none.
-        substitutes: (role ARN, role ARN): the second is granted in place of the first.
         mfa: a code of the approver's device, for this call.
         step_up: the proof of a browser for `vote_digest`; None: without one.
         chat: the vote comes from a chat, which the rules must allow; None: it does not.
@@ -80,7 +70,6 @@ class Vote:
     reason: str = ""
     seconds: int = 0
     policy: str = ""
-    substitutes: tuple[tuple[str, str], ...] = ()
     mfa: MfaCode = NO_CODE
     step_up: Proof | None = None
     chat: ChatVote | None = None
@@ -88,11 +77,8 @@ class Vote:
 
 def vote_digest(account: str, request_id: str, sent: Vote) -> str:
     """What a step-up for this vote confirms: the request with its roles, policies and rules, and every part of the vote."""
-    substitutes = json.dumps(sorted(sent.substitutes))
     action = "approve" if sent.approve else "deny"
-    return digest_of(
-        action, account, request_id, sent.binding, sent.reason, str(sent.seconds), sent.policy, substitutes
-    )
+    return digest_of(action, account, request_id, sent.binding, sent.reason, str(sent.seconds), sent.policy)
 
 
 async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) -> RequestView:
@@ -102,9 +88,6 @@ async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) 
     owner = account or call.caller.account
     action = "ApproveAccessRequest" if sent.approve else "DenyAccessRequest"
     decision = await authorize_request(env, call, action, owner, request_id)
-    substitutes = [requested_role(other).arn for _, other in sent.substitutes]
-    if substitutes:  # it is what they approve
-        decision = await allow_on_roles(env, call, [action], substitutes, owner)
     if len(sent.reason) > t.MAX_REASON or not sent.reason.isprintable():
         raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {t.MAX_REASON} printable characters.")
     if not sent.approve and not sent.reason.strip():
@@ -152,25 +135,20 @@ class _Casting:
         request = existing(tx, self.account, self.request_id)
         request = replace(request, persons=persons_of(tx, request))
         person = person_of(tx, self.call.caller, self.mfa_at)
-        if not sent.approve and (granted := _granted(tx, request)) is not None:
-            return self._withdraw(tx, granted, person)
+        if not sent.approve and request.state in GRANTED:
+            return self._withdraw(tx, request, person)
         try:
             machine.check_undecided(request, now)
             machine.check_voter(request, person.identifiers)
         except TransitionRefused as error:
             raise self._refused(error, request) from None
         terms = t.decode(request.document)
-        targets, shown = self._targets(tx, request, terms)
-        if sent.binding != shown:
+        targets, bound_to = self._targets(tx, request, terms)
+        if sent.binding != bound_to:
             raise DaypassError(
                 ErrorKind.CONCURRENT_MODIFICATION,
                 "The request, its role or its approval rule has changed since you read it. Read it again.",
             )
-        if sent.substitutes:
-            self._check_substitutes(targets, self._eligible(tx, request, targets, person))
-            request, terms, targets = self._substituted(tx, request, terms, targets)
-        elif sent.approve:
-            check_rules(terms, targets, self.call.now)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
@@ -183,7 +161,7 @@ class _Casting:
             if self.sent.approve:
                 raise
             return requested_targets(tx, self.env.builtin, request), ""
-        return targets, shown_binding(tx, self.env.builtin, request, targets)
+        return targets, binding(request.digest, targets)
 
     def _refused(self, error: TransitionRefused, request: AccessRequest) -> DaypassError:
         if request.state is not RequestState.PENDING or self.call.now >= request.deadline:
@@ -196,11 +174,11 @@ class _Casting:
         )
 
     def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
-        if not stands(tx, person.hops, person.identifiers, self.call.now, Ballot(chat=self._chat())):
-            # such a vote would count when that ends (attack A254)
-            raise DaypassError(
+        now = self.call.now
+        if gone := why_gone(tx, person.principal_ids, person.identifiers, now, now):
+            raise DaypassError(  # such a vote would count when that ends (attack A254)
                 ErrorKind.ACCESS_DENIED,
-                "You are blocked or disabled, or a credential that began this session was changed or taken away.",
+                f"The person behind this session {gone}.",
                 private={"reason": "blocked or disabled", "request": request.id},
                 explanation={"allowed": False, "reason": "the approver is blocked or disabled"},
             )
@@ -215,7 +193,7 @@ class _Casting:
             request,
             [target.rule for target in targets],
             person.names,
-            self.call.now,
+            now,
             context=keys,
             mfa_at=person.mfa_at,
             stepped_up=bool(self.mfa_at),
@@ -232,16 +210,6 @@ class _Casting:
             )
         return match
 
-    def _check_substitutes(self, targets: Sequence[Target], match: StageMatch) -> None:
-        """Only the approvers of a role change it in a request (attack A283). Raises DaypassError(ACCESS_DENIED)."""
-        own, replaced = {rule for rule, _ in match.stages}, dict(self.sent.substitutes)
-        if any(target.role.arn in replaced and target.rule.name not in own for target in targets):
-            raise DaypassError(
-                ErrorKind.ACCESS_DENIED,
-                "You are not an approver of a role that is substituted.",
-                private={"reason": "not an approver", "request": self.request_id},
-            )
-
     def _cast(
         self,
         tx: Tx,
@@ -256,27 +224,17 @@ class _Casting:
             raise DaypassError(
                 ErrorKind.VALIDATION, f"An approver can shorten access to 60 to {terms.seconds} seconds."
             )
-        ballot = Ballot(
-            sent.reason,
-            person.principal_ids,
-            sent.seconds,
-            sent.policy,
-            self._step_up(),
-            self._chat(),
-            person.hops,
-            credential_id(sent.step_up.assertion) if sent.step_up is not None and sent.step_up.assertion else "",
-            self._device(tx),
-        )
+        ballot = Ballot(sent.reason, sent.seconds, sent.policy, self._step_up(), self._chat())
         cast = AccessVote(
             request_id=request.id,
             approver_id=person.id,
             account=request.account,
             approver_arn=person.arn,
-            access_key_id=person.access_key_id,
             approve=sent.approve,
             binding=binding(request.digest, targets),
             stages=match.stages,
             persons=person.identifiers,
+            principal_ids=tuple(hop.principal_id for hop in self.call.caller.hops),
             mfa_at=person.mfa_at,
             at=self.call.now,
             document=write_ballot(ballot),
@@ -292,12 +250,6 @@ class _Casting:
             return "passkey"
         return "code" if self.mfa_at else ""
 
-    def _device(self, tx: Reader) -> tuple[str, int]:
-        """The device whose code confirmed this vote: see `Ballot`."""
-        mfa = self.sent.step_up.mfa if self.sent.step_up is not None else self.sent.mfa
-        device = tx.get(MfaDevice, serial=mfa.serial_number) if mfa.serial_number else None
-        return mfa.serial_number, (device and device.enabled_at) or 0
-
     def _chat(self) -> str:
         return self.sent.chat.user if self.sent.chat is not None else ""
 
@@ -305,12 +257,19 @@ class _Casting:
         self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
     ) -> tuple[RequestView, Event]:
         now = self.call.now
-        count = count_of(self.env, Snapshot(tx), request, targets)  # votes can be many
+        if not self.sent.approve:
+            request = moved(request, RequestState.DENIED, now, EndReason.DENIED.value)
+            tx.replace(request)
+            view = view_of(self.env, tx, request)
+            return view, announce(self.env, tx, self._event(view, None))
+        count = count_votes(self.env, Snapshot(tx), request, targets, now)
         narrowed(terms, count.approvals)  # too many policies are refused with the vote that brings one too many
-        request = machine.decided(request, votes_on(tx, request.id), count.tally, now)
-        if request.state is RequestState.APPROVED:
-            request, _ = grant_request(self.env, tx, request, terms, targets, Approval(count.approvals), now)
-        tx.replace(request)
+        if count.tally.complete:
+            request, _ = grant_request(
+                self.env, tx, request, terms, targets, Approval(count.approvals, count.tally.counted), now
+            )
+        else:
+            tx.replace(request)  # so that votes at the same time follow one another
         view = view_of(self.env, tx, request, count)
         return view, announce(self.env, tx, self._event(view, count.tally))
 
@@ -336,7 +295,6 @@ class _Casting:
             "step_up_digest": vote_digest(self.account, self.request_id, sent) if sent.step_up is not None else "",
             "seconds": sent.seconds,
             "policy": sent.policy,
-            "substitutes": [list(pair) for pair in sent.substitutes],
             "grants": [grant.id for grant in view.grants],
         }
         detail.update({name: value for name, value in optional.items() if value})
@@ -354,44 +312,3 @@ class _Casting:
         )
         view = view_of(self.env, tx, request)
         return view, announce(self.env, tx, self._event(view, None))
-
-    def _substituted(
-        self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
-    ) -> tuple[AccessRequest, t.Terms, tuple[Target, ...]]:
-        """The request for other roles that its rules allow instead. Earlier votes no longer count."""
-        others = dict(self.sent.substitutes)
-        if not self.sent.approve or not set(others) <= {ref.arn for ref in terms.roles}:
-            raise DaypassError(ErrorKind.VALIDATION, "Only a requested role can be substituted, in an approval.")
-        chosen = [
-            self._substitute(tx, request, target, others[target.role.arn]) if target.role.arn in others else target
-            for target in targets
-        ]
-        check_rules(terms, chosen, self.call.now)
-        roles = tuple(t.RoleRef(target.role.arn, target.role.id) for target in chosen)
-        if len(set(roles)) != len(roles):
-            raise DaypassError(ErrorKind.VALIDATION, "A substitute is a role that is not in the request.")
-        changed = structs.replace(
-            terms,
-            roles=roles,
-            substituted=terms.substituted or tuple(ref.arn for ref in terms.roles),
-            rules=tuple(target.rule.name for target in chosen),
-            rule_digests=tuple(target.rule.digest for target in chosen),
-        )
-        document = t.encode(changed)
-        request = replace(request, document=document, digest=t.digest(document))
-        tx.replace(request)
-        return request, changed, tuple(chosen)
-
-    def _substitute(self, tx: Tx, request: AccessRequest, requested: Target, other: str) -> Target:
-        """The role `other` in place of a requested one, with the rule that the beneficiary could request it by."""
-        if (requested.role.arn, other) not in substitutes_of(request.account, [requested]):
-            raise DaypassError(ErrorKind.ACCESS_DENIED, f"The approval rule does not list {other} as a substitute.")
-        return substitute(tx, self.env.builtin, request, other)
-
-
-def _granted(tx: Reader, request: AccessRequest) -> AccessRequest | None:
-    """The request whose access a denial ends: this one, or the one that it has extended. None: there is none."""
-    earlier = t.decode(request.document).extends
-    if request.state is RequestState.ENDED and earlier:
-        request = existing(tx, request.account, earlier)
-    return request if request.state in GRANTED else None

@@ -16,7 +16,8 @@ from daypass.domain.policy.partial_evaluation import Outcome
 from daypass.domain.policy.pattern import fold
 from daypass.operations import heavy
 from daypass.operations.access.who_can import check_question, context_in, evaluation_of, question_of
-from daypass.operations.grants.facts import Person, person_of, requestable_roles
+from daypass.operations.grants.persons import Person, person_of
+from daypass.operations.grants.targets import requestable_roles
 from daypass.operations.grants.void import why_void
 from daypass.operations.iam.holdings import Gatherer, Holdings
 from daypass.operations.management import allow_own

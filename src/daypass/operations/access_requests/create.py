@@ -23,26 +23,17 @@ from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, U
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.domain.session import FeedPosition
+from daypass.operations.access_requests.decide import automatic_approval, grant_request, local_time, needs_mfa
+from daypass.operations.access_requests.prepare import Prepared, prepare
+from daypass.operations.access_requests.view import RequestView, request_detail, view_of
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import check_policy
-from daypass.operations.broker.approve import grant_request
-from daypass.operations.broker.automatic import automatic_approval, local_time, needs_mfa
-from daypass.operations.broker.prepare import Prepared, prepare
-from daypass.operations.broker.view import RequestView, request_detail, view_of
-from daypass.operations.grants.close import existing, grants_of, no_such_request
-from daypass.operations.grants.facts import (
-    Circumstances,
-    Person,
-    Target,
-    person_of,
-    person_of_user,
-    persons_of,
-    targets_of,
-)
+from daypass.operations.grants.end import existing, no_such_request
 from daypass.operations.grants.permission import allow_on_roles
+from daypass.operations.grants.persons import Person, person_of, person_of_user
 from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.targets import Circumstances, Target, targets_of
 from daypass.operations.grants.void import why_void
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
@@ -67,7 +58,7 @@ class NewRequest:
         confirmation: for an emergency, the name of the first role, so that it is not requested by mistake.
         client_token: a repeated call with the same token returns the first request.
         reuse: return an earlier request of the caller's whose access covers this one, if there is one.
-        extends: id of the request whose access is to last longer by `seconds`.
+        extends: id of an earlier request of the caller for the same roles, whose access is to last longer.
     """
 
     roles: tuple[str, ...]
@@ -92,7 +83,7 @@ async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
     Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED, ALREADY_EXISTS when the client token was
     used for another request.
     """
-    account, seen = _account_of(new), env.directory.seen()
+    account = _account_of(new)
     decision = await _authorize(env, call, new, account)
     _check(call, new)
     if new.policy:
@@ -101,7 +92,7 @@ async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
     prepared = await prepare(env, call, account, new.roles, new.ticket, emergency=new.break_glass)
     asked = Circumstances({**context, **prepared.keys}, prepared.on_call)
-    creation = _Creation(env, call, new, account, decision, mfa_at, asked, prepared, seen)
+    creation = _Creation(env, call, new, account, decision, mfa_at, asked, prepared)
     return await env.journal.write(creation.change, account=call.caller.account, urgent=new.break_glass)
 
 
@@ -167,7 +158,6 @@ class _Creation:
     mfa_at: int
     asked: Circumstances
     prepared: Prepared
-    seen: FeedPosition
 
     def change(self, tx: Tx) -> tuple[RequestView, Event]:
         env, call, new = self.env, self.call, self.new
@@ -182,30 +172,23 @@ class _Creation:
             view = replace(view_of(env, tx, covering), reused=True)
             return view, self._event(view, {"repeated": True, "reused": True})
         beneficiary = self._beneficiary(tx, requester)
+        self._check_extended(tx, requester)
         refs = [t.RoleRef(arn, "") for arn in new.roles]
-        extended = self._extended(tx, requester)
-        rules = [extended[arn].rule for arn in new.roles] if new.extends else ()
-        targets = targets_of(tx, env.builtin, refs, requester.names, self.asked, rules)
+        targets = targets_of(tx, env.builtin, refs, requester.names, self.asked)
         if beneficiary is not requester:
             targets = self._for_another(tx, refs, beneficiary, targets)
-        emergency = new.break_glass or any(grant.break_glass for grant in extended.values())
         try:
-            terms = self._terms(requester, beneficiary, targets, emergency=emergency)
+            terms = self._terms(requester, beneficiary, targets)
         except limits.LimitExceeded as error:
             raise invalid(error) from None
         waiting = self._waiting(tx, requester, terms)
         request = waiting or self._insert(tx, requester, beneficiary, terms, targets)
         made: list[Grant] = []
         hint = ""
-        # and so is its extension (attack A213); that of an emergency without the ticket of the rule is, too
-        by_persons = any(grant.approvers for grant in extended.values()) or (
-            bool(new.extends) and not new.ticket and any(_requires_ticket(target.rule) for target in targets)
-        )
-        if request.state is RequestState.PENDING and not by_persons:
+        if request.state is RequestState.PENDING:
             approval = automatic_approval(terms, targets, self.asked, requester.mfa_at, call.now)
             if approval is not None:
                 request, made = grant_request(env, tx, request, terms, targets, approval, call.now)
-                tx.replace(request)
             elif needs_mfa(terms, targets, self.asked, requester.mfa_at, call.now):
                 hint = _WITH_MFA
         view = replace(view_of(env, tx, request), reused=waiting is not None, hint=hint)
@@ -214,13 +197,16 @@ class _Creation:
         return view, announce(env, tx, self._event(view, {"automatic": bool(made) and not terms.break_glass}))
 
     def _waiting(self, tx: Reader, requester: Person, terms: t.Terms) -> AccessRequest | None:
-        """The undecided request of the same person with the same terms, which approvers have before them already."""
+        """The undecided request of the same person with the same terms, which approvers have before them already and can
+        approve.
+        """
         for state in UNDECIDED:
             found = tx.find(
                 AccessRequest, account=self.account, requester_id=requester.id, state=state.value, order="id"
             )
             for request in found:
-                if request.deadline > self.call.now and replace(t.decode(request.document), seen=terms.seen) == terms:
+                same = request.deadline > self.call.now and t.decode(request.document) == terms
+                if same and view_of(self.env, tx, request).binding:
                     return request
         return None
 
@@ -234,7 +220,7 @@ class _Creation:
             return None
         terms = t.decode(found.document)
         new = self.new
-        roles = list(terms.substituted) or [ref.arn for ref in terms.roles]
+        roles = [ref.arn for ref in terms.roles]
         first = (roles, terms.beneficiary, terms.ticket, terms.policy, terms.starts_at)
         beneficiary = terms.requester if self._is_for(requester) else new.beneficiary
         again = (list(new.roles), beneficiary, new.ticket, new.policy, new.starts_at)
@@ -282,25 +268,15 @@ class _Creation:
             raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
         return targets
 
-    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[Target], *, emergency: bool) -> t.Terms:
-        """`emergency`: it is one, or extends one. Raises LimitExceeded, DaypassError."""
-        new, call, local = self.new, self.call, local_time(self.call.now)
+    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[Target]) -> t.Terms:
+        """Raises LimitExceeded, DaypassError."""
+        new, now = self.new, self.call.now
         rules = [target.rule.rule for target in targets]
-        for rule in rules:
-            limits.check_reason(new.reason, rule.reason)
-            limits.check_ticket(new.ticket, rule.ticket, emergency=emergency)
-            if not new.break_glass:
-                limits.check_windows(rule.windows, local)
-                limits.check_mfa(requester.mfa_at, rule.requester_mfa_seconds, call.now)
         if new.break_glass:
             seconds = self._emergency([target.rule for target in targets], requester)
         else:
             seconds = limits.duration(new.seconds, rules)
-        caps = [rule.max_uses for rule in rules if rule.max_uses]
-        uses = min(caps, default=0) if new.max_uses is None else new.max_uses
-        if caps and not 1 <= uses <= min(caps):
-            raise limits.LimitExceeded(f"A grant gives 1 to {min(caps)} sessions.")
-        return t.Terms(
+        terms = t.Terms(
             requester=requester.arn,
             beneficiary=beneficiary.arn,
             roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in targets),
@@ -309,13 +285,15 @@ class _Creation:
             ticket=new.ticket,
             policy=new.policy,
             starts_at=new.starts_at,
-            max_uses=uses,
+            max_uses=limits.uses(new.max_uses, rules),
             break_glass=new.break_glass,
             extends=new.extends,
             rules=tuple(target.rule.name for target in targets),
             rule_digests=tuple(target.rule.digest for target in targets),
-            seen=self.seen,
         )
+        for rule in rules:
+            limits.check_request(terms, rule, requester.mfa_at, now, local_time(now))
+        return terms
 
     def _emergency(self, rules: Sequence[CompiledRule], requester: Person) -> int:
         caps = []
@@ -332,27 +310,19 @@ class _Creation:
             caps.append(glass.seconds)
         return min(caps) if self.new.seconds is None else min(self.new.seconds, *caps)
 
-    def _extended(self, tx: Reader, requester: Person) -> dict[str, Grant]:
-        """The grants that are to be extended, by role. An extension comes under their rules."""
+    def _check_extended(self, tx: Reader, requester: Person) -> None:
+        """An extension is a new request, which names the one whose access is to last longer."""
         if not self.new.extends:
-            return {}
+            return
         earlier = existing(tx, self.account, self.new.extends)
-        found = {grant.role_arn: grant for grant in grants_of(tx, earlier.id)}
         if earlier.state not in GRANTED:
             raise DaypassError(
                 ErrorKind.CONCURRENT_MODIFICATION,
                 f"There is no access to be extended: the access request is {earlier.state.value}.",
             )
-        if earlier.beneficiary_id != requester.id or not self._is_for(requester) or {*found} != {*self.new.roles}:
+        roles = {ref.arn for ref in t.decode(earlier.document).roles}
+        if earlier.beneficiary_id != requester.id or not self._is_for(requester) or roles != {*self.new.roles}:
             raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
-        return found
-
-    def _earlier_persons(self, tx: Reader) -> set[str]:
-        """The persons of the request that is extended: who made it for somebody else approves no more of it (A284)."""
-        if not self.new.extends:
-            return set()
-        earlier = existing(tx, self.account, self.new.extends)
-        return {each for each in persons_of(tx, earlier) if not each.startswith("role:")}
 
     def _insert(
         self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]
@@ -368,7 +338,7 @@ class _Creation:
         if held >= MAX_GRANTS and not self.new.break_glass:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"The person has {MAX_GRANTS} open grants: end some.")
         document = t.encode(terms)
-        persons = {*requester.identifiers, *beneficiary.identifiers, *self._earlier_persons(tx)}
+        persons = {*requester.identifiers, *beneficiary.identifiers}
         roles = {f"role:{each}" for each in beneficiary.principal_ids if each.startswith("AROA")}
         request = AccessRequest(
             id=request_id,
@@ -397,10 +367,6 @@ class _Creation:
             decision=self.decision,
             detail={**request_detail(view), **more},
         )
-
-
-def _requires_ticket(rule: CompiledRule) -> bool:
-    return rule.rule.ticket is not None and rule.rule.ticket.required
 
 
 def _covers(grant: Grant, now: int, least: int) -> bool:

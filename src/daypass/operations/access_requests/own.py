@@ -12,10 +12,11 @@ from msgspec import Struct
 from daypass.domain.access.request import OPEN
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Role
-from daypass.operations.broker.read import can_vote
-from daypass.operations.broker.view import RequestView, view_of
-from daypass.operations.grants.facts import person_of, requestable_roles
+from daypass.operations.access_requests.read import can_vote
+from daypass.operations.access_requests.view import RequestView, view_of
+from daypass.operations.grants.persons import person_of
 from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.targets import requestable_roles
 from daypass.operations.grants.void import why_void
 from daypass.operations.iam.user_devices import enabled_devices
 from daypass.operations.management import allow_own

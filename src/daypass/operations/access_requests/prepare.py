@@ -26,7 +26,8 @@ from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.model import Effect
 from daypass.domain.strict_json import read_json
 from daypass.observability import logs
-from daypass.operations.grants.facts import Person, linked, person_of, rules_of
+from daypass.operations.grants.persons import Person, linked, person_of
+from daypass.operations.grants.targets import rules_of
 from daypass.operations.iam.builtin import policy_text
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, SessionView, Viewer

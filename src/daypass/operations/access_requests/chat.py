@@ -22,12 +22,11 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.source import Source
+from daypass.operations.access_requests.view import RequestView
+from daypass.operations.access_requests.vote import ChatVote, Vote, vote
 from daypass.operations.assume.request import consume
 from daypass.operations.authenticate import caller_of_sign_in
-from daypass.operations.broker.view import RequestView
-from daypass.operations.broker.vote import ChatVote, Vote, vote
-from daypass.operations.grants.facts import is_disabled
-from daypass.operations.iam.user_devices import announce_loss
+from daypass.operations.grants.persons import is_disabled
 from daypass.operations.management import allow_own
 from daypass.operations.notifications import notify
 from daypass.operations.outcome import OWNER, served
@@ -130,7 +129,6 @@ async def delete_link(env: Env, call: Call, link_id: str, whose: Whose = OWN) ->
         if found is None or found.user_id != user.id:
             raise DaypassError(ErrorKind.NOT_FOUND, "The chat user is not linked.")
         tx.delete(found)
-        announce_loss(tx, user.id)
         detail = {"user": user.arn, "chat_user": link_id, "deleted": True}
         return None, _changed(call, user.account, detail, decision)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from daypass.domain.access import limits
@@ -16,12 +15,12 @@ from daypass.domain.directory import AccessRequest, AccessReview, Grant, Request
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.broker.view import RequestView, requested_targets, view_of
-from daypass.operations.grants.close import no_such_request
-from daypass.operations.grants.eligible import stages_for
-from daypass.operations.grants.facts import Person, person_of, persons_of
+from daypass.operations.access_requests.view import RequestView, requested_targets, view_of
+from daypass.operations.grants.end import no_such_request
+from daypass.operations.grants.persons import Person, person_of, persons_of
 from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.void import CHECKED_AT_ONCE, why_each_void
+from daypass.operations.grants.void import why_void
+from daypass.operations.grants.votes import stages_for
 from daypass.operations.management import allow, allow_all_or_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -143,13 +142,15 @@ async def list_grants(
 
 
 async def refusals(env: Env, call: Call, listed: Sequence[Grant]) -> dict[str, str]:
-    """Why those of these grants that have not ended would be refused now, by id; some in each snapshot."""
-    opened, why = [grant for grant in listed if state_of(grant, call.now) is not GrantState.ENDED], dict[str, str]()
-    for first in range(0, len(opened), CHECKED_AT_ONCE):
-        some = opened[first : first + CHECKED_AT_ONCE]
-        found = await env.directory.read(partial(why_each_void, env, grants=some), account=call.caller.account)
-        why |= {grant.id: str(fault) for grant, fault in found if fault is not None}
-    return why
+    """Why those of these grants that have not ended would be refused now, by id."""
+    opened = [grant for grant in listed if state_of(grant, call.now) is not GrantState.ENDED]
+
+    def query(tx: Reader) -> dict[str, str]:
+        snapshot = Snapshot(tx)
+        voids = ((grant.id, why_void(env, snapshot, grant, call.now)) for grant in opened)
+        return {each: void.message for each, void in voids if void is not None}
+
+    return await env.directory.read(query, account=call.caller.account)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.grants.facts import compiled
+from daypass.operations.grants.targets import compiled
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, OutboundFailed, Reader
