@@ -29,7 +29,7 @@ async def claims_about(
     if not wanted:
         return {}
     person = session.hops[0]
-    known = dict(of_provider)
+    known = {**_of_tags(dict(session.tags)), **of_provider}
     if person.principal_id.startswith("AIDA"):
         known = await env.directory.read(lambda tx: _of_user(tx, person.principal_id), account=person.account)
     known.setdefault("preferred_username", session.name)
@@ -63,11 +63,14 @@ def _of_user(tx: Reader, user_id: str) -> dict[str, Any]:
     tags, scim = dict(user.tags), tx.get(ScimResource, id=user_id)
     known: dict[str, Any] = {"preferred_username": user.name}
     known["groups"] = [group.name for group in groups_of(tx, user_id)][:MAX_GROUPS]
-    if "name" in tags:
-        known["name"] = tags["name"]
-    if "email" in tags:
-        known |= {"email": tags["email"], "email_verified": False}
+    known |= _of_tags(tags)
     return known if scim is None else known | _of_scim(json.loads(scim.document))
+
+
+def _of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What the tags of a user, or of the session of a person of a provider, say."""
+    known: dict[str, Any] = {"name": tags["name"]} if "name" in tags else {}
+    return {**known, "email": tags["email"], "email_verified": False} if "email" in tags else known
 
 
 def _of_scim(document: Mapping[str, Any]) -> dict[str, Any]:
