@@ -86,3 +86,25 @@ def test_a118_sign_in_by_a_token_with_may_act_is_refused(site: Installation, pro
     assert answer.status == 400
     (record,) = (found for found in site.records(answer.request_id) if found.get("error"))
     assert record["detail"]["private"]["reason"] == "may_act"
+
+
+# --- Claims ----------------------------------------------------------------------------------------------------------
+
+
+def test_claims_of_a_person_of_a_provider_are_those_of_its_token(site: Installation, provider: Provider) -> None:
+    known = {"name": "Ann Lee", "email_verified": True, "groups": ["sre", "wiki"]}
+    browser, client = signed_in(site, provider, **known), register(site, **SETTINGS)
+    code = allowed(browser, target(client, scope="openid profile email groups"))["code"]
+    answer = client.token(grant="authorization_code", code=code, redirect_uri=CALLBACK, code_verifier=VERIFIER)
+    response = given(answer)
+    expected = {**known, "email": "ann@example.com"}
+    claims = verified(site, response["id_token"], client.id)
+    assert {name: claims.get(name) for name in expected} == expected
+    about = members(site.send("GET", [bearer(response["access_token"])], path=b"/oauth2/userinfo"))
+    assert {name: about.get(name) for name in expected} == expected
+    browser.submit(browser.get("/oauth2/logout"), "/oauth2/logout/confirm")
+    renewed = given(client.token(grant="refresh_token", refresh_token=response["refresh_token"]))
+    later = verified(site, renewed["id_token"], client.id)
+    assert {name: later.get(name) for name in expected} == expected
+    gone = members(site.send("GET", [bearer(renewed["access_token"])], path=b"/oauth2/userinfo"))
+    assert gone.keys().isdisjoint({"email", "groups"})  # UserInfo knows them while the browser is signed in
