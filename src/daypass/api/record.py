@@ -37,15 +37,7 @@ class RecordOut(Output):
     event: Annotated[dict[str, Any] | None, Meta(description="The event, as far as you may see it.")]
 
 
-class ExploreRecordsInput(OnePage):
-    type: Annotated[str, Meta(max_length=64)] = ""
-    operation: Id = ""
-    request_id: Id = ""
-    session_id: Annotated[str, Meta(max_length=128, description="Of the session issued or acted on.")] = ""
-    access_key_id: Annotated[str, Meta(max_length=128, description="The actor's.")] = ""
-    error: Annotated[str, Meta(max_length=64)] = ""
-    since: Annotated[int, Meta(ge=0, le=9007199254740991)] | None = None
-    until: Annotated[Annotated[int, Meta(ge=0, le=9007199254740991)] | None, Meta(description="Exclusive.")] = None
+class ExploreRecordsInput(SearchRecordsInput):
     person: Annotated[
         str,
         Meta(max_length=256, description="A part of the ARN or ids of the actor, or of whom a revocation is about."),
