@@ -75,7 +75,8 @@ def _add_session_keys(context: dict[str, Value], session: SessionClaims, mfa_at:
         context["daypass:clientid"] = session.client_id
     if session.keys:
         context.update(sealed_keys(session.keys))
-    context.update(ceiling_keys(session.audiences, session.scopes))
+    if session.audiences or session.scopes:
+        context.update(ceiling_keys(session.audiences, session.scopes))
 
 
 def sealed_keys(pairs: Tags) -> dict[str, Value]:
