@@ -59,6 +59,12 @@ text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill
   .button { fill: #5b6175; }
 }
 """
+_STEPS = """
+@keyframes appear { from { opacity: 0; } to { opacity: 1; } }
+@media (prefers-reduced-motion: no-preference) {
+  .step { animation: appear 0.3s both; }
+}
+"""
 
 
 # --- Running the commands
@@ -129,7 +135,7 @@ def run(variables: dict[str, str], lines: list[Any]) -> str:
 
 
 def _await(terminal: Terminal, seen: int) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 300
     while not _PROMPT.search(terminal.shown[seen:]):
         assert terminal.read(), f"the shell ended: {terminal.shown!r}"
         assert time.monotonic() < ends, f"no prompt: {terminal.shown!r}"
@@ -140,7 +146,7 @@ def _await(terminal: Terminal, seen: int) -> None:
 
 def constant(text: str, variables: dict[str, str]) -> str:
     """The text without what differs from run to run, or belongs to this machine."""
-    text = text.replace(variables["AWS_ENDPOINT_URL"], "http://127.0.0.1:8700").replace(variables["HOME"], "~")
+    text = re.sub(r"\b127\.0\.0\.1:\d+", "127.0.0.1:8700", text.replace(variables["HOME"], "~"))
     seen: dict[str, str] = {}
 
     def numbered(found: re.Match[str]) -> str:
@@ -162,6 +168,7 @@ def constant(text: str, variables: dict[str, str]) -> str:
         text,
     )
     text = re.sub(r"\b(\d{4}-\d\d-\d\d)([ T])(\d\d:\d\d:\d\d)Z", _moment, text)
+    text = re.sub(r"\buntil \d\d:\d\d:\d\d UTC", "until 10:00:00 UTC", text)
     text = re.sub(
         r"\b\d+( records in )\d+( logs verify, )\d+", r"37\g<1>2\g<2>9", text
     )  # a server records its own work
@@ -173,8 +180,8 @@ def _moment(found: re.Match[str]) -> str:
     return (_LATER if at > time.time() + 60 else _NOW).format(found[2])
 
 
-def screen(raw: str) -> list[list[tuple[str, str]]]:
-    """The lines of a terminal: runs of text, each with the names of its styles."""
+def screen(raw: str, keep: str = "") -> list[list[tuple[str, str]]]:
+    """The lines of a terminal that match `keep`: runs of text, each with the names of its styles."""
     made: list[list[tuple[str, str]]] = []
     for line in _OTHER_ESCAPES.sub(lambda m: "\r" if m[0].endswith("K") else "", raw).replace("\r\n", "\n").split("\n"):
         text = line.rstrip("\r").rpartition("\r")[2]  # a message that was replaced is not shown
@@ -184,7 +191,8 @@ def screen(raw: str) -> list[list[tuple[str, str]]]:
                 style = "" if part in ("", "0") else _STYLES.get(part, style)
             elif part:
                 parts.append((style, part))
-        made += _folded(parts)
+        if re.search(keep, "".join(part for _, part in parts)):
+            made += _folded(parts)
     return made
 
 
@@ -214,8 +222,8 @@ def _marked(line: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return line
 
 
-def svg(title: str, text: str, lines: list[list[tuple[str, str]]]) -> str:
-    """The picture of a terminal. `text` describes it for those who cannot see it."""
+def svg(title: str, text: str, lines: list[list[tuple[str, str]]], step: float = 0) -> str:
+    """The picture of a terminal. `text` describes it for those who cannot see it. Lines appear one by one, `step` seconds apart."""
     while lines and not "".join(part for _, part in lines[-1]).strip("$ "):
         lines = lines[:-1]
     width, height = round(COLUMNS * _LETTER + 2 * _MARGIN), len(lines) * _LINE + _BAR + 2 * _MARGIN
@@ -226,14 +234,15 @@ def svg(title: str, text: str, lines: list[list[tuple[str, str]]]) -> str:
             for style, part in _marked(line)
         )
         y = _BAR + _MARGIN + number * _LINE + 12
-        rows.append(f'<text x="{_MARGIN}" y="{y}" xml:space="preserve">{spans}</text>')
+        moving = f' class="step" style="animation-delay: {number * step:.2f}s"' if step else ""
+        rows.append(f'<text x="{_MARGIN}" y="{y}"{moving} xml:space="preserve">{spans}</text>')
     buttons = "".join(f'<circle class="button" cx="{_MARGIN + 16 * n + 6}" cy="17" r="5"/>' for n in range(3))
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {_ROLE}>',
             f'<title id="title">{escape(title)}</title>',
             f'<desc id="desc">{escape(text)}</desc>',
-            f"<style>{_STYLE}</style>",
+            f"<style>{_STYLE}{_STEPS if step else ''}</style>",
             f'<rect class="back" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8"/>',
             f'<path class="bar" d="M1 {_BAR}V8a7 7 0 0 1 7-7h{width - 16}a7 7 0 0 1 7 7v{_BAR - 8}z"/>{buttons}',
             f'<text class="title" x="{width / 2:g}" y="21">{escape(title)}</text>',
@@ -251,7 +260,11 @@ def drawn() -> Iterator[tuple[Path, str]]:
             if wanted.get("setup"):
                 run(variables, wanted["setup"])
             shown = constant(run(variables, wanted["lines"]), variables)
-            yield source.with_suffix(".svg"), svg(wanted["title"], wanted["text"], screen(shown)) + "\n"
+            yield (
+                source.with_suffix(".svg"),
+                svg(wanted["title"], wanted["text"], screen(shown, wanted.get("keep", "")), wanted.get("step", 0))
+                + "\n",
+            )
 
 
 def main() -> int:
