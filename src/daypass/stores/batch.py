@@ -91,6 +91,7 @@ class ReadAhead(StoreReader):
     def __init__(self, conn: Connection) -> None:
         super().__init__(conn)
         self._ahead: dict[tuple[type[Any], tuple[str, ...]], dict[tuple[Any, ...], list[Any]]] = {}
+        self._found: dict[tuple[Any, ...], list[Any]] = {}
 
     def find(
         self,
@@ -110,7 +111,13 @@ class ReadAhead(StoreReader):
                 values = tuple(_folded(name, equals[name]) for name in names)
                 if values in ahead:
                     return ahead[values][:limit]
-        return super().find(kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals)
+        # Many views ask the same, such as all users of an account for its password policy.
+        asked = (kind, order, path_prefix, after, limit, tuple(sorted(equals.items())))
+        if asked not in self._found:
+            self._found[asked] = super().find(
+                kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals
+            )
+        return [*self._found[asked]]
 
     def read_ahead(self, keys: Collection[str], is_loaded: Callable[[str], bool]) -> None:
         """Reads the rows that the views under these cache keys, and those that follow them, need."""

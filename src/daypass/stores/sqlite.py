@@ -41,7 +41,6 @@ _PRAGMAS = (
     "page_size=8192",  # of a new file: a batch is written in half as many pages
     "synchronous=FULL",
     "trusted_schema=OFF",
-    "cache_size=-16384",  # KiB; of 2 MiB, the inner pages of a large directory were read again and again
     "journal_size_limit=67108864",
     "wal_autocheckpoint=2000",  # pages: 16 MiB, so that the log restarts less often; see `Checkpointer`
 )
