@@ -200,10 +200,6 @@ class Reader(Protocol):
         """
         ...
 
-    def epoch(self) -> str:
-        """The epoch of the database: positions of another one cannot be compared."""
-        ...
-
 
 class Tx(Reader, Protocol):
     """Writes entities in the journal's transaction. Each call also puts the change on the feed, in the same

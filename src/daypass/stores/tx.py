@@ -45,7 +45,7 @@ from daypass.stores.backend import REVOCATIONS
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
-from daypass.stores.feed import Change, append, feed_head
+from daypass.stores.feed import Change, append
 from daypass.stores.schema import ring_keys
 
 E = TypeVar("E")
@@ -72,7 +72,6 @@ class StoreReader:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._epoch = ""  # when it has been read
 
     @property
     def connection(self) -> Connection:
@@ -115,10 +114,6 @@ class StoreReader:
         values |= {"after": _value(mapping, first, after)} if after else {}
         rows = self._conn.execute(statement, {**values, "limit_": limit})
         return [mapping.to_entity(row) for row in rows]
-
-    def epoch(self) -> str:
-        self._epoch = self._epoch or feed_head(self._conn).epoch
-        return self._epoch
 
     def find_among(
         self, kind: type[E], field: str, values: Sequence[str], *, order: str, any_case: bool = False, **equals: Any

@@ -1,1 +1,1 @@
-"""The access broker: requests, votes and approval rules. A grant adds context keys; trust policies decide."""
+"""Access requests, votes, approval rules and reviews. A grant adds context keys; trust policies decide."""

@@ -1,4 +1,7 @@
-"""Approval rules: stored as they were written, checked completely. A change voids the approvals made under the old rule."""
+"""Approval rules: stored as they were written, checked completely. A change voids the approvals made under the old rule.
+
+Also who is on call by the schedule of a rule, so that people can see it before they depend on it.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ from daypass.domain.events import Event
 from daypass.operations import heavy
 from daypass.operations.access_requests.decide import local_time
 from daypass.operations.crud.collection import Collection
+from daypass.operations.grants.targets import compiled
 from daypass.operations.management import allow
+from daypass.operations.outcome import served
 from daypass.operations.web_address import check_web_address
-from daypass.ports import Call, Env, Tx
+from daypass.ports import Call, Env, OutboundFailed, Reader, Tx
 
 MAX_RULES: Final = 200
 RULES: Final = Collection(ApprovalRule, "ApprovalRule", "approval-rule", "approval rule", MAX_RULES)
@@ -48,6 +53,37 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
         return made, RULES.changed(call, made, decision, digest=rule, document=document, made=old is None)
 
     return await env.journal.write(change, account=call.caller.account)
+
+
+async def people_on_call(env: Env, call: Call, account: str, name: str) -> list[str]:
+    """daypass:GetOnCall on `approval-rule/NAME`: the names and addresses that the rule's schedule gives for now, sorted.
+
+    Raises DaypassError: ACCESS_DENIED; NOT_FOUND without the rule or without a schedule in it; VALIDATION when the
+    schedule cannot be read.
+    """
+    owner = account or call.caller.account
+    decision = await allow(env, call, "GetOnCall", "approval-rule", name, owner)
+
+    def query(tx: Reader) -> ApprovalRule | None:
+        return tx.get(ApprovalRule, account=owner, name=name)
+
+    found = await env.directory.read(query, account=call.caller.account)
+    if found is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The approval rule with name {name} cannot be found.")
+    rule = compiled(found)
+    if rule is None or (schedule := rule.rule.on_call) is None:
+        raise DaypassError(ErrorKind.NOT_FOUND, f"The approval rule {name} has no schedule of who is on call.")
+    try:
+        people = await env.schedules.on_call(schedule.kind, schedule.calendar, call.now, owner=owner)
+    except OutboundFailed as error:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            "The schedule cannot be read, so nobody is on call by it. The record says why.",
+            private={"reason": "schedule", "fault": str(error)},
+        ) from None
+    detail = {"rule": name, "found": len(people)}
+    await env.journal.commit(served(call, account=owner, decision=decision, detail=detail))
+    return sorted(people)
 
 
 def _check_zones(rule: Rule, now: int) -> None:

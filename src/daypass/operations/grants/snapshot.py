@@ -75,10 +75,6 @@ class Snapshot:
         """See `ports.Reader`."""
         return self._tx.value_at(kind, field, place, **equals)
 
-    def epoch(self) -> str:
-        """See `ports.Reader`."""
-        return self._tx.epoch()
-
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """The result of the first call with this key."""
         if key not in self._known:

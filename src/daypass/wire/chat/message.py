@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -48,15 +49,20 @@ class Message(NamedTuple):
         return self._replace(request=found["request"], binding=found["binding"])
 
 
-class Signed(Protocol):
-    """A signature as it was sent."""
+class Signed(NamedTuple):
+    """A signature as it was sent, which differs for each message, and what a key makes of the message."""
 
-    @property
-    def signature(self) -> bytes:
-        """What differs for each message."""
+    signature: bytes
+    made: Callable[[bytes], bytes]
 
     def is_by(self, key: bytes) -> bool:
         """Whether the key made it."""
+        return hmac.compare_digest(self.made(key), self.signature)
+
+    @property
+    def identity(self) -> str:
+        """What identifies the message, so that it is taken once."""
+        return hashlib.sha256(self.signature).hexdigest()
 
 
 class Service(Protocol):
@@ -84,11 +90,6 @@ class Service(Protocol):
     @abstractmethod
     def answer(self, text: str) -> bytes:
         """The body of an answer."""
-
-
-def identity(signed: Signed) -> str:
-    """What identifies a message, so that it is taken once."""
-    return hashlib.sha256(signed.signature).hexdigest()
 
 
 def check_age(at: int, now: int) -> None:

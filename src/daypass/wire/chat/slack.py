@@ -9,35 +9,20 @@ import hashlib
 import hmac
 import json
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from daypass.domain.access.message import APPROVE
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
 from daypass.wire import content as form
-from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed, object_at
+from daypass.wire.chat.message import MAX_NAME, Message, Signed, check_age, malformed, object_at
 from daypass.wire.http import Request, only_value
 
 _TIME: Final = b"x-slack-request-timestamp"
-_VERSION: Final = "v0"
 _SIGNATURE: Final = re.compile(rb"v0=[0-9a-f]{64}")
 _TIMESTAMP: Final = re.compile(rb"[0-9]{1,12}")
 _ID: Final = re.compile(r"[A-Z0-9]{2,32}")  # of a team, or of a user
 _MAX_FIELDS: Final = 40
-
-
-class SlackSignature(NamedTuple):
-    """A signature as it was sent. `at`: in seconds."""
-
-    at: int
-    signature: bytes
-    body: bytes
-
-    def is_by(self, key: bytes) -> bool:
-        """See `message.Signed`."""
-        text = b"%s:%d:%s" % (_VERSION.encode(), self.at, self.body)
-        made = f"{_VERSION}={hmac.new(key, text, hashlib.sha256).hexdigest()}".encode()
-        return hmac.compare_digest(made, self.signature)
 
 
 class Slack:
@@ -48,12 +33,13 @@ class Slack:
     bound_codes: bool = False
     how: str = "Send `link CODE` with a code from Daypass to link this chat user with you."
 
-    def signed(self, request: Request, now: int) -> SlackSignature:
+    def signed(self, request: Request, now: int) -> Signed:
         at, signature = _sent_at(request), only_value(request.headers, b"x-slack-signature")
         if at is None or not _SIGNATURE.fullmatch(signature):
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
         check_age(at, now)
-        return SlackSignature(at, signature, request.body)
+        text = b"v0:%d:%s" % (at, request.body)
+        return Signed(signature, lambda key: b"v0=" + hmac.new(key, text, hashlib.sha256).hexdigest().encode())
 
     def message_of(self, request: Request, now: int) -> Message:
         del now  # `signed` has checked the time, which the signature covers

@@ -15,11 +15,11 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.wire.chat.message import MAX_NAME, Message, check_age, malformed, object_at
+from daypass.wire.chat.message import MAX_NAME, Message, Signed, check_age, malformed, object_at
 from daypass.wire.http import Request, only_value
 
 _AUTHORIZATION: Final = re.compile(rb"HMAC ([A-Za-z0-9+/]{43}=)")
@@ -28,18 +28,6 @@ _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 _MENTION: Final = re.compile(r"<at(?: [^<>]*)?>[^<>]*</at>")
 _TAG: Final = re.compile(r"<[^<>]*>")
 _MAX_TEXT: Final = 4096
-
-
-class TeamsSignature(NamedTuple):
-    """A signature as it was sent: base64."""
-
-    signature: bytes
-    body: bytes
-
-    def is_by(self, key: bytes) -> bool:
-        """See `message.Signed`."""
-        made = base64.b64encode(hmac.new(key, self.body, hashlib.sha256).digest())
-        return hmac.compare_digest(made, self.signature)
 
 
 class Teams:
@@ -53,13 +41,14 @@ class Teams:
         "request shows to approve it."
     )
 
-    def signed(self, request: Request, now: int) -> TeamsSignature:
+    def signed(self, request: Request, now: int) -> Signed:
         """See `message.Service`. The time is in the body, which is read when its signature is right."""
         del now
         match = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
         if match is None:
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Teams.")
-        return TeamsSignature(match[1], request.body)
+        body = request.body
+        return Signed(match[1], lambda key: base64.b64encode(hmac.new(key, body, hashlib.sha256).digest()))
 
     def message_of(self, request: Request, now: int) -> Message:
         try:

@@ -12,7 +12,7 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason
 from daypass.domain.directory import AccessVote, Grant
-from daypass.operations.access_requests import create, examine, follow, on_call, own, read, rules, suggest, vote
+from daypass.operations.access_requests import create, examine, follow, own, read, rules, suggest, vote
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
@@ -137,7 +137,7 @@ async def _end_for_ticket(env: Env, call: Call, q: api.EndGrantsOfTicketInput) -
 
 
 async def _on_call(env: Env, call: Call, q: api.GetApprovalRuleInput) -> Any:
-    return {"people": await on_call.people_on_call(env, call, q.account, q.name)}
+    return {"people": await rules.people_on_call(env, call, q.account, q.name)}
 
 
 def _review(view: read.ReviewView) -> Over:
