@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from daypass.domain.scim.errors import ScimError
-from daypass.domain.scim.filter import Term, matches, parse_filter
+from daypass.domain.scim.filter import Filter, equalities, matches, parse_filter
 
 PATCH_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAX_OPERATIONS: Final = 100
@@ -25,7 +25,9 @@ _STEPS_OF_TERM: Final = 2
 _CHARACTERS_OF_STEP: Final = 64
 
 _PATH: Final = re.compile(
-    r"(?:urn:[A-Za-z0-9:.]+:)?(?P<name>[A-Za-z][A-Za-z0-9]*)(?:\[(?P<filter>[^\[\]]{1,512})\])?(?:\.(?P<sub>[A-Za-z][A-Za-z0-9]*))?"
+    r"(?:urn:[A-Za-z0-9:.]+:)?(?P<name>[A-Za-z][A-Za-z0-9]*)"
+    r'(?:\[(?P<filter>(?:[^\[\]"]|"(?:[^"\\]|\\.)*"){1,512})\])?'
+    r"(?:\.(?P<sub>[A-Za-z][A-Za-z0-9]*))?"
 )
 _MULTIPLE: Final = frozenset({"emails", "members"})
 _key_of = msgspec.json.Encoder(order="sorted").encode
@@ -47,7 +49,11 @@ def apply_patch(resource: Mapping[str, Any], patch: Mapping[str, Any], most: int
         for op, path, value in _edits(operation):
             left = _after(changed, left)
             at = _read_path(path)
-            left -= _STEPS_OF_TERM * len(at.terms) * len(_listed(changed.get(_key(changed, at.name))))
+            left -= (
+                _STEPS_OF_TERM
+                * (at.filter.size if at.filter else 0)
+                * len(_listed(changed.get(_key(changed, at.name))))
+            )
             if left < 0:
                 raise _too_much()
             _at_path(changed, op, at, value)
@@ -94,10 +100,10 @@ def _edits(operation: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 class _Path(NamedTuple):
-    """Where an operation works. `terms`: of the elements that it selects; empty for all."""
+    """Where an operation works. `filter`: of the elements that it selects; None for all."""
 
     name: str
-    terms: tuple[Term, ...]
+    filter: Filter | None
     sub: str | None
 
 
@@ -105,14 +111,14 @@ def _read_path(path: str) -> _Path:
     parsed = _PATH.fullmatch(path)
     if parsed is None:
         raise ScimError("invalidPath", f"The path {path[:128]} cannot be read.")
-    terms = parse_filter(parsed["filter"]) if parsed["filter"] is not None else ()
-    return _Path(parsed["name"], terms, parsed["sub"])
+    wanted = parse_filter(parsed["filter"]) if parsed["filter"] is not None else None
+    return _Path(parsed["name"], wanted, parsed["sub"])
 
 
 def _at_path(resource: dict[str, Any], op: str, path: _Path, value: Any) -> None:
     name, sub = _key(resource, path.name), path.sub
-    if path.terms:
-        _selected(resource, op, name, path.terms, sub, value)
+    if path.filter is not None:
+        _selected(resource, op, name, path.filter, sub, value)
     elif sub:
         inner = resource.setdefault(name, {})
         if not isinstance(inner, dict):
@@ -138,16 +144,16 @@ def _set(target: dict[str, Any], op: str, name: str, value: Any) -> None:
         target[name] = value
 
 
-def _selected(resource: dict[str, Any], op: str, name: str, terms: Sequence[Term], sub: str | None, value: Any) -> None:
+def _selected(resource: dict[str, Any], op: str, name: str, wanted: Filter, sub: str | None, value: Any) -> None:
     """Operations on the elements of a multi-valued attribute that a filter selects: `emails[type eq "work"].value`."""
     elements = _listed(resource.get(name))
-    chosen = [each for each in elements if isinstance(each, dict) and matches(terms, each)]
+    chosen = [each for each in elements if isinstance(each, dict) and matches(wanted, each)]
     if op == "remove" and sub is None:
         removed = set(map(id, chosen))
         resource[name] = [each for each in elements if id(each) not in removed]
         return
     if not chosen and op != "remove":  # as Entra ID expects: the element is made from the filter
-        chosen = [{term.path: term.value for term in terms}]
+        chosen = [dict(equalities(wanted))]
         resource[name] = [*elements, *chosen]
     for element in chosen:
         if sub is not None:

@@ -1,12 +1,14 @@
 """Users and groups as a directory writes them: checked, reduced to the attributes that Daypass stores.
 
-Names become names of IAM, so only ASCII letters, digits and `+=,.@_-` are possible: names that merely look alike cannot
-exist beside one another, and two that differ in case are the same.
+Names become names of IAM, which have ASCII letters, digits and `+=,.@_-` alone. The name of a user in IAM is derived from any
+other userName, always the same: two userNames that differ in case or in the form of a character have one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -26,8 +28,6 @@ def user_of(document: Mapping[str, Any], *, active: bool = True) -> dict[str, An
     """The stored attributes of a user. `active`: where it is absent or null. Raises ScimError: invalidValue."""
     given = _by_name(document)
     name = _text(given, "userName", required=True)
-    if not _USER.fullmatch(name):
-        raise ScimError("invalidValue", "userName has 1 to 64 ASCII letters, digits and +=,.@_-")
     fields: dict[str, Any] = {"userName": name, "active": _flag(given.get("active"), "active", default=active)}
     for each in ("externalId", "displayName"):
         if text := _text(given, each):
@@ -42,6 +42,16 @@ def user_of(document: Mapping[str, Any], *, active: bool = True) -> dict[str, An
     if emails := _emails(given.get("emails")):
         fields["emails"] = emails
     return fields
+
+
+def user_name(given: str) -> str:
+    """The name in IAM of a user with this userName: the same, or else its ASCII part and a digest of the whole."""
+    same = unicodedata.normalize("NFKC", given).strip()
+    if _USER.fullmatch(same):
+        return same
+    plain = same.casefold()
+    ascii_part = re.sub(r"[^a-z0-9+=,.@_-]", "", unicodedata.normalize("NFKD", plain))[:40]
+    return f"{ascii_part or 'user'}-{hashlib.sha256(plain.encode()).hexdigest()[:20]}"
 
 
 def group_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -4,12 +4,14 @@ so one request changes only some.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from daypass.domain.directory import Membership, ScimResource, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.scim.errors import ScimError
+from daypass.domain.scim.resource import user_name
 from daypass.operations.iam import paging as quotas
 from daypass.ports import Reader, Tx
 
@@ -26,8 +28,9 @@ def members_of(tx: Reader, row: ScimResource) -> list[Mapping[str, Any]]:
     while True:
         batch = tx.find(Membership, account=row.account, group_id=row.id, order="user_id", after=after, limit=_BATCH)
         ids = [each.user_id for each in batch]
-        managed = {each.id for each in tx.find_among(ScimResource, "id", ids, order="id")}
-        found += [_member(user) for user in tx.find_among(User, "id", ids, order="id") if user.id in managed]
+        managed = {each.id: each for each in tx.find_among(ScimResource, "id", ids, order="id")}
+        users = tx.find_among(User, "id", ids, order="id")
+        found += [_member(user, managed[user.id]) for user in users if user.id in managed]
         if len(batch) < _BATCH:
             return found
         after = batch[-1].user_id
@@ -48,12 +51,13 @@ def set_members(
     account, group = row.account, row.id
     for identity in added:
         user = tx.get(User, account=account, id=identity)
-        if user is None or tx.get(ScimResource, account=account, resource_type=USER, id=identity) is None:
+        managed = tx.get(ScimResource, account=account, resource_type=USER, id=identity)
+        if user is None or managed is None:
             raise ScimError("invalidValue", f"A user with id {identity[:64]} does not exist.")
         if tx.count(Membership, account=account, user_id=identity) >= quotas.GROUPS_PER_USER:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user is in at most {quotas.GROUPS_PER_USER} groups.")
         tx.insert(Membership(account, group, identity, now))
-        shown[identity] = _member(user)
+        shown[identity] = _member(user, managed)
     for identity in removed:
         membership = tx.get(Membership, group_id=group, user_id=identity)
         if membership is not None:
@@ -62,5 +66,12 @@ def set_members(
     return [shown[identity] for identity in sorted(shown)]
 
 
-def _member(user: User) -> dict[str, Any]:
-    return {"value": user.id, "display": user.name, "type": USER}
+def _member(user: User, managed: ScimResource) -> dict[str, Any]:
+    document = json.loads(managed.document)
+    display = document.get("displayName") or shown_name(document["userName"], user)
+    return {"value": user.id, "display": display, "type": USER}
+
+
+def shown_name(given: str, user: User) -> str:
+    """The userName of the directory; the name in IAM if an administrator has changed that."""
+    return given if user_name(given) == user.name else user.name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
 from daypass.domain.directory import (
@@ -25,9 +26,9 @@ from daypass.domain.errors import DaypassError, ErrorKind, ignored, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.scim.errors import ScimError
-from daypass.domain.scim.filter import Term, matches
+from daypass.domain.scim.filter import Filter, indexed, matches
 from daypass.domain.scim.patch import apply_patch
-from daypass.domain.scim.resource import group_name, group_of, user_of
+from daypass.domain.scim.resource import group_name, group_of, user_name, user_of
 from daypass.operations import heavy
 from daypass.operations.iam import paging as quotas
 from daypass.operations.management import allow
@@ -36,7 +37,7 @@ from daypass.operations.outcome import served
 from daypass.operations.pages import fitting
 from daypass.operations.revocation import DEPROVISIONED
 from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, set_members
-from daypass.operations.scim.resources import Resource, attributes_of, bytes_of, etag, resource_of
+from daypass.operations.scim.resources import UNASSIGNED, Resource, attributes_of, bytes_of, etag, resource_of
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
 T = TypeVar("T")
@@ -94,15 +95,15 @@ async def get(env: Env, call: Call, kind: str, identity: str) -> Resource:
     return found
 
 
-async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
+async def find(env: Env, call: Call, kind: str, wanted: Filter | None, start: int, count: int) -> Listed:
     """A page of the resources that match. `start` counts from 1. Raises DaypassError: ACCESS_DENIED, VALIDATION when a
     filter would look at too many.
     """
     decision = await _allowed(env, call)
     account = call.caller.account
     start, count = max(1, start), min(max(0, count), MAX_PAGE)
-    page = (account, kind, terms, start, count)
-    if terms and not any(isinstance(term.value, str) and term.path in _INDEXED[kind] for term in terms):
+    page = (account, kind, wanted, start, count)
+    if wanted is not None and not indexed(wanted.terms).keys() & _INDEXED[kind]:
         found = await heavy.read(env, call, _scan, *page)
     else:
         found = await env.directory.read(lambda tx: _refusing(lambda: _find(tx, *page)), account=account)
@@ -110,13 +111,13 @@ async def find(env: Env, call: Call, kind: str, terms: Sequence[Term], start: in
     return found
 
 
-def _scan(scene: Scene, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
+def _scan(scene: Scene, account: str, kind: str, wanted: Filter | None, start: int, count: int) -> Listed:
     """As `_find`, in another process: reading thousands of documents would hold up the event loop (attack A393)."""
-    return _refusing(lambda: _find(scene.tx, account, kind, terms, start, count))
+    return _refusing(lambda: _find(scene.tx, account, kind, wanted, start, count))
 
 
-def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int, count: int) -> Listed:
-    if not terms:
+def _find(tx: Reader, account: str, kind: str, wanted: Filter | None, start: int, count: int) -> Listed:
+    if wanted is None:
         total = tx.count(ScimResource, account=account, resource_type=kind)
         if start > total:
             return Listed([], total)
@@ -124,21 +125,34 @@ def _find(tx: Reader, account: str, kind: str, terms: Sequence[Term], start: int
         after = tx.value_at(ScimResource, "id", start - 2, **of_kind) if start > 1 else ""
         rows = tx.find(ScimResource, order="id", after=after, limit=count, **of_kind)
         return Listed(_shown(tx, rows), total)
-    computed = [term for term in terms if term.path.partition(".")[0] in _COMPUTED]
-    stored = [term for term in terms if term not in computed]
-    rows = [
-        row
-        for row in _candidates(tx, account, kind, terms)
-        if matches(stored, {**attributes_of(row.document), "id": row.id})
-    ]
-    if computed:
+    rows = _candidates(tx, account, kind, wanted)
+    if wanted.attributes & _COMPUTED:
+        stored = Filter("and", tuple(part for part in _parts(wanted) if not part.attributes & _COMPUTED))
+        rows = [row for row in rows if matches(stored, _filtered(row, attributes_of(row.document)))]
         if len(rows) > _MOST_COMPUTED:
             raise ScimError("tooMany", "Filter by id, externalId, userName, displayName or members.value, too.")
         loaded = [each for row in rows if (each := resource_of(tx, row)) is not None]
-        rows = [each.row for each in loaded if matches(computed, each.document)]
+        rows = [each.row for each in loaded if matches(wanted, _filtered(each.row, each.document))]
+    else:
+        rows = [row for row in rows if matches(wanted, _filtered(row, attributes_of(row.document)))]
     if len(rows) == 1 and tx.get(User if kind == USER else Group, id=rows[0].id) is None:
         rows = []  # an administrator has deleted it
     return Listed(_shown(tx, rows[start - 1 : start - 1 + count]), len(rows))
+
+
+def _parts(wanted: Filter) -> tuple[Filter, ...]:
+    """The parts that must all hold."""
+    return wanted.parts if wanted.kind == "and" else (wanted,)
+
+
+def _filtered(row: ScimResource, document: Mapping[str, Any]) -> dict[str, Any]:
+    """What filters see."""
+    times = {"created": _moment(row.created_at), "lastModified": _moment(row.updated_at)}
+    return {**document, "id": row.id, "meta": {"resourceType": row.resource_type, **times}}
+
+
+def _moment(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
 
 
 def _shown(tx: Reader, rows: Sequence[ScimResource]) -> list[Resource]:
@@ -146,15 +160,15 @@ def _shown(tx: Reader, rows: Sequence[ScimResource]) -> list[Resource]:
     return fitting((each for row in rows if (each := resource_of(tx, row)) is not None), bytes_of)
 
 
-def _candidates(tx: Reader, account: str, kind: str, terms: Sequence[Term]) -> list[ScimResource]:
+def _candidates(tx: Reader, account: str, kind: str, wanted: Filter) -> list[ScimResource]:
     """The resources that can match: by an index where a term has one. Raises ScimError(tooMany)."""
-    exact = {term.path: term.value for term in terms if isinstance(term.value, str)}
+    exact = indexed(wanted.terms)
     if "id" in exact:
         return _one(tx.get(ScimResource, account=account, resource_type=kind, id=exact["id"]))
     if "externalid" in exact:
         return tx.find(ScimResource, account=account, resource_type=kind, external_id=exact["externalid"], order="id")
     if kind == USER and "username" in exact:
-        user = tx.get(User, account=account, name=exact["username"])
+        user = tx.get(User, account=account, name=user_name(exact["username"]))
         return _one(tx.get(ScimResource, account=account, resource_type=kind, id=user.id) if user is not None else None)
     if kind == GROUP and "displayname" in exact:
         try:
@@ -198,7 +212,7 @@ async def create(env: Env, call: Call, kind: str, unverified: Mapping[str, Any])
     def change(tx: Tx) -> tuple[Resource, Event]:
         if kind == USER:
             document = user_of(unverified)
-            made: User | Group = User(env.ids.unique("AIDA"), account, document["userName"], "/", now)
+            made: User | Group = User(env.ids.unique("AIDA"), account, user_name(document["userName"]), "/", now)
             _within(tx, User, account, quotas.USERS_PER_ACCOUNT)
         else:
             document, members = group_of(unverified)
@@ -261,7 +275,7 @@ async def _try_patch(
         except ScimError as error:
             raise _has_changed() if error.kind == "tooMany" else error from None
 
-    return await _changed(env, call, kind, identity, if_match, edit)
+    return await _changed(env, call, kind, identity, if_match, edit, patched=True)
 
 
 def _patched(document: Mapping[str, Any], unverified: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,6 +289,8 @@ async def _changed(
     identity: str,
     if_match: str,
     edit: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    *,
+    patched: bool = False,
 ) -> Resource:
     decision = await _allowed(env, call)
     account = call.caller.account
@@ -285,7 +301,10 @@ async def _changed(
         wanted = edit(known.document)
         members: list[str] = []
         if kind == USER:
-            document = user_of(wanted, active=bool(known.document["active"]))  # absent: it stays as it is
+            was = bool(attributes_of(known.row.document)["active"])
+            document = user_of(wanted, active=was)  # absent: it stays as it is
+            if patched and not any(name.lower() == "active" for name in wanted):
+                document[UNASSIGNED] = True
         else:
             document, members = group_of(wanted)
         row = replace(
@@ -298,7 +317,10 @@ async def _changed(
         tx.replace(row)
         if kind == USER:
             arn, what = _set_user(env, call, tx, known, document)
-            changed = Resource(row, {**document, "groups": known.document["groups"]})
+            shown_user = {name: value for name, value in document.items() if name != UNASSIGNED}
+            if UNASSIGNED in document:
+                del shown_user["active"]
+            changed = Resource(row, {**shown_user, "groups": known.document["groups"]})
         else:
             arn, what = _set_group(tx, known, document), "changed"
             shown = set_members(tx, row, known.document["members"], members, call.now)
@@ -345,10 +367,10 @@ def _set_user(env: Env, call: Call, tx: Tx, known: Resource, document: Mapping[s
     user = tx.get(User, id=known.row.id)
     if user is None:
         raise DaypassError(ErrorKind.NOT_FOUND, "The user was deleted meanwhile.")
-    if document["userName"] != user.name:
-        user = replace(user, name=document["userName"])
+    if user_name(document["userName"]) != user.name:
+        user = replace(user, name=user_name(document["userName"]))
         _write(tx.replace, user)
-    was, active = known.document["active"], document["active"]
+    was, active = bool(attributes_of(known.row.document)["active"]), document["active"]
     if was and not active:
         end_user(env, call, tx, user, DEPROVISIONED)
         return user.arn, "deactivated"

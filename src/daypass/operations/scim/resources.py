@@ -10,10 +10,12 @@ import msgspec
 from daypass.domain.directory import Group, ScimResource, User
 from daypass.domain.encoding import base64url
 from daypass.operations.principals import groups_of
-from daypass.operations.scim.members import USER, members_of
+from daypass.operations.scim.members import USER, members_of, shown_name
 from daypass.ports import Reader
 
 _BYTES_OF_MEMBER: Final = 150
+UNASSIGNED: Final = "activeUnassigned"
+"""Stored when a directory removes `active`: it is not shown then, and the user stays as it is."""
 attributes_of = msgspec.json.Decoder().decode
 """The stored attributes."""
 _encoded = msgspec.json.Encoder(order="sorted").encode
@@ -34,7 +36,9 @@ def resource_of(tx: Reader, row: ScimResource) -> Resource | None:
         if user is None:
             return None
         named = [{"value": each.id, "display": each.name, "type": "direct"} for each in groups_of(tx, user.id)]
-        return Resource(row, {**document, "userName": user.name, "groups": named})
+        if document.pop(UNASSIGNED, False):
+            del document["active"]
+        return Resource(row, {**document, "userName": shown_name(document["userName"], user), "groups": named})
     group = tx.get(Group, id=row.id)
     if group is None:
         return None

@@ -91,6 +91,8 @@ def _bearer(request: Request) -> str:
 
 
 async def _serve(env: Env, call: Call, request: Request) -> Response:
+    if request.raw_path == f"{BASE}/{_SEARCH}".encode("ascii"):
+        return await _search_all(env, call, request)
     parts = [unquote(part) for part in request.raw_path.decode("latin-1")[len(BASE) + 1 :].split("/") if part]
     if not parts or len(parts) > 2:
         raise _unknown()
@@ -141,36 +143,61 @@ async def _search(request: _ResourceRequest) -> Response:
 
 
 async def _search_by_post(request: _ResourceRequest) -> Response:
-    """POST /.search (RFC 7644, 3.4.3): the parameters are in the body."""
-    body = _body(request.http)
+    """POST /.search of a type (RFC 7644, 3.4.3)."""
+    return await _search_page(request, _in_body(request.http))
+
+
+async def _search_all(env: Env, call: Call, request: Request) -> Response:
+    """POST /.search of both types: users, then groups."""
+    if request.method != "POST":
+        raise DaypassError(ErrorKind.UNKNOWN_OPERATION, "The path does not take this method.", private={STATUS: 405})
+    query = _in_body(request)
+    wanted = parse_filter(query["filter"]) if "filter" in query else None
+    start = max(1, _number(query, "startIndex", 1))
+    left, skipped, total, shown = _number(query, "count", _USUAL_PAGE), start - 1, 0, list[dict[str, Any]]()
+    for kind in (USER, GROUP):
+        page = await provision.find(env, call, kind, wanted, skipped + 1, max(0, left - len(shown)))
+        of_kind = _ResourceRequest(env, call, request, kind, "", "")
+        shown += [_selected(query, _resource_json(of_kind, each)) for each in page.resources]
+        total, skipped = total + page.total, max(0, skipped - page.total)
+    return _answer(_list(shown, total, start))
+
+
+def _in_body(request: Request) -> dict[str, str]:
+    """The parameters of a search, which are in the body."""
+    body = _body(request)
     given = {name: body.get(name) for name in ("filter", "startIndex", "count", "attributes", "excludedAttributes")}
-    query = {
+    return {
         name: ",".join(map(str, value)) if isinstance(value, list) else str(value)
         for name, value in given.items()
         if value is not None
     }
-    return await _search_page(request, query)
 
 
 async def _search_page(request: _ResourceRequest, query: Mapping[str, str]) -> Response:
-    terms = parse_filter(query["filter"]) if "filter" in query else ()
+    wanted = parse_filter(query["filter"]) if "filter" in query else None
     start, count = _number(query, "startIndex", 1), _number(query, "count", _USUAL_PAGE)
-    page = await provision.find(request.env, request.call, request.kind, terms, start, count)
+    page = await provision.find(request.env, request.call, request.kind, wanted, start, count)
     resources = [_selected(query, _resource_json(request, each)) for each in page.resources]
     return _answer(_list(resources, page.total, max(1, start)))
 
 
 def _selected(query: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that the client wants (RFC 7644, 3.9): whole ones, `id` and `schemas` always."""
+    """The attributes that the client wants (RFC 7644, 3.9): whole ones, `id` and `schemas` always. The names of members come
+    with `attributes=members` alone: who changes members gets back what it sent.
+    """
     wanted, without = (
         {name.strip().rpartition(":")[2].partition(".")[0].lower() for name in query.get(each, "").split(",")} - {""}
         for each in ("attributes", "excludedAttributes")
     )
-    return {
+    found = {
         name: value
         for name, value in shown.items()
         if name in _ALWAYS or (name.lower() in wanted if wanted else name.lower() not in without)
     }
+    if "members" in found and "members" not in wanted:
+        found["members"] = [{name: each[name] for name in each if name != "display"} for each in found["members"]]
+    return found
 
 
 async def _get(request: _ResourceRequest) -> Response:

@@ -69,7 +69,15 @@ _USER_ATTRIBUTES: Final = (
 )
 _GROUP_ATTRIBUTES: Final = (
     _attribute("displayName", description="Name of the group in IAM.", required=True, uniqueness="server"),
-    _attribute("members", "complex", description="Users.", multiValued=True, subAttributes=_references(USER)),
+    _attribute(
+        "members",
+        "complex",
+        description="Users.",
+        multiValued=True,
+        subAttributes=[
+            {**each, "returned": "request"} if each["name"] == "display" else each for each in _references(USER)
+        ],
+    ),
 )
 
 
