@@ -239,10 +239,14 @@ def dump_client(settings: ClientSettings) -> str:
 
 
 def _check_usable(settings: ClientSettings) -> None:
-    """An address or key that could never be used."""
+    """An address that could never be used."""
     for name, uri in _return_addresses(settings):
         if not has_usable_authority(uri):
             raise ValueError(f"{name}: {uri[:128]!r}: a host name, and a port from 1 to 65535 or none, is expected.")
+
+
+def check_signing_keys(settings: ClientSettings) -> None:
+    """Raises ValueError if none of the keys signs with an algorithm that the client may use. The keys are well formed."""
     keys = settings.jwks["keys"] if settings.jwks is not None else ()
     if keys and settings.requires("other_algorithms") and not any(_signs_for_fapi(key) for key in keys):
         raise ValueError(

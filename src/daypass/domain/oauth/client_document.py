@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from daypass.domain.oauth.client import ClientSettings, check_client
+from daypass.domain.oauth.client import ClientSettings, check_client, check_signing_keys
 from daypass.domain.oauth.client_id_url import host_of
 from daypass.domain.oauth.redirects import redirect_uri_fault
 from daypass.domain.strict_json import read_json
@@ -60,6 +60,7 @@ def read_document(client_id: str, body: bytes, limits: ClientSettings) -> tuple[
         refresh_token_seconds=limits.refresh_token_seconds,
     )
     check_client(settings)
+    check_signing_keys(settings)
     name = _text(document, "client_name").strip()[:_MAX_NAME]
     host = host_of(client_id)
     return f"{name} ({host})" if name else host, settings

@@ -19,6 +19,7 @@ from daypass.domain.events import Event
 from daypass.domain.oauth.client import (
     SECRET_METHODS,
     ClientSettings,
+    check_signing_keys,
     dump_client,
     key_source_of,
     parse_client,
@@ -236,6 +237,10 @@ async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSet
     source = key_source_of(call.caller.account, "", settings)
     if source is not None and (fault := await env.issuers.fault(source)):
         raise DaypassError(ErrorKind.VALIDATION, fault.replace("static_jwks", "jwks").replace("jwks_url", "jwks_uri"))
+    try:
+        check_signing_keys(settings)
+    except ValueError as error:
+        raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
     return settings
 
 
