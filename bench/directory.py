@@ -23,8 +23,7 @@ from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.who_can import who_can
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.operations.crud.engine import perform
-from daypass.operations.iam.service import IAM
-from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.ports import Call
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database

@@ -14,7 +14,7 @@ from tests.oauth import given
 from tests.oauth_client import Client
 from tests.sign_in import allowed, may_assume, redeemed, signed_in, site_with_pages, target, user, web_client
 
-from daypass.wire.oauth import pages
+from daypass.wire.oauth import consent as pages
 
 PATH = "/oauth2/logout"
 CONFIRM = f"{PATH}/confirm"

@@ -13,7 +13,7 @@ from tests.browser import Browser, forms, refused, text
 from tests.passkeys import DEVICES, new_passkey, registered, sign_in_with
 from tests.sign_in import PASSWORD, signed_in, site_with_pages, user
 
-from daypass.domain.encoding import base64url, from_base64url
+from daypass.domain.jws import base64url, from_base64url
 
 PASSKEY = "/login/passkey"
 SECOND = "/login/second-passkey"

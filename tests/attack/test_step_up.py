@@ -21,8 +21,8 @@ from tests.passkeys import registered
 from tests.sign_in import signed_in, site_with_pages, user, with_device
 
 from daypass.domain.claims import RequestFacts
-from daypass.domain.encoding import from_base64url
 from daypass.domain.errors import DaypassError
+from daypass.domain.jws import from_base64url
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote, vote, vote_digest
 from daypass.operations.assume.mfa_code import MfaCode

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
-from daypass.domain.encoding import base64url
 from daypass.domain.jwk import PRIVATE_MEMBERS, refusal_of_rsa
-from daypass.domain.jws import JoseError, UnverifiedJws
+from daypass.domain.jws import JoseError, UnverifiedJws, base64url
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import read_json
 

@@ -24,8 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from daypass.crypto.jose import read
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
-from daypass.domain.encoding import base64url
-from daypass.domain.jws import JoseError
+from daypass.domain.jws import JoseError, base64url
 from daypass.ports import Clock
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey

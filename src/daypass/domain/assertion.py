@@ -16,8 +16,8 @@ from typing import Final
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import SamlProvider, Tags
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import text_digest
 from daypass.domain.policy.model import Value
 from daypass.domain.proof import OneTime, Proof
 from daypass.domain.session import is_tag_text

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from daypass.domain.directory import Tags
-from daypass.domain.encoding import text_digest
+from daypass.domain.jws import text_digest
 
 SERVICE: Final = "rolesanywhere.amazonaws.com"
 """The service principal that role trust policies name."""

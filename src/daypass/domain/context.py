@@ -13,7 +13,7 @@ from typing import Final
 
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import Tags
-from daypass.domain.encoding import iso_time
+from daypass.domain.jws import iso_time
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.session import SessionClaims, chain_depth

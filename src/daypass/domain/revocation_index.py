@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec.structs import astuple
 
 from daypass.domain.directory import Revocation
-from daypass.domain.encoding import base64url
+from daypass.domain.jws import base64url
 from daypass.domain.session import LONGEST_SESSION_MS, Hop, SessionClaims
 
 _EVER = 2**63

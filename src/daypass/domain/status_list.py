@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Final
 
-from daypass.domain.encoding import base64url
+from daypass.domain.jws import base64url
 
 STATUSES: Final = 131_072
 """Statuses in one list: 16 KiB before compression."""

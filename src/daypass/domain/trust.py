@@ -9,15 +9,16 @@ account see the role's tags: other accounts cannot learn of a role by testing th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.context import merged, resource_context
-from daypass.domain.directory import Tags
+from daypass.domain.directory import PasswordPolicy, Tags
 from daypass.domain.policy.compiled import Statement
+from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import decide
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, Layer, PrincipalFacts, Value
@@ -164,3 +165,32 @@ def _decide(
     query = AccessQuery(principal, action, resource, merged(context, where))
     decision, statements = decide(query, layers)
     return Admission(decision, query, layers, owner, (Side(layers, where, statements),))
+
+
+# --- What an account's settings let every one of its users do, as an identity policy of each user
+
+
+NAME: Final = "account password policy"
+"""The policy's name in explanations. Names of inline and managed policies have no spaces."""
+
+_TEXT: Final = """{
+  "Version": "2012-10-17",
+  "Statement": [
+    {
+      "Effect": "Allow",
+      "Action": "iam:ChangePassword",
+      "Resource": ["arn:aws:iam::*:user/${aws:username}", "arn:aws:iam::*:user/*/${aws:username}"]
+    },
+    {"Effect": "Allow", "Action": "iam:GetAccountPasswordPolicy", "Resource": "*"}
+  ]
+}"""
+
+
+def of_every_user(passwords: PasswordPolicy | None) -> tuple[NamedPolicy, ...]:
+    """The policies that each user of the account has because of its password policy (None: it has none)."""
+    return (_own_password(),) if passwords is not None and passwords.users_may_change else ()
+
+
+@cache
+def _own_password() -> NamedPolicy:
+    return NamedPolicy(NAME, compile_stored(_TEXT, PolicyKind.IDENTITY))

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
-from daypass.domain.encoding import iso_time
+from daypass.domain.jws import iso_time
 from daypass.domain.source import Source
 from daypass.federation import saml_metadata
 from daypass.federation.saml_decrypt import Undecryptable, certificate_of, decrypt, load_key

@@ -14,8 +14,8 @@ from typing import Final
 from lxml import etree
 
 from daypass.domain.assertion import REDEEM_MS, Assertion, refuse
-from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import iso_time
 from daypass.federation.saml_metadata import read_time
 from daypass.federation.saml_xml import SAML, BadXml, only, text_of
 from daypass.ports import SamlMetadataView

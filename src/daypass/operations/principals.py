@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from daypass.domain.arn import is_account_id, read_arn, root_arn
 from daypass.domain.directory import AccountAlias, Group, Membership, Role, User
-from daypass.domain.encoding import text_digest
+from daypass.domain.jws import text_digest
 from daypass.ports import Reader
 
 U = TypeVar("U", User, Role)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
-from daypass.domain.encoding import iso_time
+from daypass.domain.jws import iso_time
 from daypass.stores.log_heads import LogHead
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from daypass.domain import account_policy
+from daypass.domain import trust as account_policy
 from daypass.domain.directory import (
     AccessKey,
     Account,

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from daypass.domain.encoding import iso_time
+from daypass.domain.jws import iso_time
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.issue import Issued
 

@@ -11,7 +11,7 @@ from daypass.domain.directory import Role, User
 from daypass.domain.session import SessionClaims
 from daypass.operations import revocation
 from daypass.operations.iam import changes
-from daypass.operations.sessions import revoked_sessions
+from daypass.operations.sessions import revoke as revoked_sessions
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")
 

@@ -11,7 +11,7 @@ from tests.integration.iam import tours
 from tests.integration.iam.conftest import ALPHA, BETA, OTHER_ROOT, ROOT, Service
 
 from daypass.operations.iam import login_profiles as passwords
-from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.iam.service import OPERATIONS
 
 ALLOW_LIST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:List*", "Resource": "*"}]}
 TRUST = {

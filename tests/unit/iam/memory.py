@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from tests.environment import environment
 
 from daypass.data import BuiltinPolicies
-from daypass.domain import account_policy
+from daypass.domain import trust as account_policy
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
     Account,
@@ -41,8 +41,7 @@ from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.federation.saml_metadata import MetadataReader
 from daypass.operations.crud.engine import perform
-from daypass.operations.iam.service import IAM
-from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.outcome import refused
 from daypass.ports import AccountView, Call, Limits, PrincipalView, RoleView, Scene
 from daypass.stores.entities import ENTITY_TABLES

@@ -11,7 +11,7 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 from daypass.domain.directory import Guardrail, User
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
-from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.iam.service import OPERATIONS
 
 
 async def _ann(world: World, *statements: dict[str, Any]) -> None:

@@ -15,9 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from daypass.client.http import signed_request
 from daypass.client.transport import NoAnswer, open_response
-from daypass.client.verifier.elapsed import elapsed
 from daypass.client.verifier.revocations import Revocations
-from daypass.client.verifier.settings import Settings
+from daypass.client.verifier.settings import Settings, elapsed
 
 _LOG = logging.getLogger("daypass.verifier")
 _PATH: Final = "/events/revocations"

@@ -17,11 +17,10 @@ from daypass.client.http import signed_request
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, Transport, exchange
 from daypass.client.verifier import keys
-from daypass.client.verifier.elapsed import elapsed
 from daypass.client.verifier.holder import Holders, Sent, UnprovenHolder
 from daypass.client.verifier.keys import Keys, Malformed, split
 from daypass.client.verifier.revocations import Revocations
-from daypass.client.verifier.settings import Settings, WhenBehind
+from daypass.client.verifier.settings import Settings, WhenBehind, elapsed
 from daypass.client.verifier.status import MAX_TOKEN, StatusLists, StatusUnknown
 from daypass.client.verifier.status import TYPE as LIST_TYPE
 from daypass.client.verifier.stream import Follower

@@ -6,10 +6,14 @@ Sources: RFC 6749, 3.1.2; RFC 8252, 7 and 8.4; RFC 9700, 2.1.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
+
+from daypass.domain.jws import base64url
 
 MAX_URI: Final = 2048
 _CHARACTERS = re.compile(r"[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+")  # RFC 3986, without "#": no fragment
@@ -62,3 +66,23 @@ def web_origins(uris: tuple[str, ...]) -> frozenset[str]:
     """
     parts = [match.groups() for match in map(_WEB.fullmatch, uris) if match]
     return frozenset(f"{scheme}://{host.lower().removesuffix(_DEFAULT_PORTS[scheme])}" for scheme, host in parts)
+
+
+# --- PKCE with S256, the only method here (RFC 7636; attack A67)
+
+
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+
+def is_challenge(text: str) -> bool:
+    """Whether this has the form of a code_challenge of S256: 43 characters of base64url."""
+    return _CHALLENGE.fullmatch(text) is not None
+
+
+def fits(unverified_verifier: str, challenge: str) -> bool:
+    """Whether a code_verifier is the one of this challenge (RFC 7636, 4.6)."""
+    if not _VERIFIER.fullmatch(unverified_verifier):
+        return False
+    digest = hashlib.sha256(unverified_verifier.encode("ascii")).digest()
+    return hmac.compare_digest(base64url(digest), challenge)

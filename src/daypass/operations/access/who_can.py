@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from daypass.domain import account_policy
+from daypass.domain import trust as account_policy
 from daypass.domain.arn import account_of, is_account_id, is_session_arn, read_arn, root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import merged, resource_context

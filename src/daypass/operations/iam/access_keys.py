@@ -62,3 +62,18 @@ def _owned(ctx: ReadContext, p: Params) -> tuple[AccessKey, User | Account]:
     if key is None or key.account != ctx.account or key.owner_id != owner.id:
         raise faults.not_found(f"The Access Key with id {p['AccessKeyId']} cannot be found.")
     return key, owner
+
+
+# --- Absent
+
+
+def list_of_user(members: str, ctx: ReadContext, p: Params) -> Answer:
+    """The empty list, as the answer's member `members`, for a user that must exist; by default the caller."""
+    if not p.get("AllUsers"):
+        find.user_or_caller(ctx, p)
+    return list_of_account(members, ctx, p)
+
+
+def list_of_account(members: str, _ctx: ReadContext, p: Params) -> Answer:
+    shown, more = page_of(p, members, (), str)
+    return {members: shown, **more}

@@ -24,8 +24,8 @@ from daypass.domain.directory import (
     PasswordPolicy,
     User,
 )
-from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import iso_time
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import last_used
 from daypass.operations.iam.context import ReadContext, WriteContext

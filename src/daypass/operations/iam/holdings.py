@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from daypass.domain import account_policy
+from daypass.domain import trust as account_policy
 from daypass.domain.directory import (
     Attachment,
     Group,

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 
 from daypass.domain.policy.lint.finding import Finding
 from daypass.operations.crud.engine import Service
 from daypass.operations.crud.operation import Params
-from daypass.operations.iam import builtin, documents, faults
+from daypass.operations.iam import (
+    builtin,
+    documents,
+    faults,
+    find,
+    granting,
+    mfa,
+    owners,
+    resources,
+    service_last_accessed,
+    service_linked_roles,
+    tags,
+)
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
 from daypass.operations.iam.lint import findings_of
-from daypass.operations.iam.table import OPERATIONS
-from daypass.ports import Call, Env, Reader, Scene, Tx
+from daypass.operations.iam.tables import credentials, entities, reports, shared
+from daypass.ports import Call, Env, Ids, Reader, Scene, Tx
 
 
 class Iam(Service[ReadContext, WriteContext]):
@@ -68,3 +81,56 @@ class Iam(Service[ReadContext, WriteContext]):
 
 IAM = Iam()
 """For `crud.engine.perform`."""
+
+
+# --- Every IAM operation of Daypass by name; `tables` has the rows
+
+
+def _gather_last_accessed(ctx: ReadContext, p: Params, ids: Ids) -> bytes:
+    return service_last_accessed.gather(sorted(OPERATIONS), ctx, p, ids)
+
+
+_LAST_ACCESSED = Operation(
+    "GenerateServiceLastAccessedDetails",
+    granting.arn_resource,
+    write=service_last_accessed.generate_service_last_accessed_details,
+    gather=_gather_last_accessed,
+    heavy=True,
+)
+
+_ALL = (
+    *entities.USERS,
+    *entities.GROUPS,
+    *entities.ROLES,
+    *service_linked_roles.SERVICE_LINKED,
+    *entities.POLICIES,
+    *reports.ACCOUNT,
+    *entities.INSTANCE_PROFILES,
+    *credentials.PROVIDERS,
+    *credentials.PASSWORDS,
+    *credentials.MFA,
+    *reports.REPORTS,
+    _LAST_ACCESSED,
+    *reports.ABSENT,
+    *credentials.OUTBOUND,
+    *reports.SIMULATIONS,
+    *shared.of_owner(owners.USER, resources.user),
+    *shared.of_owner(owners.GROUP, resources.group),
+    *shared.of_owner(owners.ROLE, resources.role),
+    *shared.bounded_by(owners.USER, resources.user),
+    *shared.bounded_by(owners.ROLE, resources.role),
+    *shared.tagged("User", resources.user, tags.by(find.user, "UserName")),
+    *shared.tagged("Role", resources.role, tags.by(find.role, "RoleName")),
+    *shared.tagged("Policy", resources.policy, tags.policy, tags.policy_to_tag, tags.policy_to_untag),
+    *shared.tagged(
+        "InstanceProfile", resources.instance_profile, tags.by(find.instance_profile, "InstanceProfileName")
+    ),
+    *shared.tagged(
+        "OpenIDConnectProvider", resources.oidc_provider, tags.by(find.oidc_provider, "OpenIDConnectProviderArn")
+    ),
+    *shared.tagged("SAMLProvider", resources.saml_provider, tags.by(find.saml_provider, "SAMLProviderArn")),
+    *shared.tagged("MFADevice", mfa.device_resource, mfa.tagged),
+)
+
+OPERATIONS: Final = MappingProxyType({operation.name: service_linked_roles.protecting(operation) for operation in _ALL})
+"""Operations by name."""

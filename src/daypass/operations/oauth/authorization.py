@@ -18,8 +18,7 @@ from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings, parse_client
-from daypass.domain.oauth.pkce import is_challenge
-from daypass.domain.oauth.redirects import is_registered
+from daypass.domain.oauth.redirects import is_challenge, is_registered
 from daypass.domain.oauth.resource_server import parse_resource_server
 from daypass.operations.assume.request import consume, requested_role
 from daypass.operations.authorize import Own

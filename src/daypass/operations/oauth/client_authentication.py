@@ -18,16 +18,15 @@ from daypass.domain.arn import read_arn
 from daypass.domain.certificate import Certificate, CertificateRefused
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import OAuthClient, ReplayEntry
-from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import JoseError, UnverifiedJws
+from daypass.domain.jws import JoseError, UnverifiedJws, base64url, text_digest
 from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.domain.source import UNKNOWN, Source
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed
-from daypass.operations.oauth.client_secrets import check_secret
+from daypass.operations.oauth.clients import check_secret
 from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.document_clients import document_client
 from daypass.operations.outcome import ACTOR, OWNER

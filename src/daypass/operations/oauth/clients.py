@@ -6,7 +6,10 @@ AWS requires for the same change to an identity provider (`operations.management
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -24,11 +27,12 @@ from daypass.domain.oauth.client import (
     key_source_of,
     parse_client,
 )
+from daypass.domain.jws import JoseError, base64url
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
+from daypass.operations.iam import login_profiles as passwords
 from daypass.operations.management import allow
-from daypass.operations.oauth.client_secrets import hash_of, new_secret
 from daypass.operations.revocation import new_revocation
 from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Tx
@@ -249,3 +253,31 @@ def _parse(text: str) -> ClientSettings:
         return parse_client(text)
     except ValueError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
+
+
+# --- Secrets of OAuth clients: how they are made, stored and verified
+
+
+_FORM: Final = re.compile(r"([0-9a-f]{8})\.([A-Za-z0-9_-]{54})")
+_WRONG: Final = "the secret is not one of the client's"
+
+
+def new_secret(seed: bytes) -> tuple[str, str]:
+    """The id and the text of the secret of this seed of 40 random bytes."""
+    secret_id, text = hashlib.sha256(seed).hexdigest()[:8], base64url(seed)
+    return secret_id, f"{secret_id}.{text}"
+
+
+def hash_of(secret: str, salt: str) -> str:
+    """What is stored of a secret."""
+    return passwords.hashed(secret, salt, passwords.RANDOM_COST)
+
+
+def check_secret(client: OAuthClient, secret: str) -> None:
+    """Raises JoseError unless it is one of the client's."""
+    form = _FORM.fullmatch(secret)
+    named = (
+        [] if form is None else [hashed for known, _, hashed in client.secrets if hmac.compare_digest(known, form[1])]
+    )
+    if not named or not passwords.matches(secret, named[0]):
+        raise JoseError(_WRONG)

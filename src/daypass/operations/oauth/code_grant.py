@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
-from daypass.domain.oauth import pkce
+from daypass.domain.oauth import redirects as pkce
 from daypass.domain.oauth.binding import JKT
 from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.oauth import codes

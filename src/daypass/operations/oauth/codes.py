@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient, OAuthCode
-from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import base64url, text_digest
 from daypass.domain.source import Source
 from daypass.ports import Env, Tx
 

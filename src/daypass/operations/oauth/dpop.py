@@ -12,9 +12,8 @@ from typing import Final
 from msgspec import Struct
 
 from daypass.domain.directory import ReplayEntry
-from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import JoseError
+from daypass.domain.jws import JoseError, base64url, text_digest
 from daypass.domain.oauth.binding import JKT, Binding
 from daypass.operations.assume.request import DPOP
 from daypass.ports import Env

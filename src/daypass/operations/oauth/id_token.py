@@ -21,8 +21,8 @@ from daypass.domain.oauth.client import parse_client
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.request import commit_once
 from daypass.operations.oauth.access_token import acr, acting, invalid_token, methods_of, session_arn, values_of
+from daypass.operations.oauth.claims import claims_about, of_browser, without_withheld
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
-from daypass.operations.oauth.person_claims import claims_about, of_browser, without_withheld
 from daypass.operations.oauth.refresh_family import FamilyContent
 from daypass.operations.outcome import served
 from daypass.operations.principals import subject_id

@@ -25,8 +25,7 @@ from daypass.operations.offboarding.leaving import BLOCK, Holdings, delete_disab
 from daypass.operations.offboarding.outstanding_tokens import Outstanding, outstanding_tokens
 from daypass.operations.outcome import served
 from daypass.operations.revocation import NO_BLOCK, block_of, new_revocation, store
-from daypass.operations.sessions.revoke import check_reason, counted_of
-from daypass.operations.sessions.revoked_sessions import Ended, count_ended
+from daypass.operations.sessions.revoke import Ended, check_reason, count_ended, counted_of
 from daypass.operations.sessions.subjects import resource_of, subject_of
 from daypass.ports import Call, Env, Reader, Tx
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from daypass.domain.directory import Group, ScimResource, User
-from daypass.domain.encoding import base64url
+from daypass.domain.jws import base64url
 from daypass.operations.principals import groups_of
 from daypass.operations.scim.members import USER, members_of, shown_name
 from daypass.ports import Reader

@@ -8,9 +8,9 @@ from typing import Final
 from daypass.domain.claims import Caller
 from daypass.domain.context import resource_context
 from daypass.domain.directory import ScimToken, User
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.jws import text_digest
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.authorize import authorize, find_current

@@ -5,21 +5,24 @@ The owner of a revocation is the account whose hops it can end. Revoked sessions
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.domain.revocation_index import RevocationIndex
+from daypass.domain.session import SessionClaims
 from daypass.operations.assume.request import consume
 from daypass.operations.grants.end import end_revoked_grant
 from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_recorded
 from daypass.operations.outcome import served
 from daypass.operations.pages import read_page
 from daypass.operations.revocation import Block, new_revocation, store
-from daypass.operations.sessions.revoked_sessions import Ended, count_ended
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
 from daypass.operations.ssf.logout import tell_of_revocation
 from daypass.ports import Call, Env, Offline, Reader, Tx
@@ -188,3 +191,74 @@ def _unknown(request: RevocationRequest) -> DaypassError:
         f"The {what} {request.value} is not known in this account, and no active session has it. To revoke it "
         "nevertheless, set force (--force).",
     )
+
+
+# --- Counts the active sessions that revocations ended: for display, and to check that a value is known
+
+
+MAX_SESSIONS: Final = 20_000
+"""Maximum number of active sessions examined."""
+MAX_SECONDS: Final = 0.5
+"""How long counting may take."""
+
+
+class Ended(NamedTuple):
+    """`sessions` active sessions match; there may be more when not `complete`. `last_expiry`: of those, in ms; 0 for none.
+
+    A verifier that does not follow revocations accepts access tokens of these sessions until then.
+    """
+
+    sessions: int
+    complete: bool
+    last_expiry: int = 0
+
+
+async def count_ended(
+    env: Env,
+    revocations: Sequence[Revocation],
+    before: Sequence[Revocation],
+    *,
+    most: int = MAX_SESSIONS,
+    seconds: float = MAX_SECONDS,
+) -> Ended | None:
+    """The active sessions, in any account, that `revocations` end; None when none was found and not all were examined.
+
+    `before`: the revocations that were known before. A session that one of them ended is not counted.
+    """
+    index, earlier = RevocationIndex(), _Earlier(before, env.directory.seen().epoch)
+    for revocation in revocations:
+        index.add(revocation)
+    count = looked_at = last_expiry = 0
+    complete = False
+    with ignored(ErrorKind.UNAVAILABLE, ErrorKind.THROTTLED):
+        try:
+            async with asyncio.timeout(seconds):
+                async for claims in env.records.may_be_ended(revocations, most + 1):
+                    if index.revoked(claims) is not None and not earlier.ended(claims):
+                        count += 1
+                        last_expiry = max(last_expiry, claims.expires_at)
+                    looked_at += 1
+                complete = looked_at <= most
+        except TimeoutError:
+            pass
+    return Ended(count, complete, last_expiry) if complete or count else None
+
+
+class _Earlier:
+    """Earlier revocations, by their values: of an account's many, few are about one session."""
+
+    def __init__(self, revocations: Sequence[Revocation], epoch: str) -> None:
+        self._epoch = epoch
+        self._by_value: dict[str, list[Revocation]] = {}
+        for revocation in revocations:
+            self._by_value.setdefault(revocation.value, []).append(revocation)
+
+    def ended(self, claims: SessionClaims) -> bool:
+        values = {claims.source_identity}
+        for hop in claims.hops:
+            values |= {hop.session_id, hop.account, hop.principal_id, hop.access_key_id, hop.grant_id, hop.client_id}
+        index = RevocationIndex(self._epoch)
+        for value in values & self._by_value.keys():
+            for revocation in self._by_value[value]:
+                index.add(revocation)
+        return index.revoked(claims) is not None

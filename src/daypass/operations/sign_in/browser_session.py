@@ -16,9 +16,9 @@ from msgspec import Struct
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.directory import BrowserSession, LoginProfile
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.jws import text_digest
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.operations.assume.applicant import signing_applicant
 from daypass.operations.assume.compose import SessionOwner, compose
@@ -28,7 +28,7 @@ from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import find_current
 from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
-from daypass.operations.sign_in.form import BROWSER_FORM
+from daypass.operations.sign_in.ticket import BROWSER_FORM
 from daypass.operations.ssf.logout import sign_out
 from daypass.ports import Call, Env, Tx
 

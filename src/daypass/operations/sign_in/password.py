@@ -19,9 +19,9 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
 from daypass.domain.directory import LoginProfile, Passkey, PasswordPolicy, User
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.jws import text_digest
 from daypass.domain.session import PASSWORD as PASSWORD_METHOD
 from daypass.domain.session import FeedPosition
 from daypass.domain.ssf import CredentialChange

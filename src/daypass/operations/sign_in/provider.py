@@ -20,8 +20,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.directory import OidcProvider, ReplayEntry, SamlProvider
-from daypass.domain.encoding import base64url
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import base64url
 from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import SignIn, parse_settings, url_of
 from daypass.domain.web_identity import claim_at, scalar_text, standard_claims
@@ -33,8 +33,7 @@ from daypass.operations.outcome import OWNER
 from daypass.operations.principals import account_by_alias
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import ProviderSignIn
-from daypass.operations.sign_in.form import BROWSER_FORM
-from daypass.operations.sign_in.ticket import seal, unseal
+from daypass.operations.sign_in.ticket import BROWSER_FORM, seal, unseal
 from daypass.ports import Call, Env, ProviderEndpoints, ProviderTokens, Reader
 
 STATE: Final = "provider"

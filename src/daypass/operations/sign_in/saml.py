@@ -16,8 +16,8 @@ from daypass.operations.assume import saml_sign_in
 from daypass.operations.assume.saml_ticket import WaitingBrowser
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import ProviderSignIn
-from daypass.operations.sign_in.form import BROWSER_FORM
 from daypass.operations.sign_in.provider import FRESH_MS, MAX_NEXT, Completed, too_long
+from daypass.operations.sign_in.ticket import BROWSER_FORM
 from daypass.ports import Call, Env
 
 

@@ -14,9 +14,9 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import Passkey, ReplayEntry
-from daypass.domain.encoding import base64url, text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.jws import base64url, text_digest
 from daypass.operations.assume.mfa_code import MfaCode, check_mfa
 from daypass.operations.assume.request import consume
 from daypass.operations.iam.user_devices import enabled_devices, of_user

@@ -6,14 +6,17 @@ one stage is not valid at another, nor in another browser, nor after the passwor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from daypass.domain.encoding import base64url, from_base64url
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import base64url, from_base64url
+from daypass.domain.session import SessionClaims
+from daypass.operations.assume.forms import unsealed
 from daypass.ports import Env
 
 S = TypeVar("S", bound=Struct)
@@ -76,3 +79,20 @@ def open_ticket(env: Env, stage: str, browser: str, unverified: str, now: int) -
     if now >= ticket.expires_at:
         raise DaypassError(ErrorKind.EXPIRED_IDENTITY_TOKEN, "This sign-in has taken too long. Sign in again.")
     return ticket
+
+
+# --- The form of a browser's session: sealed, for the server's own table
+
+
+class BrowserForm:
+    """See `assume.forms.Form`. Nobody but the server sees it, so it is on no status list."""
+
+    listed: ClassVar[bool] = False
+    record: ClassVar[Mapping[str, Any]] = MappingProxyType({"form": "browser"})
+
+    async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], str]:
+        """The sealed session."""
+        return unsealed(env, session)[1]
+
+
+BROWSER_FORM: Final = BrowserForm()

@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Struct
 
 from daypass.domain.directory import Passkey, User
-from daypass.domain.encoding import base64url, from_base64url
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import base64url, from_base64url
 from daypass.operations.sign_in.attestation import attestation_verifier
 from daypass.operations.sign_in.ticket import LIFETIME_MS, seal, unseal
 from daypass.ports import Env

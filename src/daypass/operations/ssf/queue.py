@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.directory import EventStream, RemovedSubject, Revocation, SecurityEvent
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
+from daypass.domain.jws import text_digest
 from daypass.domain.ssf import (
     STREAM_UPDATED,
     SUPPORTED,

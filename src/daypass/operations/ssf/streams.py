@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from daypass.domain.directory import EventStream, RemovedSubject, SecurityEvent
-from daypass.domain.encoding import text_digest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.jws import text_digest
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import SUPPORTED, VERIFICATION, SubjectId, canonical, of_stream
 from daypass.operations.management import allow, read_recorded

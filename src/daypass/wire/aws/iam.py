@@ -8,7 +8,7 @@ from typing import Any, Final
 from daypass.operations.crud.engine import perform, perform_rendered
 from daypass.operations.iam.context import Operation
 from daypass.operations.iam.service import IAM
-from daypass.operations.iam.table import OPERATIONS as _TABLE
+from daypass.operations.iam.service import OPERATIONS as _TABLE
 from daypass.ports import Call, Env
 from daypass.wire.aws.handler import OperationHandler, Render, RenderingHandler
 

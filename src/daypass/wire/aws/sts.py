@@ -26,8 +26,8 @@ from daypass.operations.sessions import caller as callers
 from daypass.operations.sessions import get_scoped_credentials as scoped
 from daypass.operations.sessions import long_term
 from daypass.ports import Call, Env
-from daypass.wire.aws.decoded_message import decoded_message
 from daypass.wire.aws.handler import OperationHandler, RenderingHandler
+from daypass.wire.aws.json import decoded_message
 
 Params = Mapping[str, Any]
 Answer = Mapping[str, Any]

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from daypass.domain.encoding import iso_time
+from daypass.domain.jws import iso_time
 
 Shapes: TypeAlias = Mapping[str, Mapping[str, Any]]
 Render: TypeAlias = Callable[[Any, list[str]], str]  # of a value; the list collects the unescaped texts

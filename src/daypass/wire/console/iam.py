@@ -14,8 +14,7 @@ from msgspec.structs import replace
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.engine import perform
 from daypass.operations.iam.paging import marker_before
-from daypass.operations.iam.service import IAM
-from daypass.operations.iam.table import OPERATIONS
+from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import ROLES_ANYWHERE
 from daypass.ports import Call, Env

@@ -31,11 +31,20 @@ from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import proof_of, required_client
+from daypass.wire.oauth.consent import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
 from daypass.wire.oauth.details import read_details
-from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
+from daypass.wire.oauth.endpoint import (
+    REPEATABLE,
+    EndpointContext,
+    answer,
+    audiences_of,
+    is_text,
+    malformed,
+    one,
+    openid_scope_of,
+    text_of,
+)
 from daypass.wire.oauth.errors import oauth_error
-from daypass.wire.oauth.pages import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, is_text, one, openid_scope_of, text_of
 from daypass.wire.web.context import Fields, PageContext
 from daypass.wire.web.render import redirect
 

@@ -29,8 +29,7 @@ from daypass.operations.oauth.document_clients import account_of_grant
 from daypass.operations.oauth.dpop import DpopProof, invalid_proof
 from daypass.operations.oauth.request import Sender
 from daypass.wire.access_token import certificate_of, dpop_of, proof_missing
-from daypass.wire.oauth.endpoint import EndpointContext, Form, malformed
-from daypass.wire.oauth.parameters import one
+from daypass.wire.oauth.endpoint import EndpointContext, Form, malformed, one
 
 SIGNED_FOR: Final = "daypass"
 """The service that a workload's signature (SigV4) must name."""

@@ -19,10 +19,9 @@ from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.device import DeviceGrant
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import required_client
+from daypass.wire.oauth.consent import Question, answered, asked
 from daypass.wire.oauth.details import read_details
-from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
-from daypass.wire.oauth.pages import Question, answered, asked
-from daypass.wire.oauth.parameters import REPEATABLE, audiences_of, one, openid_scope_of
+from daypass.wire.oauth.endpoint import REPEATABLE, EndpointContext, Form, answer, audiences_of, one, openid_scope_of
 from daypass.wire.web.context import PageContext
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"

@@ -17,8 +17,8 @@ from daypass.operations.oauth.id_token import client_of_hint, subject_of, subjec
 from daypass.operations.outcome import OWNER
 from daypass.operations.sign_in import browser_session
 from daypass.wire.http import Response
-from daypass.wire.oauth.pages import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
-from daypass.wire.oauth.parameters import one, text_of
+from daypass.wire.oauth.consent import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
+from daypass.wire.oauth.endpoint import one, text_of
 from daypass.wire.web.context import Fields, PageContext
 from daypass.wire.web.render import redirect
 

@@ -17,9 +17,8 @@ from daypass.ports import Call
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
 from daypass.wire.http import Response, accepted
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
-from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed
+from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed, one, required
 from daypass.wire.oauth.errors import JSON, NO_STORE
-from daypass.wire.oauth.parameters import one, required
 
 _SIGNED: Final = b"application/token-introspection+jwt"
 _TOKENS: Final = 1.0  # that a call costs, relative to an STS request

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import iso_time
 from daypass.domain.oauth.binding import JKT
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.oauth import code_grant, device
@@ -38,11 +38,12 @@ from daypass.ports import Call
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import sender_of
 from daypass.wire.oauth.details import TYPE, Details, read_details
-from daypass.wire.oauth.endpoint import EndpointContext, Form, answer
-from daypass.wire.oauth.errors import INVALID_GRANT
-from daypass.wire.oauth.parameters import (
+from daypass.wire.oauth.endpoint import (
     OFFLINE,
     REPEATABLE,
+    EndpointContext,
+    Form,
+    answer,
     audiences_of,
     missing,
     one,
@@ -50,6 +51,7 @@ from daypass.wire.oauth.parameters import (
     required,
     scope_of,
 )
+from daypass.wire.oauth.errors import INVALID_GRANT
 from daypass.wire.oauth.repeated import REPEATED
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name

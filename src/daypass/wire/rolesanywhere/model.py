@@ -15,9 +15,9 @@ from functools import cache, lru_cache
 from typing import Any, Final, TypeAlias, assert_never
 from urllib.parse import unquote_to_bytes
 
-from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.errors import ErrorKind as Kind
+from daypass.domain.jws import iso_time
 from daypass.sigv4.canonical import query_pairs
 from daypass.wire.content import json_object_of
 from daypass.wire.front import ErrorFormat, Refusal

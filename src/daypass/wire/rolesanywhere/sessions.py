@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from daypass import sigv4
 from daypass.domain.arn import assumed_role_arn
-from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import iso_time
 from daypass.domain.session import has_policies_or_tags
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
 from daypass.operations.crud.operation import recordable

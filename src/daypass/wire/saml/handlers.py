@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec.structs import replace
 
-from daypass.domain.encoding import iso_time
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.errors import ErrorKind as Kind
+from daypass.domain.jws import iso_time
 from daypass.operations.assume import saml_sign_in
 from daypass.operations.assume.assume_role_with_saml import RequestedProvider, provider_of, requested_provider
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from daypass.wire.routing import GET, POST, Route
-from daypass.wire.web import devices, sign_in, static
+from daypass.wire.web import devices, sign_in
+from daypass.wire.web import render as static
 from daypass.wire.web.context import LOGIN, Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
 

@@ -16,7 +16,7 @@ from daypass.operations.sign_in.ticket import CODE, NEW_PASSWORD
 from daypass.ports import Call
 from daypass.wire.http import Response
 from daypass.wire.web import cookies as next_path
-from daypass.wire.web import static
+from daypass.wire.web import render as static
 from daypass.wire.web.context import LOGIN, PageContext
 from daypass.wire.web.render import redirect
 

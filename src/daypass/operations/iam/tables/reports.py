@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from daypass.operations.iam import access_keys as absent
 from daypass.operations.iam import (
-    absent,
     account,
     context_keys,
     credential_report,
