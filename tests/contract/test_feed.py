@@ -39,7 +39,7 @@ KEYS = {
     "SamlProvider": ("saml:111122223333:corp",),
     "IssuerAllowList": ("issuers:111122223333",),
     "OAuthClient": ("oauth_client:DPCL22222222222222222", "document_clients:111122223333"),
-    "ResourceServer": ("resource_server:111122223333:https://api.example.com/v1",),
+    "ResourceServer": ("resource_server:https://api.example.com/v1",),
     "OutboundFederation": ("outbound:111122223333",),
     "InstanceProfile": ("instance_profile:AIPA1",),
     "AccountAlias": ("account_alias:111122223333",),

@@ -119,7 +119,7 @@ def why_lost(env: Env | Scene, tx: Reader, request: AccessRequest, vote: AccessV
         if rule.name in governed and not once(
             tx,
             key,
-            lambda arn=arn: may_approve(env, tx, vote.principal_ids, arn),  # type: ignore[misc]
+            lambda arn=arn: may_approve(env, tx, vote.principal_ids, arn),  # type: ignore[misc]  # the default binds the role of this turn
         ):
             return "the approver is no longer permitted to approve"
     return ""
