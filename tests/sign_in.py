@@ -18,7 +18,7 @@ from tests.attack.installation import ALPHA, ROOT, Answer, Installation, Key, do
 from tests.browser import BASE, Browser, query_of
 from tests.oauth_client import Client, register
 
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import login_profiles
 
 PASSWORD = "Correct-horse-1"
 CALLBACK = "https://app.example/callback"
@@ -34,7 +34,7 @@ def site_with_pages(data: Path, **settings: Any) -> Iterator[Installation]:
         pytest.MonkeyPatch.context() as patched,
         installed(data, server={"public_url": BASE}, **settings) as made,
     ):
-        patched.setattr(passwords, "_COST", (4, 8, 1))
+        patched.setattr(login_profiles, "_COST", (4, 8, 1))
         yield made
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.attack.installation import ALPHA, Answer, Installation, installed
 from tests.browser import BASE, Browser, forms, refused
 
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import login_profiles
 from daypass.wire.web.cookies import DEFAULT, checked
 
 PASSWORD = "canary-Correct-horse-1"
@@ -21,7 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         pytest.MonkeyPatch.context() as patched,
         installed(tmp_path_factory.mktemp("browser"), server={"public_url": BASE}) as made,
     ):
-        patched.setattr(passwords, "_COST", (4, 8, 1))
+        patched.setattr(login_profiles, "_COST", (4, 8, 1))
         for name in ("ann", "mallory"):
             made.iam("CreateUser", UserName=name)
             made.iam("CreateLoginProfile", UserName=name, Password=PASSWORD)

@@ -7,14 +7,13 @@ from tests.attack.installation import ALPHA, EVERYTHING, ROOT, ROOT_OF_BETA, Ins
 from tests.saml_idp import metadata, pem, rsa_key
 
 from daypass.operations.iam import login_profiles
-from daypass.operations.iam import login_profiles as passwords
 
 SECRETS = ("Correct-Horse-1", "Battery-Staple-2", "Wrong-Horse-3")
 
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_COST", (2, 8, 1))
+    monkeypatch.setattr(login_profiles, "_COST", (2, 8, 1))
 
 
 def test_a100_passwords_and_private_keys_are_in_no_record_however_the_request_ends(site: Installation) -> None:

@@ -34,7 +34,6 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings
 from daypass.operations.iam import login_profiles
-from daypass.operations.iam import login_profiles as passwords
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_current
 from daypass.ports import Tx
 
@@ -55,7 +54,7 @@ def meanwhile(site: Installation, monkeypatch: pytest.MonkeyPatch, act: Meanwhil
 
     async def waiting(account: str, work: Callable[..., Any], *args: Any, quick: bool = False) -> Any:
         result = await compute(account, work, *args, quick=quick)
-        if work is passwords.matches and result and not done:
+        if work is login_profiles.matches and result and not done:
             done.append(True)
             await act()
         return result

@@ -17,9 +17,8 @@ from tests.integration.audit.test_lost import journal_on
 from daypass.domain.directory import Revocation
 from daypass.stores import acknowledged
 from daypass.stores.acknowledged import Acknowledged
-from daypass.stores.backend import Losses
 from daypass.stores.engine import Database, open_database
-from daypass.stores.log_heads import LogHead, read_heads
+from daypass.stores.log_heads import LogHead, Losses, read_heads
 from daypass.stores.meta import missing_events
 from daypass.stores.migrations import prepare
 from daypass.stores.tx import StoreReader, StoreTx

@@ -10,7 +10,7 @@ from tests.patience import SECONDS
 
 from daypass.domain.session import FeedPosition
 from daypass.ports.revocations import FeedState
-from daypass.stores.backend import FeedHead
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.revocation_cache import RevocationCache
 from daypass.stores.revocation_feed import CachedRevocationFeed
 

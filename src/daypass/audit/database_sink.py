@@ -26,11 +26,11 @@ from daypass.domain.revocation_index import RevocationIndex
 from daypass.observability import logs
 from daypass.ports import ProofUsed
 from daypass.stores.acknowledged import losses
-from daypass.stores.backend import FEED_HEAD, LOG_HEAD, Losses
+from daypass.stores.backend import FEED_HEAD, LOG_HEAD
 from daypass.stores.directory_lock import DirectoryLocked, try_lock
 from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
-from daypass.stores.log_heads import LogHead
+from daypass.stores.log_heads import LogHead, Losses
 from daypass.stores.meta import installation, note_lost
 from daypass.stores.revocations import revocations_after
 from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts

@@ -17,7 +17,7 @@ from daypass.cli.request import code_source, request_of, request_options, sugges
 from daypass.cli.results import Part, Result
 from daypass.cli.shell import syntax_of_caller
 from daypass.client.credentials import assume_role
-from daypass.client.profiles import resolve
+from daypass.client.usable import resolve
 
 
 @click.command()

@@ -16,7 +16,8 @@ from daypass.cli.options import complete_roles, open_connection
 from daypass.cli.pick import role_or_picked
 from daypass.cli.process import fresh_option, issued_for
 from daypass.cli.request import request_of, request_options, suggesting
-from daypass.client.profiles import known, with_secret
+from daypass.client.profiles import known
+from daypass.client.usable import with_secret
 
 
 class PassedOn(click.Command):

@@ -11,7 +11,8 @@ import click
 from daypass.cli import output
 from daypass.cli.durations import seconds_of
 from daypass.cli.results import Result, render
-from daypass.client.profiles import Profile, resolve
+from daypass.client.profiles import Profile
+from daypass.client.usable import resolve
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection

@@ -13,8 +13,9 @@ from daypass.cli.environment import process_form
 from daypass.cli.hot import CHECK_SECONDS
 from daypass.cli.options import complete_roles, open_connection
 from daypass.cli.request import code_source, request_of, request_options, suggesting
-from daypass.client.profiles import Profile, known, with_secret
+from daypass.client.profiles import Profile, known
 from daypass.client.provider import CredentialProvider
+from daypass.client.usable import with_secret
 
 if TYPE_CHECKING:
     from daypass.client.credentials import AssumeRole, Credentials

@@ -15,7 +15,8 @@ from daypass.cli.names import roles_of
 from daypass.cli.options import PAGE, Duration, open_connection, pages, server_options
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
-from daypass.client.profiles import LocalStateError, Profile, with_secret
+from daypass.client.profiles import LocalStateError, Profile
+from daypass.client.usable import with_secret
 
 
 def request_options(command: Any) -> Any:

@@ -301,22 +301,3 @@ def _from_aws(environ: Mapping[str, str]) -> Profile:
     if not environ.get("AWS_SECRET_ACCESS_KEY"):
         raise LocalStateError("AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not.")
     return Profile(**state.from_aws(environ))
-
-
-# --- Profiles with what a call needs: the secret, and a session that has not expired
-
-
-def with_secret(profile: Profile) -> Profile:
-    """The profile with the secret that the system keyring holds for it, and a session that has not expired. Raises
-    LocalStateError, and ClientError when the session of a login by browser cannot be renewed.
-    """
-    if not profile.login:
-        return from_keyring(profile)
-    from daypass.client.renewal import renewed  # only logins by browser need it
-
-    return renewed(profile)
-
-
-def resolve(name: str = "", endpoint: str = "", environ: Mapping[str, str] = os.environ) -> Profile:
-    """The profile to use, ready for a call: see `profiles.known`. Raises LocalStateError, ClientError."""
-    return with_secret(known(name, endpoint, environ))

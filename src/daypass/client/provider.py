@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from daypass.client import state
 from daypass.client.credentials import AssumeRole, Credentials, assume_role
 from daypass.client.errors import ClientError
-from daypass.client.profiles import Busy, LocalStateError, Profile, Unwritable, home, locked, with_secret, write_private
+from daypass.client.profiles import Busy, LocalStateError, Profile, Unwritable, home, locked, write_private
+from daypass.client.usable import with_secret
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection

@@ -22,9 +22,7 @@ from sqlalchemy import Connection, func, inspect, select
 
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import is_spent
-from daypass.observability import logs
-from daypass.stores.backend import FeedHead, Losses
-from daypass.stores.log_heads import NOTE_BYTES, LogHead, LogHeads
+from daypass.stores.log_heads import NOTE_BYTES, FeedHead, LogHead, LogHeads, Losses
 from daypass.stores.records import audit_records
 
 _SYNC_SECONDS: Final = 1.0
@@ -106,6 +104,8 @@ class Acknowledged:
             yield
         except OSError as error:
             if not self._failed:
+                from daypass.observability import logs  # noqa: PLC0415  # worker processes do not load the logger
+
                 logs.get().error("acknowledged.not_noted", error=str(error))
             self._failed = True
         else:

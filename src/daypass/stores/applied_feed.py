@@ -12,11 +12,11 @@ from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import is_spent
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
-from daypass.stores.backend import FeedHead
 from daypass.stores.cache import ViewCache
 from daypass.stores.feed import Change
 from daypass.stores.feed_poller import Polled
 from daypass.stores.image import DirectoryImage
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.revocation_cache import RevocationCache
 from daypass.stores.ring_keys import CHANGED
 

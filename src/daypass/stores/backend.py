@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
-from daypass.domain.jws import iso_time
-from daypass.stores.log_heads import LogHead
+from daypass.stores.log_heads import FeedHead, Losses
 
 if TYPE_CHECKING:
     from daypass.stores.acknowledged import Acknowledged
@@ -36,40 +35,6 @@ class UnusableDatabase(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class FeedHead:
-    """The state of the change feed: positions run from `pruned` + 1 to `position` without a gap."""
-
-    epoch: str
-    position: int
-    pruned: int
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Acknowledged records that the database lacks.
-
-    Attributes:
-        heads: the last acknowledged records of logs that are missing.
-        missing: the number of missing records, as far as it can be determined.
-        since, until: the times (ms) of the last record before them and of the last one of them.
-    """
-
-    heads: tuple[LogHead, ...] = ()
-    missing: int = 0
-    since: int = 0
-    until: int = 0
-
-    def detail(self) -> dict[str, object]:
-        """For the server's log."""
-        return {
-            "events": self.missing,
-            "acknowledged": [f"{head.log}/{head.seq}" for head in self.heads],
-            "since": iso_time(self.since // 1000),
-            "until": iso_time(self.until // 1000),
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class RestoreCheck:
     """The state of the database that was detected at start.
 
@@ -80,7 +45,7 @@ class RestoreCheck:
     """
 
     replaced: bool = False
-    losses: Losses = Losses()
+    losses: Losses = Losses()  # noqa: RUF009  # it is frozen
     revocations: int = 0
 
 

@@ -28,9 +28,9 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError
 from daypass.ports import Reader
-from daypass.stores.backend import FeedHead
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, ascii_lower
 from daypass.stores.feed import feed_head
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.tx import StoreReader, storable
 from daypass.stores.views import Loaded
 

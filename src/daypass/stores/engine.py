@@ -23,7 +23,6 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
-from daypass.observability import logs
 from daypass.stores import sqlite
 from daypass.stores.acknowledged import Acknowledged, losses
 from daypass.stores.backend import (
@@ -305,5 +304,7 @@ def _acknowledged(base: Path) -> Acknowledged | None:
     try:
         return Acknowledged(base)
     except OSError as error:
+        from daypass.observability import logs  # noqa: PLC0415  # worker processes do not load the logger
+
         logs.get().warning("acknowledged.not_noted", error=str(error))
         return None

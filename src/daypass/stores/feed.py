@@ -17,7 +17,8 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
-from daypass.stores.backend import EPOCH, FEED_HEAD, FeedHead
+from daypass.stores.backend import EPOCH, FEED_HEAD
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.schema import feed, feed_counter
 
 KEEP_MS = 24 * 3_600_000

@@ -14,9 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
 from daypass.stores import tx
-from daypass.stores.backend import FeedHead
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import Change, changes_after, feed_head, renew_epoch
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.nodes import listed_nodes
 from daypass.stores.revocations import prune_revocations, read_revocations, revocations_after
 

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
-from daypass.stores.backend import FeedHead
 from daypass.stores.batch import Batch, Load, load_batch
 from daypass.stores.cache import ViewCache
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.views import Loaded
 
 BATCH: Final = 64

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from daypass.domain.jws import iso_time
+
 NOTE_BYTES = 96
 """The side file begins with a header of this size about the change feed; the heads of logs follow."""
 _SLOT_BYTES = 128
@@ -85,3 +87,37 @@ def _parse(content: bytes) -> list[LogHead]:
         if slot is not None:  # otherwise it is empty
             heads.append(LogHead(slot[1].decode(), int(slot[2]), bytes.fromhex(slot[3].decode()), int(slot[4])))
     return heads
+
+
+@dataclass(frozen=True, slots=True)
+class FeedHead:
+    """The state of the change feed: positions run from `pruned` + 1 to `position` without a gap."""
+
+    epoch: str
+    position: int
+    pruned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Acknowledged records that the database lacks.
+
+    Attributes:
+        heads: the last acknowledged records of logs that are missing.
+        missing: the number of missing records, as far as it can be determined.
+        since, until: the times (ms) of the last record before them and of the last one of them.
+    """
+
+    heads: tuple[LogHead, ...] = ()
+    missing: int = 0
+    since: int = 0
+    until: int = 0
+
+    def detail(self) -> dict[str, object]:
+        """For the server's log."""
+        return {
+            "events": self.missing,
+            "acknowledged": [f"{head.log}/{head.seq}" for head in self.heads],
+            "since": iso_time(self.since // 1000),
+            "until": iso_time(self.until // 1000),
+        }

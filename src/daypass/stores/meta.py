@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection, select, update
 
-from daypass.stores.backend import Losses
 from daypass.stores.dialect import insert_if_absent
+from daypass.stores.log_heads import Losses
 from daypass.stores.schema import meta
 
 LOST = "lost"

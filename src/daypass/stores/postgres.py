@@ -17,8 +17,9 @@ from psycopg.abc import PQGen
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from daypass.stores.acknowledged import Acknowledged
-from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, EPOCH, Backend, FeedHead
+from daypass.stores.backend import ANSWER_SECONDS, COPY_TYPES, EPOCH, Backend
 from daypass.stores.feed import feed_head
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.meta import installation
 
 T = TypeVar("T")

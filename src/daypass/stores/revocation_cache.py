@@ -12,7 +12,7 @@ from dataclasses import replace
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import RevocationIndex, is_spent
 from daypass.observability import logs
-from daypass.stores.backend import FeedHead
+from daypass.stores.log_heads import FeedHead
 
 KEEP_MS = 7 * 24 * 3_600_000
 """Revocations made within this time are read at start. It is longer than the longest chain of sessions lasts."""

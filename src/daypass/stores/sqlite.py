@@ -28,9 +28,10 @@ from sqlalchemy.pool import QueuePool
 
 from daypass.stores import sqlite_driver
 from daypass.stores.acknowledged import Acknowledged
-from daypass.stores.backend import Backend, FeedHead
+from daypass.stores.backend import Backend
 from daypass.stores.checkpoint import Checkpointer
 from daypass.stores.feed import feed_head
+from daypass.stores.log_heads import FeedHead
 
 _BUSY_MS = 5_000
 _POOL_WAIT_SECONDS = 5.0

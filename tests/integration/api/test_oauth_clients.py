@@ -11,7 +11,7 @@ from tests.issuer import number
 
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.domain.oauth import client as client_settings
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import login_profiles
 
 KEY = {"kty": "EC", "crv": "P-256", "x": "a", "y": "b", "kid": "1"}
 JWKS = {"keys": [KEY]}
@@ -130,7 +130,7 @@ async def test_client_secrets_are_shown_once_hashed_and_rotated(server: Server) 
     assert (await server.api(ROOT, "POST", path)).code == "LimitExceeded"
     found = await server.runtime.env.directory.entity(OAuthClient, made["client_id"])
     assert found is not None
-    assert [passwords.matches(first["client_secret"], hashed) for _, _, hashed in found.secrets] == [True, False]
+    assert [login_profiles.matches(first["client_secret"], hashed) for _, _, hashed in found.secrets] == [True, False]
     shown = await server.api(ROOT, "GET", f"/clients/{made['client_id']}")
     record = json.dumps(await server.events())
     for secret in (first, second):

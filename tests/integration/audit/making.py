@@ -20,8 +20,9 @@ from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
 from daypass.domain.events import Event, EventType, decode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.stores.backend import FEED_HEAD, FeedHead
+from daypass.stores.backend import FEED_HEAD
 from daypass.stores.engine import Database
+from daypass.stores.log_heads import FeedHead
 from daypass.stores.records import audit_records, sessions
 
 ACCOUNT = "111122223333"

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from tests.integration.iam import tours
 from tests.integration.iam.conftest import ALPHA, BETA, OTHER_ROOT, ROOT, Service
 
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import login_profiles
 from daypass.operations.iam.service import OPERATIONS
 
 ALLOW_LIST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:List*", "Resource": "*"}]}
@@ -43,7 +43,7 @@ def _noting(client: Any, names: set[str]) -> Any:
 
 def test_every_operation_answers_a_stock_client(called: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     iam = called
-    monkeypatch.setattr(passwords, "_COST", (2, 8, 1))
+    monkeypatch.setattr(login_profiles, "_COST", (2, 8, 1))
     document = json.dumps(ALLOW_LIST)
     user_id = iam.create_user(UserName="ann", Path="/p/", Tags=[{"Key": "t", "Value": "é ü"}])["User"]["UserId"]
     assert iam.get_user(UserName="ann")["User"]["Tags"] == [{"Key": "t", "Value": "é ü"}]

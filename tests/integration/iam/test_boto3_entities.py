@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from tests.integration.iam import tours
 from tests.integration.iam.conftest import ALPHA, OTHER_ROOT, Service
 
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import login_profiles
 
 
 def _refused(call: Any, /, **params: Any) -> tuple[str, str, int]:
@@ -23,7 +23,7 @@ def _refused(call: Any, /, **params: Any) -> tuple[str, str, int]:
 def test_entity_errors_have_awss_codes_statuses_and_messages(
     iam: Any, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords, "_COST", (2, 8, 1))
+    monkeypatch.setattr(login_profiles, "_COST", (2, 8, 1))
     oidc, saml = (f"arn:aws:iam::{ALPHA}:{kind}-provider/none.example.com" for kind in ("oidc", "saml"))
     iam.create_open_id_connect_provider(Url="https://idp.example.com")
     iam.create_instance_profile(InstanceProfileName="web")

@@ -14,7 +14,8 @@ import pytest
 from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Script, error, issued
 
-from daypass.client.profiles import LocalStateError, Profile, load_all, resolve, save
+from daypass.client.profiles import LocalStateError, Profile, load_all, save
+from daypass.client.usable import resolve
 
 URL = "http://127.0.0.1:8700"
 ROLE = "111122223333/r"

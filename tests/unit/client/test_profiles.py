@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from daypass.client import profiles
-from daypass.client.profiles import Busy, LocalStateError, Profile, home, load_all, locked, resolve, save, write_private
+from daypass.client.profiles import Busy, LocalStateError, Profile, home, load_all, locked, save, write_private
+from daypass.client.usable import resolve
 
 KEY = Profile("http://127.0.0.1:8700", "AKIAEXAMPLE000000000", "top-secret")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from daypass.crypto import ids as entropy
+from daypass.crypto import ids
 from daypass.crypto.ids import random_bytes
 
 
@@ -31,6 +31,6 @@ def test_random_bytes_of_any_size_have_it() -> None:
 
 def test_random_bytes_of_a_forked_child_are_not_its_parents() -> None:
     random_bytes(1)  # a page is there
-    entropy._renew()
-    assert entropy._page.getvalue() == b""
+    ids._renew()
+    assert ids._page.getvalue() == b""
     assert random_bytes(32) != random_bytes(32)

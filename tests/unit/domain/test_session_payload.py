@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from daypass.domain import payload
-from daypass.domain import payload as payload_policies
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
 from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
 
@@ -152,7 +151,7 @@ def test_decode_of_anything_odd_is_a_value_error(data: bytes) -> None:
 
 
 def deflated(plain: bytes) -> bytes:
-    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=payload_policies._POLICY_WORDS)
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=payload._POLICY_WORDS)
     return deflater.compress(plain) + deflater.flush()
 
 

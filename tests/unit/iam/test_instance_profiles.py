@@ -8,7 +8,7 @@ import pytest
 from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusal, trusting
 
 from daypass.domain.errors import ErrorKind
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import paging
 
 ROLE_ARN = f"arn:aws:iam::{ALPHA}:role/r"
 PROFILE_ARN = f"arn:aws:iam::{ALPHA}:instance-profile/web"
@@ -57,7 +57,7 @@ async def test_create_instance_profile_same_name_refused_whatever_its_case(world
 
 
 async def test_create_instance_profile_over_quota_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "INSTANCE_PROFILES_PER_ACCOUNT", 1)
+    monkeypatch.setattr(paging, "INSTANCE_PROFILES_PER_ACCOUNT", 1)
     await _profile(world)
     with refusal(ErrorKind.LIMIT_EXCEEDED, "Cannot exceed quota for InstanceProfilesPerAccount: 1"):
         await _profile(world, "other")

@@ -12,7 +12,6 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 from daypass.domain.directory import LoginProfile, PasswordPolicy
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam import login_profiles
-from daypass.operations.iam import login_profiles as passwords
 
 GOOD, OTHER, THIRD = "Correct-Horse-1", "Battery-Staple-2", "Other-Stapler-3"
 NOT_CONFORMING = "Password does not conform to the account password policy."
@@ -20,7 +19,7 @@ NOT_CONFORMING = "Password does not conform to the account password policy."
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "_COST", (2, 8, 1))
+    monkeypatch.setattr(login_profiles, "_COST", (2, 8, 1))
 
 
 async def _ann(world: World, password: str | None = GOOD, **more: Any) -> None:
@@ -131,11 +130,11 @@ async def test_login_profile_is_shown_without_its_password(world: World) -> None
         **expected["LoginProfile"],
         **more,
     }
-    assert passwords.matches(GOOD, _stored(world).password_hash)
+    assert login_profiles.matches(GOOD, _stored(world).password_hash)
     await world.call("UpdateLoginProfile", UserName="ann", ResetMaxSigninSessionDuration=True, Password=OTHER)
     shown = (await world.call("GetLoginProfile", UserName="ann"))["LoginProfile"]
     assert shown == {**expected["LoginProfile"], "PasswordResetRequired": True}
-    assert passwords.matches(OTHER, _stored(world).password_hash)
+    assert login_profiles.matches(OTHER, _stored(world).password_hash)
 
 
 async def test_no_password_is_on_the_record_or_stored(world: World) -> None:
@@ -222,7 +221,7 @@ async def test_password_is_held_against_the_policy(
 
 
 async def test_password_may_not_be_the_accounts_name_by_default() -> None:
-    assert not passwords.conforms("Example-Corp-1", None, "Example-Corp-1")
+    assert not login_profiles.conforms("Example-Corp-1", None, "Example-Corp-1")
 
 
 async def test_former_passwords_are_refused_as_long_as_the_policy_says(world: World) -> None:
@@ -251,7 +250,7 @@ async def test_change_password_takes_the_old_one_and_ends_the_reset(world: World
     assert (counted.detail["result"], told.error) == ({"refused": "wrong old password"}, "access_denied")
     await _change(world, GOOD, OTHER)
     assert _stored(world).reset_required is False
-    assert passwords.matches(OTHER, _stored(world).password_hash)
+    assert login_profiles.matches(OTHER, _stored(world).password_hash)
 
 
 async def test_change_password_locks_after_wrong_ones_whoever_is_right_then(world: World) -> None:
@@ -281,7 +280,7 @@ async def test_guesses_side_by_side_are_counted_one_by_one(world: World) -> None
     guesses = [_change(world, f"Wrong-Guess-{n}", OTHER) for n in range(7)]
     answers = await asyncio.gather(*guesses, _change(world, GOOD, OTHER), return_exceptions=True)
     assert {str(answer) for answer in answers} == {"The old password was incorrect."}
-    assert passwords.matches(GOOD, _stored(world).password_hash)
+    assert login_profiles.matches(GOOD, _stored(world).password_hash)
 
 
 async def test_new_password_by_an_administrator_ends_the_lock(world: World) -> None:
@@ -315,7 +314,7 @@ async def test_change_password_with_the_accounts_permission_needs_no_policy(worl
     await _users_may_change(world)
     assert (await world.call("GetAccountPasswordPolicy", world.as_user("ann")))["PasswordPolicy"]
     await _change(world, GOOD, OTHER)
-    assert passwords.matches(OTHER, _stored(world).password_hash)
+    assert login_profiles.matches(OTHER, _stored(world).password_hash)
     await _users_may_change(world, allowed=False)
     with refusal(ErrorKind.ACCESS_DENIED):
         await _change(world, OTHER, THIRD)
@@ -328,7 +327,7 @@ async def test_change_password_with_the_accounts_permission_and_a_deny_is_refuse
     await world.call("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=document)
     with pytest.raises(DaypassError, match="with an explicit deny in an identity-based policy"):
         await _change(world, GOOD, OTHER)
-    assert passwords.matches(GOOD, _stored(world).password_hash)
+    assert login_profiles.matches(GOOD, _stored(world).password_hash)
 
 
 async def test_change_password_with_the_accounts_permission_outside_the_boundary_is_refused(world: World) -> None:
@@ -380,8 +379,8 @@ async def test_password_that_was_changed_meanwhile_is_not_overwritten(
 ) -> None:
     await _ann(world)
     await _may_change(world)
-    meanwhile = passwords.hashed(THIRD, "salt")
-    hashed = passwords.hashed
+    meanwhile = login_profiles.hashed(THIRD, "salt")
+    hashed = login_profiles.hashed
 
     def slow(*args: Any) -> str:
         before = _stored(world)
@@ -390,8 +389,8 @@ async def test_password_that_was_changed_meanwhile_is_not_overwritten(
         return hashed(*args)
 
     profile = _stored(world)
-    assert passwords.matches(GOOD, profile.password_hash)
-    monkeypatch.setattr(passwords, "hashed", slow)
+    assert login_profiles.matches(GOOD, profile.password_hash)
+    monkeypatch.setattr(login_profiles, "hashed", slow)
     with refusal(ErrorKind.CONCURRENT_MODIFICATION):
         await _change(world, GOOD, OTHER)
     assert _stored(world).password_hash == meanwhile
@@ -408,17 +407,19 @@ async def test_other_accounts_policy_does_not_count(world: World) -> None:
 
 def test_hash_is_memory_hard_salted_and_tells_how_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    stored = passwords.hashed(GOOD, "some/salt+")
+    stored = login_profiles.hashed(GOOD, "some/salt+")
     scheme, n, r, p, salt, _ = stored.split("$")
     assert (scheme, salt) == ("scrypt", "some/salt+")
     assert 128 * int(r) * 2 ** int(n) >= 32 * 2**20  # bytes of memory
     assert int(p) >= 3
-    assert passwords.matches(GOOD, stored)
-    assert stored != passwords.hashed(GOOD, "other", (2, 8, 1))
+    assert login_profiles.matches(GOOD, stored)
+    assert stored != login_profiles.hashed(GOOD, "other", (2, 8, 1))
 
 
 def test_hash_of_another_password_or_cost_does_not_match() -> None:
-    stored = passwords.hashed(GOOD, "s")
-    assert not passwords.matches(GOOD + " ", stored)
-    assert passwords.uses_again(GOOD, (passwords.hashed(OTHER, "s"), passwords.hashed(GOOD, "s", (3, 8, 1))))
-    assert not passwords.uses_again(GOOD, ())
+    stored = login_profiles.hashed(GOOD, "s")
+    assert not login_profiles.matches(GOOD + " ", stored)
+    assert login_profiles.uses_again(
+        GOOD, (login_profiles.hashed(OTHER, "s"), login_profiles.hashed(GOOD, "s", (3, 8, 1)))
+    )
+    assert not login_profiles.uses_again(GOOD, ())

@@ -12,7 +12,7 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 
 from daypass.domain.directory import OidcProvider, SamlProvider
 from daypass.domain.errors import ErrorKind
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import paging
 
 URL = "https://idp.example.com"
 OIDC = f"arn:aws:iam::{ALPHA}:oidc-provider/idp.example.com"
@@ -108,7 +108,7 @@ async def test_oidc_provider_limits(world: World, monkeypatch: pytest.MonkeyPatc
     await _oidc(world, ClientIDList=many[:100])
     with refusal(ErrorKind.LIMIT_EXCEEDED, full):
         await world.call("AddClientIDToOpenIDConnectProvider", OpenIDConnectProviderArn=OIDC, ClientID="more")
-    monkeypatch.setattr(quotas, "OIDC_PROVIDERS_PER_ACCOUNT", 1)
+    monkeypatch.setattr(paging, "OIDC_PROVIDERS_PER_ACCOUNT", 1)
     with refusal(ErrorKind.LIMIT_EXCEEDED, "Cannot exceed quota for OpenIdConnectProvidersPerAccount: 1"):
         await _oidc(world, "https://other.example.com")
 
@@ -288,7 +288,7 @@ async def test_saml_provider_names_are_unique_whatever_their_case(world: World) 
 
 
 async def test_saml_provider_quota(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quotas, "SAML_PROVIDERS_PER_ACCOUNT", 1)
+    monkeypatch.setattr(paging, "SAML_PROVIDERS_PER_ACCOUNT", 1)
     await _saml(world)
     with refusal(ErrorKind.LIMIT_EXCEEDED):
         await _saml(world, "second")

@@ -9,7 +9,7 @@ from tests.reference import policy_reference as reference
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.decision_cache import DecisionCache
-from daypass.domain.policy import source as positions
+from daypass.domain.policy import source
 from daypass.domain.policy.budget import EVALUATION
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
@@ -63,7 +63,7 @@ def test_patterns_with_holes_read_a_text_once_for_each_character_of_the_patterns
     scans = []
     real = CharacterPositions._scan
     monkeypatch.setattr(CharacterPositions, "_scan", lambda self, code: scans.append(code) or real(self, code))
-    positions.positions_of.cache_clear()
+    source.positions_of.cache_clear()
     patterns = Patterns([f"*?b0{chr(65 + number % 26)}?*" for number in range(198)])
     assert not patterns.matches("0b" * 6_000, {})
     assert len(scans) <= 28

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.observability import metrics as metric_files
+from daypass.observability import metrics
 
 # The library looks at the environment when it is imported.
 _WORKER = """
@@ -23,7 +23,7 @@ print(os.getpid())
 
 
 def _run(directory: Path, program: str = _WORKER) -> str:
-    environment = {**os.environ, metric_files.VARIABLE: str(directory)}
+    environment = {**os.environ, metrics.VARIABLE: str(directory)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -52,15 +52,15 @@ def test_release_of_an_ended_worker_keeps_its_totals_and_drops_its_gauges(
 ) -> None:
     pid = int(_run(tmp_path))
     assert _shown(tmp_path) == {"daypass_errors_total 3.0", "daypass_grants_open 2.0"}
-    monkeypatch.setenv(metric_files.VARIABLE, str(tmp_path))
-    metric_files.release(pid)
+    monkeypatch.setenv(metrics.VARIABLE, str(tmp_path))
+    metrics.release(pid)
     assert sum(file.stat().st_size for file in tmp_path.glob(f"*_{pid}.db")) < 1 << 17
     assert "daypass_errors_total 3.0" in _shown(tmp_path)
     assert "daypass_grants_open 2.0" not in _shown(tmp_path)
 
 
 def test_release_of_a_worker_that_wrote_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(metric_files.VARIABLE, str(tmp_path))
-    metric_files.reserve()
-    metric_files.release(os.getpid())
+    monkeypatch.setenv(metrics.VARIABLE, str(tmp_path))
+    metrics.reserve()
+    metrics.release(os.getpid())
     assert list(tmp_path.iterdir()) == []

@@ -15,8 +15,7 @@ from daypass.domain.directory import AccessKey, Account, Attachment, InlinePolic
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations import heavy
-from daypass.operations.iam import faults
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import faults, login_profiles
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Tx
 
@@ -155,9 +154,9 @@ async def create_first_administrator(
         raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits.")
     if not _USER.fullmatch(new.user):
         raise DaypassError(ErrorKind.VALIDATION, "A user name is 1 to 64 letters, digits and _+=,.@-")
-    if len(new.password) > _MAX_PASSWORD or not passwords.conforms(new.password, None, new.account):
+    if len(new.password) > _MAX_PASSWORD or not login_profiles.conforms(new.password, None, new.account):
         raise faults.password_policy()
-    hashed = await heavy.compute(env, _LANE, passwords.hashed, new.password, env.ids.secret())
+    hashed = await heavy.compute(env, _LANE, login_profiles.hashed, new.password, env.ids.secret())
 
     def change(tx: Tx) -> tuple[None, Event]:
         if tx.find(Account, limit=1):

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from daypass.domain.directory import AccessKey, Account, KeyStatus, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, faults, find, members, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 
@@ -16,7 +15,7 @@ def create_access_key(ctx: WriteContext, p: Params) -> Answer:
     """For the named user, or by default for the caller (also the root, so that it can rotate its key)."""
     owner = find.user_or_caller(ctx, p)
     of_owner = {"account": ctx.account, "owner_id": owner.id}
-    changes.within_quota(ctx, AccessKey, "AccessKeysPerUser", quotas.ACCESS_KEYS_PER_USER, **of_owner)
+    changes.within_quota(ctx, AccessKey, "AccessKeysPerUser", paging.ACCESS_KEYS_PER_USER, **of_owner)
     secret = ctx.ids.secret()
     key = AccessKey(
         id=ctx.ids.access_key("AKIA"),

@@ -19,8 +19,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, faults, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 
@@ -31,26 +30,26 @@ def get_account_summary(ctx: ReadContext, _p: Params) -> Answer:
 
     summary = {
         "Users": count(User),
-        "UsersQuota": quotas.USERS_PER_ACCOUNT,
+        "UsersQuota": paging.USERS_PER_ACCOUNT,
         "Groups": count(Group),
-        "GroupsQuota": quotas.GROUPS_PER_ACCOUNT,
+        "GroupsQuota": paging.GROUPS_PER_ACCOUNT,
         "Roles": count(Role),
-        "RolesQuota": quotas.ROLES_PER_ACCOUNT,
+        "RolesQuota": paging.ROLES_PER_ACCOUNT,
         "Policies": count(ManagedPolicy),
-        "PoliciesQuota": quotas.POLICIES_PER_ACCOUNT,
+        "PoliciesQuota": paging.POLICIES_PER_ACCOUNT,
         "PolicyVersionsInUse": count(PolicyVersion),
-        "PolicyVersionsInUseQuota": quotas.POLICIES_PER_ACCOUNT * quotas.VERSIONS_PER_POLICY,
-        "VersionsPerPolicyQuota": quotas.VERSIONS_PER_POLICY,
-        "PolicySizeQuota": quotas.MANAGED_POLICY_SIZE,
-        "UserPolicySizeQuota": quotas.USER_INLINE_SIZE,
-        "GroupPolicySizeQuota": quotas.GROUP_INLINE_SIZE,
-        "RolePolicySizeQuota": quotas.ROLE_INLINE_SIZE,
-        "AssumeRolePolicySizeQuota": quotas.TRUST_POLICY_SIZE,
-        "AttachedPoliciesPerUserQuota": quotas.POLICIES_PER_ENTITY,
-        "AttachedPoliciesPerGroupQuota": quotas.POLICIES_PER_ENTITY,
-        "AttachedPoliciesPerRoleQuota": quotas.POLICIES_PER_ENTITY,
-        "GroupsPerUserQuota": quotas.GROUPS_PER_USER,
-        "AccessKeysPerUserQuota": quotas.ACCESS_KEYS_PER_USER,
+        "PolicyVersionsInUseQuota": paging.POLICIES_PER_ACCOUNT * paging.VERSIONS_PER_POLICY,
+        "VersionsPerPolicyQuota": paging.VERSIONS_PER_POLICY,
+        "PolicySizeQuota": paging.MANAGED_POLICY_SIZE,
+        "UserPolicySizeQuota": paging.USER_INLINE_SIZE,
+        "GroupPolicySizeQuota": paging.GROUP_INLINE_SIZE,
+        "RolePolicySizeQuota": paging.ROLE_INLINE_SIZE,
+        "AssumeRolePolicySizeQuota": paging.TRUST_POLICY_SIZE,
+        "AttachedPoliciesPerUserQuota": paging.POLICIES_PER_ENTITY,
+        "AttachedPoliciesPerGroupQuota": paging.POLICIES_PER_ENTITY,
+        "AttachedPoliciesPerRoleQuota": paging.POLICIES_PER_ENTITY,
+        "GroupsPerUserQuota": paging.GROUPS_PER_USER,
+        "AccessKeysPerUserQuota": paging.ACCESS_KEYS_PER_USER,
         "AccountAccessKeysPresent": min(1, count(AccessKey, owner_id=ctx.account)),
         "AccountPasswordPresent": 0,
         "AccountMFAEnabled": min(1, count(MfaDevice, owner_id=ctx.account)),
@@ -58,7 +57,7 @@ def get_account_summary(ctx: ReadContext, _p: Params) -> Answer:
         "MFADevices": count(MfaDevice),
         "MFADevicesInUse": count(MfaDevice) - count(MfaDevice, owner_id=None),
         "InstanceProfiles": count(InstanceProfile),
-        "InstanceProfilesQuota": quotas.INSTANCE_PROFILES_PER_ACCOUNT,
+        "InstanceProfilesQuota": paging.INSTANCE_PROFILES_PER_ACCOUNT,
         "Providers": count(OidcProvider) + count(SamlProvider),
         "ServerCertificates": 0,
         "ServerCertificatesQuota": 0,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from daypass.domain.directory import Attachment
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import builtin, changes, faults, find, members
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import builtin, changes, faults, find, members, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner, OwnerKind
 from daypass.operations.iam.paging import page_of
@@ -23,7 +22,7 @@ def attach(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
         raise DaypassError(ErrorKind.POLICY_NOT_ATTACHABLE, message)
     if ctx.tx.get(Attachment, owner_id=owner.id, policy_arn=policy.arn) is None:
         quota = f"PoliciesPer{kind.noun}"
-        changes.within_quota(ctx, Attachment, quota, quotas.POLICIES_PER_ENTITY, owner_id=owner.id)
+        changes.within_quota(ctx, Attachment, quota, paging.POLICIES_PER_ENTITY, owner_id=owner.id)
         ctx.tx.insert(Attachment(ctx.account, owner.id, policy.arn, ctx.now))
     return {}
 

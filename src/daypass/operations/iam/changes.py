@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from daypass.domain.directory import KeyStatus, Revocation, Role, User
+from daypass.domain.directory import Revocation, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind, replaced
-from daypass.domain.ssf import CredentialChange
-from daypass.operations.crud.operation import REFUSED, Answer, Params
-from daypass.operations.iam import faults, find, mfa
+from daypass.operations.crud.operation import Params
+from daypass.operations.iam import faults
 from daypass.operations.iam.context import WriteContext
 from daypass.operations.revocation import lift_blocks, new_revocation, store
 
@@ -63,35 +62,3 @@ def end_sessions(ctx: WriteContext, deleted: User | Role) -> None:
     subject = ("principal", deleted.id)
     revocation = new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason)
     store(ctx.tx, revocation, ctx.account)
-
-
-# --- Which credentials of which principal an operation has changed, for the event streams of the account
-
-
-ACCESS_KEY = "access-key"
-PASSWORD = "password"  # a type of credential, not a value
-MFA_DEVICE = "app"
-SCIM_TOKEN = "scim-token"
-Changes: TypeAlias = tuple[CredentialChange, ...]
-
-
-def of_key(change: str, ctx: WriteContext, p: Params, answer: Answer) -> Changes:
-    """An access key; one that is made inactive is revoked."""
-    key_id = p["AccessKeyId"] if "AccessKeyId" in p else answer["AccessKey"]["AccessKeyId"]
-    change = "revoke" if p.get("Status") == KeyStatus.INACTIVE else change
-    return (CredentialChange(ctx.account, find.user_or_caller(ctx, p).id, ACCESS_KEY, change, key_id),)
-
-
-def of_password(change: str, ctx: WriteContext, p: Params, answer: Answer) -> Changes:
-    """A password; nothing for a wrong old password."""
-    if REFUSED in answer:
-        return ()
-    return (CredentialChange(ctx.account, find.user_or_caller(ctx, p).id, PASSWORD, change),)
-
-
-def of_device(change: str, ctx: WriteContext, p: Params, answer: Answer) -> Changes:
-    """A virtual device; in its place, the passkey that the operation has deleted."""
-    if mfa.REMOVED in answer:
-        removed: Changes = answer[mfa.REMOVED]
-        return removed
-    return (CredentialChange(ctx.account, mfa.owner_of_call(ctx, p).id, MFA_DEVICE, change, p["SerialNumber"]),)

@@ -17,8 +17,7 @@ from daypass.domain.arn import assumed_role_arn, is_account_id, read_arn
 from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.lint.open_trust import open_trust_refusal
-from daypass.operations.iam import faults
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import faults, paging
 from daypass.operations.principals import find_by_id
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
@@ -76,8 +75,8 @@ def size(text: str) -> int:
 def managed(text: str) -> str:
     """A managed policy's text, checked."""
     check(text, PolicyKind.MANAGED)
-    if size(text) > quotas.MANAGED_POLICY_SIZE:
-        raise faults.over_quota("PolicySize", quotas.MANAGED_POLICY_SIZE)
+    if size(text) > paging.MANAGED_POLICY_SIZE:
+        raise faults.over_quota("PolicySize", paging.MANAGED_POLICY_SIZE)
     return text
 
 
@@ -88,8 +87,8 @@ def trust(tx: Reader, text: str) -> tuple[tuple[str, str], ...]:
     size.
     """
     checked = check(text, PolicyKind.TRUST)
-    if size(text) > quotas.TRUST_POLICY_SIZE:
-        raise faults.over_quota("ACLSizePerRole", quotas.TRUST_POLICY_SIZE)
+    if size(text) > paging.TRUST_POLICY_SIZE:
+        raise faults.over_quota("ACLSizePerRole", paging.TRUST_POLICY_SIZE)
     if checked.open_trust is not None:  # every customer of a shared issuer: AWS refuses that too
         raise faults.malformed_policy(checked.open_trust)
     bindings: dict[str, str] = {}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, ScimResource, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, named
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, faults, find, members, named, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.principals import groups_of
 
 
 def create_group(ctx: WriteContext, p: Params) -> Answer:
-    changes.within_quota(ctx, Group, "GroupsPerAccount", quotas.GROUPS_PER_ACCOUNT, account=ctx.account)
+    changes.within_quota(ctx, Group, "GroupsPerAccount", paging.GROUPS_PER_ACCOUNT, account=ctx.account)
     group = Group(
         id=ctx.ids.unique("AGPA"),
         account=ctx.account,
@@ -71,7 +70,7 @@ def add_user_to_group(ctx: WriteContext, p: Params) -> Answer:
     """Adding an existing member changes nothing."""
     user, group = find.user(ctx, p["UserName"]), find.group(ctx, p["GroupName"])
     if ctx.tx.get(Membership, group_id=group.id, user_id=user.id) is None:
-        changes.within_quota(ctx, Membership, "GroupsPerUser", quotas.GROUPS_PER_USER, user_id=user.id)
+        changes.within_quota(ctx, Membership, "GroupsPerUser", paging.GROUPS_PER_USER, user_id=user.id)
         ctx.tx.insert(Membership(ctx.account, group.id, user.id, ctx.now))
     return {}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from daypass.domain import trust as account_policy
+from daypass.domain import trust
 from daypass.domain.directory import (
     Attachment,
     Group,
@@ -167,7 +167,7 @@ class Gatherer:
 
     def _of_every_user(self, account: str) -> tuple[Source, ...]:
         if account not in self._of_account:
-            policies = account_policy.of_every_user(self._ctx.tx.get(PasswordPolicy, account=account))
+            policies = trust.of_every_user(self._ctx.tx.get(PasswordPolicy, account=account))
             self._of_account[account] = tuple(Source(policy, policy.name, ACCOUNT) for policy in policies)
         return self._of_account[account]
 

@@ -10,14 +10,13 @@ from typing import Any
 
 from daypass.domain.directory import InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, documents, faults, find, members, named, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, documents, faults, find, members, named, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import fitting
 
 
 def create_instance_profile(ctx: WriteContext, p: Params) -> Answer:
-    quota = quotas.INSTANCE_PROFILES_PER_ACCOUNT
+    quota = paging.INSTANCE_PROFILES_PER_ACCOUNT
     changes.within_quota(ctx, InstanceProfile, "InstanceProfilesPerAccount", quota, account=ctx.account)
     profile = InstanceProfile(
         id=ctx.ids.unique("AIPA"),
@@ -62,7 +61,7 @@ def _listed(ctx: ReadContext, p: Params, scope: str, **wanted: Any) -> Answer:
 def add_role_to_instance_profile(ctx: WriteContext, p: Params) -> Answer:
     profile, role = find.instance_profile(ctx, p["InstanceProfileName"]), find.role(ctx, p["RoleName"])
     if profile.role_id is not None:
-        raise faults.over_quota("InstanceSessionsPerInstanceProfile", quotas.ROLES_PER_INSTANCE_PROFILE)
+        raise faults.over_quota("InstanceSessionsPerInstanceProfile", paging.ROLES_PER_INSTANCE_PROFILE)
     ctx.tx.replace(replace(profile, role_id=role.id))
     return {}
 

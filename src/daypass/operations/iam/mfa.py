@@ -21,8 +21,7 @@ from daypass.domain.directory import Account, MfaDevice, Passkey, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.totp import consecutive_step, drift_of
 from daypass.operations.crud.operation import Answer, Params, Resource
-from daypass.operations.iam import changes, faults, find, members, resources, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, faults, find, members, paging, resources, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.iam.user_devices import is_recent, open_seed, seal_seed, take_away
@@ -100,7 +99,7 @@ def new_seed(ctx: ReadContext, p: Params, ids: Ids) -> _NewSeed:
 
 def create_virtual_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     serial = _serial(ctx, p)
-    changes.within_quota(ctx, MfaDevice, "MFADevicesPerAccount", quotas.USERS_PER_ACCOUNT, account=ctx.account)
+    changes.within_quota(ctx, MfaDevice, "MFADevicesPerAccount", paging.USERS_PER_ACCOUNT, account=ctx.account)
     new: _NewSeed = ctx.gathered
     device = MfaDevice(
         account=ctx.account,
@@ -136,7 +135,7 @@ def enable_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     device = _device(ctx, p["SerialNumber"])
     if device.owner_id is not None:
         raise faults.already_exists("MFA Device is already in use.")
-    changes.within_quota(ctx, MfaDevice, "MFADevicesPerUser", quotas.MFA_DEVICES_PER_USER, owner_id=owner.id)
+    changes.within_quota(ctx, MfaDevice, "MFADevicesPerUser", paging.MFA_DEVICES_PER_USER, owner_id=owner.id)
     updated, seed = _in_step(ctx, device, p)
     sealed = seal_seed(ctx.sealer, seed, ctx.account, owner.id, device.serial)
     ctx.tx.replace(replace(updated, owner_id=owner.id, enabled_at=ctx.now, sealed_seed=sealed))

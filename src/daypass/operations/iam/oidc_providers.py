@@ -15,8 +15,7 @@ from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import has_dot_segments
 from daypass.domain.web_identity import is_usable_url
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, faults, find, members, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.providers.issuers import refuse_unlisted
 
@@ -54,7 +53,7 @@ def create_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
         thumbprints=_thumbprints(p.get("ThumbprintList") or ()),
         tags=tags.first_exact(p),
     )
-    quota = quotas.OIDC_PROVIDERS_PER_ACCOUNT
+    quota = paging.OIDC_PROVIDERS_PER_ACCOUNT
     taken = faults.provider_exists("url", p["Url"])
     refuse_unlisted(ctx.tx, ctx.account, url)
     if ctx.tx.get(OidcProvider, account=ctx.account, url=url) is not None:
@@ -68,13 +67,13 @@ def create_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
 def _client_ids(given: list[str] | tuple[str, ...]) -> tuple[str, ...]:
     """Each once, in the order given."""
     each = tuple(dict.fromkeys(given))
-    if len(each) > quotas.CLIENT_IDS_PER_OIDC_PROVIDER:
-        raise faults.over_quota("ClientIdsPerOpenIdConnectProvider", quotas.CLIENT_IDS_PER_OIDC_PROVIDER)
+    if len(each) > paging.CLIENT_IDS_PER_OIDC_PROVIDER:
+        raise faults.over_quota("ClientIdsPerOpenIdConnectProvider", paging.CLIENT_IDS_PER_OIDC_PROVIDER)
     return each
 
 
 def _thumbprints(given: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    if len(given) > quotas.THUMBPRINTS_PER_OIDC_PROVIDER:
+    if len(given) > paging.THUMBPRINTS_PER_OIDC_PROVIDER:
         raise faults.invalid_input("Thumbprint list must contain fewer than 5 entries.")  # AWS's words; five are taken
     return tuple(dict.fromkeys(given))
 

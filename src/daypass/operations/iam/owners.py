@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from daypass.domain.directory import Group, Role, User
 from daypass.operations.crud.operation import Params
-from daypass.operations.iam import find
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import find, paging
 from daypass.operations.iam.context import ReadContext
 
 Owner: TypeAlias = User | Group | Role
@@ -29,6 +28,6 @@ class OwnerKind:
         return self.by_name(ctx, p[self.parameter])
 
 
-USER = OwnerKind("user", "User", "UserName", quotas.USER_INLINE_SIZE, find.user)
-GROUP = OwnerKind("group", "Group", "GroupName", quotas.GROUP_INLINE_SIZE, find.group)
-ROLE = OwnerKind("role", "Role", "RoleName", quotas.ROLE_INLINE_SIZE, find.role)
+USER = OwnerKind("user", "User", "UserName", paging.USER_INLINE_SIZE, find.user)
+GROUP = OwnerKind("group", "Group", "GroupName", paging.GROUP_INLINE_SIZE, find.group)
+ROLE = OwnerKind("role", "Role", "RoleName", paging.ROLE_INLINE_SIZE, find.role)

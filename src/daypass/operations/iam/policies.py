@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, ManagedPolicy, PolicyVersion, Role, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import builtin, changes, documents, faults, find, members, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import builtin, changes, documents, faults, find, members, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 
 _TOO_MANY_VERSIONS = (
-    f"A managed policy can have up to {quotas.VERSIONS_PER_POLICY} versions. "
+    f"A managed policy can have up to {paging.VERSIONS_PER_POLICY} versions. "
     "Before you create a new version, you must delete an existing version."
 )
 _HAS_VERSIONS = (
@@ -25,7 +24,7 @@ _HAS_VERSIONS = (
 def create_policy(ctx: WriteContext, p: Params) -> Answer:
     text = documents.managed(p["PolicyDocument"])
     own = {"account": ctx.account}
-    changes.within_quota(ctx, ManagedPolicy, "PoliciesPerAccount", quotas.POLICIES_PER_ACCOUNT, **own)
+    changes.within_quota(ctx, ManagedPolicy, "PoliciesPerAccount", paging.POLICIES_PER_ACCOUNT, **own)
     name, path = p["PolicyName"], changes.path_of(p)
     policy = ManagedPolicy(
         id=ctx.ids.unique("ANPA"),
@@ -120,7 +119,7 @@ def of_policy(ctx: ReadContext, policy: ManagedPolicy) -> list[PolicyVersion]:
 def create_policy_version(ctx: WriteContext, p: Params) -> Answer:
     policy = find.own_policy(ctx, p["PolicyArn"], "update policies")
     text = documents.managed(p["PolicyDocument"])
-    if len(of_policy(ctx, policy)) >= quotas.VERSIONS_PER_POLICY:
+    if len(of_policy(ctx, policy)) >= paging.VERSIONS_PER_POLICY:
         raise faults.over_limit(_TOO_MANY_VERSIONS)
     number = policy.latest_version + 1
     default = number if p.get("SetAsDefault") else policy.default_version

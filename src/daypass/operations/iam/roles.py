@@ -9,14 +9,13 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, named, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import boundaries, changes, documents, faults, find, last_used, members, named, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import fitting
 
 
 def create_role(ctx: WriteContext, p: Params) -> Answer:
-    changes.within_quota(ctx, Role, "RolesPerAccount", quotas.ROLES_PER_ACCOUNT, account=ctx.account)
+    changes.within_quota(ctx, Role, "RolesPerAccount", paging.ROLES_PER_ACCOUNT, account=ctx.account)
     text = p["AssumeRolePolicyDocument"]
     role = Role(
         id=ctx.ids.unique("AROA"),
@@ -35,9 +34,9 @@ def create_role(ctx: WriteContext, p: Params) -> Answer:
     return {"Role": {**members.role_in_brief(ctx, role), **members.boundary_and_tags(role)}}
 
 
-def _session_seconds(p: Params, default: int = quotas.MIN_SESSION_SECONDS) -> int:
+def _session_seconds(p: Params, default: int = paging.MIN_SESSION_SECONDS) -> int:
     seconds = int(p.get("MaxSessionDuration") or default)
-    if not quotas.MIN_SESSION_SECONDS <= seconds <= quotas.MAX_SESSION_SECONDS:
+    if not paging.MIN_SESSION_SECONDS <= seconds <= paging.MAX_SESSION_SECONDS:
         raise faults.invalid(f"The requested MaxSessionDuration {seconds} is not valid.")
     return seconds
 

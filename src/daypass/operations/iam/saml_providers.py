@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from daypass.domain.directory import SamlProvider
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import changes, faults, find, members, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.ports import Ids, SamlMetadataView
 
@@ -42,7 +41,7 @@ def read_documents(ctx: ReadContext, p: Params, _ids: Ids) -> SamlMetadataView |
 
 def create_saml_provider(ctx: WriteContext, p: Params) -> Answer:
     faults.refuse_unsupported(p)
-    quota = quotas.SAML_PROVIDERS_PER_ACCOUNT
+    quota = paging.SAML_PROVIDERS_PER_ACCOUNT
     changes.within_quota(ctx, SamlProvider, "SAMLProvidersPerAccount", quota, account=ctx.account)
     provider_id = ctx.ids.unique("ASPRO")  # one letter more than other ids: AWS's have at least 22 characters
     provider = SamlProvider(
@@ -70,8 +69,8 @@ def _valid_until(ctx: WriteContext) -> int:
 def _with_key(ctx: WriteContext, provider_id: str, keys: PrivateKeys, pem: str | None) -> PrivateKeys:
     if not pem:
         return keys
-    if len(keys) >= quotas.PRIVATE_KEYS_PER_SAML_PROVIDER:
-        raise faults.over_quota("PrivateKeysPerSAMLProvider", quotas.PRIVATE_KEYS_PER_SAML_PROVIDER)
+    if len(keys) >= paging.PRIVATE_KEYS_PER_SAML_PROVIDER:
+        raise faults.over_quota("PrivateKeysPerSAMLProvider", paging.PRIVATE_KEYS_PER_SAML_PROVIDER)
     sealed = ctx.sealer.seal_secret(pem.encode(), ctx.account, provider_id)
     key_id = ctx.ids.unique("ASPKE")
     return (*keys, (key_id, str(ctx.now), base64.b64encode(sealed).decode("ascii")))

@@ -24,8 +24,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.policy.pattern import fold as ascii_fold
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import faults, find, members
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import faults, find, members, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 
@@ -83,7 +82,7 @@ def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
     if any(key.lower().startswith("aws:") for key, _ in new):
         raise faults.invalid_input("Tag keys beginning with aws: are reserved for system use.")
     whole = {fold(key): (key, value) for key, value in old} | {fold(key): (key, value) for key, value in new}
-    if len(whole) > quotas.TAGS_PER_ENTITY:
+    if len(whole) > paging.TAGS_PER_ENTITY:
         raise faults.over_limit("The number of tags has reached the maximum limit.")
     return tuple(whole.values())
 

@@ -19,13 +19,12 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, faults, find, last_used, members, named, tags
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import boundaries, changes, faults, find, last_used, members, named, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 
 
 def create_user(ctx: WriteContext, p: Params) -> Answer:
-    changes.within_quota(ctx, User, "UsersPerAccount", quotas.USERS_PER_ACCOUNT, account=ctx.account)
+    changes.within_quota(ctx, User, "UsersPerAccount", paging.USERS_PER_ACCOUNT, account=ctx.account)
     user = User(
         id=ctx.ids.unique("AIDA"),
         account=ctx.account,

@@ -19,6 +19,7 @@ from msgspec import Struct
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
+from daypass.domain.jws import JoseError, base64url
 from daypass.domain.oauth.client import (
     SECRET_METHODS,
     ClientSettings,
@@ -27,11 +28,10 @@ from daypass.domain.oauth.client import (
     key_source_of,
     parse_client,
 )
-from daypass.domain.jws import JoseError, base64url
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
 from daypass.operations.crud.collection import Collection
-from daypass.operations.iam import login_profiles as passwords
+from daypass.operations.iam import login_profiles
 from daypass.operations.management import allow
 from daypass.operations.revocation import new_revocation
 from daypass.operations.ssf import queue
@@ -270,7 +270,7 @@ def new_secret(seed: bytes) -> tuple[str, str]:
 
 def hash_of(secret: str, salt: str) -> str:
     """What is stored of a secret."""
-    return passwords.hashed(secret, salt, passwords.RANDOM_COST)
+    return login_profiles.hashed(secret, salt, login_profiles.RANDOM_COST)
 
 
 def check_secret(client: OAuthClient, secret: str) -> None:
@@ -279,5 +279,5 @@ def check_secret(client: OAuthClient, secret: str) -> None:
     named = (
         [] if form is None else [hashed for known, _, hashed in client.secrets if hmac.compare_digest(known, form[1])]
     )
-    if not named or not passwords.matches(secret, named[0]):
+    if not named or not login_profiles.matches(secret, named[0]):
         raise JoseError(_WRONG)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
-from daypass.domain.oauth import redirects as pkce
+from daypass.domain.oauth import redirects
 from daypass.domain.oauth.binding import JKT
 from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.oauth import codes
@@ -74,7 +74,7 @@ async def redeem(
 
 def _check_verifier(unverified_verifier: str, challenge: str) -> None:
     """A verifier without a challenge is refused too: somebody may have removed the challenge (RFC 9700, 4.8.2)."""
-    if not challenge or not pkce.fits(unverified_verifier, challenge):
+    if not challenge or not redirects.fits(unverified_verifier, challenge):
         raise codes.refused("the code_verifier is not that of the authorization request")
 
 

@@ -23,7 +23,7 @@ from daypass.domain.session import SessionClaims, transitive_tags
 from daypass.domain.source import Source
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume import assume_role_with_saml as saml
-from daypass.operations.assume import assume_role_with_web_identity as web_identity
+from daypass.operations.assume import assume_role_with_web_identity
 from daypass.operations.assume.applicant import (
     Actor,
     Applicant,
@@ -216,7 +216,7 @@ async def provider_subject(
     )
     applicant = proven_applicant(call, proof, issuance, actor)
     client = f"{proof.provider}:{proof.audience}"
-    return Subject(applicant, web_identity.ACTION, _usable_name(proof.subject), client, proof=proof)
+    return Subject(applicant, assume_role_with_web_identity.ACTION, _usable_name(proof.subject), client, proof=proof)
 
 
 async def _saml_subject(
@@ -232,7 +232,7 @@ async def _saml_subject(
         seconds = session_seconds(assertion) or 0
         name = session_name(assertion)
     except DaypassError as error:
-        raise web_identity.owned(error, role.account) from None
+        raise assume_role_with_web_identity.owned(error, role.account) from None
     saml.check_offered(assertion, proof, role)
     applicant = proven_applicant(call, proof, issuance, actor)
     return Subject(applicant, saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
@@ -253,9 +253,11 @@ async def _provider_proof(
     env: Env, account: str, unverified: str, now: int, *, identity_assertion: bool = False
 ) -> Proof:
     try:
-        return await web_identity.verified_proof(env, account, unverified, now, identity_assertion=identity_assertion)
+        return await assume_role_with_web_identity.verified_proof(
+            env, account, unverified, now, identity_assertion=identity_assertion
+        )
     except DaypassError as error:
-        raise web_identity.owned(error, account) from None
+        raise assume_role_with_web_identity.owned(error, account) from None
 
 
 async def _own_caller(env: Env, presented: Presented, now: int) -> tuple[OwnToken, Caller]:

@@ -13,8 +13,7 @@ from typing import Any, Final
 from daypass.domain.certificate import CertificateRefused
 from daypass.domain.directory import Crl, TrustAnchor, X509Subject
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.rolesanywhere import entity_kind as detail
-from daypass.operations.rolesanywhere import entity_kind as faults
+from daypass.operations.rolesanywhere import entity_kind, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 from daypass.ports import CertificateUse, Tx
@@ -24,11 +23,11 @@ _EVERY: Final = 1_000
 
 
 def _answer(_ctx: ReadContext, anchor: TrustAnchor) -> Answer:
-    return {"trustAnchor": detail.trust_anchor(anchor)}
+    return {"trustAnchor": entity_kind.trust_anchor(anchor)}
 
 
 ANCHORS: Final = EntityKind(
-    TrustAnchor, "trustAnchorId", "trustAnchors", _answer, lambda _ctx, anchor: detail.trust_anchor(anchor)
+    TrustAnchor, "trustAnchorId", "trustAnchors", _answer, lambda _ctx, anchor: entity_kind.trust_anchor(anchor)
 )
 
 
@@ -124,7 +123,7 @@ CRLS_PER_ANCHOR: Final = 20
 def _members(ctx: ReadContext, crl: Crl) -> dict[str, Any]:
     anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
     arn = anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
-    return detail.crl(crl, arn)
+    return entity_kind.crl(crl, arn)
 
 
 def _crls_answer(ctx: ReadContext, crl: Crl) -> Answer:
@@ -199,8 +198,8 @@ SUBJECTS: Final = EntityKind(
     X509Subject,
     "subjectId",
     "subjects",
-    lambda _ctx, subject: {"subject": detail.subject_whole(subject)},
-    lambda _ctx, subject: detail.subject(subject),
+    lambda _ctx, subject: {"subject": entity_kind.subject_whole(subject)},
+    lambda _ctx, subject: entity_kind.subject(subject),
 )
 
 

@@ -10,7 +10,7 @@ from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import Context, Params, Resource
-from daypass.operations.rolesanywhere import entity_kind as faults
+from daypass.operations.rolesanywhere import faults
 from daypass.ports import CertificateVerifier, Ids, Tx
 
 Entity: TypeAlias = TrustAnchor | X509Profile | Crl | X509Subject

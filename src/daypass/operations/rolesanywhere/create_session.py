@@ -35,7 +35,7 @@ from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, RequestedRole, SessionRequest, requested_role
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
-from daypass.operations.rolesanywhere import entity_kind as faults
+from daypass.operations.rolesanywhere import faults
 from daypass.ports import Call, CertificateUse, Env, TrustAnchorView
 from daypass.sigv4.x509 import UnverifiedX509
 

@@ -12,11 +12,11 @@ from typing import Any, Final, Generic
 from daypass.domain.arn import read_arn
 from daypass.domain.certificate import ISSUER, SAN, SUBJECT
 from daypass.domain.directory import Crl, Tags, TrustAnchor, X509Profile, X509Subject
-from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import paging
 from daypass.operations.iam.tags import exact, merged
 from daypass.operations.rolesanywhere.context import RESOURCES, E, Entity, ReadContext, WriteContext
+from daypass.operations.rolesanywhere.faults import invalid, no_such
 
 _MAX_PAGE = 1_000
 
@@ -242,23 +242,3 @@ def untag_resource(ctx: WriteContext, p: Params) -> Answer:
 
 def list_tags_for_resource(ctx: ReadContext, p: Params) -> Answer:
     return {"tags": tags(_find(ctx, p).tags)}
-
-
-# --- The errors of IAM Roles Anywhere, in one place
-
-
-CHANGED: Final = "The resource is being changed by another request."
-
-
-def no_such(kind: str, identifier: str) -> DaypassError:
-    """`kind` is "TrustAnchor", "Profile", "Crl", "Subject"; the identifier is from the request."""
-    return DaypassError(ErrorKind.NOT_FOUND, f"{kind} with id {identifier[:256]} was not found.")
-
-
-def invalid(message: str) -> DaypassError:
-    return DaypassError(ErrorKind.VALIDATION, message)
-
-
-def unsupported(what: str) -> DaypassError:
-    """A member of the service model that would have no effect here is refused rather than ignored."""
-    return invalid(f"{what} is not supported.")

@@ -17,8 +17,7 @@ from daypass.operations.assume.request import requested_role
 from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import documents
-from daypass.operations.rolesanywhere import entity_kind as detail
-from daypass.operations.rolesanywhere import entity_kind as faults
+from daypass.operations.rolesanywhere import entity_kind, faults
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 
@@ -28,11 +27,11 @@ _DEFAULT_SECONDS: Final = 3600
 
 
 def _answer(_ctx: ReadContext, profile: X509Profile) -> Answer:
-    return {"profile": detail.profile(profile)}
+    return {"profile": entity_kind.profile(profile)}
 
 
 PROFILES: Final = EntityKind(
-    X509Profile, "profileId", "profiles", _answer, lambda _ctx, profile: detail.profile(profile)
+    X509Profile, "profileId", "profiles", _answer, lambda _ctx, profile: entity_kind.profile(profile)
 )
 
 

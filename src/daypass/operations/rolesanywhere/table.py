@@ -17,11 +17,7 @@ from daypass.domain.policy.model import Value
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.crud.engine import Service
 from daypass.operations.crud.operation import Answer, Params, Permission, Resource
-from daypass.operations.rolesanywhere import anchors, profiles
-from daypass.operations.rolesanywhere import anchors as crls
-from daypass.operations.rolesanywhere import entity_kind as detail
-from daypass.operations.rolesanywhere import entity_kind as faults
-from daypass.operations.rolesanywhere import entity_kind as tags
+from daypass.operations.rolesanywhere import anchors, entity_kind, faults, profiles
 from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
 from daypass.operations.rolesanywhere.profiles import PROFILES
@@ -43,7 +39,7 @@ def _named(kind: type[Any], parameter: str) -> ResourceOf:
 
 
 def _tagged(ctx: ReadContext, p: Params) -> Resource:
-    found = tags.named(ctx, p["resourceArn"])
+    found = entity_kind.named(ctx, p["resourceArn"])
     return Resource(found.arn, tags=found.tags) if found is not None else Resource(p["resourceArn"])
 
 
@@ -75,7 +71,7 @@ def _changed(change: str, ctx: WriteContext, _p: Params, answer: Answer) -> tupl
 
 
 def _request_tags(p: Params, _resource: Resource) -> Mapping[str, Value]:
-    return requested_tags(detail.tags_of(p.get("tags")))
+    return requested_tags(entity_kind.tags_of(p.get("tags")))
 
 
 def _request_tag_keys(p: Params, _resource: Resource) -> Mapping[str, Value]:
@@ -134,9 +130,9 @@ _ALL = (
     Operation(
         "ImportCrl",
         _anything,
-        write=crls.import_crl,
+        write=anchors.import_crl,
         keys=_TAGS,
-        check=crls.check_import,
+        check=anchors.check_import,
         credential=partial(_changed, "update"),
         urgent=True,
     ),
@@ -145,8 +141,8 @@ _ALL = (
     Operation(
         "UpdateCrl",
         _CRL,
-        write=crls.update_crl,
-        check=crls.check_update,
+        write=anchors.update_crl,
+        check=anchors.check_update,
         credential=partial(_changed, "update"),
         urgent=True,
     ),
@@ -155,9 +151,9 @@ _ALL = (
     Operation("DeleteCrl", _CRL, write=CRLS.delete, credential=partial(_changed, "update")),
     Operation("GetSubject", _named(X509Subject, "subjectId"), read=SUBJECTS.get),
     Operation("ListSubjects", _anything, read=SUBJECTS.list),
-    Operation("TagResource", _tagged, write=tags.tag_resource, keys=_TAGS),
-    Operation("UntagResource", _tagged, write=tags.untag_resource, keys=(_request_tag_keys,)),
-    Operation("ListTagsForResource", _tagged, read=tags.list_tags_for_resource),
+    Operation("TagResource", _tagged, write=entity_kind.tag_resource, keys=_TAGS),
+    Operation("UntagResource", _tagged, write=entity_kind.untag_resource, keys=(_request_tag_keys,)),
+    Operation("ListTagsForResource", _tagged, read=entity_kind.list_tags_for_resource),
 )
 
 OPERATIONS: Final = MappingProxyType({operation.name: operation for operation in _ALL})

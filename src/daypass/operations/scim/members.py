@@ -12,7 +12,7 @@ from daypass.domain.directory import Membership, ScimResource, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.resource import user_name
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import paging
 from daypass.ports import Reader, Tx
 
 USER: Final = "User"
@@ -54,8 +54,8 @@ def set_members(
         managed = tx.get(ScimResource, account=account, resource_type=USER, id=identity)
         if user is None or managed is None:
             raise ScimError("invalidValue", f"A user with id {identity[:64]} does not exist.")
-        if tx.count(Membership, account=account, user_id=identity) >= quotas.GROUPS_PER_USER:
-            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user is in at most {quotas.GROUPS_PER_USER} groups.")
+        if tx.count(Membership, account=account, user_id=identity) >= paging.GROUPS_PER_USER:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user is in at most {paging.GROUPS_PER_USER} groups.")
         tx.insert(Membership(account, group, identity, now))
         shown[identity] = _member(user, managed)
     for identity in removed:

@@ -30,7 +30,7 @@ from daypass.domain.scim.filter import Filter, indexed, matches
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import group_name, group_of, user_name, user_of
 from daypass.operations import heavy
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import paging
 from daypass.operations.management import allow
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served
@@ -213,11 +213,11 @@ async def create(env: Env, call: Call, kind: str, unverified: Mapping[str, Any])
         if kind == USER:
             document = user_of(unverified)
             made: User | Group = User(env.ids.unique("AIDA"), account, user_name(document["userName"]), "/", now)
-            _within(tx, User, account, quotas.USERS_PER_ACCOUNT)
+            _within(tx, User, account, paging.USERS_PER_ACCOUNT)
         else:
             document, members = group_of(unverified)
             made = Group(env.ids.unique("AGPA"), account, group_name(document["displayName"]), "/", now)
-            _within(tx, Group, account, quotas.GROUPS_PER_ACCOUNT)
+            _within(tx, Group, account, paging.GROUPS_PER_ACCOUNT)
         _write(tx.insert, made)
         row = ScimResource(made.id, account, kind, document.get("externalId", ""), json.dumps(document), 1, now, now)
         tx.insert(row)

@@ -17,7 +17,7 @@ from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.request import consume
-from daypass.operations.iam import paging as quotas
+from daypass.operations.iam import paging
 from daypass.operations.iam.user_devices import RECENT_MS, change_of, has_device, of_user, take_away
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
@@ -140,8 +140,8 @@ async def register(
         check_recent(signed_in, has_devices=has_devices, now=call.now)
         if user.id != ceremony.user_id:
             raise _denied("registered for another user", passkey)
-        if len(known) >= quotas.MFA_DEVICES_PER_USER:
-            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user has at most {quotas.MFA_DEVICES_PER_USER} passkeys.")
+        if len(known) >= paging.MFA_DEVICES_PER_USER:
+            raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user has at most {paging.MFA_DEVICES_PER_USER} passkeys.")
         _check_free(known, name)
         if tx.get(Passkey, id=passkey.id) is not None:
             raise _denied("the credential exists already", passkey, "This passkey cannot be registered.")

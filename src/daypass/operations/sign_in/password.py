@@ -29,8 +29,7 @@ from daypass.operations import heavy
 from daypass.operations.assume.mfa_code import MfaCode, check_mfa
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.iam import faults, login_profiles
-from daypass.operations.iam import login_profiles as passwords
-from daypass.operations.iam.changes import PASSWORD
+from daypass.operations.iam.credential_changes import PASSWORD
 from daypass.operations.iam.user_devices import enabled_devices
 from daypass.operations.outcome import OWNER, event_of, served
 from daypass.operations.principals import account_by_alias
@@ -117,7 +116,7 @@ async def with_password(
 
     candidate = await env.directory.read(find, account=lane)
     stored = candidate.profile.password_hash if candidate is not None else _NOBODY
-    right = await heavy.compute(env, lane, passwords.matches, unverified_password[: MAX_PASSWORD + 1], stored)
+    right = await heavy.compute(env, lane, login_profiles.matches, unverified_password[: MAX_PASSWORD + 1], stored)
     if candidate is None:
         raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private={"reason": "no such user with a password"})
     candidate = await _count(env, call, candidate, right=right)

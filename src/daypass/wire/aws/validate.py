@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from daypass.wire.aws import errors as messages
+from daypass.wire.aws import errors
 from daypass.wire.aws.members import CheckedList
 from daypass.wire.aws.xml import Shapes
 
@@ -192,7 +192,7 @@ def explain(service: str, shapes: Shapes, name: str, value: Any) -> str:
 def _first_sentence(service: str, shapes: Shapes, members: Mapping[str, Any], value: Mapping[str, Any]) -> str:
     for member in _reported(members):
         shape = members[member]["shape"] if member in value else ""
-        text = messages.sentence(service, shape, member)
+        text = errors.sentence(service, shape, member)
         if text is not None and not matcher(shapes[shape]["pattern"])(value[member]):
             return f"The specified value for {_lower(member)} is invalid. {text}"
     raise ValueError("nothing is wrong with these parameters")
@@ -201,12 +201,12 @@ def _first_sentence(service: str, shapes: Shapes, members: Mapping[str, Any], va
 def _reported(members: Mapping[str, Any]) -> list[str]:
     """The members of a structure in the order in which AWS reports them."""
     by_name = {_lower(member): member for member in members}
-    return [by_name[name] for name in messages.reported(by_name)]
+    return [by_name[name] for name in errors.reported(by_name)]
 
 
 def _problems(service: str, shapes: Shapes, name: str, value: Any, path: str) -> Iterator[str]:
     shape = shapes[name]
-    sentence = messages.sentence(service, name, path)
+    sentence = errors.sentence(service, name, path)
     for constraint in _broken(service, name, shape, value):
         if sentence and "." not in path and constraint.startswith(_PATTERN):
             continue
@@ -241,7 +241,7 @@ def _structure_problems(
 
 def missing(service: str, path: str) -> str:
     """One problem: a member is missing."""
-    shown = " null" if messages.REPEATS_VALUES[service] else ""
+    shown = " null" if errors.REPEATS_VALUES[service] else ""
     return f"Value{shown} at '{path}' failed to satisfy constraint: Member must not be null"
 
 
@@ -259,7 +259,7 @@ def _list_problems(
             if shapes[member]["type"] == "string" and "pattern" not in shapes[member] and all_of[0] not in broken:
                 del all_of[0]  # the value breaks only a pattern of our own, which AWS would not report
             all_of.reverse()  # in AWS's recorded order: maximum length, minimum length, pattern
-            if (service, member) in messages.MEMBER_NOT_NULL:
+            if (service, member) in errors.MEMBER_NOT_NULL:
                 all_of.append("Member must not be null")
             yield _problem(service, path, shape, value, f"Member must satisfy constraint: [{', '.join(all_of)}]")
             return
@@ -267,7 +267,7 @@ def _list_problems(
 
 def _broken(service: str, name: str, shape: Mapping[str, Any], value: Any) -> Iterator[str]:
     broken = [text for text, holds in _constraints(service, name, shape) if not holds(value)]
-    if not messages.PATTERN_FIRST[service]:
+    if not errors.PATTERN_FIRST[service]:
         broken.sort(key=lambda text: text.startswith(_PATTERN))
     return iter(broken)
 
@@ -276,7 +276,7 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
     """The constraints of a shape itself, each with its words, in the order in which STS reports them."""
     kind = shape["type"]
     if "enum" in shape:
-        named = f": [{', '.join(shape['enum'])}]" if messages.NAMES_ENUM_VALUES[service] else ""
+        named = f": [{', '.join(shape['enum'])}]" if errors.NAMES_ENUM_VALUES[service] else ""
         yield f"Member must satisfy enum value set{named}", shape["enum"].__contains__
         return
     if kind == "string":
@@ -298,7 +298,7 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
 
 
 def _problem(service: str, path: str, shape: Mapping[str, Any], value: Any, constraint: str) -> str:
-    shown = f" '{_show(value)}'" if messages.REPEATS_VALUES[service] and not shape.get("sensitive") else ""
+    shown = f" '{_show(value)}'" if errors.REPEATS_VALUES[service] and not shape.get("sensitive") else ""
     return f"Value{shown} at '{path}' failed to satisfy constraint: {constraint}"
 
 

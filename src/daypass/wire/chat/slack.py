@@ -14,7 +14,7 @@ from typing import Final
 from daypass.domain.access.message import APPROVE
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.wire import content as form
+from daypass.wire import content
 from daypass.wire.chat.message import MAX_NAME, Message, Signed, check_age, malformed, object_at
 from daypass.wire.http import Request, only_value
 
@@ -43,8 +43,8 @@ class Slack:
 
     def message_of(self, request: Request, now: int) -> Message:
         del now  # `signed` has checked the time, which the signature covers
-        form.check_media_type(request.headers)
-        given = form.unique(form.pairs_of(request.body, _MAX_FIELDS))
+        content.check_media_type(request.headers)
+        given = content.unique(content.pairs_of(request.body, _MAX_FIELDS))
         at = _sent_at(request) or 0
         if "payload" in given:
             return _click(at, given["payload"])

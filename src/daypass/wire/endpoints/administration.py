@@ -14,9 +14,7 @@ from daypass.api import providers as provider_api
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.domain.oauth.client import parse_client
 from daypass.operations.access_requests import chat
-from daypass.operations.accounts import create_account, guardrails
-from daypass.operations.accounts import settings as read_settings
-from daypass.operations.accounts import settings as role_settings
+from daypass.operations.accounts import create_account, guardrails, settings
 from daypass.operations.accounts.settings import ShownSettings
 from daypass.operations.notifications import channels
 from daypass.operations.oauth import clients, consent, resource_servers
@@ -32,11 +30,11 @@ from daypass.wire.endpoints.endpoint import Endpoint
 from daypass.wire.endpoints.shown import Over
 
 
-def endpoints(settings: ShownSettings) -> tuple[Endpoint, ...]:
-    """The table of this module. `settings`: of the server, without secrets."""
+def endpoints(shown: ShownSettings) -> tuple[Endpoint, ...]:
+    """The table of this module. `shown`: the settings of the server, without secrets."""
 
     async def read(env: Env, call: Call, _: Any) -> Any:
-        sections = await read_settings.read_settings(env, call, settings)
+        sections = await settings.read_settings(env, call, shown)
         return {"sections": {section: dict(values) for section, values in sections.items()}}
 
     return (Endpoint(account_api.READ_SETTINGS, read), *_ACCOUNTS, *_PROVIDERS, *_OAUTH, *_DEVICES, *_NOTIFICATIONS)
@@ -81,11 +79,11 @@ _ACCOUNTS: Final = (
     ),
     Endpoint(
         account_api.GET_ROLE_SETTINGS,
-        lambda env, call, q: role_settings.get_role_settings(env, call, q.name, q.account),
+        lambda env, call, q: settings.get_role_settings(env, call, q.name, q.account),
     ),
     Endpoint(
         account_api.PUT_ROLE_SETTINGS,
-        lambda env, call, q: role_settings.put_role_settings(env, call, q.name, q.chained_max_seconds, q.account),
+        lambda env, call, q: settings.put_role_settings(env, call, q.name, q.chained_max_seconds, q.account),
     ),
     Endpoint(account_api.READ_MEASUREMENTS, _measure),
 )

@@ -32,7 +32,6 @@ from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, JsonErrors
 from daypass.wire.saml import pages
-from daypass.wire.saml import pages as csrf
 from daypass.wire.web import cookies as next_path
 from daypass.wire.web.cookies import Cookies
 from daypass.wire.web.render import redirect
@@ -166,12 +165,12 @@ class SamlPages:
         line = choice.command_line
         token = self._env.ids.secret()
         page = html(pages.choice_page(choice, token), allowed=f" http://127.0.0.1:{line.port}" if line else "")
-        return replace(page, headers=(*page.headers, csrf.cookie(token, secure=self._secure)))
+        return replace(page, headers=(*page.headers, pages.cookie(token, secure=self._secure)))
 
     async def _choose(self, ctx: _PageContext) -> Response:
         self._check_origin(ctx)
         form = ctx.form()
-        csrf.check(ctx.request.headers, form.get(csrf.FIELD, ""), secure=self._secure)
+        pages.check(ctx.request.headers, form.get(pages.FIELD, ""), secure=self._secure)
         ticket, choice = form.get("ticket", ""), form.get("choice", "")
         if form.get("for") == pages.BROWSER:
             own = self._cookies.value(ctx.request.headers)

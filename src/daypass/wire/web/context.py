@@ -21,8 +21,7 @@ from daypass.wire.content import check_media_type, pairs_of, unique
 from daypass.wire.front import ErrorFormat, Front, Progress
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import wire_error
-from daypass.wire.web import cookies as csrf
-from daypass.wire.web import cookies as next_path
+from daypass.wire.web import cookies
 from daypass.wire.web.cookies import Cookies, theme
 from daypass.wire.web.errors import PAGE_ERRORS
 from daypass.wire.web.render import page, redirect
@@ -154,7 +153,7 @@ class PageContext:
         check_media_type(request.headers)
         fields = self._pairs(request.body)
         cookie = self.site.cookies.value(request.headers)
-        csrf.check(request.headers, self.site.public_url, cookie, fields.get(csrf.FIELD, ""))
+        cookies.check(request.headers, self.site.public_url, cookie, fields.get(cookies.FIELD, ""))
         return fields
 
     def _pairs(self, data: bytes) -> dict[str, str]:
@@ -172,7 +171,7 @@ class PageContext:
         given = self.fresh_cookie()
         values.setdefault("person", self._signed_in)
         code, status = self._refused
-        values.update(csrf=csrf.token(self.cookie), theme=theme(self.request.headers))
+        values.update(csrf=cookies.token(self.cookie), theme=theme(self.request.headers))
         response = page(template, *given, *headers, status=status, **values)
         return replace(response, operation=self.progress.operation, code=code)
 
@@ -200,7 +199,7 @@ class PageContext:
 
     def to_sign_in(self, path: str, **parameters: str) -> Response:
         """Takes the browser to the sign-in, and afterwards to a path of ours."""
-        return redirect(f"{LOGIN}?{_query({'next': next_path.checked(path), **parameters})}")
+        return redirect(f"{LOGIN}?{_query({'next': cookies.checked(path), **parameters})}")
 
 
 def _target(request: Request) -> str:

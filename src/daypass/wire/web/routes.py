@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from daypass.wire.routing import GET, POST, Route
-from daypass.wire.web import devices, sign_in
-from daypass.wire.web import render as static
+from daypass.wire.web import devices, render, sign_in
 from daypass.wire.web.context import LOGIN, Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
 
@@ -47,5 +46,5 @@ def web_routes(site: Site) -> tuple[Route, ...]:
         change("chat-code", devices.chat_code, "Makes a code for a chat user", devices.CHAT_CODE),
         change("chat-unlink", devices.unlink, "Unlinks a chat user", devices.CHAT_UNLINK),
         submit("/account/withdraw", sign_in.withdraw, "Removes a remembered consent", sign_in.WITHDRAW),
-        Route(static.PREFIX, site.handler("", sign_in.file, always=True), "Style sheet and images", GET, PAGE_ERRORS),
+        Route(render.PREFIX, site.handler("", sign_in.file, always=True), "Style sheet and images", GET, PAGE_ERRORS),
     )

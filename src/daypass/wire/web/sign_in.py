@@ -15,8 +15,7 @@ from daypass.operations.sign_in.provider import Arrival
 from daypass.operations.sign_in.ticket import CODE, NEW_PASSWORD
 from daypass.ports import Call
 from daypass.wire.http import Response
-from daypass.wire.web import cookies as next_path
-from daypass.wire.web import render as static
+from daypass.wire.web import cookies, render
 from daypass.wire.web.context import LOGIN, PageContext
 from daypass.wire.web.render import redirect
 
@@ -34,7 +33,7 @@ _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT})
 async def login(ctx: PageContext) -> Response:
     """GET /login. `again`: also for a person who is signed in already."""
     query = ctx.query()
-    following = next_path.checked(query.get("next", ""))
+    following = cookies.checked(query.get("next", ""))
     ctx.anonymous()
     if not query.get("again") and await ctx.person() is not None:
         return redirect(following)
@@ -51,7 +50,7 @@ _REASONS: Final = {
 async def providers(ctx: PageContext) -> Response:
     """GET /login/providers: the identity providers of an account, as links."""
     call, query = ctx.anonymous(), ctx.query()
-    following, account = next_path.checked(query.get("next", "")), query.get("account", "").strip()
+    following, account = cookies.checked(query.get("next", "")), query.get("account", "").strip()
     again = query.get("again", "") if query.get("again") in _REASONS else ""
     sources = await provider.sources(ctx.env, call, account)
     if not sources:
@@ -68,7 +67,7 @@ async def providers(ctx: PageContext) -> Response:
 async def with_provider(ctx: PageContext) -> Response:
     """GET /login/provider: takes the browser to an OpenID Connect provider."""
     call, query = ctx.anonymous(), ctx.query()
-    following = next_path.checked(query.get("next", ""))
+    following = cookies.checked(query.get("next", ""))
     where = await provider.begin(
         ctx.env, call, ctx.cookie, query.get("provider", ""), following, again=query.get("again") in _REASONS
     )
@@ -86,7 +85,7 @@ async def callback(ctx: PageContext) -> Response:
 async def submit_login(ctx: PageContext) -> Response:
     """POST /login."""
     call, form = ctx.anonymous(), ctx.form()
-    following = next_path.checked(form.get("next", ""))
+    following = cookies.checked(form.get("next", ""))
     account, user = form.get("account", "").strip(), form.get("user", "").strip()
     try:
         progress = await password.with_password(
@@ -101,7 +100,7 @@ async def submit_login(ctx: PageContext) -> Response:
 async def submit_code(ctx: PageContext) -> Response:
     """POST /login/code."""
     call, form = ctx.anonymous(), ctx.form()
-    following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
+    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     device = form.get("device", "")
     try:
         progress = await password.with_code(
@@ -116,7 +115,7 @@ async def submit_code(ctx: PageContext) -> Response:
 async def submit_passkey(ctx: PageContext) -> Response:
     """POST /login/passkey: signs in with a passkey alone."""
     call, form = ctx.anonymous(), ctx.form()
-    following = next_path.checked(form.get("next", ""))
+    following = cookies.checked(form.get("next", ""))
     try:
         progress = await second_factor.with_passkey(
             ctx.env, call, Browser(ctx.cookie), form.get("ceremony", ""), form.get("response", "")
@@ -129,7 +128,7 @@ async def submit_passkey(ctx: PageContext) -> Response:
 async def submit_second_passkey(ctx: PageContext) -> Response:
     """POST /login/second-passkey: a passkey after the password."""
     call, form = ctx.anonymous(), ctx.form()
-    following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
+    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     try:
         progress = await second_factor.with_second_passkey(
             ctx.env, call, Browser(ctx.cookie), ticket, form.get("ceremony", ""), form.get("response", "")
@@ -142,7 +141,7 @@ async def submit_second_passkey(ctx: PageContext) -> Response:
 async def submit_recovery(ctx: PageContext) -> Response:
     """POST /login/recovery: a recovery code after the password."""
     call, form = ctx.anonymous(), ctx.form()
-    following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
+    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     try:
         progress = await second_factor.with_recovery_code(
             ctx.env, call, Browser(ctx.cookie), ticket, form.get("recovery", "")
@@ -155,7 +154,7 @@ async def submit_recovery(ctx: PageContext) -> Response:
 async def submit_new_password(ctx: PageContext) -> Response:
     """POST /login/new-password."""
     call, form = ctx.anonymous(), ctx.form()
-    following, ticket = next_path.checked(form.get("next", "")), form.get("ticket", "")
+    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     chosen = form.get("password", "")
     again = Progress(stage=NEW_PASSWORD, ticket=ticket)
     if chosen != form.get("repeated", ""):
@@ -230,7 +229,7 @@ async def withdraw(ctx: PageContext) -> Response:
 
 async def file(ctx: PageContext) -> Response:
     """GET /static/…"""
-    return await static.serve(ctx.request)
+    return await render.serve(ctx.request)
 
 
 # --- Steps -----------------------------------------------------------------------------------------------------------

@@ -5,8 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daypass.operations.iam import account, login_profiles, mfa, oidc_providers, outbound, resources, saml_providers
-from daypass.operations.iam import changes as credential_changes
+from daypass.operations.iam import (
+    account,
+    credential_changes,
+    login_profiles,
+    mfa,
+    oidc_providers,
+    outbound,
+    resources,
+    saml_providers,
+)
 from daypass.operations.iam.context import Operation
 
 PROVIDERS: Final = (

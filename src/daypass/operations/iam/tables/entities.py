@@ -7,9 +7,18 @@ from typing import Final
 
 from daypass.domain.directory import Group, User
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.iam import access_keys, elevation, groups, instance_profiles, policies, resources, roles, users
-from daypass.operations.iam import changes as credential_changes
-from daypass.operations.iam import last_used as usage
+from daypass.operations.iam import (
+    access_keys,
+    credential_changes,
+    elevation,
+    groups,
+    instance_profiles,
+    last_used,
+    policies,
+    resources,
+    roles,
+    users,
+)
 from daypass.operations.iam.context import Operation
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)
@@ -102,7 +111,7 @@ POLICIES: Final = (
     Operation("ListPolicyVersions", resources.policy, read=policies.list_policy_versions),
     Operation("SetDefaultPolicyVersion", resources.policy, write=policies.set_default_policy_version),
     Operation("DeletePolicyVersion", resources.policy, write=policies.delete_policy_version),
-    Operation("ListEntitiesForPolicy", resources.policy, read=usage.list_entities_for_policy),
+    Operation("ListEntitiesForPolicy", resources.policy, read=last_used.list_entities_for_policy),
 )
 
 INSTANCE_PROFILES: Final = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daypass.operations.iam import access_keys as absent
 from daypass.operations.iam import (
+    access_keys,
     account,
     context_keys,
     credential_report,
@@ -72,16 +72,18 @@ SIMULATIONS: Final = (
 )
 
 ABSENT: Final = (
-    Operation("ListSSHPublicKeys", resources.user_or_caller, read=partial(absent.list_of_user, "SSHPublicKeys")),
-    Operation("ListSigningCertificates", resources.user_or_caller, read=partial(absent.list_of_user, "Certificates")),
+    Operation("ListSSHPublicKeys", resources.user_or_caller, read=partial(access_keys.list_of_user, "SSHPublicKeys")),
+    Operation(
+        "ListSigningCertificates", resources.user_or_caller, read=partial(access_keys.list_of_user, "Certificates")
+    ),
     Operation(
         "ListServiceSpecificCredentials",
         resources.user_or_everyone,
-        read=partial(absent.list_of_user, "ServiceSpecificCredentials"),
+        read=partial(access_keys.list_of_user, "ServiceSpecificCredentials"),
     ),
     Operation(
         "ListServerCertificates",
         resources.listed("server-certificate"),
-        read=partial(absent.list_of_account, "ServerCertificateMetadataList"),
+        read=partial(access_keys.list_of_account, "ServerCertificateMetadataList"),
     ),
 )
