@@ -100,7 +100,8 @@ def test_1000_parallel_requests_and_approvals_over_two_processes_are_neither_los
     began, cpu = time.perf_counter(), servers_cpu(two)
 
     def create(number: int, server: Server) -> tuple[int, Any]:
-        body = {"roles": [role], "reason": "orders are not written", "client_token": f"token-{number}"}
+        body = {"roles": [role], "reason": f"incident {number}: orders are not written"}
+        body["client_token"] = f"token-{number}"
         return asked(server, "/access-requests", askers[number % len(askers)], body)
 
     def approve(request: dict[str, Any], server: Server, key: tuple[str, str]) -> tuple[int, Any]:
