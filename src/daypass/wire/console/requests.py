@@ -8,7 +8,7 @@ from typing import Final
 
 from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.access_requests import create, own, suggest
+from daypass.operations.access_requests import create, own
 from daypass.operations.access_requests.create import NewRequest
 from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation
@@ -68,9 +68,9 @@ async def _page(ctx: ConsoleContext, *, chosen: tuple[str, ...], problem: str = 
         "daypass:ListRequestableRoles", own.list_requestable_roles, ctx.value("after"), _ROLES
     )
     action, resource = ctx.value("action"), ctx.value("resource")
-    suggestions: Part[list[suggest.Suggestion]] = Part()
+    suggestions: Part[list[own.Suggestion]] = Part()
     if action:
-        suggestions = await ctx.attempt("daypass:SuggestRoles", suggest.suggest_roles, action, resource or "*")
+        suggestions = await ctx.attempt("daypass:SuggestRoles", own.suggest_roles, action, resource or "*")
     listed = {role.arn for role in requestable.value[0]} if requestable.value else set()
     return ctx.page(
         "request",

@@ -12,7 +12,7 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason
 from daypass.domain.directory import AccessVote, Grant
-from daypass.operations.access_requests import create, examine, follow, own, read, rules, suggest, vote
+from daypass.operations.access_requests import create, examine, follow, own, read, rules, vote
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
@@ -106,7 +106,7 @@ async def _list_requests(env: Env, call: Call, q: api.ListAccessRequestsInput) -
 
 
 async def _suggest(env: Env, call: Call, q: api.SuggestRolesInput) -> Any:
-    found = await suggest.suggest_roles(env, call, q.action, q.resource, q.limit)
+    found = await own.suggest_roles(env, call, q.action, q.resource, q.limit)
     return [Over(each, role=each.role_arn) for each in found]
 
 
