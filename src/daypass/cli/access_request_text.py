@@ -65,7 +65,7 @@ def _deadline(found: Mapping[str, Any]) -> dict[str, object]:
 
 def _vote(vote: Mapping[str, Any]) -> str:
     verb = "approved" if vote["approve"] else "denied"
-    void = f"; does not count: {vote.get('why', 'something has changed since')}" if vote["void"] else ""
+    void = f"; does not count: {vote['why']}" if vote["void"] else ""
     mfa = " with MFA" if vote["mfa_at"] else ""
     reason = f": {vote['reason']}" if vote["reason"] else ""
     at = output.moment(vote["at"])
