@@ -103,6 +103,9 @@ def test_every_operation_answers_a_stock_client(called: Any, service: Service, m
     assert iam.list_signing_certificates(UserName="ann")["Certificates"] == []
     assert iam.list_service_specific_credentials(UserName="ann")["ServiceSpecificCredentials"] == []
     assert iam.list_server_certificates()["ServerCertificateMetadataList"] == []
+    linked = iam.create_service_linked_role(AWSServiceName="autoscaling.amazonaws.com")["Role"]
+    task = iam.delete_service_linked_role(RoleName=linked["RoleName"])["DeletionTaskId"]
+    assert iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] == "SUCCEEDED"
     iam.delete_policy(PolicyArn=policy)
     iam.delete_role(RoleName="r")
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
