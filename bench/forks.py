@@ -89,7 +89,7 @@ def _serve(order: dict[str, Any]) -> None:
 
 def main() -> None:
 
-    import daypass.cli.serve
+    import daypass.cli.completion
     import daypass.server.process  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for its children

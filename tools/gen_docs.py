@@ -36,7 +36,6 @@ from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
 from daypass.wire.aws import iam, sts
-from daypass.wire.codes import aws_code
 from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
@@ -44,6 +43,7 @@ from daypass.wire.json_errors import INTERNAL_CODE
 from daypass.wire.rolesanywhere import model as rolesanywhere_model
 from daypass.wire.routes import RouteSettings, routes
 from daypass.wire.routing import Mount, Route
+from daypass.wire.service_models import aws_code
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "docs/reference"

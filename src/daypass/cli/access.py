@@ -11,9 +11,8 @@ import click
 from daypass.cli import exits, output
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
-from daypass.cli.options import PAGE, Connect, Group, server_command
+from daypass.cli.options import PAGE, Connect, Group, Part, Result, Table, server_command
 from daypass.cli.own import own_access
-from daypass.cli.results import Part, Result, Table
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
 

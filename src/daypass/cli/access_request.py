@@ -20,17 +20,19 @@ from daypass.cli.options import (
     Connect,
     Duration,
     Group,
+    Result,
     account_option,
     complete_roles,
     form_option,
     limit_option,
+    listing,
     pages,
     reason_option,
+    render,
     server_command,
     server_connection,
 )
 from daypass.cli.request import mfa_code_on_terminal, mfa_device
-from daypass.cli.results import Result, listing, render
 from daypass.client.credentials import role_arn
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment

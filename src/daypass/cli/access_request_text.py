@@ -7,7 +7,7 @@ from typing import Any
 
 from daypass.cli import output
 from daypass.cli.durations import left
-from daypass.cli.results import Fields, Part, Result, Table
+from daypass.cli.options import Fields, Part, Result, Table
 
 _MAX_ADDED = 200  # permissions that are shown; --output json has all
 

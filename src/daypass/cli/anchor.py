@@ -8,8 +8,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
-from daypass.cli.results import Fields, Result, listing
+from daypass.cli.options import Connect, Fields, Group, Result, confirmed, listing, server_command, yes_option
 from daypass.client.http import Connection, segment
 
 _PAGE = "100"

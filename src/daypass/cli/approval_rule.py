@@ -15,10 +15,19 @@ from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.exits import FINDING, OK
 from daypass.cli.files import parsed, text_at
-from daypass.cli.options import Connect, account_option, confirmed, server_command, yes_option
+from daypass.cli.options import (
+    Connect,
+    Group,
+    Result,
+    account_option,
+    confirmed,
+    listing,
+    noting_done,
+    server_command,
+    yes_option,
+)
 from daypass.cli.replacing import difference
 from daypass.cli.replacing import show as show_change
-from daypass.cli.results import Result, listing, noting_done
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
@@ -127,3 +136,38 @@ def _files(folder: Path) -> dict[str, str]:
     if not found:
         raise LocalStateError(f"{folder} holds no .json file.")
     return found
+
+
+# --- `daypass oncall`: who is on call by the schedules of approval rules
+
+
+_ON_CALL_PATH = "/approval-rules"
+
+
+@click.group(cls=Group)
+def oncall() -> None:
+    """Who is on call, by the schedules of approval rules."""
+
+
+@oncall.command("ls")
+@account_option
+@server_command
+def list_schedules(account: str, connect: Connect) -> Result:
+    """List the rules that have a schedule."""
+    rules = connect().api("GET", _ON_CALL_PATH, {"account": account})["approval_rules"]
+    found = [
+        {"rule": rule["name"], "kind": schedule.get("kind", "icalendar"), "calendar": schedule["calendar"]}
+        for rule in rules
+        if (schedule := json.loads(rule["document"]).get("on_call"))
+    ]
+    return listing(found, ("RULE", "KIND", "CALENDAR"), lambda each: (each["rule"], each["kind"], each["calendar"]))
+
+
+@oncall.command("show")
+@click.argument("rule")
+@account_option
+@server_command
+def show(rule: str, account: str, connect: Connect) -> Result:
+    """Print the names and addresses that are on call now, by the schedule of RULE."""
+    answer = connect().api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
+    return Result(answer, *(answer["people"] or ["Nobody is on call."]))

@@ -11,10 +11,9 @@ from typing import Any
 import click
 
 from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process_form, variables
-from daypass.cli.options import complete_roles, open_connection, output_option
+from daypass.cli.options import Part, Result, complete_roles, open_connection, output_option
 from daypass.cli.pick import role_or_picked
 from daypass.cli.request import code_source, request_of, request_options, suggesting
-from daypass.cli.results import Part, Result
 from daypass.cli.shell import syntax_of_caller
 from daypass.client.credentials import assume_role
 from daypass.client.usable import resolve

@@ -20,7 +20,9 @@ from daypass.cli.installation import config_option, data_option, settings_of
 from daypass.cli.options import (
     PAGE,
     Connect,
+    Fields,
     Group,
+    Result,
     any_account_option,
     form_option,
     limit_option,
@@ -29,7 +31,6 @@ from daypass.cli.options import (
     server_connection,
 )
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
-from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -11,9 +11,8 @@ import click
 from daypass.cli import exits
 from daypass.cli.files import text_at
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
-from daypass.cli.options import Group, output_option
+from daypass.cli.options import Group, Result, output_option
 from daypass.cli.output import counted, moment
-from daypass.cli.results import Result
 
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _identity = click.option(

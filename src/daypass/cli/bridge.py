@@ -17,8 +17,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.iam import Row
-from daypass.cli.options import Connect, Group, server_command
-from daypass.cli.results import Result
+from daypass.cli.options import Connect, Group, Result, server_command
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection

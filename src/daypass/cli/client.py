@@ -11,14 +11,15 @@ from daypass.cli.described import add_commands
 from daypass.cli.files import parsed
 from daypass.cli.options import (
     Connect,
+    Fields,
     Group,
+    Result,
     account_option,
     server_command,
     yes_option,
 )
 from daypass.cli.provider import merged
 from daypass.cli.replacing import agree_settings
-from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
 _PATH = "/clients"

@@ -8,8 +8,7 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
-from daypass.cli.options import Group, confirmed, output_option, yes_option
-from daypass.cli.results import Fields, Result, done
+from daypass.cli.options import Fields, Group, Result, confirmed, done, output_option, yes_option
 
 
 @click.group(cls=Group)

@@ -20,9 +20,9 @@ COMMANDS: dict[str, Place] = {
     "login": Place("login", "login", "Store a server and a key as a profile."),
     "logout": Place("profile", "logout", "Remove a profile and its cached sessions."),
     "profile": Place("profile", "profile", "List, choose, export and remove profiles."),
-    "status": Place("status", "status", "All profiles and cached sessions, with the time left."),
-    "whoami": Place("whoami", "whoami", "The identity of a profile, its expiry and its chain."),
-    "roles": Place("whoami", "roles", "The roles that you may assume."),
+    "status": Place("profile", "status", "All profiles and cached sessions, with the time left."),
+    "whoami": Place("profile", "whoami", "The identity of a profile, its expiry and its chain."),
+    "roles": Place("profile", "roles", "The roles that you may assume."),
     "assume": Place("assume", "assume", "Assume a role and print its credentials."),
     "exec": Place("exec", "exec_", "Run a command, or a shell, with a role's credentials."),
     "credential-process": Place("process", "credential_process", "Print a role's credentials as AWS SDKs read them."),
@@ -53,7 +53,7 @@ COMMANDS: dict[str, Place] = {
     "elevate": Place("elevate", "elevate", "Request a role, wait, run a command with it, and end it."),
     "rule": Place("approval_rule", "rule", "Approval rules: who may request a role, and who approves."),
     "notify": Place("api:notifications", "", "Notifications about access requests."),
-    "oncall": Place("on_call", "oncall", "Who is on call, by the schedules of approval rules."),
+    "oncall": Place("approval_rule", "oncall", "Who is on call, by the schedules of approval rules."),
     "review": Place("api:access_requests", "", "Reviews of emergency access."),
     "sessions": Place("operate", "sessions", "Sessions that were issued."),
     "revoke": Place("revoke", "revoke", "End sessions immediately."),
@@ -70,7 +70,7 @@ COMMANDS: dict[str, Place] = {
     "guardrail": Place("operate", "guardrail", "Policies that limit every principal of an account."),
     "settings": Place("dashboard", "settings", "Show the settings of the server."),
     "completion": Place("completion", "completion", "Print a completion script for your shell."),
-    "serve": Place("serve", "serve", "Run the server."),
+    "serve": Place("completion", "serve", "Run the server."),
 }
 
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -21,9 +21,13 @@ from daypass.cli.files import text_of
 from daypass.cli.options import Command as CheckedCommand
 from daypass.cli.options import (
     Connect,
+    Fields,
     Group,
+    Result,
+    Table,
     account_option,
     confirmed,
+    done,
     limit_option,
     pages,
     server_command,
@@ -31,7 +35,6 @@ from daypass.cli.options import (
     yes_option,
 )
 from daypass.cli.replacing import show, unless_absent
-from daypass.cli.results import Fields, Result, Table, done
 from daypass.client.http import Connection, segment
 
 _FIELD: Final = re.compile(r"\{(\w+)(?::(\w+))?\}")

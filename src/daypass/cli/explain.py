@@ -11,8 +11,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_at
-from daypass.cli.options import Connect, server_command
-from daypass.cli.results import Part, Result
+from daypass.cli.options import Connect, Part, Result, server_command
 from daypass.client.errors import ClientError, Members
 from daypass.client.http import Connection, segment
 

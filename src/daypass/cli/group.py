@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from daypass.cli import iam, output
-from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
-from daypass.cli.results import Result, done, noting_done
+from daypass.cli.options import Connect, Group, Result, confirmed, done, noting_done, server_command, yes_option
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection

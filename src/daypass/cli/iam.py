@@ -13,9 +13,8 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import name_of, parsed, text_of
-from daypass.cli.options import PAGE, Connect, confirmed, pages, server_command, yes_option
+from daypass.cli.options import PAGE, Connect, Result, confirmed, done, listing, pages, server_command, yes_option
 from daypass.cli.replacing import agreed, unchanged, unless_absent
-from daypass.cli.results import Result, done, listing
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection

@@ -11,8 +11,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_at
-from daypass.cli.options import Connect, confirmed, server_command, yes_option
-from daypass.cli.results import Result
+from daypass.cli.options import Connect, Result, confirmed, server_command, yes_option
 
 _ACTION = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
 _NAME = re.compile(r"[A-Z][A-Za-z0-9.]{0,127}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import iam, output
-from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
-from daypass.cli.results import Fields, Result, done
+from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, server_command, yes_option
 
 _user = click.option("--user", "name", default="", metavar="NAME", help="Owner of the key. Default: you.")
 

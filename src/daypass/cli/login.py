@@ -13,9 +13,8 @@ import click
 
 from daypass.cli import aws_config, options, output
 from daypass.cli.files import text_of
-from daypass.cli.options import Duration, output_option
+from daypass.cli.options import Duration, Result, output_option
 from daypass.cli.profile import secret_store
-from daypass.cli.results import Result
 from daypass.client import keyring
 from daypass.client.browser_login import AuthorizationLogin, DeviceLogin
 from daypass.client.credentials import Credentials, assume_role_with_web_identity, identity

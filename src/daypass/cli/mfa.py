@@ -15,15 +15,17 @@ from daypass.cli.access_request import mfa_options
 from daypass.cli.options import (
     Connect,
     Group,
+    Result,
+    Table,
     account_option,
     confirmed,
+    done,
     open_connection,
     server_command,
     user_option,
     yes_option,
 )
 from daypass.cli.request import mfa_code_on_terminal, mfa_device
-from daypass.cli.results import Result, Table, done
 from daypass.client.credentials import read_credentials
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment

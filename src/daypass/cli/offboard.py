@@ -7,8 +7,7 @@ from typing import Any, Final
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Connect, account_option, confirmed, reason_option, server_command
-from daypass.cli.results import Result
+from daypass.cli.options import Connect, Result, account_option, confirmed, reason_option, server_command
 from daypass.cli.revoke import ended
 
 

@@ -14,15 +14,18 @@ from daypass.cli.iam import document_of
 from daypass.cli.lint import offline
 from daypass.cli.options import (
     Connect,
+    Fields,
     Group,
+    Result,
     any_account_option,
+    done,
     limit_option,
+    listing,
     pages,
     server_command,
     yes_option,
 )
 from daypass.cli.replacing import agreed, unchanged, unless_absent
-from daypass.cli.results import Fields, Result, done, listing
 from daypass.client.errors import ClientError
 from daypass.client.http import segment
 

@@ -8,8 +8,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.access_request_text import state_of
-from daypass.cli.options import Connect, server_command
-from daypass.cli.results import Part, Result, Table
+from daypass.cli.options import Connect, Part, Result, Table, server_command
 
 
 @click.command("own")

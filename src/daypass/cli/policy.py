@@ -8,9 +8,8 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import iam, output
-from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
+from daypass.cli.options import Connect, Group, Result, confirmed, done, server_command, yes_option
 from daypass.cli.replacing import agreed, unchanged
-from daypass.cli.results import Result, done
 from daypass.client.http import Connection
 
 _MAX_VERSIONS = 5  # IAM keeps no more

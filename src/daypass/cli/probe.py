@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import exits
-from daypass.cli.options import Connect, complete_roles, server_command
-from daypass.cli.results import Result, Table
+from daypass.cli.options import Connect, Result, Table, complete_roles, server_command
 from daypass.client.credentials import role_arn
 from daypass.client.probe import Probe
 

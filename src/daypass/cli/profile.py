@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from daypass.cli import aws_config, cached, output
 from daypass.cli.durations import left
-from daypass.cli.options import Group, complete_profiles, confirmed, output_option, yes_option
+from daypass.cli.names import remember_roles
+from daypass.cli.options import (
+    Connect,
+    Fields,
+    Group,
+    Part,
+    Result,
+    Table,
+    complete_profiles,
+    confirmed,
+    done,
+    listing,
+    output_option,
+    pages,
+    server_command,
+    yes_option,
+)
+from daypass.cli.own import waiting
 from daypass.cli.pick import picked
-from daypass.cli.results import Result, Table, done
 from daypass.client.browser_login import revoke
-from daypass.client.credentials import seconds_of_time
+from daypass.client.credentials import Credentials, identity, seconds_of_time
 from daypass.client.errors import ClientError
 from daypass.client.profiles import (
     DEFAULT,
@@ -30,6 +47,8 @@ from daypass.client.profiles import (
 )
 from daypass.client.transport import Server
 
+if TYPE_CHECKING:
+    from daypass.client.http import Connection
 
 def time_left(profile: Profile) -> str:
     """How long a profile's own session lasts, for people; "" for a key, which does not expire."""
@@ -193,3 +212,129 @@ def _named(name: str) -> str:
     if not stored:
         raise LocalStateError("No profile is stored. Make one with: daypass login")
     return picked("Profile", list(stored))
+
+
+# --- `daypass status`: all profiles and cached sessions of this user, with the time left
+
+
+@click.command()
+@output_option
+def status() -> Result:
+    """Show all profiles and cached sessions, with the time left. It reads local files only."""
+    chosen, stored = current(), load_all()
+    names = {(found.endpoint, found.access_key_id): name for name, found in stored.items()}
+    sessions = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached.sessions()]
+    return Result(_as_data(chosen, stored, sessions), *_text(chosen, stored, sessions))
+
+
+def _text(
+    chosen: str, stored: Mapping[str, Profile], cached_sessions: Sequence[tuple[Credentials, str]]
+) -> Iterator[Part]:
+    if not chosen:
+        yield from (_environment(), "")
+    if stored:
+        yield Table(
+            ("", "PROFILE", "SERVER", "SECRET", "LEFT"),
+            [("*" if n == chosen else "", n, p.endpoint, secret_store(p), time_left(p)) for n, p in stored.items()],
+        )
+    else:
+        yield "No profile is stored. To store one: daypass login"
+    if cached_sessions:
+        yield ""
+        now = time.time()
+        yield Table(
+            ("CACHED ROLE", "PROFILE", "EXPIRES", "LEFT"),
+            [(s.role, name, s.expiration_text(), left(s.expiration - now - s.offset)) for s, name in cached_sessions],
+        )
+    if stored or cached_sessions:
+        yield from ("", "These are local files. No server was asked whether a key or session is still valid.")
+
+
+def _environment() -> str:
+    """Says which key of the environment goes before the profiles, and how long it lasts."""
+    server = os.environ.get("AWS_ENDPOINT_URL", "")
+    at = f" at {output.safe(server)}" if server else ", without the address of a server"
+    ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
+    lasts = f" (time left: {left(seconds_of_time(ends) - time.time())})" if ends else ""
+    key = output.safe(os.environ.get("AWS_ACCESS_KEY_ID", ""))
+    return f"In use: key {key}{at}, from the AWS_… variables{lasts}. They go before every profile."
+
+
+def _as_data(
+    chosen: str, stored: Mapping[str, Profile], cached_sessions: Sequence[tuple[Credentials, str]]
+) -> dict[str, object]:
+    return {
+        "profile": chosen,
+        "profiles": [described(name, found) for name, found in stored.items()],
+        "sessions": [
+            {
+                "role": found.role,
+                "profile": name,
+                "access_key_id": found.access_key_id,
+                "expiration": found.expiration_text(),
+            }
+            for found, name in cached_sessions
+        ],
+    }
+
+
+# --- `daypass whoami` and `daypass roles`: the identity of a profile, and the roles that it may assume
+
+
+@click.command()
+@server_command
+def whoami(connect: Connect) -> Result:
+    """Show the identity of this profile; for a session also its expiry and its chain of sessions."""
+    connection = connect()
+    who = identity(connection)
+    session = _session(connection) if connection.profile.session_token else None
+    shown: dict[str, object] = {"arn": who["Arn"], "account": who["Account"], "user id": who["UserId"]}
+    if session:
+        shown["session"] = session["session_id"]
+        shown["expires"] = output.moment_left(session["expires_at"], connection.clock() + connection.offset)
+        shown["source identity"] = session["source_identity"]
+    shown["server"] = connection.profile.endpoint
+    if session and len(session["hops"]) > 1:
+        chain: list[Part] = ["", "Chain:", partial(output.hops, session["hops"])]
+    else:
+        chain = []
+    return Result({**who, "session": session} if session else who, Fields(shown), *chain, *_waiting(connection))
+
+
+def _waiting(connection: Connection) -> list[Part]:
+    """What waits for the caller's decision; nothing where that cannot be asked."""
+    try:
+        return waiting(connection.api("GET", "/own-access"))
+    except ClientError:
+        return []
+
+
+def _session(connection: Connection) -> dict[str, Any] | None:
+    """The caller's own session; None on a server that does not tell."""
+    try:
+        session: dict[str, Any] = connection.api("GET", "/session")
+    except ClientError as error:
+        if error.status == 404:
+            return None
+        raise
+    return session
+
+
+@click.command()
+@server_command
+def roles(connect: Connect) -> Result:
+    """List the roles of your account that you may assume now, by their trust policies and your own policies."""
+    connection = connect()
+    found = pages(connection, "/roles/assumable", "roles", {}, 10_000)
+    remember_roles(connection.profile, (str(role["arn"]) for role in found))
+    if found:
+        return listing(
+            found,
+            ("ROLE", "LONGEST SESSION", "DESCRIPTION"),
+            lambda r: (r["arn"], left(r["max_session_seconds"]), r.get("description") or ""),
+        )
+    if identity(connection)["Arn"].endswith(":root"):
+        return Result(found, "The root may not assume roles. Log in as a user.")
+    return Result(
+        found, "You may assume no role of your account. Roles of other accounts are not listed: give their ARN."
+    )

@@ -16,9 +16,20 @@ from daypass.api import providers
 from daypass.cli import exits, output
 from daypass.cli.described import add_commands
 from daypass.cli.files import text_at
-from daypass.cli.options import Connect, Group, account_option, confirmed, server_command, yes_option
+from daypass.cli.options import (
+    Connect,
+    Fields,
+    Group,
+    Result,
+    Table,
+    account_option,
+    confirmed,
+    done,
+    noting_done,
+    server_command,
+    yes_option,
+)
 from daypass.cli.replacing import agree_settings, agreed, unchanged
-from daypass.cli.results import Fields, Result, Table, done, noting_done
 from daypass.client.http import Connection, segment
 
 _SECRETS = ("jwks_bearer", "token_review.bearer", "sign_in.client_secret")

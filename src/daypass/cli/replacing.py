@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from daypass.cli import output
-from daypass.cli.options import confirmed
-from daypass.cli.results import Result, done
+from daypass.cli.options import Result, confirmed, done
 from daypass.client.errors import ClientError
 
 _T = TypeVar("_T")

@@ -13,12 +13,13 @@ from daypass.cli.described import group_of
 from daypass.cli.files import parsed, text_at
 from daypass.cli.options import (
     Connect,
+    Fields,
+    Result,
     account_option,
     server_command,
     yes_option,
 )
 from daypass.cli.replacing import agree_settings, unless_absent
-from daypass.cli.results import Fields, Result
 from daypass.client.http import segment
 
 _PATH = "/resource-servers"

@@ -9,8 +9,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.durations import moment_of
-from daypass.cli.options import Connect, any_account_option, reason_option, server_command
-from daypass.cli.results import Result
+from daypass.cli.options import Connect, Result, any_account_option, reason_option, server_command
 
 if TYPE_CHECKING:
     _Choice = click.Choice[str]

@@ -13,15 +13,17 @@ from daypass.cli.durations import left
 from daypass.cli.options import (
     Connect,
     Duration,
+    Fields,
     Group,
+    Result,
     account_option,
     complete_roles,
     confirmed,
+    done,
     server_command,
     yes_option,
 )
 from daypass.cli.replacing import agreed, unchanged
-from daypass.cli.results import Fields, Result, done
 from daypass.client.credentials import identity
 from daypass.client.http import segment
 

@@ -10,8 +10,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.installation import config_option, data_option, server_module, settings_of
-from daypass.cli.options import Group, confirmed, output_option, yes_option
-from daypass.cli.results import Result, done, listing
+from daypass.cli.options import Group, Result, confirmed, done, listing, output_option, yes_option
 
 _RINGS = (
     "sealing",

@@ -10,8 +10,7 @@ from daypass.api import event_streams as api
 from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, confirmed, server_command, yes_option
-from daypass.cli.results import Fields, Result, done
+from daypass.cli.options import Connect, Fields, Result, confirmed, done, server_command, yes_option
 
 _SSF: Final = "/ssf"
 _CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from daypass.cli.options import Connect, complete_roles, server_command
-from daypass.cli.results import Result
+from daypass.cli.options import Connect, Result, complete_roles, server_command
 from daypass.client.credentials import role_arn
 
 

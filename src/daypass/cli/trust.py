@@ -12,12 +12,15 @@ import click
 from daypass.cli import exits, output
 from daypass.cli.explain import show as show_explanation
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Group, server_command
-from daypass.cli.results import Result
-from daypass.cli.trust_apply import apply, has_provider
+from daypass.cli.options import Connect, Group, Result, server_command
 
 if TYPE_CHECKING:
     from daypass.domain.trust_template import TrustTemplate
+from daypass.cli import iam
+from daypass.cli.options import confirmed
+from daypass.cli.replacing import show, unless_absent
+from daypass.client.errors import ClientError
+from daypass.client.http import Connection
 
 PARAMETERS: dict[str, str] = {
     "repo": "Repository: OWNER/NAME, OWNER@ID/NAME@ID, or its UUID.",
@@ -181,3 +184,61 @@ def _show(answer: Mapping[str, Any]) -> None:
 
 def _text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+# --- Trust apply
+
+
+def apply(
+    connection: Connection, role: str, document: Mapping[str, Any], *, replace: bool = False, agreed: bool = False
+) -> str:
+    """Makes `role` trust `document`; a sentence that says what was done.
+
+    A role that exists keeps its statements and gets those of `document`; `replace` drops the others. The change is shown
+    and confirmed on the terminal unless `agreed`. Raises ClientError, UsageError (no terminal to confirm on), Abort.
+    """
+    stored = _stored(connection, role)
+    if stored is None:
+        connection.iam("CreateRole", RoleName=role, AssumeRolePolicyDocument=json.dumps(document))
+        return f"Created role {output.safe(role)}. It has no permissions until policies are attached to it."
+    wanted = document if replace else added(stored, document)
+    if not show(f"Trust policy of role {output.safe(role)}", stored, wanted):
+        return f"Role {output.safe(role)} has this statement already; nothing was changed."
+    confirmed("Change it?", yes=agreed, why=iam.WHY_TRUST)
+    connection.iam("UpdateAssumeRolePolicy", RoleName=role, PolicyDocument=json.dumps(wanted))
+    done = "Replaced the trust policy" if replace else "Added the statement to the trust policy"
+    return f"{done} of role {output.safe(role)}."
+
+
+def has_provider(connection: Connection, document: Mapping[str, Any]) -> bool:
+    """Whether the account accepts tokens of the issuer that `document` trusts; True when the caller may not know."""
+    provider = _statements(document)[0]["Principal"]["Federated"]
+    try:
+        connection.iam("GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider)
+    except ClientError as error:
+        return error.code != "NoSuchEntity"
+    return True
+
+
+def added(stored: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`stored` with those statements of `document` that it lacks, at the end; `stored` itself when it has them all."""
+    present = _statements(stored)
+    new = [statement for statement in _statements(document) if statement not in present]
+    return {**stored, "Statement": [*present, *new]} if new else stored
+
+
+def _statements(document: Mapping[str, Any]) -> list[Any]:
+    found = document["Statement"]
+    return found if isinstance(found, list) else [found]
+
+
+def _stored(connection: Connection, role: str) -> Mapping[str, Any] | None:
+    """The trust policy of a role; None when there is no such role."""
+    document = unless_absent(lambda: iam.trust_policy(connection, role))
+    if document is None:
+        return None
+    try:
+        _statements(document)
+    except (TypeError, KeyError):
+        raise ClientError("", f"the server's answer holds no trust policy for role {role}") from None
+    return document

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from daypass.cli import iam, offboard, output
-from daypass.cli.options import Connect, Group, confirmed, server_command, yes_option
-from daypass.cli.results import Fields, Result, done, noting_done
+from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, noting_done, server_command, yes_option
 
 
 @click.group(cls=Group)

@@ -21,7 +21,7 @@ from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.domain.refusal import brief
+from daypass.domain.status_list import brief
 from daypass.ports import Call, Env, Tx
 
 OWNER: Final = "account"

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.refusal import cut, leaves
 from daypass.domain.source import network_of
+from daypass.domain.status_list import cut, leaves
 from daypass.observability import logs
 from daypass.ports import Clock, Journal
 

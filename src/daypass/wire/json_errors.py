@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.wire.codes import aws_code
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Header, Request, Response
+from daypass.wire.service_models import aws_code
 
 MEDIA_TYPE: Final = b"application/json"
 INTERNAL_CODE: Final = "InternalFailure"

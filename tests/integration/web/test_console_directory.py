@@ -16,7 +16,7 @@ from tests.sign_in import signed_in, site_with_pages, user
 from daypass.domain.directory import Notification
 from daypass.operations.notifications.notify import deliver_due
 from daypass.wire.console import setup, users
-from daypass.wire.console.keys import KeyRow
+from daypass.wire.console.devices import KeyRow
 
 
 @pytest.fixture(scope="module")

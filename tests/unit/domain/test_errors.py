@@ -6,9 +6,9 @@ import pytest
 
 from daypass.domain.errors import ErrorKind, Family
 from daypass.wire import json_errors as api
-from daypass.wire.codes import aws_code
 from daypass.wire.rolesanywhere import model as rolesanywhere
 from daypass.wire.saml import handlers as saml
+from daypass.wire.service_models import aws_code
 
 WIRES = (api.wire_error, aws_code, rolesanywhere.wire_error, saml.wire_error)
 

@@ -18,9 +18,8 @@ from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.source import PolicyError
 from daypass.domain.provider_settings import dump_settings, parse_settings
-from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.patch import PATCH_SCHEMA, apply_patch
-from daypass.domain.scim.resource import group_of, user_of
+from daypass.domain.scim.resource import ScimError, group_of, user_of
 from daypass.domain.ssf import InvalidSubject, parsed_subject
 from daypass.domain.strict_json import read_json
 

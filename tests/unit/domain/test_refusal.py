@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass.domain.events import Event, EventType, encode
-from daypass.domain.refusal import brief, cut
+from daypass.domain.status_list import brief, cut
 
 
 def refusal(detail: dict[str, Any], agent: str = "curl/8") -> Event:

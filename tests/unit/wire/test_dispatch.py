@@ -12,7 +12,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.sigv4.signing import presign
 from daypass.wire.aws import models
 from daypass.wire.aws.dispatch import services_from
-from daypass.wire.codes import aws_code
+from daypass.wire.service_models import aws_code
 
 IDENTITY = {"Action": "GetCallerIdentity", "Version": "2011-06-15"}
 ASSUME = {

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from daypass.domain.errors import ErrorKind, Family
 from daypass.wire.aws import models, xml
 from daypass.wire.aws.errors import AwsErrors, error_xml
-from daypass.wire.codes import aws_code
 from daypass.wire.http import Request
+from daypass.wire.service_models import aws_code
 
 STS, IAM = models.load("sts"), models.load("iam")
 SESSION = botocore.session.Session()

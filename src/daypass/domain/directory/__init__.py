@@ -57,7 +57,20 @@ from daypass.domain.directory.identities import (
     Tags,
     User,
 )
-from daypass.domain.directory.oauth import OAuthClient, OAuthCode, RefreshFamily, ResourceServer
-from daypass.domain.directory.scim import ScimResource, ScimToken
-from daypass.domain.directory.sign_in import BrowserSession, Consent, Passkey, RecoveryCode
-from daypass.domain.directory.streams import EventStream, RemovedSubject, SecurityEvent
+from daypass.domain.directory.oauth import (
+    OAuthClient,
+    OAuthCode,
+    RefreshFamily,
+    ResourceServer,
+    ScimResource,
+    ScimToken,
+)
+from daypass.domain.directory.sign_in import (
+    BrowserSession,
+    Consent,
+    EventStream,
+    Passkey,
+    RecoveryCode,
+    RemovedSubject,
+    SecurityEvent,
+)

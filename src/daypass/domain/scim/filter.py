@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from daypass.domain.scim.errors import ScimError
+from daypass.domain.scim.resource import ScimError
 
 MAX_FILTER: Final = 1_024  # characters
 MAX_TERMS: Final = 16

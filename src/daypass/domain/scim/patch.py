@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import Filter, equalities, matches, parse_filter
+from daypass.domain.scim.resource import ScimError
 
 PATCH_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 MAX_OPERATIONS: Final = 100

@@ -12,8 +12,6 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
-from daypass.domain.scim.errors import ScimError
-
 USER_SCHEMA: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP_SCHEMA: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
 MAX_MEMBERS: Final = 10_000
@@ -121,3 +119,14 @@ def _emails(value: Any) -> list[dict[str, Any]]:
             email["primary"] = _flag(each["primary"], "primary")
         found.append(email)
     return found
+
+
+# --- What a SCIM request can be refused for
+
+
+class ScimError(Exception):
+    """A refusal. `kind`: the scimType of RFC 7644, 3.12; the message is for the client."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind

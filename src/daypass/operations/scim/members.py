@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from daypass.domain.directory import Membership, ScimResource, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.scim.errors import ScimError
-from daypass.domain.scim.resource import user_name
+from daypass.domain.scim.resource import ScimError, user_name
 from daypass.operations.iam import paging
 from daypass.ports import Reader, Tx
 

@@ -25,10 +25,9 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind, ignored, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import Filter, indexed, matches
 from daypass.domain.scim.patch import apply_patch
-from daypass.domain.scim.resource import group_name, group_of, user_name, user_of
+from daypass.domain.scim.resource import ScimError, group_name, group_of, user_name, user_of
 from daypass.operations import heavy
 from daypass.operations.iam import paging
 from daypass.operations.management import allow

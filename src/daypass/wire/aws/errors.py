@@ -8,10 +8,10 @@ from typing import Final
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.wire.aws import json
 from daypass.wire.aws.xml import escape
-from daypass.wire.codes import aws_code
 from daypass.wire.front import Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
+from daypass.wire.service_models import aws_code
 
 _DEFAULT_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
 _FAULT_NAMESPACE: Final = "http://webservices.amazon.com/AWSFault/2005-15-09"  # where no service has the operation

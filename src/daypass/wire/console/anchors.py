@@ -8,9 +8,8 @@ from typing import Any, Final
 
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, ConsolePage, to
-from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import roles_anywhere
-from daypass.wire.console.table import Cell, TableView, columns, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
 from daypass.wire.http import Response
 
 _ROWS: Final = 50

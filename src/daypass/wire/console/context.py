@@ -25,7 +25,7 @@ from daypass.operations.outcome import served
 from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
-from daypass.wire.console.errors import CONSOLE_ERRORS, ConsoleErrors
+from daypass.wire.console.members import CONSOLE_ERRORS, ConsoleErrors
 from daypass.wire.console.navigation import GROUPS, HOME, SETUP, menu
 from daypass.wire.http import Handler, Response
 from daypass.wire.web import cookies as csrf

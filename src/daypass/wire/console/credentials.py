@@ -9,9 +9,9 @@ from daypass.domain.errors import DaypassError
 from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
+from daypass.wire.body import environment, texts
 from daypass.wire.console.change import optional_confirmation
 from daypass.wire.console.context import ConsoleContext
-from daypass.wire.credentials import environment, texts
 from daypass.wire.http import Response
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_+=,.@-]")

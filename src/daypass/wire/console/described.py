@@ -19,9 +19,8 @@ from daypass.api.operation import Operation, Part, bare_type
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
-from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.members import members_of
-from daypass.wire.console.table import Cell, Column, TableView, link, table_page
+from daypass.wire.console.table import Cell, Column, Field, FormView, TableView, link, table_page
 from daypass.wire.endpoints.endpoint import Endpoint, make_input, read_text
 from daypass.wire.endpoints.shown import shown
 from daypass.wire.http import Response

@@ -8,10 +8,9 @@ from typing import Final
 
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
-from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
-from daypass.wire.console.table import Cell, TableView, columns, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
 from daypass.wire.http import Response
 
 _ROWS: Final = 50

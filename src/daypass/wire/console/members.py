@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
+from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.wire.console.navigation import menu
+from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.http import Request, Response
+from daypass.wire.web.cookies import theme
+from daypass.wire.web.errors import PageErrors
+from daypass.wire.web.render import page
 
 
 def members_of(text: str) -> dict[str, Any]:
@@ -17,3 +26,42 @@ def members_of(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DaypassError(ErrorKind.VALIDATION, "The settings are a JSON object.")
     return found
+
+
+# --- Error pages of the console
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleErrors(PageErrors):
+    """`front.ErrorFormat` for the console.
+
+    Attributes:
+        person: who is signed in, as far as that is known.
+        csrf: for their forms.
+        closed: the pages of the menu that they may not open.
+    """
+
+    person: SignedIn | None = None
+    csrf: str = ""
+    closed: Collection[str] = ()
+
+    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:
+        """See `PageErrors.show`."""
+        path = request.raw_path.decode("latin-1")
+        operation = refusal.operation if refusal is not None else ""
+        return page(
+            "console/error",
+            status=status,
+            theme=theme(request.headers),
+            menu=menu(path, self.closed),
+            person=self.person,
+            csrf=self.csrf,
+            account="",
+            done="",
+            action=operation,
+            request_id=request.request_id,
+            **values,
+        )
+
+
+CONSOLE_ERRORS: Final[ErrorFormat] = ConsoleErrors()

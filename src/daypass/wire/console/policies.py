@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from daypass.wire.console.change import Again, Change, Facts
 from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, to
-from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
+from daypass.wire.console.table import Field, FormView
 from daypass.wire.http import Response
 
 _MOST: Final = 1_000  # managed policies that the choice offers

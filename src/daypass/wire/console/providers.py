@@ -10,10 +10,9 @@ from typing import Any, Final
 from daypass.operations.providers import settings as provider_settings
 from daypass.wire.console.change import Change
 from daypass.wire.console.context import ConsoleContext, to
-from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.members import members_of
-from daypass.wire.console.table import Cell, TableView, columns, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
 from daypass.wire.http import Response
 
 _PROVIDERS: Final = "/console/providers"

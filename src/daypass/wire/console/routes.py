@@ -14,7 +14,6 @@ from daypass.wire.console import (
     first_run,
     groups,
     home,
-    keys,
     providers,
     record,
     requests,
@@ -25,15 +24,16 @@ from daypass.wire.console import (
     simulator,
     users,
 )
+from daypass.wire.console import devices as keys
 from daypass.wire.console.anchors import anchor_changes
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
 from daypass.wire.console.described import Pages, described_routes
-from daypass.wire.console.errors import CONSOLE_ERRORS
 from daypass.wire.console.groups import group_changes
+from daypass.wire.console.members import CONSOLE_ERRORS
 from daypass.wire.console.navigation import HOME, SETUP, page_of
 from daypass.wire.console.providers import provider_changes
 from daypass.wire.console.resources import RESOURCES
-from daypass.wire.console.user_changes import user_changes
+from daypass.wire.console.users import user_changes
 from daypass.wire.endpoints.endpoint import Endpoint
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web.errors import PAGE_ERRORS

@@ -15,9 +15,9 @@ from daypass.operations.accounts.settings import read_settings
 from daypass.operations.management import arn_of
 from daypass.wire.console.change import Change, Facts
 from daypass.wire.console.context import ConsoleContext, Part, to
-from daypass.wire.console.forms import Field, FormView
 from daypass.wire.console.iam import iam, iam_part
-from daypass.wire.console.user_changes import first_password
+from daypass.wire.console.table import Field, FormView
+from daypass.wire.console.users import first_password
 from daypass.wire.http import Response
 
 PERMISSIONS: Final[Mapping[str, str]] = {

@@ -17,7 +17,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.visible import visible
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.saml_sign_in import Choice, Granted
-from daypass.wire.credentials import environment, texts
+from daypass.wire.body import environment, texts
 from daypass.wire.http import Header
 from daypass.wire.web.cookies import only_value
 

@@ -12,9 +12,8 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.scim.errors import ScimError
 from daypass.domain.scim.filter import parse_filter
-from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
+from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA, ScimError
 from daypass.domain.strict_json import read_json
 from daypass.operations.scim import provision
 from daypass.operations.scim.members import USER
@@ -27,8 +26,15 @@ from daypass.wire.content import pairs_of
 from daypass.wire.front import Front, Progress
 from daypass.wire.http import Header, Request, Response, has_entity, media_type
 from daypass.wire.routing import Route
-from daypass.wire.scim.errors import HEADERS, MEDIA_TYPE, SCIM_ERRORS, STATUS
-from daypass.wire.scim.schemas import resource_types, schemas, service_provider_config
+from daypass.wire.scim.schemas import (
+    HEADERS,
+    MEDIA_TYPE,
+    SCIM_ERRORS,
+    STATUS,
+    resource_types,
+    schemas,
+    service_provider_config,
+)
 
 BASE: Final = "/scim/v2"
 OPERATION: Final = "daypass:Provision"
