@@ -50,6 +50,7 @@ from daypass.client.transport import Server
 if TYPE_CHECKING:
     from daypass.client.http import Connection
 
+
 def time_left(profile: Profile) -> str:
     """How long a profile's own session lasts, for people; "" for a key, which does not expire."""
     return left(seconds_of_time(profile.expiration) - time.time()) if profile.expiration else ""
