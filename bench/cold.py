@@ -15,21 +15,21 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote_plus
 
 from assume_role import _signed
 from cost import Bench
 from daypass import config, sigv4
-from daypass.audit.clock import HighWaterClock
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
 from daypass.domain.directory import AccessKey, Attachment, Group, InlinePolicy, KeyStatus, Membership, Role, User
 from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.ports.clock import Clock
 from daypass.server.loop import Loop
 from daypass.server.process import tune_interpreter
 from daypass.server.runtime import Runtime
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, open_database
 from daypass.stores.migrations import prepare
 from daypass.stores.tx import StoreTx
@@ -47,7 +47,7 @@ SHARE = 1 / 3
 KEY, SECRET = "AKIACOLDCOLDCOLDCOLD", "coldcoldcoldcoldcoldcoldcoldcoldcoldcold"
 
 Seal = Callable[[bytes, str, str], bytes]
-Look = Callable[[CachedDirectory], Awaitable[Any]]
+Look = Callable[[Directory], Awaitable[Any]]
 
 
 class NoSecrets:
@@ -61,7 +61,7 @@ def fill(database: Database, roles: int, users: int, seal: Seal) -> tuple[list[L
     """Roles and users with a policy of their own each, users with a key and a group; the look-ups of them all, and the
     keys of the users. All keys have the same secret.
     """
-    ids = RandomIds()
+    ids = Ids()
     looks: list[Look] = []
     keys: list[str] = []
     group = Group(ids.unique("AGPA"), ACCOUNT, "everyone", "/", 0)
@@ -80,7 +80,7 @@ def fill(database: Database, roles: int, users: int, seal: Seal) -> tuple[list[L
     return looks, keys
 
 
-def _role(tx: StoreTx, ids: RandomIds, name: str) -> Look:
+def _role(tx: StoreTx, ids: Ids, name: str) -> Look:
     role = Role(ids.unique("AROA"), ACCOUNT, name, "/", 0, TRUST)
     tx.insert(role)
     tx.insert(InlinePolicy(ACCOUNT, role.id, "own", POLICY % (ACCOUNT, name), 0))
@@ -88,7 +88,7 @@ def _role(tx: StoreTx, ids: RandomIds, name: str) -> Look:
     return lambda directory: directory.role(ACCOUNT, name)
 
 
-def _user(tx: StoreTx, ids: RandomIds, name: str, group: Group, seal: Seal) -> tuple[str, list[Look]]:
+def _user(tx: StoreTx, ids: Ids, name: str, group: Group, seal: Seal) -> tuple[str, list[Look]]:
     user = User(ids.unique("AIDA"), ACCOUNT, name, "/", 0)
     key = ids.access_key("AKIA")
     tx.insert(user)
@@ -98,7 +98,7 @@ def _user(tx: StoreTx, ids: RandomIds, name: str, group: Group, seal: Seal) -> t
     return key, [lambda directory: directory.access_key(key), lambda directory: directory.user(user.id)]
 
 
-async def rate(directory: CachedDirectory, looks: Sequence[Look]) -> float:
+async def rate(directory: Directory, looks: Sequence[Look]) -> float:
     """Look-ups per second, with `IN_FLIGHT` clients."""
     left = iter(looks)
 
@@ -112,8 +112,8 @@ async def rate(directory: CachedDirectory, looks: Sequence[Look]) -> float:
 
 
 async def measure(database: Database, looks: Sequence[Look], entries: int) -> tuple[float, float]:
-    directory = CachedDirectory(
-        database, NoSecrets(), HighWaterClock(), builtin=BuiltinPolicies(), poll_seconds=0, entries=entries
+    directory = Directory(
+        database, cast("Any", NoSecrets()), Clock(), builtin=BuiltinPolicies(), poll_seconds=0, entries=entries
     )
     await directory.start()
     try:

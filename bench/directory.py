@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from daypass.config import Settings
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import InlinePolicy, Role, User
 from daypass.operations.access.simulate import SimulationRequest, simulate
@@ -43,7 +43,7 @@ ROUNDS, CALLS, LIMIT = 5, 20, 2.0
 
 def fill(data: Path, roles: int, users: int) -> None:
     """Roles `role-0` … and users `user-0` …, each with a policy of its own."""
-    database, ids = open_database(f"sqlite:///{data / 'daypass.db'}"), RandomIds()
+    database, ids = open_database(f"sqlite:///{data / 'daypass.db'}"), Ids()
     for kind, count in ((Role, roles), (User, users)):
         for start in range(0, count, CHUNK):
             with database.write_transaction() as conn:

@@ -17,18 +17,18 @@ from pathlib import Path
 import uvloop
 
 from daypass.audit.batch import JournalOptions
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
-from daypass.crypto.ids import RandomIds
+from daypass.audit.journal import Journal
+from daypass.crypto.ids import Ids
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.ports.clock import Clock
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import migrate
 
 ACCOUNT = "111122223333"
 
 
-def issue(ids: RandomIds, now: int) -> tuple[Event, SessionClaims]:
+def issue(ids: Ids, now: int) -> tuple[Event, SessionClaims]:
     """An AssumeRole as the record sees it: an event of about 1 KB and its session."""
     session_id, key = ids.session(), ids.access_key("ASIA")
     seen = FeedPosition("0123456789abcdef", 1)
@@ -71,9 +71,9 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
     database = open_database(url)
     migrate(database)
     sizes: list[int] = []
-    ids, clock = RandomIds(), HighWaterClock()
+    ids, clock = Ids(), Clock()
     options = JournalOptions(fsync_delay_ms=arguments.fsync_delay_ms)
-    journal = DurableJournal(
+    journal = Journal(
         database, clock, ids, "bench", options, on_batch=lambda events, _seconds: sizes.append(len(events))
     )
     await journal.start()
@@ -107,7 +107,7 @@ async def measure(arguments: argparse.Namespace, url: str) -> None:
         print(f"on disk: {size / count:.0f} bytes for each event, indexes and an empty database included")
 
 
-def cost_of_making(ids: RandomIds) -> float:
+def cost_of_making(ids: Ids) -> float:
     """µs that `issue` itself takes, which is not the journal's."""
     began = time.perf_counter()
     for _ in range(5_000):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from daypass.audit.journal import Journal
+from daypass.crypto.ids import Ids
+from daypass.crypto.seal import Sealer
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.ports import NO_OAUTH, CertificateUse, Clock, Directory, Env, Ids, Journal, Limits, Sealer
+from daypass.ports import NO_OAUTH, CertificateUse, Env, Limits
+from daypass.ports.clock import Clock
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads
+from daypass.stores.directory import Directory
 
 _UNLIMITED: Final = (0.0, 0.0)
 

@@ -19,7 +19,7 @@ from sqlalchemy.util import LRUCache
 
 from daypass.audit import spool
 from daypass.stores import postgres, sqlite
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.tuning import Tuning
 
 SECONDS: Final = 60.0
@@ -49,7 +49,7 @@ def be_patient(patch: pytest.MonkeyPatch) -> None:
     for backend in (sqlite, postgres):
         patch.setattr(backend, "_POOL_WAIT_SECONDS", SECONDS)
     patch.setattr(postgres, "_CONNECT_SECONDS", int(SECONDS))
-    defaults = CachedDirectory.__init__.__kwdefaults__
+    defaults = Directory.__init__.__kwdefaults__
     assert defaults is not None
     patch.setitem(defaults, "tuning", Tuning(poll_timeout_seconds=SECONDS))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from inspect import cleandoc
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -17,7 +18,7 @@ from daypass.domain.errors import ErrorKind
 from daypass.domain.oauth.client import ClientSettings
 from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.operations.oauth.request import ACTOR_TYPES, REQUESTED_TYPES, SUBJECT_TYPES, TokenType
-from daypass.ports import NO_OAUTH, AuthorizationServer, Env
+from daypass.ports import AuthorizationServer, Env
 from daypass.wire.front import Front
 from daypass.wire.oauth.errors import oauth_error
 from daypass.wire.oauth.metadata import openid_configuration, protected_resource
@@ -110,7 +111,7 @@ def _server() -> AuthorizationServer:
     class Signer:
         algorithms = ("ES256",)
 
-    return AuthorizationServer(ISSUER, cast("Any", Signer()), NO_OAUTH.proofs, NO_OAUTH.documents)
+    return AuthorizationServer(ISSUER, cast("Any", SimpleNamespace(signer=Signer())))
 
 
 def _paths() -> Iterable[tuple[str, str, str]]:

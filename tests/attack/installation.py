@@ -26,12 +26,12 @@ from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
-from daypass.audit.clock import HighWaterClock
 from daypass.audit.stored import event_bytes
 from daypass.config import Settings
 from daypass.domain.events import decode
 from daypass.observability import logs
 from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.ports.clock import Clock
 from daypass.server import runtime as runtime_module
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
@@ -294,15 +294,15 @@ def installed(
     logs.configure("debug", "json")
     sys.stderr = real_stderr
 
-    def clock(**given: Any) -> HighWaterClock:
-        return HighWaterClock(lambda: wall() * 1_000_000, monotonic=wall.monotonic, **given)
+    def clock(**given: Any) -> Clock:
+        return Clock(lambda: wall() * 1_000_000, monotonic=wall.monotonic, **given)
 
     def database_clock(database: Database, conn: Connection) -> int | None:
         return None if of_database(database, conn) is None else wall.time
 
     try:
         with pytest.MonkeyPatch.context() as patch, asyncio.Runner() as runner:
-            patch.setattr(runtime_module, "HighWaterClock", clock)
+            patch.setattr(runtime_module, "Clock", clock)
             patch.setattr(Database, "clock", database_clock)
             runtime = Runtime(chosen)
             runner.run(runtime.start())

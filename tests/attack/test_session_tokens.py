@@ -13,14 +13,14 @@ from tests.unit.crypto.rings import KEK, NOW, FixedClock, Shelf, role_session, s
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
 from daypass.crypto.keys import DAY
-from daypass.crypto.seal import RingSealer
+from daypass.crypto.seal import Sealer
 from daypass.domain.errors import DaypassError, ErrorKind
 
 AKID = "ASIAABCDEFGHIJKLMNOP"
 ROUNDS = int(os.environ.get("DAYPASS_TOKEN_FLIPS", "20000"))  # `DAYPASS_TOKEN_FLIPS=1000000` for the whole row
 
 
-async def refusal(made: RingSealer, token: str, key_id: str = AKID) -> tuple[ErrorKind, str]:
+async def refusal(made: Sealer, token: str, key_id: str = AKID) -> tuple[ErrorKind, str]:
     with pytest.raises(DaypassError) as refused:
         await made.open(token, key_id)
     return refused.value.kind, refused.value.public
@@ -140,7 +140,7 @@ async def test_a61_rotation_never_rejects_a_live_token() -> None:
     sealers = []
     for ring, clock in zip(rings, clocks, strict=True):
         await ring.maintain(shelf.insert, clock.now(), 30 * DAY)
-        sealers.append(RingSealer(ring, clock))
+        sealers.append(Sealer(ring, clock))
     live: list[tuple[str, int]] = []
     reads_for_tokens = 0
     for hour in range(24 * 70):
@@ -161,7 +161,7 @@ async def test_a61_rotation_never_rejects_a_live_token() -> None:
     assert reads_for_tokens == 0, "every key was known before the first token under it"
 
 
-async def everything_printed(made: RingSealer, shelf: Shelf) -> str:
+async def everything_printed(made: Sealer, shelf: Shelf) -> str:
     """Reprs, and tracebacks with the locals of every frame. Holds no secret of its own that could be found there."""
     sealed = made.seal_secret(b"canary-of-a-user", "1", "2")
     token = made.seal(role_session(made))

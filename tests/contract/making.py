@@ -65,7 +65,7 @@ from daypass.domain.directory import (
     X509Subject,
 )
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import Change
 from daypass.stores.tuning import Tuning
@@ -433,7 +433,7 @@ class Recorder:
             raise ValueError("altered")
         return sealed.removeprefix(b"sealed:")
 
-    def directory(self, database: Database, **options: Any) -> CachedDirectory:
+    def directory(self, database: Database, **options: Any) -> Directory:
         """A directory that polls only when it is told to, unless `poll_seconds` says otherwise."""
         tuning = Tuning(
             monotonic=self.monotonic,
@@ -442,7 +442,7 @@ class Recorder:
             **{name: options.pop(name) for name in ("absent", "absent_seconds") if name in options},
         )
         options = {"poll_seconds": 0, "builtin": BUILTIN, **options}
-        return CachedDirectory(database, self, self, tuning=tuning, **options)
+        return Directory(database, self, self, tuning=tuning, **options)
 
 
 def session(seen: FeedPosition, principal_id: str, *, issued_at: int = NOW, account: str = ACCOUNT) -> SessionClaims:

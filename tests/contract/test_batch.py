@@ -17,7 +17,7 @@ from tests.contract.making import ACCOUNT, ALLOW, DENY, NOW, OTHER, Recorder, in
 from daypass.domain.directory import Attachment, Group, InlinePolicy, LastUse, Membership, PolicyVersion
 from daypass.domain.errors import DaypassError
 from daypass.stores.cache import MISSING
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.preload import recently_used
 
@@ -26,7 +26,7 @@ MANY = 40
 
 
 @pytest.fixture
-async def directory(database: Database, recorder: Recorder) -> AsyncIterator[CachedDirectory]:
+async def directory(database: Database, recorder: Recorder) -> AsyncIterator[Directory]:
     fill(database)
     made = recorder.directory(database)
     await made.start()
@@ -55,7 +55,7 @@ def fill(database: Database) -> None:
     insert(database, *entities)
 
 
-def looks(directory: CachedDirectory) -> list[Any]:
+def looks(directory: Directory) -> list[Any]:
     """Look-ups of all of them, in other case too, and of some that are not there."""
     found: list[Any] = []
     for number in range(MANY + 2):
@@ -72,7 +72,7 @@ def shape(view: Any) -> str:
 
 
 async def test_views_of_a_batch_are_those_that_are_loaded_one_by_one(
-    directory: CachedDirectory, opener: Opener, recorder: Recorder
+    directory: Directory, opener: Opener, recorder: Recorder
 ) -> None:
     together = await asyncio.gather(*looks(directory))
     single = recorder.directory(opener())
@@ -87,7 +87,7 @@ def identity(view: Any) -> Any:
     return getattr(view, "principal", view).identity
 
 
-async def test_change_of_any_part_reaches_a_view_of_a_batch(directory: CachedDirectory, database: Database) -> None:
+async def test_change_of_any_part_reaches_a_view_of_a_batch(directory: Directory, database: Database) -> None:
     await asyncio.gather(*looks(directory))
     member, boundary = f"AIDA{3:017}", f"AROA{3:017}"
     before = [await directory.user(member), await directory.role_by_id(boundary)]
@@ -98,9 +98,7 @@ async def test_change_of_any_part_reaches_a_view_of_a_batch(directory: CachedDir
     assert all(len(identity(new)) == len(identity(old)) + 1 for new, old in zip(after, before, strict=True))
 
 
-async def test_burst_of_misses_takes_few_snapshots_and_statements(
-    directory: CachedDirectory, database: Database
-) -> None:
+async def test_burst_of_misses_takes_few_snapshots_and_statements(directory: Directory, database: Database) -> None:
     statements: list[str] = []
     engine: Engine = database._backend.readers
 
@@ -115,7 +113,7 @@ async def test_burst_of_misses_takes_few_snapshots_and_statements(
 
 
 async def test_user_of_an_access_key_is_loaded_with_the_key_and_follows_its_changes(
-    directory: CachedDirectory, database: Database
+    directory: Directory, database: Database
 ) -> None:
     keys = [f"AKIA{number:016}" for number in range(MANY)]
     await asyncio.gather(*map(directory.access_key, keys))
@@ -129,9 +127,7 @@ async def test_user_of_an_access_key_is_loaded_with_the_key_and_follows_its_chan
     assert "new" in [policy.name for policy in view.identity]
 
 
-async def test_view_that_cannot_be_read_fails_alone(
-    directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_view_that_cannot_be_read_fails_alone(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     good = directory._views.access_key
 
     def load(reader: Any, key_id: str) -> Any:
@@ -149,7 +145,7 @@ async def test_view_that_cannot_be_read_fails_alone(
 
 @pytest.mark.parametrize("hostile", ["\ud800", "a\0b"])
 async def test_key_that_no_database_can_hold_is_absent_and_fails_no_other_view_of_its_batch(
-    directory: CachedDirectory, hostile: str
+    directory: Directory, hostile: str
 ) -> None:
     hostiles = [directory.access_key(hostile), directory.user(hostile), directory.role(hostile, hostile)]
     found = await asyncio.gather(*hostiles, directory.role_by_id(hostile), *looks(directory))
@@ -159,7 +155,7 @@ async def test_key_that_no_database_can_hold_is_absent_and_fails_no_other_view_o
     assert sum(view is not None for view in found) >= MANY
 
 
-async def test_stop_during_loads_cancels_those_who_wait(directory: CachedDirectory) -> None:
+async def test_stop_during_loads_cancels_those_who_wait(directory: Directory) -> None:
     waiting = [asyncio.ensure_future(look) for look in looks(directory)]
     await asyncio.sleep(0)
     await directory.stop()

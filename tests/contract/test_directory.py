@@ -40,7 +40,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import PrincipalView
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.tx import StoreTx
 
@@ -49,7 +49,7 @@ GROUP = Group("AGPA1", ACCOUNT, "Admins", "/", NOW)
 
 
 @pytest.fixture
-async def directory(database: Database, recorder: Recorder) -> AsyncIterator[CachedDirectory]:
+async def directory(database: Database, recorder: Recorder) -> AsyncIterator[Directory]:
     made = recorder.directory(database)
     await made.start()
     yield made
@@ -82,7 +82,7 @@ def managed(name: str, text: str, version: int = 1) -> list[Any]:
 # --- What the views hold
 
 
-async def test_user_view_has_its_own_policies_then_its_groups(database: Database, directory: CachedDirectory) -> None:
+async def test_user_view_has_its_own_policies_then_its_groups(database: Database, directory: Directory) -> None:
     alice = user("alice", boundary_arn=policy("Bound").arn)
     insert(
         database,
@@ -106,9 +106,7 @@ async def test_user_view_has_its_own_policies_then_its_groups(database: Database
     assert [named.name for named in view.boundary] == [policy("Bound").arn]
 
 
-async def test_boundary_is_none_without_one_and_denies_when_missing(
-    database: Database, directory: CachedDirectory
-) -> None:
+async def test_boundary_is_none_without_one_and_denies_when_missing(database: Database, directory: Directory) -> None:
     insert(database, user("free"), user("bound", boundary_arn="arn:aws:iam::111122223333:policy/Gone"))
     free, bound = await directory.user(user("free").id), await directory.user(user("bound").id)
     assert free is not None
@@ -118,7 +116,7 @@ async def test_boundary_is_none_without_one_and_denies_when_missing(
     assert [named.document.broken for named in bound.boundary] == [True]
 
 
-async def test_role_is_found_by_name_without_case_and_by_id(database: Database, directory: CachedDirectory) -> None:
+async def test_role_is_found_by_name_without_case_and_by_id(database: Database, directory: Directory) -> None:
     deploy = role("Deploy", trust_bindings=(("arn:a", "AIDA1"),))
     insert(database, deploy, InlinePolicy(ACCOUNT, deploy.id, "p", ALLOW, NOW))
     view = await directory.role(ACCOUNT, "dePLOY")
@@ -129,7 +127,7 @@ async def test_role_is_found_by_name_without_case_and_by_id(database: Database, 
     assert await directory.role(OTHER, "Deploy") is None
 
 
-async def test_access_key_view_has_secret_and_user_or_root(database: Database, directory: CachedDirectory) -> None:
+async def test_access_key_view_has_secret_and_user_or_root(database: Database, directory: Directory) -> None:
     alice = user("alice")
     insert(database, alice, key("AKIAUSER", alice.id), key("AKIAROOT", ACCOUNT), key("AKIAGONE", "AIDAGONE"))
     of_user, of_root = await directory.access_key("AKIAUSER"), await directory.access_key("AKIAROOT")
@@ -141,7 +139,7 @@ async def test_access_key_view_has_secret_and_user_or_root(database: Database, d
 
 
 async def test_access_key_whose_secret_does_not_open_is_unavailable_not_absent(
-    database: Database, directory: CachedDirectory
+    database: Database, directory: Directory
 ) -> None:
     insert(database, key("AKIA1", ACCOUNT, sealed_secret=b"altered"))
     with pytest.raises(DaypassError) as caught:
@@ -149,7 +147,7 @@ async def test_access_key_whose_secret_does_not_open_is_unavailable_not_absent(
     assert caught.value.kind is ErrorKind.UNAVAILABLE
 
 
-async def test_account_view_has_its_guardrails_as_one_level(database: Database, directory: CachedDirectory) -> None:
+async def test_account_view_has_its_guardrails_as_one_level(database: Database, directory: Directory) -> None:
     insert(
         database,
         Account(ACCOUNT, "one", operator=False, created_at=NOW),
@@ -164,7 +162,7 @@ async def test_account_view_has_its_guardrails_as_one_level(database: Database, 
 
 
 async def test_managed_policy_view_is_of_the_default_version_or_built_in(
-    database: Database, directory: CachedDirectory
+    database: Database, directory: Directory
 ) -> None:
     insert(database, *managed("Readers", DENY, version=2), PolicyVersion(ACCOUNT, policy("Readers").id, 1, ALLOW, NOW))
     own, builtin = await directory.managed_policy(policy("Readers").arn), await directory.managed_policy(ADMIN)
@@ -176,23 +174,21 @@ async def test_managed_policy_view_is_of_the_default_version_or_built_in(
     assert own.hash != builtin.hash
 
 
-async def test_policy_content_view_says_how_long_it_is_kept(database: Database, directory: CachedDirectory) -> None:
+async def test_policy_content_view_says_how_long_it_is_kept(database: Database, directory: Directory) -> None:
     insert(database, PolicyContent("ab" * 32, ACCOUNT, DENY, NOW + 7))
     view = await directory.policy_content("ab" * 32)
     assert view is not None
     assert (view.policy.document.text, view.keep_until) == (DENY, NOW + 7)
 
 
-async def test_stored_document_that_does_not_compile_fails_closed(
-    database: Database, directory: CachedDirectory
-) -> None:
+async def test_stored_document_that_does_not_compile_fails_closed(database: Database, directory: Directory) -> None:
     insert(database, role("Broken", trust_document="{nonsense"))
     view = await directory.role(ACCOUNT, "Broken")
     assert view is not None
     assert view.trust.document.broken
 
 
-async def test_equal_documents_are_compiled_once(database: Database, directory: CachedDirectory) -> None:
+async def test_equal_documents_are_compiled_once(database: Database, directory: Directory) -> None:
     insert(database, *(InlinePolicy(ACCOUNT, user(n).id, "p", ALLOW, NOW) for n in "ab"), user("a"), user("b"))
     first, second = await directory.user(user("a").id), await directory.user(user("b").id)
     assert first is not None
@@ -204,7 +200,7 @@ async def test_equal_documents_are_compiled_once(database: Database, directory: 
 
 
 async def test_hit_reads_no_database_and_never_suspends(
-    database: Database, directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
+    database: Database, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(database, role("Deploy"))
     view = await directory.role(ACCOUNT, "Deploy")
@@ -217,7 +213,7 @@ async def test_hit_reads_no_database_and_never_suspends(
 
 
 async def test_misses_at_the_same_time_share_one_load(
-    database: Database, directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
+    database: Database, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(database, role("Deploy"))
     reads = count_reads(database, monkeypatch)
@@ -226,7 +222,7 @@ async def test_misses_at_the_same_time_share_one_load(
     assert len(set(map(id, views))) == 1
 
 
-async def test_cancelled_waiter_does_not_end_the_load_of_others(database: Database, directory: CachedDirectory) -> None:
+async def test_cancelled_waiter_does_not_end_the_load_of_others(database: Database, directory: Directory) -> None:
     insert(database, role("Deploy"))
     first, second = (asyncio.create_task(directory.role(ACCOUNT, "Deploy")) for _ in range(2))
     await asyncio.sleep(0)
@@ -274,7 +270,7 @@ async def test_cache_is_bounded_and_keeps_what_is_used(
 
 
 @pytest.mark.parametrize("hostile", ["\0", "\ud800", "a" * 100_000, "", "x\ny", "％"])
-async def test_hostile_keys_are_absent_without_an_error(directory: CachedDirectory, hostile: str) -> None:
+async def test_hostile_keys_are_absent_without_an_error(directory: Directory, hostile: str) -> None:
     lookups = [
         directory.access_key(hostile),
         directory.user(hostile),
@@ -308,7 +304,7 @@ WORLD = (
     PolicyContent("ab" * 32, ACCOUNT, ALLOW, NOW),
 )
 READERS_2 = PolicyVersion(ACCOUNT, policy("Readers").id, 2, DENY, NOW)
-LOOKUPS: dict[str, Callable[[CachedDirectory], Any]] = {
+LOOKUPS: dict[str, Callable[[Directory], Any]] = {
     "key": lambda d: d.access_key("AKIA1"),
     "user": lambda d: d.user(ALICE.id),
     "role": lambda d: d.role(ACCOUNT, "deploy"),
@@ -354,14 +350,14 @@ CHANGES: dict[str, tuple[Callable[[StoreTx], object], set[str]]] = {
 }
 
 
-async def look(directory: CachedDirectory) -> dict[str, Any]:
+async def look(directory: Directory) -> dict[str, Any]:
     return {name: await lookup(directory) for name, lookup in LOOKUPS.items()}
 
 
 @pytest.mark.parametrize("how", ["local", "polled"])
 @pytest.mark.parametrize("what", CHANGES)
 async def test_change_reaches_every_view_that_rests_on_it(
-    database: Database, directory: CachedDirectory, what: str, how: str
+    database: Database, directory: Directory, what: str, how: str
 ) -> None:
     insert(database, *WORLD)
     await directory.refresh()
@@ -379,7 +375,7 @@ async def test_change_reaches_every_view_that_rests_on_it(
     assert {name: differs for name in after if (differs := after[name] != fresh[name])} == {}
 
 
-async def look_afresh(database: Database, other: CachedDirectory) -> dict[str, Any]:
+async def look_afresh(database: Database, other: Directory) -> dict[str, Any]:
     """What a directory sees that has cached nothing but the compiled documents, which compare by identity."""
     directory = Recorder().directory(database)
     directory._views = other._views
@@ -397,7 +393,7 @@ async def eventually(happens: Callable[[], Awaitable[object]]) -> bool:
     return False
 
 
-async def absent(directory: CachedDirectory) -> bool:
+async def absent(directory: Directory) -> bool:
     return await directory.user(ALICE.id) is None
 
 
@@ -413,7 +409,7 @@ async def test_write_of_another_process_is_seen_by_the_poller_alone(opener: Open
     await directory.stop()
 
 
-async def test_read_runs_in_one_snapshot(database: Database, directory: CachedDirectory) -> None:
+async def test_read_runs_in_one_snapshot(database: Database, directory: Directory) -> None:
     insert(database, ALICE)
 
     def both(reader: Any) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from tests.contract.test_races import DEPLOY, away
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError
 from daypass.server.nodes import Peers
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import Change
 from daypass.stores.freshness import Freshness, OwnSessions
@@ -84,7 +84,7 @@ def test_nodes_are_listed_until_they_leave_or_are_silent(database: Database, mon
     assert database.read(listed_nodes) == {"a"}
 
 
-async def started(recorder: Recorder, database: Database, **options: object) -> CachedDirectory:
+async def started(recorder: Recorder, database: Database, **options: object) -> Directory:
     directory = recorder.directory(database, max_staleness_seconds=900, revocation_staleness_seconds=60, **options)
     await directory.start()
     return directory

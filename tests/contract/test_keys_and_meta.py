@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.contract.making import NOW
 
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 from daypass.stores.engine import Database
 from daypass.stores.meta import get_meta, put_meta
 from daypass.stores.ring_keys import insert_ring_key, load_ring_keys

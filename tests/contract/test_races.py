@@ -33,7 +33,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.scheduling.slices import Coalesced
 from daypass.stores import directory as directory_module
 from daypass.stores.cache import MISSING, ViewCache
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import feed_head, prune, renew_epoch
 from daypass.stores.feed_poller import RESTORED_AT_ONCE, restore_revocations
@@ -43,7 +43,7 @@ DEPLOY = role("Deploy")
 
 
 @pytest.fixture
-async def directory(database: Database, recorder: Recorder) -> AsyncIterator[CachedDirectory]:
+async def directory(database: Database, recorder: Recorder) -> AsyncIterator[Directory]:
     made = recorder.directory(database)
     await made.start()
     yield made
@@ -259,7 +259,7 @@ async def test_refresh_sees_what_was_committed_before_it_was_called(
 
 
 async def test_refreshes_of_a_flood_keep_a_pause_between_polls(
-    database: Database, directory: CachedDirectory, recorder: Recorder
+    database: Database, directory: Directory, recorder: Recorder
 ) -> None:
     before = recorder.seconds
     for _ in range(10):
@@ -362,7 +362,7 @@ async def test_two_processes_on_the_same_data_see_each_other(url: str, opener: O
 
 
 async def test_database_away_serves_what_is_known_and_says_what_is_not(
-    database: Database, directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
+    database: Database, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(database, DEPLOY)
     await directory.refresh()
@@ -429,7 +429,7 @@ async def test_poller_lives_through_anything_and_catches_up(
 
 
 async def test_poll_that_hangs_fails_after_its_time(
-    database: Database, directory: CachedDirectory, monkeypatch: pytest.MonkeyPatch
+    database: Database, directory: Directory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         directory, "_tuning", type(directory._tuning)(poll_timeout_seconds=0.05, monotonic=lambda: 1000.0)
@@ -477,7 +477,7 @@ async def test_session_whose_seen_was_taken_before_reading_dies_with_the_revocat
     await directory.stop()
 
 
-async def test_local_revocation_is_obeyed_at_once(database: Database, directory: CachedDirectory) -> None:
+async def test_local_revocation_is_obeyed_at_once(database: Database, directory: Directory) -> None:
     claims = session(directory.seen(), DEPLOY.id)
     assert directory.revoked(claims) is None
     directory.apply_local(insert(database, revocation("role", DEPLOY.id, block=True)))
@@ -502,7 +502,7 @@ async def test_revocations_are_loaded_at_start_unless_they_are_spent(opener: Ope
 
 
 async def test_spent_revocations_are_forgotten_in_time(
-    database: Database, directory: CachedDirectory, recorder: Recorder
+    database: Database, directory: Directory, recorder: Recorder
 ) -> None:
     directory.apply_local(insert(database, revocation("role", DEPLOY.id)))
     assert directory.revocations == 1
@@ -512,7 +512,7 @@ async def test_spent_revocations_are_forgotten_in_time(
 
 
 async def test_spent_revocations_are_pruned_from_the_database_in_time(
-    database: Database, directory: CachedDirectory, recorder: Recorder
+    database: Database, directory: Directory, recorder: Recorder
 ) -> None:
     insert(database, revocation("role", DEPLOY.id), revocation("role", "AROABLOCKED", block=True))
     await directory.refresh()
@@ -551,9 +551,7 @@ async def test_lifted_block_reaches_a_process_that_polls_and_what_it_ended_stays
     await directory.stop()
 
 
-async def test_revocation_of_an_unknown_kind_does_not_stop_the_others(
-    database: Database, directory: CachedDirectory
-) -> None:
+async def test_revocation_of_an_unknown_kind_does_not_stop_the_others(database: Database, directory: Directory) -> None:
     insert(database, revocation("planet", "mars"), revocation("role", DEPLOY.id))
     await directory.refresh()
     assert directory.revocations == 1

@@ -9,10 +9,10 @@ from tests.contract.making import NOW, revocation, session
 from tests.patience import SECONDS
 
 from daypass.domain.session import FeedPosition
-from daypass.ports.revocations import FeedState
+from daypass.ports.record import FeedState
 from daypass.stores.log_heads import FeedHead
 from daypass.stores.revocation_cache import RevocationCache
-from daypass.stores.revocation_feed import CachedRevocationFeed
+from daypass.stores.revocation_feed import RevocationFeed
 
 BEFORE = FeedPosition("before", 500)
 
@@ -58,7 +58,7 @@ def test_add_of_an_earlier_state_does_not_undo_a_renewed_block() -> None:
 @pytest.mark.parametrize("event_first", [True, False])
 async def test_wait_for_a_revocation_that_is_cancelled_as_it_ends_stays_cancelled(*, event_first: bool) -> None:
     """A server that stops cancels its followers; one that missed it would keep the process running."""
-    feed = CachedRevocationFeed(RevocationCache(), lambda: FeedState(FeedPosition("now", 0), 0))
+    feed = RevocationFeed(RevocationCache(), lambda: FeedState(FeedPosition("now", 0), 0))
 
     async def follow() -> None:
         while True:

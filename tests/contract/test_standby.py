@@ -16,7 +16,7 @@ from tests.replication import Cluster, replicated
 
 from daypass.domain.directory import Revocation, Role
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database
 from daypass.stores.feed_poller import poll
 from daypass.stores.migrations import prepare
@@ -42,7 +42,7 @@ class Region:
     def __init__(self, cluster: Cluster, recorder: Recorder) -> None:
         self.cluster, self.recorder = cluster, recorder
         self.primary, self.near = (open_database(node.url()) for node in (cluster.primary, cluster.standby))
-        self.directory: CachedDirectory = recorder.directory(self.primary, standby=self.near, node="here")
+        self.directory: Directory = recorder.directory(self.primary, standby=self.near, node="here")
         self._read = self.primary.read
 
     async def start(self) -> None:

@@ -23,7 +23,7 @@ from daypass.client.verifier.verify import SESSION
 from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import KeyRings
 from daypass.crypto.signing import RingSigner
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 from daypass.server.ring_keys import list_keys
 
 pytestmark = pytest.mark.slow

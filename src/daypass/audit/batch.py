@@ -17,7 +17,8 @@ from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, SessionRecord
 from daypass.domain.session import SessionClaims
-from daypass.ports import Offline, Tx
+from daypass.ports.directory import Tx
+from daypass.ports.record import Offline
 from daypass.stores.feed import Change
 
 ChangeFunction: TypeAlias = Callable[[Tx], tuple[Any, Event]]

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from daypass.audit.batch import Item, JournalOptions, describe, is_conflict, is_own_fault, is_unavailable, unavailable
-from daypass.audit.clock import AdjustableClock
 from daypass.audit.log import Batch, Log, Position
 from daypass.audit.opening import load_reset, open_log
 from daypass.audit.recent import RecentBatches, Restored, report
@@ -24,7 +23,8 @@ from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError
 from daypass.domain.revocation_index import RevocationIndex
 from daypass.observability import logs
-from daypass.ports import ProofUsed
+from daypass.ports.clock import Clock
+from daypass.ports.record import ProofUsed
 from daypass.stores.acknowledged import losses
 from daypass.stores.backend import FEED_HEAD, LOG_HEAD
 from daypass.stores.directory_lock import DirectoryLocked, try_lock
@@ -62,7 +62,7 @@ class DatabaseSink:
     def __init__(
         self,
         database: Database,
-        clock: AdjustableClock,
+        clock: Clock,
         node: str,
         options: JournalOptions,
         *,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from daypass.audit.clock import AdjustableClock
 from daypass.audit.completeness import note_ended
 from daypass.audit.drain import store_spooled
 from daypass.audit.opening import load_reset
@@ -14,6 +13,7 @@ from daypass.audit.spool import Spool, SpoolDirectory, SpoolKeyUnknown, SpoolTam
 from daypass.audit.sql import raise_mark, statements
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
+from daypass.ports.clock import Clock
 from daypass.stores.acknowledged import losses
 from daypass.stores.backend import ANSWER_SECONDS
 from daypass.stores.engine import Database
@@ -33,7 +33,7 @@ class Drainer:
     """
 
     def __init__(
-        self, database: Database, clock: AdjustableClock, recent: RecentBatches, report: Callable[[Event], None]
+        self, database: Database, clock: Clock, recent: RecentBatches, report: Callable[[Event], None]
     ) -> None:
         self._database = database
         self._clock = clock

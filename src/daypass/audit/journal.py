@@ -18,19 +18,21 @@ from typing import TypeVar
 
 from daypass.audit.arrivals import Arrivals
 from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
-from daypass.audit.clock import AdjustableClock
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.log import Position
 from daypass.audit.outage import Outage
 from daypass.audit.spool import SpoolDirectory
 from daypass.audit.spool_sink import OfflineStart, SpoolSink
 from daypass.audit.writer import LogWriter
+from daypass.crypto.ids import Ids
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import SessionClaims
 from daypass.observability import logs
-from daypass.ports import Ids, Offline, Tx
+from daypass.ports.clock import Clock
+from daypass.ports.directory import Tx
+from daypass.ports.record import Offline
 from daypass.stores.engine import Database, database_needed
 from daypass.stores.feed import Change
 
@@ -42,8 +44,8 @@ _FULL = "the journal's queue is full"
 _LOG_SECONDS = 5.0  # between two reports that items are refused
 
 
-class DurableJournal:
-    """Implements `ports.Journal` over a `Database`. It may only be used on the event loop that started it.
+class Journal:
+    """The only way to write. When a call returns, the write is durable and on the record. It may only be used on the event loop that started it.
 
     Figures for metrics are plain attributes: `failures`, `waiting`.
 
@@ -58,7 +60,7 @@ class DurableJournal:
     def __init__(
         self,
         database: Database,
-        clock: AdjustableClock,
+        clock: Clock,
         ids: Ids,
         node: str,
         options: JournalOptions | None = None,
@@ -192,8 +194,14 @@ class DurableJournal:
         replays: Sequence[ReplayEntry] = (),
         meanwhile: Callable[[], object] | None = None,
     ) -> None:
-        """Event and session row in one transaction. Raises DaypassError(UNAVAILABLE) when it could not be made durable.
-        The event may still be on the record (if the database's response was lost), but no credential was returned.
+        """Event and session row in one transaction. While the database is unavailable they go to the local spool.
+
+        `meanwhile`: work of the caller for the time in which the event is written. It may also come late or never, so what
+        needs its result then does it itself.
+
+        `replays`: the one-time proofs that it consumes in that transaction, which needs the database. The proofs of all
+        items of a batch are one statement. Raises ProofUsed, and DaypassError(UNAVAILABLE) when it could not be made
+        durable. The event may still be on the record (if the database's response was lost), but no credential was returned.
         """
         self._check()
         if replays:
@@ -214,8 +222,10 @@ class DurableJournal:
         database at first, and is refused at once when the outage has lasted for `outage_seconds`.
 
         `change` may run more than once (after a rollback), so it must have no effect outside its `Tx`. If it raises a
-        DaypassError or any other exception, only this change is rolled back and the exception is raised here.
-        Also raises DaypassError: UNAVAILABLE, or THROTTLED when too many changes of the account are waiting.
+        DaypassError or any other exception, only this change is rolled back and the exception is raised here (the caller
+        records it). Accounts take turns; `account` is "" for the server's own changes. `urgent` changes (revocations,
+        blocks, changes of keys) come first. Also raises DaypassError: UNAVAILABLE, or THROTTLED when too many changes of
+        the account are waiting.
         """
         self._check(urgent=urgent)
         if offline is None:

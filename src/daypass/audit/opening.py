@@ -36,7 +36,7 @@ def load_reset(conn: Connection) -> str:
 
 def read_times(database: Database) -> tuple[int, int | None]:
     """The persisted high-water mark and the time according to other processes or the database, both in ms, for
-    `HighWaterClock`.
+    `Clock`.
 
     PostgreSQL has its own clock. Processes that share a SQLite file persist their time with every write, and every half
     minute while idle. That is far less than the jump that a clock accepts.

@@ -35,7 +35,8 @@ from daypass.audit.stored import event_bytes, events_of, whole
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionClaims, chain_depth
-from daypass.ports import ChainCheck, Clock, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
+from daypass.ports.clock import Clock
+from daypass.ports.record import ChainCheck, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
 from daypass.stores.records import USUAL, audit_logs, audit_records, sessions, unusual
@@ -243,11 +244,14 @@ def _page(limit: int) -> int:
     return min(max(limit, 1), MAX_PAGE)
 
 
-# --- The port
+# --- The reader
 
 
-class AuditReader:
-    """Implements `ports.Records`. It runs the queries above on its own threads, fair by account (attack A306).
+class Records:
+    """Reads the record and the sessions. Raises DaypassError: UNAVAILABLE when the database is unavailable, THROTTLED when too
+    many reads of the account wait.
+
+    It runs the queries above on its own threads, fair by account (attack A306).
 
     Args:
         revoked: returns the revocation that ended a session, if any (`Directory.revoked`); called on the event loop.
@@ -272,18 +276,23 @@ class AuditReader:
         self._threads.stop()
 
     async def run(self, query: Callable[[Connection], T], account: str = "", *, urgent: bool = False) -> T:
-        """Runs a query of the record in the turn of an account; "" is the server. Raises as `ports.Records`."""
+        """Runs a query of the record in the turn of an account; "" is the server. Raises as the others."""
         return await self._threads.run(
             account, lambda _: self._database.read(query, seconds=_SEARCH_SECONDS), urgent=urgent
         )
 
     async def logs(self, viewer: Viewer) -> list[LogView]:
+        """Every log, oldest first."""
         return await self.run(list_logs, viewer.account)
 
     async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
+        """The records of a log after `after`, in order and without a gap, as verification needs them."""
         return await self.run(lambda conn: log_records(conn, viewer, log, after, limit), viewer.account)
 
     def check(self, views: Sequence[RecordView]) -> ChainCheck:
+        """Computes the hashes of consecutive records of one log. The chain hash of the first is taken as it is, except of
+        record 0, which has nothing before it.
+        """
         if not views:
             return ChainCheck(0, 0, None)
         first = views[0]
@@ -298,15 +307,25 @@ class AuditReader:
         return ChainCheck(len(computed), withheld, None)
 
     async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:
+        """The records of all logs after their positions in `cursor` (log: seq; absent: the whole log), sorted by log
+        and seq.
+
+        No record is skipped, however late it was committed. Records that the viewer may not see have no body.
+        """
         return await self.run(lambda conn: following(conn, viewer, cursor, limit), viewer.account)
 
     async def search(self, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
+        """Records that the viewer may see, newest first."""
         return await self.run(lambda conn: search_records(conn, viewer, query), viewer.account)
 
     def revocations(self) -> Sequence[Revocation]:
+        """The revocations that this process knows, of every account."""
         return self._known()
 
     async def may_be_ended(self, revocations: Sequence[Revocation], most: int) -> AsyncIterator[SessionClaims]:
+        """Sessions of every account that have not expired, at most `most`, and among them those that these revocations
+        end. It is read before other reads.
+        """
         now, account = self._clock.now(), revocations[0].account if revocations else ""
         ids = await self.run(lambda conn: active_sessions(conn, revocations, now, most), account, urgent=True)
         for at in range(0, len(ids), _STEP):
@@ -315,6 +334,10 @@ class AuditReader:
                 yield claims
 
     async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
+        """Sessions of the viewer's account (the operator: of all), newest first, and the `before` of the next page.
+
+        The page may hold fewer than `limit` and still have a next one.
+        """
         now = self._clock.now()
         limit = _page(query.limit)
         step = min(limit, _STEP)

@@ -12,7 +12,7 @@ from daypass.audit.columns import altered_session_column, searchable
 from daypass.audit.stored import events_of
 from daypass.domain.events import decode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.ports import SessionFilter, Viewer
+from daypass.ports.record import SessionFilter, Viewer
 from daypass.stores.records import sessions
 
 _s = sessions.c

@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from daypass.audit.batch import Item, describe, is_unavailable
-from daypass.audit.clock import AdjustableClock
 from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drainer import Drainer
@@ -29,6 +28,7 @@ from daypass.audit.spool import Spool, SpoolDirectory, SpoolTampered
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
+from daypass.ports.clock import Clock
 from daypass.stores.engine import Database
 from daypass.stores.feed import Change
 from daypass.stores.sqlite import needs_restart
@@ -63,7 +63,7 @@ class SpoolSink:
         self,
         inner: DatabaseSink,
         database: Database,
-        clock: AdjustableClock,
+        clock: Clock,
         place: SpoolDirectory,
         node: str,
         report: Callable[[Event], None],

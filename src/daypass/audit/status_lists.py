@@ -1,4 +1,4 @@
-"""The `StatusLists` port: one sequence of status lists for each process, made by any process that is asked.
+"""The status lists of access tokens: one sequence of status lists for each process, made by any process that is asked.
 
 The lists of this process come from memory, so they are served while the database is unavailable. Those of other
 processes are read from the record, and again with each request after what was read. Which sessions are revoked is
@@ -14,7 +14,7 @@ import re
 import time
 from array import array
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import Connection
@@ -25,7 +25,9 @@ from daypass.crypto.ids import random_bytes
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import SessionClaims
 from daypass.domain.status_list import STATUSES, encode_statuses, split_index
-from daypass.ports import AuthorizationServer, Clock, RevocationFeed, StatusList
+from daypass.ports.clock import Clock
+from daypass.ports.record import StatusList
+from daypass.stores.revocation_feed import RevocationFeed
 
 PATH: Final = "/statuslists/"
 TYPE: Final = "statuslist+jwt"
@@ -45,6 +47,9 @@ _LIFETIME: Final = 12  # of a token, in multiples of its ttl: a verifier may acc
 
 Read: TypeAlias = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
 """Runs a query of the record on a thread. Raises DaypassError(UNAVAILABLE)."""
+
+Sign: TypeAlias = Callable[[Mapping[str, Any], str], str]
+"""The claims as a signed token of a type. Raises DaypassError(UNAVAILABLE)."""
 
 
 class _List:
@@ -120,22 +125,24 @@ class _Process:
 
 
 class LogStatusLists:
-    """See `ports.StatusLists`.
+    """Allocates places in the lists of this process, and makes the token of any list.
 
     Args:
         log: the id of this process's log.
-        server: the issuer and its signer. Without an issuer no lists are made.
+        issuer: the URL of the authorization server; "": no lists are made.
+        sign: the claims as a token of a type.
         feed: the revocations.
         read: runs a query of the record on a thread.
         ttl: seconds after which a verifier fetches a list again.
     """
 
     def __init__(
-        self, log: str, clock: Clock, server: AuthorizationServer, feed: RevocationFeed, read: Read, ttl: int
+        self, log: str, clock: Clock, issuer: str, sign: Sign, feed: RevocationFeed, read: Read, ttl: int
     ) -> None:
         self._log = log
         self._clock = clock
-        self._server = server
+        self._issuer = issuer
+        self._sign = sign
         self._feed = feed
         self._read = read
         self._ttl = ttl
@@ -148,6 +155,7 @@ class LogStatusLists:
     # --- Sessions of this process
 
     def allocate(self, session: SessionClaims) -> int:
+        """The status index of a new session in this process's lists. No I/O."""
         place = self._places.take()
         if place is None:
             self._forget_expired(self._own)
@@ -159,10 +167,11 @@ class LogStatusLists:
         return index
 
     def reference(self, index: int) -> tuple[str, int] | None:
-        if not self._server.enabled:
+        """The URI of the list that holds an index of this process, and the place in it; None where there are no lists."""
+        if not self._issuer:
             return None
         number, place = split_index(index)
-        return f"{self._server.issuer}{PATH}{self._log}-{number}", place
+        return f"{self._issuer}{PATH}{self._log}-{number}", place
 
     def _forget_expired(self, process: _Process) -> None:
         now = self._clock.now()
@@ -173,8 +182,12 @@ class LogStatusLists:
     # --- Tokens
 
     async def token(self, list_id: str) -> StatusList | None:
+        """A list by the last part of its URI; None when it is unknown or all its sessions have expired.
+
+        Raises DaypassError(UNAVAILABLE) for a list of another process that cannot be read now.
+        """
         match = _ID.fullmatch(list_id)
-        if match is None or not self._server.enabled:
+        if match is None or not self._issuer:
             return None
         own = match[1] == self._log
         process = self._own if own else await self._other(match[1])
@@ -197,14 +210,14 @@ class LogStatusLists:
         as_of = min(now, self._feed.state().complete_until, now if complete_until is None else complete_until)
         encoded = encode_statuses(revoked, STATUSES)
         claims = {
-            "sub": f"{self._server.issuer}{PATH}{list_id}",
-            "iss": self._server.issuer,
+            "sub": f"{self._issuer}{PATH}{list_id}",
+            "iss": self._issuer,
             "iat": as_of // 1000,
             "exp": as_of // 1000 + _LIFETIME * self._ttl,
             "ttl": self._ttl,
             "status_list": {"bits": 1, "lst": encoded},
         }
-        token = self._server.signer.sign(claims, self._server.algorithm, TYPE)
+        token = self._sign(claims, TYPE)
         tag = hashlib.sha256(f"{encoded}|{as_of // 1000}".encode("ascii")).hexdigest()[:32]
         status_list.made = StatusList(token, tag, max(1, self._ttl // 2))
         status_list.made_at, status_list.version = now, version

@@ -1,4 +1,4 @@
-"""Random names: unique ids, access keys, secrets. The one place where they are made (`ports.Ids`)."""
+"""Random names: unique ids, access keys, secrets. The one place where they are made."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" * 8  # by byte value: five random bits a letter
 
 
-class RandomIds:
-    """Implements `ports.Ids` from the system's randomness."""
+class Ids:
+    """Makes names from the system's randomness."""
 
     def unique(self, prefix: str) -> str:
-        """85 random bits behind the prefix; 21 characters."""
+        """A 21-character unique id: AIDA, AROA, AGPA or ANPA, then 17 of A-Z2-7 (85 random bits)."""
         return prefix + _letters(17)
 
     def access_key(self, prefix: str) -> str:
-        """80 random bits behind the prefix; 20 characters."""
+        """A 20-character access key id: AKIA or ASIA, then 16 of A-Z2-7 (80 random bits)."""
         return prefix + _letters(16)
 
     def secret(self) -> str:
+        """A 40-character secret access key."""
         return base64.b64encode(random_bytes(30)).decode("ascii")
 
     def seed(self) -> bytes:
+        """40 random bytes: the seed of a virtual MFA device."""
         return random_bytes(40)
 
     def session(self) -> str:

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.domain.session import LONGEST_SESSION_MS
-from daypass.ports import Clock
-from daypass.ports.ring_keys import FOR_EVER, StoredKey
+from daypass.ports.clock import Clock
+from daypass.ports.directory import FOR_EVER, StoredKey
 from daypass.scheduling.slices import Coalesced
 from daypass.sigv4.mac import Mac
 

@@ -10,7 +10,7 @@ from typing import Final
 from daypass.crypto.signing import RingSigner
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
-from daypass.ports import Clock
+from daypass.ports.clock import Clock
 
 TYPE: Final = "daypass-node+jwt"
 _ALGORITHM: Final = "ES256"
@@ -19,7 +19,7 @@ _AHEAD_MS: Final = 30_000  # by how much the clock of a node may be ahead
 
 
 class RingNodeProofs:
-    """See `ports.NodeProofs`. `node`: the id of this process."""
+    """`node`: the id of this process."""
 
     def __init__(self, signer: RingSigner, clock: Clock, node: str) -> None:
         self._signer = signer
@@ -27,9 +27,11 @@ class RingNodeProofs:
         self._node = node
 
     def make(self) -> str:
+        """A new proof. Raises DaypassError(UNAVAILABLE). Safe to call from a thread."""
         return self._signer.sign({"sub": self._node, "iat": self._clock.now()}, _ALGORITHM, TYPE)
 
     async def check(self, unverified_text: str) -> None:
+        """Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE."""
         try:
             claims = await self._signer.verify(unverified_text, TYPE)
         except JoseError as error:

@@ -26,7 +26,7 @@ from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.payload import MAX_PAYLOAD_BYTES, PayloadTooLarge, decode, encode
 from daypass.domain.session import SessionClaims
-from daypass.ports import Clock
+from daypass.ports.clock import Clock
 
 _VERSION: Final = 1
 _VERSION_BYTE: Final = bytes((_VERSION,))
@@ -54,8 +54,8 @@ def _undecodable() -> DaypassError:
     return DaypassError(ErrorKind.INVALID_AUTHORIZATION_MESSAGE, "Message is not valid.")
 
 
-class RingSealer:
-    """The `Sealer` port over key rings.
+class Sealer:
+    """Seals sessions, messages and stored secrets. Ring keys never leave it.
 
     Args:
         rings: the keys.
@@ -72,11 +72,16 @@ class RingSealer:
     # --- session tokens
 
     def seal(self, claims: SessionClaims, minimum_size: int = 0) -> str:
-        """See `ports.Sealer.seal`. Raises what `unsealed` raises."""
+        """The session token: base64, bound to the access key id of the last hop. At least `minimum_size` characters.
+
+        Raises what `unsealed` raises.
+        """
         return self.unsealed(claims, minimum_size)[1]()
 
     def unsealed(self, claims: SessionClaims, minimum_size: int = 0) -> tuple[int, Callable[[], str]]:
-        """See `ports.Sealer.unsealed`. Raises DaypassError: PACKED_POLICY_TOO_LARGE for a session that fits in no token,
+        """The number of characters of the session token, and the function that makes it, which raises nothing.
+
+        Raises DaypassError: PACKED_POLICY_TOO_LARGE for a session that fits in no token,
         UNAVAILABLE when no key may sign now.
         """
         try:
@@ -96,7 +101,12 @@ class RingSealer:
         return -(-(_HEADER + len(plain) + _TAG) // 3) * 4, seal
 
     async def open(self, unverified_token: str, access_key_id: str) -> SessionClaims:
-        """See `ports.Sealer.open`. Also raises UNAVAILABLE when its key is unknown here and none can be read."""
+        """The claims of a token. Raises DaypassError(UNKNOWN_CREDENTIALS) when the token is invalid in any way.
+
+        Expiry and revocation are not checked here.
+
+        Also raises UNAVAILABLE when its key is unknown here and none can be read.
+        """
         try:
             digest = sha256(f"{access_key_id}\n{unverified_token}".encode()).digest()
         except UnicodeEncodeError:
@@ -121,14 +131,20 @@ class RingSealer:
     # --- secrets of sessions
 
     def derivation_key(self) -> str:
-        """See `ports.Sealer.derivation_key`. Raises DaypassError(UNAVAILABLE) when none may be used now."""
+        """The id of the derivation-ring key to put into new claims.
+
+        Raises DaypassError(UNAVAILABLE) when none may be used now.
+        """
         return self._signing(_DERIVATION).id
 
     async def session_secret(self, claims: SessionClaims) -> str:
+        """The secret access key of a session, derived, never stored."""
         return (await self.underived(claims))()
 
     async def underived(self, claims: SessionClaims) -> Callable[[], str]:
-        """See `ports.Sealer.underived`. Base64 of 30 bytes of HMAC-SHA256(derivation key, access key id || session id): 40
+        """The function that derives it, which raises nothing.
+
+        Base64 of 30 bytes of HMAC-SHA256(derivation key, access key id || session id): 40
         characters.
         """
         key = self._rings.known(_DERIVATION, claims.derivation_key, self._clock.now())
@@ -142,7 +158,10 @@ class RingSealer:
     # --- encoded authorization messages
 
     def seal_message(self, account: str, payload: bytes) -> str:
-        """See `ports.Sealer.seal_message`. "" when it would be longer than DecodeAuthorizationMessage takes."""
+        """An encoded authorization message.
+
+        "" when it would be longer than DecodeAuthorizationMessage takes.
+        """
         if len(payload) > _MAX_EXPLANATION:
             return ""
         plain = account.encode() + b"\0" + zlib.compress(payload, 6)
@@ -153,6 +172,7 @@ class RingSealer:
         return _to_base64(header + sealed).translate(_URLSAFE)
 
     async def open_message(self, unverified_message: str) -> tuple[str, bytes]:
+        """(account, payload). Raises DaypassError(INVALID_AUTHORIZATION_MESSAGE)."""
         if "+" in unverified_message or "/" in unverified_message:
             raise _undecodable()
         data = _from_base64(unverified_message.translate(_FROM_URLSAFE), _MAX_MESSAGE)
@@ -173,11 +193,12 @@ class RingSealer:
     # --- secrets at rest
 
     def seal_secret(self, plaintext: bytes, account: str, owner_id: str) -> bytes:
-        """See `ports.Sealer.seal_secret`. Raises DaypassError(UNAVAILABLE) when no key may seal now."""
+        """Seals a stored secret for its owner. Raises DaypassError(UNAVAILABLE) when no key may seal now."""
         key, header = self._new_header(Ring.STORAGE)
         return header + _cipher(key, b"secret", header).encrypt(_NONCE, plaintext, header + _owner(account, owner_id))
 
     def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        """Returns the opened secret. Raises ValueError when it was sealed for another owner or was altered."""
         key = self._rings.known(Ring.STORAGE, sealed[1:9].hex(), self._clock.now())
         if key is None or sealed[0] != _VERSION:
             raise ValueError("sealed with a key that is not known here")

@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 
 _MAGIC: Final = b"daypass sealed file 1\n"
 _PURPOSE: Final = "sealed-file"  # in place of the ring, in the associated data of the wrapped key

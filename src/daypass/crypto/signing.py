@@ -25,7 +25,7 @@ from daypass.crypto.jose import read
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.jws import JoseError, base64url
-from daypass.ports import Clock
+from daypass.ports.clock import Clock
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -43,7 +43,7 @@ _KID = re.compile(r"[0-9a-f]{16}")
 
 
 class RingSigner:
-    """The `TokenSigner` port over key rings.
+    """Signs and verifies access tokens (RFC 9068) with the keys of the signing rings. Private keys never leave it.
 
     Args:
         rings: the keys.
@@ -63,9 +63,11 @@ class RingSigner:
         self._verified: OrderedDict[bytes, tuple[Mapping[str, Any], tuple[Ring, str]]] = OrderedDict()
 
     def sign(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> str:
+        """The claims as a signed token of this type. Raises DaypassError(UNAVAILABLE) when no key may sign now."""
         return self.unsigned(claims, algorithm, typ)()
 
     def unsigned(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> Callable[[], str]:
+        """What `sign` does up to the signature, which the result makes. Raises what `sign` raises."""
         try:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:
@@ -74,7 +76,13 @@ class RingSigner:
         return partial(_signed, _SIGN[algorithm], self._private(key), text)
 
     async def verify(self, unverified_text: str, typ: str = TYPE) -> Mapping[str, Any]:
-        """See `ports.TokenSigner`. Tokens of another type are refused (RFC 8725, 3.11)."""
+        """The claims of a token that one of these keys has signed. Raises JoseError, DaypassError(UNAVAILABLE).
+
+        `typ`: the type that it must have, in lower case; an access token by default. Its issuer, audience and times are not
+        checked here.
+
+        Tokens of another type are refused (RFC 8725, 3.11).
+        """
         if typ != TYPE:
             return (await self._verify(unverified_text, typ))[0]
         digest = sha256(unverified_text.encode("utf-8", "surrogatepass")).digest()
@@ -104,6 +112,7 @@ class RingSigner:
         return token.unverified_claims, (RINGS[token.alg], key.id)  # verified by now
 
     def jwks(self) -> bytes:
+        """The public keys as a JWKS (RFC 7517), from memory: those that sign, signed, or will sign."""
         now = self._clock.now()
         found = [(name, key) for name, ring in RINGS.items() for key in self._rings.published(ring, now)]
         ids = tuple(key.id for _, key in found)

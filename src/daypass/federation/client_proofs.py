@@ -20,7 +20,8 @@ from daypass.domain.oauth.client_document import MAX_DOCUMENT
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.federation.fetch import Fetcher, FetchError, Order
 from daypass.federation.in_turn import InTurn
-from daypass.ports import DpopClaims, IssuerKeys
+from daypass.federation.keys import IssuerKeys
+from daypass.ports.federation import DpopClaims
 
 ASSERTION_TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
 """Accepted `typ` headers of client assertions. An access token or ID token is not an assertion."""
@@ -40,7 +41,7 @@ class Jose(Protocol):
 
 
 class SignedProofs:
-    """`ports.ClientProofs` over a source of keys. `jose`: the module `crypto.jose`."""
+    """Verifies the signatures that clients make. `jose`: the module `crypto.jose`."""
 
     def __init__(self, jose: Jose, keys: IssuerKeys) -> None:
         self._jose = jose
@@ -48,9 +49,14 @@ class SignedProofs:
         self._in_turn = InTurn[str]()
 
     def read(self, unverified_text: str) -> UnverifiedJws:
+        """Parses an assertion. Raises JoseError."""
         return self._jose.read(unverified_text)
 
     async def assertion(self, client: OAuthClient, unverified: UnverifiedJws, now: int) -> Mapping[str, Any]:
+        """The claims of an assertion that one of the client's keys has signed. Their meaning is not checked.
+
+        Raises JoseError, DaypassError: IDP_COMMUNICATION when the keys cannot be fetched, UNAVAILABLE.
+        """
         if unverified.typ.lower().removeprefix("application/") not in ASSERTION_TYPES:
             raise JoseError("its type is not that of a client assertion")
         source = key_source(client.account, client.id, client.settings)
@@ -71,6 +77,7 @@ class SignedProofs:
         return ""
 
     def dpop(self, unverified_text: str) -> DpopClaims:
+        """The content of a DPoP proof. Raises JoseError."""
         if len(unverified_text) > _MAX_DPOP:
             raise JoseError(f"a proof has at most {_MAX_DPOP} characters")
         jws, key = self._jose.read_with_key(unverified_text)
@@ -116,8 +123,8 @@ _SHORTEST_MS: Final = 10_000
 _MAX_CACHED: Final = 1_000
 
 
-class FetchedClientDocuments:
-    """`ports.ClientDocuments` over the shared fetcher. `allow_private`: documents may come from private addresses."""
+class ClientDocuments:
+    """The metadata documents of clients whose client_id is a URL. `allow_private`: documents may come from private addresses."""
 
     def __init__(self, fetcher: Fetcher, *, allow_private: bool = False) -> None:
         self._fetcher = fetcher
@@ -125,6 +132,10 @@ class FetchedClientDocuments:
         self._cache: OrderedDict[str, tuple[int, bytes | FetchError]] = OrderedDict()
 
     async def fetch(self, client_id: str, account: str, now: int) -> bytes:
+        """The document at this URL, as fetched or cached. `account`: whose share of the fetches it takes.
+
+        Call it only for a URL that the account accepts. Raises DaypassError(IDP_COMMUNICATION).
+        """
         cached = self._cache.get(client_id)
         if cached is None or now >= cached[0]:
             cached = await self._fetched(client_id, account, now)

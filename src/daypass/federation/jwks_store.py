@@ -9,13 +9,15 @@ import asyncio
 from dataclasses import replace
 from typing import NamedTuple
 
+from daypass.audit.journal import Journal
 from daypass.domain.directory import IssuerKeySet
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.federation.jwks import Keys, read_keys
 from daypass.federation.sources import Source
 from daypass.observability import logs
-from daypass.ports import Directory, Journal, Tx
+from daypass.ports.directory import Tx
+from daypass.stores.directory import Directory
 
 _SHOWN = 128
 

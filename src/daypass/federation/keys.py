@@ -1,4 +1,4 @@
-"""The keys of issuers: `ports.IssuerKeys` over a cache that refreshes itself.
+"""The keys of issuers: a cache that refreshes itself.
 
 Cached keys are returned without waiting. They are fetched again before they are due, and stay usable up to a limit
 while the issuer is unavailable, also after a restart. It must never fetch one source twice at the same time or more
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from daypass.audit.journal import Journal
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation.fetch import FetchError
@@ -20,7 +21,9 @@ from daypass.federation.jwks import Keys, described, read_keys
 from daypass.federation.jwks_store import JwksStore, StoredKeySet
 from daypass.federation.sources import FetchedKeys, FileError, Getter, Source, fault_of, source_of
 from daypass.observability import logs
-from daypass.ports import Clock, Directory, IssuerStatus, Journal, KeySet
+from daypass.ports.clock import Clock
+from daypass.ports.federation import IssuerStatus, KeySet
+from daypass.stores.directory import Directory
 
 _HOUR = 3_600_000
 _MAX_SOURCES = 10_000
@@ -83,7 +86,7 @@ Observe = Callable[[str], None]
 """Called with the result of each fetch: "ok", a `fetch.Reason`, "file" or "keys"."""
 
 
-class CachedIssuerKeys:
+class IssuerKeys:
     """Use it from one event loop. `start` begins to refresh sources; `stop` cancels work in progress.
 
     Args:
@@ -133,7 +136,12 @@ class CachedIssuerKeys:
     # --- Queries
 
     async def keys(self, provider: OidcProvider, kid: str, now: int) -> KeySet:
-        """See `ports.IssuerKeys`. Waits only when no key is named `kid` or there are none at all."""
+        """The keys of `provider` at `now` (ms), fetched again within limits when none is named `kid` ("": any key).
+
+        The set need not hold `kid`. Raises DaypassError(IDP_COMMUNICATION) when no keys are available.
+
+        Waits only when no key is named `kid` or there are none at all.
+        """
         source = _source(provider)
         if source.kind == "static":
             return _static(source).set
@@ -152,7 +160,7 @@ class CachedIssuerKeys:
         return cached.keys.set
 
     async def status(self, provider: OidcProvider, now: int, *, refresh: bool = False) -> IssuerStatus:
-        """See `ports.IssuerStatuses`."""
+        """The status in this process. `refresh` fetches again, at most once a second. Raises IDP_COMMUNICATION."""
         source = _source(provider)
         if source.kind == "static":
             return IssuerStatus(source.kind, "", described(_static(source).set.jwks))
@@ -178,7 +186,7 @@ class CachedIssuerKeys:
         )
 
     async def fault(self, provider: OidcProvider) -> str:
-        """See `ports.IssuerStatuses`."""
+        """The fault in the configured source of its keys, as far as it can be detected without fetching; or ""."""
         return await asyncio.to_thread(fault_of, provider)
 
     def ages(self) -> tuple[int, int]:

@@ -31,7 +31,7 @@ from daypass.domain.web_identity import (
     requested_session,
     session_keys,
 )
-from daypass.ports import IssuerKeys, UnverifiedToken
+from daypass.federation.keys import IssuerKeys
 
 _LATEST: Final = 253_402_300_799  # seconds: the end of the year 9999
 _MAX_AUDIENCES: Final = 50
@@ -63,7 +63,10 @@ DaypassError when the token must be refused.
 
 @dataclass(frozen=True, slots=True)
 class OidcToken:
-    """A well-formed token (`ports.UnverifiedToken`)."""
+    """A well-formed token. Nothing about it has been verified.
+
+    `unverified_issuer`: the issuer as the token names it. `unverified_url`: the provider, as `OidcProvider.url` has it.
+    """
 
     jws: UnverifiedJws
     unverified_issuer: str
@@ -71,15 +74,17 @@ class OidcToken:
 
     @property
     def unverified_type(self) -> str:
+        """`typ` of its header, in lower case and without "application/"; "" for none."""
         return self.jws.typ.lower().removeprefix("application/")
 
     @property
     def unverified_claims(self) -> Mapping[str, Any]:
+        """Its claims. Only for finding out why a token is refused."""
         return self.jws.unverified_claims
 
 
 class OidcVerifier:
-    """`ports.TokenVerifier` over a source of keys.
+    """Verifies tokens of OpenID Connect providers.
 
     Args:
         jose: the module `crypto.jose`.
@@ -102,6 +107,7 @@ class OidcVerifier:
         self._observe_skew = observe_skew
 
     def read(self, unverified_text: str) -> OidcToken:
+        """Parses a token. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
         try:
             jws = self._jose.read(unverified_text.rstrip(_FILE_END))
         except JoseError as error:
@@ -118,8 +124,14 @@ class OidcVerifier:
         return OidcToken(jws, f"spiffe://{svid[1]}", svid[1])  # JWT-SVIDs need not name their issuer
 
     async def verify(
-        self, provider: OidcProvider, token: UnverifiedToken, now: int, *, identity_assertion: bool = False
+        self, provider: OidcProvider, token: OidcToken, now: int, *, identity_assertion: bool = False
     ) -> Proof:
+        """Verifies a token from `read` for `provider` at `now` (ms) and returns its facts.
+
+        `identity_assertion`: it must be an identity assertion grant, which is accepted in no other case and used once.
+
+        Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM, IDP_COMMUNICATION.
+        """
         if not isinstance(token, OidcToken):
             raise TypeError("only what `read` gave can be verified")
         settings = await self._verify_signature(provider, token, now)

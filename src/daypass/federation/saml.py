@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from daypass.crypto.seal import Sealer
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
 from daypass.domain.jws import iso_time
@@ -33,7 +34,8 @@ from daypass.federation.saml_response import (
 )
 from daypass.federation.saml_signature import key_digest
 from daypass.federation.saml_xml import BadXml
-from daypass.ports import HeavyWork, SamlArrival, SamlMetadataView, Sealer
+from daypass.ports.federation import SamlArrival, SamlMetadataView
+from daypass.ports.heavy import HeavyWork
 from daypass.scheduling.threads import FairThreads
 
 _THREAD: Final = FairThreads(1, "daypass-saml")
@@ -42,7 +44,7 @@ _MAX_METADATA: Final = 256  # providers whose metadata is cached
 
 
 class SamlServiceProvider:
-    """The `SamlVerifier` port.
+    """The SAML 2.0 service provider: verifies responses, makes requests and publishes its metadata.
 
     Args:
         sealer: opens the private keys of providers.
@@ -72,6 +74,11 @@ class SamlServiceProvider:
     async def verify(
         self, unverified_response: str, provider: SamlProvider | None, now: int, arrival: SamlArrival
     ) -> Assertion:
+        """The facts of a response (base64), all of them from signed content. `now` in ms.
+
+        Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM. The refusal is the same
+        for an unknown provider and for one that did not sign the response.
+        """
         source = arrival.source.lane
         rules = await self._rules(provider, now, arrival)
         found = await self._heavy.compute(source, verify_response, unverified_response, rules, quick=True)
@@ -83,9 +90,19 @@ class SamlServiceProvider:
         return found
 
     async def unverified_providers(self, unverified_response: str, source: Source) -> tuple[str, ...]:
+        """ARNs of the providers that a response claims to come from: only for look-ups, never for trust.
+
+        Sources take turns, as in `verify`.
+
+        Raises DaypassError(INVALID_IDENTITY_TOKEN).
+        """
         return await self._heavy.compute(source.lane, claimed_providers, unverified_response, quick=True)
 
     async def check_provider_unchanged(self, assertion: Assertion, provider: SamlProvider, now: int) -> None:
+        """Whether `provider`, as it is now, would still vouch for an assertion that was verified a while ago.
+
+        Raises DaypassError(INVALID_IDENTITY_TOKEN) when it has another issuer, or no longer the key that signed.
+        """
         metadata = await self._usable_metadata(provider, now)
         if assertion.issuer != metadata.entity_id or assertion.key not in map(key_digest, metadata.certificates):
             raise not_signed("the provider has changed since: another issuer, or without the key that signed")
@@ -93,6 +110,7 @@ class SamlServiceProvider:
     # --- our addresses and names
 
     def acs_url(self, provider: SamlProvider | None = None) -> str:
+        """The address to which browsers post responses: one for all providers, or this provider's own."""
         return f"{self._base}/saml/acs{_own_path(provider)}" if self._base else ""
 
     # --- verification
@@ -156,7 +174,10 @@ class SamlServiceProvider:
     async def request_url(
         self, provider: SamlProvider, request_id: str, relay_state: str, now: int, *, again: bool = False
     ) -> str:
-        """See `ports.SamlVerifier.request_url`. Source: SAML V2.0 bindings, section 3.4 (HTTP-Redirect, DEFLATE).
+        """The URL at which a browser starts the login, with our AuthnRequest; "" when the provider has no such
+        address. `again`: the provider is asked to authenticate the person again (ForceAuthn).
+
+        Source: SAML V2.0 bindings, section 3.4 (HTTP-Redirect, DEFLATE).
 
         The request names no response address, because providers use the one in our metadata.
         """
@@ -177,6 +198,7 @@ class SamlServiceProvider:
         return f"{where}{'&' if '?' in where else '?'}{query}"
 
     async def metadata(self, provider: SamlProvider | None = None) -> bytes:
+        """Our own metadata; with a provider, its address and the keys that its assertions may be encrypted for."""
         return await asyncio.to_thread(self._metadata_of_ours, provider)
 
     def _metadata_of_ours(self, provider: SamlProvider | None) -> bytes:

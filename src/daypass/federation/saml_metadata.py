@@ -23,7 +23,7 @@ from lxml import etree
 
 from daypass.domain.jwk import MIN_BITS, refusal_of_rsa
 from daypass.federation.saml_xml import DS, MD, BadXml, parse, text_of
-from daypass.ports import SamlMetadataView
+from daypass.ports.federation import SamlMetadataView
 
 PROTOCOL: Final = "urn:oasis:names:tc:SAML:2.0:protocol"
 _REDIRECT: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
@@ -38,14 +38,18 @@ _TIME: Final = re.compile(
 )  # a pattern, as strptime takes twenty times as long
 
 
-class MetadataReader:
-    """The `SamlMetadata` port."""
+class SamlMetadata:
+    """Reads metadata documents of SAML identity providers."""
 
     def read(self, unverified_document: str) -> SamlMetadataView:
+        """Raises ValueError with a reason for the author of the document."""
         return read(unverified_document)
 
     def check_private_key(self, unverified_pem: str) -> None:
-        """See `ports.SamlMetadata.check_private_key`. Keys protected by a password are refused."""
+        """Raises ValueError with the reason when this is not a key (PEM) that could decrypt assertions.
+
+        Keys protected by a password are refused.
+        """
         pem = unverified_pem.encode("utf-8", "surrogatepass")
         try:
             key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)

@@ -26,7 +26,7 @@ from daypass.federation.saml_decrypt import Ciphertext, Undecryptable, check_enc
 from daypass.federation.saml_facts import Rules
 from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
 from daypass.federation.saml_xml import SAML, SAMLP, BadXml, as_document, check_ids, only, parse, text_of
-from daypass.ports import SamlMetadataView
+from daypass.ports.federation import SamlMetadataView
 
 MAX_TEXT: Final = 100_000  # characters of base64 (STS model, SAMLAssertionType)
 _RESPONSE: Final = f"{SAMLP}Response"

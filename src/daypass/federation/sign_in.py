@@ -21,7 +21,7 @@ from daypass.domain.provider_settings import ProviderSettings, SignIn, issuer_of
 from daypass.federation.fetch import Fetched, FetchError, Order, parse_url
 from daypass.federation.jwks import read_bounded
 from daypass.federation.sources import Getter, open_bearer
-from daypass.ports import ProviderEndpoints, ProviderTokens
+from daypass.ports.federation import ProviderEndpoints, ProviderTokens
 
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 _LONGEST_MS: Final = 3_600_000
@@ -33,15 +33,18 @@ _FORM: Final = ("content-type", "application/x-www-form-urlencoded")
 _URL = re.compile(r"[!-~]{1,2048}")
 
 
-class FetchedSignInProviders:
-    """`ports.SignInProviders` over the fetcher of issuers' keys."""
+class SignInProviders:
+    """Speaks to OpenID Connect providers for the sign-in of people, by the fetcher of issuers' keys."""
 
     def __init__(self, getter: Getter) -> None:
         self._getter = getter
         self._cache: OrderedDict[OidcProvider, tuple[int, ProviderEndpoints | FetchError | ValueError]] = OrderedDict()
 
     async def endpoints(self, provider: OidcProvider, now: int) -> ProviderEndpoints:
-        """See `ports.SignInProviders`. A changed provider is another key of the cache."""
+        """The endpoints of a provider at `now` (ms), from a cache of at most an hour. Raises DaypassError(IDP_COMMUNICATION).
+
+        A changed provider is another key of the cache.
+        """
         cached = self._cache.get(provider)
         if cached is None or now >= cached[0]:
             cached = await self._discover(provider, now)
@@ -70,6 +73,7 @@ class FetchedSignInProviders:
     async def redeem(
         self, provider: OidcProvider, endpoints: ProviderEndpoints, code: str, verifier: str, redirect_uri: str
     ) -> ProviderTokens:
+        """The tokens for an authorization code (RFC 6749, 4.1.3). Raises DaypassError(IDP_COMMUNICATION)."""
         settings = parse_settings(provider.settings)
         chosen = settings.sign_in
         if chosen is None:

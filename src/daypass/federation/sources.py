@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from daypass.crypto.seal import Sealer
 from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
 from daypass.domain.jwk import fault_of_rsa_keys
@@ -23,7 +24,6 @@ from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_
 from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason, parse_url
 from daypass.federation.jwks import Keys, read_discovery, read_keys
 from daypass.federation.network import tls_context
-from daypass.ports import OpensSecrets
 
 _DISCOVERY = "/.well-known/openid-configuration"
 
@@ -112,7 +112,7 @@ class Getter:
     """
 
     fetcher: Fetcher
-    sealer: OpensSecrets
+    sealer: Sealer
     files: Path | None = None
     allow_private: bool = False
 
@@ -157,7 +157,7 @@ class Getter:
         return open_bearer(self.sealer, settings.jwks_bearer, account, secret_owner(url, "jwks_bearer"))
 
 
-def open_bearer(sealer: OpensSecrets, sealed: str, account: str, owner: str) -> str:
+def open_bearer(sealer: Sealer, sealed: str, account: str, owner: str) -> str:
     """A sealed bearer token of the settings, opened; "" for none. Raises FetchError when it is another's or altered."""
     if not sealed:
         return ""

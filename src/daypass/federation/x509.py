@@ -64,7 +64,7 @@ class _Presented:
 
 
 class X509Verifier:
-    """`ports.CertificateVerifier`. It stores only parsed certificates and lists."""
+    """Verifies certificates. Refusals are `CertificateRefused`, whose message is only for the record. It stores only parsed certificates and lists."""
 
     def __init__(self) -> None:
         self._crls: dict[bytes, Crl] = {}
@@ -83,6 +83,11 @@ class X509Verifier:
     async def check_signature(
         self, source: Source, unverified_der: bytes, serial: int, algorithm: str, signature: bytes, message: bytes
     ) -> None:
+        """Returns normally if the certificate has this serial number and its key signed `message`.
+
+        `algorithm`: "RSA" (PKCS #1 1.5) or "ECDSA", with SHA-256; the key must be of that kind. Sources take turns.
+        """
+
         def check(_: Job) -> None:
             certificate = _parse(unverified_der)
             if certificate.serial_number != serial:
@@ -100,6 +105,12 @@ class X509Verifier:
         unverified_chain: Sequence[bytes],
         now: int,
     ) -> Certificate:
+        """The certificate, if a valid path leads from it to one of `anchors` (PEM) at `now` (ms) and no CRL forbids
+        it. Sources take turns.
+
+        `crls` (PEM): each covers the certificates of its issuer in the path, and one that has expired leaves them
+        unproven.
+        """
         if len(unverified_chain) > MAX_CHAIN:
             raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
 
@@ -113,12 +124,14 @@ class X509Verifier:
         return await _THREAD.run(source.lane, verify)
 
     def check_anchors(self, unverified_pem: str) -> None:
+        """Returns normally if these certificates (PEM) may be a trust anchor."""
         if "PRIVATE KEY" in unverified_pem:  # it would be stored and shown
             raise CertificateRefused("a private key among the certificates")
         for certificate in _bundle(unverified_pem):
             _check_anchor(certificate)
 
     def check_crl(self, unverified_pem: bytes, anchors: str) -> None:
+        """Returns normally if one of `anchors` issued this CRL and it can be enforced."""
         if b"PRIVATE KEY" in unverified_pem:
             raise CertificateRefused("a private key beside the CRL")
         crl = self._read(unverified_pem)

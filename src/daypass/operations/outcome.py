@@ -147,7 +147,7 @@ async def refused(
     """Records a refusal durably and returns the encoded authorization message ("" when there is none).
 
     `detail`: the request's parameters, redacted. `replays`: one-time proofs that the refused request consumes. A refusal without a proven sender is shortened, and counted when it
-    repeats others (`ports.Refusals`). A refusal for lack of time or capacity is only counted. Raises
+    repeats others (`audit.refusals`). A refusal for lack of time or capacity is only counted. Raises
     DaypassError(UNAVAILABLE) when it cannot be recorded: the caller must return that error instead.
     """
     private = {key: value for key, value in error.private.items() if key not in (OWNER, ACTOR)}

@@ -1,16 +1,18 @@
-"""The few protocols that operations need, and the one value that carries them (`Env`).
+"""The adapters that operations use, carried by one value (`Env`), and the data that both know.
 
-Adapters are in stores, crypto, federation and audit; only the server package builds them. Operations and wire import
-only this package.
+Only the server package builds adapters. Operations and wire import only this package. Adapters import its modules, which
+name no adapter; only `env` does, for the type checker.
 """
 
 from __future__ import annotations
 
-from daypass.ports.basics import Clock, Ids
-from daypass.ports.certificates import CertificateUse, CertificateUses, CertificateVerifier
+from typing import TYPE_CHECKING
+
+from daypass.crypto.ids import Ids
+from daypass.observability.measurements import CheckResult, Measurement
+from daypass.ports.clock import Clock
 from daypass.ports.directory import (
     AccountView,
-    Directory,
     KeyView,
     ManagedPolicyView,
     PolicyContentView,
@@ -20,28 +22,35 @@ from daypass.ports.directory import (
     TrustAnchorView,
     Tx,
 )
-from daypass.ports.env import Call, Env, Limits, PasskeyPolicy
-from daypass.ports.heavy import HeavyWork, Scene
-from daypass.ports.measurements import CheckResult, Measurement, Measurements
-from daypass.ports.oauth import NO_OAUTH, AuthorizationServer, ClientDocuments, ClientProofs, DpopClaims, TokenSigner
-from daypass.ports.outbound import Mail, Outbound, OutboundFailed, Schedules
-from daypass.ports.rates import Rates
+from daypass.ports.env import NO_OAUTH, AuthorizationServer, Call, Env, Limits, OAuthKeys, PasskeyPolicy, Scene
+from daypass.ports.federation import (
+    DpopClaims,
+    IssuerStatus,
+    KeySet,
+    OutboundFailed,
+    ProviderEndpoints,
+    ProviderTokens,
+    SamlArrival,
+    SamlMetadataView,
+)
+from daypass.ports.heavy import HeavyWork
 from daypass.ports.record import (
+    CertificateUse,
     ChainCheck,
-    Journal,
+    FeedState,
     LogView,
     Offline,
     ProofUsed,
     RecordFilter,
-    Records,
     RecordView,
     SessionFilter,
     SessionView,
+    StatusList,
     Viewer,
 )
-from daypass.ports.refusals import Refusals
-from daypass.ports.revocations import FeedState, NodeProofs, RevocationFeed, StatusList, StatusLists
-from daypass.ports.saml import SamlArrival, SamlMetadata, SamlMetadataView, SamlVerifier
-from daypass.ports.secrets import OpensSecrets, Sealer
-from daypass.ports.sign_in import ProviderEndpoints, ProviderTokens, SignInProviders
-from daypass.ports.tokens import IssuerKeys, IssuerStatus, IssuerStatuses, KeySet, TokenVerifier, UnverifiedToken
+
+if TYPE_CHECKING:
+    from daypass.crypto.seal import Sealer
+    from daypass.federation.saml_metadata import SamlMetadata
+    from daypass.federation.x509 import X509Verifier
+    from daypass.outbound.requests import Outbound

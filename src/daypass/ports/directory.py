@@ -1,4 +1,4 @@
-"""The directory: its cached views, and how it is read and written.
+"""The directory: its cached views, how it is read and written, and stored ring keys.
 
 A value derived from a view alone is a cached property of the view. It is not part of the view's value, is not sent to
 worker processes, and is dropped with the view when one of its dependencies changes.
@@ -6,9 +6,11 @@ worker processes, and is dropped with the view when one of its dependencies chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -22,15 +24,12 @@ from daypass.domain.directory import (
     Grant,
     KeyStatus,
     ManagedPolicy,
-    OAuthClient,
-    Revocation,
     Role,
     Tags,
     TrustAnchor,
     User,
 )
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.domain.trust import CallerLayers
 from daypass.sigv4.mac import Mac
 
@@ -223,60 +222,18 @@ class Tx(Reader, Protocol):
         ...
 
 
-class Directory(Protocol):
-    """The cached directory. Look-ups touch the database only on a miss; a view is immutable.
+FOR_EVER: Final = 2**53
+"""`verify_until` of keys that open what is stored."""
 
-    Look-ups raise DaypassError(UNAVAILABLE) when the entry is not cached and the database is unavailable, or when the
-    last successful poll is older than `max_staleness`.
-    """
 
-    def seen(self) -> FeedPosition:
-        """Read this and the issued-at time before reading anything that a session depends on."""
-        ...
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key, wrapped by the key-encryption key. Times in ms; `id` is 16 hex digits."""
 
-    async def access_key(self, key_id: str) -> KeyView | None: ...
-    async def user(self, user_id: str) -> PrincipalView | None: ...
-    async def user_by_name(self, account: str, name: str) -> PrincipalView | None: ...
-    async def role(self, account: str, name: str) -> RoleView | None: ...
-    async def role_by_id(self, role_id: str) -> RoleView | None: ...
-    async def account(self, account_id: str) -> AccountView | None: ...
-    async def managed_policy(self, arn: str) -> ManagedPolicyView | None: ...
-    async def trust_anchor(self, anchor_id: str) -> TrustAnchorView | None: ...
-    async def policy_content(self, content_hash: str) -> PolicyContentView | None: ...
-
-    async def document_clients(self, account: str) -> tuple[OAuthClient, ...]:
-        """The account's clients that list metadata documents of other clients, oldest first."""
-        ...
-
-    async def entity(self, kind: type[E], *values: str) -> E | None:
-        """An entity that is cached unchanged, by the values of its first key in the table of entities.
-
-        Of OidcProvider: account, URL; of SamlProvider: account, name; of X509Profile: id.
-        """
-        ...
-
-    async def refresh(self) -> bool:
-        """One coalesced poll of the change feed; True when it had moved. Call it before refusing from the cache."""
-        ...
-
-    async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]]) -> frozenset[str] | None:
-        """The accounts of which an entity of these kinds has changed after `since`. None: nobody knows, because the feed
-        does not go back so far, or too much has changed. Raises DaypassError(UNAVAILABLE).
-        """
-        ...
-
-    def revoked(self, claims: SessionClaims) -> Revocation | None:
-        """The revocation that ended this session, if any."""
-        ...
-
-    def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
-        """A blocking revocation in force that matches one of these hops. It prevents new sessions."""
-        ...
-
-    async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:
-        """Runs `query` in one snapshot on a store thread, straight from the database.
-
-        Accounts take turns: `account` is the caller's, "" for the server itself. `urgent` reads (of revocations,
-        blocks, changes of keys) come first and have a thread in reserve.
-        """
-        ...
+    ring: str
+    id: str
+    wrapped: bytes = dataclass_field(repr=False)
+    not_before: int
+    sign_until: int
+    verify_until: int
+    created_at: int

@@ -1,30 +1,46 @@
-"""The one value that carries all ports to the operations."""
+"""The one value that carries all adapters to the operations."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
 from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.source import Source, network_of
-from daypass.ports.basics import Clock, Ids
-from daypass.ports.certificates import CertificateUses, CertificateVerifier
-from daypass.ports.directory import Directory
+from daypass.ports.clock import Clock
+from daypass.ports.directory import Reader
 from daypass.ports.heavy import HeavyWork
-from daypass.ports.measurements import Measurements
-from daypass.ports.oauth import AuthorizationServer
-from daypass.ports.outbound import Mail, Outbound, Schedules
-from daypass.ports.rates import Rates
-from daypass.ports.record import Journal, Records
-from daypass.ports.refusals import Refusals
-from daypass.ports.revocations import NodeProofs, RevocationFeed, StatusLists
-from daypass.ports.saml import SamlMetadata, SamlVerifier
-from daypass.ports.secrets import Sealer
-from daypass.ports.sign_in import SignInProviders
-from daypass.ports.tokens import IssuerStatuses, TokenVerifier
+from daypass.scheduling.buckets import RequestRates
 from daypass.scheduling.slices import Slices
+
+if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `ports`
+    from daypass.audit.certificate_uses import CertificateUses
+    from daypass.audit.journal import Journal
+    from daypass.audit.read import Records
+    from daypass.audit.refusals import Refusals
+    from daypass.audit.status_lists import LogStatusLists
+    from daypass.crypto.node_proofs import RingNodeProofs
+    from daypass.crypto.seal import Sealer
+    from daypass.crypto.signing import RingSigner
+    from daypass.federation.client_proofs import ClientDocuments, SignedProofs
+    from daypass.federation.keys import IssuerKeys
+    from daypass.federation.oidc import OidcVerifier
+    from daypass.federation.saml import SamlServiceProvider
+    from daypass.federation.saml_metadata import SamlMetadata
+    from daypass.federation.sign_in import SignInProviders
+    from daypass.federation.x509 import X509Verifier
+    from daypass.observability.measurements import Measurements
+    from daypass.outbound.mail import Mail
+    from daypass.outbound.requests import Outbound
+    from daypass.outbound.schedules import Schedules
+    from daypass.stores.directory import Directory
+    from daypass.stores.revocation_feed import RevocationFeed
 
 
 class PasskeyPolicy(Struct, frozen=True):
@@ -56,10 +72,92 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuthKeys:
+    """Signs access tokens, verifies what clients sign, and fetches the metadata documents of clients."""
+
+    signer: RingSigner
+    proofs: SignedProofs
+    documents: ClientDocuments
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationServer:
+    """The authorization server of this installation. It exists only with a public URL.
+
+    Attributes:
+        issuer: its URL, without a slash at its end; "" when OAuth is off.
+        algorithm: what access tokens are signed with.
+        exceptions: algorithm by audience, where it is another.
+        registration: whether clients may register themselves (RFC 7591).
+        web_identity_algorithms: what tokens for other clouds may be signed with; the first is the default.
+    """
+
+    issuer: str
+    keys: OAuthKeys | None
+    algorithm: str = "ES256"
+    exceptions: Mapping[str, str] = field(default_factory=dict)
+    web_identity_algorithms: tuple[str, ...] = ("ES256",)
+    registration: bool = False
+
+    @property
+    def enabled(self) -> bool:
+        """Whether this installation has an authorization server."""
+        return self.keys is not None
+
+    @property
+    def signer(self) -> RingSigner:
+        """Signs and verifies access tokens. Raises UNSUPPORTED_OPERATION when OAuth is off, as `proofs` and `documents` do."""
+        return self._keys.signer
+
+    @property
+    def proofs(self) -> SignedProofs:
+        """Verifies what clients sign."""
+        return self._keys.proofs
+
+    @property
+    def documents(self) -> ClientDocuments:
+        """The metadata documents of clients whose client_id is a URL."""
+        return self._keys.documents
+
+    @property
+    def _keys(self) -> OAuthKeys:
+        if self.keys is None:
+            raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "OAuth is off: server.public_url is not set.")
+        return self.keys
+
+    def sign(self, claims: Mapping[str, Any], typ: str) -> str:
+        """The claims as a token of this type, by the usual algorithm. Raises what `signer.sign` raises."""
+        return self.signer.sign(claims, self.algorithm, typ)
+
+    def algorithm_for(self, audiences: Collection[str], registered: Collection[str] = ()) -> str:
+        """The algorithm for a token with these audiences. Raises ValueError when they need different ones.
+
+        `registered`: the algorithms of the resource servers among the audiences, which override the settings.
+        """
+        wanted = set(registered) or {self.exceptions[name] for name in audiences if name in self.exceptions}
+        if len(wanted) > 1:
+            raise ValueError("the audiences need tokens of different algorithms")
+        return wanted.pop() if wanted else self.algorithm
+
+
+NO_OAUTH: Final = AuthorizationServer("", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The inputs of heavy work: one snapshot of the database, and constant data."""
+
+    tx: Reader
+    ids: Ids
+    builtin: BuiltinPolicies  # as `Env.builtin`
+    saml_metadata: SamlMetadata
+
+
+@dataclass(frozen=True, slots=True)
 class Env:
     """Everything that an operation may use: the only dependency injection.
 
-    No port is ever None. A disabled feature is a port that reports that it is disabled.
+    No member is ever None. A disabled feature is a member that reports that it is disabled.
     """
 
     clock: Clock
@@ -71,18 +169,18 @@ class Env:
     records: Records
     builtin: BuiltinPolicies  # built-in managed policies, ARN to text
     saml_metadata: SamlMetadata
-    tokens: TokenVerifier
-    issuers: IssuerStatuses
-    certificates: CertificateVerifier
+    tokens: OidcVerifier
+    issuers: IssuerKeys
+    certificates: X509Verifier
     certificate_uses: CertificateUses
     refusals: Refusals
-    saml: SamlVerifier
-    rates: Rates
+    saml: SamlServiceProvider
+    rates: RequestRates
     heavy: HeavyWork
     oauth: AuthorizationServer  # `NO_OAUTH` without a public URL
     revocations: RevocationFeed
-    statuses: StatusLists
-    nodes: NodeProofs
+    statuses: LogStatusLists
+    nodes: RingNodeProofs
     outbound: Outbound
     mail: Mail
     schedules: Schedules

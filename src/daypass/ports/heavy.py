@@ -1,27 +1,11 @@
-"""Long-running work: where it runs, and what it may use."""
+"""Long-running work, which runs outside the event loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from daypass.data import BuiltinPolicies
-from daypass.ports.basics import Ids
-from daypass.ports.directory import Reader
-from daypass.ports.saml import SamlMetadata
-
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The inputs of heavy work: one snapshot of the database, and constant data."""
-
-    tx: Reader
-    ids: Ids
-    builtin: BuiltinPolicies  # as `Env.builtin`
-    saml_metadata: SamlMetadata
 
 
 class HeavyWork(Protocol):
@@ -33,7 +17,7 @@ class HeavyWork(Protocol):
     """
 
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
-        """`work(scene, *args)`."""
+        """`work(scene, *args)`, see `ports.Scene`."""
         ...
 
     async def compute(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:

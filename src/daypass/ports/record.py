@@ -1,17 +1,17 @@
-"""The record: the only way to write, and how the record is read."""
+"""Data of the record: filters and views of records, sessions and revocations."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
+from msgspec import Struct
+
+from daypass.domain.certificate import Certificate
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.events import Event
-from daypass.domain.session import SessionClaims
-from daypass.ports.directory import Tx
-
-T = TypeVar("T")
+from daypass.domain.session import FeedPosition, SessionClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,51 +33,6 @@ class ProofUsed(Exception):
     def __init__(self, entry: ReplayEntry) -> None:
         super().__init__(entry.purpose)
         self.entry = entry
-
-
-class Journal(Protocol):
-    """The only way to write. When a call returns, the write is durable and on the record."""
-
-    async def commit(
-        self,
-        event: Event,
-        session: SessionClaims | None = None,
-        replays: Sequence[ReplayEntry] = (),
-        meanwhile: Callable[[], object] | None = None,
-    ) -> None:
-        """Event and session row in one transaction. While the database is unavailable they go to the local spool.
-
-        `meanwhile`: work of the caller for the time in which the event is written. It may also come late or never, so what
-        needs its result then does it itself.
-
-        `replays`: the one-time proofs that it consumes in that transaction, which needs the database. The proofs of all
-        items of a batch are one statement. Raises ProofUsed, and DaypassError(UNAVAILABLE) when it could not be made
-        durable.
-        """
-        ...
-
-    async def write(
-        self,
-        change: Callable[[Tx], tuple[T, Event]],
-        session: SessionClaims | None = None,
-        *,
-        account: str = "",
-        urgent: bool = False,
-        offline: Offline | None = None,
-    ) -> T:
-        """Runs `change` on the writer thread; what it wrote, the feed entries and its event are one transaction.
-
-        It needs the database; with `offline`, that is done instead of `change` while the database is unavailable.
-
-        The row of `session`, if the change issues one, is part of it (a one-time proof is consumed when its session is
-        made).
-
-        A DaypassError raised by `change` rolls back only that change and is raised here (the caller records it).
-        Accounts take turns; `account` is "" for the server's own changes. `urgent` changes (revocations, blocks,
-        changes of keys) come first. Raises DaypassError: UNAVAILABLE, THROTTLED when too many changes of the account
-        wait.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,51 +143,32 @@ class SessionView:
     source_ip: str = ""  # from where it was requested
 
 
-class Records(Protocol):
-    """Reads the record and the sessions, fair by the accounts of the viewers.
+class FeedState(NamedTuple):
+    """How current the revocations of this process are.
 
-    Raises DaypassError: UNAVAILABLE when the database is unavailable, THROTTLED when too many reads of the account wait.
+    `complete_until` (ms, wall clock): every revocation that any source made before this time is known here.
     """
 
-    async def logs(self, viewer: Viewer) -> list[LogView]:
-        """Every log, oldest first."""
-        ...
+    position: FeedPosition
+    complete_until: int
 
-    async def records(self, viewer: Viewer, log: str, after: int = -1, limit: int = 1000) -> list[RecordView]:
-        """The records of a log after `after`, in order and without a gap, as verification needs them."""
-        ...
 
-    def check(self, views: Sequence[RecordView]) -> ChainCheck:
-        """Computes the hashes of consecutive records of one log. The chain hash of the first is taken as it is, except of
-        record 0, which has nothing before it.
-        """
-        ...
+class StatusList(Struct, frozen=True):
+    """A status list token (JWT) with its entity tag, and how long it may be cached (seconds)."""
 
-    async def follow(self, viewer: Viewer, cursor: Mapping[str, int], limit: int = 1000) -> list[RecordView]:
-        """The records of all logs after their positions in `cursor` (log: seq; absent: the whole log), sorted by log
-        and seq.
+    token: str
+    tag: str
+    max_age: int
 
-        No record is skipped, however late it was committed. Records that the viewer may not see have no body.
-        """
-        ...
 
-    async def search(self, viewer: Viewer, query: RecordFilter) -> list[RecordView]:
-        """Records that the viewer may see, newest first."""
-        ...
+@dataclass(frozen=True, slots=True)
+class CertificateUse:
+    """A certificate that asked for a session: what the record of its subject keeps of it. `failed`: it got none."""
 
-    def revocations(self) -> Sequence[Revocation]:
-        """The revocations that this process knows, of every account."""
-        ...
-
-    def may_be_ended(self, revocations: Sequence[Revocation], most: int) -> AsyncIterator[SessionClaims]:
-        """Sessions of every account that have not expired, at most `most`, and among them those that these revocations
-        end. It is read before other reads.
-        """
-        ...
-
-    async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
-        """Sessions of the viewer's account (the operator: of all), newest first, and the `before` of the next page.
-
-        The page may hold fewer than `limit` and still have a next one.
-        """
-        ...
+    account: str
+    region: str
+    subject_id: str
+    certificate: Certificate
+    at: int  # ms
+    failed: bool = False
+    properties: tuple[tuple[str, str], ...] = ()

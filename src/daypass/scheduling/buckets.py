@@ -61,7 +61,7 @@ class Buckets:
 
 
 class RequestRates:
-    """`ports.Rates`: the buckets of principals, accounts and networks.
+    """The buckets of principals, accounts and networks.
 
     Args:
         principal, account, source: (tokens a second, tokens of a full bucket).
@@ -82,6 +82,9 @@ class RequestRates:
         self._observe = observe
 
     def charge(self, source: Source, tokens: float) -> str:
+        """Charges an authenticated principal and its account. Returns "", or which of them is over its rate
+        ("principal", "account").
+        """
         if not self._principals.take(source.principal, tokens):
             self._observe("principal")
             return "principal"
@@ -91,12 +94,14 @@ class RequestRates:
         return ""
 
     def charge_network(self, source: Source, tokens: float = 1.0) -> bool:
+        """Charges a network for an unauthenticated request. Returns whether it is over its rate."""
         if self._sources.take(source.network, tokens):
             return False
         self._observe("source")
         return True
 
     def is_network_exhausted(self, source: Source) -> bool:
+        """Whether a network has no token left for unauthenticated requests."""
         if not self._sources.is_empty(source.network):
             return False
         self._observe("source")

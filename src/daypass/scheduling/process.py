@@ -190,3 +190,7 @@ def _exactly(stream: _Readable, size: int) -> bytes:
         parts.append(part)
         size -= len(part)
     return b"".join(parts)
+
+
+def ready() -> None:
+    """Work that does nothing: it is done when the process has started."""

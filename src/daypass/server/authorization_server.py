@@ -6,9 +6,11 @@ from daypass.config import Settings
 from daypass.crypto import jose
 from daypass.crypto.keys import ALWAYS, KeyRings, Ring
 from daypass.crypto.signing import RINGS, RingSigner
-from daypass.federation.client_proofs import FetchedClientDocuments, SignedProofs
+from daypass.federation.client_proofs import ClientDocuments, SignedProofs
+from daypass.federation.keys import IssuerKeys
 from daypass.federation.sources import Getter
-from daypass.ports import NO_OAUTH, AuthorizationServer, Clock, IssuerKeys
+from daypass.ports import NO_OAUTH, AuthorizationServer, OAuthKeys
+from daypass.ports.clock import Clock
 
 
 def rings_of(settings: Settings) -> tuple[Ring, ...]:
@@ -25,12 +27,10 @@ def authorization_server(
     if not url:
         return NO_OAUTH
     signer = RingSigner(rings, clock, _algorithms(settings))
-    documents = FetchedClientDocuments(getter.fetcher, allow_private=getter.allow_private)
+    documents = ClientDocuments(getter.fetcher, allow_private=getter.allow_private)
     return AuthorizationServer(
         url,
-        signer,
-        SignedProofs(jose, issuers),
-        documents,
+        OAuthKeys(signer, SignedProofs(jose, issuers), documents),
         oauth.algorithm,
         oauth.algorithm_of(),
         tuple(dict.fromkeys(oauth.web_identity_algorithms)),

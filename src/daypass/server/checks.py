@@ -12,13 +12,13 @@ from daypass.client.probe import Probe
 from daypass.client.profiles import Profile
 from daypass.config import Settings
 from daypass.observability import logs
-from daypass.ports import CheckResult, Clock
-from daypass.server.measurements import MeasuredMetrics
+from daypass.observability.measurements import CheckResult, Measurements
+from daypass.ports.clock import Clock
 
 _DEFAULT_REGION: Final = "us-east-1"
 
 
-async def follow(settings: Settings, measurements: MeasuredMetrics, clock: Clock) -> None:
+async def follow(settings: Settings, measurements: Measurements, clock: Clock) -> None:
     """Runs the checks every `checks.seconds` until it is cancelled."""
     probe = probe_of(settings)
     while True:

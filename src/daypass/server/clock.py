@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daypass.audit.clock import MAX_JUMP_MS
 from daypass.audit.opening import load_mark, reset_mark
 from daypass.config import Settings
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.ports.clock import MAX_JUMP_MS
 from daypass.server.recording import record_change
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.causes import DatabaseUnreachable, cause_of

@@ -10,7 +10,7 @@ from typing import Final
 
 from daypass.config import Settings
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 from daypass.server.key_sources.uri import is_key_source, key_source
 
 _PAUSE_SECONDS: Final = 1.0

@@ -8,14 +8,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from daypass.config import ConfigError, Settings
 from daypass.config.identity import SignInSettings
 from daypass.config.network import RatesSettings
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
-from daypass.federation.saml_metadata import MetadataReader
+from daypass.federation.saml_metadata import SamlMetadata
 from daypass.observability.metrics import Metrics
 from daypass.ports import Limits, PasskeyPolicy
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, open_database
 
 
@@ -80,13 +80,11 @@ def open_standby(settings: Settings) -> Database | None:
         raise ConfigError(f"database.read_url: {error}") from None
 
 
-def heavy_work(
-    settings: Settings, directory: CachedDirectory, builtin: BuiltinPolicies
-) -> HeavyProcesses | HeavyOnThreads:
+def heavy_work(settings: Settings, directory: Directory, builtin: BuiltinPolicies) -> HeavyProcesses | HeavyOnThreads:
     """The processes for heavy work, or the threads for reads if none are configured."""
     heavy = settings.heavy
     if not heavy.processes:
-        return HeavyOnThreads(directory, RandomIds(), builtin, MetadataReader())
+        return HeavyOnThreads(directory, Ids(), builtin, SamlMetadata())
     url = settings.database_url()
     return HeavyProcesses(
         heavy.processes,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.observability.metrics import Metrics
+from daypass.ports.clock import Clock
 from daypass.server.connections import Connections
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 
 
 class Gauges:
@@ -16,7 +16,7 @@ class Gauges:
         self._metrics = metrics
         self._counted: dict[str, int] = {}
 
-    def set_journal(self, journal: DurableJournal) -> None:
+    def set_journal(self, journal: Journal) -> None:
         """The journal, and its spool."""
         metrics, spool = self._metrics, journal.spool
         metrics["daypass_journal_waiting"].set(journal.waiting)
@@ -30,12 +30,12 @@ class Gauges:
         metrics["daypass_spool_rejected"].set(len(spool.rejected()))
         self._count("daypass_spool_drained", spool.drained)
 
-    def set_clock(self, clock: HighWaterClock) -> None:
+    def set_clock(self, clock: Clock) -> None:
         """The clock, ahead or behind."""
         self._count("daypass_clock_jumps", clock.jumps)
         self._metrics["daypass_clock_offset_seconds"].set((clock.jump_ms or -clock.lag_ms) / 1000)
 
-    def set_directory(self, directory: CachedDirectory) -> None:
+    def set_directory(self, directory: Directory) -> None:
         """The directory in memory."""
         metrics = self._metrics
         metrics["daypass_directory_entries"].set(directory.entries)

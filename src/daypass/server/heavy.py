@@ -14,15 +14,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
+from daypass.federation.saml_metadata import SamlMetadata
 from daypass.observability import logs
-from daypass.ports import Directory, Ids, SamlMetadata, Scene
-from daypass.scheduling.process import Abandoned, WorkerDied, WorkerProcess
+from daypass.ports import Scene
+from daypass.scheduling.process import Abandoned, WorkerDied, WorkerProcess, ready
 from daypass.scheduling.threads import FairThreads, Job, abandonable
-from daypass.server import worker
 from daypass.server.worker import DONE, REFUSED, Answer, Setup, Task
+from daypass.stores.directory import Directory
 
 T = TypeVar("T")
 
@@ -131,7 +133,7 @@ class HeavyProcesses:
         await asyncio.sleep(_PREPARE_SECONDS)
         for threads in (self._long, self._quick):  # one after the other: together they would delay the first password
             try:
-                await self._run("", Task(worker.ready, (), reads=False), threads)
+                await self._run("", Task(ready, (), reads=False), threads)
             except DaypassError as error:
                 logs.get().warning("heavy.not_prepared", error=str(error))
 

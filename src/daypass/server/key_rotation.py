@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from daypass.audit.clock import HighWaterClock
+from daypass.audit.journal import Journal
 from daypass.config import Settings
 from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
 from daypass.crypto.keys import KeyRings
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
-from daypass.ports import Journal
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.clock import Clock
+from daypass.ports.directory import StoredKey
 from daypass.server.authorization_server import rings_of
 from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.stores.engine import Database
@@ -39,7 +39,7 @@ class KeyRotation:
         self,
         settings: Settings,
         database: Database,
-        clock: HighWaterClock,
+        clock: Clock,
         on_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> None:
         self._settings = settings

@@ -20,8 +20,8 @@ import msgspec
 
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
-from daypass.ports import Clock
-from daypass.stores.directory import CachedDirectory
+from daypass.ports.clock import Clock
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import Change
 from daypass.stores.meta import missing_events
@@ -38,9 +38,7 @@ class Peers:
     `problem`: what keeps this process from serving, for the others, whose /readyz answers for all; "" for nothing.
     """
 
-    def __init__(
-        self, directory: Path, node: str, known: CachedDirectory, problem: Callable[[], str] = lambda: ""
-    ) -> None:
+    def __init__(self, directory: Path, node: str, known: Directory, problem: Callable[[], str] = lambda: "") -> None:
         self._directory = directory
         self._own = directory / f"{node}.peer"
         self._known = known
@@ -162,7 +160,7 @@ class Registration:
 
     Args:
         on_thread: runs a function that blocks.
-        note_recorded: blocks; see `DurableJournal.note_recorded`.
+        note_recorded: blocks; see `Journal.note_recorded`.
     """
 
     def __init__(

@@ -16,10 +16,10 @@ from typing import Final
 
 from daypass.client.transport import NoAnswer, Request, endpoint_of, open_response
 from daypass.client.verifier.stream import Event, events
+from daypass.crypto.node_proofs import RingNodeProofs
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
-from daypass.ports import NodeProofs
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 
 _PATH: Final = "/events/revocations"
 _READ_SECONDS: Final = 5.0
@@ -48,7 +48,7 @@ class PeerStreams:
         proofs: makes the proof that this is a node of the installation.
     """
 
-    def __init__(self, urls: Sequence[str], ca_bundle: str, proofs: NodeProofs, known: CachedDirectory) -> None:
+    def __init__(self, urls: Sequence[str], ca_bundle: str, proofs: RingNodeProofs, known: Directory) -> None:
         self._ca_bundle = ca_bundle
         self._proofs = proofs
         self._known = known

@@ -6,15 +6,15 @@ import asyncio
 import time
 from typing import Any, Final
 
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError
 from daypass.observability import logs
+from daypass.ports.clock import Clock
 from daypass.server import tls
 from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, Registration
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then
 _SPOOL_SECONDS: Final = (
@@ -32,10 +32,10 @@ class Readiness:
 
     def __init__(
         self,
-        clock: HighWaterClock,
+        clock: Clock,
         rotation: KeyRotation,
-        directory: CachedDirectory,
-        journal: DurableJournal,
+        directory: Directory,
+        journal: Journal,
         registration: Registration,
         peers: Peers | None = None,
     ) -> None:

@@ -6,11 +6,11 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
-from daypass.crypto.ids import RandomIds
+from daypass.audit.journal import Journal
+from daypass.crypto.ids import Ids
 from daypass.domain.events import Event
 from daypass.ports import Tx
+from daypass.ports.clock import Clock
 from daypass.stores.engine import Database
 from daypass.stores.tx import StoreTx
 
@@ -26,8 +26,8 @@ def record_change(database: Database, change: Callable[[StoreTx, int], Event]) -
 
 
 async def _journalled(database: Database, change: Callable[[StoreTx, int], Event]) -> None:
-    clock = HighWaterClock()
-    journal = DurableJournal(database, clock, RandomIds(), socket.gethostname())
+    clock = Clock()
+    journal = Journal(database, clock, Ids(), socket.gethostname())
 
     def write(tx: Tx) -> tuple[None, Event]:
         assert isinstance(tx, StoreTx)

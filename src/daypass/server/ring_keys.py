@@ -9,7 +9,7 @@ from daypass.config import Settings
 from daypass.crypto.key_encryption import RingError
 from daypass.crypto.keys import Ring, ended_keys, next_keys, rewrapped
 from daypass.domain.events import Event, EventType
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 from daypass.server.authorization_server import rings_of
 from daypass.server.clock import opened, wall
 from daypass.server.encryption_key import key_at, key_encryption_key, opening_key

@@ -17,19 +17,20 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from daypass.audit.batch import JournalOptions, is_unavailable
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.certificate_uses import CertificateUses
+from daypass.audit.journal import Journal
 from daypass.audit.opening import read_times
 from daypass.audit.read import THREADS as RECORD_READERS
-from daypass.audit.read import AuditReader
+from daypass.audit.read import Records
+from daypass.audit.refusals import Refusals
 from daypass.audit.spool import SpoolDirectory
 from daypass.audit.status_lists import LogStatusLists
 from daypass.config import Settings
 from daypass.crypto import jose
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 from daypass.crypto.keys import SpoolSigner
 from daypass.crypto.node_proofs import RingNodeProofs
-from daypass.crypto.seal import RingSealer
+from daypass.crypto.seal import Sealer
 from daypass.crypto.signing import RingSigner
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
@@ -37,32 +38,32 @@ from daypass.domain.events import Event, EventType
 from daypass.federation.kubernetes import TokenReviews
 from daypass.federation.oidc import OidcVerifier
 from daypass.federation.saml import SamlServiceProvider
-from daypass.federation.saml_metadata import MetadataReader
-from daypass.federation.sign_in import FetchedSignInProviders
+from daypass.federation.saml_metadata import SamlMetadata
+from daypass.federation.sign_in import SignInProviders
 from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
+from daypass.observability.measurements import Measurements
 from daypass.observability.metrics import Metrics
+from daypass.operations.rolesanywhere.anchors import record_uses
+from daypass.outbound.mail import Mail
+from daypass.outbound.requests import outbound_of
+from daypass.outbound.schedules import Schedules
 from daypass.ports import AuthorizationServer, Env
+from daypass.ports.clock import Clock
 from daypass.server import access, checks, notifications, security_events
 from daypass.server.authorization_server import authorization_server
-from daypass.server.certificate_uses import CertificateUseRecorder
 from daypass.server.connections import Connections
 from daypass.server.encryption_key import key_encryption_key
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
 from daypass.server.from_settings import heavy_work, limits_of, open_standby, rates_of
 from daypass.server.gauges import Gauges
 from daypass.server.key_rotation import KeyRotation
-from daypass.server.mail import SmtpMail
-from daypass.server.measurements import MeasuredMetrics
 from daypass.server.nodes import Peers, Registration
-from daypass.server.outbound import outbound_of
 from daypass.server.peer_streams import PeerStreams
 from daypass.server.policies import further_policies
 from daypass.server.readiness import Readiness
-from daypass.server.refusals import RefusalCounter
-from daypass.server.schedules import FetchedSchedules
 from daypass.server.snapshots import Snapshot, SnapshotWriter, read_snapshot, snapshot_exists
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database
 from daypass.stores.feed import Change
 from daypass.stores.freshness import OwnSessions
@@ -99,7 +100,7 @@ class Runtime:
         if self._standby is not None:
             self._closing.callback(self._standby.close)
         self._closing.push_async_callback(self._end_threads)
-        self._node = RandomIds().session()  # the id of this process in the registry
+        self._node = Ids().session()  # the id of this process in the registry
         self._own = OwnSessions() if settings.directory.beyond_revocation_staleness == "own" else None
         self._gauges = Gauges(self.metrics)
 
@@ -114,7 +115,7 @@ class Runtime:
     async def _start(self) -> None:
         snapshot = await self._snapshot_if_unreachable()
         await self._open_keys(snapshot)
-        sealer = RingSealer(self.rings, self.clock)
+        sealer = Sealer(self.rings, self.clock)
         builtin = BuiltinPolicies(further_policies(self.settings.aws.policies))
         self.directory = self._directory(sealer, builtin)
         self._closing.push_async_callback(self.directory.stop)
@@ -142,7 +143,7 @@ class Runtime:
             return snapshot
         return None
 
-    async def _image(self, snapshot: Snapshot | None, sealer: RingSealer) -> DirectoryImage | None:
+    async def _image(self, snapshot: Snapshot | None, sealer: Sealer) -> DirectoryImage | None:
         spools = self._spool_place()
         if snapshot is None or spools is None:
             return None
@@ -156,7 +157,7 @@ class Runtime:
         mark, reference = (
             (snapshot.as_of, None) if snapshot is not None else await self._on_thread(lambda: read_times(self.database))
         )
-        self.clock = HighWaterClock(mark=mark, reference=reference)
+        self.clock = Clock(mark=mark, reference=reference)
         if warning := self.clock.warning():
             self.log.warning("clock.behind", why=warning)
         self._rotation = KeyRotation(self.settings, self.database, self.clock, self._on_thread)
@@ -166,9 +167,9 @@ class Runtime:
             self.rings = await self._rotation.open_without_database(snapshot.kek, snapshot.ring_keys)
         self._closing.push_async_callback(self._rotation.stop)
 
-    def _directory(self, sealer: RingSealer, builtin: BuiltinPolicies) -> CachedDirectory:
+    def _directory(self, sealer: Sealer, builtin: BuiltinPolicies) -> Directory:
         directory = self.settings.directory
-        return CachedDirectory(
+        return Directory(
             self.database,
             sealer,
             self.clock,
@@ -212,13 +213,13 @@ class Runtime:
 
         return Peers(settings.spool_directory(), self._node, self.directory, problem)
 
-    def _environment(self, sealer: RingSealer, builtin: BuiltinPolicies) -> Env:
+    def _environment(self, sealer: Sealer, builtin: BuiltinPolicies) -> Env:
         tokens = self._token_verifier(sealer)
-        self.records = AuditReader(self.database, self.clock, self.directory.revoked, self.directory.feed.everything)
+        self.records = Records(self.database, self.clock, self.directory.revoked, self.directory.feed.everything)
         self._closing.callback(self.records.close)
-        self.certificate_uses = CertificateUseRecorder(self.journal, self.clock)
+        self.certificate_uses = CertificateUses(self.journal, self.clock, record_uses)
         self._closing.push_async_callback(self.certificate_uses.flush)
-        self.refusals = RefusalCounter(self.journal, self.clock, self.settings.server.anonymous_refusals)
+        self.refusals = Refusals(self.journal, self.clock, self.settings.server.anonymous_refusals)
         self._closing.push_async_callback(self.refusals.close)
         self.heavy = heavy_work(self.settings, self.directory, builtin)
         self._closing.push_async_callback(self.heavy.close)
@@ -226,12 +227,12 @@ class Runtime:
         proofs = RingNodeProofs(RingSigner(self.rings, self.clock, ("ES256",)), self.clock, self._node)
         outbound = outbound_of(self.settings)
         peers = self.settings.peers
-        self._measurements = MeasuredMetrics(self.metrics, self.clock)
+        self._measurements = Measurements(self.metrics, self.clock.now)
         self._peer_streams = PeerStreams(peers.urls, str(peers.ca_bundle or ""), proofs, self.directory)
         self._closing.callback(self._peer_streams.stop)
         return Env(
             self.clock,
-            RandomIds(),
+            Ids(),
             self.directory,
             self.journal,
             sealer,
@@ -240,7 +241,7 @@ class Runtime:
             builtin=builtin,
             tokens=tokens,
             issuers=self.issuers,
-            saml_metadata=MetadataReader(),
+            saml_metadata=SamlMetadata(),
             saml=self._service_provider(sealer),
             certificates=X509Verifier(),
             certificate_uses=self.certificate_uses,
@@ -252,8 +253,8 @@ class Runtime:
             nodes=proofs,
             statuses=self._statuses(oauth),
             outbound=outbound,
-            mail=SmtpMail(self.settings.access),
-            schedules=FetchedSchedules(self.settings.access, outbound, self.heavy),
+            mail=Mail(self.settings.access),
+            schedules=Schedules(self.settings.access, outbound, self.heavy),
             sign_in=self._sign_in,
             measurements=self._measurements,
         )
@@ -262,7 +263,8 @@ class Runtime:
         return LogStatusLists(
             self.journal.first_log,
             self.clock,
-            oauth,
+            oauth.issuer,
+            oauth.sign,
             self.directory.feed,
             self.records.run,
             self.settings.oauth.status_ttl_seconds,
@@ -312,18 +314,18 @@ class Runtime:
         self._closing.callback(snapshots.close)
         return [snapshots.run()]
 
-    def _token_verifier(self, sealer: RingSealer) -> OidcVerifier:
+    def _token_verifier(self, sealer: Sealer) -> OidcVerifier:
         settings = self.settings.federation
         getter = key_getter(settings, sealer)
         self.issuers = issuer_keys(settings, getter, self.directory, self.journal, self.clock, self.metrics)
         self.issuers.start()
         self._closing.push_async_callback(self.issuers.stop)
         self._threads.submit(jose.prepare)  # only the first token waits for it
-        self._sign_in, self._getter = FetchedSignInProviders(getter), getter
+        self._sign_in, self._getter = SignInProviders(getter), getter
         reviews = TokenReviews(getter)
         return OidcVerifier(jose, self.issuers, checks=(reviews,), observe_skew=self.metrics.observe_skew)
 
-    def _service_provider(self, sealer: RingSealer) -> SamlServiceProvider:
+    def _service_provider(self, sealer: Sealer) -> SamlServiceProvider:
         return SamlServiceProvider(
             sealer,
             self.heavy,
@@ -332,12 +334,12 @@ class Runtime:
             observe_skew=self.metrics.observe_skew,
         )
 
-    def _journal(self) -> DurableJournal:
+    def _journal(self) -> Journal:
         options = JournalOptions(**self.settings.journal.model_dump())
-        return DurableJournal(
+        return Journal(
             self.database,
             self.clock,
-            RandomIds(),
+            Ids(),
             socket.gethostname(),
             options,
             on_changes=self._changed,

@@ -18,21 +18,21 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.spool import SpoolDirectory, SpoolKeyUnknown, SpoolTampered
 from daypass.audit.spool_sink import OfflineStart
 from daypass.config import Settings
 from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import KeyRings
+from daypass.crypto.seal import Sealer
 from daypass.crypto.sealed_file import FileSealer, SealedFileError, read_sealed
 from daypass.domain.directory import Revocation
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
-from daypass.ports import OpensSecrets
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 from daypass.server.nodes import Peers, running_peers
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.image import CachedView, DirectoryImage
 from daypass.stores.migrations import program_format
 from daypass.stores.view_codec import ViewDecoder, can_decode, encode_view
@@ -100,7 +100,7 @@ class Snapshot:
         detail = {"snapshot": {"as_of": state.as_of, "epoch": state.epoch, "position": state.position}}
         return OfflineStart(state.installation, state.clock_reset, detail)
 
-    def image(self, secrets: OpensSecrets, spools: SpoolDirectory, node: str) -> DirectoryImage:
+    def image(self, secrets: Sealer, spools: SpoolDirectory, node: str) -> DirectoryImage:
         """The state of the directory. Revocations that were made during the outage are in the spools of the processes
         that made them. Blocks.
 
@@ -155,9 +155,9 @@ class SnapshotWriter:
         self,
         settings: Settings,
         kek: KeyEncryptionKey,
-        directory: CachedDirectory,
+        directory: Directory,
         rings: KeyRings,
-        journal: DurableJournal,
+        journal: Journal,
         peers: Peers,
     ) -> None:
         self._place = settings.snapshot_directory()

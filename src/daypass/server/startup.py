@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from daypass.audit.batch import is_unavailable
 from daypass.config import ConfigError, Settings, ignored_variables
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -283,7 +283,7 @@ def prepare_setup(settings: Settings) -> str:
         return ""
     if found := setup_code(settings.server.data):
         return found
-    made = RandomIds().secret()
+    made = Ids().secret()
     _write_private(file, made)
     return made
 
@@ -314,7 +314,7 @@ def _how_to_initialise() -> str:
             f"{text}  DAYPASS_BOOTSTRAP=KEYID:SECRET:ACCOUNT:USER daypass serve …\n\nor make the first administrator in a "
             "browser: daypass serve --setup\nor try it out: daypass serve --dev"
         )
-    ids = RandomIds()
+    ids = Ids()
     key = f"{ids.access_key('AKIA')}:{ids.secret()}:111122223333:admin"
     return (
         f"{text}  export DAYPASS_BOOTSTRAP='{key}'\n\nThis key is new and is shown only here. It becomes the key of the "
@@ -353,7 +353,7 @@ def dev_key(data: Path) -> FirstKey:
 
 
 def _new_dev_key(file: Path) -> FirstKey:
-    ids = RandomIds()
+    ids = Ids()
     made = {"key_id": ids.access_key("AKIA"), "secret": ids.secret(), "account": DEV_ACCOUNT, "user": "admin"}
     _write_private(file, json.dumps(made))
     return FirstKey(**made)

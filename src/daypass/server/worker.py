@@ -16,11 +16,11 @@ from typing import IO, Any, Final, TypeAlias
 
 from sqlalchemy import Connection
 
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import FeedPosition
-from daypass.federation.saml_metadata import MetadataReader
+from daypass.federation.saml_metadata import SamlMetadata
 from daypass.ports import Scene
 from daypass.scheduling.process import read_message, write_message
 from daypass.server.core_dumps import disable_core_dumps
@@ -69,7 +69,7 @@ class Worker:
         self._setup = setup
         self._database: Database | None = None
         self._standby: Database | None = None
-        self._ids = RandomIds()
+        self._ids = Ids()
 
     def do(self, task: Task) -> Answer:
         """What came of a task: its result, a refusal, or what a programmer needs to know of a failure."""
@@ -90,7 +90,7 @@ class Worker:
         builtin = self._setup.builtin
 
         def run(conn: Connection) -> Any:
-            return task.work(Scene(StoreReader(conn), self._ids, builtin, MetadataReader()), *task.args)
+            return task.work(Scene(StoreReader(conn), self._ids, builtin, SamlMetadata()), *task.args)
 
         if self._standby is not None and task.seen is not None:
             try:
@@ -99,10 +99,6 @@ class Worker:
                 if not is_outage(error):
                     raise
         return self._database.read(run)
-
-
-def ready() -> None:
-    """Work that does nothing: it is done when the process has started."""
 
 
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -27,7 +27,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError
-from daypass.ports import Reader
+from daypass.ports.directory import Reader
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, ascii_lower
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import FeedHead

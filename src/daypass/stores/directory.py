@@ -1,4 +1,4 @@
-"""The cached directory: `ports.Directory` over views in memory that follow the change feed.
+"""The cached directory: views in memory that follow the change feed.
 
 A hit costs a dictionary look-up and never waits. It must never serve a view that an applied change has made stale,
 never report (`seen`) a position that it has not applied, and never serve anything if it has not polled the feed
@@ -16,11 +16,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from daypass.crypto.seal import Sealer
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition, Hop, SessionClaims
 from daypass.observability import logs
-from daypass.ports import Clock, FeedState, OpensSecrets, Reader
+from daypass.ports.clock import Clock
+from daypass.ports.directory import Reader
+from daypass.ports.record import FeedState
 from daypass.scheduling.slices import Coalesced
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.applied_feed import AppliedFeed
@@ -36,7 +39,7 @@ from daypass.stores.loading import ViewLoader, unavailable
 from daypass.stores.lookups import Lookups
 from daypass.stores.preload import keep_revokers_loaded, load_recently_used
 from daypass.stores.revocation_cache import KEEP_MS
-from daypass.stores.revocation_feed import CachedRevocationFeed
+from daypass.stores.revocation_feed import RevocationFeed
 from daypass.stores.standby import Standby
 from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader
@@ -51,7 +54,7 @@ _DAY_MS = 86_400_000
 _TUNING = Tuning()
 
 
-class CachedDirectory(Lookups):
+class Directory(Lookups):
     """Use it from one event loop. `start` reads the head of the feed; `stop` stops the poller and the threads.
 
     Args:
@@ -73,7 +76,7 @@ class CachedDirectory(Lookups):
     def __init__(  # noqa: PLR0913  # each is a setting of its own
         self,
         database: Database,
-        sealer: OpensSecrets,
+        sealer: Sealer,
         clock: Clock,
         *,
         builtin: Mapping[str, str],
@@ -100,7 +103,7 @@ class CachedDirectory(Lookups):
         """Until when cached data may be used. `freshness.note_contact` is for those who are in contact with other processes."""
         self._cache = ViewCache(entries, tuning.absent, tuning.absent_seconds, tuning.monotonic, self.freshness)
         self._applied = AppliedFeed(self._cache)
-        self.feed = CachedRevocationFeed(self._applied.revocations, self._feed_state, self._ages)
+        self.feed = RevocationFeed(self._applied.revocations, self._feed_state, self._ages)
         self._complete_until = 0
         self._polled_at = float("-inf")
         self._spent_at = 0
@@ -233,7 +236,9 @@ class CachedDirectory(Lookups):
         self._applied.on_ring_keys = call
 
     def seen(self) -> FeedPosition:
-        """The epoch and position that this process has applied. Read it before anything else."""
+        """The epoch and position that this process has applied. Read this and the issued-at time before reading anything that
+        a session depends on.
+        """
         return self._applied.position
 
     def _feed_state(self) -> FeedState:
@@ -254,15 +259,21 @@ class CachedDirectory(Lookups):
         return self._applied.revocations.index.revoked(claims)
 
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
-        """A blocking revocation in force that matches one of these hops. Raises DaypassError(UNAVAILABLE) when
-        stale.
+        """A blocking revocation in force that matches one of these hops. It prevents new sessions. Raises
+        DaypassError(UNAVAILABLE) when stale.
         """
         if self.revocations_unknown:
             self._refuse_unless_own(hops[-2].session_id if len(hops) > 1 else "")
         return self._applied.revocations.index.blocked(hops, source_identity, now)
 
     async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:
-        """See `ports.Directory`. Raises DaypassError: UNAVAILABLE, THROTTLED."""
+        """Runs `query` in one snapshot on a store thread, straight from the database.
+
+        Accounts take turns: `account` is the caller's, "" for the server itself. `urgent` reads (of revocations,
+        blocks, changes of keys) come first and have a thread in reserve.
+
+        Raises DaypassError: UNAVAILABLE, THROTTLED.
+        """
 
         def work(conn: Connection) -> T:
             return query(StoreReader(conn))
@@ -276,7 +287,9 @@ class CachedDirectory(Lookups):
         return await self._read_threads.run(account, lambda _: standby.read_after(work, seen), urgent=urgent)
 
     async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]]) -> frozenset[str] | None:
-        """See `ports.Directory`."""
+        """The accounts of which an entity of these kinds has changed after `since`. None: nobody knows, because the feed
+        does not go back so far, or too much has changed. Raises DaypassError(UNAVAILABLE).
+        """
         tables = [ENTITY_TABLES[kind].table.name for kind in kinds]
         return await self._on_thread(lambda conn: accounts_changed(conn, since, tables, MANY_CHANGES), urgent=False)
 
@@ -313,7 +326,7 @@ class CachedDirectory(Lookups):
     # --- Following the feed
 
     async def refresh(self) -> bool:
-        """Runs one coalesced poll. Returns whether anything has changed.
+        """Runs one coalesced poll. Returns whether anything has changed. Call it before refusing from the cache.
 
         Raises DaypassError(UNAVAILABLE) when the database cannot be polled; at once when the last poll has failed,
         because the next one follows by itself.

@@ -1,6 +1,6 @@
 """The directory's look-ups: the cache key and the loader of each view. A cache hit never suspends.
 
-Staleness and loading are decided in `CachedDirectory`, which is built on this.
+Staleness and loading are decided in `Directory`, which is built on this.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 from daypass.domain.directory import OAuthClient
-from daypass.ports import (
+from daypass.ports.directory import (
     AccountView,
     KeyView,
     ManagedPolicyView,
@@ -32,7 +32,11 @@ View: TypeAlias = Coroutine[Any, Any, V]
 
 
 class Lookups(ABC):
-    """The look-ups of `ports.Directory`, over the cache of a subclass."""
+    """The look-ups of `Directory`, over the cache of a subclass. They touch the database only on a miss; a view is immutable.
+
+    They raise DaypassError(UNAVAILABLE) when the entry is not cached and the database is unavailable, or when the last
+    successful poll is older than `max_staleness_seconds`.
+    """
 
     _views: Views
     _cache: ViewCache

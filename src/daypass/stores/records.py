@@ -2,7 +2,7 @@
 
 The indexes are part of the design: an index on a random key costs about 20 µs of CPU and a page of write-ahead log for
 each row, one on a key that grows with time about 1 µs and, in a batch of 32, two pages. Every index here leads with a time, an account or an id that is
-ordered by time (`ports.Ids`), or holds few rows. It has no foreign keys, and "revoked" is computed, never stored.
+ordered by time (`crypto.ids`), or holds few rows. It has no foreign keys, and "revoked" is computed, never stored.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, Integer, Table, UniqueConstraint
 
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 from daypass.stores.columns import entity_table, integer, metadata, text
 
 feed_counter = Table(

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
-from daypass.ports import Clock
+from daypass.ports.clock import Clock
 from daypass.stores.applied_feed import AppliedFeed
 from daypass.stores.cache import ViewCache
 from daypass.stores.engine import Database

@@ -40,7 +40,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.ports.ring_keys import FOR_EVER
+from daypass.ports.directory import FOR_EVER
 from daypass.stores.backend import REVOCATIONS
 from daypass.stores.dialect import insert_if_absent
 from daypass.stores.directory_lock import take_lock

@@ -9,15 +9,15 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from daypass.crypto.seal import Sealer
 from daypass.domain.directory import AccessKey, Account, Grant, OAuthClient, Role, User
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.ports import (
+from daypass.ports.directory import (
     AccountView,
     KeyView,
     ManagedPolicyView,
-    OpensSecrets,
     PolicyContentView,
     PrincipalView,
     RoleView,
@@ -129,7 +129,7 @@ class ViewDecoder:
         compile_policy: compiles the text of a stored policy, as for views that are loaded.
     """
 
-    def __init__(self, secrets: OpensSecrets, compile_policy: Callable[[str, PolicyKind], PolicyDocument]) -> None:
+    def __init__(self, secrets: Sealer, compile_policy: Callable[[str, PolicyKind], PolicyDocument]) -> None:
         self._secrets = secrets
         self._compile = compile_policy
 

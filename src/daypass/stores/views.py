@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from daypass.crypto.seal import Sealer
 from daypass.domain import trust as account_policy
 from daypass.domain.directory import (
     AccessKey,
@@ -36,11 +37,10 @@ from daypass.domain.directory import (
 from daypass.domain.policy.compiled import PolicyKind, managed_kind
 from daypass.domain.policy.document import PolicyDocument, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.ports import (
+from daypass.ports.directory import (
     AccountView,
     KeyView,
     ManagedPolicyView,
-    OpensSecrets,
     PolicyContentView,
     PrincipalView,
     Reader,
@@ -73,7 +73,7 @@ class Views:
         compiled: maximum number of cached compiled documents, by content.
     """
 
-    def __init__(self, secrets: OpensSecrets, builtin: Mapping[str, str], compiled: int) -> None:
+    def __init__(self, secrets: Sealer, builtin: Mapping[str, str], compiled: int) -> None:
         self._secrets = secrets
         self._builtin = builtin
         self._compile: Callable[[str, PolicyKind], PolicyDocument] = lru_cache(maxsize=compiled)(compile_stored)

@@ -12,8 +12,8 @@ from tests.postgres import postgres_server, postgres_url
 from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
 
 from daypass.audit.batch import JournalOptions
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
+from daypass.ports.clock import Clock
 from daypass.stores.engine import Database, open_database
 
 __all__ = ["postgres_server", "postgres_url", "prepared_postgres"]
@@ -47,12 +47,12 @@ Starter = Callable[..., Any]
 @pytest.fixture
 async def start(flaky: Flaky) -> AsyncIterator[Starter]:
     """Starts journals on the database, whose faults the test sets through `flaky`."""
-    started: list[DurableJournal] = []
+    started: list[Journal] = []
 
-    async def make(**changes: Any) -> DurableJournal:
+    async def make(**changes: Any) -> Journal:
         options = {"deadline_seconds": 300.0, "retry_seconds": 0.02, "idle_seconds": 5.0, **changes.pop("options", {})}
-        clock, offline = changes.pop("clock", HighWaterClock()), changes.pop("offline", None)
-        journal = DurableJournal(flaky, clock, TestIds(), "node-1", JournalOptions(**options), **changes)  # type: ignore[arg-type]
+        clock, offline = changes.pop("clock", Clock()), changes.pop("offline", None)
+        journal = Journal(flaky, clock, TestIds(), "node-1", JournalOptions(**options), **changes)  # type: ignore[arg-type]
         await journal.start(offline)
         started.append(journal)
         return journal

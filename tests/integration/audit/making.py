@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from daypass.audit.format import leaf_hash
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
 from daypass.domain.events import Event, EventType, decode
@@ -39,7 +39,7 @@ class TestIds:
 
 
 @contextmanager
-def deadline(journal: DurableJournal, seconds: float) -> Iterator[None]:
+def deadline(journal: Journal, seconds: float) -> Iterator[None]:
     """What is committed meanwhile has no longer than this; before and after, it has what a busy machine takes."""
     usual, journal._options = journal._options, replace(journal._options, deadline_seconds=seconds)
     yield

@@ -11,7 +11,6 @@ from sqlalchemy import Connection, insert, text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, Flaky, event, session
 
-from daypass.audit.clock import MAX_JUMP_MS
 from daypass.audit.columns import MAX_AHEAD_MS
 from daypass.audit.format import leaf_hash
 from daypass.audit.read import list_logs, list_sessions, log_records, search_records
@@ -21,6 +20,7 @@ from daypass.client.errors import ClientError
 from daypass.client.http import Connection as Client
 from daypass.domain.events import EventType, encode
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
+from daypass.ports.clock import MAX_JUMP_MS
 from daypass.stores.records import audit_records
 from daypass.stores.records import sessions as sessions_table
 

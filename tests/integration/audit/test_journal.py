@@ -25,12 +25,12 @@ from tests.integration.audit.making import (
 )
 
 from daypass.audit import batch
-from daypass.audit.clock import HighWaterClock
 from daypass.audit.opening import load_mark, reset_mark
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.ports import Tx
+from daypass.ports.clock import Clock
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.feed import Change
 from daypass.stores.tx import StoreReader
@@ -409,7 +409,7 @@ async def test_postgresql_tells_the_clock_its_time(start: Starter, flaky: Flaky)
     await journal.commit(event())
     told = getattr(clock, "confirmed", None)
     assert (told is None) == (flaky.dialect == "sqlite")
-    assert told is None or abs(told - HighWaterClock().wall()) < 60_000
+    assert told is None or abs(told - Clock().wall()) < 60_000
 
 
 async def test_a60_mark_is_kept_while_nothing_happens(start: Starter, flaky: Flaky) -> None:

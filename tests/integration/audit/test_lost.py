@@ -14,13 +14,13 @@ from tests.integration.audit.making import ACCOUNT, TestIds, bodies_of, event
 from tests.prepared import prepare_sqlite
 
 from daypass.audit.batch import JournalOptions
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.verify import BadRecord
 from daypass.cli.record import OfflineRecord
 from daypass.client.profiles import LocalStateError
 from daypass.domain.directory import Account, Revocation
 from daypass.domain.errors import DaypassError
+from daypass.ports.clock import Clock
 from daypass.stores.backend import RestoreCheck
 from daypass.stores.engine import Database, open_database
 from daypass.stores.entities import ENTITY_TABLES
@@ -31,9 +31,9 @@ from daypass.stores.migrations import prepare
 COUNT = 20
 
 
-async def journal_on(database: Database) -> DurableJournal:
+async def journal_on(database: Database) -> Journal:
     options = JournalOptions(deadline_seconds=2.0, retry_seconds=0.02)
-    journal = DurableJournal(database, HighWaterClock(), TestIds(), "node-1", options)  # type: ignore[arg-type]
+    journal = Journal(database, Clock(), TestIds(), "node-1", options)  # type: ignore[arg-type]
     await journal.start()
     return journal
 

@@ -10,7 +10,7 @@ from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import Flaky, event, requests_of, verified
 from tests.integration.audit.test_spool import QUICK, files, place, returned
 
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.spool import SpoolDirectory
 from daypass.audit.spool_sink import OfflineStart
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -23,7 +23,7 @@ def logs(flaky: Flaky) -> set[str]:
     return set(flaky.read(lambda conn: conn.execute(select(audit_logs.c.log)).scalars().all()))
 
 
-async def rejected(journal: DurableJournal) -> list[str]:
+async def rejected(journal: Journal) -> list[str]:
     """Waits until the spool was set aside; its files."""
     assert journal.spool is not None
     for _ in range(1500):

@@ -15,8 +15,8 @@ from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 
 from daypass.audit.format import leaf_hash
-from daypass.audit.journal import DurableJournal
-from daypass.audit.read import AuditReader, search_records
+from daypass.audit.journal import Journal
+from daypass.audit.read import Records, search_records
 from daypass.audit.revoked import active_sessions
 from daypass.audit.session_rows import list_sessions
 from daypass.audit.verify import Head, RecordRow, Verified, verify_log
@@ -62,16 +62,16 @@ def index() -> Index:
 
 
 @pytest.fixture
-async def reader(flaky: Flaky, index: Index) -> AsyncIterator[AuditReader]:
-    reader = AuditReader(flaky.inner, Clock(), index.revoked, lambda: index.known)
+async def reader(flaky: Flaky, index: Index) -> AsyncIterator[Records]:
+    reader = Records(flaky.inner, Clock(), index.revoked, lambda: index.known)
     yield reader
     reader.close()
 
 
 @pytest.fixture
-async def journal(start: Starter) -> DurableJournal:
+async def journal(start: Starter) -> Journal:
     """Records 1 to 4: own, foreign (decided in OTHER, asked by ACCOUNT), unauthenticated, own again."""
-    journal: DurableJournal = await start()
+    journal: Journal = await start()
     foreign = event(
         "r2",
         at=T0 + 2,
@@ -93,11 +93,11 @@ def requests(found: list[RecordView]) -> list[str]:
     return [str((record.body or {}).get("request_id", "-")) for record in found]
 
 
-async def search(reader: AuditReader, viewer: Viewer, **query: Any) -> list[str]:
+async def search(reader: Records, viewer: Viewer, **query: Any) -> list[str]:
     return requests(await reader.search(viewer, RecordFilter(**query)))
 
 
-async def test_owner_sees_all_of_an_event(reader: AuditReader, journal: DurableJournal) -> None:
+async def test_owner_sees_all_of_an_event(reader: Records, journal: Journal) -> None:
     (found,) = await reader.search(OWNER, RecordFilter())
     assert found.body is not None
     assert found.body["decision"] == {"allowed": False}
@@ -105,9 +105,7 @@ async def test_owner_sees_all_of_an_event(reader: AuditReader, journal: DurableJ
     assert found.bytes is not None
 
 
-async def test_actor_sees_a_foreign_event_without_decision_and_detail(
-    reader: AuditReader, journal: DurableJournal
-) -> None:
+async def test_actor_sees_a_foreign_event_without_decision_and_detail(reader: Records, journal: Journal) -> None:
     found = {request: record for record in await reader.search(ACTOR, RecordFilter()) for request in requests([record])}
     assert set(found) == {"r1", "r2", "r4"}
     assert found["r1"].bytes is not None
@@ -118,7 +116,7 @@ async def test_actor_sees_a_foreign_event_without_decision_and_detail(
     assert foreign.bytes is None
 
 
-async def test_stranger_sees_leaves_alone_and_can_still_verify(reader: AuditReader, journal: DurableJournal) -> None:
+async def test_stranger_sees_leaves_alone_and_can_still_verify(reader: Records, journal: Journal) -> None:
     assert await reader.search(STRANGER, RecordFilter()) == []
     assert await reader.search(Viewer(""), RecordFilter()) == []
     for viewer, withheld in ((STRANGER, 5), (ACTOR, 3), (OPERATOR, 0)):
@@ -129,7 +127,7 @@ async def test_stranger_sees_leaves_alone_and_can_still_verify(reader: AuditRead
     assert [record.body for record in await reader.records(STRANGER, journal.log)] == [None] * 5
 
 
-async def test_operator_sees_everything_newest_first(reader: AuditReader, journal: DurableJournal) -> None:
+async def test_operator_sees_everything_newest_first(reader: Records, journal: Journal) -> None:
     assert (await search(reader, OPERATOR, until=T0 + 10)) == ["r4", "r3", "r2", "r1"]
     assert await search(reader, OPERATOR, account=OTHER) == ["r2"]
     assert await search(reader, OPERATOR, account=ACCOUNT) == ["r4", "r2", "r1"]
@@ -157,15 +155,11 @@ async def test_operator_sees_everything_newest_first(reader: AuditReader, journa
         ({"operation": "x\x00' OR 1=1 --\ud800"}, []),
     ],
 )
-async def test_search_finds_by(
-    reader: AuditReader, journal: DurableJournal, query: dict[str, Any], expected: list[str]
-) -> None:
+async def test_search_finds_by(reader: Records, journal: Journal, query: dict[str, Any], expected: list[str]) -> None:
     assert await search(reader, ACTOR, **query) == expected
 
 
-async def test_search_pages_without_loss_or_repetition(
-    reader: AuditReader, journal: DurableJournal, start: Starter
-) -> None:
+async def test_search_pages_without_loss_or_repetition(reader: Records, journal: Journal, start: Starter) -> None:
     other = await start()
     await asyncio.gather(
         *(log.commit(event(f"{log.log[-1]}-{n}", at=T0 + 10)) for n in range(20) for log in (journal, other))
@@ -177,13 +171,13 @@ async def test_search_pages_without_loss_or_repetition(
     assert len(seen) == len(set(seen)) == 43
 
 
-async def test_hostile_value_is_found_by_itself(reader: AuditReader, journal: DurableJournal) -> None:
+async def test_hostile_value_is_found_by_itself(reader: Records, journal: Journal) -> None:
     hostile = "a\x00b\nc"
     await journal.commit(event("r5", operation=hostile))
     assert await search(reader, ACTOR, operation=hostile) == ["r5"]
 
 
-async def test_logs_tell_where_each_one_stands(reader: AuditReader, journal: DurableJournal, start: Starter) -> None:
+async def test_logs_tell_where_each_one_stands(reader: Records, journal: Journal, start: Starter) -> None:
     second = await start()
     await second.close()
     first, last = await reader.logs(OPERATOR)
@@ -192,7 +186,7 @@ async def test_logs_tell_where_each_one_stands(reader: AuditReader, journal: Dur
     assert (last.log, last.seq, last.closed) == (second.log, 1, True)
 
 
-async def test_follow_passes_nothing_over(reader: AuditReader, journal: DurableJournal, start: Starter) -> None:
+async def test_follow_passes_nothing_over(reader: Records, journal: Journal, start: Starter) -> None:
     second = await start()
     cursor = {log.log: log.seq for log in await reader.logs(OPERATOR)}
     assert await reader.follow(OPERATOR, cursor) == []
@@ -205,7 +199,7 @@ async def test_follow_passes_nothing_over(reader: AuditReader, journal: DurableJ
     assert [r.body for r in await reader.follow(STRANGER, cursor)] == [None] * 3
 
 
-async def test_altered_bytes_are_shown_but_not_read(reader: AuditReader, journal: DurableJournal, flaky: Flaky) -> None:
+async def test_altered_bytes_are_shown_but_not_read(reader: Records, journal: Journal, flaky: Flaky) -> None:
     with flaky.inner.write_transaction() as conn:
         conn.execute(text("UPDATE audit_records SET bytes = chain WHERE seq = 1"))
     found = (await reader.records(OPERATOR, journal.log))[1]
@@ -215,7 +209,7 @@ async def test_altered_bytes_are_shown_but_not_read(reader: AuditReader, journal
 
 @pytest.mark.parametrize("column", ["account", "operation", "at", "actor_account", "access_key_id", "error", "type"])
 async def test_record_whose_columns_were_altered_is_shown_by_its_bytes_or_not_at_all(
-    reader: AuditReader, journal: DurableJournal, flaky: Flaky, column: str
+    reader: Records, journal: Journal, flaky: Flaky, column: str
 ) -> None:
     before = await reader.records(OPERATOR, journal.log)
     with flaky.inner.write_transaction() as conn:
@@ -228,7 +222,7 @@ async def test_record_whose_columns_were_altered_is_shown_by_its_bytes_or_not_at
 
 
 async def test_search_altered_record_hides_none_of_the_older_ones(
-    reader: AuditReader, journal: DurableJournal, flaky: Flaky
+    reader: Records, journal: Journal, flaky: Flaky
 ) -> None:
     del journal
     whole = await search(reader, OPERATOR)
@@ -238,7 +232,7 @@ async def test_search_altered_record_hides_none_of_the_older_ones(
     assert await search(reader, OPERATOR, limit=len(whole) - 1) == [each for each in whole if each != hidden]
 
 
-async def test_database_away_is_unavailable(reader: AuditReader, flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_database_away_is_unavailable(reader: Records, flaky: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(_: object, **_how: object) -> None:
         raise DaypassError(ErrorKind.UNAVAILABLE, "away")
 
@@ -251,9 +245,9 @@ async def test_database_away_is_unavailable(reader: AuditReader, flaky: Flaky, m
 
 
 @pytest.fixture
-async def sessions(start: Starter) -> DurableJournal:
+async def sessions(start: Starter) -> Journal:
     """Sessions 0 to 9 of ACCOUNT, one a second; 5 was chained from 4; 9 is of another account and role."""
-    journal: DurableJournal = await start()
+    journal: Journal = await start()
     for n in range(10):
         claims = session(f"{n:032x}", issued_at=T0 + n * 1000)
         if n == 0:
@@ -268,12 +262,12 @@ async def sessions(start: Starter) -> DurableJournal:
     return journal
 
 
-async def listed(reader: AuditReader, viewer: Viewer, **query: Any) -> list[int]:
+async def listed(reader: Records, viewer: Viewer, **query: Any) -> list[int]:
     found, _ = await reader.sessions(viewer, SessionFilter(**query))
     return [int(view.claims.session_id, 16) for view in found]
 
 
-async def test_sessions_are_those_of_the_viewers_account(reader: AuditReader, sessions: DurableJournal) -> None:
+async def test_sessions_are_those_of_the_viewers_account(reader: Records, sessions: Journal) -> None:
     assert await listed(reader, ACTOR) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert await listed(reader, OWNER) == [9]
     assert await listed(reader, ACTOR, account=OTHER) == []
@@ -282,20 +276,20 @@ async def test_sessions_are_those_of_the_viewers_account(reader: AuditReader, se
     assert await listed(reader, Viewer("")) == []
 
 
-async def test_sessions_filters(reader: AuditReader, sessions: DurableJournal) -> None:
+async def test_sessions_filters(reader: Records, sessions: Journal) -> None:
     assert await listed(reader, ACTOR, principal_id="AROASECOND") == [5]
     assert await listed(reader, OPERATOR, root_principal_id="AIDAALICE", active=True) == [9, 8, 7, 6, 5, 4, 3, 2, 1]
     assert await listed(reader, ACTOR, active=False) == [0]
     assert await listed(reader, ACTOR, session_id=f"{3:032x}") == [3]
 
 
-async def ended_by(reader: AuditReader, role_id: str, most: int = 100) -> list[int]:
+async def ended_by(reader: Records, role_id: str, most: int = 100) -> list[int]:
     revocation = Revocation("v", ACCOUNT, "role", role_id, issued_before=T0 + 90_000, created_at=T0 + 90_000)
     return sorted([int(one.session_id, 16) async for one in reader.may_be_ended([revocation], most)])
 
 
 async def test_sessions_that_may_be_ended_are_those_of_the_principal_and_chained_ones(
-    reader: AuditReader, sessions: DurableJournal, plan: Callable[[Callable[[Any], object]], str]
+    reader: Records, sessions: Journal, plan: Callable[[Callable[[Any], object]], str]
 ) -> None:
     assert await ended_by(reader, "AROAOTHER") == [5, 9]
     assert await ended_by(reader, "AIDAALICE") == [1, 2, 3, 4, 5, 6, 7, 8, 9], "0 has expired"
@@ -307,7 +301,7 @@ async def test_sessions_that_may_be_ended_are_those_of_the_principal_and_chained
 
 
 async def test_revoked_is_computed_and_cascades_down_the_chain(
-    reader: AuditReader, sessions: DurableJournal, index: RevocationIndex
+    reader: Records, sessions: Journal, index: RevocationIndex
 ) -> None:
     index.add(Revocation("v", ACCOUNT, "session", f"{4:032x}", issued_before=0, created_at=T0 + 9, position=5))
     assert await listed(reader, ACTOR, revoked=True) == [5, 4]
@@ -320,7 +314,7 @@ async def test_revoked_is_computed_and_cascades_down_the_chain(
 
 
 async def test_sessions_page_through_a_computed_filter(
-    reader: AuditReader, sessions: DurableJournal, index: RevocationIndex
+    reader: Records, sessions: Journal, index: RevocationIndex
 ) -> None:
     for n in (1, 3, 8):
         index.add(Revocation(f"v{n}", ACCOUNT, "session", f"{n:032x}", issued_before=0, created_at=T0, position=5))
@@ -342,7 +336,7 @@ def insert(conn: Any, table: Table, **values: str) -> None:
 
 
 async def test_revoked_sessions_of_each_kind_of_subject_are_those_that_a_search_without_columns_finds(
-    reader: AuditReader, start: Starter, flaky: Flaky, index: Index
+    reader: Records, start: Starter, flaky: Flaky, index: Index
 ) -> None:
     journal, seen, n = await start(), FeedPosition("life", 1), 0
     sessions = {}
@@ -393,8 +387,8 @@ async def test_revoked_sessions_of_each_kind_of_subject_are_those_that_a_search_
 
 @pytest.mark.parametrize(("subject", "value"), [("session", f"{4:032x}"), ("principal", "AROASECOND")])
 async def test_revoked_sessions_are_found_without_decoding_the_others(
-    reader: AuditReader,
-    sessions: DurableJournal,
+    reader: Records,
+    sessions: Journal,
     index: Index,
     monkeypatch: pytest.MonkeyPatch,
     subject: str,
@@ -444,7 +438,7 @@ def plan(flaky: Flaky) -> Callable[[Callable[[Any], object]], str]:
 
 
 async def test_search_by_id_uses_its_index(
-    plan: Callable[[Callable[[Any], object]], str], reader: AuditReader, journal: DurableJournal
+    plan: Callable[[Callable[[Any], object]], str], reader: Records, journal: Journal
 ) -> None:
     def searched(**query: Any) -> str:
         return plan(lambda conn: search_records(conn, ACTOR, RecordFilter(**query)))
@@ -467,7 +461,7 @@ async def test_search_by_id_uses_its_index(
 
 
 async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_reads_for_none(
-    reader: AuditReader, journal: DurableJournal, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+    reader: Records, journal: Journal, flaky: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Revocations count the sessions that they end: before, they waited for all searches of everybody."""
     del journal
@@ -475,7 +469,7 @@ async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_r
     order: list[str] = []
 
     def slow(query: Callable[[Connection], Any], **more: Any) -> Any:
-        search = getattr(query, "__qualname__", "").startswith("AuditReader.search")
+        search = getattr(query, "__qualname__", "").startswith("Records.search")
         order.append("search" if search else "sessions")
         if search:
             begun.release()
@@ -498,7 +492,7 @@ async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_r
 
 
 async def test_list_sessions_uses_the_index_of_its_order(
-    plan: Callable[[Callable[[Any], object]], str], reader: AuditReader, journal: DurableJournal
+    plan: Callable[[Callable[[Any], object]], str], reader: Records, journal: Journal
 ) -> None:
     def listed(viewer: Viewer, **query: Any) -> str:
         return plan(lambda conn: list_sessions(conn, viewer, SessionFilter(**query), T0, 10))
@@ -515,7 +509,7 @@ async def test_list_sessions_uses_the_index_of_its_order(
 
 
 async def test_search_by_session_finds_the_record_that_issued_it_and_its_others(
-    reader: AuditReader, journal: DurableJournal
+    reader: Records, journal: Journal
 ) -> None:
     claims = session("0" * 31 + "1", issued_at=T0 + 5)
     await journal.commit(event("r5", at=T0 + 5, type=EventType.SESSION_ISSUED, session_id=claims.session_id), claims)
@@ -526,9 +520,7 @@ async def test_search_by_session_finds_the_record_that_issued_it_and_its_others(
     assert await search(reader, STRANGER, session_id=claims.session_id) == []
 
 
-async def test_list_sessions_of_all_accounts_is_ordered_by_their_ids(
-    reader: AuditReader, journal: DurableJournal
-) -> None:
+async def test_list_sessions_of_all_accounts_is_ordered_by_their_ids(reader: Records, journal: Journal) -> None:
     for number, issued_at in ((1, T0 + 9), (2, T0 + 5), (3, T0 + 7)):  # a clock that was set back
         claims = session(f"{number:032x}", issued_at=issued_at, account=OTHER if number == 3 else ACCOUNT)
         await journal.commit(event(str(number), type=EventType.SESSION_ISSUED, session_id=claims.session_id), claims)

@@ -34,11 +34,10 @@ from tests.integration.audit.test_journal import accounts, add_account
 from tests.integration.audit.test_lost_proofs import disconnect, fail_over
 
 from daypass.audit import drainer, spool_sink
-from daypass.audit.clock import MAX_JUMP_MS
 from daypass.audit.columns import altered_log_column
 from daypass.audit.completeness import process_logs
 from daypass.audit.drainer import Drainer
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.outage import Pauses
 from daypass.audit.recent import RecentBatches
 from daypass.audit.spool import Spool, SpoolDirectory
@@ -46,6 +45,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, decode
 from daypass.ports import Offline
+from daypass.ports.clock import MAX_JUMP_MS
 from daypass.stores import directory_lock
 from daypass.stores.feed import Change
 from daypass.stores.meta import missing_events
@@ -75,7 +75,7 @@ def place(tmp_path: Path) -> SpoolDirectory:
     return SpoolDirectory(tmp_path / "spool", 1_000_000, Signer())
 
 
-async def returned(journal: DurableJournal) -> None:
+async def returned(journal: Journal) -> None:
     """Waits until the outage is over."""
     for _ in range(3000):
         if journal.outage is None:
@@ -96,7 +96,7 @@ async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
     pytest.fail(f"no {kind} on the record")
 
 
-async def accepts(journal: DurableJournal) -> None:
+async def accepts(journal: Journal) -> None:
     """Waits until the journal takes items again."""
     for _ in range(3000):
         if not journal.problem():
@@ -109,7 +109,7 @@ def files(place: SpoolDirectory) -> list[str]:
     return sorted(path.suffix for path in place.directory.glob("*"))
 
 
-def kill(journal: DurableJournal) -> None:
+def kill(journal: Journal) -> None:
     """What a kill leaves: the files as they are, and no lock."""
     sink = journal.spool
     assert sink is not None
@@ -619,7 +619,7 @@ async def test_close_without_outage_leaves_no_file(start: Starter, flaky: Flaky,
 # --- What is not as it was written
 
 
-def spool_file(place: SpoolDirectory, journal: DurableJournal) -> sqlite3.Connection:
+def spool_file(place: SpoolDirectory, journal: Journal) -> sqlite3.Connection:
     return sqlite3.connect(place.directory / f"{journal.log}.db", isolation_level=None)
 
 

@@ -20,7 +20,7 @@ from tests.integration.audit.making import Flaky, event, requests_of, session, v
 from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, recorded, returned
 
 from daypass.audit.completeness import process_logs
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.log import Batch, Position
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolError
 from daypass.audit.spool_files import lock_of
@@ -46,7 +46,7 @@ def no_larger_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
-def log_of(place: SpoolDirectory, journal: DurableJournal) -> Path:
+def log_of(place: SpoolDirectory, journal: Journal) -> Path:
     """The write-ahead log of the journal's spool."""
     return place.directory / f"{journal.first_log}.db-wal"
 

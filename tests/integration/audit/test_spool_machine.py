@@ -28,13 +28,13 @@ from tests.integration.audit.test_spool import Signer, kill
 from tests.prepared import prepare_sqlite
 
 from daypass.audit.batch import JournalOptions
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
 from daypass.audit.spool import SpoolDirectory
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import EventType
 from daypass.ports import Offline, Tx
+from daypass.ports.clock import Clock
 from daypass.stores.engine import open_database
 from daypass.stores.records import audit_logs
 
@@ -60,10 +60,10 @@ class Outages(RuleBasedStateMachine):
         path = Path(self.folder.name)
         self.database = Flaky(open_database(prepare_sqlite(path / "daypass.db")))
         self.place = SpoolDirectory(path / "spool", 1_000_000, Signer())
-        self.journals: list[DurableJournal] = []
+        self.journals: list[Journal] = []
         self.names = itertools.count()
         self.acknowledged: list[str] = []
-        self.clock = HighWaterClock()
+        self.clock = Clock()
         self.sessions: set[str] = set()
         self.released: dict[str, tuple[str, int]] = {}  # by session: the first log of its process, when (ms)
         self.changed: set[str] = set()
@@ -91,7 +91,7 @@ class Outages(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         self.database.faults.clear()  # a process that cannot open its log does not start
-        journal = DurableJournal(self.database, HighWaterClock(), TestIds(), "node", OPTIONS, spool=self.place)  # type: ignore[arg-type]
+        journal = Journal(self.database, Clock(), TestIds(), "node", OPTIONS, spool=self.place)  # type: ignore[arg-type]
         self.run_(journal.start())
         self.journals.append(journal)
 

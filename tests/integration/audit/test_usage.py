@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, text
 
-from daypass.audit.clock import HighWaterClock
 from daypass.audit.usage import EVERY_MS, KEPT_MS, MAX_ROWS, UsageBook, write_usage
 from daypass.domain.directory import LastUse
 from daypass.domain.events import Event, EventType
+from daypass.ports.clock import Clock
 from daypass.stores.engine import Database
 from daypass.stores.tx import StoreReader
 
@@ -128,7 +128,7 @@ def test_use_by_a_federated_user_is_its_issuers() -> None:
 
 async def test_journal_forgets_uses_older_than_the_tracking_period(start: Any, database: Database) -> None:
     book = UsageBook()
-    now = HighWaterClock().now()
+    now = Clock().now()
     book.note(event(at=now - KEPT_MS - 1_000))
     book.note(event(principal=ROLE, at=now - KEPT_MS + 600_000, key="ASIA1"))
     write(database, book, now)

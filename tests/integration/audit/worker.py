@@ -9,14 +9,14 @@ import sys
 
 from tests.integration.audit.making import TestIds, event, session
 
-from daypass.audit.clock import HighWaterClock
-from daypass.audit.journal import DurableJournal
+from daypass.audit.journal import Journal
+from daypass.ports.clock import Clock
 from daypass.stores.engine import open_database
 
 
 async def main(url: str, name: str, count: int) -> None:
     database = open_database(url)
-    journal = DurableJournal(database, HighWaterClock(), TestIds(), name)  # type: ignore[arg-type]
+    journal = Journal(database, Clock(), TestIds(), name)  # type: ignore[arg-type]
     await journal.start()
     numbers = itertools.count()
 

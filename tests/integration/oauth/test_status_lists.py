@@ -71,7 +71,7 @@ def other(world: World) -> LogStatusLists:
     """The lists as a second process on the same database sees them."""
     runtime = world.site.runtime
     read, feed = runtime.records.run, runtime.directory.feed
-    return LogStatusLists("f" * 32, runtime.clock, runtime.env.oauth, feed, read, ttl=10)
+    return LogStatusLists("f" * 32, runtime.clock, runtime.env.oauth.issuer, runtime.env.oauth.sign, feed, read, ttl=10)
 
 
 def test_status_list_shows_a_revoked_token_and_no_other(world: World) -> None:

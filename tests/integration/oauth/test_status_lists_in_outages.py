@@ -54,7 +54,15 @@ class Faults:
 def other(world: World) -> LogStatusLists:
     """The lists as a second process makes them, which reaches the database when the first one does not."""
     runtime = world.site.runtime
-    return LogStatusLists("f" * 32, runtime.clock, runtime.env.oauth, runtime.directory.feed, runtime.records.run, 10)
+    return LogStatusLists(
+        "f" * 32,
+        runtime.clock,
+        runtime.env.oauth.issuer,
+        runtime.env.oauth.sign,
+        runtime.directory.feed,
+        runtime.records.run,
+        10,
+    )
 
 
 def verifier(site: Installation, lists: LogStatusLists) -> StatusLists:

@@ -18,8 +18,8 @@ import pytest
 from tests.e2e.pki import Pki
 
 from daypass.config import AccessSettings
+from daypass.outbound.mail import Mail
 from daypass.ports import OutboundFailed
-from daypass.server.mail import SmtpMail
 
 
 @dataclass
@@ -96,9 +96,9 @@ def serving(smtp: Smtp) -> Iterator[Smtp]:
             thread.join(30)
 
 
-def mail(smtp: Smtp, **more: Any) -> SmtpMail:
+def mail(smtp: Smtp, **more: Any) -> Mail:
     given = {"smtp_host": "127.0.0.1", "smtp_port": smtp.port, "smtp_from": "daypass@example.com", **more}
-    return SmtpMail(AccessSettings.model_validate(given))
+    return Mail(AccessSettings.model_validate(given))
 
 
 async def test_mail_is_sent_to_every_address_with_its_subject_and_text() -> None:
@@ -119,7 +119,7 @@ async def test_mail_over_starttls_authenticates_after_the_encryption(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.server_cert, pki.server_key)
     trusted = ssl.create_default_context(cafile=str(pki.ca))
-    monkeypatch.setattr("daypass.server.mail.ssl.create_default_context", lambda: trusted)
+    monkeypatch.setattr("daypass.outbound.mail.ssl.create_default_context", lambda: trusted)
     with serving(Smtp(context)) as smtp:
         await mail(smtp, smtp_user="daypass", smtp_password="canary").send("ops@example.com", "s", "t")
     assert (len(smtp.got), smtp.plain_mails, smtp.users) == (1, 0, ["/daypass/canary"])

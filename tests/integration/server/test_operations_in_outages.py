@@ -25,8 +25,8 @@ from tests.x509 import NOW
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.ports.ring_keys import StoredKey
-from daypass.stores.directory import CachedDirectory
+from daypass.ports.directory import StoredKey
+from daypass.stores.directory import Directory
 from daypass.stores.preload import keep_revokers_loaded, revokers
 
 HOUR_MS = 3_600_000
@@ -199,7 +199,7 @@ def test_h3_revocation_without_the_database_by_an_operator_who_has_not_asked_bef
         assert api(site, key, "POST", "/revocations", body=body).status == 201
 
 
-async def _looked_up(directory: CachedDirectory, kept: list[str]) -> None:
+async def _looked_up(directory: Directory, kept: list[str]) -> None:
     """What a server does each five seconds."""
     async with asyncio.timeout(30):
         slept = asyncio.Event()

@@ -21,7 +21,7 @@ from daypass.domain.session import FeedPosition
 from daypass.server.encryption_key import key_encryption_key
 from daypass.server.nodes import Peers, running_peers
 from daypass.server.snapshots import SnapshotUnusable, SnapshotWriter, read_snapshot
-from daypass.stores.directory import CachedDirectory
+from daypass.stores.directory import Directory
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.image import DirectoryImage
 from daypass.stores.tuning import Tuning
@@ -57,11 +57,11 @@ def decoder(site: Installation) -> ViewDecoder:
     return ViewDecoder(site.runtime.env.sealer, compile_stored)
 
 
-def restored(site: Installation, image: DirectoryImage) -> CachedDirectory:
+def restored(site: Installation, image: DirectoryImage) -> Directory:
     """The directory of a process that starts from an image while its database does not answer."""
     runtime = site.runtime
     tuning = Tuning(monotonic=site.wall.monotonic)
-    make = partial(CachedDirectory, runtime.database, runtime.env.sealer, runtime.clock, builtin={}, poll_seconds=0)
+    make = partial(Directory, runtime.database, runtime.env.sealer, runtime.clock, builtin={}, poll_seconds=0)
     directory = make(node="this", tuning=tuning)
     site.run(directory.start(image))
     return directory

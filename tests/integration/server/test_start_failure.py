@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from tests.prepared import prepare_sqlite
 
+from daypass.audit.refusals import Refusals
 from daypass.config import Settings
 from daypass.server import runtime as runtime_module
 from daypass.server import startup
-from daypass.server.refusals import RefusalCounter
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
 
@@ -102,7 +102,7 @@ async def test_start_whose_part_fails_for_another_reason_is_not_repeated(
 async def test_stop_whose_first_parts_fail_closes_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = own_threads()
     runtime = runtime_of(tmp_path)
-    monkeypatch.setattr(RefusalCounter, "close", broken)  # the journal and the directory are closed after it
+    monkeypatch.setattr(Refusals, "close", broken)  # the journal and the directory are closed after it
     await runtime.start()
     with pytest.raises(RuntimeError, match="broken on purpose"):
         await runtime.stop()
@@ -110,10 +110,10 @@ async def test_stop_whose_first_parts_fail_closes_the_others(tmp_path: Path, mon
 
 
 async def test_background_task_that_ends_by_itself_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def ends(self: RefusalCounter) -> None:  # in the place of `run`
+    async def ends(self: Refusals) -> None:  # in the place of `run`
         broken()
 
-    monkeypatch.setattr(RefusalCounter, "run", ends)
+    monkeypatch.setattr(Refusals, "run", ends)
     runtime, log = runtime_of(tmp_path), Log()
     runtime.log = log
     await runtime.start()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 
-from daypass.audit.clock import MAX_JUMP_MS, HighWaterClock
+from daypass.ports.clock import MAX_JUMP_MS, Clock
 
 HOUR = 3_600_000
 
@@ -12,8 +12,8 @@ class Times:
         self.wall = wall
         self.passed = 0.0
 
-    def clock(self, mark: int = 0, reference: int | None = None) -> HighWaterClock:
-        return HighWaterClock(lambda: self.wall * 1_000_000, mark, lambda: self.passed, reference=reference)
+    def clock(self, mark: int = 0, reference: int | None = None) -> Clock:
+        return Clock(lambda: self.wall * 1_000_000, mark, lambda: self.passed, reference=reference)
 
 
 def test_now_follows_the_wall_clock() -> None:
@@ -60,7 +60,7 @@ def test_now_read_often_while_behind_loses_no_time() -> None:
 
 
 def test_now_from_many_threads_never_goes_back() -> None:
-    clock = HighWaterClock()
+    clock = Clock()
     backwards: list[int] = []
 
     def read() -> None:

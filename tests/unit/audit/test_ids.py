@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 import uuid
 
-from daypass.crypto.ids import RandomIds
+from daypass.crypto.ids import Ids
 
 
 def test_session_ids_are_in_order_of_time() -> None:
-    ids, made = RandomIds(), []
+    ids, made = Ids(), []
     began = time.time_ns() // 1_000_000
     for _ in range(5):
         made.append(ids.session())
@@ -20,7 +20,7 @@ def test_session_ids_are_in_order_of_time() -> None:
 
 
 def test_request_ids_are_version_7_uuids_in_order_of_time() -> None:
-    ids, made = RandomIds(), []
+    ids, made = Ids(), []
     for _ in range(5):
         made.append(ids.request())
         time.sleep(0.002)
@@ -31,7 +31,7 @@ def test_request_ids_are_version_7_uuids_in_order_of_time() -> None:
 
 
 def test_ids_of_the_same_millisecond_differ_and_are_in_order() -> None:
-    ids = RandomIds()
+    ids = Ids()
     made = [ids.session() for _ in range(20_000)]
     assert made == sorted(made)
     assert len({ids.session() for _ in range(20_000)} | {ids.request() for _ in range(20_000)}) == 40_000

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import DAY, KeyRings, due
-from daypass.crypto.seal import RingSealer
+from daypass.crypto.seal import Sealer
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 
 NOW = 1_800_000_000_000
 KEK = KeyEncryptionKey(b"k" * 32)
@@ -56,14 +56,14 @@ class Shelf:
         return KeyRings(self.fetch, KEK, reload_pause=0)
 
 
-def sealer(shelf: Shelf | None = None, clock: FixedClock | None = None) -> RingSealer:
+def sealer(shelf: Shelf | None = None, clock: FixedClock | None = None) -> Sealer:
     shelf = shelf or Shelf().fill()
     rings = shelf.rings()
     rings.adopt(shelf.keys)
-    return RingSealer(rings, clock or FixedClock())
+    return Sealer(rings, clock or FixedClock())
 
 
-def role_session(made_by: RingSealer, **more: object) -> SessionClaims:
+def role_session(made_by: Sealer, **more: object) -> SessionClaims:
     seen = FeedPosition("0f" * 8, 1234)
     user = Hop("", "111111111111", "AIDAABCDEFGHIJKLMNOPQ", NOW, seen, "AKIAABCDEFGHIJKLMNOP", "alice")
     own = Hop("ab" * 16, "222222222222", "AROAABCDEFGHIJKLMNOPQ", NOW, seen, "ASIAABCDEFGHIJKLMNOP", "shift")

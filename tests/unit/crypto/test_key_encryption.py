@@ -10,7 +10,7 @@ from tests.unit.crypto.rings import NOW, Shelf
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.crypto.keys import DAY, KeyRings, Ring, due, rewrapped
-from daypass.ports.ring_keys import StoredKey
+from daypass.ports.directory import StoredKey
 
 TIMES = (1, 2, 3)
 

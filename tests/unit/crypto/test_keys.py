@@ -16,7 +16,7 @@ from tests.unit.crypto.rings import KEK, NOW, Shelf
 from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
 from daypass.crypto.keys import ALWAYS, DAY, KeyRings, Ring, due, ended_keys, next_keys, rewrapped
 from daypass.domain.session import LONGEST_SESSION_MS
-from daypass.ports.ring_keys import FOR_EVER, StoredKey
+from daypass.ports.directory import FOR_EVER, StoredKey
 
 MONTH = 30 * DAY
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.unit.crypto.rings import NOW, FixedClock, Shelf, role_session, sealer
 
 from daypass.crypto.keys import DAY, Ring
-from daypass.crypto.seal import RingSealer
+from daypass.crypto.seal import Sealer
 from daypass.domain.errors import DaypassError, ErrorKind
 
 AKID = "ASIAABCDEFGHIJKLMNOP"
@@ -77,7 +77,7 @@ async def test_open_while_its_key_is_unknown_and_the_database_away_is_unavailabl
     other = Shelf()
     other.broken = True
     with pytest.raises(DaypassError) as refused:
-        await RingSealer(other.rings(), FixedClock()).open(token, AKID)
+        await Sealer(other.rings(), FixedClock()).open(token, AKID)
     assert refused.value.kind is ErrorKind.UNAVAILABLE
 
 
@@ -85,7 +85,7 @@ async def test_open_is_remembered_by_a_hash_and_only_so_many() -> None:
     shelf = Shelf().fill()
     rings = shelf.rings()
     rings.adopt(shelf.keys)
-    made = RingSealer(rings, FixedClock(), cache=3)
+    made = Sealer(rings, FixedClock(), cache=3)
     claims = role_session(made)
     tokens = [made.seal(claims) for _ in range(5)]
     first = await made.open(tokens[0], AKID)

@@ -16,7 +16,7 @@ from daypass.domain.directory import IssuerKeySet, OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.federation.fetch import Bounds, Fetcher
-from daypass.federation.keys import CachedIssuerKeys, Rules
+from daypass.federation.keys import IssuerKeys, Rules
 from daypass.federation.sources import Getter
 
 ACCOUNT = "111122223333"
@@ -97,18 +97,18 @@ class KeyWorld:
     files: Path | None = None
     outcomes: list[str] = field(default_factory=list)
     seconds: float = 10  # nothing here is slow but a busy machine
-    processes: list[CachedIssuerKeys] = field(default_factory=list)
+    processes: list[IssuerKeys] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.publish()
         self.keys = self.process()
 
-    def process(self, **rules: Any) -> CachedIssuerKeys:
+    def process(self, **rules: Any) -> IssuerKeys:
         """A key cache as another process, or this one after a restart, has it."""
         fetcher = Fetcher(Bounds(seconds=self.seconds), self.network)
         getter = Getter(fetcher, PlainSealer(), self.files)
         rows: Any = self.rows
-        made = CachedIssuerKeys(getter, rows, rows, self.clock, Rules(**rules), self.outcomes.append)
+        made = IssuerKeys(getter, rows, rows, self.clock, Rules(**rules), self.outcomes.append)
         self.processes.append(made)
         return made
 
@@ -128,7 +128,7 @@ class KeyWorld:
         )
 
     async def kids(
-        self, kid: str = "", keys: CachedIssuerKeys | None = None, provider: OidcProvider | None = None
+        self, kid: str = "", keys: IssuerKeys | None = None, provider: OidcProvider | None = None
     ) -> list[str]:
         found = await (keys or self.keys).keys(provider or oidc(), kid, self.clock.now())
         return [key["kid"] for key in json.loads(found.jwks)["keys"]]

@@ -44,7 +44,7 @@ from daypass.domain.source import Source, network_of
 from daypass.federation import saml_metadata, saml_xml
 from daypass.federation.saml import SamlServiceProvider
 from daypass.federation.saml_decrypt import load_key
-from daypass.federation.saml_metadata import MetadataReader, read, read_time
+from daypass.federation.saml_metadata import SamlMetadata, read, read_time
 from daypass.federation.saml_xml import BadXml, parse
 from daypass.ports import SamlArrival
 
@@ -461,7 +461,7 @@ def test_private_key_of_another_kind_is_refused() -> None:
     for bad in (pem(ec_key()), b"", b"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", b"\xff"):
         with pytest.raises(ValueError):
             load_key(bad)
-    MetadataReader().check_private_key(pem(rsa_key()).decode())
+    SamlMetadata().check_private_key(pem(rsa_key()).decode())
 
 
 def test_private_key_whose_numbers_do_not_fit_or_that_is_dear_to_use_is_refused(
@@ -473,19 +473,19 @@ def test_private_key_whose_numbers_do_not_fit_or_that_is_dear_to_use_is_refused(
         numbers.p, numbers.q, other.d, numbers.dmp1, numbers.dmq1, numbers.iqmp, numbers.public_numbers
     ).private_key(unsafe_skip_rsa_key_validation=True)
     with pytest.raises(ValueError, match="numbers do not fit"):
-        MetadataReader().check_private_key(pem(spoilt).decode())
+        SamlMetadata().check_private_key(pem(spoilt).decode())
     for bound, limit in (("MIN_BITS", 2049), ("_LARGEST_OWN", 2047)):  # making such keys takes long
         with monkeypatch.context() as patched:
             patched.setattr(saml_metadata, bound, limit)
             with pytest.raises(ValueError, match="the private key is not RSA of"):
-                MetadataReader().check_private_key(pem(rsa_key()).decode())
+                SamlMetadata().check_private_key(pem(rsa_key()).decode())
 
 
 def test_metadata_with_a_key_that_is_slow_to_use_is_refused() -> None:
     slow = Authority.make().host(key=SlowKey())
     text = metadata().replace(certificate_text(rsa_key()), slow.base64)
     with pytest.raises(ValueError, match="RSA key with a public exponent of 3070 bits"):
-        MetadataReader().read(text)
+        SamlMetadata().read(text)
 
 
 def test_loading_a_stored_key_takes_no_time_for_strangers_make_us_do_it() -> None:
@@ -601,7 +601,7 @@ def _small() -> Any:
 )
 def test_metadata_of_no_use_says_why(change: Any, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        MetadataReader().read(change(metadata()))
+        SamlMetadata().read(change(metadata()))
 
 
 @pytest.mark.parametrize(

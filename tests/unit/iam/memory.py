@@ -39,7 +39,7 @@ from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.federation.saml_metadata import MetadataReader
+from daypass.federation.saml_metadata import SamlMetadata
 from daypass.operations.crud.engine import perform
 from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.outcome import refused
@@ -296,7 +296,7 @@ class PicklingWork:
 
     async def read(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:
         work, args = pickle.loads(pickle.dumps((work, args)))
-        scene = Scene(self._world.tx, self._world.ids, BuiltinPolicies(), MetadataReader())  # type: ignore[arg-type]
+        scene = Scene(self._world.tx, self._world.ids, BuiltinPolicies(), SamlMetadata())  # type: ignore[arg-type]
         return pickle.loads(pickle.dumps(work(scene, *args)))
 
     async def compute(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:
@@ -319,7 +319,7 @@ class World:
         for account in (ALPHA, BETA):
             self.tx.insert(Account(account, "test", False, NOW))
         ports = (self.clock, self.ids, self.directory, self.journal, PlainSealer(), Limits())
-        self.env = environment(*ports, saml_metadata=MetadataReader(), heavy=PicklingWork(self))  # type: ignore[arg-type]
+        self.env = environment(*ports, saml_metadata=SamlMetadata(), heavy=PicklingWork(self))  # type: ignore[arg-type]
 
     def root(self, account: str = ALPHA) -> Caller:
         arn = f"arn:aws:iam::{account}:root"

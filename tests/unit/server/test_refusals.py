@@ -7,10 +7,10 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from daypass.audit import refusals
+from daypass.audit.refusals import WINDOW_MS, Refusals
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType, encode
-from daypass.server import refusals
-from daypass.server.refusals import WINDOW_MS, RefusalCounter
 
 AT = 1_800_000_000_000
 
@@ -36,7 +36,7 @@ class World:
     def __init__(self, alike: int = 3) -> None:
         self.time = AT
         self.journal = Journal()
-        self.counter = RefusalCounter(self.journal, self, alike)  # type: ignore[arg-type]  # the part that is used
+        self.counter = Refusals(self.journal, self, alike)  # type: ignore[arg-type]  # the part that is used
 
     def now(self) -> int:
         return self.time

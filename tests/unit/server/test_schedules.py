@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from daypass.config import Settings
+from daypass.outbound import schedules as module
+from daypass.outbound.schedule_answers import READERS
+from daypass.outbound.schedules import Schedules
 from daypass.ports import OutboundFailed
-from daypass.server import schedules as module
 from daypass.server.heavy import HeavyProcesses
-from daypass.server.schedule_answers import READERS
-from daypass.server.schedules import FetchedSchedules
 
 OWNER = "111122223333"
 CALENDAR = b"""BEGIN:VCALENDAR\r
@@ -67,9 +67,9 @@ class Here:
         return work(*args)
 
 
-def schedules(outbound: Any = None, heavy: Any = None, **settings: Any) -> FetchedSchedules:
+def schedules(outbound: Any = None, heavy: Any = None, **settings: Any) -> Schedules:
     access = Settings.model_validate({"access": settings}).access
-    return FetchedSchedules(access, outbound or Answers(), heavy or Here())
+    return Schedules(access, outbound or Answers(), heavy or Here())
 
 
 def at(text: str) -> int:

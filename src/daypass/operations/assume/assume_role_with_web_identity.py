@@ -69,7 +69,7 @@ async def verified_proof(
 ) -> Proof:
     """The content of a token of a provider of `account` (12 digits), at `now` (ms).
 
-    `identity_assertion`: see `ports.TokenVerifier.verify`.
+    `identity_assertion`: see `federation.oidc.OidcVerifier.verify`.
 
     Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM, IDP_COMMUNICATION.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import MfaDevice, ReplayEntry
@@ -21,7 +21,10 @@ from daypass.domain.totp import matching_step
 from daypass.operations.assume.request import consume
 from daypass.operations.iam.user_devices import open_seed
 from daypass.operations.outcome import served
-from daypass.ports import Call, Env, Reader, Sealer, Tx
+from daypass.ports import Call, Env, Reader, Tx
+
+if TYPE_CHECKING:
+    from daypass.ports import Sealer
 
 _PURPOSE: Final = "totp"
 _REMEMBERED_MS: Final = 86_400_000  # far longer than any window or drift in which a code is valid again

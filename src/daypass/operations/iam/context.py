@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from daypass.domain.claims import PrincipalKind
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import Context, Params, Resource
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog
-from daypass.ports import Ids, SamlMetadata, Sealer, Tx
+from daypass.ports import Ids, Tx
+
+if TYPE_CHECKING:
+    from daypass.ports import SamlMetadata, Sealer
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from daypass.domain.claims import Caller
 from daypass.domain.directory import BrowserSession, MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.ssf.logout import sign_out
-from daypass.ports import Ids, Reader, Sealer, Tx
+from daypass.ports import Ids, Reader, Tx
+
+if TYPE_CHECKING:
+    from daypass.ports import Sealer
 
 RECENT_MS: Final = 900_000
 """People change their own devices only so long after they proved who they are."""

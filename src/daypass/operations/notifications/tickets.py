@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from msgspec import Struct
@@ -19,7 +19,10 @@ from msgspec import Struct
 from daypass.domain.access.message import Message, email_of
 from daypass.domain.access.request import GRANTED
 from daypass.domain.strict_json import struct_reader
-from daypass.ports import Outbound, OutboundFailed
+from daypass.ports import OutboundFailed
+
+if TYPE_CHECKING:
+    from daypass.ports import Outbound
 
 A = TypeVar("A")
 

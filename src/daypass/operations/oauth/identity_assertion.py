@@ -141,7 +141,7 @@ async def _issued(
         **({"resource": request.resource} if request.resource else {}),
         **({"scope": " ".join(request.scope)} if request.scope else {}),
     }
-    text = env.oauth.signer.sign(claims, env.oauth.algorithm, ID_JAG)
+    text = env.oauth.sign(claims, ID_JAG)
     detail = {
         "jti": claims["jti"],
         "issuer": claims["iss"],

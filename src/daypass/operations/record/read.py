@@ -1,6 +1,6 @@
 """Reads the record: searches it, follows it, and exports logs for verification elsewhere.
 
-The record's reader (`ports.Records`) decides what an account may see. This module decides whose record a caller may
+The record's reader (`audit.read`) decides what an account may see. This module decides whose record a caller may
 request. Reading is itself recorded.
 """
 

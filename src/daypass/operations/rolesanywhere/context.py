@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import Context, Params, Resource
 from daypass.operations.rolesanywhere import faults
-from daypass.ports import CertificateVerifier, Ids, Tx
+from daypass.ports import Ids, Tx
+
+if TYPE_CHECKING:
+    from daypass.ports import X509Verifier
 
 Entity: TypeAlias = TrustAnchor | X509Profile | Crl | X509Subject
 E = TypeVar("E", TrustAnchor, X509Profile, Crl, X509Subject)
@@ -29,7 +32,7 @@ RESOURCES: Mapping[type[Any], tuple[str, str]] = {
 class ReadContext(Context):
     """What a read may use."""
 
-    certificates: CertificateVerifier
+    certificates: X509Verifier
 
     def arn(self, kind: type[Any], identifier: str) -> str:
         """The ARN of an entity that does not exist (yet): in the caller's account and the request's region."""

@@ -163,7 +163,7 @@ def _recorded(stream: EventStream, now: int, detail: dict[str, object]) -> Event
 def signed(env: Env, event: SecurityEvent) -> str:
     """The SET of an event. Its type keeps it from being an access token (attack A25). Raises DaypassError(UNAVAILABLE)."""
     claims = {**json.loads(event.document), "jti": event.id}
-    return env.oauth.signer.sign(claims, env.oauth.algorithm, "secevent+jwt")
+    return env.oauth.sign(claims, "secevent+jwt")
 
 
 def secret_owner(stream_id: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.http import Header
 
-_VALUE: Final = re.compile(r"[A-Za-z0-9+/=]{40}")  # what `ports.Ids.secret` makes
+_VALUE: Final = re.compile(r"[A-Za-z0-9+/=]{40}")  # what `Ids.secret` makes
 _THEME: Final = re.compile(rb"(?:^|;) *daypass-theme=(dark|light) *(?:;|$)")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 

@@ -1,4 +1,4 @@
-"""`ports.Mail` by SMTP. A message is sent on a thread of its own, within a time limit."""
+"""E-mail by SMTP. A message is sent on a thread of its own, within a time limit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import ssl
 from email.message import EmailMessage
 
 from daypass.config import AccessSettings
-from daypass.ports import OutboundFailed
+from daypass.ports.federation import OutboundFailed
 
 _SECONDS = 15.0
 
 
-class SmtpMail:
-    """E-mail by the configured SMTP server.
+class Mail:
+    """Sends e-mail by the configured SMTP server.
 
     Args:
         settings: host, port, STARTTLS, user, password and sender.
@@ -24,7 +24,7 @@ class SmtpMail:
         self._settings = settings
 
     async def send(self, addresses: str, subject: str, text: str) -> None:
-        """See `ports.Mail`."""
+        """`addresses`: separated by commas. Raises OutboundFailed."""
         if not self._settings.smtp_host:
             raise OutboundFailed("no SMTP server is configured (access.smtp_host)")
         try:

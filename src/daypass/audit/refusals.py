@@ -12,12 +12,13 @@ import asyncio
 from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
+from daypass.audit.journal import Journal
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.source import network_of
 from daypass.domain.status_list import cut, leaves
 from daypass.observability import logs
-from daypass.ports import Clock, Journal
+from daypass.ports.clock import Clock
 
 WINDOW_MS: Final = 15_000
 _SOURCES: Final = 4_096
@@ -93,8 +94,8 @@ class _Source:
         return self.counts.setdefault(kind, _Count())
 
 
-class RefusalCounter:
-    """`ports.Refusals`. `run` it in a task; `close` when the process stops, before the journal.
+class Refusals:
+    """Puts anonymous refusals on the record. Repeats of one refusal from one source are counted. `run` it in a task; `close` when the process stops, before the journal.
 
     Args:
         full_records: how many of the same refusal from one source in a window are recorded one by one.
@@ -109,6 +110,10 @@ class RefusalCounter:
         self.lost = 0
 
     async def record(self, event: Event) -> None:
+        """When it returns, the refusal is durable, or counted together with equal refusals that are durable.
+
+        Raises DaypassError(UNAVAILABLE) when it could not be made durable.
+        """
         source = self._source(event)
         count = source.count_of(event)
         if count.recorded >= self._full_records or source.recorded >= self._full_records * _OF_ALL_KINDS:
@@ -124,6 +129,7 @@ class RefusalCounter:
             raise
 
     def count(self, event: Event) -> None:
+        """Counts it without waiting: for requests that are refused because there is too much to do."""
         self._source(event).count_of(event).add(event)
 
     def count_unparsed(self, source_ip: str, kind: ErrorKind, reason: str) -> None:

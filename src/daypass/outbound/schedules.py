@@ -1,4 +1,4 @@
-"""`ports.Schedules`: who is on call, from iCalendar files and URLs, and from the APIs of on-call systems.
+"""Who is on call, from iCalendar files and URLs, and from the APIs of on-call systems.
 
 Answers are cached for a minute, failures too. A calendar is parsed as heavy work: the search for its recurrences may
 never end. No page is fetched after 5 s, because emergency access waits for the answer (attack A264). It must never read
@@ -15,9 +15,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from daypass.config import AccessSettings
 from daypass.domain.errors import DaypassError
-from daypass.ports import HeavyWork, Outbound, OutboundFailed
-from daypass.server.schedule_answers import PAGERDUTY, people_and_more
-from daypass.server.worker import ready
+from daypass.outbound.requests import Outbound
+from daypass.outbound.schedule_answers import PAGERDUTY, people_and_more
+from daypass.ports.federation import OutboundFailed
+from daypass.ports.heavy import HeavyWork
+from daypass.scheduling.process import ready
 
 _CACHED_SECONDS: Final = 60.0
 _MAX_CACHED: Final = 500
@@ -28,7 +30,7 @@ _MAX_PAGES: Final = 20
 _PAGE: Final = 100  # entries; the most that PagerDuty sends
 
 
-class FetchedSchedules:
+class Schedules:
     """Schedules of accounts.
 
     Args:
@@ -45,7 +47,11 @@ class FetchedSchedules:
         self._cache: dict[tuple[str, str, str], tuple[float, frozenset[str] | OutboundFailed]] = {}
 
     async def on_call(self, kind: str, source: str, now: int, *, owner: str) -> frozenset[str]:
-        """See `ports.Schedules`."""
+        """Names and addresses, in lower case, of the persons who are on call at `now` (ms).
+
+        `kind`: icalendar, pagerduty, opsgenie or incident.io. `source`: a URL, or for iCalendar the name of a file.
+        Raises OutboundFailed.
+        """
         key = (owner, kind, source)
         until, outbound_failed = self._cache.get(key, (0.0, frozenset[str]()))
         if time.monotonic() >= until:

@@ -10,10 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from daypass.observability import logs
-from daypass.ports import Clock
 
 MAX_JUMP_MS = 300_000
 """How far the wall clock may be ahead of the monotonic clock before it is no longer followed."""
@@ -25,16 +23,8 @@ _seconds_since_boot: Callable[[], float] = partial(
 )
 
 
-class AdjustableClock(Clock, Protocol):
-    """The clock as the journal needs it: it receives resets and the time of the database."""
-
-    def confirm(self, reference: int) -> None: ...
-
-    def reset(self) -> None: ...
-
-
-class HighWaterClock:
-    """Implements `ports.Clock`. Safe to share between threads.
+class Clock:
+    """Safe to share between threads.
 
     While the wall clock is behind the highest time read so far, time continues from there at half speed. An expired
     session stays expired, the wall clock catches up in twice its lag, and a session issued in the meantime lasts at

@@ -7,27 +7,31 @@ Sessions themselves are on the record. It must never delay a request.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
+from daypass.audit.journal import Journal
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
-from daypass.operations.rolesanywhere.anchors import record_uses
-from daypass.ports import CertificateUse, Clock, Journal, Tx
+from daypass.ports.clock import Clock
+from daypass.ports.directory import Tx
+from daypass.ports.record import CertificateUse
 
 _SECONDS = 1.0
 _WAITING = 1_000  # subjects
 _OPERATION = "rolesanywhere:CreateSession"
 
 
-class CertificateUseRecorder:
-    """`ports.CertificateUses`. `run` it in a task; `flush` what is left when the process stops.
+class CertificateUses:
+    """Records certificate uses off the request's path. `run` it in a task; `flush` what is left when the process stops.
 
     If one certificate is used several times before it is written, the last use counts.
     """
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Journal, clock: Clock, store: Callable[[Tx, Sequence[CertificateUse]], None]) -> None:
         self._journal = journal
         self._clock = clock
+        self._store = store
         self._waiting: dict[tuple[str, str], CertificateUse] = {}
         self.lost = 0
 
@@ -80,7 +84,7 @@ class CertificateUseRecorder:
         )
 
         def change(tx: Tx) -> tuple[None, Event]:
-            record_uses(tx, seen)
+            self._store(tx, seen)
             return None, event
 
         try:

@@ -1,4 +1,4 @@
-"""`ports.Outbound` over the shared fetcher."""
+"""Outbound requests on behalf of an account: webhooks and calendars. All of them pass the shared fetcher."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from daypass.config import Settings
 from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order, check_url
-from daypass.ports import OutboundFailed
+from daypass.ports.federation import OutboundFailed
 
 
-class FetcherOutbound:
+class Outbound:
     """Outbound requests of accounts.
 
     Args:
@@ -24,7 +24,7 @@ class FetcherOutbound:
         self._private_hosts = private_hosts
 
     def check(self, url: str) -> None:
-        """See `ports.Outbound`."""
+        """For a URL that is stored: raises OutboundFailed if it can never be requested, whatever its name resolves to."""
         private = self._is_private(url)
         try:
             check_url(url, allow_http=private, allow_private=private)
@@ -41,11 +41,13 @@ class FetcherOutbound:
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, owner: str, method: str = "POST"
     ) -> bytes:
-        """See `ports.Outbound`."""
+        """The body of a successful answer. `owner`: the account, which has a limited share. `method`: another one with a
+        body. Raises OutboundFailed.
+        """
         return await self._sent(url, headers, owner, body, method)
 
     async def get(self, url: str, headers: Mapping[str, str], *, owner: str) -> bytes:
-        """See `ports.Outbound`."""
+        """The same, for a GET."""
         return await self._sent(url, headers, owner)
 
     async def _sent(
@@ -68,7 +70,7 @@ class FetcherOutbound:
             raise OutboundFailed(str(error), error.status) from None
 
 
-def outbound_of(settings: Settings) -> FetcherOutbound:
+def outbound_of(settings: Settings) -> Outbound:
     """The outbound access of webhooks and schedules."""
     fetcher = Fetcher(Bounds(seconds=settings.federation.fetch_seconds))
-    return FetcherOutbound(fetcher, frozenset(host.lower() for host in settings.access.private_hosts))
+    return Outbound(fetcher, frozenset(host.lower() for host in settings.access.private_hosts))

@@ -1,0 +1,1 @@
+"""Requests of accounts to other servers, e-mail, and on-call schedules."""
