@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
-
-from msgspec import Struct
 
 from daypass.observability import logs
 from daypass.observability.metrics import SECONDS, Metrics
-from daypass.observability.totals import Totals, between
+from daypass.observability.totals import CheckResult, Measurement, Totals, between
 
 EVERY_SECONDS: Final = 10.0
 KEPT: Final = 2_160  # six hours
-
-
-class Measurement(Struct, frozen=True):
-    """One interval, with what all worker processes of this server did in it.
-
-    Attributes:
-        since, until: ms.
-        latency: by operation, the number of requests in each bucket of `Measurements.bounds`, and above the last.
-        refused, faults: requests refused, and those of them that were the fault of the server.
-        checks: by name of a synthetic check, how often it passed and failed.
-    """
-
-    since: int
-    until: int
-    latency: Mapping[str, tuple[int, ...]]
-    refused: int
-    faults: int
-    checks: Mapping[str, tuple[int, int]]
-
-
-class CheckResult(Struct, frozen=True):
-    """The last run of a synthetic check. `why`: what was wrong; "" when it passed."""
-
-    name: str
-    at: int
-    seconds: float
-    why: str
 
 
 class Measurements:

@@ -70,3 +70,30 @@ def between(earlier: Totals, later: Totals) -> Totals:
         checks[name] = max(0, passed - passed_before), max(0, failed - failed_before)
     refused, faults = later.refused - earlier.refused, later.faults - earlier.faults
     return Totals(latency, max(0, refused), max(0, faults), checks)
+
+
+class Measurement(Struct, frozen=True):
+    """One interval, with what all worker processes of this server did in it.
+
+    Attributes:
+        since, until: ms.
+        latency: by operation, the number of requests in each bucket of `Measurements.bounds`, and above the last.
+        refused, faults: requests refused, and those of them that were the fault of the server.
+        checks: by name of a synthetic check, how often it passed and failed.
+    """
+
+    since: int
+    until: int
+    latency: Mapping[str, tuple[int, ...]]
+    refused: int
+    faults: int
+    checks: Mapping[str, tuple[int, int]]
+
+
+class CheckResult(Struct, frozen=True):
+    """The last run of a synthetic check. `why`: what was wrong; "" when it passed."""
+
+    name: str
+    at: int
+    seconds: float
+    why: str

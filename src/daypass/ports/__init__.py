@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from daypass.crypto.ids import Ids
-from daypass.observability.measurements import CheckResult, Measurement
-from daypass.ports.clock import Clock
+from daypass.observability.totals import CheckResult, Measurement
 from daypass.ports.directory import (
     AccountView,
     KeyView,

@@ -13,10 +13,8 @@ from daypass.data import BuiltinPolicies
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.source import Source, network_of
-from daypass.ports.clock import Clock
 from daypass.ports.directory import Reader
 from daypass.ports.heavy import HeavyWork
-from daypass.scheduling.buckets import RequestRates
 from daypass.scheduling.slices import Slices
 
 if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `ports`
@@ -39,6 +37,8 @@ if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `port
     from daypass.outbound.mail import Mail
     from daypass.outbound.requests import Outbound
     from daypass.outbound.schedules import Schedules
+    from daypass.ports.clock import Clock
+    from daypass.scheduling.buckets import RequestRates
     from daypass.stores.directory import Directory
     from daypass.stores.revocation_feed import RevocationFeed
 

@@ -12,7 +12,8 @@ from daypass.client.probe import Probe
 from daypass.client.profiles import Profile
 from daypass.config import Settings
 from daypass.observability import logs
-from daypass.observability.measurements import CheckResult, Measurements
+from daypass.observability.measurements import Measurements
+from daypass.observability.totals import CheckResult
 from daypass.ports.clock import Clock
 
 _DEFAULT_REGION: Final = "us-east-1"

@@ -17,7 +17,7 @@ from tests.console import fill, policy
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
 
-from daypass.observability.measurements import CheckResult
+from daypass.observability.totals import CheckResult
 from daypass.ports import RecordFilter, Viewer
 
 ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
 
-from daypass.observability.measurements import CheckResult, Measurement
 from daypass.observability.metrics import SECONDS, Metrics
-from daypass.observability.totals import Totals, between, totals_of
+from daypass.observability.totals import CheckResult, Measurement, Totals, between, totals_of
 from daypass.operations.record.measure import BUCKETS, measured_of
 
 BOUNDS = (0.01, 0.1, 1.0)

@@ -1,4 +1,4 @@
-"""CertificateUses of certificates: written in batches behind the requests' backs, bounded, and never in a request's way."""
+"""Uses of certificates: written in batches behind the requests' backs, bounded, and never in a request's way."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from daypass.domain.certificate import Certificate
 from daypass.domain.directory import X509Subject
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
+from daypass.operations.rolesanywhere.anchors import record_uses
 from daypass.ports import CertificateUse
 
 
@@ -53,7 +54,7 @@ def seen(
 
 async def test_flush_writes_what_was_seen_once_for_each_account() -> None:
     journal = Journal()
-    certificate_uses = CertificateUses(journal, journal)
+    certificate_uses = CertificateUses(journal, journal, record_uses)
     for one in (seen(1), seen(1, at=2), seen(2, failed=True), seen(3, subject="CN=b"), seen(1, account="444455556666")):
         certificate_uses.note(one)
     await certificate_uses.flush()
@@ -67,7 +68,7 @@ async def test_flush_writes_what_was_seen_once_for_each_account() -> None:
 
 async def test_flush_keeps_the_newest_few_of_a_subject() -> None:
     journal = Journal()
-    certificate_uses = CertificateUses(journal, journal)
+    certificate_uses = CertificateUses(journal, journal, record_uses)
     for number in range(15):
         certificate_uses.note(seen(number, at=number, properties=(("rack", str(number)),)))
         await certificate_uses.flush()
@@ -91,7 +92,7 @@ async def test_flush_loses_what_cannot_be_stored_and_nothing_beside_it() -> None
         return result
 
     journal.write = write  # type: ignore[method-assign]
-    certificate_uses = CertificateUses(journal, journal)  # type: ignore[arg-type]
+    certificate_uses = CertificateUses(journal, journal, record_uses)  # type: ignore[arg-type]
     for number, subject in enumerate(("CN=a", "bad\0", "CN=b")):
         certificate_uses.note(seen(number, subject=subject))
     await certificate_uses.flush()
@@ -100,7 +101,7 @@ async def test_flush_loses_what_cannot_be_stored_and_nothing_beside_it() -> None
 
 async def test_note_beyond_the_bound_is_lost_and_counted() -> None:
     journal = Journal()
-    certificate_uses = CertificateUses(journal, journal)
+    certificate_uses = CertificateUses(journal, journal, record_uses)
     for number in range(1_005):
         certificate_uses.note(seen(number, subject=f"CN={number}"))
     assert certificate_uses.lost == 5
@@ -110,7 +111,7 @@ async def test_note_beyond_the_bound_is_lost_and_counted() -> None:
 
 async def test_flush_that_another_process_overtook_is_written_again_and_one_that_cannot_be_written_is_let_go() -> None:
     journal = Journal()
-    certificate_uses = CertificateUses(journal, journal)
+    certificate_uses = CertificateUses(journal, journal, record_uses)
     journal.broken = [ErrorKind.ALREADY_EXISTS]
     certificate_uses.note(seen(1))
     await certificate_uses.flush()
