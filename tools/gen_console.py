@@ -122,10 +122,10 @@ def page(table: Table) -> str:
     reasons = [(f"`{name}`", why) for name, why in BROWSER_ONLY.items()]
     return f"""# The console's functions
 
-What a page does, a call of the API and a command do as well, with the same permission. The calls of `iam`, `sts` and `rolesanywhere` are those that AWS
-documents, so AWS's SDKs and its command line make them too; the others are in [Routes](routes.md) and in the server's OpenAPI document.
+Each page has a call of the API and a command that do the same with the same permission. AWS documents the calls of `iam`, `sts` and
+`rolesanywhere`, which AWS's SDKs and command line make too; the others are in [Routes](routes.md) and in the server's OpenAPI document.
 
-{table(("Path", "What", "Operation", "API", "Command"), rows)}
+{table(("Path", "Purpose", "Operation", "API", "Command"), rows)}
 ## Only in a browser
 
 {table(("Operation", "Why"), reasons)}"""

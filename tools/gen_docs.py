@@ -144,7 +144,7 @@ def events_page() -> str:
     rows = ((f"`{value}`", meaning) for _, value, meaning in members(EventType))
     return f"""# Events
 
-Every event on the audit record is one of these. [The record's format](record-format.md) says how they are stored.
+Every event on the record is one of these. [The record's format](record-format.md) describes how they are stored.
 
 {table(("Event", "When"), rows)}"""
 
@@ -172,11 +172,11 @@ def settings_page() -> str:
         sections.append(f"## [{section}]\n\n{table(('Key', 'Type', 'Default', 'Meaning'), rows)}")
     return f"""# Settings
 
-Defaults, then the TOML file (`daypass serve --config FILE`), then the environment, then the command line: each beats the one
-before. The environment variable of a key is `DAYPASS_SECTION__KEY`, for example `DAYPASS_SERVER__PORT=8700`; a list is written
-with commas there, a table as JSON. An unknown section or key stops the start, in the file and among variables whose name has `__`.
+The command line overrides the environment, which overrides the TOML file (`daypass serve --config FILE`), which overrides the defaults.
+The environment variable of a key is `DAYPASS_SECTION__KEY`, for example `DAYPASS_SERVER__PORT=8700`; write a list
+with commas, a table as JSON. An unknown section or key stops the start, in the file and in variables whose name has `__`.
 
-Two variables stand outside of the sections: `DAYPASS_BOOTSTRAP`, see [Run a server](../how-to/run.md), and `DAYPASS_HOME`, the
+Two variables belong to no section: `DAYPASS_BOOTSTRAP`, see [Run a server](../how-to/run.md), and `DAYPASS_HOME`, the
 directory of the command line's profiles.
 
 {chr(10).join(sections)}"""
@@ -266,8 +266,8 @@ def operations_page() -> str:
         services.append(f"## {title}\n\n{served_by}\n\n{tables}\n**Refused.** {no or 'None'}.\n")
     return f"""# Operations
 
-The operations of AWS's STS, IAM and IAM Roles Anywhere, by what Daypass does with them today, each with tests that call it. A refused one is answered
-`UnsupportedOperation`, 400, and is on the record. [Divergences from AWS](aws-divergences.md) says where a served one differs.
+The operations of AWS's STS, IAM and IAM Roles Anywhere, served or refused, each with tests that call it. A refused operation gets
+`UnsupportedOperation`, 400, and is recorded. [Divergences from AWS](aws-divergences.md) lists differences of served ones.
 
 {chr(10).join(services)}
 [Routes](routes.md) has the paths. `POST /sessions`, which no model describes, is CreateSession, by which
@@ -321,10 +321,10 @@ def routes_page() -> str:
     served = sorted((f"`/{'/'.join(o.path)}`", o.method, f"`rolesanywhere:{o.name}`") for o in model)
     return f"""# Routes
 
-Every path that a server serves. One that ends with `/` stands for all paths that begin with it, but `/` for itself alone. Any other path is
-answered 404, another method 405; both are on the record. GET of a form leads to its page. Where any method is allowed, the sections below say which one means what.
+Every path that a server serves. A path that ends with `/` stands for all paths that begin with it, but `/` for itself only. Any other path
+gets 404, another method 405; both are recorded. GET of a form leads to its page. The sections below describe paths that allow any method.
 
-{table(("Path", "Methods", "What"), rows)}
+{table(("Path", "Methods", "Purpose"), rows)}
 ## The management API
 
 Each call is signed and authorized as the action.
@@ -345,8 +345,8 @@ def lint_page() -> str:
     rows = [(f"`{rule.id}`", rule.severity.value, rule.title) for rule in RULES.values()]
     return f"""# Lint rules
 
-What `daypass lint` and the linter at write time look for. An `error` lets somebody in whom nobody meant, or nobody at all; a
-`warning` says more than is likely meant; a `note` is worth a look. Each finding also says where, why, and how to mend it.
+The rules of `daypass lint` and of the linter on write. An `error` admits somebody by mistake, or nobody; a
+`warning` grants more than is likely intended; a `note` is worth a look. Each finding has its place, its reason and a remedy.
 
 {table(("Rule", "Severity", "What it finds"), rows)}"""
 

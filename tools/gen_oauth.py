@@ -92,7 +92,7 @@ def page(text: str, table: Any, described: Any) -> str:
 def _regions(table: Any, described: Any) -> dict[str, str]:
     metadata = openid_configuration(_server(), served_metadata(_server()))
     return {
-        "paths": table(("Path", "Methods", "What"), _paths()),
+        "paths": table(("Path", "Methods", "Purpose"), _paths()),
         "standards": table(("Standard", "Supported"), _standards(metadata, described)),
         "metadata": table(("Member", "Value"), ((f"`{name}`", _shown(value)) for name, value in metadata.items())),
         "grants": table(("Grant type", "Without a client"), _grants()),
