@@ -31,6 +31,7 @@ from tests.issuer import Issuer
 from daypass.audit.read import THREADS
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.model import PrincipalFacts
+from daypass.domain.question import Principal
 from daypass.domain.trust import CallerPolicies
 from daypass.operations.access import simulate as simulations
 from daypass.operations.access.simulate import SimulationRequest
@@ -158,7 +159,7 @@ def test_a113_explanations_of_a_simulation_come_from_the_worker_process_as_bytes
     """To unpickle 200 explanations as objects takes 0.2 s, in which no other thread of the server runs."""
     request = SimulationRequest(("s3:GetObject", "s3:PutObject"), ("*",), policies=(EVERYTHING,))
     facts = PrincipalFacts(PrincipalKind.USER, ALPHA, ())
-    stage = simulations._Stage(ALPHA, facts, {}, CallerPolicies((), None, (), ()), {}, {}, operator=False)
+    stage = simulations._Stage(Principal(facts, {}, CallerPolicies(())), {}, ALPHA, operator=False)
     answers = simulations._answers(stage, request)
     assert [answer.decision for answer in answers] == ["allowed", "allowed"]
     assert {type(getattr(answer, name)) for answer in answers for name in answer.__slots__} == {str, bytes}

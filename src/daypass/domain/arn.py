@@ -70,6 +70,11 @@ def entity_named(text: str, kinds: Collection[str]) -> tuple[str, str] | None:
     return (kind, arn.name) if slash and arn.name and kind in kinds else None
 
 
+def is_role_arn(text: str) -> bool:
+    """Whether `text` names a role of an account."""
+    return bool(account_of(text)) and text.startswith(f"arn:aws:iam::{account_of(text)}:role/")
+
+
 def root_arn(account: str) -> str:
     """`arn:aws:iam::ACCOUNT:root`: in a Principal element, the whole account."""
     return f"arn:aws:iam::{account}:root"

@@ -20,8 +20,8 @@ from daypass.domain.directory import (
     Role,
     User,
 )
+from daypass.operations.access import snapshot
 from daypass.operations.access import what_can as what_can_module
-from daypass.operations.access import who_can as who_can_module
 
 ITEM = f"arn:aws:orders:eu:{TENANT}:item/1"
 
@@ -84,13 +84,13 @@ async def test_a113_who_can_page_ends_when_the_budget_of_an_operation_is_used_up
     for number in range(5):
         await server.user(f"user{number}", TENANT, policy("orders:Read"))
     whole = await who_can(server, "orders:Read", denied="true")
-    monkeypatch.setattr(who_can_module, "OPERATION", 200)  # a decision is charged 50 steps at least
+    monkeypatch.setattr(snapshot, "OPERATION", 200)  # a decision is charged 50 steps at least
     query = {"action": "orders:Read", "resource": "*", "denied": "true"}
     first = await server.api(TENANT_ROOT, "GET", "/access/who-can", query)
     assert 0 < len(first.json["access"]) < len(whole)
     assert first.json["next"]
     assert await who_can(server, "orders:Read", denied="true") == whole
-    monkeypatch.setattr(who_can_module, "OPERATION", 20)
+    monkeypatch.setattr(snapshot, "OPERATION", 20)
     refused = await server.api(TENANT_ROOT, "GET", "/access/who-can", query)
     assert (refused.status, refused.code) == (409, "LimitExceeded")
 
@@ -101,7 +101,7 @@ async def test_a113_what_can_page_ends_when_the_budget_of_an_operation_is_used_u
     user, _ = await server.user("alice", TENANT, policy("sts:AssumeRole"))
     for name in "abcdef":
         await server.role(name, TENANT, TENANT)
-    monkeypatch.setattr(what_can_module, "OPERATION", 170)
+    monkeypatch.setattr(snapshot, "OPERATION", 170)
     names, after = [], ""
     for _ in range(10):
         query = {"principal": user.arn, **({"after": after} if after else {})}

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from daypass.domain.directory import Role, User
-from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.keys import context_keys
+from daypass.domain.question import hypothetical
+from daypass.domain.trust import CallerPolicies
 
 
 def document(**statement):
@@ -30,22 +31,22 @@ def test_context_keys_of_what_is_no_policy_are_none(text):
     assert context_keys(compile_stored(text, PolicyKind.IDENTITY)) == ()
 
 
-def test_standing_of_a_role_is_of_one_session_only_when_it_is_named():
+def test_hypothetical_role_is_one_session_only_when_it_is_named():
     role = Role("AROA", "111111111111", "ops", "/p/", 0, "{}", tags=(("Team", "red"),))
     arn = "arn:aws:iam::111111111111:role/p/ops"
-    assert hypothetical_facts(role).arns == ((arn, "AROA"),)
-    session = "arn:aws:sts::111111111111:assumed-role/ops/s"
-    assert hypothetical_facts(role, "s").arns == ((session, "AROA"), (arn, "AROA"))
-    assert "aws:userid" not in hypothetical_keys(role)
-    keys = hypothetical_keys(role, "s")
-    assert (keys["aws:userid"], keys["aws:principaltag/team"]) == ("AROA:s", "red")
-    assert "aws:username" in hypothetical_known(role)  # known to be absent
-    assert "aws:principaltag/team" not in hypothetical_known(role)  # its sessions may bring another
+    any_session, session = hypothetical(role, CallerPolicies()), hypothetical(role, CallerPolicies(), "s")
+    assert any_session.facts.arns == ((arn, "AROA"),)
+    session_arn = "arn:aws:sts::111111111111:assumed-role/ops/s"
+    assert session.facts.arns == ((session_arn, "AROA"), (arn, "AROA"))
+    assert "aws:userid" not in any_session.keys
+    assert (session.keys["aws:userid"], session.keys["aws:principaltag/team"]) == ("AROA:s", "red")
+    assert "aws:username" in any_session.known  # known to be absent
+    assert "aws:principaltag/team" not in any_session.known  # its sessions may bring another
 
 
-def test_standing_of_a_user_is_whole():
-    user = User("AIDA", "111111111111", "al", "/", 0)
-    keys, known = hypothetical_keys(user), hypothetical_known(user, ["x:a"], ["y:"])
+def test_hypothetical_user_is_known_as_a_whole():
+    user = hypothetical(User("AIDA", "111111111111", "al", "/", 0), CallerPolicies())
+    keys, known = user.keys, user.known
     assert (keys["aws:userid"], keys["aws:username"]) == ("AIDA", "al")
-    assert all(key in known for key in (*keys, "aws:principaltag/any", "x:a", "y:b"))
+    assert all(key in known for key in (*keys, "aws:principaltag/any", "aws:resourceaccount"))
     assert "aws:sourceip" not in known

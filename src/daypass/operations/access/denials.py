@@ -6,7 +6,7 @@ Allow needs, whatever the conditions are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 
 from daypass.domain.policy.compiled import PolicyDocument
@@ -14,6 +14,7 @@ from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Effect, PrincipalFacts
 from daypass.domain.policy.pattern import fold
 from daypass.domain.policy.principal import GrantScope
+from daypass.domain.trust import ASSUME_ROLE, Target
 
 
 def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
@@ -22,25 +23,19 @@ def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
     return not any(may_allow(policy.document, folded) for policy in identity)
 
 
-def certainly_not_admitted(
-    trust: NamedPolicy,
-    bindings: Mapping[str, str] | None,
-    facts: PrincipalFacts,
-    identity: Iterable[NamedPolicy],
-    action: str,
-) -> bool:
+def certainly_not_admitted(target: Target, facts: PrincipalFacts, identity: Iterable[NamedPolicy]) -> bool:
     """The same for assuming a role of the principal's account. A trust policy that names the principal itself allows it
     without its identity policies; one that names its account does not.
     """
     scope = GrantScope.NONE
-    for statement in trust.document.statements:
+    for statement in target.trust.document.statements if target.trust is not None else ():
         if statement.effect is Effect.ALLOW:
             if statement.not_principal or statement.principals is None:
                 return False
-            scope = max(scope, statement.principals.grant_scope(facts, bindings))
+            scope = max(scope, statement.principals.grant_scope(facts, target.bindings))
     if scope is GrantScope.NONE:
         return True
-    return scope is GrantScope.ACCOUNT and certainly_denied(identity, action)
+    return scope is GrantScope.ACCOUNT and certainly_denied(identity, ASSUME_ROLE)
 
 
 @lru_cache(maxsize=4096)

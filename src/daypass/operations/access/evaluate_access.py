@@ -15,24 +15,27 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain.arn import account_of, parse_arn
-from daypass.domain.authzen import KeyReader, Question, action_of, resource_arn
-from daypass.domain.context import merged, resource_context
+from daypass.domain import authzen
+from daypass.domain.authzen import KeyReader, action_of, resource_arn
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.policy.budget import metered
-from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.explain import denial_message, explain
-from daypass.domain.policy.layers import Layers
-from daypass.domain.policy.model import AccessQuery, Decision, Value
-from daypass.domain.policy.pattern import fold
-from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
+from daypass.domain.policy.explain import denial_message
+from daypass.domain.policy.model import Value
+from daypass.domain.question import Principal, Question, decide
 from daypass.operations import heavy
-from daypass.operations.access.subject import ACCESS_TOKEN, AUDIENCE, Subject, account_named, question_shown, subject_of
-from daypass.operations.assume.admission import target_of
+from daypass.operations.access.snapshot import assumes
+from daypass.operations.access.subject import (
+    ACCESS_TOKEN,
+    AUDIENCE,
+    account_named,
+    question_shown,
+    role_to_assume,
+    subject_of,
+)
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import authorize
-from daypass.operations.blocks import in_force, under
+from daypass.operations.blocks import under
 from daypass.operations.decide import admission_is_large
 from daypass.operations.management import allow
 from daypass.operations.outcome import pack, served
@@ -47,7 +50,6 @@ SLICE: Final = 64
 
 _EXPLAINED: Final = 16  # reasons that are written on the event loop; more are heavy work
 _ON_RECORD: Final = 20  # decisions that one event contains
-_ASSUME = fold(ASSUME_ROLE)
 
 
 class Semantic(StrEnum):
@@ -79,28 +81,10 @@ class Answer(Struct, frozen=True):
     error: str = ""
 
 
-class Prepared(Struct, frozen=True):
-    """A question with everything that decides it. `target`: the role, where the question is whether to assume one."""
-
-    query: AccessQuery
-    layers: Layers
-    policies: CallerPolicies
-    arn: str  # of the subject
-    target: Target | None = None
-
-
-class Outcome(Struct, frozen=True):
-    """A decision; for a denial its message and explanation, if they were asked for."""
-
-    decision: Decision
-    message: str = ""
-    explanation: Mapping[str, Any] | None = None
-
-
 async def evaluate_access(
     env: Env,
     call: Call,
-    questions: Sequence[Question | Unreadable],
+    questions: Sequence[authzen.Question | Unreadable],
     semantic: Semantic = Semantic.EXECUTE_ALL,
     *,
     reasons: bool = True,
@@ -118,14 +102,14 @@ async def evaluate_access(
         raise DaypassError(ErrorKind.VALIDATION, f"A request may contain at most {MAX_QUESTIONS} evaluations.")
     subjects = await _subjects(env, call, questions)
     work = await _prepared_in_slices(env, account, subjects, questions)
-    ready = [item for item in work if isinstance(item, Prepared)]
+    ready = [item for item in work if isinstance(item, Question)]
     if _is_heavy(ready, reasons=reasons):
-        outcomes = await heavy.compute(env, account, decided, ready, semantic, reasons)
+        decisions = await heavy.compute(env, account, decided, ready, semantic, reasons)
     else:
-        outcomes = await _in_slices(env, account, ready, semantic, reasons=reasons)
+        decisions = await _in_slices(env, account, ready, semantic, reasons=reasons)
     if len(work) > SLICE:
         await env.slices.turn(account)
-    answers = await _answers(env, call, work, outcomes, semantic)
+    answers = await _answers(env, call, work, decisions, semantic)
     recorded = env.limits.record_decisions
     if replays or recorded == "all" or (recorded == "denied" and not all(answer.allowed for answer in answers)):
         detail = _detail(questions, subjects, answers)
@@ -136,24 +120,24 @@ async def evaluate_access(
 # --- Preparing -------------------------------------------------------------------------------------------------------
 
 
-Subjects = Mapping[tuple[str, str, str], Subject | None]
+Subjects = Mapping[tuple[str, str, str], Principal | None]
 
 
-async def _subjects(env: Env, call: Call, questions: Iterable[Question | Unreadable]) -> Subjects:
+async def _subjects(env: Env, call: Call, questions: Iterable[authzen.Question | Unreadable]) -> Subjects:
     """Every subject once, by its type and id."""
-    found: dict[tuple[str, str, str], Subject | None] = {}
+    found: dict[tuple[str, str, str], Principal | None] = {}
     for question in questions:
-        if isinstance(question, Question) and (key := _key_of(question)) not in found:
+        if isinstance(question, authzen.Question) and (key := _key_of(question)) not in found:
             found[key] = await permitted_subject(env, call, question, ACTION)
     return found
 
 
-def _key_of(question: Question) -> tuple[str, str, str]:
+def _key_of(question: authzen.Question) -> tuple[str, str, str]:
     entity = question.subject
     return entity.type, entity.id, str(entity.properties.get(AUDIENCE, ""))
 
 
-async def permitted_subject(env: Env, call: Call, question: Question, action: str) -> Subject | None:
+async def permitted_subject(env: Env, call: Call, question: authzen.Question, action: str) -> Principal | None:
     """The subject, if the caller may ask about its account; see `subject_of`. A token of another account is answered like
     an invalid one, as by introspection. Raises DaypassError(ACCESS_DENIED).
     """
@@ -173,9 +157,9 @@ async def permitted_subject(env: Env, call: Call, question: Question, action: st
 
 
 async def _prepared_in_slices(
-    env: Env, account: str, subjects: Subjects, questions: Sequence[Question | Unreadable]
-) -> list[Prepared | Answer]:
-    work: list[Prepared | Answer] = []
+    env: Env, account: str, subjects: Subjects, questions: Sequence[authzen.Question | Unreadable]
+) -> list[Question | Answer]:
+    work: list[Question | Answer] = []
     reader = KeyReader()
     for number, question in enumerate(questions):
         if number and number % SLICE == 0:
@@ -185,8 +169,8 @@ async def _prepared_in_slices(
 
 
 async def _prepared(
-    env: Env, subjects: Subjects, question: Question | Unreadable, reader: KeyReader
-) -> Prepared | Answer:
+    env: Env, subjects: Subjects, question: authzen.Question | Unreadable, reader: KeyReader
+) -> Question | Answer:
     """The question with its policies, or the answer to one that cannot be decided."""
     if isinstance(question, Unreadable):
         return Answer(False, status=400, error=question.message)
@@ -199,127 +183,89 @@ async def _prepared(
         return Answer(False, status=400, error=f"{error}.")
 
 
-async def prepare(env: Env, subject: Subject, question: Question, keys: Mapping[str, Value]) -> Prepared:
+async def prepare(env: Env, subject: Principal, asked: authzen.Question, keys: Mapping[str, Value]) -> Question:
     """The question with its policies and its context keys. Raises ValueError with the reason for a question that
     cannot be read.
     """
-    resource = resource_arn(question.resource, subject.account)
-    action = action_of(question.action, question.resource)
-    target = None
-    if is_assumption(action, resource, subject.account):
-        view = await env.directory.role(subject.account, parse_arn(resource).name)
-        found = view if view is not None and view.role.arn == resource else None
-        target = target_of(resource, subject.account, found)
-        if found is not None:
-            subject = replace(subject, policies=under(subject.policies, in_force(env, env.clock.now(), found.role)))
-    return of_subject(subject, keys, resource, action, target)
-
-
-def is_assumption(action: str, resource: str, account: str) -> bool:
-    """Whether a role of the account would be assumed: then its trust policy decides too."""
-    return fold(action) == _ASSUME and account_of(resource) == account
-
-
-def of_subject(
-    subject: Subject, keys: Mapping[str, Value], resource: str, action: str, target: Target | None
-) -> Prepared:
-    """A question with these context keys, with this subject's policies."""
-    owner, policies = account_of(resource) or subject.account, subject.policies
-    context = merged(keys, subject.keys, resource_context(owner))
-    if target is not None:
-        context["daypass:approved"] = "false"
-    query = AccessQuery(subject.facts, action, resource, context)
-    return Prepared(query, policies.layers(same_account=owner == subject.account), policies, subject.arn, target)
+    resource = resource_arn(asked.resource, subject.account)
+    action = action_of(asked.action, asked.resource)
+    subject = replace(subject, keys={**keys, **subject.keys})
+    if not assumes(action, resource, subject.account):
+        return subject.asks(action, resource)
+    target, blocks = await role_to_assume(env, env.clock.now(), resource)
+    keys = {**subject.keys, "daypass:approved": "false"}
+    return replace(subject, keys=keys, policies=under(subject.policies, blocks)).asks(action, resource, target)
 
 
 # --- Deciding --------------------------------------------------------------------------------------------------------
 
 
-def _is_heavy(ready: Sequence[Prepared], *, reasons: bool) -> bool:
+def _is_heavy(ready: Sequence[Question], *, reasons: bool) -> bool:
     if reasons and len(ready) > _EXPLAINED:
         return True
     return any(map(_is_large, ready))
 
 
-def _is_large(item: Prepared) -> bool:
+def _is_large(item: Question) -> bool:
     trust = item.target.trust if item.target is not None else None
     return admission_is_large(item.policies, trust, lambda: item.query.context)
 
 
 async def _in_slices(
-    env: Env, account: str, ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool
-) -> list[Outcome]:
+    env: Env, account: str, ready: Sequence[Question], semantic: Semantic, *, reasons: bool
+) -> list[Answer]:
     """The decisions on the event loop, in slices of a millisecond or two. Raises DaypassError(LIMIT_EXCEEDED)."""
-    outcomes: list[Outcome] = []
+    answers: list[Answer] = []
     with metered():
-        for outcome in _outcomes(ready, semantic, reasons=reasons):
-            outcomes.append(outcome)
-            if len(outcomes) % SLICE == 0:
+        for answer in _decisions(ready, semantic, reasons=reasons):
+            answers.append(answer)
+            if len(answers) % SLICE == 0:
                 await env.slices.turn(account)
-    return outcomes
+    return answers
 
 
-def decided(ready: Sequence[Prepared], semantic: Semantic, reasons: bool) -> list[Outcome]:  # noqa: FBT001 (heavy work)
+def decided(ready: Sequence[Question], semantic: Semantic, reasons: bool) -> list[Answer]:  # noqa: FBT001 (heavy work)
     """The decisions, as heavy work. Raises DaypassError(LIMIT_EXCEEDED)."""
     with metered():
-        return list(_outcomes(ready, semantic, reasons=reasons))
+        return list(_decisions(ready, semantic, reasons=reasons))
 
 
-def _outcomes(ready: Sequence[Prepared], semantic: Semantic, *, reasons: bool) -> Iterator[Outcome]:
-    """The decisions in order, up to the one that ends the request."""
-    for item in ready:
-        outcome = outcome_of(item, reasons=reasons)
-        yield outcome
-        if semantic.ends(allowed=outcome.decision.allowed):
+def _decisions(ready: Sequence[Question], semantic: Semantic, *, reasons: bool) -> Iterator[Answer]:
+    """The decisions in order, up to the one that ends the request. Raises OperationOverBudget."""
+    for question in ready:
+        found = decide(question)
+        allowed = found.decision.allowed
+        if allowed or not reasons:
+            yield Answer(allowed)
+        else:
+            message = denial_message(found.query, found.decision, question.query.principal.arns[0][0])
+            yield Answer(allowed, found.explained().to_json(), message)
+        if semantic.ends(allowed=allowed):
             return
-
-
-def outcome_of(item: Prepared, *, reasons: bool) -> Outcome:
-    """The decision. Raises OperationOverBudget."""
-    query, layers = item.query, item.layers
-    if item.target is None:
-        decision = evaluate(query, layers)
-    else:
-        admission = admit(query.principal, item.policies, item.target, (query.action,), query.context)
-        decision, query, layers = admission.decision, admission.query, admission.layers
-    if decision.allowed or not reasons:
-        return Outcome(decision)
-    return Outcome(decision, denial_message(query, decision, item.arn), explain(query, layers).to_json())
 
 
 # --- Answering -------------------------------------------------------------------------------------------------------
 
 
 async def _answers(
-    env: Env,
-    call: Call,
-    work: Sequence[Prepared | Answer],
-    outcomes: Sequence[Outcome],
-    semantic: Semantic,
+    env: Env, call: Call, work: Sequence[Question | Answer], decisions: Sequence[Answer], semantic: Semantic
 ) -> list[Answer]:
+    """Of every question, also of those that cannot be decided; with what the caller may know."""
     answers: list[Answer] = []
-    following, visible = iter(outcomes), None
+    following, visible = iter(decisions), None
     for item in work:
-        if isinstance(item, Answer):
-            answers.append(item)
-        else:
-            outcome = next(following)
-            if outcome.explanation is not None and visible is None:
+        answer = item if isinstance(item, Answer) else next(following)
+        if isinstance(item, Question) and answer.explanation is not None:
+            if visible is None:
                 visible = await may_see_reasons(env, call)
-            answers.append(_answer(env, call, item, outcome, visible=bool(visible)))
-        if semantic.ends(allowed=answers[-1].allowed):
+            account = item.query.principal.account
+            if not visible or account != call.caller.account:
+                packed = pack(answer.explanation, call.facts.request_id, 1)
+                answer = Answer(answer.allowed, encoded=env.sealer.seal_message(account, packed))
+        answers.append(answer)
+        if semantic.ends(allowed=answer.allowed):
             break
     return answers
-
-
-def _answer(env: Env, call: Call, item: Prepared, outcome: Outcome, *, visible: bool) -> Answer:
-    allowed, explanation = outcome.decision.allowed, outcome.explanation
-    if explanation is None:
-        return Answer(allowed)
-    account = item.query.principal.account
-    if visible and account == call.caller.account:
-        return Answer(allowed, explanation, outcome.message)
-    return Answer(allowed, encoded=env.sealer.seal_message(account, pack(explanation, call.facts.request_id, 1)))
 
 
 async def may_see_reasons(env: Env, call: Call) -> bool:
@@ -331,7 +277,7 @@ async def may_see_reasons(env: Env, call: Call) -> bool:
 
 
 def _detail(
-    questions: Sequence[Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]
+    questions: Sequence[authzen.Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]
 ) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
     listed = (
@@ -340,6 +286,6 @@ def _detail(
             "allowed": answer.allowed,
         }
         for question, answer in zip(questions, answers, strict=False)
-        if isinstance(question, Question)
+        if isinstance(question, authzen.Question)
     )
     return {"evaluations": len(answers), "denied": denied, "decisions": list(islice(listed, _ON_RECORD))}

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain import question as access
 from daypass.domain.authzen import (
     Entity,
     KeyReader,
@@ -23,32 +24,23 @@ from daypass.domain.authzen import (
     resource_entity,
     service_of,
 )
+from daypass.domain.context import time_keys
 from daypass.domain.directory import ReplayEntry, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.policy.budget import OPERATION, metered
+from daypass.domain.policy.budget import metered
 from daypass.domain.policy.model import Decision, Effect, Value
 from daypass.domain.policy.pattern import fold
-from daypass.domain.trust import CallerPolicies, Target
+from daypass.domain.question import Principal, decide
+from daypass.domain.trust import CallerPolicies
 from daypass.operations import heavy
-from daypass.operations.access.evaluate_access import (
-    SLICE,
-    Prepared,
-    is_assumption,
-    of_subject,
-    outcome_of,
-    permitted_subject,
-    prepare,
-)
-from daypass.operations.access.subject import Subject, named_subject, question_shown
-from daypass.operations.access.who_can import BATCH, context_in, evaluated
+from daypass.operations.access.evaluate_access import SLICE, permitted_subject, prepare
+from daypass.operations.access.snapshot import Batch, asked_in, context_in, evaluated, in_batches
+from daypass.operations.access.subject import question_shown
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import refresh_if_changed
-from daypass.operations.iam.assuming import trust_of
-from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Scene
 
 V = TypeVar("V")
@@ -65,11 +57,10 @@ _IAM: Final = "iam"
 
 
 class Page(Struct, frozen=True):
-    """Results in their order. `following`: the cursor of the next page, "" for the last one. `steps`: what is left."""
+    """Results in their order. `following`: the cursor of the next page, "" for the last one."""
 
     results: tuple[str, ...]
     following: str = ""
-    steps: int = 0
 
 
 # --- Subjects --------------------------------------------------------------------------------------------------------
@@ -84,40 +75,31 @@ async def search_subjects(
     Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
     """
     permission = await allow(env, call, ACTION, "access", "*")
-    kind, results = question.subject.type, list[str]()
+    kind = question.subject.type
     _valid(lambda one: resource_arn(one.resource, call.caller.account), question)
     _valid(lambda one: action_of(one.action, one.resource), question)
     keys = _valid(KeyReader().keys_of, question)
     await refresh_if_changed(env)
-    looked_at, steps, place = 0, OPERATION, after
-    while kind in _KINDS and looked_at < limit and steps > 0:
-        size = min(BATCH, limit - looked_at)
-        page = await heavy.read(env, call, _subjects, call, question, keys, place, size, steps)
-        results += page.results
-        looked_at, steps, place = looked_at + size, page.steps, page.following
-        if not place:
-            break
-    return await _recorded(env, call, permission, question, Page(tuple(results), place), replays)
+    page = Page(())
+    if kind in _KINDS:
+        found = await in_batches(env, call, _subjects, (question, keys), after, limit)
+        page = Page(found.entries, found.following)
+    return await _recorded(env, call, permission, question, page, replays)
 
 
 def _subjects(
     scene: Scene, call: Call, question: Question, keys: Mapping[str, Value], after: str, size: int, steps: int
-) -> Page:
+) -> Batch[str]:
     """One batch, as heavy work."""
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx, blocks=True)
-    guardrails = gatherer.guardrail_policies()
-    resource = resource_arn(question.resource, ctx.account)
-    action, target = action_of(question.action, question.resource), None
-    if is_assumption(action, resource, ctx.account):
-        role = find_by_arn(ctx.tx, Role, resource)
-        target = _target(ctx, resource, role)
-        guardrails += gatherer.blocks_of(role.id) if role is not None else ()
+    action = action_of(question.action, question.resource)
+    asked = asked_in(ctx, gatherer, action, resource_arn(question.resource, ctx.account), absent=True)
+    approved = {"daypass:approved": "false"} if asked.target is not None else {}
+    asked = replace(asked, context={**keys, **time_keys(call.now), **approved}, own_side=False)
 
     def allowed(entity: User | Role) -> bool:
-        subject = named_subject(entity, gatherer.of(entity).policies(guardrails), call.now)
-        item = of_subject(subject, keys, resource, action, target)
-        return outcome_of(item, reasons=False).decision.allowed
+        return decide(asked.of(entity, gatherer.of(entity))).decision.allowed
 
     kind = _KINDS[question.subject.type]
     entities: list[User | Role] = [*ctx.tx.find(kind, account=ctx.account, order="name", after=after, limit=size + 1)]
@@ -126,13 +108,7 @@ def _subjects(
     last = len(decisions)
     more = entities[last - 1].name if last and (exhausted or len(entities) > size) else ""
     names = tuple(entity.name for entity, one in zip(entities, decisions, strict=False) if one)
-    return Page(names, more, meter.left)
-
-
-def _target(ctx: ReadContext, arn: str, role: Role | None) -> Target:
-    if role is None:
-        return Target(arn, ctx.account)
-    return Target(arn, ctx.account, trust_of(role), dict(role.trust_bindings), role.tags)
+    return Batch(names, size, more, meter.left)
 
 
 # --- Resources -------------------------------------------------------------------------------------------------------
@@ -155,7 +131,7 @@ async def search_resources(
 
 
 async def _candidates(
-    env: Env, call: Call, subject: Subject, service: str, after: str, limit: int
+    env: Env, call: Call, subject: Principal, service: str, after: str, limit: int
 ) -> tuple[list[Entity], str]:
     """Resources of the service that the directory or the subject's policies name, and the cursor of the next page."""
     if service == _IAM:
@@ -219,7 +195,7 @@ def _valid(check: Callable[[V], R], value: V) -> R:
 
 
 async def _allowed(
-    env: Env, call: Call, questions: Sequence[tuple[Question, str]], subject: Subject, keys: Mapping[str, Value]
+    env: Env, call: Call, questions: Sequence[tuple[Question, str]], subject: Principal, keys: Mapping[str, Value]
 ) -> Page:
     """The names of the questions that are allowed."""
     items = []
@@ -234,9 +210,9 @@ async def _allowed(
     return Page(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
 
 
-def _decisions(items: Sequence[Prepared]) -> list[bool]:
+def _decisions(items: Sequence[access.Question]) -> list[bool]:
     with metered():
-        return [outcome_of(item, reasons=False).decision.allowed for item in items]
+        return [decide(item).decision.allowed for item in items]
 
 
 def _literal_resources(policies: CallerPolicies, service: str, account: str) -> Iterator[str]:
@@ -271,7 +247,7 @@ async def _recorded(
     question: Question,
     page: Page,
     replays: Replays,
-    subject: Subject | None = None,
+    subject: Principal | None = None,
 ) -> Page:
     detail = {**question_shown(question, subject), "results": len(page.results)}
     await commit_once(env, served(call, decision=permission, detail=detail), replays)

@@ -7,33 +7,34 @@ unless the operator asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
-from daypass.domain.arn import account_of, entity_named, parse_arn
+from daypass.domain.arn import account_of, is_role_arn
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.context import merged, resource_context
-from daypass.domain.directory import Role, User
+from daypass.domain.directory import User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys
 from daypass.domain.policy.budget import metered
 from daypass.domain.policy.document import PolicyError, PolicyKind, compile_stored, parse
-from daypass.domain.policy.explain import explain
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
+from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
-from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target, admit
+from daypass.domain.question import Answer, Principal, decide, hypothetical
+from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target
 from daypass.operations import heavy
-from daypass.operations.assume.admission import target_of
+from daypass.operations.access.snapshot import check_action, note_on, principal_name
+from daypass.operations.access.subject import role_to_assume, view_named
 from daypass.operations.authorize import refresh_if_changed
-from daypass.operations.blocks import NO_CREDENTIALS, Levels, in_force, under, without_credentials
+from daypass.operations.blocks import Levels, in_force, under
 from daypass.operations.management import allow, is_operator
 from daypass.operations.outcome import served
-from daypass.ports import Call, Env, PrincipalView, RoleView
+from daypass.ports import Call, Env
 
 _json = msgspec.json.encode
 _USUAL_ASSUMPTION = Assumption("simulation")
@@ -79,16 +80,16 @@ class Simulated:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """The inputs of the decisions, read before they are made."""
+class _Stage(Struct, frozen=True):
+    """What the requests of a simulation have in common, read before they are decided.
 
+    `principal` has its stored policies; those of the request are parsed where the decisions are made. `roles`: that the
+    requests may assume, with what blocks them, by ARN.
+    """
+
+    principal: Principal
+    roles: Mapping[str, tuple[Target, Levels]]
     account: str
-    facts: PrincipalFacts
-    keys: Context
-    policies: CallerPolicies  # as stored; those of the request are parsed where the decisions are made
-    roles: Mapping[str, RoleView | None]  # roles that the requests may assume, by ARN
-    blocks: Mapping[str, Levels]  # of these roles
     operator: bool
     note: str = ""
 
@@ -106,8 +107,6 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
     await refresh_if_changed(env)
     stage = await _stage(env, call, request)
     answers = await heavy.compute(env, call.caller.account, _answers, stage, request)
-    if stage.note:
-        answers = [replace(answer, note=stage.note) for answer in answers]
     detail = {
         "principal": request.principal,
         "actions": list(request.actions[:10]),
@@ -118,112 +117,62 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
     return answers
 
 
-def check_action(action: str) -> None:
-    """Raises DaypassError(VALIDATION) unless this is one action."""
-    service, _, name = action.partition(":")
-    if not (service and name) or ":" in name or "*" in action or "?" in action:
-        raise DaypassError(ErrorKind.VALIDATION, f"An action is SERVICE:NAME, without wildcards: {action}")
-
-
 # --- Gathering -----------------------------------------------------------------------------------------------------------
 
 
 async def _stage(env: Env, call: Call, request: SimulationRequest) -> _Stage:
-    own = call.caller.account
-    account = await env.directory.account(own)
-    guardrails = account.guardrails if account is not None else ((),)
+    own, now = call.caller.account, call.now
     operator = await is_operator(env, call.caller)
-    assumed = [arn for arn in request.resources if _assumes(request, arn)]
-    roles = {arn: await _role(env, arn) if operator or account_of(arn) == own else None for arn in assumed}
-    facts, keys, view = await _principal(env, own, request, roles)
-    if facts.account != own:  # its policies; its guardrails are its account's
-        policies = CallerPolicies(None, None, (), ())
-    else:
-        identity, boundary = (view.identity, view.boundary) if view is not None else ((), None)
-        policies = CallerPolicies(identity, boundary, (), guardrails)
-    return _Stage(
-        account=own,
-        facts=facts,
-        keys=keys,
-        policies=under(policies, in_force(env, call.now, view.entity)) if view is not None else policies,
-        roles=roles,
-        blocks={arn: in_force(env, call.now, role.role) for arn, role in roles.items() if role is not None},
-        operator=operator,
-        note=await note_on(env, view.entity) if view is not None else "",
-    )
-
-
-async def note_on(env: Env, entity: User | Role) -> str:
-    """What no policy says about requests of this principal."""
-    if isinstance(entity, Role):
-        return ""
-    without = await env.directory.read(lambda tx: without_credentials(tx, [entity]), account=entity.account)
-    return NO_CREDENTIALS if without else ""
+    roles: dict[str, tuple[Target, Levels]] = {}
+    if any(map(_is_assumption, request.actions)):
+        for arn in filter(is_role_arn, request.resources):
+            evaluated = operator or account_of(arn) == own
+            roles[arn] = await role_to_assume(env, now, arn) if evaluated else (_elsewhere(arn), ())
+    principal, note = await _principal(env, call, request, roles)
+    return _Stage(principal, roles, own, operator, note)
 
 
 async def _principal(
-    env: Env, own: str, request: SimulationRequest, roles: Mapping[str, RoleView | None]
-) -> tuple[PrincipalFacts, dict[str, Value], PrincipalView | None]:
-    if not request.principal:
-        return PrincipalFacts(PrincipalKind.USER, own, ()), {"aws:principalaccount": own}, None
-    word, name = principal_name(request.principal)
-    account = account_of(request.principal)
-    if account != own:
-        if len(roles) != len(request.resources) or any(fold(a) != fold(ASSUME_ROLE) for a in request.actions):
+    env: Env, call: Call, request: SimulationRequest, roles: Mapping[str, tuple[Target, Levels]]
+) -> tuple[Principal, str]:
+    """The principal, and what no policy says about it."""
+    own, arn = call.caller.account, request.principal
+    account = await env.directory.account(own)
+    guardrails = account.guardrails if account is not None else ((),)
+    if not arn:
+        facts = PrincipalFacts(PrincipalKind.USER, own, ())
+        return Principal(facts, {"aws:principalaccount": own}, CallerPolicies((), None, (), guardrails)), ""
+    word, name = principal_name(arn)
+    if account_of(arn) != own:
+        if len(roles) != len(request.resources) or not all(map(_is_assumption, request.actions)):
             raise DaypassError(
                 ErrorKind.VALIDATION,
                 "Of another account's principals, only the assumption of your roles can be simulated.",
             )
-        return (
-            _foreign_principal(request.principal, account, word, roles.values()),
-            {
-                "aws:principalarn": request.principal,
-                "aws:principalaccount": account,
-            },
-            None,
-        )
-    view = await find_principal(env, own, word, name)
-    if view is None or view.entity.arn != request.principal:
+        return _foreign(arn, word, roles), ""
+    view = await view_named(env, own, word, name, arn)
+    if view is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The {word} with name {name} cannot be found.")
-    session = request.session_name
-    return hypothetical_facts(view.entity, session), hypothetical_keys(view.entity, session), view
+    entity = view.entity
+    policies = under(view.layers.under(guardrails), in_force(env, call.now, entity))
+    note = ""
+    if isinstance(entity, User):
+        note = await env.directory.read(lambda tx: note_on(tx, entity), account=own)
+    return hypothetical(entity, policies, request.session_name), note
 
 
-def _foreign_principal(arn: str, account: str, word: str, roles: Iterable[RoleView | None]) -> PrincipalFacts:
-    """Another account's principal, taken to be the one that the trust policies named when they were written."""
-    bound = next((view.bindings[arn] for view in roles if view is not None and arn in view.bindings), "")
-    kind = PrincipalKind.USER if word == "user" else PrincipalKind.ROLE_SESSION
-    return PrincipalFacts(kind, account, ((arn, bound),))
+def _foreign(arn: str, word: str, roles: Mapping[str, tuple[Target, Levels]]) -> Principal:
+    """Another account's principal, taken to be the one that the trust policies named when they were written. Its policies
+    and guardrails are its account's.
+    """
+    bound = next((found for target, _ in roles.values() if (found := (target.bindings or {}).get(arn))), "")
+    kind, account = PrincipalKind.USER if word == "user" else PrincipalKind.ROLE_SESSION, account_of(arn)
+    keys = {"aws:principalarn": arn, "aws:principalaccount": account}
+    return Principal(PrincipalFacts(kind, account, ((arn, bound),)), keys, CallerPolicies(identity=None))
 
 
-def principal_name(arn: str) -> tuple[str, str]:
-    """("user" | "role", name) of a principal's ARN. Raises DaypassError(VALIDATION)."""
-    named = entity_named(arn, ("user", "role"))
-    if named is not None:
-        return named
-    raise DaypassError(ErrorKind.VALIDATION, f"This is not the ARN of a user or role: {arn}")
-
-
-async def find_principal(env: Env, account: str, word: str, name: str) -> PrincipalView | None:
-    """A user or role with its policies, as at runtime."""
-    if word == "role":
-        role = await env.directory.role(account, name)
-        return role.principal if role is not None else None
-    return await env.directory.user_by_name(account, name)
-
-
-async def _role(env: Env, arn: str) -> RoleView | None:
-    view = await env.directory.role(account_of(arn), parse_arn(arn).name)
-    return view if view is not None and view.role.arn == arn else None
-
-
-def _assumes(request: SimulationRequest, resource: str) -> bool:
-    """Whether this resource is a role that the requests may assume."""
-    return is_role_arn(resource) and any(fold(action) == fold(ASSUME_ROLE) for action in request.actions)
-
-
-def is_role_arn(text: str) -> bool:
-    return bool(account_of(text)) and text.startswith(f"arn:aws:iam::{account_of(text)}:role/")
+def _is_assumption(action: str) -> bool:
+    return fold(action) == fold(ASSUME_ROLE)
 
 
 def _parsed(text: str, kind: PolicyKind, label: str) -> NamedPolicy:
@@ -245,69 +194,70 @@ def _resource_policy(request: SimulationRequest) -> NamedPolicy | None:
 
 
 def _answers(stage: _Stage, request: SimulationRequest) -> list[Simulated]:
-    stage, resource_policy = _with_request_policies(stage, request), _resource_policy(request)
+    principal, resource_policy = _with_request(stage.principal, request), _resource_policy(request)
     with metered():
         return [
-            _assume(stage, request, resource)
-            if fold(action) == fold(ASSUME_ROLE) and resource in stage.roles
-            else _do(stage, resource_policy, request, action, resource)
+            _assume(stage, principal, request, resource)
+            if _is_assumption(action) and resource in stage.roles
+            else _do(stage, principal, resource_policy, request, action, resource)
             for action in request.actions
             for resource in request.resources
         ]
 
 
-def _with_request_policies(stage: _Stage, request: SimulationRequest) -> _Stage:
-    """Adds the policies of the request, which are parsed here. Another account's principal gets none."""
+def _with_request(principal: Principal, request: SimulationRequest) -> Principal:
+    """The principal with the policies and context keys of the request. Another account's principal gets no policies."""
     policies = tuple(_parsed(text, PolicyKind.IDENTITY, f"policy {n}") for n, text in enumerate(request.policies, 1))
-    boundary = stage.policies.boundary
+    stored, boundary = principal.policies, principal.policies.boundary
     if request.boundary:
         boundary = (_parsed(request.boundary, PolicyKind.IDENTITY, "boundary"),)
     levels = enumerate(request.session_policies, 1)
     session = tuple((_parsed(text, PolicyKind.SESSION, f"session policy {n}"),) for n, text in levels)
-    stored = stage.policies
-    if stored.identity is None:
-        return stage
-    return replace(stage, policies=CallerPolicies((*stored.identity, *policies), boundary, session, stored.guardrails))
+    if stored.identity is not None:
+        stored = CallerPolicies((*stored.identity, *policies), boundary, session, stored.guardrails)
+    return replace(principal, keys={**principal.keys, **request.context}, policies=stored)
 
 
 def _do(
-    stage: _Stage, resource_policy: NamedPolicy | None, request: SimulationRequest, action: str, resource: str
+    stage: _Stage,
+    principal: Principal,
+    resource_policy: NamedPolicy | None,
+    request: SimulationRequest,
+    action: str,
+    resource: str,
 ) -> Simulated:
     """Decides as `operations.authorize` does. A resource of another account without its policy is left open."""
     owner = account_of(resource) or request.resource_account or stage.account
-    elsewhere = owner if owner != stage.account and resource_policy is None else ""
-    query = AccessQuery(stage.facts, action, resource, merged(stage.keys, resource_context(owner), request.context))
-    same_account = owner == stage.account or bool(elsewhere)
-    layers = stage.policies.layers(same_account=same_account, resource=resource_policy)
-    explanation = explain(query, layers)
-    return Simulated(action, resource, _decision_name(explanation.decision), elsewhere, _json(explanation.to_json()))
+    alone = resource_policy is None
+    answer = decide(principal.asks(action, resource, owner=owner, resource_policy=resource_policy, own_side=alone))
+    open_with = owner if owner != stage.account and alone else ""
+    return _simulated(stage, action, resource, answer, open_with)
 
 
-def _assume(stage: _Stage, request: SimulationRequest, arn: str) -> Simulated:
+def _assume(stage: _Stage, principal: Principal, request: SimulationRequest, arn: str) -> Simulated:
     """Decides as `operations.assume.assume_role` does, each account's side with only that account's policies."""
-    assumption = request.assumption
-    view, account = stage.roles[arn], account_of(arn)
-    policies = under(stage.policies, stage.blocks.get(arn, ()))
-    foreign = account != stage.account and not stage.operator
-    target = Target(arn, account, _allow_everyone()) if foreign else target_of(arn, account, view)
-    context = merged(stage.keys, assumption.keys(), request.context)
-    admission = admit(stage.facts, policies, target, assumption.actions(), context)
-    if foreign and admission.decision.allowed:
-        return Simulated(ASSUME_ROLE, arn, _decision_name(admission.decision), account)
-    explanation = _json(explain(admission.query, admission.layers).to_json())
-    open_with = stage.facts.account if stage.facts.account != stage.account and admission.decision.allowed else ""
-    return Simulated(ASSUME_ROLE, arn, _decision_name(admission.decision), open_with, explanation)
+    target, blocks = stage.roles[arn]
+    keys = {**request.assumption.keys(), **principal.keys}
+    principal = replace(principal, keys=keys, policies=under(principal.policies, blocks))
+    answer = decide(replace(principal.asks(ASSUME_ROLE, arn, target), actions=request.assumption.actions()))
+    allowed = answer.decision.allowed
+    if allowed and target.account != stage.account and not stage.operator:
+        return Simulated(ASSUME_ROLE, arn, answer.verdict, target.account, note=stage.note)
+    open_with = principal.account if principal.account != stage.account and allowed else ""
+    return _simulated(stage, ASSUME_ROLE, arn, answer, open_with)
 
 
-def _decision_name(decision: Decision) -> str:
-    if decision.allowed:
-        return "allowed"
-    return "explicit_deny" if decision.explicit else "implicit_deny"
+def _simulated(stage: _Stage, action: str, resource: str, answer: Answer, open_with: str) -> Simulated:
+    return Simulated(action, resource, answer.verdict, open_with, _json(answer.explained().to_json()), stage.note)
+
+
+def _elsewhere(arn: str) -> Target:
+    """Another account's role: it admits everyone, so that only the caller's side decides."""
+    return Target(arn, account_of(arn), _allow_everyone())
 
 
 @lru_cache(maxsize=1)
 def _allow_everyone() -> NamedPolicy:
-    """Replaces the trust policy of another account's role, so that only the caller's side decides."""
     text = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},'
         '"Action":["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"]}]}'

@@ -7,49 +7,41 @@ the pattern matches. When the results differ the answer is `partly`, and names t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from daypass.domain.arn import account_of
-from daypass.domain.context import merged, resource_context
-from daypass.domain.directory import Role, User
-from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
+from daypass.domain.directory import Role
 from daypass.domain.policy.administration import PREFIX
-from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
+from daypass.domain.policy.budget import OperationOverBudget, charge, metered
 from daypass.domain.policy.compiled import Statement
-from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.layers import Layers, NamedPolicy
-from daypass.domain.policy.model import AccessQuery, Context, Decision, Effect, Layer, Value
+from daypass.domain.policy.layers import Layers
+from daypass.domain.policy.model import Context, Decision, Effect, Layer
 from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap, withholds_administration
-from daypass.domain.policy.partial_evaluation import (
-    Outcome,
-    PartialEvaluation,
-    Proviso,
-    Variant,
-    evaluate_partially,
-    varied,
-)
+from daypass.domain.policy.partial_evaluation import Outcome, Proviso
 from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
 from daypass.domain.policy.resource import completed
+from daypass.domain.question import Principal, decide_partially, hypothetical, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
 from daypass.operations.access.denials import certainly_not_admitted
-from daypass.operations.access.simulate import find_principal, note_on, principal_name
-from daypass.operations.access.who_can import (
-    BATCH,
-    Access,
-    Question,
+from daypass.operations.access.snapshot import (
+    Batch,
+    assumption_of,
     context_in,
     evaluated,
-    evaluation_of,
+    in_batches,
+    note_on,
+    principal_in,
+    principal_name,
 )
+from daypass.operations.access.who_can import Access
 from daypass.operations.authorize import refresh_if_changed
-from daypass.operations.iam.assuming import trust_of
-from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
+from daypass.operations.iam.holdings import Gatherer, Source, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Scene
@@ -75,8 +67,7 @@ class Extent(StrEnum):
 _OF_OUTCOME = {Outcome.ALLOWED: Extent.ALLOWED, Outcome.ALLOWED_IF: Extent.ALLOWED_IF}
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """One action, or action pattern, that a statement allows.
 
     With `not_action` and `not_resource`, `action` and `resources` are the exceptions. `limits` are the policies that
@@ -96,8 +87,7 @@ class Grant:
     limits: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CanPage:
+class CanPage(Struct, frozen=True):
     """One page: all grants on the first one, then the roles that the principal can assume, in order of name. `note`: what
     no policy says.
     """
@@ -118,62 +108,44 @@ async def what_can(env: Env, call: Call, principal: str, *, after: str = "", lim
     budget).
     """
     decision = await allow(env, call, "WhatCanAccess", "access", "*")
-    word, name = principal_name(principal)
+    principal_name(principal)
     await refresh_if_changed(env)
-    roles: list[Access] = []
     grants: tuple[Grant, ...] = ()
-    more, place, looked_at, steps = False, after, 0, OPERATION
+    more = False
     if not after:
         grants, more = await heavy.read(env, call, grants_of_principal, call, principal)
-    while looked_at < limit and steps > 0:
-        size = min(BATCH, limit - looked_at)
-        found, place, steps = await heavy.read(env, call, _read_roles, call, principal, place, size, steps)
-        roles += found
-        looked_at += size
-        if not place:
-            break
-    detail = {"principal": principal[:2048], "grants": len(grants), "roles": len(roles)}
+    page = await in_batches(env, call, _read_roles, (principal,), after, limit)
+    own = call.caller.account
+    note = await env.directory.read(lambda tx: note_on(tx, principal_in(tx, own, principal)), account=own)
+    detail = {"principal": principal[:2048], "grants": len(grants), "roles": len(page.entries)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
-    view = await find_principal(env, call.caller.account, word, name)
-    note = await note_on(env, view.entity) if view is not None else ""
-    return CanPage(principal, grants, more, tuple(roles), place, note)
+    return CanPage(principal, grants, more, page.entries, page.following, note)
 
 
 # --- As heavy work ---------------------------------------------------------------------------------------------------------
 
 
-def _entity(ctx: ReadContext, arn: str) -> User | Role:
-    word, name = principal_name(arn)
-    kind: type[User | Role] = User if word == "user" else Role
-    entity = ctx.tx.get(kind, account=ctx.account, name=name)
-    if entity is None or entity.arn != arn:
-        raise DaypassError(ErrorKind.NOT_FOUND, f"The {word} with name {name} cannot be found.")
-    return entity
-
-
-def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> tuple[list[Access], str, int]:
-    """The roles among the next `size` that the principal can assume, the cursor of the next ones, and the steps left."""
-    tx, ctx = scene.tx, context_in(scene, call)
+def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> Batch[Access]:
+    """The roles among the next `size` that the principal can assume."""
+    ctx = context_in(scene, call)
     gatherer = Gatherer(ctx, blocks=True)
-    entity = _entity(ctx, arn)
+    entity = principal_in(ctx.tx, ctx.account, arn)
     holdings = gatherer.of(entity)
-    guardrails = gatherer.guardrail_policies()
-    roles = tx.find(Role, account=ctx.account, order="name", after=after, limit=size + 1)
-
     facts, identity = hypothetical_facts(entity), policies_in(holdings.identity)
+    roles = ctx.tx.find(Role, account=ctx.account, order="name", after=after, limit=size + 1)
 
     def access(role: Role) -> Access | None:
         charge(0)
-        if certainly_not_admitted(trust_of(role), dict(role.trust_bindings), facts, identity, ASSUME_ROLE):
+        asked = assumption_of(gatherer, role)
+        if asked.target is None or certainly_not_admitted(asked.target, facts, identity):
             return None
-        limits = (*guardrails, *gatherer.blocks_of(role.id))
-        question = Question(ctx.account, ASSUME_ROLE, role.arn, role, limits)
-        return Access(role.arn, "role", ASSUME_ROLE, evaluation_of(question, entity, holdings))
+        return Access(role.arn, "role", ASSUME_ROLE, decide_partially(asked.of(entity, holdings)))
 
     with metered(steps) as meter:
         every, exhausted = evaluated(roles[:size], access)
         found = [each for each in every if each is not None and each.evaluation.outcome is not Outcome.DENIED]
-        return found, roles[len(every) - 1].name if exhausted or len(roles) > size else "", meter.left
+        following = roles[len(every) - 1].name if exhausted or len(roles) > size else ""
+        return Batch(tuple(found), size, following, meter.left)
 
 
 def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant, ...], bool]:
@@ -183,11 +155,12 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     """
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx, blocks=True)
-    entity = _entity(ctx, arn)
+    holdings = gatherer.of(entity := principal_in(ctx.tx, ctx.account, arn))
+    principal = hypothetical(entity, holdings.policies(gatherer.guardrail_policies()))
     grants: list[Grant] = []
     with metered():
         try:
-            for grant in _grants(entity, gatherer.of(entity), gatherer.guardrail_policies()):
+            for grant in _grants(principal, holdings.identity):
                 if len(grants) == MAX_GRANTS:
                     return tuple(grants), True
                 grants.append(grant)
@@ -198,34 +171,29 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     return tuple(grants), False
 
 
-def _grants(
-    entity: User | Role, holdings: Holdings, guardrails: tuple[tuple[NamedPolicy, ...], ...]
-) -> Iterator[Grant]:
-    layers = holdings.layers(guardrails)
+def _grants(principal: Principal, sources: Sequence[Source]) -> Iterator[Grant]:
+    layers = principal.policies.layers(same_account=True)
     limited = layers.boundary is not None or any(
         layer is not Layer.IDENTITY or statement.effect is Effect.DENY
         for layer, policy in layers.policies()
         for statement in policy.document.statements
     )
-    for source in holdings.identity:
+    for source in sources:
         for statement in source.policy.document.statements:
             if statement.effect is Effect.ALLOW:
                 for action in statement.written["NotAction" if statement.not_action else "Action"]:
-                    yield _grant(entity, layers, source.policy.name, statement, action, limited=limited)
+                    yield _grant(principal, source.policy.name, statement, action, limited=limited)
 
 
-def _grant(
-    entity: User | Role, layers: Layers, policy: str, statement: Statement, action: str, *, limited: bool
-) -> Grant:
+def _grant(principal: Principal, policy: str, statement: Statement, action: str, *, limited: bool) -> Grant:
     """`limited`: another policy or statement may take something away."""
     pattern = "*" if statement.not_action else action  # a grant by exception covers any remaining part
-    keys = hypothetical_keys(entity)
     resources = _ANYTHING if statement.not_resource else statement.written["Resource"]
     whole = not limited and not statement.conditions and not statement.not_action
     regions = [
-        _whole(entity.account, pattern, resource)
+        _whole(principal.account, pattern, resource)
         if whole and "$" not in resource
-        else _region(entity, layers, keys, pattern, resource)
+        else _region(principal, pattern, resource)
         for resource in resources
     ]
     extents = {region.extent for region in regions}
@@ -233,7 +201,7 @@ def _grant(
     if withholds_administration(statement, pattern):
         extents = {Extent.DENIED if extents == {Extent.DENIED} else Extent.PARTLY}
         limits = {_ADMINISTRATION: None, **limits}
-    elif _stops_at_the_account(entity.account, pattern, resources):
+    elif _stops_at_the_account(principal.account, pattern, resources):
         limits = {**limits, _ADMINISTRATION_ELSEWHERE: None}
     return Grant(
         action=action,
@@ -275,28 +243,16 @@ def _whole(account: str, action: str, pattern: str) -> _Region:
     return _Region(Extent.PARTLY if others else Extent.ALLOWED, (), others)
 
 
-def _region(entity: User | Role, layers: Layers, keys: Mapping[str, Value], action: str, pattern: str) -> _Region:
-    resource = _resolved(completed(pattern), keys)
-    context = merged(keys, resource_context(account_of(resource) or entity.account))
-    query = AccessQuery(hypothetical_facts(entity), action, resource, context)
-    known = hypothetical_known(entity, ("aws:resourceaccount",))
-
-    def over(*, at_best: bool) -> PartialEvaluation:
-        def decide(variant: Variant) -> Decision:
-            return evaluate(
-                query,
-                varied(
-                    layers, lambda policy: over_pattern(variant(policy), action, resource, context, at_best=at_best)
-                ),
-            )
-
-        return evaluate_partially(known, layers.policies(), decide)
-
-    every = over(at_best=False)
+def _region(principal: Principal, action: str, pattern: str) -> _Region:
+    resource = _resolved(completed(pattern), principal.keys)
+    question = principal.asks(action, resource, own_side=True)
+    layers, context = question.layers(), question.query.context
+    over = partial(over_pattern, action=action, resource=resource, context=context)
+    every = decide_partially(question, partial(over, at_best=False))
     if every.outcome is not Outcome.DENIED:  # including the least favourable part
-        others = tuple(_others(entity.account, action, resource))
+        others = tuple(_others(principal.account, action, resource))
         return _Region(Extent.PARTLY if others else _OF_OUTCOME[every.outcome], every.provisos, others)
-    some = over(at_best=True)
+    some = decide_partially(question, partial(over, at_best=True))
     if some.outcome is Outcome.DENIED:
         return _Region(Extent.DENIED, limits=tuple(_denying(layers, some.best)))
     return _Region(Extent.PARTLY, some.provisos, tuple(_partial(layers, action, resource, context)))
@@ -310,7 +266,7 @@ def _others(account: str, action: str, resource: str) -> Iterator[str]:
         yield f"{Layer.RESOURCE.value} account {account_of(resource)}"
 
 
-def _resolved(pattern: str, keys: Mapping[str, Value]) -> str:
+def _resolved(pattern: str, keys: Context) -> str:
     """The pattern with its variables replaced when all are known; otherwise unchanged."""
     try:
         tokens = resolve(tokenize(pattern, variables=True, wildcards=True), keys)

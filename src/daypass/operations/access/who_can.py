@@ -7,59 +7,50 @@ Principals are read in batches off the event loop. Nothing is loaded whole, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from daypass.domain import trust as account_policy
-from daypass.domain.arn import account_of, is_account_id, is_session_arn, read_arn, root_arn
+from daypass.domain.arn import account_of, is_account_id, is_session_arn, root_arn
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Group, PasswordPolicy, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
-from daypass.domain.policy.budget import OPERATION, OperationOverBudget, charge, metered
+from daypass.domain.policy.budget import charge, metered
 from daypass.domain.policy.document import PrincipalValue, managed_kind
-from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.layers import Layers
-from daypass.domain.policy.model import AccessQuery, Context, PrincipalFacts
-from daypass.domain.policy.partial_evaluation import (
-    Known,
-    Outcome,
-    PartialEvaluation,
-    evaluate_partially,
-    varied,
-)
+from daypass.domain.policy.model import PrincipalFacts
+from daypass.domain.policy.partial_evaluation import Known, Outcome, PartialEvaluation
 from daypass.domain.policy.pattern import fold
-from daypass.domain.trust import ASSUME_ROLE, CallerPolicies
-from daypass.operations import heavy
+from daypass.domain.question import Principal, decide_partially, hypothetical_facts
+from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted, may_allow
-from daypass.operations.access.simulate import check_action, is_role_arn
+from daypass.operations.access.snapshot import (
+    Asked,
+    Batch,
+    asked_in,
+    check_question,
+    context_in,
+    evaluated,
+    in_batches,
+)
 from daypass.operations.authorize import refresh_if_changed
-from daypass.operations.blocks import NO_CREDENTIALS, Levels, without_credentials
+from daypass.operations.blocks import NO_CREDENTIALS, without_credentials
 from daypass.operations.iam import builtin
-from daypass.operations.iam.assuming import assuming, trust_of
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.principals import find_by_arn, find_by_id
+from daypass.operations.principals import find_by_id
 from daypass.operations.stored_policies import compiled
 from daypass.ports import Call, Env, Scene
 
-E = TypeVar("E")
-T = TypeVar("T")
-
-BATCH = 250
-"""Principals that are read and evaluated in one batch. Other work runs between batches."""
-
-_KINDS: tuple[tuple[str, type[User | Role]], ...] = (("user", User), ("role", Role))
+_KINDS: Mapping[str, type[User | Role]] = {"user": User, "role": Role}
+_ACCOUNT = ("aws:principalaccount",)
 _FEDERATED = ("sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML")
-_RESOURCE_TAGS = ("aws:resourcetag/", "iam:resourcetag/")
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """One principal and its result. `kind`: root, user, role, session, account, principal, provider, service or anyone.
     `action` is the action that it uses (a provider may use another one). `open_with` is another account that must also
     allow it and was not evaluated; "" when there is none. `note` is what no policy says.
@@ -73,45 +64,9 @@ class Access:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AccessPage:
-    """One page. `looked_at` counts the principals evaluated; `following` is the cursor of the next page or "".
-
-    `steps`: what is left of the operation's budget; the page ends when nothing is.
-    """
-
-    entries: tuple[Access, ...]
-    looked_at: int
-    following: str
-    steps: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An action on a resource, with the role when the question is about assuming a role of the account. `blocks` are those
-    of that role and the account; they are among the guardrails too.
-    """
-
-    account: str
-    action: str
-    resource: str
-    role: Role | None = None
-    guardrails: Levels = ()
-    blocks: Levels = ()
-
-    @property
-    def owner(self) -> str:
-        return account_of(self.resource) or self.account
-
-    @property
-    def open_with(self) -> str:
-        """The owner of the resource, if it is another account."""
-        return self.owner if self.owner != self.account else ""
-
-
 async def who_can(
     env: Env, call: Call, action: str, resource: str, *, after: str = "", limit: int = 100, denied: bool = False
-) -> AccessPage:
+) -> Batch[Access]:
     """daypass:WhoCanAccess, within the caller's account. Evaluates up to `limit` principals after the cursor `after`.
 
     Denied principals are omitted unless `denied`. A page may be empty and still have a next page. It ends early when
@@ -120,29 +75,13 @@ async def who_can(
     """
     decision = await allow(env, call, "WhoCanAccess", "access", "*")
     check_question(action, resource)
+    _place(after)
     await refresh_if_changed(env)
-    kind, place = _place(after)
-    entries: list[Access] = []
-    looked_at, steps = 0, OPERATION
-    while kind and looked_at < limit and steps > 0:
-        size = min(BATCH, limit - looked_at)
-        query = (action, resource, denied)
-        batch = await heavy.read(env, call, _read, call, query, (kind, place), size, steps)
-        entries += batch.entries
-        looked_at += batch.looked_at
-        steps = batch.steps
-        kind, place = _place(batch.following) if batch.following else ("", "")
-    kept = tuple(entry for entry in entries if denied or entry.evaluation.outcome is not Outcome.DENIED)
-    detail = {"action": action[:256], "resource": resource[:2048], "looked_at": looked_at, "found": len(kept)}
+    page = await in_batches(env, call, _read, (action, resource, denied), after, limit)
+    kept = tuple(entry for entry in page.entries if denied or entry.evaluation.outcome is not Outcome.DENIED)
+    detail = {"action": action[:256], "resource": resource[:2048], "looked_at": page.looked_at, "found": len(kept)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
-    return AccessPage(kept, looked_at, f"{kind}:{place}" if kind else "")
-
-
-def check_question(action: str, resource: str) -> None:
-    """Raises DaypassError(VALIDATION) unless these are a valid action and resource."""
-    check_action(action)
-    if resource != "*" and read_arn(resource) is None:
-        raise DaypassError(ErrorKind.VALIDATION, f"A resource is an ARN or *: {resource}")
+    return replace(page, entries=kept)
 
 
 def _place(after: str) -> tuple[str, str]:
@@ -150,86 +89,80 @@ def _place(after: str) -> tuple[str, str]:
     if not after:
         return "start", ""
     kind, colon, name = after.partition(":")
-    if not colon or kind not in dict(_KINDS):
+    if not colon or kind not in _KINDS:
         raise DaypassError(ErrorKind.VALIDATION, "The cursor is not valid.")
     return kind, name
-
-
-def context_in(scene: Scene, call: Call) -> ReadContext:
-    """What reads of the caller's account need, in this snapshot."""
-    return ReadContext(scene.tx, call.caller, call.facts, call.now, builtin.Catalog(scene.builtin), scene.saml_metadata)
-
-
-def _read(
-    scene: Scene, call: Call, query: tuple[str, str, bool], place: tuple[str, str], size: int, steps: int
-) -> AccessPage:
-    """`query`: action, resource, and whether denied principals are wanted."""
-    with metered(steps) as meter:
-        page = _batch(context_in(scene, call), query, *place, size)
-        return replace(page, steps=meter.left)
 
 
 # --- A batch, as heavy work ----------------------------------------------------------------------------------------------
 
 
-def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str, size: int) -> AccessPage:
+def _read(
+    scene: Scene,
+    call: Call,
+    action: str,
+    resource: str,
+    denied: bool,  # noqa: FBT001 (heavy work)
+    place: str,
+    size: int,
+    steps: int,
+) -> Batch[Access]:
+    with metered(steps) as meter:
+        page = _batch(context_in(scene, call), (action, resource, denied), *_place(place), size)
+        return replace(page, steps=meter.left)
+
+
+def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str, size: int) -> Batch[Access]:
     action, resource, denied = query
     gatherer = Gatherer(ctx, blocks=True)
-    question = question_of(ctx, gatherer, action, resource)
+    asked = asked_in(ctx, gatherer, action, resource)
     if kind == "start":  # the root and the principals of the trust policy: always few
-        return AccessPage((*_root(question), *_outsiders(ctx, question)), 1, "user:")
-    if not denied and not _needs_no_policy(ctx, question, kind):
-        return _by_statements(ctx, gatherer, question, kind, after)
-    entities: list[User | Role] = [
-        *ctx.tx.find(dict(_KINDS)[kind], account=ctx.account, order="name", after=after, limit=size + 1)
-    ]
-    gatherer.read_ahead(entities[:size])
-
-    def one(entity: User | Role) -> Access | None:
-        holdings = gatherer.of(entity)
-        if not denied and _is_denied(question, entity, holdings):
-            return None
-        return Access(entity.arn, kind, action, evaluation_of(question, entity, holdings), question.open_with)
-
-    entries, exhausted = evaluated(entities[:size], one)
-    last = len(entries)
-    more = f"{kind}:{entities[last - 1].name}" if exhausted or len(entities) > size else ""
-    kept = _noted(ctx, zip(entities, entries, strict=False))
-    return AccessPage(kept, last, more or ("role:" if kind == "user" else ""))
-
-
-def _needs_no_policy(ctx: ReadContext, question: Question, kind: str) -> bool:
-    """Whether principals without any policy of their own may be allowed: then all have to be looked at."""
-    if kind == "user":
-        of_every_user = account_policy.of_every_user(ctx.tx.get(PasswordPolicy, account=ctx.account))
-        if not certainly_denied(of_every_user, question.action):
-            return True
-    if question.role is None:
-        return False
-    anybody = hypothetical_facts(User("AIDA" + "0" * 17, ctx.account, "\N{REPLACEMENT CHARACTER}", "/", 0))
-    return not certainly_not_admitted(trust_of(question.role), {}, anybody, (), ASSUME_ROLE)
-
-
-def _by_statements(ctx: ReadContext, gatherer: Gatherer, question: Question, kind: str, after: str) -> AccessPage:
-    """Of the users or roles, only those who hold a statement that may allow it, or whom the trust policy names."""
-    holding = (_words(question.action), _arns(ctx, question.action), _groups(ctx, gatherer, question.action))
-    held, upto = ctx.tx.holders(dict(_KINDS)[kind], ctx.account, *holding, after=after)
-    named = [
-        each for each in _named(ctx, question, dict(_KINDS)[kind]) if after < each.id and (not upto or each.id <= upto)
-    ]
-    entities: list[User | Role] = sorted({each.id: each for each in (*held, *named)}.values(), key=lambda each: each.id)
+        return Batch((*_root(asked), *_outsiders(ctx, asked)), 1, "user:")
+    entities: list[User | Role]
+    if not denied and not _needs_no_policy(ctx, asked, kind):
+        order, least = "id", 1  # a page without any holder is a step forward, too
+        entities, upto = _holders(ctx, gatherer, asked, kind, after)
+    else:
+        order, least = "name", 0
+        entities = [*ctx.tx.find(_KINDS[kind], account=ctx.account, order=order, after=after, limit=size + 1)]
+        upto = entities[size - 1].name if len(entities) > size else ""
+        del entities[size:]
     gatherer.read_ahead(entities)
 
     def one(entity: User | Role) -> Access | None:
         holdings = gatherer.of(entity)
-        if _is_denied(question, entity, holdings):
+        if not denied and _is_denied(asked, entity, holdings):
             return None
-        return Access(entity.arn, kind, question.action, evaluation_of(question, entity, holdings), question.open_with)
+        return Access(entity.arn, kind, action, decide_partially(asked.of(entity, holdings)), asked.open_with)
 
     entries, exhausted = evaluated(entities, one)
-    more = f"{kind}:{entities[len(entries) - 1].id if exhausted else upto}" if exhausted or upto else ""
-    kept = _noted(ctx, zip(entities, entries, strict=False))
-    return AccessPage(kept, max(1, len(entries)), more or ("role:" if kind == "user" else ""))
+    last = getattr(entities[len(entries) - 1], order) if exhausted else upto
+    following = f"{kind}:{last}" if last else "role:" if kind == "user" else ""
+    return Batch(_noted(ctx, zip(entities, entries, strict=False)), max(least, len(entries)), following)
+
+
+def _needs_no_policy(ctx: ReadContext, asked: Asked, kind: str) -> bool:
+    """Whether principals without any policy of their own may be allowed: then all have to be looked at."""
+    if kind == "user":
+        of_every_user = account_policy.of_every_user(ctx.tx.get(PasswordPolicy, account=ctx.account))
+        if not certainly_denied(of_every_user, asked.action):
+            return True
+    if asked.target is None:
+        return False
+    anybody = hypothetical_facts(User("AIDA" + "0" * 17, ctx.account, "\N{REPLACEMENT CHARACTER}", "/", 0))
+    return not certainly_not_admitted(replace(asked.target, bindings={}), anybody, ())
+
+
+def _holders(
+    ctx: ReadContext, gatherer: Gatherer, asked: Asked, kind: str, after: str
+) -> tuple[list[User | Role], str]:
+    """The next users or roles who hold a statement that may allow it, or whom the trust policy names, in the order of their
+    ids; and up to which id.
+    """
+    holding = (_words(asked.action), _arns(ctx, asked.action), _groups(ctx, gatherer, asked.action))
+    held, upto = ctx.tx.holders(_KINDS[kind], ctx.account, *holding, after=after)
+    named = [each for each in _named(ctx, asked, _KINDS[kind]) if after < each.id and (not upto or each.id <= upto)]
+    return sorted({each.id: each for each in (*held, *named)}.values(), key=lambda each: each.id), upto
 
 
 def _words(action: str) -> list[str]:
@@ -258,12 +191,12 @@ def _groups(ctx: ReadContext, gatherer: Gatherer, action: str) -> list[str]:
     return groups
 
 
-def _named(ctx: ReadContext, question: Question, kind: type[User | Role]) -> Sequence[User | Role]:
+def _named(ctx: ReadContext, asked: Asked, kind: type[User | Role]) -> Sequence[User | Role]:
     """The users or roles of the account that the trust policy of the role names."""
-    if question.role is None:
+    if asked.target is None:
         return ()
-    ids = {principal_id for _, principal_id in question.role.trust_bindings}
-    ids |= {named.value for named in trust_of(question.role).document.principals() if named.type == "AWS"}
+    ids = {*(asked.target.bindings or {}).values()}
+    ids |= {named.value for named in _named_by(asked.target) if named.type == "AWS"}
     return ctx.tx.find_among(kind, "id", sorted(ids), order="id", account=ctx.account)
 
 
@@ -274,151 +207,103 @@ def _noted(ctx: ReadContext, found: Iterable[tuple[User | Role, Access | None]])
     return tuple(replace(entry, note=NO_CREDENTIALS) if entity.id in without else entry for entity, entry in kept)
 
 
-def _is_denied(question: Question, entity: User | Role, holdings: Holdings) -> bool:
+def _is_denied(asked: Asked, entity: User | Role, holdings: Holdings) -> bool:
     """Whether no evaluation is needed. It counts as one decision."""
     charge(0)
-    identity, role = policies_in(holdings.identity), question.role
-    if role is None:
-        return certainly_denied(identity, question.action)
-    facts = hypothetical_facts(entity)
-    return certainly_not_admitted(trust_of(role), dict(role.trust_bindings), facts, identity, ASSUME_ROLE)
-
-
-def evaluated(entities: Sequence[E], evaluate_one: Callable[[E], T]) -> tuple[tuple[T, ...], bool]:
-    """The results of the entities that the budget is enough for, and whether it is used up.
-
-    Raises OperationOverBudget when it is not enough for the first one.
-    """
-    results: list[T] = []
-    for entity in entities:
-        try:
-            results.append(evaluate_one(entity))
-        except OperationOverBudget:
-            if not results:
-                raise
-            return tuple(results), True
-    return tuple(results), False
-
-
-def question_of(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str) -> Question:
-    """The question in this snapshot. Raises DaypassError(NOT_FOUND) when a role of the account does not exist."""
-    role = None
-    if fold(action) == fold(ASSUME_ROLE) and is_role_arn(resource) and account_of(resource) == ctx.account:
-        role = find_by_arn(ctx.tx, Role, resource)
-        if role is None:
-            raise DaypassError(ErrorKind.NOT_FOUND, f"The role {resource} does not exist.")
-    blocks = (*gatherer.blocks_of(ctx.account), *(gatherer.blocks_of(role.id) if role is not None else ()))
-    guardrails = (*gatherer.guardrail_policies(), *(gatherer.blocks_of(role.id) if role is not None else ()))
-    return Question(ctx.account, action, resource, role, guardrails, blocks)
-
-
-def evaluation_of(question: Question, entity: User | Role, holdings: Holdings) -> PartialEvaluation:
-    """The result for a user or role of the account."""
-    facts, keys = hypothetical_facts(entity), hypothetical_keys(entity)
-    if question.role is not None:
-        known = hypothetical_known(entity, ("aws:resourceaccount",), _RESOURCE_TAGS)
-        return assuming(question.role, facts, keys, holdings.policies(question.guardrails), known)
-    layers = holdings.layers(question.guardrails)
-    return _doing(question, facts, keys, layers, hypothetical_known(entity, ("aws:resourceaccount",)))
-
-
-def _doing(question: Question, facts: PrincipalFacts, keys: Context, layers: Layers, known: Known) -> PartialEvaluation:
-    query = AccessQuery(facts, question.action, question.resource, merged(keys, resource_context(question.owner)))
-    return evaluate_partially(known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant)))
+    identity = policies_in(holdings.identity)
+    if asked.target is None:
+        return certainly_denied(identity, asked.action)
+    return certainly_not_admitted(asked.target, hypothetical_facts(entity), identity)
 
 
 # --- Principals other than the account's users and roles -------------------------------------------------------------
 
 
-def _root(question: Question) -> Iterator[Access]:
+def _root(asked: Asked) -> Iterator[Access]:
     """The account's root may do everything but assume roles, within the guardrails."""
-    if question.role is not None:
+    if asked.target is not None:
         return
-    arn = root_arn(question.account)
-    facts = PrincipalFacts(PrincipalKind.ROOT, question.account, ((arn, question.account),))
+    arn = root_arn(asked.account)
     keys = {
         "aws:principalarn": arn,
-        "aws:principalaccount": question.account,
+        "aws:principalaccount": asked.account,
         "aws:principaltype": PrincipalKind.ROOT.value,
-        "aws:userid": question.account,
+        "aws:userid": asked.account,
     }
     known = Known(frozenset({*keys, "aws:username", "aws:resourceaccount"}), ("aws:principaltag/",))
-    layers = Layers(same_account=True, identity=None, guardrails=question.guardrails)
-    yield Access(arn, "root", question.action, _doing(question, facts, keys, layers, known), question.open_with)
+    facts = PrincipalFacts(PrincipalKind.ROOT, asked.account, ((arn, asked.account),))
+    root = Principal(facts, keys, CallerPolicies(None, guardrails=asked.guardrails), known)
+    evaluation = decide_partially(root.asks(asked.action, asked.resource, own_side=True))
+    yield Access(arn, "root", asked.action, evaluation, asked.open_with)
 
 
-def _outsiders(ctx: ReadContext, question: Question) -> Iterator[Access]:
+def _outsiders(ctx: ReadContext, asked: Asked) -> Iterator[Access]:
     """The principals in a role's trust policy that are not users or roles of its account."""
-    if question.role is None:
+    if asked.target is None:
         return
-    named = trust_of(question.role).document.principals()
-    for value in {(principal.type, principal.value): principal for principal in named}.values():
-        entry = _foreign_principal(ctx, question, question.role, value)
-        if entry is not None:
-            yield entry
+    for named in {(each.type, each.value): each for each in _named_by(asked.target)}.values():
+        if named.type == "Federated":
+            yield _federated(asked, asked.target, named.value)
+        elif named.type == "Service":
+            facts = PrincipalFacts("Service", "", (), service=named.value)
+            yield _by_trust(asked, asked.target, named.value, "service", facts)
+        elif named.type == "AWS":
+            yield from _aws(ctx, asked, asked.target, named.value)
 
 
-def _foreign_principal(ctx: ReadContext, question: Question, role: Role, named: PrincipalValue) -> Access | None:
-    if named.type == "Federated":
-        return _federated(question, role, named.value)
-    if named.type == "Service":
-        facts = PrincipalFacts("Service", "", (), service=named.value)
-        return Access(named.value, "service", ASSUME_ROLE, _by_trust(question, role, facts))
-    if named.type != "AWS":
-        return None
-    return _aws(ctx, question, role, named.value)
+def _named_by(target: Target) -> Iterable[PrincipalValue]:
+    """The principals that the trust policy names."""
+    return target.trust.document.principals() if target.trust is not None else ()
 
 
-def _aws(ctx: ReadContext, question: Question, role: Role, value: str) -> Access | None:
-    """None for the account itself and its users and roles: each of them is evaluated separately."""
-    bound = dict(role.trust_bindings).get(value, "")
+def _aws(ctx: ReadContext, asked: Asked, target: Target, value: str) -> Iterator[Access]:
+    """Nothing for the account itself and its users and roles: each of them is evaluated separately."""
+    bound = (target.bindings or {}).get(value, "")
     if value == "*":
-        facts = PrincipalFacts(PrincipalKind.ANONYMOUS, "", ())
-        return Access("*", "anyone", ASSUME_ROLE, _by_trust(question, role, facts), "")
+        yield _by_trust(asked, target, "*", "anyone", PrincipalFacts(PrincipalKind.ANONYMOUS, "", ()))
+        return
     account = value if is_account_id(value) else account_of(value)
     if not account:  # a unique id
         entity = find_by_id(ctx.tx, value)
-        if entity is not None and entity.account == role.account:
-            return None
-        facts = PrincipalFacts(PrincipalKind.USER, "", (("", value),))
-        return Access(value, "principal", ASSUME_ROLE, _by_trust(question, role, facts), "another account")
-    if is_session_arn(value):
+        if entity is None or entity.account != target.account:
+            facts = PrincipalFacts(PrincipalKind.USER, "", (("", value),))
+            yield _by_trust(asked, target, value, "principal", facts, open_with="another account")
+    elif is_session_arn(value):
         facts = PrincipalFacts(PrincipalKind.ROLE_SESSION, account, ((value, bound),))
-        open_with = account if account != role.account else ""
-        return Access(
-            value, "session", ASSUME_ROLE, _by_trust(question, role, facts, ("aws:principalaccount",)), open_with
-        )
-    if account == role.account:
-        return None
-    if value in (account, root_arn(account)):
+        open_with = account if account != target.account else ""
+        yield _by_trust(asked, target, value, "session", facts, _ACCOUNT, open_with=open_with)
+    elif account != target.account and value in (account, root_arn(account)):
         facts = PrincipalFacts(PrincipalKind.USER, account, ())
-        return Access(
-            root_arn(account),
-            "account",
-            ASSUME_ROLE,
-            _by_trust(question, role, facts, ("aws:principalaccount",)),
-            account,
-        )
-    facts = PrincipalFacts(PrincipalKind.USER, account, ((value, bound),))
-    known = ("aws:principalaccount", "aws:principalarn")
-    return Access(value, "principal", ASSUME_ROLE, _by_trust(question, role, facts, known), account)
+        yield _by_trust(asked, target, root_arn(account), "account", facts, _ACCOUNT, open_with=account)
+    elif account != target.account:
+        facts = PrincipalFacts(PrincipalKind.USER, account, ((value, bound),))
+        known = (*_ACCOUNT, "aws:principalarn")
+        yield _by_trust(asked, target, value, "principal", facts, known, open_with=account)
 
 
-def _federated(question: Question, role: Role, provider: str) -> Access:
+def _federated(asked: Asked, target: Target, provider: str) -> Access:
     """A provider, with whichever of its two actions the trust policy allows."""
     facts = PrincipalFacts("Federated", "", (), federated=provider)
-    found = [
-        Access(provider, "provider", action, _by_trust(question, role, facts, action=action)) for action in _FEDERATED
-    ]
+    found = [_by_trust(asked, target, provider, "provider", facts, action=action) for action in _FEDERATED]
     return max(found, key=lambda entry: entry.evaluation.outcome is not Outcome.DENIED)
 
 
 def _by_trust(
-    question: Question, role: Role, facts: PrincipalFacts, known: tuple[str, ...] = (), action: str = ASSUME_ROLE
-) -> PartialEvaluation:
+    asked: Asked,
+    target: Target,
+    shown: str,
+    kind: str,
+    facts: PrincipalFacts,
+    known: tuple[str, ...] = (),
+    *,
+    action: str = ASSUME_ROLE,
+    open_with: str = "",
+) -> Access:
     """The result of the trust policy alone. The principal's own account decides separately."""
     keys = {"aws:principalaccount": facts.account} if facts.account else {}
-    if facts.arns and facts.arns[0][0] and "aws:principalarn" in known:
-        keys["aws:principalarn"] = facts.arns[0][0]
-    certain = Known(frozenset({*known, "aws:resourceaccount"}), _RESOURCE_TAGS)
-    return assuming(role, facts, keys, CallerPolicies(identity=None, guardrails=question.blocks), certain, action)
+    if "aws:principalarn" in known:
+        keys["aws:principalarn"] = shown
+    policies = CallerPolicies(identity=None, guardrails=asked.blocks)
+    principal = Principal(facts, keys, policies, Known(frozenset({*known, "aws:resourceaccount"})))
+    evaluation = decide_partially(principal.asks(action, target.arn, target))
+    return Access(shown, kind, action, evaluation, open_with)

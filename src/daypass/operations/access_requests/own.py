@@ -18,8 +18,9 @@ from daypass.domain.directory import AccessRequest, Grant, RequestState, Role
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.partial_evaluation import Outcome
 from daypass.domain.policy.pattern import fold
+from daypass.domain.question import decide_partially
 from daypass.operations import heavy
-from daypass.operations.access.who_can import check_question, context_in, evaluation_of, question_of
+from daypass.operations.access.snapshot import asked_in, check_question, context_in
 from daypass.operations.access_requests.read import can_vote
 from daypass.operations.access_requests.view import RequestView, view_of
 from daypass.operations.grants.persons import Person, person_of
@@ -177,12 +178,12 @@ async def suggest_roles(env: Env, call: Call, action: str, resource: str, limit:
 def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -> list[Suggestion]:
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx, blocks=True)
-    question = question_of(ctx, gatherer, action, resource)
+    asked = asked_in(ctx, gatherer, action, resource)
     person = person_of(scene.tx, call.caller)
     found: list[tuple[tuple[float, int, str], Suggestion]] = []
     for role, rule in requestable_roles(scene.tx, ctx.account, person.names, "", _EXAMINED)[0]:
         holdings = gatherer.of(role)
-        evaluation = evaluation_of(question, role, holdings)
+        evaluation = decide_partially(asked.of(role, holdings))
         if evaluation.outcome is Outcome.DENIED:
             continue
         actions = _actions(holdings)

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Role, User
-from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys, hypothetical_known
-from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.model import AccessQuery, Decision
-from daypass.domain.policy.partial_evaluation import Outcome, evaluate_partially, varied
+from daypass.domain.policy.model import Decision
+from daypass.domain.policy.partial_evaluation import Known, Outcome
+from daypass.domain.question import decide_partially, hypothetical
 from daypass.domain.session import FeedPosition
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
@@ -86,16 +87,13 @@ def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, 
     guardrails = (
         gatherer.guardrail_policies() if action == _APPROVE else ()
     )  # ADR 0017: one against requests ends no access
-    layers = gatherer.of(entity).layers(guardrails)
-    owner, role = account_of(role_arn), find_by_arn(tx, Role, role_arn)
-    resource = arn_of(owner, "access-request", parse_arn(role_arn).name)
-    keys = merged(hypothetical_keys(entity), resource_context(owner, role.tags if role is not None else ()))
-    query = AccessQuery(hypothetical_facts(entity), action, resource, keys)
-    known = hypothetical_known(entity, ("aws:resourceaccount",), ("aws:resourcetag/",))
-    partial_evaluation = evaluate_partially(
-        known, layers.policies(), lambda variant: evaluate(query, varied(layers, variant))
-    )
-    return partial_evaluation.outcome is not Outcome.DENIED
+    role = find_by_arn(tx, Role, role_arn)
+    resource = arn_of(account_of(role_arn), "access-request", parse_arn(role_arn).name)
+    principal = hypothetical(entity, gatherer.of(entity).policies(guardrails))
+    keys = merged(resource_context("", role.tags if role is not None else ()), principal.keys)
+    known = Known(principal.known.keys, (*principal.known.prefixes, "aws:resourcetag/"))
+    question = replace(principal, keys=keys, known=known).asks(action, resource, own_side=True)
+    return decide_partially(question).outcome is not Outcome.DENIED
 
 
 def _caller(entity: User | Role) -> Caller:

@@ -22,7 +22,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.policy.document import PolicyDocument, PolicyKind, managed_kind
-from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.trust import CallerPolicies
 from daypass.operations import blocks
 from daypass.operations.blocks import Levels
@@ -78,10 +78,6 @@ class Holdings:
         boundary = policies_in(self.boundary) if self.boundary is not None else None
         return CallerPolicies(policies_in(self.identity), boundary, guardrails=(*guardrails, *self.blocks))
 
-    def layers(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> Layers:
-        """The layers of a decision about a resource of the principal's own account."""
-        return self.policies(guardrails).layers(same_account=True)
-
 
 def policies_in(sources: Iterable[Source]) -> tuple[NamedPolicy, ...]:
     """The policies of these sources."""
@@ -112,6 +108,7 @@ class Gatherer:
         self._groups: dict[str, tuple[Source, ...]] = {}
         self._of_account: dict[str, tuple[Source, ...]] = {}
         self._prefetched = _RowsByOwner()
+        self._guardrails: tuple[tuple[Source, ...], ...] | None = None
 
     def read_ahead(self, entities: Sequence[User | Role]) -> None:
         """Reads the rows of these users or roles together: one query for many takes as long as one for each of a few."""
@@ -154,12 +151,14 @@ class Gatherer:
 
     def guardrails(self) -> tuple[tuple[Source, ...], ...]:
         """The account's guardrails: one level, or none without guardrails."""
-        guardrails = self._ctx.tx.find(Guardrail, account=self._ctx.account, order="name")
-        level = tuple(
-            Source(NamedPolicy(g.name, compiled(g.document, PolicyKind.GUARDRAIL)), g.name, GUARDRAIL, name=g.name)
-            for g in guardrails
-        )
-        return (level,) if level else ()
+        if self._guardrails is None:
+            guardrails = self._ctx.tx.find(Guardrail, account=self._ctx.account, order="name")
+            level = tuple(
+                Source(NamedPolicy(g.name, compiled(g.document, PolicyKind.GUARDRAIL)), g.name, GUARDRAIL, name=g.name)
+                for g in guardrails
+            )
+            self._guardrails = (level,) if level else ()
+        return self._guardrails
 
     def guardrail_policies(self) -> tuple[tuple[NamedPolicy, ...], ...]:
         """The account's guardrails, without their sources."""

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from daypass.domain.arn import account_of, entity_named, parse_arn, read_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError
-from daypass.domain.hypothetical_principal import hypothetical_facts, hypothetical_keys
 from daypass.domain.policy import values
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
+from daypass.domain.question import Principal, hypothetical
+from daypass.domain.trust import CallerPolicies
 from daypass.operations.crud.operation import Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.context import ReadContext
@@ -36,6 +39,7 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "date": values.date,
 }
 _LIST: Final = "List"
+_NONE: Final = CallerPolicies()
 _CALLERS: Final = {
     "user": PrincipalKind.USER.value,
     "role": PrincipalKind.ROLE_SESSION.value,
@@ -52,10 +56,11 @@ _HANDLING: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One simulation. `owner` is the account that owns resources whose ARN has no account, "" when none was given."""
+    """One simulation. `principal` has the keys of the request, and no policies. `owner` is the account that owns resources
+    whose ARN has no account, "" when none was given.
+    """
 
-    principal: PrincipalFacts
-    context: Mapping[str, Value]
+    principal: Principal
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     owner: str
@@ -75,10 +80,10 @@ def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
     actions = _actions(p["ActionNames"])
     resources = _resources(p.get("ResourceArns") or (), p.get("ResourceHandlingOption"))
     caller_arn = p.get("CallerArn") or (source.arn if isinstance(source, (User, Role)) else "")
-    principal, keys = _caller(ctx, caller_arn, source)
+    principal = _caller(ctx, caller_arn, source)
+    keys = {**principal.keys, **_context(p.get("ContextEntries") or ())}
     return Scenario(
-        principal=principal,
-        context={**keys, **_context(p.get("ContextEntries") or ())},
+        principal=replace(principal, keys=keys),
         actions=actions,
         resources=resources,
         owner=_owner(p.get("ResourceOwner") or ""),
@@ -196,17 +201,17 @@ def entity_type_and_name(arn: str) -> tuple[str, str]:
     return named
 
 
-def _caller(ctx: ReadContext, arn: str, source: Owner | None) -> tuple[PrincipalFacts, dict[str, Value]]:
-    """The caller, and the keys that follow from it. A caller that does not exist here has only its ARN."""
+def _caller(ctx: ReadContext, arn: str, source: Owner | None) -> Principal:
+    """The caller. One that does not exist here has only its ARN."""
     if not arn:
-        return PrincipalFacts(PrincipalKind.USER, ctx.account, ()), {}
+        return Principal(PrincipalFacts(PrincipalKind.USER, ctx.account, ()), {}, _NONE)
     word, name = entity_type_and_name(arn)
     entity: Owner | User | Role | None = source if source is not None and source.arn == arn else None
     if entity is None and account_of(arn) == ctx.account and word != "group":
         kind: type[User | Role] = User if word == "user" else Role
         entity = ctx.tx.get(kind, account=ctx.account, name=name)
     if isinstance(entity, (User, Role)) and entity.arn == arn:
-        return hypothetical_facts(entity), hypothetical_keys(entity)
+        return hypothetical(entity, _NONE)
     keys: dict[str, Value] = {
         "aws:principalarn": arn,
         "aws:principalaccount": account_of(arn),
@@ -214,7 +219,7 @@ def _caller(ctx: ReadContext, arn: str, source: Owner | None) -> tuple[Principal
     }
     if word == "user":
         keys["aws:username"] = name
-    return PrincipalFacts(_CALLERS[word], account_of(arn), ((arn, ""),)), keys
+    return Principal(PrincipalFacts(_CALLERS[word], account_of(arn), ((arn, ""),)), keys, _NONE)
 
 
 # --- Context -----------------------------------------------------------------------------------------------------------

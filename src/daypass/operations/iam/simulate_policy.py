@@ -7,11 +7,13 @@ kind. Source: IAM API Reference, "EvaluationResult", "ResourceSpecificResult", "
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from daypass.domain.arn import account_of
-from daypass.domain.context import merged, resource_context
 from daypass.domain.directory import Group, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.budget import OperationOverBudget, metered
@@ -22,6 +24,7 @@ from daypass.domain.policy.keys import context_keys
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Decision, Layer
 from daypass.domain.policy.pattern import fold
+from daypass.domain.question import Principal, decide
 from daypass.operations.crud.operation import Answer, Params, Resource
 from daypass.operations.iam import exclusions, faults, scenario
 from daypass.operations.iam.context import ReadContext
@@ -47,12 +50,13 @@ _TYPES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Policies:
-    """All inputs of a simulation, by layer."""
+    """All inputs of a simulation, by layer, and the principal with them."""
 
     identity: tuple[Source, ...]
     boundary: tuple[Source, ...] | None
     guardrails: tuple[tuple[Source, ...], ...]
     resource: Source | None
+    principal: Principal
 
     def find(self, layer: Layer, name: str) -> Source:
         """The source of a policy that determined a decision."""
@@ -64,8 +68,7 @@ class _Policies:
         return self.identity if layer is Layer.IDENTITY else self.boundary or ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Result:
+class _Result(Struct, frozen=True):
     """One action on one resource."""
 
     resource: str
@@ -146,7 +149,8 @@ def _entity(ctx: ReadContext, arn: str) -> Owner | None:
 
 
 def _answer(p: Params, simulation: Scenario, holdings: Holdings, guardrails: tuple[tuple[Source, ...], ...]) -> Answer:
-    policies = _Policies(holdings.identity, holdings.boundary, guardrails, simulation.resource)
+    principal = replace(simulation.principal, policies=holdings.policies(tuple(map(policies_in, guardrails))))
+    policies = _Policies(holdings.identity, holdings.boundary, guardrails, simulation.resource, principal)
     _check_whole(policies)
     results: list[dict[str, Any]] = []
     room = max(1, MAX_PAIRS // len(simulation.resources))
@@ -243,23 +247,17 @@ def _without_duplicates(statements: Iterable[dict[str, Any]]) -> list[dict[str, 
 
 
 def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: str) -> _Result:
-    own = simulation.principal.account
-    owner = account_of(resource) or simulation.owner or own
+    given = policies.resource.policy if policies.resource is not None else None
     # Without a resource policy and an owner, the question is what the caller's side allows.
-    across = owner != own and (policies.resource is not None or simulation.owner != "")
-    query = AccessQuery(simulation.principal, action, resource, merged(resource_context(owner), simulation.context))
-    layers = Layers(
-        same_account=not across,
-        identity=policies_in(policies.identity),
-        resource=policies.resource.policy if policies.resource is not None else None,
-        boundary=policies_in(policies.boundary) if policies.boundary is not None else None,
-        guardrails=tuple(map(policies_in, policies.guardrails)),
+    own_side = given is None and simulation.owner == ""
+    answer = decide(
+        policies.principal.asks(action, resource, owner=simulation.owner, resource_policy=given, own_side=own_side)
     )
-    decision = evaluate(query, layers)
+    query, layers, decision = answer.query, answer.layers, answer.decision
     by_organizations = _by_organizations(query, layers)
     details: dict[str, str] | None = None
     if not simulation.everything and by_organizations is not False:
-        details = dict(_by_kind(query, layers)) if across else {}
+        details = {} if layers.same_account else dict(_by_kind(query, layers))
     return _Result(
         resource=resource,
         decision=_decision_name(decision),
