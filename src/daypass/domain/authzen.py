@@ -61,7 +61,7 @@ class Entity(Struct, frozen=True):
     properties: Mapping[str, Any] = {}
 
 
-class Question(Struct, frozen=True):
+class Evaluation(Struct, frozen=True):
     """May the subject perform the action on the resource? `context` and the properties are what the request says."""
 
     subject: Entity
@@ -129,7 +129,7 @@ class KeyReader:
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], dict[str, Value] | str] = {}
 
-    def keys_of(self, question: Question) -> dict[str, Value]:
+    def keys_of(self, question: Evaluation) -> dict[str, Value]:
         """The keys, folded. Raises ValueError, for example for one that only this server may set."""
         keys: dict[str, Value] = {}
         for prefix, members in (

@@ -92,7 +92,7 @@ class Question(Struct, frozen=True):
         return self.policies.layers(same_account=True, resource=target.trust, bindings=target.bindings)
 
 
-class Answer(Struct, frozen=True):
+class Decided(Struct, frozen=True):
     """A decision, with the query and the layers of the account that made it."""
 
     decision: Decision
@@ -110,14 +110,14 @@ class Answer(Struct, frozen=True):
         return "explicit_deny" if self.decision.explicit else "implicit_deny"
 
 
-def decide(question: Question) -> Answer:
+def decide(question: Question) -> Decided:
     """The decision of the one evaluator. Raises OperationOverBudget."""
     query, target = question.query, question.target
     if target is None:
         layers = question.layers()
-        return Answer(evaluate(query, layers), query, layers)
+        return Decided(evaluate(query, layers), query, layers)
     admission = admit(query.principal, question.policies, target, question.actions, query.context)
-    return Answer(admission.decision, admission.query, admission.layers)
+    return Decided(admission.decision, admission.query, admission.layers)
 
 
 def decide_partially(question: Question, narrowed: Variant | None = None) -> PartialEvaluation:

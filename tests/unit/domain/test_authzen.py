@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from daypass.domain.authzen import MAX_KEYS, Entity, KeyReader, Question, action_of, resource_arn
+from daypass.domain.authzen import MAX_KEYS, Entity, Evaluation, KeyReader, action_of, resource_arn
 
 
-def question(**context: Any) -> Question:
-    return Question(Entity("user", "ann"), "orders:read", Entity("orders", "1"), {}, context)
+def question(**context: Any) -> Evaluation:
+    return Evaluation(Entity("user", "ann"), "orders:read", Entity("orders", "1"), {}, context)
 
 
 @pytest.mark.parametrize(

@@ -107,17 +107,17 @@ def varied(layers: Layers, variant: Variant) -> Layers:
     """The layers, with the variant applied to every policy."""
     return Layers(
         same_account=layers.same_account,
-        identity=each(layers.identity, variant),
+        identity=_each(layers.identity, variant),
         resource=variant(layers.resource) if layers.resource is not None else None,
         bindings=layers.bindings,
-        boundary=each(layers.boundary, variant),
+        boundary=_each(layers.boundary, variant),
         session=tuple(tuple(map(variant, level)) for level in layers.session),
         guardrails=tuple(tuple(map(variant, level)) for level in layers.guardrails),
         scope_downs=layers.scope_downs,
     )
 
 
-def each(policies: tuple[NamedPolicy, ...] | None, variant: Variant) -> tuple[NamedPolicy, ...] | None:
+def _each(policies: tuple[NamedPolicy, ...] | None, variant: Variant) -> tuple[NamedPolicy, ...] | None:
     return tuple(map(variant, policies)) if policies is not None else None
 
 

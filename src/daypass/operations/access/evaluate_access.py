@@ -15,8 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain import authzen
-from daypass.domain.authzen import KeyReader, action_of, resource_arn
+from daypass.domain.authzen import Evaluation, KeyReader, action_of, resource_arn
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.policy.budget import metered
@@ -84,7 +83,7 @@ class Answer(Struct, frozen=True):
 async def evaluate_access(
     env: Env,
     call: Call,
-    questions: Sequence[authzen.Question | Unreadable],
+    questions: Sequence[Evaluation | Unreadable],
     semantic: Semantic = Semantic.EXECUTE_ALL,
     *,
     reasons: bool = True,
@@ -123,21 +122,21 @@ async def evaluate_access(
 Subjects = Mapping[tuple[str, str, str], Principal | None]
 
 
-async def _subjects(env: Env, call: Call, questions: Iterable[authzen.Question | Unreadable]) -> Subjects:
+async def _subjects(env: Env, call: Call, questions: Iterable[Evaluation | Unreadable]) -> Subjects:
     """Every subject once, by its type and id."""
     found: dict[tuple[str, str, str], Principal | None] = {}
     for question in questions:
-        if isinstance(question, authzen.Question) and (key := _key_of(question)) not in found:
+        if isinstance(question, Evaluation) and (key := _key_of(question)) not in found:
             found[key] = await permitted_subject(env, call, question, ACTION)
     return found
 
 
-def _key_of(question: authzen.Question) -> tuple[str, str, str]:
+def _key_of(question: Evaluation) -> tuple[str, str, str]:
     entity = question.subject
     return entity.type, entity.id, str(entity.properties.get(AUDIENCE, ""))
 
 
-async def permitted_subject(env: Env, call: Call, question: authzen.Question, action: str) -> Principal | None:
+async def permitted_subject(env: Env, call: Call, question: Evaluation, action: str) -> Principal | None:
     """The subject, if the caller may ask about its account; see `subject_of`. A token of another account is answered like
     an invalid one, as by introspection. Raises DaypassError(ACCESS_DENIED).
     """
@@ -157,7 +156,7 @@ async def permitted_subject(env: Env, call: Call, question: authzen.Question, ac
 
 
 async def _prepared_in_slices(
-    env: Env, account: str, subjects: Subjects, questions: Sequence[authzen.Question | Unreadable]
+    env: Env, account: str, subjects: Subjects, questions: Sequence[Evaluation | Unreadable]
 ) -> list[Question | Answer]:
     work: list[Question | Answer] = []
     reader = KeyReader()
@@ -169,7 +168,7 @@ async def _prepared_in_slices(
 
 
 async def _prepared(
-    env: Env, subjects: Subjects, question: authzen.Question | Unreadable, reader: KeyReader
+    env: Env, subjects: Subjects, question: Evaluation | Unreadable, reader: KeyReader
 ) -> Question | Answer:
     """The question with its policies, or the answer to one that cannot be decided."""
     if isinstance(question, Unreadable):
@@ -183,7 +182,7 @@ async def _prepared(
         return Answer(False, status=400, error=f"{error}.")
 
 
-async def prepare(env: Env, subject: Principal, asked: authzen.Question, keys: Mapping[str, Value]) -> Question:
+async def prepare(env: Env, subject: Principal, asked: Evaluation, keys: Mapping[str, Value]) -> Question:
     """The question with its policies and its context keys. Raises ValueError with the reason for a question that
     cannot be read.
     """
@@ -277,7 +276,7 @@ async def may_see_reasons(env: Env, call: Call) -> bool:
 
 
 def _detail(
-    questions: Sequence[authzen.Question | Unreadable], subjects: Subjects, answers: Sequence[Answer]
+    questions: Sequence[Evaluation | Unreadable], subjects: Subjects, answers: Sequence[Answer]
 ) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
     listed = (
@@ -286,6 +285,6 @@ def _detail(
             "allowed": answer.allowed,
         }
         for question, answer in zip(questions, answers, strict=False)
-        if isinstance(question, authzen.Question)
+        if isinstance(question, Evaluation)
     )
     return {"evaluations": len(answers), "denied": denied, "decisions": list(islice(listed, _ON_RECORD))}

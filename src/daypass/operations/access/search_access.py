@@ -13,11 +13,10 @@ from typing import Any, Final, TypeAlias, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain import question as access
 from daypass.domain.authzen import (
     Entity,
+    Evaluation,
     KeyReader,
-    Question,
     action_of,
     checked_type,
     resource_arn,
@@ -30,7 +29,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.budget import metered
 from daypass.domain.policy.model import Decision, Effect, Value
 from daypass.domain.policy.pattern import fold
-from daypass.domain.question import Principal, decide
+from daypass.domain.question import Principal, Question, decide
 from daypass.domain.trust import CallerPolicies
 from daypass.operations import heavy
 from daypass.operations.access.evaluate_access import SLICE, permitted_subject, prepare
@@ -67,7 +66,7 @@ class Page(Struct, frozen=True):
 
 
 async def search_subjects(
-    env: Env, call: Call, question: Question, after: str, limit: int, replays: Replays = ()
+    env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
 ) -> Page:
     """daypass:SearchAccess. Names of the users or roles of the caller's account, by the type of the subject; none of
     another type. A page covers `limit` principals, so that it may have fewer results and still a next page.
@@ -88,7 +87,7 @@ async def search_subjects(
 
 
 def _subjects(
-    scene: Scene, call: Call, question: Question, keys: Mapping[str, Value], after: str, size: int, steps: int
+    scene: Scene, call: Call, question: Evaluation, keys: Mapping[str, Value], after: str, size: int, steps: int
 ) -> Batch[str]:
     """One batch, as heavy work."""
     ctx = context_in(scene, call)
@@ -115,7 +114,7 @@ def _subjects(
 
 
 async def search_resources(
-    env: Env, call: Call, question: Question, after: str, limit: int, replays: Replays = ()
+    env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
 ) -> Page:
     """daypass:SearchAccess. Ids of resources of the requested type. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
@@ -162,7 +161,7 @@ def _principals(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[
 
 
 async def search_actions(
-    env: Env, call: Call, question: Question, after: str, limit: int, replays: Replays = ()
+    env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
 ) -> Page:
     """daypass:SearchAccess. Names of actions on the resource. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
@@ -195,7 +194,7 @@ def _valid(check: Callable[[V], R], value: V) -> R:
 
 
 async def _allowed(
-    env: Env, call: Call, questions: Sequence[tuple[Question, str]], subject: Principal, keys: Mapping[str, Value]
+    env: Env, call: Call, questions: Sequence[tuple[Evaluation, str]], subject: Principal, keys: Mapping[str, Value]
 ) -> Page:
     """The names of the questions that are allowed."""
     items = []
@@ -210,7 +209,7 @@ async def _allowed(
     return Page(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
 
 
-def _decisions(items: Sequence[access.Question]) -> list[bool]:
+def _decisions(items: Sequence[Question]) -> list[bool]:
     with metered():
         return [decide(item).decision.allowed for item in items]
 
@@ -244,7 +243,7 @@ async def _recorded(
     env: Env,
     call: Call,
     permission: Decision,
-    question: Question,
+    question: Evaluation,
     page: Page,
     replays: Replays,
     subject: Principal | None = None,

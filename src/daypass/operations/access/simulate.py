@@ -25,7 +25,7 @@ from daypass.domain.policy.document import PolicyError, PolicyKind, compile_stor
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
-from daypass.domain.question import Answer, Principal, decide, hypothetical
+from daypass.domain.question import Decided, Principal, decide, hypothetical
 from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target
 from daypass.operations import heavy
 from daypass.operations.access.snapshot import check_action, note_on, principal_name
@@ -247,7 +247,7 @@ def _assume(stage: _Stage, principal: Principal, request: SimulationRequest, arn
     return _simulated(stage, ASSUME_ROLE, arn, answer, open_with)
 
 
-def _simulated(stage: _Stage, action: str, resource: str, answer: Answer, open_with: str) -> Simulated:
+def _simulated(stage: _Stage, action: str, resource: str, answer: Decided, open_with: str) -> Simulated:
     return Simulated(action, resource, answer.verdict, open_with, _json(answer.explained().to_json()), stage.note)
 
 

@@ -6,13 +6,12 @@ tags and session policies are not, and are never invented.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from daypass.domain.arn import Arn, account_of, parse_arn, read_arn
-from daypass.domain.authzen import Entity, Question
+from daypass.domain.arn import account_of, parse_arn, read_arn
+from daypass.domain.authzen import Entity, Evaluation
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.context import principal_facts, request_context, time_keys
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -45,8 +44,9 @@ async def subject_of(env: Env, call: Call, entity: Entity) -> Principal | None:
     """
     if entity.type == ACCESS_TOKEN:
         return await _by_token(env, call, entity)
-    find = _TYPES.get(entity.type)
-    return None if find is None else await find_current(env, lambda: find(env, call, entity.id))
+    if entity.type not in ("user", "role", "session", "principal"):
+        return None
+    return await find_current(env, lambda: _by_name(env, call, entity.type, entity.id))
 
 
 # --- By access token -------------------------------------------------------------------------------------------------
@@ -76,66 +76,44 @@ def _keys_of(caller: Caller, call: Call) -> Context:
 # --- By name or ARN --------------------------------------------------------------------------------------------------
 
 
-async def _user(env: Env, call: Call, text: str) -> Principal | None:
-    account, name = call.caller.account, text
-    if text.startswith("AIDA"):
+async def _by_name(env: Env, call: Call, kind: str, text: str) -> Principal | None:
+    """A user or role by its ARN, name or unique id. A session of a role by its ARN, or by its aws:userid, which is `sub` of
+    its access tokens. A principal by any of these ARNs.
+    """
+    own, session, in_arn = call.caller.account, "", _named_in(text)
+    view: PrincipalView | None = None
+    if in_arn is not None and kind in (in_arn[0], "principal"):
+        found, own, name, session = in_arn
+        view = await view_named(env, own, "role" if session else found, name, "" if session else text)
+    elif kind == "session":
+        role_id, _, session = text.partition(":")
+        role = await env.directory.role_by_id(role_id) if role_id.startswith("AROA") and session else None
+        view = role.principal if role is not None else None
+    elif kind == "user" and text.startswith("AIDA"):
         view = await env.directory.user(text)
-        return await _named(env, call, view) if view is not None and view.entity.account == account else None
-    arn = _arn(text, "iam", "user/")
-    if arn is not None:
-        account, name = arn.account, arn.name
-    view = await view_named(env, account, "user", name, text if arn is not None else "")
-    return await _named(env, call, view) if view is not None else None
-
-
-async def _role(env: Env, call: Call, text: str) -> Principal | None:
-    arn = _arn(text, "iam", "role/")
-    account, name = (arn.account, arn.name) if arn else (call.caller.account, text)
-    view = await view_named(env, account, "role", name, text if arn is not None else "")
-    return await _named(env, call, view) if view is not None else None
-
-
-async def _session(env: Env, call: Call, text: str) -> Principal | None:
-    """By the ARN of a role session, or by its aws:userid, which is `sub` of its access tokens."""
-    if arn := _arn(text, "sts", "assumed-role/"):
-        _, role, *rest = arn.resource.split("/")
-        view = await env.directory.role(arn.account, role)
-    else:
-        role_id, _, name = text.partition(":")
-        rest = [name]
-        view = await env.directory.role_by_id(role_id) if role_id.startswith("AROA") else None
-        if view is not None and view.role.account != call.caller.account:
-            view = None
-    if view is None or len(rest) != 1 or not rest[0]:
+    elif kind != "principal":
+        view = await view_named(env, own, kind, text)
+    if view is None or view.entity.account != own:
         return None
-    return await _named(env, call, view.principal, rest[0])
-
-
-async def _principal(env: Env, call: Call, text: str) -> Principal | None:
-    """By any ARN of the three."""
-    for service, resource, find in (
-        ("iam", "user/", _user),
-        ("iam", "role/", _role),
-        ("sts", "assumed-role/", _session),
-    ):
-        if _arn(text, service, resource):
-            return await find(env, call, text)
-    return None
-
-
-def _arn(text: str, service: str, resource: str) -> Arn | None:
-    """The ARN of a principal of this kind."""
-    arn = read_arn(text)
-    return arn if arn is not None and arn.service == service and arn.resource.startswith(resource) else None
-
-
-async def _named(env: Env, call: Call, view: PrincipalView, session: str = "") -> Principal | None:
-    entity, account = view.entity, await env.directory.account(view.entity.account)
-    hop = Hop("", entity.account, entity.id, call.now, env.directory.seen(), "", session or entity.name)
+    entity, account = view.entity, await env.directory.account(own)
+    hop = Hop("", own, entity.id, call.now, env.directory.seen(), "", session or entity.name)
     if account is None or env.directory.blocked((hop,), "", call.now) is not None:
         return None
     principal = hypothetical(entity, view.layers.under(account.guardrails), session)
     return replace(principal, keys={**principal.keys, **time_keys(call.now)})
+
+
+def _named_in(text: str) -> tuple[str, str, str, str] | None:
+    """Kind, account, name and session in the ARN of a user, role or role session."""
+    arn = read_arn(text)
+    if arn is None:
+        return None
+    match arn.service, arn.resource.split("/"):
+        case "iam", ["user" | "role" as kind, _, *_]:
+            return kind, arn.account, arn.name, ""
+        case "sts", ["assumed-role", role, session] if session:
+            return "session", arn.account, role, session
+    return None
 
 
 async def view_named(env: Env, account: str, kind: str, name: str, arn: str = "") -> PrincipalView | None:
@@ -157,17 +135,7 @@ async def role_to_assume(env: Env, now: int, arn: str) -> tuple[Target, Levels]:
     return target_of(arn, account, view), in_force(env, now, view.role)
 
 
-_Find = Callable[[Env, Call, str], Awaitable[Principal | None]]
-_TYPES: Final[Mapping[str, _Find]] = {
-    "user": _user,
-    "role": _role,
-    "session": _session,
-    "principal": _principal,
-}
-"""The types of subjects besides ACCESS_TOKEN."""
-
-
-def question_shown(question: Question, subject: Principal | None) -> dict[str, Any]:
+def question_shown(question: Evaluation, subject: Principal | None) -> dict[str, Any]:
     """A question about a subject (None: it was not found) as the record shows it. An access token is never shown."""
     entity, resource = question.subject, question.resource
     named = subject.arn if subject else "" if entity.type == ACCESS_TOKEN else entity.id[:512]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from daypass.domain.authzen import Entity, Question
+from daypass.domain.authzen import Entity, Evaluation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
 from daypass.operations.access.evaluate_access import MAX_QUESTIONS, Semantic, Unreadable
@@ -23,7 +23,7 @@ _MAX_CURSOR: Final = 4096
 class Evaluations(NamedTuple):
     """A request to evaluate. `single`: its answer is one decision, not a list. `reasons`: None for the default."""
 
-    questions: list[Question | Unreadable]
+    questions: list[Evaluation | Unreadable]
     single: bool
     semantic: Semantic = Semantic.EXECUTE_ALL
     reasons: bool | None = None
@@ -32,7 +32,7 @@ class Evaluations(NamedTuple):
 class Search(NamedTuple):
     """A search. `after`: the cursor of the previous page."""
 
-    question: Question
+    question: Evaluation
     after: str
     limit: int
 
@@ -105,7 +105,7 @@ def _search(whole: Mapping[str, Any], body: Mapping[str, Any]) -> Search:
     return Search(question, after, min(limit, MAX_LIMIT))
 
 
-def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Question | Unreadable:
+def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Evaluation | Unreadable:
     """A question. A member of `item` replaces the default as a whole, but for a `type` or `id` that it lacks."""
     try:
         subject, resource = (_entity(item, defaults, name) for name in ("subject", "resource"))
@@ -116,7 +116,7 @@ def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Question 
             context = {}
         if not isinstance(context, dict):
             raise ValueError("context must be an object")  # noqa: TRY004  # the text is wrong, not a type
-        return Question(subject, name, resource, _properties(action, "action"), context)
+        return Evaluation(subject, name, resource, _properties(action, "action"), context)
     except ValueError as error:
         return Unreadable(str(error))
 
