@@ -95,8 +95,9 @@ audit_records = Table(
     _bytes("chain"),  # 32 bytes, see docs/reference/record-format.md
     Column("request_key", BigInteger, nullable=True),  # 63 bits of the id; NULL without one
     Column("session_key", BigInteger, nullable=True),
-    Index("ix_audit_records_at", "at"),
-    Index("ix_audit_records_account", "account", "at"),
+    # A search by access key, which is random, compares it here: it reads no row that does not match.
+    Index("ix_audit_records_at", "at", "access_key_id"),
+    Index("ix_audit_records_account", "account", "at", "access_key_id"),
     *map(_unusual_index, USUAL),
     _index("request_key", "request_key IS NOT NULL"),
     # The record that issued a session is found by the session's row.
@@ -105,6 +106,7 @@ audit_records = Table(
         "ix_audit_records_actor_account",
         "actor_account",
         "at",
+        "access_key_id",
         sqlite_where=text("actor_account <> account"),
         postgresql_where=text("actor_account <> account"),
     ),

@@ -28,6 +28,7 @@ from daypass.domain.session import FeedPosition, Hop, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.preload import recently_used
+from daypass.stores.records import audit_records
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
 OPERATOR = Viewer("000000000000", operator=True)
@@ -458,6 +459,25 @@ async def test_search_by_id_uses_its_index(
     assert "ix_audit_records_account " in by_account
     assert "ix_audit_records_actor_account" in by_account
     assert "SCAN" not in by_account
+
+
+@pytest.mark.parametrize("viewer", [ACTOR, OPERATOR])
+async def test_search_by_access_key_compares_the_key_in_the_index_alone(
+    plan: Callable[[Callable[[Any], object]], str],
+    reader: Records,
+    viewer: Viewer,
+) -> None:
+    """A search for an absent key read every row of the account. An index that covers the conditions needs none."""
+
+    def searched(conn: Any) -> None:
+        execute = conn.execute
+        conn.execute = lambda query: execute(query.with_only_columns(audit_records.c.at).order_by(None).limit(None))
+        search_records(conn, viewer, RecordFilter(access_key_id="AKIAABSENT"))
+
+    by_key = plan(searched)
+    owned, *acted = by_key.split(" | ")
+    assert "COVERING INDEX ix_audit_records_a" in owned, by_key
+    assert all("INDEX ix_audit_records_actor_account" in step for step in acted), by_key  # SQLite has its own condition
 
 
 async def test_a306_search_of_an_account_waits_for_no_other_account_and_urgent_reads_for_none(
