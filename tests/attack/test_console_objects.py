@@ -120,8 +120,9 @@ TAG = "x onfocus=alert@1 autofocus"
 
 def test_a250_what_a_directory_writes_is_inert_on_every_page(site: Installation) -> None:
     ada, entra = signed_in(site, "ada"), directory_of(site)
-    for given in ({"userName": SCRIPT}, {"userName": "x&lt"}, {"userName": "x", "displayName": "a\u202eb"}):
-        assert entra.refused(400, "POST", "Users", {"schemas": [USER], **given}) == "invalidValue"
+    entra.ok("POST", "Users", {"schemas": [USER], "userName": SCRIPT})  # a name in any script; IAM's is derived
+    bidi = {"schemas": [USER], "userName": "x", "displayName": "a\u202eb"}
+    assert entra.refused(400, "POST", "Users", bidi) == "invalidValue"
     more = {"displayName": SCRIPT, "externalId": SCRIPT, "emails": [{"value": SCRIPT}]}
     person = {"schemas": [USER], "userName": "pat", "name": {"givenName": SCRIPT, "familyName": SCRIPT}, **more}
     made = entra.ok("POST", "Users", person)

@@ -106,7 +106,7 @@ def test_context_of_requests_and_resources() -> None:
     }
     assert Assumption("shift").keys() == {"sts:rolesessionname": "shift", "daypass:approved": "false"}
     ids = "g", ALPHA, "r", "AIDA1", "AROA1", "arn"
-    grant = Grant(*ids, (), 60, 1, 2, 1, "p", "rule", "rd", approvers=2, ticket="INC-1", risk=7)
+    grant = Grant(*ids, (), 60, 1, 2, 1, "p", "rule", approvers=("a", "b"), ticket="INC-1", risk=7)
     whole = Assumption("shift", "x", "ann", (("Team", "red"),), ("Team",), grant=grant, client_id="web")
     assert whole.grant_id == "g"
     assert whole.keys() == {
