@@ -10,7 +10,7 @@ from daypass.crypto.seal import Sealer
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.ports import NO_OAUTH, CertificateUse, Env, Limits
+from daypass.ports import NO_OAUTH, CertificateUse, Env, Limits, Scene
 from daypass.ports.clock import Clock
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads
@@ -70,14 +70,14 @@ def environment(
     builtin = BuiltinPolicies()
     metadata = ports.get("saml_metadata", Unused("saml_metadata"))
     others = {name: Unused(name) for name in ("saml_metadata", "tokens", "issuers", "certificates", "saml")}
-    given = {
+    given: dict[str, Any] = {
         **others,
         "records": UnavailableRecords("records"),
         "builtin": builtin,
         "certificate_uses": NotedSightings(),
         "refusals": RecordedRefusals(journal),
         "rates": RequestRates(_UNLIMITED, _UNLIMITED, _UNLIMITED),
-        "heavy": HeavyOnThreads(directory, ids, builtin, metadata),
+        "heavy": HeavyOnThreads(directory, lambda tx: Scene(tx, ids, builtin, metadata, given["certificates"])),
         "oauth": NO_OAUTH,
         "revocations": Unused("revocations"),
         "statuses": Unused("statuses"),

@@ -101,7 +101,7 @@ async def test_simulate_random_cases_equal_what_the_runtime_decides(seed):
                 "ContextEntries": entries(context),
                 **({"ResourcePolicy": given} if given else {}),
             }
-            ctx = IAM.reading(world.env, world.tx, Call(world.root(), RequestFacts("r", 0, "", "", ""), 0))
+            ctx = IAM.reading(world.env.scene(world.tx), Call(world.root(), RequestFacts("r", 0, "", "", ""), 0))
             answer = simulate_policy.simulate_principal_policy(ctx, params)
             policy = NamedPolicy("r", cases.compiled(given, PolicyKind.RESOURCE).document) if given else None
             for result in answer["EvaluationResults"]:

@@ -1,6 +1,7 @@
-"""Runs slow work where it delays no other request: simulations, explanations, lint, password hashes, reports.
+"""Decides where work runs, so that it delays no other request: simulations, explanations, lint, password hashes, reports.
 
-All work that a tenant can make expensive goes through this module.
+All work that a tenant can make expensive goes through this module. Callers say what the work is and how much text it
+parses.
 """
 
 from __future__ import annotations
@@ -16,36 +17,41 @@ from daypass.ports import Call, Env
 T = TypeVar("T")
 
 
-LARGE_TEXT: Final = 1_000
-"""Characters of a policy document that is parsed and linted on a read thread; a longer one is heavy work, because threads
-that compute take the interpreter lock from the journal's writer at each of its statements (attack A312).
+SMALL: Final = 1_000
+"""Characters of a caller's text that are parsed in the server's process: about a millisecond. A longer text is heavy work,
+because threads that compute take the interpreter lock from the journal's writer at each of its statements (attack A312).
 """
 
-INLINE_TEXT: Final = 1_000
-"""Characters of a caller's text that are parsed on the event loop: about a millisecond."""
-
-
-QUICK_TEXT: Final = 12_288
+QUICK: Final = 12_288
 """Characters of a caller's text whose parsing is quick work: at most some tenths of a second. All accounts share one
 process for quick work, and a policy of 128 KB takes seconds (attack A113).
 """
 
 
-async def read(env: Env, call: Call, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
-    """`work(scene, *args)` for the caller's account; `work` is a function of a module. See `ports.HeavyWork`."""
-    return await env.heavy.read(call.caller.account, work, *args, quick=quick)
+async def read(
+    env: Env, call: Call, work: Callable[..., T], *args: Any, size: int | None = None, urgent: bool = False
+) -> T:
+    """`work(scene, *args)` for the caller's account; `work` is a function of a module. See `ports.HeavyWork`.
+
+    `size`: characters of the caller's text that it parses; small work runs on a read thread. None: it is expensive
+    whatever it is given. `urgent`: see `Directory.read`.
+    """
+    account = call.caller.account
+    if size is not None and size <= SMALL:
+        return await env.directory.read(lambda tx: work(env.scene(tx), *args), account=account, urgent=urgent)
+    return await env.heavy.read(account, work, *args, quick=size is not None and size <= QUICK)
 
 
-async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:
-    """`work(*args)` for an account. See `ports.HeavyWork`."""
-    return await env.heavy.compute(account, work, *args, quick=quick)
+async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, size: int | None = None) -> T:
+    """`work(*args)` for an account, without a database. `size`: as for `read`; small work runs on the event loop."""
+    if size is not None and size <= SMALL:
+        return work(*args)
+    return await env.heavy.compute(account, work, *args, quick=size is not None and size <= QUICK)
 
 
 async def parse(env: Env, account: str, work: Callable[[str], T], text: str) -> T:
-    """`work(text)`, on the event loop for a short text and as heavy work for a long one. `work` is a function of a module."""
-    if len(text) <= INLINE_TEXT:
-        return work(text)
-    return await compute(env, account, work, text, quick=len(text) <= QUICK_TEXT)
+    """`work(text)`. `work` is a function of a module."""
+    return await compute(env, account, work, text, size=len(text))
 
 
 def _portable(document: PolicyDocument) -> tuple[Any, ...]:

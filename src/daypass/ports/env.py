@@ -145,12 +145,14 @@ NO_OAUTH: Final = AuthorizationServer("", None)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The inputs of heavy work: one snapshot of the database, and constant data."""
+    """The inputs of work that reads, in whichever thread or process it runs: one snapshot of the database, and constants."""
 
     tx: Reader
     ids: Ids
     builtin: BuiltinPolicies  # as `Env.builtin`
     saml_metadata: SamlMetadata
+    certificates: X509Verifier
+    public_url: str = ""  # of the installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,11 @@ class Env:
     sign_in: SignInProviders
     measurements: Measurements
     slices: Slices = field(default_factory=Slices)
+
+    def scene(self, tx: Reader) -> Scene:
+        """The inputs of work that reads in this process."""
+        url = self.limits.public_url
+        return Scene(tx, self.ids, self.builtin, self.saml_metadata, self.certificates, url)
 
 
 class Call(Struct, frozen=True):

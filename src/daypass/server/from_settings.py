@@ -11,10 +11,12 @@ from daypass.config.network import RatesSettings
 from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
 from daypass.federation.saml_metadata import SamlMetadata
+from daypass.federation.x509 import X509Verifier
 from daypass.observability.metrics import Metrics
-from daypass.ports import Limits, PasskeyPolicy
+from daypass.ports import Limits, PasskeyPolicy, Scene
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
+from daypass.server.worker import Setup
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, open_database
 
@@ -82,16 +84,15 @@ def open_standby(settings: Settings) -> Database | None:
 
 def heavy_work(settings: Settings, directory: Directory, builtin: BuiltinPolicies) -> HeavyProcesses | HeavyOnThreads:
     """The processes for heavy work, or the threads for reads if none are configured."""
-    heavy = settings.heavy
+    heavy, public_url = settings.heavy, settings.server.public_url
     if not heavy.processes:
-        return HeavyOnThreads(directory, Ids(), builtin, SamlMetadata())
+        return HeavyOnThreads(
+            directory, lambda tx: Scene(tx, Ids(), builtin, SamlMetadata(), X509Verifier(), public_url)
+        )
     url = settings.database_url()
     return HeavyProcesses(
         heavy.processes,
-        url,
-        builtin,
-        standby_url=settings.database.read_url.get_secret_value(),
-        epoch=settings.database.epoch,
+        Setup(url, builtin, public_url, settings.database.read_url.get_secret_value(), settings.database.epoch),
         seen=directory.seen,
         seconds=heavy.seconds,
         most_of_account=heavy.queue,

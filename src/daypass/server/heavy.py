@@ -11,16 +11,12 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final, TypeVar
 
-from daypass.crypto.ids import Ids
-from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
-from daypass.federation.saml_metadata import SamlMetadata
 from daypass.observability import logs
-from daypass.ports import Scene
+from daypass.ports import Reader, Scene
 from daypass.scheduling.process import Abandoned, WorkerDied, WorkerProcess, ready
 from daypass.scheduling.threads import FairThreads, Job, abandonable
 from daypass.server.worker import DONE, REFUSED, Answer, Setup, Task
@@ -40,13 +36,13 @@ class HeavyOnThreads:
 
     Args:
         directory: whose threads read.
-        ids, builtin, saml_metadata: the members of a Scene.
+        scene: the inputs of work in one snapshot.
     """
 
-    def __init__(self, directory: Directory, ids: Ids, builtin: BuiltinPolicies, saml_metadata: SamlMetadata) -> None:
+    def __init__(self, directory: Directory, scene: Callable[[Reader], Scene]) -> None:
         self._directory = directory
         self._threads = FairThreads(2, "daypass-heavy", reserved=1)
-        self._scene = partial(Scene, ids=ids, builtin=builtin, saml_metadata=saml_metadata)
+        self._scene = scene
 
     async def read(self, account: str, work: Callable[..., T], *args: Any, quick: bool = False) -> T:  # noqa: ARG002  # all are the same here
         """See `ports.HeavyWork`."""
@@ -74,9 +70,8 @@ class HeavyProcesses:
 
     Args:
         processes: how many, and one more for quick work.
-        database_url, builtin: the data that heavy work reads.
-        epoch: `database.epoch` of the settings.
-        standby_url: a standby that is read instead if it has everything up to `seen`; "" for none.
+        setup: the first message to each.
+        seen: the position up to which a standby must have everything.
         seconds: time limit of one piece of work from when a process has it. After that it is refused with UNAVAILABLE. Waiting
         for a process has a limit of its own, besides that of the request: on a busy machine a start takes long.
         most_of_account: maximum number of waiting jobs of one account.
@@ -85,16 +80,13 @@ class HeavyProcesses:
     def __init__(
         self,
         processes: int,
-        database_url: str,
-        builtin: BuiltinPolicies,
+        setup: Setup,
         *,
-        standby_url: str = "",
-        epoch: str = "",
         seen: Callable[[], FeedPosition] = lambda: FeedPosition("", 0),
         seconds: float = 20.0,
         most_of_account: int = 100,
     ) -> None:
-        self._setup = pickle.dumps(Setup(database_url, builtin, standby_url, epoch))
+        self._setup = pickle.dumps(setup)
         self._seen = seen
         self._long = FairThreads(processes, "daypass-heavy", most_of_account=most_of_account)
         self._quick = FairThreads(1, "daypass-quick", most_of_account=most_of_account)

@@ -21,6 +21,7 @@ from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.session import FeedPosition
 from daypass.federation.saml_metadata import SamlMetadata
+from daypass.federation.x509 import X509Verifier
 from daypass.ports import Scene
 from daypass.scheduling.process import read_message, write_message
 from daypass.server.core_dumps import disable_core_dumps
@@ -43,7 +44,8 @@ class Setup:
 
     database_url: str
     builtin: BuiltinPolicies
-    standby_url: str = ""  # of a standby near this process, if there is one
+    public_url: str = ""  # of the installation
+    standby_url: str = ""  # of a standby near this process, which is read if it is as current as the server
     epoch: str = ""  # see `database.epoch` in the settings
 
 
@@ -87,10 +89,11 @@ class Worker:
             self._database = open_database(self._setup.database_url, readers=1, epoch=self._setup.epoch)
             if self._setup.standby_url:
                 self._standby = open_database(self._setup.standby_url, readers=1, epoch=self._setup.epoch)
-        builtin = self._setup.builtin
+        setup = self._setup
 
         def run(conn: Connection) -> Any:
-            return task.work(Scene(StoreReader(conn), self._ids, builtin, SamlMetadata()), *task.args)
+            known = self._ids, setup.builtin, SamlMetadata(), X509Verifier(), setup.public_url
+            return task.work(Scene(StoreReader(conn), *known), *task.args)
 
         if self._standby is not None and task.seen is not None:
             try:

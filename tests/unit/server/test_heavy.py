@@ -41,7 +41,7 @@ _LOADED = "'daypass.operations.iam.service' in __import__('sys').modules"
 
 def run(scene: Callable[[HeavyProcesses], Coroutine[Any, Any, None]], url: str = "", **more: Any) -> None:
     async def whole() -> None:
-        heavy = HeavyProcesses(1, url, {}, **more)
+        heavy = HeavyProcesses(1, Setup(url, {}), **more)
         try:
             await scene(heavy)
         finally:
@@ -67,7 +67,7 @@ def test_compute_without_processes_needs_no_database() -> None:
 
     async def scene() -> None:
         nothing: Any = None  # no directory, so no database
-        heavy = HeavyOnThreads(nothing, nothing, {}, nothing)
+        heavy = HeavyOnThreads(nothing, nothing)
         assert await heavy.compute("a", os.getpid) == os.getpid()
         assert await heavy.compute("a", divmod, 7, 2, quick=True) == (3, 1)
         await heavy.close()
@@ -78,7 +78,7 @@ def test_compute_without_processes_needs_no_database() -> None:
 def test_quick_work_without_processes_does_not_wait_for_long_work() -> None:
     async def scene() -> None:
         nothing: Any = None
-        heavy = HeavyOnThreads(nothing, nothing, {}, nothing)
+        heavy = HeavyOnThreads(nothing, nothing)
         ended = threading.Event()
         long = asyncio.create_task(heavy.compute("a", ended.wait))
         await asyncio.sleep(0)
@@ -226,7 +226,7 @@ def test_worker_reads_the_standby_only_if_it_has_everything_that_the_server_has_
     with closing(open_database(urls[0])) as primary:
         insert(primary, Account("444455556666", "second", False, 0))
     new = FeedPosition(old.epoch, 2)
-    worker = Worker(Setup(urls[0], {}, urls[1]))
+    worker = Worker(Setup(urls[0], {}, standby_url=urls[1]))
     assert worker.do(Task(_accounts, (), True, old)) == (DONE, ["111122223333"])
     assert worker.do(Task(_accounts, (), True, new)) == (DONE, ["111122223333", "444455556666"])
     other = FeedPosition("another", 1)

@@ -19,6 +19,7 @@ from daypass.outbound.schedule_answers import READERS
 from daypass.outbound.schedules import Schedules
 from daypass.ports import OutboundFailed
 from daypass.server.heavy import HeavyProcesses
+from daypass.server.worker import Setup
 
 OWNER = "111122223333"
 CALENDAR = b"""BEGIN:VCALENDAR\r
@@ -204,7 +205,7 @@ async def test_a265_calendar_whose_search_never_ends_is_given_up_once_a_minute_a
     begin, end = CALENDAR.index(b"BEGIN:VEVENT"), CALENDAR.index(b"END:VCALENDAR")
     event = CALENDAR[begin:end].replace(b"RRULE:FREQ=WEEKLY;BYDAY=TH", NEVER)  # each takes seconds
     endless = CALENDAR[:begin] + b"".join(event.replace(b"UID:", b"UID:%d-" % n) for n in range(50)) + CALENDAR[end:]
-    outbound, heavy = Answers(bad=endless, good=CALENDAR), HeavyProcesses(1, "sqlite:////nowhere.db", {})
+    outbound, heavy = Answers(bad=endless, good=CALENDAR), HeavyProcesses(1, Setup("sqlite:////nowhere.db", {}))
     try:
         reader = schedules(outbound, heavy)
         for _ in range(3):

@@ -32,7 +32,7 @@ from daypass.operations.crud.operation import (
 )
 from daypass.operations.outcome import served
 from daypass.operations.ssf.queue import announce
-from daypass.ports import Call, Env, Reader, Scene, Tx
+from daypass.ports import Call, Env, Scene, Tx
 
 Prepared: TypeAlias = "tuple[Resource, DaypassError | tuple[Finding, ...]]"
 """The resource to authorize, and the refusal or the linter's findings that follow from the request."""
@@ -72,15 +72,11 @@ class Service(ABC, Generic[R, W]):
         """The table."""
 
     @abstractmethod
-    def reading(self, env: Env, tx: Reader, call: Call) -> R: ...
+    def reading(self, scene: Scene, call: Call) -> R: ...
 
     @abstractmethod
     def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> W:
         """`gathered`: the result of the operation's `gather`."""
-
-    def reading_heavily(self, scene: Scene, call: Call) -> R:
-        """The context of heavy work, for services that have any."""
-        raise NotImplementedError
 
     def check(self, context: R, operation: Operation[R, W], params: Params) -> tuple[Finding, ...]:
         """The linter's findings. Raises DaypassError for an invalid document."""
@@ -152,18 +148,12 @@ class _Request(Generic[R, W]):
         raise ResourceChanged(self.service.changed)
 
     async def _prepared(self) -> Prepared:
-        """See `_prepare`. A long document is checked as heavy work, and not again on the writer's thread."""
-        operation, params = self.operation, self.params
-        size = len(params[operation.document[0]]) if operation.document is not None else 0
-        if size > heavy.LARGE_TEXT:
-            prepared, checked = await self._heavily(_prepare_heavily, quick=size <= heavy.QUICK_TEXT)
-            self.service.remember(operation, params, checked)
-            return prepared
-        return await self.env.directory.read(
-            lambda tx: _prepare(self.service, self._reading(tx), operation, params),
-            account=self.call.caller.account,
-            urgent=operation.urgent,
-        )
+        """See `_prepare`. A document is not checked again on the writer's thread."""
+        document = self.operation.document
+        size = len(self.params[document[0]]) if document is not None else 0
+        prepared, checked = await self._run(_prepare, size=size, urgent=self.operation.urgent)
+        self.service.remember(self.operation, self.params, checked)
+        return prepared
 
     async def _authorize(self, resource: Resource) -> Decision:
         """The last decision on the operation's own action. All the other decisions must allow too."""
@@ -185,26 +175,20 @@ class _Request(Generic[R, W]):
 
     async def _read(self, authorized: _Authorized) -> Answer | bytes:
         resource = authorized.resource
-        answer: Answer | bytes | None
-        if self.operation.heavy:
-            answer = await self._heavily(_read_heavily, resource, self.render)
-            if answer is None:
-                raise ResourceChanged(self.service.changed)
-        else:
-            answer = await self.env.directory.read(
-                lambda tx: _run_read(self.service, self.operation, self._reading(tx), self.params, resource),
-                account=self.call.caller.account,
-            )
+        answer = await self._run(_read, resource, self.render, size=self._size)
+        if answer is None:
+            raise ResourceChanged(self.service.changed)
         detail = detail_of(self.params, resource)
         await self.env.journal.commit(served(self.call, decision=authorized.decision, detail=detail))
         return answer
 
     async def _write(self, authorized: _Authorized) -> Answer:
         env, call, service, operation, params = self.env, self.call, self.service, self.operation, self.params
-        gathered = await self._gathered()
+        gathered = await self._run(_gather, size=self._size) if operation.gather is not None else None
 
         def change(tx: Tx) -> tuple[Answer, Event]:
-            _check_unchanged(service, operation, self._reading(tx), params, authorized.resource)
+            if operation.resource(service.reading(env.scene(tx), call), params) != authorized.resource:
+                raise ResourceChanged(service.changed)
             assert operation.write is not None
             context = service.writing(env, tx, call, gathered)
             answer = operation.write(context, params)
@@ -222,60 +206,32 @@ class _Request(Generic[R, W]):
             operation.after_commit(answer)
         return answer
 
-    async def _gathered(self) -> Any:
-        gather = self.operation.gather
-        if gather is None:
-            return None
-        if self.operation.heavy:
-            return await self._heavily(_gather_heavily)
-        return await self.env.directory.read(
-            lambda tx: gather(self._reading(tx), self.params, self.env.ids), account=self.call.caller.account
-        )
+    @property
+    def _size(self) -> int | None:
+        """Of `read` and `gather`, as `heavy.read` has it."""
+        return None if self.operation.heavy else 0
 
-    def _reading(self, tx: Reader) -> R:
-        return self.service.reading(self.env, tx, self.call)
-
-    async def _heavily(self, work: Callable[..., T], *arguments: Any, quick: bool = False) -> T:
+    async def _run(self, work: Callable[..., T], *args: Any, size: int | None, urgent: bool = False) -> T:
         named = (self.service, self.operation.name, self.call, self.params)
-        return await heavy.read(self.env, self.call, work, *named, *arguments, quick=quick)
+        return await heavy.read(self.env, self.call, work, *named, *args, size=size, urgent=urgent)
 
 
-def _prepare(service: Service[R, W], context: R, operation: Operation[R, W], params: Params) -> Prepared:
-    """The resource to authorize, and the linter's findings, computed on this thread and cached for the write."""
+# --- Work that reads, in this process or another: a service and an operation are passed by name -------------------------
+
+
+def _prepare(scene: Scene, service: Service[R, W], name: str, call: Call, params: Params) -> tuple[Prepared, Any]:
+    """The resource to authorize and the linter's findings, and what the check computed, for the write."""
+    operation, context = service.operations[name], service.reading(scene, call)
     resource = operation.resource(context, params)
+    found: DaypassError | tuple[Finding, ...]
     try:
-        return resource, service.check(context, operation, params)
+        found = service.check(context, operation, params)
     except DaypassError as fault:
-        return resource, fault
+        found = fault
+    return (resource, found), service.checked(operation, params)
 
 
-def _run_read(
-    service: Service[R, W], operation: Operation[R, W], context: R, params: Params, authorized: Resource
-) -> Answer:
-    _check_unchanged(service, operation, context, params, authorized)
-    assert operation.read is not None
-    return operation.read(context, params)
-
-
-def _check_unchanged(
-    service: Service[R, W], operation: Operation[R, W], context: R, params: Params, authorized: Resource
-) -> None:
-    if operation.resource(context, params) != authorized:
-        raise ResourceChanged(service.changed)
-
-
-# --- Heavy work: a service and an operation are passed by name ---------------------------------------------------------
-
-
-def _prepare_heavily(
-    scene: Scene, service: Service[R, W], name: str, call: Call, params: Params
-) -> tuple[Prepared, Any]:
-    operation = service.operations[name]
-    prepared = _prepare(service, service.reading_heavily(scene, call), operation, params)
-    return prepared, service.checked(operation, params)
-
-
-def _read_heavily(
+def _read(
     scene: Scene,
     service: Service[R, W],
     name: str,
@@ -285,14 +241,15 @@ def _read_heavily(
     render: Callable[[Answer], bytes] | None,
 ) -> Answer | bytes | None:
     """The answer; None when the authorized resource is no longer the current one."""
-    try:
-        found = _run_read(service, service.operations[name], service.reading_heavily(scene, call), params, authorized)
-    except ResourceChanged:
+    operation, context = service.operations[name], service.reading(scene, call)
+    if operation.resource(context, params) != authorized:
         return None
-    return found if render is None else render(found)
+    assert operation.read is not None
+    answer = operation.read(context, params)
+    return answer if render is None else render(answer)
 
 
-def _gather_heavily(scene: Scene, service: Service[R, W], name: str, call: Call, params: Params) -> Any:
+def _gather(scene: Scene, service: Service[R, W], name: str, call: Call, params: Params) -> Any:
     gather = service.operations[name].gather
     assert gather is not None
-    return gather(service.reading_heavily(scene, call), params, scene.ids)
+    return gather(service.reading(scene, call), params, scene.ids)

@@ -25,7 +25,7 @@ from daypass.operations.iam import (
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
 from daypass.operations.iam.lint import findings_of
 from daypass.operations.iam.tables import credentials, entities, reports, shared
-from daypass.ports import Call, Env, Ids, Reader, Scene, Tx
+from daypass.ports import Call, Env, Ids, Scene, Tx
 
 
 class Iam(Service[ReadContext, WriteContext]):
@@ -44,18 +44,14 @@ class Iam(Service[ReadContext, WriteContext]):
     def operations(self) -> Mapping[str, Operation]:
         return OPERATIONS
 
-    def reading(self, env: Env, tx: Reader, call: Call) -> ReadContext:
-        known, url = builtin.Catalog(env.builtin), env.limits.public_url
-        return ReadContext(tx, call.caller, call.facts, call.now, known, env.saml_metadata, public_url=url)
+    def reading(self, scene: Scene, call: Call) -> ReadContext:
+        known, url = builtin.Catalog(scene.builtin), scene.public_url
+        return ReadContext(scene.tx, call.caller, call.facts, call.now, known, scene.saml_metadata, public_url=url)
 
     def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> WriteContext:
         known = builtin.Catalog(env.builtin)
         caller, facts, metadata = call.caller, call.facts, env.saml_metadata
         return WriteContext(tx, caller, facts, call.now, known, metadata, env.ids, env.sealer, gathered)
-
-    def reading_heavily(self, scene: Scene, call: Call) -> ReadContext:
-        known = builtin.Catalog(scene.builtin)
-        return ReadContext(scene.tx, call.caller, call.facts, call.now, known, scene.saml_metadata)
 
     def check(self, context: ReadContext, operation: Operation, params: Params) -> tuple[Finding, ...]:
         """Parses the document, which must be done first, and lints it."""
@@ -68,14 +64,14 @@ class Iam(Service[ReadContext, WriteContext]):
         return (*findings_of(context.tx, context.account, context.builtin, params[name], kind, role), *findings)
 
     def checked(self, operation: Operation, params: Params) -> documents.Checked | None:
-        assert operation.document is not None
+        if operation.document is None:
+            return None
         name, kind = operation.document
         return documents.check(params[name], kind) if documents.is_checked(params[name], kind) else None
 
     def remember(self, operation: Operation, params: Params, checked: documents.Checked | None) -> None:
-        assert operation.document is not None
-        name, kind = operation.document
-        if checked is not None:
+        if operation.document is not None and checked is not None:
+            name, kind = operation.document
             documents.remember(params[name], kind, checked)
 
 

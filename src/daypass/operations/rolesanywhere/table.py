@@ -21,7 +21,7 @@ from daypass.operations.rolesanywhere import anchors, entity_kind, faults, profi
 from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
 from daypass.operations.rolesanywhere.profiles import PROFILES
-from daypass.ports import Call, Env, Reader, Tx
+from daypass.ports import Call, Env, Scene, Tx
 
 
 def _anything(_ctx: ReadContext, _p: Params) -> Resource:
@@ -178,8 +178,8 @@ class RolesAnywhere(Service[ReadContext, WriteContext]):
     def operations(self) -> Mapping[str, Operation]:
         return OPERATIONS
 
-    def reading(self, env: Env, tx: Reader, call: Call) -> ReadContext:
-        return ReadContext(tx, call.caller, call.facts, call.now, env.certificates)
+    def reading(self, scene: Scene, call: Call) -> ReadContext:
+        return ReadContext(scene.tx, call.caller, call.facts, call.now, scene.certificates)
 
     def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> WriteContext:
         del gathered
