@@ -7,12 +7,14 @@ and form of a request are never invented.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.arn import account_of, assumed_role_arn
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.context import merged, resource_context, tag_keys
+from daypass.domain.context import resource_context, tag_keys
 from daypass.domain.directory import Role, User
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import Explanation, explain
@@ -60,12 +62,13 @@ class Principal(Struct, frozen=True):
         owner: str = "",
         resource_policy: NamedPolicy | None = None,
         own_side: bool = False,
+        context: Context = MappingProxyType({}),
     ) -> Question:
         """`target`: the role, if the question is whether to assume it. `owner`: of a resource whose ARN has no account.
-        `own_side`: what the principal's account allows, if the resource belongs to another.
+        `own_side`: what the principal's account allows, if the resource belongs to another. `context`: further keys.
         """
         owner = account_of(resource) or owner or self.account
-        query = AccessQuery(self.facts, action, resource, merged(resource_context(owner), self.keys))
+        query = AccessQuery(self.facts, action, resource, {**context, **resource_context(owner), **self.keys})
         same_account = own_side or owner == self.account
         return Question(query, self.policies, target, (action,), resource_policy, same_account, self.known)
 
@@ -125,19 +128,19 @@ def decide_partially(question: Question, narrowed: Variant | None = None) -> Par
 
     `narrowed`: a change of every policy. The tags of a role to assume are known. Raises OperationOverBudget.
     """
-    layers, known = question.layers(), question.known
+    query, layers, known = question.query, question.layers(), question.known
     if question.target is not None:
         known = Known(known.keys, (*known.prefixes, *_RESOURCE_TAGS))
 
     def decided(variant: Variant) -> Decision:
         changed = varied(layers, variant if narrowed is None else lambda policy: narrowed(variant(policy)))
         if question.target is None:
-            return evaluate(question.query, changed)
+            return evaluate(query, changed)
         policies = CallerPolicies(
             changed.identity, changed.boundary, changed.session, changed.guardrails, changed.scope_downs
         )
         target = replace(question.target, trust=changed.resource)
-        return decide(replace(question, policies=policies, target=target)).decision
+        return admit(query.principal, policies, target, question.actions, query.context).decision
 
     return evaluate_partially(known, layers.policies(), decided)
 

@@ -188,12 +188,12 @@ async def prepare(env: Env, subject: Principal, asked: Evaluation, keys: Mapping
     """
     resource = resource_arn(asked.resource, subject.account)
     action = action_of(asked.action, asked.resource)
-    subject = replace(subject, keys={**keys, **subject.keys})
     if not assumes(action, resource, subject.account):
-        return subject.asks(action, resource)
+        return subject.asks(action, resource, context=keys)
     target, blocks = await role_to_assume(env, env.clock.now(), resource)
-    keys = {**subject.keys, "daypass:approved": "false"}
-    return replace(subject, keys=keys, policies=under(subject.policies, blocks)).asks(action, resource, target)
+    own = {**subject.keys, "daypass:approved": "false"}
+    blocked = replace(subject, keys=own, policies=under(subject.policies, blocks))
+    return blocked.asks(action, resource, target, context=keys)
 
 
 # --- Deciding --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from daypass.domain.arn import account_of, entity_named, is_role_arn, read_arn
 from daypass.domain.directory import Role, User
@@ -61,9 +60,7 @@ class Asked(Struct, frozen=True):
     def of(self, entity: User | Role, holdings: Holdings) -> Question:
         """The question for this user or role."""
         principal = hypothetical(entity, holdings.policies(self.guardrails))
-        if self.context:
-            principal = replace(principal, keys={**self.context, **principal.keys})
-        return principal.asks(self.action, self.resource, self.target, own_side=self.own_side)
+        return principal.asks(self.action, self.resource, self.target, own_side=self.own_side, context=self.context)
 
 
 def asked_in(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str, *, absent: bool = False) -> Asked:

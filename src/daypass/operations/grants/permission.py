@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
-from daypass.domain.context import merged, resource_context
+from daypass.domain.context import resource_context
 from daypass.domain.directory import Role, User
 from daypass.domain.policy.model import Decision
 from daypass.domain.policy.partial_evaluation import Known, Outcome
@@ -90,10 +90,10 @@ def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, 
     role = find_by_arn(tx, Role, role_arn)
     resource = arn_of(account_of(role_arn), "access-request", parse_arn(role_arn).name)
     principal = hypothetical(entity, gatherer.of(entity).policies(guardrails))
-    keys = merged(resource_context("", role.tags if role is not None else ()), principal.keys)
-    known = Known(principal.known.keys, (*principal.known.prefixes, "aws:resourcetag/"))
-    question = replace(principal, keys=keys, known=known).asks(action, resource, own_side=True)
-    return decide_partially(question).outcome is not Outcome.DENIED
+    tags = resource_context("", role.tags if role is not None else ())
+    question = principal.asks(action, resource, own_side=True, context=tags)
+    known = Known(question.known.keys, (*question.known.prefixes, "aws:resourcetag/"))
+    return decide_partially(replace(question, known=known)).outcome is not Outcome.DENIED
 
 
 def _caller(entity: User | Role) -> Caller:
