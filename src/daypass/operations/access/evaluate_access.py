@@ -63,12 +63,6 @@ class Semantic(StrEnum):
         return self is (Semantic.PERMIT_ON_FIRST_PERMIT if allowed else Semantic.DENY_ON_FIRST_DENY)
 
 
-class Unreadable(Struct, frozen=True):
-    """A question that cannot be decided, with the reason. It is answered by a denial."""
-
-    message: str
-
-
 class Answer(Struct, frozen=True):
     """A decision, and what the caller may know of it. `status` and `error`: the question could not be decided."""
 
@@ -80,10 +74,15 @@ class Answer(Struct, frozen=True):
     error: str = ""
 
 
+def unreadable(reason: str) -> Answer:
+    """The denial of a question that cannot be read."""
+    return Answer(False, status=400, error=reason)
+
+
 async def evaluate_access(
     env: Env,
     call: Call,
-    questions: Sequence[Evaluation | Unreadable],
+    questions: Sequence[Evaluation | Answer],
     semantic: Semantic = Semantic.EXECUTE_ALL,
     *,
     reasons: bool = True,
@@ -122,7 +121,7 @@ async def evaluate_access(
 Subjects = Mapping[tuple[str, str, str], Principal | None]
 
 
-async def _subjects(env: Env, call: Call, questions: Iterable[Evaluation | Unreadable]) -> Subjects:
+async def _subjects(env: Env, call: Call, questions: Iterable[Evaluation | Answer]) -> Subjects:
     """Every subject once, by its type and id."""
     found: dict[tuple[str, str, str], Principal | None] = {}
     for question in questions:
@@ -156,7 +155,7 @@ async def permitted_subject(env: Env, call: Call, question: Evaluation, action: 
 
 
 async def _prepared_in_slices(
-    env: Env, account: str, subjects: Subjects, questions: Sequence[Evaluation | Unreadable]
+    env: Env, account: str, subjects: Subjects, questions: Sequence[Evaluation | Answer]
 ) -> list[Question | Answer]:
     work: list[Question | Answer] = []
     reader = KeyReader()
@@ -168,18 +167,18 @@ async def _prepared_in_slices(
 
 
 async def _prepared(
-    env: Env, subjects: Subjects, question: Evaluation | Unreadable, reader: KeyReader
+    env: Env, subjects: Subjects, question: Evaluation | Answer, reader: KeyReader
 ) -> Question | Answer:
     """The question with its policies, or the answer to one that cannot be decided."""
-    if isinstance(question, Unreadable):
-        return Answer(False, status=400, error=question.message)
+    if isinstance(question, Answer):
+        return question
     subject = subjects[_key_of(question)]
     if subject is None:
         return Answer(False, status=404, error="The subject does not exist, or may not act now.")
     try:
         return await prepare(env, subject, question, reader.keys_of(question))
     except ValueError as error:
-        return Answer(False, status=400, error=f"{error}.")
+        return unreadable(f"{error}.")
 
 
 async def prepare(env: Env, subject: Principal, asked: Evaluation, keys: Mapping[str, Value]) -> Question:
@@ -276,7 +275,7 @@ async def may_see_reasons(env: Env, call: Call) -> bool:
 
 
 def _detail(
-    questions: Sequence[Evaluation | Unreadable], subjects: Subjects, answers: Sequence[Answer]
+    questions: Sequence[Evaluation | Answer], subjects: Subjects, answers: Sequence[Answer]
 ) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
     listed = (

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.authzen import (
@@ -33,7 +32,7 @@ from daypass.domain.question import Principal, Question, decide
 from daypass.domain.trust import CallerPolicies
 from daypass.operations import heavy
 from daypass.operations.access.evaluate_access import SLICE, permitted_subject, prepare
-from daypass.operations.access.snapshot import Batch, asked_in, context_in, evaluated, in_batches
+from daypass.operations.access.snapshot import Batch, asked_in, by_name, context_in, in_batches
 from daypass.operations.access.subject import question_shown
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import refresh_if_changed
@@ -55,19 +54,12 @@ _KINDS: Final[Mapping[str, type[User | Role]]] = {"user": User, "role": Role}
 _IAM: Final = "iam"
 
 
-class Page(Struct, frozen=True):
-    """Results in their order. `following`: the cursor of the next page, "" for the last one."""
-
-    results: tuple[str, ...]
-    following: str = ""
-
-
 # --- Subjects --------------------------------------------------------------------------------------------------------
 
 
 async def search_subjects(
     env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
-) -> Page:
+) -> Batch[str]:
     """daypass:SearchAccess. Names of the users or roles of the caller's account, by the type of the subject; none of
     another type. A page covers `limit` principals, so that it may have fewer results and still a next page.
 
@@ -79,10 +71,9 @@ async def search_subjects(
     _valid(lambda one: action_of(one.action, one.resource), question)
     keys = _valid(KeyReader().keys_of, question)
     await refresh_if_changed(env)
-    page = Page(())
+    page = Batch[str](())
     if kind in _KINDS:
-        found = await in_batches(env, call, _subjects, (question, keys), after, limit)
-        page = Page(found.entries, found.following)
+        page = await in_batches(env, call, _subjects, (question, keys), after, limit)
     return await _recorded(env, call, permission, question, page, replays)
 
 
@@ -97,17 +88,10 @@ def _subjects(
     approved = {"daypass:approved": "false"} if asked.target is not None else {}
     asked = replace(asked, context={**keys, **time_keys(call.now), **approved}, own_side=False)
 
-    def allowed(entity: User | Role) -> bool:
-        return decide(asked.of(entity, gatherer.of(entity))).decision.allowed
+    def allowed(entity: User | Role) -> str | None:
+        return entity.name if decide(asked.of(entity, gatherer.of(entity))).decision.allowed else None
 
-    kind = _KINDS[question.subject.type]
-    entities: list[User | Role] = [*ctx.tx.find(kind, account=ctx.account, order="name", after=after, limit=size + 1)]
-    with metered(steps) as meter:
-        decisions, exhausted = evaluated(entities[:size], allowed)
-    last = len(decisions)
-    more = entities[last - 1].name if last and (exhausted or len(entities) > size) else ""
-    names = tuple(entity.name for entity, one in zip(entities, decisions, strict=False) if one)
-    return Batch(names, size, more, meter.left)
+    return by_name(ctx.tx, _KINDS[question.subject.type], ctx.account, after, size, steps, allowed)
 
 
 # --- Resources -------------------------------------------------------------------------------------------------------
@@ -115,12 +99,12 @@ def _subjects(
 
 async def search_resources(
     env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
-) -> Page:
+) -> Batch[str]:
     """daypass:SearchAccess. Ids of resources of the requested type. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
     keys = _valid(KeyReader().keys_of, question)
     subject = await permitted_subject(env, call, question, ACTION)
-    page = Page(())
+    page = Batch[str](())
     if subject is not None:
         service = _valid(checked_type, question.resource.type)
         entities, following = await _candidates(env, call, subject, service, after, limit)
@@ -162,12 +146,12 @@ def _principals(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[
 
 async def search_actions(
     env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
-) -> Page:
+) -> Batch[str]:
     """daypass:SearchAccess. Names of actions on the resource. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
     keys = _valid(KeyReader().keys_of, question)
     subject = await permitted_subject(env, call, question, ACTION)
-    page = Page(())
+    page = Batch[str](())
     if subject is not None:
         _valid(lambda resource: resource_arn(resource, subject.account), question.resource)
         named = _literal_actions(subject.policies, fold(service_of(question.resource)))
@@ -195,7 +179,7 @@ def _valid(check: Callable[[V], R], value: V) -> R:
 
 async def _allowed(
     env: Env, call: Call, questions: Sequence[tuple[Evaluation, str]], subject: Principal, keys: Mapping[str, Value]
-) -> Page:
+) -> Batch[str]:
     """The names of the questions that are allowed."""
     items = []
     for number, (question, name) in enumerate(questions):
@@ -206,7 +190,7 @@ async def _allowed(
         except ValueError:  # a name that no request can have
             continue
     decisions = await heavy.compute(env, call.caller.account, _decisions, [item for item, _ in items])
-    return Page(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
+    return Batch(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
 
 
 def _decisions(items: Sequence[Question]) -> list[bool]:
@@ -244,10 +228,10 @@ async def _recorded(
     call: Call,
     permission: Decision,
     question: Evaluation,
-    page: Page,
+    page: Batch[str],
     replays: Replays,
     subject: Principal | None = None,
-) -> Page:
-    detail = {**question_shown(question, subject), "results": len(page.results)}
+) -> Batch[str]:
+    detail = {**question_shown(question, subject), "results": len(page.entries)}
     await commit_once(env, served(call, decision=permission, detail=detail), replays)
     return page

@@ -10,7 +10,7 @@ from msgspec import Struct
 from daypass.domain.arn import account_of, entity_named, is_role_arn, read_arn
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.policy.budget import OPERATION, OperationOverBudget
+from daypass.domain.policy.budget import OPERATION, OperationOverBudget, metered
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Context
@@ -27,6 +27,7 @@ from daypass.operations.stored_policies import compiled
 from daypass.ports import Call, Env, Reader, Scene
 
 E = TypeVar("E")
+N = TypeVar("N", bound=User | Role)
 T = TypeVar("T")
 
 BATCH = 250
@@ -150,8 +151,8 @@ class Batch(Struct, Generic[T], frozen=True):
     """
 
     entries: tuple[T, ...]
-    looked_at: int
-    following: str
+    looked_at: int = 0
+    following: str = ""
     steps: int = 0
 
 
@@ -186,3 +187,15 @@ def evaluated(entities: Sequence[E], evaluate_one: Callable[[E], T]) -> tuple[tu
                 raise
             return tuple(results), True
     return tuple(results), False
+
+
+def by_name(
+    tx: Reader, kind: type[N], account: str, after: str, size: int, steps: int, evaluate_one: Callable[[N], T | None]
+) -> Batch[T]:
+    """What is found for the next `size` users or roles, in the order of their names."""
+    entities = tx.find(kind, account=account, order="name", after=after, limit=size + 1)
+    with metered(steps) as meter:
+        results, exhausted = evaluated(entities[:size], evaluate_one)
+    following = entities[len(results) - 1].name if exhausted or len(entities) > size else ""
+    found = tuple(each for each in results if each is not None)
+    return Batch(found, size, following, meter.left)

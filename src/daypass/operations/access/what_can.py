@@ -32,8 +32,8 @@ from daypass.operations.access.denials import certainly_not_admitted
 from daypass.operations.access.snapshot import (
     Batch,
     assumption_of,
+    by_name,
     context_in,
-    evaluated,
     in_batches,
     note_on,
     principal_in,
@@ -132,20 +132,18 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
     entity = principal_in(ctx.tx, ctx.account, arn)
     holdings = gatherer.of(entity)
     facts, identity = hypothetical_facts(entity), policies_in(holdings.identity)
-    roles = ctx.tx.find(Role, account=ctx.account, order="name", after=after, limit=size + 1)
 
     def access(role: Role) -> Access | None:
         charge(0)
         asked = assumption_of(gatherer, role)
         if asked.target is None or certainly_not_admitted(asked.target, facts, identity):
             return None
-        return Access(role.arn, "role", ASSUME_ROLE, decide_partially(asked.of(entity, holdings)))
+        evaluation = decide_partially(asked.of(entity, holdings))
+        if evaluation.outcome is Outcome.DENIED:
+            return None
+        return Access(role.arn, "role", ASSUME_ROLE, evaluation)
 
-    with metered(steps) as meter:
-        every, exhausted = evaluated(roles[:size], access)
-        found = [each for each in every if each is not None and each.evaluation.outcome is not Outcome.DENIED]
-        following = roles[len(every) - 1].name if exhausted or len(roles) > size else ""
-        return Batch(tuple(found), size, following, meter.left)
+    return by_name(ctx.tx, Role, ctx.account, after, size, steps, access)
 
 
 def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant, ...], bool]:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from daypass.domain.authzen import Entity, Evaluation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.operations.access.evaluate_access import MAX_QUESTIONS, Semantic, Unreadable
+from daypass.operations.access.evaluate_access import MAX_QUESTIONS, Answer, Semantic, unreadable
 from daypass.operations.access.search_access import MAX_LIMIT
 from daypass.wire.http import Request, media_type
 
@@ -23,7 +23,7 @@ _MAX_CURSOR: Final = 4096
 class Evaluations(NamedTuple):
     """A request to evaluate. `single`: its answer is one decision, not a list. `reasons`: None for the default."""
 
-    questions: list[Evaluation | Unreadable]
+    questions: list[Evaluation | Answer]
     single: bool
     semantic: Semantic = Semantic.EXECUTE_ALL
     reasons: bool | None = None
@@ -53,8 +53,8 @@ def body_of(request: Request) -> Mapping[str, Any]:
 def evaluation(body: Mapping[str, Any]) -> Evaluations:
     """One evaluation. Raises DaypassError(MALFORMED_REQUEST)."""
     question = _question(body, {})
-    if isinstance(question, Unreadable):
-        raise _malformed(question.message)
+    if isinstance(question, Answer):
+        raise _malformed(question.error)
     return Evaluations([question], True, reasons=_reasons(body))
 
 
@@ -71,7 +71,7 @@ def evaluations(body: Mapping[str, Any]) -> Evaluations:
     if named not in tuple(Semantic):
         raise _malformed(f"options.evaluations_semantic must be one of: {', '.join(Semantic)}.")
     questions = [
-        _question(item, body) if isinstance(item, dict) else Unreadable("an evaluation must be an object")
+        _question(item, body) if isinstance(item, dict) else unreadable("an evaluation must be an object")
         for item in items
     ]
     return Evaluations(questions, False, Semantic(named), _reasons(body))
@@ -94,8 +94,8 @@ def action_search(body: Mapping[str, Any]) -> Search:
 
 def _search(whole: Mapping[str, Any], body: Mapping[str, Any]) -> Search:
     question = _question(whole, {})
-    if isinstance(question, Unreadable):
-        raise _malformed(question.message)
+    if isinstance(question, Answer):
+        raise _malformed(question.error)
     page = _object(body, "page")
     after, limit = page.get("token", ""), page.get("limit", _USUAL_LIMIT)
     if not isinstance(after, str) or len(after) > _MAX_CURSOR:
@@ -105,7 +105,7 @@ def _search(whole: Mapping[str, Any], body: Mapping[str, Any]) -> Search:
     return Search(question, after, min(limit, MAX_LIMIT))
 
 
-def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Evaluation | Unreadable:
+def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Evaluation | Answer:
     """A question. A member of `item` replaces the default as a whole, but for a `type` or `id` that it lacks."""
     try:
         subject, resource = (_entity(item, defaults, name) for name in ("subject", "resource"))
@@ -118,7 +118,7 @@ def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Evaluatio
             raise ValueError("context must be an object")  # noqa: TRY004  # the text is wrong, not a type
         return Evaluation(subject, name, resource, _properties(action, "action"), context)
     except ValueError as error:
-        return Unreadable(str(error))
+        return unreadable(str(error))
 
 
 def _entity(item: Mapping[str, Any], defaults: Mapping[str, Any], name: str) -> Entity:

@@ -18,7 +18,8 @@ from daypass.operations import rates
 from daypass.operations.access.evaluate_access import ACTION as EVALUATE
 from daypass.operations.access.evaluate_access import SLICE, Answer, evaluate_access
 from daypass.operations.access.search_access import ACTION as SEARCH
-from daypass.operations.access.search_access import Page, search_actions, search_resources, search_subjects
+from daypass.operations.access.search_access import search_actions, search_resources, search_subjects
+from daypass.operations.access.snapshot import Batch
 from daypass.ports import Call
 from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce
 from daypass.wire.authzen import requests
@@ -156,8 +157,8 @@ async def _actions(front: Front, progress: Progress, call: Call) -> Mapping[str,
     return _page(page, lambda name: {"name": name})
 
 
-def _page(page: Page, shown: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
-    results = [shown(name) for name in page.results]
+def _page(page: Batch[str], shown: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
+    results = [shown(name) for name in page.entries]
     return {"results": results, "page": {"next_token": page.following, "count": len(results)}}
 
 
