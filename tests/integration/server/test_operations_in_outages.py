@@ -283,6 +283,7 @@ def _own_times(world: World) -> Iterator[None]:
 def test_session_is_issued_with_a_warning_after_the_signing_keys_expired_in_an_outage(
     world: World, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    world = replace(world, session=world.site.assume(world.key, world.role).key)  # other tests have moved the clock
     assert WORKS[name](world).status in (200, 201)  # what it needs is in memory
     with outage(world.site, monkeypatch):
         _with_sign_until(world, world.site.now() - 12 * HOUR_MS)
