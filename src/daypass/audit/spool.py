@@ -16,13 +16,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
 from daypass.audit.log import Batch, Position
 from daypass.audit.spool_files import REJECTED, lock_of, reject, remove
+from daypass.crypto.keys import SpoolSigner
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
 from daypass.stores.log_heads import NOTE_BYTES, LogHead, LogHeads
@@ -58,18 +59,6 @@ class SpoolTampered(Exception):
 
 class SpoolKeyUnknown(Exception):
     """A batch is signed with a key that this process does not know yet."""
-
-
-class BatchSigner(Protocol):
-    """Signs batches with a key of this installation. May be called from any thread."""
-
-    def sign(self, data: bytes) -> tuple[str, bytes]:
-        """Key id and signature."""
-        ...
-
-    def verify(self, key_id: str, data: bytes, signature: bytes) -> bool:
-        """Whether the signature is genuine. Raises LookupError when the key is not known here."""
-        ...
 
 
 class SpooledBatch(NamedTuple):
@@ -109,7 +98,7 @@ class SpoolDirectory:
 
     directory: Path
     most_bytes: int
-    signer: BatchSigner
+    signer: SpoolSigner
 
     def create(self, name: str) -> Spool:
         """A new spool of this process. Raises OSError or sqlite3.Error."""
@@ -344,7 +333,7 @@ class Spool:
             return path
 
 
-def open_batch(row: Sequence[Any], signer: BatchSigner, file: Path) -> SpooledBatch:
+def open_batch(row: Sequence[Any], signer: SpoolSigner, file: Path) -> SpooledBatch:
     """The batch in a row of the table, when its signature is genuine. `file` is for the message.
 
     Raises SpoolTampered, SpoolKeyUnknown.

@@ -320,7 +320,7 @@ def _material(ring: Ring) -> bytes:
 
 
 class SpoolSigner:
-    """Implements `audit.spool.BatchSigner` over the rings. It may be used from any thread: it only reads the current
+    """Signs batches with a key of this installation. It may be used from any thread: it only reads the current
     snapshot of the rings.
     """
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from daypass.crypto import jose
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws
@@ -31,26 +32,16 @@ _MAX_DPOP: Final = 4096  # characters
 _MAX_TEXT: Final = 512
 
 
-class Jose(Protocol):
-    """The part of `crypto.jose` that is needed."""
-
-    def read(self, unverified_text: str, /) -> UnverifiedJws: ...
-    def read_with_key(self, unverified_text: str, /) -> tuple[UnverifiedJws, Mapping[str, Any]]: ...
-    def verify(self, token: UnverifiedJws, jwks: bytes, algorithms: Collection[str], /) -> None: ...
-    def thumbprint(self, jwk: Mapping[str, Any], /) -> str: ...
-
-
 class SignedProofs:
-    """Verifies the signatures that clients make. `jose`: the module `crypto.jose`."""
+    """Verifies the signatures that clients make."""
 
-    def __init__(self, jose: Jose, keys: IssuerKeys) -> None:
-        self._jose = jose
+    def __init__(self, keys: IssuerKeys) -> None:
         self._keys = keys
         self._in_turn = InTurn[str]()
 
     def read(self, unverified_text: str) -> UnverifiedJws:
         """Parses an assertion. Raises JoseError."""
-        return self._jose.read(unverified_text)
+        return jose.read(unverified_text)
 
     async def assertion(self, client: OAuthClient, unverified: UnverifiedJws, now: int) -> Mapping[str, Any]:
         """The claims of an assertion that one of the client's keys has signed. Their meaning is not checked.
@@ -71,7 +62,7 @@ class SignedProofs:
     def _fault(self, unverified: UnverifiedJws, jwks: bytes) -> str:
         """Why the signature of an assertion is not accepted; "" when it is."""
         try:
-            self._jose.verify(unverified, jwks, ALGORITHMS)
+            jose.verify(unverified, jwks, ALGORITHMS)
         except JoseError as error:
             return str(error)
         return ""
@@ -80,18 +71,18 @@ class SignedProofs:
         """The content of a DPoP proof. Raises JoseError."""
         if len(unverified_text) > _MAX_DPOP:
             raise JoseError(f"a proof has at most {_MAX_DPOP} characters")
-        jws, key = self._jose.read_with_key(unverified_text)
+        jws, key = jose.read_with_key(unverified_text)
         if jws.typ.lower().removeprefix("application/") != _DPOP_TYPE:
             raise JoseError(f"its type is not {_DPOP_TYPE}")
         bare = {name: value for name, value in key.items() if name in ("kty", "crv", "x", "y", "n", "e")}
-        self._jose.verify(jws, json.dumps({"keys": [bare]}).encode("utf-8"), ALGORITHMS)
+        jose.verify(jws, json.dumps({"keys": [bare]}).encode("utf-8"), ALGORITHMS)
         claims = jws.unverified_claims  # verified by now
         issued_at, expires_at, not_before = (_seconds(claims, name) for name in ("iat", "exp", "nbf"))
         if issued_at is None:
             raise JoseError("its iat is missing")
         texts = [_text(claims, name, required=name in ("jti", "htm", "htu")) for name in _TEXTS]
         identifier, method, uri, nonce, token_hash = texts
-        thumbprint = self._jose.thumbprint(key)
+        thumbprint = jose.thumbprint(key)
         return DpopClaims(
             jws.alg, thumbprint, identifier, method, uri, issued_at, nonce, token_hash, expires_at, not_before
         )

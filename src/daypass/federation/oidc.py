@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from daypass.crypto import jose
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.delegation import actors, may_act
 from daypass.domain.directory import OidcProvider
@@ -48,13 +49,6 @@ _NEVER = (("typ", "Refresh"), ("typ", "Offline"), ("typ", "Logout"))
 _ACCESS = (("typ", "Bearer"), ("token_use", "access"))
 
 
-class Jose(Protocol):
-    """The part of `crypto.jose` that is needed."""
-
-    def read(self, unverified_text: str, /) -> UnverifiedJws: ...
-    def verify(self, token: UnverifiedJws, jwks: bytes, algorithms: Collection[str], /) -> None: ...
-
-
 FurtherCheck: TypeAlias = Callable[[OidcProvider, ProviderSettings, str, Mapping[str, Any], int], Awaitable[None]]
 """A further check of a token whose signature, issuer, times and audience are valid, with its claims, at a time (ms). Raises
 DaypassError when the token must be refused.
@@ -87,7 +81,6 @@ class OidcVerifier:
     """Verifies tokens of OpenID Connect providers.
 
     Args:
-        jose: the module `crypto.jose`.
         keys: where keys come from.
         checks: applied in order to every token that is otherwise valid.
         observe_skew: called with the provider's URL and this server's time minus the token's time of issue, in seconds.
@@ -95,13 +88,11 @@ class OidcVerifier:
 
     def __init__(
         self,
-        jose: Jose,
         keys: IssuerKeys,
         *,
         checks: Sequence[FurtherCheck] = (),
         observe_skew: Callable[[str, float], None] = lambda _url, _seconds: None,
     ) -> None:
-        self._jose = jose
         self._keys = keys
         self._checks = tuple(checks)
         self._observe_skew = observe_skew
@@ -109,7 +100,7 @@ class OidcVerifier:
     def read(self, unverified_text: str) -> OidcToken:
         """Parses a token. Raises DaypassError(INVALID_IDENTITY_TOKEN)."""
         try:
-            jws = self._jose.read(unverified_text.rstrip(_FILE_END))
+            jws = jose.read(unverified_text.rstrip(_FILE_END))
         except JoseError as error:
             message = "The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"
             raise _refusal(f"{message}: {error}") from None
@@ -192,7 +183,7 @@ class OidcVerifier:
             if not is_usable_url(provider.url):
                 raise JoseError("the provider's URL cannot begin condition keys")
             key_set = await self._keys.keys(provider, token.jws.kid, now)
-            self._jose.verify(token.jws, key_set.jwks, settings.algorithms)
+            jose.verify(token.jws, key_set.jwks, settings.algorithms)
         except ValueError as error:  # JoseError among them, and settings that cannot be read
             raise no_provider(token.unverified_issuer, provider.account, str(error)) from None
         return settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from daypass.config import Settings
-from daypass.crypto import jose
 from daypass.crypto.keys import ALWAYS, KeyRings, Ring
 from daypass.crypto.signing import RINGS, RingSigner
 from daypass.federation.client_proofs import ClientDocuments, SignedProofs
@@ -30,7 +29,7 @@ def authorization_server(
     documents = ClientDocuments(getter.fetcher, allow_private=getter.allow_private)
     return AuthorizationServer(
         url,
-        OAuthKeys(signer, SignedProofs(jose, issuers), documents),
+        OAuthKeys(signer, SignedProofs(issuers), documents),
         oauth.algorithm,
         oauth.algorithm_of(),
         tuple(dict.fromkeys(oauth.web_identity_algorithms)),

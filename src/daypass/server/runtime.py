@@ -323,7 +323,7 @@ class Runtime:
         self._threads.submit(jose.prepare)  # only the first token waits for it
         self._sign_in, self._getter = SignInProviders(getter), getter
         reviews = TokenReviews(getter)
-        return OidcVerifier(jose, self.issuers, checks=(reviews,), observe_skew=self.metrics.observe_skew)
+        return OidcVerifier(self.issuers, checks=(reviews,), observe_skew=self.metrics.observe_skew)
 
     def _service_provider(self, sealer: Sealer) -> SamlServiceProvider:
         return SamlServiceProvider(

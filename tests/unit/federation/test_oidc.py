@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.issuer import Issuer
 
-from daypass.crypto import jose
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -46,7 +45,7 @@ class Bench:
         self.keys = Published(self.issuer)
         self.skews: list[tuple[str, float]] = []
         self.verifier = OidcVerifier(
-            jose, self.keys, checks=checks, observe_skew=lambda url, skew: self.skews.append((url, skew))
+            self.keys, checks=checks, observe_skew=lambda url, skew: self.skews.append((url, skew))
         )
         self.provider = OidcProvider(
             ACCOUNT, self.issuer.url, NOW, (self.issuer.audience, "app"), settings=json.dumps(settings)

@@ -11,7 +11,6 @@ from tests.environment import environment
 from tests.issuer import Issuer
 from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, assume_role, policy, trust
 
-from daypass.crypto import jose
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import request_context
 from daypass.domain.directory import OidcProvider
@@ -50,7 +49,7 @@ class Federated(World):
             self.journal,
             self.sealer,
             self.limits,
-            tokens=OidcVerifier(jose, Published(self.issuer)),
+            tokens=OidcVerifier(Published(self.issuer)),
         )
 
     def provide(
