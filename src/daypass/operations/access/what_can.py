@@ -38,6 +38,7 @@ from daypass.operations.access.snapshot import (
     note_on,
     principal_in,
     principal_name,
+    target_in,
 )
 from daypass.operations.access.who_can import Access
 from daypass.operations.authorize import refresh_if_changed
@@ -135,10 +136,9 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
 
     def access(role: Role) -> Access | None:
         charge(0)
-        asked = assumption_of(gatherer, role)
-        if asked.target is None or certainly_not_admitted(asked.target, facts, identity):
+        if certainly_not_admitted(target_in(role), facts, identity):
             return None
-        evaluation = decide_partially(asked.of(entity, holdings))
+        evaluation = decide_partially(assumption_of(gatherer, role).of(entity, holdings))
         if evaluation.outcome is Outcome.DENIED:
             return None
         return Access(role.arn, "role", ASSUME_ROLE, evaluation)
