@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from daypass.config import AccessSettings
 from daypass.domain.errors import DaypassError
-from daypass.outbound.requests import Outbound
 from daypass.outbound.schedule_answers import PAGERDUTY, people_and_more
+from daypass.outbound.send import Outbound
 from daypass.ports.federation import OutboundFailed
 from daypass.ports.heavy import HeavyWork
 from daypass.scheduling.process import ready

@@ -45,9 +45,8 @@ from daypass.observability import logs
 from daypass.observability.measurements import Measurements
 from daypass.observability.metrics import Metrics
 from daypass.operations.rolesanywhere.anchors import record_uses
-from daypass.outbound.mail import Mail
-from daypass.outbound.requests import outbound_of
 from daypass.outbound.schedules import Schedules
+from daypass.outbound.send import Mail, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
 from daypass.server import access, checks, notifications, security_events

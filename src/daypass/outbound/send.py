@@ -1,11 +1,15 @@
-"""Outbound requests on behalf of an account: webhooks and calendars. All of them pass the shared fetcher."""
+"""Sends requests on behalf of accounts (webhooks, calendars) through the shared fetcher, and e-mail by SMTP."""
 
 from __future__ import annotations
 
+import asyncio
+import smtplib
+import ssl
 from collections.abc import Mapping
+from email.message import EmailMessage
 from urllib.parse import urlsplit
 
-from daypass.config import Settings
+from daypass.config import AccessSettings, Settings
 from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order, check_url
 from daypass.ports.federation import OutboundFailed
 
@@ -74,3 +78,51 @@ def outbound_of(settings: Settings) -> Outbound:
     """The outbound access of webhooks and schedules."""
     fetcher = Fetcher(Bounds(seconds=settings.federation.fetch_seconds))
     return Outbound(fetcher, frozenset(host.lower() for host in settings.access.private_hosts))
+
+
+# --- E-mail by SMTP
+
+
+_SECONDS = 15.0
+
+
+class Mail:
+    """Sends e-mail by the configured SMTP server.
+
+    Args:
+        settings: host, port, STARTTLS, user, password and sender.
+    """
+
+    def __init__(self, settings: AccessSettings) -> None:
+        self._settings = settings
+
+    async def send(self, addresses: str, subject: str, text: str) -> None:
+        """`addresses`: separated by commas. Raises OutboundFailed."""
+        if not self._settings.smtp_host:
+            raise OutboundFailed("no SMTP server is configured (access.smtp_host)")
+        try:
+            message = self._message(addresses, subject, text)
+        except (ValueError, LookupError) as error:  # the library raises both for addresses that it cannot parse
+            raise OutboundFailed(f"the message cannot be written: {type(error).__name__}") from None
+        try:
+            await asyncio.to_thread(self._send, message)
+        except (OSError, ValueError, smtplib.SMTPException) as error:
+            raise OutboundFailed(f"smtp: {type(error).__name__}") from None
+
+    def _message(self, addresses: str, subject: str, text: str) -> EmailMessage:
+        message = EmailMessage()
+        message["From"] = self._settings.smtp_from
+        message["To"] = addresses
+        message["Subject"] = subject
+        message.set_content(text)
+        return message
+
+    def _send(self, message: EmailMessage) -> None:
+        settings = self._settings
+        with smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=_SECONDS) as smtp:
+            if settings.smtp_starttls:
+                smtp.starttls(context=ssl.create_default_context())
+            password = settings.smtp_password.get_secret_value()
+            if settings.smtp_user:
+                smtp.login(settings.smtp_user, password)
+            smtp.send_message(message)
