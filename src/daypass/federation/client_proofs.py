@@ -20,9 +20,9 @@ from daypass.domain.oauth.client import key_source
 from daypass.domain.oauth.client_document import MAX_DOCUMENT
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.federation.fetch import Fetcher, FetchError, Order
-from daypass.federation.in_turn import InTurn
 from daypass.federation.keys import IssuerKeys
 from daypass.ports.federation import DpopClaims
+from daypass.scheduling.slices import TickBatcher
 
 ASSERTION_TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
 """Accepted `typ` headers of client assertions. An access token or ID token is not an assertion."""
@@ -37,7 +37,7 @@ class SignedProofs:
 
     def __init__(self, keys: IssuerKeys) -> None:
         self._keys = keys
-        self._in_turn = InTurn[str]()
+        self._batcher = TickBatcher[str]()
 
     def read(self, unverified_text: str) -> UnverifiedJws:
         """Parses an assertion. Raises JoseError."""
@@ -54,7 +54,7 @@ class SignedProofs:
         if source is None:
             raise JoseError("the client has no keys")
         key_set = await self._keys.keys(source, unverified.kid, now)
-        fault = await self._in_turn.do(partial(self._fault, unverified, key_set.jwks))
+        fault = await self._batcher.do(partial(self._fault, unverified, key_set.jwks))
         if fault:
             raise JoseError(fault)
         return unverified.unverified_claims  # verified by now

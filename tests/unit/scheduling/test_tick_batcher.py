@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from daypass.federation.in_turn import InTurn
+from daypass.scheduling.slices import TickBatcher
 
 
 async def test_do_works_of_one_iteration_are_done_in_order_and_each_gets_its_result() -> None:
-    turn, done = InTurn[int](), list[int]()
+    turn, done = TickBatcher[int](), list[int]()
 
     def work(number: int) -> int:
         done.append(number)
@@ -26,7 +26,7 @@ async def test_do_works_of_one_iteration_are_done_in_order_and_each_gets_its_res
 
 
 async def test_do_work_that_fails_fails_alone() -> None:
-    turn = InTurn[int]()
+    turn = TickBatcher[int]()
 
     def fail() -> int:
         raise ValueError("no")
@@ -38,7 +38,7 @@ async def test_do_work_that_fails_fails_alone() -> None:
 
 
 async def test_do_work_of_a_cancelled_request_is_not_done() -> None:
-    turn, done = InTurn[None](), list[int]()
+    turn, done = TickBatcher[None](), list[int]()
     first = asyncio.ensure_future(turn.do(lambda: done.append(1)))
     second = asyncio.ensure_future(turn.do(lambda: done.append(2)))
     await asyncio.sleep(0)
