@@ -23,9 +23,8 @@ if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `port
     from daypass.audit.read import Records
     from daypass.audit.refusals import Refusals
     from daypass.audit.status_lists import LogStatusLists
-    from daypass.crypto.node_proofs import RingNodeProofs
     from daypass.crypto.seal import Sealer
-    from daypass.crypto.signing import RingSigner
+    from daypass.crypto.signing import RingNodeProofs, RingSigner
     from daypass.federation.client_proofs import ClientDocuments, SignedProofs
     from daypass.federation.keys import IssuerKeys
     from daypass.federation.oidc import OidcVerifier

@@ -16,7 +16,7 @@ from typing import Final
 
 from daypass.client.transport import NoAnswer, Request, endpoint_of, open_response
 from daypass.client.verifier.stream import Event, events
-from daypass.crypto.node_proofs import RingNodeProofs
+from daypass.crypto.signing import RingNodeProofs
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
 from daypass.stores.directory import Directory

@@ -29,9 +29,8 @@ from daypass.config import Settings
 from daypass.crypto import jose
 from daypass.crypto.ids import Ids
 from daypass.crypto.keys import SpoolSigner
-from daypass.crypto.node_proofs import RingNodeProofs
 from daypass.crypto.seal import Sealer
-from daypass.crypto.signing import RingSigner
+from daypass.crypto.signing import RingNodeProofs, RingSigner
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
