@@ -420,7 +420,12 @@ _STRICT = Bench(
 )
 
 
-@given(st.dictionaries(_NAMES | st.text(max_size=6), _ANY, max_size=4), st.dictionaries(_NAMES, _ANY, max_size=2))
+_CLAIMS = (_NAMES | st.text(max_size=6)).filter(
+    lambda name: name not in {"kid", "header", "now_ms"}
+)  # of `token` itself
+
+
+@given(st.dictionaries(_CLAIMS, _ANY, max_size=4), st.dictionaries(_NAMES, _ANY, max_size=2))
 async def test_verify_any_signed_claims_and_header_are_a_proof_or_a_refusal(
     claims: dict[str, Any], header: dict[str, Any]
 ) -> None:
