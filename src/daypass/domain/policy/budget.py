@@ -8,13 +8,16 @@ that makes many decisions, such as a simulation, also has a budget for all of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
+
+E = TypeVar("E")
+T = TypeVar("T")
 
 EVALUATION: Final = 30_000
 """Steps of one decision: some milliseconds. Policies at every quota take a tenth of it for ordinary requests."""
@@ -79,6 +82,22 @@ def charge(steps: int) -> None:
     meter.left -= max(steps, _DECISION)
     if meter.left < 0:
         raise OperationOverBudget
+
+
+def within_budget(entities: Iterable[E], evaluate_one: Callable[[E], T]) -> tuple[tuple[T, ...], bool]:
+    """The results of the entities that the budget is enough for, and whether it is used up.
+
+    Raises OperationOverBudget when it is not enough for the first one.
+    """
+    results: list[T] = []
+    for entity in entities:
+        try:
+            results.append(evaluate_one(entity))
+        except OperationOverBudget:
+            if not results:
+                raise
+            return tuple(results), True
+    return tuple(results), False
 
 
 class Weight(NamedTuple):

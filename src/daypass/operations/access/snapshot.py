@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -10,7 +10,7 @@ from msgspec import Struct
 from daypass.domain.arn import account_of, entity_named, is_role_arn, read_arn
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.policy.budget import OPERATION, OperationOverBudget, metered
+from daypass.domain.policy.budget import OPERATION, metered, within_budget
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Context
@@ -26,7 +26,6 @@ from daypass.operations.principals import find_by_arn
 from daypass.operations.stored_policies import compiled
 from daypass.ports import Call, Env, Reader, Scene
 
-E = TypeVar("E")
 N = TypeVar("N", bound=User | Role)
 T = TypeVar("T")
 
@@ -173,29 +172,13 @@ async def in_batches(
     return Batch(tuple(entries), looked_at, place)
 
 
-def evaluated(entities: Sequence[E], evaluate_one: Callable[[E], T]) -> tuple[tuple[T, ...], bool]:
-    """The results of the entities that the budget is enough for, and whether it is used up.
-
-    Raises OperationOverBudget when it is not enough for the first one.
-    """
-    results: list[T] = []
-    for entity in entities:
-        try:
-            results.append(evaluate_one(entity))
-        except OperationOverBudget:
-            if not results:
-                raise
-            return tuple(results), True
-    return tuple(results), False
-
-
 def by_name(
     tx: Reader, kind: type[N], account: str, after: str, size: int, steps: int, evaluate_one: Callable[[N], T | None]
 ) -> Batch[T]:
     """What is found for the next `size` users or roles, in the order of their names."""
     entities = tx.find(kind, account=account, order="name", after=after, limit=size + 1)
     with metered(steps) as meter:
-        results, exhausted = evaluated(entities[:size], evaluate_one)
+        results, exhausted = within_budget(entities[:size], evaluate_one)
     following = entities[len(results) - 1].name if exhausted or len(entities) > size else ""
     found = tuple(each for each in results if each is not None)
     return Batch(found, size, following, meter.left)

@@ -17,7 +17,7 @@ from daypass.domain.arn import account_of, is_account_id, is_session_arn, root_a
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Group, PasswordPolicy, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.policy.budget import charge, metered
+from daypass.domain.policy.budget import charge, metered, within_budget
 from daypass.domain.policy.document import PrincipalValue, managed_kind
 from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.policy.partial_evaluation import Known, Outcome, PartialEvaluation
@@ -31,7 +31,6 @@ from daypass.operations.access.snapshot import (
     asked_in,
     check_question,
     context_in,
-    evaluated,
     in_batches,
 )
 from daypass.operations.authorize import refresh_if_changed
@@ -135,7 +134,7 @@ def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str
             return None
         return Access(entity.arn, kind, action, decide_partially(asked.of(entity, holdings)), asked.open_with)
 
-    entries, exhausted = evaluated(entities, one)
+    entries, exhausted = within_budget(entities, one)
     last = getattr(entities[len(entries) - 1], order) if exhausted else upto
     following = f"{kind}:{last}" if last else "role:" if kind == "user" else ""
     return Batch(_noted(ctx, zip(entities, entries, strict=False)), max(least, len(entries)), following)

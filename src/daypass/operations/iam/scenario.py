@@ -6,11 +6,11 @@ Source: IAM API Reference, "SimulatePrincipalPolicy", "SimulateCustomPolicy", "C
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from daypass.domain.arn import account_of, entity_named, parse_arn, read_arn
 from daypass.domain.claims import PrincipalKind
@@ -19,14 +19,14 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.policy import values
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.policy.model import PrincipalFacts, Value
+from daypass.domain.policy.model import Layer, PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Principal, hypothetical
 from daypass.domain.trust import CallerPolicies
 from daypass.operations.crud.operation import Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Source
+from daypass.operations.iam.holdings import Holdings, Source, policies_in
 from daypass.operations.iam.owners import Owner
 
 EVERY_RESOURCE: Final = "*"
@@ -40,6 +40,7 @@ _READERS: Final[Mapping[str, Callable[[str], Any]]] = {
 }
 _LIST: Final = "List"
 _NONE: Final = CallerPolicies()
+_NOTHING: Final = Holdings(())
 _CALLERS: Final = {
     "user": PrincipalKind.USER.value,
     "role": PrincipalKind.ROLE_SESSION.value,
@@ -56,7 +57,7 @@ _HANDLING: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One simulation. `principal` has the keys of the request, and no policies. `owner` is the account that owns resources
+    """One simulation. `principal` has the keys of the request. `owner` is the account that owns resources
     whose ARN has no account, "" when none was given.
     """
 
@@ -65,11 +66,26 @@ class Scenario:
     resources: tuple[str, ...]
     owner: str
     resource: Source | None
+    holdings: Holdings = _NOTHING
+    guardrails: tuple[tuple[Source, ...], ...] = ()
 
     @property
     def everything(self) -> bool:
         """Whether the request names no particular resource."""
         return self.resources == (EVERY_RESOURCE,)
+
+    def under(self, holdings: Holdings, guardrails: tuple[tuple[Source, ...], ...]) -> Scenario:
+        """The simulation with these policies of the principal."""
+        policies = holdings.policies(tuple(map(policies_in, guardrails)))
+        principal = structs.replace(self.principal, policies=policies)
+        return replace(self, principal=principal, holdings=holdings, guardrails=guardrails)
+
+    def find(self, layer: Layer, name: str) -> Source:
+        """The source of a policy that determined a decision."""
+        if layer is Layer.RESOURCE and self.resource is not None:
+            return self.resource
+        sources = self.holdings.identity if layer is Layer.IDENTITY else self.holdings.boundary or ()
+        return next(source for source in sources if source.policy.name == name)
 
 
 def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
@@ -83,7 +99,7 @@ def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
     principal = _caller(ctx, caller_arn, source)
     keys = {**principal.keys, **_context(p.get("ContextEntries") or ())}
     return Scenario(
-        principal=replace(principal, keys=keys),
+        principal=structs.replace(principal, keys=keys),
         actions=actions,
         resources=resources,
         owner=_owner(p.get("ResourceOwner") or ""),

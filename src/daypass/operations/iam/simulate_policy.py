@@ -7,7 +7,7 @@ kind. Source: IAM API Reference, "EvaluationResult", "ResourceSpecificResult", "
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from daypass.domain.arn import account_of
 from daypass.domain.directory import Group, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.policy.budget import OperationOverBudget, metered
+from daypass.domain.policy.budget import metered, within_budget
 from daypass.domain.policy.compiled import PolicyDocument
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.evaluate import evaluate
@@ -24,11 +24,11 @@ from daypass.domain.policy.keys import context_keys
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Decision, Layer
 from daypass.domain.policy.pattern import fold
-from daypass.domain.question import Principal, decide
+from daypass.domain.question import decide
 from daypass.operations.crud.operation import Answer, Params, Resource
 from daypass.operations.iam import exclusions, faults, scenario
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings, Source, policies_in
+from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import DEFAULT_ITEMS, page_of
 from daypass.operations.iam.scenario import Scenario
@@ -46,26 +46,6 @@ _TYPES: Final = {
     Layer.RESOURCE: _RESOURCE_POLICY,
     Layer.BOUNDARY: _BOUNDARY_POLICY,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Policies:
-    """All inputs of a simulation, by layer, and the principal with them."""
-
-    identity: tuple[Source, ...]
-    boundary: tuple[Source, ...] | None
-    guardrails: tuple[tuple[Source, ...], ...]
-    resource: Source | None
-    principal: Principal
-
-    def find(self, layer: Layer, name: str) -> Source:
-        """The source of a policy that determined a decision."""
-        return next(source for source in self._of(layer) if source.policy.name == name)
-
-    def _of(self, layer: Layer) -> Iterable[Source]:
-        if layer is Layer.RESOURCE:
-            return (self.resource,) if self.resource is not None else ()
-        return self.identity if layer is Layer.IDENTITY else self.boundary or ()
 
 
 class _Result(Struct, frozen=True):
@@ -106,31 +86,17 @@ def simulate_principal_policy(ctx: ReadContext, p: Params) -> Answer:
     holdings = exclusions.without(gatherer.of(entity), excluded)
     levels = (exclusions.remaining(level, excluded) for level in gatherer.guardrails())
     boundary = scenario.request_boundary(p)
-    return _answer(
-        p,
-        scenario.read(ctx, p, entity),
-        Holdings(
-            (
-                *holdings.identity,
-                *scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY),
-            ),
-            holdings.boundary if boundary is None else boundary,
-        ),
-        tuple(level for level in levels if level),
-    )
+    given = scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)
+    holdings = Holdings((*holdings.identity, *given), holdings.boundary if boundary is None else boundary)
+    guardrails = tuple(level for level in levels if level)
+    return _answer(p, scenario.read(ctx, p, entity).under(holdings, guardrails))
 
 
 def simulate_custom_policy(ctx: ReadContext, p: Params) -> Answer:
     """Only the policies in the request, none from the directory."""
-    return _answer(
-        p,
-        scenario.read(ctx, p, None),
-        Holdings(
-            scenario.request_policies(p["PolicyInputList"], "PolicyInputList", PolicyKind.IDENTITY),
-            scenario.request_boundary(p),
-        ),
-        scenario.request_guardrails(p),
-    )
+    given = scenario.request_policies(p["PolicyInputList"], "PolicyInputList", PolicyKind.IDENTITY)
+    holdings = Holdings(given, scenario.request_boundary(p))
+    return _answer(p, scenario.read(ctx, p, None).under(holdings, scenario.request_guardrails(p)))
 
 
 def _entity(ctx: ReadContext, arn: str) -> Owner | None:
@@ -148,38 +114,28 @@ def _entity(ctx: ReadContext, arn: str) -> Owner | None:
 # --- The answer ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(p: Params, simulation: Scenario, holdings: Holdings, guardrails: tuple[tuple[Source, ...], ...]) -> Answer:
-    principal = replace(simulation.principal, policies=holdings.policies(tuple(map(policies_in, guardrails))))
-    policies = _Policies(holdings.identity, holdings.boundary, guardrails, simulation.resource, principal)
-    _check_whole(policies)
+def _answer(p: Params, simulation: Scenario) -> Answer:
+    _check_whole(simulation)
     results: list[dict[str, Any]] = []
     room = max(1, MAX_PAIRS // len(simulation.resources))
     size = min(int(p.get("MaxItems") or DEFAULT_ITEMS), room)
     numbered = [f"{number:04d} {action}" for number, action in enumerate(simulation.actions)]
     for _ in range(2):
         shown, more = page_of({"Marker": p.get("Marker"), "MaxItems": size}, "simulation", numbered, lambda item: item)
-        results = results or _evaluations(simulation, policies, [item[5:] for item in shown])
+        results = results or _evaluations(simulation, [item[5:] for item in shown])
         size = len(results)  # fewer when the budget was used up: the rest is on the next page
     return {"EvaluationResults": results, **more}
 
 
-def _evaluations(simulation: Scenario, policies: _Policies, actions: Iterable[str]) -> list[dict[str, Any]]:
+def _evaluations(simulation: Scenario, actions: Iterable[str]) -> list[dict[str, Any]]:
     """The actions that the budget of an operation is enough for. Raises DaypassError(LIMIT_EXCEEDED) when there is none."""
-    results: list[dict[str, Any]] = []
     with metered():
-        for action in actions:
-            try:
-                results.append(_evaluation(simulation, policies, action))
-            except OperationOverBudget:
-                if not results:
-                    raise
-                break
-    return results
+        return [*within_budget(actions, partial(_evaluation, simulation))[0]]
 
 
-def _check_whole(policies: _Policies) -> None:
+def _check_whole(simulation: Scenario) -> None:
     """A stored policy that cannot be compiled denies at runtime, and no simulation can name the denying statement."""
-    levels = (policies.identity, policies.boundary or (), *policies.guardrails)
+    levels = (simulation.holdings.identity, simulation.holdings.boundary or (), *simulation.guardrails)
     broken = [source.id for level in levels for source in level if source.policy.document.broken]
     if broken:
         raise DaypassError(
@@ -187,9 +143,9 @@ def _check_whole(policies: _Policies) -> None:
         )
 
 
-def _evaluation(simulation: Scenario, policies: _Policies, action: str) -> dict[str, Any]:
+def _evaluation(simulation: Scenario, action: str) -> dict[str, Any]:
     """One action: its strictest decision, and the decision of each resource."""
-    results = [_simulate(simulation, policies, action, resource) for resource in simulation.resources]
+    results = [_simulate(simulation, action, resource) for resource in simulation.resources]
     strictest = max((result.decision for result in results), key=_SEVERITY.index)
     shown: dict[str, Any] = {
         "EvalActionName": action,
@@ -246,12 +202,12 @@ def _without_duplicates(statements: Iterable[dict[str, Any]]) -> list[dict[str, 
 # --- One action on one resource ------------------------------------------------------------------------------------------
 
 
-def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: str) -> _Result:
-    given = policies.resource.policy if policies.resource is not None else None
+def _simulate(simulation: Scenario, action: str, resource: str) -> _Result:
+    given = simulation.resource.policy if simulation.resource is not None else None
     # Without a resource policy and an owner, the question is what the caller's side allows.
     own_side = given is None and simulation.owner == ""
     answer = decide(
-        policies.principal.asks(action, resource, owner=simulation.owner, resource_policy=given, own_side=own_side)
+        simulation.principal.asks(action, resource, owner=simulation.owner, resource_policy=given, own_side=own_side)
     )
     query, layers, decision = answer.query, answer.layers, answer.decision
     by_organizations = _by_organizations(query, layers)
@@ -261,8 +217,8 @@ def _simulate(simulation: Scenario, policies: _Policies, action: str, resource: 
     return _Result(
         resource=resource,
         decision=_decision_name(decision),
-        statements=(*_overruled(policies, query, decision), *_statements(policies, decision)),
-        missing=tuple(_missing_keys(policies, query)),
+        statements=(*_overruled(simulation, query, decision), *_statements(simulation, decision)),
+        missing=tuple(_missing_keys(simulation, query)),
         by_boundary=_decide_by(query, layers.boundary).allowed if layers.boundary is not None else None,
         by_organizations=by_organizations,
         details=details,
@@ -296,10 +252,10 @@ def _by_kind(query: AccessQuery, layers: Layers) -> Iterator[tuple[str, str]]:
         yield _BOUNDARY_POLICY, _decision_name(_decide_by(query, layers.boundary))
 
 
-def _missing_keys(policies: _Policies, query: AccessQuery) -> Iterator[str]:
+def _missing_keys(simulation: Scenario, query: AccessQuery) -> Iterator[str]:
     """Keys that an identity or resource policy reads and the request does not give, spelled as written."""
     seen: set[str] = set()
-    sources = (*policies.identity, *((policies.resource,) if policies.resource is not None else ()))
+    sources = (*simulation.holdings.identity, *((simulation.resource,) if simulation.resource is not None else ()))
     for source in sources:
         for key in context_keys(source.policy.document):
             folded = fold(key)
@@ -308,12 +264,12 @@ def _missing_keys(policies: _Policies, query: AccessQuery) -> Iterator[str]:
                 yield key
 
 
-def _statements(policies: _Policies, decision: Decision) -> Iterator[dict[str, Any]]:
+def _statements(simulation: Scenario, decision: Decision) -> Iterator[dict[str, Any]]:
     """The statements that determined a decision. Guardrail statements are not shown; of a boundary only denying ones are."""
     for found in decision.determining:
         if found.layer is Layer.GUARDRAIL or (found.layer is Layer.BOUNDARY and decision.allowed):
             continue
-        source = policies.find(found.layer, found.policy)
+        source = simulation.find(found.layer, found.policy)
         start, end = _positions(source.policy.document, found.statement)
         yield {
             "SourcePolicyId": source.id,
@@ -323,10 +279,10 @@ def _statements(policies: _Policies, decision: Decision) -> Iterator[dict[str, A
         }
 
 
-def _overruled(policies: _Policies, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
+def _overruled(simulation: Scenario, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
     """The decision of the identity's own policies, when only a boundary denies."""
     if decision.explicit and all(found.layer is Layer.BOUNDARY for found in decision.determining):
-        yield from _statements(policies, _decide_by(query, policies_in(policies.identity)))
+        yield from _statements(simulation, _decide_by(query, policies_in(simulation.holdings.identity)))
 
 
 def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], tuple[int, int]]:
