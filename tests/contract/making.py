@@ -434,10 +434,14 @@ class Recorder:
         return sealed.removeprefix(b"sealed:")
 
     def directory(self, database: Database, **options: Any) -> Directory:
-        """A directory that polls only when it is told to, unless `poll_seconds` says otherwise."""
+        """A directory that polls only when it is told to, unless `poll_seconds` says otherwise.
+
+        Then its background tasks sleep in real time: each of them would advance the clock for the others, until the data
+        are too old.
+        """
         tuning = Tuning(
             monotonic=self.monotonic,
-            sleep=self.sleep,
+            sleep=asyncio.sleep if options.get("poll_seconds") else self.sleep,
             poll_timeout_seconds=SECONDS,
             **{name: options.pop(name) for name in ("absent", "absent_seconds") if name in options},
         )
