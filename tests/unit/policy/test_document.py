@@ -394,6 +394,21 @@ def test_compile_stored_valid_document_is_as_parsed():
     assert not compile_stored(document(identity()), PolicyKind.IDENTITY).broken
 
 
+def test_compile_stored_does_not_check_the_forms_of_a_written_document_again():
+    twice = document(identity(Sid="A", Effect="Deny"), identity(Sid="A"))
+    with pytest.raises(PolicyError):
+        parse(twice, PolicyKind.IDENTITY)
+    stored = compile_stored(twice, PolicyKind.IDENTITY)
+    assert [(each.effect, each.always) for each in stored.statements] == [(Effect.DENY, False), (Effect.ALLOW, False)]
+
+
+@pytest.mark.parametrize("missing", ["Principal", "Action"])
+def test_compile_stored_trust_without_an_element_admits_nobody(missing):
+    stored = compile_stored(document(trust(**{missing: None})), PolicyKind.TRUST)
+    assert stored.broken
+    assert not stored.statements
+
+
 def test_compile_stored_broken_allow_never_matches():
     decision = decide(document(identity(Action="bad", Effect="Allow")))
     assert decision.allowed  # by the good policy alone

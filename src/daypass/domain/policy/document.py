@@ -18,7 +18,7 @@ from daypass.domain.policy.compiled import (
     build_index,
     managed_kind,
 )
-from daypass.domain.policy.grammar import Draft, check, listed
+from daypass.domain.policy.grammar import Draft, check, check_stored, listed
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008, V2012, Patterns, fold
 from daypass.domain.policy.principal import Principals
@@ -49,22 +49,18 @@ def parse(text: str, kind: PolicyKind) -> PolicyDocument:
         raise
     draft = Draft(root, kind, Positions(text))
     check(draft)
-    statements = tuple(_statement(draft, index, node) for index, node in enumerate(draft.statements))
-    identifier = root.members.get("Id")
-    return PolicyDocument(
-        kind=kind,
-        text=text,
-        version=draft.version,
-        statements=statements,
-        index=build_index(statements),
-        id=identifier.text if identifier is not None else "",
-    )
+    return _compiled(draft, text)
 
 
 def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
-    """The compiled document of a stored text. Never raises; a document that cannot be compiled is `broken` and fails closed."""
+    """The compiled document of a stored text. It was parsed when it was written, so its grammar is not checked again.
+
+    Never raises; a document that cannot be compiled is `broken` and fails closed.
+    """
     try:
-        return parse(text, kind)
+        draft = Draft(read(text), kind, Positions(text))
+        check_stored(draft)
+        return _compiled(draft, text)
     except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
         statements = tuple(_deny_unreadable(text))
         return PolicyDocument(kind, text, V2008, statements, build_index(statements), broken=True)
@@ -73,6 +69,19 @@ def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
 # --- Compiling -----------------------------------------------------------------------------------------------------
 
 _WRITTEN = ("Action", "NotAction", "Resource", "NotResource")
+
+
+def _compiled(draft: Draft, text: str) -> PolicyDocument:
+    statements = tuple(_statement(draft, index, node) for index, node in enumerate(draft.statements))
+    identifier = draft.root.members.get("Id")
+    return PolicyDocument(
+        kind=draft.kind,
+        text=text,
+        version=draft.version,
+        statements=statements,
+        index=build_index(statements),
+        id=identifier.text if identifier is not None else "",
+    )
 
 
 def _statement(draft: Draft, index: int, node: Node) -> Statement:

@@ -107,6 +107,12 @@ def check(draft: Draft) -> None:
         each(draft)
 
 
+def check_stored(draft: Draft) -> None:
+    """As `check`, for a document that was checked when it was written: only the passes that compiling relies on."""
+    for each in _STORED[draft.kind]:
+        each(draft)
+
+
 # --- Syntax --------------------------------------------------------------------------------------------------------
 
 
@@ -392,3 +398,8 @@ PASSES: dict[PolicyKind, tuple[_Pass, ...]] = {
     ),
 }
 """The rules for each kind of document, in order."""
+
+_FORMS = frozenset({_resource_legacy, _sids, _sid_forms, _resource_forms, _action_forms, _sts_only})
+"""The passes that read inside a text. No other pass and no compiled statement relies on them."""
+
+_STORED = {kind: tuple([each for each in passes if each not in _FORMS]) for kind, passes in PASSES.items()}

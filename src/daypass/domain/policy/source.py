@@ -10,10 +10,11 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import TypeAlias
+
+from msgspec import Struct
 
 MAX_CHARACTERS = 196_608  # the longest of AWS's own has 152,297
 """Maximum length of a document. AWS's smaller limits for each kind belong to the operations."""
@@ -53,8 +54,7 @@ class Kind(StrEnum):
 Content: TypeAlias = "str | list[Node] | dict[str, Node]"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A value from `start` to before `end` (offsets). `text` for scalars, `items` for arrays, `members` for objects."""
 
     kind: Kind
