@@ -26,7 +26,7 @@ from daypass.data import BuiltinPolicies
 from daypass.domain.directory import AccessKey, Attachment, Group, InlinePolicy, KeyStatus, Membership, Role, User
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.ports.clock import Clock
-from daypass.server.loop import Loop
+from daypass.server.background import Loop
 from daypass.server.process import tune_interpreter
 from daypass.server.runtime import Runtime
 from daypass.stores.directory import Directory

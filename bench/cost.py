@@ -24,7 +24,7 @@ from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, _signed, evaluated_setu
 from daypass import config
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server.application import build
-from daypass.server.loop import Loop
+from daypass.server.background import Loop
 from daypass.server.process import tune_interpreter, uvicorn_config
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database

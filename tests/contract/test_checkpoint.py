@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from daypass.stores import checkpoint, sqlite
-from daypass.stores.checkpoint import Checkpointer
+from daypass.stores import meta as checkpoint
+from daypass.stores import sqlite
 from daypass.stores.engine import Database, open_database
+from daypass.stores.meta import Checkpointer
 
 ROW = "x" * 1000
 

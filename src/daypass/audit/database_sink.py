@@ -12,8 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from daypass.audit.batch import Item, JournalOptions, describe, is_conflict, is_own_fault, is_unavailable, unavailable
-from daypass.audit.log import Batch, Log, Position
-from daypass.audit.opening import load_reset, open_log
+from daypass.audit.log import Batch, Log, Position, load_reset, open_log
 from daypass.audit.recent import RecentBatches, Restored, report
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sink import Halted, LogLost, UnknownOutcome

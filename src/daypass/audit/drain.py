@@ -22,7 +22,7 @@ from daypass.domain.events import decode
 from daypass.observability import logs
 from daypass.stores.acknowledged import losses
 from daypass.stores.backend import LOG_HEAD
-from daypass.stores.dialect import insert_if_absent
+from daypass.stores.feed import insert_if_absent
 from daypass.stores.log_heads import LogHead, Losses
 from daypass.stores.meta import installation, note_lost
 from daypass.stores.records import audit_logs, audit_records

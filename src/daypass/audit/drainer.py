@@ -7,7 +7,7 @@ from typing import Final
 
 from daypass.audit.completeness import note_ended
 from daypass.audit.drain import store_spooled
-from daypass.audit.opening import load_reset
+from daypass.audit.log import load_reset
 from daypass.audit.recent import RecentBatches
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolKeyUnknown, SpoolTampered
 from daypass.audit.sql import raise_mark, statements

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from daypass.audit.arrivals import Arrivals
 from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.log import Position
 from daypass.audit.outage import Outage
+from daypass.audit.queue import Arrivals
 from daypass.audit.spool import SpoolDirectory
 from daypass.audit.spool_sink import OfflineStart, SpoolSink
 from daypass.audit.writer import LogWriter

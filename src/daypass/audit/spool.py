@@ -27,7 +27,7 @@ from daypass.crypto.keys import SpoolSigner
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
 from daypass.stores.log_heads import NOTE_BYTES, LogHead, LogHeads
-from daypass.stores.sqlite_errors import is_disk_fault
+from daypass.stores.sqlite import is_disk_fault
 
 _PRAGMAS: Final = (
     "page_size=8192",

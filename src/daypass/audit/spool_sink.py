@@ -18,8 +18,7 @@ from daypass.audit.batch import Item, describe, is_unavailable
 from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drainer import Drainer
-from daypass.audit.log import Batch, Log, Position
-from daypass.audit.opening import Unopened, open_log_without_database
+from daypass.audit.log import Batch, Log, Position, Unopened, open_log_without_database
 from daypass.audit.outage import PAUSE_SECONDS, Outage, Pauses
 from daypass.audit.own_spool import OwnSpool, not_recordable
 from daypass.audit.rows import EventRow, event_row

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
 from daypass.audit.rows import SESSION_FIELDS
-from daypass.stores import sqlite_driver
+from daypass.stores import sqlite as sqlite_driver
 from daypass.stores.backend import COPY_TYPES
 from daypass.stores.records import audit_records
 

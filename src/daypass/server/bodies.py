@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+from collections import OrderedDict
 from typing import Any, Final
 
 FREE_BYTES: Final = 8_192
@@ -81,3 +82,32 @@ def _find_trim() -> Any:
 
 
 _malloc_trim = _find_trim()
+
+
+# --- Holds
+
+
+_MAX_HOLDS: Final = 10_000  # addresses; with more, the one whose hold ends first is forgotten
+
+
+class Holds:
+    """Times are those of the event loop, in seconds. All holds last equally long, so they end in the order they began."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[str, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def begin(self, address: str, now: float, seconds: float) -> None:
+        """Holds new connections of this address from now on; a hold that has begun is extended."""
+        while self._until and (len(self._until) >= _MAX_HOLDS or next(iter(self._until.values())) <= now):
+            self._until.popitem(last=False)
+        self._until[address] = now + seconds
+        self._until.move_to_end(address)
+
+    def left(self, address: str, now: float) -> float:
+        """How many seconds a connection of this address that begins now must wait."""
+        return max(0.0, self._until.get(address, 0.0) - now) if self._until else 0.0

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daypass.audit.opening import load_mark, reset_mark
+from daypass.audit.log import load_mark, reset_mark
 from daypass.config import Settings
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType

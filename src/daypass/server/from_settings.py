@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -9,11 +12,16 @@ from daypass.config import ConfigError, Settings
 from daypass.config.identity import SignInSettings
 from daypass.config.network import RatesSettings
 from daypass.crypto.ids import Ids
-from daypass.data import BuiltinPolicies
+from daypass.data import BuiltinPolicies, policies_in
+from daypass.domain.errors import DaypassError
+from daypass.domain.policy.document import PolicyKind, parse
+from daypass.domain.policy.source import PolicyError
 from daypass.federation.saml_metadata import SamlMetadata
 from daypass.federation.x509 import X509Verifier
+from daypass.observability import logs
 from daypass.observability.metrics import Metrics
-from daypass.ports import Limits, PasskeyPolicy, Scene
+from daypass.operations.access_requests.sweep import Sweeper
+from daypass.ports import Env, Limits, PasskeyPolicy, Scene
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
 from daypass.server.worker import Setup
@@ -97,3 +105,42 @@ def heavy_work(settings: Settings, directory: Directory, builtin: BuiltinPolicie
         seconds=heavy.seconds,
         most_of_account=heavy.queue,
     )
+
+
+# --- Managed policies of the operator, from the files in the directory `aws.policies`
+
+
+def further_policies(directory: Path | None) -> dict[str, str]:
+    """An operator's own AWS-named managed policies by ARN. Raises ConfigError for a file without a valid policy."""
+    if directory is None:
+        return {}
+    try:
+        if not directory.is_dir():
+            raise ConfigError(f"aws.policies: {directory} is not a directory.")
+        texts = policies_in(directory)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"aws.policies: {error}") from None
+    for arn, text in texts.items():
+        try:
+            parse(text, PolicyKind.MANAGED)
+        except PolicyError as error:
+            raise ConfigError(f"aws.policies: {arn}: {error.message}") from None
+    return dict(texts)
+
+
+# --- Follows access requests and grants in the background: ends what time or a change has ended
+
+
+async def follow(env: Env, metrics: Metrics, seconds: float) -> None:
+    """Sweeps every `seconds` until it is cancelled. A sweep that fails is tried again."""
+    sweeper = Sweeper(env)
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            swept = await sweeper.sweep()
+        except DaypassError as error:
+            logs.get().warning("access.sweep_failed", **error.private)
+        except Exception:  # noqa: BLE001  # the loop must continue; a grant is checked at its use anyway
+            logs.get().error("access.sweep_broken", exc_info=True)
+        else:
+            metrics["daypass_grants_open"].set(swept.open)

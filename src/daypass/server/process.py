@@ -21,13 +21,14 @@ import uvicorn
 from daypass.config import ConfigError, ServerSettings, Settings
 from daypass.observability import logs
 from daypass.observability import metrics as metric_files
-from daypass.server import greeting, startup, tls
+from daypass.server import startup, tls
+from daypass.server import startup as greeting
 from daypass.server.application import build
+from daypass.server.background import Loop
 from daypass.server.connections import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit
 from daypass.server.core_dumps import disable_core_dumps
 from daypass.server.health import HealthPort
 from daypass.server.listener import refuse_handshakes
-from daypass.server.loop import Loop
 from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
 from daypass.server.supervisor import WORKER_SECONDS, Workers
@@ -245,7 +246,7 @@ def uvicorn_config(
         application,
         factory=factory,
         workers=server.workers,
-        loop="daypass.server.loop:Loop",
+        loop="daypass.server.background:Loop",
         http=partial(HttpProtocol, common=connections),  # type: ignore[arg-type]  # it is only called
         ws="none",
         lifespan="on",

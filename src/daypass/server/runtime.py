@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from daypass.audit.batch import JournalOptions, is_unavailable
 from daypass.audit.certificate_uses import CertificateUses
 from daypass.audit.journal import Journal
-from daypass.audit.opening import read_times
+from daypass.audit.log import read_times
 from daypass.audit.read import THREADS as RECORD_READERS
 from daypass.audit.read import Records
 from daypass.audit.refusals import Refusals
@@ -48,17 +48,17 @@ from daypass.outbound.schedules import Schedules
 from daypass.outbound.send import Mail, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
-from daypass.server import access, checks, notifications, security_events
+from daypass.server import checks, notifications, security_events
+from daypass.server import from_settings as access
 from daypass.server.authorization_server import authorization_server
 from daypass.server.connections import Connections
 from daypass.server.encryption_key import key_encryption_key
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
-from daypass.server.from_settings import heavy_work, limits_of, open_standby, rates_of
+from daypass.server.from_settings import further_policies, heavy_work, limits_of, open_standby, rates_of
 from daypass.server.gauges import Gauges
 from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, Registration
 from daypass.server.peer_streams import PeerStreams
-from daypass.server.policies import further_policies
 from daypass.server.readiness import Readiness
 from daypass.server.snapshots import Snapshot, SnapshotWriter, read_snapshot, snapshot_exists
 from daypass.stores.directory import Directory

@@ -15,9 +15,8 @@ from sqlalchemy.engine import make_url
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
-from daypass.stores.sqlite import ReplacedFile
-from daypass.stores.sqlite_errors import advice as sqlite_advice
-from daypass.stores.sqlite_errors import code_of
+from daypass.stores.sqlite import ReplacedFile, code_of
+from daypass.stores.sqlite import advice as sqlite_advice
 
 _NOISE = re.compile(r"^(\w*Error: )?(connection failed: )?|\s*Is the server running [^?]*\?")
 """Parts of a driver's message that tell an operator nothing: its class, and a question that our advice answers."""

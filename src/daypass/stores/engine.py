@@ -38,7 +38,7 @@ from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import feed_head, renew_epoch
 from daypass.stores.log_heads import LogHead
 from daypass.stores.meta import note_lost
-from daypass.stores.sqlite_errors import advice
+from daypass.stores.sqlite import advice
 from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts, forget_session_keys, restore_revocations
 
 T = TypeVar("T")

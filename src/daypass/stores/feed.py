@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text, update
+from sqlalchemy import Connection, Table, delete, insert, literal, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
@@ -125,3 +127,13 @@ def accounts_changed(
         return None
     changed = select(feed.c.account).where(feed.c.position > since.position, feed.c.kind.in_(tables)).distinct()
     return frozenset(conn.execute(changed).scalars())
+
+
+# --- The few statements that SQLAlchemy spells differently for the two databases
+
+
+def insert_if_absent(conn: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """INSERT … ON CONFLICT DO NOTHING for any unique key. Returns whether the row was added."""
+    make = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
+    added = make(table).values(dict(row)).on_conflict_do_nothing().returning(literal(1))
+    return conn.execute(added).first() is not None

@@ -9,8 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, select, update
 
-from daypass.stores.dialect import insert_if_absent
 from daypass.stores.engine import Database
+from daypass.stores.feed import insert_if_absent
 from daypass.stores.schema import nodes
 
 HEARTBEAT_SECONDS: Final = 5.0

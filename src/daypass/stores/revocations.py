@@ -7,7 +7,7 @@ from typing import cast
 from sqlalchemy import Connection, bindparam, delete, select
 
 from daypass.domain.directory import Revocation
-from daypass.stores import sqlite_driver
+from daypass.stores import sqlite as sqlite_driver
 from daypass.stores.entities import ENTITY_TABLES
 
 _mapping = ENTITY_TABLES[Revocation]

@@ -9,8 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, select, update
 
 from daypass.ports.directory import StoredKey
-from daypass.stores.dialect import insert_if_absent
-from daypass.stores.feed import Change, append
+from daypass.stores.feed import Change, append, insert_if_absent
 from daypass.stores.schema import ring_keys
 
 CHANGED: Final = "ring_keys"

@@ -19,19 +19,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
-from daypass.stores import sqlite_driver
 from daypass.stores.acknowledged import Acknowledged
 from daypass.stores.backend import Backend
-from daypass.stores.checkpoint import Checkpointer
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import FeedHead
+from daypass.stores.meta import Checkpointer
 
 _BUSY_MS = 5_000
 _POOL_WAIT_SECONDS = 5.0
@@ -306,7 +305,7 @@ def _engine(path: Path, size: int, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(conn: Connection) -> None:
-        sqlite_driver.run(conn, start)
+        run(conn, start)
 
     return engine
 
@@ -331,3 +330,47 @@ def _check(conn: Connection) -> str:
 
 def _corrupt(why: object) -> str:
     return f"the SQLite file is corrupt ({why}): restore it from a backup, without the -wal and -shm files that are beside it now"
+
+
+# --- Statements on SQLite's own connection, for those that each batch of the journal runs
+
+
+def run(conn: Connection, statement: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
+    """Runs a statement in the transaction of `conn`. Raises SQLAlchemy's errors, without the statement's values."""
+    driver = cast(sqlite3.Connection, conn.connection.driver_connection)
+    try:
+        return driver.execute(statement, parameters)
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True) from error
+
+
+# --- Sqlite errors
+
+
+_READ_ONLY: Final = (
+    "It cannot be written: check the owner and mode of the file, of the -wal and -shm files beside it and of its directory, "
+    "and the mount."
+)
+_ADVICE: Final = {
+    sqlite3.SQLITE_FULL: "The disk is full: free some space.",
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: "It cannot be opened: check the owner and mode of the file and of its directory.",
+    sqlite3.SQLITE_PERM: "It cannot be opened: check the owner and mode of the file and of its directory.",
+    sqlite3.SQLITE_IOERR: "The disk reports an error: check its free space, quota and health.",
+    sqlite3.SQLITE_BUSY: "Another process holds its lock: check which other programs use the file.",
+}
+
+
+def code_of(error: object) -> int:
+    """The primary result code of the driver's error, also inside one of SQLAlchemy; 0 for other errors."""
+    return int(getattr(getattr(error, "orig", None) or error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def advice(error: object) -> str:
+    """What an operator should check."""
+    return _ADVICE.get(code_of(error), "Check the file and its disk.")
+
+
+def is_disk_fault(error: object) -> bool:
+    """Whether the disk, its space, the file's mode or a lock is at fault. The content of the file may be good then."""
+    return code_of(error) in _ADVICE

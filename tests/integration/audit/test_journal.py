@@ -25,7 +25,7 @@ from tests.integration.audit.making import (
 )
 
 from daypass.audit import batch
-from daypass.audit.opening import load_mark, reset_mark
+from daypass.audit.log import load_mark, reset_mark
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType

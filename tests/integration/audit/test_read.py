@@ -17,8 +17,8 @@ from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 from daypass.audit.format import leaf_hash
 from daypass.audit.journal import Journal
 from daypass.audit.read import Records, search_records
-from daypass.audit.revoked import active_sessions
-from daypass.audit.session_rows import list_sessions
+from daypass.audit.recent import active_sessions
+from daypass.audit.rows import list_sessions
 from daypass.audit.verify import Head, RecordRow, Verified, verify_log
 from daypass.domain.directory import AccessKey, Grant, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -395,7 +395,7 @@ async def test_revoked_sessions_are_found_without_decoding_the_others(
     subject: str,
     value: str,
 ) -> None:
-    from daypass.audit import session_rows
+    from daypass.audit import rows as session_rows
 
     decoded: list[Any] = []
     real = session_rows.claims_of

@@ -16,8 +16,7 @@ from tests.stalling import stalling
 
 from daypass.audit.batch import is_unavailable
 from daypass.audit.drainer import Drainer
-from daypass.audit.log import record_rows
-from daypass.audit.opening import Unopened, open_log_without_database
+from daypass.audit.log import Unopened, open_log_without_database, record_rows
 from daypass.audit.recent import RecentBatches
 from daypass.audit.rows import event_row, session_row
 from daypass.audit.spool import SpoolDirectory

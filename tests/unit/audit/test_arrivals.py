@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from daypass.audit.arrivals import MAX_EVENTS, Arrivals
 from daypass.audit.batch import Item
+from daypass.audit.queue import MAX_EVENTS, Arrivals
 
 
 class Iterations:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daypass.operations.accounts.bootstrap import FirstKey
-from daypass.server.greeting import greet
+from daypass.server.startup import greet
 
 URL = "http://127.0.0.1:65535"
 KEY = FirstKey("AKIAEXAMPLE000000000", "s" * 40, "123456789012", "admin")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daypass.config import ConfigError
-from daypass.server.policies import further_policies
+from daypass.server.from_settings import further_policies
 
 STATEMENT = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}
 DOCUMENT = json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})

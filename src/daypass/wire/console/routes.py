@@ -8,7 +8,6 @@ from typing import TypeAlias
 from daypass.wire.console import (
     anchors,
     approvals,
-    credentials,
     dashboards,
     devices,
     first_run,
@@ -16,7 +15,6 @@ from daypass.wire.console import (
     home,
     providers,
     record,
-    requests,
     roles,
     rules,
     sessions,
@@ -24,7 +22,9 @@ from daypass.wire.console import (
     simulator,
     users,
 )
+from daypass.wire.console import approvals as requests
 from daypass.wire.console import devices as keys
+from daypass.wire.console import home as credentials
 from daypass.wire.console.anchors import anchor_changes
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
 from daypass.wire.console.described import Pages, described_routes

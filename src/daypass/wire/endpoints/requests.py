@@ -12,7 +12,8 @@ from daypass.domain.access.grant import state_of
 from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason
 from daypass.domain.directory import AccessVote, Grant
-from daypass.operations.access_requests import create, examine, follow, own, read, rules, vote
+from daypass.operations.access_requests import create, examine, follow, read, rules, vote
+from daypass.operations.access_requests import read as own
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
