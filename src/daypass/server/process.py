@@ -22,7 +22,6 @@ from daypass.config import ConfigError, ServerSettings, Settings
 from daypass.observability import logs
 from daypass.observability import metrics as metric_files
 from daypass.server import startup, tls
-from daypass.server import startup as greeting
 from daypass.server.application import build
 from daypass.server.background import Loop
 from daypass.server.connections import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit
@@ -169,7 +168,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end_at_once)
         health_port = health.getsockname()[1] if health is not None else 0
-        lines = greeting.Greeting(url, server.public_url, server.data, printed, code, health_port)
+        lines = startup.Greeting(url, server.public_url, server.data, printed, code, health_port)
         return _run(settings, listener, health, lines.write)
 
 

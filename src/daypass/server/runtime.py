@@ -48,8 +48,7 @@ from daypass.outbound.schedules import Schedules
 from daypass.outbound.send import Mail, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
-from daypass.server import checks, notifications, security_events
-from daypass.server import from_settings as access
+from daypass.server import checks, from_settings, notifications, security_events
 from daypass.server.authorization_server import authorization_server
 from daypass.server.connections import Connections
 from daypass.server.encryption_key import key_encryption_key
@@ -275,7 +274,7 @@ class Runtime:
             self._registration.run(),
             self.certificate_uses.run(),
             self.refusals.run(),
-            access.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
+            from_settings.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
             notifications.follow(self.env, self.settings.access.sweep_seconds),
             self._measurements.run(),
         ]

@@ -14,7 +14,6 @@ from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.access_requests import create, examine, follow, read, vote
-from daypass.operations.access_requests import read as own
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote, vote_digest
@@ -245,12 +244,12 @@ def _new_request(ctx: ConsoleContext) -> NewRequest:
 
 async def _requests_page(ctx: ConsoleContext, *, chosen: tuple[str, ...], problem: str = "") -> Response:
     requestable = await ctx.attempt(
-        "daypass:ListRequestableRoles", own.list_requestable_roles, ctx.value("after"), _ROLES
+        "daypass:ListRequestableRoles", read.list_requestable_roles, ctx.value("after"), _ROLES
     )
     action, resource = ctx.value("action"), ctx.value("resource")
-    suggestions: Part[list[own.Suggestion]] = Part()
+    suggestions: Part[list[read.Suggestion]] = Part()
     if action:
-        suggestions = await ctx.attempt("daypass:SuggestRoles", own.suggest_roles, action, resource or "*")
+        suggestions = await ctx.attempt("daypass:SuggestRoles", read.suggest_roles, action, resource or "*")
     listed = {role.arn for role in requestable.value[0]} if requestable.value else set()
     return ctx.page(
         "request",

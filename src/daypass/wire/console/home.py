@@ -8,7 +8,6 @@ from typing import Final
 from daypass.domain.access.grant import state_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.access_requests import create, follow, read
-from daypass.operations.access_requests import read as own
 from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
@@ -28,11 +27,11 @@ async def home(ctx: ConsoleContext) -> Response:
     if ctx.page_context.request.raw_path != HOME.encode("ascii"):
         ctx.page_context.progress.operation = ""  # nothing of the person's access was asked for
         raise DaypassError(ErrorKind.NOT_FOUND, "The console has no such page.")
-    access = await ctx.attempt("daypass:GetOwnAccess", own.get_own_access)
+    access = await ctx.attempt("daypass:GetOwnAccess", read.get_own_access)
     ready_after, requestable_after = ctx.value("ready_after"), ctx.value("requestable_after")
     ready = await ctx.attempt("daypass:ListAssumableRoles", list_sessions.list_assumable_roles, ready_after, _ROLES)
     requestable = await ctx.attempt(
-        "daypass:ListRequestableRoles", own.list_requestable_roles, requestable_after, _ROLES
+        "daypass:ListRequestableRoles", read.list_requestable_roles, requestable_after, _ROLES
     )
     own_access = access.value
     grants = [] if own_access is None else [(grant, state_of(grant, ctx.call.now).value) for grant in own_access.grants]

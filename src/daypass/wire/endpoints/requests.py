@@ -13,7 +13,6 @@ from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason
 from daypass.domain.directory import AccessVote, Grant
 from daypass.operations.access_requests import create, examine, follow, read, rules, vote
-from daypass.operations.access_requests import read as own
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
@@ -107,12 +106,12 @@ async def _list_requests(env: Env, call: Call, q: api.ListAccessRequestsInput) -
 
 
 async def _suggest(env: Env, call: Call, q: api.SuggestRolesInput) -> Any:
-    found = await own.suggest_roles(env, call, q.action, q.resource, q.limit)
+    found = await read.suggest_roles(env, call, q.action, q.resource, q.limit)
     return [Over(each, role=each.role_arn) for each in found]
 
 
 async def _own_access(env: Env, call: Call, _: Any) -> Over:
-    found = await own.get_own_access(env, call)
+    found = await read.get_own_access(env, call)
     requests = [_request(view, call.now) for view in found.requests]
     return Over(found, access_requests=requests, grants=[_grant(grant, call.now) for grant in found.grants])
 
@@ -161,7 +160,7 @@ ENDPOINTS: Final = (
     Endpoint(api.LIST_ACCESS_REQUESTS, _list_requests),
     Endpoint(api.SUGGEST_ROLES, _suggest),
     Endpoint(api.GET_OWN_ACCESS, _own_access),
-    Endpoint(api.LIST_REQUESTABLE_ROLES, lambda env, call, q: own.list_requestable_roles(env, call, q.after, q.limit)),
+    Endpoint(api.LIST_REQUESTABLE_ROLES, lambda env, call, q: read.list_requestable_roles(env, call, q.after, q.limit)),
     Endpoint(api.EXAMINE_ACCESS_REQUEST, _examine),
     Endpoint(
         api.GET_ACCESS_REQUEST,
