@@ -11,7 +11,7 @@ import pytest
 from tests.fake_network import PUBLIC, FakeNetwork, http
 from tests.patience import SECONDS
 
-from daypass.federation.fetch import Bounds, Fetched, Fetcher, FetchError, Order, Reason
+from daypass.federation.fetch import Bounds, Fetched, Fetcher, FetchError, FetchReason, Order
 from daypass.federation.network import refused
 
 URL = "https://ci.example.com/jwks"
@@ -25,7 +25,9 @@ async def fetch(network: FakeNetwork, url: str = URL, bounds: dict[str, Any] | N
     return await fetcher(network, **(bounds or {})).fetch(Order(url, **order))
 
 
-async def reason(network: FakeNetwork, url: str = URL, bounds: dict[str, Any] | None = None, **order: Any) -> Reason:
+async def reason(
+    network: FakeNetwork, url: str = URL, bounds: dict[str, Any] | None = None, **order: Any
+) -> FetchReason:
     with pytest.raises(FetchError) as failed:
         await fetch(network, url, bounds, **order)
     assert all(writer.aborted == 1 for writer in network.writers)  # no connection is left open
@@ -117,13 +119,13 @@ async def test_name_that_is_known_internally_reads_as_one_that_is_unknown(found:
 @pytest.mark.parametrize("address", [*NEVER[:9], *PRIVATE[:5]])
 async def test_fetch_of_name_in_refused_range_connects_nowhere(address: str) -> None:
     network = FakeNetwork({URL: http({})}, {"ci.example.com": [address]})
-    assert await reason(network) is Reason.ADDRESS
+    assert await reason(network) is FetchReason.ADDRESS
     assert network.connected == []
 
 
 async def test_fetch_of_name_with_one_bad_address_among_good_connects_nowhere() -> None:
     network = FakeNetwork({URL: http({})}, {"ci.example.com": [PUBLIC, "127.0.0.1"]})
-    assert await reason(network) is Reason.ADDRESS
+    assert await reason(network) is FetchReason.ADDRESS
     assert network.connected == []
 
 
@@ -132,14 +134,14 @@ async def test_dns_rebinding_between_check_and_connect_changes_nothing() -> None
     await fetch(network)
     assert network.looked_up["ci.example.com"] == 1  # what was judged is what is connected to
     assert network.connected == [(PUBLIC, 443, "ci.example.com")]
-    assert await reason(network) is Reason.ADDRESS
+    assert await reason(network) is FetchReason.ADDRESS
     assert len(network.connected) == 1
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "[::1]"])
 async def test_number_in_disguise_is_judged_by_what_it_resolves_to(host: str) -> None:
     network = FakeNetwork({}, {host.strip("[]"): ["127.0.0.1"]})
-    assert await reason(network, f"https://{host}/jwks") is Reason.ADDRESS
+    assert await reason(network, f"https://{host}/jwks") is FetchReason.ADDRESS
     assert network.connected == []
 
 
@@ -148,7 +150,7 @@ async def test_number_in_disguise_is_judged_by_what_it_resolves_to(host: str) ->
 )
 async def test_redirect_to_private_address_is_not_followed(status: str) -> None:
     network = FakeNetwork({URL: http({}, status, location="http://169.254.169.254/latest/meta-data/")})
-    assert await reason(network) is Reason.REDIRECT
+    assert await reason(network) is FetchReason.REDIRECT
     assert network.asked == [URL]
 
 
@@ -182,40 +184,43 @@ async def test_redirect_to_private_address_is_not_followed(status: str) -> None:
 )
 async def test_url_that_is_not_plain_https_touches_no_network(url: str) -> None:
     network = FakeNetwork()
-    assert await reason(network, url) is Reason.URL
+    assert await reason(network, url) is FetchReason.URL
     assert not network.looked_up
 
 
 async def test_http_only_where_that_issuer_may() -> None:
     network = FakeNetwork({"http://127.0.0.1:8080/jwks": http({"keys": []})}, {"127.0.0.1": ["127.0.0.1"]})
     url = "http://127.0.0.1:8080/jwks"
-    assert await reason(network, url, allow_private=True) is Reason.URL
-    assert await reason(network, url, allow_http=True) is Reason.ADDRESS
+    assert await reason(network, url, allow_private=True) is FetchReason.URL
+    assert await reason(network, url, allow_http=True) is FetchReason.ADDRESS
     assert (await fetch(network, url, allow_http=True, allow_private=True)).body == b'{"keys": []}'
 
 
 BODIES = {
-    "a length over the limit": (http(b"1" * 10_001), Reason.SIZE),
-    "no length, too much": (b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n" + b"1" * 10_001, Reason.SIZE),
+    "a length over the limit": (http(b"1" * 10_001), FetchReason.SIZE),
+    "no length, too much": (
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n" + b"1" * 10_001,
+        FetchReason.SIZE,
+    ),
     "chunks, too much": (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
         + (b"7d0\r\n" + b"1" * 2000 + b"\r\n") * 6
         + b"0\r\n\r\n",
-        Reason.SIZE,
+        FetchReason.SIZE,
     ),
-    "gzip that nobody asked for": (http(gzip.compress(b"0" * 9_999_999), content_encoding="gzip"), Reason.CONTENT),
-    "a length that is a lie": (http(b"{}").replace(b"length: 2", b"length: 9"), Reason.PROTOCOL),
-    "two lengths": (http(b"{}", content_length="3"), Reason.PROTOCOL),
-    "a web page": (http(b"<html>", kind="text/html; charset=utf-8"), Reason.CONTENT),
-    "no type": (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", Reason.CONTENT),
-    "an error": (http({"keys": []}, "503 Service Unavailable"), Reason.STATUS),
-    "no content": (http(b"", "204 No Content"), Reason.STATUS),
-    "a huge head": (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000 + b"\r\n\r\n", Reason.PROTOCOL),
-    "no HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n", Reason.PROTOCOL),
-    "nothing": (b"", Reason.PROTOCOL),
+    "gzip that nobody asked for": (http(gzip.compress(b"0" * 9_999_999), content_encoding="gzip"), FetchReason.CONTENT),
+    "a length that is a lie": (http(b"{}").replace(b"length: 2", b"length: 9"), FetchReason.PROTOCOL),
+    "two lengths": (http(b"{}", content_length="3"), FetchReason.PROTOCOL),
+    "a web page": (http(b"<html>", kind="text/html; charset=utf-8"), FetchReason.CONTENT),
+    "no type": (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", FetchReason.CONTENT),
+    "an error": (http({"keys": []}, "503 Service Unavailable"), FetchReason.STATUS),
+    "no content": (http(b"", "204 No Content"), FetchReason.STATUS),
+    "a huge head": (b"HTTP/1.1 200 OK\r\nx: " + b"a" * 100_000 + b"\r\n\r\n", FetchReason.PROTOCOL),
+    "no HTTP": (b"SSH-2.0-OpenSSH_9.9\r\n", FetchReason.PROTOCOL),
+    "nothing": (b"", FetchReason.PROTOCOL),
     "another protocol": (
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
-        Reason.PROTOCOL,
+        FetchReason.PROTOCOL,
     ),
 }
 
@@ -231,7 +236,7 @@ async def test_slow_issuer_is_given_up_in_time(slow: str) -> None:
     pages: dict[str, Any] = {URL: "hang"} if slow == "answer" else {"https://ci.example.com": "hang"}
     network = FakeNetwork(pages, {"ci.example.com": "hang"} if slow == "name" else {})
     began = time.monotonic()
-    assert await reason(network, bounds={"seconds": 0.2}) is Reason.TIMEOUT
+    assert await reason(network, bounds={"seconds": 0.2}) is FetchReason.TIMEOUT
     assert 0.15 < time.monotonic() - began < SECONDS  # it would hang for ever
 
 
@@ -242,7 +247,7 @@ async def test_dead_addresses_leave_time_for_one_of_the_other_family() -> None:
     assert (await fetch(network, bounds={"seconds": 1})).body == b'{"keys": []}'
     assert [address for address, _, _ in network.connected] == ["2606:2800:220:1::1", "93.184.216.34"]
     network.dead = set(names["ci.example.com"])
-    assert await reason(network, bounds={"seconds": 0.2}) is Reason.TIMEOUT
+    assert await reason(network, bounds={"seconds": 0.2}) is FetchReason.TIMEOUT
 
 
 async def test_slow_issuer_of_one_account_holds_up_no_other() -> None:
@@ -267,12 +272,16 @@ async def test_more_fetches_than_may_wait_are_refused_at_once() -> None:
     one = fetcher(network, seconds=0.2, at_once=1, waiting=1)
     tasks = [asyncio.create_task(one.fetch(Order(URL))) for _ in range(3)]
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [r.reason for r in results if isinstance(r, FetchError)] == [Reason.TIMEOUT, Reason.TIMEOUT, Reason.BUSY]
+    assert [r.reason for r in results if isinstance(r, FetchError)] == [
+        FetchReason.TIMEOUT,
+        FetchReason.TIMEOUT,
+        FetchReason.BUSY,
+    ]
 
 
 async def test_bearer_with_a_line_end_is_not_sent() -> None:
     network = FakeNetwork({URL: http({})})
-    assert await reason(network, bearer="a\r\nx-evil: 1") is Reason.URL
+    assert await reason(network, bearer="a\r\nx-evil: 1") is FetchReason.URL
     assert network.requests == []
 
 

@@ -28,7 +28,7 @@ from daypass.operations.access_requests.vote import Vote, vote, vote_digest
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.sign_in import browser_session, step_up
 from daypass.operations.sign_in.browser_session import SignedIn
-from daypass.operations.sign_in.step_up import MfaOptions, Proof
+from daypass.operations.sign_in.step_up import MfaOptions, StepUpProof
 from daypass.ports import Call
 
 _numbers = itertools.count()
@@ -60,10 +60,10 @@ class Approver:
         call, _ = self.visit
         return self.site.run(vote(self.site.runtime.env, call, "", request_id, sent))
 
-    def signed(self, key: Authenticator, digest: str) -> Proof:
+    def signed(self, key: Authenticator, digest: str) -> StepUpProof:
         asked = self.ask(digest)
         assert asked.passkey is not None
-        return Proof(self.visit[1].row.id, asked.passkey.ceremony, key.assertion(asked.passkey.options))
+        return StepUpProof(self.visit[1].row.id, asked.passkey.ceremony, key.assertion(asked.passkey.options))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_vote_confirmed_by_a_passkey_is_on_the_record_with_a_signature_of_its_di
     assert from_base64url(json.loads(from_base64url(detail["client_data"]))["challenge"]) == challenge
 
 
-def sent_with(sent: Vote, proof: Proof) -> Vote:
+def sent_with(sent: Vote, proof: StepUpProof) -> Vote:
     return replace(sent, step_up=proof)
 
 
@@ -157,7 +157,7 @@ def test_a120_step_up_works_once_for_its_own_person_and_browser(site: Installati
     assert "ceremony" in refused(other, request["id"], sent_with(sent, proof._replace(holder=holder)))
     asked = person.ask(digest)
     assert asked.passkey is not None
-    foreign = Proof(proof.holder, asked.passkey.ceremony, others.assertion(asked.passkey.options))
+    foreign = StepUpProof(proof.holder, asked.passkey.ceremony, others.assertion(asked.passkey.options))
     assert "another user" in refused(person, request["id"], sent_with(sent, foreign))
     assert person.vote(request["id"], sent_with(sent, proof)).request.state.value == "approved"
     again = requested(site)
@@ -176,13 +176,13 @@ def test_a120_code_confirms_the_one_vote_that_its_page_showed(site: Installation
     assert asked.devices == (serial,)
     holder = person.visit[1].row.id
 
-    def proof() -> Proof:
+    def proof() -> StepUpProof:
         site.wall.time += 30_000
-        return Proof(holder, code_prompt=asked.code_prompt, mfa=MfaCode(serial, code(site, totp)))
+        return StepUpProof(holder, code_prompt=asked.code_prompt, mfa=MfaCode(serial, code(site, totp)))
 
     wrong = sent_with(Vote(other["binding"], approve=True), proof())
     assert "step-up" in refused(person, other["id"], wrong)
-    missing = Proof(holder, code_prompt="", mfa=MfaCode(serial, code(site, totp)))
+    missing = StepUpProof(holder, code_prompt="", mfa=MfaCode(serial, code(site, totp)))
     assert "step-up" in refused(person, request["id"], sent_with(sent, missing))
     assert person.vote(request["id"], sent_with(sent, proof())).request.state.value == "approved"
     assert "replay" in refused(person, request["id"], sent_with(sent, proof()))

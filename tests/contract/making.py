@@ -67,7 +67,7 @@ from daypass.domain.directory import (
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader, StoreTx
 
@@ -391,7 +391,7 @@ def one_of_each() -> list[Any]:
     ]
 
 
-def write(database: Database, *steps: Callable[[StoreTx], object], now: int = NOW) -> list[Change]:
+def write(database: Database, *steps: Callable[[StoreTx], object], now: int = NOW) -> list[FeedChange]:
     """Runs the steps in one committed transaction; returns its changes."""
     with database.write_transaction() as conn:
         tx = StoreTx(conn, now)
@@ -401,7 +401,7 @@ def write(database: Database, *steps: Callable[[StoreTx], object], now: int = NO
     return tx.changes
 
 
-def insert(database: Database, *entities: Any, now: int = NOW) -> list[Change]:
+def insert(database: Database, *entities: Any, now: int = NOW) -> list[FeedChange]:
     return write(database, *(lambda tx, e=entity: tx.insert(e) for entity in entities), now=now)
 
 

@@ -17,7 +17,7 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.session import FeedPosition
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.feed import KEEP_MS, Change, accounts_changed, append, changes_after, feed_head, prune
+from daypass.stores.feed import KEEP_MS, FeedChange, accounts_changed, append, changes_after, feed_head, prune
 from daypass.stores.tx import StoreTx
 
 KEYS = {
@@ -61,7 +61,7 @@ def position(database: Database) -> int:
 
 def bump(conn: Connection) -> int:
     """Puts a change on the feed with nothing but the counter between writers."""
-    return append(conn, [Change(0, "users", ACCOUNT, ("k",))], NOW)[0].position
+    return append(conn, [FeedChange(0, "users", ACCOUNT, ("k",))], NOW)[0].position
 
 
 ANNOUNCED = [entity for entity in one_of_each() if ENTITY_TABLES[type(entity)].announced]
@@ -182,7 +182,7 @@ def test_follower_of_concurrent_writers_sees_every_position_in_order(opener: Ope
     while len(seen) < writers * each and time.monotonic() < deadline and not failures:
         cursor = seen[-1] if seen else 0
 
-        def look(conn: Connection, after: int = cursor) -> list[Change]:
+        def look(conn: Connection, after: int = cursor) -> list[FeedChange]:
             changes = changes_after(conn, after, 1000)
             assert feed_head(conn).position == (changes[-1].position if changes else after)
             return changes

@@ -16,7 +16,7 @@ from daypass.domain.errors import DaypassError
 from daypass.server.nodes import Peers
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.nodes import listed_nodes, remove_node, report_node
 
@@ -149,7 +149,7 @@ async def test_peers_revocation_without_database_reaches_the_other_process(
     made = Revocation("r" * 32, ACCOUNT, "role", "AROAX", NOW, NOW, block=True)
     one.poll()
     two.poll()
-    one.publish([Change(0, "revocations", ACCOUNT, (), made), Change(7, "roles", ACCOUNT, ())])
+    one.publish([FeedChange(0, "revocations", ACCOUNT, (), made), FeedChange(7, "roles", ACCOUNT, ())])
     before = theirs.freshness.revocations_until
     two.poll()
     assert theirs.revoked(session(theirs.seen(), "AROAX")) == made

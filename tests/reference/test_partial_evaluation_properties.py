@@ -13,7 +13,7 @@ from daypass.domain.policy.model import AccessQuery
 from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap
 from daypass.domain.policy.partial_evaluation import Known, Outcome, evaluate_partially, varied
 from daypass.domain.policy.pattern import Patterns, fold
-from daypass.domain.trust import Target
+from daypass.domain.trust import AssumedRole
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
 
 
@@ -70,7 +70,7 @@ def test_certainly_denied_holds_in_every_circumstance(seed):
         if layers.resource is None:
             denied = certainly_denied(layers.identity, query.action)
         elif layers.resource.document.kind is PolicyKind.TRUST:
-            target = Target(query.resource, query.principal.account, layers.resource, layers.bindings)
+            target = AssumedRole(query.resource, query.principal.account, layers.resource, layers.bindings)
             denied = certainly_not_admitted(target, query.principal, layers.identity)
         else:
             continue

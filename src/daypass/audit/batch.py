@@ -19,7 +19,7 @@ from daypass.domain.events import Event, SessionRecord
 from daypass.domain.session import SessionClaims
 from daypass.ports.directory import Tx
 from daypass.ports.record import Offline
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 
 ChangeFunction: TypeAlias = Callable[[Tx], tuple[Any, Event]]
 
@@ -111,7 +111,7 @@ class Outcome:
 
     done: list[tuple[Item, Any]] = field(default_factory=list)
     failed: list[tuple[Item, BaseException]] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[FeedChange] = field(default_factory=list)
     seconds: float = 0.0
 
 

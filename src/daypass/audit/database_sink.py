@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from daypass.audit.batch import Item, JournalOptions, describe, is_conflict, is_own_fault, is_unavailable, unavailable
-from daypass.audit.log import Batch, Log, Position, load_reset, open_log
+from daypass.audit.log import Log, LogBatch, Position, load_reset, open_log
 from daypass.audit.recent import RecentBatches, Restored, report
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sink import Halted, LogLost, UnknownOutcome
@@ -134,7 +134,7 @@ class DatabaseSink:
         self._marked = now
         self.usage.mark_written(used, now)
 
-    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
         self._refuse_lost(log)
         for _ in range(_CONFLICTS):
             try:
@@ -147,8 +147,8 @@ class DatabaseSink:
                     raise
         return self._commit(log, items, last=last)
 
-    def _commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
-        batch: Batch | None = None
+    def _commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
+        batch: LogBatch | None = None
         sent = False
         try:
             bound_to_database = [item for item in items if item.needs_database]
@@ -245,7 +245,7 @@ class DatabaseSink:
             fresh.append(item)
         return fresh, used
 
-    def _apply(self, conn: Connection, log: Log, item: Item, batch: Batch) -> tuple[Any, EventRow]:
+    def _apply(self, conn: Connection, log: Log, item: Item, batch: LogBatch) -> tuple[Any, EventRow]:
         """Runs a change in a savepoint. If the change raises an error, only that change is rolled back."""
         assert item.change is not None
         item.event = None  # from an attempt that was rolled back
@@ -274,7 +274,7 @@ class DatabaseSink:
         batch.proofs += map(_proof_row, tx.proofs)
         return value, row
 
-    def _store(self, conn: Connection, batch: Batch) -> None:
+    def _store(self, conn: Connection, batch: LogBatch) -> None:
         if batch.sessions:
             self._statements.insert_sessions(conn, batch.sessions)
         if batch.records and self._statements.insert_records(conn, batch.records) != len(batch.records):
@@ -311,7 +311,7 @@ class DatabaseSink:
 
     # --- Transactions in doubt
 
-    def resolve(self, log: Log, in_doubt: Batch | None) -> bool:
+    def resolve(self, log: Log, in_doubt: LogBatch | None) -> bool:
         """Sends the rows of `in_doubt` again, byte-identical. If the old transaction is still running, PostgreSQL waits
         for it. Afterwards the rows either existed with the same hashes or have been added now. Changes cannot be sent
         again as rows, so their rows are rolled back and the changes run again.
@@ -364,7 +364,7 @@ class DatabaseSink:
             self._database.forget_heads(lost.heads)
             logs.get().critical("journal.records_lost", **lost.detail())
 
-    def _resend(self, conn: Connection, log: Log, in_doubt: Batch) -> None:
+    def _resend(self, conn: Connection, log: Log, in_doubt: LogBatch) -> None:
         stored_end = _head(conn, log)
         if stored_end == in_doubt.end:
             return

@@ -34,7 +34,7 @@ from daypass.ports.clock import Clock
 from daypass.ports.directory import Tx
 from daypass.ports.record import Offline
 from daypass.stores.engine import Database, database_needed
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -65,7 +65,7 @@ class Journal:
         node: str,
         options: JournalOptions | None = None,
         *,
-        on_changes: Callable[[Sequence[Change]], None] | None = None,
+        on_changes: Callable[[Sequence[FeedChange]], None] | None = None,
         on_batch: Callable[[Sequence[Event], float], None] | None = None,
         spool: SpoolDirectory | None = None,
     ) -> None:

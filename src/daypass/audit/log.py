@@ -33,7 +33,7 @@ class Position:
 
 
 @dataclass(slots=True)
-class Batch:
+class LogBatch:
     """The rows of one transaction, and the results for its callers once it is durable."""
 
     start: Position
@@ -52,7 +52,7 @@ class Batch:
         return self.wrote or bool(self.proofs)
 
 
-Apply: TypeAlias = Callable[[Item, Batch], tuple[Any, EventRow]]
+Apply: TypeAlias = Callable[[Item, LogBatch], tuple[Any, EventRow]]
 """Runs the change of an item within the transaction of its batch; its result and the row of its event."""
 
 
@@ -63,14 +63,14 @@ class Log:
         self.id = log
         self.end = end
 
-    def compose(self, items: Sequence[Item], apply: Apply) -> Batch:
+    def compose(self, items: Sequence[Item], apply: Apply) -> LogBatch:
         """Assigns each item a sequence number after `end`, in order. A change that raises an error leaves no trace and
         gets no number.
 
         The batch is a proposal: `end` moves when it is known to be durable (`advance`).
         """
         seq, chain = self.end.seq, self.end.chain
-        batch = Batch(self.end, self.end)
+        batch = LogBatch(self.end, self.end)
         done = batch.outcome.done
         placed: list[tuple[EventRow, bytes]] = []
         for item in items:
@@ -93,7 +93,7 @@ class Log:
         batch.end = Position(seq, chain)
         return batch
 
-    def advance(self, batch: Batch) -> None:
+    def advance(self, batch: LogBatch) -> None:
         """Called when the batch is durable: the log continues from its end."""
         self.end = batch.end
 
@@ -199,7 +199,7 @@ class Unopened(NamedTuple):
     further: Mapping[str, Any]
 
 
-def open_log_without_database(log: str, now: int, unopened: Unopened) -> Batch:
+def open_log_without_database(log: str, now: int, unopened: Unopened) -> LogBatch:
     """Record 0 of a log that begins in the spool. The row of the log is made when the spool is drained. `now`: ms."""
     heads = [{"log": other, "seq": end.seq, "chain": end.chain.hex()} for other, end in unopened.heads.items()]
     about = {"log": log, "installation": unopened.installation, "node": unopened.node, "heads": heads}
@@ -207,7 +207,7 @@ def open_log_without_database(log: str, now: int, unopened: Unopened) -> Batch:
     event = event_row(Event(type=EventType.LOG_OPENED, at=now, detail=detail))
     start = Position(-1, chain_seed(log))
     chain = chain_hash(start.chain, event.leaf, 0)
-    return Batch(start, Position(0, chain), record_rows(log, 0, [(event, chain)]))
+    return LogBatch(start, Position(0, chain), record_rows(log, 0, [(event, chain)]))
 
 
 def _unnamed_heads(conn: Connection) -> list[dict[str, Any]]:

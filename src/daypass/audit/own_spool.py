@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from daypass.audit.log import Batch
+from daypass.audit.log import LogBatch
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolError
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
@@ -31,7 +31,7 @@ class OwnSpool:
                 self._failed(f"the spool cannot be made: {words}")
         return self.spool
 
-    def append(self, batch: Batch) -> None:
+    def append(self, batch: LogBatch) -> None:
         """Makes the batch durable in the spool. Raises DaypassError(UNAVAILABLE)."""
         spool = self._usable()
         try:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from sqlalchemy import ColumnElement, Connection, and_, false, or_, select, true, union
 
 from daypass.audit.columns import searchable
-from daypass.audit.log import Batch, Position
+from daypass.audit.log import LogBatch, Position
 from daypass.audit.spool import SpooledBatch
 from daypass.audit.sql import RECORD_COLUMNS, Statements, head
 from daypass.domain.directory import AccessKey, Grant, Revocation
@@ -38,7 +38,7 @@ _SEQ: Final = RECORD_COLUMNS.index("seq")
 _OPERATION: Final = RECORD_COLUMNS.index("operation")
 
 
-Rows: TypeAlias = Batch | SpooledBatch
+Rows: TypeAlias = LogBatch | SpooledBatch
 """A batch of a log, from the journal or from a spool."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from daypass.audit.batch import Item
-from daypass.audit.log import Batch, Log
+from daypass.audit.log import Log, LogBatch
 
 
 class Halted(Exception):
@@ -22,7 +22,7 @@ class LogLost(Exception):
 class UnknownOutcome(Exception):
     """The result of a commit was lost because of `error`, so `batch` may be durable."""
 
-    def __init__(self, batch: Batch, error: Exception) -> None:
+    def __init__(self, batch: LogBatch, error: Exception) -> None:
         super().__init__("the outcome of a commit is not known")
         self.batch = batch
         self.error = error
@@ -42,7 +42,7 @@ class Sink(Protocol):
         """
         ...
 
-    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
         """Appends the items to the log durably, all or none. `last`: nothing follows before the process exits.
 
         Items that need a part of the storage that is unavailable now are left out: they have no outcome in the batch.
@@ -61,7 +61,7 @@ class Sink(Protocol):
         """Whether `resolve` can be expected to give an answer now."""
         ...
 
-    def resolve(self, log: Log, in_doubt: Batch | None) -> bool:
+    def resolve(self, log: Log, in_doubt: LogBatch | None) -> bool:
         """Returns whether `in_doubt` is durable, as a final answer. With None, checks that the log ends at the
         acknowledged record.
 

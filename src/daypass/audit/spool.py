@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from daypass.audit.log import Batch, Position
+from daypass.audit.log import LogBatch, Position
 from daypass.audit.spool_files import REJECTED, lock_of, reject, remove
 from daypass.crypto.keys import SpoolSigner
 from daypass.domain.directory import Revocation
@@ -195,7 +195,7 @@ class Spool:
             raise
         self.events, self.bytes = int(found[0]), int(found[1])
 
-    def append(self, batch: Batch) -> None:
+    def append(self, batch: LogBatch) -> None:
         """Makes the batch durable. Raises SpoolError; the batch is then not in the spool."""
         payload = _encode(_Payload(batch.records, batch.sessions, batch.revocations))
         log = str(batch.records[0][0])

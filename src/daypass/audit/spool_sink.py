@@ -18,7 +18,7 @@ from daypass.audit.batch import Item, describe, is_unavailable
 from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drainer import Drainer
-from daypass.audit.log import Batch, Log, Position, Unopened, open_log_without_database
+from daypass.audit.log import Log, LogBatch, Position, Unopened, open_log_without_database
 from daypass.audit.outage import PAUSE_SECONDS, Outage, Pauses
 from daypass.audit.own_spool import OwnSpool, not_recordable
 from daypass.audit.rows import EventRow, event_row
@@ -29,7 +29,7 @@ from daypass.domain.events import Event, EventType
 from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.sqlite import needs_restart
 
 _LAST_EVENTS: Final = 200  # so many are drained while the writer waits: then nothing is left
@@ -203,7 +203,7 @@ class SpoolSink:
         self._keep(opening)
         return Log(name, opening.end)
 
-    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> Batch:
+    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
         with self._gate:
             if self._outage.since:
                 return self._append(log, items)
@@ -223,7 +223,7 @@ class SpoolSink:
                 self._begin(error)
                 return self._append(log, items)
 
-    def resolve(self, log: Log, in_doubt: Batch | None) -> bool:
+    def resolve(self, log: Log, in_doubt: LogBatch | None) -> bool:
         """While the database is unavailable, only a batch without directory changes can be resolved: its rows go to the
         spool, and are found or added when it is drained.
         """
@@ -269,7 +269,7 @@ class SpoolSink:
             logs.get().error("database.unavailable", error=cause, spool=self._own.fault or "in use")
         self._wake.set()
 
-    def _append(self, log: Log, items: Sequence[Item]) -> Batch:
+    def _append(self, log: Log, items: Sequence[Item]) -> LogBatch:
         """Appends what needs no database; the rest is left out of the batch."""
         spoolable = [item for item in items if not item.needs_database]
         batch = log.compose(spoolable, _offline)
@@ -279,7 +279,7 @@ class SpoolSink:
             self._inner.usage.note_all([item.event for item in spoolable if item.event is not None])
         return batch
 
-    def _keep(self, batch: Batch) -> None:
+    def _keep(self, batch: LogBatch) -> None:
         """Raises DaypassError(UNAVAILABLE), Halted."""
         if self._rejected:
             raise Halted(self._rejected)
@@ -368,7 +368,7 @@ class SpoolSink:
         self._drainer.report_rejected(str(error), path.name if path is not None else "")
 
 
-def _offline(item: Item, batch: Batch) -> tuple[Any, EventRow]:
+def _offline(item: Item, batch: LogBatch) -> tuple[Any, EventRow]:
     """Does what an item does without the database: `ports.Offline`."""
     made = item.offline
     assert made is not None
@@ -379,6 +379,6 @@ def _offline(item: Item, batch: Batch) -> tuple[Any, EventRow]:
     revocation = made.revocation
     batch.revocations.append(revocation)
     batch.outcome.changes.append(
-        Change(0, "revocations", revocation.account, (f"revocation:{revocation.id}",), revocation)
+        FeedChange(0, "revocations", revocation.account, (f"revocation:{revocation.id}",), revocation)
     )
     return made.value, event_row(event)

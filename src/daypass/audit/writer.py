@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from daypass.audit.batch import Item, JournalOptions, Outcome, describe, is_unavailable, unavailable
-from daypass.audit.log import Batch, Log, Position
+from daypass.audit.log import Log, LogBatch, Position
 from daypass.audit.queue import WriterQueue
 from daypass.audit.sink import Halted, LogLost, Sink, UnknownOutcome
 from daypass.observability import logs
@@ -27,7 +27,7 @@ class InDoubt(NamedTuple):
     """A batch of an earlier log of this process that may be durable, and its items."""
 
     log: Log
-    batch: Batch
+    batch: LogBatch
     items: list[Item]
 
 
@@ -65,7 +65,7 @@ class LogWriter:
         self._is_hurried = is_hurried
         self._log_lost = False  # another log has to continue
         self._end_unverified = False  # the stored end of the log must be read before anything is written
-        self._in_doubt: Batch | None = None
+        self._in_doubt: LogBatch | None = None
         self._earlier_in_doubt: list[InDoubt] = []
         self._deferred: list[Item] = []
         self._checked = time.monotonic()  # time.monotonic() when the sink was last used
@@ -259,7 +259,7 @@ class LogWriter:
 
     # --- Outcomes
 
-    def _complete(self, batch: Batch) -> None:
+    def _complete(self, batch: LogBatch) -> None:
         """Called when the batch is durable: the log continues from here and the waiters are notified."""
         self._log.advance(batch)
         self.unavailable_since = 0.0
@@ -267,7 +267,7 @@ class LogWriter:
             self.busy_since = time.monotonic()
         self._deliver(batch)
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, batch: LogBatch) -> None:
         """Notifies the waiters, except those who were refused in the meantime."""
         outcome = batch.outcome
         outcome.done = [pair for pair in outcome.done if not pair[0].finished]

@@ -21,7 +21,7 @@ from daypass.domain.policy.explain import Explanation, explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
 from daypass.domain.policy.partial_evaluation import Known, PartialEvaluation, Variant, evaluate_partially, varied
-from daypass.domain.trust import CallerPolicies, Target, admit
+from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 
 _ALWAYS = {"aws:principalisawsservice": "false", "aws:viaawsservice": "false"}
 _KNOWN = frozenset(
@@ -57,7 +57,7 @@ class Principal(Struct, frozen=True):
         self,
         action: str,
         resource: str,
-        target: Target | None = None,
+        target: AssumedRole | None = None,
         *,
         owner: str = "",
         resource_policy: NamedPolicy | None = None,
@@ -82,7 +82,7 @@ class Question(Struct, frozen=True):
 
     query: AccessQuery
     policies: CallerPolicies
-    target: Target | None
+    target: AssumedRole | None
     actions: tuple[str, ...]
     resource_policy: NamedPolicy | None
     same_account: bool

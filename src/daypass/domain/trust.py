@@ -77,7 +77,7 @@ class CallerLayers:
         return last
 
 
-class Target(Struct, frozen=True):
+class AssumedRole(Struct, frozen=True):
     """The requested role. `trust` is None when the role does not exist."""
 
     arn: str
@@ -115,7 +115,7 @@ class Admission(Struct, frozen=True):
 
 
 def admit(
-    principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], context: Context
+    principal: PrincipalFacts, policies: CallerPolicies, target: AssumedRole, actions: tuple[str, ...], context: Context
 ) -> Admission:
     """The first refusal; otherwise the admission to the first of `actions`, by the side that owns the role."""
     admitted: Admission | None = None
@@ -133,7 +133,7 @@ def admit(
 
 
 def _sides(
-    principal: PrincipalFacts, policies: CallerPolicies, target: Target, action: str, context: Context
+    principal: PrincipalFacts, policies: CallerPolicies, target: AssumedRole, action: str, context: Context
 ) -> Iterator[Admission]:
     """The decisions that must all allow, in order."""
     ask = partial(_decide, principal, action, target.arn, context)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import h11
 
 from daypass import __version__
-from daypass.federation.network import Network, SystemNetwork, host_refused, refused, tls_context
+from daypass.federation.network import OutboundNetwork, SystemNetwork, host_refused, refused, tls_context
 
 MAX_URL = 2048
 _MAX_HEADERS = 16_384  # bytes
@@ -43,7 +43,7 @@ _CONTENT_TYPES = frozenset(
 )
 
 
-class Reason(StrEnum):
+class FetchReason(StrEnum):
     """Why a fetch failed: the closed set of labels of the metric."""
 
     URL = "url"  # not a URL that may be fetched
@@ -67,7 +67,7 @@ class FetchError(Exception):
     `status`: of an answer that is not a success, else 0.
     """
 
-    def __init__(self, reason: Reason, message: str, status: int = 0) -> None:
+    def __init__(self, reason: FetchReason, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.reason = reason
         self.status = status
@@ -145,7 +145,7 @@ class _Share:
 class Fetcher:
     """Fetches. Use it from one event loop."""
 
-    def __init__(self, bounds: Bounds | None = None, network: Network | None = None) -> None:
+    def __init__(self, bounds: Bounds | None = None, network: OutboundNetwork | None = None) -> None:
         self.bounds = bounds or Bounds()
         self._network = network or SystemNetwork()
         self._turns = asyncio.Semaphore(self.bounds.at_once)
@@ -159,17 +159,17 @@ class Fetcher:
             async with asyncio.timeout(self.bounds.seconds), self._share(order.owner), self._turns:
                 return await self._fetch(order, url)
         except TimeoutError:
-            raise FetchError(Reason.TIMEOUT, f"no complete answer within {self.bounds.seconds:g} s") from None
+            raise FetchError(FetchReason.TIMEOUT, f"no complete answer within {self.bounds.seconds:g} s") from None
         except (OSError, ssl.SSLError, EOFError) as error:
-            raise FetchError(Reason.CONNECT, f"the connection failed: {type(error).__name__}") from None
+            raise FetchError(FetchReason.CONNECT, f"the connection failed: {type(error).__name__}") from None
         except h11.ProtocolError:
-            raise FetchError(Reason.PROTOCOL, "the answer is not well-formed HTTP") from None
+            raise FetchError(FetchReason.PROTOCOL, "the answer is not well-formed HTTP") from None
 
     @asynccontextmanager
     async def _share(self, owner: str) -> AsyncIterator[None]:
         """Takes one of the owner's slots, so that a slow account delays only its own fetches."""
         if self._present >= self.bounds.at_once + self.bounds.waiting:
-            raise FetchError(Reason.BUSY, "too many fetches are under way")
+            raise FetchError(FetchReason.BUSY, "too many fetches are under way")
         share = self._shares.setdefault(owner, _Share(asyncio.Semaphore(self.bounds.for_owner)))
         self._present += 1
         share.users += 1
@@ -189,7 +189,7 @@ class Fetcher:
             try:
                 tls = await asyncio.to_thread(tls_context, order.ca_pem)
             except ValueError as error:
-                raise FetchError(Reason.TLS, f"the configured certificates cannot be used: {error}") from None
+                raise FetchError(FetchReason.TLS, f"the configured certificates cannot be used: {error}") from None
         reader, writer = await self._connect(addresses, url, tls)
         try:
             return await _exchange(reader, writer, order, _request(order, url), self.bounds.max_bytes)
@@ -204,12 +204,12 @@ class Fetcher:
         try:
             addresses = await self._network.resolve(url.host, url.port, order.owner)
         except OSError:
-            raise FetchError(Reason.RESOLVE, unknown) from None
+            raise FetchError(FetchReason.RESOLVE, unknown) from None
         if not addresses:
-            raise FetchError(Reason.RESOLVE, unknown)
+            raise FetchError(FetchReason.RESOLVE, unknown)
         # One forbidden address makes the name forbidden: legitimate names do not mix them.
         if any(refused(address, allow_private=order.allow_private) for address in addresses):
-            raise FetchError(Reason.ADDRESS, unknown)
+            raise FetchError(FetchReason.ADDRESS, unknown)
         return _alternating(addresses)[:_MAX_ADDRESSES]
 
     async def _connect(
@@ -223,12 +223,12 @@ class Fetcher:
                 async with asyncio.timeout(limit):
                     return await self._network.open(address, url.port, tls, url.host)
             except ssl.SSLCertVerificationError as error:
-                raise FetchError(Reason.TLS, f"the certificate is not accepted: {error.verify_message}") from None
+                raise FetchError(FetchReason.TLS, f"the certificate is not accepted: {error.verify_message}") from None
             except ssl.SSLError as error:
-                raise FetchError(Reason.TLS, f"TLS failed: {error.reason}") from None
+                raise FetchError(FetchReason.TLS, f"TLS failed: {error.reason}") from None
             except OSError as error:
                 last = type(error).__name__
-        raise FetchError(Reason.CONNECT, f"no connection to {url.host}: {last}")
+        raise FetchError(FetchReason.CONNECT, f"no connection to {url.host}: {last}")
 
 
 def _alternating(addresses: Sequence[str]) -> list[str]:
@@ -243,7 +243,7 @@ def parse_url(url: str, *, allow_http: bool) -> _Url:
 
     Names that are encoded numbers need no rule here, because the resolved addresses are checked.
     """
-    bad = FetchError(Reason.URL, "not an https URL with a plain host and without user, fragment or spaces")
+    bad = FetchError(FetchReason.URL, "not an https URL with a plain host and without user, fragment or spaces")
     if len(url) > MAX_URL or not _TARGET.fullmatch(url) or "\\" in url or "#" in url:
         raise bad
     try:
@@ -262,7 +262,7 @@ def parse_url(url: str, *, allow_http: bool) -> _Url:
 def check_url(url: str, *, allow_http: bool, allow_private: bool) -> None:
     """For a URL that is stored: raises FetchError if it can never be fetched. Names are checked when they are resolved."""
     if host_refused(parse_url(url, allow_http=allow_http).host, allow_private=allow_private):
-        raise FetchError(Reason.ADDRESS, "the host is an address in a private or reserved range")
+        raise FetchError(FetchReason.ADDRESS, "the host is an address in a private or reserved range")
 
 
 def _request(order: Order, url: _Url) -> h11.Request:
@@ -283,7 +283,9 @@ def _request(order: Order, url: _Url) -> h11.Request:
     try:
         return h11.Request(method=order.method or ("POST" if order.body else "GET"), target=url.target, headers=headers)
     except (h11.LocalProtocolError, UnicodeError):
-        raise FetchError(Reason.URL, "the request cannot be written: look for line ends in the bearer token") from None
+        raise FetchError(
+            FetchReason.URL, "the request cannot be written: look for line ends in the bearer token"
+        ) from None
 
 
 async def _exchange(
@@ -305,30 +307,30 @@ async def _exchange(
         elif isinstance(event, h11.Data):
             size += len(event.data)
             if size > limit:
-                raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
+                raise FetchError(FetchReason.SIZE, f"the answer is over {limit} bytes")
             parts.append(bytes(event.data))
         elif isinstance(event, h11.EndOfMessage):
             return head._replace(body=b"".join(parts))
         elif not isinstance(event, h11.InformationalResponse):
-            raise FetchError(Reason.PROTOCOL, "the connection ended without an answer")
+            raise FetchError(FetchReason.PROTOCOL, "the connection ended without an answer")
 
 
 def _checked(response: h11.Response, limit: int, *, any_content: bool = False) -> Fetched:
     """Refuses a response that is not a plain JSON document, or not a success. Returns the facts from its head."""
     status = response.status_code
     if 300 <= status < 400:
-        raise FetchError(Reason.REDIRECT, f"the answer is a redirect ({status}), which is never followed")
+        raise FetchError(FetchReason.REDIRECT, f"the answer is a redirect ({status}), which is never followed")
     if status not in (200, 201) and not (any_content and 200 <= status < 300):
-        raise FetchError(Reason.STATUS, f"the answer has the status {status}", status)
+        raise FetchError(FetchReason.STATUS, f"the answer has the status {status}", status)
     headers = {bytes(name): bytes(value).decode("latin-1") for name, value in response.headers}
     kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
     if kind not in _CONTENT_TYPES and not any_content:
-        raise FetchError(Reason.CONTENT, "the answer's content type is not that of JSON")
+        raise FetchError(FetchReason.CONTENT, "the answer's content type is not that of JSON")
     if headers.get(b"content-encoding", "identity").strip().lower() != "identity":
-        raise FetchError(Reason.CONTENT, "the answer is compressed, which was not asked for")
+        raise FetchError(FetchReason.CONTENT, "the answer is compressed, which was not asked for")
     length = headers.get(b"content-length", "")
     if length and int(length) > limit:
-        raise FetchError(Reason.SIZE, f"the answer is over {limit} bytes")
+        raise FetchError(FetchReason.SIZE, f"the answer is over {limit} bytes")
     match = _MAX_AGE.search(headers.get(b"cache-control", ""))
     return Fetched(b"", int(match[1]) if match else None, _date(headers.get(b"date", "")))
 

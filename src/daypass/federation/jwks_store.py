@@ -14,7 +14,7 @@ from daypass.domain.directory import IssuerKeySet
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.federation.jwks import Keys, read_keys
-from daypass.federation.sources import Source
+from daypass.federation.sources import IssuerKeySource
 from daypass.observability import logs
 from daypass.ports.directory import Tx
 from daypass.stores.directory import Directory
@@ -37,7 +37,7 @@ class JwksStore:
         self._journal = journal
         self._seconds = seconds
 
-    async def load(self, source: Source) -> StoredKeySet | None:
+    async def load(self, source: IssuerKeySource) -> StoredKeySet | None:
         """The keys stored last; None when there are none, or they cannot be read now."""
         try:
             async with asyncio.timeout(self._seconds):
@@ -54,7 +54,7 @@ class JwksStore:
         ):  # the database is unavailable, or the row was written by another version
             return None
 
-    async def claim(self, source: Source, kid: str, now: int, min_interval: int) -> bool:
+    async def claim(self, source: IssuerKeySource, kid: str, now: int, min_interval: int) -> bool:
         """Whether this process should fetch an unknown key: true for the first process within `min_interval` ms (attack
         A22).
         """
@@ -74,7 +74,7 @@ class JwksStore:
         except DaypassError as error:
             return error.kind is not ErrorKind.CONCURRENT_MODIFICATION
 
-    async def save(self, source: Source, stored: StoredKeySet, *, changed: bool) -> None:
+    async def save(self, source: IssuerKeySource, stored: StoredKeySet, *, changed: bool) -> None:
         """Stores keys that were just fetched, and records the fetch."""
         keys = stored.keys
         row = IssuerKeySet(

@@ -19,7 +19,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation.fetch import FetchError
 from daypass.federation.jwks import Keys, described, read_keys
 from daypass.federation.jwks_store import JwksStore, StoredKeySet
-from daypass.federation.sources import FetchedKeys, FileError, Getter, Source, fault_of, source_of
+from daypass.federation.sources import FetchedKeys, FileError, Getter, IssuerKeySource, fault_of, source_of
 from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.ports.federation import IssuerStatus, KeySet
@@ -30,7 +30,7 @@ _MAX_SOURCES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class KeyRules:
     """Times in ms.
 
     Attributes:
@@ -69,7 +69,7 @@ class _Cached(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    source: Source
+    source: IssuerKeySource
     cached: _Cached | None = None
     used_at: int = 0
     tried_at: int | None = None
@@ -103,12 +103,12 @@ class IssuerKeys:
         directory: Directory,
         journal: Journal,
         clock: Clock,
-        rules: Rules | None = None,
+        rules: KeyRules | None = None,
         observe: Observe = lambda _: None,
     ) -> None:
         self._getter = getter
         self._clock = clock
-        self._rules = rules or Rules()
+        self._rules = rules or KeyRules()
         self._store = JwksStore(directory, journal, self._rules.database_seconds)
         self._observe = observe
         self._entries: dict[str, _Entry] = {}
@@ -196,7 +196,7 @@ class IssuerKeys:
         ages = [now - entry.cached.fetched_at for entry in used if entry.cached is not None]
         return max(ages, default=0), sum(bool(entry.error) for entry in used)
 
-    def _entry(self, source: Source, now: int) -> _Entry:
+    def _entry(self, source: IssuerKeySource, now: int) -> _Entry:
         entry = self._entries.get(source.id)
         if entry is None:
             if len(self._entries) >= _MAX_SOURCES:
@@ -282,7 +282,7 @@ class IssuerKeys:
             entry.saved_at = now
             self._spawn(self._store.save(entry.source, StoredKeySet(fetched.keys, now), changed=changed))
 
-    def _interval(self, source: Source, fetched: FetchedKeys) -> int:
+    def _interval(self, source: IssuerKeySource, fetched: FetchedKeys) -> int:
         """Slightly earlier than the issuer's max-age, within limits, so that keys are fetched before they are
         needed.
         """
@@ -358,7 +358,7 @@ def _error_text(error: Exception) -> str:
     return f"the answer cannot be used: {error}" if isinstance(error, ValueError) else "the fetch failed"
 
 
-def _source(provider: OidcProvider) -> Source:
+def _source(provider: OidcProvider) -> IssuerKeySource:
     try:
         return source_of(provider)
     except ValueError as error:
@@ -370,7 +370,7 @@ def _parsed(text: str, spiffe: bool) -> Keys:  # noqa: FBT001  # a part of the c
     return read_keys(text.encode(), spiffe=spiffe)
 
 
-def _static(source: Source) -> Keys:
+def _static(source: IssuerKeySource) -> Keys:
     try:
         return _parsed(source.settings.static_jwks, bool(source.settings.spiffe_trust_domain))
     except ValueError as error:

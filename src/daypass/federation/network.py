@@ -23,7 +23,7 @@ _MAX_FOR_OWNER = 8
 _READ_BUFFER = 65_536
 
 
-class Network(Protocol):
+class OutboundNetwork(Protocol):
     """The network as `fetch.Fetcher` needs it; tests replace it."""
 
     async def resolve(self, host: str, port: int, owner: str) -> Sequence[str]:

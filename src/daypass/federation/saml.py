@@ -24,7 +24,7 @@ from daypass.domain.jws import iso_time
 from daypass.domain.source import Source
 from daypass.federation import saml_metadata
 from daypass.federation.saml_decrypt import Undecryptable, certificate_of, decrypt, load_key
-from daypass.federation.saml_facts import Rules
+from daypass.federation.saml_facts import SamlRules
 from daypass.federation.saml_response import (
     Encrypted,
     claimed_providers,
@@ -115,10 +115,10 @@ class SamlServiceProvider:
 
     # --- verification
 
-    async def _rules(self, provider: SamlProvider | None, now: int, arrival: SamlArrival) -> Rules:
+    async def _rules(self, provider: SamlProvider | None, now: int, arrival: SamlArrival) -> SamlRules:
         """An unusable provider is part of the rules, because the form of the response is checked first."""
         metadata = await self._metadata_at(provider, now) if provider is not None else "no such provider"
-        return Rules(
+        return SamlRules(
             metadata=metadata,
             provider_id=provider.id if provider else "",
             only_encrypted=provider is not None and provider.encryption_mode == "Required",

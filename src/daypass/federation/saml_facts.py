@@ -39,7 +39,7 @@ _AWS_NAME: Final = "urn:amazon:webservices"
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class SamlRules:
     """What a response is verified against.
 
     Attributes:
@@ -81,7 +81,7 @@ class Rules:
         return match is not None and match["provider"] in (None, self.provider_id)
 
 
-def read(assertion: etree._Element, key: str, rules: Rules, issuer: str) -> Assertion:
+def read(assertion: etree._Element, key: str, rules: SamlRules, issuer: str) -> Assertion:
     """The facts of an assertion signed by `issuer`. Raises BadXml when it is malformed, DaypassError when it does not match."""
     if assertion.get("Version") != "2.0" or not 0 < len(assertion.get("ID", "")) <= _MAX_ID:
         raise BadXml("its assertion is not of version 2.0, or its ID is missing or too long")
@@ -125,7 +125,7 @@ def check_issuer(found: str, issuer: str) -> None:
         raise refuse("Issuer not present in specified provider")
 
 
-def check_answers(found: str, rules: Rules) -> None:
+def check_answers(found: str, rules: SamlRules) -> None:
     """Checks InResponseTo: a browser may present the response to our request, or an unsolicited response.
 
     A call may present the answer to somebody else's request, as command lines make them, but never to one of ours: that
@@ -152,7 +152,7 @@ def _confirmation(subject: etree._Element) -> etree._Element:
     return data
 
 
-def _check_conditions(conditions: etree._Element, rules: Rules) -> None:
+def _check_conditions(conditions: etree._Element, rules: SamlRules) -> None:
     """There must be a restriction, and every restriction must name us. An unknown condition is not met."""
     unknown = [child for child in conditions.iterchildren(etree.Element) if child.tag not in _CONDITIONS]
     if unknown:

@@ -23,7 +23,7 @@ from daypass.domain.assertion import ATTRIBUTES, Assertion, refuse, role_pairs
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation import saml_facts
 from daypass.federation.saml_decrypt import Ciphertext, Undecryptable, check_encrypted, read_encrypted
-from daypass.federation.saml_facts import Rules
+from daypass.federation.saml_facts import SamlRules
 from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
 from daypass.federation.saml_xml import SAML, SAMLP, BadXml, as_document, check_ids, only, parse, text_of
 from daypass.ports.federation import SamlMetadataView
@@ -74,7 +74,7 @@ def not_signed(reason: str) -> DaypassError:
     return refuse(_NOT_SIGNED, reason=reason)
 
 
-def verify_response(unverified: str, rules: Rules) -> Assertion | Encrypted:
+def verify_response(unverified: str, rules: SamlRules) -> Assertion | Encrypted:
     """The facts of a response (base64), or what must be decrypted to get them.
 
     Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN, IDP_REJECTED_CLAIM.
@@ -96,7 +96,7 @@ def verify_response(unverified: str, rules: Rules) -> Assertion | Encrypted:
         return _facts(response, signed, rules, metadata)
 
 
-def verify_decrypted(encrypted: Encrypted, decrypted: bytes, rules: Rules) -> Assertion:
+def verify_decrypted(encrypted: Encrypted, decrypted: bytes, rules: SamlRules) -> Assertion:
     """The facts of a response whose assertion has been decrypted. Raises DaypassError as `verify_response` does."""
     with _refusals():
         metadata = _metadata(rules)
@@ -129,7 +129,7 @@ def _refusals() -> Iterator[None]:
         raise not_signed("decryption") from None
 
 
-def _metadata(rules: Rules) -> SamlMetadataView:
+def _metadata(rules: SamlRules) -> SamlMetadataView:
     if isinstance(rules.metadata, str):
         raise not_signed(rules.metadata)
     return rules.metadata
@@ -144,7 +144,7 @@ def _signed(assertion: etree._Element, signed_by: str, metadata: SamlMetadataVie
     return Signed(parse(as_document(assertion)), signed_by)
 
 
-def _facts(response: etree._Element, signed: Signed, rules: Rules, metadata: SamlMetadataView) -> Assertion:
+def _facts(response: etree._Element, signed: Signed, rules: SamlRules, metadata: SamlMetadataView) -> Assertion:
     _check_response(response, rules, metadata)
     return saml_facts.read(signed.element, signed.key, rules, metadata.entity_id)
 
@@ -221,7 +221,7 @@ def _check_unverified_issuer(assertion: etree._Element, metadata: SamlMetadataVi
         raise not_signed("issuer")
 
 
-def _check_response(response: etree._Element, rules: Rules, metadata: SamlMetadataView) -> None:
+def _check_response(response: etree._Element, rules: SamlRules, metadata: SamlMetadataView) -> None:
     """Checks the response around the assertion. Its unsigned parts can only lead to a refusal."""
     issuer = response.find(f"{SAML}Issuer")
     if issuer is not None:

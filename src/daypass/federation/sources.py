@@ -21,7 +21,7 @@ from daypass.domain.directory import OidcProvider
 from daypass.domain.issuers import secret_owner
 from daypass.domain.jwk import fault_of_rsa_keys
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
-from daypass.federation.fetch import Fetched, Fetcher, FetchError, Order, Reason, parse_url
+from daypass.federation.fetch import Fetched, Fetcher, FetchError, FetchReason, Order, parse_url
 from daypass.federation.jwks import Keys, read_discovery, read_keys
 from daypass.federation.network import tls_context
 
@@ -29,7 +29,7 @@ _DISCOVERY = "/.well-known/openid-configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class IssuerKeySource:
     """A source of keys and its rules.
 
     Attributes:
@@ -60,7 +60,7 @@ class FetchedKeys(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def source_of(provider: OidcProvider) -> Source:
+def source_of(provider: OidcProvider) -> IssuerKeySource:
     """The source of a provider's keys. Raises ValueError when its settings cannot be read."""
     settings = parse_settings(provider.settings)
     issuer = issuer_of(provider.url, settings)
@@ -79,7 +79,9 @@ def source_of(provider: OidcProvider) -> Source:
     account = provider.account if any(rules) or kind != "discovery" else ""
     text = json.dumps([account, provider.url if account else "", kind, place, issuer, *rules])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Source(digest, kind, account, provider.account, provider.url, place, frozenset({issuer, base}), settings)
+    return IssuerKeySource(
+        digest, kind, account, provider.account, provider.url, place, frozenset({issuer, base}), settings
+    )
 
 
 def fault_of(provider: OidcProvider) -> str:
@@ -116,7 +118,7 @@ class Getter:
     files: Path | None = None
     allow_private: bool = False
 
-    async def get(self, source: Source) -> FetchedKeys:
+    async def get(self, source: IssuerKeySource) -> FetchedKeys:
         """The keys of a source. Raises FetchError, FileError, or ValueError when the result is not a usable key set."""
         if source.kind == "static":
             return FetchedKeys(self._read(source, source.settings.static_jwks.encode()))
@@ -125,7 +127,7 @@ class Getter:
         bearer = await self.bearer(source.account, source.provider_url, source.settings)
         return await self._fetched(source, bearer)
 
-    async def _fetched(self, source: Source, bearer: str) -> FetchedKeys:
+    async def _fetched(self, source: IssuerKeySource, bearer: str) -> FetchedKeys:
         async with asyncio.timeout(self.fetcher.bounds.seconds):  # of both fetches together
             place = source.place
             if source.kind == "discovery":
@@ -135,7 +137,7 @@ class Getter:
             answer = await self._fetch(source, place, bearer)
         return FetchedKeys(self._read(source, answer.body), answer.max_age, answer.date)
 
-    async def _fetch(self, source: Source, url: str, bearer: str) -> Fetched:
+    async def _fetch(self, source: IssuerKeySource, url: str, bearer: str) -> Fetched:
         settings = source.settings
         order = Order(
             url,
@@ -147,7 +149,7 @@ class Getter:
         )
         return await self.fetcher.fetch(order)
 
-    def _read(self, source: Source, body: bytes) -> Keys:
+    def _read(self, source: IssuerKeySource, body: bytes) -> Keys:
         return read_keys(body, spiffe=bool(source.settings.spiffe_trust_domain))
 
     async def bearer(self, account: str, url: str, settings: ProviderSettings) -> str:
@@ -164,7 +166,7 @@ def open_bearer(sealer: Sealer, sealed: str, account: str, owner: str) -> str:
     try:
         return sealer.open_secret(base64.b64decode(sealed, validate=True), account, owner).decode("ascii")
     except ValueError:
-        raise FetchError(Reason.SECRET, "the bearer token of the settings does not open: give it again") from None
+        raise FetchError(FetchReason.SECRET, "the bearer token of the settings does not open: give it again") from None
 
 
 def _same_origin(first: str, second: str, settings: ProviderSettings) -> bool:

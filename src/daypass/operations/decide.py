@@ -18,7 +18,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts
-from daypass.domain.trust import Admission, CallerPolicies, Target, admit
+from daypass.domain.trust import Admission, AssumedRole, CallerPolicies, admit
 from daypass.operations import heavy
 from daypass.ports import Env
 
@@ -49,7 +49,7 @@ async def admission_of(
     account: str,
     principal: PrincipalFacts,
     policies: CallerPolicies,
-    target: Target,
+    target: AssumedRole,
     actions: tuple[str, ...],
     context: Context,
 ) -> Admission:
@@ -140,7 +140,7 @@ def _decided(query: AccessQuery, layers: Layers) -> tuple[Decision, Mapping[str,
 
 
 def _admitted(
-    principal: PrincipalFacts, policies: CallerPolicies, target: Target, actions: tuple[str, ...], context: Context
+    principal: PrincipalFacts, policies: CallerPolicies, target: AssumedRole, actions: tuple[str, ...], context: Context
 ) -> Admission:
     """A refusal is explained here, so that its policies need not travel back and forth once more."""
     admission = replace(admit(principal, policies, target, actions, context), sides=())

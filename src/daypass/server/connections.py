@@ -40,7 +40,7 @@ FEWEST_FILES: Final = 2 * _OTHER_FILES
 _EVICTED: Final = 32  # share of idle connections closed at once, so that not every new one searches for the oldest
 
 
-class Connection(Protocol):
+class OpenConnection(Protocol):
     """A connection as this module needs it. Times are those of the event loop, in seconds."""
 
     transport: Any
@@ -96,7 +96,7 @@ class Connections:
         """Called for what is refused before it is a request: with the client's address, the kind and the reason."""
         self._origin = ClientAddress(limits.trusted_proxies)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._by_address: dict[str, set[Connection]] = {}
+        self._by_address: dict[str, set[OpenConnection]] = {}
         self._count = 0
         self._most = limits.connections
 
@@ -133,7 +133,7 @@ class Connections:
         address, _, via_proxy = self._origin.of(client, "http", ())
         return "" if via_proxy or not address else network_of(address)
 
-    def add(self, connection: Connection, address: str) -> bool:
+    def add(self, connection: OpenConnection, address: str) -> bool:
         """Adds a new connection, after closing idle ones if there is no room. Returns False if there is still none."""
         mine = self._by_address.setdefault(address, set())
         if address and len(mine) >= self.limits.per_address:
@@ -149,7 +149,7 @@ class Connections:
         self._count += 1
         return True
 
-    def discard(self, connection: Connection, address: str) -> None:
+    def discard(self, connection: OpenConnection, address: str) -> None:
         """Removes a connection, if present."""
         mine = self._by_address.get(address)
         if mine is None or connection not in mine:
@@ -167,7 +167,7 @@ class Connections:
         if tasks := {task for task in ending if task is not None}:
             await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
 
-    def _evict(self, connections: Iterable[Connection]) -> None:
+    def _evict(self, connections: Iterable[OpenConnection]) -> None:
         """Closes the connections that have been idle longest."""
         idle = [connection for connection in connections if connection.idle_since]
         oldest = heapq.nsmallest(max(1, len(idle) // _EVICTED), idle, key=attrgetter("idle_since"))
@@ -192,7 +192,7 @@ class Connections:
         loop.call_later(min(_SWEEP_SECONDS, self.limits.idle_seconds / 13), self._sweep)
 
 
-def readable(connections: Iterable[Connection]) -> set[Connection]:
+def readable(connections: Iterable[OpenConnection]) -> set[OpenConnection]:
     """The connections whose client has sent data that is not read yet."""
     poll, by_number = select.poll(), {}
     for connection in connections:

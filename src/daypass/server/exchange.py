@@ -30,7 +30,7 @@ _UNKNOWN: Final = -1
 _NOTHING, _HEAD, _PART, _ALL = range(4)  # how much of the response has been sent
 
 
-class Connection(Protocol):
+class HttpConnection(Protocol):
     """A connection as an exchange needs it."""
 
     loop: asyncio.AbstractEventLoop
@@ -68,7 +68,7 @@ class Exchange:
         "since",
     )  # fmt: skip
 
-    def __init__(self, protocol: Connection, scope: dict[str, Any], *, keep_alive: bool) -> None:
+    def __init__(self, protocol: HttpConnection, scope: dict[str, Any], *, keep_alive: bool) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
         self._protocol = protocol

@@ -6,7 +6,7 @@ from daypass.audit.journal import Journal
 from daypass.config import FederationSettings
 from daypass.crypto.seal import Sealer
 from daypass.federation.fetch import Bounds, Fetcher
-from daypass.federation.keys import IssuerKeys, Rules
+from daypass.federation.keys import IssuerKeys, KeyRules
 from daypass.federation.sources import Getter
 from daypass.observability.metrics import Metrics
 from daypass.ports.clock import Clock
@@ -30,7 +30,7 @@ def issuer_keys(
     metrics: Metrics,
 ) -> IssuerKeys:
     """The keys of issuers. Call its `start`."""
-    rules = Rules(refresh=settings.refresh_minutes * _MINUTE_MS, stale=settings.stale_hours * 60 * _MINUTE_MS)
+    rules = KeyRules(refresh=settings.refresh_minutes * _MINUTE_MS, stale=settings.stale_hours * 60 * _MINUTE_MS)
     count = metrics["daypass_issuer_fetches"]
     return IssuerKeys(getter, directory, journal, clock, rules, observe=lambda outcome: count.labels(outcome).inc())
 

@@ -23,7 +23,7 @@ from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.meta import missing_events
 from daypass.stores.nodes import HEARTBEAT_SECONDS, remove_node, report_node
 
@@ -49,7 +49,7 @@ class Peers:
         self._reported = ""
         self._problems: dict[str, str] = {}
 
-    def publish(self, changes: Sequence[Change]) -> None:
+    def publish(self, changes: Sequence[FeedChange]) -> None:
         """Writes the revocations among the changes that have no feed position. Call it before they are acknowledged."""
         revocations = [c.revocation for c in changes if c.revocation is not None and not c.position]
         if revocations:

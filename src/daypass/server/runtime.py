@@ -59,10 +59,10 @@ from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, Registration
 from daypass.server.peer_streams import PeerStreams
 from daypass.server.readiness import Readiness
-from daypass.server.snapshots import Snapshot, SnapshotWriter, read_snapshot, snapshot_exists
+from daypass.server.snapshots import ProcessSnapshot, SnapshotWriter, read_snapshot, snapshot_exists
 from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.freshness import OwnSessions
 from daypass.stores.image import DirectoryImage
 
@@ -123,7 +123,7 @@ class Runtime:
         await self._rotation.record(self.journal)
         self._start_tasks()
 
-    async def _snapshot_if_unreachable(self) -> Snapshot | None:
+    async def _snapshot_if_unreachable(self) -> ProcessSnapshot | None:
         """The snapshot to serve from, if the database does not answer; None if it answers or there is none. Raises
         SnapshotUnusable, RingError.
         """
@@ -136,11 +136,11 @@ class Runtime:
                 raise
             kek = key_encryption_key(self.settings, new=False)
             wall = time.time_ns() // 1_000_000
-            snapshot: Snapshot = await self._on_thread(lambda: read_snapshot(self.settings, kek, wall))
+            snapshot: ProcessSnapshot = await self._on_thread(lambda: read_snapshot(self.settings, kek, wall))
             return snapshot
         return None
 
-    async def _image(self, snapshot: Snapshot | None, sealer: Sealer) -> DirectoryImage | None:
+    async def _image(self, snapshot: ProcessSnapshot | None, sealer: Sealer) -> DirectoryImage | None:
         spools = self._spool_place()
         if snapshot is None or spools is None:
             return None
@@ -149,7 +149,7 @@ class Runtime:
         self.log.error("snapshot.in_use", age_seconds=round(age, 1), views=len(image.views))
         return image
 
-    async def _open_keys(self, snapshot: Snapshot | None) -> None:
+    async def _open_keys(self, snapshot: ProcessSnapshot | None) -> None:
         """The clock and the rings. Raises RingError when a key does not open."""
         mark, reference = (
             (snapshot.as_of, None) if snapshot is not None else await self._on_thread(lambda: read_times(self.database))
@@ -181,7 +181,7 @@ class Runtime:
             standby=self._standby,
         )
 
-    async def _open_journal(self, snapshot: Snapshot | None) -> None:
+    async def _open_journal(self, snapshot: ProcessSnapshot | None) -> None:
         """The journal, and the files by which other processes find this one. From a snapshot, the log begins in the spool."""
         settings = self.settings
         self._peers = self._peers_of(settings) if settings.spool.enabled else None
@@ -344,7 +344,7 @@ class Runtime:
             spool=self._spool_place(),
         )
 
-    def _changed(self, changes: Sequence[Change]) -> None:
+    def _changed(self, changes: Sequence[FeedChange]) -> None:
         self.directory.apply_local(changes)
         if self._peers is not None:
             self._peers.publish(changes)

@@ -75,7 +75,7 @@ _decode_state = msgspec.msgpack.Decoder(_State).decode
 _decode_views = msgspec.msgpack.Decoder(list[_EncodedView]).decode
 
 
-class Snapshot:
+class ProcessSnapshot:
     """A snapshot that was read. See `read_snapshot`."""
 
     def __init__(self, state: _State, views: Sequence[_EncodedView], kek: KeyEncryptionKey) -> None:
@@ -126,7 +126,7 @@ def snapshot_exists(settings: Settings) -> bool:
     return enabled and postgres and (settings.snapshot_directory() / _STATE).exists()
 
 
-def read_snapshot(settings: Settings, kek: KeyEncryptionKey, wall: int) -> Snapshot:
+def read_snapshot(settings: Settings, kek: KeyEncryptionKey, wall: int) -> ProcessSnapshot:
     """Reads and checks the snapshot. `wall`: ms. Raises SnapshotUnusable."""
     directory = settings.snapshot_directory()
     try:
@@ -145,7 +145,7 @@ def read_snapshot(settings: Settings, kek: KeyEncryptionKey, wall: int) -> Snaps
     limit = settings.directory.max_staleness_seconds
     if age > limit * 1000:
         raise SnapshotUnusable(f"the snapshot is {age / 1000:.0f} s old (directory.max_staleness_seconds: {limit:g})")
-    return Snapshot(state, views, kek)
+    return ProcessSnapshot(state, views, kek)
 
 
 class SnapshotWriter:

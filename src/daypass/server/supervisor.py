@@ -29,7 +29,7 @@ _REPLACE_SECONDS: Final = 5.0  # between two attempts to replace a worker that c
 _LOOK_SECONDS: Final = 0.5  # between two checks for signals while it waits for a worker
 
 
-class Worker(Process):
+class WorkerProcess(Process):
     """One worker process. `signals`: those of this process that are not handled yet."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], signals: list[int]) -> None:
@@ -125,7 +125,7 @@ class Workers(Multiprocess):
             logs.get().warning("server.metrics_kept", pid=worker.pid, error=str(error))
 
     def _new_worker(self) -> Process:
-        worker = Worker(self.config, self.sockets, self.signal_queue)
+        worker = WorkerProcess(self.config, self.sockets, self.signal_queue)
         worker.start()
         return worker
 

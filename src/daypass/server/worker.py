@@ -64,7 +64,7 @@ class Task:
     seen: FeedPosition | None = None
 
 
-class Worker:
+class HeavyWorker:
     """Does tasks."""
 
     def __init__(self, setup: Setup) -> None:
@@ -108,7 +108,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answers until the server ends."""
     try:
         setup: Setup = pickle.loads(read_message(requests))  # noqa: S301  # from the server that made this process
-        worker = Worker(setup)
+        worker = HeavyWorker(setup)
         write_message(answers, b"")  # it has started
         while True:
             task: Task = pickle.loads(read_message(requests))  # noqa: S301  # as above

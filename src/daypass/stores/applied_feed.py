@@ -13,7 +13,7 @@ from daypass.domain.revocation_index import is_spent
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
 from daypass.stores.cache import ViewCache
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.feed_poller import Polled
 from daypass.stores.image import DirectoryImage
 from daypass.stores.log_heads import FeedHead
@@ -41,7 +41,7 @@ class AppliedFeed:
         for view in image.views:
             self._cache.put(*view)
 
-    def apply_local(self, changes: Sequence[Change]) -> bool:
+    def apply_local(self, changes: Sequence[FeedChange]) -> bool:
         """Applies changes that this process has just committed. Returns whether positions before them are missing.
 
         The position advances only if none is skipped, because other processes may have committed in between.

@@ -39,7 +39,7 @@ class Header(msgspec.Struct, frozen=True):
     release: str
 
 
-class Batch(msgspec.Struct, frozen=True, array_like=True, tag="rows"):
+class CopiedRows(msgspec.Struct, frozen=True, array_like=True, tag="rows"):
     """Rows of a table: the names of the columns and their values."""
 
     table: str
@@ -54,7 +54,7 @@ class End(msgspec.Struct, frozen=True, array_like=True, tag="end"):
 
 
 _header = msgspec.msgpack.Decoder(Header).decode
-_message = msgspec.msgpack.Decoder(Batch | End).decode
+_message = msgspec.msgpack.Decoder(CopiedRows | End).decode
 
 
 def write_copy(conn: Connection, now: int, release: str, write: Callable[[bytes], object]) -> dict[str, int]:
@@ -68,7 +68,7 @@ def write_copy(conn: Connection, now: int, release: str, write: Callable[[bytes]
         counts[name] = 0
         rows = conn.execute(select(table).execution_options(yield_per=_BATCH))
         for part in rows.partitions(_BATCH):
-            _send(write, Batch(name, columns, [[_plain(value) for value in row] for row in part]))
+            _send(write, CopiedRows(name, columns, [[_plain(value) for value in row] for row in part]))
             counts[name] += len(part)
     _send(write, End(counts))
     return counts
@@ -117,7 +117,7 @@ def _load_rows(conn: Connection, messages: Iterator[bytes]) -> dict[str, int]:
     raise CopyError("the copy is incomplete: it has no end")
 
 
-def _insert(conn: Connection, table: Table, batch: Batch) -> None:
+def _insert(conn: Connection, table: Table, batch: CopiedRows) -> None:
     if not set(batch.columns) <= set(table.columns.keys()):
         raise CopyError(f"the copy has unknown columns of table {table.name}")
     if batch.rows:

@@ -31,7 +31,7 @@ from daypass.stores.batch import Batch, Load
 from daypass.stores.cache import ViewCache
 from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.feed import Change, accounts_changed
+from daypass.stores.feed import FeedChange, accounts_changed
 from daypass.stores.feed_poller import MANY_CHANGES, RESTORED_AT_ONCE, forget_spent, poll, restore_revocations
 from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.image import DirectoryImage
@@ -337,7 +337,7 @@ class Directory(Lookups):
         await self._polls.run()
         return self._applied.version != version
 
-    def apply_local(self, changes: Sequence[Change]) -> None:
+    def apply_local(self, changes: Sequence[FeedChange]) -> None:
         """Applies changes that this process has just committed, before the write is acknowledged."""
         if self._applied.apply_local(changes):
             self._spawn(self._quiet_poll())

@@ -41,7 +41,7 @@ _CLUSTER = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FeedChange:
     """One change of one entity.
 
     `keys` are all look-up keys of the entity, before and after: "role:AROA…", "role_name:ACCOUNT:name", "owner:ID".
@@ -73,7 +73,7 @@ def renew_epoch(conn: Connection) -> FeedHead:
     return head
 
 
-def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change]:
+def append(conn: Connection, changes: Sequence[FeedChange], now: int) -> list[FeedChange]:
     """Adds `changes`, which have no positions yet, to the feed and returns them with their positions.
 
     The counter's row stays locked until the transaction ends, so call it as late as possible. `now`: ms.
@@ -84,7 +84,7 @@ def append(conn: Connection, changes: Sequence[Change], now: int) -> list[Change
     row = conn.execute(moved.returning(feed_counter.c.position, feed_counter.c.pruned, feed_counter.c.epoch)).one()
     first = row.position - len(changes) + 1
     placed = [
-        Change(position, change.kind, change.account, change.keys, change.revocation)
+        FeedChange(position, change.kind, change.account, change.keys, change.revocation)
         for position, change in enumerate(changes, first)
     ]
     conn.execute(
@@ -110,10 +110,10 @@ def prune(conn: Connection, before: int) -> None:
     conn.execute(update(feed_counter).values(pruned=position))
 
 
-def changes_after(conn: Connection, position: int, limit: int) -> list[Change]:
+def changes_after(conn: Connection, position: int, limit: int) -> list[FeedChange]:
     """Up to `limit` changes after `position`, oldest first, without their revocations."""
     rows = conn.execute(select(feed).where(feed.c.position > position).order_by(feed.c.position).limit(limit))
-    return [Change(row.position, row.kind, row.account, tuple(json.loads(row.keys))) for row in rows]
+    return [FeedChange(row.position, row.kind, row.account, tuple(json.loads(row.keys))) for row in rows]
 
 
 def accounts_changed(

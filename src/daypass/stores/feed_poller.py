@@ -15,7 +15,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
 from daypass.stores import tx
 from daypass.stores.engine import Database, unavailable
-from daypass.stores.feed import Change, changes_after, feed_head, renew_epoch
+from daypass.stores.feed import FeedChange, changes_after, feed_head, renew_epoch
 from daypass.stores.log_heads import FeedHead
 from daypass.stores.nodes import listed_nodes
 from daypass.stores.revocations import prune_revocations, read_revocations, revocations_after
@@ -32,7 +32,7 @@ class Polled(NamedTuple):
     """
 
     head: FeedHead
-    changes: Sequence[Change] | None
+    changes: Sequence[FeedChange] | None
     revocations: Sequence[Revocation]
     nodes: frozenset[str] = frozenset()  # the processes that the registry lists
     clock: int | None = None  # the database server's time in ms, read after the poll began

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, select, update
 
 from daypass.ports.directory import StoredKey
-from daypass.stores.feed import Change, append, insert_if_absent
+from daypass.stores.feed import FeedChange, append, insert_if_absent
 from daypass.stores.schema import ring_keys
 
 CHANGED: Final = "ring_keys"
@@ -34,7 +34,7 @@ def replace_ring_keys(conn: Connection, keys: Sequence[StoredKey], now: int) -> 
 
 def announce_ring_keys(conn: Connection, now: int) -> None:
     """Puts a change of the ring keys on the feed, so that every server loads them. Call it last in a transaction."""
-    append(conn, [Change(0, CHANGED, "", (CHANGED,))], now)
+    append(conn, [FeedChange(0, CHANGED, "", (CHANGED,))], now)
 
 
 def insert_ring_key(conn: Connection, key: StoredKey) -> bool:

@@ -44,7 +44,7 @@ from daypass.ports.directory import FOR_EVER
 from daypass.stores.backend import REVOCATIONS
 from daypass.stores.directory_lock import take_lock
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
-from daypass.stores.feed import Change, append, insert_if_absent
+from daypass.stores.feed import FeedChange, append, insert_if_absent
 from daypass.stores.schema import ring_keys
 
 E = TypeVar("E")
@@ -351,8 +351,8 @@ class StoreTx(StoreReader):
     def __init__(self, conn: Connection, now: int, *, locked: bool = False) -> None:
         super().__init__(conn)
         self._now = now
-        self._pending: list[Change] = []
-        self.changes: list[Change] = []
+        self._pending: list[FeedChange] = []
+        self.changes: list[FeedChange] = []
         self.wrote = False
         self.proofs: list[ReplayEntry] = []
         if not locked:
@@ -407,7 +407,7 @@ class StoreTx(StoreReader):
         if revocations := [change.revocation for change in placed if change.revocation is not None]:
             self._conn.info.setdefault(REVOCATIONS, []).extend(revocations)
 
-    def _with_position(self, change: Change) -> Change:
+    def _with_position(self, change: FeedChange) -> FeedChange:
         """The revocation of a change, with the position of the change."""
         if change.revocation is None:
             return change
@@ -435,7 +435,7 @@ class StoreTx(StoreReader):
             return
         account = entity.id if mapping.table.name == "accounts" else entity.account
         revocation = entity if isinstance(entity, Revocation) else None
-        self._pending.append(Change(0, mapping.table.name, account, keys, revocation))
+        self._pending.append(FeedChange(0, mapping.table.name, account, keys, revocation))
 
 
 def _row(mapping: EntityTable, entity: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from tests.integration.audit.test_journal import accounts, add_account
 
 from daypass.audit.format import chain_hash, leaf_hash
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 
 
 def sqlite_full() -> sqlite3.OperationalError:
@@ -109,7 +109,7 @@ async def test_commit_whose_answer_was_lost_is_acknowledged_once_it_is_found(sta
 
 
 async def test_change_whose_answer_was_lost_is_made_once_and_told_to_the_cache(start: Starter, flaky: Flaky) -> None:
-    told: list[Change] = []
+    told: list[FeedChange] = []
     journal = await start(on_changes=told.extend)
     flaky.faults.append("after")
     assert await journal.write(add_account("one", "000000000001")) == "one"
@@ -135,7 +135,7 @@ async def test_commit_that_lands_after_its_deadline_keeps_its_numbers(start: Sta
 
 
 async def test_change_that_lands_after_its_deadline_is_made_once(start: Starter, flaky: Flaky) -> None:
-    told: list[Change] = []
+    told: list[FeedChange] = []
     journal = await start(on_changes=told.extend)
     flaky.faults.append("late")
     assert await journal.write(add_account("one", "000000000001")) == "one"

@@ -32,7 +32,7 @@ from daypass.domain.events import Event, EventType
 from daypass.ports import Tx
 from daypass.ports.clock import Clock
 from daypass.stores.directory_lock import take_lock
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.tx import StoreReader
 
 
@@ -201,7 +201,7 @@ async def test_a99_hostile_fields_are_stored_as_one_record(start: Starter, flaky
 
 
 async def test_write_is_seen_by_the_cache_before_its_waiter_wakes(start: Starter, flaky: Flaky) -> None:
-    told: list[Change] = []
+    told: list[FeedChange] = []
     journal = await start(on_changes=told.extend)
     value = await journal.write(add_account("one", "000000000001"))
     assert value == "one"
@@ -221,7 +221,7 @@ async def test_write_on_changes_that_fails_still_wakes_the_waiter(start: Starter
 
 
 async def test_write_that_refuses_undoes_itself_alone(start: Starter, flaky: Flaky) -> None:
-    told: list[Change] = []
+    told: list[FeedChange] = []
     journal = await start(on_changes=told.extend)
 
     def refusing(tx: Tx) -> tuple[None, Event]:

@@ -47,7 +47,7 @@ from daypass.domain.events import EventType, decode
 from daypass.ports import Offline
 from daypass.ports.clock import MAX_JUMP_MS
 from daypass.stores import directory_lock
-from daypass.stores.feed import Change
+from daypass.stores.feed import FeedChange
 from daypass.stores.meta import missing_events
 from daypass.stores.records import audit_records
 from daypass.stores.tx import StoreReader
@@ -271,7 +271,7 @@ async def test_commit_in_doubt_that_was_lost_is_drained_from_the_spool(
 async def test_change_in_doubt_ends_the_log_and_another_log_continues(
     start: Starter, flaky: Flaky, place: SpoolDirectory, fault: str
 ) -> None:
-    told: list[Change] = []
+    told: list[FeedChange] = []
     journal = await start(spool=place, options=QUICK, on_changes=told.extend)
     old = journal.log
     flaky.faults.append(fault)
@@ -331,7 +331,7 @@ async def test_change_during_an_outage_is_refused_with_the_reason(
 async def test_revocation_during_an_outage_applies_at_once_and_gets_its_position_later(
     start: Starter, flaky: Flaky, place: SpoolDirectory
 ) -> None:
-    told: list[Change] = []
+    told: list[FeedChange] = []
     journal = await start(spool=place, options=QUICK, on_changes=told.extend)
     flaky.always = "refuse"
     made = Revocation("r" * 32, "000000000001", "role", "AROAX", 5, 5, block=True)

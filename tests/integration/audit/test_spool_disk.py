@@ -21,7 +21,7 @@ from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, rec
 
 from daypass.audit.completeness import process_logs
 from daypass.audit.journal import Journal
-from daypass.audit.log import Batch, Position
+from daypass.audit.log import LogBatch, Position
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolError
 from daypass.audit.spool_files import lock_of
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -56,7 +56,7 @@ def test_discard_of_some_batches_leaves_the_numbers_of_the_rest(place: SpoolDire
     for number in range(10):
         start, end = Position(number * 3 - 1, b"s" * 32), Position(number * 3 + 2, b"e" * 32)
         rows = [(log, seq, b"x" * 100 * number) for seq in range(start.seq + 1, end.seq + 1)]
-        spool.append(Batch(start, end, records=rows))
+        spool.append(LogBatch(start, end, records=rows))
     batches = spool.oldest(3_000)
     assert 1 < len(batches) < 10
     spool.discard(batches)
@@ -116,7 +116,7 @@ def test_create_beside_a_process_that_keeps_the_lock_says_so_in_the_end(
 def test_spool_that_a_disk_fault_keeps_from_being_read_is_left_for_later(place: SpoolDirectory, fault: str) -> None:
     log, start, end = "b" * 32, Position(0, b"s" * 32), Position(1, b"e" * 32)
     spool = place.create("a" * 32)
-    spool.append(Batch(start, end, records=[(log, 1, b"x")]))
+    spool.append(LogBatch(start, end, records=[(log, 1, b"x")]))
     spool.close()
     if fault == "full disk":  # SQLite needs 32 KiB for the index of the write-ahead log; the warning needs some, too
         with no_larger_than(16_384):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daypass.audit import recent
-from daypass.audit.log import Batch, Position
+from daypass.audit.log import LogBatch, Position
 from daypass.audit.recent import RecentBatches
 from daypass.audit.sql import RECORD_COLUMNS
 
@@ -28,7 +28,7 @@ class Statements:
         return len(rows)
 
 
-def batch(first: int, count: int = 2, size: int = 10) -> Batch:
+def batch(first: int, count: int = 2, size: int = 10) -> LogBatch:
     """Records `first` to `first` + `count` - 1."""
 
     def row(seq: int) -> tuple[Any, ...]:
@@ -36,7 +36,7 @@ def batch(first: int, count: int = 2, size: int = 10) -> Batch:
         return tuple(values.get(name) for name in RECORD_COLUMNS)
 
     start, end = Position(first - 1, b"%d" % (first - 1)), Position(first + count - 1, b"%d" % (first + count - 1))
-    return Batch(start, end, [row(seq) for seq in range(first, first + count)])
+    return LogBatch(start, end, [row(seq) for seq in range(first, first + count)])
 
 
 def restored(held: RecentBatches, at: Position | None, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], Any]:

@@ -15,7 +15,7 @@ from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Decision, Determining, Effect, Layer, PrincipalFacts
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.domain.trust import Admission, CallerPolicies, Target
+from daypass.domain.trust import Admission, AssumedRole, CallerPolicies
 from daypass.operations.outcome import actor_of
 from daypass.ports import Call, PrincipalView, RoleView
 
@@ -39,7 +39,7 @@ VALUES: list[Any] = [
     DECISION.determining[0],
     SESSION,
     CallerPolicies(),
-    Target("arn", "1"),
+    AssumedRole("arn", "1"),
     Admission(DECISION, QUERY, LAYERS, "1"),
     Call(CALLER, FACTS, 1),
 ]

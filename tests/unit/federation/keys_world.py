@@ -16,7 +16,7 @@ from daypass.domain.directory import IssuerKeySet, OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.federation.fetch import Bounds, Fetcher
-from daypass.federation.keys import IssuerKeys, Rules
+from daypass.federation.keys import IssuerKeys, KeyRules
 from daypass.federation.sources import Getter
 
 ACCOUNT = "111122223333"
@@ -108,7 +108,7 @@ class KeyWorld:
         fetcher = Fetcher(Bounds(seconds=self.seconds), self.network)
         getter = Getter(fetcher, PlainSealer(), self.files)
         rows: Any = self.rows
-        made = IssuerKeys(getter, rows, rows, self.clock, Rules(**rules), self.outcomes.append)
+        made = IssuerKeys(getter, rows, rows, self.clock, KeyRules(**rules), self.outcomes.append)
         self.processes.append(made)
         return made
 

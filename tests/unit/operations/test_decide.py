@@ -14,7 +14,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, PrincipalFacts
-from daypass.domain.trust import CallerPolicies, Target, admit
+from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 from daypass.operations import decide as decide_module
 from daypass.operations.decide import admission_of, decide, explained, is_large
 
@@ -99,7 +99,7 @@ def test_is_large_counts_all_members_of_a_value() -> None:
 
 def test_admission_of_many_patterns_is_taken_elsewhere_and_cannot_be_remembered() -> None:
     ports, elsewhere = env()
-    target = Target(
+    target = AssumedRole(
         "arn:aws:iam::111111111111:role/r",
         "111111111111",
         NamedPolicy("trust", compile_stored(TRUST, PolicyKind.TRUST)),

@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.evaluate import decide, depends_on_variables, holds
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts
-from daypass.domain.trust import CallerPolicies, Target, admit
+from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 from daypass.operations import decide as module
 from daypass.ports import PrincipalView
 
@@ -35,7 +35,7 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The roles over which the evaluator was asked."""
     asked: list[str] = []
 
-    def watched(principal: Any, policies: Any, target: Target, *rest: Any) -> Any:
+    def watched(principal: Any, policies: Any, target: AssumedRole, *rest: Any) -> Any:
         asked.append(target.arn)
         return real(principal, policies, target, *rest)
 
@@ -184,7 +184,7 @@ def test_cache_tests_both_sides_of_an_assumption_between_accounts(layer: str) ->
         ((narrow if layer == "session" else plain,),),
         ((narrow if layer == "guardrail" else plain,),),
     )
-    target = Target("arn:aws:iam::444455556666:role/x", BETA, named(trusting, PolicyKind.TRUST, "trust"), {})
+    target = AssumedRole("arn:aws:iam::444455556666:role/x", BETA, named(trusting, PolicyKind.TRUST, "trust"), {})
     good: Context = {"aws:securetransport": "true"}
     admission = admit(principal, policies, target, ("sts:AssumeRole",), good)
     assert admission.decision.allowed
@@ -200,7 +200,7 @@ def test_cache_keeps_providers_and_services_apart() -> None:
     """The bearers of proofs have no ARN: what names them is their provider, or the service that they come through."""
     provider = f"arn:aws:iam::{ALPHA}:oidc-provider/ci.example"
     statement = {"Effect": "Allow", "Principal": {"Federated": provider}, "Action": "sts:AssumeRoleWithWebIdentity"}
-    target = Target(f"arn:aws:iam::{ALPHA}:role/x", ALPHA, named(policy(statement), PolicyKind.TRUST, "trust"), {})
+    target = AssumedRole(f"arn:aws:iam::{ALPHA}:role/x", ALPHA, named(policy(statement), PolicyKind.TRUST, "trust"), {})
     policies, actions = CallerPolicies(identity=None), ("sts:AssumeRoleWithWebIdentity",)
     principal = PrincipalFacts("WebIdentityUser", "", (), federated=provider)
     admission = admit(principal, policies, target, actions, {})

@@ -18,7 +18,7 @@ from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Effect, PrincipalFacts
 from daypass.domain.policy.pattern import Patterns
 from daypass.domain.policy.source import CharacterPositions
-from daypass.domain.trust import CallerPolicies, Target, admit
+from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 
 ACCOUNT = "111111111111"
 ALICE = PrincipalFacts(PrincipalKind.USER.value, ACCOUNT, ((f"arn:aws:iam::{ACCOUNT}:user/alice", "AIDAALICE"),))
@@ -166,7 +166,7 @@ def test_decision_cache_does_not_test_what_a_decision_may_not_cost():
         {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole",
          "Condition": {"StringLike": {"aws:UserAgent": [*HEAVY, "short"]}}},
     ]}  # fmt: skip
-    target = Target(
+    target = AssumedRole(
         f"arn:aws:iam::{ACCOUNT}:role/r", ACCOUNT, NamedPolicy("trust", parse(json.dumps(trust), PolicyKind.TRUST))
     )
     policies = CallerPolicies(identity=(policy({"Action": "sts:AssumeRole"}),))

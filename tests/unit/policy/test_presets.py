@@ -16,7 +16,7 @@ from daypass.domain.policy.lint.oidc import unrestricted_issuer
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.presets import PRESETS, Preset, SubjectForm, preset_of
-from daypass.domain.trust import CallerPolicies, Target, admit
+from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 from daypass.domain.trust_template import ACTION, TemplateError, trust_policy
 from daypass.domain.web_identity import audience_keys, claim_keys
 
@@ -265,7 +265,7 @@ def test_trust_policy_of_a_preset_lets_in_the_token_that_its_issuer_makes_and_no
         provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{made.url}"
         who = PrincipalFacts(PrincipalKind.WEB_IDENTITY, "", (), provider)
         policy = NamedPolicy("trust", parse(json.dumps(made.document), PolicyKind.TRUST))
-        target = Target(f"arn:aws:iam::{ACCOUNT}:role/r", ACCOUNT, policy)
+        target = AssumedRole(f"arn:aws:iam::{ACCOUNT}:role/r", ACCOUNT, policy)
         return admit(who, CallerPolicies(identity=None), target, (ACTION,), keys).decision.allowed
 
     assert admitted()

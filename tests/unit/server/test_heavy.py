@@ -30,7 +30,7 @@ from daypass.scheduling.threads import abandon
 from daypass.server import heavy as heavy_module
 from daypass.server import worker as worker_module
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
-from daypass.server.worker import DONE, FAILED, REFUSED, Setup, Task, Worker
+from daypass.server.worker import DONE, FAILED, REFUSED, HeavyWorker, Setup, Task
 from daypass.stores.engine import open_database
 
 DENY = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}'
@@ -206,11 +206,11 @@ def test_read_sees_the_database_and_its_refusals_come_back_whole(tmp_path: Path)
 
 
 def test_worker_failure_is_told_to_the_server_and_not_raised() -> None:
-    outcome, value = Worker(Setup("", {})).do(Task(divmod, (1, 0), reads=False))
+    outcome, value = HeavyWorker(Setup("", {})).do(Task(divmod, (1, 0), reads=False))
     assert outcome == FAILED
     assert "ZeroDivisionError" in value
-    assert Worker(Setup("", {})).do(Task(divmod, (7, 2), reads=False)) == (DONE, (3, 1))
-    assert Worker(Setup("nonsense://", {})).do(Task(len, (), reads=True))[0] in (FAILED, REFUSED)
+    assert HeavyWorker(Setup("", {})).do(Task(divmod, (7, 2), reads=False)) == (DONE, (3, 1))
+    assert HeavyWorker(Setup("nonsense://", {})).do(Task(len, (), reads=True))[0] in (FAILED, REFUSED)
 
 
 def _accounts(scene: Scene) -> list[str]:
@@ -226,7 +226,7 @@ def test_worker_reads_the_standby_only_if_it_has_everything_that_the_server_has_
     with closing(open_database(urls[0])) as primary:
         insert(primary, Account("444455556666", "second", False, 0))
     new = FeedPosition(old.epoch, 2)
-    worker = Worker(Setup(urls[0], {}, standby_url=urls[1]))
+    worker = HeavyWorker(Setup(urls[0], {}, standby_url=urls[1]))
     assert worker.do(Task(_accounts, (), True, old)) == (DONE, ["111122223333"])
     assert worker.do(Task(_accounts, (), True, new)) == (DONE, ["111122223333", "444455556666"])
     other = FeedPosition("another", 1)

@@ -72,7 +72,7 @@ def decoded(text: str) -> bytes:
 _BASE64URL: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
-class Keys:
+class VerifierKeys:
     """The keys of an issuer. A key that is known never waits for a fetch that an unknown one causes.
 
     Args:

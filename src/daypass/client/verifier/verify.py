@@ -18,7 +18,7 @@ from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, Request, Transport, exchange
 from daypass.client.verifier import keys
 from daypass.client.verifier.holder import Holders, Sent, UnprovenHolder
-from daypass.client.verifier.keys import Keys, Malformed, split
+from daypass.client.verifier.keys import Malformed, VerifierKeys, split
 from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.settings import Settings, WhenBehind, elapsed
 from daypass.client.verifier.status import MAX_TOKEN, StatusLists, StatusUnknown
@@ -91,7 +91,7 @@ class Verifier:
         self._transport = transport
         self.revocations = Revocations()
         self._follower = Follower(settings, self.revocations, clock=clock, monotonic=monotonic)
-        self._keys = Keys(lambda: self._get(_JWKS), monotonic, lambda: self.revocations.keys)
+        self._keys = VerifierKeys(lambda: self._get(_JWKS), monotonic, lambda: self.revocations.keys)
         self._lists = StatusLists(self._list, self._now, monotonic)
         self._holders = Holders(settings.origin or settings.audience)
         self._known: OrderedDict[bytes, _Genuine] = OrderedDict()

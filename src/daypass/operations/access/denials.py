@@ -14,7 +14,7 @@ from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Effect, PrincipalFacts
 from daypass.domain.policy.pattern import fold
 from daypass.domain.policy.principal import GrantScope
-from daypass.domain.trust import ASSUME_ROLE, Target
+from daypass.domain.trust import ASSUME_ROLE, AssumedRole
 
 
 def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
@@ -23,7 +23,7 @@ def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
     return not any(may_allow(policy.document, folded) for policy in identity)
 
 
-def certainly_not_admitted(target: Target, facts: PrincipalFacts, identity: Iterable[NamedPolicy]) -> bool:
+def certainly_not_admitted(target: AssumedRole, facts: PrincipalFacts, identity: Iterable[NamedPolicy]) -> bool:
     """The same for assuming a role of the principal's account. A trust policy that names the principal itself allows it
     without its identity policies; one that names its account does not.
     """

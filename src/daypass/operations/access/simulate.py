@@ -26,7 +26,7 @@ from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Decided, Principal, decide, hypothetical
-from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target
+from daypass.domain.trust import ASSUME_ROLE, AssumedRole, CallerPolicies
 from daypass.operations import heavy
 from daypass.operations.access.snapshot import check_action, note_on, principal_name
 from daypass.operations.access.subject import role_to_assume, view_named
@@ -88,7 +88,7 @@ class _Stage(Struct, frozen=True):
     """
 
     principal: Principal
-    roles: Mapping[str, tuple[Target, Levels]]
+    roles: Mapping[str, tuple[AssumedRole, Levels]]
     account: str
     operator: bool
     note: str = ""
@@ -123,7 +123,7 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
 async def _stage(env: Env, call: Call, request: SimulationRequest) -> _Stage:
     own, now = call.caller.account, call.now
     operator = await is_operator(env, call.caller)
-    roles: dict[str, tuple[Target, Levels]] = {}
+    roles: dict[str, tuple[AssumedRole, Levels]] = {}
     if any(map(_is_assumption, request.actions)):
         for arn in filter(is_role_arn, request.resources):
             evaluated = operator or account_of(arn) == own
@@ -133,7 +133,7 @@ async def _stage(env: Env, call: Call, request: SimulationRequest) -> _Stage:
 
 
 async def _principal(
-    env: Env, call: Call, request: SimulationRequest, roles: Mapping[str, tuple[Target, Levels]]
+    env: Env, call: Call, request: SimulationRequest, roles: Mapping[str, tuple[AssumedRole, Levels]]
 ) -> tuple[Principal, str]:
     """The principal, and what no policy says about it."""
     own, arn = call.caller.account, request.principal
@@ -161,7 +161,7 @@ async def _principal(
     return hypothetical(entity, policies, request.session_name), note
 
 
-def _foreign(arn: str, word: str, roles: Mapping[str, tuple[Target, Levels]]) -> Principal:
+def _foreign(arn: str, word: str, roles: Mapping[str, tuple[AssumedRole, Levels]]) -> Principal:
     """Another account's principal, taken to be the one that the trust policies named when they were written. Its policies
     and guardrails are its account's.
     """
@@ -251,9 +251,9 @@ def _simulated(stage: _Stage, action: str, resource: str, answer: Decided, open_
     return Simulated(action, resource, answer.verdict, open_with, _json(answer.explained().to_json()), stage.note)
 
 
-def _elsewhere(arn: str) -> Target:
+def _elsewhere(arn: str) -> AssumedRole:
     """Another account's role: it admits everyone, so that only the caller's side decides."""
-    return Target(arn, account_of(arn), _allow_everyone())
+    return AssumedRole(arn, account_of(arn), _allow_everyone())
 
 
 @lru_cache(maxsize=1)

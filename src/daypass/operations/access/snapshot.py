@@ -16,7 +16,7 @@ from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Context
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Question, hypothetical
-from daypass.domain.trust import ASSUME_ROLE, Target
+from daypass.domain.trust import ASSUME_ROLE, AssumedRole
 from daypass.operations import heavy
 from daypass.operations.blocks import NO_CREDENTIALS, Levels, without_credentials
 from daypass.operations.iam import builtin
@@ -45,7 +45,7 @@ class Asked(Struct, frozen=True):
     account: str
     action: str
     resource: str
-    target: Target | None
+    target: AssumedRole | None
     guardrails: Levels
     blocks: Levels
     context: Context = {}
@@ -73,7 +73,7 @@ def asked_in(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str, *
             return assumption_of(gatherer, role)
         if not absent:
             raise DaypassError(ErrorKind.NOT_FOUND, f"The role {resource} does not exist.")
-        target = Target(resource, ctx.account)
+        target = AssumedRole(resource, ctx.account)
     else:
         target = None
     blocks = gatherer.blocks_of(ctx.account)
@@ -93,9 +93,9 @@ def assumes(action: str, resource: str, account: str) -> bool:
     return fold(action) == _ASSUME and account_of(resource) == account
 
 
-def target_in(role: Role) -> Target:
+def target_in(role: Role) -> AssumedRole:
     trust = NamedPolicy("trust", compiled(role.trust_document, PolicyKind.TRUST))
-    return Target(role.arn, role.account, trust, dict(role.trust_bindings), role.tags)
+    return AssumedRole(role.arn, role.account, trust, dict(role.trust_bindings), role.tags)
 
 
 def check_question(action: str, resource: str) -> None:

@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
 from daypass.domain.question import Principal, hypothetical
 from daypass.domain.session import Hop
-from daypass.domain.trust import Target
+from daypass.domain.trust import AssumedRole
 from daypass.operations.assume.admission import target_of
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import find_current, layers_for
@@ -126,12 +126,12 @@ async def view_named(env: Env, account: str, kind: str, name: str, arn: str = ""
     return view if view is not None and arn in ("", view.entity.arn) else None
 
 
-async def role_to_assume(env: Env, now: int, arn: str) -> tuple[Target, Levels]:
+async def role_to_assume(env: Env, now: int, arn: str) -> tuple[AssumedRole, Levels]:
     """The role of this ARN, and what blocks it."""
     account = account_of(arn)
     view = await env.directory.role(account, parse_arn(arn).name)
     if view is None or view.role.arn != arn:
-        return Target(arn, account), ()
+        return AssumedRole(arn, account), ()
     return target_of(arn, account, view), in_force(env, now, view.role)
 
 

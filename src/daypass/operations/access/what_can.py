@@ -42,7 +42,7 @@ from daypass.operations.access.snapshot import (
 )
 from daypass.operations.access.who_can import Access
 from daypass.operations.authorize import refresh_if_changed
-from daypass.operations.iam.holdings import Gatherer, Source, policies_in
+from daypass.operations.iam.holdings import Gatherer, PolicySource, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Scene
@@ -169,7 +169,7 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     return tuple(grants), False
 
 
-def _grants(principal: Principal, sources: Sequence[Source]) -> Iterator[Grant]:
+def _grants(principal: Principal, sources: Sequence[PolicySource]) -> Iterator[Grant]:
     layers = principal.policies.layers(same_account=True)
     limited = layers.boundary is not None or any(
         layer is not Layer.IDENTITY or statement.effect is Effect.DENY

@@ -23,7 +23,7 @@ from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.policy.partial_evaluation import Known, Outcome, PartialEvaluation
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Principal, decide_partially, hypothetical_facts
-from daypass.domain.trust import ASSUME_ROLE, CallerPolicies, Target
+from daypass.domain.trust import ASSUME_ROLE, AssumedRole, CallerPolicies
 from daypass.operations.access.denials import certainly_denied, certainly_not_admitted, may_allow
 from daypass.operations.access.snapshot import (
     Asked,
@@ -250,12 +250,12 @@ def _outsiders(ctx: ReadContext, asked: Asked) -> Iterator[Access]:
             yield from _aws(ctx, asked, asked.target, named.value)
 
 
-def _named_by(target: Target) -> Iterable[PrincipalValue]:
+def _named_by(target: AssumedRole) -> Iterable[PrincipalValue]:
     """The principals that the trust policy names."""
     return target.trust.document.principals() if target.trust is not None else ()
 
 
-def _aws(ctx: ReadContext, asked: Asked, target: Target, value: str) -> Iterator[Access]:
+def _aws(ctx: ReadContext, asked: Asked, target: AssumedRole, value: str) -> Iterator[Access]:
     """Nothing for the account itself and its users and roles: each of them is evaluated separately."""
     bound = (target.bindings or {}).get(value, "")
     if value == "*":
@@ -280,7 +280,7 @@ def _aws(ctx: ReadContext, asked: Asked, target: Target, value: str) -> Iterator
         yield _by_trust(asked, target, value, "principal", facts, known, open_with=account)
 
 
-def _federated(asked: Asked, target: Target, provider: str) -> Access:
+def _federated(asked: Asked, target: AssumedRole, provider: str) -> Access:
     """A provider, with whichever of its two actions the trust policy allows."""
     facts = PrincipalFacts("Federated", "", (), federated=provider)
     found = [_by_trust(asked, target, provider, "provider", facts, action=action) for action in _FEDERATED]
@@ -289,7 +289,7 @@ def _federated(asked: Asked, target: Target, provider: str) -> Access:
 
 def _by_trust(
     asked: Asked,
-    target: Target,
+    target: AssumedRole,
     shown: str,
     kind: str,
     facts: PrincipalFacts,

@@ -33,7 +33,7 @@ from daypass.operations.grants.end import existing, no_such_request
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, person_of_user
 from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.targets import Circumstances, Target, targets_of
+from daypass.operations.grants.targets import Circumstances, RequestedRole, targets_of
 from daypass.operations.grants.void import why_void
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
@@ -260,15 +260,15 @@ class _Creation:
         return person_of_user(tx, user)
 
     def _for_another(
-        self, tx: Reader, refs: Sequence[t.RoleRef], beneficiary: Person, own: Sequence[Target]
-    ) -> tuple[Target, ...]:
+        self, tx: Reader, refs: Sequence[t.RoleRef], beneficiary: Person, own: Sequence[RequestedRole]
+    ) -> tuple[RequestedRole, ...]:
         """The rules are those of the beneficiary; both must be allowed to request, and each rule must allow this."""
         targets = targets_of(tx, self.env.builtin, refs, beneficiary.names, None)
         if not all(target.rule.rule.on_behalf for target in (*targets, *own)):
             raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
         return targets
 
-    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[Target]) -> t.Terms:
+    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[RequestedRole]) -> t.Terms:
         """Raises LimitExceeded, DaypassError."""
         new, now = self.new, self.call.now
         rules = [target.rule.rule for target in targets]
@@ -325,7 +325,7 @@ class _Creation:
             raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
 
     def _insert(
-        self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[Target]
+        self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[RequestedRole]
     ) -> AccessRequest:
         now, request_id = self.call.now, self.env.ids.session()
         undecided = sum(

@@ -19,7 +19,7 @@ from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Gr
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
 from daypass.operations.grants.end import grants_of
-from daypass.operations.grants.targets import Circumstances, Target
+from daypass.operations.grants.targets import Circumstances, RequestedRole
 from daypass.ports import Env, Reader, Tx
 
 
@@ -39,7 +39,13 @@ class Approval(NamedTuple):
 
 
 def grant_request(
-    env: Env, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target], approval: Approval, now: int
+    env: Env,
+    tx: Tx,
+    request: AccessRequest,
+    terms: t.Terms,
+    targets: Sequence[RequestedRole],
+    approval: Approval,
+    now: int,
 ) -> tuple[AccessRequest, list[Grant]]:
     """The approved request with its grants, both written. What was decided is stored with each grant: see `void`.
 
@@ -88,7 +94,7 @@ def _end_of_extended(tx: Reader, terms: t.Terms) -> int:
     return max((grant.ends_at for grant in earlier if not grant.ended_at), default=0)
 
 
-def _approvers(target: Target, approval: Approval) -> tuple[str, ...]:
+def _approvers(target: RequestedRole, approval: Approval) -> tuple[str, ...]:
     """Who approved under this rule: those who approved another role of the request did not (attacks A285, A379)."""
     return tuple(sorted(vote.approver_id for (rule, _), vote in approval.counted if rule == target.rule.name))
 
@@ -109,7 +115,7 @@ def narrowed(terms: t.Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[st
 
 
 def automatic_approval(
-    terms: t.Terms, targets: Sequence[Target], asked: Circumstances, mfa_at: int, now: int
+    terms: t.Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int
 ) -> Approval | None:
     """The approval without a person, if the request is an emergency or an automatic rule of every role applies.
 
@@ -127,7 +133,7 @@ def automatic_approval(
     return Approval(seconds=min(seconds, default=0), on_call=on_call)
 
 
-def needs_mfa(terms: t.Terms, targets: Sequence[Target], asked: Circumstances, mfa_at: int, now: int) -> bool:
+def needs_mfa(terms: t.Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int) -> bool:
     """Whether nothing but MFA of this moment is missing for an approval without a person."""
     with_mfa = automatic_approval(terms, targets, asked, now, now)
     return with_mfa is not None and automatic_approval(terms, targets, asked, mfa_at, now) is None

@@ -32,7 +32,7 @@ from daypass.operations.grants.end import (
     refused,
 )
 from daypass.operations.grants.persons import Person, person_of
-from daypass.operations.grants.targets import Circumstances, Target
+from daypass.operations.grants.targets import Circumstances, RequestedRole
 from daypass.operations.management import allow, allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
@@ -91,7 +91,7 @@ def _offered(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[
     return request, person
 
 
-def _check_conditions(targets: Sequence[Target], person: Person, asked: Circumstances) -> None:
+def _check_conditions(targets: Sequence[RequestedRole], person: Person, asked: Circumstances) -> None:
     """Raises DaypassError(ACCESS_DENIED) unless the rules' conditions on requesters hold for the beneficiary (A209)."""
     for target in targets:
         if not target.rule.requesters.include(person.names, asked.under(target.rule.rule)):
@@ -103,7 +103,7 @@ def _check_conditions(targets: Sequence[Target], person: Person, asked: Circumst
 
 
 def _accepted(
-    request: AccessRequest, terms: t.Terms, targets: Sequence[Target], person: Person, now: int
+    request: AccessRequest, terms: t.Terms, targets: Sequence[RequestedRole], person: Person, now: int
 ) -> AccessRequest:
     """The request under the rules as they are now, whose limits and conditions have been tested for the person."""
     persons = tuple(sorted({*request.persons, *person.identifiers}))

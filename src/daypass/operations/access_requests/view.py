@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.grants.end import grants_of
 from daypass.operations.grants.persons import names_of, principals_in, why_gone
 from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.targets import Target, binding, targets_of
+from daypass.operations.grants.targets import RequestedRole, binding, targets_of
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import count_votes, votes_on
 from daypass.operations.principals import principal_behind
@@ -59,7 +59,7 @@ class RequestView(Struct, frozen=True):
     hint: str = ""
 
 
-def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Target, ...]:
+def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[RequestedRole, ...]:
     """The roles of an undecided request with the rules under which they are requested.
 
     Conditions on requesters were tested when the request was made, so no other rule may take the place of one whose
@@ -85,13 +85,13 @@ def _lost(request: AccessRequest, message: str) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, message, private=private)
 
 
-def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[Target, ...]:
+def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[RequestedRole, ...]:
     """The roles of the open grants with their rules, without those that are void already (attack A325)."""
     opened = [grant for grant in grants_of(tx, request.id) if not grant.ended_at]
     return _remaining(tx, builtin, request, [(t.RoleRef(each.role_arn, each.role_id), each.rule) for each in opened])
 
 
-def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[Target, ...]:
+def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[RequestedRole, ...]:
     """The roles of the request with their rules, without those that can no longer be granted: whose approvers see it, and
     may deny it (attack A375).
     """
@@ -101,15 +101,15 @@ def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessReq
 
 def _remaining(
     tx: Reader, builtin: Mapping[str, str], request: AccessRequest, wanted: Iterable[tuple[t.RoleRef, str]]
-) -> tuple[Target, ...]:
-    names, found = names_of(tx, principals_in(request)), list[Target]()
+) -> tuple[RequestedRole, ...]:
+    names, found = names_of(tx, principals_in(request)), list[RequestedRole]()
     for ref, rule in wanted:
         with suppress(DaypassError):
             found += targets_of(tx, builtin, [ref], names, None, [rule])
     return tuple(found)
 
 
-def chat_allowed(request: AccessRequest, targets: Sequence[Target]) -> bool:
+def chat_allowed(request: AccessRequest, targets: Sequence[RequestedRole]) -> bool:
     """Whether the rules allow votes on the request from a chat."""
     rules = [target.rule.rule for target in targets]
     return bool(rules) and all(rule.chat is not None and request.risk <= rule.chat.max_risk for rule in rules)
@@ -126,7 +126,7 @@ def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | Non
         refused = {grant.id: void.message for grant in opened if (void := why_void(env, tx, grant, now)) is not None}
         return structs.replace(view, refused=refused)
     try:
-        targets: Sequence[Target] = current_targets(env, tx, request, terms)
+        targets: Sequence[RequestedRole] = current_targets(env, tx, request, terms)
     except DaypassError as error:
         return structs.replace(view, obstacle=str(error))
     count = count or count_votes(env, tx, request, targets, now)

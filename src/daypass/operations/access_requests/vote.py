@@ -36,12 +36,12 @@ from daypass.operations.grants.end import end_grants, existing, grants_of, no_su
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, persons_of, why_gone
 from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.targets import Target, binding
+from daypass.operations.grants.targets import RequestedRole, binding
 from daypass.operations.grants.votes import StageMatch, count_votes, stages_for
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
-from daypass.operations.sign_in.step_up import Proof, digest_of
+from daypass.operations.sign_in.step_up import StepUpProof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -71,7 +71,7 @@ class Vote:
     seconds: int = 0
     policy: str = ""
     mfa: MfaCode = NO_CODE
-    step_up: Proof | None = None
+    step_up: StepUpProof | None = None
     chat: ChatVote | None = None
 
 
@@ -153,7 +153,7 @@ class _Casting:
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
 
-    def _targets(self, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Sequence[Target], str]:
+    def _targets(self, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Sequence[RequestedRole], str]:
         """The roles, and what the vote must name. A request that nobody can approve can be denied (attack A375)."""
         try:
             targets = current_targets(self.env, tx, request, terms)
@@ -173,7 +173,9 @@ class _Casting:
             explanation={"allowed": False, "reason": "the approver is the requester or the beneficiary"},
         )
 
-    def _eligible(self, tx: Reader, request: AccessRequest, targets: Sequence[Target], person: Person) -> StageMatch:
+    def _eligible(
+        self, tx: Reader, request: AccessRequest, targets: Sequence[RequestedRole], person: Person
+    ) -> StageMatch:
         now = self.call.now
         if gone := why_gone(tx, person.principal_ids, person.identifiers, now, now):
             raise DaypassError(  # such a vote would count when that ends (attack A254)
@@ -214,7 +216,7 @@ class _Casting:
         self,
         tx: Tx,
         request: AccessRequest,
-        targets: Sequence[Target],
+        targets: Sequence[RequestedRole],
         person: Person,
         match: StageMatch,
         terms: t.Terms,
@@ -254,7 +256,7 @@ class _Casting:
         return self.sent.chat.user if self.sent.chat is not None else ""
 
     def _count(
-        self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[Target]
+        self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[RequestedRole]
     ) -> tuple[RequestView, Event]:
         now = self.call.now
         if not self.sent.approve:

@@ -17,7 +17,7 @@ from daypass.domain.directory import Grant
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.explain import denial_message
 from daypass.domain.policy.model import Context, Decision
-from daypass.domain.trust import Admission, CallerPolicies, Target
+from daypass.domain.trust import Admission, AssumedRole, CallerPolicies
 from daypass.operations.assume.applicant import Applicant
 from daypass.operations.assume.request import RequestedRole
 from daypass.operations.authorize import layers_for, refresh_if_changed
@@ -29,11 +29,11 @@ from daypass.ports import Env, RoleView
 _TRUST_ALONE: Final = CallerPolicies(identity=None)
 
 
-def target_of(arn: str, account: str, view: RoleView | None) -> Target:
+def target_of(arn: str, account: str, view: RoleView | None) -> AssumedRole:
     """The requested role, as the decision needs it; None when the role does not exist."""
     if view is None:
-        return Target(arn, account)
-    return Target(arn, account, view.trust, view.bindings, view.role.tags)
+        return AssumedRole(arn, account)
+    return AssumedRole(arn, account, view.trust, view.bindings, view.role.tags)
 
 
 async def admitted(

@@ -21,10 +21,10 @@ from daypass.operations.authorize import authorize
 from daypass.operations.crud.operation import (
     LINT,
     Answer,
-    Operation,
+    AuthorizedResource,
+    DirectoryOperation,
     Params,
     R,
-    Resource,
     W,
     detail_of,
     findings_shown,
@@ -34,7 +34,7 @@ from daypass.operations.outcome import served
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Scene, Tx
 
-Prepared: TypeAlias = "tuple[Resource, DaypassError | tuple[Finding, ...]]"
+Prepared: TypeAlias = "tuple[AuthorizedResource, DaypassError | tuple[Finding, ...]]"
 """The resource to authorize, and the refusal or the linter's findings that follow from the request."""
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Service(ABC, Generic[R, W]):
 
     @property
     @abstractmethod
-    def operations(self) -> Mapping[str, Operation[R, W]]:
+    def operations(self) -> Mapping[str, DirectoryOperation[R, W]]:
         """The table."""
 
     @abstractmethod
@@ -78,27 +78,29 @@ class Service(ABC, Generic[R, W]):
     def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> W:
         """`gathered`: the result of the operation's `gather`."""
 
-    def check(self, context: R, operation: Operation[R, W], params: Params) -> tuple[Finding, ...]:
+    def check(self, context: R, operation: DirectoryOperation[R, W], params: Params) -> tuple[Finding, ...]:
         """The linter's findings. Raises DaypassError for an invalid document."""
         findings = operation.check(context, params) if operation.check is not None else None
         return tuple(findings or ())
 
-    def checked(self, operation: Operation[R, W], params: Params) -> Any:  # noqa: ARG002  # for services that check documents
+    def checked(self, operation: DirectoryOperation[R, W], params: Params) -> Any:  # noqa: ARG002  # for services that check documents
         """What `check` computed from a document in this process, for `remember` in another."""
         return None
 
-    def remember(self, operation: Operation[R, W], params: Params, checked: Any) -> None:
+    def remember(self, operation: DirectoryOperation[R, W], params: Params, checked: Any) -> None:
         """Caches what `check` computed in another process, so that the writer's thread need not."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Authorized:
-    resource: Resource
+    resource: AuthorizedResource
     decision: Decision
     findings: tuple[Finding, ...]
 
 
-async def perform(env: Env, call: Call, service: Service[R, W], operation: Operation[R, W], params: Params) -> Answer:
+async def perform(
+    env: Env, call: Call, service: Service[R, W], operation: DirectoryOperation[R, W], params: Params
+) -> Answer:
     """The operation's answer, after it is recorded. Raises DaypassError; the caller records refusals."""
     answer: Answer = await _Request(env, call, service, operation, params).perform()
     return answer
@@ -108,7 +110,7 @@ async def perform_rendered(
     env: Env,
     call: Call,
     service: Service[R, W],
-    operation: Operation[R, W],
+    operation: DirectoryOperation[R, W],
     params: Params,
     render: Callable[[Answer], bytes],
 ) -> bytes:
@@ -128,7 +130,7 @@ class _Request(Generic[R, W]):
     env: Env
     call: Call
     service: Service[R, W]
-    operation: Operation[R, W]
+    operation: DirectoryOperation[R, W]
     params: Params
     render: Callable[[Answer], bytes] | None = None
 
@@ -155,7 +157,7 @@ class _Request(Generic[R, W]):
         self.service.remember(self.operation, self.params, checked)
         return prepared
 
-    async def _authorize(self, resource: Resource) -> Decision:
+    async def _authorize(self, resource: AuthorizedResource) -> Decision:
         """The last decision on the operation's own action. All the other decisions must allow too."""
         env, call, operation = self.env, self.call, self.operation
         context: dict[str, Value] = {}
@@ -237,7 +239,7 @@ def _read(
     name: str,
     call: Call,
     params: Params,
-    authorized: Resource,
+    authorized: AuthorizedResource,
     render: Callable[[Answer], bytes] | None,
 ) -> Answer | bytes | None:
     """The answer; None when the authorized resource is no longer the current one."""

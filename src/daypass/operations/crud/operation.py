@@ -65,7 +65,7 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
-class Resource:
+class AuthorizedResource:
     """The resource of an operation, as policies see it.
 
     `arn` is that of the entity if it exists, and `tags` are its current ones. `also` lists further permissions: on the
@@ -81,7 +81,7 @@ class Resource:
 
 
 @dataclass(frozen=True)  # without slots: a generic alias could not create an instance
-class Operation(Generic[R, W]):
+class DirectoryOperation(Generic[R, W]):
     """One row of a service's table.
 
     Exactly one of `read` and `write` is given.
@@ -104,10 +104,10 @@ class Operation(Generic[R, W]):
     """
 
     name: str
-    resource: Callable[[R, Params], Resource]
+    resource: Callable[[R, Params], AuthorizedResource]
     read: Callable[[R, Params], Answer] | None = None
     write: Callable[[W, Params], Answer] | None = None
-    keys: tuple[Callable[[Params, Resource], Mapping[str, Value]], ...] = ()
+    keys: tuple[Callable[[Params, AuthorizedResource], Mapping[str, Value]], ...] = ()
     document: tuple[str, PolicyKind] | None = None
     check: Callable[[R, Params], Sequence[Finding] | None] | None = None
     gather: Callable[[R, Params, Ids], Any] | None = None
@@ -127,7 +127,7 @@ _SECRET_PARAMETERS: Final = frozenset(
 _MAX_FINDINGS: Final = 20
 
 
-def detail_of(params: Params, resource: Resource) -> dict[str, Any]:
+def detail_of(params: Params, resource: AuthorizedResource) -> dict[str, Any]:
     """The detail of an event."""
     shown = {name: "***" if name in _SECRET_PARAMETERS else recordable(value) for name, value in params.items()}
     return {"resource": resource.arn, "parameters": shown}

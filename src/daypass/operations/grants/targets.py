@@ -35,7 +35,7 @@ class Circumstances(NamedTuple):
         return {**self.context, "daypass:oncall": "true" if rule.on_call in self.on_call else "false"}
 
 
-class Target(NamedTuple):
+class RequestedRole(NamedTuple):
     """A role of a request, with the rule that applies to it and the versions of both."""
 
     role: Role
@@ -43,7 +43,7 @@ class Target(NamedTuple):
     version: Version
 
 
-def binding(terms_digest: str, targets: Sequence[Target]) -> str:
+def binding(terms_digest: str, targets: Sequence[RequestedRole]) -> str:
     """What votes on these terms are bound to now."""
     return binding_of(terms_digest, (target.version for target in targets))
 
@@ -55,7 +55,7 @@ def targets_of(
     names: Sequence[str],
     now: Circumstances | None,
     rules: Sequence[str] = (),
-) -> tuple[Target, ...]:
+) -> tuple[RequestedRole, ...]:
     """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED.
 
     `now` None: conditions on requesters are not tested. `rules`: the name of the only rule for each role; (): any.
@@ -66,7 +66,7 @@ def targets_of(
 
 def _target(
     tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], now: Circumstances | None, only: str
-) -> Target:
+) -> RequestedRole:
     role = find_by_arn(tx, Role, ref.arn)
     if role is None or ref.id not in ("", role.id):
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
@@ -77,7 +77,7 @@ def _target(
             f"No approval rule allows the person who gets the access to request {ref.arn}.",
             private={"reason": "no rule", "resource": ref.arn},
         )
-    return Target(role, rule, Version(role.id, version_of(tx, role, builtin), rule.name, rule.digest))
+    return RequestedRole(role, rule, Version(role.id, version_of(tx, role, builtin), rule.name, rule.digest))
 
 
 def rule_for(

@@ -17,7 +17,7 @@ from daypass.domain.policy.model import Context
 from daypass.operations.grants.permission import may_approve
 from daypass.operations.grants.persons import names_of, persons_of, why_gone, with_links
 from daypass.operations.grants.snapshot import once
-from daypass.operations.grants.targets import Target, binding
+from daypass.operations.grants.targets import RequestedRole, binding
 from daypass.ports import Env, Reader, Scene
 
 _MANY: Final = 1_000
@@ -89,7 +89,9 @@ def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
     return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
 
 
-def count_votes(env: Env | Scene, tx: Reader, request: AccessRequest, targets: Sequence[Target], now: int) -> Count:
+def count_votes(
+    env: Env | Scene, tx: Reader, request: AccessRequest, targets: Sequence[RequestedRole], now: int
+) -> Count:
     """The votes on a pending request as they count now (ms)."""
     roles = [(target.rule, target.role.arn) for target in targets]
     votes = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from daypass.domain.claims import PrincipalKind
 from daypass.operations.crud import operation as crud
-from daypass.operations.crud.operation import Context, Params, Resource
+from daypass.operations.crud.operation import AuthorizedResource, Context, Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog
 from daypass.ports import Ids, Tx
@@ -45,5 +45,5 @@ class WriteContext(ReadContext):
     gathered: Any = None  # the result of the operation's `gather`
 
 
-Operation: TypeAlias = crud.Operation[ReadContext, WriteContext]
-ResourceOf: TypeAlias = Callable[[ReadContext, Params], Resource]
+Operation: TypeAlias = crud.DirectoryOperation[ReadContext, WriteContext]
+ResourceOf: TypeAlias = Callable[[ReadContext, Params], AuthorizedResource]

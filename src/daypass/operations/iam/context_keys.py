@@ -13,7 +13,7 @@ from daypass.domain.policy.pattern import fold
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import scenario, simulate_policy
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Source
+from daypass.operations.iam.holdings import Gatherer, PolicySource
 
 
 def get_context_keys_for_custom_policy(_ctx: ReadContext, p: Params) -> Answer:
@@ -26,11 +26,11 @@ def get_context_keys_for_principal_policy(ctx: ReadContext, p: Params) -> Answer
     return _answer((*Gatherer(ctx).of(simulate_policy.existing_principal(ctx, p)).identity, *_request_policies(p)))
 
 
-def _request_policies(p: Params) -> tuple[Source, ...]:
+def _request_policies(p: Params) -> tuple[PolicySource, ...]:
     return scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)
 
 
-def _answer(sources: Iterable[Source]) -> Answer:
+def _answer(sources: Iterable[PolicySource]) -> Answer:
     names: dict[str, str] = {}
     for source in sources:
         for key in context_keys(source.policy.document):

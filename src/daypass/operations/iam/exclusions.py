@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 
 from daypass.domain.policy.pattern import Patterns
 from daypass.operations.iam import faults
-from daypass.operations.iam.holdings import INLINE, Holdings, Source
+from daypass.operations.iam.holdings import INLINE, Holdings, PolicySource
 
-Test: TypeAlias = Callable[[Source], bool]
+Test: TypeAlias = Callable[[PolicySource], bool]
 
 _MEMBERS = ("PolicyType", "PolicyArn", "InlinePolicyIdentifier")
 
@@ -32,7 +32,7 @@ def without(holdings: Holdings, test: Test) -> Holdings:
     return replace(holdings, identity=remaining(holdings.identity, test), boundary=boundary)
 
 
-def remaining(sources: tuple[Source, ...], test: Test) -> tuple[Source, ...]:
+def remaining(sources: tuple[PolicySource, ...], test: Test) -> tuple[PolicySource, ...]:
     return tuple(source for source in sources if not test(source))
 
 

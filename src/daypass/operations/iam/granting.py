@@ -18,10 +18,10 @@ from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.overlap import Coverage, coverage
 from daypass.domain.policy.pattern import V2012, fold
-from daypass.operations.crud.operation import Answer, Params, Resource
+from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
 from daypass.operations.iam import faults, find, holdings, resources, services
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Source
+from daypass.operations.iam.holdings import Gatherer, PolicySource
 
 _NAMESPACE = re.compile(r"[\w-]{1,64}", re.ASCII)
 _FINDERS: Mapping[str, Callable[[ReadContext, str], User | Group | Role]] = {
@@ -47,7 +47,7 @@ def list_policies_granting_service_access(ctx: ReadContext, p: Params) -> Answer
     return {"PoliciesGrantingServiceAccess": granting, "IsTruncated": False}
 
 
-def _policy_members(source: Source) -> dict[str, Any]:
+def _policy_members(source: PolicySource) -> dict[str, Any]:
     if source.kind != holdings.INLINE:
         return {"PolicyName": source.name, "PolicyType": "MANAGED", "PolicyArn": source.arn}
     kind, name = source.owner
@@ -112,15 +112,17 @@ def entity_of(ctx: ReadContext, arn: str) -> User | Group | Role | ManagedPolicy
     return entity
 
 
-def arn_resource(ctx: ReadContext, p: Params) -> Resource:
+def arn_resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The entity of the Arn parameter, or its ARN when there is none."""
     kind, name = _named(ctx, p["Arn"])
     kinds: dict[str, type[User | Group | Role]] = {"user": User, "group": Group, "role": Role}
     if kind == "policy":
         policy = find.any_policy(ctx, p["Arn"])
-        return resources.of(policy) if policy is not None else Resource(p["Arn"])
+        return resources.of(policy) if policy is not None else AuthorizedResource(p["Arn"])
     principal = ctx.tx.get(kinds[kind], account=ctx.account, name=name)
-    return resources.of(principal) if principal is not None and principal.arn == p["Arn"] else Resource(p["Arn"])
+    return (
+        resources.of(principal) if principal is not None and principal.arn == p["Arn"] else AuthorizedResource(p["Arn"])
+    )
 
 
 def _named(ctx: ReadContext, arn: str) -> tuple[str, str]:

@@ -48,7 +48,7 @@ _WORDS: Final = {User: "user", Group: "group", Role: "role"}
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PolicySource:
     """A policy and its source.
 
     `policy.name` is unique among the policies of one principal. `id` is its name in AWS's simulator. `owner` is the
@@ -69,8 +69,8 @@ class Holdings:
     further levels of guardrails.
     """
 
-    identity: tuple[Source, ...]
-    boundary: tuple[Source, ...] | None = None
+    identity: tuple[PolicySource, ...]
+    boundary: tuple[PolicySource, ...] | None = None
     blocks: Levels = ()
 
     def policies(self, guardrails: tuple[tuple[NamedPolicy, ...], ...]) -> CallerPolicies:
@@ -79,7 +79,7 @@ class Holdings:
         return CallerPolicies(policies_in(self.identity), boundary, guardrails=(*guardrails, *self.blocks))
 
 
-def policies_in(sources: Iterable[Source]) -> tuple[NamedPolicy, ...]:
+def policies_in(sources: Iterable[PolicySource]) -> tuple[NamedPolicy, ...]:
     """The policies of these sources."""
     return tuple(source.policy for source in sources)
 
@@ -105,10 +105,10 @@ class Gatherer:
         self._with_blocks = blocks
         self._blocks: dict[str, Levels] = {}
         self._managed: dict[str, PolicyDocument | None] = {}
-        self._groups: dict[str, tuple[Source, ...]] = {}
-        self._of_account: dict[str, tuple[Source, ...]] = {}
+        self._groups: dict[str, tuple[PolicySource, ...]] = {}
+        self._of_account: dict[str, tuple[PolicySource, ...]] = {}
         self._prefetched = _RowsByOwner()
-        self._guardrails: tuple[tuple[Source, ...], ...] | None = None
+        self._guardrails: tuple[tuple[PolicySource, ...], ...] | None = None
 
     def read_ahead(self, entities: Sequence[User | Role]) -> None:
         """Reads the rows of these users or roles together: one query for many takes as long as one for each of a few."""
@@ -149,12 +149,14 @@ class Gatherer:
             found = blocks.stored(self._ctx.tx, self._ctx.account, ids, self._ctx.now)
             self._blocks |= {**dict.fromkeys(ids, ()), **found}
 
-    def guardrails(self) -> tuple[tuple[Source, ...], ...]:
+    def guardrails(self) -> tuple[tuple[PolicySource, ...], ...]:
         """The account's guardrails: one level, or none without guardrails."""
         if self._guardrails is None:
             guardrails = self._ctx.tx.find(Guardrail, account=self._ctx.account, order="name")
             level = tuple(
-                Source(NamedPolicy(g.name, compiled(g.document, PolicyKind.GUARDRAIL)), g.name, GUARDRAIL, name=g.name)
+                PolicySource(
+                    NamedPolicy(g.name, compiled(g.document, PolicyKind.GUARDRAIL)), g.name, GUARDRAIL, name=g.name
+                )
                 for g in guardrails
             )
             self._guardrails = (level,) if level else ()
@@ -164,10 +166,10 @@ class Gatherer:
         """The account's guardrails, without their sources."""
         return (*map(policies_in, self.guardrails()), *self.blocks_of(self._ctx.account))
 
-    def _of_every_user(self, account: str) -> tuple[Source, ...]:
+    def _of_every_user(self, account: str) -> tuple[PolicySource, ...]:
         if account not in self._of_account:
             policies = trust.of_every_user(self._ctx.tx.get(PasswordPolicy, account=account))
-            self._of_account[account] = tuple(Source(policy, policy.name, ACCOUNT) for policy in policies)
+            self._of_account[account] = tuple(PolicySource(policy, policy.name, ACCOUNT) for policy in policies)
         return self._of_account[account]
 
     def _group_ids(self, user: User) -> list[str]:
@@ -175,11 +177,11 @@ class Gatherer:
             return [membership.group_id for membership in self._prefetched.memberships.get(user.id, ())]
         return [group.id for group in groups_of(self._ctx.tx, user.id)]
 
-    def _of_owner(self, owner: Owner) -> Iterator[Source]:
+    def _of_owner(self, owner: Owner) -> Iterator[PolicySource]:
         word, ahead = _WORDS[type(owner)], self._prefetched if owner.id in self._prefetched.ids else None
         own = ahead.inline.get(owner.id, ()) if ahead is not None else inline.of_owner(self._ctx, owner)
         for policy in own:
-            yield Source(
+            yield PolicySource(
                 NamedPolicy(f"{word}/{owner.name}/{policy.name}", compiled(policy.document, PolicyKind.IDENTITY)),
                 f"{word}_{owner.name}_{policy.name}",
                 INLINE,
@@ -195,11 +197,11 @@ class Gatherer:
             if document is not None:  # a missing policy allows nothing
                 yield _attached(arn, document)
 
-    def _boundary(self, arn: str | None) -> tuple[Source, ...] | None:
+    def _boundary(self, arn: str | None) -> tuple[PolicySource, ...] | None:
         if arn is None:
             return None
         document = self._document(arn) or compiled("", PolicyKind.IDENTITY)
-        return (Source(NamedPolicy(arn, document), arn.rpartition("/")[2], BOUNDARY, arn=arn),)
+        return (PolicySource(NamedPolicy(arn, document), arn.rpartition("/")[2], BOUNDARY, arn=arn),)
 
     def _document(self, arn: str) -> PolicyDocument | None:
         if arn not in self._managed:
@@ -216,6 +218,6 @@ def _by(rows: Iterable[E], owner_of: Callable[[E], str]) -> Mapping[str, Sequenc
     return entities
 
 
-def _attached(arn: str, document: PolicyDocument) -> Source:
+def _attached(arn: str, document: PolicyDocument) -> PolicySource:
     kind = AWS_MANAGED if arn.split(":")[4] == builtin.ACCOUNT else USER_MANAGED
-    return Source(NamedPolicy(arn, document), arn.rpartition("/")[2], kind, name=arn.rpartition("/")[2], arn=arn)
+    return PolicySource(NamedPolicy(arn, document), arn.rpartition("/")[2], kind, name=arn.rpartition("/")[2], arn=arn)

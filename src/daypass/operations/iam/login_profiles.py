@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, LoginProfile, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import REFUSED, Answer, Params, Resource
+from daypass.operations.crud.operation import REFUSED, Answer, AuthorizedResource, Params
 from daypass.operations.iam import faults, find, resources
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.ssf.logout import tell_of_end
@@ -166,7 +166,7 @@ def delete_login_profile(ctx: WriteContext, p: Params) -> Answer:
 # --- The caller's own ----------------------------------------------------------------------------------------------
 
 
-def own(ctx: ReadContext, p: Params) -> Resource:
+def own(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The calling user. Raises INVALID_USER_TYPE for callers without a password: roles, the root, sessions."""
     if ctx.caller.kind is not PrincipalKind.USER:
         message = "The request was rejected because the type of user for the transaction was incorrect."

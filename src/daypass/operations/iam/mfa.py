@@ -20,7 +20,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, MfaDevice, Passkey, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.totp import consecutive_step, drift_of
-from daypass.operations.crud.operation import Answer, Params, Resource
+from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
 from daypass.operations.iam import changes, faults, find, members, paging, resources, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
@@ -37,26 +37,26 @@ _SCALE: Final = 5  # pixels for each module of the QR code
 # --- Resources
 
 
-def device_resource(ctx: ReadContext, p: Params) -> Resource:
+def device_resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """A device by its serial number, which is its ARN."""
     device = _find(ctx, p["SerialNumber"])
-    return Resource(p["SerialNumber"], tags=device.tags if device is not None else ())
+    return AuthorizedResource(p["SerialNumber"], tags=device.tags if device is not None else ())
 
 
-def new_resource(ctx: ReadContext, p: Params) -> Resource:
-    return Resource(_serial(ctx, p))
+def new_resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
+    return AuthorizedResource(_serial(ctx, p))
 
 
-def all_resource(ctx: ReadContext, _p: Params) -> Resource:
-    return Resource(f"arn:aws:iam::{ctx.account}:mfa/")
+def all_resource(ctx: ReadContext, _p: Params) -> AuthorizedResource:
+    return AuthorizedResource(f"arn:aws:iam::{ctx.account}:mfa/")
 
 
-def owner_resource(ctx: ReadContext, p: Params) -> Resource:
+def owner_resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The user who will have the device, has it, or is named in the request; by default the caller."""
-    return Resource(root_arn(ctx.account)) if _is_root(ctx, p) else resources.user_or_caller(ctx, p)
+    return AuthorizedResource(root_arn(ctx.account)) if _is_root(ctx, p) else resources.user_or_caller(ctx, p)
 
 
-def shown_resource(ctx: ReadContext, p: Params) -> Resource:
+def shown_resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The owner of the device; the device itself when it has no owner."""
     if p.get("UserName"):
         return owner_resource(ctx, p)

@@ -26,7 +26,7 @@ from daypass.domain.trust import CallerPolicies
 from daypass.operations.crud.operation import Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Holdings, Source, policies_in
+from daypass.operations.iam.holdings import Holdings, PolicySource, policies_in
 from daypass.operations.iam.owners import Owner
 
 EVERY_RESOURCE: Final = "*"
@@ -65,22 +65,22 @@ class Scenario:
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     owner: str
-    resource: Source | None
+    resource: PolicySource | None
     holdings: Holdings = _NOTHING
-    guardrails: tuple[tuple[Source, ...], ...] = ()
+    guardrails: tuple[tuple[PolicySource, ...], ...] = ()
 
     @property
     def everything(self) -> bool:
         """Whether the request names no particular resource."""
         return self.resources == (EVERY_RESOURCE,)
 
-    def under(self, holdings: Holdings, guardrails: tuple[tuple[Source, ...], ...]) -> Scenario:
+    def under(self, holdings: Holdings, guardrails: tuple[tuple[PolicySource, ...], ...]) -> Scenario:
         """The simulation with these policies of the principal."""
         policies = holdings.policies(tuple(map(policies_in, guardrails)))
         principal = structs.replace(self.principal, policies=policies)
         return replace(self, principal=principal, holdings=holdings, guardrails=guardrails)
 
-    def find(self, layer: Layer, name: str) -> Source:
+    def find(self, layer: Layer, name: str) -> PolicySource:
         """The source of a policy that determined a decision."""
         if layer is Layer.RESOURCE and self.resource is not None:
             return self.resource
@@ -110,12 +110,12 @@ def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
 # --- Policies in the request -----------------------------------------------------------------------------------------
 
 
-def request_policies(texts: Sequence[str] | None, label: str, kind: PolicyKind) -> tuple[Source, ...]:
+def request_policies(texts: Sequence[str] | None, label: str, kind: PolicyKind) -> tuple[PolicySource, ...]:
     """The policies of a parameter, named `label`.1, `label`.2 and so on. Raises DaypassError(INVALID_INPUT)."""
     return tuple(_parsed_source(text, f"{label}.{number}", kind) for number, text in enumerate(texts or (), 1))
 
 
-def request_boundary(p: Params) -> tuple[Source, ...] | None:
+def request_boundary(p: Params) -> tuple[PolicySource, ...] | None:
     """The boundary in the request, None when it has none."""
     sources = request_policies(
         p.get("PermissionsBoundaryPolicyInputList"), "PermissionsBoundaryPolicyInputList", PolicyKind.IDENTITY
@@ -125,7 +125,7 @@ def request_boundary(p: Params) -> tuple[Source, ...] | None:
     return sources or None
 
 
-def request_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:
+def request_guardrails(p: Params) -> tuple[tuple[PolicySource, ...], ...]:
     """OrderedOrganizationPolicyInputList: one level of policies for each of its members."""
     levels = p.get("OrderedOrganizationPolicyInputList") or ()
     return tuple(
@@ -138,9 +138,9 @@ def request_guardrails(p: Params) -> tuple[tuple[Source, ...], ...]:
     )
 
 
-def _parsed_source(text: str, label: str, kind: PolicyKind) -> Source:
+def _parsed_source(text: str, label: str, kind: PolicyKind) -> PolicySource:
     try:
-        return Source(NamedPolicy(label, _parsed(text, kind)), label)
+        return PolicySource(NamedPolicy(label, _parsed(text, kind)), label)
     except PolicyError as error:
         raise faults.invalid_input(f"Invalid policy {label}: {error.message}") from None
 
@@ -150,7 +150,7 @@ def _parsed(text: str, kind: PolicyKind) -> PolicyDocument:
     return parse(text, kind)
 
 
-def _resource_policy(text: str | None, actions: tuple[str, ...], caller_arn: str) -> Source | None:
+def _resource_policy(text: str | None, actions: tuple[str, ...], caller_arn: str) -> PolicySource | None:
     """A trust policy is accepted as the resource policy when all actions are STS actions."""
     if not text:
         return None

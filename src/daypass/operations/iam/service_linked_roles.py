@@ -16,7 +16,7 @@ from daypass.data import ServiceLinkedRole, service_linked_roles
 from daypass.domain.directory import Attachment, Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Value
-from daypass.operations.crud.operation import Answer, Params, Resource
+from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
 from daypass.operations.iam import changes, documents, faults, find, members, paging, resources
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
 
@@ -56,12 +56,12 @@ def _wanted(p: Params) -> tuple[ServiceLinkedRole | None, str]:
     return known, f"{name}_{suffix}" if suffix else name
 
 
-def created(ctx: ReadContext, p: Params) -> Resource:
+def created(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The resource of CreateServiceLinkedRole."""
-    return Resource(f"arn:aws:iam::{ctx.account}:role{PATH}{p['AWSServiceName']}/{_wanted(p)[1]}")
+    return AuthorizedResource(f"arn:aws:iam::{ctx.account}:role{PATH}{p['AWSServiceName']}/{_wanted(p)[1]}")
 
 
-def service_key(p: Params, _resource: Resource) -> dict[str, Value]:
+def service_key(p: Params, _resource: AuthorizedResource) -> dict[str, Value]:
     return {"iam:awsservicename": p["AWSServiceName"]}
 
 
@@ -102,10 +102,10 @@ def delete(ctx: WriteContext, p: Params) -> Answer:
     return {"DeletionTaskId": f"task{role.path}{role.name}/{uuid5(NAMESPACE_URL, role.id)}"}
 
 
-def deleted(ctx: ReadContext, p: Params) -> Resource:
+def deleted(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The resource of GetServiceLinkedRoleDeletionStatus: the role that the task was to delete."""
     task = _TASK.fullmatch(p["DeletionTaskId"])
-    return Resource(f"arn:aws:iam::{ctx.account}:role{task[1]}{task[2]}" if task else "*")
+    return AuthorizedResource(f"arn:aws:iam::{ctx.account}:role{task[1]}{task[2]}" if task else "*")
 
 
 def deletion_status(ctx: ReadContext, p: Params) -> Answer:

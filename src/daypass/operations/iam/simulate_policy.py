@@ -25,7 +25,7 @@ from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Decision, Layer
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import decide
-from daypass.operations.crud.operation import Answer, Params, Resource
+from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
 from daypass.operations.iam import exclusions, faults, scenario
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
@@ -63,11 +63,11 @@ class _Result(Struct, frozen=True):
 # --- The operations ----------------------------------------------------------------------------------------------------
 
 
-def principal(ctx: ReadContext, p: Params) -> Resource:
+def principal(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """The user, group or role in the request. Raises INVALID_INPUT unless it is an ARN of the caller's account."""
     arn = p["PolicySourceArn"]
     entity = _entity(ctx, arn)
-    return Resource(arn, tags=() if entity is None or isinstance(entity, Group) else entity.tags)
+    return AuthorizedResource(arn, tags=() if entity is None or isinstance(entity, Group) else entity.tags)
 
 
 def existing_principal(ctx: ReadContext, p: Params) -> Owner:

@@ -31,7 +31,7 @@ from daypass.operations.oauth.client_authentication import check_current
 from daypass.operations.oauth.jwt_form import JwtForm
 from daypass.operations.oauth.parties import Subject, session_for
 from daypass.operations.oauth.request import TokenRequest, TokenType
-from daypass.operations.oauth.targets import Target, ceilings, target_of
+from daypass.operations.oauth.targets import TokenTarget, ceilings, target_of
 from daypass.operations.outcome import ACTOR, OWNER, served
 from daypass.operations.sessions.get_scoped_credentials import narrow
 from daypass.ports import Call, Env, Tx
@@ -97,7 +97,7 @@ async def _in_form(
     call: Call,
     request: TokenRequest,
     subject: Subject,
-    target: Target,
+    target: TokenTarget,
     form: Form[C],
     also: AlsoWrites | None,
 ) -> Issued[C]:
@@ -120,7 +120,7 @@ async def _in_form(
 # --- With a role -----------------------------------------------------------------------------------------------------
 
 
-def _bounded(request: TokenRequest, subject: Subject, target: Target) -> Subject:
+def _bounded(request: TokenRequest, subject: Subject, target: TokenTarget) -> Subject:
     """The subject as the trust policy sees it, with the audience, scope and client of the new session."""
     sender, parent = request.sender, subject.applicant.parent
     audiences, scopes = ceilings(request, target, subject.session)
@@ -150,7 +150,7 @@ def _with_replays(request: TokenRequest, subject: Subject) -> Subject:
 
 
 async def _assumed(
-    env: Env, request: TokenRequest, subject: Subject, target: Target, form: Form[C], also: Also[C] | None
+    env: Env, request: TokenRequest, subject: Subject, target: TokenTarget, form: Form[C], also: Also[C] | None
 ) -> Issued[C]:
     client = request.sender.client
     if client is not None and not client.settings.may_assume(request.role_arn):
@@ -172,7 +172,7 @@ async def _same_session(
     call: Call,
     request: TokenRequest,
     subject: Subject,
-    target: Target,
+    target: TokenTarget,
     form: Form[C],
     also: Also[C] | None,
 ) -> Issued[C]:
@@ -228,7 +228,7 @@ async def _narrowed(
     request: TokenRequest,
     applicant: Applicant,
     session: SessionClaims,
-    target: Target,
+    target: TokenTarget,
     seconds: int | None,
 ) -> SessionClaims:
     """The session with one more hop, for the actor if there is one, bound to the requested audiences and scope."""

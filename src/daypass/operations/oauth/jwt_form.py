@@ -17,7 +17,7 @@ from daypass.domain.session import SessionClaims
 from daypass.operations.assume.forms import sealed
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.access_token import SESSION, AccessToken, claims_of
-from daypass.operations.oauth.targets import Target, check_permission
+from daypass.operations.oauth.targets import TokenTarget, check_permission
 from daypass.ports import Call, Env
 
 
@@ -28,7 +28,7 @@ class JwtForm(Struct, frozen=True):
     the new session.
     """
 
-    target: Target
+    target: TokenTarget
     jti: str
     facts: RequestFacts
     binding: Binding | None = None

@@ -29,7 +29,7 @@ _MAC_BYTES: Final = 25
 _INVALID: Final = "The refresh token is invalid, expired, revoked or was used before."
 
 
-class OidcToken(NamedTuple):
+class RefreshedToken(NamedTuple):
     """The parts of a token. It is authentic only if `is_authentic` says so."""
 
     family: str
@@ -37,16 +37,16 @@ class OidcToken(NamedTuple):
     mac: bytes
 
 
-def parse_token(unverified_text: str) -> OidcToken:
+def parse_token(unverified_text: str) -> RefreshedToken:
     """The parts of a refresh token. Raises DaypassError(INVALID_GRANT)."""
     if not _TEXT.fullmatch(unverified_text):
         raise invalid("it has not the form of a refresh token")
     raw = base64.urlsafe_b64decode(unverified_text.removeprefix(PREFIX))
     generation = int.from_bytes(raw[_ID_BYTES : _ID_BYTES + 4], "big")
-    return OidcToken(raw[:_ID_BYTES].hex(), generation, raw[_ID_BYTES + 4 :])
+    return RefreshedToken(raw[:_ID_BYTES].hex(), generation, raw[_ID_BYTES + 4 :])
 
 
-def is_authentic(token: OidcToken, content: FamilyContent) -> bool:
+def is_authentic(token: RefreshedToken, content: FamilyContent) -> bool:
     """Whether a key of the family made the token, whatever its generation."""
     return hmac.compare_digest(token.mac, _mac(content, token.family, token.generation))
 

@@ -25,7 +25,7 @@ from daypass.ports import Call, Env
 ACTION: Final = "daypass:GetAccessToken"
 
 
-class Target(Struct, frozen=True):
+class TokenTarget(Struct, frozen=True):
     """What a token is for.
 
     `servers`: the resource servers among the audiences. `policy`: the session policy of its scope, "" for none.
@@ -40,7 +40,7 @@ class Target(Struct, frozen=True):
     seconds: int = 0
 
 
-async def target_of(env: Env, request: TokenRequest, session: SessionClaims | None) -> Target:
+async def target_of(env: Env, request: TokenRequest, session: SessionClaims | None) -> TokenTarget:
     """The target of the requested token, within the ceilings of the subject's `session`, if it has one.
 
     Raises DaypassError: INVALID_TARGET, INVALID_SCOPE, UNAVAILABLE.
@@ -57,11 +57,11 @@ async def target_of(env: Env, request: TokenRequest, session: SessionClaims | No
     return target
 
 
-async def _target(env: Env, request: TokenRequest, audiences: tuple[str, ...], scope: tuple[str, ...]) -> Target:
+async def _target(env: Env, request: TokenRequest, audiences: tuple[str, ...], scope: tuple[str, ...]) -> TokenTarget:
     found = [server for name in audiences if (server := await registered(env, name)) is not None]
     if not found:
         _check_scope(request, scope)
-        return Target(audiences, scope)
+        return TokenTarget(audiences, scope)
     servers = [parse_resource_server(each.settings) for each in found]
     known = {name: each for server in servers for name, each in server.scopes.items()}
     if known:
@@ -78,11 +78,11 @@ async def _target(env: Env, request: TokenRequest, audiences: tuple[str, ...], s
         raise DaypassError(ErrorKind.INVALID_SCOPE, f"The scope cannot be granted: {error}.") from None
     seconds = [server.token_seconds for server in servers if server.token_seconds]
     algorithms = frozenset(server.algorithm for server in servers if server.algorithm)
-    return Target(audiences, scope, tuple(found), policy, algorithms, min(seconds, default=0))
+    return TokenTarget(audiences, scope, tuple(found), policy, algorithms, min(seconds, default=0))
 
 
 def ceilings(
-    request: TokenRequest, target: Target, session: SessionClaims | None
+    request: TokenRequest, target: TokenTarget, session: SessionClaims | None
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """The ceilings of audiences and scopes of the new session.
 
@@ -99,7 +99,7 @@ def ceilings(
     return audiences, scopes
 
 
-async def check_permission(env: Env, call: Call, target: Target, client_id: str) -> None:
+async def check_permission(env: Env, call: Call, target: TokenTarget, client_id: str) -> None:
     """Whether the caller, the principal of the token, may have it for every resource server of its target.
 
     Raises DaypassError(ACCESS_DENIED).

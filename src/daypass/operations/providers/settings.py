@@ -38,7 +38,7 @@ _ARN = "arn:aws:iam::{}:oidc-provider/"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ProviderWithSettings:
     """A provider and its settings as JSON members, secrets hidden."""
 
     provider: OidcProvider = field(repr=False)
@@ -58,7 +58,7 @@ async def list_providers(env: Env, call: Call, account: str = "") -> list[OidcPr
     )
 
 
-async def get_provider_settings(env: Env, call: Call, name: str, account: str = "") -> Settings:
+async def get_provider_settings(env: Env, call: Call, name: str, account: str = "") -> ProviderWithSettings:
     """daypass:GetProviderSettings. `name`: a provider's URL, with or without https://, or its ARN.
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
@@ -67,12 +67,12 @@ async def get_provider_settings(env: Env, call: Call, name: str, account: str = 
     await env.journal.commit(
         served(call, account=provider.account, decision=decision, detail={"provider": provider.arn})
     )
-    return Settings(provider, describe(provider.settings))
+    return ProviderWithSettings(provider, describe(provider.settings))
 
 
 async def put_provider_settings(
     env: Env, call: Call, name: str, members: Mapping[str, Any], account: str = ""
-) -> Settings:
+) -> ProviderWithSettings:
     """daypass:PutProviderSettings, with iam:UpdateOpenIDConnectProviderThumbprint. Replaces all settings.
 
     Members that are left out get their defaults.
@@ -95,7 +95,7 @@ async def put_provider_settings(
     if fault := await env.issuers.fault(wanted):
         raise DaypassError(ErrorKind.VALIDATION, fault)
 
-    def change(tx: Tx) -> tuple[Settings, Event]:
+    def change(tx: Tx) -> tuple[ProviderWithSettings, Event]:
         now = tx.get(OidcProvider, account=provider.account, url=provider.url)
         if now is None:
             raise _missing(name)
@@ -105,7 +105,7 @@ async def put_provider_settings(
         tx.replace(made)
         detail = {"provider": made.arn, "settings": after, "before": before}
         event = served(call, kind=EventType.DIRECTORY_CHANGED, account=made.account, decision=decision, detail=detail)
-        return Settings(made, after), event
+        return ProviderWithSettings(made, after), event
 
     return await env.journal.write(change, account=call.caller.account)
 

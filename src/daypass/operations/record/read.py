@@ -33,7 +33,7 @@ class Tail(NamedTuple):
     cursor: Mapping[str, int]
 
 
-class Proof(NamedTuple):
+class RecordProof(NamedTuple):
     """One record, and consecutive records of its log: from the one before it, up to PROVED after it.
 
     `check`: of `records`, computed. `complete`: the last of them is the end of the log, when it was read.
@@ -118,7 +118,7 @@ async def export_log(env: Env, call: Call, account: str, log: str, after: int, l
     return views
 
 
-async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -> Proof:
+async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -> RecordProof:
     """daypass:VerifyAudit: one record with the records around it, and what their hashes show. Raises NOT_FOUND."""
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
     first = max(seq - 1, 0)
@@ -126,7 +126,7 @@ async def prove_record(env: Env, call: Call, account: str, log: str, seq: int) -
     record = next((view for view in views if view.seq == seq), None)
     if record is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"Log {log} has no record {seq}.")
-    proof = Proof(record, tuple(views), env.records.check(views), complete=len(views) < PROVED + 2)
+    proof = RecordProof(record, tuple(views), env.records.check(views), complete=len(views) < PROVED + 2)
     await _record(env, call, scope, {"log": log, "seq": seq, "records": len(views)})
     return proof
 

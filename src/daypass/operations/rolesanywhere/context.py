@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud import operation as crud
-from daypass.operations.crud.operation import Context, Params, Resource
+from daypass.operations.crud.operation import AuthorizedResource, Context, Params
 from daypass.operations.rolesanywhere import faults
 from daypass.ports import Ids, Tx
 
@@ -71,5 +71,5 @@ def _id_of(identifier: str, noun: str) -> str:
     return found if kind == noun else ""
 
 
-Operation: TypeAlias = crud.Operation[ReadContext, WriteContext]
-ResourceOf: TypeAlias = Callable[[ReadContext, Params], Resource]
+Operation: TypeAlias = crud.DirectoryOperation[ReadContext, WriteContext]
+ResourceOf: TypeAlias = Callable[[ReadContext, Params], AuthorizedResource]

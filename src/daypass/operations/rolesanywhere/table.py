@@ -16,7 +16,7 @@ from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.policy.model import Value
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.crud.engine import Service
-from daypass.operations.crud.operation import Answer, Params, Permission, Resource
+from daypass.operations.crud.operation import Answer, AuthorizedResource, Params, Permission
 from daypass.operations.rolesanywhere import anchors, entity_kind, faults, profiles
 from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
@@ -24,36 +24,40 @@ from daypass.operations.rolesanywhere.profiles import PROFILES
 from daypass.ports import Call, Env, Scene, Tx
 
 
-def _anything(_ctx: ReadContext, _p: Params) -> Resource:
-    return Resource("*")
+def _anything(_ctx: ReadContext, _p: Params) -> AuthorizedResource:
+    return AuthorizedResource("*")
 
 
 def _named(kind: type[Any], parameter: str) -> ResourceOf:
     """The resource that a parameter names by id or ARN; a missing one, under the ARN that it would have."""
 
-    def resource(ctx: ReadContext, p: Params) -> Resource:
+    def resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
         found = ctx.get(kind, p[parameter])
-        return Resource(found.arn, tags=found.tags) if found is not None else Resource(ctx.arn(kind, p[parameter]))
+        return (
+            AuthorizedResource(found.arn, tags=found.tags)
+            if found is not None
+            else AuthorizedResource(ctx.arn(kind, p[parameter]))
+        )
 
     return resource
 
 
-def _tagged(ctx: ReadContext, p: Params) -> Resource:
+def _tagged(ctx: ReadContext, p: Params) -> AuthorizedResource:
     found = entity_kind.named(ctx, p["resourceArn"])
-    return Resource(found.arn, tags=found.tags) if found is not None else Resource(p["resourceArn"])
+    return AuthorizedResource(found.arn, tags=found.tags) if found is not None else AuthorizedResource(p["resourceArn"])
 
 
-def _new_profile(_ctx: ReadContext, p: Params) -> Resource:
-    return Resource("*", also=_passing(p["roleArns"]))
+def _new_profile(_ctx: ReadContext, p: Params) -> AuthorizedResource:
+    return AuthorizedResource("*", also=_passing(p["roleArns"]))
 
 
-def _changed_profile(ctx: ReadContext, p: Params) -> Resource:
+def _changed_profile(ctx: ReadContext, p: Params) -> AuthorizedResource:
     """Roles that are already in the profile need not be passed again."""
     profile = ctx.get(X509Profile, p["profileId"])
     if profile is None:
-        return Resource(ctx.arn(X509Profile, p["profileId"]))
+        return AuthorizedResource(ctx.arn(X509Profile, p["profileId"]))
     added = [arn for arn in p.get("roleArns") or () if arn not in profile.role_arns]
-    return Resource(profile.arn, _passing(added), profile.tags)
+    return AuthorizedResource(profile.arn, _passing(added), profile.tags)
 
 
 def _passing(role_arns: list[str]) -> tuple[Permission, ...]:
@@ -70,11 +74,11 @@ def _changed(change: str, ctx: WriteContext, _p: Params, answer: Answer) -> tupl
     return (CredentialChange(ctx.account, "", "x509", change, arn),)
 
 
-def _request_tags(p: Params, _resource: Resource) -> Mapping[str, Value]:
+def _request_tags(p: Params, _resource: AuthorizedResource) -> Mapping[str, Value]:
     return requested_tags(entity_kind.tags_of(p.get("tags")))
 
 
-def _request_tag_keys(p: Params, _resource: Resource) -> Mapping[str, Value]:
+def _request_tag_keys(p: Params, _resource: AuthorizedResource) -> Mapping[str, Value]:
     return {"aws:tagkeys": tuple(p["tagKeys"])}
 
 

@@ -33,7 +33,7 @@ class Reset(Struct, frozen=True):
     """The follower must forget what it knows: the revocations that follow are all there are."""
 
 
-class Batch(Struct, frozen=True):
+class RevocationBatch(Struct, frozen=True):
     """Revocations, by position."""
 
     revocations: tuple[Revocation, ...]
@@ -52,7 +52,7 @@ class Heartbeat(Struct, frozen=True):
     nodes: Mapping[str, int] | None = None
 
 
-Change: TypeAlias = "Reset | Batch | Heartbeat"
+Change: TypeAlias = "Reset | RevocationBatch | Heartbeat"
 
 
 class Subscription(Struct, frozen=True):
@@ -124,7 +124,7 @@ async def follow(
             if _concerns(subscription, revocation) and revocation.id not in unplaced
         ]
         for start in range(0, len(sent), _BATCH):
-            yield Batch(tuple(sent[start : start + _BATCH]))
+            yield RevocationBatch(tuple(sent[start : start + _BATCH]))
         unplaced.update(revocation.id for revocation in sent if not revocation.position)
         unplaced.difference_update(revocation.id for revocation in sent if revocation.position)
         cursor = state.position

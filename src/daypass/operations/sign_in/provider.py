@@ -71,22 +71,22 @@ class ProviderState(Struct, frozen=True):
 _read_state = msgspec.json.Decoder(ProviderState).decode
 
 
-class Source(Struct, frozen=True):
+class ProviderSource(Struct, frozen=True):
     """An identity provider with which people of an account sign in: its ARN, and its name for people."""
 
     arn: str
     name: str
 
 
-async def sources(env: Env, call: Call, account: str) -> list[Source]:
+async def sources(env: Env, call: Call, account: str) -> list[ProviderSource]:
     """The providers with which people of an account sign in. `account`: its id or alias. Unknown accounts have none."""
 
-    def find(tx: Reader) -> list[Source]:
+    def find(tx: Reader) -> list[ProviderSource]:
         named = account_by_alias(tx, account)
         oidc = tx.find(OidcProvider, account=named, order="url")
         saml = tx.find(SamlProvider, account=named, order="name")
-        found = [Source(each.arn, each.url) for each in oidc if _settings(each) is not None]
-        return [*found, *(Source(each.arn, each.name) for each in saml)]
+        found = [ProviderSource(each.arn, each.url) for each in oidc if _settings(each) is not None]
+        return [*found, *(ProviderSource(each.arn, each.name) for each in saml)]
 
     return await env.directory.read(find, account=call.source.lane)
 

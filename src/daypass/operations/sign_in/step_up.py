@@ -53,7 +53,7 @@ class MfaOptions(NamedTuple):
     code_prompt: str
 
 
-class Proof(NamedTuple):
+class StepUpProof(NamedTuple):
     """What the page sends back, unverified: an assertion with its ceremony, or a code with its prompt."""
 
     holder: str
@@ -117,7 +117,7 @@ def _unusable(env: Env, *, blocked: bool) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, message, private={"reason": "step-up", "mfa": "unusable"})
 
 
-async def check(env: Env, call: Call, digest: str, proof: Proof) -> int:
+async def check(env: Env, call: Call, digest: str, proof: StepUpProof) -> int:
     """The time (ms) of the step-up for `digest`. Raises DaypassError: ACCESS_DENIED, INVALID_IDENTITY_TOKEN,
     EXPIRED_IDENTITY_TOKEN, UNAVAILABLE.
     """
@@ -126,7 +126,7 @@ async def check(env: Env, call: Call, digest: str, proof: Proof) -> int:
     return await _check_code(env, call, digest, proof)
 
 
-async def _check_passkey(env: Env, call: Call, digest: str, proof: Proof) -> int:
+async def _check_passkey(env: Env, call: Call, digest: str, proof: StepUpProof) -> int:
     ceremony = webauthn.opened(env, webauthn.STEP_UP, proof.holder, proof.ceremony, call.now, digest)
     named = webauthn.credential_id(proof.assertion)
     passkey = await env.directory.read(lambda tx: tx.get(Passkey, id=named), account=call.caller.account)
@@ -139,7 +139,7 @@ async def _check_passkey(env: Env, call: Call, digest: str, proof: Proof) -> int
     return call.now
 
 
-async def _check_code(env: Env, call: Call, digest: str, proof: Proof) -> int:
+async def _check_code(env: Env, call: Call, digest: str, proof: StepUpProof) -> int:
     prompt = unseal(env, _PURPOSE, proof.code_prompt, _read_prompt)
     if prompt is None or (prompt.holder, prompt.digest) != (proof.holder, digest):
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, _EXPIRED, private={"reason": "step-up"})

@@ -10,9 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from daypass.crypto.key_encryption import KeySourceError
-from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order, Reason
+from daypass.federation.fetch import Bounds, Fetcher, FetchError, FetchReason, Order
 
-_TEMPORARY: Final = frozenset({Reason.RESOLVE, Reason.CONNECT, Reason.TIMEOUT, Reason.PROTOCOL, Reason.BUSY})
+_TEMPORARY: Final = frozenset(
+    {FetchReason.RESOLVE, FetchReason.CONNECT, FetchReason.TIMEOUT, FetchReason.PROTOCOL, FetchReason.BUSY}
+)
 _ADVICE: Final = {
     400: "The key did not make this ciphertext, or its version is archived: check the name of the key",
     403: "Check the token, and that its policy allows `update` on encrypt/ and decrypt/ of the key",

@@ -18,7 +18,7 @@ from daypass.operations.crud.operation import LINT
 from daypass.wire.aws import json
 from daypass.wire.aws.errors import AwsErrors
 from daypass.wire.aws.handler import OperationHandler, RenderingHandler, rendered
-from daypass.wire.aws.models import Operation, ServiceModel
+from daypass.wire.aws.models import ModelOperation, ServiceModel
 from daypass.wire.aws.query import parse_form
 from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.http import XML, Request, Response, accepted
@@ -46,7 +46,7 @@ class _Target(Struct, frozen=True):
     """What a request is for."""
 
     service: AwsService
-    operation: Operation
+    operation: ModelOperation
     handler: OperationHandler | RenderingHandler | None  # None: the operation is not served
     full_name: str
     services: tuple[str]  # services that a signature may name

@@ -50,7 +50,7 @@ _CACHED: Mapping[str, tuple[str, ...]] = {"sts": ("Tags", "TransitiveTagKeys", "
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ModelOperation:
     """One operation, compiled.
 
     Attributes:
@@ -103,7 +103,7 @@ class ServiceModel:
         self._shapes: xml.Shapes = _with_documented_limits(name, description["shapes"])
         self._operations: Mapping[str, Mapping[str, Any]] = description["operations"]
         self._checks = validate.Checks(name, self._shapes)
-        self._compiled: dict[str, Operation] = {}
+        self._compiled: dict[str, ModelOperation] = {}
         secret = {
             member
             for shape in self._shapes.values()
@@ -117,7 +117,7 @@ class ServiceModel:
         """The names of all its operations, served or not."""
         return frozenset(self._operations)
 
-    def operation(self, name: str) -> Operation | None:
+    def operation(self, name: str) -> ModelOperation | None:
         """The operation with exactly this name; None when the service has none."""
         operation = self._compiled.get(name)
         if operation is None and name in self._operations:
@@ -131,10 +131,10 @@ class ServiceModel:
             name: self._checks.compile(members[name]["shape"]) for name in _CACHED.get(self.name, ()) if name in members
         }
 
-    def _compile(self, description: Mapping[str, Any]) -> Operation:
+    def _compile(self, description: Mapping[str, Any]) -> ModelOperation:
         shape_name = description["input"]["shape"] if "input" in description else ""
         check: validate.Check = self._checks.compile(shape_name) if shape_name else (lambda _: True)
-        return Operation(
+        return ModelOperation(
             name=description["name"],
             anonymous=description.get("authtype") == "none",
             members=frozenset(self._shapes[shape_name]["members"]) if shape_name else frozenset(),

@@ -49,7 +49,7 @@ class Message(NamedTuple):
         return self._replace(request=found["request"], binding=found["binding"])
 
 
-class Signed(NamedTuple):
+class SignedMessage(NamedTuple):
     """A signature as it was sent, which differs for each message, and what a key makes of the message."""
 
     signature: bytes
@@ -80,7 +80,7 @@ class Service(Protocol):
     how: str
 
     @abstractmethod
-    def signed(self, request: Request, now: int) -> Signed:
+    def signed(self, request: Request, now: int) -> SignedMessage:
         """The signature of a request; `now` in ms. Raises DaypassError: MISSING_CREDENTIALS, EXPIRED_CREDENTIALS."""
 
     @abstractmethod

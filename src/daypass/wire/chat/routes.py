@@ -17,7 +17,7 @@ from daypass.operations.access_requests import chat
 from daypass.operations.access_requests.chat import ChatUser
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, OutboundFailed
-from daypass.wire.chat.message import WINDOW_SECONDS, Message, Service, Signed
+from daypass.wire.chat.message import WINDOW_SECONDS, Message, Service, SignedMessage
 from daypass.wire.chat.slack import Slack
 from daypass.wire.chat.teams import Teams
 from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
@@ -142,7 +142,7 @@ async def _verified(env: Env, service: Service, request: Request) -> _Verified:
         raise
 
 
-def _sent(env: Env, channel: NotificationChannel, key: bytes, proof: Signed, message: Message) -> _Verified:
+def _sent(env: Env, channel: NotificationChannel, key: bytes, proof: SignedMessage, message: Message) -> _Verified:
     sender = chat.chat_user(channel, key, message.team, message.user, message.name)
     until = (message.at + 2 * WINDOW_SECONDS) * 1000  # longer than the message is accepted
     replay = ReplayEntry(channel.kind, proof.identity, channel.account, env.clock.now(), until)

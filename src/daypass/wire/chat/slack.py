@@ -15,7 +15,7 @@ from daypass.domain.access.message import APPROVE
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
 from daypass.wire import content
-from daypass.wire.chat.message import MAX_NAME, Message, Signed, check_age, malformed, object_at
+from daypass.wire.chat.message import MAX_NAME, Message, SignedMessage, check_age, malformed, object_at
 from daypass.wire.http import Request, only_value
 
 _TIME: Final = b"x-slack-request-timestamp"
@@ -33,13 +33,13 @@ class Slack:
     bound_codes: bool = False
     how: str = "Send `link CODE` with a code from Daypass to link this chat user with you."
 
-    def signed(self, request: Request, now: int) -> Signed:
+    def signed(self, request: Request, now: int) -> SignedMessage:
         at, signature = _sent_at(request), only_value(request.headers, b"x-slack-signature")
         if at is None or not _SIGNATURE.fullmatch(signature):
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Slack.")
         check_age(at, now)
         text = b"v0:%d:%s" % (at, request.body)
-        return Signed(signature, lambda key: b"v0=" + hmac.new(key, text, hashlib.sha256).hexdigest().encode())
+        return SignedMessage(signature, lambda key: b"v0=" + hmac.new(key, text, hashlib.sha256).hexdigest().encode())
 
     def message_of(self, request: Request, now: int) -> Message:
         del now  # `signed` has checked the time, which the signature covers

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
-from daypass.wire.chat.message import MAX_NAME, Message, Signed, check_age, malformed, object_at
+from daypass.wire.chat.message import MAX_NAME, Message, SignedMessage, check_age, malformed, object_at
 from daypass.wire.http import Request, only_value
 
 _AUTHORIZATION: Final = re.compile(rb"HMAC ([A-Za-z0-9+/]{43}=)")
@@ -41,14 +41,14 @@ class Teams:
         "request shows to approve it."
     )
 
-    def signed(self, request: Request, now: int) -> Signed:
+    def signed(self, request: Request, now: int) -> SignedMessage:
         """See `message.Service`. The time is in the body, which is read when its signature is right."""
         del now
         match = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
         if match is None:
             raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The request is not signed by Teams.")
         body = request.body
-        return Signed(match[1], lambda key: base64.b64encode(hmac.new(key, body, hashlib.sha256).digest()))
+        return SignedMessage(match[1], lambda key: base64.b64encode(hmac.new(key, body, hashlib.sha256).digest()))
 
     def message_of(self, request: Request, now: int) -> Message:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from daypass.wire.console.change import Change
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, to
 from daypass.wire.console.iam import roles_anywhere
 from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
@@ -93,13 +93,13 @@ async def _delete(ctx: ConsoleContext) -> Response:
     return to(_ANCHORS, done="deleted")
 
 
-def anchor_changes() -> Sequence[Change]:
+def anchor_changes() -> Sequence[FormChange]:
     """Every change of a trust anchor. Each is confirmed: an anchor decides which certificates are accepted."""
-    change = partial(Change, again=anchor, confirmed=True, of="id")
+    change = partial(FormChange, again=anchor, confirmed=True, of="id")
     of = "rolesanywhere:"
     enable, disable = _switching("EnableTrustAnchor"), _switching("DisableTrustAnchor")
     return (
-        Change(
+        FormChange(
             f"{_ANCHORS}/create", f"{of}CreateTrustAnchor", "Create a trust anchor", _create, anchors, confirmed=True
         ),
         change(f"{_ANCHOR}/save", f"{of}UpdateTrustAnchor", "Change a trust anchor", _save),

@@ -47,7 +47,7 @@ _LABELS: Final[Mapping[str, str]] = {
 """What the confirmation calls a field; "": it does not show it. All others have their own name."""
 
 
-class Change(NamedTuple):
+class FormChange(NamedTuple):
     """A form.
 
     Attributes:

@@ -17,7 +17,7 @@ from msgspec import inspect
 
 from daypass.api.operation import Operation, Part, bare_type
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.console.change import Change
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
 from daypass.wire.console.members import members_of
 from daypass.wire.console.table import Cell, Column, Field, FormView, TableView, link, table_page
@@ -36,7 +36,7 @@ _SERVER: Final = ("account", "after", "limit")
 
 
 @dataclass(frozen=True)
-class Resource:
+class ResourcePages:
     """A resource with a list and, if there is `show`, a page for each.
 
     Attributes:
@@ -67,7 +67,7 @@ class Resource:
 class Pages:
     """The pages of some resources. `endpoints`: what performs their operations."""
 
-    def __init__(self, resources: Sequence[Resource], endpoints: Sequence[Endpoint]) -> None:
+    def __init__(self, resources: Sequence[ResourcePages], endpoints: Sequence[Endpoint]) -> None:
         self._resources = resources
         self._perform = {each.operation: each.perform for each in endpoints}
 
@@ -80,10 +80,10 @@ class Pages:
                 found.append((each.one, partial(self._one, each), f"Console: one {each.noun}", _named(each.show)))
         return found
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[FormChange]:
         """Every form."""
         return [
-            Change(
+            FormChange(
                 address,
                 _named(operation),
                 operation.summary,
@@ -100,7 +100,7 @@ class Pages:
     async def _call(self, ctx: ConsoleContext, operation: Operation, values: Mapping[str, Any]) -> Any:
         return await ctx.perform(_named(operation), self._perform[operation], make_input(operation, values))
 
-    async def _list(self, resource: Resource, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
+    async def _list(self, resource: ResourcePages, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
         operation, output = resource.list, resource.list.output
         assert output is not None
         paging: dict[str, Any] = {"after": ctx.value("after", 512), "limit": _ROWS} if operation.paged else {}
@@ -118,7 +118,7 @@ class Pages:
         created = [_form(resource, resource.create, ctx.values, creates=True)] if resource.create is not None else []
         return table_page(ctx, resource.title, table, problem=problem, forms=created, once=once)
 
-    def _row(self, resource: Resource, columns: Sequence[str], item: Mapping[str, Any]) -> list[Cell]:
+    def _row(self, resource: ResourcePages, columns: Sequence[str], item: Mapping[str, Any]) -> list[Cell]:
         cells = [_cell(column, item) for column in columns]
         if resource.show is not None:
             named = next((i for i, column in enumerate(columns) if column == "NAME"), 0)
@@ -126,7 +126,7 @@ class Pages:
             return cells
         return [*cells, Cell(buttons=_buttons(resource, item))]
 
-    async def _one(self, resource: Resource, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
+    async def _one(self, resource: ResourcePages, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
         operation = resource.show
         assert operation is not None
         assert operation.output is not None
@@ -141,7 +141,7 @@ class Pages:
         )
 
     async def _submit(
-        self, resource: Resource, operation: Operation, ctx: ConsoleContext, *, creates: bool
+        self, resource: ResourcePages, operation: Operation, ctx: ConsoleContext, *, creates: bool
     ) -> Response:
         values = _values(operation, ctx)
         if creates and operation.method == "PUT" and await self._exists(resource, ctx, str(values.get(resource.key))):
@@ -159,7 +159,7 @@ class Pages:
             key = str(shown(operation.output, result)[resource.key])
         return to(resource.one, done="saved", **{resource.key: key})
 
-    async def _exists(self, resource: Resource, ctx: ConsoleContext, key: str) -> bool:
+    async def _exists(self, resource: ResourcePages, ctx: ConsoleContext, key: str) -> bool:
         """Whether there is one with this key: the form of a new one must not replace it unseen."""
         if resource.show is None:
             found = await self._call(ctx, resource.list, {})
@@ -172,7 +172,7 @@ class Pages:
             raise
         return True
 
-    async def _again(self, resource: Resource, ctx: ConsoleContext, problem: str, *, creates: bool) -> Response:
+    async def _again(self, resource: ResourcePages, ctx: ConsoleContext, problem: str, *, creates: bool) -> Response:
         if creates or resource.show is None:
             return await self._list(resource, ctx, problem)
         return await self._one(resource, ctx, problem)
@@ -196,7 +196,7 @@ def _choices(operation: Operation) -> dict[str, Sequence[str]]:
     }
 
 
-def _filters(resource: Resource, wanted: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+def _filters(resource: ResourcePages, wanted: Mapping[str, str]) -> list[tuple[str, str, bool]]:
     """Links to the list with each choice: text, address, and whether it is shown."""
     return [
         (str(value) or "all", address(resource.path, **{name: value}), wanted.get(name, "") == value)
@@ -205,7 +205,7 @@ def _filters(resource: Resource, wanted: Mapping[str, str]) -> list[tuple[str, s
     ]
 
 
-def _changing(resource: Resource) -> list[tuple[str, Operation, bool]]:
+def _changing(resource: ResourcePages) -> list[tuple[str, Operation, bool]]:
     """Address and operation of each form, and whether it makes a new one."""
     path, found = resource.one or resource.path, list[tuple[str, Operation, bool]]()
     if resource.create is not None:
@@ -217,7 +217,7 @@ def _changing(resource: Resource) -> list[tuple[str, Operation, bool]]:
     return found + [(_action(resource, each), each, False) for each in resource.actions]
 
 
-def _action(resource: Resource, operation: Operation) -> str:
+def _action(resource: ResourcePages, operation: Operation) -> str:
     return f"{resource.one or resource.path}/{'-'.join(_words(operation))}"
 
 
@@ -233,7 +233,7 @@ def _named(operation: Operation) -> str:
 # --- Forms
 
 
-def _form(resource: Resource, operation: Operation, values: Mapping[str, str], *, creates: bool) -> FormView:
+def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, str], *, creates: bool) -> FormView:
     """The form of an operation with these values."""
     hidden = {} if creates else {resource.key: values.get(resource.key, "")}
     example = (resource.example or {}) if creates else {}
@@ -270,7 +270,7 @@ def _longest(part: Part) -> int:
     return int(part.schema.get("maxLength", 2048))
 
 
-def _buttons(resource: Resource, item: Mapping[str, Any]) -> list[FormView]:
+def _buttons(resource: ResourcePages, item: Mapping[str, Any]) -> list[FormView]:
     """The buttons beside one. An operation on a part of it, such as a secret, has a button for each part."""
     found: list[FormView] = []
     for operation in (*resource.actions, resource.remove):
@@ -285,7 +285,9 @@ def _buttons(resource: Resource, item: Mapping[str, Any]) -> list[FormView]:
     return found
 
 
-def _button(resource: Resource, operation: Operation, item: Mapping[str, Any], further: Mapping[str, str]) -> FormView:
+def _button(
+    resource: ResourcePages, operation: Operation, item: Mapping[str, Any], further: Mapping[str, str]
+) -> FormView:
     key = str(item[resource.key])
     removes = operation is resource.remove
     address = f"{resource.one or resource.path}/delete" if removes else _action(resource, operation)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from daypass.wire.console.change import Change
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
@@ -97,14 +97,14 @@ async def _delete(ctx: ConsoleContext) -> Response:
     return to(_GROUPS, done="deleted")
 
 
-def group_changes() -> Sequence[Change]:
+def group_changes() -> Sequence[FormChange]:
     """Every change of a group. A name is confirmed, too: approval rules name users and groups (attack A294)."""
-    sensitive = partial(Change, again=group, of="name", confirmed=True)
+    sensitive = partial(FormChange, again=group, of="name", confirmed=True)
     join, leave = (
         calling(_HOLDER, operation, UserName=("user", 64)) for operation in ("AddUserToGroup", "RemoveUserFromGroup")
     )
     return (
-        Change(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _create, groups),
+        FormChange(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _create, groups),
         sensitive(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename),
         sensitive(f"{_GROUP}/add-user", "iam:AddUserToGroup", "Add a user to a group", join),
         sensitive(f"{_GROUP}/remove-user", "iam:RemoveUserFromGroup", "Remove a user from a group", leave),

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-from daypass.wire.console.change import Again, Change, Facts
+from daypass.wire.console.change import Again, Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.table import Field, FormView
@@ -89,7 +89,7 @@ def _button(holder: Holder, action: str, button: str, name: str, policy: str, sh
     return FormView(f"{holder.page}/{action}", button, hidden=hidden, label=f"{button} {shown}", danger=True)
 
 
-def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
+def policy_changes(holder: Holder, again: Again) -> tuple[FormChange, ...]:
     """Attaching, detaching, writing and deleting policies. Each is confirmed: it gives or takes permissions."""
     arn, name = {"PolicyArn": ("policy", 2048)}, {"PolicyName": ("policy", 128)}
     rows = (
@@ -98,7 +98,7 @@ def policy_changes(holder: Holder, again: Again) -> tuple[Change, ...]:
         ("put-policy", "Put", "Write an inline policy", {**name, "PolicyDocument": ("document", 16_384)}),
         ("delete-policy", "Delete", "Delete an inline policy", name),
     )
-    confirmed = partial(Change, again=again, confirmed=True, of="name")
+    confirmed = partial(FormChange, again=again, confirmed=True, of="name")
     changes = []
     for action, verb, summary, fields in rows:
         operation = f"{verb}{holder.kind}Policy"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from daypass.operations.providers import settings as provider_settings
-from daypass.wire.console.change import Change
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.members import members_of
@@ -168,10 +168,10 @@ async def _delete(ctx: ConsoleContext) -> Response:
     return to(_PROVIDERS, done="deleted")
 
 
-def provider_changes() -> Sequence[Change]:
+def provider_changes() -> Sequence[FormChange]:
     """Every change of an identity provider. Each is confirmed: a provider decides who people and workloads are."""
-    created = partial(Change, again=providers, confirmed=True)
-    change = partial(Change, again=provider, confirmed=True, of="arn")
+    created = partial(FormChange, again=providers, confirmed=True)
+    change = partial(FormChange, again=provider, confirmed=True, of="arn")
     oidc, audience = "iam:CreateOpenIDConnectProvider", "ClientIDToOpenIDConnectProvider"
     return (
         created(f"{_PROVIDERS}/create-oidc", oidc, "Create an OpenID Connect provider", _create_oidc),

@@ -8,7 +8,7 @@ from typing import Final
 
 from daypass.operations.record import explore, read
 from daypass.operations.record.explore import EventFilter
-from daypass.operations.record.read import Proof
+from daypass.operations.record.read import RecordProof
 from daypass.operations.sessions import list_sessions
 from daypass.ports import LogView, RecordFilter, SessionView
 from daypass.wire.console.context import ConsoleContext, Part, address
@@ -72,7 +72,7 @@ async def one(ctx: ConsoleContext) -> Response:
     )
 
 
-def _hashes(proof: Proof) -> str:
+def _hashes(proof: RecordProof) -> str:
     """What proof.js computes with: the bytes of the record itself, and of all others the leaf alone (JSON)."""
     own, log = proof.record, proof.record.log
     records = [{"seq": view.seq, "leaf": view.leaf, "chain": view.chain} for view in proof.records]

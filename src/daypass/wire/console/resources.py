@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from daypass.api import event_streams, notifications, oauth, providers
-from daypass.wire.console.described import Resource
+from daypass.wire.console.described import ResourcePages
 
 _NEW_CLIENT: Final = """{
   "token_endpoint_auth_method": "none",
@@ -15,7 +15,7 @@ _NEW_CLIENT: Final = """{
 }"""
 
 RESOURCES: Final = (
-    Resource(
+    ResourcePages(
         "/console/clients",
         "OAuth clients",
         "client",
@@ -30,7 +30,7 @@ RESOURCES: Final = (
         actions=(oauth.CREATE_CLIENT_SECRET, oauth.DELETE_CLIENT_SECRET),
         example={"settings": _NEW_CLIENT},
     ),
-    Resource(
+    ResourcePages(
         "/console/resource-servers",
         "Resource servers",
         "resource server",
@@ -47,7 +47,7 @@ RESOURCES: Final = (
         remove=oauth.DELETE_RESOURCE_SERVER,
         example={"settings": '{\n  "scopes": {"read": {}}\n}'},
     ),
-    Resource(
+    ResourcePages(
         "/console/notifications",
         "Notification channels",
         "channel",
@@ -61,7 +61,7 @@ RESOURCES: Final = (
         remove=notifications.DELETE_NOTIFICATION_CHANNEL,
         actions=(notifications.SEND_TEST_NOTIFICATION,),
     ),
-    Resource(
+    ResourcePages(
         "/console/sent-notifications",
         "Sent notifications",
         "notification",
@@ -70,7 +70,7 @@ RESOURCES: Final = (
         ("No notifications.", "What channels were sent, and what could not be delivered, is listed here."),
         actions=(notifications.RETRY_NOTIFICATION,),
     ),
-    Resource(
+    ResourcePages(
         "/console/scim-tokens",
         "SCIM tokens",
         "SCIM token",
@@ -80,7 +80,7 @@ RESOURCES: Final = (
         create=providers.CREATE_SCIM_TOKEN,
         remove=providers.DELETE_SCIM_TOKEN,
     ),
-    Resource(
+    ResourcePages(
         "/console/event-streams",
         "Event streams",
         "event stream",

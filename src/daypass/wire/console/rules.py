@@ -9,7 +9,7 @@ from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError
 from daypass.operations.access_requests import read, rules
 from daypass.operations.grants.targets import compiled
-from daypass.wire.console.change import Change
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.table import Cell, TableView, columns, link
 from daypass.wire.http import Response
@@ -83,12 +83,12 @@ async def _as_stored(ctx: ConsoleContext, problem: str) -> Response:
     return ctx.page("rule", name, name=name, document=document, problem=problem)
 
 
-def rule_changes() -> Sequence[Change]:
+def rule_changes() -> Sequence[FormChange]:
     """Every change of an approval rule. Each is confirmed: a rule decides who gets access (attack A208)."""
     save, delete = "daypass:PutApprovalRule", "daypass:DeleteApprovalRule"
     return (
-        Change("/console/rule/save", save, "Write an approval rule", _put, _as_written, confirmed=True),
-        Change(
+        FormChange("/console/rule/save", save, "Write an approval rule", _put, _as_written, confirmed=True),
+        FormChange(
             "/console/rule/delete",
             delete,
             "Delete an approval rule",

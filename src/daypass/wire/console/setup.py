@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.access_requests import rules
 from daypass.operations.accounts.settings import read_settings
 from daypass.operations.management import arn_of
-from daypass.wire.console.change import Change, Facts
+from daypass.wire.console.change import Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.table import Field, FormView
@@ -196,9 +196,9 @@ def _rule(name: str, requesters: str, approvers: str) -> str:
     return json.dumps(rule)
 
 
-def setup_changes() -> Sequence[Change]:
+def setup_changes() -> Sequence[FormChange]:
     """The forms of the first steps."""
-    change = partial(Change, again=start, confirmed=True, asks=True)
+    change = partial(FormChange, again=start, confirmed=True, asks=True)
     return (
         change(f"{START}/groups", "iam:CreateGroup", "Make the first groups", _make_groups, exists=_groups_made),
         change(

@@ -10,7 +10,7 @@ from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.offboarding.offboard import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, Whose
-from daypass.wire.console.change import Change
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, policies_of, policy_changes
@@ -197,9 +197,9 @@ async def _delete(ctx: ConsoleContext) -> Response:
     return to(USERS, done="deleted")
 
 
-def user_changes() -> Sequence[Change]:
+def user_changes() -> Sequence[FormChange]:
     """Every change of a user. A name is confirmed, too: approval rules name users and groups (attack A294)."""
-    sensitive = partial(Change, again=user, of="name", confirmed=True)
+    sensitive = partial(FormChange, again=user, of="name", confirmed=True)
     deleting = partial(sensitive, asks=True)
     remove_password, join, leave, switch, remove_key, remove_device = (
         calling(HOLDER, "DeleteLoginProfile"),
@@ -210,7 +210,7 @@ def user_changes() -> Sequence[Change]:
         calling(HOLDER, "DeactivateMFADevice", SerialNumber=("serial", 512)),
     )
     return (
-        Change(f"{USERS}/create", "iam:CreateUser", "Create a user", _create, users),
+        FormChange(f"{USERS}/create", "iam:CreateUser", "Create a user", _create, users),
         sensitive(f"{USER}/rename", "iam:UpdateUser", "Rename a user", _rename),
         sensitive(f"{USER}/password", "iam:UpdateLoginProfile", "Make a new password", _new_password),
         sensitive(f"{USER}/remove-password", "iam:DeleteLoginProfile", "Remove the password", remove_password),

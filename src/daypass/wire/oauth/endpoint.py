@@ -101,7 +101,7 @@ class EndpointContext(msgspec.Struct, eq=False):
 Serve: TypeAlias = Callable[[EndpointContext], Awaitable[Response]]
 
 
-class Endpoint:
+class OAuthEndpoint:
     """The handler of one path.
 
     Args:

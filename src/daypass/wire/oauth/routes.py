@@ -12,7 +12,7 @@ from daypass.wire.front import Front
 from daypass.wire.oauth import authorize, device, logout, registration
 from daypass.wire.oauth.cross_origin import CrossOrigin, for_every_page, for_no_page, for_pages_of_client
 from daypass.wire.oauth.details import TYPE
-from daypass.wire.oauth.endpoint import Endpoint, Serve
+from daypass.wire.oauth.endpoint import OAuthEndpoint, Serve
 from daypass.wire.oauth.errors import ERRORS
 from daypass.wire.oauth.metadata import OUTBOUND_PATH, documents, outbound
 from daypass.wire.oauth.resources import introspection, revocation, userinfo
@@ -43,7 +43,7 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         methods: frozenset[str] = POST,
         pages: CrossOrigin = for_no_page,
     ) -> Route:
-        endpoint = Endpoint(front, operation, serve, certificate_header, pages)
+        endpoint = OAuthEndpoint(front, operation, serve, certificate_header, pages)
         allowed = methods if pages is for_no_page else methods | {"OPTIONS"}
         return Route(path, endpoint, summary, allowed, ERRORS, operation)
 

@@ -65,7 +65,7 @@ _OF_EXCHANGE: Final = ("subject_token", "actor_token", "actor_token_type", "requ
 Serve: TypeAlias = Callable[[EndpointContext, Call, Form, Sender], Awaitable[Mapping[str, Any]]]
 
 
-class Grant(NamedTuple):
+class GrantType(NamedTuple):
     """A grant: how it is served, whether it needs a client, and the error code for a proof that is not accepted."""
 
     serve: Serve
@@ -286,13 +286,13 @@ async def _consented(
     return response
 
 
-GRANTS: Final[Mapping[str, Grant]] = {
-    AUTHORIZATION_CODE: Grant(_authorization_code),
-    DEVICE_CODE: Grant(_device_code),
-    TOKEN_EXCHANGE: Grant(_token_exchange, needs_client=False, unacceptable=""),
-    JWT_BEARER: Grant(_jwt_bearer, needs_client=False),
-    CLIENT_CREDENTIALS: Grant(_client_credentials),
-    REFRESH_TOKEN: Grant(_refresh),
+GRANTS: Final[Mapping[str, GrantType]] = {
+    AUTHORIZATION_CODE: GrantType(_authorization_code),
+    DEVICE_CODE: GrantType(_device_code),
+    TOKEN_EXCHANGE: GrantType(_token_exchange, needs_client=False, unacceptable=""),
+    JWT_BEARER: GrantType(_jwt_bearer, needs_client=False),
+    CLIENT_CREDENTIALS: GrantType(_client_credentials),
+    REFRESH_TOKEN: GrantType(_refresh),
 }
 """The grants by name. The metadata list exactly these."""
 

@@ -22,10 +22,10 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.revocation_index import what_ends
 from daypass.domain.session import FeedPosition
 from daypass.operations.sessions.follow_revocations import (
-    Batch,
     Change,
     Heartbeat,
     Reset,
+    RevocationBatch,
     Subscription,
     follow,
     subscribe,
@@ -181,7 +181,7 @@ def render(change: Change) -> bytes:
     match change:
         case Reset():
             return b"event: reset\ndata: {}\n\n"
-        case Batch():
+        case RevocationBatch():
             return b"".join(_event("revocation", what_ends(each)) for each in change.revocations)
         case Heartbeat():
             epoch, position = change.state.position

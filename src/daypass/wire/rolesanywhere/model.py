@@ -30,7 +30,7 @@ _MAX_QUERY: Final = 100  # names in a query string
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class RestOperation:
     """One operation as it goes over the wire."""
 
     name: str
@@ -86,7 +86,7 @@ class Model:
     def __init__(self, description: Mapping[str, Any]) -> None:
         shapes: Shapes = description["shapes"]
         self.operations = {
-            name: Operation(
+            name: RestOperation(
                 name,
                 found["http"]["method"],
                 tuple(found["http"]["requestUri"].strip("/").split("/")),
@@ -98,7 +98,7 @@ class Model:
             for name, found in description["operations"].items()
         }
 
-    def find(self, method: str, segments: tuple[str, ...]) -> Operation:
+    def find(self, method: str, segments: tuple[str, ...]) -> RestOperation:
         """The operation of a request. Raises UNKNOWN_OPERATION."""
         for operation in self.operations.values():
             if operation.method == method and operation.matches(segments):

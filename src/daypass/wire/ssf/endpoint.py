@@ -46,7 +46,7 @@ class EndpointContext:
 Serve: TypeAlias = Callable[[EndpointContext], Awaitable[Response]]
 
 
-class Endpoint:
+class SsfEndpoint:
     """The handler of one path.
 
     Args:

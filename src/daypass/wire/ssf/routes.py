@@ -13,7 +13,7 @@ from daypass.wire.http import Handler, Request, Response, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
 from daypass.wire.ssf import streams
-from daypass.wire.ssf.endpoint import JSON, Endpoint, Serve
+from daypass.wire.ssf.endpoint import JSON, Serve, SsfEndpoint
 
 CONFIGURATION: Final = "/.well-known/ssf-configuration"
 _JWKS: Final = "/.well-known/jwks.json"
@@ -30,7 +30,7 @@ def ssf_routes(front: Front, certificate_header: str = "") -> tuple[Route, ...]:
     """Every path with its handler. `certificate_header`: see `RouteSettings`."""
 
     def route(path: str, summary: str, operations: dict[str, tuple[str, Serve]]) -> Route:
-        endpoint = Endpoint(front, operations, certificate_header)
+        endpoint = SsfEndpoint(front, operations, certificate_header)
         names = {name for name, _ in operations.values()}
         operation = f"daypass:{names.pop()}" if len(names) == 1 else ""
         return Route(path, endpoint, summary, frozenset(operations), JSON_ERRORS, operation)

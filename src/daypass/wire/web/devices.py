@@ -14,7 +14,7 @@ from daypass.operations.access_requests import chat
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
-from daypass.operations.sign_in.step_up import Proof
+from daypass.operations.sign_in.step_up import StepUpProof
 from daypass.ports import Call, Env
 from daypass.wire.http import Response
 from daypass.wire.web.context import LOGIN, Page, PageContext
@@ -131,11 +131,11 @@ async def _page(
 PROOF_FIELDS: Final = frozenset({"csrf", "ceremony", "response", "code_prompt", "device", "code"})
 
 
-def proof_of(signed_in: SignedIn, form: Mapping[str, str]) -> Proof | None:
+def proof_of(signed_in: SignedIn, form: Mapping[str, str]) -> StepUpProof | None:
     """The proof in a form; None when it is the first form of an action, which has none."""
     if not form.get("response") and not form.get("code"):
         return None
-    return Proof(
+    return StepUpProof(
         signed_in.row.id,
         form.get("ceremony", ""),
         form.get("response", ""),
