@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from daypass.audit.packing import event_bytes
 from daypass.audit.rows import hop_of
+from daypass.audit.stored import event_bytes
 from daypass.domain.events import EventType, decode
 from daypass.domain.session import LONGEST_SESSION_MS, Hop
 from daypass.stores.records import audit_records
