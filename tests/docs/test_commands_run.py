@@ -248,7 +248,7 @@ class Page:
         deletes = ran.command.startswith("daypass user rm")  # it revokes, too, and no page goes on with that revocation
         if not deletes and (found := re.search(r"\brevocation\s+(\w{32})\b", ran.shown)):
             self.known[r"\bID\b"] = found[1]
-        if found := re.search(r"root access key id\s+(\S+)\s+root secret access key\s+(\S+)", ran.shown):
+        if found := re.search(r"root key access key id\s+(\S+)\s+root key secret access key\s+(\S+)", ran.shown):
             self.root = (found[1], found[2])
 
 
