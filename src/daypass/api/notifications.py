@@ -39,7 +39,7 @@ class PutNotificationChannelInput(InAccount):
         str,
         Meta(
             max_length=1024,
-            description="Of a webhook: whsec_…; empty: one is made and shown once. Of Jira and ServiceNow: USER:TOKEN, or a bearer token. Of Slack: the signing secret of its application, and of Teams: the security token of an outgoing webhook, to approve in the chat.",
+            description="Webhook: whsec_…; if empty, one is made and shown once. Jira and ServiceNow: USER:TOKEN, or a bearer token. Slack: the signing secret of the application. Teams: the security token of an outgoing webhook. Slack and Teams need it for approvals in the chat.",
             extra={"secret": True},
         ),
     ] = ""

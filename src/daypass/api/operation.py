@@ -117,8 +117,8 @@ class Operation:
         DELETE, else in the body, except those in `query`.
         summary: what it does, in whole sentences.
         section: the part of the reference in which it stands.
-        output: the answer, or each of its `items`. None: there is no answer.
-        items: the member of the answer that has the list; "": the answer is no list. paged: the answer has `next`.
+        output: the response, or each element of its `items`. None: the response has no body.
+        items: the member of the response that holds the list; "" if there is no list. paged: the response has `next`.
         resource: the resource that policies see, as KIND/NAME.
         status: of the answer.
         command: how the command line offers it; None: by hand, or not at all.

@@ -44,7 +44,7 @@ Failed: TypeAlias = tuple[Item, BaseException]
 
 
 _EPOCH: Final = "daypass epoch"
-"""Of the database behind a connection: a server has the same one as long as a connection that writes lasts."""
+"""Identifies the database behind a connection. It stays the same while a connection that writes lasts."""
 
 
 class _Lost(Exception):

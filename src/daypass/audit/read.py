@@ -47,7 +47,7 @@ Columns: TypeAlias = Any
 MAX_PAGE = 1000
 """Records or sessions in one page."""
 THREADS = 3
-"""Of a reader, each with a connection. One serves only what revocations wait for."""
+"""Threads of a reader, each with a connection. One serves only what revocations wait for."""
 _SEARCH_SECONDS = 10.0  # for one statement of a search
 _STEP = 250  # sessions that are read at once: the event loop looks at each of them
 _BY_ID = 10_000  # records that one request or session id can have

@@ -167,7 +167,7 @@ class LogStatusLists:
         return index
 
     def reference(self, index: int) -> tuple[str, int] | None:
-        """The URI of the list that holds an index of this process, and the place in it; None where there are no lists."""
+        """The URI of the list that holds an index of this process, and the position in it; None if status lists are disabled."""
         if not self._issuer:
             return None
         number, place = split_index(index)

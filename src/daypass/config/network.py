@@ -115,7 +115,7 @@ class ServerSettings(Section):
 
     @property
     def scheme(self) -> str:
-        """Of the URLs of the server itself."""
+        """The scheme of the URLs of the server itself."""
         return "https" if self.tls_cert is not None else "http"
 
 

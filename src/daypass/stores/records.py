@@ -67,8 +67,8 @@ audit_logs = Table(
     _int("opened_at"),
     _int("named_seq"),  # the newest head of this log that another log's opening names; -1 if there is none
     Column("continues", String, nullable=True),  # the first log of its process; NULL in that one
-    # Of the first log: the sessions that its process issued until then (ms) are in the database. NULL: all are, because
-    # the process has ended and its spool is drained, or it has no spool.
+    # Set in the first log of a process: the database has the sessions that it issued until then (ms). NULL: it has all,
+    # because the process has ended and its spool is drained, or it has no spool.
     Column("recorded_until", BigInteger, nullable=True),
     Index(
         "ix_audit_logs_continues",
