@@ -63,9 +63,7 @@ def test_a103_hung_postgresql_without_spool_is_unavailable_and_a_stop_ends(
             assert status == 503
             assert "database" in said
             database.go_on()
-            for _ in range(200):
-                if readiness(server.url)[0] == 200:
-                    break
+            within(20, lambda: readiness(server.url)[0] == 200)
             assert sts.get_caller_identity()["Account"]
             database.hang()
             server.process.terminate()
