@@ -87,7 +87,7 @@ def test_token_forged_with_a_leaked_key_is_refused_by_a_verifier_after_an_emerge
                 "iat": now,
                 "exp": now + 900,
             }
-            forged = stolen_signer(tmp_path).sign({**claims, SESSION: {"hops": hops}}, "ES256")
+            forged = stolen_signer(tmp_path).sign({**claims, SESSION: {"account": OPERATOR, "hops": hops}}, "ES256")
             assert verifier.verify(forged).subject == "AIDAFORGED"
             ran = cli("server-keys", "rotate", "--emergency", "--yes", "--data", str(tmp_path))
             assert ran.returncode == 0, ran.stderr
