@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -90,8 +89,8 @@ class Command:
     confirm: str = ""
     why: str = "this cannot be undone"
     replaces: Operation | None = None
-    options: Mapping[str, str] = MappingProxyType({})
-    flags: Mapping[str, tuple[str, Any, str]] = MappingProxyType({})
+    options: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, tuple[str, Any, str]] = field(default_factory=dict)
     help: str = ""
 
 
@@ -171,14 +170,14 @@ class Operation:
         read = self.method in ("GET", "DELETE")
         properties = schema_of(self.input)["properties"]
         found = {}
-        for field in inspect.type_info(self.input).fields:  # type: ignore[attr-defined]  # of a struct
-            name = field.name
+        for member in inspect.type_info(self.input).fields:  # type: ignore[attr-defined]  # of a struct
+            name = member.name
             place = "path" if name in in_path else "query" if read or name in self.query else "body"
-            bare, extra = bare_type(field.type)
-            default = None if field.required else field.default
-            if default is msgspec.NODEFAULT or (default is None and not field.required):
-                default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None
-            found[name] = Part(name, place, bare, field.required, default, properties[name], extra)
+            bare, extra = bare_type(member.type)
+            default = None if member.required else member.default
+            if default is msgspec.NODEFAULT or (default is None and not member.required):
+                default = member.default_factory() if member.default_factory is not msgspec.NODEFAULT else None
+            found[name] = Part(name, place, bare, member.required, default, properties[name], extra)
         return found
 
     def placed(self, place: str) -> Iterator[Part]:
