@@ -43,6 +43,7 @@ POLICY = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:A
 ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 IN_FLIGHT, CHUNK = 256, 2_500
 CONNECTIONS = 64
+WARMING = 200  # requests before the first that is measured
 SHARE = 1 / 3
 KEY, SECRET = "AKIACOLDCOLDCOLDCOLD", "coldcoldcoldcoldcoldcoldcoldcoldcoldcold"
 
@@ -149,9 +150,9 @@ async def assume(settings: config.Settings, keys: Sequence[str], roles: int) -> 
     await runtime.start()
     tune_interpreter()
     bench = Bench(runtime, CONNECTIONS)
-    await bench.play(_requests(keys[-200:], roles))  # compiles what does not depend on the directory
-    cold, cold_cpu = await _played(bench, _requests(keys[:-200], roles))
-    warm, warm_cpu = await _played(bench, _requests(keys[:-200], roles))
+    await bench.play(_requests(keys[-WARMING:], roles))  # compiles what does not depend on the directory
+    cold, cold_cpu = await _played(bench, _requests(keys[:-WARMING], roles))
+    warm, warm_cpu = await _played(bench, _requests(keys[:-WARMING], roles))
     await runtime.stop()
     print(
         f"AssumeRole  cold {cold:7,.0f}/s {cold_cpu:6,.0f} us   warm {warm:7,.0f}/s {warm_cpu:6,.0f} us   "
@@ -176,10 +177,13 @@ async def prepared(settings: config.Settings, roles: int, users: int) -> tuple[l
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--roles", type=int, default=10_000)
-    parser.add_argument("--users", type=int, default=2_500)
+    parser.add_argument("--users", type=int, default=4_400)
     parser.add_argument("--requests", type=int, default=2_000, help="most of one round of AssumeRole")
     parser.add_argument("--only", choices=("assume", "views"), default="")
     given = parser.parse_args()
+    given.requests = min(given.requests, given.users // 2 - WARMING)  # no user is asked for in both rounds
+    if given.requests < 1:
+        parser.error(f"--users: at least {2 * (WARMING + 1)}")
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=Loop) as runner:
         settings = config.load(None, {}, {"server": {"data": Path(folder)}, "directory": {"preload": 0}})
         database = open_database(settings.database_url())
@@ -187,8 +191,8 @@ def main() -> None:
         looks, keys = runner.run(prepared(settings, given.roles, given.users))
         for number in range(2):
             if given.only != "views":
-                least = number * (given.requests + 200)
-                runner.run(assume(settings, keys[least : least + given.requests + 200], given.roles))
+                least = number * (given.requests + WARMING)
+                runner.run(assume(settings, keys[least : least + given.requests + WARMING], given.roles))
             if given.only != "assume":
                 cold, warm = asyncio.run(measure(database, looks, 4 * len(looks)))
                 print(f"views       cold {cold:7,.0f}/s   warm {warm:9,.0f}/s   warm/cold {warm / cold:6.1f}")

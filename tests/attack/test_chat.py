@@ -302,6 +302,19 @@ async def test_a140_approver_who_may_not_sign_in_cannot_vote_in_the_chat(chat: C
     await ineffective(chat, request, await chat.post(chat.click(request)), "not linked")
 
 
+async def test_a140_approver_whose_policy_denies_everything_votes_and_links_nothing_in_the_chat(chat: Chat) -> None:
+    place = chat.place
+    request = await place.request()
+    session = await place.with_mfa("lee")
+    code = (await place.server.api(session, "POST", "/chat-codes", body={})).json["code"]
+    deny = policy("*", effect="Deny")
+    await change(chat, lambda tx: tx.insert(InlinePolicy(TENANT, place.users["lee"].id, "no", deny, 0)))
+    refused = await ineffective(chat, request, await chat.post(chat.click(request)), "not authorized")
+    assert refused["error"] == "access_denied"
+    assert "is linked" not in (await chat.command(f"link {code}", "U0OTHER")).json["text"]
+    assert (await refusals(chat))[-1]["operation"] == "daypass:LinkChatUser"
+
+
 async def test_a140_who_replaces_the_key_of_a_channel_speaks_for_nobody(chat: Chat) -> None:
     await channel(chat.place, OTHER_KEY)
     request = await chat.place.request()

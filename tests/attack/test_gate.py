@@ -19,6 +19,7 @@ from tests.attack.installation import ALPHA, Answer, Installation, Key, document
 from tests.attack.test_other_accounts import BODIES, name_in
 from tests.browser import forms
 from tests.console import fill
+from tests.directory_service import PATCH, USER, directory_of
 from tests.oauth import ACCESS_TOKEN, AWS, FORM, bearer, exchange, refusal
 from tests.oauth_client import api
 from tests.sign_in import allowed, members, redeemed, signed_in, site_with_pages, target, user, web_client, with_device
@@ -35,6 +36,7 @@ from daypass.wire.endpoints.table import OPERATIONS as MANAGEMENT
 DENY: Final = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
 EXEMPT: Final[Mapping[str, str]] = {
     "sts:GetCallerIdentity": "AWS: no permission is needed, and an explicit deny has no effect",
+    "sts:GetSessionToken": "AWS: policies do not control it; only a long-term key may call it, and its user's policies apply",
     "sts:AssumeRoleWithSAML": "it has no caller: the assertion is the proof, and the role's trust policy decides",
     "sts:AssumeRoleWithWebIdentity": "it has no caller: the token is the proof, and the role's trust policy decides",
     "daypass:GetCallerSession": "the form of GetCallerIdentity for sessions: it says what the session token contains",
@@ -220,6 +222,35 @@ def test_session_that_denies_everything_is_refused_by_the_other_wires(
     headers = walker.site.signed(walker.session, data, "daypass", method=method, path=path, query=query, extra=extra)
     answer = walker.site.send(method, headers, data, path=path.encode(), query=query.encode())
     walker.judged(answer, "", target)
+
+
+def test_key_of_a_user_whose_policy_denies_everything_makes_a_session_that_may_do_nothing(walker: Walker) -> None:
+    """The session of GetSessionToken has the permissions of its user, so the Deny applies to it."""
+    _, key = walker.site.user("denied", policy=DENY)
+    session = walker.site.call(key, "GetSessionToken").key
+    for caller in (key, session):
+        walker.judged(walker.site.call(caller, "GetAccessKeyInfo", {"AccessKeyId": key[0]}), "sts:GetAccessKeyInfo", caller)
+        walker.judged(api(walker.site, "GET", "/grants", key=caller), "daypass:ListGrants", caller)
+
+
+def test_directory_whose_user_is_denied_everything_performs_nothing_by_scim(walker: Walker) -> None:
+    directory = directory_of(walker.site, "gate")
+    made = directory.user("kim")
+    walker.site.iam("PutUserPolicy", UserName="scim-gate", PolicyName="no", PolicyDocument=DENY)
+    body = {"schemas": [USER], "userName": "lou"}
+    edit = {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "active", "value": False}]}
+    search = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
+    for kind in ("Users", "Groups"):
+        for method, path, sent in (
+            ("GET", kind, None),
+            ("POST", kind, body),
+            ("POST", f"{kind}/.search", search),
+            ("GET", f"{kind}/{made['id']}", None),
+            ("PUT", f"{kind}/{made['id']}", body),
+            ("PATCH", f"{kind}/{made['id']}", edit),
+            ("DELETE", f"{kind}/{made['id']}", None),
+        ):
+            walker.judged(directory.send(method, path, sent), "daypass:Provision", (method, path))
 
 
 # --- A browser ---------------------------------------------------------------------------------------------------------
