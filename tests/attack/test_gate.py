@@ -229,7 +229,9 @@ def test_key_of_a_user_whose_policy_denies_everything_makes_a_session_that_may_d
     _, key = walker.site.user("denied", policy=DENY)
     session = walker.site.call(key, "GetSessionToken").key
     for caller in (key, session):
-        walker.judged(walker.site.call(caller, "GetAccessKeyInfo", {"AccessKeyId": key[0]}), "sts:GetAccessKeyInfo", caller)
+        walker.judged(
+            walker.site.call(caller, "GetAccessKeyInfo", {"AccessKeyId": key[0]}), "sts:GetAccessKeyInfo", caller
+        )
         walker.judged(api(walker.site, "GET", "/grants", key=caller), "daypass:ListGrants", caller)
 
 
