@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
     from daypass.client.http import Connection
-from daypass.client.http import post_form, result_of
+from daypass.client.http import offset_of, post_form, result_of
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import Server
 
@@ -122,12 +122,13 @@ def read_credentials(result: ET.Element, now: float, offset: float = 0.0) -> Cre
 
 
 _MAX_TOKEN = 20_000
+_SKEW = 30.0  # seconds by which clocks may differ
 
 
 def assume_role_with_web_identity(
-    server: Server, token: str, role: str, session_name: str, duration: int = 0
+    server: Server, token: str, role: str, session_name: str, duration: int = 0, *, seconds: float = 20.0
 ) -> Credentials:
-    """One AssumeRoleWithWebIdentity call. `duration` in seconds, 0 for the default.
+    """One AssumeRoleWithWebIdentity call within `seconds`. `duration` in seconds, 0 for the default.
 
     Raises ClientError, or LocalStateError for text that cannot be a token.
     """
@@ -141,5 +142,11 @@ def assume_role_with_web_identity(
         "WebIdentityToken": token,
         "DurationSeconds": duration or None,
     }
-    answer = post_form(server.endpoint, "/", fields, ca_bundle=server.ca_bundle, transport=server.transport)
-    return read_credentials(result_of(answer, "AssumeRoleWithWebIdentity"), time.time())
+    answer = post_form(
+        server.endpoint, "/", fields, ca_bundle=server.ca_bundle, seconds=seconds, transport=server.transport
+    )
+    now = time.time()
+    offset = offset_of(answer.headers, now) or 0.0
+    if abs(offset) < _SKEW:  # the header has whole seconds, and the answer took some
+        offset = 0.0
+    return read_credentials(result_of(answer, "AssumeRoleWithWebIdentity"), now, offset)

@@ -149,12 +149,19 @@ class Connection:
 
     def _correct_clock(self, headers: Mapping[str, str]) -> bool:
         """Takes the server's time from its Date header (F3)."""
-        try:
-            server = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, ValueError, TypeError, OverflowError):
+        found = offset_of(headers, self.clock())
+        if found is None:
             return False
-        self.offset = server - self.clock()
+        self.offset = found
         return True
+
+
+def offset_of(headers: Mapping[str, str], now: float) -> float | None:
+    """The server's clock minus ours, by the Date header of its answer; None without a usable one."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp() - now
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None
 
 
 def signed_request(

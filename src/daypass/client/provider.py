@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from daypass.client import state
 from daypass.client.credentials import AssumeRole, Credentials, assume_role
@@ -27,12 +27,23 @@ if TYPE_CHECKING:
     from daypass.client.http import Connection
 
 _SHORT = 2.0  # seconds that a renewal or a check may take while credentials are valid
+_USUAL = 20.0
+
+
+class Seal(Protocol):
+    """Encrypts what is cached. `name`: the file to which the text belongs."""
+
+    def close(self, text: str, name: str) -> str: ...
+
+    def open(self, sealed: str, name: str) -> str:
+        """Raises ValueError for text that was not sealed with this key for this file."""
+        ...
 
 
 class CredentialProvider:
     """Provides valid credentials. Safe to share between threads and, through its cache, processes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # few callers give many of them
         self,
         profile: Profile,
         request: AssumeRole,
@@ -41,6 +52,8 @@ class CredentialProvider:
         code: Callable[[], str] | None = None,
         check: float | None = None,
         cache: Path | None = None,
+        seal: Seal | None = None,
+        issue: Callable[[float], Credentials] | None = None,
         clock: Callable[[], float] = time.time,
         lock_deadline: float = 30.0,
     ) -> None:
@@ -51,6 +64,8 @@ class CredentialProvider:
             code: asks for an MFA code; called for a request with a `serial_number`, each time a session is issued.
             check: seconds after which the server is asked again whether it accepts the cached session; None: never.
             cache: the directory of the cache. `lock_deadline`: seconds to wait for another process.
+            seal: encrypts the cache; None: its mode alone protects it.
+            issue: issues a session within these seconds, by another call than AssumeRole as the profile.
         """
         self._profile = profile
         self._connect = connect or self._default_connection
@@ -60,6 +75,8 @@ class CredentialProvider:
         self._check = check
         self._clock = clock
         self._lock_deadline = lock_deadline
+        self._seal = seal
+        self._issue = issue or self._assume_role
         name = state.cache_name(profile.endpoint, profile.access_key_id, request.role, request.parameters())
         self.file = (cache or home() / "cache") / name
         self.uncached = ""  # why the last session is not in the cache
@@ -98,6 +115,21 @@ class CredentialProvider:
             return self._held
         finally:
             self._mutex.release()
+
+    def due(self) -> float:
+        """Seconds until `get` renews the session; 0 when there is none."""
+        held = self._held
+        if held is None:
+            return 0.0
+        end = held.expiration
+        renewal = end - state.MARGIN if self._request.serial_number else end - self._share * (end - held.issued_at)
+        return max(0.0, min(max(renewal, held.renew_after), end - state.MARGIN) - self._now(held))
+
+    def recheck(self) -> Credentials:
+        """As `get`, but the server is asked even if the session is fresh, once `check` seconds have passed."""
+        with self._mutex:
+            self._held = self._current()
+            return self._held
 
     def _current(self) -> Credentials:
         cached = self._read()
@@ -160,33 +192,33 @@ class CredentialProvider:
             cached = self._read()
             if cached and cached.access_key_id != dead.access_key_id:  # another process was faster
                 return cached
+            self._held = None
             with suppress(OSError):
                 self.file.unlink(missing_ok=True)
             return self._stored(self._issued(hurry=False))
 
     def _stored(self, issued: Credentials) -> Credentials:
         try:
-            write_private(self.file, json.dumps(asdict(issued)))
+            text = json.dumps(asdict(issued))
+            write_private(self.file, self._seal.close(text, self.file.name) if self._seal else text)
         except Unwritable as error:
             self.uncached = str(error)
         return issued
 
     def _issued(self, *, hurry: bool) -> Credentials:
+        now, profile = self._clock(), self._profile
+        issued = self._issue(_SHORT if hurry else _USUAL)
+        return replace(
+            issued, checked_at=now, role=self._request.role, source_key=profile.access_key_id, endpoint=profile.endpoint
+        )
+
+    def _assume_role(self, seconds: float) -> Credentials:
         code = self._mfa_code() if self._request.serial_number else ""
         self._connection.profile = with_secret(self._connection.profile)
         usual = self._connection.deadline
-        if hurry:
-            self._connection.deadline = min(usual, _SHORT)
+        self._connection.deadline = min(usual, seconds)
         try:
-            now, profile = self._clock(), self._profile
-            issued = assume_role(self._connection, self._request, now, code)
-            return replace(
-                issued,
-                checked_at=now,
-                role=self._request.role,
-                source_key=profile.access_key_id,
-                endpoint=profile.endpoint,
-            )
+            return assume_role(self._connection, self._request, self._clock(), code)
         finally:
             self._connection.deadline = usual
 
@@ -209,11 +241,20 @@ class CredentialProvider:
         return early or (now < credentials.renew_after and self._good(credentials))
 
     def _read(self) -> Credentials | None:
-        """The cached session, if valid. An unreadable file counts as absent."""
+        """The cached session, if valid, else the one in memory. An unreadable file counts as absent."""
         profile = self._profile
-        fields = state.session(str(self.file), profile.endpoint, profile.access_key_id, self._request.role)
+        fields = self._session_in_file(profile.endpoint, profile.access_key_id)
         try:
-            credentials = Credentials(**fields) if fields else None
+            credentials = Credentials(**fields) if fields else self._held
         except TypeError:  # it has a field of another version
-            return None
+            credentials = self._held
         return credentials if credentials and self._good(credentials) else None
+
+    def _session_in_file(self, endpoint: str, key: str) -> dict[str, Any] | None:
+        if self._seal is None:
+            return state.session(str(self.file), endpoint, key, self._request.role)
+        try:
+            text = self._seal.open(state.read_own(str(self.file)), self.file.name)
+        except (OSError, ValueError):
+            return None
+        return state.session_in(text, endpoint, key, self._request.role)

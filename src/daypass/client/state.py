@@ -159,11 +159,19 @@ def session(path: str, endpoint: str, access_key_id: str, role: str) -> dict[str
     server.
     """
     try:
-        found = json.loads(read_own(path))
+        return session_in(read_own(path), endpoint, access_key_id, role)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def session_in(text: str, endpoint: str, access_key_id: str, role: str) -> dict[str, Any] | None:
+    """The fields of the session in the text of a file: see `session`."""
+    try:
+        found = json.loads(text)
         texts = all(type(found[name]) is str and found[name] for name in _TEXTS)
         times = all(type(found[name]) in (int, float) and -_FAR < found[name] < _FAR for name in _TIMES)
         whose = (found["endpoint"], found["source_key"], found["role"]) == (endpoint, access_key_id, role)
-    except (OSError, *UNREADABLE):
+    except UNREADABLE:
         return None
     return dict(found) if texts and times and whose else None
 

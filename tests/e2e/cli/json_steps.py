@@ -202,6 +202,7 @@ STREAMED = {"audit tail": "a record a line", "audit search": "a record a line"}
 """Commands that print one document a line with --output json."""
 
 SCRIPTED = {
+    "agent status": "needs an agent",
     "browser end": "needs a browser in which somebody has signed in",
     "consent rm": "needs a person who signs in with a browser",
     "mfa rename": "needs a passkey",

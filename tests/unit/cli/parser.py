@@ -9,6 +9,8 @@ import click
 from daypass.cli.app import cli
 
 WITHOUT_JSON = {
+    "agent credentials": "prints what AWS SDKs read",
+    "agent run": "runs until it is stopped",
     "completion": "prints a script for a shell",
     "credential-process": "prints what AWS SDKs read",
     "elevate": "runs a command",

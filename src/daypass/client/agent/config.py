@@ -1,0 +1,181 @@
+"""The agent's configuration file (TOML): the server, the roles, and who gets their credentials where.
+
+A file with an unknown name, a wrong type or a contradiction is refused with a sentence that names the place. It must never
+start half of what it describes.
+"""
+
+from __future__ import annotations
+
+import grp
+import ipaddress
+import os
+import pwd
+import re
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct, ValidationError, field, toml
+
+from daypass.client import state
+from daypass.client.profiles import LocalStateError, home
+from daypass.client.transport import endpoint_of
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_MODE = re.compile(r"0[0-7]{3}")
+_MAX_BYTES = 1 << 20
+
+Form = Literal["credentials", "env", "jwt", "template"]
+
+
+class File(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that the agent writes for a role."""
+
+    path: str
+    form: Form
+    owner: str = ""  # user name; default: the agent's
+    group: str = ""
+    mode: str = "0600"
+    section: str = "default"  # of the AWS credentials file
+    audience: str = ""  # of the JWT, also in a template
+    template: str = ""  # the file with the template
+    reload: tuple[str, ...] = ()  # the command after a change
+
+
+class Role(Struct, frozen=True, forbid_unknown_fields=True):
+    """A role that the agent keeps, and who may have it."""
+
+    arn: str
+    duration: int = 3600
+    session_name: str = ""
+    users: tuple[str, ...] = ()  # over the Unix socket and the metadata endpoint
+    token_file: str = ""  # the authorization token of the container endpoint
+    token_owner: str = ""
+    file: tuple[File, ...] = ()
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """The agent's own identity: a profile of `daypass login`, or a file with a token of an identity provider."""
+
+    profile: str = ""
+    web_identity_token_file: str = ""
+
+
+class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
+    """The instance metadata endpoint (IMDSv2)."""
+
+    role: str
+    listen: str = "127.0.0.1:8711"
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    roles: dict[str, Role] = field(default_factory=dict)
+    source: Source = field(default_factory=Source)
+    endpoints: tuple[str, ...] = ()  # default: that of the profile
+    ca_bundle: str = ""
+    region: str = state.REGION
+    listen: str = "127.0.0.1:8710"
+    socket: str = ""
+    state: str = ""
+    seal_key_file: str = ""
+    check: float = 60.0  # seconds after which the server is asked again whether a session is accepted
+    metadata: Metadata | None = None
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.state) if self.state else home() / "agent"
+
+    @property
+    def socket_path(self) -> str:
+        return self.socket or str(self.directory / "agent.sock")
+
+
+def load(path: str) -> Config:
+    """The configuration in a file. Raises LocalStateError."""
+    try:
+        text = state.read_own(path)
+        if len(text) > _MAX_BYTES:
+            raise LocalStateError(f"{path} is larger than 1 MiB.")
+        config: Config = toml.decode(text.encode(), type=Config)
+        _check(config)
+    except OSError as error:
+        raise LocalStateError(f"{path} cannot be used: {error.strerror}.") from None
+    except (ValidationError, ValueError) as error:  # a ValueError is of the TOML parser
+        raise LocalStateError(f"{path}: {error}") from None
+    return config
+
+
+def _check(config: Config) -> None:
+    for url in config.endpoints:
+        endpoint_of(url)
+    by_token = config.source.web_identity_token_file
+    if config.source.profile and by_token:
+        raise ValueError("source: give profile or web_identity_token_file, not both")
+    if by_token and not config.endpoints:
+        raise ValueError("endpoints: a token of an identity provider needs at least one")
+    address(config.listen)
+    if config.metadata:
+        address(config.metadata.listen)
+    if config.metadata and config.metadata.role not in config.roles:
+        raise ValueError(f"metadata.role: there is no role {config.metadata.role!r}")
+    if not config.roles:
+        raise ValueError("roles: there is none")
+    for name, role in config.roles.items():
+        _check_role(name, role, by_token=bool(by_token))
+
+
+def _check_role(name: str, role: Role, *, by_token: bool) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"roles: {name!r} cannot name a role: use letters, digits and _ . -")
+    if by_token and not role.arn.startswith("arn:"):
+        raise ValueError(f"roles.{name}.arn: with a token of an identity provider it must be an ARN")
+    for user in (*role.users, role.token_owner):
+        uid_of(user)
+    if role.token_file and not os.path.isabs(role.token_file):
+        raise ValueError(f"roles.{name}.token_file: {role.token_file!r} is not an absolute path")
+    for each in role.file:
+        _check_file(each, f"roles.{name}.file")
+
+
+def _check_file(file: File, place: str) -> None:
+    if not os.path.isabs(file.path):
+        raise ValueError(f"{place}: the path {file.path!r} is not absolute")
+    if not _MODE.fullmatch(file.mode):
+        raise ValueError(f"{place}: the mode {file.mode!r} is not of the form 0640")
+    if int(file.mode, 8) & 0o007:
+        raise ValueError(f"{place}: the mode {file.mode!r} shows credentials to every user")
+    if (file.form == "template") != bool(file.template):
+        raise ValueError(f"{place}: form = 'template' and template = PATH go together")
+    if file.form == "jwt" and not file.audience:
+        raise ValueError(f"{place}: a JWT needs an audience")
+    uid_of(file.owner)
+    gid_of(file.group)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of a listener. It must be reachable from this machine alone: loopback, or link-local as AWS's.
+
+    Raises ValueError.
+    """
+    host, _, port = text.rpartition(":")
+    ip = ipaddress.ip_address(host.strip("[]"))
+    if not (ip.is_loopback or ip.is_link_local) or not port.isdecimal() or not 0 <= int(port) < 65_536:
+        raise ValueError(f"listen: {text!r} is not a loopback or link-local address with a port")
+    return str(ip), int(port)
+
+
+def uid_of(user: str) -> int:
+    """The id of a user, by name or number; -1 for "". Raises ValueError."""
+    try:
+        return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid if user else -1
+    except KeyError:
+        raise ValueError(f"this system has no user {user!r}") from None
+
+
+def gid_of(group: str) -> int:
+    """The id of a group, likewise."""
+    try:
+        return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid if group else -1
+    except KeyError:
+        raise ValueError(f"this system has no group {group!r}") from None
