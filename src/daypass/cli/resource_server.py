@@ -42,6 +42,8 @@ def _one(identifier: str) -> str:
 )
 @click.option("--default-scope", "defaults", multiple=True, metavar="NAME", help="For requests without a scope.")
 @click.option("--algorithm", type=click.Choice(["ES256", "EdDSA", "RS256"]), help="Signs tokens for it.")
+@click.option("--routes", metavar="FILE", help="JSON: what requests mean that a proxy asks about.")
+@click.option("--origin", metavar="URL", help="Scheme and host of the service, if not those of IDENTIFIER.")
 @click.option("--token-seconds", default=0, metavar="SECONDS", help="The longest lifetime of tokens for it.")
 @account_option
 @yes_option
@@ -61,6 +63,10 @@ def put(
         settings["default_scopes"] = list(defaults)
     if given["algorithm"]:
         settings["algorithm"] = given["algorithm"]
+    if given["routes"]:
+        settings["routes"] = parsed(text_at(given["routes"]), given["routes"])
+    if given["origin"]:
+        settings["origin"] = given["origin"]
     if given["token_seconds"]:
         settings["token_seconds"] = given["token_seconds"]
     body = {"name": name or identifier[:128], "settings": settings}

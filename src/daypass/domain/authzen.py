@@ -50,7 +50,7 @@ _OF_REQUEST: Final = frozenset(
     ]
 )
 _RESERVED: Final = frozenset({"aws", "daypass", "saml"})
-_SERVED: Final = frozenset({"daypass", "iam", "rolesanywhere", "secretsmanager", "sts"})
+SERVED: Final = frozenset({"daypass", "iam", "rolesanywhere", "secretsmanager", "sts"})
 
 
 class Entity(Struct, frozen=True):
@@ -78,7 +78,7 @@ def resource_arn(resource: Entity, account: str) -> str:
     like others, which callers may choose to avoid a Deny on the application's ARNs. Raises ValueError with the reason.
     """
     text = resource.id
-    if text == "*" and resource.type in _SERVED:
+    if text == "*" and resource.type in SERVED:
         return text
     if not 0 < len(text) <= _MAX_TEXT:
         raise ValueError(f"resource.id must have 1 to {_MAX_TEXT} characters")

@@ -57,7 +57,9 @@ class UnverifiedSignature(Struct, frozen=True):
         return f"UnverifiedSignature({self.access_key_id!r}, {self.amz_date}/{self.region!r}/{self.service!r})"
 
 
-def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Headers, body: bytes) -> UnverifiedSignature:
+def parse_request(
+    method: str, raw_path: bytes, raw_query: bytes, headers: Headers, body: bytes | None
+) -> UnverifiedSignature:
     """Reads the signature of a request as it came over the wire.
 
     Args:
@@ -65,7 +67,8 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
         raw_path: as sent, still percent-encoded, without the query.
         raw_query: as sent, still percent-encoded, without the question mark.
         headers: names in lower case, in the order in which they came.
-        body: the whole body; its hash is under the signature, whatever X-Amz-Content-SHA256 says.
+        body: the whole body; its hash is under the signature, whatever X-Amz-Content-SHA256 says. None for a body that
+            somebody else has: the signature covers the hash in that header, or an empty body without it.
 
     Raises:
         SigV4Error: no signature (missing_credentials), not readable or ambiguous (incomplete_signature), or a required
@@ -81,7 +84,7 @@ def parse_request(method: str, raw_path: bytes, raw_query: bytes, headers: Heade
             incomplete("Only one authentication mechanism is allowed: the Authorization header or the query string.")
         return _parse_presigned(method, raw_path, pairs, fields, body)
     if authorization is None:
-        _refuse_unsigned(pairs, body)
+        _refuse_unsigned(pairs, body or b"")
     return _parse_header(method, raw_path, pairs, fields, body, authorization.strip())
 
 
@@ -109,7 +112,7 @@ def _parse_header(
     raw_path: bytes,
     pairs: list[tuple[bytes, bytes]],
     fields: dict[bytes, bytes],
-    body: bytes,
+    body: bytes | None,
     authorization: bytes,
 ) -> UnverifiedSignature:
     scope, signature = _read_authorization(authorization)
@@ -176,7 +179,7 @@ def _refuse_algorithm(algorithm: str) -> NoReturn:
 
 
 def _parse_presigned(
-    method: str, raw_path: bytes, pairs: list[tuple[bytes, bytes]], fields: dict[bytes, bytes], body: bytes
+    method: str, raw_path: bytes, pairs: list[tuple[bytes, bytes]], fields: dict[bytes, bytes], body: bytes | None
 ) -> UnverifiedSignature:
     found: dict[str, bytes] = {}
     for raw_name, value in pairs:
@@ -263,7 +266,7 @@ def claims(
     raw_stamp: bytes,
     token: bytes,
     expires: int | None,
-    request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes],
+    request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes | None],
 ) -> UnverifiedSignature:
     """What an Authorization header says of this request: method, raw path, query, fields and body."""
     stamp = raw_stamp.decode("latin-1")

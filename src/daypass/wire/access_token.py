@@ -8,7 +8,7 @@ Sources: RFC 6750, 2.1 and 3; RFC 9449, 7; RFC 8705, 3.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -56,8 +56,23 @@ async def authenticated_by_any(
     return await front.authenticated(progress, services, tokens)
 
 
+class Service(NamedTuple):
+    """Whose access tokens are accepted, and where DPoP proofs say that the request goes. "": this server."""
+
+    audience: str = ""
+    origin: str = ""
+
+
+_HERE: Final = Service()
+
+
 async def by_access_token(
-    front: Front, progress: Progress, tokens: float, certificate_header: str = "", in_form: str = ""
+    front: Front,
+    progress: Progress,
+    tokens: float,
+    certificate_header: str = "",
+    in_form: str = "",
+    service: Service = _HERE,
 ) -> Call:
     """The call of the session of an access token. `in_form`: a bearer token in the body; "": the token is in the header.
 
@@ -68,19 +83,19 @@ async def by_access_token(
     scheme, text = ("bearer", in_form) if in_form else authorization_of(progress.request)
     dpop, proven = scheme == "dpop", set[Binding]()
     if dpop:
-        proof = await dpop_of(env, progress, text)
+        proof = await dpop_of(env, progress, text, service.origin)
         if proof is None:
             raise proof_missing(progress, "The scheme DPoP needs a DPoP proof.")
         proven.add(proof.binding)
     certificate, _ = certificate_of(progress.request, certificate_header)
     if certificate is not None:
         proven.add(Binding(X5T, certificate.thumbprint))
-    caller = await bearer_caller(env, text, env.clock.now(), proven, dpop=dpop)
+    caller = await bearer_caller(env, text, env.clock.now(), proven, dpop=dpop, audience=service.audience)
     return front.proven(progress, caller, tokens)
 
 
-async def dpop_of(env: Env, progress: Progress, access_token: str = "") -> DpopProof | None:
-    """The verified DPoP proof of a request; None when it has none. Raises DaypassError."""
+async def dpop_of(env: Env, progress: Progress, access_token: str = "", origin: str = "") -> DpopProof | None:
+    """The verified DPoP proof of a request to `origin` ("": this server); None when it has none. Raises DaypassError."""
     request = progress.request
     values = [value for name, value in request.headers if name == b"dpop"]
     if not values:
@@ -89,7 +104,7 @@ async def dpop_of(env: Env, progress: Progress, access_token: str = "") -> DpopP
     if len(values) > 1:
         raise invalid_proof("there is more than one")
     text, path = values[0].decode("latin-1"), request.raw_path.decode("latin-1")
-    proof = await check_dpop(env, text, request.method, path, access_token)
+    proof = await check_dpop(env, text, request.method, path, access_token, origin)
     progress.replays = (*progress.replays, proof.replay)
     return proof
 

@@ -121,13 +121,20 @@ class Front:
         self._credentials = credentials
         self._unrecorded = unrecorded
 
-    async def authenticated(self, progress: Progress, services: Collection[str], tokens: float) -> Call:
-        """The call of a signed request. It charges the caller `tokens`, relative to an STS request.
+    async def authenticated(
+        self,
+        progress: Progress,
+        services: Collection[str],
+        tokens: float,
+        read: Callable[[Request], sigv4.UnverifiedSignature] | None = None,
+    ) -> Call:
+        """The call of a signed request. It charges the caller `tokens`, relative to an STS request. `read`: reads the signature;
+        `read_signature` by default.
 
         Raises DaypassError: the signature is missing, malformed or wrong, or the caller is over a rate (THROTTLED).
         """
         env = self.env
-        signature = read_signature(progress.request)
+        signature = (read or read_signature)(progress.request)
         progress.region = signature.region if sigv4.is_region(signature.region) else ""
         facts = progress.facts()
         progress.caller = caller = await self._authenticate(env, signature, services)
@@ -200,12 +207,13 @@ class Front:
         return await self._credentials(self.env, signature)
 
 
-def read_signature(request: Request) -> sigv4.UnverifiedSignature:
-    """The signature over a request. Raises DaypassError: MISSING_CREDENTIALS, INCOMPLETE_SIGNATURE,
-    SIGNATURE_MISMATCH.
+def read_signature(request: Request, *, bodiless: bool = False) -> sigv4.UnverifiedSignature:
+    """The signature over a request. `bodiless`: its body is elsewhere. Raises DaypassError: MISSING_CREDENTIALS,
+    INCOMPLETE_SIGNATURE, SIGNATURE_MISMATCH.
     """
+    body = None if bodiless else request.body
     try:
-        return sigv4.parse_request(request.method, request.raw_path, request.raw_query, request.headers, request.body)
+        return sigv4.parse_request(request.method, request.raw_path, request.raw_query, request.headers, body)
     except sigv4.SigV4Error as error:
         raise signature_error(error) from None
 

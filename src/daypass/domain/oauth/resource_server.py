@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from daypass.domain.gateway import GatewayRoute, check_origin, check_routes
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.pattern import V2012
@@ -40,7 +41,11 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
         token_seconds: the longest lifetime of tokens for it; 0: no limit.
         introspection_clients: clients of the account that may introspect tokens for it.
         policy: the resource policy. Principals of the account need only policies of their own; those of other accounts get
-            tokens for it only if this policy allows them `daypass:GetAccessToken`, too.
+            tokens for it only if this policy allows them `daypass:GetAccessToken`, too. At a gateway they also need its
+            permission for the action of the route.
+        routes: what a request means that a proxy asks about (`/gateway/auth`): a list of `path`, `action`, `resource` and
+            `methods`. The first that fits decides.
+        origin: scheme and host of the service, as DPoP proofs and signatures name it. Empty: those of the identifier.
     """
 
     scopes: dict[str, ScopeSettings] = {}  # msgspec copies it
@@ -49,6 +54,8 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     token_seconds: int = 0
     introspection_clients: tuple[str, ...] = ()
     policy: dict[str, Any] | None = None
+    routes: tuple[GatewayRoute, ...] = ()
+    origin: str = ""
 
 
 _read = settings_reader(ResourceServerSettings, MAX_TEXT)
@@ -67,6 +74,8 @@ def parse_resource_server(text: str) -> ResourceServerSettings:
         raise ValueError(f"default_scopes: unknown scope {unknown[0][:64]!r}.")
     if settings.token_seconds and not 60 <= settings.token_seconds <= 43_200:
         raise ValueError("token_seconds: 60 to 43200 are allowed, or 0.")
+    check_routes(settings.routes)
+    check_origin(settings.origin)
     return settings
 
 

@@ -34,8 +34,11 @@ class DpopProof(Struct, frozen=True):
     replay: ReplayEntry
 
 
-async def check_dpop(env: Env, unverified_proof: str, method: str, path: str, access_token: str = "") -> DpopProof:
-    """The proof of a request with `method` for `path` of the issuer, and with `access_token` ("" at the token endpoint).
+async def check_dpop(
+    env: Env, unverified_proof: str, method: str, path: str, access_token: str = "", origin: str = ""
+) -> DpopProof:
+    """The proof of a request with `method` for `path` of the issuer, or of `origin`, and with `access_token` ("" at the token
+    endpoint).
 
     Raises DaypassError: INVALID_DPOP_PROOF, USE_DPOP_NONCE, UNAVAILABLE.
     """
@@ -45,7 +48,7 @@ async def check_dpop(env: Env, unverified_proof: str, method: str, path: str, ac
         raise invalid_proof(str(error)) from None
     if claims.method != method:
         raise invalid_proof("its htm is not the method of the request")
-    if claims.uri != env.oauth.issuer + path:
+    if claims.uri != (origin or env.oauth.issuer) + path:
         raise invalid_proof("its htu is not the address of the request, without query and fragment")
     now = env.clock.wall()
     seconds = now // 1000

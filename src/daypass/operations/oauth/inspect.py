@@ -33,9 +33,15 @@ _REASON: Final = "revoked at the OAuth endpoint"
 
 
 async def bearer_caller(
-    env: Env, unverified_text: str, now: int, proven: Collection[Binding] = (), *, dpop: bool = False
+    env: Env,
+    unverified_text: str,
+    now: int,
+    proven: Collection[Binding] = (),
+    *,
+    dpop: bool = False,
+    audience: str = "",
 ) -> Caller:
-    """The session of an access token that is for this server.
+    """The session of an access token that is for this server, or for `audience`.
 
     `proven`: the keys that the sender proved to have. `dpop`: the token came with the scheme DPoP. A bound token without its
     key is refused, and so is one that is bound by DPoP but came as a bearer token (attack A75).
@@ -47,7 +53,9 @@ async def bearer_caller(
     except DaypassError as error:
         raise _unauthenticated(error) from None
     binding, reason = token.binding, ""
-    if env.oauth.issuer not in token.audiences:  # a service that received it is not its subject (attack A25)
+    if (
+        audience or env.oauth.issuer
+    ) not in token.audiences:  # a service that received it is not its subject (attack A25)
         reason = "the token is for another audience"
     elif token.session.may_act is not None:
         reason = "the token is for the exchange by the party in may_act"

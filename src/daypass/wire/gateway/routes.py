@@ -1,0 +1,112 @@
+"""`/gateway/auth`, for forward authentication, and `/gateway/ext_authz/`, for Envoy's external authorization over HTTP.
+
+The answer is 200 with the sender's identity in headers, 401, 403, or 503 when it is not known. Nothing may store it: a
+decision is as old as the request, so a revocation counts with the next one.
+Sources: nginx, ngx_http_auth_request_module; Envoy, extensions.filters.http.ext_authz.v3.HttpService.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from msgspec.structs import replace
+
+from daypass.domain.claims import Caller
+from daypass.domain.errors import DaypassError, Family
+from daypass.operations.access.check_request import ACTION, check_request, meaning, protected
+from daypass.ports import Call
+from daypass.wire.access_token import (
+    SCHEMES,
+    UNPROVEN,
+    Service,
+    authorization_of,
+    by_access_token,
+    challenge,
+    with_nonce,
+)
+from daypass.wire.front import Front, Progress, Refusal, read_signature
+from daypass.wire.gateway.original import AUTH, EXT_AUTHZ, original_of
+from daypass.wire.http import Header, Request, Response
+from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
+from daypass.wire.routing import Route
+
+_OPERATION: Final = f"daypass:{ACTION}"
+_TOKENS: Final = 0.1  # relative to an STS request
+_NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+_LATER: Final = frozenset({Family.THROTTLED, Family.UNAVAILABLE, Family.UPSTREAM})
+
+
+def gateway_routes(front: Front, certificate_header: str = "") -> tuple[Route, ...]:
+    """Every path with its handler. `certificate_header`: see `RouteSettings`."""
+    handler = partial(_decide, front, certificate_header.lower())
+    return (
+        Route(AUTH, handler, "Whether a proxy may pass a request on", frozenset(), ERRORS, _OPERATION),
+        Route(EXT_AUTHZ, handler, "The same for Envoy", frozenset(), ERRORS, _OPERATION),
+    )
+
+
+async def _decide(front: Front, certificate_header: str, request: Request) -> Response:
+    progress = Progress(request, _OPERATION)
+    try:
+        asked = original_of(request)
+        progress.request = asked.request
+        target = await protected(front.env, asked.audience)
+        wanted = meaning(target, asked.request.method, asked.request.raw_path)
+        if authorization_of(asked.request)[0] in SCHEMES:
+            service = Service(target.server.identifier, target.origin)
+            call = await by_access_token(front, progress, _TOKENS, certificate_header, service=service)
+        else:
+            call = await _signed(front, progress, wanted.service, target.origin)
+        await check_request(front.env, call, target, wanted, progress.replays)
+    except DaypassError as error:
+        response = await front.refuse(progress, error, ERRORS)
+        response = replace(response, hold=0)  # the connection is the proxy's, and serves other senders
+    else:
+        response = Response(200, b"", MEDIA_TYPE, (_NO_STORE, *_identity(call.caller)), _OPERATION)
+    return with_nonce(front.env, progress, response)
+
+
+async def _signed(front: Front, progress: Progress, service: str, origin: str) -> Call:
+    """The call of a request that is signed for the service of its action, and for the host of the resource server.
+
+    Without these, somebody who has a request for another service could present it here.
+    """
+    host = origin.partition("://")[2].encode("ascii")
+    headers = [(name, value if name != b"host" else host) for name, value in progress.request.headers]
+    signed = replace(progress.request, headers=headers)
+    return await front.authenticated(progress, (service,), _TOKENS, lambda _: read_signature(signed, bodiless=True))
+
+
+def _identity(caller: Caller) -> tuple[Header, ...]:
+    session = caller.session
+    shown = {
+        b"x-daypass-subject": caller.user_id,
+        b"x-daypass-arn": caller.arn,
+        b"x-daypass-account": caller.account,
+        b"x-daypass-session": session.session_id if session is not None else "",
+        b"x-daypass-source-identity": session.source_identity if session is not None else "",
+        b"x-daypass-scope": " ".join(session.scopes or ()) if session is not None else "",
+    }
+    return tuple((name, value.encode("ascii", "backslashreplace")) for name, value in shown.items())
+
+
+class GatewayErrors:
+    """`front.ErrorFormat`: the three statuses that every proxy understands."""
+
+    def refused(self, request: Request, refusal: Refusal) -> Response:
+        kind = refusal.error.kind
+        headers: tuple[Header, ...] = (_NO_STORE,)
+        status = 503 if kind.family in _LATER else 403
+        if kind.family in UNPROVEN:
+            status, headers = 401, (_NO_STORE, challenge(request, kind))
+        code = wire_error(kind)[0]
+        body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
+        return Response(status, body, MEDIA_TYPE, headers, refusal.operation, code)
+
+    def broken(self, request: Request) -> Response:
+        body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
+        return Response(500, body, MEDIA_TYPE, (_NO_STORE,), code=INTERNAL_CODE)
+
+
+ERRORS: Final = GatewayErrors()
