@@ -29,6 +29,7 @@ AUDIENCE, HOST, PORT = "https://orders.example", "orders.example", 18791
 FORWARDED = ("X-Forwarded-Method: GET", "X-Forwarded-Uri: /orders/7")
 _RATES = ("PRINCIPAL", "ACCOUNT", "FAILURES")
 ENVIRONMENT = {f"DAYPASS_RATES__{name}_{what}": "100000000" for name in _RATES for what in ("PER_SECOND", "BURST")}
+ENVIRONMENT["DAYPASS_AUTHZEN__RECORD"] = "denied"
 ISSUER = ENVIRONMENT["DAYPASS_SERVER__PUBLIC_URL"] = "https://daypass.example.com"
 
 
