@@ -226,10 +226,13 @@ class Installation:
     def attempts(self, operation: str) -> dict[str, float]:
         """What the metrics count of attempts to get a session by an operation, by outcome."""
         text = self.runtime.render_metrics().decode()
-        found = re.findall(
-            rf'^daypass_assume_total{{operation="{operation}",outcome="(\w+)"}} (\S+)$', text, re.MULTILINE
-        )
-        return {outcome: float(count) for outcome, count in found}
+        lines = re.findall(rf'^daypass_assume_total{{(.*operation="{operation}".*)}} (\S+)$', text, re.MULTILINE)
+        found: dict[str, float] = {}
+        for labels, count in lines:
+            outcome = re.search(r'outcome="(\w+)"', labels)
+            assert outcome is not None
+            found[outcome[1]] = found.get(outcome[1], 0) + float(count)
+        return found
 
     def record_bytes(self) -> list[bytes]:
         def read(conn: Any) -> list[bytes]:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from daypass.audit.columns import MAX_AHEAD_MS
 from daypass.observability import logs
 from daypass.stores.engine import Database
-from daypass.stores.records import audit_logs
+from daypass.stores.records import audit_logs, audit_records
 
 _l = audit_logs.c
+_r = audit_records.c
+_AT_ONCE = 50_000  # records that one comparison counts
 
 
 class ProcessLogs(NamedTuple):
@@ -74,3 +76,30 @@ def note_recorded(
 def note_ended(conn: Connection, first: str) -> None:
     """States that the process has ended and that everything in its spool is in the database."""
     conn.execute(update(audit_logs).where(_l.log == first).values(recorded_until=None))
+
+
+class RecordCount:
+    """Compares the records that the logs of this process must have, by their sequence numbers, with those that the
+    database has. It counts each record once. `expected` and `found` only grow.
+    """
+
+    def __init__(self) -> None:
+        self.expected = self.found = 0
+        self._counted: dict[
+            str, tuple[int, int]
+        ] = {}  # by log: the last sequence number counted, and the last one known
+
+    def compare(self, conn: Connection, log: str, last: int, *, drained: bool) -> None:
+        """Counts what was added. `last`: the last durable record of the current log. `drained`: none is in the spool."""
+        self._counted[log] = self._counted.get(log, (-1, -1))[0], last
+        if not drained:
+            return
+        for each, (counted, known) in [*self._counted.items()]:
+            upto = min(known, counted + _AT_ONCE)
+            if upto > counted:
+                query = select(func.count()).where(_r.log == each, _r.seq > counted, _r.seq <= upto)
+                self.found += conn.execute(query).scalar_one()
+                self.expected += upto - counted
+                self._counted[each] = upto, known
+            elif each != log:
+                del self._counted[each]  # it has ended, and was counted

@@ -1,7 +1,8 @@
 """The metrics of one process, in one place, with one loop that documents them.
 
 Labels are closed sets: operations of the service models, error codes, outcomes. A label never contains an account, a
-role or any other value that a caller chooses. Providers, which accounts choose, are limited in number.
+role or any other value that a caller chooses. Providers, which accounts choose, are limited in number. The region of a
+server is a label that Prometheus adds to its target.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from daypass.domain.errors import ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.observability.attempts import ATTEMPTS, ISSUING, NO_CAUSE, UNAVAILABLE, Attempt, attempt_of, number_of
 from daypass.observability.tally import Tally
 from daypass.observability.totals import Totals, totals_of
 
@@ -26,7 +27,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _AHEAD = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0)
 _SKEW = (*(-seconds for seconds in reversed(_AHEAD)), 0.0, *_AHEAD)
-_REPEATED = EventType.REQUEST_REPEATED
+_LIFETIMES = (300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0, 86400.0)
 _MAX_PROVIDERS = 100
 _PUBLISH_SECONDS = 0.1
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -49,9 +50,36 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "daypass_assume",
         Counter,
-        "Attempts to get a session, by outcome (M1: issued / all): `issued`, `denied`, `failed` or `unavailable`. Counted from the events "
-        "on the record, whichever wire the request came by.",
-        ("operation", "outcome"),
+        "Attempts to get a session, counted from the events on the record, whichever wire the request came by. `proof`: `key`, "
+        "`session` (a chained attempt), `token`, `saml` or `certificate`. `outcome`: `issued`, `denied`, `failed` or `unavailable`. "
+        "`role_class`: `elevated` for a session that rests on an access grant, otherwise `standard`.",
+        Attempt._fields,
+    ),
+    Metric(
+        "daypass_refused",
+        Counter,
+        "Refusals on the record, by cause class: `trust_policy`, `caller_policy`, `blocked`, `expired`, `revoked`, `credentials`, "
+        "`proof`, `issuer`, `request`, `throttled` or `unavailable`.",
+        ("cause",),
+    ),
+    Metric(
+        "daypass_session_seconds",
+        Histogram,
+        "Lifetimes of issued sessions (M6), by class of the role.",
+        ("role_class",),
+        _LIFETIMES,
+    ),
+    Metric(
+        "daypass_record_expected",
+        Counter,
+        "Records that this server's logs must have in the database, by their sequence numbers (M9). They are compared every few seconds.",
+    ),
+    Metric("daypass_record_found", Counter, "Those of them that the database has (M9)."),
+    Metric("daypass_disk_free_ratio", Gauge, "The free part of the disk with the data directory, 0 to 1."),
+    Metric(
+        "daypass_certificate_expires_seconds",
+        Gauge,
+        "When the certificate of `server.tls_cert` ends, in seconds since the epoch; 0 without one.",
     ),
     Metric(
         "daypass_issuance_seconds", Histogram, "Latency of sessions that were issued (M2).", ("operation",), SECONDS
@@ -140,23 +168,10 @@ METRICS: tuple[Metric, ...] = (
     ),
 )
 
-ISSUING = frozenset(
-    {
-        "sts:AssumeRole",
-        "sts:AssumeRoleWithSAML",
-        "sts:AssumeRoleWithWebIdentity",
-        "sts:GetSessionToken",
-        "sts:GetFederationToken",
-        "sts:GetScopedCredentials",
-        "rolesanywhere:CreateSession",
-        "daypass:ExchangeToken",
-    }
-)
-"""Operations that issue sessions."""
-
-_ATTEMPTS = ISSUING | {"daypass:SignInWithSAML"}  # a response that is refused ends a login
 _WORST = frozenset(
     {
+        "daypass_certificate_expires_seconds",
+        "daypass_disk_free_ratio",
         "daypass_spool_rejected",
         "daypass_clock_offset_seconds",
         "daypass_directory_staleness_seconds",
@@ -167,27 +182,8 @@ _WORST = frozenset(
     }
 )
 _ACCESS = {kind: kind.value.partition(".")[2] for kind in EventType if kind.value.startswith("access.")}
+_ISSUED = EventType.SESSION_ISSUED
 _VOTES = {"approved": EventType.ACCESS_APPROVED, "denied": EventType.ACCESS_DENIED}
-_OUTCOMES = {
-    EventType.SESSION_ISSUED: "issued",
-    EventType.REQUEST_DENIED: "denied",
-    EventType.REQUEST_FAILED: "failed",
-    EventType.REQUEST_UNAUTHENTICATED: "failed",
-    EventType.REQUEST_MALFORMED: "failed",
-}
-_UNAVAILABLE = "unavailable"
-_UNAVAILABLE_ERRORS = frozenset({ErrorKind.UNAVAILABLE.value, ErrorKind.OVERLOADED.value})
-
-
-def outcome_of(kind: EventType, operation: str, error: str) -> str:
-    """The outcome of an attempt to get a session, from its event; "" for any other event.
-
-    An issued session counts for any operation; a refusal counts if its operation issues sessions.
-    """
-    outcome = _OUTCOMES.get(kind, "")
-    if outcome != "issued" and operation not in _ATTEMPTS:
-        return ""
-    return _UNAVAILABLE if outcome and error in _UNAVAILABLE_ERRORS else outcome
 
 
 class Metrics:
@@ -198,8 +194,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._tallies: dict[tuple[str, str], Tally] = {}
-        # Events by type, operation and error, since they were last published.
-        self._events: dict[tuple[EventType, str, str], int] = {}
+        # Since they were last published: events by type, attempts by their labels, lifetimes of sessions.
+        self._events: dict[EventType, int] = {}
+        self._attempts: dict[Attempt, int] = {}
+        self._lifetimes = {
+            role_class: Tally((), [self["daypass_session_seconds"].labels(role_class)], _LIFETIMES)
+            for role_class in ("standard", "elevated")
+        }
         self._due = False  # `_publish` is scheduled
         self._skews: dict[str, Callable[[float], None]] = {}
 
@@ -226,27 +227,26 @@ class Metrics:
         """One durable group commit of the journal."""
         self["daypass_journal_batch_events"].observe(len(events))
         self["daypass_journal_commit_seconds"].observe(seconds)
-        counts = self._events
+        counts, attempts = self._events, self._attempts
         for event in events:
-            key = event.type, event.operation, event.error
-            counts[key] = counts.get(key, 0) + 1
-            if event.type is _REPEATED:
-                self._count_repeated(event)
-            elif event.type in _ACCESS:
+            kind = event.type
+            counts[kind] = counts.get(kind, 0) + 1
+            if kind is _ISSUED or event.error:
+                attempt = attempt_of(event)
+                attempts[attempt] = attempts.get(attempt, 0) + number_of(event)
+                if kind is _ISSUED:
+                    lifetime = event.detail.get("expires_at", event.at) - event.at
+                    self._lifetimes[attempt.role_class].add(lifetime / 1000)
+            elif kind in _ACCESS:
                 self._count_access(event)
         self._publish_soon()
 
     def observe_unrecorded(self, operation: str) -> None:
         """A refusal that could not be recorded, so there is no event for it."""
-        if operation in _ATTEMPTS:
-            self["daypass_assume"].labels(operation, _UNAVAILABLE).inc()
-
-    def _count_repeated(self, event: Event) -> None:
-        """The refusals that one event counts."""
-        kind = str(event.detail.get("type", ""))
-        outcome = outcome_of(EventType(kind), event.operation, event.error) if kind else ""
-        if outcome:
-            self["daypass_assume"].labels(event.operation, outcome).inc(event.detail["count"])
+        if operation in ATTEMPTS:
+            attempt = Attempt(operation, "", UNAVAILABLE, UNAVAILABLE, "standard")
+            self._attempts[attempt] = self._attempts.get(attempt, 0) + 1
+            self._publish_soon()
 
     def _count_access(self, event: Event) -> None:
         """An event of an access request, and how long a decided request waited."""
@@ -273,12 +273,17 @@ class Metrics:
         self._due = False
         for tally in self._tallies.values():
             tally.publish()
-        for (kind, operation, error), count in self._events.items():
+        for lifetimes in self._lifetimes.values():
+            lifetimes.publish()
+        for kind, count in self._events.items():
             self["daypass_events"].labels(kind.value).inc(count)
-            outcome = outcome_of(kind, operation, error)
-            if outcome:
-                self["daypass_assume"].labels(operation, outcome).inc(count)
+        for attempt, count in self._attempts.items():
+            if attempt.outcome:
+                self["daypass_assume"].labels(*attempt).inc(count)
+            if attempt.cause not in ("", NO_CAUSE):
+                self["daypass_refused"].labels(attempt.cause).inc(count)
         self._events.clear()
+        self._attempts.clear()
 
     def observe_skew(self, provider: str, seconds: float) -> None:
         """One verified token's age. The labels of providers are as many as `_MAX_PROVIDERS`, and one for all others."""

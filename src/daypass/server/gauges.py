@@ -1,12 +1,26 @@
-"""Sets the metrics that are read from the state of a process when somebody asks for them."""
+"""Sets the metrics that are read from the state of a process: when somebody asks for them, or every few seconds if the
+database or the disk has to be asked.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from daypass.audit.completeness import RecordCount
 from daypass.audit.journal import Journal
+from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports.clock import Clock
 from daypass.server.connections import Connections
+from daypass.server.tls import SERVED
 from daypass.stores.directory import Directory
+from daypass.stores.engine import Database
+from daypass.stores.nodes import HEARTBEAT_SECONDS
 
 
 class Gauges:
@@ -55,6 +69,34 @@ class Gauges:
         metrics["daypass_body_bytes"].set(connections.bodies.in_flight)
         self._count("daypass_connections_refused", connections.refused)
         self._count("daypass_connections_evicted", connections.evicted)
+
+    def set_certificate(self) -> None:
+        """The certificate that this process serves."""
+        self._metrics["daypass_certificate_expires_seconds"].set(SERVED.ends)
+
+    async def follow(
+        self,
+        database: Database,
+        journal: Journal,
+        data: Path,
+        on_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> None:
+        """Compares the record with what is expected (M9), and reads the free space of the disk, until it is cancelled."""
+        count = RecordCount()
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            log, last = journal.log, journal.head().seq
+            drained = journal.outage is None and (journal.spool is None or not journal.spool.depth[0])
+            compare = partial(count.compare, log=log, last=last, drained=drained)
+            try:
+                disk = await on_thread(partial(shutil.disk_usage, data))
+                self._metrics["daypass_disk_free_ratio"].set(disk.free / disk.total)
+                await on_thread(partial(database.read, compare))
+            except Exception as error:  # noqa: BLE001  # while the database is unavailable, the next time
+                logs.get().debug("record.not_compared", error=type(error).__name__)
+                continue
+            self._count("daypass_record_expected", count.expected)
+            self._count("daypass_record_found", count.found)
 
     def _count(self, name: str, total: int) -> None:
         """Adds what is new in a total to its counter."""

@@ -277,6 +277,7 @@ class Runtime:
             from_settings.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
             notifications.follow(self.env, self.settings.access.sweep_seconds),
             self._measurements.run(),
+            self._gauges.follow(self.database, self.journal, self.settings.server.data, self._on_thread),
         ]
         if self.env.oauth.enabled:
             running.append(security_events.follow(self.env))
@@ -386,6 +387,7 @@ class Runtime:
         gauges.set_clock(self.clock)
         gauges.set_directory(self.directory)
         gauges.set_connections(self.connections)
+        gauges.set_certificate()
         self.metrics["daypass_heavy_waiting"].set(self.heavy.waiting)
         observe_issuers(self.issuers, self.metrics)
         return self.metrics.render()

@@ -54,7 +54,7 @@ def ends_on_hangup(settings: ServerSettings) -> bool:
 
 
 class Served:
-    """The certificate that this process serves, for /readyz."""
+    """The certificate that this process serves, for /readyz and the metrics."""
 
     def __init__(self) -> None:
         self._ends: datetime | None = None
@@ -64,6 +64,11 @@ class Served:
         self._ends = ends
         if warning := self.warning(time.time_ns() // 1_000_000):
             logs.get().warning("server.certificate_expires", why=warning)
+
+    @property
+    def ends(self) -> float:
+        """When it ends, in seconds since the epoch; 0 without one."""
+        return self._ends.timestamp() if self._ends is not None else 0.0
 
     def warning(self, now: int) -> str:
         """What an operator should do about the certificate at `now` (ms); "" for nothing."""

@@ -8,11 +8,14 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from sqlalchemy import delete
 from tests.patience import PATIENT_JOURNAL
 
+from daypass.audit.completeness import RecordCount
 from daypass.config import Settings
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -23,6 +26,7 @@ from daypass.server.runtime import Runtime
 from daypass.server.turns import AT_ONCE
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import prepare
+from daypass.stores.records import audit_records
 from daypass.wire.health import health_routes
 from daypass.wire.http import Request
 from daypass.wire.routing import Route
@@ -158,38 +162,88 @@ async def test_gauges_tell_of_connections_waiting_requests_and_bodies(tmp_path: 
     assert 'daypass_events_total{type="key.added"}' in text
 
 
-def _refused(operation: str, kind: ErrorKind, event: EventType = EventType.REQUEST_FAILED, **detail: object) -> Event:
-    return Event(event, 1, operation=operation, error=kind.value, detail=detail)
+TRUST = {"allowed": False, "blocked_by": "resource"}
+ASSUME, CHAINED = "sts:AssumeRole", {"session_id": "s"}
+EXPIRED = {"private": {"reason": "expired"}}
+REVOKED = {"private": {"reason": "revoked"}}
+SESSION = {"expires_at": 1 + 3_600_000}
+COUNTED = {"count": 5, "type": "request.unauthenticated"}
+COUNTED_REVOKED = {**COUNTED, "values": {"detail.private.reason": {"revoked": 5}}}
+
+# operation, kind of error, further fields of the event; the labels of the attempt, how many, and the cause of the refusal
+ATTEMPTS: list[tuple[str, str, dict[str, Any], str, int, str]] = [
+    (ASSUME, "", {"detail": SESSION}, "key issued none standard", 1, ""),
+    (ASSUME, "", {"detail": SESSION, "actor": CHAINED, "grant_id": "g"}, "session issued none elevated", 1, ""),
+    ("daypass:NewWay", "", {"detail": SESSION}, "key issued none standard", 1, ""),
+    (ASSUME, "access_denied", {"decision": TRUST}, "key denied trust_policy standard", 1, "trust_policy"),
+    (ASSUME, "access_denied", {"decision": {"blocked_by": "identity"}}, "key denied caller_policy standard", 1, "caller_policy"),
+    (ASSUME, "access_denied", {"decision": {"blocked_by": "block"}}, "key denied blocked standard", 1, "blocked"),
+    (ASSUME, "access_denied", {"decision": {"revocation": "r"}, "actor": CHAINED}, "session denied blocked standard", 1, "blocked"),
+    (ASSUME, "expired_credentials", {"detail": EXPIRED}, "key failed expired standard", 1, "expired"),
+    (ASSUME, "expired_credentials", {"detail": REVOKED}, "key failed revoked standard", 1, "revoked"),
+    (ASSUME, "signature_mismatch", {"detail": COUNTED}, "key failed credentials standard", 5, "credentials"),
+    (ASSUME, "expired_credentials", {"detail": COUNTED_REVOKED}, "key failed revoked standard", 5, "revoked"),
+    (ASSUME, "validation", {}, "key failed request standard", 1, "request"),
+    (ASSUME, "unavailable", {}, "key unavailable unavailable standard", 1, "unavailable"),
+    ("sts:AssumeRoleWithWebIdentity", "expired_identity_token", {}, "token failed expired standard", 1, "expired"),
+    ("sts:AssumeRoleWithWebIdentity", "idp_communication", {}, "token failed issuer standard", 1, "issuer"),
+    ("sts:AssumeRoleWithSAML", "invalid_identity_token", {}, "saml failed proof standard", 1, "proof"),
+    ("rolesanywhere:CreateSession", "throttled", {}, "certificate failed throttled standard", 1, "throttled"),
+    ("iam:CreateUser", "access_denied", {}, "", 0, "caller_policy"),
+    ("iam:CreateUser", "expired_credentials", {"detail": EXPIRED}, "", 0, "expired"),
+    ("sts:GetCallerIdentity", "", {"type": EventType.REQUEST_ALLOWED}, "", 0, ""),
+    ("", "signature_mismatch", {"detail": {"count": 9}}, "", 0, ""),  # of several kinds
+]  # fmt: skip
 
 
-async def test_assume_counts_attempts_by_the_events_on_the_record() -> None:
-    metrics, role = Metrics(), "sts:AssumeRole"
-    unauthenticated = EventType.REQUEST_UNAUTHENTICATED
-    metrics.observe_commit(
-        [
-            *[Event(EventType.SESSION_ISSUED, 1, operation=role)] * 2,
-            Event(EventType.SESSION_ISSUED, 1, operation="daypass:NewWay"),
-            _refused(role, ErrorKind.ACCESS_DENIED, EventType.REQUEST_DENIED),
-            _refused(role, ErrorKind.UNAVAILABLE),
-            _refused(
-                role, ErrorKind.SIGNATURE_MISMATCH, EventType.REQUEST_REPEATED, count=5, type=unauthenticated.value
-            ),
-            _refused("iam:CreateUser", ErrorKind.ACCESS_DENIED, EventType.REQUEST_DENIED),
-            Event(EventType.REQUEST_ALLOWED, 1, operation=role),
-        ],
-        0.01,
-    )
-    metrics.observe_unrecorded(role)
-    metrics.observe_unrecorded("iam:CreateUser")
+@pytest.mark.parametrize(("operation", "error", "fields", "labels", "number", "cause"), ATTEMPTS)
+async def test_attempts_and_refusals_are_counted_by_the_events_on_the_record(
+    operation: str, error: str, fields: dict[str, Any], labels: str, number: int, cause: str
+) -> None:
+    if "count" in fields.get("detail", {}):
+        kind = EventType.REQUEST_REPEATED
+    elif error:
+        kind = EventType.REQUEST_DENIED if error == "access_denied" else EventType.REQUEST_FAILED
+    else:
+        kind = EventType.SESSION_ISSUED
+    metrics = Metrics()
+    metrics.observe_commit([Event(**{"type": kind, "at": 1, "operation": operation, "error": error, **fields})], 0.01)
     text = metrics.render().decode()
+    names = ("proof", "outcome", "cause", "role_class")
+    expected = dict(zip(names, labels.split(), strict=True)) if labels else {}
+    parts = {"operation": operation, **expected}
     counted = [line for line in text.splitlines() if line.startswith("daypass_assume_total{")]
-    assert sorted(counted) == [
-        'daypass_assume_total{operation="daypass:NewWay",outcome="issued"} 1.0',
-        'daypass_assume_total{operation="sts:AssumeRole",outcome="denied"} 1.0',
-        'daypass_assume_total{operation="sts:AssumeRole",outcome="failed"} 5.0',
-        'daypass_assume_total{operation="sts:AssumeRole",outcome="issued"} 2.0',
-        'daypass_assume_total{operation="sts:AssumeRole",outcome="unavailable"} 2.0',
-    ]
+    assert [line.rpartition(" ")[2] for line in counted] == ([f"{float(number)}"] if labels else [])
+    assert all(f'{name}="{value}"' in line for name, value in parts.items() for line in counted)
+    refused = [line for line in text.splitlines() if line.startswith("daypass_refused_total{")]
+    assert refused == ([f'daypass_refused_total{{cause="{cause}"}} {float(max(1, number))}'] if cause else [])
+
+
+async def test_refusals_that_could_not_be_recorded_are_unavailable_attempts() -> None:
+    metrics = Metrics()
+    metrics.observe_unrecorded(ASSUME)
+    metrics.observe_unrecorded("iam:CreateUser")
+    assert metrics.registry.get_sample_value("daypass_refused_total", {"cause": "unavailable"}) is None
+    text = metrics.render().decode()
+    assert text.count("daypass_assume_total{") == 1
+    assert 'daypass_refused_total{cause="unavailable"} 1.0' in text
+
+
+async def test_record_that_lost_a_row_is_less_than_expected(tmp_path: Path) -> None:
+    async with started(tmp_path, "") as runtime:
+        count = RecordCount()
+        for _ in range(3):
+            await runtime.journal.commit(Event(EventType.REQUEST_ALLOWED, runtime.clock.now()))
+        log, last = runtime.journal.log, runtime.journal.head().seq
+        runtime.database.read(lambda conn: count.compare(conn, log, last, drained=True))
+        assert count.expected == count.found == last + 1
+        await runtime.journal.commit(Event(EventType.REQUEST_ALLOWED, runtime.clock.now()))
+        runtime.database.read(lambda conn: count.compare(conn, log, last + 1, drained=False))
+        assert count.expected == last + 1, "what may be in the spool is not counted yet"
+        with runtime.database.write_transaction() as conn:
+            conn.execute(delete(audit_records).where(audit_records.c.log == log, audit_records.c.seq == last + 1))
+        runtime.database.read(lambda conn: count.compare(conn, "next", -1, drained=True))
+        assert (count.expected, count.found) == (last + 2, last + 1)
 
 
 async def test_health_port_serves_health_and_metrics_and_nothing_else(tmp_path: Path) -> None:
