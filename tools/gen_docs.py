@@ -32,6 +32,10 @@ from daypass.config import Settings
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.lint.finding import RULES
+from daypass.monitoring.alerts import ALERTS, Alert
+from daypass.monitoring.files import monitoring_files
+from daypass.monitoring.measures import MEASURES, Measure
+from daypass.monitoring.rules import Places
 from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
@@ -158,9 +162,34 @@ def metrics_page() -> str:
         rows.append((f"`{name}`", metric.kind.__name__.lower(), labels, described(metric.name, metric.help)))
     return f"""# Metrics
 
-`GET /metrics` shows these in Prometheus's text format. Labels are closed sets; ids go to the logs and the record.
+`GET /metrics` shows these in Prometheus's text format. Labels are closed sets; ids go to the logs and the record. The region is a label of
+the target, from Prometheus's configuration.
 
-{table(("Metric", "Type", "Labels", "Meaning"), rows)}"""
+{table(("Metric", "Type", "Labels", "Meaning"), rows)}
+## Measures
+
+The queries are of the rules and dashboards that `daypass monitoring` writes; see [Monitor a server](../how-to/monitor.md).
+
+{table(("Measure", "Target", "Metric", "Query", "Panel", "Alerts, with their runbooks"), map(_measure, MEASURES))}
+## Alerts
+
+{table(("Alert", "Severity", "Cause", "Expression", "For"), map(_alert, ALERTS))}"""
+
+
+def _runbook(alert: str) -> str:
+    return f"[{alert}](../how-to/runbooks.md#{alert.lower()})"
+
+
+def _measure(measure: Measure) -> tuple[str, ...]:
+    metrics = ", ".join(f"`{name}`" for name in measure.metric.split(", "))
+    panel = f"{measure.dashboard}: {measure.id}"
+    alerts = ", ".join(map(_runbook, measure.alerts))
+    return f"{measure.id}: {measure.title}", measure.target, metrics, f"`{measure.query}`", panel, alerts
+
+
+def _alert(alert: Alert) -> tuple[str, ...]:
+    severity = f"{alert.severity}{', escalated' if alert.escalates else ''}{', synthetic' if alert.synthetic else ''}"
+    return _runbook(alert.name), severity, alert.cause or "its label", f"`{alert.expr}`", f"{alert.hold} s"
 
 
 def settings_page() -> str:
@@ -392,6 +421,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "operations.md": operations_page,
     "routes.md": routes_page,
     "settings.md": settings_page,
+    **{f"../../deploy/monitoring/{name}": lambda text=text: text for name, text in monitoring_files(Places()).items()},  # type: ignore[misc]  # a default binds it now
 }
 
 

@@ -231,7 +231,8 @@ class Installation:
         for labels, count in lines:
             outcome = re.search(r'outcome="(\w+)"', labels)
             assert outcome is not None
-            found[outcome[1]] = found.get(outcome[1], 0) + float(count)
+            if float(count):  # series begin at zero
+                found[outcome[1]] = found.get(outcome[1], 0) + float(count)
         return found
 
     def record_bytes(self) -> list[bytes]:

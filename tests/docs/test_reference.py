@@ -60,6 +60,8 @@ _PAGES = (
         "routes.md",
         "settings.md",
     ),
+    *(f"../../deploy/monitoring/{name}" for name in ("prometheus.yml", "daypass.rules.yml", "alertmanager.yml")),
+    *(f"../../deploy/monitoring/grafana/daypass-{name}.json" for name in ("executive", "on-call", "debug")),
 )
 
 

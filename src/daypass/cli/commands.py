@@ -63,6 +63,7 @@ COMMANDS: dict[str, Place] = {
     "offboard": Place("offboard", "offboard", "End a person's sessions, keys, password and devices."),
     "dashboard": Place("dashboard", "dashboard", "Figures of the record: sessions, refusals, access."),
     "probe": Place("probe", "probe", "Check a server from outside."),
+    "monitoring": Place("monitoring", "monitoring", "Rules, alerts and dashboards for a monitoring system."),
     "audit": Place("audit", "audit", "Read and verify the audit record."),
     "clock": Place("clock", "clock", "Show the server's time, and correct it after a clock error."),
     "server-keys": Place("server_keys", "server_keys", "The keys that seal sessions and sign tokens."),
@@ -83,6 +84,17 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Providers and clients": ("provider", "anchor", "client", "resource-server", "consent"),
     "End access": ("sessions", "revoke", "revocations", "offboard", "stream"),
     "Record": ("audit", "dashboard"),
-    "Operate": ("serve", "account", "guardrail", "settings", "server-keys", "backup", "probe", "clock", "completion"),
+    "Operate": (
+        "serve",
+        "account",
+        "guardrail",
+        "settings",
+        "server-keys",
+        "backup",
+        "probe",
+        "monitoring",
+        "clock",
+        "completion",
+    ),
 }
 """The commands as `daypass --help` shows them."""

@@ -25,11 +25,15 @@ _REFUSED = 403
 
 @dataclass(frozen=True, slots=True)
 class CheckRun:
-    """One run of a check. `why`: what was wrong; "" when it passed."""
+    """One run of a check. `why`: what was wrong; "" when it passed. `forbidden`: it must be refused. `accepted`: it was
+    served all the same.
+    """
 
     name: str
     seconds: float
     why: str
+    forbidden: bool = False
+    accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,12 +51,15 @@ _EXPIRED: Final = frozenset({ErrorKind.EXPIRED_CREDENTIALS, ErrorKind.EXPIRED_ID
 CAUSES: Final = frozenset({*_CAUSES.values(), NO_CAUSE, "trust_policy", "blocked", "expired", "revoked"})
 """Every cause class."""
 
-_OUTCOMES: Final = {
-    EventType.REQUEST_DENIED: "denied",
-    EventType.REQUEST_FAILED: "failed",
-    EventType.REQUEST_UNAUTHENTICATED: "failed",
-    EventType.REQUEST_MALFORMED: "failed",
-}
+_DENIALS: Final = frozenset({"trust_policy", "caller_policy", "blocked"})
+_REFUSALS: Final = frozenset(
+    {
+        EventType.REQUEST_DENIED,
+        EventType.REQUEST_FAILED,
+        EventType.REQUEST_UNAUTHENTICATED,
+        EventType.REQUEST_MALFORMED,
+    }
+)
 _ISSUED: Final = EventType.SESSION_ISSUED
 _REPEATED: Final = EventType.REQUEST_REPEATED
 
@@ -84,17 +87,23 @@ def attempt_of(event: Event) -> Attempt:
         return Attempt(event.operation, _proof_of(event), "issued", NO_CAUSE, role_class)
     if not event.error:
         return _NO_ATTEMPT
-    kind = event.type
+    kind: EventType = event.type
     if kind is _REPEATED:
         counted = str(event.detail.get("type", ""))
         if not counted:  # refusals of several kinds, counted together
             return _NO_ATTEMPT
         kind = EventType(counted)
     cause = _cause_of(event)
-    if event.operation not in ATTEMPTS or kind not in _OUTCOMES:
+    if event.operation not in ATTEMPTS or kind not in _REFUSALS:
         return Attempt(cause=cause)
-    outcome = UNAVAILABLE if cause == UNAVAILABLE else _OUTCOMES[kind]
-    return Attempt(event.operation, _proof_of(event), outcome, cause, "standard")
+    return Attempt(event.operation, _proof_of(event), outcome_of(cause), cause, "standard")
+
+
+def outcome_of(cause: str) -> str:
+    """The outcome of a refused attempt."""
+    if cause == UNAVAILABLE:
+        return UNAVAILABLE
+    return "denied" if cause in _DENIALS else "failed"
 
 
 def number_of(event: Event) -> int:

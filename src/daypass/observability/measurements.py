@@ -48,7 +48,10 @@ class Measurements:
     def note_check(self, result: CheckResult) -> None:
         """The run of a check. It is counted in the metrics."""
         self._checks[result.name] = result
-        self._metrics["daypass_checks"].labels(result.name, "failed" if result.why else "passed").inc()
+        outcome = "accepted" if result.accepted else "failed" if result.why else "passed"
+        checks, expects = self._metrics["daypass_checks"], "refusal" if result.forbidden else "success"
+        for each in ("passed", "failed", *(("accepted",) if result.forbidden else ())):
+            checks.labels(result.name, expects, each).inc(each == outcome)  # a series begins at zero
 
     def after(self, since: int) -> Sequence[Measurement]:
         """The intervals that have ended after `since` (ms), oldest first."""

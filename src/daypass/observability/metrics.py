@@ -19,7 +19,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from daypass.domain.events import Event, EventType
-from daypass.observability.attempts import ATTEMPTS, ISSUING, NO_CAUSE, UNAVAILABLE, Attempt, attempt_of, number_of
+from daypass.observability.attempts import (
+    ATTEMPTS,
+    CAUSES,
+    ISSUING,
+    NO_CAUSE,
+    UNAVAILABLE,
+    Attempt,
+    attempt_of,
+    number_of,
+    outcome_of,
+)
 from daypass.observability.tally import Tally
 from daypass.observability.totals import Totals, totals_of
 
@@ -145,8 +155,9 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "daypass_checks",
         Counter,
-        "Synthetic checks that the server ran against itself (`checks.seconds`), by check and outcome: `passed` or `failed`.",
-        ("check", "outcome"),
+        "Synthetic checks (M5) that the server ran against itself (`checks.seconds`); `daypass probe` has the same metric. `expects`: "
+        "`success` or `refusal`. `outcome`: `passed`, `failed`, or `accepted` for what must be refused and was served.",
+        ("check", "expects", "outcome"),
     ),
     Metric("daypass_revocations", Gauge, "Revocations in force, with which every session is compared."),
     Metric(
@@ -202,6 +213,7 @@ class Metrics:
             for role_class in ("standard", "elevated")
         }
         self._due = False  # `_publish` is scheduled
+        self._begin_at_zero()
         self._skews: dict[str, Callable[[float], None]] = {}
 
     def _make(self, metric: Metric) -> Counter | Gauge | Histogram:
@@ -209,6 +221,21 @@ class Metrics:
         if metric.kind is Gauge:
             extra["multiprocess_mode"] = "livemax" if metric.name in _WORST else "livesum"
         return metric.kind(metric.name, metric.help, metric.labels, registry=self.registry, **extra)
+
+    def _begin_at_zero(self) -> None:
+        """The first event of a series counts only if the series was there before."""
+        for cause in CAUSES - {NO_CAUSE}:
+            self["daypass_refused"].labels(cause)
+        for operation, proof in (
+            ("sts:AssumeRole", "key"),
+            ("sts:AssumeRole", "session"),
+            ("sts:AssumeRoleWithWebIdentity", "token"),
+        ):
+            self["daypass_assume"].labels(operation, proof, "issued", NO_CAUSE, "standard")
+            for cause in CAUSES - {NO_CAUSE}:
+                self["daypass_assume"].labels(operation, proof, outcome_of(cause), cause, "standard")
+        for event in _ACCESS.values():
+            self["daypass_access_requests"].labels(event)
 
     def __getitem__(self, name: str) -> Any:
         return self._by_name[name]

@@ -91,9 +91,13 @@ class Measurement(Struct, frozen=True):
 
 
 class CheckResult(Struct, frozen=True):
-    """The last run of a synthetic check. `why`: what was wrong; "" when it passed."""
+    """The last run of a synthetic check. `why`: what was wrong; "" when it passed. `forbidden`: it must be refused.
+    `accepted`: it was served all the same.
+    """
 
     name: str
     at: int
     seconds: float
     why: str
+    forbidden: bool = False
+    accepted: bool = False

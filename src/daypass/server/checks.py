@@ -30,7 +30,9 @@ async def follow(settings: Settings, measurements: Measurements, clock: Clock) -
             logs.get().error("checks.broken", exc_info=True)
             continue
         for run in runs:
-            measurements.note_check(CheckResult(run.name, clock.now(), run.seconds, run.why))
+            measurements.note_check(
+                CheckResult(run.name, clock.now(), run.seconds, run.why, run.forbidden, run.accepted)
+            )
             if run.why:
                 logs.get().error("checks.failed", check=run.name, why=run.why)
 

@@ -1,0 +1,139 @@
+"""The measures M1 to M10: target, query, panel and alerts. The reference page and the dashboards are made from them."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+EXECUTIVE: Final = "Executive"
+ON_CALL: Final = "On call"
+DEBUG: Final = "Debug"
+
+
+class Measure(NamedTuple):
+    """One measure.
+
+    Attributes:
+        query: PromQL of its value in each region.
+        metric: what it is counted by.
+        dashboard, unit: the dashboard that shows it, and Grafana's name of its unit.
+        alerts: the first one tells that the target is missed.
+    """
+
+    id: str
+    title: str
+    target: str
+    metric: str
+    query: str
+    dashboard: str
+    unit: str
+    alerts: tuple[str, ...]
+
+
+def _share(part: str, every: str, window: str) -> str:
+    return f"sum by (region) (increase({part}[{window}])) / sum by (region) (increase({every}[{window}]))"
+
+
+MEASURES: Final = (
+    Measure(
+        "M1",
+        "Success of assuming roles",
+        "99.9 %",
+        "daypass_assume_total",
+        _share(
+            'daypass_assume_total{outcome="issued"}',
+            'daypass_assume_total{outcome!="denied",cause!~"request|throttled"}',
+            "30d",
+        ),
+        EXECUTIVE,
+        "percentunit",
+        (
+            "DaypassBudgetFastBurn",
+            "DaypassBudgetBurn",
+            "DaypassBudgetSlowBurn",
+            "DaypassBudgetEscalation",
+            "DaypassWidespreadFailures",
+        ),
+    ),
+    Measure(
+        "M2",
+        "Latency of issuing, 95 of 100",
+        "under 200 ms",
+        "daypass_issuance_seconds",
+        "daypass:issuance_seconds:p95",
+        ON_CALL,
+        "s",
+        ("DaypassIssuanceSlow",),
+    ),
+    Measure(
+        "M3",
+        "Failures because a token had expired, a week",
+        "0",
+        "daypass_refused_total",
+        'sum by (region) (increase(daypass_refused_total{cause="expired"}[7d]))',
+        EXECUTIVE,
+        "short",
+        ("DaypassExpiredTokens",),
+    ),
+    Measure(
+        "M4",
+        "Attempts that trust policies deny",
+        "under 1 %",
+        "daypass_assume_total",
+        "daypass:trust_denial_ratio:rate1h",
+        DEBUG,
+        "percentunit",
+        ("DaypassTrustDenials",),
+    ),
+    Measure(
+        "M5",
+        "Availability by synthetic checks",
+        "99.95 %",
+        "daypass_checks_total",
+        _share(
+            'daypass_checks_total{expects="success",outcome="passed"}', 'daypass_checks_total{expects="success"}', "30d"
+        ),
+        EXECUTIVE,
+        "percentunit",
+        ("DaypassCheckFailing", "DaypassChecksMissing", "DaypassForbiddenAccepted", "DaypassDown"),
+    ),
+    Measure(
+        "M6",
+        "Elevated access that is open",
+        "tracked; role, requester and duration are in the console",
+        "daypass_grants_open, daypass_session_seconds",
+        "max by (region) (daypass_grants_open)",
+        EXECUTIVE,
+        "short",
+        ("DaypassEmergencyAccess",),
+    ),
+    Measure(
+        "M8",
+        "Chained attempts that fail",
+        "under 0.1 %",
+        "daypass_assume_total",
+        "daypass:chained_failure_ratio:rate1h",
+        ON_CALL,
+        "percentunit",
+        ("DaypassChainedFailures",),
+    ),
+    Measure(
+        "M9",
+        "Completeness of the record",
+        "100 %",
+        "daypass_record_expected_total, daypass_record_found_total",
+        "daypass:record_ratio",
+        EXECUTIVE,
+        "percentunit",
+        ("DaypassRecordIncomplete", "DaypassSpoolRejected"),
+    ),
+    Measure(
+        "M10",
+        "Time to remediate failures of authentication",
+        "under 30 min",
+        "daypass_refused_total",
+        "max by (region) (max_over_time(daypass:auth_failures:open_seconds[30d]))",
+        EXECUTIVE,
+        "s",
+        ("DaypassAuthFailuresUnremediated", "DaypassAuthFailures"),
+    ),
+)
