@@ -48,20 +48,40 @@ class Alert(NamedTuple):
     escalates: bool = False
 
 
-def ratio(part: str, window: str, by: str = "region") -> str:
-    """The share of attempts with these labels in a window; 0 where there is none of them."""
-    every = f"sum by ({by}) (rate({_ASSUME}[{window}]))"
-    return f"(sum by ({by}) (rate({_ASSUME}{{{part}}}[{window}])) or 0 * {every}) / {every}"
+def expected(part: str, window: str, by: str = "region", function: str = "rate") -> str:
+    """The refusals that synthetic checks want, which are no failures. `part`: labels of the checks."""
+    return f'sum by ({by}) ({function}(daypass_checks_total{{outcome="passed",{part}}}[{window}]))'
 
 
-def _at_least(number: int, part: str, window: str) -> str:
-    return f"sum by (region) (increase({_ASSUME}{{{part}}}[{window}])) > {number}"
+def less(number: str, other: str) -> str:
+    """`number` without `other`, which need not exist; never below 0."""
+    return f"clamp_min({number} - ({other} or 0 * {number}), 0)"
 
 
-_AUTH_RATIO: Final = (
-    f"sum by (region, cause) (rate(daypass_refused_total{{{_AUTHENTICATION}}}[5m])) / on (region) group_left () "
-    "sum by (region) (rate(daypass_requests_total[5m]))"
+def ratio(part: str, window: str, wanted: str = "") -> str:
+    """The share of attempts with these labels in a window; 0 where there is none. `wanted`: labels of checks to subtract."""
+    every = f"sum by (region) (rate({_ASSUME}[{window}]))"
+    found = f"(sum by (region) (rate({_ASSUME}{{{part}}}[{window}])) or 0 * {every})"
+    return f"{less(found, expected(wanted, window)) if wanted else found} / {every}"
+
+
+def _at_least(number: int, part: str, window: str, wanted: str = "") -> str:
+    found = f"sum by (region) (increase({_ASSUME}{{{part}}}[{window}]))"
+    return f"{less(found, expected(wanted, window, function='increase')) if wanted else found} > {number}"
+
+
+WANTED_TOKENS: Final = 'check=~"(expired token|foreign key) is refused"'
+_WANTED_DENIALS: Final = 'expects="refusal",cause="trust_policy"'
+_WANTED: Final = 'check=~"(expired token|foreign key|other role|wrong external id) is refused"'
+"""Checks whose refusal is an attempt to get a session."""
+
+_AUTH_CHECKS: Final = f'expects="refusal",{_AUTHENTICATION}'
+_AUTH_REFUSED: Final = less(
+    f"sum by (region, cause) (rate(daypass_refused_total{{{_AUTHENTICATION}}}[5m]))",
+    expected(_AUTH_CHECKS, "5m", "region, cause"),
 )
+_AUTH_RATIO: Final = f"{_AUTH_REFUSED} / on (region) group_left () sum by (region) (rate(daypass_requests_total[5m]))"
+EXPIRED: Final = 'expects="refusal",cause="expired"'
 _CHAINED: Final = 'proof="session"'
 _CHAIN_FAILED: Final = _CHAINED + ',outcome!="issued"'
 _DENIED: Final = 'cause="trust_policy"'
@@ -69,13 +89,16 @@ _CHECKS: Final = 'daypass_checks_total{expects="success"}'
 
 RECORDING: Final[Mapping[str, str]] = {
     **{f"daypass:error_ratio:rate{window}": ratio(_OF_SERVICE, window) for window in WINDOWS},
-    "daypass:failure_ratio:rate5m": ratio(_FAILED, "5m"),
+    "daypass:failure_ratio:rate5m": ratio(_FAILED, "5m", _WANTED),
     "daypass:success_ratio:rate5m": (
         f'sum by (region) (rate({_ASSUME}{{outcome="issued"}}[5m])) / '
-        f'sum by (region) (rate({_ASSUME}{{outcome!="denied",cause!~"request|throttled"}}[5m]))'
+        + less(
+            f'sum by (region) (rate({_ASSUME}{{outcome!="denied",cause!~"request|throttled"}}[5m]))',
+            expected(WANTED_TOKENS, "5m"),
+        )
     ),
     "daypass:issuance_seconds:p95": "histogram_quantile(0.95, sum by (region, le) (rate(daypass_issuance_seconds_bucket[5m])))",
-    "daypass:trust_denial_ratio:rate1h": ratio(_DENIED, "1h"),
+    "daypass:trust_denial_ratio:rate1h": ratio(_DENIED, "1h", _WANTED_DENIALS),
     "daypass:chained_failure_ratio:rate1h": (
         f"(sum by (region) (rate({_ASSUME}{{{_CHAIN_FAILED}}}[1h])) or "
         f"0 * sum by (region) (rate({_ASSUME}{{{_CHAINED}}}[1h]))) / sum by (region) (rate({_ASSUME}{{{_CHAINED}}}[1h]))"
@@ -87,6 +110,11 @@ RECORDING: Final[Mapping[str, str]] = {
     "daypass:record_ratio": (
         "sum by (region) (daypass_record_found_total) / (sum by (region) (daypass_record_expected_total) > 0)"
     ),
+    "daypass:expired:increase1h": less(
+        'sum by (region) (increase(daypass_refused_total{cause="expired"}[1h]))',
+        expected(EXPIRED, "1h", function="increase"),
+    ),
+    "daypass:auth_failures:increase5m": f"300 * {_AUTH_REFUSED}",
     "daypass:auth_failure_ratio:rate5m": _AUTH_RATIO,
     "daypass:auth_failures:open_seconds": (
         'max by (region, cause) (time() - ALERTS_FOR_STATE{alertname="DaypassAuthFailures"})'
@@ -135,7 +163,7 @@ ALERTS: Final = (
         "DaypassWidespreadFailures",
         PAGE,
         "failures",
-        f"daypass:failure_ratio:rate5m > 0.2 and on (region) {_at_least(20, _FAILED, '5m')}",
+        f"daypass:failure_ratio:rate5m > 0.2 and on (region) {_at_least(20, _FAILED, '5m', _WANTED)}",
         120,
         "{{ $value | humanizePercentage }} of the attempts to get a session fail in region {{ $labels.region }}.",
     ),
@@ -151,7 +179,7 @@ ALERTS: Final = (
         "DaypassExpiredTokens",
         TICKET,
         "expired",
-        'sum by (region) (increase(daypass_refused_total{cause="expired"}[1h])) >= 1',
+        "daypass:expired:increase1h > 1.5",
         0,
         "Requests failed because their token had expired (M3: none).",
     ),
@@ -159,7 +187,7 @@ ALERTS: Final = (
         "DaypassTrustDenials",
         TICKET,
         "trust_policy",
-        f"daypass:trust_denial_ratio:rate1h > 0.01 and on (region) {_at_least(5, _DENIED, '1h')}",
+        f"daypass:trust_denial_ratio:rate1h > 0.01 and on (region) {_at_least(5, _DENIED, '1h', _WANTED_DENIALS)}",
         300,
         "Trust policies deny {{ $value | humanizePercentage }} of the attempts (M4: 1 %).",
     ),
@@ -211,8 +239,7 @@ ALERTS: Final = (
         "DaypassAuthFailures",
         TICKET,
         "",
-        "daypass:auth_failure_ratio:rate5m > 0.05 and on (region, cause) "
-        f"sum by (region, cause) (increase(daypass_refused_total{{{_AUTHENTICATION}}}[5m])) > 5",
+        "daypass:auth_failure_ratio:rate5m > 0.05 and on (region, cause) daypass:auth_failures:increase5m > 5",
         60,
         "{{ $value | humanizePercentage }} of the requests fail: {{ $labels.cause }}.",
     ),

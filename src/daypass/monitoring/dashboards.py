@@ -72,7 +72,7 @@ PANELS: Final[Mapping[str, tuple[Panel, ...]]] = {
             (
                 (f"max by (region) (daypass_grants_open{{{_I}}})", "grants open, {{region}}"),
                 (
-                    f'sum(increase(daypass_assume_total{{{_I},role_class="elevated",outcome="issued"}}[1h]))',
+                    f'sum(increase(daypass_assume_total{{{_I},role_class="elevated",outcome="issued"}}[1h])) or vector(0)',
                     "sessions an hour",
                 ),
             ),

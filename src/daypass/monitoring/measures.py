@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from daypass.monitoring.alerts import EXPIRED, WANTED_TOKENS, expected, less
+
 EXECUTIVE: Final = "Executive"
 ON_CALL: Final = "On call"
 DEBUG: Final = "Debug"
@@ -39,10 +41,10 @@ MEASURES: Final = (
         "Success of assuming roles",
         "99.9 %",
         "daypass_assume_total",
-        _share(
-            'daypass_assume_total{outcome="issued"}',
-            'daypass_assume_total{outcome!="denied",cause!~"request|throttled"}',
-            "30d",
+        'sum by (region) (increase(daypass_assume_total{outcome="issued"}[30d])) / '
+        + less(
+            'sum by (region) (increase(daypass_assume_total{outcome!="denied",cause!~"request|throttled"}[30d]))',
+            expected(WANTED_TOKENS, "30d", function="increase"),
         ),
         EXECUTIVE,
         "percentunit",
@@ -69,7 +71,10 @@ MEASURES: Final = (
         "Failures because a token had expired, a week",
         "0",
         "daypass_refused_total",
-        'sum by (region) (increase(daypass_refused_total{cause="expired"}[7d]))',
+        less(
+            'sum by (region) (increase(daypass_refused_total{cause="expired"}[7d]))',
+            expected(EXPIRED, "7d", function="increase"),
+        ),
         EXECUTIVE,
         "short",
         ("DaypassExpiredTokens",),

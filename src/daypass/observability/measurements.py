@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from daypass.client.probe import CAUSES
 from daypass.observability import logs
 from daypass.observability.metrics import SECONDS, Metrics
 from daypass.observability.totals import CheckResult, Measurement, Totals, between
@@ -51,7 +52,8 @@ class Measurements:
         outcome = "accepted" if result.accepted else "failed" if result.why else "passed"
         checks, expects = self._metrics["daypass_checks"], "refusal" if result.forbidden else "success"
         for each in ("passed", "failed", *(("accepted",) if result.forbidden else ())):
-            checks.labels(result.name, expects, each).inc(each == outcome)  # a series begins at zero
+            cause = CAUSES.get(result.name, "none")
+            checks.labels(result.name, cause, expects, each).inc(each == outcome)  # a series begins at zero
 
     def after(self, since: int) -> Sequence[Measurement]:
         """The intervals that have ended after `since` (ms), oldest first."""

@@ -156,8 +156,9 @@ METRICS: tuple[Metric, ...] = (
         "daypass_checks",
         Counter,
         "Synthetic checks (M5) that the server ran against itself (`checks.seconds`); `daypass probe` has the same metric. `expects`: "
-        "`success` or `refusal`. `outcome`: `passed`, `failed`, or `accepted` for what must be refused and was served.",
-        ("check", "expects", "outcome"),
+        "`success` or `refusal`. `outcome`: `passed`, `failed`, or `accepted` for what must be refused and was served. `cause`: by which `daypass_refused` "
+        "counts the refusal; the measures subtract it.",
+        ("check", "cause", "expects", "outcome"),
     ),
     Metric("daypass_revocations", Gauge, "Revocations in force, with which every session is compared."),
     Metric(

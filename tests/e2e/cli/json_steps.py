@@ -165,6 +165,9 @@ root 0 dashboard
 root 0 dashboard --csv
 root 0 settings
 admin 0 probe
+admin 0 monitoring $dir/monitoring
+admin 1 doctor
+admin 0 support-bundle $dir/support-$tag.tar.gz
 root 0 audit verify
 root 0 audit show $log/1
 root 0 audit prove $log/1

@@ -24,8 +24,14 @@ def refused(cause: str, values: str) -> dict[str, str]:
     return {f'daypass_refused_total{{cause="{cause}"}}': values, "daypass_requests_total": "0+100x500"}
 
 
-def checks(expects: str, outcome: str, values: str) -> dict[str, str]:
-    return {f'daypass_checks_total{{check="c",expects="{expects}",outcome="{outcome}"}}': values}
+def checks(expects: str, outcome: str, values: str, check: str = "c", cause: str = "none") -> dict[str, str]:
+    labels = f'check="{check}",cause="{cause}",expects="{expects}",outcome="{outcome}"'
+    return {f"daypass_checks_total{{{labels}}}": values}
+
+
+def wanted(check: str, cause: str, values: str) -> dict[str, str]:
+    """Refusals that a probe wanted."""
+    return checks("refusal", "passed", values, check, cause)
 
 
 def unavailable(each_minute: int) -> dict[str, str]:
@@ -62,6 +68,31 @@ CASES: Final = (
         "DaypassWidespreadFailures",
         attempts("0+10x60") | attempts("0+10x60", outcome="failed", cause="credentials"),
         attempts("0+10x60") | attempts("0+1000x60", outcome="failed", cause="request"),
+    ),
+    # A probe is the only client.
+    Case(
+        "DaypassWidespreadFailures",
+        attempts("0+10x60") | attempts("0+10x60", outcome="denied", cause="trust_policy"),
+        attempts("0+10x60")
+        | attempts("0+10x60", outcome="denied", cause="trust_policy")
+        | wanted("other role is refused", "trust_policy", "0+10x60"),
+    ),
+    Case(
+        "DaypassTrustDenials",
+        attempts("0+10x60") | attempts("0+10x60", outcome="denied", cause="trust_policy"),
+        attempts("0+10x60")
+        | attempts("0+10x60", outcome="denied", cause="trust_policy")
+        | wanted("other role is refused", "trust_policy", "0+10x60"),
+    ),
+    Case(
+        "DaypassAuthFailures",
+        refused("credentials", "0+10x60") | wanted("unknown key is refused", "credentials", "0+4x60"),
+        refused("credentials", "0+10x60") | wanted("unknown key is refused", "credentials", "0+10x60"),
+    ),
+    Case(
+        "DaypassExpiredTokens",
+        refused("expired", "0+2x60") | wanted("expired token is refused", "expired", "0+1x60"),
+        refused("expired", "0+2x60") | wanted("expired token is refused", "expired", "0+2x60"),
     ),
     Case("DaypassIssuanceSlow", slow("0+90x60"), slow("0+99x60")),
     Case("DaypassExpiredTokens", refused("expired", "0x20 2x40"), refused("revoked", "0x20 2x40")),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from tests.integration.monitoring.alert_cases import CASES
+from tests.packaging.machine import ROOT
 
 from daypass.monitoring.alerts import ALERTS, PAGE
 from daypass.monitoring.files import monitoring_files
@@ -41,6 +43,15 @@ def test_every_alert_has_a_case_and_every_measure_an_alert() -> None:
     names = {alert.name for alert in ALERTS}
     assert {case.alert for case in CASES} == names
     assert {name for measure in MEASURES for name in measure.alerts} <= names
+
+
+def test_every_alert_has_a_runbook_in_one_form() -> None:
+    text = (ROOT / "docs/how-to/runbooks.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    assert list(sections) == [alert.name for alert in ALERTS]
+    parts = ["Symptom", "Impact", "Check", "Mitigate", "Verify", "Prevent"]
+    for name, section in sections.items():
+        assert re.findall(r"^- \*\*(\w+)\*\*:", section, re.MULTILINE) == parts, name
 
 
 @needs_promtool

@@ -70,7 +70,7 @@ SETS: dict[str, tuple[list[str], Any]] = {
 
 REPLACES_A_DOCUMENT = {
     *("group put", "role put", "user put", "policy update", "role trust"),
-    *("guardrail put", "provider allow set", "rule apply", "trust new"),
+    *("guardrail put", "provider allow set", "rule apply", "trust new", "monitoring"),
 }
 """Commands of `test_replacing` and `test_trust`."""
 

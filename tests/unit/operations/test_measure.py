@@ -55,7 +55,7 @@ async def test_totals_count_refusals_faults_and_checks_of_all_operations() -> No
     metrics = Metrics()
     for code, seconds in (("", 0.0005), ("AccessDenied", 0.003), ("InternalFailure", 9.0)):
         metrics.observe("sts:AssumeRole", code, seconds)
-    metrics["daypass_checks"].labels("ready", "success", "failed").inc()
+    metrics["daypass_checks"].labels("ready", "none", "success", "failed").inc()
     first = await metrics.totals()
     numbers = first.latency["sts:AssumeRole"]
     assert (len(numbers), numbers[0], numbers[2], numbers[-1]) == (len(SECONDS) + 1, 1, 1, 1)

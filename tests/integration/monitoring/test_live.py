@@ -1,0 +1,79 @@
+"""The dashboards before a real Prometheus that scrapes a server under load, and before Grafana's own types."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.node import find_node, why_not
+from tests.packaging.machine import ROOT
+
+from daypass.gameday.deployment import Deployment, Missing, program
+from daypass.monitoring.dashboards import dashboards
+from daypass.monitoring.measures import MEASURES
+
+VARIABLES = {"$region": ".*", "$instance": ".*", "$__rate_interval": "30s", "$__range": "10m"}
+
+
+def absent() -> str:
+    try:
+        program("prometheus"), program("alertmanager", "prometheus-alertmanager")
+    except Missing as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with Deployment(tmp_path_factory.mktemp("live") / "deployment") as started:
+        yield started
+
+
+def filled(query: str) -> str:
+    for name, value in VARIABLES.items():
+        query = query.replace(name, value)
+    return query
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(absent()), reason=absent())
+def test_every_query_of_the_dashboards_returns_data_under_load(deployment: Deployment) -> None:
+    queries = {measure.id: measure.query for measure in MEASURES}
+    for board in dashboards().values():
+        for panel in board["panels"]:
+            for target in panel["targets"]:
+                queries[f"{board['title']}, {panel['title']}, {target['refId']}"] = filled(target["expr"])
+    deployment.load.skew = 1e6  # failures of authentication, which M10 measures
+    ends = time.monotonic() + 120
+    wanted = {"DaypassAuthFailures", "DaypassWatchdog"}
+    empty = [*queries]
+    while (empty or not wanted <= {each.alert for each in deployment.received}) and time.monotonic() < ends:
+        empty = [name for name, query in queries.items() if not deployment.query(query)]
+        if any(each.alert == "DaypassAuthFailures" for each in deployment.received):
+            deployment.load.skew = 0.0
+    assert not empty
+    assert {each.alert for each in deployment.received} >= wanted
+    complete = deployment.query("daypass:record_ratio")
+    assert [float(each["value"][1]) for each in complete] == [1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_dashboards_compile_as_what_grafana_publishes(tmp_path: Path, *, spoilt: bool) -> None:
+    modules = ROOT / "tests/js/node_modules"
+    boards = [json.dumps(board) for board in dashboards().values()]
+    if spoilt:
+        boards[0] = boards[0].replace('"gridPos"', '"gridpos"', 1)
+    lines = [f"export const board{number}: Dashboard = {text};" for number, text in enumerate(boards)]
+    (tmp_path / "boards.ts").write_text("import type { Dashboard } from '@grafana/schema';\n" + "\n".join(lines))
+    (tmp_path / "node_modules").symlink_to(modules)
+    options = ("--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler", "--module", "esnext")
+    command = [find_node(), str(modules / "typescript/bin/tsc"), *options, "boards.ts"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert bool(found.returncode) is spoilt, found.stdout
+    assert ("gridpos" in found.stdout) is spoilt
