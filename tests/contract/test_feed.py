@@ -33,6 +33,7 @@ KEYS = {
     "Guardrail": ("guardrails:111122223333",),
     "AccessKey": ("access_key:AKIA1", "owner:AIDA1"),
     "OidcProvider": ("oidc:111122223333:ci.example.com/a",),
+    "PodIdentityAssociation": ("pod_identity:111122223333:prod/shop/orders",),
     "TrustAnchor": ("x509_anchor:0190-anchor",),
     "X509Profile": ("x509_profile:0190-profile",),
     "Crl": ("x509_anchor:0190-anchor",),

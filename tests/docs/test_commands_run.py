@@ -121,6 +121,9 @@ class World:
             "header.txt": "Bearer token-of-the-receiver",
             "signing-secret.txt": "0123456789abcdef0123456789abcdef",
             "trust.json": trust,
+            "pods.json": document(
+                Principal={"Service": "pods.eks.amazonaws.com"}, Action=["sts:AssumeRole", "sts:TagSession"]
+            ),
             "host.json": host,
             "token.txt": token,
             "token": token,

@@ -78,6 +78,28 @@ class PutAllowedIssuersInput(InAccount):
     ]
 
 
+_SUBJECT = Annotated[str, Meta(max_length=512, description="CLUSTER/NAMESPACE/SERVICE-ACCOUNT.")]
+
+
+class PodIdentityAssociationOut(Output):
+    subject: _SUBJECT
+    id: str
+    role_arn: str
+    issuer: str
+    created_at: int
+
+
+class PodIdentityAssociationInput(InAccount):
+    subject: _SUBJECT
+
+
+class CreatePodIdentityAssociationInput(PodIdentityAssociationInput):
+    role: Annotated[str, Meta(min_length=1, max_length=2048, description="The name or ARN of a role of the account.")]
+    issuer: Annotated[
+        str, Meta(min_length=1, max_length=255, description="The URL of the cluster's OIDC provider, of the account.")
+    ]
+
+
 class CreateScimTokenInput(Input):
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     user: Annotated[
@@ -177,6 +199,49 @@ DELETE_ALLOWED_ISSUERS = Operation(
         says=("The list is removed: any issuer may be trusted.",),
         confirm="Remove the list, so that any issuer may be trusted?",
         why="this changes whose tokens are accepted",
+    ),
+)
+LIST_POD_IDENTITY_ASSOCIATIONS = Operation(
+    "ListPodIdentityAssociations",
+    "GET /pod-identity-associations",
+    "The roles of Kubernetes service accounts, by subject.",
+    "providers",
+    InAccount,
+    PodIdentityAssociationOut,
+    items="pod_identity_associations",
+    command=Command(
+        "pod-identity ls",
+        "List the associations.",
+        columns=("CLUSTER/NAMESPACE/SERVICE ACCOUNT=subject", "ROLE=role_arn", "ISSUER=issuer"),
+    ),
+)
+CREATE_POD_IDENTITY_ASSOCIATION = Operation(
+    "CreatePodIdentityAssociation",
+    "POST /pod-identity-associations",
+    "Gives a Kubernetes service account a role by EKS Pod Identity. The role must trust `pods.eks.amazonaws.com`.",
+    "providers",
+    CreatePodIdentityAssociationInput,
+    PodIdentityAssociationOut,
+    status=201,
+    command=Command(
+        "pod-identity add SUBJECT ROLE",
+        "Give service account CLUSTER/NAMESPACE/NAME a role.",
+        says=("{subject} has {role_arn}.",),
+    ),
+)
+DELETE_POD_IDENTITY_ASSOCIATION = Operation(
+    "DeletePodIdentityAssociation",
+    "DELETE /pod-identity-associations/{subject:path}",
+    "Deletes an association. Sessions that it gave live on until they expire or are revoked.",
+    "providers",
+    PodIdentityAssociationInput,
+    status=204,
+    command=Command(
+        "pod-identity rm SUBJECT",
+        "Delete an association.",
+        says=("Deleted the association of {subject}.",),
+        noun="association",
+        confirm="Delete the association of {subject}?",
     ),
 )
 CREATE_SCIM_TOKEN = Operation(

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Place] = {
     "lint": Place("lint", "lint", "Find mistakes in policies."),
     "trust": Place("trust", "trust", "Trust policies for tokens of identity providers."),
     "provider": Place("provider", "provider", "Token issuers that an account accepts."),
+    "pod-identity": Place("api:providers", "", "Roles of Kubernetes service accounts by EKS Pod Identity."),
     "anchor": Place("anchor", "anchor", "Trust anchors: authorities whose certificates are accepted."),
     "client": Place("client", "client", "OAuth clients of your account."),
     "browser": Place("api:sessions", "", "Browsers in which you are signed in."),
@@ -83,7 +84,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Request access": ("request", "elevate", "rule", "review", "oncall", "notify"),
     "Policies": ("simulate", "access", "explain", "lint", "trust"),
     "Directory": ("user", "group", "role", "policy", "key", "iam", "scim"),
-    "Providers and clients": ("provider", "anchor", "client", "resource-server", "consent"),
+    "Providers and clients": ("provider", "pod-identity", "anchor", "client", "resource-server", "consent"),
     "End access": ("sessions", "revoke", "revocations", "offboard", "stream"),
     "Record": ("audit", "dashboard"),
     "Operate": (

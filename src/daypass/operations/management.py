@@ -36,6 +36,7 @@ EVERY_ACCOUNT = "*"
 ALSO: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "PutProviderSettings": ("iam:UpdateOpenIDConnectProviderThumbprint",),
+        "CreatePodIdentityAssociation": ("iam:PassRole",),
         "PutAllowedIssuers": ("iam:CreateOpenIDConnectProvider",),
         "PutRoleSettings": ("iam:UpdateRole",),
         "PutApprovalRule": ("iam:UpdateAssumeRolePolicy",),

@@ -250,6 +250,13 @@ _TABLE: Final = (
     _stored(d.LoginProfile, "login_profiles", "user_id", "login_profile:user_id", cached=True),
     # Identity providers and trust anchors
     _stored(d.OidcProvider, "oidc_providers", "account url", "oidc:account:url", cached=True),
+    _stored(
+        d.PodIdentityAssociation,
+        "pod_identity_associations",
+        "account subject",
+        "pod_identity:account:subject",
+        cached=True,
+    ),
     _stored(d.SamlProvider, "saml_providers", "id", "saml:account:name", unique=_BY_NAME, cached=True),
     _stored(d.TrustAnchor, "trust_anchors", "id", "x509_anchor:id", "account id"),
     _stored(d.X509Profile, "x509_profiles", "id", "x509_profile:id", "account id", cached=True),

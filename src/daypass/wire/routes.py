@@ -26,6 +26,7 @@ from daypass.wire.revocations.stream import OPERATION as FOLLOW
 from daypass.wire.revocations.stream import PATH as STREAMS
 from daypass.wire.revocations.stream import RevocationStream, StreamLimits
 from daypass.wire.rolesanywhere import model as rolesanywhere
+from daypass.wire.rolesanywhere.pod_identity import pod_identity_routes
 from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
 from daypass.wire.routing import Mount, Route, Routes
 from daypass.wire.saml.routes import saml_routes
@@ -82,6 +83,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *ssf_routes(front, settings.certificate_header),
             *saml_routes(front, settings.public_url, settings.region),
             *rolesanywhere_routes(front, settings.certificate_header),
+            *pod_identity_routes(front),
             Mount(
                 STREAMS,
                 lambda: RevocationStream(front, settings.streams, health.observe_streams, settings.certificate_header),

@@ -121,6 +121,9 @@ root 0 provider ls
 root 0 provider set ci-$tag.example.com leeway_seconds=10 --yes
 root 0 provider show ci-$tag.example.com
 root 1 provider keys ci-$tag.example.com
+root 0 pod-identity add prod/shop/a-$tag r-$tag --issuer ci-$tag.example.com
+root 0 pod-identity ls
+root 0 pod-identity rm prod/shop/a-$tag --yes
 root 0 provider allow set ci-$tag.example.com
 root 0 provider allow ls
 root 0 provider allow off --yes

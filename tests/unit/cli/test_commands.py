@@ -22,6 +22,7 @@ Serve = Callable[..., Script]
 COMMANDS = dict(every_command())
 
 REMOVES = {
+    "pod-identity rm": ["prod/shop/orders"],
     "anchor rm": ["a1"],
     "anchor set": ["a1", "--name", "ours"],
     "client rm": ["DPCL1"],

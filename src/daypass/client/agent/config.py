@@ -67,6 +67,13 @@ class Metadata(Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8711"
 
 
+class PodIdentity(Struct, frozen=True, forbid_unknown_fields=True):
+    """The EKS Pod Identity endpoint of a node, for the pods of a cluster."""
+
+    cluster: str
+    listen: str = "127.0.0.1:8712"
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -81,6 +88,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     seal_key_file: str = ""
     check: float = 60.0  # seconds after which the server is asked again whether a session is accepted
     metadata: Metadata | None = None
+    pod_identity: PodIdentity | None = None
 
     @property
     def directory(self) -> Path:
@@ -115,12 +123,15 @@ def _check(config: Config) -> None:
     if by_token and not config.endpoints:
         raise ValueError("endpoints: a token of an identity provider needs at least one")
     address(config.listen)
-    if config.metadata:
-        address(config.metadata.listen)
+    for listener in (config.metadata, config.pod_identity):
+        if listener:
+            address(listener.listen)
     if config.metadata and config.metadata.role not in config.roles:
         raise ValueError(f"metadata.role: there is no role {config.metadata.role!r}")
-    if not config.roles:
+    if not config.roles and not config.pod_identity:
         raise ValueError("roles: there is none")
+    if config.pod_identity and by_token:
+        raise ValueError("pod_identity: it needs a source with a profile, whose key signs")
     for name, role in config.roles.items():
         _check_role(name, role, by_token=bool(by_token))
 

@@ -25,6 +25,7 @@ from daypass.client.agent.config import Config, Role, address, uid_of
 from daypass.client.agent.endpoints import Endpoints, FailoverConnection
 from daypass.client.agent.keeper import Keeper
 from daypass.client.agent.listener import MAX_HEAD, Answer, Listener
+from daypass.client.agent.pods import PodEndpoint
 from daypass.client.browser_login import access_token
 from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity
 from daypass.client.profiles import Busy, LocalStateError, Profile, known, locked
@@ -153,6 +154,9 @@ class Agent:
             if config.metadata:
                 metadata = answers.MetadataEndpoint(self.keepers[config.metadata.role], config.region)
                 await self._listen(stack, "metadata", config.metadata.listen, metadata, ready, hops=1)
+            if config.pod_identity:
+                pods = PodEndpoint(lambda: self.connection(self.profile), config.pod_identity.cluster)
+                await self._listen(stack, "pod-identity", config.pod_identity.listen, pods, ready)
             await self._listen_on_socket(stack, answers.SocketEndpoint(self.keepers, self.status), ready)
             await stopped.wait()
             self.stop.set()

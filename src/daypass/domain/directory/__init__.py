@@ -32,6 +32,7 @@ from daypass.domain.directory.federation import (
     IssuerKeySet,
     OidcProvider,
     OutboundFederation,
+    PodIdentityAssociation,
     SamlProvider,
     TrustAnchor,
     X509Profile,

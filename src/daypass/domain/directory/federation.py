@@ -29,6 +29,21 @@ class OidcProvider:
 
 
 @dataclass(frozen=True, slots=True)
+class PodIdentityAssociation:
+    """The role of a Kubernetes service account (EKS API, PodIdentityAssociation).
+
+    `subject` is "cluster/namespace/service-account"; `issuer` the URL of the cluster's OIDC provider, without `https://`.
+    """
+
+    account: str
+    subject: str
+    id: str  # a-…, as AWS's
+    role_arn: str
+    issuer: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class SamlProvider:
     """A SAML identity provider that an account trusts (IAM API, CreateSAMLProvider).
 

@@ -16,6 +16,7 @@ from daypass.domain.oauth.client import parse_client
 from daypass.operations.access_requests import chat
 from daypass.operations.accounts import create_account, guardrails, settings
 from daypass.operations.accounts.settings import ShownSettings
+from daypass.operations.assume import pod_identity
 from daypass.operations.notifications import channels
 from daypass.operations.oauth import clients, consent, resource_servers
 from daypass.operations.providers import issuers
@@ -129,6 +130,18 @@ _PROVIDERS: Final = (
     Endpoint(
         provider_api.DELETE_ALLOWED_ISSUERS,
         lambda env, call, q: issuers.put_allowed_issuers(env, call, None, q.account),
+    ),
+    Endpoint(
+        provider_api.LIST_POD_IDENTITY_ASSOCIATIONS,
+        lambda env, call, q: pod_identity.ASSOCIATIONS.every(env, call, q.account),
+    ),
+    Endpoint(
+        provider_api.CREATE_POD_IDENTITY_ASSOCIATION,
+        lambda env, call, q: pod_identity.create_association(env, call, q.subject, q.role, q.issuer, q.account),
+    ),
+    Endpoint(
+        provider_api.DELETE_POD_IDENTITY_ASSOCIATION,
+        lambda env, call, q: pod_identity.ASSOCIATIONS.delete(env, call, q.subject, q.account),
     ),
     Endpoint(provider_api.CREATE_SCIM_TOKEN, _create_scim_token),
     Endpoint(provider_api.LIST_SCIM_TOKENS, lambda env, call, _: tokens.list_tokens(env, call)),
