@@ -132,6 +132,29 @@ class WhatCanOut(Output):
     next: Annotated[str, Meta(description="`after` of the next page of roles; empty at the end.")] = ""
 
 
+class GetPolicyBundleInput(Input):
+    service: Annotated[
+        str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="The prefix of the actions: `orders`.")
+    ]
+    known: Annotated[
+        str, Meta(max_length=512, description="What the verifier has: the beginnings of the digests of its buckets.")
+    ] = ""
+
+
+class PolicyBundleOut(Output):
+    signed: Annotated[str, Meta(description="A JWS: account, service, position, guardrails, digests of the buckets.")]
+    buckets: Annotated[dict[str, str], Meta(description="Users and roles with their policies: what `known` lacks.")]
+    policies: Annotated[dict[str, str], Meta(description="Texts of policies by their SHA-256.")]
+
+
+GET_POLICY_BUNDLE = Operation(
+    "GetPolicyBundle",
+    "GET /access/policy-bundle",
+    "The policies of your account that decide about one service, signed, for verifiers that decide by themselves.",
+    "access",
+    GetPolicyBundleInput,
+    PolicyBundleOut,
+)
 SIMULATE_ACCESS = Operation(
     "SimulateAccess",
     "POST /simulate",

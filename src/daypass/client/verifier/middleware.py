@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from daypass.client.verifier.holder import Sent
-from daypass.client.verifier.verify import BEARER, InvalidToken, NotCurrent, Verified, Verifier
+from daypass.client.verifier.verify import BEARER, CURRENT, InvalidToken, NotCurrent, Verified, Verifier
 
 KEY: Final = "daypass.verified"
 _RETRY_SECONDS: Final = "1"
@@ -83,7 +83,11 @@ class AsgiMiddleware:
         except Refusal as refusal:
             await _refuse(scope, send, refusal)
             return
-        await self._app({**scope, KEY: verified}, receive, send)
+        current = CURRENT.set(verified)
+        try:
+            await self._app({**scope, KEY: verified}, receive, send)
+        finally:
+            CURRENT.reset(current)
 
 
 def _sent(scope: Any, certificate: bytes) -> Sent:
@@ -115,12 +119,17 @@ class WsgiMiddleware:
         """Serves a request, or refuses it."""
         try:
             sent = self._sent(environ)
-            environ[KEY] = check(self._verifier, environ.get("HTTP_AUTHORIZATION", ""), self._scope, sent)
+            verified = check(self._verifier, environ.get("HTTP_AUTHORIZATION", ""), self._scope, sent)
         except Refusal as refusal:
             headers = [*refusal.headers, ("content-length", "0")]
             start_response(f"{refusal.status} {refusal.reason}", headers)
             return []
-        return self._app(environ, start_response)
+        environ[KEY] = verified
+        current = CURRENT.set(verified)
+        try:
+            return self._app(environ, start_response)
+        finally:
+            CURRENT.reset(current)
 
     def _sent(self, environ: MutableMapping[str, Any]) -> Sent:
         """The facts of a request. WSGI joins repeated headers with commas; such a value is not a valid proof."""

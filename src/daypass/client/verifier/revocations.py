@@ -63,6 +63,8 @@ class Revocations:
         self._complete_until = 0.0
         self._offset: float | None = None
         self._first = True
+        self.position = "", 0
+        """Epoch and position of the change feed according to the last heartbeat."""
         self.keys = ""
         """The entity tag of the issuer's JWKS according to the last heartbeat; "" when it was not in it."""
 
@@ -88,6 +90,7 @@ class Revocations:
         at, complete_until, epoch = int(data["at"]), int(data["complete_until"]), str(data["epoch"])
         self._accounts = frozenset(map(str, data["accounts"]))
         self._epoch, self._complete_until, self.keys = epoch, complete_until, str(data.get("keys", ""))
+        self.position = epoch, int(data.get("position", 0))
         offset = at - monotonic * 1000
         self._offset = offset if self._first or self._offset is None else max(self._offset, offset)
         self._first = False

@@ -8,7 +8,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
@@ -58,12 +59,17 @@ class Verified:
     scope: tuple[str, ...]
     expires_at: int  # seconds since the epoch
     claims: Mapping[str, Any]
+    token: str = field(default="", repr=False, compare=False)
 
     @property
     def session(self) -> Mapping[str, Any]:
         """The claim `urn:daypass:session`."""
         found: Mapping[str, Any] = self.claims[SESSION]
         return found
+
+
+CURRENT: Final[ContextVar[Verified | None]] = ContextVar("daypass_verified", default=None)
+"""The token of the request that is being served; the middleware sets it."""
 
 
 class _Genuine(NamedTuple):
@@ -84,14 +90,14 @@ class Verifier:
         monotonic: Callable[[], float] = elapsed,
         transport: Transport = exchange,
     ) -> None:
-        self._settings = settings
-        self._issuer = settings.issuer.rstrip("/")
+        self.settings = settings
+        self.issuer = settings.issuer.rstrip("/")
         self._clock = clock
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._transport = transport
         self.revocations = Revocations()
         self._follower = Follower(settings, self.revocations, clock=clock, monotonic=monotonic)
-        self._keys = VerifierKeys(lambda: self._get(_JWKS), monotonic, lambda: self.revocations.keys)
+        self.keys = VerifierKeys(lambda: self._get(_JWKS), monotonic, lambda: self.revocations.keys)
         self._lists = StatusLists(self._list, self._now, monotonic)
         self._holders = Holders(settings.origin or settings.audience)
         self._known: OrderedDict[bytes, _Genuine] = OrderedDict()
@@ -108,7 +114,7 @@ class Verifier:
 
     def age(self) -> float:
         """How old the known revocations are, in seconds."""
-        return self.revocations.age(self._monotonic())
+        return self.revocations.age(self.monotonic())
 
     def verify(self, unverified_token: str, sent: Sent = BEARER) -> Verified:
         """The token, if it is valid and not revoked, and `sent` proves its key if it is bound to one.
@@ -127,13 +133,13 @@ class Verifier:
         except UnprovenHolder as error:
             raise InvalidToken(str(error), proof=error.proof) from None
         scope = str(claims.get("scope", "")).split()
-        return Verified(str(claims["sub"]), tuple(scope), int(claims["exp"]), claims)
+        return Verified(str(claims["sub"]), tuple(scope), int(claims["exp"]), claims, unverified_token)
 
     def _remember(self, digest: bytes, genuine: _Genuine) -> None:
         with self._lock:
             self._known[digest] = genuine
             self._known.move_to_end(digest)
-            while len(self._known) > self._settings.tokens:
+            while len(self._known) > self.settings.tokens:
                 self._known.popitem(last=False)
 
     # --- Signature and claims
@@ -143,12 +149,12 @@ class Verifier:
         with self._lock:
             known = self._known.get(digest)
         try:
-            if known is not None and (not known.kid or self._keys.is_published(known.kid)):
+            if known is not None and (not known.kid or self.keys.is_published(known.kid)):
                 return known
             token = split(unverified_token, _TYPE)
             if not keys.AVAILABLE:
                 return _Genuine(self._introspected(unverified_token), "")
-            return _Genuine(token.claims, self._keys.verify(token))
+            return _Genuine(token.claims, self.keys.verify(token))
         except Malformed as error:
             raise InvalidToken(str(error)) from None
         except (OSError, ValueError) as error:
@@ -156,12 +162,12 @@ class Verifier:
             return _Genuine(self._ask(unverified_token, why), "")
 
     def _check(self, claims: Mapping[str, Any]) -> None:
-        now, leeway = self._now(), self._settings.leeway_seconds
+        now, leeway = self._now(), self.settings.leeway_seconds
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
-        if claims.get("iss") != self._issuer:
+        if claims.get("iss") != self.issuer:
             raise InvalidToken("it is of another issuer")
-        if self._settings.audience not in audiences:
+        if self.settings.audience not in audiences:
             raise InvalidToken("it is for another audience")
         if not _is_number(claims.get("exp")) or claims["exp"] <= now:
             raise InvalidToken("it has expired")
@@ -172,7 +178,7 @@ class Verifier:
 
     def _refuse_other_accounts(self, session: Mapping[str, Any]) -> None:
         """Another account has its own scopes, and gives its principals what it likes."""
-        served = self._settings.accounts or self.revocations.accounts
+        served = self.settings.accounts or self.revocations.accounts
         if not served:
             raise NotCurrent("which account the credentials are of is not known yet")
         if "*" not in served and session.get("account") not in served:
@@ -180,13 +186,13 @@ class Verifier:
 
     def _now(self) -> float:
         """The later of this machine's clock and the issuer's, so that a clock that is behind extends no token."""
-        return max(self._clock(), self.revocations.issuer_time(self._monotonic()) or 0.0)
+        return max(self._clock(), self.revocations.issuer_time(self.monotonic()) or 0.0)
 
     # --- Revocations
 
     def _refuse_revoked(self, unverified_token: str, claims: Mapping[str, Any]) -> None:
         hops = claims[SESSION].get("hops")
-        if self.age() > self._settings.limit_seconds:
+        if self.age() > self.settings.limit_seconds:
             self._ask(unverified_token, "the known revocations are too old")
             return
         try:
@@ -205,13 +211,13 @@ class Verifier:
             uri, index = str(reference["uri"]), int(reference["idx"])
         except (KeyError, TypeError, ValueError):
             raise StatusUnknown("the token has no status list") from None
-        if not uri.startswith(f"{self._issuer}/statuslists/"):
+        if not uri.startswith(f"{self.issuer}/statuslists/"):
             raise StatusUnknown("the status list is not the issuer's")
-        return self._lists.is_revoked(uri, index, self._settings.list_seconds)
+        return self._lists.is_revoked(uri, index, self.settings.list_seconds)
 
     def _ask(self, unverified_token: str, why: str) -> Mapping[str, Any]:
         """Introspects the token, or refuses it, as configured."""
-        if self._settings.when_behind is WhenBehind.REFUSE:
+        if self.settings.when_behind is WhenBehind.REFUSE:
             raise NotCurrent(why)
         return self._introspected(unverified_token)
 
@@ -222,7 +228,7 @@ class Verifier:
         body = urlencode({"token": unverified_token}).encode()
         form = "application/x-www-form-urlencoded"
         try:
-            profile = self._settings.current_profile()
+            profile = self.settings.current_profile()
             request = signed_request(
                 profile, "POST", _INTROSPECT, "", body, content_type=form, service="daypass", now=self._clock()
             )
@@ -239,7 +245,7 @@ class Verifier:
     def _get(self, path: str) -> bytes:
         """A public document of the issuer. Raises OSError."""
         try:
-            profile = self._settings.current_profile()
+            profile = self.settings.current_profile()
             request = Request(profile.endpoint, "GET", path, _REVALIDATED, b"", profile.ca_bundle)
             answer = self._transport(request, _FETCH_SECONDS)
         except (NoAnswer, LocalStateError) as error:
@@ -249,10 +255,10 @@ class Verifier:
         return answer.body
 
     def _list(self, uri: str) -> Mapping[str, Any]:
-        token = split(self._get(uri.removeprefix(self._issuer)).decode("ascii"), LIST_TYPE, MAX_TOKEN)
+        token = split(self._get(uri.removeprefix(self.issuer)).decode("ascii"), LIST_TYPE, MAX_TOKEN)
         if not keys.AVAILABLE:
             raise OSError("signatures cannot be verified here")
-        self._keys.verify(token)
+        self.keys.verify(token)
         return token.claims
 
 

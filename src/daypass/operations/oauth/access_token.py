@@ -31,6 +31,7 @@ SESSION: Final = "urn:daypass:session"
 MFA: Final = "urn:daypass:acr:mfa"
 SINGLE: Final = "urn:daypass:acr:single-factor"
 ACR_VALUES: Final = (SINGLE, MFA)
+_SHOWN_POLICIES: Final = 2_048  # characters of session policies that a token shows to its audience
 _INVALID: Final = "The token is invalid, expired or revoked."
 
 
@@ -149,7 +150,13 @@ def claims_of(
         "access_key_id": own.access_key_id,
         "hops": hop_claims(session),
     }
+    if session.kind is not SessionKind.FEDERATED and not session.policy_hashes and _are_short(session.policies):
+        claims[SESSION]["policies"] = list(session.policies)  # each limits it; absent: they are known here alone
     return claims
+
+
+def _are_short(policies: tuple[str, ...]) -> bool:
+    return sum(map(len, policies)) <= _SHOWN_POLICIES
 
 
 _METHODS: Final = {"sigv4": ("pop",), "x509": ("pop",), PASSWORD: ("pwd",), PASSKEY: ("pop", "user")}  # RFC 8176

@@ -16,6 +16,7 @@ from daypass.domain.assumption import Assumption
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
 from daypass.operations.access import lint
+from daypass.operations.access.policy_bundle import PolicyBundles
 from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.trust_test import try_token
 from daypass.operations.access.what_can import Grant, what_can
@@ -238,4 +239,9 @@ _QUESTIONS: Final = (
     Endpoint(policy_api.TEST_TRUST, lambda env, call, q: try_token(env, call, q.role, q.token)),
 )
 
-ENDPOINTS: Final = (*_SESSIONS, *_RECORD, *_QUESTIONS)
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """The rows of these operations."""
+    bundles = PolicyBundles()
+    own = Endpoint(access_api.GET_POLICY_BUNDLE, lambda env, call, q: bundles.get(env, call, q.service, q.known))
+    return (*_SESSIONS, *_RECORD, *_QUESTIONS, own)

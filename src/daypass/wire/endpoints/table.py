@@ -13,7 +13,7 @@ from daypass.wire.endpoints.endpoint import Endpoint
 
 def endpoints(settings: ShownSettings) -> tuple[Endpoint, ...]:
     """The table of the whole API. `settings`: of the server, without secrets."""
-    found = (*administration.endpoints(settings), *access.ENDPOINTS, *requests.ENDPOINTS)
+    found = (*administration.endpoints(settings), *access.endpoints(), *requests.ENDPOINTS)
     for each in found:
         msgspec.json.Decoder(each.operation.input)  # two threads must not describe a struct at the same time
     return found

@@ -1,0 +1,197 @@
+"""The policies of an account that decide about one service, for a verifier that decides by itself with the same evaluator.
+
+A bundle has the users and roles in buckets, so that only what has changed is sent. What it does not know, such as the time or
+the network of the session's requests, is never guessed: such a decision is left to the server. Pure; server and client share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from daypass.domain.context import merge_principal_tags, tag_keys
+from daypass.domain.directory import Role, User
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.document import compile_stored
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy.partial_evaluation import Known, Outcome
+from daypass.domain.question import Principal, decide_partially, hypothetical
+from daypass.domain.trust import CallerPolicies
+
+TYPE: Final = "daypass-policies+jwt"
+BUCKETS: Final = 64
+_SESSION: Final = "urn:daypass:session"
+_TAGS: Final = "https://aws.amazon.com/tags"
+_SOURCE_IDENTITY: Final = "https://aws.amazon.com/source_identity"
+_DECISIONS: Final = 100_000
+_PRINCIPALS: Final = 10_000
+
+
+class PolicyRef(msgspec.Struct, frozen=True, array_like=True):
+    """A policy: its name in explanations, its kind, and the SHA-256 of its text."""
+
+    name: str
+    kind: PolicyKind
+    digest: str
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A user or role with its policies. `boundary`: None when none is set. `blocks`: further guardrails."""
+
+    id: str
+    name: str
+    path: str
+    tags: tuple[tuple[str, str], ...]
+    identity: tuple[PolicyRef, ...]
+    boundary: tuple[PolicyRef, ...] | None
+    blocks: tuple[tuple[PolicyRef, ...], ...] = ()
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """What the server signs. `digests`: of the buckets. `position`: of the change feed, in `epoch`; never lower later.
+
+    `iat` in ms: when this was still so.
+    """
+
+    iss: str
+    account: str
+    service: str
+    iat: int
+    epoch: str
+    position: int
+    guardrails: tuple[tuple[PolicyRef, ...], ...]
+    digests: tuple[str, ...]
+
+
+READ_SIGNED: Final = msgspec.json.Decoder(Signed)
+_READ_BUCKET: Final = msgspec.json.Decoder(tuple[Held, ...])
+
+
+def text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def bucket_of(principal_id: str) -> int:
+    return int(hashlib.sha256(principal_id.encode()).hexdigest()[:2], 16) % BUCKETS
+
+
+def buckets_of(principals: Iterable[Held]) -> tuple[str, ...]:
+    """The text of each bucket."""
+    sorted_in: list[list[Held]] = [[] for _ in range(BUCKETS)]
+    for held in sorted(principals, key=lambda each: each.id):
+        sorted_in[bucket_of(held.id)].append(held)
+    return tuple(msgspec.json.encode(bucket).decode() for bucket in sorted_in)
+
+
+def refs_of(principals: Iterable[Held]) -> set[str]:
+    """The digests of all policies of these."""
+    return {
+        ref.digest
+        for held in principals
+        for level in (held.identity, held.boundary or (), *held.blocks)
+        for ref in level
+    }
+
+
+def concerns(text: str, service: str) -> bool:
+    """Whether a policy may match an action of the service. A text that cannot be read does: it denies."""
+    try:
+        statements = json.loads(text)["Statement"]
+        listed = statements if isinstance(statements, list) else [statements]
+        return any(_matches(each, service) for each in listed)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return True
+
+
+def _matches(statement: Mapping[str, Any], service: str) -> bool:
+    actions = statement.get("Action")
+    if actions is None:
+        return True
+    for action in [actions] if isinstance(actions, str) else actions:
+        prefix = action.partition(":")[0].lower()
+        if "*" in prefix or "?" in prefix or prefix == service.lower():
+            return True
+    return False
+
+
+class PolicySet:
+    """A complete bundle, ready to decide. Raises ValueError when parts are missing or are not what was signed."""
+
+    def __init__(self, signed: Signed, buckets: Sequence[str], texts: Mapping[str, str]) -> None:
+        if len(buckets) != BUCKETS or tuple(map(text_digest, buckets)) != signed.digests:
+            raise ValueError("a bucket is not what was signed")
+        self.signed = signed
+        self.buckets = tuple(buckets)
+        self.principals = {held.id: held for text in buckets for held in _READ_BUCKET.decode(text)}
+        needed = refs_of(self.principals.values()) | {r.digest for level in signed.guardrails for r in level}
+        self.texts = {digest: texts[digest] for digest in needed if digest in texts}
+        if len(self.texts) != len(needed) or any(text_digest(text) != digest for digest, text in self.texts.items()):
+            raise ValueError("a policy is not what was signed")
+        self._compiled: dict[tuple[str, PolicyKind], Any] = {}
+        self._known: dict[str, Principal | None] = {}
+        self._decided: dict[tuple[str, str, str], Outcome] = {}
+
+    def outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> Outcome:
+        """The decision for the verified token with these claims; ALLOWED_IF when only the server can decide."""
+        key = (claims["jti"], action, resource)
+        found = self._decided.get(key)
+        if found is None:
+            found = self._outcome(claims, action, resource)
+            if len(self._decided) >= _DECISIONS:
+                self._decided.clear()
+            self._decided[key] = found
+        return found
+
+    def _outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> Outcome:
+        token = claims["jti"]
+        if token not in self._known:
+            if len(self._known) >= _PRINCIPALS:
+                self._known.clear()
+            self._known[token] = self._principal(claims)
+        principal = self._known[token]
+        if principal is None or action.partition(":")[0].lower() != self.signed.service:
+            return Outcome.ALLOWED_IF
+        question = principal.asks(action, resource)
+        if not question.same_account:  # the policy of the resource is not known here
+            return Outcome.ALLOWED_IF
+        return decide_partially(question).outcome
+
+    def _principal(self, claims: Mapping[str, Any]) -> Principal | None:
+        """The session of a token; None when its policies are not all known here."""
+        session, subject = claims[_SESSION], str(claims["sub"])
+        principal_id, _, name = subject.partition(":")
+        held, levels = self.principals.get(principal_id), session.get("policies")
+        if held is None or levels is None or session.get("account") != self.signed.account:
+            return None
+        account = self.signed.account
+        entity: User | Role = (
+            Role(held.id, account, held.name, held.path, 0, "", tags=held.tags)
+            if principal_id.startswith("AROA")
+            else User(held.id, account, held.name, held.path, 0, tags=held.tags)
+        )
+        own = [(NamedPolicy("session", compile_stored(text, PolicyKind.SESSION)),) for text in levels]
+        guardrails = tuple(map(self._level, (*self.signed.guardrails, *held.blocks)))
+        boundary = None if held.boundary is None else self._level(held.boundary)
+        policies = CallerPolicies(self._level(held.identity), boundary, tuple(own), guardrails)
+        principal = hypothetical(entity, policies, name)
+        given = claims.get(_TAGS, {}).get("principal_tags", {})
+        tags = merge_principal_tags(held.tags, tuple((key, values[0]) for key, values in given.items()))
+        keys = {**principal.keys, **tag_keys("aws:principaltag/", tags)}
+        if _SOURCE_IDENTITY in claims:
+            keys["aws:sourceidentity"] = claims[_SOURCE_IDENTITY]
+        known = Known(principal.known.keys | {"aws:userid", "aws:sourceidentity"}, ("aws:principaltag/",))
+        return replace(principal, keys=keys, known=known)
+
+    def _level(self, refs: Iterable[PolicyRef]) -> tuple[NamedPolicy, ...]:
+        return tuple(NamedPolicy(f"{number} {ref.name}", self._document(ref)) for number, ref in enumerate(refs))
+
+    def _document(self, ref: PolicyRef) -> Any:
+        key = ref.digest, ref.kind
+        if key not in self._compiled:
+            self._compiled[key] = compile_stored(self.texts[ref.digest], ref.kind)
+        return self._compiled[key]

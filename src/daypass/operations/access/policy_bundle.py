@@ -1,0 +1,152 @@
+"""The policies of an account that decide about one service, signed, for verifiers that decide by themselves.
+
+Reading every user and role is heavy work. It is done once for each position of the change feed, however many verifiers ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from daypass.domain.directory import Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy_bundle import (
+    TYPE,
+    Held,
+    PolicyRef,
+    Signed,
+    buckets_of,
+    concerns,
+    text_digest,
+)
+from daypass.domain.session import FeedPosition
+from daypass.operations.access.snapshot import Batch, context_in, in_batches
+from daypass.operations.authorize import refresh_if_changed
+from daypass.operations.iam.holdings import Gatherer
+from daypass.operations.management import allow
+from daypass.operations.outcome import served
+from daypass.ports import Call, Env, Scene
+
+ACTION: Final = "GetPolicyBundle"
+_KEPT: Final = 16  # accounts and services whose bundle is kept
+_EVERY: Final = 1_000_000
+
+
+class Built(Struct, frozen=True):
+    """A bundle at a position of the feed."""
+
+    seen: FeedPosition
+    guardrails: tuple[tuple[PolicyRef, ...], ...]
+    buckets: tuple[str, ...]
+    digests: tuple[str, ...]
+    refs: tuple[frozenset[str], ...]  # the policies of each bucket
+    texts: dict[str, str]
+
+
+class Part(Struct, frozen=True):
+    """What is read in one batch."""
+
+    principals: tuple[Held, ...]
+    guardrails: tuple[tuple[PolicyRef, ...], ...]
+    texts: dict[str, str]
+
+
+class BundleOut(Struct, frozen=True):
+    """The answer: what is signed, and the buckets and policies that the verifier lacks."""
+
+    signed: str
+    buckets: dict[str, str]
+    policies: dict[str, str]
+
+
+class PolicyBundles:
+    """The bundles of this process."""
+
+    def __init__(self) -> None:
+        self._built: OrderedDict[tuple[str, str], Built] = OrderedDict()
+        self._lock = asyncio.Lock()
+
+    async def get(self, env: Env, call: Call, service: str, known: str) -> BundleOut:
+        """daypass:GetPolicyBundle on the caller's account. `known`: the first 8 characters of the digests that the verifier has,
+        in the order of the buckets, without separators; "" for none.
+
+        Raises DaypassError: ACCESS_DENIED, UNSUPPORTED_OPERATION (no OAuth), UNAVAILABLE.
+        """
+        decision = await allow(env, call, ACTION, "policy-bundle", service)
+        server = env.oauth
+        if not server.enabled:
+            raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "OAuth is off: server.public_url is not set.")
+        await refresh_if_changed(env)
+        built = await self._current(env, call, service)
+        signed = Signed(
+            server.issuer, call.caller.account, service, env.clock.now(), *built.seen, built.guardrails, built.digests
+        )
+        text = server.signer.sign(msgspec.to_builtins(signed), server.algorithm, TYPE)
+        stale = [n for n, digest in enumerate(built.digests) if known[8 * n : 8 * n + 8] != digest[:8]]
+        wanted = {ref for n in stale for ref in built.refs[n]} | {r.digest for level in built.guardrails for r in level}
+        if stale or not known:
+            await env.journal.commit(served(call, decision=decision, detail={"service": service, "sent": len(stale)}))
+        return BundleOut(
+            text, {str(n): built.buckets[n] for n in stale}, {digest: built.texts[digest] for digest in wanted}
+        )
+
+    async def _current(self, env: Env, call: Call, service: str) -> Built:
+        key = call.caller.account, service
+        async with self._lock:
+            seen, found = env.directory.seen(), self._built.get(key)
+            if found is None or found.seen != seen:
+                found = await _build(env, call, service, seen)
+                self._built[key] = found
+                while len(self._built) > _KEPT:
+                    self._built.popitem(last=False)
+            self._built.move_to_end(key)
+            return found
+
+
+async def _build(env: Env, call: Call, service: str, seen: FeedPosition) -> Built:
+    page = await in_batches(env, call, _read, (service,), "", _EVERY)
+    principals = [held for part in page.entries for held in part.principals]
+    texts = {digest: text for part in page.entries for digest, text in part.texts.items()}
+    buckets = buckets_of(principals)
+    refs = tuple(frozenset(digest for digest in texts if digest in bucket) for bucket in buckets)
+    return Built(seen, page.entries[0].guardrails, buckets, tuple(map(text_digest, buckets)), refs, texts)
+
+
+# --- A batch, as heavy work ------------------------------------------------------------------------------------------
+
+
+def _read(scene: Scene, call: Call, service: str, place: str, size: int, steps: int) -> Batch[Part]:
+    kind, _, after = (place or "user:").partition(":")
+    ctx = context_in(scene, call)
+    gatherer, texts = Gatherer(ctx, blocks=True), dict[str, str]()
+    entity: type[User | Role] = User if kind == "user" else Role
+    found = ctx.tx.find(entity, account=ctx.account, order="name", after=after, limit=size + 1)
+    gatherer.read_ahead(found[:size])
+    principals = []
+    for each in found[:size]:
+        policies = gatherer.of(each).policies(())
+        boundary = None if policies.boundary is None else _refs(policies.boundary, service, texts)
+        blocks = tuple(_refs(level, "", texts) for level in policies.guardrails)
+        identity = _refs(policies.identity or (), service, texts)
+        principals.append(Held(each.id, each.name, each.path, each.tags, identity, boundary, blocks))
+    guardrails = tuple(_refs(level, service, texts) for level in gatherer.guardrail_policies())
+    following = f"{kind}:{found[size - 1].name}" if len(found) > size else "role:" if kind == "user" else ""
+    return Batch((Part(tuple(principals), guardrails, texts),), size, following, steps)
+
+
+def _refs(policies: Iterable[NamedPolicy], service: str, texts: dict[str, str]) -> tuple[PolicyRef, ...]:
+    """The policies that concern the service; "": all."""
+    refs = []
+    for policy in policies:
+        text = policy.document.text
+        if not service or concerns(text, service):
+            digest = text_digest(text)
+            texts[digest] = text
+            refs.append(PolicyRef(policy.name, policy.document.kind, digest))
+    return tuple(refs)
