@@ -96,6 +96,7 @@ def walker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walker]:
 
 
 QUERIES: Final[Mapping[str, str]] = {
+    "/access/policy-bundle": "?service=orders",
     "/access/what-can": "?principal=user/eve",
     "/access/who-can": "?action=s3:GetObject&resource=*",
     "/audit/summary": "?since=1&until=2",

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Place] = {
     "exec": Place("exec", "exec_", "Run a command, or a shell, with a role's credentials."),
     "credential-process": Place("process", "credential_process", "Print a role's credentials as AWS SDKs read them."),
     "agent": Place("agent", "agent", "Keep credentials valid for the programs of this machine."),
+    "proxy": Place("proxy", "proxy", "Give requests to one server the credentials of a role."),
     "token": Place("token", "token", "Print an access token for an API."),
     "explain": Place("explain", "explain", "Show why a request was denied."),
     "lint": Place("lint", "lint", "Find mistakes in policies."),
@@ -80,7 +81,7 @@ COMMANDS: dict[str, Place] = {
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Log in": ("login", "logout", "profile", "status", "whoami", "mfa", "browser"),
-    "Use a role": ("roles", "assume", "exec", "credential-process", "agent", "token", "bridge"),
+    "Use a role": ("roles", "assume", "exec", "credential-process", "agent", "proxy", "token", "bridge"),
     "Request access": ("request", "elevate", "rule", "review", "oncall", "notify"),
     "Policies": ("simulate", "access", "explain", "lint", "trust"),
     "Directory": ("user", "group", "role", "policy", "key", "iam", "scim"),

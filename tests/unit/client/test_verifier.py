@@ -275,7 +275,7 @@ def test_verify_introspects_a_token_whose_keys_cannot_be_fetched_if_configured()
     world.beat()
     token = world.token()
     world.signer = World().signer
-    world.verifier._keys._fetch = _unreachable
+    world.verifier.keys._fetch = _unreachable
     world.introspection = {"active": True, **world.claims()}
     assert world.verifier.verify(token).subject == "AROAROLE:job"
     assert world.asked == ["/oauth2/introspect"]
@@ -288,14 +288,14 @@ def _unreachable() -> bytes:
 def test_verify_of_unknown_keys_while_the_issuer_does_not_answer_does_not_delay_a_good_token(world: World) -> None:
     world.verifier.verify(world.token())
     fetching, go_on = threading.Event(), threading.Event()
-    keys_fetched = world.verifier._keys._fetch
+    keys_fetched = world.verifier.keys._fetch
 
     def hang() -> bytes:
         fetching.set()
         assert go_on.wait(20)
         raise OSError("no answer")
 
-    world.verifier._keys._fetch = hang
+    world.verifier.keys._fetch = hang
     world.mono += 1.5
     forged = World().token()
     outcome: list[BaseException] = []
@@ -315,7 +315,7 @@ def test_verify_of_unknown_keys_while_the_issuer_does_not_answer_does_not_delay_
     for thread in threads:
         thread.join(20)
     assert len(outcome) == 3
-    world.verifier._keys._fetch = keys_fetched
+    world.verifier.keys._fetch = keys_fetched
 
 
 def test_verify_on_a_machine_whose_clock_is_behind_accepts_no_expired_token(world: World) -> None:

@@ -1,0 +1,137 @@
+"""`daypass proxy`: a program without credentials calls Daypass itself through it, with a token and with a signature."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.e2e.conftest import OPERATOR, Server, running
+from tests.processes import bound
+
+from daypass.client.profiles import LocalStateError
+from daypass.client.proxy import Proxy, Signature, host_and_port
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("proxy"), environment={"DAYPASS_SERVER__PUBLIC_URL": "{url}"}) as server:
+        iam = server.client("iam")
+        trust = {"Effect": "Allow", "Principal": {"AWS": OPERATOR}, "Action": "sts:AssumeRole"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        iam.create_role(RoleName="reader", AssumeRolePolicyDocument=document)
+        allowed = {"Effect": "Allow", "Action": "daypass:EvaluateAccess", "Resource": "*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+        iam.put_role_policy(RoleName="reader", PolicyName="p", PolicyDocument=document)
+        yield server
+
+
+@contextmanager
+def proxied(server: Server, home: Path, *arguments: str) -> Iterator[int]:
+    command = [sys.executable, "-m", "daypass.cli.main", "proxy", "reader", "--to", server.url, *arguments]
+    environment = {**server.environment(), "DAYPASS_HOME": str(home)}
+    process = subprocess.Popen(bound(command), env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:(\d+) serves", line)
+        assert found, line + process.stderr.read()
+        yield int(found[1])
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stderr.close()
+
+
+def ask(port: int, target: str, method: str = "GET", body: str = "", **headers: str) -> tuple[int, str]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, target, body or None, named)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+
+
+def decision(port: int, **headers: str) -> tuple[int, bool]:
+    """An endpoint that takes access tokens."""
+    question = {"subject": {"type": "role", "id": "reader"}, "action": {"name": "daypass:EvaluateAccess"},
+                "resource": {"type": "daypass", "id": "access/x"}}  # fmt: skip
+    status, text = ask(
+        port, "/access/v1/evaluation", "POST", json.dumps(question), Content_Type="application/json", **headers
+    )
+    return status, "true" in text
+
+
+def test_token_is_added_and_replaced_when_it_was_revoked(world: Server, tmp_path: Path) -> None:
+    with proxied(world, tmp_path, "--audience", world.url) as port:
+        assert decision(port) == (200, True)
+        assert decision(port, Authorization="Bearer other", Connection="close, Authorization") == (200, True)
+        role = f"arn:aws:iam::{OPERATOR}:role/reader"
+        world.api("POST", "/revocations", body={"subject": "role", "value": role})
+        assert decision(port) == (200, True)
+
+
+def test_request_is_signed(world: Server, tmp_path: Path) -> None:
+    with proxied(world, tmp_path, "--sign", "sts") as port:
+        target = "/?Action=GetCallerIdentity&Version=2011-06-15"
+        status, text = ask(port, target)
+        assert (status, "assumed-role/reader/" in text) == (200, True)
+        form = "Action=GetCallerIdentity&Version=2011-06-15"
+        kind = "application/x-www-form-urlencoded"
+        status, text = ask(port, "/", "POST", form, Content_Type=kind, X_Amz_Date="19700101T000000Z")
+        assert (status, "assumed-role/reader/" in text) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:{port}"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Transfer_Encoding": "chunked"}, 413),
+        ({"Content_Length": "99999999999"}, 413),
+        ({"Content_Length": "-1"}, 413),
+    ],
+)
+def test_a535_web_page_cannot_use_the_proxy(world: Server, headers: dict[str, str], status: int) -> None:
+    proxy = Proxy(("127.0.0.1", 0), world.url, Signature(lambda _: pytest.fail("credentials were used"), "sts", "x"))
+    with proxy:
+        port = proxy.server_port
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        given = {name: value.replace("{port}", str(port)) for name, value in headers.items()}
+        assert ask(port, "/", **given)[0] == status
+        proxy.shutdown()
+        thread.join()
+
+
+def test_a535_proxy_serves_its_own_user_alone(world: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daypass.client.proxy.uid_of_peer", lambda *_: 12345)
+    with Proxy(("127.0.0.1", 0), world.url, Signature(lambda _: pytest.fail("used"), "sts", "x")) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        assert ask(proxy.server_port, "/") == (403, "The proxy serves its own user alone.\n")
+        proxy.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("listen", "to"),
+    [
+        ("0.0.0.0:0", "https://orders.example"),
+        ("10.0.0.1:9", "https://orders.example"),
+        ("127.0.0.1:0", "http://orders.example"),
+        ("127.0.0.1:0", "https://orders.example/path"),
+        ("127.0.0.1", "https://orders.example"),
+    ],
+)
+def test_proxy_listens_on_loopback_and_sends_credentials_by_tls(listen: str, to: str) -> None:
+    with pytest.raises(LocalStateError):
+        Proxy(host_and_port(listen), to, Signature(lambda _: pytest.fail("used"), "sts", "x"))
