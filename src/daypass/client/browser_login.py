@@ -29,6 +29,7 @@ CLIENT_ID = "DPCL0000000000DAYPASS"
 
 _AWS = "urn:daypass:token-type:aws-credentials"
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
+_TOKEN = "/oauth2/token"
 _METADATA = "/.well-known/oauth-authorization-server"
 _CALLBACK = "/callback"
 _PROOF_SECONDS = 60
@@ -57,9 +58,12 @@ def revoke(server: Server, refresh_token: str) -> None:
     _post(server, "/oauth2/revoke", {"token": refresh_token})
 
 
-def access_token(connection: Connection, wanted: Mapping[str, str]) -> Mapping[str, Any]:
+def access_token(
+    connection: Connection, wanted: Mapping[str, str], prove: Callable[[str, str], str] | None = None
+) -> Mapping[str, Any]:
     """The answer with an access token of a profile's identity. It is proved by a presigned GetCallerIdentity, which only the
-    issuer accepts. `wanted`: audience, scope, role. Raises ClientError.
+    issuer accepts. `wanted`: audience, scope, role. `prove`: makes a DPoP proof for an address with a nonce, to whose key the
+    token is then bound. Raises ClientError.
     """
     profile = connection.profile
     server = Server(profile.endpoint, profile.ca_bundle, connection.transport)
@@ -80,7 +84,15 @@ def access_token(connection: Connection, wanted: Mapping[str, str]) -> Mapping[s
         **wanted,
     }
     body = urlencode(fields).encode("ascii")
-    return _sent(server, "POST", "/oauth2/token", {"content-type": "application/x-www-form-urlencoded"}, body)
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    if prove is None:
+        return _sent(server, "POST", _TOKEN, headers, body)
+    try:
+        return _sent(server, "POST", _TOKEN, {**headers, "dpop": prove(issuer + _TOKEN, "")}, body)
+    except ClientError as error:
+        if not error.nonce:
+            raise
+        return _sent(server, "POST", _TOKEN, {**headers, "dpop": prove(issuer + _TOKEN, error.nonce)}, body)
 
 
 # --- On this computer
@@ -204,7 +216,9 @@ def _sent(server: Server, method: str, path: str, headers: Mapping[str, str], bo
         raise ClientError("", f"{server.endpoint} is not a Daypass server with OAuth", answer.status)
     if answer.status >= 300:
         code, text = str(content.get("error", "")), str(content.get("error_description", ""))
-        raise ClientError(code, text or code, answer.status, str(content.get("request_id", "")))
+        refusal = ClientError(code, text or code, answer.status, str(content.get("request_id", "")))
+        refusal.nonce = answer.headers.get("dpop-nonce", "") if code == "use_dpop_nonce" else ""
+        raise refusal
     return content
 
 

@@ -26,6 +26,7 @@ from daypass.client.agent.endpoints import Endpoints, FailoverConnection
 from daypass.client.agent.keeper import Keeper
 from daypass.client.agent.listener import MAX_HEAD, Answer, Listener
 from daypass.client.agent.pods import PodEndpoint
+from daypass.client.auth import session_profile
 from daypass.client.browser_login import access_token
 from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity
 from daypass.client.profiles import Busy, LocalStateError, Profile, known, locked
@@ -96,15 +97,7 @@ class Agent:
         return issue
 
     def _token(self, held: Credentials, audience: str) -> Any:
-        session = replace(
-            self.profile,
-            access_key_id=held.access_key_id,
-            secret_access_key=held.secret_access_key,
-            session_token=held.session_token,
-            keyring_entry="",
-            login="",
-        )
-        return access_token(self.connection(session), {"audience": audience})
+        return access_token(self.connection(session_profile(self.profile, held)), {"audience": audience})
 
     # --- Running
 
