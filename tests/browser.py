@@ -135,7 +135,7 @@ class Browser:
         return [(b"cookie", pairs.encode("latin-1"))] if pairs else []
 
     def _kept(self, answer: Answer) -> Answer:
-        if given := answer.headers.get("set-cookie"):
+        for given in answer.headers.get("set-cookie", "").splitlines():
             pair, *attributes = (part.strip() for part in given.split(";"))
             name, _, value = pair.partition("=")
             if "Max-Age=0" in attributes:

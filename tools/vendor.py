@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -42,7 +43,57 @@ FILES: Final = {
     "uplot.css": Vendored(
         "uplot@1.6.32", "dist/uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"
     ),
+    "icons.svg": Vendored(
+        "@tabler/icons@3.52.0", "icons/outline", "9763c034e0fa05baddc6fab946eec636faa54e4499a16689ee4e152568bce94d"
+    ),
 }
+ICONS: Final = [
+    "access-point",
+    "alert-triangle",
+    "apps",
+    "arrow-right",
+    "bell",
+    "book-2",
+    "building-bank",
+    "certificate",
+    "chart-bar",
+    "check",
+    "circle-dot",
+    "clock-hour-4",
+    "copy",
+    "device-mobile",
+    "download",
+    "eye-check",
+    "hand-stop",
+    "help-circle",
+    "home",
+    "id-badge-2",
+    "inbox",
+    "key",
+    "list-check",
+    "lock",
+    "mail-forward",
+    "menu-2",
+    "pencil",
+    "plug",
+    "plus",
+    "refresh",
+    "rocket",
+    "route",
+    "search",
+    "send",
+    "server",
+    "settings",
+    "shield-lock",
+    "sitemap",
+    "test-pipe",
+    "trash",
+    "user",
+    "users",
+    "users-group",
+    "x",
+]
+"""The icons of the sprite `icons.svg`, by their names in the package."""
 
 
 def fetched(package: str, folder: Path) -> dict[str, bytes]:
@@ -57,6 +108,17 @@ def fetched(package: str, folder: Path) -> dict[str, bytes]:
     return found
 
 
+def sprite(files: dict[str, bytes], folder: str) -> bytes:
+    """One SVG file with each icon as a symbol, by its name. Of each icon only the paths are kept."""
+    parts = ['<svg xmlns="http://www.w3.org/2000/svg">']
+    for name in ICONS:
+        inner = re.search(r"<svg[^>]*>(.*)</svg>", files[f"{folder}/{name}.svg"].decode(), re.DOTALL)
+        assert inner is not None, name
+        paths = re.sub(r"\s*\n\s*", "", inner[1]).replace(" />", "/>")
+        parts.append(f'<symbol id="{name}" viewBox="0 0 24 24">{paths}</symbol>')
+    return "\n".join([*parts, "</svg>\n"]).encode()
+
+
 def main() -> int:
     """Compares or writes the files. Returns 1 when one differs from the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -66,7 +128,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         packages = {package: fetched(package, Path(folder)) for package in {file.package for file in FILES.values()}}
     for name, file in FILES.items():
-        body = packages[file.package][file.path]
+        files = packages[file.package]
+        body = sprite(files, file.path) if name == "icons.svg" else files[file.path]
         digest = hashlib.sha256(body).hexdigest()
         if write:
             (STATIC / name).write_bytes(body)

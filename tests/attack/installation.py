@@ -167,7 +167,9 @@ class Installation:
 
         await self.application(scope, receive, send)
         assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"]
-        shown = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+        shown: dict[str, str] = {}  # a repeated header, as set-cookie, has its values in lines
+        for name, value in sent[0]["headers"]:
+            shown[name.decode()] = "\n".join(filter(None, (shown.get(name.decode(), ""), value.decode())))
         answer = Answer(sent[0]["status"], shown, b"".join(message.get("body", b"") for message in sent[1:]))
         if self.keep_answers:
             self.answers.append(answer.body)

@@ -278,6 +278,18 @@ def test_value_at_is_the_one_with_this_place_in_order(database: Database) -> Non
     assert found(0, "999999999999") == ""
 
 
+def test_names_contain_a_part_literally_in_any_case(database: Database) -> None:
+    insert(database, *(user(name) for name in ("a_nn", "Anna", "anton", "hanNa")), user("ann", account="999999999999"))
+
+    def found(part: str, limit: int = 9) -> list[str]:
+        return read(database, lambda tx: tx.names(User, ACCOUNT, part, limit))
+
+    assert found("ANN") == ["Anna", "hanNa"]
+    assert found("a_n") == ["a_nn"]
+    assert found("", 2) == ["a_nn", "Anna"]
+    assert found("%") == found("\0") == []
+
+
 def test_find_by_path_prefix_takes_it_literally(database: Database) -> None:
     paths = ["/", "/team/", "/team/x/", "/Team/", "/te%m/", "/te_m/"]
     insert(database, *(user(f"u{i}", path=path) for i, path in enumerate(paths)))

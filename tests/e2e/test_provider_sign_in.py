@@ -41,13 +41,18 @@ def test_person_of_a_real_provider_signs_in_with_the_role_that_trusts_them(tmp_p
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
                 page = browser.new_context(ignore_https_errors=True).new_page()
                 page.goto(f"{server.url}/login?next=%2Fdevice")
-                page.fill("#provider-account", OPERATOR)
-                page.click("text=Continue")
+                page.fill("#account", OPERATOR)
+                page.click("text=Use an identity provider")
                 judged(page, "providers")
                 page.click(f"text={url.removeprefix('https://')}")
                 page.wait_for_url(f"{server.url}/device")
                 page.goto(f"{server.url}/account")
                 shown = page.text_content("main") or ""
+                page.goto(
+                    f"{server.url}/login?again=mfa"
+                )  # the browser remembers the account, so its provider is a button
+                assert page.input_value("#account") == OPERATOR
+                assert page.get_by_role("link", name=f"Sign in with {url.removeprefix('https://')}").is_visible()
                 browser.close()
         finally:
             issuer.stop()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from daypass.api.operation import After, Input, Limit, Operation, Output
+from daypass.api.operation import After, Command, Input, Limit, Operation, Output
 
 Note = Annotated[
     str,
@@ -171,6 +171,38 @@ WHO_CAN_ACCESS = Operation(
     "access",
     WhoCanAccessInput,
     WhoCanOut,
+)
+
+
+class FindInput(Input):
+    text: Annotated[
+        str, Meta(min_length=1, max_length=512, description="A part of a name, an ARN, or the whole of an id.")
+    ]
+
+
+class FoundOut(Output):
+    kind: Annotated[
+        str, Meta(description="user, role, group, provider, session, access-request, request or access-key.")
+    ]
+    id: str
+    name: str
+    arn: str
+
+
+FIND = Operation(
+    "Find",
+    "GET /find",
+    "Principals, providers, sessions, access requests and records by a part of a name, an ARN or an id. It needs no permission of its own: each kind is found by callers who may list it.",
+    "access",
+    FindInput,
+    FoundOut,
+    items="found",
+    command=Command(
+        "find TEXT",
+        "Find people, roles, groups, providers, sessions and requests by TEXT.",
+        columns=("KIND", "NAME", "ID", "ARN"),
+        empty="Nothing that you may see has this name or id.",
+    ),
 )
 WHAT_CAN_ACCESS = Operation(
     "WhatCanAccess",

@@ -193,6 +193,10 @@ class Reader(Protocol):
 
     def count(self, kind: type[Any], **equals: Any) -> int: ...
 
+    def names(self, kind: type[Any], account: str, part: str, limit: int) -> list[str]:
+        """The first names of entities of the account that contain `part`, without regard to case. Reads no other column."""
+        ...
+
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
         """The `field` of the entity with this place, from 0, in its order; "" when there is none. Reads no other column, so
         that an index is enough.

@@ -7,6 +7,7 @@ report a position that it has not applied.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import is_spent
@@ -20,6 +21,8 @@ from daypass.stores.log_heads import FeedHead
 from daypass.stores.revocation_cache import RevocationCache
 from daypass.stores.ring_keys import CHANGED
 
+_ACCESS: Final = frozenset({"access_requests", "grants"})
+
 
 class AppliedFeed:
     """Applies changes to the cache of views and to the revocations."""
@@ -32,10 +35,17 @@ class AppliedFeed:
         """Grows with every change."""
         self.on_ring_keys: Callable[[], None] = lambda: None
         """Called when another process has changed the ring keys."""
+        self._access: dict[str, int] = {}  # by account, the position of the last change of a request or grant
+        self._access_since = 0  # no change before it is known
+
+    def access_changed(self, account: str) -> str:
+        """Another text after each change of the account's access requests and grants. It is read from memory."""
+        return f"{self.position.epoch}-{max(self._access.get(account, 0), self._access_since)}"
 
     def restore(self, image: DirectoryImage, now: int) -> None:
         """Starts from an image, in place of the first poll."""
         self.position = image.position
+        self._access_since = image.position.position
         head = FeedHead(image.position.epoch, image.position.position, 0)
         self.revocations.start_over(image.revocations, head, now)
         for view in image.views:
@@ -49,7 +59,7 @@ class AppliedFeed:
         if not changes:
             return False
         for change in changes:
-            self._cache.invalidate(change.keys, change.position)
+            self._invalidate(change)
             if change.revocation is not None:
                 self.revocations.add((change.revocation,))
             if change.position == self.position.position + 1:
@@ -84,12 +94,17 @@ class AppliedFeed:
     def _advance(self, polled: Polled) -> None:
         changes, head = polled.changes or (), polled.head
         for change in changes:
-            self._cache.invalidate(change.keys, change.position)
+            self._invalidate(change)
         if any(change.kind == CHANGED for change in changes):
             self.on_ring_keys()
         self.revocations.add(polled.revocations)
         self.position = FeedPosition(head.epoch, max(head.position, self.position.position))
         self.version += 1
+
+    def _invalidate(self, change: FeedChange) -> None:
+        self._cache.invalidate(change.keys, change.position)
+        if change.kind in _ACCESS:
+            self._access[change.account] = max(self._access.get(change.account, 0), change.position)
 
     def _start_over(self, polled: Polled, now: int) -> Sequence[Revocation]:
         """Starts over after another epoch or a feed pruned beyond the position: cached views may be of any age."""
@@ -99,6 +114,7 @@ class AppliedFeed:
         # A local change may be ahead of this snapshot, but positions are comparable only within one epoch.
         position = head.position if another else max(head.position, self.position.position)
         self._cache.flush(position)
+        self._access, self._access_since = {}, position
         self.on_ring_keys()
         self.position = FeedPosition(head.epoch, position)
         self.version += 1

@@ -337,6 +337,10 @@ class Directory(Lookups):
         await self._polls.run()
         return self._applied.version != version
 
+    def access_changed(self, account: str) -> str:
+        """See `AppliedFeed.access_changed`."""
+        return self._applied.access_changed(account)
+
     def apply_local(self, changes: Sequence[FeedChange]) -> None:
         """Applies changes that this process has just committed, before the write is acknowledged."""
         if self._applied.apply_local(changes):

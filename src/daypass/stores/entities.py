@@ -322,7 +322,6 @@ _TABLE: Final = (
         "access_request:id",
         "account state id, state deadline, beneficiary_id id",
         unique="account requester_id client_token",
-        announced=False,
     ),
     _stored(
         d.AccessVote, "access_votes", "request_id approver_id", "access_vote:request_id:approver_id", announced=False

@@ -178,6 +178,15 @@ class StoreReader:
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
         return int(self._conn.execute(_count(mapping.table.name, _shape(equals)), values).scalar_one())
 
+    def names(self, kind: type[Any], account: str, part: str, limit: int) -> list[str]:
+        if not storable(part):
+            return []
+        mapping = ENTITY_TABLES[kind]
+        key = _order_column(mapping, "name")
+        wanted = select(mapping.table.c.name).where(mapping.table.c.account == account)
+        wanted = wanted.where(key.contains(ascii_lower(part), autoescape=True)).order_by(key).limit(limit)
+        return list(self._conn.execute(wanted).scalars())
+
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
         mapping = ENTITY_TABLES[kind]
         values = {f"eq_{name}": _value(mapping, name, value) for name, value in equals.items()}

@@ -120,6 +120,9 @@ class MemoryTx:
     ) -> tuple[list[E], str]:
         raise NotImplementedError("tests that ask who can do something have a database")
 
+    def names(self, kind: type[Any], account: str, part: str, limit: int) -> list[str]:
+        raise NotImplementedError("tests that find something have a database")
+
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
         found = self.find(kind, order=field, limit=place + 1, **equals)
         return str(getattr(found[place], field)) if len(found) > place else ""

@@ -37,7 +37,7 @@ class ApprovalRule:
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """A request for grants. Never on the feed.
+    """A request for grants. Open pages follow it by the feed.
 
     Attributes:
         account: the account of the roles.

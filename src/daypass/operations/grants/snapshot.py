@@ -71,6 +71,9 @@ class Snapshot:
     ) -> tuple[list[E], str]:
         return self._tx.holders(kind, account, words, arns, groups, after=after)
 
+    def names(self, kind: type[Any], account: str, part: str, limit: int) -> list[str]:
+        return self._tx.names(kind, account, part, limit)
+
     def value_at(self, kind: type[Any], field: str, place: int, **equals: Any) -> str:
         """See `ports.Reader`."""
         return self._tx.value_at(kind, field, place, **equals)

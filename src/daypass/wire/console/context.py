@@ -104,6 +104,11 @@ class ConsoleContext:
         """The principal id of the person, as requests and grants have it."""
         return original_principal(self.call.caller.hops)
 
+    @property
+    def live(self) -> str:
+        """Another text after each change of the account's access requests and grants."""
+        return self.env.directory.access_changed(self.call.caller.account)
+
     def block_on(self, principal_id: str) -> Revocation | None:
         """What keeps a user or role of the account from getting sessions now."""
         return block_of(self.env, self.call.now, self.call.caller.account, principal_id)
@@ -195,6 +200,7 @@ class ConsoleContext:
         """A page. `done`: a key of the messages in parts.html, from the query."""
         path = self.page_context.request.raw_path.decode("latin-1")
         values.setdefault("done", self._done())
+        values.setdefault("live", self.live)
         return self.page_context.page(
             f"console/{template}",
             title=title,
@@ -216,12 +222,12 @@ def to(location: str, **parameters: object) -> Response:
     return redirect(address(location, **parameters))
 
 
-def get_handler(console: Console, serve: ConsolePage, operation: str = "") -> Handler:
-    """The handler of a page that is only read."""
+def get_handler(console: Console, serve: ConsolePage, operation: str = "", *, idle: bool = False) -> Handler:
+    """The handler of a page that is only read. `idle`: the browser asks for it by itself; nobody needs to be there."""
 
     async def handle(ctx: PageContext) -> Response:
         query = ctx.query()
-        found = await ctx.person()
+        found = await ctx.person(idle=idle)
         if found is None:
             if console.setup_code and await awaits_first_administrator(ctx.env):
                 return redirect(SETUP)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
 HOME: Final = "/console/"
@@ -28,6 +28,48 @@ class Item(NamedTuple):
     operator: bool = False
     current: bool = False
 
+    @property
+    def icon(self) -> str:
+        """Its picture: a name in `ICONS` of tools/vendor.py."""
+        return _LOOKS.get(self.path, ("circle-dot", ""))[0]
+
+    @property
+    def key(self) -> str:
+        """The letter that opens it after G; "": none."""
+        return _LOOKS.get(self.path, ("", ""))[1]
+
+
+_LOOKS: Final[Mapping[str, tuple[str, str]]] = {
+    HOME: ("home", "h"),
+    "/console/inbox": ("inbox", "i"),
+    "/console/request": ("hand-stop", "n"),
+    "/console/approvals": ("list-check", "a"),
+    "/console/sessions": ("clock-hour-4", "s"),
+    "/console/roles": ("id-badge-2", "r"),
+    "/console/graph": ("sitemap", "w"),
+    "/console/records": ("book-2", "l"),
+    "/console/simulator": ("test-pipe", "t"),
+    "/console/explain": ("help-circle", "d"),
+    "/console/users": ("user", "u"),
+    "/console/groups": ("users-group", "g"),
+    "/console/keys": ("key", "k"),
+    "/console/devices": ("device-mobile", ""),
+    "/console/providers": ("building-bank", "p"),
+    "/console/trust-anchors": ("certificate", ""),
+    "/console/clients": ("apps", "c"),
+    "/console/resource-servers": ("server", ""),
+    "/console/dashboard": ("chart-bar", "b"),
+    "/console/rules": ("shield-lock", "e"),
+    "/console/reviews": ("eye-check", ""),
+    "/console/notifications": ("bell", ""),
+    "/console/sent-notifications": ("mail-forward", ""),
+    "/console/scim-tokens": ("plug", ""),
+    "/console/event-streams": ("access-point", ""),
+    "/console/settings": ("settings", ""),
+    "/console/start": ("rocket", ""),
+}
+"""Icon and key of each page."""
+
 
 def _daypass(kind: str) -> str:
     return f"arn:aws:daypass::{{}}:{kind}/*"
@@ -38,6 +80,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
         "Access",
         (
             Item("Home", HOME, paths=("/console/extend", "/console/credentials")),
+            Item("Inbox", "/console/inbox", paths=("/console/inbox",)),
             Item("Request access", "/console/request", paths=("/console/request",)),
             Item("Approvals", "/console/approvals", paths=("/console/access-request",)),
         ),

@@ -16,6 +16,7 @@ from daypass.domain.assumption import Assumption
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
 from daypass.operations.access import lint
+from daypass.operations.access.find import find
 from daypass.operations.access.policy_bundle import PolicyBundles
 from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.trust_test import try_token
@@ -234,6 +235,7 @@ _QUESTIONS: Final = (
     Endpoint(access_api.SIMULATE_ACCESS, _simulate),
     Endpoint(access_api.WHO_CAN_ACCESS, _who_can),
     Endpoint(access_api.WHAT_CAN_ACCESS, _what_can),
+    Endpoint(access_api.FIND, lambda env, call, q: find(env, call, q.text)),
     Endpoint(policy_api.LINT_DOCUMENT, _lint),
     Endpoint(policy_api.LINT_ACCOUNT, _lint_account),
     Endpoint(policy_api.TEST_TRUST, lambda env, call, q: try_token(env, call, q.role, q.token)),

@@ -107,8 +107,11 @@ class PageContext:
         """The call of a person who is not signed in. Raises DaypassError(THROTTLED)."""
         return self.site.front.anonymous(self.progress)
 
-    async def person(self) -> tuple[Call, SignedIn] | None:
-        """The person who is signed in, and the call; None for nobody. Raises DaypassError: THROTTLED, UNAVAILABLE."""
+    async def person(self, *, idle: bool = False) -> tuple[Call, SignedIn] | None:
+        """The person who is signed in, and the call; None for nobody. Raises DaypassError: THROTTLED, UNAVAILABLE.
+
+        `idle`: the browser asks by itself, which does not keep the person signed in.
+        """
         if not self.site.cookies.value(self.request.headers):
             return None
         now = self.env.clock.now()
@@ -117,7 +120,8 @@ class PageContext:
             return None
         self._signed_in = signed_in
         call = self.site.front.proven(self.progress, signed_in.caller, _TOKENS)
-        await browser_session.touch(self.env, call, signed_in)
+        if not idle:
+            await browser_session.touch(self.env, call, signed_in)
         return call, signed_in
 
     # --- what was sent

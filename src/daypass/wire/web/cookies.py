@@ -1,4 +1,5 @@
-"""The cookie of a browser: 240 random bits, whose meaning is in the directory. And that of the theme, which console.js sets.
+"""The cookie of a browser: 240 random bits, whose meaning is in the directory. And those of the theme, which console.js sets,
+and of the account of the last sign-in, which the next one begins with.
 
 Source: draft-ietf-httpbis-rfc6265bis, 4.1.3.2 (the prefix `__Host-`).
 """
@@ -17,6 +18,9 @@ from daypass.wire.http import Header
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9+/=]{40}")  # what `Ids.secret` makes
 _THEME: Final = re.compile(rb"(?:^|;) *daypass-theme=(dark|light) *(?:;|$)")
+_ACCOUNT: Final = "daypass-account"
+_ACCOUNT_VALUE: Final = re.compile(r"[A-Za-z0-9-]{1,63}")
+_YEAR: Final = 31_536_000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -24,6 +28,12 @@ def theme(headers: Iterable[Header]) -> str:
     """The theme that the person has chosen, "dark" or "light"; "" for that of the system."""
     found = (_THEME.search(value) for name, value in headers if name == b"cookie")
     return next((match[1].decode("ascii") for match in found if match), "")
+
+
+def account(headers: Iterable[Header]) -> str:
+    """The account of the last sign-in in this browser, its id or alias; "" for none. It proves nothing."""
+    found = only_value(headers, _ACCOUNT)
+    return found if _ACCOUNT_VALUE.fullmatch(found) else ""
 
 
 def only_value(headers: Iterable[Header], name: str) -> str:
@@ -74,6 +84,11 @@ class Cookies:
     def clear(self) -> Header:
         """The header that removes the cookie."""
         return self._header(f"{self.name}=; Max-Age=0")
+
+    def remember_account(self, account: str) -> tuple[Header, ...]:
+        """The header by which the next sign-in begins with this account; none for what is not an id or alias."""
+        valid = _ACCOUNT_VALUE.fullmatch(account)
+        return (self._header(f"{_ACCOUNT}={account}; Max-Age={_YEAR}"),) if valid else ()
 
     def _header(self, pair: str) -> Header:
         text = f"{pair}; Path=/; HttpOnly; SameSite=Lax{'; Secure' if self.secure else ''}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
+
+from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, Family
 from daypass.domain.session import PASSKEY
@@ -34,11 +36,12 @@ async def login(ctx: PageContext) -> Response:
     """GET /login. `again`: also for a person who is signed in already."""
     query = ctx.query()
     following = cookies.checked(query.get("next", ""))
-    ctx.anonymous()
+    call = ctx.anonymous()
     if not query.get("again") and await ctx.person() is not None:
         return redirect(following)
     again = query.get("again", "")
-    return _login_page(ctx, following, reason=_REASONS.get(again, ""), again=again if again in _REASONS else "")
+    shown = {"reason": _REASONS.get(again, ""), "again": again if again in _REASONS else ""}
+    return await _login_page(ctx, call, following, account=cookies.account(ctx.request.headers), **shown)
 
 
 _REASONS: Final = {
@@ -52,16 +55,22 @@ async def providers(ctx: PageContext) -> Response:
     call, query = ctx.anonymous(), ctx.query()
     following, account = cookies.checked(query.get("next", "")), query.get("account", "").strip()
     again = query.get("again", "") if query.get("again") in _REASONS else ""
-    sources = await provider.sources(ctx.env, call, account)
-    if not sources:
+    links = await _links(ctx, call, account, following, again)
+    if not links:
         problem = "People of this account do not sign in with an identity provider, or the account does not exist."
-        return _login_page(ctx, following, problem=problem, account=account, again=again)
+        return await _login_page(ctx, call, following, problem=problem, account=account, again=again)
+    remembered = ctx.site.cookies.remember_account(account)
+    return ctx.page("providers", *remembered, title="Choose how to sign in", links=links, person=None)
+
+
+async def _links(ctx: PageContext, call: Call, account: str, following: str, again: str) -> list[tuple[str, str]]:
+    """Where a sign-in with each provider of an account begins, and the provider's name."""
     links = []
-    for source in sources:
+    for source in await provider.sources(ctx.env, call, account) if account else ():
         path = PROVIDER if ":oidc-provider/" in source.arn else SAML_LOGIN
         given = {"provider": source.arn, "next": following, "again": again}
         links.append((f"{path}?{urlencode({name: value for name, value in given.items() if value})}", source.name))
-    return ctx.page("providers", title="Choose how to sign in", links=links, person=None)
+    return links
 
 
 async def with_provider(ctx: PageContext) -> Response:
@@ -87,14 +96,18 @@ async def submit_login(ctx: PageContext) -> Response:
     call, form = ctx.anonymous(), ctx.form()
     following = cookies.checked(form.get("next", ""))
     account, user = form.get("account", "").strip(), form.get("user", "").strip()
+    if form.get("how") == "provider":
+        chosen = {"account": account, "next": following, "again": form.get("again", "")}
+        return redirect(f"{LOGIN}/providers?{urlencode(chosen)}")
     try:
         progress = await password.with_password(
             ctx.env, call, Browser(ctx.cookie), account, user, form.get("password", "")
         )
     except DaypassError as error:
         problem = await _problem(ctx, error)
-        return _login_page(ctx, following, problem=problem, account=account, user=user)
-    return _following(ctx, progress, following)
+        return await _login_page(ctx, call, following, problem=problem, account=account, user=user)
+    response = _following(ctx, progress, following)
+    return replace(response, headers=(*response.headers, *ctx.site.cookies.remember_account(account)))
 
 
 async def submit_code(ctx: PageContext) -> Response:
@@ -121,7 +134,8 @@ async def submit_passkey(ctx: PageContext) -> Response:
             ctx.env, call, Browser(ctx.cookie), form.get("ceremony", ""), form.get("response", "")
         )
     except DaypassError as error:
-        return _login_page(ctx, following, problem=await _problem(ctx, error, _SHOWN_AGAIN | {Family.PROOF}))
+        problem = await _problem(ctx, error, _SHOWN_AGAIN | {Family.PROOF})
+        return await _login_page(ctx, call, following, problem=problem)
     return _following(ctx, progress, following)
 
 
@@ -253,7 +267,7 @@ async def _second_stage_again(
             raise
         again = otherwise
     if again is None:
-        return _login_page(ctx, following, problem=problem)
+        return await _login_page(ctx, call, following, problem=problem)
     return _stage_page(ctx, again, following, problem)
 
 
@@ -266,11 +280,13 @@ def _stage_page(ctx: PageContext, progress: Progress, following: str, problem: s
     return ctx.page("new_password", title="New password", **values)
 
 
-def _login_page(ctx: PageContext, following: str, **values: str) -> Response:
-    shown = {"problem": "", "reason": "", "account": "", "user": "", "again": "", **values}
+async def _login_page(ctx: PageContext, call: Call, following: str, **values: str) -> Response:
+    """The form; with an account, also the buttons of its identity providers."""
+    shown: dict[str, Any] = {"problem": "", "reason": "", "account": "", "user": "", "again": "", **values}
     prompt = second_factor.ask_at_sign_in(ctx.env, Browser(ctx.cookie), ctx.env.clock.now())
+    shown |= {"links": await _links(ctx, call, shown["account"], following, shown["again"]), "prompt": prompt}
     scripts = _SCRIPTS if prompt else ()
-    return ctx.page("login", title="Sign in", next=following, person=None, prompt=prompt, scripts=scripts, **shown)
+    return ctx.page("login", title="Sign in", next=following, person=None, scripts=scripts, **shown)
 
 
 async def _problem(ctx: PageContext, error: DaypassError, shown_again: frozenset[Family] = _SHOWN_AGAIN) -> str:

@@ -1,4 +1,4 @@
-// Countdowns, the menu, the theme, and copying. Without this file all pages still work.
+// Countdowns, the menu, dialogs, keys, the theme, and copying. Without this file all pages still work.
 (() => {
   "use strict";
 
@@ -76,12 +76,152 @@
       button.textContent = "Press Ctrl+C";
     }
   });
+  // Notes disappear after a while, but not while somebody reads them with pointer or keyboard.
+  const note = document.querySelector(".toast-note");
+  if (note) {
+    const dismiss = note.querySelector("button");
+    dismiss.hidden = false;
+    dismiss.addEventListener("click", () => note.remove());
+    setInterval(() => { if (!note.matches(":hover, :focus-within")) note.remove(); }, 12000);
+  }
+
+  const dialogs = { find: document.getElementById("find"), keys: document.getElementById("keys") };
+  const open = (name) => {
+    if (!dialogs[name] || dialogs[name].open) return;
+    for (const each of Object.values(dialogs)) each.close();
+    dialogs[name].showModal();
+    if (name === "find") { const field = dialogs.find.querySelector("input"); field.select(); showRecent(field); }
+  };
+  for (const button of document.querySelectorAll("button[data-open]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => open(button.dataset.open));
+  }
+  for (const each of Object.values(dialogs)) {
+    each?.addEventListener("click", (event) => { if (event.target === each) each.close(); });
+  }
+
+  // What was opened last, in this browser and account, is offered before anything is typed.
+  const recentKey = `daypass-recent ${document.querySelector(".top .account")?.textContent || ""}`;
+  const recent = () => { try { return JSON.parse(localStorage.getItem(recentKey)) || []; } catch { return []; } };
+  const here = location.pathname + location.search;
+  const heading = document.querySelector("main h1");
+  if (heading && dialogs.find && /^\/console\/[a-z-]+\?/.test(here) && !document.querySelector("main [role=alert]")) {
+    const entry = { href: here.replace(/[?&]done=[a-z-]+/, ""), text: heading.textContent, kind: document.querySelector("#navigation [aria-current]")?.textContent || "" };
+    localStorage.setItem(recentKey, JSON.stringify([entry, ...recent().filter((each) => each.href !== entry.href)].slice(0, 8)));
+  }
+  const showRecent = (field) => {
+    const found = document.getElementById("found");
+    if (field.value.trim() || !recent().length) return;
+    const list = document.createElement("ul");
+    for (const { href, text, kind } of recent()) {
+      const link = document.createElement("a");
+      const label = document.createElement("span");
+      const small = document.createElement("span");
+      [link.href, label.textContent, small.textContent, small.className] = [href, text, kind, "small"];
+      link.append(label, small);
+      list.appendChild(document.createElement("li")).append(link);
+    }
+    found.replaceChildren(Object.assign(document.createElement("h2"), { textContent: "Recent" }), list);
+  };
+  dialogs.find?.addEventListener("keydown", (event) => {
+    const links = [...dialogs.find.querySelectorAll("#found a")];
+    const at = links.indexOf(document.activeElement);
+    if (event.key === "Enter" && at < 0) {
+      event.preventDefault();
+      links[0]?.click();
+    } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      const next = at + (event.key === "ArrowDown" ? 1 : -1);
+      (next < 0 ? dialogs.find.querySelector("input") : links[Math.min(next, links.length - 1)])?.focus();
+    }
+  });
+
+  // Letters alone can be switched off (WCAG 2.1.4): speech input and slips of the hand would press them.
+  const letters = document.getElementById("letters");
+  if (letters) {
+    letters.checked = localStorage.getItem("daypass-letters") !== "off";
+    letters.addEventListener("change", () => localStorage.setItem("daypass-letters", letters.checked ? "on" : "off"));
+  }
+  let leader = 0;
+  document.addEventListener("keydown", (event) => {
+    const { key, target } = event;
+    if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "k") { event.preventDefault(); open("find"); return; }
+    const typing = target.closest("input:not([type=checkbox]), textarea, select, dialog, [contenteditable]");
+    if (event.ctrlKey || event.metaKey || event.altKey || typing || !letters?.checked) return;
+    if (key === "?") open("keys");
+    else if (leader > Date.now() - 1500) document.querySelector(`#navigation a[data-key="${CSS.escape(key.toLowerCase())}"]`)?.click();
+    leader = key === "g" && leader <= Date.now() - 1500 ? Date.now() : 0;
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     if (navigation?.classList.contains("open")) { menu.click(); menu.focus(); }
     const open = document.querySelector("details.user[open]");
     if (open) { open.open = false; open.querySelector("summary").focus(); }
   });
+
+  // The inbox. One tab of a browser asks for all of them; the others hear from it.
+  const badge = document.getElementById("badge");
+  const who = document.querySelector(".user-menu .small")?.textContent;
+  const stored = `daypass-inbox ${who}`;
+  const known = () => { try { return JSON.parse(localStorage.getItem(stored)) || {}; } catch { return {}; } };
+  const title = document.title;
+  const showInbox = ({ items = [] }) => {
+    badge.hidden = !items.length;
+    badge.textContent = items.length;
+    badge.setAttribute("aria-label", `${items.length} to do`);
+    document.title = items.length ? `(${items.length}) ${title.replace(/^(Home) \(\d+\)/, "$1")}` : title;
+  };
+  const notify = ([text, href]) => {
+    if (!("Notification" in window) || Notification.permission !== "granted") return;
+    const shown = new Notification("Daypass", { body: text, tag: href });
+    shown.onclick = () => { window.focus(); location.assign(href); };
+  };
+  const soon = new Set();
+  const heard = (summary) => {
+    showInbox(summary);
+    const main = document.querySelector("main[data-live]");
+    if (!main || main.dataset.live === summary.live) return;
+    main.dataset.live = summary.live;
+    // Nobody loses what they write or where they are: a page in use offers to be loaded again.
+    if (main.contains(document.activeElement) && main !== document.activeElement) {
+      const text = document.createElement("div");
+      text.className = "toast-note";
+      text.setAttribute("role", "status");
+      text.append("This page has changed. ", Object.assign(document.createElement("a"), { href: location.href, textContent: "Show it" }));
+      document.querySelector(".toast-note")?.remove();
+      document.body.append(text);
+    } else {
+      htmx.ajax("GET", location.pathname + location.search, { target: "#main", select: "#main", swap: "outerHTML" });
+    }
+  };
+  if (badge && who) {
+    showInbox(known());
+    const channel = new BroadcastChannel("daypass-inbox");
+    channel.addEventListener("message", ({ data }) => { if (data.who === who) heard(data.summary); });
+    const lead = () => {
+      const source = new EventSource(`/console/inbox/events?since=${encodeURIComponent(known().id || "")}`);
+      source.addEventListener("inbox", ({ data, lastEventId }) => {
+        const summary = { ...JSON.parse(data), id: lastEventId };
+        const before = new Set((known().items || []).map(String));
+        for (const item of summary.items) if (!before.has(String(item))) notify(item);
+        localStorage.setItem(stored, JSON.stringify(summary));
+        channel.postMessage({ who, summary });
+        heard(summary);
+      });
+      setInterval(() => {
+        for (const [text, href, at] of known().ends || []) {
+          if (at - Date.now() < 300000 && at > Date.now() && !soon.has(href)) { soon.add(href); notify([text, href]); }
+        }
+      }, 20000);
+      return new Promise(() => {});
+    };
+    if (navigator.locks) navigator.locks.request("daypass-inbox", lead); else lead();
+    const allow = document.getElementById("notify");
+    if (allow && "Notification" in window && Notification.permission === "default") {
+      allow.hidden = false;
+      allow.addEventListener("click", async () => { await Notification.requestPermission(); allow.hidden = true; });
+    }
+  }
 
   const problem = document.getElementById("problem");
   if (problem) problem.focus();

@@ -33,8 +33,9 @@
     };
   };
 
-  const get = async (options) => {
+  const get = async (options, more = {}) => {
     const used = await navigator.credentials.get({
+      ...more,
       publicKey: {
         ...options,
         challenge: bytes(options.challenge),
@@ -59,14 +60,24 @@
   for (const form of document.querySelectorAll("form[data-options]")) {
     form.hidden = false;
     const problem = form.querySelector("[data-problem]");
+    const options = JSON.parse(form.dataset.options);
+    const send = (answer) => {
+      form.elements.namedItem("response").value = JSON.stringify(answer);
+      form.submit();
+    };
+    const waiting = new AbortController();
+    if ("autofill" in form.dataset && PublicKeyCredential.isConditionalMediationAvailable) {
+      // The browser offers the passkey at the field of the user name. Nothing is said when nobody takes it.
+      PublicKeyCredential.isConditionalMediationAvailable()
+        .then((available) => available && get(options, { mediation: "conditional", signal: waiting.signal }).then(send))
+        .catch(() => {});
+    }
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
+      waiting.abort();
       problem.hidden = true;
       try {
-        const options = JSON.parse(form.dataset.options);
-        const answer = await (options.rp ? create(options) : get(options));
-        form.elements.namedItem("response").value = JSON.stringify(answer);
-        form.submit();
+        send(await (options.rp ? create(options) : get(options)));
       } catch (error) {
         problem.textContent = `The browser did not use a passkey (${error.name}). Try again.`;
         problem.hidden = false;

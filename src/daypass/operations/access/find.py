@@ -1,0 +1,122 @@
+"""Finds principals, providers, sessions, requests and records by a part of a name, an id or an ARN.
+
+Each kind of result is shown only to a caller whose policies let them list that kind. One look-up by index, or over the names
+of one account, answers a request: no document is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from daypass.domain.access.person import original_principal
+from daypass.domain.directory import AccessKey, AccessRequest, Group, OidcProvider, Role, SamlProvider, User
+from daypass.operations.authorize import would_allow
+from daypass.operations.management import allow_own, arn_of
+from daypass.operations.outcome import served
+from daypass.operations.principals import find_by_id
+from daypass.ports import Call, Env, Reader, SessionFilter, Viewer
+
+_EACH: Final = 6  # results of a kind
+_SESSION: Final = re.compile("[0-9a-f]{32}")
+_REQUEST: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY: Final = re.compile("A[KS]IA[A-Z0-9]{12,124}")
+
+
+class Found(Struct, frozen=True):
+    """One result. `kind`: user, role, group, provider, session or access-request; request or access-key, whose `id` finds
+    their records.
+    """
+
+    kind: str
+    id: str
+    name: str
+    arn: str = ""
+
+
+class _Kind(NamedTuple):
+    """What is named, and the permission that shows it; "{}" stands for the account."""
+
+    name: str
+    entity: type[User | Role | Group]
+    action: str
+    resource: str
+
+
+_NAMED: Final = (
+    _Kind("role", Role, "iam:ListRoles", "arn:aws:iam::{}:role/"),
+    _Kind("user", User, "iam:ListUsers", "arn:aws:iam::{}:user/"),
+    _Kind("group", Group, "iam:ListGroups", "arn:aws:iam::{}:group/"),
+)
+_PROVIDERS: Final = ("iam:ListOpenIDConnectProviders", "iam:ListSAMLProviders")
+_OTHER: Final = (("ListSessions", "session"), ("ListAccessRequests", "access-request"), ("ReadAudit", "audit"))
+
+
+async def find(env: Env, call: Call, text: str) -> list[Found]:
+    """daypass:Find, within the caller's account. It needs no permission of its own. Raises DaypassError(ACCESS_DENIED)."""
+    account = call.caller.account
+    decision = await allow_own(env, call, "Find", "access")
+    questions = [(kind.action, kind.resource.format(account)) for kind in _NAMED]
+    questions += [(action, f"arn:aws:iam::{account}:{action[8:12].lower()}-provider/*") for action in _PROVIDERS]
+    questions += [(f"daypass:{action}", arn_of(account, kind, "*")) for action, kind in _OTHER]
+    may = dict(zip([action for action, _ in questions], await would_allow(env, call, questions), strict=True))
+    wanted = text.strip()
+    found = await env.directory.read(lambda tx: [*_directory(tx, call, may, wanted)], account=account)
+    if may["daypass:ListSessions"] and _SESSION.fullmatch(wanted):
+        query = SessionFilter(session_id=wanted, limit=1)
+        views, _ = await env.records.sessions(Viewer(account), query)
+        found += [Found("session", wanted, view.claims.name, view.claims.arn) for view in views]
+    for kind, pattern in (("request", _REQUEST), ("access-key", _KEY)):
+        if may["daypass:ReadAudit"] and pattern.fullmatch(wanted):
+            found.append(Found(kind, wanted, wanted))
+    await env.journal.commit(served(call, decision=decision, detail={"text": wanted[:256], "found": len(found)}))
+    return found
+
+
+def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Iterator[Found]:
+    account, name = call.caller.account, wanted
+    if wanted.startswith("arn:"):
+        kind, _, rest = wanted.rpartition(":")[2].partition("/")
+        # The role of a session is before its name; the path of a user or role is.
+        name = rest.partition("/")[0] if kind == "assumed-role" else rest.rpartition("/")[2]
+    if not name:
+        return
+    if wanted.startswith(("AIDA", "AROA")):
+        principal = find_by_id(tx, wanted)
+        if principal is not None and principal.account == account:
+            yield from _shown([principal], may)
+            return
+    for each in _NAMED:
+        if may[each.action]:
+            names = tx.names(each.entity, account, name, 4 * _EACH)
+            first = sorted(names, key=lambda found: not found.lower().startswith(name.lower()))[:_EACH]
+            members = [tx.get(each.entity, account=account, name=one) for one in first]
+            yield from (Found(each.name, one.id, one.name, one.arn) for one in members if one is not None)
+    if may[_PROVIDERS[0]]:
+        oidc = tx.find(OidcProvider, account=account, order="url")
+        yield from (Found("provider", one.arn, one.url, one.arn) for one in oidc if name.lower() in one.url.lower())
+    if may[_PROVIDERS[1]]:
+        saml = tx.find(SamlProvider, account=account, order="name")
+        yield from (Found("provider", one.arn, one.name, one.arn) for one in saml if name.lower() in one.name.lower())
+    key = tx.get(AccessKey, id=wanted) if _KEY.fullmatch(wanted) else None
+    owner = tx.get(User, id=key.owner_id) if key is not None and key.account == account else None
+    yield from _shown([owner] if owner is not None else (), may)
+    yield from _requests(tx, call, wanted, everything=may["daypass:ListAccessRequests"])
+
+
+def _shown(principals: Sequence[User | Role], may: dict[str, bool]) -> Iterator[Found]:
+    for each in principals:
+        kind = _NAMED[0] if isinstance(each, Role) else _NAMED[1]
+        if may[kind.action]:
+            yield Found(kind.name, each.id, each.name, each.arn)
+
+
+def _requests(tx: Reader, call: Call, wanted: str, *, everything: bool) -> Iterator[Found]:
+    request = tx.get(AccessRequest, id=wanted) if _SESSION.fullmatch(wanted) else None
+    if request is None or request.account != call.caller.account:
+        return
+    if everything or original_principal(call.caller.hops) in (request.requester_id, request.beneficiary_id):
+        yield Found("access-request", request.id, f"Access request {request.id}")

@@ -1,0 +1,69 @@
+"""What changes without a reload: finding by keyboard, the inbox, and open pages of two people at once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser
+from tests.chromium import chromium, needs_chromium
+from tests.console import REASON
+from tests.e2e.conftest import OPERATOR, Server
+from tests.e2e.test_console_in_chromium import Person, server
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+__all__ = ["chromium", "server"]
+LOOKS = [("light", 1280), ("dark", 360)]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_anything_is_found_by_keyboard_and_what_was_opened_is_offered_again(
+    server: Server, chromium: Browser, look: tuple[str, int]
+) -> None:
+    ada = Person(server, chromium, "ada", look)
+    page = ada.open("/console/roles")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("prod-ord")
+    page.locator("#found a", has_text="prod-orders").wait_for()
+    ada.judge("find")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/role?name=prod-orders")
+    page.keyboard.press("Control+k")
+    page.locator("#found h2", has_text="Recent").wait_for()
+    assert page.locator("#found a").first.inner_text().startswith("prod-orders")
+    page.keyboard.press("Escape")
+    page.locator("#find[open]").wait_for(state="detached")
+    page.keyboard.press("?")
+    page.locator("#keys[open]").wait_for()
+    ada.judge("keys")
+    page.get_by_label("Shortcuts of letters alone").uncheck()
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("?")  # switched off; the next key shows that this one was heard
+    page.keyboard.press("Control+k")
+    page.locator("#find[open]").wait_for()
+    assert page.locator("#keys[open]").count() == 0
+    ada.close()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_inbox_and_home_change_by_themselves(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    ann, lee = Person(server, chromium, "ann", look), Person(server, chromium, "lee", look)
+    inbox = lee.open("/console/inbox")
+    before = inbox.locator(".cards > li").count()
+    page = ann.open(f"/console/request?role=arn:aws:iam::{OPERATOR}:role/prod-orders")
+    page.get_by_label("Reason").fill(f"{REASON}, live {look[0]}")
+    page.get_by_role("button", name="Send the request").click()
+    page.get_by_role("status").wait_for()
+    home = ann.open("/console/")
+    inbox.get_by_text(f"live {look[0]}").wait_for()  # nobody has loaded the page again
+    inbox.wait_for_function("(before) => document.title.startsWith(`(${before + 1}) Inbox`)", arg=before)
+    lee.judge("inbox")
+    inbox.locator(".card", has_text=f"live {look[0]}").get_by_role("link", name=re.compile("Decide")).click()
+    inbox.get_by_role("button", name="Approve", exact=True).click()
+    inbox.get_by_role("status").wait_for()
+    home.get_by_text("Ready for").first.wait_for()
+    home.get_by_role("button", name=re.compile("Done with")).first.click()
+    home.get_by_role("status").wait_for()
+    for person in (ann, lee):
+        person.close()

@@ -1,0 +1,88 @@
+"""Finding anything, and the inbox's events: what each person sees, and that waiting costs nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, Answer, Installation
+from tests.browser import Browser, query_of, text
+from tests.console import REASON, fill
+from tests.oauth_client import api
+from tests.sign_in import signed_in, site_with_pages
+
+ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
+EVENTS = "/console/inbox/events"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("finding")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: api(made, method, path, body))
+        yield made
+
+
+def found(person: Browser, wanted: str) -> list[str]:
+    """The links of the page."""
+    answer = person.get(f"/console/find?text={wanted}")
+    assert answer.status == 200, text(answer)
+    shown = answer.body.decode().partition('id="found"')[2]
+    return [part.partition('"')[0].replace("&amp;", "&") for part in shown.split('href="/console')[1:]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "link"),
+    [
+        ("ORDERS", "/role?name=prod-orders"),
+        (ORDERS, "/role?name=prod-orders"),
+        (f"arn:aws:sts::{ALPHA}:assumed-role/prod-orders/shift", "/role?name=prod-orders"),
+        ("ann", "/user?name=ann"),
+        ("engin", "/group?name=engineers"),
+        ("simul", "/simulator"),
+        ("0192f0c1-7a2b-7c3d-8e4f-0123456789ab", "/explain?of=0192f0c1-7a2b-7c3d-8e4f-0123456789ab"),
+        ("ASIAABCDEFGHIJKLMNOP", "/records?access_key_id=ASIAABCDEFGHIJKLMNOP"),
+    ],
+)
+def test_what_may_be_listed_is_found_and_by_others_is_not(site: Installation, wanted: str, link: str) -> None:
+    ada, ann = signed_in(site, "ada"), signed_in(site, "ann")
+    assert link in found(ada, wanted)
+    assert found(ann, wanted) == []  # her policies let her list nothing
+
+
+@pytest.mark.parametrize("wanted", ["%25", "_", "%00", "arn:", "arn:aws:iam::999999999999:role/", "%F0%9F%92%A5", "x" * 512])
+def test_strange_texts_find_nothing(site: Installation, wanted: str) -> None:
+    assert found(signed_in(site, "ada"), wanted) == []
+
+
+def test_api_finds_the_same(site: Installation) -> None:
+    answer = api(site, "GET", "/find?text=prod-orders")
+    assert [each["arn"] for each in json.loads(answer.body)["found"]] == [ORDERS]
+    assert api(site, "GET", "/find?text=").status == 400
+
+
+def event(answer: Answer) -> tuple[str, dict[str, object] | None]:
+    """The id and the data of the event of an answer."""
+    fields = dict(line.split(": ", 1) for line in answer.body.decode().splitlines() if ": " in line)
+    return fields.get("id", ""), json.loads(fields["data"]) if "data" in fields else None
+
+
+def test_inbox_event_follows_a_change_and_nothing_else_is_read_or_recorded(site: Installation) -> None:
+    ann, lee = signed_in(site, "ann"), signed_in(site, "lee")
+    known, summary = event(lee.get(EVENTS))
+    assert summary is not None
+    assert summary["items"] == []
+    recorded = len(site.record_bytes())
+    assert event(lee.get(f"{EVENTS}?since={known}")) == ("", None)
+    assert len(site.record_bytes()) == recorded
+    page = ann.get("/console/request")
+    request = query_of(ann.submit(page, "/console/request/send", role=ORDERS, reason=REASON))["id"]
+    known, summary = event(lee.get(f"{EVENTS}?since={known}"))
+    assert summary is not None
+    assert summary["items"] == [["ann asks for prod-orders", f"/console/access-request?id={request}"]]
+    own = event(ann.get(EVENTS))[1]
+    assert own is not None
+    assert own["items"] == []  # nobody approves a request of their own
+    assert "ann asks for prod-orders" in text(lee.get("/console/inbox"))
+    lee.submit(lee.get("/console/"), "/logout")
+    assert lee.get(f"{EVENTS}?since={known}").status == 303
