@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,10 @@ def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]
     return page, said
 
 
-def virtual_authenticator(page: Page) -> None:
-    """An authenticator of the browser that verifies its user without asking."""
+def virtual_authenticator(page: Page) -> Callable[[bool], None]:
+    """An authenticator of the browser that verifies its user without asking. The function says whether the user is there:
+    where a page offers passkeys by autofill, one who is there takes the passkey at once.
+    """
     session = page.context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     options: dict[str, Any] = {
@@ -72,4 +74,9 @@ def virtual_authenticator(page: Page) -> None:
         "isUserVerified": True,
         "automaticPresenceSimulation": True,
     }
-    session.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    made = session.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
+
+    def present(there: bool) -> None:
+        session.send("WebAuthn.setAutomaticPresenceSimulation", {"authenticatorId": made, "enabled": there})
+
+    return present

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "daypass:ReadSettings": "settings",
     "daypass:RevokeSession": "revoke",
     "daypass:SimulateAccess": "simulate",
+    "daypass:WhoCanAccess": "access who-can",
     "daypass:UpdateClient": "client set",
     "daypass:UpdatePasskey": "mfa rename",
     "daypass:WithdrawConsent": "consent rm",

@@ -317,6 +317,10 @@ def altered(route: Route) -> None:
 TOUR = {
     "users": "/console/users",
     "user": "/console/user?name=ann",
+    "find": "/console/find?text=prod",
+    "graph": "/console/graph",
+    "graph-of-role": "/console/graph?role=prod-orders",
+    "graph-of-person": f"/console/graph?principal=arn:aws:iam::{OPERATOR}:user/ann",
     "groups": "/console/groups",
     "group": "/console/group?name=leads",
     "devices": "/console/devices",

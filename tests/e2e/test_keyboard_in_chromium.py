@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium", "server"]
 MORE = {
     "home": "/console/",
+    "inbox": "/console/inbox",
     "request": "/console/request",
     "approvals": "/console/approvals",
     "sessions": "/console/sessions",

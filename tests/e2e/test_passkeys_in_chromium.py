@@ -41,7 +41,7 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     for device in iam.list_mfa_devices(UserName="ann")["MFADevices"]:  # of the run before
         iam.deactivate_mfa_device(UserName="ann", SerialNumber=device["SerialNumber"])
     page, said = page_of(chromium, scheme, width)
-    virtual_authenticator(page)
+    present = virtual_authenticator(page)
     with_password(page, base)
     page.wait_for_url(f"{base}/console/")
     page.goto(f"{base}/account/devices")
@@ -50,8 +50,12 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     page.wait_for_selector("text=/^Registered /")  # the hint names a laptop, too
     judged(page, "devices")
     assert [device["UserName"] for device in iam.list_mfa_devices(UserName="ann")["MFADevices"]] == ["ann"]
+    page.goto(f"{base}/login?again=age")  # the passkey is taken by autofill, without a click
+    page.wait_for_url(f"{base}/console/")
+    present(False)
     page.goto(f"{base}/login?again=age")
     judged(page, "sign-in-passkey")
+    present(True)
     page.click("text=Sign in with a passkey")
     page.wait_for_url(f"{base}/console/")
     page.goto(f"{base}/account")
@@ -60,8 +64,10 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     page.click("text=Make new recovery codes")
     page.wait_for_selector("text=They are not shown again")
     judged(page, "recovery-codes")
+    present(False)
     with_password(page, base)
     page.wait_for_selector("text=Use a passkey")
+    present(True)
     judged(page, "second-factor")
     page.click("text=Use a passkey")
     page.wait_for_url(f"{base}/console/")

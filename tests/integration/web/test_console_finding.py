@@ -50,7 +50,9 @@ def test_what_may_be_listed_is_found_and_by_others_is_not(site: Installation, wa
     assert found(ann, wanted) == []  # her policies let her list nothing
 
 
-@pytest.mark.parametrize("wanted", ["%25", "_", "%00", "arn:", "arn:aws:iam::999999999999:role/", "%F0%9F%92%A5", "x" * 512])
+@pytest.mark.parametrize(
+    "wanted", ["%25", "_", "%00", "arn:", "arn:aws:iam::999999999999:role/", "%F0%9F%92%A5", "x" * 512]
+)
 def test_strange_texts_find_nothing(site: Installation, wanted: str) -> None:
     assert found(signed_in(site, "ada"), wanted) == []
 

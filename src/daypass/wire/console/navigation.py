@@ -96,6 +96,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
                 ("/console/session", "/console/revoke"),
             ),
             Item("Roles", "/console/roles", "iam:ListRoles", "arn:aws:iam::{}:role/", ("/console/role",)),
+            Item("Who can what", "/console/graph", "daypass:WhoCanAccess", _daypass("access")),
             Item("Record", "/console/records", "daypass:ReadAudit", _daypass("audit"), ("/console/record",)),
             Item("Simulator", "/console/simulator", "daypass:SimulateAccess", _daypass("access")),
             Item("Why denied?", "/console/explain", "sts:DecodeAuthorizationMessage"),

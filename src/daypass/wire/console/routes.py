@@ -12,6 +12,7 @@ from daypass.wire.console import (
     devices,
     finder,
     first_run,
+    graph,
     groups,
     home,
     inbox,
@@ -122,6 +123,7 @@ def _use(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/revoke", sessions.revoke_form, "Console: revoking with a preview", "daypass:RevokeSession"),
         form("/console/revoke/send", sessions.revoke_send, "Revokes sessions", "daypass:RevokeSession"),
         show("/console/roles", roles.listed, "Console: roles", "iam:ListRoles"),
+        show("/console/graph", graph.page, "Console: who can assume what, as a picture", "daypass:WhoCanAccess"),
         show("/console/role", roles.one, "Console: one role", "iam:GetRole"),
         form(
             "/console/role/report",

@@ -146,7 +146,7 @@
   document.addEventListener("keydown", (event) => {
     const { key, target } = event;
     if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "k") { event.preventDefault(); open("find"); return; }
-    const typing = target.closest("input:not([type=checkbox]), textarea, select, dialog, [contenteditable]");
+    const typing = document.querySelector("dialog[open]") || (target.closest("input:not([type=checkbox]), textarea, select") && !target.closest("dialog"));
     if (event.ctrlKey || event.metaKey || event.altKey || typing || !letters?.checked) return;
     if (key === "?") open("keys");
     else if (leader > Date.now() - 1500) document.querySelector(`#navigation a[data-key="${CSS.escape(key.toLowerCase())}"]`)?.click();
@@ -164,7 +164,7 @@
   const who = document.querySelector(".user-menu .small")?.textContent;
   const stored = `daypass-inbox ${who}`;
   const known = () => { try { return JSON.parse(localStorage.getItem(stored)) || {}; } catch { return {}; } };
-  const title = document.title;
+  let title = document.title;
   const showInbox = ({ items = [] }) => {
     badge.hidden = !items.length;
     badge.textContent = items.length;
@@ -196,6 +196,11 @@
   };
   if (badge && who) {
     showInbox(known());
+    // htmx takes the title of what it has loaded.
+    document.addEventListener("htmx:afterSettle", () => {
+      if (!document.title.startsWith("(")) title = document.title;
+      showInbox(known());
+    });
     const channel = new BroadcastChannel("daypass-inbox");
     channel.addEventListener("message", ({ data }) => { if (data.who === who) heard(data.summary); });
     const lead = () => {
