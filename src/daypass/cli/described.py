@@ -50,9 +50,9 @@ _NOT_OPTIONS: Final = frozenset({"after"})
 def group_of(name: str, summary: str, api: ModuleType) -> click.Command:
     """A group with a command for each operation of a module that has one in this group; or the one command of this name."""
     for operation in vars(api).values():
-        if isinstance(operation, Operation) and operation.command is not None:
-            if [word for word in operation.command.usage.split() if word.islower()] == [name]:
-                return command_of(operation, name)
+        command = operation.command if isinstance(operation, Operation) else None
+        if command is not None and [word for word in command.usage.split() if word.islower()] == [name]:
+            return command_of(operation, name)
     group = Group(name, help=summary)
     add_commands(group, api)
     return group
