@@ -33,9 +33,9 @@ def found_command(name: str) -> click.Command:
     place = COMMANDS[name]
     _, _, api = place.module.partition(":")
     if api:
-        from daypass.cli.described import group_of  # the descriptions take time to import
+        from daypass.cli.described import command_or_group  # the descriptions take time to import
 
-        return group_of(name, place.summary, importlib.import_module(f"daypass.api.{api}"))
+        return command_or_group(name, place.summary, importlib.import_module(f"daypass.api.{api}"))
     command = getattr(importlib.import_module(f"daypass.cli.{place.module}"), place.attribute)
     assert isinstance(command, click.Command)
     return command

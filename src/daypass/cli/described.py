@@ -47,12 +47,17 @@ _SHARED: Final[Mapping[str, Callable[[Any], Any]]] = {
 _NOT_OPTIONS: Final = frozenset({"after"})
 
 
-def group_of(name: str, summary: str, api: ModuleType) -> click.Command:
-    """A group with a command for each operation of a module that has one in this group; or the one command of this name."""
+def command_or_group(name: str, summary: str, api: ModuleType) -> click.Command:
+    """The one command of this name, or a group of commands."""
     for operation in vars(api).values():
         command = operation.command if isinstance(operation, Operation) else None
         if command is not None and [word for word in command.usage.split() if word.islower()] == [name]:
             return command_of(operation, name)
+    return group_of(name, summary, api)
+
+
+def group_of(name: str, summary: str, api: ModuleType) -> click.Group:
+    """A group with a command for each operation of a module that has one in this group."""
     group = Group(name, help=summary)
     add_commands(group, api)
     return group
