@@ -57,6 +57,8 @@ VALUES: Final[Mapping[str, str]] = {
     "PolicySourceArn": f"arn:aws:iam::{ALPHA}:user/ann",
     "VersionId": "v1",
     **dict.fromkeys(("subjectId", "trustAnchorId", "profileId", "crlId"), "00000000-0000-0000-0000-000000000000"),
+    "clusterName": "prod",
+    "token": "e30.e30.x",
     "ServiceNamespace": "s3",
     "SigningAlgorithm": "ES384",
 }
@@ -112,6 +114,11 @@ MORE_BODIES: Final[Mapping[str, Any]] = {
     "/issuers/allowed": {"issuers": []},
     "/lint": {"document": DENY},
     "/offboardings": {"user": "ann"},
+    "/pod-identity-associations": {
+        "subject": "prod/shop/orders",
+        "role": "prod-orders",
+        "issuer": "https://k8s.example",
+    },
     "/revocations": {"subject": "session", "value": "0" * 32},
     "/scim-tokens": {"name": "mine", "user": "eve"},
     "/simulate": {"actions": ["s3:GetObject"]},
@@ -171,19 +178,22 @@ def test_session_that_denies_everything_is_refused_every_operation_of_aws(
         walker.judged(answer, f"{service}:{operation.name}", sent)
 
 
-def test_session_that_denies_everything_is_refused_every_operation_of_roles_anywhere(walker: Walker) -> None:
+@pytest.mark.parametrize(
+    ("service", "served"), [("rolesanywhere", ROLES_ANYWHERE), ("eks-auth", ("AssumeRoleForPodIdentity",))]
+)
+def test_session_that_denies_everything_is_refused_every_operation_of_the_rest_protocol(
+    walker: Walker, service: str, served: Any
+) -> None:
     serializer = create_serializer("rest-json", include_validation=False)
-    served = {name.partition(":")[2] or name for name in ROLES_ANYWHERE}
-    for operation in operations("rolesanywhere", served):
+    names = {name.partition(":")[2] or name for name in served}
+    for operation in operations(service, names):
         params = example(operation.input_shape) if operation.input_shape is not None else {}
         sent = serializer.serialize_to_request(params, operation)
         body, query = sent["body"] or b"", urlencode(sent["query_string"], doseq=True)
         method, path = sent["method"], sent["url_path"]
-        headers = walker.site.signed(
-            walker.session, body, "rolesanywhere", method=method, path=path, query=query, extra={}
-        )
+        headers = walker.site.signed(walker.session, body, service, method=method, path=path, query=query, extra={})
         answer = walker.site.send(method, headers, body, path=path.encode(), query=query.encode())
-        walker.judged(answer, f"rolesanywhere:{operation.name}", sent)
+        walker.judged(answer, f"{service}:{operation.name}", sent)
 
 
 QUESTION: Final[Mapping[str, Any]] = {

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.agent import RunningAgent, configured, running_agent
 from tests.e2e.cli.sdks import CLIENTS, command
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server, running
+from tests.issuer import Issuer
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the clients are the point
 
@@ -176,6 +178,42 @@ def test_agent_goes_to_the_second_endpoint_and_leaves_the_first_alone(server: Se
         assert "127.0.0.1:1" in status["endpoints"][0]["endpoint"]
         assert "refused" in status["endpoints"][0]["problem"]
         assert status["endpoints"][1] == {"endpoint": server.url, "called": True, "problem": ""}
+
+
+def test_agent_without_a_key_proves_itself_by_a_token_that_is_renewed_in_its_file(
+    server: Server, tmp_path: Path
+) -> None:
+    issuer = Issuer(f"host-{secrets.token_hex(4)}.example.com", "ES256", "sts.amazonaws.com")
+    iam = server.client("iam")
+    provider = iam.create_open_id_connect_provider(Url=issuer.issuer, ClientIDList=["sts.amazonaws.com"])
+    settings = {"static_jwks": json.dumps(issuer.jwks()), "one_time": True}
+    server.api("PUT", f"/providers/oidc/{issuer.url}/settings", body={"settings": settings})
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": provider["OpenIDConnectProviderArn"]},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{issuer.url}:sub": "host-1"}},
+    }
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = iam.create_role(RoleName=f"host-{secrets.token_hex(4)}", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    text = f"""
+endpoints = ["{server.url}"]
+[source]
+web_identity_token_file = "{tmp_path}/identity"
+[roles.app]
+arn = "{role}"
+token_file = "{tmp_path}/app.token"
+"""
+    config = configured(tmp_path, text, server.url, ADMIN_KEY)
+    (tmp_path / "home/profiles.json").unlink()
+    (tmp_path / "identity").write_text(issuer.token(time.time_ns() // 1_000_000, sub="somebody", jti="1"))
+    with running_agent(tmp_path, config) as agent:
+        token = (tmp_path / "app.token").read_text()
+        status, body = agent.get("container", "/roles/app", authorization=token)
+        assert (status, "Not authorized" in body["message"]) == (503, True)
+        (tmp_path / "identity").write_text(issuer.token(time.time_ns() // 1_000_000, sub="host-1", jti="2"))
+        agent.until(lambda: agent.get("container", "/roles/app", authorization=token)[0] == 200)
+        assert agent.credentials()["AccessKeyId"].startswith("ASIA")
 
 
 def test_second_agent_on_the_same_state_is_refused(server: Server, tmp_path: Path) -> None:

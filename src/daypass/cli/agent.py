@@ -82,6 +82,8 @@ def status(file: str, path: str, user: str) -> Result:
         (each["endpoint"], "called" if each["called"] else "left alone", "", each["problem"])
         for each in found.get("endpoints", ())
     ]
+    if found.get("cache", "sealed") != "sealed":
+        output.message(output.safe(found["cache"]))
     ill = any(not each["valid"] or _problem_of_files(each) for each in found["roles"])
     return Result(
         found,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -127,6 +128,24 @@ def test_attempts_for_a_first_session_are_spread_and_their_reason_is_kept(tmp_pa
     keeper = kept(tmp_path, Script(error("AccessDenied", "the role does not trust you", 403)), jitter=0.0)
     assert [keeper.keep() for _ in range(7)] == [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
     assert (keeper.report()["problem"], keeper.report()["valid"]) == ("the role does not trust you", False)
+
+
+def test_fault_of_the_agent_does_not_end_the_renewal(tmp_path: Path) -> None:
+    file = File(path=str(tmp_path / "jwt"), form="jwt", audience="https://a")
+    keeper = kept(tmp_path, Script(issued()), (file,), lambda *_: 1 / 0)
+    stop = threading.Event()
+    thread = threading.Thread(target=keeper.run, args=(stop,))
+    thread.start()
+    assert keeper.attempted.wait(30)
+    for _ in range(600):
+        if keeper.why:
+            break
+        time.sleep(0.01)
+    assert thread.is_alive()
+    assert "ZeroDivisionError" in keeper.why
+    assert keeper.held is not None
+    stop.set()
+    thread.join(30)
 
 
 def test_token_of_an_api_is_renewed_before_it_ends_and_with_the_session(tmp_path: Path) -> None:

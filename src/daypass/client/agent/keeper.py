@@ -67,7 +67,13 @@ class Keeper:
     def run(self, stop: threading.Event) -> None:
         """Keeps the role until `stop` is set."""
         while not stop.is_set():
-            stop.wait(self.keep())
+            try:
+                pause = self.keep()
+            except Exception as error:  # noqa: BLE001  # a fault of ours must not end the renewal
+                self.why, pause = f"{type(error).__name__}: {error}"[:500], _LONGEST_PAUSE
+                self.failures += 1
+                self.attempted.set()
+            stop.wait(pause)
 
     def keep(self) -> float:
         """One round: renews what is due and writes the files. The seconds until the next round."""
