@@ -20,7 +20,7 @@ from sqlalchemy.util import LRUCache
 from daypass.audit import spool
 from daypass.stores import postgres, sqlite
 from daypass.stores.directory import Directory
-from daypass.stores.tuning import Tuning
+from daypass.stores.freshness import Tuning
 
 SECONDS: Final = 60.0
 """Longer than any machine takes that still works."""

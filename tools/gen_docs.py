@@ -39,7 +39,8 @@ from daypass.monitoring.rules import Places
 from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
-from daypass.wire.aws import iam, sts
+from daypass.wire.aws import routes as aws_routes
+from daypass.wire.aws import sts
 from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
@@ -283,7 +284,7 @@ def operations_page() -> str:
     services = []
     served_by_name: tuple[tuple[str, str, Container[str]], ...] = (
         ("STS", "sts", sts.OPERATIONS),
-        ("IAM", "iam", iam.OPERATIONS),
+        ("IAM", "iam", aws_routes.OPERATIONS),
         ("Roles Anywhere", "rolesanywhere", rolesanywhere.OPERATIONS),
     )
     for title, name, served in served_by_name:

@@ -43,7 +43,7 @@ from tests.sign_in import (
     user,
 )
 
-from daypass.operations.oauth.dpop import new_nonce
+from daypass.operations.oauth.request import new_nonce
 
 CLOUD, ELSEWHERE = "https://cloud.example", "https://resource.test"
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"

@@ -12,7 +12,7 @@ import pytest
 from tests.attack.installation import ALPHA, ROOT, Installation
 from tests.sign_in import site_with_pages
 
-from daypass.operations import pages
+from daypass.operations import management
 from daypass.operations.access import lint
 from daypass.operations.record import explore
 
@@ -28,7 +28,7 @@ TRUST = json.dumps(
 )
 WIDE = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 ROLES = 12
-OF_A_PAGE = pages.MAX_BYTES
+OF_A_PAGE = management.MAX_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pages, explore):
+    for module in (management, explore):
         monkeypatch.setattr(module, "MAX_BYTES", LIMIT)
 
 
@@ -128,7 +128,7 @@ def test_a235_tail_of_large_events_ends_early_and_goes_on_at_its_cursor(site: In
 
 
 def test_a235_event_larger_than_a_page_is_a_page(site: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (pages, explore):
+    for module in (management, explore):
         monkeypatch.setattr(module, "MAX_BYTES", 10)
     assert len(asked(site, "/api/v1/audit/records", limit="1000")["records"]) == 1
     assert len(asked(site, "/api/v1/audit/events", limit="1000")["records"]) == 1

@@ -17,9 +17,9 @@ from daypass.domain.directory import ScimResource, User
 from daypass.domain.events import Event, EventType
 from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import user_name
-from daypass.operations import heavy, pages
+from daypass.operations import heavy, management
 from daypass.operations.scim import provision
-from daypass.operations.scim.members import MAX_MEMBER_CHANGES
+from daypass.operations.scim.resources import MAX_MEMBER_CHANGES
 from daypass.ports import Tx
 from daypass.stores.tx import StoreReader
 
@@ -247,7 +247,7 @@ def test_a352_request_with_thousands_of_member_changes_is_refused_and_several_ar
 def test_a353_page_of_groups_with_many_members_ends_early(
     site: Installation, entra: DirectoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "MAX_BYTES", 4_096)
+    monkeypatch.setattr(management, "MAX_BYTES", 4_096)
     ids = seeded(site, 30, "wide")
     made = [
         entra.ok("POST", "Groups", {"displayName": f"wide-{number}", "members": [{"value": each} for each in ids]})[

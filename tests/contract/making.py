@@ -69,7 +69,7 @@ from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import FeedChange
-from daypass.stores.tuning import Tuning
+from daypass.stores.freshness import Tuning
 from daypass.stores.tx import StoreReader, StoreTx
 
 T = TypeVar("T")

@@ -37,7 +37,7 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.revocations import prune_revocations
+from daypass.stores.revocation_feed import prune_revocations
 from daypass.stores.tx import StoreTx, _count_under, _select
 
 NAMES = ["b", "A", "c10", "C1", "a-", "Z", "_x", "a.b"]

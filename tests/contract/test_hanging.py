@@ -14,9 +14,9 @@ from tests.stalling import StallingServer, stalling
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores import postgres
-from daypass.stores.directory_lock import take_lock
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import feed_head
+from daypass.stores.meta import take_lock
 
 ANSWER_SECONDS = 0.3
 

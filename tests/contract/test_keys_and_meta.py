@@ -9,7 +9,7 @@ from tests.contract.making import NOW
 from daypass.ports.directory import StoredKey
 from daypass.stores.engine import Database
 from daypass.stores.meta import get_meta, put_meta
-from daypass.stores.ring_keys import insert_ring_key, load_ring_keys
+from daypass.stores.nodes import insert_ring_key, load_ring_keys
 
 
 def ring_key(**fields: Any) -> StoredKey:

@@ -32,11 +32,11 @@ from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.scheduling.slices import Coalesced
 from daypass.stores import directory as directory_module
+from daypass.stores.applied_feed import RESTORED_AT_ONCE, restore_revocations
 from daypass.stores.cache import MISSING, ViewCache
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import feed_head, prune, renew_epoch
-from daypass.stores.feed_poller import RESTORED_AT_ONCE, restore_revocations
 from daypass.stores.freshness import Freshness
 
 DEPLOY = role("Deploy")
@@ -306,7 +306,7 @@ async def test_cursor_older_than_the_pruned_feed_flushes_everything(opener: Open
 async def test_far_behind_starts_over_instead_of_reading_every_change(
     opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daypass.stores.feed_poller.MANY_CHANGES", 3)
+    monkeypatch.setattr("daypass.stores.applied_feed.MANY_CHANGES", 3)
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
     directory = recorder.directory(ours)

@@ -11,8 +11,7 @@ from tests.patience import SECONDS
 from daypass.domain.session import FeedPosition
 from daypass.ports.record import FeedState
 from daypass.stores.log_heads import FeedHead
-from daypass.stores.revocation_cache import RevocationCache
-from daypass.stores.revocation_feed import RevocationFeed
+from daypass.stores.revocation_feed import RevocationCache, RevocationFeed
 
 BEFORE = FeedPosition("before", 500)
 

@@ -16,9 +16,9 @@ from tests.replication import Cluster, replicated
 
 from daypass.domain.directory import Revocation, Role
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.stores.applied_feed import poll
 from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database
-from daypass.stores.feed_poller import poll
 from daypass.stores.migrations import prepare
 from daypass.stores.nodes import report_node
 from daypass.stores.standby import MUCH_BEHIND_SECONDS

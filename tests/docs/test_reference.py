@@ -23,7 +23,8 @@ from daypass.domain.policy.lint.finding import RULES
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
 from daypass.operations.management import ALSO
-from daypass.wire.aws import iam, sts
+from daypass.wire.aws import routes as aws_routes
+from daypass.wire.aws import sts
 from daypass.wire.aws.models import load
 
 
@@ -79,7 +80,7 @@ def test_page_names_everything_there_is() -> None:
     reference = ROOT / "docs/reference"
     expected: dict[str, list[str]] = {
         "errors.md": [f"`{kind}`" for kind in ErrorKind],
-        "operations.md": [f"`{operation}`" for operation in (*sts.OPERATIONS, *iam.OPERATIONS)],
+        "operations.md": [f"`{operation}`" for operation in (*sts.OPERATIONS, *aws_routes.OPERATIONS)],
         "events.md": [f"`{event}`" for event in EventType],
         "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
@@ -95,7 +96,7 @@ def test_page_names_everything_there_is() -> None:
 def test_divergences_name_every_operation_of_iam_that_is_not_there() -> None:
     page = (ROOT / "docs/reference/aws-divergences.md").read_text()
     named = set(re.findall(r"`([A-Z]\w+)`", page.partition("## Operations of IAM that are not there")[2]))
-    assert named - {"UnsupportedOperation"} == load("iam").names - set(iam.OPERATIONS)
+    assert named - {"UnsupportedOperation"} == load("iam").names - set(aws_routes.OPERATIONS)
 
 
 def test_members_without_a_comment_are_refused(gen_docs: ModuleType) -> None:

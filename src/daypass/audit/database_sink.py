@@ -26,12 +26,11 @@ from daypass.ports.clock import Clock
 from daypass.ports.record import ProofUsed
 from daypass.stores.acknowledged import losses
 from daypass.stores.backend import FEED_HEAD, LOG_HEAD
-from daypass.stores.directory_lock import DirectoryLocked, try_lock
 from daypass.stores.engine import Database
 from daypass.stores.feed import feed_head
 from daypass.stores.log_heads import LogHead, Losses
-from daypass.stores.meta import installation, note_lost
-from daypass.stores.revocations import revocations_after
+from daypass.stores.meta import DirectoryLocked, installation, note_lost, try_lock
+from daypass.stores.revocation_feed import revocations_after
 from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts
 
 _PRUNED_EVERY = 16  # one proof of so many looks for expired ones

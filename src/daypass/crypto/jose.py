@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
-from daypass.domain.jwk import PRIVATE_MEMBERS, refusal_of_rsa
-from daypass.domain.jws import JoseError, UnverifiedJws, base64url
+from daypass.domain.jws import PRIVATE_MEMBERS, JoseError, UnverifiedJws, base64url, refusal_of_rsa
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import read_json
 

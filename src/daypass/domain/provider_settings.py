@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any, Final
 
-from daypass.domain.jwk import PRIVATE_MEMBERS
+from daypass.domain.jws import PRIVATE_MEMBERS
 from daypass.domain.strict_json import read_json
 
 ALGORITHMS: Final = (

@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from daypass.domain.directory import SamlProvider
-from daypass.domain.jwk import refusal_of_rsa
+from daypass.domain.jws import refusal_of_rsa
 from daypass.federation.saml_xml import DS, XENC, BadXml, only, text_of
 
 _XENC11: Final = "http://www.w3.org/2009/xmlenc11#"

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
 
-from daypass.domain.jwk import MIN_BITS, refusal_of_rsa
+from daypass.domain.jws import MIN_BITS, refusal_of_rsa
 from daypass.federation.saml_xml import DS, MD, BadXml, parse, text_of
 from daypass.ports.federation import SamlMetadataView
 

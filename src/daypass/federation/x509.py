@@ -36,7 +36,7 @@ from cryptography.x509.verification import (
 )
 
 from daypass.domain.certificate import ATTRIBUTES, Certificate, CertificateRefused, Fields
-from daypass.domain.jwk import refusal_of_rsa
+from daypass.domain.jws import refusal_of_rsa
 from daypass.domain.source import Source
 from daypass.federation.crl import Crl, read_crl
 from daypass.scheduling.threads import FairThreads, Job

@@ -16,7 +16,7 @@ from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.layers import BLOCK, NamedPolicy
 from daypass.domain.session import Hop
 from daypass.domain.trust import CallerPolicies
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled
 from daypass.ports import Env, Reader
 
 Levels: TypeAlias = tuple[tuple[NamedPolicy, ...], ...]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from daypass.domain.policy.compiled import PolicyDocument
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled
 from daypass.ports import Call, Env
 
 T = TypeVar("T")

@@ -22,7 +22,7 @@ from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.status_list import brief
-from daypass.ports import Call, Env, Tx
+from daypass.ports import Call, Env, OutboundFailed, Tx
 
 OWNER: Final = "account"
 """The key of `DaypassError.private` for the account that gets the record and the message (default: the caller's)."""
@@ -231,3 +231,20 @@ def unpack(payload: bytes) -> dict[str, Any]:
     if not isinstance(explanation, dict):
         raise ValueError("not an explanation")  # noqa: TRY004 (the bytes are bad, not the caller's types)
     return explanation
+
+
+# --- The check of a URL that the server will request, when it is written
+
+
+def check_web_address(env: Env, what: str, url: str) -> None:
+    """Raises DaypassError(VALIDATION) for a URL that can never be requested. `what`: how the caller calls it, "The target".
+
+    The addresses of a name are checked at each request: they can change.
+    """
+    try:
+        env.outbound.check(url)
+    except OutboundFailed as error:
+        raise DaypassError(
+            ErrorKind.VALIDATION,
+            f"{what} cannot be requested: {error}. The operator names hosts of private networks in access.private_hosts.",
+        ) from None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from daypass.domain.arn import is_account_id, read_arn, root_arn
 from daypass.domain.directory import AccountAlias, Group, Membership, Role, User
 from daypass.domain.jws import text_digest
+from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
+from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
 U = TypeVar("U", User, Role)
@@ -62,3 +65,14 @@ def principal_behind(tx: Reader, principal_id: str, arn: str) -> str:
 def subject_id(account: str, principal_id: str) -> str:
     """The `sub` of a person in tokens: the unique id of a user, a digest of the principal of a provider."""
     return principal_id if not principal_id.startswith("arn:") else text_digest(f"{account}\0{principal_id}")
+
+
+# --- Stored policy documents, compiled and cached by their content
+
+
+_COMPILED: Final = {kind: SizedCache(partial(compile_stored, kind=kind), 2_000_000) for kind in PolicyKind}
+
+
+def compiled(text: str, kind: PolicyKind) -> PolicyDocument:
+    """A stored document, by its content."""
+    return _COMPILED[kind](text)

@@ -28,7 +28,7 @@ from daypass.observability import logs
 from daypass.server.bodies import BodyBudget, Holds
 from daypass.server.listener import OnRefusal, not_reported
 from daypass.server.turns import Turns
-from daypass.wire.client_address import ClientAddress
+from daypass.wire.client_certificate import ClientAddress
 from daypass.wire.http import CLIENT_CERTIFICATE
 
 _SWEEP_SECONDS: Final = 1.0

@@ -15,9 +15,9 @@ from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.ports.directory import StoredKey
 from daypass.server.authorization_server import rings_of
-from daypass.server.encryption_key import await_source, key_encryption_key
+from daypass.server.ring_keys import await_source, key_encryption_key
 from daypass.stores.engine import Database
-from daypass.stores.ring_keys import insert_ring_key, load_ring_keys
+from daypass.stores.nodes import insert_ring_key, load_ring_keys
 
 _PAUSE_SECONDS: Final = 3600.0
 _CHECK_SECONDS: Final = 300.0  # between two checks of the key sources

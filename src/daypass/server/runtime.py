@@ -51,20 +51,19 @@ from daypass.ports.clock import Clock
 from daypass.server import checks, from_settings, notifications, security_events
 from daypass.server.authorization_server import authorization_server
 from daypass.server.connections import Connections
-from daypass.server.encryption_key import key_encryption_key
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
 from daypass.server.from_settings import further_policies, heavy_work, limits_of, open_standby, rates_of
 from daypass.server.gauges import Gauges
 from daypass.server.key_rotation import KeyRotation
-from daypass.server.nodes import Peers, Registration
-from daypass.server.peer_streams import PeerStreams
+from daypass.server.nodes import Peers, PeerStreams, Registration
 from daypass.server.readiness import Readiness
+from daypass.server.ring_keys import key_encryption_key
 from daypass.server.snapshots import ProcessSnapshot, SnapshotWriter, read_snapshot, snapshot_exists
 from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database
 from daypass.stores.feed import FeedChange
 from daypass.stores.freshness import OwnSessions
-from daypass.stores.image import DirectoryImage
+from daypass.stores.view_codec import DirectoryImage
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

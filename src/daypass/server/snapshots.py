@@ -33,9 +33,8 @@ from daypass.observability import logs
 from daypass.ports.directory import StoredKey
 from daypass.server.nodes import Peers, running_peers
 from daypass.stores.directory import Directory
-from daypass.stores.image import CachedView, DirectoryImage
 from daypass.stores.migrations import program_format
-from daypass.stores.view_codec import ViewDecoder, can_decode, encode_view
+from daypass.stores.view_codec import CachedView, DirectoryImage, ViewDecoder, can_decode, encode_view
 
 _STATE: Final = "state.sealed"
 _VIEWS: Final = "views.sealed"

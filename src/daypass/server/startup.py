@@ -30,14 +30,14 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
 from daypass.operations.accounts.bootstrap import BootstrapError, FirstKey, bootstrap, parse
 from daypass.server.connections import Connections
-from daypass.server.encryption_key import await_source, key_encryption_key
 from daypass.server.from_settings import further_policies, open_standby
+from daypass.server.ring_keys import await_source, key_encryption_key
 from daypass.server.runtime import Runtime
 from daypass.server.snapshots import SnapshotUnusable, read_snapshot, snapshot_exists
 from daypass.stores.causes import DatabaseUnreachable, await_database, cause_of, is_final
 from daypass.stores.engine import Database, open_database
 from daypass.stores.migrations import prepare
-from daypass.stores.ring_keys import load_ring_keys
+from daypass.stores.nodes import load_ring_keys
 from daypass.stores.tx import StoreReader
 
 DEV_ACCOUNT = "123456789012"

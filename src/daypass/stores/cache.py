@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from daypass.stores.freshness import Freshness
-from daypass.stores.image import CachedView
+from daypass.stores.view_codec import CachedView
 
 MISSING: Final = object()
 """Marks a key that is not in the cache. None means that the entity is known not to exist."""

@@ -26,23 +26,27 @@ from daypass.ports.directory import Reader
 from daypass.ports.record import FeedState
 from daypass.scheduling.slices import Coalesced
 from daypass.scheduling.threads import FairThreads
-from daypass.stores.applied_feed import AppliedFeed
+from daypass.stores.applied_feed import (
+    MANY_CHANGES,
+    RESTORED_AT_ONCE,
+    AppliedFeed,
+    forget_spent,
+    poll,
+    restore_revocations,
+)
 from daypass.stores.batch import Batch, Load
 from daypass.stores.cache import ViewCache
 from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import FeedChange, accounts_changed
-from daypass.stores.feed_poller import MANY_CHANGES, RESTORED_AT_ONCE, forget_spent, poll, restore_revocations
-from daypass.stores.freshness import Freshness, OwnSessions
-from daypass.stores.image import DirectoryImage
+from daypass.stores.freshness import Freshness, OwnSessions, Tuning
 from daypass.stores.loading import ViewLoader, unavailable
 from daypass.stores.lookups import Lookups
 from daypass.stores.preload import keep_revokers_loaded, load_recently_used
-from daypass.stores.revocation_cache import KEEP_MS
-from daypass.stores.revocation_feed import RevocationFeed
+from daypass.stores.revocation_feed import KEEP_MS, RevocationFeed
 from daypass.stores.standby import Standby
-from daypass.stores.tuning import Tuning
 from daypass.stores.tx import StoreReader
+from daypass.stores.view_codec import DirectoryImage
 from daypass.stores.views import Views
 
 T = TypeVar("T")

@@ -6,7 +6,10 @@ reach the database does not know whether the other ones can. Times are monotonic
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -107,3 +110,28 @@ class OwnSessions:
 
     def __contains__(self, session_id: str) -> bool:
         return session_id in self._ids
+
+
+# --- Advanced settings of the cached directory
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Advanced settings.
+
+    Attributes:
+        absent, absent_seconds: how many keys known not to exist are cached, and for how long.
+        compiled: maximum number of cached compiled policy documents.
+        poll_timeout_seconds: time limit of a poll.
+        poll_spacing_seconds: minimum time between the starts of two polls, so that many refusals cannot cause constant
+        polling.
+        monotonic, sleep: time, for tests.
+    """
+
+    absent: int = 10_000
+    absent_seconds: float = 30.0
+    compiled: int = 20_000
+    poll_timeout_seconds: float = 3.0
+    poll_spacing_seconds: float = 0.005
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from daypass.stores.feed import insert_if_absent
 from daypass.stores.log_heads import Losses
@@ -128,3 +129,35 @@ class Checkpointer:
     def _wait(self) -> None:
         self._due.wait()
         self._due.clear()
+
+
+# --- The lock of those who write the directory: one transaction at a time, in the order in which they ask
+
+
+KEY: Final = 0x64617970617373  # "daypass"
+_TAKE: Final = text(f"SELECT pg_advisory_xact_lock({KEY})")
+_LOCK_NOT_AVAILABLE: Final = "55P03"  # SQLSTATE
+
+
+class DirectoryLocked(OSError):
+    """Others keep the directory locked, and what has to be written cannot wait."""
+
+
+def take_lock(conn: Connection) -> None:
+    """Waits for the lock. Raises the database's error when others have kept it for as long as a statement may wait."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(_TAKE)
+
+
+def try_lock(conn: Connection) -> bool:
+    """Waits for the lock. False: others have kept it for as long as a statement may wait; the transaction can continue
+    with other statements.
+    """
+    try:
+        with conn.begin_nested():
+            take_lock(conn)
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+            raise
+        return False
+    return True

@@ -4,16 +4,17 @@ again; the secret of an access key is stored as it is in the database, sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from daypass.crypto.seal import Sealer
-from daypass.domain.directory import AccessKey, Account, Grant, OAuthClient, Role, User
+from daypass.domain.directory import AccessKey, Account, Grant, OAuthClient, Revocation, Role, User
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.session import FeedPosition
 from daypass.ports.directory import (
     AccountView,
     KeyView,
@@ -167,3 +168,34 @@ class ViewDecoder:
 
     def _boundary(self, stored: Policies | None) -> tuple[NamedPolicy, ...] | None:
         return None if stored is None else self._policies(stored)
+
+
+# --- Image
+
+
+class CachedView(NamedTuple):
+    """A view with its cache key and the other feed keys that it depends on."""
+
+    key: str
+    view: Any
+    depends_on: tuple[str, ...]
+
+
+class DirectoryImage(NamedTuple):
+    """Views and revocations as of one successful poll of the change feed.
+
+    Attributes:
+        position: of the change feed.
+        as_of: when that poll began, ms.
+        changes: grows when a cached view may have changed; compare it with that of an earlier image.
+        views: the most recently used last.
+        revocations: all that may match a session.
+        others: the other processes that the registry listed.
+    """
+
+    position: FeedPosition
+    as_of: int
+    changes: int
+    views: Sequence[CachedView]
+    revocations: Sequence[Revocation]
+    others: frozenset[str]

@@ -17,8 +17,8 @@ from daypass.domain.oauth.binding import X5T, Binding
 from daypass.domain.oauth.client import FAPI_ALGORITHMS
 from daypass.operations import rates
 from daypass.operations.oauth.client_authentication import TlsClientCertificate
-from daypass.operations.oauth.dpop import DpopProof, check_dpop, invalid_proof, new_nonce
 from daypass.operations.oauth.inspect import bearer_caller
+from daypass.operations.oauth.request import DpopProof, check_dpop, invalid_proof, new_nonce
 from daypass.ports import Call, Env
 from daypass.wire.client_certificate import presented_certificate
 from daypass.wire.front import Front, Progress

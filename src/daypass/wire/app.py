@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.body import ClientGoneError, declared_length, read_body, too_large
-from daypass.wire.client_address import ClientAddress
+from daypass.wire.client_certificate import ClientAddress
 from daypass.wire.front import ErrorFormat, Front, Progress
 from daypass.wire.http import (
     CLIENT_CERTIFICATE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.accounts.settings import ShownSettings
+from daypass.operations.accounts.guardrails import ShownSettings
 from daypass.wire.api.engine import ManagementApi
 from daypass.wire.authzen.routes import authzen_routes
 from daypass.wire.aws import models

@@ -12,7 +12,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 from tests.issuer import Issuer, number
 
 from daypass.domain.directory import OidcProvider
-from daypass.domain.issuers import secret_owner
+from daypass.domain.proof import secret_owner
 from daypass.domain.provider_settings import SECRETS, parse_settings
 from daypass.operations.providers import settings as providers
 

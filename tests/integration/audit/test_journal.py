@@ -31,8 +31,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.ports import Tx
 from daypass.ports.clock import Clock
-from daypass.stores.directory_lock import take_lock
 from daypass.stores.feed import FeedChange
+from daypass.stores.meta import take_lock
 from daypass.stores.tx import StoreReader
 
 

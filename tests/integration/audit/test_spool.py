@@ -46,7 +46,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, decode
 from daypass.ports import Offline
 from daypass.ports.clock import MAX_JUMP_MS
-from daypass.stores import directory_lock
+from daypass.stores import meta
 from daypass.stores.feed import FeedChange
 from daypass.stores.meta import missing_events
 from daypass.stores.records import audit_records
@@ -365,7 +365,7 @@ async def test_a103_revocation_does_not_wait_for_a_process_that_keeps_the_direct
         return made, offline.event
 
     with psycopg.connect(url) as cut_off:
-        cut_off.execute(f"SELECT pg_advisory_xact_lock({directory_lock.KEY})")
+        cut_off.execute(f"SELECT pg_advisory_xact_lock({meta.KEY})")
         assert await journal.write(change, offline=offline, urgent=True) == made
         await journal.commit(event("still served"))
         assert journal.outage is not None

@@ -18,14 +18,13 @@ from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.domain.errors import DaypassError
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.session import FeedPosition
-from daypass.server.encryption_key import key_encryption_key
 from daypass.server.nodes import Peers, running_peers
+from daypass.server.ring_keys import key_encryption_key
 from daypass.server.snapshots import SnapshotUnusable, SnapshotWriter, read_snapshot
 from daypass.stores.directory import Directory
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.image import DirectoryImage
-from daypass.stores.tuning import Tuning
-from daypass.stores.view_codec import ViewDecoder, encode_view
+from daypass.stores.freshness import Tuning
+from daypass.stores.view_codec import DirectoryImage, ViewDecoder, encode_view
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.unit.federation.keys_world import ACCOUNT, DISCOVERY, HOUR, JWKS, NOW
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.issuers import secret_owner
+from daypass.domain.proof import secret_owner
 from daypass.federation.jwks import read_keys
 
 

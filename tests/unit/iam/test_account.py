@@ -18,8 +18,8 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 from daypass.domain.policy.pattern import fold
-from daypass.wire.aws.iam import OPERATIONS
 from daypass.wire.aws.models import load
+from daypass.wire.aws.routes import OPERATIONS
 
 BUILTIN = "arn:aws:iam::aws:policy/"
 

@@ -13,8 +13,8 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 from daypass.domain.directory import AccessReport, LastUse, OutboundFederation, Role, User
 from daypass.domain.errors import ErrorKind
 from daypass.operations.iam import service_last_accessed
+from daypass.operations.iam.access_keys import TRACKED_MS
 from daypass.operations.iam.credential_report import FRESH_MS
-from daypass.operations.iam.last_used import TRACKED_MS
 
 HOUR = 3_600_000
 READ_ONLY = "arn:aws:iam::aws:policy/IAMReadOnlyAccess"

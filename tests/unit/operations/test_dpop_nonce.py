@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.oauth import dpop
-from daypass.operations.oauth.dpop import NONCE_SECONDS
+from daypass.operations.oauth import request
+from daypass.operations.oauth.request import NONCE_SECONDS
 
 NOW = 1_800_000_000_000
 
@@ -27,7 +27,7 @@ class Sealer:
 async def outcome(sealer: Sealer) -> ErrorKind | None:
     env: Any = SimpleNamespace(sealer=sealer)
     try:
-        await dpop._check_nonce(env, "nonce", NOW)
+        await request._check_nonce(env, "nonce", NOW)
     except DaypassError as error:
         return error.kind
     return None

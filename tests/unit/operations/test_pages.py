@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daypass.operations import pages
+from daypass.operations import management
 from daypass.operations.record.explore import fitting, size_of
 from daypass.ports import RecordView
 
@@ -18,8 +18,8 @@ from daypass.ports import RecordView
 def test_fitting_takes_what_fits_and_at_least_one(
     monkeypatch: pytest.MonkeyPatch, sizes: list[int], shown: int
 ) -> None:
-    monkeypatch.setattr(pages, "MAX_BYTES", 10)
-    assert pages.fitting(sizes, lambda size: size) == sizes[:shown]
+    monkeypatch.setattr(management, "MAX_BYTES", 10)
+    assert management.fitting(sizes, lambda size: size) == sizes[:shown]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_size_of_a_record_is_that_of_what_the_viewer_may_see(seen: dict[str, Any
 async def test_a312_answer_reads_no_pages_of_the_record_behind_those_that_it_shows(
     monkeypatch: pytest.MonkeyPatch, sizes: list[list[int]], limit: int, shown: int, more: bool, read: int
 ) -> None:
-    monkeypatch.setattr(pages, "MAX_BYTES", 10)
+    monkeypatch.setattr(management, "MAX_BYTES", 10)
     read_pages = 0
 
     async def steps() -> AsyncIterator[list[RecordView]]:

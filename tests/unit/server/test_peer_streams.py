@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from daypass.server import peer_streams
-from daypass.server.peer_streams import PeerStreams
+from daypass.server import nodes
+from daypass.server.nodes import PeerStreams
 
 
 class Peer:
@@ -25,8 +25,8 @@ class Peer:
         self.answers = threading.Event()
         self.answers.set()
         self._heartbeats = iter(heartbeats)
-        monkeypatch.setattr(peer_streams, "open_response", self._open)
-        monkeypatch.setattr(peer_streams, "_PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr(nodes, "open_response", self._open)
+        monkeypatch.setattr(nodes, "_PAUSE_SECONDS", 0.01)
 
     @contextmanager
     def _open(self, *_: Any) -> Iterator[Any]:

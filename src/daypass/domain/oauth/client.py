@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from daypass.domain.directory import OidcProvider
-from daypass.domain.jwk import PRIVATE_MEMBERS
+from daypass.domain.jws import PRIVATE_MEMBERS
 from daypass.domain.oauth.client_id_url import pattern_fault
 from daypass.domain.oauth.redirects import has_usable_authority, redirect_uri_fault
 from daypass.domain.provider_settings import ALGORITHMS

@@ -22,8 +22,7 @@ from daypass.operations.blocks import NO_CREDENTIALS, Levels, without_credential
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings
-from daypass.operations.principals import find_by_arn
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled, find_by_arn
 from daypass.ports import Call, Env, Reader, Scene
 
 N = TypeVar("N", bound=User | Role)

@@ -23,7 +23,7 @@ from daypass.operations.access.snapshot import context_in
 from daypass.operations.iam.holdings import Gatherer, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled
 from daypass.ports import Call, Env, Scene
 
 _MOST_ROLES = 20_000

@@ -40,8 +40,7 @@ from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.principals import find_by_id
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled, find_by_id
 from daypass.ports import Call, Env, Scene
 
 _KINDS: Mapping[str, type[User | Role]] = {"user": User, "role": Role}

@@ -27,8 +27,7 @@ from daypass.operations.access_requests.decide import automatic_approval, grant_
 from daypass.operations.access_requests.prepare import Prepared, prepare
 from daypass.operations.access_requests.view import RequestView, request_detail, view_of
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
-from daypass.operations.assume.request import requested_role
-from daypass.operations.assume.session_policies import check_policy
+from daypass.operations.assume.request import check_policy, requested_role
 from daypass.operations.grants.end import existing, no_such_request
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, person_of_user

@@ -33,10 +33,9 @@ from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import stages_for
 from daypass.operations.iam.holdings import Gatherer, Holdings
 from daypass.operations.iam.user_devices import enabled_devices
-from daypass.operations.management import allow, allow_all_or_own, allow_own
+from daypass.operations.management import allow, allow_all_or_own, allow_own, read_page
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
 _SCANNED: Final = 1_000  # requests that one page looks through

@@ -24,8 +24,7 @@ from daypass.operations.access_requests.decide import local_time
 from daypass.operations.crud.collection import Collection
 from daypass.operations.grants.targets import compiled
 from daypass.operations.management import allow
-from daypass.operations.outcome import served
-from daypass.operations.web_address import check_web_address
+from daypass.operations.outcome import check_web_address, served
 from daypass.ports import Call, Env, OutboundFailed, Reader, Tx
 
 MAX_RULES: Final = 200

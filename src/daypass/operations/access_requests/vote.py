@@ -30,8 +30,7 @@ from daypass.operations.access_requests.view import (
     view_of,
 )
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
-from daypass.operations.assume.request import consume
-from daypass.operations.assume.session_policies import check_policy
+from daypass.operations.assume.request import check_policy, consume
 from daypass.operations.grants.end import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, persons_of, why_gone

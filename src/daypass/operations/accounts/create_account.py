@@ -11,9 +11,8 @@ from daypass.domain.arn import is_account_id
 from daypass.domain.directory import AccessKey, Account, KeyStatus
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
-from daypass.operations.management import allow_operator
+from daypass.operations.management import allow_operator, read_page
 from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Tx
 
 _ATTEMPTS = 8  # attempts to find a free number of twelve digits

@@ -16,9 +16,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionRefused, session_tags
 from daypass.operations.assume.admission import admitted
 from daypass.operations.assume.applicant import Applicant, SessionParent
-from daypass.operations.assume.compose import compose, role_owner
 from daypass.operations.assume.forms import Form
-from daypass.operations.assume.issue import Also, Issued, issue
+from daypass.operations.assume.issue import Also, Issued, compose, issue, role_owner
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
 from daypass.operations.grants.end import end_now
 from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates

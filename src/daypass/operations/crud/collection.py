@@ -12,9 +12,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.management import allow, read_recorded
+from daypass.operations.management import allow, read_page, read_recorded
 from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, Tx
 
 

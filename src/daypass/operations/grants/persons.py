@@ -27,7 +27,7 @@ from daypass.domain.directory import (
     TrustAnchor,
     User,
 )
-from daypass.domain.issuers import issuer_allowed
+from daypass.domain.proof import issuer_allowed
 from daypass.domain.session import PERSON_TAG
 from daypass.operations.principals import arn_of_principal, find_by_id, groups_of
 from daypass.ports import Reader

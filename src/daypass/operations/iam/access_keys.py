@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Final
 
-from daypass.domain.directory import AccessKey, Account, KeyStatus, User
+from daypass.domain.directory import AccessKey, Account, Attachment, Group, KeyStatus, LastUse, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import changes, faults, find, members, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.iam.paging import page_of
+from daypass.operations.iam.owners import Owner
+from daypass.operations.iam.paging import page, page_of
 
 
 def create_access_key(ctx: WriteContext, p: Params) -> Answer:
@@ -76,3 +80,100 @@ def list_of_user(members: str, ctx: ReadContext, p: Params) -> Answer:
 def list_of_account(members: str, _ctx: ReadContext, p: Params) -> Answer:
     shown, more = page_of(p, members, (), str)
     return {members: shown, **more}
+
+
+# --- When keys and roles were last used, from the journal's usage data, with a resolution of a minute
+
+
+TRACKED_MS: Final = 400 * 86_400_000
+"""The tracking period: an earlier use counts as never used."""
+_NONE: Final = "N/A"
+SIGN_IN: Final = "daypass:SignIn"
+
+
+def uses(ctx: ReadContext, subject: str) -> list[LastUse]:
+    """The uses of a principal or key in the tracking period: one for each operation (or service)."""
+    since = ctx.now - TRACKED_MS
+    return [use for use in ctx.tx.find(LastUse, subject=subject) if use.at >= since]
+
+
+def newest(last_uses: list[LastUse]) -> LastUse | None:
+    return max(last_uses, key=lambda use: (use.at, use.operation), default=None)
+
+
+def get_access_key_last_used(ctx: ReadContext, p: Params) -> Answer:
+    key = ctx.tx.get(AccessKey, id=p["AccessKeyId"])
+    if key is None or key.account != ctx.account:
+        denied = f"User: {ctx.caller.arn} is not authorized to perform iam:GetAccessKeyLastUsed"  # AWS: no colon here
+        raise DaypassError(ErrorKind.ACCESS_DENIED, f"{denied} on resource: access key {p['AccessKeyId']}")
+    owner = ctx.tx.get(User, id=key.owner_id)
+    shown: dict[str, Any] = {"UserName": owner.name} if owner is not None else {}
+    last = newest(uses(ctx, key.id))
+    if last is None:
+        return {**shown, "AccessKeyLastUsed": {"ServiceName": _NONE, "Region": _NONE}}
+    used = {"LastUsedDate": last.at, "ServiceName": last.operation, "Region": last.region or _NONE}
+    return {**shown, "AccessKeyLastUsed": used}
+
+
+def sign_in(ctx: ReadContext, user_id: str) -> int:
+    """When a user last signed in with a browser (ms), by password or passkey; 0 for never."""
+    use = ctx.tx.get(LastUse, subject=user_id, operation=SIGN_IN)
+    return use.at if use is not None and use.at >= ctx.now - TRACKED_MS else 0
+
+
+def of_role(ctx: ReadContext, role_id: str) -> dict[str, Any]:
+    """The RoleLastUsed member: empty when no session of the role made a call."""
+    last = newest(uses(ctx, role_id))
+    if last is None:
+        return {}
+    return {"LastUsedDate": last.at, **({"Region": last.region} if last.region else {})}
+
+
+# --- The users, groups and roles that use a managed policy (ListEntitiesForPolicy)
+
+
+_KINDS: dict[str, tuple[str, type[Owner]]] = {
+    "AGPA": ("Group", Group),
+    "AIDA": ("User", User),
+    "AROA": ("Role", Role),
+}
+
+
+def list_entities_for_policy(ctx: ReadContext, p: Params) -> Answer:
+    """In the order of unique ids: groups, users, roles."""
+    policy = find.attachable(ctx, p["PolicyArn"])
+    prefix, wanted = p.get("PathPrefix") or "/", p.get("EntityFilter")
+
+    def fetch(after: str, limit: int) -> Sequence[str]:
+        return _users_of(ctx, policy.arn, p.get("PolicyUsageFilter"), after, limit)
+
+    def keep(owner_id: str) -> bool:
+        noun, kind = _KINDS[owner_id[:4]]
+        if wanted and noun != wanted:
+            return False
+        owner = ctx.tx.get(kind, id=owner_id)
+        return owner is not None and owner.path.startswith(prefix)
+
+    ids, more = page(p, "entities", fetch, lambda owner_id: owner_id, keep)
+    shown: dict[str, list[dict[str, Any]]] = {"PolicyGroups": [], "PolicyUsers": [], "PolicyRoles": []}
+    for owner_id in ids:
+        noun, kind = _KINDS[owner_id[:4]]
+        owner = ctx.tx.get(kind, id=owner_id)
+        assert owner is not None  # `keep` found it in the same snapshot
+        shown[f"Policy{noun}s"].append({f"{noun}Name": owner.name, f"{noun}Id": owner.id})
+    return {**shown, **more}
+
+
+def _users_of(ctx: ReadContext, arn: str, usage: str | None, after: str, limit: int) -> list[str]:
+    """Up to `limit` ids after `after` of entities that have the policy attached, as a boundary, or either."""
+    ids: set[str] = set()
+    if usage != "PermissionsBoundary":
+        attached = ctx.tx.find(
+            Attachment, order="owner_id", after=after, limit=limit, account=ctx.account, policy_arn=arn
+        )
+        ids.update(attachment.owner_id for attachment in attached)
+    if usage != "PermissionsPolicy":
+        own = {"account": ctx.account, "boundary_arn": arn}
+        ids.update(user.id for user in ctx.tx.find(User, order="id", after=after, limit=limit, **own))
+        ids.update(role.id for role in ctx.tx.find(Role, order="id", after=after, limit=limit, **own))
+    return sorted(ids)[:limit]

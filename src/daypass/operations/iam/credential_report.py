@@ -27,7 +27,7 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import iso_time
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import last_used
+from daypass.operations.iam import access_keys
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.ports import Ids
 
@@ -140,7 +140,7 @@ class _Rows:
             return _NO_PASSWORD
         changed = profile.password_changed_at
         rotation = iso_time((changed + self._max_age_days * _DAY_MS) // 1000) if self._max_age_days else _NONE
-        used = last_used.sign_in(self._ctx, user_id)
+        used = access_keys.sign_in(self._ctx, user_id)
         return ("true", iso_time(used // 1000) if used else "no_information", iso_time(changed // 1000), rotation)
 
     def _rest(self, owner_id: str) -> list[str]:
@@ -149,7 +149,7 @@ class _Rows:
         return ["true" if owner_id in self._with_mfa else "false", *shown[0], *shown[1], *_NO_CERTIFICATES]
 
     def _key(self, key: AccessKey) -> tuple[str, ...]:
-        last = last_used.newest(last_used.uses(self._ctx, key.id))
+        last = access_keys.newest(access_keys.uses(self._ctx, key.id))
         used = (
             (iso_time(last.at // 1000), last.region or _NONE, last.operation)
             if last is not None

@@ -7,16 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from daypass.domain.directory import Attachment, Group, ManagedPolicy, Role, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import (
-    attachments,
-    builtin,
-    documents,
-    inline,
-    instance_profiles,
-    last_used,
-    members,
-    policies,
-)
+from daypass.operations.iam import access_keys, attachments, builtin, documents, inline, members, policies, roles
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import fitting, page
@@ -127,10 +118,10 @@ def _role(ctx: ReadContext, role: Role, names: documents.Names) -> dict[str, Any
     return {
         **{name: value for name, value in whole.items() if name not in hidden},
         "Tags": members.tags(role.tags),
-        "InstanceProfileList": instance_profiles.of_role(ctx, role, names),
+        "InstanceProfileList": roles.of_role(ctx, role, names),
         "RolePolicyList": _inline(ctx, role),
         "AttachedManagedPolicies": _attached(ctx, role),
-        "RoleLastUsed": last_used.of_role(ctx, role.id),
+        "RoleLastUsed": access_keys.of_role(ctx, role.id),
     }
 
 

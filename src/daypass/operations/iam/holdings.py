@@ -29,8 +29,7 @@ from daypass.operations.blocks import Levels
 from daypass.operations.iam import attachments, builtin, inline
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
-from daypass.operations.principals import groups_of
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled, groups_of
 
 E = TypeVar("E")
 

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from daypass.domain.directory import Account, Attachment, InlinePolicy, OidcProvider, Role
 from daypass.domain.policy.document import PolicyKind, compile_stored
@@ -16,7 +16,12 @@ from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.grants import powerful
 from daypass.domain.policy.lint.known import Facts
 from daypass.domain.policy.lint.run import lint, lint_text
+from daypass.domain.policy.pattern import Patterns
+from daypass.operations.crud.operation import Params
+from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog, policy_text
+from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.holdings import INLINE, Holdings, PolicySource
 from daypass.operations.sized_cache import SizedCache
 from daypass.ports import Reader
 
@@ -89,3 +94,92 @@ def _decide_powerful(key: str) -> bool:
 
 _is_powerful: SizedCache[bool] = SizedCache(_decide_powerful, 500_000)
 """Decided once, because each change of the role or of its trust policy needs it."""
+
+
+# --- Elevation
+
+
+def longer(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
+    """UpdateRole, when it sets MaxSessionDuration."""
+    role = _role(ctx, p)
+    if role is None or p.get("MaxSessionDuration") is None:
+        return ()
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=p["MaxSessionDuration"])
+
+
+def attached(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
+    """AttachRolePolicy."""
+    role, arn = _role(ctx, p), p["PolicyArn"]
+    text = policy_text(ctx.tx, ctx.builtin.texts, arn, account=ctx.account)
+    if role is None or not text:
+        return ()
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=role.max_session_seconds, more=(text,))
+
+
+def inlined(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
+    """PutRolePolicy."""
+    role = _role(ctx, p)
+    if role is None:
+        return ()
+    seconds, name = role.max_session_seconds, p["PolicyName"]
+    return findings_of_role(ctx.tx, role, ctx.builtin, seconds=seconds, more=(p["PolicyDocument"],), without=name)
+
+
+def _role(ctx: ReadContext, p: Params) -> Role | None:
+    return ctx.tx.get(Role, account=ctx.account, name=p["RoleName"])
+
+
+# --- PolicyExclusionList: simulates without some of the principal's policies
+
+
+Test: TypeAlias = Callable[[PolicySource], bool]
+
+_MEMBERS = ("PolicyType", "PolicyArn", "InlinePolicyIdentifier")
+
+
+def excluded(identifiers: Sequence[Mapping[str, Any]] | None) -> Test:
+    """Whether a source is excluded by any of these identifiers. Raises DaypassError(INVALID_INPUT)."""
+    tests = [_test(identifier) for identifier in identifiers or ()]
+    return lambda source: any(test(source) for test in tests)
+
+
+def without(holdings: Holdings, test: Test) -> Holdings:
+    """The remaining policies. An excluded boundary does not limit."""
+    boundary = holdings.boundary
+    if boundary is not None and any(map(test, boundary)):
+        boundary = None
+    return replace(holdings, identity=remaining(holdings.identity, test), boundary=boundary)
+
+
+def remaining(sources: tuple[PolicySource, ...], test: Test) -> tuple[PolicySource, ...]:
+    return tuple(source for source in sources if not test(source))
+
+
+def _test(identifier: Mapping[str, Any]) -> Test:
+    given = [name for name in _MEMBERS if identifier.get(name) is not None]
+    if len(given) != 1:
+        raise faults.invalid_input(f"A policy identifier must have exactly one of {', '.join(_MEMBERS)}.")
+    if given[0] == "PolicyType":
+        kind = identifier["PolicyType"]
+        return lambda source: source.kind == kind
+    return (
+        _by_arn(identifier["PolicyArn"]) if given[0] == "PolicyArn" else _by_name(identifier["InlinePolicyIdentifier"])
+    )
+
+
+def _by_arn(pattern: str) -> Test:
+    head, separator, name = pattern.partition(":policy/")
+    if not separator or not name or any(wild in head for wild in "*?") or name.count("*") > 1:
+        raise faults.invalid_arn(pattern)
+    patterns = Patterns([pattern])
+    return lambda source: bool(source.name and source.arn) and patterns.matches(source.arn, {})
+
+
+def _by_name(identifier: Mapping[str, Any]) -> Test:
+    owner = identifier["AttachmentName"]
+    if owner.count("*") > 1:
+        raise faults.invalid_input(f"AttachmentName {owner} has more than one *.")
+    kind, name, owners = identifier["AttachmentType"], identifier["PolicyName"], Patterns([owner])
+    return lambda source: (
+        source.kind == INLINE and (source.owner[0], source.name) == (kind, name) and owners.matches(source.owner[1], {})
+    )

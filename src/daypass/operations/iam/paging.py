@@ -10,7 +10,7 @@ import binascii
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-from daypass.operations import pages
+from daypass.operations import management
 from daypass.operations.iam import faults
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def fitting(
 
     AWS may return fewer than MaxItems, too.
     """
-    shown = pages.fitting(map(show, items), _characters)
+    shown = management.fitting(map(show, items), _characters)
     return shown, more if len(shown) == len(items) else _more(scope, key(items[len(shown) - 1]))
 
 

@@ -24,7 +24,7 @@ from daypass.operations.iam import (
 )
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
 from daypass.operations.iam.lint import findings_of
-from daypass.operations.iam.tables import credentials, entities, reports, shared
+from daypass.operations.iam.tables import credentials, entities, shared
 from daypass.ports import Call, Env, Ids, Scene, Tx
 
 
@@ -100,16 +100,16 @@ _ALL = (
     *entities.ROLES,
     *service_linked_roles.SERVICE_LINKED,
     *entities.POLICIES,
-    *reports.ACCOUNT,
+    *entities.ACCOUNT,
     *entities.INSTANCE_PROFILES,
     *credentials.PROVIDERS,
     *credentials.PASSWORDS,
     *credentials.MFA,
-    *reports.REPORTS,
+    *entities.REPORTS,
     _LAST_ACCESSED,
-    *reports.ABSENT,
+    *entities.ABSENT,
     *credentials.OUTBOUND,
-    *reports.SIMULATIONS,
+    *entities.SIMULATIONS,
     *shared.of_owner(owners.USER, resources.user),
     *shared.of_owner(owners.GROUP, resources.group),
     *shared.of_owner(owners.ROLE, resources.role),

@@ -15,12 +15,12 @@ from typing import Any, Final
 from daypass.domain.directory import AccessReport, Attachment, Group, LastUse, ManagedPolicy, Membership, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import faults, find, last_used, services
+from daypass.operations.iam import access_keys, faults, find, service_linked_roles
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.granting import entity_of, granted_services
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.iam.paging import page_of
-from daypass.operations.stored_policies import compiled
+from daypass.operations.principals import compiled
 from daypass.ports import Ids
 
 _SERVICES_PER_PAGE: Final = 200
@@ -41,10 +41,12 @@ def gather(iam_actions: Sequence[str], ctx: ReadContext, p: Params, _ids: Ids) -
 
     `iam_actions`: the IAM operations whose use is tracked individually, sorted.
     """
-    tracked = {"iam": iam_actions, "sts": services.STS_ACTIONS} if p.get("Granularity") == "ACTION_LEVEL" else {}
+    tracked = (
+        {"iam": iam_actions, "sts": service_linked_roles.STS_ACTIONS} if p.get("Granularity") == "ACTION_LEVEL" else {}
+    )
     entity = entity_of(ctx, p["Arn"])
     members = {member.id: member for member in _members(ctx, entity)}
-    used = {member.id: last_used.uses(ctx, member.id) for member in members.values()}
+    used = {member.id: access_keys.uses(ctx, member.id) for member in members.values()}
     found = [_service(name, members, used, tracked.get(name, ())) for name in granted_services(_documents(ctx, entity))]
     return zlib.compress(json.dumps({"services": found, "entities": sorted(members)}).encode("ascii"), 6)
 
@@ -107,11 +109,11 @@ def _service(
 ) -> dict[str, Any]:
     """One service: its row as IAM shows it, and when each entity last used it."""
     uses = [use for last_uses in used.values() for use in last_uses if use.operation.partition(":")[0] == name]
-    row: dict[str, Any] = {"ServiceName": services.name_of(name), "ServiceNamespace": name}
+    row: dict[str, Any] = {"ServiceName": service_linked_roles.name_of(name), "ServiceNamespace": name}
     by_entity: dict[str, int] = {}
     for use in uses:
         by_entity[use.subject] = max(use.at, by_entity.get(use.subject, 0))
-    last = last_used.newest(uses)
+    last = access_keys.newest(uses)
     if last is not None:
         row["LastAuthenticated"] = last.at
         row["LastAuthenticatedEntity"] = members[last.subject].arn
@@ -123,7 +125,7 @@ def _service(
 
 
 def _action(action: str, name: str, members: dict[str, User | Role], uses: Iterable[LastUse]) -> dict[str, Any]:
-    last = last_used.newest([use for use in uses if use.operation == f"{name}:{action}"])
+    last = access_keys.newest([use for use in uses if use.operation == f"{name}:{action}"])
     if last is None:
         return {"ActionName": action}
     shown = {"ActionName": action, "LastAccessedEntity": members[last.subject].arn, "LastAccessedTime": last.at}

@@ -26,7 +26,7 @@ from daypass.domain.policy.model import AccessQuery, Decision, Layer
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import decide
 from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
-from daypass.operations.iam import exclusions, faults, scenario
+from daypass.operations.iam import faults, lint, scenario
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.iam.owners import Owner
@@ -81,10 +81,10 @@ def existing_principal(ctx: ReadContext, p: Params) -> Owner:
 def simulate_principal_policy(ctx: ReadContext, p: Params) -> Answer:
     """PolicySourceArn's own policies, and those in the request."""
     entity = existing_principal(ctx, p)
-    excluded = exclusions.excluded(p.get("PolicyExclusionList"))
+    excluded = lint.excluded(p.get("PolicyExclusionList"))
     gatherer = Gatherer(ctx)
-    holdings = exclusions.without(gatherer.of(entity), excluded)
-    levels = (exclusions.remaining(level, excluded) for level in gatherer.guardrails())
+    holdings = lint.without(gatherer.of(entity), excluded)
+    levels = (lint.remaining(level, excluded) for level in gatherer.guardrails())
     boundary = scenario.request_boundary(p)
     given = scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)
     holdings = Holdings((*holdings.identity, *given), holdings.boundary if boundary is None else boundary)

@@ -19,7 +19,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import boundaries, changes, faults, find, last_used, members, named, paging, tags
+from daypass.operations.iam import access_keys, boundaries, changes, faults, find, members, named, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 
 
@@ -42,7 +42,7 @@ def get_user(ctx: ReadContext, p: Params) -> Answer:
     user = find.user_or_caller(ctx, p)
     if isinstance(user, Account):
         return {"User": members.root_user(user)}
-    signed_in = last_used.sign_in(ctx, user.id)
+    signed_in = access_keys.sign_in(ctx, user.id)
     return {"User": {**members.user_whole(user), **({"PasswordLastUsed": signed_in} if signed_in else {})}}
 
 

@@ -12,11 +12,9 @@ from daypass.domain.directory import Notification, NotificationChannel
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations.crud.collection import Collection
-from daypass.operations.management import allow
+from daypass.operations.management import allow, read_page
 from daypass.operations.notifications import notify, tickets
-from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
-from daypass.operations.web_address import check_web_address
+from daypass.operations.outcome import check_web_address, served
 from daypass.ports import Call, Env, Tx
 
 KINDS: Final = ("webhook", "email", "slack", "teams", *tickets.KINDS)

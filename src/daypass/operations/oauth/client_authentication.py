@@ -26,8 +26,7 @@ from daypass.domain.source import UNKNOWN, Source
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed
-from daypass.operations.oauth.clients import check_secret
-from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.clients import COMMAND_LINE, check_secret
 from daypass.operations.oauth.document_clients import document_client
 from daypass.operations.outcome import ACTOR, OWNER
 from daypass.operations.rates import charge_client

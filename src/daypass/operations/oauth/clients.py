@@ -21,6 +21,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.domain.jws import JoseError, base64url
 from daypass.domain.oauth.client import (
+    ANY,
+    COMMAND_LINE_ID,
     SECRET_METHODS,
     ClientSettings,
     check_signing_keys,
@@ -281,3 +283,30 @@ def check_secret(client: OAuthClient, secret: str) -> None:
     )
     if not named or not login_profiles.matches(secret, named[0]):
         raise JoseError(_WRONG)
+
+
+# --- The client of Daypass's own command line, which every installation has
+
+
+_WEEK: Final = 7 * 86_400
+
+COMMAND_LINE: Final = OAuthClient(
+    id=COMMAND_LINE_ID,
+    account="",
+    name="Daypass command line",
+    created_at=0,
+    updated_at=0,
+    settings=dump_client(
+        ClientSettings(
+            token_endpoint_auth_method="none",
+            redirect_uris=("http://127.0.0.1/callback",),
+            grant_types=(
+                "authorization_code",
+                "refresh_token",
+                "urn:ietf:params:oauth:grant-type:device_code",
+            ),
+            roles=(ANY,),
+            refresh_token_seconds=_WEEK,
+        )
+    ),
+)

@@ -19,8 +19,8 @@ from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.authorization import Authorization, person_of, read_authorization
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.codes import Code
-from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.id_token import authentication_of, subject_of
 from daypass.operations.oauth.parties import role_of
 from daypass.operations.oauth.refresh import Granted, issue_with_refresh

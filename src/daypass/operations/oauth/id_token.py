@@ -5,8 +5,9 @@ An ID token is never an access token: it only identifies its person where its ow
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -14,21 +15,21 @@ from msgspec import Struct
 
 from daypass.domain import payload
 from daypass.domain.context import OPENID_KEY
-from daypass.domain.directory import BrowserSession, ReplayEntry
+from daypass.domain.directory import BrowserSession, ReplayEntry, ScimResource, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
-from daypass.domain.oauth.client import parse_client
+from daypass.domain.oauth.client import CLAIMS_OF, ClientSettings, parse_client
 from daypass.domain.session import SessionClaims
+from daypass.domain.web_identity import MAX_GROUPS
 from daypass.operations.assume.request import commit_once
 from daypass.operations.oauth.access_token import acr, acting, invalid_token, methods_of, session_arn, values_of
-from daypass.operations.oauth.claims import claims_about, of_browser, without_withheld
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, registered_client
 from daypass.operations.oauth.refresh_family import FamilyContent
 from daypass.operations.outcome import served
-from daypass.operations.principals import subject_id
+from daypass.operations.principals import groups_of, subject_id
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
-from daypass.ports import Call, Env
+from daypass.ports import Call, Env, Reader
 
 TYPE: Final = "JWT"
 _SECONDS: Final = 300
@@ -195,3 +196,74 @@ async def user_info(env: Env, call: Call, replays: tuple[ReplayEntry, ...] = ())
     of_provider = await of_browser(env, session) if federated and scopes else {}
     about = await claims_about(env, settings, scopes, session, of_provider)
     return without_withheld(settings, {**claims, **about})
+
+
+# --- Claims
+
+
+async def claims_about(
+    env: Env, settings: ClientSettings, scopes: Collection[str], session: SessionClaims, of_provider: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The claims of the person at the beginning of a session that a client may have for these scopes.
+
+    `of_provider`: what the person's identity provider said (`standard_claims`). Raises DaypassError(UNAVAILABLE).
+    """
+    wanted = {name for scope in scopes for name in CLAIMS_OF.get(scope, ())} & set(settings.claims)
+    if not wanted:
+        return {}
+    person = session.hops[0]
+    known = {**_of_tags(dict(session.tags)), **of_provider}
+    if person.principal_id.startswith("AIDA"):
+        known = await env.directory.read(lambda tx: _of_user(tx, person.principal_id), account=person.account)
+    known.setdefault("preferred_username", session.name)
+    known.setdefault("name", known["preferred_username"])
+    return {name: known[name] for name in sorted(wanted) if name in known}
+
+
+def without_withheld(settings: ClientSettings, claims: Mapping[str, Any]) -> dict[str, Any]:
+    """The claims without those that the client's settings withhold."""
+    withheld = {name for names in CLAIMS_OF.values() for name in names} - set(settings.claims)
+    return {name: value for name, value in claims.items() if name not in withheld}
+
+
+async def of_browser(env: Env, session: SessionClaims) -> Mapping[str, Any]:
+    """What the provider said at the sign-in that a session was made from, while the browser is signed in."""
+    ids = [hop.session_id for hop in session.hops if hop.session_id]
+
+    def find(tx: Reader) -> str:
+        rows = (tx.find(BrowserSession, account=session.account, session_id=each, limit=1) for each in ids)
+        return next((row.proof for found in rows for row in found), "")
+
+    proof = await env.directory.read(find, account=session.account)
+    found: Mapping[str, Any] = json.loads(proof).get("claims", {}) if proof else {}
+    return found
+
+
+def _of_user(tx: Reader, user_id: str) -> dict[str, Any]:
+    user = tx.get(User, id=user_id)
+    if user is None:
+        return {}
+    tags, scim = dict(user.tags), tx.get(ScimResource, id=user_id)
+    known: dict[str, Any] = {"preferred_username": user.name}
+    known["groups"] = [group.name for group in groups_of(tx, user_id)][:MAX_GROUPS]
+    known |= _of_tags(tags)
+    return known if scim is None else known | _of_scim(json.loads(scim.document))
+
+
+def _of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+    """What the tags of a user, or of the session of a person of a provider, say."""
+    known: dict[str, Any] = {"name": tags["name"]} if "name" in tags else {}
+    return {**known, "email": tags["email"], "email_verified": False} if "email" in tags else known
+
+
+def _of_scim(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The directory that provisions the user has verified the address."""
+    known: dict[str, Any] = {}
+    parts = document.get("name", {})
+    whole = " ".join(filter(None, (parts.get("givenName"), parts.get("familyName"))))
+    if name := document.get("displayName") or parts.get("formatted") or whole:
+        known["name"] = name
+    if emails := document.get("emails"):
+        primary = next((each for each in emails if each.get("primary")), emails[0])
+        known |= {"email": primary["value"], "email_verified": True}
+    return known

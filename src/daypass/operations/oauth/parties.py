@@ -9,10 +9,12 @@ import base64
 import binascii
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass import sigv4
 from daypass.domain.assertion import proof_of, replay_entry, session_name, session_seconds
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.delegation import Party
@@ -22,8 +24,7 @@ from daypass.domain.proof import Proof
 from daypass.domain.session import SessionClaims, transitive_tags
 from daypass.domain.source import Source
 from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.assume import assume_role_with_saml as saml
-from daypass.operations.assume import assume_role_with_web_identity
+from daypass.operations.assume import assume_role_with_saml, assume_role_with_web_identity
 from daypass.operations.assume.applicant import (
     Actor,
     Applicant,
@@ -35,7 +36,7 @@ from daypass.operations.assume.applicant import (
     signing_applicant,
 )
 from daypass.operations.assume.request import RequestedRole, SessionRequest, requested_role
-from daypass.operations.authenticate import caller_of_session
+from daypass.operations.authenticate import authenticate, caller_of_session
 from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
 from daypass.operations.oauth.access_token import (
@@ -46,7 +47,6 @@ from daypass.operations.oauth.access_token import (
     open_access_token,
     stable_id,
 )
-from daypass.operations.oauth.presigned import presigned_caller
 from daypass.operations.oauth.request import Presented, TokenType
 from daypass.ports import Call, Env, SamlArrival
 
@@ -225,7 +225,7 @@ async def _saml_subject(
     response = _standard_base64(presented.unverified)
     try:
         wanted = await _saml_provider(env, response, role, call.facts.source)
-        assertion, provider = await saml.verified_assertion(
+        assertion, provider = await assume_role_with_saml.verified_assertion(
             env, wanted, response, issuance.now, SamlArrival(source=call.facts.source)
         )
         proof = proof_of(assertion, provider, replay_entry(assertion))
@@ -233,17 +233,19 @@ async def _saml_subject(
         name = session_name(assertion)
     except DaypassError as error:
         raise assume_role_with_web_identity.owned(error, role.account) from None
-    saml.check_offered(assertion, proof, role)
+    assume_role_with_saml.check_offered(assertion, proof, role)
     applicant = proven_applicant(call, proof, issuance, actor)
-    return Subject(applicant, saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
+    return Subject(applicant, assume_role_with_saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
 
 
-async def _saml_provider(env: Env, response: str, role: RequestedRole, source: Source) -> saml.RequestedProvider:
+async def _saml_provider(
+    env: Env, response: str, role: RequestedRole, source: Source
+) -> assume_role_with_saml.RequestedProvider:
     """The provider of the role's account in the response's roles. It only says where to look for keys."""
     prefix = f"arn:aws:iam::{role.account}:saml-provider/"
     for arn in await env.saml.unverified_providers(response, source):
         if arn.startswith(prefix):
-            return saml.requested_provider(arn)
+            return assume_role_with_saml.requested_provider(arn)
     raise DaypassError(
         ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid", private={"reason": "no provider"}
     )
@@ -321,3 +323,55 @@ def role_of(arn: str) -> RequestedRole:
     if not arn:
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
     return requested_role(arn)
+
+
+# --- Presigned
+
+
+AUDIENCE: Final = "X-Daypass-Audience"
+"""The query parameter that names the issuer. It is signed, like the whole query."""
+
+_MAX: Final = 8192
+_REQUIRED: Final = {b"Action": b"GetCallerIdentity", b"Version": b"2011-06-15"}
+
+
+async def presigned_caller(env: Env, unverified_url: str) -> Caller:
+    """The principal that presigned the request. Raises DaypassError: INVALID_IDENTITY_TOKEN, UNAVAILABLE."""
+    signature = _signature(env.oauth.issuer, unverified_url)
+    try:
+        return await authenticate(env, signature, ("sts",))
+    except DaypassError as error:
+        if error.kind is ErrorKind.UNAVAILABLE:
+            raise
+        raise invalid_session(error) from None
+
+
+def _signature(issuer: str, unverified_url: str) -> sigv4.UnverifiedSignature:
+    if len(unverified_url) > _MAX or not unverified_url.isascii() or not unverified_url.isprintable():
+        raise _unusable("it is not the URL of a presigned request")
+    try:
+        url, ours = urlsplit(unverified_url), urlsplit(issuer)
+    except ValueError:
+        raise _unusable("it is not the URL of a presigned request") from None
+    if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.path not in ("", "/") or url.fragment:
+        raise _unusable(f"its address must begin with {issuer}/")
+    query = url.query.encode("ascii")
+    pairs = [pair for pair in sigv4.query_pairs(query) if pair[0][:6] != b"X-Amz-"]  # as the signature reads them
+    if sorted(pairs) != sorted([*_REQUIRED.items(), (AUDIENCE.encode("ascii"), issuer.encode())]):
+        raise _unusable(
+            f"its query must be Action=GetCallerIdentity, Version=2011-06-15 and {AUDIENCE}={issuer}, with the signature"
+        )
+    try:
+        host = [(b"host", ours.netloc.encode("ascii"))]
+        signature = sigv4.parse_request("GET", b"/", query, host, b"")
+    except sigv4.SigV4Error as error:
+        raise invalid_token(error.message) from None
+    if not signature.presigned:
+        raise _unusable("it is not presigned")
+    return signature
+
+
+def _unusable(reason: str) -> DaypassError:
+    """The refusal of a URL that is not such a request. It says why, because the URL alone shows it, whoever signed it."""
+    public = f"The presigned request cannot be used: {reason}."
+    return DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, public, private={"reason": reason})

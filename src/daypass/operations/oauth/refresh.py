@@ -25,8 +25,8 @@ from daypass.domain.events import EventType
 from daypass.domain.oauth.binding import JKT, Binding
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import uses_grant
-from daypass.operations.assume.compose import narrower_hop
 from daypass.operations.assume.forms import AWS_FORM
+from daypass.operations.assume.issue import narrower_hop
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.client_authentication import AuthenticatedClient

@@ -18,7 +18,7 @@ from daypass.domain.oauth.resource_server import parse_resource_server, policy_o
 from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
 from daypass.operations.authorize import authorize
-from daypass.operations.oauth.command_line import COMMAND_LINE
+from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.request import TokenRequest
 from daypass.ports import Call, Env
 

@@ -24,7 +24,7 @@ from daypass.domain.session import SessionRefused, merge_tags
 from daypass.domain.web_identity import SOURCE_IDENTITY
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import authorize, refresh_if_changed
-from daypass.operations.iam.outbound import issuer
+from daypass.operations.iam.account import issuer
 from daypass.operations.oauth.access_token import actors_of
 from daypass.operations.oauth.targets import check_ceiling
 from daypass.operations.outcome import OWNER, served

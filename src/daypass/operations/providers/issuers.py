@@ -11,7 +11,7 @@ from dataclasses import replace
 from daypass.domain.directory import IssuerAllowList
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.issuers import MAX_ISSUERS, entry_fault, issuer_allowed
+from daypass.domain.proof import MAX_ISSUERS, entry_fault, issuer_allowed
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.management import allow, read_recorded
 from daypass.operations.outcome import served

@@ -15,8 +15,8 @@ from typing import Any, Final
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.issuers import secret_owner
 from daypass.domain.policy.model import Decision
+from daypass.domain.proof import secret_owner
 from daypass.domain.provider_settings import SECRETS, ProviderSettings, dump_settings, parse_settings, url_of
 from daypass.operations import heavy
 from daypass.operations.management import InAws, allow, is_operator, read_recorded

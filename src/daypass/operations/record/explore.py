@@ -12,10 +12,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from daypass.operations import pages as answers
-from daypass.operations.management import allow_reading
+from daypass.operations import management
+from daypass.operations.management import MAX_BYTES, allow_reading
 from daypass.operations.outcome import served
-from daypass.operations.pages import MAX_BYTES
 from daypass.ports import Call, Env, RecordFilter, RecordView, Viewer
 
 MAX_LOOKED_AT: Final = 2_000
@@ -150,7 +149,7 @@ async def fitting(pages: AsyncIterator[Sequence[RecordView]], limit: int) -> tup
     async for page in pages:
         for record in page:
             total += size_of(record)
-            if views and (total > answers.MAX_BYTES or len(views) >= limit):
+            if views and (total > management.MAX_BYTES or len(views) >= limit):
                 return views, True
             views.append(record)
         if len(views) >= limit:

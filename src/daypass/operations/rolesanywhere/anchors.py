@@ -13,7 +13,7 @@ from typing import Any, Final
 from daypass.domain.certificate import CertificateRefused
 from daypass.domain.directory import Crl, TrustAnchor, X509Subject
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.rolesanywhere import entity_kind, faults
+from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 from daypass.ports import CertificateUse, Tx
@@ -42,21 +42,21 @@ def certificates(ctx: ReadContext, source: dict[str, Any]) -> str:
     kind = source.get("sourceType")
     pem = (source.get("sourceData") or {}).get("x509CertificateData")
     if kind != "CERTIFICATE_BUNDLE":
-        raise faults.unsupported(f"A trust anchor of the source type {kind}")
+        raise context.unsupported(f"A trust anchor of the source type {kind}")
     if not pem:
-        raise faults.invalid("sourceData must hold x509CertificateData.")
+        raise context.invalid("sourceData must hold x509CertificateData.")
     try:
         ctx.certificates.check_anchors(pem)
     except CertificateRefused as refusal:
-        raise faults.invalid(f"x509CertificateData cannot be a trust anchor: {refusal}") from None
+        raise context.invalid(f"x509CertificateData cannot be a trust anchor: {refusal}") from None
     return str(pem)
 
 
 def _check_unsupported(p: Params) -> None:
     if p.get("crlDpRevocationEnabled"):
-        raise faults.unsupported("crlDpRevocationEnabled")
+        raise context.unsupported("crlDpRevocationEnabled")
     if p.get("aliasName"):
-        raise faults.unsupported("aliasName")
+        raise context.unsupported("aliasName")
 
 
 def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
@@ -149,7 +149,7 @@ def _checked(ctx: ReadContext, anchor: TrustAnchor, data: bytes) -> bytes:
     try:
         ctx.certificates.check_crl(data, anchor.certificates)
     except CertificateRefused as refusal:
-        raise faults.invalid(f"crlData cannot be imported: {refusal}") from None
+        raise context.invalid(f"crlData cannot be imported: {refusal}") from None
     return data
 
 
@@ -175,7 +175,7 @@ def import_crl(ctx: WriteContext, p: Params) -> Answer:
 
 def _check_alias(p: Params) -> None:
     if p.get("aliasName"):
-        raise faults.unsupported("aliasName")
+        raise context.unsupported("aliasName")
 
 
 def update_crl(ctx: WriteContext, p: Params) -> Answer:

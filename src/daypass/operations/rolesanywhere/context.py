@@ -10,11 +10,13 @@ from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import AuthorizedResource, Context, Params
-from daypass.operations.rolesanywhere import faults
 from daypass.ports import Ids, Tx
 
 if TYPE_CHECKING:
     from daypass.ports import X509Verifier
+from typing import Final
+
+from daypass.domain.errors import DaypassError, ErrorKind
 
 Entity: TypeAlias = TrustAnchor | X509Profile | Crl | X509Subject
 E = TypeVar("E", TrustAnchor, X509Profile, Crl, X509Subject)
@@ -50,7 +52,7 @@ class ReadContext(Context):
         """The same. Raises NOT_FOUND."""
         found = self.get(kind, identifier)
         if found is None:
-            raise faults.no_such(RESOURCES[kind][1], identifier)
+            raise no_such(RESOURCES[kind][1], identifier)
         return found
 
 
@@ -73,3 +75,23 @@ def _id_of(identifier: str, noun: str) -> str:
 
 Operation: TypeAlias = crud.DirectoryOperation[ReadContext, WriteContext]
 ResourceOf: TypeAlias = Callable[[ReadContext, Params], AuthorizedResource]
+
+
+# --- The errors of IAM Roles Anywhere, in one place
+
+
+CHANGED: Final = "The resource is being changed by another request."
+
+
+def no_such(kind: str, identifier: str) -> DaypassError:
+    """`kind` is "TrustAnchor", "Profile", "Crl", "Subject"; the identifier is from the request."""
+    return DaypassError(ErrorKind.NOT_FOUND, f"{kind} with id {identifier[:256]} was not found.")
+
+
+def invalid(message: str) -> DaypassError:
+    return DaypassError(ErrorKind.VALIDATION, message)
+
+
+def unsupported(what: str) -> DaypassError:
+    """A member of the service model that would have no effect here is refused rather than ignored."""
+    return invalid(f"{what} is not supported.")

@@ -35,7 +35,7 @@ from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, RequestedRole, SessionRequest, requested_role
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
-from daypass.operations.rolesanywhere import faults
+from daypass.operations.rolesanywhere import context
 from daypass.ports import Call, CertificateUse, Env, TrustAnchorView
 from daypass.sigv4.x509 import UnverifiedX509
 
@@ -202,7 +202,7 @@ def _id_in(arn: str, noun: str) -> str:
     parsed = read_arn(arn)
     kind, _, found = parsed.resource.partition("/") if parsed is not None else ("", "", "")
     if parsed is None or (parsed.service, kind) != (SIGNING_NAME, noun) or not _ID.fullmatch(found):
-        raise faults.invalid(f"{arn[:256]} is not the ARN of a {noun}.")
+        raise context.invalid(f"{arn[:256]} is not the ARN of a {noun}.")
     return found
 
 
@@ -284,9 +284,9 @@ async def _session_request(
     request: SessionFor,
 ) -> SessionRequest:
     if profile.require_instance_properties and not request.properties:
-        raise faults.invalid("This profile requires instance properties.")
+        raise context.invalid("This profile requires instance properties.")
     if request.name and not profile.accept_role_session_name:
-        raise faults.invalid("This profile does not accept a role session name.")
+        raise context.invalid("This profile does not accept a role session name.")
     return SessionRequest(
         name=request.name or certificate.session_name,
         duration=await _seconds(env, profile, role, request.duration),
@@ -301,7 +301,7 @@ async def _seconds(env: Env, profile: X509Profile, role: RequestedRole, requeste
     """The requested duration, limited by the profile. A profile that allows more than the role is limited by the role."""
     if requested is not None:
         if requested > profile.duration_seconds:
-            raise faults.invalid("The requested duration exceeds that of the profile.")
+            raise context.invalid("The requested duration exceeds that of the profile.")
         return requested
     view = await env.directory.role(role.account, role.name)
     most = view.role.max_session_seconds if view is not None else profile.duration_seconds

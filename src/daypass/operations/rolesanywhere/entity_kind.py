@@ -15,8 +15,7 @@ from daypass.domain.directory import Crl, Tags, TrustAnchor, X509Profile, X509Su
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import paging
 from daypass.operations.iam.tags import exact, merged
-from daypass.operations.rolesanywhere.context import RESOURCES, E, Entity, ReadContext, WriteContext
-from daypass.operations.rolesanywhere.faults import invalid, no_such
+from daypass.operations.rolesanywhere.context import RESOURCES, E, Entity, ReadContext, WriteContext, invalid, no_such
 
 _MAX_PAGE = 1_000
 

@@ -13,11 +13,10 @@ from daypass.domain.certificate import DEFAULT_MAPPINGS, check_mapping
 from daypass.domain.directory import X509Profile
 from daypass.domain.errors import DaypassError
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.assume.request import requested_role
-from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
+from daypass.operations.assume.request import MAX_POLICY_ARNS, requested_role
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import documents
-from daypass.operations.rolesanywhere import entity_kind, faults
+from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 
@@ -39,18 +38,18 @@ def check_profile(ctx: ReadContext, p: Params) -> None:
     """Refuses roles of other accounts, invalid session policies, and unsupported members."""
     for arn in p.get("roleArns") or ():
         if _account_of_role(arn) != ctx.account:
-            raise faults.invalid(f"{arn} is not a role of this account.")
+            raise context.invalid(f"{arn} is not a role of this account.")
     if len(p.get("managedPolicyArns") or ()) > MAX_POLICY_ARNS:
-        raise faults.invalid(f"A profile has at most {MAX_POLICY_ARNS} managed policies.")
+        raise context.invalid(f"A profile has at most {MAX_POLICY_ARNS} managed policies.")
     if policy := p.get("sessionPolicy"):
         try:
             documents.check(policy, PolicyKind.SESSION)
         except DaypassError as fault:
-            raise faults.invalid(f"The session policy is malformed: {fault.public}") from None
+            raise context.invalid(f"The session policy is malformed: {fault.public}") from None
     if p.get("aliasName"):
-        raise faults.unsupported("aliasName")
+        raise context.unsupported("aliasName")
     if (p.get("tipConfiguration") or {}).get("status") == "ENABLED":
-        raise faults.unsupported("Trusted identity propagation")
+        raise context.unsupported("Trusted identity propagation")
 
 
 def _account_of_role(arn: str) -> str:
@@ -105,10 +104,10 @@ def put_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
     old = PROFILES.find(ctx, p)
     field, specifiers = p["certificateField"], [rule["specifier"] for rule in p["mappingRules"]]
     if unknown := check_mapping(field, specifiers):
-        raise faults.invalid(f"{field} has no specifier '{unknown}'.")
+        raise context.invalid(f"{field} has no specifier '{unknown}'.")
     mappings = tuple(dict.fromkeys((*old.mappings, *((field, specifier) for specifier in specifiers))))
     if len(mappings) > _MAX_RULES:
-        raise faults.invalid(f"A profile has at most {_MAX_RULES} mapping rules.")
+        raise context.invalid(f"A profile has at most {_MAX_RULES} mapping rules.")
     return PROFILES.store(ctx, replace(old, mappings=mappings))
 
 

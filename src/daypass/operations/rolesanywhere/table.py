@@ -17,7 +17,7 @@ from daypass.domain.policy.model import Value
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.crud.engine import Service
 from daypass.operations.crud.operation import Answer, AuthorizedResource, Params, Permission
-from daypass.operations.rolesanywhere import anchors, entity_kind, faults, profiles
+from daypass.operations.rolesanywhere import anchors, context, entity_kind, profiles
 from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
 from daypass.operations.rolesanywhere.profiles import PROFILES
@@ -176,7 +176,7 @@ class RolesAnywhere(Service[ReadContext, WriteContext]):
         *("trustAnchorArn", "trustAnchorId", "profileArn", "profileId", "crlArn", "crlId"),
         *("subjectArn", "subjectId"),
     )
-    changed: ClassVar = faults.CHANGED
+    changed: ClassVar = context.CHANGED
 
     @property
     def operations(self) -> Mapping[str, Operation]:

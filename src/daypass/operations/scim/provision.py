@@ -30,13 +30,21 @@ from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import ScimError, group_name, group_of, user_name, user_of
 from daypass.operations import heavy
 from daypass.operations.iam import paging
-from daypass.operations.management import allow
+from daypass.operations.management import allow, fitting
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served
-from daypass.operations.pages import fitting
 from daypass.operations.revocation import DEPROVISIONED
-from daypass.operations.scim.members import MAX_MEMBER_CHANGES, USER, set_members
-from daypass.operations.scim.resources import UNASSIGNED, Resource, attributes_of, bytes_of, etag, resource_of
+from daypass.operations.scim.resources import (
+    MAX_MEMBER_CHANGES,
+    UNASSIGNED,
+    USER,
+    Resource,
+    attributes_of,
+    bytes_of,
+    etag,
+    resource_of,
+    set_members,
+)
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
 T = TypeVar("T")

@@ -14,11 +14,9 @@ from msgspec.structs import replace
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_HOPS, MAX_SCOPE_DOWNS, Hop, SessionClaims, scope_downs
 from daypass.operations.assume.applicant import Applicant, signing_applicant
-from daypass.operations.assume.compose import narrower_hop
 from daypass.operations.assume.forms import Form
-from daypass.operations.assume.issue import Issued, issue
-from daypass.operations.assume.request import SessionRequest
-from daypass.operations.assume.session_policies import check_policy
+from daypass.operations.assume.issue import Issued, issue, narrower_hop
+from daypass.operations.assume.request import SessionRequest, check_policy
 from daypass.operations.authorize import Own, authorize_own
 from daypass.ports import Call, Env
 

@@ -24,9 +24,8 @@ from daypass.operations.authorize import layers_for
 from daypass.operations.blocks import in_force
 from daypass.operations.decide import admission_of
 from daypass.operations.grants.use import candidates
-from daypass.operations.management import allow, allow_own, allow_reading, is_operator
+from daypass.operations.management import allow, allow_own, allow_reading, is_operator, read_page
 from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
 from daypass.ports import Call, Env, Reader, SessionFilter, SessionView, Viewer
 
 SLICE: Final = 16

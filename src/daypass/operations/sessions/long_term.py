@@ -14,12 +14,10 @@ from daypass.domain.session import SessionKind
 from daypass.domain.trust import TAG_SESSION
 from daypass.operations.assume.applicant import signing_applicant
 from daypass.operations.assume.assume import inherit
-from daypass.operations.assume.compose import SessionOwner, compose
 from daypass.operations.assume.forms import Form
-from daypass.operations.assume.issue import Issued, issue
+from daypass.operations.assume.issue import Issued, SessionOwner, compose, issue
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa
-from daypass.operations.assume.request import SessionRequest
-from daypass.operations.assume.session_policies import check_policies
+from daypass.operations.assume.request import SessionRequest, check_policies
 from daypass.operations.authorize import authorize, check_credentials
 from daypass.ports import Call, Env
 

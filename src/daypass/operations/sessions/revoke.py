@@ -19,9 +19,8 @@ from daypass.domain.revocation_index import RevocationIndex
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.request import consume
 from daypass.operations.grants.end import end_revoked_grant
-from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_recorded
+from daypass.operations.management import EVERY_ACCOUNT, InAws, allow, read_page, read_recorded
 from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
 from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.subjects import SUBJECTS, Subject, resource_of, subject_in_memory, subject_of
 from daypass.operations.ssf.logout import tell_of_revocation

@@ -21,8 +21,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.jws import text_digest
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.operations.assume.applicant import signing_applicant
-from daypass.operations.assume.compose import SessionOwner, compose
-from daypass.operations.assume.issue import Also, Issued, issue
+from daypass.operations.assume.issue import Also, Issued, SessionOwner, compose, issue
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import find_current

@@ -18,9 +18,8 @@ from typing import Final, NamedTuple, TypeAlias
 from daypass.domain.directory import EventStream, SecurityEvent
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.operations.management import allow
+from daypass.operations.management import allow, read_page
 from daypass.operations.outcome import served
-from daypass.operations.pages import read_page
 from daypass.operations.ssf.push import deliverable, signed
 from daypass.operations.ssf.queue import KIND, MAX_STREAMS, POLL, PUSH, existing
 from daypass.ports import Call, Env, Reader, Tx

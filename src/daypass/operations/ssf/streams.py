@@ -17,7 +17,7 @@ from daypass.domain.jws import text_digest
 from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import SUPPORTED, VERIFICATION, SubjectId, canonical, of_stream
 from daypass.operations.management import allow, read_recorded
-from daypass.operations.outcome import served
+from daypass.operations.outcome import check_web_address, served
 from daypass.operations.ssf.push import secret_owner
 from daypass.operations.ssf.queue import (
     DISABLED,
@@ -33,7 +33,6 @@ from daypass.operations.ssf.queue import (
     existing,
     streams_of,
 )
-from daypass.operations.web_address import check_web_address
 from daypass.ports import Call, Env, Tx
 
 STATUSES: Final = (ENABLED, PAUSED, DISABLED)

@@ -6,18 +6,18 @@ Which service is meant follows from Version and Action; the credential scope mus
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import LINT
-from daypass.wire.aws import json
+from daypass.ports import Call, Env
+from daypass.wire.aws import json, models
 from daypass.wire.aws.errors import AwsErrors
-from daypass.wire.aws.handler import OperationHandler, RenderingHandler, rendered
 from daypass.wire.aws.models import ModelOperation, ServiceModel
 from daypass.wire.aws.query import parse_form
 from daypass.wire.front import Front, Progress, target_of
@@ -177,3 +177,26 @@ def _detail(
         detail["version"] = form.get("Version", "")[:64]
         detail["names"] = [name if _NAME.fullmatch(name) else "***" for name in list(form)[:_MAX_NAMES]]
     return detail
+
+
+# --- The functions that serve the operations of the AWS wire, and how a result is rendered in any process
+
+
+OperationHandler: TypeAlias = Callable[[Env, Call, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+Render: TypeAlias = Callable[[Mapping[str, Any]], bytes]
+
+
+class RenderingHandler(Struct, frozen=True):
+    """Serves an operation whose result is rendered where it is made: one that may be large in another process, and
+    credentials while they are recorded.
+    """
+
+    run: Callable[[Env, Call, Mapping[str, Any], Render], Awaitable[bytes]]
+
+
+def rendered(service: str, operation: str, request_id: str, as_json: bool, result: Mapping[str, Any]) -> bytes:  # noqa: FBT001  # by position, in a partial
+    """The body of an answer. Raises LookupError for an operation that the service's model does not have."""
+    found = models.load(service).operation(operation)
+    if found is None:
+        raise LookupError(f"{service} has no operation {operation}")
+    return found.render_json(result, request_id) if as_json else found.render(result, request_id)

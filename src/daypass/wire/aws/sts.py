@@ -18,15 +18,14 @@ from daypass.operations.assume import assume_role_with_saml as saml
 from daypass.operations.assume import assume_role_with_web_identity as web_identity
 from daypass.operations.assume.forms import AnswerForm, AwsCredentials, AwsForm
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode
-from daypass.operations.assume.request import AssumeRequest, SessionRequest
-from daypass.operations.assume.session_policies import MAX_POLICY_ARNS
-from daypass.operations.oauth import web_identity_token as outbound
+from daypass.operations.assume.request import MAX_POLICY_ARNS, AssumeRequest, SessionRequest
+from daypass.operations.oauth import web_identity_token
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest
 from daypass.operations.sessions import caller as callers
 from daypass.operations.sessions import get_scoped_credentials as scoped
 from daypass.operations.sessions import long_term
 from daypass.ports import Call, Env
-from daypass.wire.aws.handler import OperationHandler, RenderingHandler
+from daypass.wire.aws.dispatch import OperationHandler, RenderingHandler
 from daypass.wire.aws.json import decoded_message
 
 Params = Mapping[str, Any]
@@ -148,7 +147,7 @@ async def get_web_identity_token(env: Env, call: Call, params: Params) -> Answer
     request = WebIdentityRequest(
         tuple(params["Audience"]), params["SigningAlgorithm"], params.get("DurationSeconds"), tags
     )
-    token = await outbound.get_web_identity_token(env, call, request)
+    token = await web_identity_token.get_web_identity_token(env, call, request)
     return {"WebIdentityToken": token.text, "Expiration": token.expires_at}
 
 

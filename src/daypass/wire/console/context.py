@@ -17,7 +17,7 @@ from daypass.domain.access.person import original_principal
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator
-from daypass.operations.accounts.settings import ShownSettings
+from daypass.operations.accounts.guardrails import ShownSettings
 from daypass.operations.authorize import would_allow
 from daypass.operations.blocks import block_of
 from daypass.operations.management import is_operator

@@ -13,7 +13,7 @@ from daypass.operations.sessions import list_sessions
 from daypass.ports import LogView, RecordFilter, SessionView
 from daypass.wire.console.context import ConsoleContext, Part, address
 from daypass.wire.console.sessions import Branch, tree_of
-from daypass.wire.cursors import cursor, record_cursor
+from daypass.wire.content import cursor, record_cursor
 from daypass.wire.http import Response
 
 _ROWS: Final = 50

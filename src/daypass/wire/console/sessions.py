@@ -12,7 +12,7 @@ from daypass.operations.sessions.revoke import RevocationRequest, Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
 from daypass.wire.console.context import ConsoleContext, Part, address, to
-from daypass.wire.cursors import cursor, session_cursor
+from daypass.wire.content import cursor, session_cursor
 from daypass.wire.http import Response
 from daypass.wire.web.render import arn_name
 

@@ -11,7 +11,7 @@ from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.access_requests import rules
-from daypass.operations.accounts.settings import read_settings
+from daypass.operations.accounts.guardrails import read_settings
 from daypass.operations.management import arn_of
 from daypass.wire.console.change import Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, Part, to

@@ -31,7 +31,7 @@ from daypass.operations.record.summarize import summarize
 from daypass.operations.sessions import caller, lift, list_sessions, revoke
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
-from daypass.wire.cursors import cursor, record_cursor, session_cursor
+from daypass.wire.content import cursor, record_cursor, session_cursor
 from daypass.wire.endpoints.endpoint import Endpoint, fields_of
 from daypass.wire.endpoints.shown import Over
 

@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from daypass.api import accounts as account_api
 from daypass.api import event_streams as stream_api
-from daypass.api import mfa as mfa_api
 from daypass.api import notifications as notification_api
 from daypass.api import oauth as oauth_api
+from daypass.api import policies
 from daypass.api import providers as provider_api
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.domain.oauth.client import parse_client
 from daypass.operations.access_requests import chat
-from daypass.operations.accounts import create_account, guardrails, settings
-from daypass.operations.accounts.settings import ShownSettings
+from daypass.operations.accounts import create_account, guardrails
+from daypass.operations.accounts.guardrails import ShownSettings
 from daypass.operations.assume import pod_identity
 from daypass.operations.notifications import channels
 from daypass.operations.oauth import clients, consent, resource_servers
@@ -35,7 +35,7 @@ def endpoints(shown: ShownSettings) -> tuple[Endpoint, ...]:
     """The table of this module. `shown`: the settings of the server, without secrets."""
 
     async def read(env: Env, call: Call, _: Any) -> Any:
-        sections = await settings.read_settings(env, call, shown)
+        sections = await guardrails.read_settings(env, call, shown)
         return {"sections": {section: dict(values) for section, values in sections.items()}}
 
     return (Endpoint(account_api.READ_SETTINGS, read), *_ACCOUNTS, *_PROVIDERS, *_OAUTH, *_DEVICES, *_NOTIFICATIONS)
@@ -80,11 +80,11 @@ _ACCOUNTS: Final = (
     ),
     Endpoint(
         account_api.GET_ROLE_SETTINGS,
-        lambda env, call, q: settings.get_role_settings(env, call, q.name, q.account),
+        lambda env, call, q: guardrails.get_role_settings(env, call, q.name, q.account),
     ),
     Endpoint(
         account_api.PUT_ROLE_SETTINGS,
-        lambda env, call, q: settings.put_role_settings(env, call, q.name, q.chained_max_seconds, q.account),
+        lambda env, call, q: guardrails.put_role_settings(env, call, q.name, q.chained_max_seconds, q.account),
     ),
     Endpoint(account_api.READ_MEASUREMENTS, _measure),
 )
@@ -234,7 +234,7 @@ _OAUTH: Final = (
 # --- MFA devices
 
 
-async def _list_devices(env: Env, call: Call, q: mfa_api.ListMfaDevicesInput) -> Over:
+async def _list_devices(env: Env, call: Call, q: policies.ListMfaDevicesInput) -> Over:
     listed = await devices.list_devices(env, call, Whose(q.user, q.account))
     return Over(listed, user=listed.user.arn, virtual_devices=listed.virtual)
 
@@ -244,16 +244,16 @@ async def _create_recovery_codes(env: Env, call: Call, _: Any) -> Any:
 
 
 _DEVICES: Final = (
-    Endpoint(mfa_api.LIST_MFA_DEVICES, _list_devices),
+    Endpoint(policies.LIST_MFA_DEVICES, _list_devices),
     Endpoint(
-        mfa_api.UPDATE_PASSKEY,
+        policies.UPDATE_PASSKEY,
         lambda env, call, q: devices.rename_passkey(env, call, q.passkey_id, q.name, Whose(q.user, q.account)),
     ),
     Endpoint(
-        mfa_api.DELETE_PASSKEY,
+        policies.DELETE_PASSKEY,
         lambda env, call, q: devices.remove_passkey(env, call, q.passkey_id, Whose(q.user, q.account)),
     ),
-    Endpoint(mfa_api.CREATE_RECOVERY_CODES, _create_recovery_codes),
+    Endpoint(policies.CREATE_RECOVERY_CODES, _create_recovery_codes),
 )
 
 # --- Notifications, chat users, event streams

@@ -23,9 +23,9 @@ from daypass.operations.assume.request import requested_role
 from daypass.operations.oauth import authorization, consent
 from daypass.operations.oauth.access_token import ACR_VALUES, MFA
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient
-from daypass.operations.oauth.command_line import COMMAND_LINE
-from daypass.operations.oauth.dpop import DpopProof, invalid_proof
+from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.id_token import subject_of, subject_of_hint
+from daypass.operations.oauth.request import DpopProof, invalid_proof
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx

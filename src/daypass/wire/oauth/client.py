@@ -26,8 +26,7 @@ from daypass.operations.oauth.client_authentication import (
     not_allowed,
 )
 from daypass.operations.oauth.document_clients import account_of_grant
-from daypass.operations.oauth.dpop import DpopProof, invalid_proof
-from daypass.operations.oauth.request import Sender
+from daypass.operations.oauth.request import DpopProof, Sender, invalid_proof
 from daypass.wire.access_token import certificate_of, dpop_of, proof_missing
 from daypass.wire.oauth.endpoint import EndpointContext, Form, malformed, one
 

@@ -14,8 +14,8 @@ from daypass.domain.errors import DaypassError, Family
 from daypass.operations.oauth import authorization, device
 from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.codes import Code
-from daypass.operations.oauth.command_line import COMMAND_LINE
 from daypass.operations.oauth.device import DeviceGrant
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import required_client

@@ -13,7 +13,7 @@ from typing import Any, Final, get_args
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import CLAIMS_OF, ClaimName
-from daypass.operations.iam.outbound import PLACE
+from daypass.operations.iam.account import PLACE
 from daypass.operations.oauth.web_identity_token import CLAIMS as WEB_IDENTITY_CLAIMS
 from daypass.ports import AuthorizationServer
 from daypass.wire.http import Response, public_document

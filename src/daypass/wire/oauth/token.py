@@ -18,8 +18,14 @@ from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.oauth import code_grant, device
 from daypass.operations.oauth.access_token import AccessToken
 from daypass.operations.oauth.authorization import Authorization, AuthorizationRequest
-from daypass.operations.oauth.client_credentials import client_credentials, client_proof, with_only_role
-from daypass.operations.oauth.exchange import exchange, exchange_for_refresh, exchange_for_web_identity
+from daypass.operations.oauth.exchange import (
+    client_credentials,
+    client_proof,
+    exchange,
+    exchange_for_refresh,
+    exchange_for_web_identity,
+    with_only_role,
+)
 from daypass.operations.oauth.id_token import authentication_of, id_token, renewed_id_token
 from daypass.operations.oauth.identity_assertion import AssertionRequest, issue_identity_assertion
 from daypass.operations.oauth.issuance import IssuedToken

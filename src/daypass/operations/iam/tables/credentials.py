@@ -5,60 +5,49 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daypass.operations.iam import (
-    account,
-    credential_changes,
-    login_profiles,
-    mfa,
-    oidc_providers,
-    outbound,
-    resources,
-    saml_providers,
-)
+from daypass.operations.iam import account, credential_changes, login_profiles, mfa, providers, resources
 from daypass.operations.iam.context import Operation
 
 PROVIDERS: Final = (
     Operation(
         "CreateOpenIDConnectProvider",
         resources.new_oidc_provider,
-        write=oidc_providers.create_oidc_provider,
+        write=providers.create_oidc_provider,
         keys=(resources.request_tags,),
         tagging="iam:TagOpenIDConnectProvider",
     ),
-    Operation("GetOpenIDConnectProvider", resources.oidc_provider, read=oidc_providers.get_oidc_provider),
-    Operation(
-        "ListOpenIDConnectProviders", resources.providers("oidc-provider"), read=oidc_providers.list_oidc_providers
-    ),
-    Operation("AddClientIDToOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.add_client_id),
+    Operation("GetOpenIDConnectProvider", resources.oidc_provider, read=providers.get_oidc_provider),
+    Operation("ListOpenIDConnectProviders", resources.providers("oidc-provider"), read=providers.list_oidc_providers),
+    Operation("AddClientIDToOpenIDConnectProvider", resources.oidc_provider, write=providers.add_client_id),
     Operation(
         "RemoveClientIDFromOpenIDConnectProvider",
         resources.oidc_provider,
-        write=oidc_providers.remove_client_id,
+        write=providers.remove_client_id,
         urgent=True,
     ),
-    Operation("UpdateOpenIDConnectProviderThumbprint", resources.oidc_provider, write=oidc_providers.update_thumbprint),
+    Operation("UpdateOpenIDConnectProviderThumbprint", resources.oidc_provider, write=providers.update_thumbprint),
     Operation(
-        "DeleteOpenIDConnectProvider", resources.oidc_provider, write=oidc_providers.delete_oidc_provider, urgent=True
+        "DeleteOpenIDConnectProvider", resources.oidc_provider, write=providers.delete_oidc_provider, urgent=True
     ),
     Operation(
         "CreateSAMLProvider",
         resources.new_saml_provider,
-        write=saml_providers.create_saml_provider,
+        write=providers.create_saml_provider,
         keys=(resources.request_tags,),
-        gather=saml_providers.read_documents,
+        gather=providers.read_documents,
         heavy=True,
         tagging="iam:TagSAMLProvider",
     ),
-    Operation("GetSAMLProvider", resources.saml_provider, read=saml_providers.get_saml_provider),
-    Operation("ListSAMLProviders", resources.providers("saml-provider"), read=saml_providers.list_saml_providers),
+    Operation("GetSAMLProvider", resources.saml_provider, read=providers.get_saml_provider),
+    Operation("ListSAMLProviders", resources.providers("saml-provider"), read=providers.list_saml_providers),
     Operation(
         "UpdateSAMLProvider",
         resources.saml_provider,
-        write=saml_providers.update_saml_provider,
-        gather=saml_providers.read_documents,
+        write=providers.update_saml_provider,
+        gather=providers.read_documents,
         heavy=True,
     ),
-    Operation("DeleteSAMLProvider", resources.saml_provider, write=saml_providers.delete_saml_provider, urgent=True),
+    Operation("DeleteSAMLProvider", resources.saml_provider, write=providers.delete_saml_provider, urgent=True),
 )
 
 PASSWORDS: Final = (
@@ -135,17 +124,17 @@ OUTBOUND: Final = (
     Operation(
         "EnableOutboundWebIdentityFederation",
         resources.anything,
-        write=outbound.enable_outbound_web_identity_federation,
-        gather=outbound.gather,
+        write=account.enable_outbound_web_identity_federation,
+        gather=account.gather,
     ),
     Operation(
         "DisableOutboundWebIdentityFederation",
         resources.anything,
-        write=outbound.disable_outbound_web_identity_federation,
+        write=account.disable_outbound_web_identity_federation,
     ),
     Operation(
         "GetOutboundWebIdentityFederationInfo",
         resources.anything,
-        read=outbound.get_outbound_web_identity_federation_info,
+        read=account.get_outbound_web_identity_federation_info,
     ),
 )

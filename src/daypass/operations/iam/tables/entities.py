@@ -9,14 +9,19 @@ from daypass.domain.directory import Group, User
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.iam import (
     access_keys,
+    account,
+    context_keys,
     credential_changes,
-    elevation,
+    credential_report,
+    details,
+    granting,
     groups,
-    instance_profiles,
-    last_used,
+    lint,
     policies,
     resources,
     roles,
+    service_last_accessed,
+    simulate_policy,
     users,
 )
 from daypass.operations.iam.context import Operation
@@ -83,7 +88,7 @@ ROLES: Final = (
     ),
     Operation("GetRole", resources.role, read=roles.get_role),
     Operation("ListRoles", resources.listed("role"), read=roles.list_roles),
-    Operation("UpdateRole", resources.role, write=roles.update_role, check=elevation.longer),
+    Operation("UpdateRole", resources.role, write=roles.update_role, check=lint.longer),
     Operation("UpdateRoleDescription", resources.role, write=roles.update_role_description),
     Operation(
         "UpdateAssumeRolePolicy",
@@ -111,29 +116,98 @@ POLICIES: Final = (
     Operation("ListPolicyVersions", resources.policy, read=policies.list_policy_versions),
     Operation("SetDefaultPolicyVersion", resources.policy, write=policies.set_default_policy_version),
     Operation("DeletePolicyVersion", resources.policy, write=policies.delete_policy_version),
-    Operation("ListEntitiesForPolicy", resources.policy, read=last_used.list_entities_for_policy),
+    Operation("ListEntitiesForPolicy", resources.policy, read=access_keys.list_entities_for_policy),
 )
 
 INSTANCE_PROFILES: Final = (
     Operation(
         "CreateInstanceProfile",
         resources.new("instance-profile", "InstanceProfileName"),
-        write=instance_profiles.create_instance_profile,
+        write=roles.create_instance_profile,
         keys=(resources.request_tags,),
         tagging="iam:TagInstanceProfile",
     ),
-    Operation("GetInstanceProfile", resources.instance_profile, read=instance_profiles.get_instance_profile),
-    Operation(
-        "ListInstanceProfiles", resources.listed("instance-profile"), read=instance_profiles.list_instance_profiles
-    ),
-    Operation("ListInstanceProfilesForRole", resources.role, read=instance_profiles.list_instance_profiles_for_role),
-    Operation(
-        "AddRoleToInstanceProfile", resources.role_into_profile, write=instance_profiles.add_role_to_instance_profile
-    ),
+    Operation("GetInstanceProfile", resources.instance_profile, read=roles.get_instance_profile),
+    Operation("ListInstanceProfiles", resources.listed("instance-profile"), read=roles.list_instance_profiles),
+    Operation("ListInstanceProfilesForRole", resources.role, read=roles.list_instance_profiles_for_role),
+    Operation("AddRoleToInstanceProfile", resources.role_into_profile, write=roles.add_role_to_instance_profile),
     Operation(
         "RemoveRoleFromInstanceProfile",
         resources.instance_profile,
-        write=instance_profiles.remove_role_from_instance_profile,
+        write=roles.remove_role_from_instance_profile,
     ),
-    Operation("DeleteInstanceProfile", resources.instance_profile, write=instance_profiles.delete_instance_profile),
+    Operation("DeleteInstanceProfile", resources.instance_profile, write=roles.delete_instance_profile),
+)
+
+
+# --- Operations that report about an account or simulate its policies
+
+
+ACCOUNT: Final = (
+    Operation("GetAccountSummary", resources.anything, read=account.get_account_summary),
+    Operation("GetAccountAuthorizationDetails", resources.anything, read=details.get_account_authorization_details),
+)
+
+REPORTS: Final = (
+    Operation("GetAccessKeyLastUsed", resources.key_owner, read=access_keys.get_access_key_last_used),
+    Operation(
+        "GenerateCredentialReport",
+        resources.anything,
+        write=credential_report.generate_credential_report,
+        gather=credential_report.gather,
+        heavy=True,
+    ),
+    Operation("GetCredentialReport", resources.anything, read=credential_report.get_credential_report),
+    Operation(
+        "GetServiceLastAccessedDetails",
+        resources.anything,
+        read=service_last_accessed.get_service_last_accessed_details,
+    ),
+    Operation(
+        "GetServiceLastAccessedDetailsWithEntities",
+        resources.anything,
+        read=service_last_accessed.get_service_last_accessed_details_with_entities,
+    ),
+    Operation(
+        "ListPoliciesGrantingServiceAccess",
+        granting.arn_resource,
+        read=granting.list_policies_granting_service_access,
+        heavy=True,
+    ),
+)
+
+SIMULATIONS: Final = (
+    Operation(
+        "SimulatePrincipalPolicy", simulate_policy.principal, read=simulate_policy.simulate_principal_policy, heavy=True
+    ),
+    Operation("SimulateCustomPolicy", resources.anything, read=simulate_policy.simulate_custom_policy, heavy=True),
+    Operation(
+        "GetContextKeysForPrincipalPolicy",
+        simulate_policy.principal,
+        read=context_keys.get_context_keys_for_principal_policy,
+        heavy=True,
+    ),
+    Operation(
+        "GetContextKeysForCustomPolicy",
+        resources.anything,
+        read=context_keys.get_context_keys_for_custom_policy,
+        heavy=True,
+    ),
+)
+
+ABSENT: Final = (
+    Operation("ListSSHPublicKeys", resources.user_or_caller, read=partial(access_keys.list_of_user, "SSHPublicKeys")),
+    Operation(
+        "ListSigningCertificates", resources.user_or_caller, read=partial(access_keys.list_of_user, "Certificates")
+    ),
+    Operation(
+        "ListServiceSpecificCredentials",
+        resources.user_or_everyone,
+        read=partial(access_keys.list_of_user, "ServiceSpecificCredentials"),
+    ),
+    Operation(
+        "ListServerCertificates",
+        resources.listed("server-certificate"),
+        read=partial(access_keys.list_of_account, "ServerCertificateMetadataList"),
+    ),
 )

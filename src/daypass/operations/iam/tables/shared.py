@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.iam import attachments, boundaries, elevation, inline, owners, resources, tags
+from daypass.operations.iam import attachments, boundaries, inline, lint, owners, resources, tags
 from daypass.operations.iam.context import Operation, ResourceOf
 
 
@@ -16,7 +16,7 @@ def of_owner(kind: owners.OwnerKind, resource: ResourceOf) -> tuple[Operation, .
     bounded = (resources.boundary,)
     inlined = ("PolicyDocument", PolicyKind.IDENTITY)
     attach, detach = partial(attachments.attach, kind), partial(attachments.detach, kind)
-    put_warns, attach_warns = (elevation.inlined, elevation.attached) if kind is owners.ROLE else (None, None)
+    put_warns, attach_warns = (lint.inlined, lint.attached) if kind is owners.ROLE else (None, None)
     return (
         Operation(
             f"Put{noun}Policy",
