@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-agent demo-bridge demo-incident demo-remediation demo-regions serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-agent demo-bridge demo-incident demo-remediation demo-regions serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 # Compiled code is kept wherever make runs: without it every server that a test starts takes twice as long to come up.
@@ -39,6 +39,10 @@ demo-x509:  ## a host's certificate borrows a role, with the stock client of IAM
 demo-oauth:  ## service A acts for a person at service B, which verifies offline; one revocation ends both forms of the session
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/service_to_service.py $(ARGS)
+
+demo-gateway:  ## a real proxy in front of an application without code: allowed, denied, revoked
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/gateway.py $(ARGS)
 
 demo-agent:  ## an agent acts for a person with a narrower role, is refused outside it, and is stopped by one revocation
 	$(SETUP_DEMO)

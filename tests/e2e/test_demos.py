@@ -111,6 +111,14 @@ SHOWN = {  # what must be told, in this order
         r"AWS credentials: refused: ExpiredToken",
         r"\d+ records in \d+ logs? verify",
     ),
+    "gateway": (
+        r"GET /orders/7: 200 order 7, for arn:aws:sts::111122223333:assumed-role/orders-reader/",
+        r"GET /orders/7: 401",
+        r"DELETE /orders/7: 403",
+        r"GET /orders/7%2f\.\.%2f8: 403",
+        r"active sessions? ended",
+        r"GET /orders/7: 401",
+    ),
     "x509": (
         r"who: arn:aws:sts::111122223333:assumed-role/press/[0-9a-f]{30,40}",
         r"get-role press: AROA",
