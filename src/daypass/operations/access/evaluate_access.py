@@ -23,6 +23,7 @@ from daypass.domain.policy.explain import denial_message
 from daypass.domain.policy.model import Value
 from daypass.domain.question import Principal, Question, decide
 from daypass.operations import heavy
+from daypass.operations.access.requestable import approval_keys
 from daypass.operations.access.snapshot import assumes
 from daypass.operations.access.subject import (
     ACCESS_TOKEN,
@@ -190,7 +191,8 @@ async def prepare(env: Env, subject: Principal, asked: Evaluation, keys: Mapping
     if not assumes(action, resource, subject.account):
         return subject.asks(action, resource, context=keys)
     target, blocks = await role_to_assume(env, env.clock.now(), resource)
-    own = {**subject.keys, "daypass:approved": "false"}
+    approved = await approval_keys(env, subject, resource, asked.context)
+    own = {**subject.keys, "daypass:approved": "false", **approved}
     blocked = replace(subject, keys=own, policies=under(subject.policies, blocks))
     return blocked.asks(action, resource, target, context=keys)
 

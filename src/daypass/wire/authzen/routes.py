@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from daypass.domain.authzen import Evaluation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations import rates
 from daypass.operations.access.evaluate_access import ACTION as EVALUATE
@@ -22,9 +23,9 @@ from daypass.operations.access.search_access import search_actions, search_resou
 from daypass.operations.access.snapshot import Batch
 from daypass.ports import Call
 from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce
-from daypass.wire.authzen import requests
+from daypass.wire.authzen import approval, requests
 from daypass.wire.authzen.requests import Evaluations, body_of
-from daypass.wire.front import Front, Progress, Refusal
+from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
 from daypass.wire.http import FixedHeaders, Header, Request, Response, only_value, public_document
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import GET, POST, Route
@@ -32,6 +33,8 @@ from daypass.wire.routing import GET, POST, Route
 _SERVICE: Final = "daypass"
 _EVALUATE: Final = f"daypass:{EVALUATE}"
 _SEARCH: Final = f"daypass:{SEARCH}"
+_REQUEST: Final = "daypass:CreateAccessRequest"
+_FOLLOW: Final = "daypass:GetAccessRequest"
 _EVALUATION: Final = "/access/v1/evaluation"
 _EVALUATIONS: Final = "/access/v1/evaluations"
 _SUBJECTS: Final = "/access/v1/search/subject"
@@ -46,7 +49,8 @@ _LARGE_BODY: Final = 8_192  # bytes that are read in a turn: a millisecond
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _NO_STORE: Final = FixedHeaders((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
-Serve: TypeAlias = "Callable[[Front, Progress, Call], Awaitable[Mapping[str, Any]]]"
+Content: TypeAlias = Mapping[str, Any] | tuple[int, Mapping[str, Any]]
+Serve: TypeAlias = "Callable[[Front, Progress, Call], Awaitable[Content]]"
 
 
 def authzen_routes(front: Front, certificate_header: str = "") -> tuple[Route, ...]:
@@ -55,6 +59,10 @@ def authzen_routes(front: Front, certificate_header: str = "") -> tuple[Route, .
     def route(path: str, operation: str, tokens: float, serve: Serve, summary: str) -> Route:
         endpoint = _Endpoint(front, operation, tokens, serve, certificate_header)
         return Route(path, endpoint, summary, POST, ERRORS, operation)
+
+    def requests_route(path: str, operation: str, serve: Serve, summary: str, methods: frozenset[str]) -> Route:
+        endpoint = _Endpoint(front, operation, _REQUEST_TOKENS, serve, certificate_header, approval.PROBLEMS)
+        return Route(path, endpoint, summary, methods, approval.PROBLEMS, operation)
 
     async def metadata(request: Request) -> Response:
         return _metadata(front, request)
@@ -65,6 +73,8 @@ def authzen_routes(front: Front, certificate_header: str = "") -> tuple[Route, .
         route(_SUBJECTS, _SEARCH, _SEARCH_TOKENS, _subjects, "Subjects that may do something (AuthZEN)"),
         route(_RESOURCES, _SEARCH, _SEARCH_TOKENS, _resources, "Resources that a subject may act on (AuthZEN)"),
         route(_ACTIONS, _SEARCH, _SEARCH_TOKENS, _actions, "Actions that a subject may perform (AuthZEN)"),
+        requests_route(approval.REQUESTS, _REQUEST, approval.submit, "Requests denied access (AuthZEN)", POST),
+        requests_route(f"{approval.REQUESTS}/", _FOLLOW, approval.follow, "The state of such a request (AuthZEN)", GET),
         Route(_METADATA, metadata, "Metadata of the policy decision point (AuthZEN)", GET, ERRORS),
     )
 
@@ -72,7 +82,16 @@ def authzen_routes(front: Front, certificate_header: str = "") -> tuple[Route, .
 class _Endpoint:
     """The handler of one path: authenticates, serves, and records a refusal."""
 
-    def __init__(self, front: Front, operation: str, tokens: float, serve: Serve, certificate_header: str) -> None:
+    def __init__(  # the columns of its row
+        self,
+        front: Front,
+        operation: str,
+        tokens: float,
+        serve: Serve,
+        certificate_header: str,
+        errors: ErrorFormat | None = None,
+    ) -> None:
+        self._errors = errors or ERRORS
         self._front = front
         self._operation = operation
         self._tokens = tokens
@@ -87,11 +106,12 @@ class _Endpoint:
             )
             content = await self._serve(self._front, progress, call)
         except DaypassError as error:
-            response = await self._front.refuse(progress, error, ERRORS)
+            response = await self._front.refuse(progress, error, self._errors)
         else:
+            status, content = content if isinstance(content, tuple) else (200, content)
             echoed = _echoed(request)
             headers = (*_NO_STORE, *echoed) if echoed else _NO_STORE
-            response = Response(200, msgspec.json.encode(content), MEDIA_TYPE, headers, self._operation)
+            response = Response(status, msgspec.json.encode(content), MEDIA_TYPE, headers, self._operation)
         return with_nonce(self._front.env, progress, response)
 
 
@@ -99,7 +119,12 @@ class _Endpoint:
 
 
 async def _evaluation(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
-    return await _decided(front, progress, call, requests.evaluation(body_of(progress.request)))
+    asked = requests.evaluation(body_of(progress.request))
+    shown, question = await _decided(front, progress, call, asked), asked.questions[0]
+    if shown["decision"] or not isinstance(question, Evaluation):
+        return shown
+    hint = await approval.hint_of(front.env, call, question)
+    return {**shown, "context": {**shown.get("context", {}), **hint}} if hint else shown
 
 
 async def _evaluations(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
@@ -177,6 +202,9 @@ def _metadata(front: Front, request: Request) -> Response:
         "search_subject_endpoint": at + _SUBJECTS,
         "search_resource_endpoint": at + _RESOURCES,
         "search_action_endpoint": at + _ACTIONS,
+        "access_request_endpoint": at + approval.REQUESTS,
+        "jwks_uri": f"{at}/.well-known/jwks.json",
+        "capabilities": [approval.CAPABILITY],
     }
     body = json.dumps(content).encode("ascii")
     response = public_document(request, body, MEDIA_TYPE, _METADATA_SECONDS)

@@ -1,0 +1,188 @@
+"""Denials that a person may have lifted: a role that an approval rule lets the subject request.
+
+The token that binds a request to its denial is signed, and good for the caller that asked. An approval is presented again as a
+reference; the grant behind it decides, as when the role is assumed. Neither gives anything by itself.
+Source: AuthZEN Access Request and Approval Profile, draft 1, 7, 9 and 11.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from daypass.domain.access.grant import is_usable, keys_of
+from daypass.domain.access.person import original_principal
+from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.authzen import Entity, Evaluation, action_of, resource_arn
+from daypass.domain.claims import Caller, PrincipalKind
+from daypass.domain.directory import Role, User
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import JoseError, base64url
+from daypass.domain.policy.model import Value
+from daypass.domain.question import Principal
+from daypass.operations.access.snapshot import assumes
+from daypass.operations.access.subject import ACCESS_TOKEN, view_named
+from daypass.operations.authenticate import caller_of_session
+from daypass.operations.grants.persons import person_of, person_of_user
+from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.targets import rule_for
+from daypass.operations.grants.void import why_void
+from daypass.operations.oauth.access_token import open_access_token
+from daypass.operations.principals import find_by_arn
+from daypass.ports import Call, Env, Reader
+
+TYPE: Final = "daypass-denial+jwt"
+SECONDS: Final = 600
+_MAX_CONTEXT: Final = 2_048  # characters of the context of a question, which the token holds
+
+
+class Denial(NamedTuple):
+    """What binds a request to its denial. `expires_at` in seconds."""
+
+    evaluation_id: str
+    expires_at: int
+    token: str
+
+
+class Wanted(NamedTuple):
+    """The role of a denial. `beneficiary`: the ARN of the user who gets the access, "" for the caller."""
+
+    role: str
+    beneficiary: str
+
+
+async def requestable(env: Env, call: Call, asked: Evaluation) -> Denial | None:
+    """The binding of a denied question that may be requested; None when it may not."""
+    if not env.oauth.enabled:
+        return None
+    wanted = await _wanted(env, call, asked)
+    if wanted is None:
+        return None
+    context = json.dumps(asked.context, sort_keys=True, default=str)
+    if len(context) > _MAX_CONTEXT:
+        return None
+    now = call.now // 1000
+    claims = {
+        "iss": env.oauth.issuer,
+        "aud": env.oauth.issuer,
+        "iat": now,
+        "exp": now + SECONDS,
+        "jti": call.facts.request_id,
+        "pep": call.caller.principal_id,
+        "question": _digest(asked),
+        "context": context,
+    }
+    token = env.oauth.signer.sign(claims, env.oauth.algorithm, TYPE)
+    return Denial(call.facts.request_id, now + SECONDS, token)
+
+
+async def check_denial(env: Env, call: Call, unverified_token: str, asked: Evaluation) -> Wanted:
+    """What a request for this question asks for, if the token binds it to a denial of the same caller.
+
+    `asked.context` may have more members than that of the denial. Raises DaypassError: INVALID_GRANT (the token does not bind
+    it), EXPIRED_IDENTITY_TOKEN, ACCESS_DENIED (it may no longer be requested).
+    """
+    try:
+        claims = await env.oauth.signer.verify(unverified_token, TYPE)
+    except JoseError as error:
+        raise _unbound(str(error)) from None
+    original = json.loads(claims["context"])
+    sent = {name: asked.context.get(name) for name in original}
+    if claims["iss"] != env.oauth.issuer or claims["pep"] != call.caller.principal_id:
+        raise _unbound("it was given to another caller")
+    if claims["question"] != _digest(asked) or json.dumps(sent, sort_keys=True, default=str) != claims["context"]:
+        raise _unbound("it is for another question")
+    if claims["exp"] <= call.now // 1000:
+        raise DaypassError(ErrorKind.EXPIRED_IDENTITY_TOKEN, "The denial has expired: ask for a new decision.")
+    wanted = await _wanted(env, call, asked)
+    if wanted is None:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "This access may not be requested.")
+    return wanted
+
+
+def _unbound(reason: str) -> DaypassError:
+    message = "The denial does not bind this request."
+    return DaypassError(ErrorKind.INVALID_GRANT, message, private={"reason": reason})
+
+
+def _digest(asked: Evaluation) -> str:
+    entities = [(each.type, each.id, each.properties) for each in (asked.subject, asked.resource)]
+    text = json.dumps([*entities, asked.action, asked.action_properties], sort_keys=True, default=str)
+    return base64url(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+
+
+async def _wanted(env: Env, call: Call, asked: Evaluation) -> Wanted | None:
+    """The role that the question is about, if a rule of the caller's account lets the subject request it."""
+    account = call.caller.account
+    try:
+        arn = resource_arn(asked.resource, account)
+        if not assumes(action_of(asked.action, asked.resource), arn, account):
+            return None
+    except ValueError:
+        return None
+    subject = await _subject(env, call, asked.subject)
+    if subject is None:
+        return None
+
+    def query(tx: Reader) -> bool:
+        """Whoever requests needs a rule; for a user who accepts it, both need one that allows this."""
+        role, persons = find_by_arn(tx, Role, arn), [person_of(tx, call.caller)]
+        if role is None or not persons[0].id:
+            return False
+        if isinstance(subject, User):
+            persons.append(person_of_user(tx, subject))
+        rules = [rule_for(tx, role, person.names, None) for person in persons]
+        return all(rule is not None and (len(rules) == 1 or rule.rule.on_behalf) for rule in rules)
+
+    if not await env.directory.read(query, account=account):
+        return None
+    return Wanted(arn, "" if isinstance(subject, Caller) else subject.arn)
+
+
+async def _subject(env: Env, call: Call, entity: Entity) -> User | Caller | None:
+    """A user of the caller's account, or the caller itself: whoever has another person's token requests nothing with it."""
+    caller = call.caller
+    if entity.type == ACCESS_TOKEN:
+        try:
+            token = await open_access_token(env, entity.id, call.now)
+            found = await caller_of_session(env, token.session, call.now)
+        except DaypassError as error:
+            if error.kind is ErrorKind.UNAVAILABLE:
+                raise
+            return None
+        return caller if original_principal(found.hops) == original_principal(caller.hops) else None
+    if entity.type != "user":
+        return None
+    name, arn = (parse_arn(entity.id).name, entity.id) if entity.id.startswith("arn:") else (entity.id, "")
+    if account_of(arn) not in ("", caller.account):
+        return None
+    view = await view_named(env, caller.account, "user", name, arn)
+    if view is None or isinstance(view.entity, Role):
+        return None
+    return caller if original_principal(caller.hops) == view.entity.id else view.entity
+
+
+async def approval_keys(env: Env, subject: Principal, role: str, context: Mapping[str, Any]) -> Mapping[str, Value]:
+    """The context keys of an approval that the question presents and that is in force for this subject and role; {} otherwise.
+
+    `context.approval.id` is the id of a request. The grant is compared with the role, rule and request as they are now.
+    """
+    given = context.get("approval")
+    presented = given.get("id") if isinstance(given, Mapping) else None
+    if not isinstance(presented, str) or subject.facts.kind is not PrincipalKind.USER:
+        return {}
+    now, view = env.clock.now(), await env.directory.role(account_of(role), parse_arn(role).name)
+    if view is None or view.role.arn != role:
+        return {}
+    for grant in view.grants_of.get(subject.facts.arns[0][1], ()):
+        if grant.request_id == presented and is_usable(grant, now):
+            found = grant
+
+            def is_void(tx: Reader) -> bool:
+                return why_void(env, Snapshot(tx), found, now) is not None  # noqa: B023  # called before the next turn
+
+            if not await env.directory.read(is_void, account=subject.account):
+                return keys_of(grant)
+    return {}
