@@ -127,10 +127,7 @@ def test_service_requests_for_a_person_who_accepts(world: World) -> None:
     task = world.submit("pep", world.evaluate("pep"))["task"]
     assert task["status"] == "pending"
     seen = world.server.api("GET", f"/access-requests/{task['id']}", key=world.keys["ann"])
-    assert (
-        seen["state"],
-        seen["beneficiary"]["arn"] if isinstance(seen["beneficiary"], dict) else seen["beneficiary"],
-    ) == ("draft", f"arn:aws:iam::{OPERATOR}:user/ann")
+    assert seen["state"] == "draft"  # it waits for ann
 
 
 def test_what_no_rule_covers_is_not_requestable(world: World) -> None:

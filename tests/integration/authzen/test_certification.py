@@ -234,7 +234,9 @@ def test_metadata_names_every_endpoint_under_the_public_url(world: World) -> Non
     content = json.loads(answer.body)
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     assert content.pop("policy_decision_point") == ISSUER
-    assert len(content) == 5
+    assert content.pop("jwks_uri") == f"{ISSUER}/.well-known/jwks.json"
+    assert content.pop("capabilities") == ["urn:openid:authzen:capability:access-request"]
+    assert len(content) == 6
     for name, url in content.items():
         assert name.endswith("_endpoint")
         assert world.ask(url.removeprefix(ISSUER), b"{}").status == 400  # it is served

@@ -13,6 +13,7 @@ WITHOUT_JSON = {
     "agent run": "runs until it is stopped",
     "completion": "prints a script for a shell",
     "credential-process": "prints what AWS SDKs read",
+    "proxy": "serves until it is stopped",
     "elevate": "runs a command",
     "exec": "runs a command",
     "serve": "runs until it is stopped",

@@ -357,7 +357,7 @@ def test_follower_goes_on_after_credentials_that_cannot_be_had() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads a clock of Linux")
 def test_age_of_revocations_counts_the_time_in_which_the_machine_sleeps() -> None:
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    now = Verifier(Settings(ISSUER, AUDIENCE, PROFILE))._monotonic()
+    now = Verifier(Settings(ISSUER, AUDIENCE, PROFILE)).monotonic()
     assert before <= now <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
