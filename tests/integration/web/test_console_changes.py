@@ -394,3 +394,64 @@ def test_request_under_a_rule_that_asks_for_fresh_mfa_is_sent_after_a_passkey(si
     assert "Incident 7: orders" in text(asked)
     answer = eve.submit(asked, path, response=authenticator.assertion(forms(asked)[path].options))
     assert done(answer)["done"] == "requested"
+
+
+EDIT = "/console/role/edit"
+TRUSTED = json.dumps(
+    {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": ALPHA}, "Action": "sts:AssumeRole"}}
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"new_name": "a b", "document": TRUSTED}, "a b"),
+        ({"new_name": "ok", "document": "{"}, "ok"),
+        ({"new_name": "ok", "document": TRUSTED.replace("sts:", "s3:")}, "ok"),
+        ({"new_name": "ok", "document": TRUSTED, "seconds": "99999"}, "99999"),
+        ({"new_name": "ok", "document": TRUSTED, "seconds": "<b>"}, "ok"),
+        ({"new_name": "reader", "document": TRUSTED}, "reader"),
+    ],
+)
+def test_role_that_cannot_be_created_says_why_and_keeps_what_was_written(
+    site: Installation, ada: Browser, fields: dict[str, str], said: str
+) -> None:
+    page = ada.get(EDIT)
+    answer = ada.post("/console/roles/create", {"csrf": token(page), **fields})
+    assert answer.status in (400, 409), text(answer)
+    assert 'role="alert"' in answer.body.decode()
+    assert said in answer.body.decode()
+    assert b"<RoleName>ok</RoleName>" not in site.iam("ListRoles").body
+
+
+def test_role_gets_and_loses_policies_on_its_page_and_is_deleted_with_them(site: Installation, ada: Browser) -> None:
+    page = ada.get(EDIT)
+    created = ada.post("/console/roles/create", {"csrf": token(page), "new_name": "made", "document": TRUSTED})
+    assert done(created) == {"name": "made", "done": "saved"}
+    page = ada.get("/console/role?name=made")
+    policy = {"csrf": token(page), "name": "made", "policy": "work", "document": json.dumps(json.loads(TRUSTED))}
+    refused_policy = ada.post("/console/role/put-policy", policy)
+    assert refused_policy.status == 400  # an identity policy names no principal
+    allowed = '{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "orders:*", "Resource": "*"}}'
+    assert done(ada.post("/console/role/put-policy", {**policy, "document": allowed}))["done"] == "saved"
+    assert "orders:*" in text(ada.get("/console/role?name=made"))
+    page = ada.get("/console/role?name=made")
+    assert "You confirm exactly this" in text(ada.submit(page, "/console/role/delete"))
+    assert done(ada.confirm(page, "/console/role/delete")) == {"done": "deleted"}
+
+
+def test_findings_and_pickers_answer_what_is_typed(site: Installation, ada: Browser) -> None:
+    page = ada.get(EDIT)
+    broad = TRUSTED.replace(ALPHA, "*")
+    found = ada.post("/console/lint", {"csrf": token(page), "lint": "trust", "document": broad})
+    assert "error" in text(found)
+    assert ada.post("/console/lint", {"csrf": "x", "lint": "trust", "document": broad}).status == 403
+
+    def picked(kind: str, wanted: str) -> list[str]:
+        answer = ada.get(f"/console/pick?kind={kind}&text={wanted}")
+        return [value for value, _ in json.loads(answer.body)]
+
+    assert picked("action", "s3:getob")[0] == "s3:GetObject"
+    assert "daypass:approved" in picked("key", "approved")
+    assert f"arn:aws:iam::{ALPHA}:user/ann" in picked("arn", "ann")
+    assert picked("arn", "%00") == picked("x", "") == []

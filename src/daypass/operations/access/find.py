@@ -14,11 +14,12 @@ from msgspec import Struct
 
 from daypass.domain.access.person import original_principal
 from daypass.domain.directory import AccessKey, AccessRequest, Group, OidcProvider, Role, SamlProvider, User
+from daypass.operations import heavy
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import allow_own, arn_of
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_id
-from daypass.ports import Call, Env, Reader, SessionFilter, Viewer
+from daypass.ports import Call, Env, Reader, Scene, SessionFilter, Viewer
 
 _EACH: Final = 6  # results of a kind
 _SESSION: Final = re.compile("[0-9a-f]{32}")
@@ -120,3 +121,23 @@ def _requests(tx: Reader, call: Call, wanted: str, *, everything: bool) -> Itera
         return
     if everything or original_principal(call.caller.hops) in (request.requester_id, request.beneficiary_id):
         yield Found("access-request", request.id, f"Access request {request.id}")
+
+
+# --- Actions, for people who write policies
+
+_ACTION: Final = re.compile(r'"([a-z0-9-]+:[A-Za-z0-9]+)"')
+_ACTIONS: Final = 50
+_known_actions: list[str] = []
+
+
+async def find_actions(env: Env, call: Call, part: str) -> list[str]:
+    """The actions that AWS's managed policies name, with `part` in their names. They are public: it needs no permission."""
+    return await heavy.read(env, call, _actions_with, part.lower())
+
+
+def _actions_with(scene: Scene, part: str) -> list[str]:
+    if not _known_actions:  # read once in each process: it takes 200 ms
+        found = {action for text in scene.builtin.values() for action in _ACTION.findall(text)}
+        _known_actions.extend(sorted(action for action in found if not action.startswith(("aws:", "arn:"))))
+    matching = [action for action in _known_actions if part in action.lower()]
+    return sorted(matching, key=lambda action: not action.lower().startswith(part))[:_ACTIONS]

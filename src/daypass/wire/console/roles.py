@@ -14,7 +14,10 @@ from daypass.operations.access import lint, what_can, who_can
 from daypass.operations.sessions import list_sessions
 from daypass.ports import SessionFilter
 from daypass.wire.console.context import ConsoleContext, Part, address, to
+from daypass.wire.console.editor import HOLDER
 from daypass.wire.console.iam import iam, iam_part, page_marker
+from daypass.wire.console.policies import policies_of
+from daypass.wire.console.table import FormView
 from daypass.wire.http import Response
 
 _ROWS: Final = 50
@@ -48,7 +51,7 @@ async def listed(ctx: ConsoleContext) -> Response:
     )
 
 
-async def one(ctx: ConsoleContext) -> Response:
+async def one(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/role?name=… `job`: a report on the use of its permissions that was made before."""
     name = ctx.value("name", 64)
     role = (await iam(ctx, "GetRole", RoleName=name))["Role"]
@@ -60,6 +63,7 @@ async def one(ctx: ConsoleContext) -> Response:
     used = await ctx.attempt(
         "daypass:ListSessions", list_sessions.list_sessions, SessionFilter(principal_id=role["RoleId"], limit=10)
     )
+    policies = await policies_of(ctx, HOLDER, name)
     job = ctx.value("job", 64)
     report: Part[Mapping[str, Any]] = Part()
     if job:
@@ -79,6 +83,9 @@ async def one(ctx: ConsoleContext) -> Response:
         used=used,
         report=report,
         job=job,
+        policies=policies,
+        delete=FormView(f"{_ROLE}/delete", "Delete the role", hidden={"name": name}, danger=True),
+        problem=problem,
     )
 
 

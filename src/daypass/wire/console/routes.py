@@ -10,6 +10,7 @@ from daypass.wire.console import (
     approvals,
     dashboards,
     devices,
+    editor,
     finder,
     first_run,
     graph,
@@ -42,7 +43,7 @@ from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web.errors import PAGE_ERRORS
 
 _REQUEST = "/console/access-request"
-_CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *anchor_changes())
+_CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *anchor_changes(), *editor.role_changes(roles.one))
 
 
 Show: TypeAlias = "Callable[..., Route]"
@@ -123,6 +124,9 @@ def _use(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/revoke", sessions.revoke_form, "Console: revoking with a preview", "daypass:RevokeSession"),
         form("/console/revoke/send", sessions.revoke_send, "Revokes sessions", "daypass:RevokeSession"),
         show("/console/roles", roles.listed, "Console: roles", "iam:ListRoles"),
+        show(editor.EDIT, editor.page, "Console: the form of a role", "iam:GetRole"),
+        show("/console/pick", editor.pick, "Console: values that complete a field", "daypass:Find"),
+        form("/console/lint", editor.findings, "Lints a document", "daypass:LintPolicies"),
         show("/console/graph", graph.page, "Console: who can assume what, as a picture", "daypass:WhoCanAccess"),
         show("/console/role", roles.one, "Console: one role", "iam:GetRole"),
         form(

@@ -1,0 +1,194 @@
+// A policy, trust policy or approval rule in parts, beside its JSON: each side changes the other.
+// The JSON is what is sent. Members that the parts do not show stay as they are.
+(() => {
+  "use strict";
+
+  const builder = document.querySelector(".builder");
+  const text = builder && document.getElementById(builder.dataset.for);
+  if (!text) return;
+  const h = (name, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children.filter(Boolean));
+    return made;
+  };
+  const list = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
+  const short = (values) => (values.length === 1 ? values[0] : values);
+  let whole = {};
+  let number = 0;
+
+  const numbers = text.parentElement.querySelector(".numbers");
+  const count = () => {
+    numbers.textContent = Array.from(text.value.split("\n"), (_, line) => line + 1).join("\n");
+    numbers.scrollTop = text.scrollTop;
+  };
+  text.addEventListener("scroll", () => { numbers.scrollTop = text.scrollTop; });
+
+  let ours = false;
+  const write = (again = false) => {
+    text.value = JSON.stringify(whole, null, 2);
+    ours = true;
+    text.dispatchEvent(new Event("input", { bubbles: true }));
+    ours = false;
+    if (again) draw();
+  };
+
+  // --- Fields
+
+  const pick = async (field, kind) => {
+    const answer = await fetch(`/console/pick?kind=${kind}&text=${encodeURIComponent(field.value)}`);
+    if (!answer.ok || answer.redirected) return;
+    const options = (await answer.json()).map(([value, label]) => h("option", { value, label: label || value }));
+    field.list.replaceChildren(...options);
+  };
+  const input = (label, value, change, kind = "") => {
+    const id = `builder-${number += 1}`;
+    const field = h("input", { className: "form-control", id, value, autocomplete: "off", spellcheck: false });
+    field.setAttribute("aria-label", label);
+    field.addEventListener("change", () => change(field.value.trim()));
+    if (!kind) return field;
+    field.setAttribute("list", `${id}-list`);
+    let timer = 0;
+    field.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(() => pick(field, kind), 150); });
+    return h("span", { className: "picker" }, field, h("datalist", { id: `${id}-list` }));
+  };
+  const select = (label, options, value, change) => {
+    const known = options.some(([option]) => option === value) ? options : [...options, [value, value]];
+    const made = h("select", { className: "form-select" }, ...known.map(([option, shown]) => h("option", { value: option, textContent: shown, selected: option === value })));
+    made.setAttribute("aria-label", label);
+    made.addEventListener("change", () => change(made.value));
+    return made;
+  };
+  const button = (label, act, accessible = label) => {
+    const made = h("button", { type: "button", className: "btn", textContent: label });
+    made.setAttribute("aria-label", accessible);
+    made.addEventListener("click", act);
+    return made;
+  };
+  // Values, one in each line, with a button that removes it and one that adds another.
+  const values = (label, found, kind, change) => {
+    const lines = found.map((value, at) => h("div", { className: "line" },
+      input(`${label} ${at + 1}`, value, (next) => { found[at] = next; change(found); write(); }, kind),
+      button("×", () => { found.splice(at, 1); change(found); write(true); }, `Remove ${label.toLowerCase()} ${value}`)));
+    return h("div", { className: "values" }, ...lines, button(`Add ${label.toLowerCase()}`, () => { found.push(""); change(found); draw(); }));
+  };
+  const group = (title, ...children) => {
+    const made = h("fieldset", {}, h("legend", { textContent: title }), ...children);
+    return made;
+  };
+
+  // --- Statements of policies and trust policies
+
+  const TYPES = [["AWS", "User, role or account"], ["Federated", "Identity provider"], ["Service", "Service"]];
+  const OPERATORS = ["StringEquals", "StringLike", "StringNotEquals", "Bool", "ArnLike", "IpAddress", "NumericLessThanEquals", "DateLessThan", "Null"].map((each) => [each, each]);
+  const FIRST = { AWS: ["sts:AssumeRole", "sts:SetSourceIdentity"], Federated: ["sts:AssumeRoleWithWebIdentity"], Service: ["sts:AssumeRole"] };
+
+  const principals = (statement) => {
+    if (statement.Principal === "*") return [["AWS", "*"]];
+    return Object.entries(statement.Principal || {}).flatMap(([type, found]) => list(found).map((value) => [type, value]));
+  };
+  const setPrincipals = (statement, pairs) => {
+    const made = {};
+    for (const [type, value] of pairs) (made[type] ||= []).push(value);
+    statement.Principal = Object.fromEntries(Object.entries(made).map(([type, found]) => [type, short(found)]));
+  };
+  const who = (statement) => {
+    const pairs = principals(statement);
+    const lines = pairs.map(([type, value], at) => h("div", { className: "line" },
+      select(`Kind of principal ${at + 1}`, TYPES, type, (next) => {
+        pairs[at][0] = next;
+        if (pairs.length === 1) statement.Action = FIRST[next];
+        setPrincipals(statement, pairs);
+        write(true);
+      }),
+      input(`Principal ${at + 1}`, value, (next) => { pairs[at][1] = next; setPrincipals(statement, pairs); write(); }, "arn"),
+      button("×", () => { pairs.splice(at, 1); setPrincipals(statement, pairs); write(true); }, `Remove principal ${value}`)));
+    return group("Who", ...lines, button("Add principal", () => { setPrincipals(statement, [...pairs, ["AWS", ""]]); draw(); }));
+  };
+  const conditions = (statement) => {
+    const rows = Object.entries(statement.Condition || {}).flatMap(([operator, keys]) => Object.entries(keys).map(([key, found]) => [operator, key, list(found)]));
+    const store = (again) => {
+      const made = {};
+      for (const [operator, key, found] of rows) (made[operator] ||= {})[key] = short(found);
+      if (rows.length) statement.Condition = made; else delete statement.Condition;
+      write(again);
+    };
+    const add = (...row) => () => { rows.push(row); store(true); };
+    const lines = rows.map((row, at) => h("div", { className: "line" },
+      input(`Key of condition ${at + 1}`, row[1], (next) => { row[1] = next; store(); }, "key"),
+      select(`Operator of condition ${at + 1}`, OPERATORS, row[0], (next) => { row[0] = next; store(); }),
+      input(`Values of condition ${at + 1}, with commas`, row[2].join(", "), (next) => { row[2] = next.split(",").map((each) => each.trim()); store(); }),
+      button("×", () => { rows.splice(at, 1); store(true); }, `Remove condition on ${row[1]}`)));
+    return group("Only if", ...lines, h("div", { className: "actions" },
+      button("Add condition", add("StringEquals", "aws:SourceIp", [""])),
+      builder.dataset.kind === "trust" && button("Needs an approved request", add("Bool", "daypass:Approved", ["true"])),
+      button("Needs MFA", add("Bool", "aws:MultiFactorAuthPresent", ["true"]))));
+  };
+  const statements = () => {
+    const found = whole.Statement = list(whole.Statement);
+    const cards = found.map((statement, at) => {
+      const trust = builder.dataset.kind === "trust";
+      const strange = ["NotPrincipal", "NotAction", "NotResource"].filter((each) => each in statement);
+      return h("section", { className: "card card-body part" },
+        h("div", { className: "heading" },
+          h("h3", { textContent: `Statement ${at + 1}` }),
+          select(`Effect of statement ${at + 1}`, [["Allow", "Allow"], ["Deny", "Deny"]], statement.Effect, (next) => { statement.Effect = next; write(); }),
+          button("Remove", () => { found.splice(at, 1); write(true); }, `Remove statement ${at + 1}`)),
+        strange.length && h("p", { className: "small", textContent: `It has ${strange.join(", ")}: edit these in the JSON.` }),
+        trust && !("NotPrincipal" in statement) && who(statement),
+        !("NotAction" in statement) && group("May do", values("Action", list(statement.Action), "action", (next) => { statement.Action = short(next); })),
+        !trust && !("NotResource" in statement) && group("On", values("Resource", list(statement.Resource), "arn", (next) => { statement.Resource = short(next); })),
+        conditions(statement));
+    });
+    const first = builder.dataset.kind === "trust"
+      ? { Effect: "Allow", Principal: { AWS: "" }, Action: FIRST.AWS }
+      : { Effect: "Allow", Action: "", Resource: "*" };
+    return [...cards, button("Add statement", () => { found.push(structuredClone(first)); write(true); })];
+  };
+
+  // --- An approval rule, as a sentence
+
+  const hours = (seconds) => String((seconds || 28800) / 3600);
+  const rule = () => {
+    const requesters = whole.requesters ||= { principals: [] };
+    const stages = whole.stages ||= [];
+    const sentence = [
+      group("These people", values("Requester", list(requesters.principals), "arn", (next) => { requesters.principals = next; })),
+      group("may take these roles", values("Role", list(whole.roles), "arn", (next) => { whole.roles = next; })),
+      group("for at most so many hours", input("Hours", hours(whole.max_seconds), (next) => { whole.max_seconds = Math.round(Number(next) * 3600) || 3600; write(); })),
+    ];
+    const voters = stages.map((stage, at) => {
+      stage.approvers ||= { principals: [] };
+      return group(at ? "and" : "if",
+        h("div", { className: "line" },
+          input(`Number of approvals of stage ${at + 1}`, String(stage.threshold || 1), (next) => { stage.threshold = Number(next) || 1; write(); }),
+          h("span", { textContent: "of these people approve" }),
+          button("×", () => { stages.splice(at, 1); write(true); }, `Remove stage ${at + 1}`)),
+        values("Approver", list(stage.approvers.principals), "arn", (next) => { stage.approvers.principals = next; }));
+    });
+    const add = () => { stages.push({ name: `stage-${stages.length + 1}`, approvers: { principals: [] } }); write(true); };
+    const rest = Object.keys(whole).filter((each) => !["roles", "requesters", "stages", "max_seconds"].includes(each));
+    return [...sentence, ...voters, button("Add a stage of approval", add),
+      rest.length && h("p", { className: "small", textContent: `The JSON also has: ${rest.join(", ")}.` })];
+  };
+
+  // --- Both sides
+
+  const draw = () => {
+    const at = [...builder.querySelectorAll("input, select, button")].indexOf(document.activeElement);
+    builder.replaceChildren(...(builder.dataset.kind === "rule" ? rule() : statements()).filter(Boolean));
+    if (at >= 0) [...builder.querySelectorAll("input, select, button")][at]?.focus();
+  };
+  const read = () => {
+    try {
+      whole = JSON.parse(text.value);
+      if (!whole || typeof whole !== "object" || Array.isArray(whole)) throw new Error("it is not an object");
+      draw();
+    } catch (error) {
+      builder.replaceChildren(h("p", { className: "alert alert-danger", textContent: `The JSON cannot be read: ${error.message}` }));
+    }
+  };
+  text.addEventListener("input", () => { count(); if (!ours) read(); });
+  builder.hidden = false;
+  count();
+  read();
+})();

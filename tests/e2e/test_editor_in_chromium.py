@@ -1,0 +1,85 @@
+"""Roles and rules that are written by forms, in a browser: parts and JSON change each other, the linter follows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from playwright.sync_api import Browser
+from tests.chromium import chromium, needs_chromium
+from tests.e2e.conftest import OPERATOR, Server
+from tests.e2e.test_console_in_chromium import Person, server
+
+pytestmark = [pytest.mark.slow, needs_chromium]
+__all__ = ["chromium", "server"]
+ANN = f"arn:aws:iam::{OPERATOR}:user/ann"
+
+
+def trust_of(server: Server, name: str) -> dict[str, Any]:
+    document = server.client("iam").get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    return document if isinstance(document, dict) else json.loads(unquote(document))
+
+
+@pytest.mark.parametrize("look", [("light", 1280), ("dark", 360)])
+def test_role_is_created_edited_and_deleted_without_json(
+    server: Server, chromium: Browser, look: tuple[str, int]
+) -> None:
+    ada, name = Person(server, chromium, "ada", look), f"built-{look[0]}"
+    page = ada.open("/console/roles")
+    page.get_by_role("link", name="New role").click()
+    page.get_by_label("Name", exact=True).fill(name)
+    principal = page.get_by_label("Principal 1", exact=True)
+    principal.fill("ann")
+    page.locator(f"datalist option[value='{ANN}']").wait_for(state="attached")  # the picker has found her
+    principal.fill(ANN)
+    page.get_by_role("button", name="Needs MFA").click()
+    written = json.loads(page.get_by_label("Trust policy").input_value())["Statement"][0]
+    assert written["Principal"] == {"AWS": ANN}
+    assert written["Condition"]["Bool"] == {"daypass:Approved": "true", "aws:MultiFactorAuthPresent": "true"}
+    ada.judge("role-edit")
+    page.get_by_role("button", name="Create the role").click()
+    page.wait_for_url(f"**/console/role?name={name}**")
+    assert trust_of(server, name)["Statement"] == [written]
+    page.get_by_role("link", name="Edit").click()
+    area = page.get_by_label("Trust policy")
+    area.fill(area.input_value().replace(ANN, "*").replace("daypass:Approved", "daypass:Aproved"))
+    page.locator("#findings", has_text="daypass:Aproved").wait_for()  # as it is typed
+    assert page.get_by_label("Principal 1", exact=True).input_value() == "*"
+    area.fill("{")
+    page.get_by_text("The JSON cannot be read").wait_for()
+    area.fill(json.dumps({"Version": "2012-10-17", "Statement": [written]}))
+    page.get_by_role("button", name="Remove condition on aws:MultiFactorAuthPresent").click()
+    page.get_by_label("Description").fill("By hand")
+    page.get_by_role("button", name="Save the role").click()
+    page.wait_for_url(f"**/console/role?name={name}**")
+    assert trust_of(server, name)["Statement"][0]["Condition"] == {"Bool": {"daypass:Approved": "true"}}
+    page.get_by_role("button", name="Delete the role").click()
+    page.get_by_role("button", name="Delete a role").click()
+    page.wait_for_url("**/console/roles?done=deleted")
+    ada.close()
+
+
+def test_rule_is_written_as_a_sentence(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page = ada.open("/console/rule")
+    page.get_by_label("Name", exact=True).fill("built")
+    page.get_by_label("Role 1", exact=True).fill("role/built-*")
+    page.get_by_label("Hours", exact=True).fill("2")
+    page.get_by_role("button", name="Add a stage of approval").click()
+    page.get_by_role("group", name="and", exact=True).get_by_role("button", name="Add approver").click()
+    page.get_by_label("Approver 1", exact=True).nth(1).fill("user/ada")
+    page.get_by_label("Number of approvals of stage 1").fill("2")
+    page.get_by_label("Number of approvals of stage 1").blur()
+    ada.judge("rule-edit")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/console/rules?done=saved")
+    rule = json.loads(server.api("GET", "/approval-rules/built")["document"])
+    assert rule["roles"] == ["role/built-*"]
+    assert rule["max_seconds"] == 7200
+    assert [(each["approvers"]["principals"], each.get("threshold", 1)) for each in rule["stages"]] == [
+        (["group/leads"], 2),
+        (["user/ada"], 1),
+    ]
+    ada.close()
