@@ -338,6 +338,7 @@ TOUR = {
     "sent-notifications": "/console/sent-notifications",
     "scim-tokens": "/console/scim-tokens",
     "event-streams": "/console/event-streams",
+    "anomalies": "/console/anomalies",
     "settings": "/console/settings",
     "start": "/console/start",
 }

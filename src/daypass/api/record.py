@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from daypass.api.operation import Id, InAccount, Input, Limit, Millis, OnePage, Operation, Output
+from daypass.api.operation import Command, Id, InAccount, Input, Limit, Millis, OnePage, Operation, Output
 
 
 class ExplainRequestInput(Input):
@@ -98,6 +98,17 @@ class TailOut(Output):
     cursor: dict[str, int]
 
 
+class AnomalyOut(Output):
+    found_at: Annotated[int, Meta(extra={"from": "at"})]
+    severity: Annotated[str, Meta(description="high: a large deviation, or a role of high privilege; low.")]
+    score: Annotated[int, Meta(description="0 to 100.")]
+    principal: str
+    role: str
+    source_ip: str
+    session_id: str
+    why: Annotated[str, Meta(description="The reasons, the largest contribution first.")]
+
+
 class LogOut(Output):
     log: str
     installation: str
@@ -183,6 +194,32 @@ FOLLOW_RECORDS = Operation(
     TailOut,
     query=(),
     unique="FollowRecords",
+)
+LIST_ANOMALIES = Operation(
+    "ReadAudit",
+    "GET /anomalies",
+    "Sessions that deviate from what is usual for their principals, newest first.",
+    "audit",
+    OnePage,
+    AnomalyOut,
+    items="anomalies",
+    paged=True,
+    unique="ListAnomalies",
+    command=Command(
+        "audit anomalies",
+        "List sessions that deviate from what is usual for their principals, newest first.",
+        columns=(
+            "FOUND=found_at",
+            "SEVERITY",
+            "SCORE",
+            "PRINCIPAL",
+            "ROLE",
+            "FROM=source_ip",
+            "SESSION=session_id",
+            "WHY",
+        ),
+        empty="No anomalies.",
+    ),
 )
 LIST_LOGS = Operation(
     "VerifyAudit",

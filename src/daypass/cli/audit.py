@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 import click
 
+from daypass.api import record as record_api
 from daypass.audit.verify import BadRecord, Head, Verified
 from daypass.cli import exits, output
+from daypass.cli.described import add_commands
 from daypass.cli.durations import moment_of, seconds_of
 from daypass.cli.installation import config_option, data_option, settings_of
 from daypass.cli.options import (
@@ -271,3 +273,6 @@ def _print(record: dict[str, Any], form: str) -> None:
     word = "refused" if event.get("error") else ""
     begin = len(at) + 2
     click.echo(text[:begin] + output.coloured(text[begin : begin + 24], word) + text[begin + 24 :])
+
+
+add_commands(audit, record_api)

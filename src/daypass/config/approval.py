@@ -60,6 +60,9 @@ class ChecksSettings(Section):
     secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")
     role: str = Field("", description="ARN of a role that this user can assume.")
     denied_role: str = Field("", description="ARN of a role that this user must not be able to assume.")
+    anomalies: bool = Field(
+        True, description="Whether sessions are compared with what is usual for their principals; takes 8 MB at most."
+    )
 
 
 class AuthzenSettings(Section):

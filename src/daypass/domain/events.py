@@ -65,6 +65,7 @@ class EventType(StrEnum):
     RECOVERY_CODE_USED = "mfa.recovery_code_used"  # a recovery code replaced an MFA device at a sign-in
     NOTIFICATION = "notification.attempted"  # a notification was taken for delivery, delivered, failed, or given up
     SECURITY_EVENT = "security_event.attempted"  # events of a stream were queued, taken, delivered, failed or dropped
+    ANOMALY = "anomaly.detected"  # a session deviates from what is usual for its principal; `reasons` say how
     BOOTSTRAPPED = "installation.bootstrapped"  # first start with a new database: accounts and keys it began with
 
 

@@ -219,6 +219,22 @@ ALERTS: Final = (
         escalates=True,
     ),
     Alert(
+        "DaypassAnomaly",
+        PAGE,
+        "anomaly",
+        'sum by (region) (increase(daypass_anomalies_total{severity="high"}[15m])) > 0',
+        0,
+        "A session deviates strongly from what is usual for its principal (M7).",
+    ),
+    Alert(
+        "DaypassUnusualSessions",
+        TICKET,
+        "anomaly",
+        'sum by (region) (increase(daypass_anomalies_total{severity!="high"}[1h])) > 0',
+        0,
+        "Sessions deviate from what is usual for their principals.",
+    ),
+    Alert(
         "DaypassChainedFailures",
         TICKET,
         "chain",

@@ -112,6 +112,16 @@ MEASURES: Final = (
         ("DaypassEmergencyAccess",),
     ),
     Measure(
+        "M7",
+        "Unexpected actions of high privilege, a quarter",
+        "0",
+        "daypass_anomalies_total",
+        'sum by (region) (increase(daypass_anomalies_total{severity="high"}[90d]))',
+        EXECUTIVE,
+        "short",
+        ("DaypassAnomaly", "DaypassUnusualSessions"),
+    ),
+    Measure(
         "M8",
         "Chained attempts that fail",
         "under 0.1 %",

@@ -80,6 +80,13 @@ METRICS: tuple[Metric, ...] = (
         _LIFETIMES,
     ),
     Metric(
+        "daypass_anomalies",
+        Counter,
+        "Sessions that deviate from what is usual for their principal (M7). `severity`: `high` (a large deviation, or a role of high "
+        "privilege) or `low`; `unjudged`: there were too many at once.",
+        ("severity",),
+    ),
+    Metric(
         "daypass_record_expected",
         Counter,
         "Records that this server's logs must have in the database, by their sequence numbers (M9). They are compared every few seconds.",
@@ -237,6 +244,8 @@ class Metrics:
                 self["daypass_assume"].labels(operation, proof, outcome_of(cause), cause, "standard")
         for event in _ACCESS.values():
             self["daypass_access_requests"].labels(event)
+        for severity in ("high", "low", "unjudged"):
+            self["daypass_anomalies"].labels(severity)
 
     def __getitem__(self, name: str) -> Any:
         return self._by_name[name]
@@ -267,6 +276,8 @@ class Metrics:
                     self._lifetimes[attempt.role_class].add(lifetime / 1000)
             elif kind in _ACCESS:
                 self._count_access(event)
+            elif kind is EventType.ANOMALY:
+                self["daypass_anomalies"].labels(event.detail["severity"]).inc()
         self._publish_soon()
 
     def observe_unrecorded(self, operation: str) -> None:

@@ -49,6 +49,7 @@ from daypass.outbound.send import Mail, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
 from daypass.server import checks, from_settings, notifications, security_events
+from daypass.server.anomalies import AnomalyWatch
 from daypass.server.authorization_server import authorization_server
 from daypass.server.connections import Connections
 from daypass.server.federation import issuer_keys, key_getter, observe_issuers
@@ -99,6 +100,7 @@ class Runtime:
         self._node = Ids().session()  # the id of this process in the registry
         self._own = OwnSessions() if settings.directory.beyond_revocation_staleness == "own" else None
         self._gauges = Gauges(self.metrics)
+        self._anomalies = AnomalyWatch(self.metrics) if settings.checks.anomalies else None
 
     async def start(self) -> None:
         """Builds and starts everything. Raises when any part is not usable; all others are closed then."""
@@ -280,6 +282,8 @@ class Runtime:
         ]
         if self.env.oauth.enabled:
             running.append(security_events.follow(self.env))
+        if self._anomalies is not None:
+            running.append(self._anomalies.run(self.env))
         if self.settings.checks.seconds:
             running.append(checks.follow(self.settings, self._measurements, self.clock))
         if self._peers is not None:
@@ -351,6 +355,8 @@ class Runtime:
 
     def _committed(self, events: Sequence[Event], seconds: float) -> None:
         self.metrics.observe_commit(events, seconds)
+        if self._anomalies is not None:
+            self._anomalies.take(events)
         if self._own is not None:
             for event in events:
                 if event.type is EventType.SESSION_ISSUED:

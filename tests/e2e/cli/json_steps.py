@@ -168,6 +168,7 @@ root 0 dashboard
 root 0 dashboard --csv
 root 0 settings
 admin 0 probe
+admin 0 audit anomalies
 admin 0 monitoring $dir/monitoring
 admin 1 doctor
 admin 0 support-bundle $dir/support-$tag.tar.gz

@@ -46,6 +46,10 @@ def slow(under: str) -> dict[str, str]:
     }
 
 
+def anomalies(severity: str) -> dict[str, str]:
+    return {f'daypass_anomalies_total{{severity="{severity}"}}': "0x20 1x40"}
+
+
 UP, DOWN = {'up{job="daypass",instance="a"}': "1x60"}, {'up{job="daypass",instance="a"}': "1x10 0x60"}
 OTHER_UP = {'up{job="daypass",instance="b"}': "1x60"}
 CAUSE: Final = "expired"
@@ -145,5 +149,7 @@ CASES: Final = (
         {'daypass_access_requests_total{event="emergency"}': "0x20 1x40"},
         {'daypass_access_requests_total{event="requested"}': "0x20 1x40"},
     ),
+    Case("DaypassAnomaly", anomalies("high"), anomalies("low")),
+    Case("DaypassUnusualSessions", anomalies("unjudged"), anomalies("high")),
     Case("DaypassWatchdog", {}, {}),
 )  # fmt: skip

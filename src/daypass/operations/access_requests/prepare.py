@@ -106,7 +106,7 @@ async def _on_call(env: Env, account: str, known: _Facts, now: int) -> frozenset
 
 def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Facts:
     roles = tuple(role for role in (find_by_arn(tx, Role, arn) for arn in arns) if role is not None)
-    actions = [action for role in roles for action in _actions(tx, env, role)]
+    actions = [action for role in roles for action in actions_of(tx, env, role)]
     person = person_of(tx, call.caller)
     keys = {key.id: key for each in person.principal_ids for key in tx.find(AccessKey, owner_id=each)}
     key = keys.get(person.access_key_id)
@@ -160,7 +160,7 @@ def _webhooks(rules: Sequence[CompiledRule], person: Person) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ticket.webhook for ticket in tickets if ticket is not None and ticket.webhook))
 
 
-def _actions(tx: Reader, env: Env, role: Role) -> list[str]:
+def actions_of(tx: Reader, env: Env, role: Role) -> list[str]:
     """The actions that the role's own policies allow, as they are written."""
     texts = [policy.document for policy in tx.find(InlinePolicy, owner_id=role.id, order="name", limit=_MANY)]
     attached = tx.find(Attachment, owner_id=role.id, order="policy_arn", limit=_MANY)

@@ -98,6 +98,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
             Item("Roles", "/console/roles", "iam:ListRoles", "arn:aws:iam::{}:role/", ("/console/role",)),
             Item("Who can what", "/console/graph", "daypass:WhoCanAccess", _daypass("access")),
             Item("Record", "/console/records", "daypass:ReadAudit", _daypass("audit"), ("/console/record",)),
+            Item("Anomalies", "/console/anomalies", "daypass:ReadAudit", _daypass("audit")),
             Item("Simulator", "/console/simulator", "daypass:SimulateAccess", _daypass("access")),
             Item("Why denied?", "/console/explain", "sts:DecodeAuthorizationMessage"),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.api import event_streams, notifications, oauth, providers
+from daypass.api import event_streams, notifications, oauth, providers, record
 from daypass.wire.console.described import ResourcePages
 
 _NEW_CLIENT: Final = """{
@@ -87,5 +87,16 @@ RESOURCES: Final = (
         event_streams.LIST_EVENT_STREAMS,
         "id",
         ("No event streams.", "Other systems follow ended sessions and changed credentials by streams (SSF)."),
+    ),
+    ResourcePages(
+        "/console/anomalies",
+        "Anomalies",
+        "anomaly",
+        record.LIST_ANOMALIES,
+        "session_id",
+        (
+            "No anomalies.",
+            "A session that deviates from what is usual for its principal is listed here, with the reasons.",
+        ),
     ),
 )

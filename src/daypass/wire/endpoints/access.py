@@ -12,6 +12,7 @@ from daypass.api import access as access_api
 from daypass.api import policies as policy_api
 from daypass.api import record as record_api
 from daypass.api import sessions as session_api
+from daypass.api.operation import OnePage
 from daypass.domain.assumption import Assumption
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
@@ -22,6 +23,7 @@ from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.trust_test import try_token
 from daypass.operations.access.what_can import Grant, what_can
 from daypass.operations.access.who_can import Access, who_can
+from daypass.operations.access_requests.anomalies import list_anomalies
 from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.record import explore as record_explore
 from daypass.operations.record import read as explaining
@@ -172,6 +174,11 @@ async def _explain(env: Env, call: Call, q: record_api.ExplainRequestInput) -> A
     return {"explanation": dict(await explaining.explain_request(env, call, q.request_id))}
 
 
+async def _list_anomalies(env: Env, call: Call, q: OnePage) -> Any:
+    found, before = await list_anomalies(env, call, q.account, record_cursor(q.after), q.limit)
+    return found, cursor(*before) if before is not None else ""
+
+
 _RECORD: Final = (
     Endpoint(record_api.EXPLAIN_REQUEST, _explain),
     Endpoint(record_api.SEARCH_RECORDS, _search),
@@ -179,6 +186,7 @@ _RECORD: Final = (
     Endpoint(record_api.SUMMARIZE_RECORDS, lambda env, call, q: summarize(env, call, q.since, q.until)),
     Endpoint(record_api.GET_RECORD, _get_record),
     Endpoint(record_api.FOLLOW_RECORDS, _follow),
+    Endpoint(record_api.LIST_ANOMALIES, _list_anomalies),
     Endpoint(record_api.LIST_LOGS, lambda env, call, q: record_read.list_logs(env, call, q.account)),
     Endpoint(record_api.EXPORT_LOG, _export),
 )
