@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-agent demo-bridge demo-incident demo-remediation demo-regions serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-agent demo-bridge demo-incident demo-remediation demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 # Compiled code is kept wherever make runs: without it every server that a test starts takes twice as long to come up.
@@ -63,6 +63,10 @@ demo-remediation:  ## an alert that is delivered twice takes a one-time grant an
 demo-regions:  ## two regions with PostgreSQL, a link that is cut and restored: issuing goes on, revocations arrive
 	$(SETUP_DEV)
 	@PYTHONPATH=. $(PYTHON_BIN) bench/regions.py $(ARGS)
+
+demo-operate:  ## an incident with a real Prometheus and Alertmanager: the page, the runbook, recovery, the report
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/operate.py $(ARGS)
 
 serve:  ## a development server on 127.0.0.1:8700, its data in .daypass
 	$(SETUP_DEMO)

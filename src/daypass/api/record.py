@@ -102,6 +102,8 @@ class AnomalyOut(Output):
     found_at: Annotated[int, Meta(extra={"from": "at"})]
     severity: Annotated[str, Meta(description="high: a large deviation, or a role of high privilege; low.")]
     score: Annotated[int, Meta(description="0 to 100.")]
+    who: Annotated[str, Meta(description="The principal without its account.")]
+    role_name: str
     principal: str
     role: str
     source_ip: str
@@ -212,10 +214,9 @@ LIST_ANOMALIES = Operation(
             "FOUND=found_at",
             "SEVERITY",
             "SCORE",
-            "PRINCIPAL",
-            "ROLE",
+            "WHO",
+            "ROLE=role_name",
             "FROM=source_ip",
-            "SESSION=session_id",
             "WHY",
         ),
         empty="No anomalies.",

@@ -1,4 +1,7 @@
-"""Commands that read the record and verify it locally from its hashes, without trusting the server."""
+"""Commands that read the record and verify it locally from its hashes, without trusting the server.
+
+The API describes `audit anomalies`.
+"""
 
 from __future__ import annotations
 

@@ -92,6 +92,11 @@ class Load:
         self._ended.set()
         self._thread.join(30)
 
+    def use(self, profile: Profile) -> None:
+        """Goes on with another key."""
+        self._profile = profile
+        self.renew()
+
     def renew(self) -> None:
         """Forgets the session that is held, as a restart of the workload does."""
         self._held = None
@@ -141,6 +146,8 @@ class Deployment:
         self.server: subprocess.Popen[bytes] | None = None
         self._closing = ExitStack()
         self.last_checks: list[CheckRun] = []
+        self.notes: dict[str, int] = {}
+        """What a scenario keeps from its break to its repair."""
 
     def _profile(self, key_id: str, secret: str = "") -> Profile:
         bundle = str(self._tls[0]) if self._tls else ""
@@ -152,6 +159,7 @@ class Deployment:
             self.start_server()
             self._closing.callback(self.stop_server)
             self._make_cast()
+            self._probe = Probe(self.user, self.arn("work"), self.arn("closed"), revoke=True)
             self.load = Load(self.user, self.arn("work"), self.arn("chained"))
             self.load.start()
             self._closing.callback(self.load.stop)
@@ -214,19 +222,33 @@ class Deployment:
         may = {"Effect": "Allow", "Action": ["sts:AssumeRole", "daypass:RevokeSession"], "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [may]})
         root.iam("PutUserPolicy", UserName="worker", PolicyName="p", PolicyDocument=document)
-        key = root.iam("CreateAccessKey", UserName="worker")
-        self.user = self._profile(
-            key.findtext("AccessKey/AccessKeyId", ""), key.findtext("AccessKey/SecretAccessKey", "")
-        )
+        self.user = self._new_key()
         for name, principal in (("work", "user/worker"), ("chained", "role/work"), ("closed", "user/nobody-else")):
             if name == "closed":
                 root.iam("CreateUser", UserName="nobody-else")
             root.iam("CreateRole", RoleName=name, AssumeRolePolicyDocument=self.trust(principal))
         root.iam("PutRolePolicy", RoleName="work", PolicyName="p", PolicyDocument=document)
 
-    def cli(self, *arguments: str, root: bool = True) -> subprocess.CompletedProcess[str]:
+    def _new_key(self) -> Profile:
+        key = Connection(self.root).iam("CreateAccessKey", UserName="worker")
+        key_id, secret = (key.findtext(f"AccessKey/{name}", "") for name in ("AccessKeyId", "SecretAccessKey"))
+        return self._profile(key_id, secret)
+
+    def replace_key(self) -> None:
+        """Gives the load and the probe a new key."""
+        self.user = self._new_key()
+        self.load.use(self.user)
+        self._probe.profile = self.user
+
+    @property
+    def watched(self) -> bool:
+        """Whether alerts arrive, and checks run and pass."""
+        arrived = any(each.alert == "DaypassWatchdog" for each in self.received)
+        return arrived and bool(self.last_checks) and not any(each.why for each in self.last_checks)
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of `daypass` as a person would."""
-        profile = self.root if root else self.user
+        profile = self.root
         settings = {
             "DAYPASS_HOME": str(self.directory / "home"),
             "AWS_ENDPOINT_URL": profile.endpoint,
@@ -292,7 +314,7 @@ class Deployment:
         self._closing.callback(server.shutdown)
 
     def _start_probe(self, metrics: ProbeMetrics) -> None:
-        probe = Probe(self.user, self.arn("work"), self.arn("closed"), revoke=True)
+        probe = self._probe
         ended = threading.Event()
 
         def follow() -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from daypass.domain.access.baseline import THRESHOLD, Baselines, seen_of
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
+from daypass.domain.session import SessionKind
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.operations.access_requests.anomalies import judge, principal_of
@@ -29,6 +30,11 @@ _DAY_MS: Final = 86_400_000
 _ISSUED, _DENIED = EventType.SESSION_ISSUED, EventType.REQUEST_DENIED
 
 
+def _is_of_role(event: Event) -> bool:
+    """Whether a session of a role was issued. A sign-in of a person is none."""
+    return event.type is _ISSUED and event.detail.get("kind") == SessionKind.ROLE
+
+
 class AnomalyWatch:
     """The detection of one process."""
 
@@ -41,7 +47,7 @@ class AnomalyWatch:
 
     def take(self, events: Sequence[Event]) -> None:
         """The events of a commit. It only keeps those that matter."""
-        self._waiting.extend(event for event in events if event.type is _ISSUED or event.type is _DENIED)
+        self._waiting.extend(event for event in events if event.type is _DENIED or _is_of_role(event))
 
     async def run(self, env: Env) -> None:
         """Learns from the record, then looks at what comes, until it is cancelled."""

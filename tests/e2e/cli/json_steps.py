@@ -171,6 +171,7 @@ admin 0 probe
 admin 0 audit anomalies
 admin 0 monitoring $dir/monitoring
 admin 1 doctor
+admin 0 gameday ls
 admin 0 support-bundle $dir/support-$tag.tar.gz
 root 0 audit verify
 root 0 audit show $log/1

@@ -70,7 +70,8 @@ def deviation(facts: RiskFacts) -> tuple[int, tuple[Reason, ...]]:
     networks = {network_of(each) for each in facts.known_ips}
     if network_of(facts.source_ip) not in networks and len(facts.session_times) >= _STEADY_SESSIONS:
         value = _steadiness(len(networks))
-        text = f"The person has used {len(networks)} networks in {len(facts.session_times)} sessions."
+        used = "one network" if len(networks) == 1 else f"{len(networks)} networks"
+        text = f"The person has used {used} in {len(facts.session_times)} sessions."
         reasons += [Reason(_STEADY, _STEADY_WEIGHT, value, text)] if value else []
     reasons.sort(key=lambda reason: (-reason.weight * reason.value, reason.feature))
     return round(100 * sum(reason.weight * reason.value for reason in reasons) / _WEIGHT), tuple(reasons)

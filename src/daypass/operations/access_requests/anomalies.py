@@ -36,6 +36,16 @@ class Anomaly(Struct, frozen=True):
     session_id: str
     why: str
 
+    @property
+    def who(self) -> str:
+        """The principal without its account."""
+        return self.principal.rpartition(":")[2]
+
+    @property
+    def role_name(self) -> str:
+        """The role without its account."""
+        return self.role.rpartition("/")[2]
+
 
 def principal_of(actor: Mapping[str, Any]) -> str:
     """The id of the original principal of an actor; "" when it has none."""
