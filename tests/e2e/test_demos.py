@@ -28,6 +28,13 @@ SHOWN = {  # what must be told, in this order
         r"session\.revoked",
         r"the record verifies",
     ),
+    "etl": (
+        r"111122223333: \d+ calls, 2 tokens, 0 refused",
+        r"444455556666: \d+ calls, 2 tokens, 0 refused",
+        r"\d+ orders moved",
+        r"after the job: the job has ended",
+        r"session\.issued",
+    ),
     "remediation": (
         r"AccessDenied: nothing to do",
         r"fixed by arn:aws:sts::111122223333:assumed-role/restart-orders/ALERT-7",

@@ -68,6 +68,8 @@ class HeldSession:
     def get(self) -> Credentials:
         """Valid credentials. Raises CeilingReached, and ClientError as `CredentialProvider.get`."""
         now, held = self._clock(), self._held
+        if self._stop.is_set():
+            raise CeilingReached("the job has ended, and its session with it")
         if now >= self._ends:
             raise CeilingReached(
                 "the job has held its session for as long as it may: raise `ceiling`, or start it again"
@@ -103,7 +105,6 @@ class HeldSession:
     def close(self) -> None:
         """Ends the renewal, and the credentials."""
         self._stop.set()
-        self._ends = 0.0
 
     def boto3(self, region: str = "") -> Any:
         """A boto3 session with these credentials."""
