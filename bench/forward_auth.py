@@ -96,8 +96,10 @@ def nginx(folder: Path, url: str) -> Iterator[str]:
                 location = /_ask {{ internal; {ask} }} }} }}"""
     (folder / "nginx.conf").write_text(text)
     with subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf")]) as process:
-        os.sched_setaffinity(process.pid, {SERVER_CORE})
-        time.sleep(1)
+        time.sleep(1)  # its worker is there by then
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for each in (process.pid, *map(int, workers)):
+            os.sched_setaffinity(each, {SERVER_CORE})
         yield f"http://127.0.0.1:{PORT}"
         process.terminate()
 

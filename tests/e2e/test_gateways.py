@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -203,8 +204,9 @@ def apache2(folder: Path, world: World, port: int) -> list[str]:
         f"ServerRoot {folder}\nListen 127.0.0.1:{port}\nPidFile {folder}/pid\nErrorLog {folder}/errors\nServerName x\n"
     )
     (folder / "apache.conf").write_text(f"{load}{user}{around}{example}")
-    for one in (folder, *folder.parents[:3]):
-        one.chmod(0o711)  # the workers of a root server are another user
+    for one in (folder, *folder.parents):
+        if one.is_relative_to(tempfile.gettempdir()) and one != Path(tempfile.gettempdir()):
+            one.chmod(0o711)  # the workers of a root server are another user
     return ["apache2", "-X", "-f", str(folder / "apache.conf")]
 
 
