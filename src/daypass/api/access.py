@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from daypass.api.operation import After, Command, Input, Limit, Operation, Output
+from daypass.api.operation import After, Command, Input, Limit, Operation, OptionalMillis, Output
 
 Note = Annotated[
     str,
@@ -171,6 +171,52 @@ WHO_CAN_ACCESS = Operation(
     "access",
     WhoCanAccessInput,
     WhoCanOut,
+)
+
+
+class ListLongLivedKeysInput(Input):
+    after: After = ""
+    limit: Limit = 100
+
+
+class LongLivedKeyOut(Output):
+    access_key_id: str
+    owner: str
+    created_at: int
+    age_days: int
+    used_at: OptionalMillis
+    used_for: Annotated[str, Meta(description="The service that it was last used for.")]
+    reach: Annotated[str, Meta(description="everything, whole services, named actions, or nothing.")]
+    advice: str
+    role: Annotated[str, Meta(description="The role that would replace it; empty for a person.")]
+    trust_policy: Annotated[str, Meta(description="The trust policy of that role.")]
+
+
+LIST_LONG_LIVED_KEYS = Operation(
+    "ListLongLivedKeys",
+    "GET /long-lived-keys",
+    "Active access keys of your account: age, last use, reach, and the role that would replace each.",
+    "access",
+    ListLongLivedKeysInput,
+    LongLivedKeyOut,
+    items="keys",
+    paged=True,
+    command=Command(
+        "key inventory",
+        "List active access keys with age, last use and reach, and the role that would replace each.",
+        help="With --output json, the answer has the trust policy of that role.",
+        columns=(
+            "KEY=access_key_id",
+            "OWNER",
+            "DAYS=age_days",
+            "USED=used_at",
+            "FOR=used_for",
+            "REACH",
+            "ROLE",
+            "ADVICE",
+        ),
+        empty="No active access keys.",
+    ),
 )
 
 

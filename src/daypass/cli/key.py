@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from daypass.api import access
 from daypass.cli import iam, output
+from daypass.cli.described import add_commands
 from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, server_command, yes_option
 
 _user = click.option("--user", "name", default="", metavar="NAME", help="Owner of the key. Default: you.")
@@ -65,3 +67,6 @@ def enable(key_id: str, name: str, connect: Connect) -> Result:
     """Make access key KEY_ID active again."""
     connect().iam("UpdateAccessKey", AccessKeyId=key_id, Status="Active", UserName=name)
     return done("enabled", f"Access key {key_id} is active.", access_key_id=key_id)
+
+
+add_commands(key, access)

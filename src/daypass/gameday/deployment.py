@@ -39,6 +39,14 @@ _LOAD_PAUSE: Final = 0.05
 _PROBE_SECONDS: Final = 1.0
 
 
+class Tls(NamedTuple):
+    """The files with which a server serves HTTPS, and the authority that clients trust."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
 class Missing(Exception):
     """A program that a game day needs is not installed."""
 
@@ -131,14 +139,17 @@ class Load:
 
 
 class Deployment:
-    """A deployment of its own. Use it as a context. `tls`: certificate and key with which the server serves HTTPS."""
+    """A deployment of its own. Use it as a context. `authority`: issues the certificate with which the server
+    serves HTTPS; None: it serves HTTP.
+    """
 
-    def __init__(self, directory: Path, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(self, directory: Path, authority: Any = None) -> None:
         self.directory = directory
         self.data = directory / "data"
-        self._tls = tls
+        self.authority = authority
+        self._tls: Tls | None = authority.issue(60) if authority is not None else None
         self._ports = {name: free_port() for name in ("server", "prometheus", "alertmanager", "cluster")}
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._ports['server']}"
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._ports['server']}"
         self.prometheus_url = f"http://127.0.0.1:{self._ports['prometheus']}"
         self.received: list[Received] = []
         self.root = self._profile("AKIA" + secrets.token_hex(8).upper())
@@ -150,7 +161,7 @@ class Deployment:
         """What a scenario keeps from its break to its repair."""
 
     def _profile(self, key_id: str, secret: str = "") -> Profile:
-        bundle = str(self._tls[0]) if self._tls else ""
+        bundle = str(self._tls.ca) if self._tls else ""
         return Profile(self.url, key_id, secret or secrets.token_hex(20), ca_bundle=bundle)
 
     def __enter__(self) -> Self:
@@ -178,7 +189,7 @@ class Deployment:
         settings = {"DAYPASS_BOOTSTRAP": bootstrap, "DAYPASS_LOG__LEVEL": "error", "DAYPASS_SPOOL__AFTER_SECONDS": "1"}
         arguments = ["serve", "--port", str(self._ports["server"]), "--data", str(self.data)]
         if self._tls:
-            arguments += ["--tls-cert", str(self._tls[0]), "--tls-key", str(self._tls[1])]
+            arguments += ["--tls-cert", str(self._tls.certificate), "--tls-key", str(self._tls.key)]
         self.server = self._start("server", [sys.executable, "-m", "daypass.cli.main", *arguments], settings)
         self._wait("the server", self.ready)
 
@@ -296,7 +307,7 @@ class Deployment:
         self._wait("Prometheus", lambda: bool(self.query('up{job="daypass"} == 1')))
 
     def _scheme(self) -> str:
-        tls = f"    scheme: https\n    tls_config:\n      ca_file: {self._tls[0]}\n" if self._tls else ""
+        tls = f"    scheme: https\n    tls_config:\n      ca_file: {self._tls.ca}\n" if self._tls else ""
         return f"job_name: daypass\n{tls}"
 
     def _run(self, name: str, *command: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daypass.gameday.deployment import PACE, Deployment, Missing
-from daypass.gameday.scenarios import Scenario, certificate
+from daypass.gameday.scenarios import Authority, Scenario
 from daypass.monitoring.measures import MEASURES
 
 _DETECTION_SECONDS = 120.0
@@ -64,8 +64,8 @@ def run(scenario: Scenario, directory: Path, say: Callable[[str], None]) -> Outc
     Raises Missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tls = certificate(_made(directory / "deployment"), 60) if scenario.tls else None
-    with Deployment(directory / "deployment", tls) as deployment, ExitStack() as closing:
+    authority = Authority(_made(directory / "deployment")) if scenario.tls else None
+    with Deployment(directory / "deployment", authority) as deployment, ExitStack() as closing:
         if not _until(lambda: deployment.load.row >= _IN_A_ROW and deployment.watched, _RECOVERY_SECONDS):
             raise Missing("the deployment does not serve its load before it is broken")
         return _Day(scenario, deployment, say).play(closing)

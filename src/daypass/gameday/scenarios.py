@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
-from daypass.gameday.deployment import Deployment, Missing
+from daypass.gameday.deployment import Deployment, Missing, Tls
 
 Step = tuple[str, Callable[[], object]]
 """What is done, as the report shows it, and the doing."""
@@ -213,29 +213,53 @@ def _disable(deployment: Deployment, _: ExitStack) -> Iterator[Step]:
 # --- The certificate ends
 
 
-def certificate(directory: Path, days: int) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 that ends in so many days, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gameday")])
-    now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).add_extension(names, critical=False)
-    builder = builder.not_valid_before(now - dt.timedelta(days=30)).not_valid_after(now + dt.timedelta(days))
-    signed = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(
-        key, hashes.SHA256()
-    )
-    files = directory / "cert.pem", directory / "key.pem"
-    files[0].write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
-    files[1].chmod(0o600)
-    return files
+_CA_USES: Final = x509.KeyUsage(
+    digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
+    key_agreement=False, key_cert_sign=True, crl_sign=True, encipher_only=False, decipher_only=False,
+)  # fmt: skip
+
+
+class Authority:
+    """Issues certificates for 127.0.0.1 into a directory: cert.pem and key.pem; its own is ca.pem."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gameday")])
+        own = self._signed(
+            self._name, self._key.public_key(), 365, x509.BasicConstraints(ca=True, path_length=0), _CA_USES
+        )
+        (directory / "ca.pem").write_bytes(own)
+
+    def _signed(self, name: x509.Name, key: ec.EllipticCurvePublicKey, days: int, *extensions: Any) -> bytes:
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(self._name).public_key(key)
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.not_valid_before(now - dt.timedelta(days=30)).not_valid_after(now + dt.timedelta(days))
+        identifiers = (
+            x509.SubjectKeyIdentifier.from_public_key(key),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+        )
+        for extension in (*extensions, *identifiers):
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, days: int) -> Tls:
+        """A certificate that ends in so many days takes the place of the one before."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
+        files = Tls(*(self._directory / f"{name}.pem" for name in ("cert", "key", "ca")))
+        files.certificate.write_bytes(self._signed(subject, key.public_key(), days, names))
+        form, encoding = serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM
+        files.key.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+        files.key.chmod(0o600)
+        return files
 
 
 def _reload(deployment: Deployment, days: int) -> None:
     assert deployment.server is not None
-    certificate(deployment.directory, days)
+    deployment.authority.issue(days)
     deployment.server.send_signal(signal.SIGHUP)
 
 

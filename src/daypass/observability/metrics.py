@@ -92,6 +92,12 @@ METRICS: tuple[Metric, ...] = (
         "Records that this server's logs must have in the database, by their sequence numbers (M9). They are compared every few seconds.",
     ),
     Metric("daypass_record_found", Counter, "Those of them that the database has (M9)."),
+    Metric(
+        "daypass_long_lived_keys",
+        Gauge,
+        "Active long-term access keys of all accounts (O1), by age: `under_90_days` or `over_90_days`. Roles make them unnecessary.",
+        ("age",),
+    ),
     Metric("daypass_disk_free_ratio", Gauge, "The free part of the disk with the data directory, 0 to 1."),
     Metric(
         "daypass_certificate_expires_seconds",
@@ -191,6 +197,7 @@ _WORST = frozenset(
     {
         "daypass_certificate_expires_seconds",
         "daypass_disk_free_ratio",
+        "daypass_long_lived_keys",
         "daypass_spool_rejected",
         "daypass_clock_offset_seconds",
         "daypass_directory_staleness_seconds",

@@ -5,14 +5,18 @@ database or the disk has to be asked.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, func, select
+
 from daypass.audit.completeness import RecordCount
 from daypass.audit.journal import Journal
+from daypass.domain.directory import AccessKey, KeyStatus
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.ports.clock import Clock
@@ -20,7 +24,22 @@ from daypass.server.connections import Connections
 from daypass.server.tls import SERVED
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
+from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.nodes import HEARTBEAT_SECONDS
+
+_KEYS_EVERY = 60  # turns
+_OLD_MS = 90 * 86_400_000
+
+
+_access_keys = ENTITY_TABLES[AccessKey].table
+
+
+def _count_keys(conn: Connection, before: int) -> tuple[int, int]:
+    """Active keys that were created since `before` (ms), and older ones."""
+    c = _access_keys.c
+    query = select(func.count()).where(c.status == KeyStatus.ACTIVE.value)
+    every, old = (conn.execute(each).scalar_one() for each in (query, query.where(c.created_at < before)))
+    return every - old, old
 
 
 class Gauges:
@@ -78,12 +97,13 @@ class Gauges:
         self,
         database: Database,
         journal: Journal,
+        clock: Clock,
         data: Path,
         on_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> None:
         """Compares the record with what is expected (M9), and reads the free space of the disk, until it is cancelled."""
         count = RecordCount()
-        while True:
+        for turn in itertools.count():
             await asyncio.sleep(HEARTBEAT_SECONDS)
             log, last = journal.log, journal.head().seq
             drained = journal.outage is None and (journal.spool is None or not journal.spool.depth[0])
@@ -92,6 +112,10 @@ class Gauges:
                 disk = await on_thread(partial(shutil.disk_usage, data))
                 self._metrics["daypass_disk_free_ratio"].set(disk.free / disk.total)
                 await on_thread(partial(database.read, compare))
+                if turn % _KEYS_EVERY == 0:
+                    keys = await on_thread(partial(database.read, partial(_count_keys, before=clock.now() - _OLD_MS)))
+                    for age, number in zip(("under_90_days", "over_90_days"), keys, strict=True):
+                        self._metrics["daypass_long_lived_keys"].labels(age).set(number)
             except Exception as error:  # noqa: BLE001  # while the database is unavailable, the next time
                 logs.get().debug("record.not_compared", error=type(error).__name__)
                 continue

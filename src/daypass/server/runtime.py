@@ -278,7 +278,7 @@ class Runtime:
             from_settings.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
             notifications.follow(self.env, self.settings.access.sweep_seconds),
             self._measurements.run(),
-            self._gauges.follow(self.database, self.journal, self.settings.server.data, self._on_thread),
+            self._gauges.follow(self.database, self.journal, self.clock, self.settings.server.data, self._on_thread),
         ]
         if self.env.oauth.enabled:
             running.append(security_events.follow(self.env))

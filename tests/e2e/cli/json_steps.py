@@ -48,6 +48,7 @@ root 0 iam GetUser UserName=ann-$tag
 ann 0 browser ls
 root 0 key create --user ann-$tag -> key2=AccessKeyId
 root 0 key ls --user ann-$tag
+root 0 key inventory
 root 0 key disable $key2 --user ann-$tag
 root 0 key enable $key2 --user ann-$tag
 root 0 key rm $key2 --user ann-$tag --yes

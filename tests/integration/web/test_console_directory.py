@@ -14,9 +14,9 @@ from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages, user
 
 from daypass.domain.directory import Notification
+from daypass.operations.access.key_inventory import _advice
 from daypass.operations.notifications.notify import deliver_due
 from daypass.wire.console import setup, users
-from daypass.wire.console.devices import KeyRow
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ PAGES = {
     "/console/devices": "No virtual MFA devices.",
     "/console/providers": "No identity providers.",
     "/console/clients": "No OAuth clients.",
-    "/console/keys": "The report is not made yet.",
+    "/console/keys": "delete it: the root needs no key",
     "/console/rules": "prod",
     "/console/rule?name=prod": "group/leads",
     "/console/reviews": "No open reviews.",
@@ -60,7 +60,7 @@ def test_page_shows_what_the_account_has(ada: Browser, path: str) -> None:
     assert PAGES[path] in text(answer)
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if path not in ("/console/start", "/console/keys")])
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "/console/start"])
 def test_page_without_the_permission_is_refused_and_on_the_record(site: Installation, path: str) -> None:
     answer = signed_in(site, "lee").get(path)
     record = refused(site, answer, 403)
@@ -78,30 +78,39 @@ def test_provider_shows_its_audiences(site: Installation, ada: Browser) -> None:
     assert "sts.example" in text(ada.get(f"/console/provider?arn={arn}"))
 
 
-def test_keys_are_listed_and_sorted_on_the_server(site: Installation) -> None:
-    for name in ("lee", "ann"):
-        site.iam("CreateAccessKey", UserName=name)
-    ada = signed_in(site, "ada")
-    assert ada.submit(ada.get("/console/keys"), "/console/keys/report").status == 303
-    by_user = ada.get("/console/keys?sort=user")
-    assert text(by_user).index("ann 1") < text(by_user).index("lee 1")
-    assert 'aria-sort="ascending"><a href="/console/keys?sort=user"' in by_user.body.decode()
+def test_keys_are_listed_with_reach_and_the_role_that_replaces_each(site: Installation, ada: Browser) -> None:
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    site.iam("CreateUser", UserName="job")
+    site.iam("PutUserPolicy", UserName="job", PolicyName="p", PolicyDocument=json.dumps(allow))
+    key = site.iam("CreateAccessKey", UserName="job").text("AccessKeyId")
+    answer = api(site, "GET", "/long-lived-keys")
+    found = {each["access_key_id"]: each for each in json.loads(answer.body)["keys"]}
+    mine = found[key]
+    assert (mine["reach"], mine["role"], mine["age_days"], mine["used_at"]) == ("whole services", "job", 0, None)
+    statement = json.loads(mine["trust_policy"])["Statement"][0]
+    assert statement["Action"] in (
+        "sts:AssumeRoleWithWebIdentity",
+        ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"],
+    )
+    root = next(each for each in found.values() if each["owner"].endswith(":root"))
+    assert (root["reach"], root["trust_policy"]) == ("everything", "")
+    assert mine["advice"] in text(ada.get("/console/keys"))
+    site.iam("UpdateAccessKey", UserName="job", AccessKeyId=key, Status="Inactive")
+    assert key not in api(site, "GET", "/long-lived-keys").body.decode()
 
 
 @pytest.mark.parametrize(
-    ("age", "unused", "advice"),
+    ("age", "unused", "person", "advice"),
     [
-        (10, 1, "move it to a role when you can"),
-        (100, 1, "move it to a role, or rotate it"),
-        (100, 95, "unused for 90 days: delete it"),
-        (100, None, "never used: delete it"),
-        (10, None, "move it to a role when you can"),
+        (10, 1, False, "replace it by the role"),
+        (100, 1, False, "replace it by the role; rotate it until then"),
+        (100, 95, False, "not used for 90 days: delete it"),
+        (100, None, False, "not used for 90 days: delete it"),
+        (10, 1, True, "delete it: the person signs in with `daypass login --browser`"),
     ],
 )
-def test_advice_on_a_key_depends_on_age_and_use(age: int, unused: int | None, advice: str) -> None:
-    day, now = 86_400_000, 1_800_000_000_000
-    row = KeyRow("ann", 1, now - age * day, 0 if unused is None else now - unused * day, "sts")
-    assert row.advice(now) == advice
+def test_advice_on_a_key_depends_on_age_use_and_owner(age: int, unused: int | None, person: bool, advice: str) -> None:
+    assert _advice(age, unused, root=False, person=person) == advice
 
 
 def test_rule_is_written_read_and_deleted(site: Installation) -> None:

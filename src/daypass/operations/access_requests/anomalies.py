@@ -10,9 +10,8 @@ from msgspec import Struct
 
 from daypass.domain.access.baseline import BROAD, SURE, THRESHOLD, deviation
 from daypass.domain.access.risk import Reason, RiskFacts, breadth_of
-from daypass.domain.directory import Role
 from daypass.domain.events import Event, EventType
-from daypass.operations.access_requests.prepare import actions_of
+from daypass.operations.iam.allowed_actions import allowed_actions
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of, place_of
@@ -108,8 +107,7 @@ async def _facts(env: Env, event: Event, denials: int) -> RiskFacts:
 
 async def _breadth(env: Env, account: str, role_id: str) -> float:
     def read(tx: Any) -> float:
-        role = tx.get(Role, id=role_id)
-        return breadth_of(actions_of(tx, env, role)) if role is not None else 0.0
+        return breadth_of(allowed_actions(tx, env, role_id))
 
     return await env.directory.read(read, account=account)
 

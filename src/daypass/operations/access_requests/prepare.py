@@ -18,17 +18,14 @@ from msgspec import Struct
 from daypass.domain.access.person import identifier
 from daypass.domain.access.risk import MAX_SCORE, UNKNOWN, Reason, RiskFacts, breadth_of, score
 from daypass.domain.access.rule import CompiledRule, OnCall
-from daypass.domain.directory import AccessKey, AccessReview, Attachment, InlinePolicy, MfaDevice, Passkey, Role, User
+from daypass.domain.directory import AccessKey, AccessReview, MfaDevice, Passkey, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.document import compile_stored
-from daypass.domain.policy.model import Effect
 from daypass.domain.strict_json import read_json
 from daypass.observability import logs
 from daypass.operations.grants.persons import Person, linked, person_of
 from daypass.operations.grants.targets import rules_of
-from daypass.operations.iam.builtin import policy_text
+from daypass.operations.iam.allowed_actions import allowed_actions
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, SessionView, Viewer
 
@@ -106,7 +103,7 @@ async def _on_call(env: Env, account: str, known: _Facts, now: int) -> frozenset
 
 def _read_facts(tx: Reader, env: Env, call: Call, account: str, arns: Sequence[str]) -> _Facts:
     roles = tuple(role for role in (find_by_arn(tx, Role, arn) for arn in arns) if role is not None)
-    actions = [action for role in roles for action in actions_of(tx, env, role)]
+    actions = [action for role in roles for action in allowed_actions(tx, env, role.id)]
     person = person_of(tx, call.caller)
     keys = {key.id: key for each in person.principal_ids for key in tx.find(AccessKey, owner_id=each)}
     key = keys.get(person.access_key_id)
@@ -158,19 +155,6 @@ def _called(tx: Reader, call: Call, person: Person) -> frozenset[str]:
 def _webhooks(rules: Sequence[CompiledRule], person: Person) -> tuple[str, ...]:
     tickets = [rule.rule.ticket for rule in rules if rule.requesters.include(person.names, None)]
     return tuple(dict.fromkeys(ticket.webhook for ticket in tickets if ticket is not None and ticket.webhook))
-
-
-def actions_of(tx: Reader, env: Env, role: Role) -> list[str]:
-    """The actions that the role's own policies allow, as they are written."""
-    texts = [policy.document for policy in tx.find(InlinePolicy, owner_id=role.id, order="name", limit=_MANY)]
-    attached = tx.find(Attachment, owner_id=role.id, order="policy_arn", limit=_MANY)
-    texts += [policy_text(tx, env.builtin, each.policy_arn) for each in attached]
-    found: list[str] = []
-    for text in filter(None, texts):
-        for statement in compile_stored(text, PolicyKind.IDENTITY).statements:
-            if statement.effect is Effect.ALLOW:
-                found += ["*"] if statement.not_action else statement.written.get("Action", ())
-    return found
 
 
 async def _confirm(env: Env, account: str, url: str, ticket: str, requester: str, roles: Sequence[str]) -> None:

@@ -108,7 +108,7 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
         (
             Item("Users", "/console/users", "iam:ListUsers", "arn:aws:iam::{}:user/", ("/console/user",)),
             Item("Groups", "/console/groups", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/group",)),
-            Item("Access keys", "/console/keys", "iam:GetCredentialReport"),
+            Item("Access keys", "/console/keys", "daypass:ListLongLivedKeys", _daypass("access")),
             Item("MFA devices", "/console/devices", "iam:ListVirtualMFADevices", "arn:aws:iam::{}:mfa/"),
             Item(
                 "Providers",

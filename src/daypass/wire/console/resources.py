@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.api import event_streams, notifications, oauth, providers, record
+from daypass.api import access, event_streams, notifications, oauth, providers, record
 from daypass.wire.console.described import ResourcePages
 
 _NEW_CLIENT: Final = """{
@@ -87,6 +87,14 @@ RESOURCES: Final = (
         event_streams.LIST_EVENT_STREAMS,
         "id",
         ("No event streams.", "Other systems follow ended sessions and changed credentials by streams (SSF)."),
+    ),
+    ResourcePages(
+        "/console/keys",
+        "Access keys",
+        "access key",
+        access.LIST_LONG_LIVED_KEYS,
+        "access_key_id",
+        ("No active access keys.", "People and workloads here use roles."),
     ),
     ResourcePages(
         "/console/anomalies",

@@ -27,7 +27,6 @@ from daypass.wire.console import (
     users,
 )
 from daypass.wire.console import approvals as requests
-from daypass.wire.console import devices as keys
 from daypass.wire.console import home as credentials
 from daypass.wire.console.anchors import anchor_changes
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
@@ -157,8 +156,6 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/provider", providers.provider, "Console: one identity provider", oidc),
         show("/console/trust-anchors", anchors.anchors, "Console: trust anchors", "rolesanywhere:ListTrustAnchors"),
         show("/console/trust-anchor", anchors.anchor, "Console: one trust anchor", "rolesanywhere:GetTrustAnchor"),
-        show("/console/keys", keys.keys, "Console: access keys by age and use", "iam:GetCredentialReport"),
-        form("/console/keys/report", keys.make_report, "Makes the credential report", "iam:GenerateCredentialReport"),
         *(form(each.path, each.serve, each.summary, each.operation) for each in _CHANGES),
     )
 

@@ -18,6 +18,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
 from daypass.operations.access import lint
 from daypass.operations.access.find import find
+from daypass.operations.access.key_inventory import list_long_lived_keys
 from daypass.operations.access.policy_bundle import PolicyBundles
 from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.trust_test import try_token
@@ -240,6 +241,7 @@ async def _lint_account(env: Env, call: Call, q: policy_api.LintAccountInput) ->
 
 
 _QUESTIONS: Final = (
+    Endpoint(access_api.LIST_LONG_LIVED_KEYS, lambda env, call, q: list_long_lived_keys(env, call, q.after, q.limit)),
     Endpoint(access_api.SIMULATE_ACCESS, _simulate),
     Endpoint(access_api.WHO_CAN_ACCESS, _who_can),
     Endpoint(access_api.WHAT_CAN_ACCESS, _what_can),
