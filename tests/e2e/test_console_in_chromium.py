@@ -321,6 +321,7 @@ TOUR = {
     "graph": "/console/graph",
     "graph-of-role": "/console/graph?role=prod-orders",
     "graph-of-person": f"/console/graph?principal=arn:aws:iam::{OPERATOR}:user/ann",
+    "timeline": "/console/timeline?person=ada",
     "groups": "/console/groups",
     "group": "/console/group?name=leads",
     "devices": "/console/devices",

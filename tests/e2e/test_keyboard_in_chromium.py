@@ -20,6 +20,8 @@ __all__ = ["chromium", "server"]
 MORE = {
     "home": "/console/",
     "inbox": "/console/inbox",
+    "role-edit": "/console/role/edit?name=reader",
+    "timeline": "/console/timeline?role=reader",
     "request": "/console/request",
     "approvals": "/console/approvals",
     "sessions": "/console/sessions",

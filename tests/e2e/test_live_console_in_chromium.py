@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
@@ -13,6 +16,7 @@ from tests.e2e.test_console_in_chromium import Person, server
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium", "server"]
+AWS = Path(sys.executable).with_name("aws")
 LOOKS = [("light", 1280), ("dark", 360)]
 
 
@@ -67,3 +71,17 @@ def test_inbox_and_home_change_by_themselves(server: Server, chromium: Browser, 
     home.get_by_role("status").wait_for()
     for person in (ann, lee):
         person.close()
+
+
+def test_last_step_of_the_first_run_is_done_by_the_aws_cli(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page = ada.open("/console/start")
+    assert page.locator("#by-cli.done").count() == 0
+    command = page.locator("#cli-text").inner_text().splitlines()[-1].split()
+    key = server.client("iam").create_access_key(UserName="ada")["AccessKey"]
+    environment = server.environment((key["AccessKeyId"], key["SecretAccessKey"]))
+    arn = f"arn:aws:iam::{OPERATOR}:role/reader"  # the others need an approval
+    command = [str(AWS), *(arn if word.startswith("arn:") else word for word in command[1:])]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    page.locator("#by-cli.done").wait_for()  # nobody has loaded the page again
+    ada.close()

@@ -139,6 +139,7 @@ def texts(values: Mapping[str, str]) -> tuple[CredentialText, ...]:
     return (
         CredentialText("shell", "Shell", shell),
         CredentialText("powershell", "PowerShell", powershell),
+        CredentialText("python", "Python", _python(values)),
         CredentialText("file", "~/.aws/credentials", _profile(values)),
         CredentialText("env", "Environment file", "\n".join(f"{name}={value}" for name, value in values.items())),
     )
@@ -147,6 +148,21 @@ def texts(values: Mapping[str, str]) -> tuple[CredentialText, ...]:
 def _doubled(value: str) -> str:
     """PowerShell takes typographic quotes for quotes too."""
     return "".join(character * 2 if character in _QUOTES else character for character in value)
+
+
+def _python(values: Mapping[str, str]) -> str:
+    """A session of boto3. A literal of Python is what `repr` writes."""
+    names = {
+        "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+        "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        "aws_session_token": "AWS_SESSION_TOKEN",
+        "region_name": "AWS_REGION",
+    }
+    given = "\n".join(f"    {name}={values[key]!r}," for name, key in names.items())
+    endpoint = values["AWS_ENDPOINT_URL"]
+    return (
+        f"import boto3\n\nsession = boto3.Session(\n{given}\n)\nsts = session.client('sts', endpoint_url={endpoint!r})"
+    )
 
 
 def _profile(values: Mapping[str, str]) -> str:

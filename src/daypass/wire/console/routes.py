@@ -24,6 +24,7 @@ from daypass.wire.console import (
     sessions,
     setup,
     simulator,
+    timeline,
     users,
 )
 from daypass.wire.console import approvals as requests
@@ -120,6 +121,7 @@ def _use(show: Show, form: Show) -> tuple[Route, ...]:
     return (
         show("/console/sessions", sessions.listed, "Console: sessions", "daypass:ListSessions"),
         show("/console/session", sessions.one, "Console: one session with its chain", "daypass:GetSession"),
+        show("/console/timeline", timeline.page, "Console: what happened over time", "daypass:ReadAudit"),
         show("/console/revoke", sessions.revoke_form, "Console: revoking with a preview", "daypass:RevokeSession"),
         form("/console/revoke/send", sessions.revoke_send, "Revokes sessions", "daypass:RevokeSession"),
         show("/console/roles", roles.listed, "Console: roles", "iam:ListRoles"),

@@ -10,9 +10,11 @@ from typing import Any, Final
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.access_requests import rules
+from daypass.operations.access_requests import read, rules
 from daypass.operations.accounts.guardrails import read_settings
 from daypass.operations.management import arn_of
+from daypass.operations.record.explore import EventFilter, explore
+from daypass.ports import RecordFilter
 from daypass.wire.console.change import Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.iam import iam, iam_part
@@ -46,6 +48,8 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
     part = await ctx.attempt("daypass:ListApprovalRules", rules.RULES.every)
     names = groups.value or ()
     has_groups = all(group in names for group in GROUPS)
+    requests = await ctx.attempt("daypass:ListAccessRequests", read.list_requests, limit=1)
+    found = (roles.value or {}).get("Roles") or [{"Arn": f"arn:aws:iam::{ctx.call.caller.account}:role/ROLE"}]
     return ctx.page(
         "start",
         "First steps",
@@ -56,9 +60,23 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
         people=len((people.value or {}).get("Users", ())),
         has_roles=bool((roles.value or {}).get("Roles")),
         rules=part,
+        requested=bool(requests.value and requests.value[0]),
+        by_cli=await _has_used_cli(ctx),
+        role_arn=found[0]["Arn"],
+        public_url=ctx.page_context.site.public_url,
+        region=ctx.console.region,
         problem=problem or groups.problem,
         once=once,
     )
+
+
+async def _has_used_cli(ctx: ConsoleContext) -> bool:
+    """Whether the AWS CLI has assumed a role as the person, as far as they may read the record."""
+    query = RecordFilter(operation="sts:AssumeRole", limit=_MOST)
+    wanted = EventFilter(person=ctx.person_id, decision="allowed")
+    part = await ctx.attempt("daypass:ReadAudit", explore, query, wanted)
+    bodies = [record.body or {} for record in (part.value.records if part.value is not None else ())]
+    return any("aws-cli" in str((body.get("source") or {}).get("user_agent")) for body in bodies)
 
 
 async def _groups(ctx: ConsoleContext) -> Part[Sequence[str]]:

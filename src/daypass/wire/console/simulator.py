@@ -13,8 +13,12 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.pattern import fold
 from daypass.operations.access.decode_authorization_message import decode_authorization_message
 from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
+from daypass.operations.authorize import would_allow
+from daypass.operations.management import arn_of
+from daypass.operations.record.explore import EventFilter, RecordPage, explore
 from daypass.operations.record.read import explain_request
-from daypass.wire.console.context import ConsoleContext
+from daypass.ports import RecordFilter
+from daypass.wire.console.context import ConsoleContext, Part
 from daypass.wire.console.iam import iam_part
 from daypass.wire.http import Response
 
@@ -23,6 +27,8 @@ _read_members = msgspec.json.Decoder(dict[str, Any]).decode
 _APPROVED: Final = "daypass:approved"
 _MAX_POLICIES: Final = 4  # that an explanation shows
 _MAX_PAIRS: Final = 20
+_LATEST: Final = 20  # refusals
+_WHY: Final = "Why was it denied?"
 _MAX_MESSAGE: Final = 16_384
 
 
@@ -99,7 +105,7 @@ async def explain(ctx: ConsoleContext) -> Response:
     """GET /console/explain. `of`: the id of a denied request, or an encoded authorization message."""
     reference = ctx.value("of", _MAX_MESSAGE)
     if not reference:
-        return ctx.page("explain", "Why was it denied?", reference="", explained=None, problem="")
+        return ctx.page("explain", _WHY, reference="", explained=None, problem="", latest=await _latest(ctx))
     name = "sts:DecodeAuthorizationMessage"
     try:
         if len(reference) <= 64:
@@ -108,9 +114,18 @@ async def explain(ctx: ConsoleContext) -> Response:
             explanation = await ctx.perform(name, decode_authorization_message, reference)
     except DaypassError as error:
         problem = await ctx.problem(error)
-        return ctx.page("explain", "Why was it denied?", reference=reference, explained=None, problem=problem)
+        return ctx.page("explain", _WHY, reference=reference, explained=None, problem=problem, latest=Part())
     explained = await _explained(ctx, explanation, {})
-    return ctx.page("explain", "Why was it denied?", reference=reference, explained=explained, problem="")
+    return ctx.page("explain", _WHY, reference=reference, explained=explained, problem="", latest=Part())
+
+
+async def _latest(ctx: ConsoleContext) -> Part[RecordPage]:
+    """The newest refusals, for those who may read the record; nothing for others."""
+    resource = arn_of(ctx.call.caller.account, "audit", "*")
+    if not all(await would_allow(ctx.env, ctx.call, [("daypass:ReadAudit", resource)])):
+        return Part()
+    query, refused = RecordFilter(changes=True, limit=_LATEST), EventFilter(decision="refused")
+    return await ctx.attempt("daypass:ReadAudit", explore, query, refused)
 
 
 # --- The policies ----------------------------------------------------------------------------------------------------

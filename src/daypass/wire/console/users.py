@@ -31,13 +31,14 @@ async def users(ctx: ConsoleContext, problem: str = "") -> Response:
     rows = [
         (
             link(user["UserName"], USER, name=user["UserName"]),
-            Cell(state="blocked" if ctx.block_on(user["UserId"]) else ""),
+            Cell(state="blocked" if ctx.block_on(user["UserId"]) else "active"),
+            Cell(at=user.get("PasswordLastUsed") or 0),
             Cell(user["Path"]),
             Cell(at=user["CreateDate"]),
         )
         for user in found["Users"]
     ]
-    titles = columns("Name", "State", "Path", "Created")
+    titles = columns("Name", "State", "Last sign-in", "Path", "Created")
     empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
     table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=ctx.value("start", 64))
     new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=ctx.value("new_name")),))

@@ -51,8 +51,52 @@
     });
   }
 
+  const heading = document.querySelector("main h1");
+  // Tables: the rows of the page are sorted by any column that the server does not sort by, and saved as CSV.
+  const cellText = (cell) => cell?.querySelector("time")?.getAttribute("datetime") || cell?.textContent.trim().replace(/\s+/g, " ") || "";
+  const sortBy = (table, heading) => {
+    const column = [...heading.parentElement.children].indexOf(heading);
+    const up = heading.getAttribute("aria-sort") !== "ascending";
+    for (const each of heading.parentElement.children) each.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const compare = new Intl.Collator(undefined, { numeric: true }).compare;
+    const rows = [...table.tBodies[0].rows].sort((a, b) => compare(cellText(a.cells[column]), cellText(b.cells[column])) * (up ? 1 : -1));
+    table.tBodies[0].append(...rows);
+  };
+  const save = (table) => {
+    // A value that a spreadsheet would take for a formula begins with an apostrophe.
+    const quoted = (cell) => `"${cellText(cell).replace(/^[=+@-]/, "'$&").replace(/"/g, '""')}"`;
+    const lines = [...table.rows].map((row) => [...row.cells].map(quoted).join(","));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([lines.join("\r\n")], { type: "text/csv" }));
+    link.download = `${(heading?.textContent || "table").toLowerCase().replace(/[^a-z0-9]+/g, "-")}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  const prepareTable = (wrap) => {
+    const table = wrap.querySelector("table");
+    if (!table?.tHead || !table.tBodies[0] || table.tBodies[0].rows.length < 2 || wrap.dataset.prepared) return;
+    wrap.dataset.prepared = "yes";
+    for (const each of table.tHead.rows[0].cells) {
+      if (each.querySelector("a") || !each.textContent.trim()) continue;
+      const button = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
+      button.append(...each.childNodes);
+      button.addEventListener("click", () => sortBy(table, each));
+      each.append(button);
+    }
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "btn csv", textContent: "Save as CSV" });
+    button.addEventListener("click", () => save(table));
+    wrap.after(button);
+  };
   const prepare = (root) => {
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = !navigator.clipboard;
+    for (const wrap of root.querySelectorAll("#list .card.table-wrap")) prepareTable(wrap);
+    for (const button of root.querySelectorAll("button[data-reveal]")) {
+      const secret = document.getElementById(button.dataset.reveal);
+      button.hidden = false;
+      secret.classList.add("masked");
+      button.addEventListener("click", () => button.setAttribute("aria-pressed", String(!secret.classList.toggle("masked"))));
+    }
   };
   prepare(document);
   document.addEventListener("htmx:afterSwap", (event) => prepare(event.target.parentElement || document));
@@ -104,7 +148,6 @@
   const recentKey = `daypass-recent ${document.querySelector(".top .account")?.textContent || ""}`;
   const recent = () => { try { return JSON.parse(localStorage.getItem(recentKey)) || []; } catch { return []; } };
   const here = location.pathname + location.search;
-  const heading = document.querySelector("main h1");
   if (heading && dialogs.find && /^\/console\/[a-z-]+\?/.test(here) && !document.querySelector("main [role=alert]")) {
     const entry = { href: here.replace(/[?&]done=[a-z-]+/, ""), text: heading.textContent, kind: document.querySelector("#navigation [aria-current]")?.textContent || "" };
     localStorage.setItem(recentKey, JSON.stringify([entry, ...recent().filter((each) => each.href !== entry.href)].slice(0, 8)));

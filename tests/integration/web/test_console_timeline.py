@@ -1,0 +1,77 @@
+"""Timelines, the latest refusals, and the step of the first run that the AWS CLI does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.attack.installation import ALPHA, Installation
+from tests.browser import Browser, text
+from tests.console import fill
+from tests.oauth_client import api
+from tests.sign_in import signed_in, site_with_pages
+
+from daypass.wire.console.timeline import heat_of
+
+READER = f"arn:aws:iam::{ALPHA}:role/reader"
+HOUR = 3_600_000
+MONDAY = 4 * 24 * HOUR  # 5 January 1970
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with site_with_pages(tmp_path_factory.mktemp("timeline")) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: api(made, method, path, body))
+        yield made
+
+
+@pytest.fixture
+def ada(site: Installation) -> Browser:
+    return signed_in(site, "ada")
+
+
+def credentials(person: Browser, role: str) -> int:
+    form = person.get(f"/console/credentials?role={role}")
+    return person.submit(form, "/console/credentials/show", session_name="shift").status
+
+
+def test_timeline_shows_use_refusals_and_nothing_of_others(site: Installation, ada: Browser) -> None:
+    assert credentials(ada, READER) == 200
+    assert credentials(ada, READER.replace("reader", "absent")) == 403
+    for query in ("person=ada", "role=reader"):
+        page = text(ada.get(f"/console/timeline?{query}"))
+        assert "sts:AssumeRole" in page
+        assert "1 session; most begin on" in page or "sessions; most begin on" in page
+    assert "sts:AssumeRole" not in text(ada.get("/console/timeline?person=lee"))
+    latest = text(ada.get("/console/explain"))
+    assert "The latest refusals" in latest
+    ann = signed_in(site, "ann")
+    assert "Not shown." in text(ann.get("/console/timeline?person=ada"))
+    assert "The latest refusals" not in text(ann.get("/console/explain"))
+    form = ann.get(f"/console/credentials?role={READER.replace('reader', 'absent')}")
+    assert "Request access to this role" in text(ann.submit(form, "/console/credentials/show", session_name="shift"))
+
+
+@pytest.mark.parametrize("query", ["", "person=", "person=a&role=b", "session=%00", "after=x&person=a"])
+def test_timeline_of_nothing_or_of_two_is_refused(ada: Browser, query: str) -> None:
+    answer = ada.get(f"/console/timeline?{query}")
+    assert answer.status in (200, 400)
+    assert (answer.status == 200) is (query == "session=%00")
+
+
+@pytest.mark.parametrize(
+    ("times", "levels", "busiest"),
+    [
+        ([], {}, ""),
+        ([MONDAY], {(0, 0): (1, 4)}, "Monday, 00:00 UTC"),
+        ([MONDAY + 7 * HOUR] * 4 + [MONDAY + 30 * HOUR], {(0, 7): (4, 4), (1, 6): (1, 1)}, "Monday, 07:00 UTC"),
+    ],
+)
+def test_heat_is_relative_to_the_busiest_hour(
+    times: list[int], levels: dict[tuple[int, int], tuple[int, int]], busiest: str
+) -> None:
+    heat = heat_of(times)
+    found = {
+        (day, hour): cell for day, (_, hours) in enumerate(heat.days) for hour, cell in enumerate(hours) if cell[0]
+    }
+    assert (found, heat.busiest, heat.total) == (levels, busiest, len(times))
