@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -77,11 +78,15 @@ def test_last_step_of_the_first_run_is_done_by_the_aws_cli(server: Server, chrom
     ada = Person(server, chromium, "ada", ("light", 1280))
     page = ada.open("/console/start")
     assert page.locator("#by-cli.done").count() == 0
-    command = page.locator("#cli-text").inner_text().splitlines()[-1].split()
+    lines = page.locator("#cli-text").inner_text().splitlines()
+    shown, command = dict(pair.split("=") for pair in lines[0].split()[1:]), lines[-1].split()
     key = server.client("iam").create_access_key(UserName="ada")["AccessKey"]
-    environment = server.environment((key["AccessKeyId"], key["SecretAccessKey"]))
+    keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {**own, **shown, **keys, "AWS_PAGER": ""}
     arn = f"arn:aws:iam::{OPERATOR}:role/reader"  # the others need an approval
     command = [str(AWS), *(arn if word.startswith("arn:") else word for word in command[1:])]
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    ran = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
     page.locator("#by-cli.done").wait_for()  # nobody has loaded the page again
     ada.close()
