@@ -182,6 +182,7 @@ class ListLongLivedKeysInput(Input):
 class LongLivedKeyOut(Output):
     access_key_id: str
     owner: str
+    who: Annotated[str, Meta(description="The owner without its account.")]
     created_at: int
     age_days: int
     used_at: OptionalMillis
@@ -205,16 +206,7 @@ LIST_LONG_LIVED_KEYS = Operation(
         "key inventory",
         "List active access keys with age, last use and reach, and the role that would replace each.",
         help="With --output json, the answer has the trust policy of that role.",
-        columns=(
-            "KEY=access_key_id",
-            "OWNER",
-            "DAYS=age_days",
-            "USED=used_at",
-            "FOR=used_for",
-            "REACH",
-            "ROLE",
-            "ADVICE",
-        ),
+        columns=("OWNER=who", "KEY=access_key_id", "DAYS=age_days", "USED=used_at", "REACH", "ADVICE"),
         empty="No active access keys.",
     ),
 )

@@ -48,6 +48,11 @@ class LongLivedKey(Struct, frozen=True):
     role: str
     trust_policy: str
 
+    @property
+    def who(self) -> str:
+        """The owner without its account."""
+        return self.owner.rpartition(":")[2]
+
 
 async def list_long_lived_keys(env: Env, call: Call, after: str, limit: int) -> tuple[list[LongLivedKey], str]:
     """daypass:ListLongLivedKeys. One page of the caller's account, and where the next one begins."""
