@@ -21,7 +21,7 @@ CANARIES = {
 
 
 @pytest.mark.slow
-def test_doctor_names_what_is_wrong_and_the_bundle_holds_no_secret(tmp_path: Path) -> None:
+def test_a583_doctor_names_what_is_wrong_and_the_bundle_holds_no_secret(tmp_path: Path) -> None:
     settings = {**CANARIES, "DAYPASS_SPOOL__AFTER_SECONDS": "1"}
     with running(tmp_path / "data", environment=settings) as server:
         daypass = Command(server, tmp_path / "home")
