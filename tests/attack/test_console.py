@@ -330,3 +330,29 @@ def test_a89_person_without_permissions_sees_only_what_concerns_them(site: Insta
         assert browser.get(path).status == 200
     for path in ("/console/sessions", "/console/records", "/console/users", "/console/rules"):
         assert browser.get(path).status in (303, 403), path
+
+
+def test_a560_search_tells_nobody_what_they_may_not_list(site: Installation) -> None:
+    name = user(site)
+    browser = signed_in(site, name)
+    session = signed_in(site, "ada").get("/console/find?text=prod").body
+    assert b"prod-orders" in session
+    for wanted in ("prod", "%25", "_", "ann", ALPHA, ORDERS, "engineers"):
+        page = browser.get(f"/console/find?text={wanted}")
+        assert page.status == 200
+        assert "Nothing that you may see" in text(page), wanted
+    for wanted in ("prod-orders", ORDERS, "ann"):
+        answer = api(site, "GET", f"/find?text={quote(wanted, safe='')}", key=ROOT_OF_BETA)
+        found = json.loads(answer.body)["found"]
+        assert [each for each in found if ALPHA in each["arn"]] == [], wanted
+        assert [event["detail"]["found"] for event in site.records(answer.request_id)] == [len(found)]
+
+
+def test_a561_page_that_asks_by_itself_keeps_nobody_signed_in(site: Installation) -> None:
+    browser = signed_in(site, user(site))
+    for _ in range(5):
+        site.wall.time += 7 * 60_000
+        last = browser.get("/console/inbox/events")
+    assert last.status == 303
+    assert last.body == b""
+    assert browser.get("/console/").status == 303
