@@ -19,6 +19,7 @@ IDENTITIES = """
 root 0 user create ann-$tag --key -> key=AccessKey.AccessKeyId secret=AccessKey.SecretAccessKey
 root 0 login --endpoint $url --access-key-id $key --secret-access-key $secret --profile ann
 root 0 user ls
+root 0 find ann-$tag
 root 0 group create g-$tag
 root 0 group add g-$tag ann-$tag
 root 0 group show g-$tag

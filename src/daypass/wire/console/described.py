@@ -63,6 +63,11 @@ class ResourcePages:
     actions: tuple[Operation, ...] = ()
     example: Mapping[str, str] | None = None
 
+    @property
+    def buttons_in_rows(self) -> bool:
+        """Whether the list has a column of buttons: there is something to do, and no page for each."""
+        return self.show is None and (self.remove is not None or bool(self.actions))
+
 
 class Pages:
     """The pages of some resources. `endpoints`: what performs their operations."""
@@ -110,7 +115,7 @@ class Pages:
         columns = operation.command.columns if operation.command is not None else ()
         rows = [self._row(resource, columns, shown(output, item)) for item in items]
         titles = [Column(column.partition("=")[0].capitalize()) for column in columns]
-        beside = [] if resource.show is not None else [Column("")]
+        beside = [Column("")] if resource.buttons_in_rows else []
         here = address(resource.path, **wanted)
         table = TableView(
             [*titles, *beside], rows, here, following, empty=resource.empty, filters=_filters(resource, wanted)
@@ -124,7 +129,7 @@ class Pages:
             named = next((i for i, column in enumerate(columns) if column == "NAME"), 0)
             cells[named] = link(cells[named].text, resource.one, **{resource.key: item[resource.key]})
             return cells
-        return [*cells, Cell(buttons=_buttons(resource, item))]
+        return [*cells, Cell(buttons=_buttons(resource, item))] if resource.buttons_in_rows else cells
 
     async def _one(self, resource: ResourcePages, ctx: ConsoleContext, problem: str = "", once: Once = ()) -> Response:
         operation = resource.show
