@@ -103,6 +103,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "/access/who-can": "?action=s3:GetObject&resource=*",
     "/audit/summary": "?since=1&until=2",
     "/consents": "?person=eve",
+    "/find": "?text=orders",
     "/measurements": "?since=1&until=2",
     "/role-suggestions": "?action=s3:GetObject&resource=*",
 }

@@ -17,7 +17,9 @@ from tests.e2e.conftest import OPERATOR, Server, running
 from tests.processes import bound
 
 from daypass.client.profiles import LocalStateError
-from daypass.client.proxy import Proxy, Signature, host_and_port
+from daypass.client.auth import SigV4Auth
+from daypass.client.credentials import Credentials
+from daypass.client.proxy import Proxy, host_and_port
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,16 @@ def test_request_is_signed(world: Server, tmp_path: Path) -> None:
         assert (status, "assumed-role/reader/" in text) == (200, True)
 
 
+class Unused:
+    def get(self) -> Credentials:
+        pytest.fail("credentials were used")
+
+
+def unused(to: str, listen: tuple[str, int] = ("127.0.0.1", 0)) -> Proxy:
+    """A proxy that must not use its credentials."""
+    return Proxy(listen, to, SigV4Auth("https://orders.example", Unused(), "sts"), lambda: pytest.fail("renewed"))
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -101,8 +113,7 @@ def test_request_is_signed(world: Server, tmp_path: Path) -> None:
     ],
 )
 def test_a535_web_page_cannot_use_the_proxy(world: Server, headers: dict[str, str], status: int) -> None:
-    proxy = Proxy(("127.0.0.1", 0), world.url, Signature(lambda _: pytest.fail("credentials were used"), "sts", "x"))
-    with proxy:
+    with unused(world.url) as proxy:
         port = proxy.server_port
         thread = threading.Thread(target=proxy.serve_forever, daemon=True)
         thread.start()
@@ -114,7 +125,7 @@ def test_a535_web_page_cannot_use_the_proxy(world: Server, headers: dict[str, st
 
 def test_a535_proxy_serves_its_own_user_alone(world: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daypass.client.proxy.uid_of_peer", lambda *_: 12345)
-    with Proxy(("127.0.0.1", 0), world.url, Signature(lambda _: pytest.fail("used"), "sts", "x")) as proxy:
+    with unused(world.url) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, daemon=True)
         thread.start()
         assert ask(proxy.server_port, "/") == (403, "The proxy serves its own user alone.\n")
@@ -134,4 +145,4 @@ def test_a535_proxy_serves_its_own_user_alone(world: Server, monkeypatch: pytest
 )
 def test_proxy_listens_on_loopback_and_sends_credentials_by_tls(listen: str, to: str) -> None:
     with pytest.raises(LocalStateError):
-        Proxy(host_and_port(listen), to, Signature(lambda _: pytest.fail("used"), "sts", "x"))
+        unused(to, host_and_port(listen))

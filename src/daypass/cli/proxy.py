@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from daypass.cli.options import complete_roles, open_connection
 from daypass.cli.request import code_source, request_of, request_options, suggesting
 from daypass.client.profiles import known
 from daypass.client.provider import CredentialProvider
+from daypass.client.transport import endpoint_of
 
 
 @click.command()
@@ -30,7 +32,8 @@ def proxy(role: str, profile: str, endpoint: str, **given: Any) -> None:
     \b
     daypass proxy orders-reader --to https://orders.example --audience https://orders.example
     """  # noqa: D301  # click reads the control character
-    from daypass.client.proxy import Bearer, Proxy, Signature, host_and_port
+    from daypass.client.auth import BearerAuth, SigV4Auth, TokenSource
+    from daypass.client.proxy import Proxy, host_and_port
 
     if bool(given["audience"]) == bool(given["service"]):
         raise click.UsageError("Give either --audience or --sign.")
@@ -46,14 +49,14 @@ def proxy(role: str, profile: str, endpoint: str, **given: Any) -> None:
     with suggesting(role, found):
         provider.get()  # a role that is refused is refused now
 
-    def get(fresh: bool) -> Any:  # `Get`
-        return provider.get(fresh=fresh)
-
-    if given["audience"]:
-        add: Any = Bearer(found, get, given["audience"])
+    to, audience = endpoint_of(given["to"]).geturl(), given["audience"]
+    auth: BearerAuth | SigV4Auth
+    if audience:
+        auth = BearerAuth(to, TokenSource(found, provider, audience))
     else:
-        add = Signature(get, given["service"], found.region)
+        auth = SigV4Auth(to, provider, given["service"], found.region)
     listen = host_and_port(given["listen"])
-    with Proxy(listen, given["to"], add, any_user=given["any_user"], ca_bundle=given["authorities"]) as server:
-        output.message(f"http://{listen[0]}:{server.server_port} serves {given['to']} as {output.safe(role)}")
+    renew, any_user, authorities = partial(provider.get, fresh=True), given["any_user"], given["authorities"]
+    with Proxy(listen, to, auth, renew, any_user=any_user, ca_bundle=authorities) as server:
+        output.message(f"http://{listen[0]}:{server.server_port} serves {to} as {output.safe(role)}")
         server.serve_forever()

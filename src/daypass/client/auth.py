@@ -219,11 +219,13 @@ class SigV4Auth(_Auth):
             held.access_key_id, held.secret_access_key, self._region, self._service, held.session_token
         )
         parts = urlsplit(url)
-        given = {"host": request.headers.get("host") or parts.netloc.rpartition("@")[2]}
-        if kind := request.headers.get("content-type"):
-            given["content-type"] = kind
+        body = _body_of(request)
+        given = {name.lower(): value for name, value in request.headers.items()}
+        given = {name: value for name, value in given.items() if name == "content-type" or name.startswith("x-amz-")}
+        given["host"] = request.headers.get("host") or parts.netloc.rpartition("@")[2]
+        given["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
         now = int((self._clock() + held.offset) * 1000)
-        return sigv4.sign(key, method, parts.path or "/", parts.query, given, _body_of(request), now)
+        return sigv4.sign(key, method, parts.path or "/", parts.query, given, body, now)
 
 
 def _body_of(request: Any) -> bytes:

@@ -6,30 +6,22 @@ It serves its own user alone, and no browser: a web page must not use the role. 
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import ssl
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from daypass.client.agent.listener import uid_of_peer
-from daypass.client.browser_login import access_token
-from daypass.client.credentials import Credentials
+from daypass.client.auth import BearerAuth, SigV4Auth
 from daypass.client.errors import ClientError
-from daypass.client.http import Connection
-from daypass.client.profiles import LocalStateError, Profile
+from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer, endpoint_of
-from daypass.sigv4 import SigningKey, sign
 
 MAX_BODY: Final = 64 * 1024 * 1024
 _SECONDS: Final = 60.0
-_MARGIN: Final = 60.0  # seconds before its end, a token is replaced
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -38,81 +30,41 @@ _HOP: Final = frozenset(
 _OURS: Final = frozenset({"authorization", "dpop", "host", "content-length", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256"})  # fmt: skip
 _OF_BROWSERS: Final = ("origin", "sec-fetch-site", "sec-fetch-mode")
 
-Get = Callable[[bool], Credentials]
-"""The role's credentials; True: new ones."""
 
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A request as it goes to the server, without its credentials."""
+class Outgoing(NamedTuple):
+    """A request as it goes to the server, as `client.auth` authenticates it: names of headers are in lower case."""
 
     method: str
-    target: str
-    headers: Mapping[str, str]
+    url: str
+    headers: dict[str, str]
     body: bytes
 
 
-class Bearer:
-    """Adds an access token for an audience. Safe for threads."""
-
-    def __init__(self, profile: Profile, get: Get, audience: str, clock: Callable[[], float] = time.time) -> None:
-        self._profile, self._get, self._audience, self._clock = profile, get, audience, clock
-        self._held = ("", 0.0)
-        self._lock = threading.Lock()
-
-    def headers(self, request: Outgoing, *, fresh: bool) -> Mapping[str, str]:
-        """The headers to send. Raises ClientError, LocalStateError."""
-        with self._lock:
-            if fresh or self._held[1] - _MARGIN <= self._clock():
-                made = self._get(fresh)
-                as_role = replace(
-                    self._profile,
-                    access_key_id=made.access_key_id,
-                    secret_access_key=made.secret_access_key,
-                    session_token=made.session_token,
-                )
-                answer = access_token(Connection(as_role), {"audience": self._audience})
-                self._held = str(answer["access_token"]), self._clock() + float(answer.get("expires_in", 0))
-            return {**request.headers, "Authorization": f"Bearer {self._held[0]}"}
-
-
-class Signature:
-    """Signs for a service in a region."""
-
-    def __init__(self, get: Get, service: str, region: str, clock: Callable[[], float] = time.time) -> None:
-        self._get, self._service, self._region, self._clock = get, service, region, clock
-
-    def headers(self, request: Outgoing, *, fresh: bool) -> Mapping[str, str]:
-        """The headers to send. Raises ClientError, LocalStateError."""
-        made = self._get(fresh)
-        key = SigningKey(made.access_key_id, made.secret_access_key, self._region, self._service, made.session_token)
-        path, _, query = request.target.partition("?")
-        signed = {
-            name.lower(): value
-            for name, value in request.headers.items()
-            if name.lower().startswith(("host", "x-amz-"))
-        }
-        signed["x-amz-content-sha256"] = hashlib.sha256(request.body).hexdigest()
-        now = int((self._clock() + made.offset) * 1000)
-        rest = {name: value for name, value in request.headers.items() if name.lower() not in signed}
-        return {**rest, **sign(key, request.method, path, query, signed, request.body, now)}
-
-
 class Proxy(ThreadingHTTPServer):
-    """Serves `listen` (host and port) for the server at `to`. `any_user`: also for other users of this machine."""
+    """Serves `listen` (host and port) for the server at `to`, whose requests `auth` authenticates.
+
+    `renew`: replaces the credentials of `auth` by new ones. `any_user`: also for other users of this machine.
+    """
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(
-        self, listen: tuple[str, int], to: str, add: Bearer | Signature, *, any_user: bool = False, ca_bundle: str = ""
+        self,
+        listen: tuple[str, int],
+        to: str,
+        auth: BearerAuth | SigV4Auth,
+        renew: Callable[[], object],
+        *,
+        any_user: bool = False,
+        ca_bundle: str = "",
     ) -> None:
         upstream = endpoint_of(to)
         if upstream.scheme == "http" and upstream.hostname not in _LOOPBACK:
             raise LocalStateError("Credentials go to https:// alone, or to this machine.")
         if listen[0] not in _LOOPBACK:
             raise LocalStateError("The proxy listens on a loopback address alone.")
-        self.upstream, self.add, self.any_user = upstream, add, any_user
+        self.upstream, self.auth, self.renew, self.any_user = upstream, auth, renew, any_user
         self.tls = ssl.create_default_context(cafile=ca_bundle or None) if upstream.scheme == "https" else None
         super().__init__(listen, _Handler)
 
@@ -147,9 +99,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(413, f"A body has a Content-Length of at most {MAX_BODY} bytes.")
             return
         dropped = {*_HOP, *_OURS, *(n.strip().lower() for n in self.headers.get("connection", "").split(","))}
-        sent = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
-        sent["Host"] = self.server.upstream.netloc
-        request = Outgoing(self.command, self.path, sent, self.rfile.read(int(length)))
+        sent = {name.lower(): value for name, value in self.headers.items() if name.lower() not in dropped}
+        upstream = self.server.upstream
+        sent["host"] = upstream.netloc
+        url = f"{upstream.scheme}://{upstream.netloc}{self.path}"
+        request = Outgoing(self.command, url, sent, self.rfile.read(int(length)))
         try:
             self._forward(request)
         except (ClientError, LocalStateError, NoAnswer) as error:
@@ -174,12 +128,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, request: Outgoing) -> None:
         """Sends the request, with new credentials once more if the server refuses the ones that were held."""
-        for fresh in (False, True):
+        for again in (False, True):
+            if again:
+                self.server.renew()
             with closing(self.server.connect()) as connection:
-                headers = self.server.add.headers(request, fresh=fresh)
-                connection.request(request.method, request.target, request.body or None, dict(headers))
+                headers = request.headers | self.server.auth.headers(request.method, request.url, request)
+                connection.request(request.method, self.path, request.body or None, headers)
                 with connection.getresponse() as answer:
-                    if answer.status != 401 or fresh:
+                    if answer.status != 401 or again:
                         self._pass_on(answer)
                         return
 

@@ -67,6 +67,7 @@ ACCESS = """
 root 0 simulate user/ann-$tag --action iam:ListUsers
 root 1 simulate user/ann-$tag --action s3:GetObject
 root 0 access who-can iam:ListUsers
+root 0 find ann-$tag
 root 0 access what-can user/ann-$tag
 root 0 lint $dir/allow.json --fail-on never
 root 0 rule apply $dir/rules
