@@ -16,9 +16,9 @@ import pytest
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.processes import bound
 
-from daypass.client.profiles import LocalStateError
 from daypass.client.auth import SigV4Auth
 from daypass.client.credentials import Credentials
+from daypass.client.profiles import LocalStateError
 from daypass.client.proxy import Proxy, host_and_port
 
 
