@@ -44,12 +44,12 @@ class Policies(NamedTuple):
     remove: Mapping[str, FormView]
 
 
-async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policies:
-    """The policies of the principal `name`."""
+async def policies_of(ctx: ConsoleContext, holder: Holder, name: str, *, offer: bool = True) -> Policies:
+    """The policies of the principal `name`. `offer`: managed policies as a choice; otherwise one is named by its ARN."""
     kind, named = holder.kind, {f"{holder.kind}Name": name}
     attached = await iam_part(ctx, f"ListAttached{kind}Policies", **named)
     inline = await iam_part(ctx, f"List{kind}Policies", **named)
-    offered = await iam_part(ctx, "ListPolicies", MaxItems=_MOST)
+    offered = await iam_part(ctx, "ListPolicies", MaxItems=_MOST) if offer else Part[Mapping[str, Any]]()
     held = [(each["PolicyArn"], each["PolicyName"]) for each in (attached.value or {}).get("AttachedPolicies", ())]
     texts = []
     for number, policy in enumerate((inline.value or {}).get("PolicyNames", ())):
@@ -62,6 +62,8 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policie
     choices = [("", "Choose one"), *(choice for choice in choices if choice not in held)]
     hidden = {"name": name}
     attach = Field("policy", "Managed policy", kind="choice", options=choices)
+    if not offer:
+        attach = Field("policy", "Managed policy", hint="Its ARN: arn:aws:iam::aws:policy/ReadOnlyAccess")
     forms = (
         FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden),
         FormView(

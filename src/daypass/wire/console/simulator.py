@@ -124,7 +124,8 @@ async def _latest(ctx: ConsoleContext) -> Part[RecordPage]:
     resource = arn_of(ctx.call.caller.account, "audit", "*")
     if not all(await would_allow(ctx.env, ctx.call, [("daypass:ReadAudit", resource)])):
         return Part()
-    query, refused = RecordFilter(changes=True, limit=_LATEST), EventFilter(decision="refused")
+    query = RecordFilter(error=ErrorKind.ACCESS_DENIED.value, changes=True, limit=_LATEST)
+    refused = EventFilter(decision="refused")
     return await ctx.attempt("daypass:ReadAudit", explore, query, refused)
 
 
