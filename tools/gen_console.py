@@ -121,17 +121,14 @@ Table: TypeAlias = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
 
 def page(table: Table) -> str:
     """What the console does, and the call and the command that do the same."""
-    rows = [
-        (f"`{row.path}`", row.summary, f"`{row.operation}`", api_call(row.operation), command_of(row.operation))
-        for row in console_rows()
-    ]
+    rows = [(f"`{row.path}`", f"`{row.operation}`", command_of(row.operation)) for row in console_rows()]
     reasons = [(f"`{name}`", why) for name, why in BROWSER_ONLY.items()]
     return f"""# The console's functions
 
-Each page has a call of the API and a command that do the same with the same permission. AWS documents the calls of `iam`, `sts` and
-`rolesanywhere`, which AWS's SDKs and command line make too; the others are in [Routes](routes.md) and in the server's OpenAPI document.
+Each page has an operation of the API and a command that do the same with the same permission. [Routes](routes.md) has the path of each
+`daypass:` operation; AWS documents the others.
 
-{table(("Path", "Purpose", "Operation", "API", "Command"), rows)}
+{table(("Page", "Operation", "Command"), rows)}
 ## Only in a browser
 
 {table(("Operation", "Why"), reasons)}"""

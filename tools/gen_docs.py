@@ -132,16 +132,22 @@ def errors_page() -> str:
             raise Undocumented(f"the comment of ErrorKind {value} names {named[0]}, but the AWS wire answers {code}")
         note = re.sub(r"^\w+( / \w+)*(, \d{3})?:? *", "", comment).strip("()")
         sections.setdefault(section, []).append((f"`{value}`", f"`{code}`", str(status), note))
-    head = ("Kind (on the record)", "AWS code", "HTTP status", "Note")
-    tables = "\n".join(
-        f"## {described('a section of errors', s)}\n\n{table(head, rows)}" for s, rows in sections.items()
-    )
+    entries = {
+        described("a section of errors", section): "\n".join(map(_error, rows)) for section, rows in sections.items()
+    }
+    text = "\n".join(f"## {section}\n\n{entry}" for section, entry in entries.items())
     return f"""# Errors
 
-An operation fails in one of these ways and no other. The audit record names the kind; the AWS wire shows the code.
-Any other failure is a bug in Daypass: its answer is the constant `{INTERNAL_CODE}`, 500, with the request id alone.
+Each failure has one kind, which the record names and `daypass explain REQUEST_ID` shows. The code and the HTTP status are those of the AWS wire;
+[OAuth](oauth.md#errors) has its own. Any other failure is a bug: its answer is `{INTERNAL_CODE}`, 500, with the request id alone.
 
-{tables}"""
+{text}"""
+
+
+def _error(row: tuple[str, str, str, str]) -> str:
+    """One kind under a heading of its own, so that it can be linked to and found."""
+    kind, code, status, note = row
+    return f"### {kind}\n\n{code}, {status}{f': {note}' if note else ''}.\n"
 
 
 def events_page() -> str:
@@ -243,9 +249,7 @@ def cli_page() -> str:
 
 `pip install .` in a checkout installs every command here except `daypass serve`, which needs `.[server]`.
 
-## Common options
-
-Commands name those that they take.
+An argument in brackets is optional. Commands that call a server also take these, as `--help` of each says:
 
 {table(("Option", "Meaning"), ((f"`{names}`", text) for names, text in _COMMON_OPTIONS.items()))}
 {chr(10).join(commands)}
@@ -261,12 +265,11 @@ def _command(name: str, command: click.Command, level: int = 2) -> Iterator[str]
             yield from _command(f"{name} {child}", found, level + 1)
         return
     context = click.Context(command, info_name=name)
-    yield f"```\n{command.get_usage(context).removeprefix('Usage: ')}\n```\n"
+    if usage := " ".join(each.make_metavar(context) for each in command.params if isinstance(each, click.Argument)):
+        yield f"`{name} {usage}`\n"
     records = [_option(p, context) for p in command.params if isinstance(p, click.Option)]
-    if rows := [(f"`{names}`", text) for names, text in records if _COMMON_OPTIONS.get(names) != text]:
-        yield table(("Option", "Meaning"), rows)
-    if common := [f"`{names.split()[0]}`" for names, text in records if _COMMON_OPTIONS.get(names) == text]:
-        yield f"Common options: {', '.join(common)}.\n"
+    if rows := [f"- `{names}`: {text}" for names, text in records if _COMMON_OPTIONS.get(names) != text]:
+        yield "\n".join(rows) + "\n"
 
 
 def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
@@ -345,24 +348,33 @@ def routes_page() -> str:
     """The routes table, and what stands behind the rows that serve many operations."""
     front = Front(cast("Env", None))  # the table is built, not called
     table_of = routes(front, cast("Health", None), RouteSettings())
-    rows = sorted((f"`{row.path}`", _methods(row), described(row.path, row.summary)) for row in table_of.rows)
-    calls = sorted((f"`/api/v1{each.path}`", each.method, f"`daypass:{each.name}`") for each in OPERATIONS)
+    rows = sorted(
+        (f"`{row.path}`", _methods(row), described(row.path, row.summary))
+        for row in table_of.rows
+        if not row.path.startswith(_ON_OTHER_PAGES)
+    )
+    calls = sorted(f"- `{each.method} /api/v1{each.path}`: `{each.name}`" for each in OPERATIONS)
     model = rolesanywhere_model.load().operations.values()
-    served = sorted((f"`/{'/'.join(o.path)}`", o.method, f"`rolesanywhere:{o.name}`") for o in model)
+    served = sorted(f"- `{o.method} /{'/'.join(o.path)}`: `{o.name}`" for o in model)
     return f"""# Routes
 
-Every path that a server serves. A path that ends with `/` stands for all paths that begin with it, but `/` for itself only. Any other path
-gets 404, another method 405; both are recorded. GET of a form leads to its page. The sections below describe paths that allow any method.
+The paths of a server. A path that ends with `/` stands for all paths below it, `/` for itself only. Any other path gets 404, another
+method 405; both are recorded. [The console's pages](console.md) and [OAuth's paths](oauth.md) have their own tables.
 
 {table(("Path", "Methods", "Purpose"), rows)}
 ## The management API
 
-Each call is signed and authorized as the action.
+Each call is signed, and authorized as the action `daypass:NAME`. `/api/docs` of a server describes them.
 
-{table(("Path", "Method", "Action"), calls)}
+{chr(10).join(calls)}
+
 ## IAM Roles Anywhere
 
-{table(("Path", "Method", "Action"), served)}"""
+{chr(10).join(served)}
+"""
+
+
+_ON_OTHER_PAGES = ("/console", "/account", "/oauth2/", "/device", "/statuslists/", "/outbound/")
 
 
 def _methods(row: Route | Mount) -> str:
@@ -390,7 +402,8 @@ def threat_model_page() -> str:
                 files.setdefault(f"A{number}", set()).add(f"`{path.relative_to(ROOT)}`")
 
     def filled(row: re.Match[str]) -> str:
-        tested = ", ".join(sorted(files.get(row["id"], ())))
+        found = sorted(files.get(row["id"], ()), key=lambda file: ("/attack/" not in file, file))
+        tested = ", ".join(found[:_MOST_TESTS])
         return f"{row['kept']} {described('threat ' + row['id'] + ' (no test is named after it)', tested)} |"
 
     return _ATTACK_ROW.sub(filled, (ROOT / "docs/threat-model.md").read_text("utf-8"))
