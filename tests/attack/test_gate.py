@@ -267,6 +267,29 @@ def test_directory_whose_user_is_denied_everything_performs_nothing_by_scim(walk
             walker.judged(directory.send(method, path, sent), "daypass:Provision", (method, path))
 
 
+SIGN_IN: Final = (
+    ("/list-sessions", {}),
+    ("/get-session", {"sessionArn": f"arn:aws:signin::{ALPHA}:session/0"}),
+    ("/batch-revoke-sessions", {"sessionArns": [f"arn:aws:signin::{ALPHA}:session/0"]}),
+    ("/v1/revoke?x-amz-client-auth-method=iam", {"token": "dprt_" + "0" * 60}),
+    ("/v1/introspect?x-amz-client-auth-method=iam", {"token": "e30.e30.x"}),
+    (
+        "/v1/token?x-amz-client-auth-method=iam",
+        {"grant_type": "client_credentials", "resource": "https://x.example", "duration": 900},
+    ),
+)
+
+
+@pytest.mark.parametrize(("target", "body"), SIGN_IN)
+def test_session_that_denies_everything_is_refused_by_aws_sign_in(walker: Walker, target: str, body: Any) -> None:
+    data = json.dumps(body).encode()
+    path, _, query = target.partition("?")
+    extra = {"content-type": "application/json"}
+    headers = walker.site.signed(walker.session, data, "signin", method="POST", path=path, query=query, extra=extra)
+    answer = walker.site.send("POST", headers, data, path=path.encode(), query=query.encode())
+    walker.judged(answer, "", target)
+
+
 # --- A browser ---------------------------------------------------------------------------------------------------------
 
 

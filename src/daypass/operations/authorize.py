@@ -21,7 +21,7 @@ from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
-from daypass.domain.oauth.client import COMMAND_LINE_ID
+from daypass.domain.oauth.client import BUILT_IN
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import denial_message
@@ -94,7 +94,7 @@ async def authorize_own(env: Env, call: Call, action: str, resource: str, own: O
     keys = merged(request_context(call.caller, call.facts, call.now), resource_context(call.caller.account))
     query = AccessQuery(principal_facts(call.caller), action, resource, keys)
     session = call.caller.session
-    implicit = own is Own.RESTRICTED or session is None or session.client_id in ("", COMMAND_LINE_ID)
+    implicit = own is Own.RESTRICTED or session is None or session.client_id in ("", *BUILT_IN)
 
     def layers(policies: CallerPolicies) -> Layers:
         found = policies.layers(same_account=True)
@@ -269,7 +269,7 @@ _session_policy: SizedCache[NamedPolicy] = SizedCache(
 @cache
 def _own() -> NamedPolicy:
     """Allows what needs no permission. Only queries on what is the caller's own see it."""
-    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["daypass:*","iam:*","sts:*"],"Resource":"*"}]}'
+    text = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["daypass:*","iam:*","sts:*","signin:*"],"Resource":"*"}]}'
     return NamedPolicy("own", compile_stored(text, PolicyKind.IDENTITY))
 
 

@@ -283,7 +283,7 @@ _TABLE: Final = (
         "refresh_families",
         "id",
         "refresh_family:id",
-        "expires_at, account id",
+        "expires_at, account id, account principal_id id",
         more=_WITH_CONSENT,
         announced=False,
     ),

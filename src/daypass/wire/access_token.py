@@ -94,7 +94,9 @@ async def by_access_token(
     return front.proven(progress, caller, tokens)
 
 
-async def dpop_of(env: Env, progress: Progress, access_token: str = "", origin: str = "") -> DpopProof | None:
+async def dpop_of(
+    env: Env, progress: Progress, access_token: str = "", origin: str = "", *, nonce: bool = True
+) -> DpopProof | None:
     """The verified DPoP proof of a request to `origin` ("": this server); None when it has none. Raises DaypassError."""
     request = progress.request
     values = [value for name, value in request.headers if name == b"dpop"]
@@ -104,7 +106,7 @@ async def dpop_of(env: Env, progress: Progress, access_token: str = "", origin: 
     if len(values) > 1:
         raise invalid_proof("there is more than one")
     text, path = values[0].decode("latin-1"), request.raw_path.decode("latin-1")
-    proof = await check_dpop(env, text, request.method, path, access_token, origin)
+    proof = await check_dpop(env, text, request.method, path, access_token, origin, nonce=nonce)
     progress.replays = (*progress.replays, proof.replay)
     return proof
 

@@ -58,7 +58,13 @@ CLAIMS_OF: Final[Mapping[str, tuple[ClaimName, ...]]] = {
 """The claims of each scope (OpenID Connect Core 1.0, 5.4; `groups` is Daypass's own)."""
 
 COMMAND_LINE_ID: Final = "DPCL0000000000DAYPASS"
-"""The client that every installation has: Daypass's own command line, which acts as the person."""
+"""The client of Daypass's own command line."""
+SAME_DEVICE_ID: Final = "arn:aws:signin:::devtools/same-device"
+CROSS_DEVICE_ID: Final = "arn:aws:signin:::devtools/cross-device"
+"""The clients of AWS's tools: with a browser on the same device, and on another one (AWS Sign-In API Reference, "CreateOAuth2Token")."""
+AWS_TOOLS: Final = frozenset({SAME_DEVICE_ID, CROSS_DEVICE_ID})
+BUILT_IN: Final = AWS_TOOLS | {COMMAND_LINE_ID}
+"""The clients that every installation has. They act as the person."""
 
 ANY: Final = "*"
 """In `roles`: every role whose trust policy admits the client."""

@@ -20,13 +20,13 @@ from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws, base64url, text_digest
-from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
+from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.domain.source import UNKNOWN, Source
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed
-from daypass.operations.oauth.clients import COMMAND_LINE, check_secret
+from daypass.operations.oauth.clients import built_in, check_secret
 from daypass.operations.oauth.document_clients import document_client
 from daypass.operations.outcome import ACTOR, OWNER
 from daypass.operations.rates import charge_client
@@ -185,8 +185,8 @@ async def registered_client(env: Env, unverified_id: str, account: str = "") -> 
 
     `account`: the one in which a client with a metadata document is looked for. Raises DaypassError: see `document_client`.
     """
-    if unverified_id == COMMAND_LINE.id:
-        return COMMAND_LINE
+    if unverified_id in BUILT_IN:
+        return built_in(unverified_id, env.oauth.issuer)
     if is_document_id(unverified_id):
         return await document_client(env, account, unverified_id) if account else None
     if not _ID.fullmatch(unverified_id):
@@ -201,7 +201,7 @@ def check_current(client: AuthenticatedClient, now: OAuthClient | None) -> None:
     change, also one that this process had not read.
     """
     known = client.client
-    if known.id == COMMAND_LINE.id or is_document_id(known.id):
+    if known.id in BUILT_IN or is_document_id(known.id):
         return
     if now is None or not now.enabled or not set(known.secrets) <= set(now.secrets):
         raise failed("the client was disabled, or its secret removed, meanwhile", **client.private)

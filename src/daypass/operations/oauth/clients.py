@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ from daypass.domain.jws import JoseError, base64url
 from daypass.domain.oauth.client import (
     ANY,
     COMMAND_LINE_ID,
+    SAME_DEVICE_ID,
     SECRET_METHODS,
     ClientSettings,
     check_signing_keys,
@@ -285,28 +287,34 @@ def check_secret(client: OAuthClient, secret: str) -> None:
         raise JoseError(_WRONG)
 
 
-# --- The client of Daypass's own command line, which every installation has
+# --- The clients that every installation has
 
 
 _WEEK: Final = 7 * 86_400
+_HALF_A_DAY: Final = 43_200
+_DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+CONFIRMATION: Final = "/v1/sessions/confirmation"
+"""The page that shows a code for a tool on another device."""
 
-COMMAND_LINE: Final = OAuthClient(
-    id=COMMAND_LINE_ID,
-    account="",
-    name="Daypass command line",
-    created_at=0,
-    updated_at=0,
-    settings=dump_client(
-        ClientSettings(
-            token_endpoint_auth_method="none",
-            redirect_uris=("http://127.0.0.1/callback",),
-            grant_types=(
-                "authorization_code",
-                "refresh_token",
-                "urn:ietf:params:oauth:grant-type:device_code",
-            ),
-            roles=(ANY,),
-            refresh_token_seconds=_WEEK,
-        )
-    ),
-)
+
+@lru_cache(maxsize=8)
+def built_in(client_id: str, issuer: str) -> OAuthClient:
+    """A client of `BUILT_IN`. It is public, and signs in people of any account: what it gets is limited by the person's own
+    policies, as with an access key.
+    """
+    bound, seconds = client_id != COMMAND_LINE_ID, _HALF_A_DAY
+    if client_id == COMMAND_LINE_ID:
+        name, address, seconds = "Daypass command line", "http://127.0.0.1/callback", _WEEK
+    elif client_id == SAME_DEVICE_ID:
+        name, address = "AWS CLI", "http://127.0.0.1/oauth/callback"
+    else:
+        name, address = "AWS CLI on another device", issuer + CONFIRMATION
+    settings = ClientSettings(
+        token_endpoint_auth_method="none",
+        redirect_uris=(address,),
+        grant_types=("authorization_code", "refresh_token", *(() if bound else (_DEVICE,))),
+        roles=(ANY,),
+        dpop_bound_access_tokens=bound,
+        refresh_token_seconds=seconds,
+    )
+    return OAuthClient(client_id, "", name, created_at=0, updated_at=0, settings=dump_client(settings))

@@ -15,11 +15,11 @@ from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
 from daypass.domain.oauth import redirects
 from daypass.domain.oauth.binding import JKT
+from daypass.domain.oauth.client import BUILT_IN
 from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.authorization import Authorization, person_of, read_authorization
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.id_token import authentication_of, subject_of
 from daypass.operations.oauth.parties import role_of
@@ -86,7 +86,7 @@ async def consented(
     person = await person_of(env, authorization, call.now)
     if person is None:
         raise codes.refused("the person is not signed in any more")
-    if not request.role_arn and code.row.client_id != COMMAND_LINE.id:
+    if not request.role_arn and code.row.client_id not in BUILT_IN:
         request = replace(request, session=replace(request.session, policy=IDENTITY_ONLY))
     owner = _owner(request, person)
 

@@ -18,7 +18,7 @@ from daypass.domain.context import OPENID_KEY
 from daypass.domain.directory import BrowserSession, ReplayEntry, ScimResource, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
-from daypass.domain.oauth.client import CLAIMS_OF, ClientSettings, parse_client
+from daypass.domain.oauth.client import AWS_TOOLS, CLAIMS_OF, ClientSettings, parse_client
 from daypass.domain.session import SessionClaims
 from daypass.domain.web_identity import MAX_GROUPS
 from daypass.operations.assume.request import commit_once
@@ -74,7 +74,8 @@ async def id_token(
     server, now, settings = env.oauth, env.clock.now() // 1000, client.settings
     claims: dict[str, Any] = {
         "iss": server.issuer,
-        "sub": subject_of(session),
+        # AWS's tools name the profile by it and read the account from it.
+        "sub": session_arn(session) if client.client.id in AWS_TOOLS else subject_of(session),
         "aud": client.client.id,
         "iat": now,
         "exp": now + _SECONDS,

@@ -124,8 +124,8 @@ def _event(call: Call, inspector: Sender, *, account: str = "", **more: Any) -> 
 
 
 async def _may_see(env: Env, call: Call, token: OwnToken, inspector: Sender) -> Decision | None:
-    """None for the session's own token, for its client, and for a service that is its audience; otherwise the decision of
-    the caller's policies.
+    """None for a token of the session or of one made from it, for its client, and for a service that is its audience;
+    otherwise the decision of the caller's policies.
     """
     caller, session, client = call.caller, token.session, inspector.client
     if client is not None:
@@ -133,7 +133,7 @@ async def _may_see(env: Env, call: Call, token: OwnToken, inspector: Sender) -> 
             return None
         private = {**client.private, "session_id": session.session_id}
         raise DaypassError(ErrorKind.ACCESS_DENIED, "The client may not introspect this token.", private=private)
-    own = caller.session is not None and caller.session.session_id == session.session_id
+    own = caller.session is not None and caller.session.session_id in {hop.session_id for hop in session.hops}
     if own or (caller.account == session.account and await is_for(env, token, caller)):
         return None
     return await allow(env, call, "IntrospectToken", "session", session.session_id, session.account)

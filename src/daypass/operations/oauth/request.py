@@ -136,10 +136,17 @@ class DpopProof(Struct, frozen=True):
 
 
 async def check_dpop(
-    env: Env, unverified_proof: str, method: str, path: str, access_token: str = "", origin: str = ""
+    env: Env,
+    unverified_proof: str,
+    method: str,
+    path: str,
+    access_token: str = "",
+    origin: str = "",
+    *,
+    nonce: bool = True,
 ) -> DpopProof:
     """The proof of a request with `method` for `path` of the issuer, or of `origin`, and with `access_token` ("" at the token
-    endpoint).
+    endpoint). `nonce`: whether it needs one.
 
     Raises DaypassError: INVALID_DPOP_PROOF, USE_DPOP_NONCE, UNAVAILABLE.
     """
@@ -160,7 +167,8 @@ async def check_dpop(
         raise invalid_proof("its exp or nbf is not of the server's time")
     if claims.token_hash != (token_hash(access_token) if access_token else ""):
         raise invalid_proof("its ath is not that of the access token")
-    await _check_nonce(env, claims.nonce, now)
+    if nonce:
+        await _check_nonce(env, claims.nonce, now)
     used = text_digest(f"{claims.thumbprint}\0{claims.id}")
     entry = ReplayEntry(DPOP, used, "", now, (claims.issued_at + 2 * _AGE) * 1000)
     return DpopProof(claims.algorithm, Binding(JKT, claims.thumbprint), entry)
@@ -177,7 +185,7 @@ def new_nonce(env: Env) -> str:
 
 
 async def _check_nonce(env: Env, nonce: str, now: int) -> None:
-    """Every proof needs a nonce of this server: a proof cannot be made in advance."""
+    """A nonce of this server shows that the proof was not made in advance."""
     if not nonce:
         raise _use_nonce("it has no nonce")
     try:

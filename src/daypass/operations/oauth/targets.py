@@ -14,11 +14,11 @@ from msgspec import Struct
 from daypass.domain.context import AUDIENCE_KEY, SCOPE_KEY
 from daypass.domain.directory import ResourceServer
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import BUILT_IN
 from daypass.domain.oauth.resource_server import parse_resource_server, policy_of, resource_policy_of
 from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
 from daypass.operations.authorize import authorize
-from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.request import TokenRequest
 from daypass.ports import Call, Env
 
@@ -86,11 +86,11 @@ def ceilings(
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """The ceilings of audiences and scopes of the new session.
 
-    What a client gets, and what is made for an audience or scope, is for these alone. The command line is not limited: it
-    is the person.
+    What a client gets, and what is made for an audience or scope, is for these alone. A client that every installation has is not
+    limited: it is the person.
     """
     client = request.sender.client
-    limited = client is not None and client.client.id != COMMAND_LINE.id
+    limited = client is not None and client.client.id not in BUILT_IN
     audiences, scopes = (None, None) if session is None else (session.audiences, session.scopes)
     if limited or request.audiences or audiences is not None:
         audiences = target.audiences

@@ -18,12 +18,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import BUILT_IN
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations.assume.request import requested_role
 from daypass.operations.oauth import authorization, consent
 from daypass.operations.oauth.access_token import ACR_VALUES, MFA
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient
-from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.id_token import subject_of, subject_of_hint
 from daypass.operations.oauth.request import DpopProof, invalid_proof
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -262,7 +262,7 @@ async def _consent(
         ticket=asked(ctx, CONSENT, person, Asked(request, request_uri)),
         client=known.client,
         request=request,
-        full=known.client.id == COMMAND_LINE.id and not request.role,
+        full=known.client.id in BUILT_IN and not request.role,
         renewal_seconds=known.settings.renewal_seconds,
         goes_to=_host(request.redirect_uri),
         audiences=request.audiences or known.settings.audiences[:1],

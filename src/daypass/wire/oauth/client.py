@@ -38,22 +38,23 @@ _SIGV4: Final = "aws4-"
 _TOKENS: Final = 1.0  # that a signed request costs, relative to an STS request
 
 
-async def sender_of(ctx: EndpointContext, form: Form) -> Sender:
-    """Who sent a request to the token endpoint, with the proofs that serving it consumes.
+async def sender_of(ctx: EndpointContext, form: Form, *, nonce: bool = True) -> Sender:
+    """Who sent a request to the token endpoint, with the proofs that serving it consumes. `nonce`: whether a DPoP proof needs
+    one.
 
     Raises DaypassError: INVALID_CLIENT, INVALID_DPOP_PROOF, USE_DPOP_NONCE, MALFORMED_REQUEST, THROTTLED, UNAVAILABLE.
     """
     client = await client_of(ctx, form)
-    proof = await proof_of(ctx, client)
+    proof = await proof_of(ctx, client, nonce=nonce)
     binding = proof.binding if proof is not None else _certificate_binding(client)
     if client is not None:
         _check_binding(ctx, client, binding, dpop=proof is not None)
     return Sender(client, binding, ctx.progress.replays)
 
 
-async def proof_of(ctx: EndpointContext, client: AuthenticatedClient | None) -> DpopProof | None:
+async def proof_of(ctx: EndpointContext, client: AuthenticatedClient | None, *, nonce: bool = True) -> DpopProof | None:
     """The DPoP proof of a request, signed as its client may. Raises DaypassError: INVALID_DPOP_PROOF, USE_DPOP_NONCE."""
-    proof = await dpop_of(ctx.env, ctx.progress)
+    proof = await dpop_of(ctx.env, ctx.progress, nonce=nonce)
     if proof is not None and client is not None and proof.algorithm not in client.settings.algorithms:
         raise invalid_proof(f"FAPI 2.0 does not allow {proof.algorithm}", not_allowed(proof.algorithm))
     return proof

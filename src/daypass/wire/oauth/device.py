@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 import msgspec
 
 from daypass.domain.errors import DaypassError, Family
+from daypass.domain.oauth.client import BUILT_IN
 from daypass.operations.oauth import authorization, device
 from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.clients import COMMAND_LINE
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.device import DeviceGrant
 from daypass.wire.http import Response
@@ -103,7 +103,7 @@ async def check(ctx: PageContext) -> Response:
         ticket=asked(ctx, DECIDE, person, grant.content.user_code),
         client=known.client,
         request=grant.content.request,
-        full=known.client.id == COMMAND_LINE.id and not grant.content.request.role,
+        full=known.client.id in BUILT_IN and not grant.content.request.role,
         renewal_seconds=known.settings.renewal_seconds,
         grant=grant.content,
         started=grant.row.created_at,

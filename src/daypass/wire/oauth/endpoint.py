@@ -19,7 +19,7 @@ from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.ports import AuthorizationServer, Call, Env
 from daypass.wire.access_token import with_nonce
 from daypass.wire.content import check_media_type, pairs_of
-from daypass.wire.front import Front, Progress
+from daypass.wire.front import ErrorFormat, Front, Progress
 from daypass.wire.http import Request, Response
 from daypass.wire.oauth.cross_origin import PREFLIGHT, CrossOrigin, for_no_page
 from daypass.wire.oauth.errors import INVALID_CLIENT, INVALID_REQUEST, JSON, NO_STORE, OAuthErrors
@@ -109,6 +109,7 @@ class OAuthEndpoint:
         serve: answers a ctx, or raises DaypassError.
         certificate_header: see `EndpointContext`.
         pages: which pages of other origins may read its answers and refusals.
+        errors: how refusals are written, if not as OAuth's.
     """
 
     def __init__(
@@ -118,12 +119,14 @@ class OAuthEndpoint:
         serve: Serve,
         certificate_header: str = "",
         pages: CrossOrigin = for_no_page,
+        errors: ErrorFormat | None = None,
     ) -> None:
         self._front = front
         self.operation = operation
         self._serve = serve
         self._certificate_header = certificate_header.lower()
         self._pages = pages
+        self._errors = errors
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
@@ -140,7 +143,7 @@ class OAuthEndpoint:
         except DaypassError as error:
             progress.detail = ctx.detail
             metadata = server.issuer + RESOURCE_PATH if ctx.resource else ""
-            errors = OAuthErrors(ctx.unacceptable, ctx.unproven, metadata)
+            errors = self._errors or OAuthErrors(ctx.unacceptable, ctx.unproven, metadata)
             response = await self._front.refuse(progress, ctx.attributed(error), errors)
         if more := self._pages(request, ctx.client):
             response = replace(response, headers=(*response.headers, *more))

@@ -9,7 +9,7 @@ from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod
 from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
-from daypass.wire.oauth import authorize, device, logout, registration
+from daypass.wire.oauth import authorize, aws_sign_in, device, logout, registration
 from daypass.wire.oauth.cross_origin import CrossOrigin, for_every_page, for_no_page, for_pages_of_client
 from daypass.wire.oauth.details import TYPE
 from daypass.wire.oauth.endpoint import OAuthEndpoint, Serve
@@ -21,6 +21,7 @@ from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web.context import Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
 
+SIGN_IN_ERRORS: Final = aws_sign_in.SignInErrors()
 _PUSH: Final = "daypass:PushAuthorizationRequest"
 _READ: Final = "daypass:GetServerMetadata"
 _TOKEN: Final = "/oauth2/token"  # a path
@@ -51,6 +52,10 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         path: str, serve: Page, summary: str, methods: frozenset[str], operation: str = authorize.OPERATION
     ) -> Route:
         return Route(path, site.handler(operation, serve), summary, methods, PAGE_ERRORS, operation)
+
+    def of_aws(row: aws_sign_in.Row) -> Route:
+        endpoint = OAuthEndpoint(front, row.operation, row.serve, errors=SIGN_IN_ERRORS)
+        return Route(row.path, endpoint, row.summary, POST, SIGN_IN_ERRORS, row.operation)
 
     own, every = for_pages_of_client, for_every_page
     return (
@@ -83,6 +88,8 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         route(
             _USERINFO, "daypass:GetUserInfo", userinfo, "Who an access token is of (OpenID Connect)", GET | POST, every
         ),
+        *map(of_aws, aws_sign_in.ROWS),
+        *(shown(path, serve, summary, GET) for path, serve, summary in aws_sign_in.PAGES),
     )
 
 
