@@ -8,8 +8,8 @@ Source: AWS Sign-In API Reference, "ListSessions", "GetSession", "BatchRevokeSes
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from daypass.domain import payload
 from daypass.domain.arn import read_arn
@@ -19,7 +19,6 @@ from daypass.domain.oauth.client import AWS_TOOLS
 from daypass.domain.policy.model import Decision
 from daypass.operations.authorize import Own, authorize, authorize_own
 from daypass.operations.oauth.access_token import session_arn
-from daypass.operations.oauth.inspect import introspect_token
 from daypass.operations.oauth.issuance import IssuedToken, issue_token
 from daypass.operations.oauth.parties import subject_of_caller
 from daypass.operations.oauth.refresh_families import end_family
@@ -153,10 +152,9 @@ async def issue_for_resource(env: Env, call: Call, request: TokenRequest) -> Iss
     return await issue_token(env, call, request, subject_of_caller(env, call, call.caller))
 
 
-async def introspect(env: Env, call: Call, unverified_token: str) -> Mapping[str, Any]:
-    """signin:IntrospectOAuth2TokenWithIAM: as `introspect_token`, which it raises the errors of."""
+async def check_introspection(env: Env, call: Call) -> None:
+    """signin:IntrospectOAuth2TokenWithIAM, before `introspect_token`. Raises DaypassError(ACCESS_DENIED)."""
     await authorize_own(env, call, "signin:IntrospectOAuth2TokenWithIAM", "*", Own.RESTRICTED)
-    return await introspect_token(env, call, unverified_token)
 
 
 async def _authentic_family(env: Env, call: Call, unverified_token: str) -> RefreshFamily | None:

@@ -25,7 +25,7 @@ from daypass.operations.oauth import aws_sessions, code_grant
 from daypass.operations.oauth.aws_sessions import SessionQuery, SignInSession
 from daypass.operations.oauth.clients import CONFIRMATION
 from daypass.operations.oauth.id_token import authentication_of, id_token
-from daypass.operations.oauth.inspect import INACTIVE
+from daypass.operations.oauth.inspect import INACTIVE, introspect_token
 from daypass.operations.oauth.refresh import Granted, refresh
 from daypass.operations.oauth.request import Sender, TokenRequest, TokenType
 from daypass.ports import Call
@@ -168,8 +168,9 @@ async def _client_credentials(ctx: EndpointContext) -> Response:
 async def introspect(ctx: EndpointContext) -> Response:
     """POST /v1/introspect: IntrospectOAuth2TokenWithIAM. It is about access tokens."""
     call, form = await _signed(ctx), _form(ctx, {})
+    await aws_sessions.check_introspection(ctx.env, call)
     try:
-        content = await aws_sessions.introspect(ctx.env, call, required(form, "token"))
+        content = await introspect_token(ctx.env, call, required(form, "token"))
     except DaypassError as error:
         if error.kind is not ErrorKind.ACCESS_DENIED:
             raise
