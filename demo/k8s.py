@@ -1,23 +1,28 @@
 """A pod without a static key, for real: its service account's token is its proof, and a store trusts the session.
 
-The pod is a process with the standard environment that clusters inject for AWS SDKs, and nothing else; boto3 in it is
+The webhook gives the pod the standard environment of AWS SDKs, and a process has that and nothing else; boto3 in it is
 unmodified. The cluster is an API server on this machine that signs tokens and reviews them as the real one does.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from stage import as_workload, cli, client, document, new_key, note, say, server
+from authority import Authority
+from stage import DAYPASS, as_workload, cli, client, document, new_key, note, say, server
 
 from issuer import Answer, Issuer, https
 
@@ -47,6 +52,7 @@ class Cluster:
     def __init__(self) -> None:
         self.issuer = Issuer(f"https://{CLUSTER}")
         self.pods: dict[str, str] = {}
+        self.roles: dict[tuple[str, str], str] = {}  # of annotated service accounts
         self._tokens: dict[str, dict[str, Any]] = {}
 
     def run(self, pod: str, namespace: str, account: str) -> str:
@@ -73,6 +79,10 @@ class Cluster:
             return 200, self.issuer.jwks()
         if path == "/apis/authentication.k8s.io/v1/tokenreviews":
             return 201, self._review(json.loads(body)["spec"])
+        *_, namespace, kind, account = ("", "", "", *path.split("/"))
+        if kind == "serviceaccounts" and (namespace, account) in self.roles:
+            annotations = {"eks.amazonaws.com/role-arn": self.roles[namespace, account]}
+            return 200, {"kind": "ServiceAccount", "metadata": {"name": account, "annotations": annotations}}
         return 404, {"kind": "Status", "reason": "NotFound"}
 
     def _review(self, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,21 +134,53 @@ def set_up(url: str, home: Path, key: tuple[str, str], cluster_at: str, authorit
     client("iam", url, key).put_role_policy(RoleName="orders", PolicyName="bucket", PolicyDocument=allowed)
 
 
-def pod(url: str, store_at: str, scratch: Path, token: str) -> dict[str, Any]:
-    """A pod's process: what a cluster injects, and where the store is."""
+class Webhook(NamedTuple):
+    """The running webhook, as the API server calls it."""
+
+    url: str
+    tls: ssl.SSLContext
+
+    def environment(self, account: str) -> dict[str, str]:
+        """What the webhook gives to a new pod of a service account."""
+        spec = {"serviceAccountName": account, "containers": [{"name": "app", "image": f"{account}:1"}]}
+        asked = {"uid": "1", "namespace": "shop", "object": {"metadata": {}, "spec": spec}}
+        body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}).encode()
+        request = urllib.request.Request(self.url + "/mutate/required", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
+            response = json.load(answer)["response"]
+        for change in json.loads(base64.b64decode(response["patch"])):
+            spec = change["value"] if change["path"] == "/spec" else spec
+        return {each["name"]: each["value"] for each in spec["containers"][0]["env"]}  # type: ignore[index]  # JSON
+
+
+@contextmanager
+def webhook(url: str, cluster_at: str, authority: str, folder: Path) -> Iterator[Webhook]:
+    """`daypass k8s webhook`, with a certificate of its own and the service account that may read service accounts."""
+    (folder / "account").mkdir()
+    (folder / "account" / "token").write_text(REVIEWER)
+    (folder / "account" / "ca.crt").write_text(authority)
+    own = Authority("authority of the webhook")
+    held = own.issue(folder, {"CN": "webhook"}, "127.0.0.1")
+    command = [*DAYPASS, "k8s", "webhook", "--endpoint", url, "--region", "eu-central-1", "--listen", "127.0.0.1:0"]
+    command += ["--cert", str(held.certificate), "--key", str(held.key)]
+    command += ["--api", cluster_at, "--account", str(folder / "account")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        found = re.search(r"https://\S+", line := process.stderr.readline())
+        if found is None:
+            sys.exit(f"the webhook did not start: {line}{process.stderr.read()}")
+        yield Webhook(found[0], ssl.create_default_context(cadata=own.pem))
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def pod(store_at: str, scratch: Path, token: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """A pod's process: what the webhook gave it, with its token where this machine has it, and where the store is."""
     file = scratch / "token"
     file.write_text(token)
-    return as_workload(
-        POD,
-        {
-            "AWS_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/orders",
-            "AWS_WEB_IDENTITY_TOKEN_FILE": str(file),
-            "AWS_ENDPOINT_URL_STS": url,
-            "AWS_ENDPOINT_URL_S3": store_at,
-            "AWS_REGION": "eu-central-1",
-            "AWS_DEFAULT_REGION": "eu-central-1",
-        },
-    )
+    return as_workload(POD, {**given, "AWS_WEB_IDENTITY_TOKEN_FILE": str(file), "AWS_ENDPOINT_URL_S3": store_at})
 
 
 def main() -> None:
@@ -150,36 +192,43 @@ def main() -> None:
         https(cluster.answer) as (cluster_at, authority),
         server(Path(folder) / "data", {ACCOUNT: key}) as url,
         store(Path(folder) / "data") as store_at,
+        webhook(url, cluster_at, authority, Path(folder)) as admission,
     ):
         scratch = Path(folder)
         home = scratch / "home"
         say("1. The cluster is a provider; one service account may have the role orders, and the role one bucket")
         set_up(url, home, key, cluster_at, authority)
 
-        say("2. Its pod writes to the bucket and reads it back; another bucket is closed to it")
-        for what, answer in pod(url, store_at, scratch, cluster.run("orders-1", "shop", "orders")).items():
+        say("2. The service account is annotated with its role. The webhook gives its pod what SDKs need")
+        cluster.roles["shop", "orders"] = cluster.roles["shop", "web"] = f"arn:aws:iam::{ACCOUNT}:role/orders"
+        given = admission.environment("orders")
+        for name, value in given.items():
+            note(f"{name}={value}")
+
+        say("3. Its pod writes to the bucket and reads it back; another bucket is closed to it")
+        for what, answer in pod(store_at, scratch, cluster.run("orders-1", "shop", "orders"), given).items():
             note(f"{what}: {answer}")
 
-        say("3. A pod of another service account is refused")
+        say("4. A pod of another service account, annotated with the same role, is refused: its token says who it is")
         stranger = cluster.run("web-1", "shop", "web")
-        try_pod(url, store_at, scratch, stranger)
+        try_pod(store_at, scratch, stranger, admission.environment("web"))
         (scratch / "stranger").write_text(stranger)
         cli(home, "trust", "test", "orders", "--token", str(scratch / "stranger"), status=1)
 
-        say("4. A pod is deleted: its token dies with it, though it would be valid for minutes")
+        say("5. A pod is deleted: its token dies with it, though it would be valid for minutes")
         gone = cluster.run("orders-2", "shop", "orders")
         del cluster.pods["orders-2"]
-        try_pod(url, store_at, scratch, gone)
+        try_pod(store_at, scratch, gone, given)
 
-        say("5. The record, of the server and of the store")
+        say("6. The record, of the server and of the store")
         cli(home, "audit", "tail", "--limit", "12")
         cli(home, "audit", "verify")
     say(f"Done in {time.perf_counter() - started:.1f} s.")
 
 
-def try_pod(url: str, store_at: str, scratch: Path, token: str) -> None:
+def try_pod(store_at: str, scratch: Path, token: str, given: Mapping[str, str]) -> None:
     """A pod that must not get anywhere."""
-    answer = pod(url, store_at, scratch, token)
+    answer = pod(store_at, scratch, token, given)
     if not all(text.startswith("refused") for text in answer.values()):
         sys.exit(f"the pod got somewhere: {answer}")
     note(answer["write"])

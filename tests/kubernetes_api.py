@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 from tests.e2e.pki import Pki
 from tests.issuer import Issuer
 
 ISSUER = "kubernetes.default.svc.cluster.local"
+AUDIENCE = "https://cluster-1.example"
 READER = "reader-token-of-daypass"
 
 
@@ -34,6 +38,8 @@ class Cluster:
     issuer: Issuer = field(default_factory=lambda: Issuer(ISSUER, alg="RS256", audience="daypass"))
     pods: dict[tuple[str, str], str] = field(default_factory=dict)  # to the pod's uid
     asked: list[str] = field(default_factory=list)
+    accounts: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)  # annotations of service accounts
+    review_url: str = ""  # the webhook that knows the tokens of people
     servers: list[ThreadingHTTPServer] = field(default_factory=list)
 
     def run_pod(self, namespace: str, name: str) -> None:
@@ -91,6 +97,8 @@ class Cluster:
 
     def answer(self, method: str, path: str, bearer: str, body: bytes) -> tuple[int, Any]:
         self.asked.append(path)
+        if (method, path.partition("?")[0]) == ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews"):
+            return self._self_review(bearer.removeprefix("Bearer "))
         if bearer != f"Bearer {READER}":
             return 403, {"kind": "Status", "status": "Failure", "code": 403}
         if (method, path) == ("GET", "/.well-known/openid-configuration"):
@@ -100,7 +108,30 @@ class Cluster:
         if (method, path) == ("POST", "/apis/authentication.k8s.io/v1/tokenreviews"):
             question = json.loads(body)
             return 201, {**question, "status": self._review(**question["spec"]), "metadata": {}}
+        if found := re.fullmatch("/api/v1/namespaces/([^/]+)/serviceaccounts/([^/]+)", path):
+            annotations = self.accounts.get((found[1], found[2]))
+            if annotations is not None:
+                return 200, {"kind": "ServiceAccount", "metadata": {"name": found[2], "annotations": annotations}}
         return 404, {"kind": "Status", "status": "Failure", "code": 404}
+
+    def _self_review(self, token: str) -> tuple[int, Any]:
+        """As with --authentication-token-webhook-config-file: who has the token is asked, and told."""
+        kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+        body = json.dumps({**kind, "metadata": {}, "spec": {"token": token, "audiences": [AUDIENCE]}}).encode()
+        request = urllib.request.Request(self.review_url, body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            review = json.load(answer)
+        kubernetes_validate.validate({**review, "spec": {"token": token}}, "1.37", strict=True)
+        if not review["status"]["authenticated"] or review["status"]["audiences"] != [AUDIENCE]:
+            return 401, {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "code": 401,
+                "reason": "Unauthorized",
+            }
+        status = {"userInfo": review["status"]["user"]}
+        return 201, {**kind, "kind": "SelfSubjectReview", "metadata": {}, "status": status}
 
     def _review(self, token: str, audiences: list[str]) -> dict[str, Any]:
         payload = token.split(".")[1]

@@ -130,3 +130,56 @@ def test_other_account_needs_the_resource_policy_of_the_resource_server(site: In
     register_orders(site, policy={"Version": "2012-10-17", "Statement": [statement]})
     assert status() == 200
     register_orders(site)
+
+
+# --- TokenReview -----------------------------------------------------------------------------------------------------
+
+
+def review(site: Installation, token: Any, audiences: Any = (AUDIENCE,), **changes: Any) -> Answer:
+    spec = {"token": token, "audiences": audiences}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec, **changes}
+    headers = [(b"content-type", b"application/json")]
+    return site.send("POST", headers, json.dumps(body).encode(), path=b"/kubernetes/token-review")
+
+
+def test_a591_token_review_accepts_what_a_bearer_token_for_the_cluster_proves_and_nothing_else(
+    site: Installation, client: Client
+) -> None:
+    bearer_client = register(site, audiences=[AUDIENCE], fapi_exceptions=["bearer_tokens"])
+    bearer_client.put(roles=[site.role("viewer", trusting(bearer_client), policy=POLICY)])
+    text = given(bearer_client.token())["access_token"]
+    good = json.loads(review(site, text, ["https://kubernetes.default.svc", AUDIENCE]).body)["status"]
+    assert (good["authenticated"], good["audiences"]) == (True, [AUDIENCE])
+    assert f"arn:aws:iam::{ALPHA}:role/viewer" in good["user"]["groups"]
+    key = DpopKey(site)
+    client.token(dpop=key)
+    bound = given(client.token(dpop=key))["access_token"]
+    other = register(site, audiences=["https://other.example"], fapi_exceptions=["bearer_tokens"])
+    other.put(roles=[site.role("elsewhere", trusting(other), policy=POLICY)])
+    for token, audiences in (
+        (bound, [AUDIENCE]),  # it needs its key
+        (given(other.token())["access_token"], [AUDIENCE]),
+        (text, ["https://kubernetes.default.svc"]),
+        (text, []),
+        (f"{text}x", [AUDIENCE]),
+        ("", [AUDIENCE]),
+    ):
+        answer = review(site, token, audiences)
+        status = json.loads(answer.body)["status"]
+        assert (answer.status, status["authenticated"], "user" in status) == (200, False, False)
+        assert [record["operation"] for record in site.records(answer.request_id)] == ["daypass:ReviewToken"]
+    body = {"subject": "role", "value": f"arn:aws:iam::{ALPHA}:role/viewer"}
+    assert api(site, "POST", "/revocations", body).status == 201
+    assert json.loads(review(site, text).body)["status"]["authenticated"] is False
+
+
+def test_a591_what_is_no_token_review_is_refused(site: Installation) -> None:
+    for answer in (
+        review(site, "x", [AUDIENCE] * 11),
+        review(site, "x", None),
+        review(site, 7),
+        review(site, "x", apiVersion="authentication.k8s.io/v1beta1"),
+        review(site, "x", kind="SubjectAccessReview"),
+        review(site, "x", spec=[]),
+    ):
+        assert answer.status == 400, answer.body

@@ -65,10 +65,12 @@ class Server:
             config=Config(retries={"max_attempts": 0, "mode": "standard"}, **more),
         )
 
-    def api(self, method: str, path: str, *, key: tuple[str, ...] = ADMIN_KEY, body: Any = None) -> Any:
+    def api(
+        self, method: str, path: str, *, key: tuple[str, ...] = ADMIN_KEY, body: Any = None, query: Any = None
+    ) -> Any:
         """A call of the management API; the decoded answer."""
         profile = Profile(self.url, key[0], key[1], key[2] if len(key) > 2 else "", "eu-central-1")
-        return Connection(profile, deadline=60.0).api(method, path, body=body)
+        return Connection(profile, deadline=60.0).api(method, path, query or {}, body=body)
 
     def environment(self, key: tuple[str, ...] = ADMIN_KEY) -> dict[str, str]:
         """The standard variables of every AWS SDK."""

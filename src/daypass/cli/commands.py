@@ -28,6 +28,7 @@ COMMANDS: dict[str, Place] = {
     "credential-process": Place("process", "credential_process", "Print a role's credentials as AWS SDKs read them."),
     "agent": Place("agent", "agent", "Keep credentials valid for the programs of this machine."),
     "proxy": Place("proxy", "proxy", "Give requests to one server the credentials of a role."),
+    "k8s": Place("k8s", "k8s", "Kubernetes: roles for pods, and access to clusters by role."),
     "token": Place("token", "token", "Print an access token for an API."),
     "find": Place("api:access", "", "Find people, roles, sessions and requests by name, id or ARN."),
     "explain": Place("explain", "explain", "Show why a request was denied."),
@@ -83,7 +84,7 @@ COMMANDS: dict[str, Place] = {
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Log in": ("login", "logout", "profile", "status", "whoami", "mfa", "browser"),
-    "Use a role": ("roles", "assume", "exec", "credential-process", "agent", "proxy", "token", "bridge"),
+    "Use a role": ("roles", "assume", "exec", "credential-process", "agent", "proxy", "k8s", "token", "bridge"),
     "Request access": ("request", "elevate", "rule", "review", "oncall", "notify"),
     "Policies": ("simulate", "access", "explain", "lint", "trust"),
     "Directory": ("find", "user", "group", "role", "policy", "key", "iam", "scim"),

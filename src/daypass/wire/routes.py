@@ -19,6 +19,7 @@ from daypass.wire.console.routes import console_routes
 from daypass.wire.endpoints.table import endpoints
 from daypass.wire.front import Front
 from daypass.wire.gateway.routes import gateway_routes
+from daypass.wire.gateway.token_review import token_review_route
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.routes import oauth_routes
 from daypass.wire.revocations.status_lists import status_list_route
@@ -80,6 +81,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *oauth_routes(front, site, settings.certificate_header),
             *authzen_routes(front, settings.certificate_header),
             *gateway_routes(front, settings.certificate_header),
+            token_review_route(front),
             *ssf_routes(front, settings.certificate_header),
             *saml_routes(front, settings.public_url, settings.region),
             *rolesanywhere_routes(front, settings.certificate_header),

@@ -13,6 +13,8 @@ WITHOUT_JSON = {
     "agent run": "runs until it is stopped",
     "completion": "prints a script for a shell",
     "credential-process": "prints what AWS SDKs read",
+    "k8s credential": "prints what kubectl reads",
+    "k8s webhook": "serves until it is stopped",
     "proxy": "serves until it is stopped",
     "elevate": "runs a command",
     "exec": "runs a command",

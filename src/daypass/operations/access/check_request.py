@@ -17,7 +17,7 @@ from daypass.domain.gateway import Meaning, meaning_of, read_path
 from daypass.domain.oauth.resource_server import ResourceServerSettings, parse_resource_server, resource_policy_of
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import authorize
-from daypass.operations.oauth.targets import registered
+from daypass.operations.oauth.targets import TokenTarget, check_permission, registered
 from daypass.operations.outcome import OWNER, served
 from daypass.ports import Call, Env
 
@@ -69,6 +69,14 @@ async def check_request(
     if replays or env.limits.record_decisions == "all":
         detail = {"action": wanted.action, "resource": wanted.resource, "audience": target.server.identifier}
         await commit_once(env, served(call, decision=decision, detail=detail), replays)
+
+
+async def check_cluster(env: Env, call: Call, server: ResourceServer) -> None:
+    """Returns if the caller of an access token for a cluster may still have one. Raises DaypassError(ACCESS_DENIED), UNAVAILABLE."""
+    target = TokenTarget((server.identifier,), (), (server,))
+    await check_permission(env, call, target, "")
+    if env.limits.record_decisions == "all":
+        await env.journal.commit(served(call, detail={"audience": server.identifier}))
 
 
 def _refused(reason: str, **private: str) -> DaypassError:

@@ -1,0 +1,92 @@
+"""`daypass k8s`: roles for pods by their service account, and access to a cluster by role."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import click
+
+from daypass.cli import output
+from daypass.cli.options import Group, complete_roles, open_connection, server_options
+from daypass.client.credentials import role_arn
+from daypass.client.profiles import LocalStateError
+from daypass.client.usable import resolve
+
+_VERSION = "client.authentication.k8s.io/v1"
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@click.group(cls=Group)
+def k8s() -> None:
+    """Kubernetes: roles for pods, and access to clusters by role."""
+
+
+@k8s.command("webhook")
+@click.option("--endpoint", required=True, metavar="URL", help="Daypass, as pods reach it.")
+@click.option("--region", default="us-east-1", metavar="NAME", show_default=True, help="The region that pods get.")
+@click.option("--audience", default="sts.amazonaws.com", metavar="NAME", show_default=True, help="Of pods' tokens.")
+@click.option("--agent-image", default="", metavar="IMAGE", help="The image of agents, for pods that ask for one.")
+@click.option("--listen", default="0.0.0.0:8443", metavar="HOST:PORT", show_default=True, help="Where.")
+@click.option("--cert", required=True, metavar="FILE", help="The certificate chain; read again when it changes.")
+@click.option("--key", required=True, metavar="FILE", help="Its private key.")
+@click.option(
+    "--client-ca", default="", metavar="FILE", help="Serve only clients with a certificate of this authority."
+)
+@click.option("--api", default="https://kubernetes.default.svc", metavar="URL", show_default=True, help="API server.")
+@click.option("--account", default=_ACCOUNT, metavar="DIR", show_default=True, help="Has token and ca.crt for it.")
+def webhook(**given: str) -> None:
+    """Serve the admission webhook that gives pods the role of their service account, by the annotations of EKS.
+
+    /mutate/required refuses a pod that it cannot serve; /mutate admits it unchanged, with a warning.
+    """
+    from daypass.client.pod_identity import Cluster
+    from daypass.client.proxy import host_and_port
+    from daypass.client.transport import endpoint_of
+    from daypass.client.webhook import ApiServer, Certificate, Webhook
+
+    endpoint = endpoint_of(given["endpoint"]).geturl()
+    cluster = Cluster(endpoint, given["region"], given["audience"], given["agent_image"])
+    accounts = ApiServer(endpoint_of(given["api"]).geturl(), given["account"]).annotations
+    try:
+        tls = Certificate(given["cert"], given["key"], given["client_ca"])
+        server = Webhook(host_and_port(given["listen"]), cluster, accounts, tls)
+    except OSError as error:  # also a certificate that is none
+        raise LocalStateError(f"The webhook cannot start: {error.strerror or error}.") from None
+    with server:
+        output.message(f"serving https://{given['listen'].rpartition(':')[0]}:{server.server_port}")
+        server.serve_forever()
+
+
+@k8s.command("credential")
+@click.option("--audience", required=True, metavar="URI", help="The cluster's resource server.")
+@click.option("--role", default="", metavar="ROLE", shell_complete=complete_roles, help="Default: as you are.")
+@server_options
+def credential(audience: str, role: str, profile: str, endpoint: str) -> None:
+    """Print an access token as kubectl reads it (ExecCredential). It is the `exec` of a user in a kubeconfig."""
+    from daypass.client.browser_login import access_token
+
+    _check_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
+    connection = open_connection(resolve(profile, endpoint))
+    wanted = {"audience": audience, **({"role": role_arn(connection, role)} if role else {})}
+    answer = access_token(connection, wanted)
+    status: dict[str, Any] = {"token": str(answer["access_token"])}
+    if seconds := answer.get("expires_in"):
+        from datetime import UTC, datetime
+
+        ends = datetime.fromtimestamp(connection.clock() + float(seconds), UTC)
+        status["expirationTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+    click.echo(json.dumps({"apiVersion": _VERSION, "kind": "ExecCredential", "status": status}))
+
+
+def _check_version(asked: str) -> None:
+    """Raises UsageError for a kubectl that asks for another version."""
+    if not asked:
+        return
+    try:
+        version = json.loads(asked)["apiVersion"]
+    except (ValueError, LookupError, TypeError):
+        raise click.UsageError("KUBERNETES_EXEC_INFO is not that of kubectl.") from None
+    if version != _VERSION:
+        raise click.UsageError(f"The kubeconfig must ask for apiVersion {_VERSION}, not {version!r}.")
