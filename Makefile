@@ -10,6 +10,7 @@ PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 SETUP_DEMO := @sh tools/setup.sh demo
 SETUP_DEV := @sh tools/setup.sh dev
+SETUP_PROGRAMS := @sh tools/setup.sh programs
 SETUP_JS := @sh tools/setup_js.sh
 BENCH ?= evaluator wire journal assume_role federation where directory
 
@@ -42,6 +43,7 @@ demo-oauth:  ## service A acts for a person at service B, which verifies offline
 
 demo-gateway:  ## a real proxy in front of an application without code: allowed, denied, revoked
 	$(SETUP_DEMO)
+	$(SETUP_PROGRAMS)
 	@$(PYTHON_BIN) demo/gateway.py $(ARGS)
 
 demo-agent:  ## an agent acts for a person with a narrower role, is refused outside it, and is stopped by one revocation
@@ -83,6 +85,7 @@ test:  ## the test suite, in parallel
 
 test-slow:  ## tests that start Node, browsers and further servers, and build wheels and environments
 	$(SETUP_DEV)
+	$(SETUP_PROGRAMS)
 	$(SETUP_JS)
 	@$(PYTEST) -n auto --maxprocesses 2 -m slow $(ARGS)
 

@@ -17,5 +17,6 @@ lock dev.txt pyproject.toml --extra server --group dev "$@"
 lock client.txt pyproject.toml -c requirements/dev.txt
 lock demo.txt pyproject.toml --extra server --group demo -c requirements/dev.txt
 lock node.txt --group node
+lock programs.txt --group programs "$@"
 lock mcp.txt --group mcp "$@"
 lock server.txt pyproject.toml --extra server -c requirements/dev.txt

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Sets up .venv so that `make` targets can run: "demo" (server and boto3) or "dev" (everything).
+# Sets up .venv so that `make` targets can run: "demo" (server and boto3) or "dev" (everything for fast tests and checks).
+# "programs" adds the real programs of slow tests and some demos to either.
 # It must never need root, nor anything but a POSIX shell, git and Python >= 3.11, and must cost next to nothing when
 # there is nothing to do. Three ways lead to a virtual environment; the first that works is taken:
 #   1. python -m venv                       2. python -m venv --without-pip, filled by the system's own pip
@@ -9,7 +10,7 @@
 set -eu
 
 kind=${1:-}
-case $kind in demo | dev) ;; *) echo "usage: tools/setup.sh demo|dev" >&2; exit 2 ;; esac
+case $kind in demo | dev | programs) ;; *) echo "usage: tools/setup.sh demo|dev|programs" >&2; exit 2 ;; esac
 cd "$(dirname "$0")/.."
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_REQUIRE_VIRTUALENV=0
 venv=.venv
@@ -113,6 +114,15 @@ install() {
     else say "$venv has no pip: remove $venv and run this again"; exit 1
     fi
 }
+
+if [ "$kind" = programs ]; then
+    if ready programs; then exit 0; fi
+    python=""
+    say "installing programs into $venv: some hundred megabytes"
+    install --require-hashes --no-deps -r requirements/programs.txt
+    digest programs >"$venv/.ready-programs"
+    exit 0
+fi
 
 # What was set up for dev serves the demo too: its requirements contain the demo's, at the same versions.
 if suitable "$venv_python" && { ready "$kind" || ready dev; }; then exit 0; fi
