@@ -61,9 +61,12 @@ class World:
         self.iam.put_role_policy(RoleName="orders", PolicyName=name, PolicyDocument=json.dumps(token))
 
     def text(self, scope: str = "all") -> str:
+        return self.text_for(AUDIENCE, scope)
+
+    def text_for(self, audience: str, scope: str = "") -> str:
         subject = self.issuer.token(int(time.time() * 1000), sub="ann")
         asked = {"grant_type": EXCHANGE, "subject_token": subject, "subject_token_type": ID_TOKEN, "role": self.role,
-                 "audience": AUDIENCE, "scope": scope}  # fmt: skip
+                 "audience": audience, "scope": scope}  # fmt: skip
         return str(json.loads(post_form(self.server.url, "/oauth2/token", asked).body)["access_token"])
 
     def token(self, scope: str = "all") -> Verified:
