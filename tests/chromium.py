@@ -46,9 +46,12 @@ def judged(page: Page, name: str) -> None:
     ]
     assert not violations, f"{name}: {violations}"
     if folder := os.environ.get("DAYPASS_SCREENSHOTS"):
-        picture = Path(folder) / f"{name}-{scheme}.png"
-        if picture.exists() or picture.parent.resolve() != DOCUMENTED.resolve():
-            page.screenshot(path=picture, full_page=True)
+        for look in ("light", "dark"):
+            picture = Path(folder) / f"{name}-{look}.png"
+            if picture.exists() or picture.parent.resolve() != DOCUMENTED.resolve():
+                page.emulate_media(color_scheme=look)  # type: ignore[arg-type]
+                page.screenshot(path=picture, full_page=True)
+        page.emulate_media(color_scheme=scheme)
 
 
 def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]]:
