@@ -95,7 +95,6 @@ def _regions(table: Any, described: Any) -> dict[str, str]:
     return {
         "paths": table(("Path", "Methods", "Purpose"), _paths()),
         "standards": table(("Standard", "Supported"), _standards(metadata, described)),
-        "metadata": table(("Member", "Value"), ((f"`{name}`", _shown(value)) for name, value in metadata.items())),
         "grants": table(("Grant type", "Without a client"), _grants()),
         "client-settings": table(("Setting", "Default", "Meaning"), _settings(ClientSettings, described)),
         "resource-server-settings": table(
@@ -136,12 +135,6 @@ def _standards(metadata: Mapping[str, Any], described: Any) -> Iterable[tuple[st
             f"{missing}, named by no row of STANDARDS in tools/gen_oauth.py (add it to the row of its standard),", ""
         )
     return ((row.name, row.part) for row in STANDARDS)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(f"`{each}`" for each in value)
-    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _grants() -> Iterable[tuple[str, str]]:
