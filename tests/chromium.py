@@ -50,7 +50,7 @@ def judged(page: Page, name: str) -> None:
             picture = Path(folder) / f"{name}-{look}.png"
             if picture.exists() or picture.parent.resolve() != DOCUMENTED.resolve():
                 page.emulate_media(color_scheme=look)  # type: ignore[arg-type]
-                page.screenshot(path=picture, full_page=True)
+                page.screenshot(path=picture, full_page=True, animations="disabled")
         page.emulate_media(color_scheme=scheme)
 
 

@@ -11,7 +11,7 @@ from daypass.api.operation import After, Command, Input, Limit, Operation, Optio
 Note = Annotated[
     str,
     Meta(
-        description="What no policy says: the user has no active credential. Sessions that it has go on until they end."
+        description="A fact beyond policies: the user has no active credential. Its sessions continue until they end."
     ),
 ]
 
@@ -57,9 +57,7 @@ class SimulateAccessInput(Input):
         ],
         Meta(max_length=100, description="A text is a single value, a list is multivalued."),
     ] = {}
-    assumption: Annotated[AssumptionIn | None, Meta(description="What to ask for with sts:AssumeRole on a role.")] = (
-        None
-    )
+    assumption: Annotated[AssumptionIn | None, Meta(description="Parameters of sts:AssumeRole on a role.")] = None
 
 
 class SimulatedOut(Output):
@@ -137,7 +135,7 @@ class GetPolicyBundleInput(Input):
         str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,62}$", description="The prefix of the actions: `orders`.")
     ]
     known: Annotated[
-        str, Meta(max_length=512, description="What the verifier has: the beginnings of the digests of its buckets.")
+        str, Meta(max_length=512, description="The beginnings of the digests of the buckets that the verifier has.")
     ] = ""
 
 
@@ -158,7 +156,7 @@ GET_POLICY_BUNDLE = Operation(
 SIMULATE_ACCESS = Operation(
     "SimulateAccess",
     "POST /simulate",
-    "What would be decided, and why, for each action on each resource. Context keys of the principal are known; pass those of the request in `context`. For assuming a role, its trust policy is evaluated too.",
+    "The decision, and its reason, for each action on each resource. Context keys of the principal are known; pass those of the request in `context`. For assuming a role, its trust policy is evaluated too.",
     "access",
     SimulateAccessInput,
     SimulatedOut,
@@ -245,7 +243,7 @@ FIND = Operation(
 WHAT_CAN_ACCESS = Operation(
     "WhatCanAccess",
     "GET /access/what-can",
-    "What a user or role can do: each grant, limited by its other policies, and the roles that it can assume.",
+    "Everything that a user or role can do: each grant, limited by its other policies, and the roles that it can assume.",
     "access",
     WhatCanAccessInput,
     WhatCanOut,

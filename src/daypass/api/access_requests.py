@@ -132,7 +132,8 @@ class AccessRequestOut(Output, kw_only=True):
         list[dict[str, Any]], Meta(description="Features with weight, value and text, the largest first.")
     ]
     binding: Annotated[
-        str, Meta(description="What an approver approves: pass it on. It changes with the request, role or rule.")
+        str,
+        Meta(description="The digest that an approval names: pass it on. It changes with the request, role or rule."),
     ]
     missing: Annotated[dict[str, int], Meta(description="Approvals that are missing, by RULE/STAGE.")]
     obstacle: Annotated[
@@ -150,7 +151,7 @@ class AccessRequestOut(Output, kw_only=True):
         bool,
         Meta(description="It is an earlier request, whose access you have (see `reuse`), or that waits for the same."),
     ] = False
-    hint: Annotated[str, Meta(description="What would have approved the request that was just sent.")] = ""
+    hint: Annotated[str, Meta(description="The condition that would have approved the request at once.")] = ""
 
 
 class ListAccessRequestsInput(OnePage):
@@ -171,7 +172,7 @@ class SuggestionOut(Output):
     conditional: Annotated[bool, Meta(description="Whether it depends on conditions of the role's policies.")]
     stages: Annotated[int, Meta(description="Stages of approval; 0: only automatic or emergency access.")]
     beyond: Annotated[
-        list[str], Meta(description="What the role permits beyond the need: actions as its policies have them.")
+        list[str], Meta(description="Permissions beyond the need: actions as the policies of the role have them.")
     ]
     more: Annotated[bool, Meta(description="Whether it permits more than is listed.")]
     grant_id: Annotated[
@@ -283,7 +284,7 @@ class ApprovalRuleOut(Output):
     name: str
     account: str
     document: str
-    digest: Annotated[str, Meta(description="Of the content, not of the spelling.")]
+    digest: Annotated[str, Meta(description="The digest of the content, not of the spelling.")]
     created_at: int
     updated_at: int
     updated_by: str
@@ -374,13 +375,13 @@ LIST_REQUESTABLE_ROLES = Operation(
             *("ROLE=arn", "RULE", "APPROVAL=stages|automatic", "AT MOST=max_seconds:left", "TICKET=ticket_required"),
             "EMERGENCY=break_glass",
         ),
-        empty="no approval rule lets you request a role. What you may assume at once: daypass roles",
+        empty="no approval rule lets you request a role. For roles that you may assume at once: daypass roles",
     ),
 )
 EXAMINE_ACCESS_REQUEST = Operation(
     "GetAccessRequest",
     "GET /access-requests/{request_id}/examination",
-    "What an approver needs to know: the permissions that a request would add, and earlier requests like it.",
+    "Facts for the approver: the permissions that a request would add, and earlier requests like it.",
     "access requests",
     ExamineAccessRequestInput,
     ExaminationOut,

@@ -101,7 +101,7 @@ class CheckOut(Output):
     failed: int
     last_at: Annotated[int | None, Meta(description="When the process that answers ran it last.")]
     last_ms: float | None
-    problem: Annotated[str | None, Meta(description="What was wrong then; empty when it passed.")]
+    problem: Annotated[str | None, Meta(description="The problem that it found; empty when it passed.")]
 
 
 class MeasurementsOut(Output):

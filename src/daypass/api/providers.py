@@ -60,7 +60,7 @@ class ProviderKeysOut(Output):
     usable_until: Annotated[OptionalMillis, Meta(description="How long they serve if that keeps failing.")]
     tried_at: OptionalMillis
     failed_at: OptionalMillis
-    error: Annotated[str, Meta(description="What the last attempt failed by; empty when it went well.")]
+    error: Annotated[str, Meta(description="The error of the last attempt; empty when it succeeded.")]
     skew_ms: Annotated[int | None, Meta(description="The issuer's clock minus the server's, where it is known.")]
 
 

@@ -21,7 +21,9 @@ class SearchRecordsInput(OnePage):
     type: Annotated[str, Meta(max_length=64)] = ""
     operation: Id = ""
     request_id: Id = ""
-    session_id: Annotated[str, Meta(max_length=128, description="Of the session issued or acted on.")] = ""
+    session_id: Annotated[
+        str, Meta(max_length=128, description="The id of the session that was issued or acted on.")
+    ] = ""
     access_key_id: Annotated[str, Meta(max_length=128, description="The actor's.")] = ""
     error: Annotated[str, Meta(max_length=64)] = ""
     since: Annotated[int, Meta(ge=0, le=9007199254740991)] | None = None

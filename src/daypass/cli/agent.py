@@ -121,7 +121,7 @@ def _ask(path: str, target: str, user: str) -> dict[str, Any]:
     except OSError as error:
         raise LocalStateError(f"The agent at {path} does not answer: {error.strerror or error}.") from None
     except (http.client.HTTPException, ValueError, RecursionError):
-        raise LocalStateError(f"What answers at {path} is not an agent.") from None
+        raise LocalStateError(f"The program that answers at {path} is not an agent.") from None
     finally:
         connection.close()
     if status != 200 or not isinstance(body, dict):

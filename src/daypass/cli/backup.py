@@ -75,7 +75,7 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
     return Result(
         {"accounts": restored.accounts, "records": restored.records, "created_at": restored.created_at},
         f"Restored {done}. Every session has ended.",
-        "What was blocked or disabled after that time must be blocked or disabled again.",
+        "Block and disable again what was blocked or disabled after that time.",
     )
 
 

@@ -98,8 +98,8 @@ def _measured_figures(measured: dict[str, Any] | None) -> dict[str, object]:
         return {}
     return {
         "measured from": output.moment(measured["since"]),
-        "latency of half": _most(measured["latency"], "p50"),
-        "latency of 99 of 100": _most(measured["latency"], "p99"),
+        "p50 latency": _most(measured["latency"], "p50"),
+        "p99 latency": _most(measured["latency"], "p99"),
         "faults of the server": str(sum(measured["faults"])),
     }
 

@@ -76,7 +76,7 @@ def add_commands(group: click.Group, api: ModuleType) -> None:
 def _inner(group: click.Group, path: Sequence[str], operation: Operation) -> click.Group:
     for name in path:
         inner = group.commands.get(name)
-        assert isinstance(inner, click.Group), f"{operation.name}: there is no group {name}"
+        assert isinstance(inner, click.Group), f"{operation.name}: no command group is named {name}"
         group = inner
     return group
 

@@ -26,7 +26,7 @@ Linted = tuple[str, list[Finding]]
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.File(encoding="utf-8"))
-@click.option("--kind", type=click.Choice(_KINDS), default="auto", show_default=True, help="What the files are for.")
+@click.option("--kind", type=click.Choice(_KINDS), default="auto", show_default=True, help="Kind of the policies.")
 @click.option(
     "--account", default="", metavar="ID", help="The account that the files are for; other accounts are then external."
 )

@@ -76,7 +76,7 @@ _WAIT_SECONDS = 300.0
     type=click.Choice(["auto", "keyring", "file"]),
     default="auto",
     show_default=True,
-    help="Where the secret is kept. auto: in the system keyring if there is one, else in the profile file.",
+    help="Store of the secret. auto: in the system keyring if there is one, else in the profile file.",
 )
 @click.option("--no-browser", is_flag=True, help="With --saml or --browser: print the address instead of opening it.")
 @click.option("--browser", is_flag=True, help="Sign in with a browser on this computer: password and MFA.")

@@ -34,7 +34,7 @@ def _places_options(command: Any) -> Any:
 @click.command("monitoring")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--target", multiple=True, metavar="HOST:PORT", help="A server's health port; repeat it.")
-@click.option("--probe", multiple=True, metavar="HOST:PORT", help="Where `daypass probe --listen` runs; repeat it.")
+@click.option("--probe", multiple=True, metavar="HOST:PORT", help="Address of `daypass probe --listen`; repeatable.")
 @click.option("--maintenance", default="sunday 02:00-04:00", show_default=True, help="Day and time (UTC).")
 @click.option("--yes", is_flag=True, help="Do not ask before files are replaced.")
 @_places_options

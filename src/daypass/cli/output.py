@@ -54,7 +54,7 @@ def coloured(text: str, word: str = "") -> str:
 
 
 def fitted(text: str, end: str = "") -> str:
-    """A line that fits the terminal: `end` is left out, and then the text cut, where there is no room."""
+    """A line that fits the terminal: without room, `end` is omitted, then the text is cut."""
     columns = room(sys.stdout, _ANY)
     whole = f"{text}  {end}" if end else text
     if not columns or len(whole) <= columns:

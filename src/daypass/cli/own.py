@@ -21,7 +21,7 @@ def own_access(connect: Connect) -> Result:
     requests = [
         (", ".join(r["roles"]), state_of(r), "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
     ]
-    empty = "you have no granted access and no open request. What you may request: daypass request roles"
+    empty = "you have no granted access and no open request. For roles that you may request: daypass request roles"
     return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty), *waiting(answer))
 
 

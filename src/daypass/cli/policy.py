@@ -50,7 +50,7 @@ def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]
 @policy.command("create")
 @click.argument("name")
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--description", default="", metavar="TEXT", help="What it is for.")
+@click.option("--description", default="", metavar="TEXT", help="Purpose.")
 @server_command
 def create(name: str, file: TextIO, description: str, connect: Connect) -> Result:
     """Create policy NAME with the document in FILE (- for stdin)."""

@@ -98,7 +98,7 @@ def set_(name: str, seconds: int, account: str, connect: Connect) -> Result:
     help="ARN (of an OAuth client, too), account, user/NAME or role/NAME; repeatable.",
 )
 @click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
-@click.option("--description", default="", metavar="TEXT", help="What it is for.")
+@click.option("--description", default="", metavar="TEXT", help="Purpose.")
 @server_command
 def create(name: str, trust: TextIO | None, principals: tuple[str, ...], connect: Connect, **given: Any) -> Result:
     """Create role NAME, trusted by --principal, or by the policy in --trust.

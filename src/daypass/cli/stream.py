@@ -32,7 +32,7 @@ stream = group_of(
     help="File with the Authorization header of deliveries. - reads it from standard input.",
 )
 @click.option("--event", "events", multiple=True, type=click.Choice(_EVENTS), help="Only this event. Default: all.")
-@click.option("--description", default="", help="What it is for.")
+@click.option("--description", default="", help="Purpose.")
 @server_command
 def create(
     push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, connect: Connect

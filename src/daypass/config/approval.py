@@ -53,7 +53,8 @@ class ChecksSettings(Section):
         description="Pause between two runs of the synthetic checks of the server against itself; 0: none.",
     )
     url: str = Field(
-        "", description="Where the checks go. Empty: `server.public_url`, or else the server's port on 127.0.0.1."
+        "",
+        description="Address that the checks call. Empty: `server.public_url`, or else the server's port on 127.0.0.1.",
     )
     ca_bundle: Path | None = Field(None, description="PEM file with the CA of that address, if the system lacks it.")
     access_key_id: str = Field("", description="Access key of the user that checks. Empty: checks without credentials.")

@@ -69,7 +69,7 @@ class ServerSettings(Section):
         "of each do not count.",
     )
     body_bytes_per_address: int = Field(
-        16_777_216, ge=1_048_576, le=17_179_869_184, description="Of them, for one address, except a trusted proxy's."
+        16_777_216, ge=1_048_576, le=17_179_869_184, description="The same for one address, except a trusted proxy's."
     )
     anonymous_body_bytes: int = Field(
         262_144,
@@ -146,7 +146,7 @@ class EventsSettings(Section):
         ge=1,
         description="Streams of revocations that one process serves at the same time. Those of other nodes are apart: as many again.",
     )
-    per_account: int = Field(100, ge=1, description="Of these, streams of the principals of one account.")
+    per_account: int = Field(100, ge=1, description="Streams of the principals of one account.")
     heartbeat_seconds: float = Field(
         1.0, gt=0, le=60, description="A stream has a heartbeat at least this often. Verifiers rely on it."
     )

@@ -16,7 +16,7 @@ class DatabaseSettings(Section):
     )
     read_url: SecretStr = Field(
         SecretStr(""),
-        description="postgresql://… of a streaming standby of `url` near this server. What is not in memory is loaded from it, "
+        description="postgresql://… of a streaming standby of `url` near this server. Data that are not in memory are loaded from it, "
         "and it is read while the primary cannot be reached.",
     )
     readers: int = Field(
@@ -87,7 +87,7 @@ class DirectorySettings(Section):
     )
     beyond_revocation_staleness: Literal["refuse", "own"] = Field(
         "refuse",
-        description="What is served after that: nothing that depends on credentials, or only sessions that the same process "
+        description="Answer after that: nothing that depends on credentials, or only sessions that the same process "
         "issued.",
     )
     preload: int = Field(

@@ -113,7 +113,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
         id_token_signed_response_alg: signs its ID tokens: `ES256`, `EdDSA` or `RS256`, as far as the settings have keys. Empty:
             the server's.
         dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
-        fapi_exceptions: what of FAPI 2.0 is not required of a confidential client: `bearer_tokens` (its tokens need not be
+        fapi_exceptions: requirements of FAPI 2.0 that a confidential client need not meet: `bearer_tokens` (its tokens need not be
             bound), `client_secret` (it may use a secret), `other_algorithms` (it may sign with others than PS256, ES256 and
             EdDSA, such as RS256), `pkce` (its authorization requests need no code_challenge), `token_endpoint_audience` (the
             audience of its assertions may be the token endpoint), `unpushed_requests` (its authorization requests need not be

@@ -147,7 +147,7 @@ async def _principal(
         if len(roles) != len(request.resources) or not all(map(_is_assumption, request.actions)):
             raise DaypassError(
                 ErrorKind.VALIDATION,
-                "Of another account's principals, only the assumption of your roles can be simulated.",
+                "For principals of another account, only the assumption of your roles can be simulated.",
             )
         return _foreign(arn, word, roles), ""
     view = await view_named(env, own, word, name, arn)

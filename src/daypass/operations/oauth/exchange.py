@@ -100,7 +100,7 @@ async def exchange_for_web_identity(env: Env, call: Call, request: ExchangeReque
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "An ID token must have an audience.")
     if replace(session_request, duration=None, tags=()) != SessionRequest(""):
         raise DaypassError(
-            ErrorKind.INVALID_AUTHORIZATION_DETAILS, "Of an ID token, only tags and a duration can be asked for."
+            ErrorKind.INVALID_AUTHORIZATION_DETAILS, "Only tags and a duration can be requested of an ID token."
         )
     if (session_request.duration or 0) > MAX_SECONDS:
         raise DaypassError(ErrorKind.VALIDATION, f"An ID token is valid for {MAX_SECONDS} seconds at most.")

@@ -42,7 +42,7 @@ def _short(arn: str) -> str:
 def _new(ctx: ConsoleContext) -> tuple[FormView, ...]:
     oidc = (
         Field("url", "Issuer", ctx.value("url"), hint="https://…, exactly as its tokens name it", maxlength=255),
-        Field("audience", "Audience", ctx.value("audience"), hint="What its tokens have as aud", maxlength=255),
+        Field("audience", "Audience", ctx.value("audience"), hint="The audience (aud) of its tokens", maxlength=255),
     )
     saml = (
         Field("saml_name", "Name", ctx.value("saml_name", 128), maxlength=128),

@@ -67,7 +67,7 @@ RESOURCES: Final = (
         "notification",
         notifications.LIST_NOTIFICATIONS,
         "id",
-        ("No notifications.", "What channels were sent, and what could not be delivered, is listed here."),
+        ("No notifications.", "Sent and undelivered notifications are listed here."),
         actions=(notifications.RETRY_NOTIFICATION,),
     ),
     ResourcePages(

@@ -83,7 +83,7 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
             "Shows, changes and deletes a client's own registration (RFC 7592)",
             GET | frozenset({"PUT", "DELETE"}),
         ),
-        route(_INTROSPECT, "daypass:IntrospectToken", introspection, "What an access token says (RFC 7662)"),
+        route(_INTROSPECT, "daypass:IntrospectToken", introspection, "Introspects an access token (RFC 7662)"),
         route(_REVOKE, "daypass:RevokeToken", revocation, "Ends the session of an access token (RFC 7009)", POST, own),
         route(
             _USERINFO, "daypass:GetUserInfo", userinfo, "Who an access token is of (OpenID Connect)", GET | POST, every
