@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-agent demo-bridge demo-incident demo-remediation demo-etl demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-agent demo-bridge demo-incident demo-remediation demo-etl demo-chain demo-functions demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 # Compiled code is kept wherever make runs: without it every server that a test starts takes twice as long to come up.
@@ -65,6 +65,14 @@ demo-remediation:  ## an alert that is delivered twice takes a one-time grant an
 demo-etl:  ## a job across two accounts that is longer than one token: it holds its sessions, and no token expires on the way
 	$(SETUP_DEMO)
 	@$(PYTHON_BIN) demo/etl.py $(ARGS)
+
+demo-chain:  ## a chain of roles over four accounts, hop by hop and flattened, with and without cache, timed
+	$(SETUP_DEMO)
+	@$(PYTHON_BIN) demo/chain.py $(ARGS)
+
+demo-functions:  ## 200 cold functions read a secret of a real OpenBao at once
+	$(SETUP_DEV)
+	@$(PYTHON_BIN) demo/functions.py $(ARGS)
 
 demo-regions:  ## two regions with PostgreSQL, a link that is cut and restored: issuing goes on, revocations arrive
 	$(SETUP_DEV)

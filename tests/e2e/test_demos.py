@@ -35,6 +35,18 @@ SHOWN = {  # what must be told, in this order
         r"after the job: the job has ended",
         r"session\.issued",
     ),
+    "chain": (
+        r"hop by hop, without cache +[\d.]+ ms   hops: [\d.]+  [\d.]+  [\d.]+  [\d.]+",
+        r"flattened, with cache",
+        r"at the end: arn:aws:sts::444455556666:assumed-role/hop/job",
+        r"4\. job \(AROA\w+\) in 444455556666",
+        r"refused: ExpiredToken",
+    ),
+    "functions": (
+        r"200 read the secret, 0 were refused",
+        r"from cold to secret +\d+ +\d+",
+        r"\d+ records in \d+ logs? verify",
+    ),
     "remediation": (
         r"AccessDenied: nothing to do",
         r"fixed by arn:aws:sts::111122223333:assumed-role/restart-orders/ALERT-7",
@@ -69,9 +81,10 @@ SHOWN = {  # what must be told, in this order
         r"\d+ records in \d+ logs? verify",
     ),
     "k8s": (
+        r"AWS_ROLE_ARN=arn:aws:iam::111122223333:role/orders\n",
         r"write: written\n +read: \{\}\n +elsewhere: refused: AccessDenied",
-        r"3\. A pod of another service account is refused\n +refused: AccessDenied",
-        r"4\. A pod is deleted.*\n +refused: \w+",
+        r"4\. A pod of another service account.*\n +refused: AccessDenied",
+        r"5\. A pod is deleted.*\n +refused: \w+",
         r"s3:PutObject",
         r"\d+ records in \d+ logs? verify",
     ),

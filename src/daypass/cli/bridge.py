@@ -6,7 +6,9 @@ ARN of the role or user whose tokens it accepts.
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 import shlex
 import time
 from datetime import datetime
@@ -16,6 +18,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
+from daypass.cli.files import name_of, parsed, text_of
 from daypass.cli.iam import Row
 from daypass.cli.options import Connect, Group, Result, server_command
 from daypass.client.credentials import identity
@@ -149,9 +152,12 @@ def azure(audience: str, name: str, subject: str, connect: Connect) -> Result:
 @click.option("--role", default="daypass", metavar="NAME", help="The role of the auth method.")
 @click.option("--policy", "policies", multiple=True, metavar="NAME", help="A policy of its tokens; repeatable.")
 @click.option("--ttl", default="1h", metavar="TIME", help="The longest lifetime of its tokens.", show_default=True)
+@click.option("--program", default="vault", metavar="NAME", help="The command line: vault or bao.", show_default=True)
 @_subject_option
 @server_command
-def vault(audience: str, role: str, policies: tuple[str, ...], ttl: str, subject: str, connect: Connect) -> Result:
+def vault(
+    audience: str, role: str, policies: tuple[str, ...], ttl: str, program: str, subject: str, connect: Connect
+) -> Result:
     """Print the JWT auth method for HashiCorp Vault and OpenBao.
 
     Its tokens do not end with the session here, so they have a lifetime of their own.
@@ -169,13 +175,55 @@ def vault(audience: str, role: str, policies: tuple[str, ...], ttl: str, subject
     }
     commands = "\n".join(
         (
-            "vault auth enable jwt",
-            _command("vault", "write", "auth/jwt/config", *_pairs(config)),
-            _command("vault", "write", f"auth/jwt/role/{role}", *_pairs(rules)),
+            _command(program, "auth", "enable", "jwt"),
+            _command(program, "write", "auth/jwt/config", *_pairs(config)),
+            _command(program, "write", f"auth/jwt/role/{role}", *_pairs(rules)),
         )
     )
     found = {"config": config, "role": {"name": role, **rules}}
     return _commands_and_document(found, commands, "The role as JSON:", "role")
+
+
+@bridge.command("seaweedfs")
+@click.option("--audience", default="seaweedfs", metavar="NAME", help="The audience of the tokens.")
+@click.option(
+    "--policy",
+    required=True,
+    type=click.File(encoding="utf-8"),
+    help="File with what the role may do there, as for S3.",
+)
+@click.option("--ttl", default="15m", metavar="TIME", help="The longest lifetime of its sessions.", show_default=True)
+@_subject_option
+@server_command
+def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Connect) -> Result:
+    """Print the file for `weed server -s3 -s3.iam.config`, with a new key that signs sessions there: keep it secret.
+
+    Its sessions do not end with the session here, so they have a lifetime of their own.
+    """
+    issuer, subject = _facts(connect(), subject)
+    name = subject.rpartition("/")[2]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Federated": "daypass"},
+        "Action": ["sts:AssumeRoleWithWebIdentity"],
+        "Condition": {"StringEquals": {"oidc:sub": subject, "oidc:aud": audience}},
+    }
+    role = {
+        "roleName": name,
+        "roleArn": subject,
+        "trustPolicy": {"Version": "2012-10-17", "Statement": [statement]},
+        "attachedPolicies": [name],
+    }
+    provider = {"issuer": issuer, "clientId": audience}
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    found = {
+        "sts": {"tokenDuration": ttl, "maxSessionLength": ttl, "issuer": "seaweedfs", "signingKey": key},
+        "providers": [{"name": "daypass", "type": "oidc", "enabled": True, "config": provider}],
+        "policy": {"defaultEffect": "Deny"},
+        "policies": [{"name": name, "document": parsed(text_of(policy), name_of(policy))}],
+        "roles": [role],
+    }
+    return Result({"iam": found}, partial(click.echo, json.dumps(found, indent=2)))
 
 
 @bridge.command("token")

@@ -144,6 +144,7 @@ admin 0 bridge aws --subject $role
 admin 0 bridge gcp --subject $role
 admin 0 bridge azure --subject $role
 admin 0 bridge vault --subject $role
+admin 0 bridge seaweedfs --subject $role --policy $dir/allow.json
 admin 0 bridge token sts.example.com
 admin 0 token --audience https://unregistered-$tag.example
 root 0 stream create -> stream=stream_id
