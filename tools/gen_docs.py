@@ -33,7 +33,7 @@ from daypass.domain.errors import ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.lint.finding import RULES
 from daypass.monitoring.alerts import ALERTS, Alert
-from daypass.monitoring.files import monitoring_files
+from daypass.monitoring.dashboards import monitoring_files
 from daypass.monitoring.measures import MEASURES, Measure
 from daypass.monitoring.rules import Places
 from daypass.observability.metrics import METRICS

@@ -15,7 +15,7 @@ from daypass.operations.access_requests import sweep as sweeping
 from daypass.operations.access_requests.sweep import Sweeper
 from daypass.operations.notifications import notify
 from daypass.ports import Tx
-from daypass.server import notifications
+from daypass.server import security_events
 
 __all__ = ["server"]
 
@@ -47,7 +47,7 @@ async def test_a252_slow_receivers_of_one_account_delay_no_other(place: Place, m
         tx.insert(notify.notification_for_test(env, replace(slow, account=OPERATOR), place.now, "someone"))
 
     await place.change(many)
-    following = asyncio.create_task(notifications.follow(env, 0.01))
+    following = asyncio.create_task(security_events.follow_notifications(env, 0.01))
     await asyncio.wait_for(delivered.wait(), 60)
     following.cancel()
 

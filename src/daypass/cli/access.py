@@ -9,10 +9,10 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import exits, output
+from daypass.cli.access_request_text import state_of
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
 from daypass.cli.options import PAGE, Connect, Group, Part, Result, Table, server_command
-from daypass.cli.own import own_access
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
 
@@ -264,4 +264,24 @@ def _condition(proviso: dict[str, Any]) -> str:
     return f"unless {text}" if proviso["effect"] == "Deny" else text
 
 
-access.add_command(own_access)
+# --- `daypass access own`: what a person has and may request
+
+
+@access.command("own")
+@server_command
+def own_access(connect: Connect) -> Result:
+    """Show your grants and your open requests."""
+    answer = connect().api("GET", "/own-access")
+    grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in answer["grants"]]
+    listed = {g["request_id"] for g in answer["grants"]}
+    requests = [
+        (", ".join(r["roles"]), state_of(r), "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
+    ]
+    empty = "you have no granted access and no open request. For roles that you may request: daypass request roles"
+    return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty), *waiting(answer))
+
+
+def waiting(own: dict[str, Any]) -> list[Part]:
+    """What an approver is told, wherever it shows its own access."""
+    number = len(own.get("waiting") or ())
+    return [f"\n{output.counted(number, 'request')} for your decision: daypass request ls --inbox"] if number else []

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process_form, variables
-from daypass.cli.options import Part, Result, complete_roles, open_connection, output_option
+from daypass.cli.options import Connect, Part, Result, complete_roles, open_connection, output_option, server_command
 from daypass.cli.pick import role_or_picked
 from daypass.cli.request import code_source, request_of, request_options, suggesting
 from daypass.cli.shell import syntax_of_caller
-from daypass.client.credentials import assume_role
+from daypass.client.credentials import assume_role, role_arn
 from daypass.client.usable import resolve
 
 
@@ -55,3 +55,28 @@ def _script(commands: Iterable[str]) -> Iterator[Part]:
     """Commands for a shell, which must be printed exactly."""
     for command in commands:
         yield partial(click.echo, command)
+
+
+# --- `daypass token`: an access token of this identity for an API, as services and `curl` need it
+
+
+@click.command()
+@click.option("--audience", required=True, metavar="URI", help="The identifier of the API: https://orders.example.")
+@click.option("--scope", "scopes", multiple=True, metavar="NAME", help="Repeatable. Default: that of the API.")
+@click.option(
+    "--role", default="", metavar="ROLE", shell_complete=complete_roles, help="As this role. Default: as you are."
+)
+@server_command
+def token(audience: str, scopes: tuple[str, ...], role: str, connect: Connect) -> Result:
+    """Print an access token for an API (RFC 8693), for example for curl -H "Authorization: Bearer $(daypass token
+    --audience https://orders.example)". It ends with your session, or after an hour.
+
+    Needs daypass:GetAccessToken on the resource server if the audience is registered.
+    """
+    from daypass.client.browser_login import access_token
+
+    connection = connect()
+    wanted: dict[str, Any] = {"audience": audience, "scope": " ".join(scopes)}
+    wanted["role"] = role_arn(connection, role) if role else ""
+    answer = access_token(connection, {name: value for name, value in wanted.items() if value})
+    return Result(answer, str(answer["access_token"]))

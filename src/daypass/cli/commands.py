@@ -29,7 +29,7 @@ COMMANDS: dict[str, Place] = {
     "agent": Place("agent", "agent", "Keep credentials valid for the programs of this machine."),
     "proxy": Place("proxy", "proxy", "Give requests to one server the credentials of a role."),
     "k8s": Place("k8s", "k8s", "Kubernetes: roles for pods, and access to clusters by role."),
-    "token": Place("token", "token", "Print an access token for an API."),
+    "token": Place("assume", "token", "Print an access token for an API."),
     "find": Place("api:access", "", "Find people, roles, sessions and requests by name, id or ARN."),
     "explain": Place("explain", "explain", "Show why a request was denied."),
     "lint": Place("lint", "lint", "Find mistakes in policies."),
@@ -39,7 +39,7 @@ COMMANDS: dict[str, Place] = {
     "anchor": Place("anchor", "anchor", "Trust anchors: authorities whose certificates are accepted."),
     "client": Place("client", "client", "OAuth clients of your account."),
     "browser": Place("api:sessions", "", "Browsers in which you are signed in."),
-    "iam": Place("iam_call", "iam", "Call any operation of the IAM API."),
+    "iam": Place("iam", "iam", "Call any operation of the IAM API."),
     "consent": Place("api:oauth", "", "Consents that people let Daypass remember."),
     "resource-server": Place(
         "resource_server", "resource_server", "Services that accept access tokens of your account."
@@ -64,7 +64,7 @@ COMMANDS: dict[str, Place] = {
     "revoke": Place("revoke", "revoke", "End sessions immediately."),
     "revocations": Place("api:sessions", "", "Revocations in force."),
     "stream": Place("stream", "stream", "Event streams to other systems: revocations, changed credentials."),
-    "offboard": Place("offboard", "offboard", "End a person's sessions, keys, password and devices."),
+    "offboard": Place("revoke", "offboard", "End a person's sessions, keys, password and devices."),
     "dashboard": Place("dashboard", "dashboard", "Figures of the record: sessions, refusals, access."),
     "probe": Place("probe", "probe", "Check a server from outside."),
     "doctor": Place("doctor", "doctor", "Find faults of a server, with the runbook of each."),

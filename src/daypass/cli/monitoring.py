@@ -46,7 +46,7 @@ def monitoring(
 
     In the maintenance window, alerts about synthetic checks are silent, and no others.
     """
-    from daypass.monitoring.files import monitoring_files
+    from daypass.monitoring.dashboards import monitoring_files
     from daypass.monitoring.rules import Places
 
     window = _WINDOW.fullmatch(maintenance.lower())

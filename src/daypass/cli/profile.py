@@ -29,7 +29,6 @@ from daypass.cli.options import (
     server_command,
     yes_option,
 )
-from daypass.cli.own import waiting
 from daypass.cli.pick import picked
 from daypass.client.browser_login import revoke
 from daypass.client.credentials import Credentials, identity, seconds_of_time
@@ -305,6 +304,8 @@ def whoami(connect: Connect) -> Result:
 def _waiting(connection: Connection) -> list[Part]:
     """What waits for the caller's decision; nothing where that cannot be asked."""
     try:
+        from daypass.cli.access import waiting  # it imports more than most commands of this module need
+
         return waiting(connection.api("GET", "/own-access"))
     except ClientError:
         return []

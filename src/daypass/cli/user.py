@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from daypass.cli import iam, offboard, output
+from daypass.cli import iam, output, revoke
 from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, noting_done, server_command, yes_option
 
 
@@ -77,7 +77,7 @@ def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
     connection = connect()
     if force:
         made = connection.api("POST", "/offboardings", body={"user": name, "delete": True})
-        return Result(made, *offboard.report(made, deletes=True))
+        return Result(made, *revoke.report(made, deletes=True))
     with iam.offering_force():
         connection.iam("DeleteUser", UserName=name)
     return done("deleted", f"Deleted user {name}.", user=name)

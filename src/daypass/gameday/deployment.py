@@ -29,7 +29,7 @@ from daypass.client.probe import CheckRun, Probe
 from daypass.client.probe_metrics import ProbeMetrics, metrics_server
 from daypass.client.profiles import Profile
 from daypass.client.transport import NoAnswer
-from daypass.monitoring.files import monitoring_files
+from daypass.monitoring.dashboards import monitoring_files
 from daypass.monitoring.rules import Places
 
 ACCOUNT: Final = "111122223333"

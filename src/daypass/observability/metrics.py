@@ -30,8 +30,7 @@ from daypass.observability.attempts import (
     number_of,
     outcome_of,
 )
-from daypass.observability.tally import Tally
-from daypass.observability.totals import Totals, totals_of
+from daypass.observability.totals import Tally, Totals, totals_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)

@@ -26,12 +26,12 @@ from daypass.server.clock import opened, wall
 from daypass.server.recording import record
 from daypass.server.ring_keys import opening_key
 from daypass.server.startup import StartupError, database_errors, prepare_data_directory
+from daypass.stores.columns import nodes
 from daypass.stores.copying import CopyError, Header, is_empty, load_copy, write_copy
 from daypass.stores.engine import Database, open_database
 from daypass.stores.feed import renew_epoch
 from daypass.stores.migrations import prepare
 from daypass.stores.nodes import load_ring_keys
-from daypass.stores.schema import nodes
 from daypass.stores.tx import end_all_sessions
 
 _PATIENT_SECONDS: Final = 6 * 3600.0

@@ -48,7 +48,7 @@ from daypass.outbound.schedules import Schedules
 from daypass.outbound.send import Mail, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
-from daypass.server import checks, from_settings, notifications, security_events
+from daypass.server import checks, from_settings, security_events
 from daypass.server.anomalies import AnomalyWatch
 from daypass.server.authorization_server import authorization_server
 from daypass.server.connections import Connections
@@ -276,7 +276,7 @@ class Runtime:
             self.certificate_uses.run(),
             self.refusals.run(),
             from_settings.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
-            notifications.follow(self.env, self.settings.access.sweep_seconds),
+            security_events.follow_notifications(self.env, self.settings.access.sweep_seconds),
             self._measurements.run(),
             self._gauges.follow(self.database, self.journal, self.clock, self.settings.server.data, self._on_thread),
         ]

@@ -1,4 +1,4 @@
-"""Queues and pushes security events in the background: at once after a revocation, and what is due every second.
+"""Delivers in the background: security events at once after a revocation, and what is due every second; and notifications.
 
 Each stream is pushed by a task of its own, so that a slow receiver delays neither other streams nor the queueing. An
 account has only some of the tasks.
@@ -6,9 +6,11 @@ account has only some of the tasks.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Final
 
+from daypass.operations.notifications.notify import MAX_ACCOUNTS, deliver_due, waiting_accounts
 from daypass.operations.ssf.push import due_streams, push_stream
 from daypass.operations.ssf.queue import queue_revocations
 from daypass.ports import Env
@@ -50,3 +52,36 @@ async def start_due(env: Env, pushes: AccountTasks) -> None:
     """Starts to push streams that are due, as far as there is room. Raises DaypassError(UNAVAILABLE)."""
     for stream in await due_streams(env):
         pushes.start(stream.id, stream.account, partial(push_stream, env, stream))
+
+
+# --- Notifications. Each account has a task of its own, so that its slow receivers delay neither others nor the sweeps
+
+
+ACCOUNTS_AT_ONCE: Final = 32
+"""Accounts to whose receivers a process delivers at once."""
+
+
+async def follow_notifications(env: Env, seconds: float) -> None:
+    """Looks every `seconds` for what is due, until it is cancelled. What fails is tried again."""
+    tasks, failures, last = AccountTasks("notifications", ACCOUNTS_AT_ONCE, 1), Failures("notifications"), ""
+    try:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                last = await _start(env, tasks, last)
+                failures.ended()
+            except Exception as error:  # noqa: BLE001  # the loop must continue
+                failures.report(error)
+    finally:
+        await tasks.stop()
+
+
+async def _start(env: Env, tasks: AccountTasks, last: str) -> str:
+    """Starts tasks for accounts after `last`, and returns the account after which the next look begins."""
+    accounts = await waiting_accounts(env, last)
+    for account in accounts:
+        if tasks.full:
+            return last
+        tasks.start(account, account, partial(deliver_due, env, account))
+        last = account
+    return last if len(accounts) == MAX_ACCOUNTS else ""

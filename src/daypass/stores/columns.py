@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.postgresql import TEXT as PG_TEXT
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
+
+from daypass.ports.directory import StoredKey
 
 metadata = MetaData(
     naming_convention={
@@ -46,3 +59,45 @@ def entity_table(name: str, entity: type[Any], key: str, *more: SchemaItem) -> T
         primary, null = field.name in key.split(), kind.endswith(" | None")
         columns.append(Column(field.name, column_type, primary_key=primary, nullable=null, autoincrement=False))
     return Table(name, metadata, *columns, *more)
+
+
+# --- The tables of change feed, keys and installation
+
+
+feed_counter = Table(
+    "feed_counter",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    integer("position"),
+    integer("pruned"),
+    text("epoch"),  # the database epoch
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+feed = Table(
+    "feed",
+    metadata,
+    integer("position", key=True),
+    text("kind"),
+    text("account"),
+    text("keys"),
+    integer("at"),
+)
+
+ring_keys = entity_table("ring_keys", StoredKey, "ring id", UniqueConstraint("ring", "not_before"))
+
+meta = Table(
+    "meta",
+    metadata,
+    text("key", key=True),
+    text("value"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    text("id", key=True),  # the first log of the process
+    text("name"),
+    integer("started_at"),
+    integer("seen_at"),
+)

@@ -20,8 +20,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from daypass.domain.directory import Revocation
 from daypass.domain.session import FeedPosition
 from daypass.stores.backend import EPOCH, FEED_HEAD
+from daypass.stores.columns import feed, feed_counter
 from daypass.stores.log_heads import FeedHead
-from daypass.stores.schema import feed, feed_counter
 
 KEEP_MS = 24 * 3_600_000
 """How long feed entries are stored. A reader with an older cursor starts over."""

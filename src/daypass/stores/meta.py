@@ -12,9 +12,9 @@ import msgspec
 from sqlalchemy import Connection, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from daypass.stores.columns import meta
 from daypass.stores.feed import insert_if_absent
 from daypass.stores.log_heads import Losses
-from daypass.stores.schema import meta
 
 LOST = "lost"
 """The `Losses` that no log's opening names yet, as JSON; absent when there are none."""

@@ -12,9 +12,9 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, select, update
 
 from daypass.ports.directory import StoredKey
+from daypass.stores.columns import nodes, ring_keys
 from daypass.stores.engine import Database
 from daypass.stores.feed import FeedChange, append, insert_if_absent
-from daypass.stores.schema import nodes, ring_keys
 
 HEARTBEAT_SECONDS: Final = 5.0
 LISTED_MS: Final = 30_000

@@ -42,10 +42,10 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports.directory import FOR_EVER
 from daypass.stores.backend import REVOCATIONS
+from daypass.stores.columns import ring_keys
 from daypass.stores.entities import ENTITY_TABLES, NAME_KEY, EntityTable, ascii_lower
 from daypass.stores.feed import FeedChange, append, insert_if_absent
 from daypass.stores.meta import take_lock
-from daypass.stores.schema import ring_keys
 
 E = TypeVar("E")
 

@@ -30,7 +30,7 @@ from daypass.wire.rolesanywhere import model as rolesanywhere
 from daypass.wire.rolesanywhere.pod_identity import pod_identity_routes
 from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
 from daypass.wire.routing import Mount, Route, Routes
-from daypass.wire.saml.routes import saml_routes
+from daypass.wire.saml.handlers import saml_routes
 from daypass.wire.scim.routes import scim_routes
 from daypass.wire.ssf.routes import ssf_routes
 from daypass.wire.web.context import Site

@@ -19,9 +19,8 @@ from tests.unit.client.servers import Script, as_json
 from daypass.client.browser_login import AuthorizationLogin, DeviceLogin, Session, renew, revoke
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError, Profile, load_all, save
-from daypass.client.renewal import renewed
 from daypass.client.transport import Answer, Request, Server
-from daypass.client.usable import with_secret
+from daypass.client.usable import renewed, with_secret
 
 
 @pytest.fixture(scope="module")

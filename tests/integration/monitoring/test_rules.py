@@ -13,7 +13,7 @@ from tests.integration.monitoring.alert_cases import CASES
 from tests.packaging.machine import ROOT
 
 from daypass.monitoring.alerts import ALERTS, PAGE
-from daypass.monitoring.files import monitoring_files
+from daypass.monitoring.dashboards import monitoring_files
 from daypass.monitoring.measures import MEASURES
 from daypass.monitoring.rules import RULES_FILE, Places, rules, yaml
 

@@ -15,8 +15,7 @@ import pytest
 
 from daypass.config import Settings
 from daypass.outbound import schedules as module
-from daypass.outbound.schedule_answers import READERS
-from daypass.outbound.schedules import Schedules
+from daypass.outbound.schedules import READERS, Schedules
 from daypass.ports import OutboundFailed
 from daypass.server.heavy import HeavyProcesses
 from daypass.server.worker import Setup

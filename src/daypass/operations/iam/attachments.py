@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from daypass.domain.directory import Attachment
+from dataclasses import replace
+
+from daypass.domain.directory import Attachment, Group
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import builtin, changes, faults, find, members, paging
@@ -55,3 +57,30 @@ def _place(arn: str) -> str:
     """Short enough for a marker. Only built-in policies can have the same name under different paths."""
     account, (path, _, name) = arn.split(":")[4], arn.split(":policy", 1)[1].rpartition("/")
     return f"{name.lower()} {account}{path if account == builtin.ACCOUNT else ''}"
+
+
+# --- Permissions boundaries of users and roles. A boundary only restricts. It must exist while it is set
+
+
+def checked(ctx: ReadContext, arn: str | None) -> str | None:
+    """The ARN of a policy that is allowed as a boundary. Raises NOT_FOUND, INVALID_INPUT."""
+    if not arn:
+        return None
+    missing = faults.not_found(f"Scope ARN: {arn} does not exist or is not attachable.")
+    return find.attachable(ctx, arn, missing).arn
+
+
+def put(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
+    owner = kind.find(ctx, p)
+    assert not isinstance(owner, Group)
+    ctx.tx.replace(replace(owner, boundary_arn=checked(ctx, p["PermissionsBoundary"])))
+    return {}
+
+
+def delete(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
+    owner = kind.find(ctx, p)
+    assert not isinstance(owner, Group)
+    if owner.boundary_arn is None:
+        raise faults.no_such(f"{kind.word} permissions boundary", owner.name)
+    ctx.tx.replace(replace(owner, boundary_arn=None))
+    return {}

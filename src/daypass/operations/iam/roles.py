@@ -12,7 +12,7 @@ from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, 
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import (
     access_keys,
-    boundaries,
+    attachments,
     changes,
     documents,
     faults,
@@ -39,7 +39,7 @@ def create_role(ctx: WriteContext, p: Params) -> Answer:
         trust_bindings=documents.trust(ctx.tx, text),
         description=p.get("Description"),
         max_session_seconds=_session_seconds(p),
-        boundary_arn=boundaries.checked(ctx, p.get("PermissionsBoundary")),
+        boundary_arn=attachments.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
     )
     changes.insert(ctx, role, faults.exists("Role", role.name))

@@ -19,7 +19,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import access_keys, boundaries, changes, faults, find, members, named, paging, tags
+from daypass.operations.iam import access_keys, attachments, changes, faults, find, members, named, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 
 
@@ -31,7 +31,7 @@ def create_user(ctx: WriteContext, p: Params) -> Answer:
         name=p["UserName"],
         path=changes.path_of(p),
         created_at=ctx.now,
-        boundary_arn=boundaries.checked(ctx, p.get("PermissionsBoundary")),
+        boundary_arn=attachments.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
     )
     changes.insert(ctx, user, faults.exists("User", user.name))

@@ -20,13 +20,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from daypass.observability import logs
-from daypass.stores import entities, records, schema
+from daypass.stores import entities, records
 from daypass.stores.backend import RestoreCheck, UnusableDatabase
 from daypass.stores.columns import metadata
 from daypass.stores.engine import PATIENT_SECONDS, Database
 from daypass.stores.meta import get_meta, put_meta
 
-_DECLARED = (entities, records, schema)  # importing them adds every table to `metadata`
+_DECLARED = (entities, records)  # importing them adds every table to `metadata`
 NEWER = "newer"
 COMPATIBLE = "schema_compatible"
 """Key in `meta`: the formats whose programs may serve from the database, its own first."""

@@ -16,8 +16,7 @@ import msgspec
 from daypass.api.operation import Input, Operation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Call
-from daypass.wire.api import docs
-from daypass.wire.api.openapi import openapi
+from daypass.wire.api.openapi import POLICY, openapi, page
 from daypass.wire.content import json_of, pairs_of, unique
 from daypass.wire.endpoints.endpoint import Endpoint, invalid, make_input, read_text
 from daypass.wire.endpoints.shown import shown
@@ -112,8 +111,8 @@ class ManagementApi:
         document = self._openapi = self._openapi or openapi(self._operations)
         if path != "/api/docs":
             return Response(200, msgspec.json.encode(document), MEDIA_TYPE)
-        headers = ((b"content-security-policy", docs.POLICY.encode()), (b"x-content-type-options", b"nosniff"))
-        return Response(200, docs.page(document).encode(), b"text/html; charset=utf-8", headers)
+        headers = ((b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff"))
+        return Response(200, page(document).encode(), b"text/html; charset=utf-8", headers)
 
 
 def input_of(operation: Operation, request: Request) -> Input:

@@ -9,7 +9,6 @@ from daypass.wire.console import (
     anchors,
     approvals,
     dashboards,
-    devices,
     editor,
     finder,
     first_run,
@@ -151,7 +150,7 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/user", users.user, "Console: one user", "iam:GetUser"),
         show("/console/groups", groups.groups, "Console: groups", "iam:ListGroups"),
         show("/console/group", groups.group, "Console: one group", "iam:GetGroup"),
-        show("/console/devices", devices.devices, "Console: MFA devices", "iam:ListVirtualMFADevices"),
+        show("/console/devices", users.mfa_devices, "Console: MFA devices", "iam:ListVirtualMFADevices"),
         show(
             "/console/providers", providers.providers, "Console: identity providers", "iam:ListOpenIDConnectProviders"
         ),

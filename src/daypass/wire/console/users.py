@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.offboarding.offboard import OffboardRequest
@@ -225,4 +225,30 @@ def user_changes() -> Sequence[FormChange]:
         deleting(f"{USER}/offboard", "daypass:Offboard", "Disable a user and end all access", _offboard),
         deleting(f"{USER}/delete", "daypass:Offboard", "Delete a user and end all access", _delete),
         *policy_changes(HOLDER, user),
+    )
+
+
+# --- The virtual MFA devices of the account. Passkeys are on the page of their user
+
+
+_ROWS: Final = 50
+
+
+async def mfa_devices(ctx: ConsoleContext) -> Response:
+    """GET /console/devices."""
+    found = await iam(ctx, "ListVirtualMFADevices", Marker=ctx.value("after"), MaxItems=_ROWS)
+    rows = [_device(device) for device in found["VirtualMFADevices"]]
+    empty = ("No virtual MFA devices.", "People register passkeys and devices on the page of their account.")
+    table = TableView(
+        columns("Device", "User", "Enabled"), rows, "/console/devices", found.get("Marker", ""), empty=empty
+    )
+    return table_page(ctx, "MFA devices", table)
+
+
+def _device(device: Mapping[str, Any]) -> tuple[Cell, ...]:
+    owner = (device.get("User") or {}).get("UserName", "")
+    return (
+        Cell(device["SerialNumber"].rpartition("/")[2]),
+        link(owner, "/console/user", name=owner) if owner else Cell("–"),
+        Cell(at=device.get("EnableDate") or 0),
     )

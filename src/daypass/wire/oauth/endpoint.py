@@ -14,15 +14,54 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import OPENID_SCOPES
+from daypass.domain.oauth.redirects import web_origins
 from daypass.operations.oauth.authorization import OPENID
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.ports import AuthorizationServer, Call, Env
 from daypass.wire.access_token import with_nonce
 from daypass.wire.content import check_media_type, pairs_of
 from daypass.wire.front import ErrorFormat, Front, Progress
-from daypass.wire.http import Request, Response
-from daypass.wire.oauth.cross_origin import PREFLIGHT, CrossOrigin, for_no_page
+from daypass.wire.http import FixedHeaders, Header, Request, Response, only_value
 from daypass.wire.oauth.errors import INVALID_CLIENT, INVALID_REQUEST, JSON, NO_STORE, OAuthErrors
+
+CrossOrigin: TypeAlias = Callable[[Request, AuthenticatedClient | None], tuple[Header, ...]]
+"""The headers for the answer to a request, and to the client that sent it, if it is known."""
+
+PREFLIGHT: Final = Response(
+    200,
+    b"",
+    JSON,
+    FixedHeaders(
+        (b"access-control-allow-origin", b"*"),
+        (b"access-control-allow-methods", b"GET, POST"),
+        (b"access-control-allow-headers", b"authorization, content-type, dpop"),
+        (b"access-control-max-age", b"7200"),
+    ),
+)
+"""The answer to OPTIONS, at the paths that allow it."""
+
+_EXPOSED: Final[Header] = (b"access-control-expose-headers", b"DPoP-Nonce, Retry-After, WWW-Authenticate")
+
+
+def for_no_page(_request: Request, _client: AuthenticatedClient | None) -> tuple[Header, ...]:
+    """No page of another origin."""
+    return ()
+
+
+def for_every_page(_request: Request, _client: AuthenticatedClient | None) -> tuple[Header, ...]:
+    """Every page: the answer depends on the access token in a header alone."""
+    return (b"access-control-allow-origin", b"*"), _EXPOSED
+
+
+def for_pages_of_client(request: Request, client: AuthenticatedClient | None) -> tuple[Header, ...]:
+    """The pages of a public client."""
+    if client is None or client.settings.type != "public":
+        return ()
+    origin = only_value(request.headers, b"origin")
+    if origin.decode("latin-1") not in web_origins(client.settings.redirect_uris):
+        return ()
+    return (b"access-control-allow-origin", origin), (b"vary", b"origin"), _EXPOSED
+
 
 RESOURCE_PATH: Final = "/.well-known/oauth-protected-resource"
 """The metadata of this server as a protected resource (RFC 9728)."""

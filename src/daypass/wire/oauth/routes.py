@@ -10,9 +10,15 @@ from daypass.operations.oauth.access_token import ACR_VALUES
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
 from daypass.wire.oauth import authorize, aws_sign_in, device, logout, registration
-from daypass.wire.oauth.cross_origin import CrossOrigin, for_every_page, for_no_page, for_pages_of_client
 from daypass.wire.oauth.details import TYPE
-from daypass.wire.oauth.endpoint import OAuthEndpoint, Serve
+from daypass.wire.oauth.endpoint import (
+    CrossOrigin,
+    OAuthEndpoint,
+    Serve,
+    for_every_page,
+    for_no_page,
+    for_pages_of_client,
+)
 from daypass.wire.oauth.errors import ERRORS
 from daypass.wire.oauth.metadata import OUTBOUND_PATH, documents, outbound
 from daypass.wire.oauth.resources import introspection, revocation, userinfo

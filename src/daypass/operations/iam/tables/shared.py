@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.iam import attachments, boundaries, inline, lint, owners, resources, tags
+from daypass.operations.iam import attachments, inline, lint, owners, resources, tags
 from daypass.operations.iam.context import Operation, ResourceOf
 
 
@@ -37,7 +37,7 @@ def of_owner(kind: owners.OwnerKind, resource: ResourceOf) -> tuple[Operation, .
 
 def bounded_by(kind: owners.OwnerKind, resource: ResourceOf) -> tuple[Operation, ...]:
     keys = (resources.boundary,)
-    put, delete = partial(boundaries.put, kind), partial(boundaries.delete, kind)
+    put, delete = partial(attachments.put, kind), partial(attachments.delete, kind)
     resource = resources.by_arn(resource)
     return (
         Operation(f"Put{kind.noun}PermissionsBoundary", resource, write=put, keys=keys),

@@ -13,9 +13,8 @@ import secrets
 from alembic import op
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from daypass.stores.columns import metadata
+from daypass.stores.columns import feed_counter, meta, metadata
 from daypass.stores.meta import INSTALLATION
-from daypass.stores.schema import feed_counter, meta
 
 
 def _digest() -> str:
