@@ -13,7 +13,8 @@ import ast
 import re
 import sys
 import tokenize
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections import Counter as Counted
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from enum import StrEnum
 from inspect import cleandoc
 from pathlib import Path
@@ -62,6 +63,9 @@ _COMMON_OPTIONS = {
     "--output [text|json]": "Output format.  [default: text]",
 }
 """Options that many commands share, described once on the page of commands."""
+
+_SHARED_BY = 4
+"""An option that so many commands have is described once."""
 
 _ATTACK_ROW = re.compile(r"^(?P<kept>\| (?P<id>A\d+) \|.*\|)[^|\n]*\|$", re.MULTILINE)
 
@@ -180,7 +184,9 @@ The queries are of the rules and dashboards that `daypass monitoring` writes; se
 {table(("Measure", "Target", "Metric", "Query", "Panel", "Alerts, with their runbooks"), map(_measure, MEASURES))}
 ## Alerts
 
-{table(("Alert", "Severity", "Cause", "Expression", "For"), map(_alert, ALERTS))}"""
+`deploy/monitoring/daypass.rules.yml` has their expressions.
+
+{table(("Alert", "Severity", "Cause", "For"), map(_alert, ALERTS))}"""
 
 
 def _runbook(alert: str) -> str:
@@ -196,7 +202,7 @@ def _measure(measure: Measure) -> tuple[str, ...]:
 
 def _alert(alert: Alert) -> tuple[str, ...]:
     severity = f"{alert.severity}{', escalated' if alert.escalates else ''}{', synthetic' if alert.synthetic else ''}"
-    return _runbook(alert.name), severity, alert.cause or "its label", f"`{alert.expr}`", f"{alert.hold} s"
+    return _runbook(alert.name), severity, alert.cause or "its label", f"{alert.hold} s"
 
 
 def settings_page() -> str:
@@ -230,7 +236,7 @@ def _type(field: FieldInfo) -> str:
              ("int", "integer"), ("bool", "true or false"), ("str", "text"))  # fmt: skip
     name = next((shown for part, shown in names if part in kind), kind)
     if "Literal" in kind:
-        name = " or ".join(f"`{v}`" for v in getattr(field.annotation, "__args__", ()))
+        name = " or ".join(f"`{value}`" for value in re.findall(r"'([^']+)'", kind))
     limits = {type(m).__name__: m for m in field.metadata}
     low = limits.get("Ge") or limits.get("Gt")
     high = limits.get("Le") or limits.get("Lt")
@@ -241,34 +247,52 @@ def _type(field: FieldInfo) -> str:
 
 def cli_page() -> str:
     """Every command, with its arguments and options, and the exit statuses."""
+    shared = dict(_COMMON_OPTIONS)
+    counted = Counted(_shown_options())
+    shared |= {names: text for (names, text), count in counted.items() if count >= _SHARED_BY and names not in shared}
     commands: list[str] = []
     for name in COMMANDS:
-        commands += _command(f"daypass {name}", found_command(name))
+        commands += _command(f"daypass {name}", found_command(name), shared)
     statuses = table(("Status", "Meaning"), ((str(code), meaning) for code, meaning in EXIT_CODES.items()))
     return f"""# Command line
 
-`pip install .` in a checkout installs every command here except `daypass serve`, which needs `.[server]`.
+`pip install .` in a checkout installs every command here except `daypass serve`, which needs `.[server]`. An argument in brackets is optional.
 
-An argument in brackets is optional. Commands that call a server also take these, as `--help` of each says:
+## Options of many commands
 
-{table(("Option", "Meaning"), ((f"`{names}`", text) for names, text in _COMMON_OPTIONS.items()))}
+{table(("Option", "Meaning"), ((f"`{names}`", text) for names, text in shared.items()))}
 {chr(10).join(commands)}
 ## Exit status
 
 {statuses}"""
 
 
-def _command(name: str, command: click.Command, level: int = 2) -> Iterator[str]:
+def _shown_options() -> Iterator[tuple[str, str]]:
+    """The options of all commands, as they are shown."""
+    waiting: list[click.Command] = [found_command(name) for name in COMMANDS]
+    while waiting:
+        command = waiting.pop()
+        if isinstance(command, click.Group):
+            waiting += command.commands.values()
+        else:
+            context = click.Context(command)
+            yield from (_option(p, context) for p in command.params if isinstance(p, click.Option))
+
+
+def _command(name: str, command: click.Command, shared: Mapping[str, str], level: int = 2) -> Iterator[str]:
     yield f"{'#' * level} {name}\n\n{described(name, cleandoc(command.help or ''))}\n"
     if isinstance(command, click.Group):
         for child, found in command.commands.items():
-            yield from _command(f"{name} {child}", found, level + 1)
+            yield from _command(f"{name} {child}", found, shared, level + 1)
         return
     context = click.Context(command, info_name=name)
     if usage := " ".join(each.make_metavar(context) for each in command.params if isinstance(each, click.Argument)):
         yield f"`{name} {usage}`\n"
     records = [_option(p, context) for p in command.params if isinstance(p, click.Option)]
-    if rows := [f"- `{names}`: {text}" for names, text in records if _COMMON_OPTIONS.get(names) != text]:
+    rows = [f"- `{names}`: {text}" for names, text in records if shared.get(names) != text]
+    also = [names.split()[0] for names, text in records if shared.get(names) == text and names not in _COMMON_OPTIONS]
+    rows += [f"- Also `{'`, `'.join(also)}`."] if also else []
+    if rows:
         yield "\n".join(rows) + "\n"
 
 

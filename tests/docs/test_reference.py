@@ -111,7 +111,7 @@ def test_command_without_help_is_refused(gen_docs: ModuleType) -> None:
 
     command = click.Command("silent", callback=silent)
     with pytest.raises(gen_docs.Undocumented, match="daypass silent"):
-        list(gen_docs._command("daypass silent", command))
+        list(gen_docs._command("daypass silent", command, {}))
 
 
 def test_table_escapes_cells(gen_docs: ModuleType) -> None:
