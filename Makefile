@@ -152,10 +152,12 @@ lock:  ## resolve pyproject.toml into requirements/
 	$(SETUP_DEV)
 	@sh tools/lock.sh $(ARGS)
 
-build:  ## wheel, source distribution, one-file client, Debian package (needs dpkg-deb), in dist/; container image (needs podman or docker)
+build: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1700000000)
+build:  ## wheel, source distribution, one-file client, SBOM, Debian package (needs dpkg-deb), in dist/; container image (needs podman or docker)
 	$(SETUP_DEV)
 	@rm -f dist/daypass-*.whl
 	@$(PYTHON_BIN) -m build --no-isolation -o dist
+	@sh deploy/sbom.sh dist/daypass.cdx.json
 	@sh deploy/client/build.sh dist/daypass-*.whl dist/daypass.pyz
 	@if command -v dpkg-deb >/dev/null; then sh deploy/deb/build.sh dist/daypass-*.whl dist; fi
 	@sh deploy/container/build.sh dist/daypass-*.whl daypass

@@ -2,11 +2,13 @@
 # Builds a Debian package of server and client, with its own environment in /usr/lib/daypass on the system's Python.
 # usage: deploy/deb/build.sh WHEEL OUTPUT_DIRECTORY
 # PYTHON chooses the interpreter that it is for (default: /usr/bin/python3). Needs dpkg-deb; no root.
+# The same wheel and SOURCE_DATE_EPOCH give the same bytes.
 set -eu
 wheel=$1 out=$2
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/deploy/deb
 python=${PYTHON:-/usr/bin/python3}
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1700000000}" UV_LINK_MODE=copy # the times of linked files are uv's
 umask 022
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -72,5 +74,6 @@ Description: self-hosted assume-role service
  a complete record. Holds the server, the command line and the Python packages
  that they need.
 CONTROL
+find "$package" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 mkdir -p "$out"
 dpkg-deb --root-owner-group -Zzstd --build "$package" "$out/daypass_${version}_$(dpkg --print-architecture).deb" >/dev/null

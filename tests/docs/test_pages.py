@@ -120,3 +120,14 @@ def test_yaml_examples_can_be_pasted() -> None:
     assert workflow["permissions"]["id-token"] == "write"
     job = next(example["deploy"] for example in found if "deploy" in example)
     assert {"id_tokens", "variables", "script"} <= set(job)
+
+
+def test_no_page_installs_daypass_from_a_public_index() -> None:
+    """The name there is not ours."""
+    install = re.compile(
+        r"""(?:pip3? install|pipx (?:install|run)|uv (?:add|tool install|tool run)|uvx)[^`\n]*[ '"]daypass(?![-.\w*/])"""
+    )
+    assert install.search("pip install -U 'daypass[agent]'")
+    assert install.search("uvx daypass login")
+    files = [*_PAGES, *(ROOT / "man").glob("*"), *(ROOT / "src/daypass/cli").glob("*.py")]
+    assert not [f"{path}: {line}" for path in files for line in path.read_text().splitlines() if install.search(line)]

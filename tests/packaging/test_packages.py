@@ -140,6 +140,11 @@ def package(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("daypass_*.deb"))
 
 
+def test_package_is_the_same_for_the_same_input(package: Path, wheel: Path, tmp_path: Path) -> None:
+    succeed("sh", ROOT / "deploy/deb/build.sh", wheel, tmp_path, cwd=tmp_path, PYTHON=str(_PYTHON))
+    assert (tmp_path / package.name).read_bytes() == package.read_bytes()
+
+
 def test_package_holds_unit_settings_and_command_and_no_trace_of_its_build(package: Path, tmp_path: Path) -> None:
     listed = succeed("dpkg-deb", "--contents", package, cwd=tmp_path)
     assert all(line.split()[1] == "root/root" for line in listed.splitlines())

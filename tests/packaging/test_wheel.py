@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from tests.packaging.machine import ROOT, run, succeed
+from tests.packaging.machine import ROOT, copy_checkout, run, succeed
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +42,63 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert "daypass/py.typed" in packed
     assert [n for n in packed if "/migrations/versions/" in n]
     assert [n for n in packed if n.startswith("daypass/data/") and n.endswith(".json")]
+
+
+def test_archives_built_twice_are_the_same(tmp_path: Path) -> None:
+    """From two directories, with other times of the files."""
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name / "source").mkdir(parents=True)
+        source, out = copy_checkout(tmp_path / name / "source"), tmp_path / name / "out"
+        if made:
+            for path in source.rglob("*"):
+                os.utime(path, (1, 1))
+        succeed(
+            sys.executable,
+            "-m",
+            "build",
+            "--no-isolation",
+            "-o",
+            out,
+            source,
+            cwd=source,
+            SOURCE_DATE_EPOCH="1750000000",
+        )
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert {name.rpartition(".")[2] for name in made[0]} == {"whl", "gz"}
+    assert made[0] == made[1]
+
+
+def test_tool_installation_of_the_docs_gives_the_client(wheel: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/packages.md").read_text()
+    assert "uv tool install dist/daypass-*.whl" in page
+    where = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin"), "HOME": str(tmp_path)}
+    succeed(UV, "tool", "install", "-q", "--python", interpreter("3.11"), wheel, cwd=tmp_path, **where)
+    assert succeed(tmp_path / "bin/daypass", "--version", cwd=tmp_path, **where).startswith("daypass, version ")
+    shown = run(tmp_path / "bin/daypass", "whoami", cwd=tmp_path, **where)
+    assert (shown.returncode, "daypass login" in shown.stderr) == (6, True)
+
+
+def test_sbom_names_each_locked_package_with_its_hashes(tmp_path: Path) -> None:
+    texts = []
+    for name in ("one.json", "two.json"):
+        succeed("sh", ROOT / "deploy/sbom.sh", tmp_path / name, cwd=tmp_path)
+        texts.append((tmp_path / name).read_text())
+    assert texts[0] == texts[1]
+    bom = json.loads(texts[0])
+    assert (bom["bomFormat"], bom["specVersion"], bom["metadata"]["component"]["name"]) == (
+        "CycloneDX",
+        "1.6",
+        "daypass",
+    )
+    named = {(each["name"], each["version"]): each["purl"] for each in bom["components"]}
+    pinned = re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / "requirements/server.txt").read_text(), re.MULTILINE)
+    assert named.keys() == set(pinned)
+    assert all(purl.startswith(f"pkg:pypi/{name}@{version}") for (name, version), purl in named.items())
+    for component in bom["components"]:
+        hashes = [each["hashes"] for each in component["externalReferences"]]
+        assert all(found["alg"] == "SHA-256" and found["content"] for each in hashes for found in each)
+        assert any(hashes)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
