@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from daypass.cli import hot
 from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process_form, variables
 from daypass.cli.options import Connect, Part, Result, complete_roles, open_connection, output_option, server_command
 from daypass.cli.pick import role_or_picked
@@ -35,7 +36,7 @@ def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: boo
     """
     shell = shell or syntax_of_caller()
     if unset:
-        names = sorted({*SET, *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)})
+        names = sorted({*SET, "DAYPASS_ROLE", *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)})
         if shell == "powershell":  # it fails on a variable that is not there
             names = [name for name in names if name in os.environ]
         return Result({"unset": names}, *_script(FORGET[shell].format(name=name) for name in names))
@@ -45,10 +46,26 @@ def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: boo
     with suggesting(request.role, connection.profile):
         issued = assume_role(connection, request, connection.clock(), code)
     credentials = process_form(asdict(issued))
-    values = variables(credentials, asdict(connection.profile))
+    values = {**variables(credentials, asdict(connection.profile)), "DAYPASS_ROLE": request.role}
     dropped = [FORGET[shell].format(name=name) for name in DROPPED if name in os.environ and name not in values]
     made = [FORMS[shell].format(name=name, value=QUOTES[shell](value)) for name, value in values.items()]
     return Result(credentials, *_script([*dropped, *made]))
+
+
+@click.command()
+def prompt() -> None:
+    """Print the role in use and the time left, for a shell's prompt; nothing without a session.
+
+    It reads the environment that `exec` and `assume` set, or else the cached session of the profile that was used last.
+    No server is asked.
+
+    \b
+    bash  PS1='$(daypass prompt)> '
+    zsh   setopt PROMPT_SUBST; PROMPT='$(daypass prompt) %# '
+    fish  function fish_prompt; echo (daypass prompt)' > '; end
+    """  # noqa: D301  # click reads the control character
+    if shown := hot.prompt():
+        click.echo(shown)
 
 
 def _script(commands: Iterable[str]) -> Iterator[Part]:

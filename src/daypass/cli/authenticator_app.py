@@ -76,6 +76,7 @@ def _show(seed: str, user: str, account: str) -> None:
     click.echo(f"\n  {output.safe(secret)}\n", err=True)
     output.prose("Or give the app this address, as a QR code for example:", err=True)
     click.echo(f"\n  {output.safe(address)}\n", err=True)
+    output.qr_code(address)
 
 
 def _confirm(connection: Connection, user: str, serial: str) -> None:

@@ -24,6 +24,8 @@ COMMANDS: dict[str, Place] = {
     "whoami": Place("profile", "whoami", "The identity of a profile, its expiry and its chain."),
     "roles": Place("profile", "roles", "The roles that you may assume."),
     "assume": Place("assume", "assume", "Assume a role and print its credentials."),
+    "prompt": Place("assume", "prompt", "Print the role in use and the time left, for a shell's prompt."),
+    "tui": Place("tui", "tui", "Watch your access, requests and sessions, full screen."),
     "exec": Place("exec", "exec_", "Run a command, or a shell, with a role's credentials."),
     "credential-process": Place("process", "credential_process", "Print a role's credentials as AWS SDKs read them."),
     "agent": Place("agent", "agent", "Keep credentials valid for the programs of this machine."),
@@ -83,8 +85,19 @@ COMMANDS: dict[str, Place] = {
 }
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Log in": ("login", "logout", "profile", "status", "whoami", "mfa", "browser"),
-    "Use a role": ("roles", "assume", "exec", "credential-process", "agent", "proxy", "k8s", "token", "bridge"),
+    "Log in": ("login", "logout", "profile", "status", "whoami", "tui", "mfa", "browser"),
+    "Use a role": (
+        "roles",
+        "assume",
+        "exec",
+        "credential-process",
+        "prompt",
+        "agent",
+        "proxy",
+        "k8s",
+        "token",
+        "bridge",
+    ),
     "Request access": ("request", "elevate", "rule", "review", "oncall", "notify"),
     "Policies": ("simulate", "access", "explain", "lint", "trust"),
     "Directory": ("find", "user", "group", "role", "policy", "key", "iam", "scim"),

@@ -83,6 +83,12 @@ def of_role(
     return {**kept, **variables(form, profile, environ), "DAYPASS_ROLE": role}
 
 
+def short_name(role: str) -> str:
+    """The name of a role in the characters that no shell's prompt interprets."""
+    name = role.rpartition(":role/")[2] if role.startswith("arn:") else role
+    return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "_=,.@-/:"))
+
+
 def _quoted(value: str) -> str:
     from shlex import quote  # `exec` does without it
 

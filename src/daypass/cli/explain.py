@@ -20,6 +20,14 @@ _MESSAGE = re.compile(r"[A-Za-z0-9_-]{60,}={0,2}")
 _REQUEST_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DENIAL = re.compile(r"User: (\S{1,2048}) is not authorized to perform: (\S{1,160})")
 _NEWEST = 100  # denials that are looked through
+_OPTIONS = {
+    "aws:multifactorauthpresent": "--mfa-serial ARN",
+    "aws:multifactorauthage": "--mfa-serial ARN",
+    "sts:externalid": "--external-id ID",
+    "sts:sourceidentity": "--source-identity NAME",
+    "sts:rolesessionname": "--session-name NAME",
+}
+"""Options of `exec` that set the values of condition keys, in lower case."""
 _LAYERS = {
     "block": ("Blocks", "a block", "no block"),
     "guardrail": ("Guardrails", "a guardrail", "no guardrail"),
@@ -80,14 +88,20 @@ def explain(message: str, connect: Connect) -> Result:
 
 
 def _helping(explanation: dict[str, Any]) -> list[Part]:
-    """The access request that would help, if an approval is what is missing."""
-    statements = [each for layer in explanation.get("layers") or () for each in layer["statements"]]
-    conditions = [each for statement in statements for each in statement["conditions"]]
-    missing = any(each["key"].lower() == "daypass:approved" and not each["held"] for each in conditions)
-    if explanation.get("allowed") or not missing:
+    """The command that would help: an access request, or an option that fulfils a condition of the trust policy."""
+    if explanation.get("allowed") or not explanation.get("layers"):
         return []
-    role = shlex.quote(output.safe(explanation.get("resource", "")))
-    return [f"\nAn approved access request would help: daypass request create {role} --reason TEXT"]
+    statements = [each for layer in explanation["layers"] for each in layer["statements"]]
+    missing = {c["key"].lower() for each in statements for c in each["conditions"] if not c["held"]}
+    action, resource = (shlex.quote(output.safe(explanation.get(name, ""))) for name in ("action", "resource"))
+    if "daypass:approved" in missing:
+        return [f"\nAn approved access request would help: daypass request create {resource} --reason TEXT"]
+    if explanation.get("explicit"):
+        return []
+    options = dict.fromkeys(option for key, option in _OPTIONS.items() if key in missing)
+    if options and action == "sts:AssumeRole":
+        return [f"\nThis may help: daypass exec {resource} {' '.join(options)}"]
+    return [f"\nRoles that allow it, if you may request any: daypass request suggest {action} {resource}"]
 
 
 def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:

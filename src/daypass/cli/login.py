@@ -227,6 +227,7 @@ def _by_device(server: Server) -> _Key:
         f"  {output.safe(device.address)}\n",
         err=True,
     )
+    output.qr_code(device.address)
     session = device.wait()
     return _Key.of(session.credentials, session.refresh_token)
 

@@ -44,7 +44,7 @@ def _quick(arguments: list[str]) -> int | None:
     if arguments == ["--version"]:
         print(f"daypass, version {__version__}")  # noqa: T201  # a result, not a trace
         return 0
-    if arguments[:1] in (["exec"], ["credential-process"]) and "_DAYPASS_COMPLETE" not in os.environ:
+    if arguments[:1] in (["exec"], ["credential-process"], ["prompt"]) and "_DAYPASS_COMPLETE" not in os.environ:
         from daypass.cli import hot
 
         return hot.run(arguments)

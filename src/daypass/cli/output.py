@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import shutil
@@ -60,6 +61,19 @@ def fitted(text: str, end: str = "") -> str:
     if not columns or len(whole) <= columns:
         return whole
     return text if len(text) <= columns else f"{text[: columns - 1]}…"
+
+
+def qr_code(text: str) -> None:
+    """Prints a QR code on standard error, if that is a terminal of Unicode and the extra `qr` (segno) is installed."""
+    if not sys.stderr.isatty() or "utf" not in (sys.stderr.encoding or "").lower():
+        return
+    try:
+        import segno  # optional
+    except ImportError:
+        return
+    drawn = io.StringIO()
+    segno.make(text, error="l", micro=False).terminal(drawn, compact=True)
+    click.echo(drawn.getvalue(), err=True)
 
 
 def prose(text: str, *, err: bool = False, indent: int | None = None, colour: bool = False) -> None:

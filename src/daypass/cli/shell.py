@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from daypass.cli.environment import short_name
 from daypass.client.profiles import home, private_directory, write_private
-
-_IN_PROMPT = frozenset("_=,.@-/:")
 
 
 class Program(NamedTuple):
@@ -23,8 +22,7 @@ class Program(NamedTuple):
 def marked(role: str, environment: Mapping[str, str]) -> Program:
     """The shell of SHELL, marked with `(daypass:ROLE)`."""
     shell = environment.get("SHELL") or "/bin/sh"
-    name = role.rpartition(":role/")[2] if role.startswith("arn:") else role
-    mark = "(daypass:" + "".join(c for c in name if c.isascii() and (c.isalnum() or c in _IN_PROMPT)) + ") "
+    mark = f"(daypass:{short_name(role)}) "
     made = {**environment, "DAYPASS_PROMPT": mark}
     kind = Path(shell).name
     if kind == "bash":

@@ -198,3 +198,25 @@ def test_explain_offers_the_access_request_that_would_help(cli, serve) -> None:
         serve(as_json({"explanation": explanation(held)}))
         ran = cli("explain", "01a2318e-7f4b-7c70-aa52-0321c18a6179")
         assert ("daypass request create arn:aws:iam::1:role/prod --reason TEXT" in ran.out) is not held
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "command"),
+    [
+        ("aws:MultiFactorAuthPresent", {}, "daypass exec arn:aws:iam::1:role/prod --mfa-serial ARN"),
+        ("sts:ExternalId", {}, "daypass exec arn:aws:iam::1:role/prod --external-id ID"),
+        ("aws:SourceIp", {}, "daypass request suggest sts:AssumeRole arn:aws:iam::1:role/prod"),
+        ("sts:ExternalId", {"action": "s3:Get;x"}, "daypass request suggest 's3:Get;x' arn:aws:iam::1:role/prod"),
+        ("sts:ExternalId", {"explicit": True}, None),
+        ("sts:ExternalId", {"allowed": True}, None),
+    ],
+)
+def test_explain_ends_with_the_command_that_would_help(
+    cli, serve, name: str, changes: dict[str, Any], command: str | None
+) -> None:
+    found = {**explanation(held=False), **changes}
+    found["layers"][0]["statements"][0]["conditions"][0]["key"] = name
+    serve(as_json({"explanation": found}))
+    shown = cli("explain", "01a2318e-7f4b-7c70-aa52-0321c18a6179").out
+    last = shown.rstrip().replace("\n", " ").partition("daypass ")[1:]
+    assert "".join(last) == (command or "")

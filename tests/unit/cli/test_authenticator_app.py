@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import segno
 from tests.unit.client.servers import Script, actions, error, parameters, result
 
 from daypass.cli import output
@@ -51,6 +53,23 @@ def test_mfa_add_app_shows_the_secret_once_and_enables_with_both_codes(cli: Any,
     sent = parameters(server.sent[-1])
     assert (sent["UserName"], sent["SerialNumber"]) == ("anna", SERIAL)
     assert (sent["AuthenticationCode1"], sent["AuthenticationCode2"]) == ("111111", "222222")
+
+
+def test_mfa_add_app_draws_a_qr_code_of_the_address_on_a_terminal(
+    cli: Any, serve: Any, type_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    type_in("111111\n222222\n")
+    serve(ANNA, MADE, DONE)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    shown = cli("mfa", "add", "--app").err
+    halves = {"█": (1, 1), "▀": (1, 0), "▄": (0, 1), " ": (0, 0)}
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    drawn = [line for line in plain.splitlines() if line and set(line) <= set(halves) and set(line) & set("█▀▄")]
+    address = f"otpauth://totp/Daypass%3Aanna%40111122223333?secret={SECRET}&issuer=Daypass"
+    code = segno.make(address, error="l", micro=False)
+    light = [[1 - bit for bit in row] for row in code.matrix_iter(border=4)]
+    rows = [[halves[mark][half] for mark in line] for line in drawn for half in (0, 1)]
+    assert rows[: len(light)] == light
 
 
 def test_mfa_add_app_wrong_codes_are_asked_again(cli: Any, serve: Any, type_in: Any) -> None:

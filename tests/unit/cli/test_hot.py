@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -256,3 +257,38 @@ finally:
         "shlex",
     }
     assert not heavy & set(ran.stderr.split())
+
+
+# --- `daypass prompt`
+
+
+def test_prompt_shows_the_role_that_exec_set_and_the_minutes_left(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAYPASS_ROLE", "arn:aws:iam::111122223333:role/team/deployer")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", state.iso_time(time.time() + 42 * 60 + 30))
+    assert cli("prompt").out == "team/deployer 42m\n"
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", state.iso_time(time.time() - 1))
+    assert cli("prompt").out == "team/deployer expired\n"
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "soon")
+    assert cli("prompt").out == ""
+    monkeypatch.setenv("DAYPASS_ROLE", "a$(reboot)`%F{red}\x1b[2J")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", state.iso_time(time.time() + 30))
+    assert re.fullmatch(r"arebootFred2J (30|29)s\n", cli("prompt").out)
+
+
+def test_prompt_shows_the_session_of_the_cache_that_was_used_last(cli: Any) -> None:
+    assert cli("prompt").out == ""
+    save("default", KEY)
+    old, new = _held(AssumeRole("111122223333/old")), _held(AssumeRole("111122223333/new"))
+    os.utime(old, (1, 1))
+    assert re.fullmatch(r"111122223333/new (59m|1h 00m)\n", cli("prompt").out)
+    _held(AssumeRole("111122223333/new"), expiration=time.time() + 1)
+    assert cli("prompt").out.startswith("111122223333/old ")
+    new.write_text("[")
+    old.write_text(json.dumps({**json.loads(old.read_text()), "source_key": "AKIAOTHER00000000000"}))
+    assert (cli("prompt").status, cli("prompt").out) == (0, "")
+
+
+def test_prompt_loads_neither_the_parser_nor_the_http_client() -> None:
+    program = "import sys; from daypass.cli.main import run; run(['prompt']); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"click", "http.client", "ssl", "subprocess", "pathlib", "dataclasses"} & set(loaded)
