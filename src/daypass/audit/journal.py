@@ -19,8 +19,8 @@ from typing import TypeVar
 from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.log import Position
-from daypass.audit.outage import Outage
 from daypass.audit.queue import Arrivals
+from daypass.audit.sink import Outage
 from daypass.audit.spool import SpoolDirectory
 from daypass.audit.spool_sink import OfflineStart, SpoolSink
 from daypass.audit.writer import LogWriter

@@ -19,10 +19,9 @@ from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drainer import Drainer
 from daypass.audit.log import Log, LogBatch, Position, Unopened, open_log_without_database
-from daypass.audit.outage import PAUSE_SECONDS, Outage, Pauses
 from daypass.audit.own_spool import OwnSpool, not_recordable
 from daypass.audit.rows import EventRow, event_row
-from daypass.audit.sink import Halted, UnknownOutcome
+from daypass.audit.sink import PAUSE_SECONDS, Halted, Outage, Pauses, UnknownOutcome
 from daypass.audit.spool import Spool, SpoolDirectory, SpoolTampered
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType

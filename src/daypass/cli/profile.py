@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from daypass.cli import aws_config, cached, output
+from daypass.cli import aws_config, output
 from daypass.cli.durations import left
 from daypass.cli.names import remember_roles
 from daypass.cli.options import (
@@ -30,6 +32,7 @@ from daypass.cli.options import (
     yes_option,
 )
 from daypass.cli.pick import picked
+from daypass.client import state
 from daypass.client.browser_login import revoke
 from daypass.client.credentials import Credentials, identity, seconds_of_time
 from daypass.client.errors import ClientError
@@ -40,6 +43,7 @@ from daypass.client.profiles import (
     current,
     forget_secret,
     from_keyring,
+    home,
     load_all,
     remove,
     use,
@@ -185,7 +189,7 @@ def _forget(name: str) -> tuple[int, bool]:
     found = remove(name)
     ended = bool(found.login) and _ended_login(found)
     left_behind = forget_secret(found)
-    count = cached.remove(found)
+    count = forget(found)
     if left_behind:
         entry = output.safe(found.keyring_entry)
         output.message(f"its secret is still in the system keyring, entry {entry}: {output.safe(left_behind)}")
@@ -223,7 +227,7 @@ def status() -> Result:
     """Show all profiles and cached sessions, with the time left. It reads local files only."""
     chosen, stored = current(), load_all()
     names = {(found.endpoint, found.access_key_id): name for name, found in stored.items()}
-    sessions = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached.sessions()]
+    sessions = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached_sessions()]
     return Result(_as_data(chosen, stored, sessions), *_text(chosen, stored, sessions))
 
 
@@ -340,3 +344,26 @@ def roles(connect: Connect) -> Result:
     return Result(
         found, "You may assume no role of your account. Roles of other accounts are not listed: give their ARN."
     )
+
+
+# --- The sessions in the cache of the client: what `status` shows and `logout` removes
+
+
+def cached_sessions() -> Iterator[tuple[Path, Credentials]]:
+    """Every cached session with its file; unreadable files are left out."""
+    for path in sorted((home() / "cache").glob("*.json")):
+        try:
+            content: dict[str, Any] = json.loads(state.read_own(str(path)))
+            yield path, Credentials(**content)
+        except (OSError, ValueError, TypeError, RecursionError):
+            continue
+
+
+def forget(profile: Profile) -> int:
+    """Removes the cached sessions that this key made; how many they were."""
+    removed = 0
+    for path, credentials in cached_sessions():
+        if credentials.source_key == profile.access_key_id and credentials.endpoint == profile.endpoint:
+            path.unlink(missing_ok=True)
+            removed += 1
+    return removed

@@ -8,20 +8,29 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from daypass.config import ConfigError, Settings
+from daypass.audit.journal import Journal
+from daypass.config import ConfigError, FederationSettings, Settings
 from daypass.config.identity import SignInSettings
 from daypass.config.network import RatesSettings
 from daypass.crypto.ids import Ids
+from daypass.crypto.keys import ALWAYS, KeyRings, Ring
+from daypass.crypto.seal import Sealer
+from daypass.crypto.signing import RINGS, RingSigner
 from daypass.data import BuiltinPolicies, policies_in
 from daypass.domain.errors import DaypassError
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.source import PolicyError
+from daypass.federation.client_proofs import ClientDocuments, SignedProofs
+from daypass.federation.fetch import Bounds, Fetcher
+from daypass.federation.keys import IssuerKeys, KeyRules
 from daypass.federation.saml_metadata import SamlMetadata
+from daypass.federation.sources import Getter
 from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
 from daypass.operations.access_requests.sweep import Sweeper
-from daypass.ports import Env, Limits, PasskeyPolicy, Scene
+from daypass.ports import NO_OAUTH, AuthorizationServer, Env, Limits, OAuthKeys, PasskeyPolicy, Scene
+from daypass.ports.clock import Clock
 from daypass.scheduling.buckets import RequestRates
 from daypass.server.heavy import HeavyOnThreads, HeavyProcesses
 from daypass.server.worker import Setup
@@ -144,3 +153,70 @@ async def follow(env: Env, metrics: Metrics, seconds: float) -> None:
             logs.get().error("access.sweep_broken", exc_info=True)
         else:
             metrics["daypass_grants_open"].set(swept.open)
+
+
+# --- The adapters that fetch the keys of identity providers and review tokens with clusters
+
+
+_MINUTE_MS = 60_000
+
+
+def key_getter(settings: FederationSettings, sealer: Sealer) -> Getter:
+    """The outbound access to issuers: one fetcher, whose limits all callers share."""
+    fetcher = Fetcher(Bounds(seconds=settings.fetch_seconds))
+    return Getter(fetcher, sealer, settings.files, settings.allow_private_networks)
+
+
+def issuer_keys(
+    settings: FederationSettings,
+    getter: Getter,
+    directory: Directory,
+    journal: Journal,
+    clock: Clock,
+    metrics: Metrics,
+) -> IssuerKeys:
+    """The keys of issuers. Call its `start`."""
+    rules = KeyRules(refresh=settings.refresh_minutes * _MINUTE_MS, stale=settings.stale_hours * 60 * _MINUTE_MS)
+    count = metrics["daypass_issuer_fetches"]
+    return IssuerKeys(getter, directory, journal, clock, rules, observe=lambda outcome: count.labels(outcome).inc())
+
+
+def observe_issuers(keys: IssuerKeys, metrics: Metrics) -> None:
+    """Takes the gauges."""
+    age_ms, failing = keys.ages()
+    metrics["daypass_issuer_keys_age_seconds"].set(age_ms / 1000)
+    metrics["daypass_issuers_failing"].set(failing)
+
+
+# --- The authorization server: its issuer, its keys and the verifier of proofs of clients
+
+
+def rings_of(settings: Settings) -> tuple[Ring, ...]:
+    """The rings that need keys: those of every installation, and those of the algorithms for access tokens."""
+    wanted = (*_algorithms(settings), *settings.oauth.web_identity_algorithms)
+    return tuple(dict.fromkeys((*ALWAYS, *(RINGS[name] for name in wanted))))
+
+
+def authorization_server(
+    settings: Settings, rings: KeyRings, clock: Clock, issuers: IssuerKeys, getter: Getter
+) -> AuthorizationServer:
+    """The authorization server. It exists only with `server.public_url`, which is its issuer. `getter`: outbound access."""
+    url, oauth = settings.server.public_url.rstrip("/"), settings.oauth
+    if not url:
+        return NO_OAUTH
+    signer = RingSigner(rings, clock, _algorithms(settings))
+    documents = ClientDocuments(getter.fetcher, allow_private=getter.allow_private)
+    return AuthorizationServer(
+        url,
+        OAuthKeys(signer, SignedProofs(issuers), documents),
+        oauth.algorithm,
+        oauth.algorithm_of(),
+        tuple(dict.fromkeys(oauth.web_identity_algorithms)),
+        oauth.registration,
+    )
+
+
+def _algorithms(settings: Settings) -> set[str]:
+    """OpenID Connect Discovery 1.0, 3 requires RS256 for ID tokens."""
+    always = {"RS256"} if settings.server.public_url else set()
+    return always | {settings.oauth.algorithm, *settings.oauth.algorithm_of().values()}

@@ -14,7 +14,7 @@ from daypass.domain.events import Event, EventType
 from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.ports.directory import StoredKey
-from daypass.server.authorization_server import rings_of
+from daypass.server.from_settings import rings_of
 from daypass.server.ring_keys import await_source, key_encryption_key
 from daypass.stores.engine import Database
 from daypass.stores.nodes import insert_ring_key, load_ring_keys

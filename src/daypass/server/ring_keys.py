@@ -13,8 +13,8 @@ from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, Ring
 from daypass.crypto.keys import Ring, ended_keys, next_keys, rewrapped
 from daypass.domain.events import Event, EventType
 from daypass.ports.directory import StoredKey
-from daypass.server.authorization_server import rings_of
 from daypass.server.clock import opened, wall
+from daypass.server.from_settings import rings_of
 from daypass.server.key_sources.uri import is_key_source, key_source
 from daypass.server.recording import record_change
 from daypass.stores.nodes import announce_ring_keys, insert_ring_key, load_ring_keys, replace_ring_keys

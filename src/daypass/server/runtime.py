@@ -50,10 +50,18 @@ from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
 from daypass.server import checks, from_settings, security_events
 from daypass.server.anomalies import AnomalyWatch
-from daypass.server.authorization_server import authorization_server
 from daypass.server.connections import Connections
-from daypass.server.federation import issuer_keys, key_getter, observe_issuers
-from daypass.server.from_settings import further_policies, heavy_work, limits_of, open_standby, rates_of
+from daypass.server.from_settings import (
+    authorization_server,
+    further_policies,
+    heavy_work,
+    issuer_keys,
+    key_getter,
+    limits_of,
+    observe_issuers,
+    open_standby,
+    rates_of,
+)
 from daypass.server.gauges import Gauges
 from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, PeerStreams, Registration

@@ -38,8 +38,8 @@ from daypass.audit.columns import altered_log_column
 from daypass.audit.completeness import process_logs
 from daypass.audit.drainer import Drainer
 from daypass.audit.journal import Journal
-from daypass.audit.outage import Pauses
 from daypass.audit.recent import RecentBatches
+from daypass.audit.sink import Pauses
 from daypass.audit.spool import Spool, SpoolDirectory
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.cli import aws_config, cached, names
+from daypass.cli import aws_config, names, profile
 from daypass.cli.shell import marked
 from daypass.client import profiles, state
 from daypass.client.credentials import AssumeRole, Credentials
@@ -62,11 +62,11 @@ def test_cached_session_and_names_of_another_user_are_not_used(of_others: Callab
     )
     provider._stored(held)
     names.remember_roles(KEY, ["arn:aws:iam::1:role/reader"])
-    assert [found for _, found in cached.sessions()] == [held]
+    assert [found for _, found in profile.cached_sessions()] == [held]
     assert provider._read() == held
     assert names.roles_of(KEY) == ["reader"]
     of_others()
-    assert [*cached.sessions()] == []
+    assert [*profile.cached_sessions()] == []
     assert provider._read() is None
     assert names.roles_of(KEY) == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, ScimResource, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, named, paging
+from daypass.operations.iam import changes, faults, find, members, owners, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.principals import groups_of
@@ -38,7 +38,7 @@ def get_group(ctx: ReadContext, p: Params) -> Answer:
 
 
 def list_groups(ctx: ReadContext, p: Params) -> Answer:
-    groups, more = named.page_by_name(ctx, p, Group, "groups")
+    groups, more = owners.page_by_name(ctx, p, Group, "groups")
     return {"Groups": [members.group(group) for group in groups], **more}
 
 
@@ -49,7 +49,7 @@ def list_groups_for_user(ctx: ReadContext, p: Params) -> Answer:
 
 
 def update_group(ctx: WriteContext, p: Params) -> Answer:
-    return named.rename(ctx, p, find.group(ctx, p["GroupName"]), "Group")
+    return owners.rename(ctx, p, find.group(ctx, p["GroupName"]), "Group")
 
 
 def delete_group(ctx: WriteContext, p: Params) -> Answer:
@@ -59,7 +59,7 @@ def delete_group(ctx: WriteContext, p: Params) -> Answer:
         (Attachment, "detach all policies", "owner_id"),
         (InlinePolicy, "delete policies", "owner_id"),
     )
-    named.check_unused(ctx, group.id, uses)
+    owners.check_unused(ctx, group.id, uses)
     for provisioned in ctx.tx.find(ScimResource, id=group.id):
         ctx.tx.delete(provisioned)
     ctx.tx.delete(group)

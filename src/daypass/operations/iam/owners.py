@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
 
-from daypass.domain.directory import Group, Role, User
-from daypass.operations.crud.operation import Params
-from daypass.operations.iam import find, paging
-from daypass.operations.iam.context import ReadContext
+from daypass.domain.directory import Group, InstanceProfile, Role, User
+from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.iam import changes, faults, find, paging
+from daypass.operations.iam.context import ReadContext, WriteContext
+from daypass.operations.iam.paging import page
 
 Owner: TypeAlias = User | Group | Role
 
@@ -31,3 +32,43 @@ class OwnerKind:
 USER = OwnerKind("user", "User", "UserName", paging.USER_INLINE_SIZE, find.user)
 GROUP = OwnerKind("group", "Group", "GroupName", paging.GROUP_INLINE_SIZE, find.group)
 ROLE = OwnerKind("role", "Role", "RoleName", paging.ROLE_INLINE_SIZE, find.role)
+
+
+# --- Lists by name, new names, and what keeps an entity from being deleted
+
+
+N = TypeVar("N", User, Group, Role, InstanceProfile)
+M = TypeVar("M", User, Group)
+
+
+def page_by_name(
+    ctx: ReadContext, p: Params, kind: type[N], scope: str, **wanted: Any
+) -> tuple[list[N], dict[str, Any]]:
+    """One page of the account's entities of a kind, by name, and its IsTruncated and Marker members.
+
+    `scope`: see `paging.page`. `wanted`: further values that they have; by default, the path prefix of the request.
+    """
+    values = wanted or {"path_prefix": p.get("PathPrefix") or ""}
+
+    def fetch(after: str, limit: int) -> list[N]:
+        return ctx.tx.find(kind, order="name", after=after, limit=limit, account=ctx.account, **values)
+
+    return page(p, scope, fetch, lambda entity: entity.name)
+
+
+def rename(ctx: WriteContext, p: Params, entity: M, kind: str) -> Answer:
+    """Gives a user or a group the new name and path of a request. `kind`: "User" or "Group"."""
+    name = p.get(f"New{kind}Name") or entity.name
+    changes.replace(
+        ctx, replace(entity, name=name, path=changes.path_of(p, "NewPath", entity.path)), faults.exists(kind, name)
+    )
+    return {}
+
+
+def check_unused(ctx: ReadContext, entity_id: str, uses: Iterable[tuple[type[Any], str, str]]) -> None:
+    """Raises DELETE_CONFLICT while rows of these kinds refer to the entity. `uses`: the kind, what the caller must do
+    first, and the field that has the entity's id.
+    """
+    for kind, what, field in uses:
+        if ctx.tx.count(kind, account=ctx.account, **{field: entity_id}):
+            raise faults.must_first(what)

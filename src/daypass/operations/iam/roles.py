@@ -18,7 +18,7 @@ from daypass.operations.iam import (
     faults,
     find,
     members,
-    named,
+    owners,
     paging,
     tags,
 )
@@ -60,7 +60,7 @@ def get_role(ctx: ReadContext, p: Params) -> Answer:
 
 
 def list_roles(ctx: ReadContext, p: Params) -> Answer:
-    roles, more = named.page_by_name(ctx, p, Role, "roles")
+    roles, more = owners.page_by_name(ctx, p, Role, "roles")
     names: documents.Names = {}
     shown, more = fitting(roles, more, "roles", lambda role: role.name, lambda role: members.role(ctx, role, names))
     return {"Roles": shown, **more}
@@ -96,7 +96,7 @@ def delete_role(ctx: WriteContext, p: Params) -> Answer:
         (InlinePolicy, "delete policies", "owner_id"),
         (InstanceProfile, "remove roles from instance profile", "role_id"),
     )
-    named.check_unused(ctx, role.id, uses)
+    owners.check_unused(ctx, role.id, uses)
     ctx.tx.delete(role)
     changes.end_sessions(ctx, role)
     return {}
@@ -140,7 +140,7 @@ def list_instance_profiles_for_role(ctx: ReadContext, p: Params) -> Answer:
 
 
 def _listed(ctx: ReadContext, p: Params, scope: str, **wanted: Any) -> Answer:
-    profiles, more = named.page_by_name(ctx, p, InstanceProfile, scope, **wanted)
+    profiles, more = owners.page_by_name(ctx, p, InstanceProfile, scope, **wanted)
     names: documents.Names = {}
     shown, more = fitting(
         profiles, more, scope, lambda profile: profile.name, lambda profile: profile_members(ctx, profile, names)

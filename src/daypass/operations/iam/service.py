@@ -24,7 +24,7 @@ from daypass.operations.iam import (
 )
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
 from daypass.operations.iam.lint import findings_of
-from daypass.operations.iam.tables import credentials, entities, shared
+from daypass.operations.iam.tables import credentials, entities
 from daypass.ports import Call, Env, Ids, Scene, Tx
 
 
@@ -110,22 +110,22 @@ _ALL = (
     *entities.ABSENT,
     *credentials.OUTBOUND,
     *entities.SIMULATIONS,
-    *shared.of_owner(owners.USER, resources.user),
-    *shared.of_owner(owners.GROUP, resources.group),
-    *shared.of_owner(owners.ROLE, resources.role),
-    *shared.bounded_by(owners.USER, resources.user),
-    *shared.bounded_by(owners.ROLE, resources.role),
-    *shared.tagged("User", resources.user, tags.by(find.user, "UserName")),
-    *shared.tagged("Role", resources.role, tags.by(find.role, "RoleName")),
-    *shared.tagged("Policy", resources.policy, tags.policy, tags.policy_to_tag, tags.policy_to_untag),
-    *shared.tagged(
+    *entities.of_owner(owners.USER, resources.user),
+    *entities.of_owner(owners.GROUP, resources.group),
+    *entities.of_owner(owners.ROLE, resources.role),
+    *entities.bounded_by(owners.USER, resources.user),
+    *entities.bounded_by(owners.ROLE, resources.role),
+    *entities.tagged("User", resources.user, tags.by(find.user, "UserName")),
+    *entities.tagged("Role", resources.role, tags.by(find.role, "RoleName")),
+    *entities.tagged("Policy", resources.policy, tags.policy, tags.policy_to_tag, tags.policy_to_untag),
+    *entities.tagged(
         "InstanceProfile", resources.instance_profile, tags.by(find.instance_profile, "InstanceProfileName")
     ),
-    *shared.tagged(
+    *entities.tagged(
         "OpenIDConnectProvider", resources.oidc_provider, tags.by(find.oidc_provider, "OpenIDConnectProviderArn")
     ),
-    *shared.tagged("SAMLProvider", resources.saml_provider, tags.by(find.saml_provider, "SAMLProviderArn")),
-    *shared.tagged("MFADevice", mfa.device_resource, mfa.tagged),
+    *entities.tagged("SAMLProvider", resources.saml_provider, tags.by(find.saml_provider, "SAMLProviderArn")),
+    *entities.tagged("MFADevice", mfa.device_resource, mfa.tagged),
 )
 
 OPERATIONS: Final = MappingProxyType({operation.name: service_linked_roles.protecting(operation) for operation in _ALL})

@@ -28,7 +28,7 @@ from daypass.domain.question import decide
 from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
 from daypass.operations.iam import faults, lint, scenario
 from daypass.operations.iam.context import ReadContext
-from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
+from daypass.operations.iam.holdings import Gatherer, Holdings, PolicySource, policies_in
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import DEFAULT_ITEMS, page_of
 from daypass.operations.iam.scenario import Scenario
@@ -302,3 +302,28 @@ def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], t
     if not opening.endswith("["):
         return (statement.line, statement.column + 1), end
     return (opening.count("\n") + 1, len(opening) - (opening.rfind("\n") + 1) + 1), end
+
+
+# --- GetContextKeysForCustomPolicy and GetContextKeysForPrincipalPolicy: which keys a simulation needs
+
+
+def get_context_keys_for_custom_policy(_ctx: ReadContext, p: Params) -> Answer:
+    """The keys of the policies in the request."""
+    return _key_names(_request_policies(p))
+
+
+def get_context_keys_for_principal_policy(ctx: ReadContext, p: Params) -> Answer:
+    """The keys of a principal's own policies and of the policies in the request."""
+    return _key_names((*Gatherer(ctx).of(existing_principal(ctx, p)).identity, *_request_policies(p)))
+
+
+def _request_policies(p: Params) -> tuple[PolicySource, ...]:
+    return scenario.request_policies(p.get("PolicyInputList"), "PolicyInputList", PolicyKind.IDENTITY)
+
+
+def _key_names(sources: Iterable[PolicySource]) -> Answer:
+    names: dict[str, str] = {}
+    for source in sources:
+        for key in context_keys(source.policy.document):
+            names.setdefault(fold(key), key)
+    return {"ContextKeyNames": list(names.values())}

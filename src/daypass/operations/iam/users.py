@@ -19,7 +19,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import access_keys, attachments, changes, faults, find, members, named, paging, tags
+from daypass.operations.iam import access_keys, attachments, changes, faults, find, members, owners, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 
 
@@ -47,12 +47,12 @@ def get_user(ctx: ReadContext, p: Params) -> Answer:
 
 
 def list_users(ctx: ReadContext, p: Params) -> Answer:
-    users, more = named.page_by_name(ctx, p, User, "users")
+    users, more = owners.page_by_name(ctx, p, User, "users")
     return {"Users": [members.user(user) for user in users], **more}
 
 
 def update_user(ctx: WriteContext, p: Params) -> Answer:
-    return named.rename(ctx, p, find.user(ctx, p["UserName"]), "User")
+    return owners.rename(ctx, p, find.user(ctx, p["UserName"]), "User")
 
 
 def delete_user(ctx: WriteContext, p: Params) -> Answer:
@@ -66,7 +66,7 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
         (InlinePolicy, "delete policies", "owner_id"),
         (Membership, "remove users from group", "user_id"),
     )
-    named.check_unused(ctx, user.id, uses)
+    owners.check_unused(ctx, user.id, uses)
     owned: tuple[type[Any], ...] = (RecoveryCode, ChatLink)  # the link would be nobody's to remove (attack A295)
     for each in (row for kind in owned for row in ctx.tx.find(kind, account=user.account, user_id=user.id)):
         ctx.tx.delete(each)

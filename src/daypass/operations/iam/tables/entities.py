@@ -10,21 +10,24 @@ from daypass.domain.policy.document import PolicyKind
 from daypass.operations.iam import (
     access_keys,
     account,
-    context_keys,
+    attachments,
     credential_changes,
     credential_report,
     details,
     granting,
     groups,
+    inline,
     lint,
+    owners,
     policies,
     resources,
     roles,
     service_last_accessed,
     simulate_policy,
+    tags,
     users,
 )
-from daypass.operations.iam.context import Operation
+from daypass.operations.iam.context import Operation, ResourceOf
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)
 _TRUST = PolicyKind.TRUST
@@ -184,13 +187,13 @@ SIMULATIONS: Final = (
     Operation(
         "GetContextKeysForPrincipalPolicy",
         simulate_policy.principal,
-        read=context_keys.get_context_keys_for_principal_policy,
+        read=simulate_policy.get_context_keys_for_principal_policy,
         heavy=True,
     ),
     Operation(
         "GetContextKeysForCustomPolicy",
         resources.anything,
-        read=context_keys.get_context_keys_for_custom_policy,
+        read=simulate_policy.get_context_keys_for_custom_policy,
         heavy=True,
     ),
 )
@@ -211,3 +214,59 @@ ABSENT: Final = (
         read=partial(access_keys.list_of_account, "ServerCertificateMetadataList"),
     ),
 )
+
+
+# --- Operations that several kinds of entity share: inline and attached policies, permissions boundaries, tags
+
+
+def of_owner(kind: owners.OwnerKind, resource: ResourceOf) -> tuple[Operation, ...]:
+    """Inline and attached policies: the same operations for users, groups and roles."""
+    noun = kind.noun
+    attaching = (resources.policy_arn, resources.boundary)
+    bounded = (resources.boundary,)
+    inlined = ("PolicyDocument", PolicyKind.IDENTITY)
+    attach, detach = partial(attachments.attach, kind), partial(attachments.detach, kind)
+    put_warns, attach_warns = (lint.inlined, lint.attached) if kind is owners.ROLE else (None, None)
+    return (
+        Operation(
+            f"Put{noun}Policy",
+            resource,
+            write=partial(inline.put, kind),
+            keys=bounded,
+            document=inlined,
+            check=put_warns,
+        ),
+        Operation(f"Get{noun}Policy", resource, read=partial(inline.get, kind)),
+        Operation(f"List{noun}Policies", resource, read=partial(inline.names, kind)),
+        Operation(f"Delete{noun}Policy", resource, write=partial(inline.delete, kind), keys=bounded, urgent=True),
+        Operation(f"Attach{noun}Policy", resource, write=attach, keys=attaching, check=attach_warns),
+        Operation(f"Detach{noun}Policy", resource, write=detach, keys=attaching, urgent=True),
+        Operation(f"ListAttached{noun}Policies", resource, read=partial(attachments.names, kind)),
+    )
+
+
+def bounded_by(kind: owners.OwnerKind, resource: ResourceOf) -> tuple[Operation, ...]:
+    keys = (resources.boundary,)
+    put, delete = partial(attachments.put, kind), partial(attachments.delete, kind)
+    resource = resources.by_arn(resource)
+    return (
+        Operation(f"Put{kind.noun}PermissionsBoundary", resource, write=put, keys=keys),
+        Operation(f"Delete{kind.noun}PermissionsBoundary", resource, write=delete, keys=keys),
+    )
+
+
+def tagged(
+    noun: str,
+    resource: ResourceOf,
+    to_list: tags.FindTagged,
+    to_tag: tags.FindTagged | None = None,
+    to_untag: tags.FindTagged | None = None,
+) -> tuple[Operation, ...]:
+    """The three operations on tags. `to_tag` and `to_untag`: for entities with a different look-up or refusal."""
+    tag, untag = partial(tags.tag, to_tag or to_list), partial(tags.untag, to_untag or to_list)
+    tagged = resources.by_arn(resource)
+    return (
+        Operation(f"Tag{noun}", tagged, write=tag, keys=(resources.request_tags,)),
+        Operation(f"Untag{noun}", tagged, write=untag, keys=(resources.request_tag_keys,)),
+        Operation(f"List{noun}Tags", resource, read=partial(tags.list_tags, to_list)),
+    )
