@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 
-from daypass.cli import cached, output
+from daypass.cli import output
 from daypass.cli.access_request_text import last_part, state_of
 from daypass.cli.options import PAGE, Connect, pages, server_connection
+from daypass.cli.profile import cached_sessions
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 
@@ -83,7 +84,7 @@ def _cached() -> list[Row]:
             each.expiration - each.offset,
             f"daypass exec {shlex.quote(each.role)}",
         )
-        for _, each in cached.sessions()
+        for _, each in cached_sessions()
     ]
 
 
