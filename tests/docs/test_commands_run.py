@@ -320,4 +320,7 @@ def test_most_commands_of_the_pages_are_run() -> None:
         return sum(len([*block.commands("daypass")]) for block in some)
 
     run = [*_RUN, *(block for block in _BLOCKS if _BY_ANOTHER.search(block.reason))]
-    assert count(run) >= 0.8 * count(_BLOCKS)
+    incidents = [
+        block for block in _BLOCKS if block.page.stem == "runbooks"
+    ]  # they need the fault; game days take the steps
+    assert count(run) >= 0.8 * (count(_BLOCKS) - count(incidents))

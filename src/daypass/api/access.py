@@ -76,7 +76,7 @@ class SimulatedOut(Output):
 class WhoCanAccessInput(Input):
     action: Annotated[str, Meta(min_length=3, max_length=128)]
     resource: Annotated[str, Meta(min_length=1, max_length=2048, description="An ARN, or `*`.")] = "*"
-    denied: Annotated[bool, Meta(description="Also those who are denied.")] = False
+    denied: Annotated[bool, Meta(description="Include denied principals.")] = False
     after: Annotated[str, Meta(max_length=160, description="`next` of the page before.")] = ""
     limit: Limit = 100
 

@@ -140,7 +140,7 @@ class SpoolSink:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops the drain after a last attempt. What is left in the spool is adopted by the next process."""
+        """Stops the drain after a last attempt. The next process adopts what is left in the spool."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():

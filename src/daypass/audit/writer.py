@@ -195,7 +195,7 @@ class LogWriter:
             self._deferred += self._transact(items)
 
     def _continue_in_another_log(self) -> None:
-        """Its opening names the acknowledged end of the one that was lost. What was in doubt there is not durable."""
+        """Its opening names the acknowledged end of the one that was lost. Entries in doubt there are not durable."""
         name = self._new_log()
         self._log = self._sink.reopen(self._log, name) or self._sink.open(name)
         self._log_lost = self._end_unverified = False

@@ -135,7 +135,7 @@ def access() -> None:
 @access.command("who-can")
 @click.argument("action")
 @click.argument("resource", default="*")
-@click.option("--denied", is_flag=True, help="Also show those who cannot.")
+@click.option("--denied", is_flag=True, help="Also show denied principals.")
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Stop after this many results."
 )

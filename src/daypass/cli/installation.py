@@ -30,7 +30,7 @@ def server_module(name: str) -> ModuleType:
 
 
 def settings_of(config: Path | None, data: Path | None) -> Settings:
-    """The settings of the installation. What the server's modules log goes to standard error. Raises ConfigError, and
+    """The settings of the installation. Logs of the server's modules go to standard error. Raises ConfigError, and
     UsageError where only the client is installed.
     """
     try:

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for tools. What a server sent is never printed raw to a terminal."""
+"""Output of commands: tables for people, JSON for tools. Text of a server is never printed raw to a terminal."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _COLOURS = {
 
 
 def coloured(text: str, word: str = "") -> str:
-    """A text in the colour of what it says, or of `word`. What follows a comma or "until" does not matter."""
+    """A text in the colour of what it says, or of `word`. Words after a comma or "until" do not matter."""
     said = (word or text).strip().lower().partition(",")[0].partition(" until ")[0]
     return click.style(text, fg=_COLOURS[said]) if said in _COLOURS else text
 
@@ -157,7 +157,7 @@ def line(value: Any) -> None:
 
 
 def _with_times(value: Any) -> Any:
-    """The value with the API's milliseconds as ISO 8601, UTC. What an event on record says is left as it is."""
+    """The value with the API's milliseconds as ISO 8601, UTC. Recorded events are left as they are."""
     if isinstance(value, list):
         return [_with_times(member) for member in value]
     if not isinstance(value, dict):

@@ -145,7 +145,7 @@ class CredentialProvider:
 
     @contextmanager
     def _exclusive(self, deadline: float) -> Iterator[None]:
-        """One process at a time. Where no lock can be written, no process can cache a session either. Raises Busy."""
+        """One process at a time. If no lock can be written, no process can cache a session either. Raises Busy."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(locked(self.file.with_suffix(".lock"), deadline))

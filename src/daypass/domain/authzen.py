@@ -124,7 +124,7 @@ def action_of(name: str, resource: Entity) -> str:
 
 
 class KeyReader:
-    """Reads the context keys of questions. What several questions share, the defaults of a request, is read once."""
+    """Reads the context keys of questions. The defaults of a request, which questions share, are read once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], dict[str, Value] | str] = {}

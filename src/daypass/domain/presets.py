@@ -294,8 +294,8 @@ _ALL: Final = (
             "preferred_username name upn unique_name family_name given_name ipaddr scp"
         ),
         forms=(SubjectForm(("object",), "{object}"),),
-        note="The audience is the Application ID URI (api://…) of the app registration that tokens are asked for. Where that "
-        "asks for tokens of version 2, the issuer is https://login.microsoftonline.com/TENANT/v2.0.",
+        note="The audience is the Application ID URI (api://…) of the app registration that tokens are asked for. If that "
+        "registration asks for tokens of version 2, the issuer is https://login.microsoftonline.com/TENANT/v2.0.",
     ),
     Preset(
         name="okta",
@@ -317,7 +317,7 @@ _ALL: Final = (
         claims=(),
         forms=(SubjectForm(("trust-domain", "path"), "spiffe://{trust-domain}{path}"),),
         settings={"spiffe_trust_domain": "{tenant}"},
-        note="Where tokens name an issuer, say spiffe_trust_domain=… with `daypass provider add`; where there is no discovery "
+        note="If tokens name an issuer, say spiffe_trust_domain=… with `daypass provider add`; without a discovery "
         "document, jwks_url=… or jwks_file=… of the bundle.",
     ),
 )

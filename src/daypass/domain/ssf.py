@@ -158,7 +158,7 @@ def covering(subject: SubjectId) -> list[str]:
 
 
 def _subject_of(issuer: str, revocation: Revocation) -> SubjectId:
-    """The subject of a revocation. What it ends are sessions of the account, so each has the tenant."""
+    """The subject of a revocation. It ends sessions of the account, so each has the tenant."""
     account, value = revocation.account, revocation.value
     match revocation.subject:
         case "account":

@@ -76,7 +76,7 @@ class FairThreads:
         return result
 
     def stop(self) -> None:
-        """Drops waiting work. What runs goes on to its end."""
+        """Drops waiting work. Running work continues to its end."""
         with self._ready:
             self._closed = True
             dropped = self._urgent.clear() + self._usual.clear()

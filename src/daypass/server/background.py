@@ -74,7 +74,7 @@ class AccountTasks:
                 del self._of_account[account]
 
     async def stop(self) -> None:
-        """Cancels the tasks. What was sent and not written down is sent again."""
+        """Cancels the tasks. Deliveries that were not written down are sent again."""
         tasks = [*self._tasks.values()]
         for task in tasks:
             task.cancel()

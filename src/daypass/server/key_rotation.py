@@ -78,7 +78,7 @@ class KeyRotation:
         return self.rings
 
     async def record(self, journal: Journal) -> None:
-        """Records the keys that were made and are not on the record yet. What fails is recorded by a later call."""
+        """Records the keys that were made and are not on the record yet. A later call records those that failed."""
         while self._unrecorded:
             key = self._unrecorded[0]
             detail = {"ring": key.ring, "key": key.id, "not_before": key.not_before, "sign_until": key.sign_until}

@@ -193,7 +193,7 @@ class HttpProtocol(asyncio.Protocol):
 
     def end_if_idle(self, before: float) -> None:
         """Closes the connection if since `before` no request head has been completed, no request has been answered and the
-        client has received nothing of a response. What is unsent is dropped, or a client could keep it open indefinitely.
+        client has received nothing of a response. Unsent data are dropped, or a client could keep it open indefinitely.
         """
         if 0.0 < self._full_since < before:
             self.transport.abort()

@@ -28,7 +28,7 @@ def new_pushes() -> AccountTasks:
 
 
 async def follow(env: Env) -> None:
-    """Works until it is cancelled or the server stops. What fails is tried again a second later. Without a public URL
+    """Works until it is cancelled or the server stops. Failures are retried a second later. Without a public URL
     streams do not exist, so do not start it.
     """
     queued, failures, pushes = -1, Failures("security_events"), new_pushes()
@@ -62,7 +62,7 @@ ACCOUNTS_AT_ONCE: Final = 32
 
 
 async def follow_notifications(env: Env, seconds: float) -> None:
-    """Looks every `seconds` for what is due, until it is cancelled. What fails is tried again."""
+    """Looks every `seconds` for what is due, until it is cancelled. Failures are retried."""
     tasks, failures, last = AccountTasks("notifications", ACCOUNTS_AT_ONCE, 1), Failures("notifications"), ""
     try:
         while True:

@@ -26,7 +26,7 @@ class RiskFacts(Struct, frozen=True):
         role_ids: the requested roles; `used_role_ids`: roles of the person's earlier sessions.
         session_times: ms; when the person's earlier sessions were issued.
         source_ip: of the request; `known_ips`: of the person's earlier requests.
-        denials: refusals of the person within a day. What its sessions may not read hardly counts.
+        denials: refusals of the person within a day. Refused reads hardly count.
         key_created_at: ms; when the long-term key was made; 0: none.
         device_created_at: ms; when the newest of the person's MFA devices and passkeys was registered; 0: none.
         alerts: open alerts about the person: copied passkeys, and reviews of emergency access that are open.

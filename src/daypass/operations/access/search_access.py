@@ -2,7 +2,7 @@
 
 Every result is one that the evaluator has allowed in the context of the request. Subjects are the users and roles of the
 account. Resources are roles and users (type `iam`), otherwise those that the subject's policies name without wildcards;
-actions are those that they name without wildcards. What only a wildcard allows cannot be listed.
+actions are those that they name without wildcards. Those that only a wildcard allows cannot be listed.
 """
 
 from __future__ import annotations

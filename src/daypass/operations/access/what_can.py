@@ -102,7 +102,7 @@ class CanPage(Struct, frozen=True):
 
 
 async def what_can(env: Env, call: Call, principal: str, *, after: str = "", limit: int = 100) -> CanPage:
-    """daypass:WhatCanAccess. What a user or role (by ARN) of the caller's account can do. A page covers `limit` roles, or
+    """daypass:WhatCanAccess. Lists what a user or role (by ARN) of the caller's account can do. A page covers `limit` roles, or
     fewer when the budget of an operation is used up.
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, LIMIT_EXCEEDED (one grant or role takes more than the

@@ -47,7 +47,7 @@ def grant_request(
     approval: Approval,
     now: int,
 ) -> tuple[AccessRequest, list[Grant]]:
-    """The approved request with its grants, both written. What was decided is stored with each grant: see `void`.
+    """The approved request with its grants, both written. Each grant stores the decision: see `void`.
 
     Raises DaypassError(VALIDATION) when the approvers narrowed the request by too many policies.
     """

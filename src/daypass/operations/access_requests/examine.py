@@ -153,7 +153,7 @@ def _grants(scene: Scene, call: Call, arn: str) -> Sequence[Grant]:
 
 
 def _covers(own: Grant, other: Grant, budget: Budget) -> bool:
-    """Whether the person's own grant includes all of the role's. Where this is not certain, it does not."""
+    """Whether the person's own grant includes all of the role's. False when this is not certain."""
     if own.extent is not Extent.ALLOWED or own.not_action or own.not_resource or other.not_resource:
         return False
     wanted = "*" if other.not_action else fold(other.action)

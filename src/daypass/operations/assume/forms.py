@@ -98,7 +98,7 @@ class AwsForm(Struct, frozen=True):
     record: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], AwsCredentials]:
-        """Finds the keys. What is left is to seal the session and to derive its secret key.
+        """Finds the keys. Sealing the session and deriving its secret key are left.
 
         Also raises ACCESS_DENIED for a session that only says who a person is.
         """

@@ -2,7 +2,7 @@
 
 They are notifications of a channel, so they are retried and visible like any other. A ticket is found again by the id of
 its request (a label in Jira, the correlation id in ServiceNow): nothing is stored about it, and a repeated delivery opens
-no second one. What people wrote is never markup there.
+no second one. Text of people is never markup there.
 Source: Jira REST API 2, "Issues", "Issue search"; ServiceNow Table API.
 """
 

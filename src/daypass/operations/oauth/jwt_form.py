@@ -48,7 +48,7 @@ class JwtForm(Struct, frozen=True):
         return {"form": "access_token", "jti": self.jti, "audience": self.audiences, **bound}
 
     async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], AccessToken]:
-        """Seals the session and makes the claims. What is left is their signature.
+        """Seals the session and makes the claims. Only their signature is left.
 
         Also raises ACCESS_DENIED without the permission, INVALID_TARGET for audiences with different algorithms.
         """

@@ -110,7 +110,7 @@ def _pin(file: str) -> str:
 
 
 def main() -> None:
-    """Reads the order and writes the answer. What a library prints goes to standard error."""
+    """Reads the order and writes the answer. Output of a library goes to standard error."""
     disable_core_dumps()
     answers = os.dup(1)
     os.dup2(2, 1)

@@ -32,7 +32,7 @@ class MemberCache:
 
     Args:
         read: names with dots and their texts to parsed values by member; what it raises is not cached.
-        checks: the constraints of each list that may be cached. Where a request has any other, nothing is.
+        checks: the constraints of each list that may be cached. Nothing is cached for a request with any other.
     """
 
     def __init__(self, read: Read, checks: Mapping[str, Check]) -> None:

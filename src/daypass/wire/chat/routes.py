@@ -1,6 +1,6 @@
 """The paths to which chat services post clicks and commands: from a verified message to an operation and back.
 
-A service signs each message with the key of the channel. What cannot be verified is refused as any request. What is
+A service signs each message with the key of the channel. Unverified messages are refused as any request. What is
 refused later is answered with 200 and a text, because chat services show nothing else.
 """
 
@@ -159,7 +159,7 @@ def _response(service: Service, text: str, operation: str, code: str = "") -> Re
 
 
 class _Answers:
-    """`front.ErrorFormat` of verified messages: the text of a refusal. What can be tried again has a status."""
+    """`front.ErrorFormat` of verified messages: the text of a refusal. Refusals that can be tried again have a status."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
