@@ -23,7 +23,13 @@ from daypass.wire.console.navigation import GROUPS
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 OBJECTS = ("name", "id", "arn", "request", "review", "user", "role", "new_name")
 """Fields that name an object of the console."""
-ABOUT_NOTHING = {"/console/keys/report", "/console/start/groups", "/console/start/create", "/console/setup/create"}
+ABOUT_NOTHING = {
+    "/console/keys/report",
+    "/console/lint",
+    "/console/start/groups",
+    "/console/start/create",
+    "/console/setup/create",
+}
 """Forms that have no object."""
 
 

@@ -52,6 +52,7 @@ KEYS = {
     "PolicyContent": ("content:" + "ab" * 32,),
     "ApprovalRule": ("approval_rule:111122223333:prod",),
     "Grant": ("grants:AROA1",),
+    "AccessRequest": ("access_request:" + "0190" * 8,),
     "Revocation": ("revocation:rev-role-AROA1",),
 }
 

@@ -95,13 +95,13 @@ def _helping(explanation: dict[str, Any]) -> list[Part]:
     missing = {c["key"].lower() for each in statements for c in each["conditions"] if not c["held"]}
     action, resource = (shlex.quote(output.safe(explanation.get(name, ""))) for name in ("action", "resource"))
     if "daypass:approved" in missing:
-        return [f"\nAn approved access request would help: daypass request create {resource} --reason TEXT"]
+        return ["", f"An approved access request would help: daypass request create {resource} --reason TEXT"]
     if explanation.get("explicit"):
         return []
     options = dict.fromkeys(option for key, option in _OPTIONS.items() if key in missing)
     if options and action == "sts:AssumeRole":
-        return [f"\nThis may help: daypass exec {resource} {' '.join(options)}"]
-    return [f"\nRoles that allow it, if you may request any: daypass request suggest {action} {resource}"]
+        return ["", f"This may help: daypass exec {resource} {' '.join(options)}"]
+    return ["", f"Roles that allow it, if you may request any: daypass request suggest {action} {resource}"]
 
 
 def _of_request(connection: Connection, request_id: str) -> dict[str, Any]:

@@ -75,8 +75,8 @@ class Service:
         return AWSResponse(request.url, status, headers, _Raw(body))
 
     async def _call(self, request: AWSPreparedRequest) -> tuple[int, dict[str, str], bytes]:
-        sent = {"Host": "daypass.test", **dict(request.headers)}
-        names = [(k.lower().encode(), v if isinstance(v, bytes) else str(v).encode()) for k, v in sent.items()]
+        sent = {"host": "daypass.test", **{name.lower(): value for name, value in request.headers.items()}}
+        names = [(k.encode(), v if isinstance(v, bytes) else str(v).encode()) for k, v in sent.items()]
         body, url = request.body or b"", urlsplit(request.url)
         scope = {
             "type": "http",

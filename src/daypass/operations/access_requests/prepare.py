@@ -35,7 +35,16 @@ _SEEN: Final = 200  # sessions that are looked at
 _RECORDS: Final = 600  # records that are looked at: more than _PAGES for each denial that counts
 _MANY: Final = 1_000
 _FIRST_SESSION: Final = 2  # hops: the subject of a provider, and the session that its proof gave
-_READ: Final = ("Get", "List", "Read", "Simulate", "Decode")  # how the names of operations of pages begin
+_READ: Final = (
+    "Get",
+    "List",
+    "Read",
+    "Simulate",
+    "Decode",
+    "Find",
+    "WhoCan",
+    "WhatCan",
+)  # how the names of operations of pages begin
 _EMERGENCY_SECONDS: Final = 5  # that an emergency waits for the record
 _PAGES: Final = 100  # refused reads by a session, as of pages, that count as one refusal
 

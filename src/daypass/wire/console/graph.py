@@ -214,7 +214,7 @@ def _picture(edges: Iterable[Edge]) -> Picture:
     for place, column in enumerate(used):
         inside = [node for node in nodes if node.column == column]
         before = {node: [rows[e.source] for e in listed if e.target == node and e.source in rows] for node in inside}
-        inside.sort(key=lambda node, at=before: sum(at[node]) / len(at[node]) if at[node] else -1.0)  # type: ignore[misc]
+        inside.sort(key=lambda node, at=before: sum(at[node]) / len(at[node]) if at[node] else -1.0)  # type: ignore[misc]  # a lambda with a default
         for number, node in enumerate(inside):
             rows[node] = number
             short = node.text if len(node.text) <= _LETTERS else f"{node.text[: _LETTERS - 1]}…"
