@@ -28,6 +28,9 @@ COMMANDS: dict[str, Place] = {
     "tui": Place("tui", "tui", "Watch your access, requests and sessions, full screen."),
     "exec": Place("exec", "exec_", "Run a command, or a shell, with a role's credentials."),
     "credential-process": Place("process", "credential_process", "Print a role's credentials as AWS SDKs read them."),
+    "credential-helper": Place(
+        "credential_helper", "credential_helper", "Access tokens as passwords for git and registries."
+    ),
     "agent": Place("agent", "agent", "Keep credentials valid for the programs of this machine."),
     "proxy": Place("proxy", "proxy", "Give requests to one server the credentials of a role."),
     "k8s": Place("k8s", "k8s", "Kubernetes: roles for pods, and access to clusters by role."),
@@ -92,6 +95,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "exec",
         "credential-process",
         "prompt",
+        "credential-helper",
         "agent",
         "proxy",
         "k8s",

@@ -12,6 +12,8 @@ WITHOUT_JSON = {
     "agent credentials": "prints what AWS SDKs read",
     "agent run": "runs until it is stopped",
     "completion": "prints a script for a shell",
+    "credential-helper docker": "prints what Docker reads",
+    "credential-helper git": "prints what git reads",
     "credential-process": "prints what AWS SDKs read",
     "k8s credential": "prints what kubectl reads",
     "k8s webhook": "serves until it is stopped",
