@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from daypass.cli import output
 from daypass.cli.options import Group, complete_roles, server_options
 from daypass.client.errors import ClientError
 from daypass.client.package_hosts import USER, Token, token_for, token_of_host
@@ -73,7 +74,7 @@ def docker(action: str) -> int:
     try:
         token = token_of_host(given)
     except (ClientError, LocalStateError) as error:
-        click.echo(f"daypass: {error}")  # the protocol has failures on standard output
+        click.echo(output.safe(str(error)))  # the protocol has failures on standard output
         return 1
     if token is None:
         click.echo("credentials not found in native keychain")  # the protocol's words for an unknown host
