@@ -93,7 +93,7 @@ def _requests(handler: Handler) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _answer  # noqa: N815  # the names that the library looks for
+        do_GET = do_POST = _answer  # the names that the library looks for
 
         def log_message(self, *_: Any) -> None:
             pass

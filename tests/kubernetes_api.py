@@ -170,7 +170,7 @@ def cluster(folder: Path, clock: Callable[[], int]) -> Iterator[Cluster]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _serve  # noqa: N815  # the library's names
+        do_GET = do_POST = _serve  # the library's names
 
         def log_message(self, *_: object) -> None:
             pass

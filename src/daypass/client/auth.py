@@ -9,7 +9,6 @@ httpx leave `follow_redirects` off, as it is by default.
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import secrets
@@ -27,6 +26,7 @@ from daypass.client.credentials import Credentials
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
+from daypass.client.transport import base64url
 
 
 class Source(Protocol):
@@ -162,7 +162,7 @@ class DPoPKey:
 
         self._key, self._clock = ec.generate_private_key(ec.SECP256R1()), clock
         numbers = self._key.public_key().public_numbers()
-        point = {"x": _b64(numbers.x.to_bytes(32, "big")), "y": _b64(numbers.y.to_bytes(32, "big"))}
+        point = {"x": base64url(numbers.x.to_bytes(32, "big")), "y": base64url(numbers.y.to_bytes(32, "big"))}
         self._jwk = {"crv": "P-256", "kty": "EC", **point}
 
     def proof(self, method: str, url: str, *, token: str = "", nonce: str = "") -> str:
@@ -178,13 +178,13 @@ class DPoPKey:
             "iat": int(self._clock()),
         }
         if token:
-            claims["ath"] = _b64(hashlib.sha256(token.encode()).digest())
+            claims["ath"] = base64url(hashlib.sha256(token.encode()).digest())
         if nonce:
             claims["nonce"] = nonce
         header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": self._jwk}
-        signed = ".".join(_b64(json.dumps(part).encode()) for part in (header, claims))
+        signed = ".".join(base64url(json.dumps(part).encode()) for part in (header, claims))
         r, s = utils.decode_dss_signature(self._key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{signed}.{_b64(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
+        return f"{signed}.{base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 class DPoPAuth(_Auth):
@@ -236,7 +236,3 @@ def _body_of(request: Any) -> bytes:
     if body is not None and not isinstance(body, bytes):
         raise TypeError("the body of a signed request must be bytes or text")
     return body or b""
-
-
-def _b64(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -6,18 +6,18 @@ accepts only loopback connections and serves only its own login.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any, Self
+from http.server import HTTPServer
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 from daypass.client.profiles import LocalStateError
-from daypass.client.transport import Server
+from daypass.client.serving import TEXT, Handler
+from daypass.client.transport import Server, base64url
 
 _MAX_TARGET = 65_536
 _STYLE = "font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem"
@@ -52,8 +52,7 @@ class LoopbackLogin(ABC):
 
     @property
     def challenge(self) -> str:
-        digest = hashlib.sha256(self.verifier.encode("ascii")).digest()
-        return base64.urlsafe_b64encode(digest).decode("ascii").rstrip("=")
+        return base64url(hashlib.sha256(self.verifier.encode("ascii")).digest())
 
     @abstractmethod
     def _is_end(self, path: str, answer: Mapping[str, str]) -> bool:
@@ -96,24 +95,16 @@ def check_issuer(server: Server, issuer: str) -> None:
         )
 
 
-def _handler_of(accepts: Callable[[str, str], bool]) -> type[BaseHTTPRequestHandler]:
+def _handler_of(accepts: Callable[[str, str], bool]) -> type[Handler]:
     """The handler of the listener. `accepts`: takes host and target; whether they are the end of its login."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Login(Handler):
         timeout = 10  # seconds for one request, so that a silent connection cannot block the login
 
         def do_GET(self) -> None:  # the library calls it so
             done = accepts(self.headers.get("host", ""), self.path)
             body = _DONE.encode() if done else b"This is not the end of the login that was begun here.\n"
-            self.send_response(200 if done else 400)
-            self.send_header("content-type", "text/html; charset=utf-8" if done else "text/plain; charset=utf-8")
-            self.send_header("content-length", str(len(body)))
-            self.send_header("cache-control", "no-store")
-            self.send_header("connection", "close")
-            self.end_headers()
-            self.wfile.write(body)
+            kind = "text/html; charset=utf-8" if done else TEXT
+            self.answer(200 if done else 400, body, kind, cache_control="no-store", connection="close")
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing: the request line holds the code."""
-
-    return Handler
+    return Login

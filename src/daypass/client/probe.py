@@ -6,7 +6,6 @@ returns a secret.
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from typing import Any
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, post_form, result_of, signed_request
 from daypass.client.profiles import Profile
-from daypass.client.transport import NoAnswer, Request, Transport, endpoint_of, exchange
+from daypass.client.transport import NoAnswer, Request, Transport, base64url, endpoint_of, exchange
 
 SECONDS = 10.0
 """The longest that one check may take; a slower server fails it."""
@@ -79,13 +78,9 @@ class OwnIssuer:
             raise ClientError("", "the key of the issuer is not an EC key")
         claims = {"iss": self.url, "aud": self.client_id, "sub": _SESSION_NAME, "iat": now - 5, "exp": now + ends_in}
         claims["jti"] = f"{_SESSION_NAME}-{time.time_ns()}"
-        signed = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "ES256", "kid": "probe"}, claims))
+        signed = ".".join(base64url(json.dumps(part).encode()) for part in ({"alg": "ES256", "kid": "probe"}, claims))
         r, s = utils.decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(SHA256())))
-        return f"{signed}.{_encoded(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
-
-
-def _encoded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+        return f"{signed}.{base64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
 
 @dataclass(slots=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 from daypass.client.probe import CAUSES, CheckRun
+from daypass.client.profiles import replace_file
+from daypass.client.serving import Handler
 
 _TYPES = """\
 # HELP daypass_checks_total Synthetic checks from outside (M5).
@@ -57,30 +56,19 @@ class ProbeMetrics:
 
     def write(self, file: Path) -> None:
         """Replaces the file as a whole: node_exporter must not read half of it."""
-        handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as opened:
-            opened.write(self.text())
-        os.chmod(draft, 0o644)  # another user's exporter reads it; it holds no secret
-        Path(draft).replace(file)
+        replace_file(file, self.text(), 0o644)  # another user's exporter reads it; it holds no secret
 
 
 def metrics_server(metrics: ProbeMetrics, host: str, port: int) -> ThreadingHTTPServer:
     """A server of `GET /metrics`. Call `serve_forever` on a thread."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Scraped(Handler):
         def do_GET(self) -> None:
             found = self.path == "/metrics"
             body = metrics.text().encode() if found else b""
-            self.send_response(200 if found else 404)
-            self.send_header("content-type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200 if found else 404, body, "text/plain; version=0.0.4; charset=utf-8")
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing: a scrape is not news."""
-
-    return ThreadingHTTPServer((host, port), Handler)
+    return ThreadingHTTPServer((host, port), Scraped)
 
 
 def _escaped(text: str) -> str:

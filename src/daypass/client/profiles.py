@@ -100,8 +100,8 @@ def write_private(path: Path, text: str) -> None:
     replace_file(path, text)
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Replaces a file as a whole; it is readable by its owner alone from the first byte."""
+def replace_file(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replaces a file as a whole. Until it is whole, it is readable by its owner alone."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     except OSError as error:
@@ -110,6 +110,7 @@ def replace_file(path: Path, text: str) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
+            os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())  # the file must not be empty after a power failure
         Path(name).replace(path)
     except BaseException as error:

@@ -10,14 +10,15 @@ import http.client
 import ssl
 from collections.abc import Callable
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, NamedTuple
+from http.server import ThreadingHTTPServer
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from daypass.client.agent.listener import uid_of_peer
 from daypass.client.auth import BearerAuth, SigV4Auth
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
+from daypass.client.serving import Handler
 from daypass.client.transport import NoAnswer, endpoint_of
 
 MAX_BODY: Final = 64 * 1024 * 1024
@@ -75,7 +76,7 @@ class Proxy(ThreadingHTTPServer):
         return http.client.HTTPConnection(host, port, timeout=_SECONDS)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
     server: Proxy
     timeout = _SECONDS
@@ -153,15 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(part)
 
     def _answer(self, status: int, text: str) -> None:
-        body = f"{text}\n".encode()
-        self.send_response_only(status)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing is logged: a target may hold a secret."""
+        self.answer(status, f"{text}\n".encode())
 
 
 def host_and_port(text: str) -> tuple[str, int]:

@@ -5,6 +5,7 @@ It must never retry, sign or interpret a response: that is `daypass.client.http`
 
 from __future__ import annotations
 
+import base64
 import http.client
 import socket
 import ssl
@@ -207,3 +208,8 @@ class Server:
     endpoint: str
     ca_bundle: str = ""
     transport: Transport = exchange
+
+
+def base64url(data: bytes) -> str:
+    """Without padding (RFC 7515, 2)."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

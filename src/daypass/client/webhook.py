@@ -13,11 +13,12 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any, Final, cast
 
 from daypass.client.http import segment
 from daypass.client.pod_identity import Annotations, Cluster, reviewed
+from daypass.client.serving import Handler
 from daypass.client.transport import NoAnswer, Request, exchange
 
 REQUIRED: Final = "/mutate/required"
@@ -106,7 +107,7 @@ class Webhook(ThreadingHTTPServer):
         """A client that breaks off, or has no certificate, is nobody's concern."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     protocol_version = "HTTP/1.1"
     server: Webhook
     timeout = _SECONDS
@@ -133,17 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, answer)
 
     def _answer(self, status: int, content: dict[str, Any]) -> None:
-        body = json.dumps(content).encode()
         self.close_connection |= status == 413
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, json.dumps(content).encode(), "application/json")
 
     def setup(self) -> None:
         cast("ssl.SSLSocket", self.request).do_handshake()
         super().setup()
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing is logged."""

@@ -19,7 +19,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -28,6 +28,7 @@ from daypass.client.http import Connection
 from daypass.client.probe import CheckRun, Probe
 from daypass.client.probe_metrics import ProbeMetrics, metrics_server
 from daypass.client.profiles import Profile
+from daypass.client.serving import Handler
 from daypass.client.transport import NoAnswer
 from daypass.monitoring.dashboards import monitoring_files
 from daypass.monitoring.rules import Places
@@ -361,17 +362,13 @@ class Deployment:
 
 
 def _receiver(received: list[Received]) -> ThreadingHTTPServer:
-    class Handler(BaseHTTPRequestHandler):
+    class Receiver(Handler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             for alert in body["alerts"]:
                 if alert["status"] == "firing":
                     labels = alert["labels"]
                     received.append(Received(time.time(), self.path[1:], labels["alertname"], labels))
-            self.send_response(200)
-            self.end_headers()
+            self.answer(200)
 
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    return ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return ThreadingHTTPServer(("127.0.0.1", 0), Receiver)

@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
+from daypass.client.serving import Handler
 from daypass.gameday.deployment import Deployment, Missing, Tls
 
 Step = tuple[str, Callable[[], object]]
@@ -117,17 +118,9 @@ def _renew(deployment: Deployment, _: ExitStack) -> Iterator[Step]:
 # --- An issuer is down when its keys are fetched again
 
 
-class _Issuer(BaseHTTPRequestHandler):
+class _Issuer(Handler):
     def do_GET(self) -> None:
-        body = b'{"keys": []}'
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing."""
+        self.answer(200, b'{"keys": []}', "application/json")
 
 
 def _issuer(closing: ExitStack, port: int = 0) -> int:

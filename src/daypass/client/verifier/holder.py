@@ -6,7 +6,6 @@ Sources: RFC 9449, 4.3 and 7.1; RFC 8705, 3; RFC 7638, 3.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import threading
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from daypass.client.transport import base64url
 from daypass.client.verifier import keys
 from daypass.client.verifier.keys import Malformed, split
 
@@ -75,7 +75,7 @@ class Holders:
             self._check_proof(jkt, unverified_token, sent, now)
         elif not isinstance(thumbprint, str) or jkt is not None:
             raise UnprovenHolder("it is bound in a way that is not known here")
-        elif sent.dpop or not sent.certificate or _b64(hashlib.sha256(sent.certificate).digest()) != thumbprint:
+        elif sent.dpop or not sent.certificate or base64url(hashlib.sha256(sent.certificate).digest()) != thumbprint:
             raise UnprovenHolder("it is bound to a certificate that the sender did not use")
 
     def _check_proof(self, jkt: str, unverified_token: str, sent: Sent, now: float) -> None:
@@ -94,7 +94,7 @@ class Holders:
         claims = proof.claims
         if claims.get("htm") != sent.method or not self._is_here(claims.get("htu"), sent.path):
             raise UnprovenHolder("the DPoP proof is for another request", proof=True)
-        if claims.get("ath") != _b64(hashlib.sha256(unverified_token.encode("utf-8", "surrogatepass")).digest()):
+        if claims.get("ath") != base64url(hashlib.sha256(unverified_token.encode("utf-8", "surrogatepass")).digest()):
             raise UnprovenHolder("the DPoP proof is for another token", proof=True)
         issued, jti = claims.get("iat"), claims.get("jti")
         if type(issued) is not int or not now - _AGE_SECONDS <= issued <= now + _AGE_SECONDS:
@@ -140,8 +140,4 @@ def _thumbprint(jwk: Mapping[str, Any]) -> str:
     if not names or not all(isinstance(jwk.get(name), str) for name in names):
         raise Malformed("its key cannot be read")
     text = json.dumps({name: jwk[name] for name in names}, sort_keys=True, separators=(",", ":"))
-    return _b64(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-
-
-def _b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return base64url(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
