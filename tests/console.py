@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from tests.sign_in import PASSWORD
+from tests.attack.installation import ALPHA, Answer, Installation
+from tests.oauth_client import api as signed
+from tests.sign_in import PASSWORD, site_with_pages
 
 RULE: dict[str, Any] = {
     "roles": ["role/prod*"],
@@ -63,3 +67,17 @@ def fill(account: str, iam: Callable[..., Any], api: Callable[[str, str, Any], A
         )
         iam("PutRolePolicy", RoleName=name, PolicyName="work", PolicyDocument=policy(*actions))
     api("PUT", "/approval-rules/prod", {"document": json.dumps(RULE)})
+
+
+def served(answer: Answer) -> Answer:
+    """The answer of a call that must succeed."""
+    assert answer.status < 300, answer.body
+    return answer
+
+
+@contextmanager
+def filled_site(data: Path) -> Iterator[Installation]:
+    """An installation with pages and the cast."""
+    with site_with_pages(data) as made:
+        fill(ALPHA, made.iam, lambda method, path, body: served(signed(made, method, path, body)))
+        yield made

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, trust
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import fill, policy
+from tests.console import filled_site, policy, served
 from tests.oauth_client import api
 from tests.passkeys import registered, sign_in_with
-from tests.sign_in import signed_in, site_with_pages, user
+from tests.sign_in import signed_in, user
 
 from daypass.wire.routing import Route
 
@@ -26,14 +26,8 @@ ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
         yield made
-
-
-def _served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 def paths(site: Installation, method: str) -> list[str]:
@@ -149,7 +143,7 @@ def test_a87_names_descriptions_tags_and_user_agents_are_inert(site: Installatio
             "stages": [{"approvers": {"principals": ["*"]}}],
         }
     )
-    _served(api(site, "PUT", "/approval-rules/painted", {"document": api_rule}))
+    served(api(site, "PUT", "/approval-rules/painted", {"document": api_rule}))
     answer = ada.get("/console/roles", (b"user-agent", SCRIPT.encode()))
     assert "&lt;script&gt;" in answer.body.decode()
     inert(answer)
@@ -179,9 +173,9 @@ def test_a87_names_of_clients_servers_anchors_and_passkeys_are_inert_also_when_t
     name = f"{SCRIPT}"[:120]
     settings = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]}
     body = {"name": name, "settings": {**settings, "redirect_uris": ["https://app.example.com/"]}}
-    client = json.loads(_served(api(site, "POST", "/clients", body)).body)["client_id"]
+    client = json.loads(served(api(site, "POST", "/clients", body)).body)["client_id"]
     identifier = "x-onerror=alert(3)"
-    _served(api(site, "PUT", f"/resource-servers/{quote(identifier, safe='')}", {"name": name, "settings": {}}))
+    served(api(site, "PUT", f"/resource-servers/{quote(identifier, safe='')}", {"name": name, "settings": {}}))
     eve = user(site)
     site.iam("PutUserPolicy", UserName=eve, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
     registered(site, signed_in(site, eve), name=SCRIPT[:60])
@@ -270,7 +264,7 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
     request = query_of(ann.submit(page, "/console/request/send", role=ORDERS, reason="A good reason"))["id"]
     admin = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
     assert site.assume(admin, f"arn:aws:iam::{ALPHA}:role/reader", "mine-1").status == 200
-    session = json.loads(_served(api(site, "GET", "/sessions")).body)["sessions"][0]
+    session = json.loads(served(api(site, "GET", "/sessions")).body)["sessions"][0]
     missing = "0" * 32
     for path, existing in (
         ("/console/access-request?id=", request),
@@ -284,8 +278,8 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
         assert theirs.status == nothing.status == 404, path
         assert _plain(theirs, existing) == _plain(nothing, missing), path
     made = api(site, "POST", "/clients", {"name": "app", "settings": {"token_endpoint_auth_method": "none", **_CODE}})
-    client = json.loads(_served(made).body)["client_id"]
-    _served(api(site, "PUT", "/resource-servers/orders-api", {"name": "orders", "settings": {}}))
+    client = json.loads(served(made).body)["client_id"]
+    served(api(site, "PUT", "/resource-servers/orders-api", {"name": "orders", "settings": {}}))
     for path, existing in (
         ("/console/client?client_id=", client),
         ("/console/resource-server?identifier=", "orders-api"),
@@ -311,9 +305,9 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
         ("/console/rule/delete", {"name": "prod"}),
     ):
         assert foreign.post(path, {"csrf": token, "confirmed": "yes", **fields}).status in (403, 404), path
-    assert json.loads(_served(api(site, "GET", f"/access-requests/{request}")).body)["state"] == "pending"
-    assert json.loads(_served(api(site, "GET", f"/clients/{client}")).body)["secrets"] == []
-    _served(api(site, "GET", "/resource-servers/orders-api"))
+    assert json.loads(served(api(site, "GET", f"/access-requests/{request}")).body)["state"] == "pending"
+    assert json.loads(served(api(site, "GET", f"/clients/{client}")).body)["secrets"] == []
+    served(api(site, "GET", "/resource-servers/orders-api"))
     assert beta not in site.iam("GetGroup", GroupName="leads").body.decode()
     assert signed_in(site, "lee").get("/account").status == 200
 

@@ -12,10 +12,10 @@ import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.authenticator import Authenticator
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import REASON, RULE, fill, policy
+from tests.console import REASON, RULE, filled_site, policy, served
 from tests.oauth_client import api
 from tests.passkeys import registered, sign_in_with
-from tests.sign_in import signed_in, site_with_pages, user
+from tests.sign_in import signed_in, user
 
 INTERNAL = (
     "http://hooks.example/",
@@ -43,15 +43,9 @@ INTERNAL = (
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("forms")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("forms")) as made:
         made.iam("CreateOpenIDConnectProvider", Url="https://a217.example", **{"ClientIDList.member.1": "sts"})
         yield made
-
-
-def served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 def administrator(site: Installation) -> tuple[Browser, Authenticator]:

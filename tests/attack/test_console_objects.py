@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
 import pytest
-from tests.attack.installation import ALPHA, Answer, Installation
+from tests.attack.installation import ALPHA, Installation
 from tests.attack.test_console import SCRIPT, inert, paths
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import REASON, fill, policy
+from tests.console import REASON, filled_site, policy, served
 from tests.directory_service import USER, directory_of
 from tests.integration.web.test_chat_users import DEVICES, KEY, sent
 from tests.oauth_client import api
 from tests.passkeys import registered, sign_in_with
-from tests.sign_in import signed_in, site_with_pages, user
+from tests.sign_in import signed_in, user
 
 from daypass.wire.console.navigation import GROUPS
 
@@ -35,14 +35,8 @@ ABOUT_NOTHING = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("objects")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("objects")) as made:
         yield made
-
-
-def served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 def own(site: Installation) -> list[str]:

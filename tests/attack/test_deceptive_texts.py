@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from tests.attack.installation import ALPHA, Answer, Installation
+from tests.attack.installation import ALPHA, Installation
 from tests.authenticator import Authenticator
 from tests.browser import Browser, forms, query_of, text
-from tests.console import APPROVE, REASON, fill, policy
+from tests.console import APPROVE, REASON, filled_site, policy
 from tests.oauth_client import api
 from tests.passkeys import registered
-from tests.sign_in import signed_in, site_with_pages, user
+from tests.sign_in import signed_in, user
 
 from daypass.wire.web.render import arn_name
 
@@ -21,14 +21,8 @@ ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("deceptive")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("deceptive")) as made:
         yield made
-
-
-def served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 def requested(site: Installation, **fields: str) -> str:

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import pytest
 from tests.attack.installation import ALPHA, ROOT, ROOT_OF_BETA, Answer, Installation, Key
 from tests.browser import query_of
-from tests.console import fill, policy
+from tests.console import filled_site, policy
 from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages
+from tests.sign_in import signed_in
 
 from daypass.wire.endpoints.table import OPERATIONS
 
@@ -50,8 +50,7 @@ BODIES: Mapping[str, Any] = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("accounts")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("accounts")) as made:
         yield made
 
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from tests.attack.installation import ALPHA, ROOT, Answer, Installation
+from tests.attack.installation import ALPHA, ROOT, Installation
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import APPROVE, REASON, REQUEST, RULE, fill, policy, trust
+from tests.console import APPROVE, REASON, REQUEST, RULE, filled_site, policy, served, trust
 from tests.oauth_client import api
-from tests.sign_in import PASSWORD, signed_in, site_with_pages, with_device
+from tests.sign_in import PASSWORD, signed_in, with_device
 
 from daypass.operations.access_requests import read
 from daypass.operations.grants import targets
@@ -22,14 +22,8 @@ ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
         yield made
-
-
-def served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 @pytest.fixture

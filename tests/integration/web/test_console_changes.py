@@ -12,11 +12,11 @@ import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.authenticator import Authenticator
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import fill, policy
+from tests.console import filled_site, policy, served
 from tests.oauth_client import api
 from tests.passkeys import new_passkey, registered, sign_in_with
 from tests.saml_idp import metadata
-from tests.sign_in import PASSWORD, role_for, signed_in, site_with_pages, user, with_device
+from tests.sign_in import PASSWORD, role_for, signed_in, user, with_device
 from tests.x509 import Authority
 
 from daypass.operations.iam import user_devices
@@ -33,14 +33,8 @@ MANAGED = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
         yield made
-
-
-def served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation
+from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Installation
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import RULE, fill, policy
+from tests.console import RULE, filled_site, policy, served
 from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages, user
+from tests.sign_in import signed_in, user
 
 from daypass.domain.directory import Notification
 from daypass.operations.access.key_inventory import _advice
@@ -21,14 +21,8 @@ from daypass.wire.console import setup, users
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
         yield made
-
-
-def _served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +112,7 @@ def test_rule_is_written_read_and_deleted(site: Installation) -> None:
     page = ada.get("/console/rule")
     document = json.dumps({**RULE, "roles": ["role/other"]})
     assert query_of(ada.submit(page, "/console/rule/save", name="other", document=document))["done"] == "saved"
-    assert json.loads(_served(api(site, "GET", "/approval-rules/other")).body)["name"] == "other"
+    assert json.loads(served(api(site, "GET", "/approval-rules/other")).body)["name"] == "other"
     bad = ada.submit(page, "/console/rule/save", name="bad", document="{}")
     assert "The rule is not valid" in text(bad)
     refused(site, bad, 400)
@@ -197,7 +191,7 @@ def test_settings_are_for_the_operator_and_have_no_secrets(site: Installation) -
     site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
     answer = signed_in(site, name, BETA).get("/console/settings")
     assert refused(site, answer, 403)["operation"] == "daypass:ReadSettings"
-    sections = json.loads(_served(api(site, "GET", "/settings")).body)["sections"]
+    sections = json.loads(served(api(site, "GET", "/settings")).body)["sections"]
     assert sections["server"]["public_url"] in shown
     assert api(site, "GET", "/settings", key=ROOT_OF_BETA).status == 403
 

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, document
 from tests.browser import Browser, refused, text
-from tests.console import fill, policy
+from tests.console import filled_site, policy, served
 from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages, user
+from tests.sign_in import signed_in, user
 
 from daypass.observability.totals import CheckResult
 from daypass.ports import RecordFilter, Viewer
@@ -26,14 +26,8 @@ ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
         yield made
-
-
-def _served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 @pytest.fixture
@@ -63,11 +57,11 @@ def test_record_is_found_by_role_source_decision_and_time(site: Installation, ad
 
 def test_record_of_a_role_or_user_shows_its_revocation_and_no_reads(site: Installation, ada: Browser) -> None:
     about = {"subject": "role", "value": "reader", "reason": "looked at by nobody"}
-    _served(api(site, "POST", "/revocations", about))
+    served(api(site, "POST", "/revocations", about))
     for path in ("/console/records?role=role/reader", "/console/records?role=reader"):
         assert "session.revoked" in text(ada.get(path))
     about = {"subject": "principal", "value": "ann"}
-    _served(api(site, "POST", "/revocations", about))
+    served(api(site, "POST", "/revocations", about))
     assert "session.revoked" in text(ada.get("/console/records?person=user/ann"))
     for _ in range(3):
         ada.get("/console/users")
@@ -91,7 +85,7 @@ def test_record_search_over_the_api_is_that_of_the_page(site: Installation) -> N
     answer = site.send(
         "GET", headers, path=b"/api/v1/audit/events", query=b"operation=sts%3AAssumeRole&role=role%2Freader"
     )
-    found = json.loads(_served(answer).body)["records"]
+    found = json.loads(served(answer).body)["records"]
     assert found
     assert all("role/reader" in json.dumps(each["event"]) for each in found)
 
@@ -106,7 +100,7 @@ def test_one_record_shows_its_chain_of_custody_and_its_proof(site: Installation,
     words = text(shown)
     assert words.index("Chain of custody") < words.index("admin") < words.index("custody-1", words.index("admin"))
     record = dict(part.split("=") for part in link[1].partition("?")[2].replace("&amp;", "&").split("&"))
-    api_record = json.loads(_served(api(site, "GET", f"/audit/records/{record['log']}/{record['seq']}")).body)
+    api_record = json.loads(served(api(site, "GET", f"/audit/records/{record['log']}/{record['seq']}")).body)
     assert api_record["leaf"] in words
     assert api_record["chain"] in words
     assert "The server has computed the hashes of" in words
@@ -125,10 +119,9 @@ def test_one_record_shows_its_chain_of_custody_and_its_proof(site: Installation,
 def test_record_that_was_altered_or_whose_neighbour_was_does_not_verify(
     tmp_path: Path, change: str, shift: int
 ) -> None:
-    with site_with_pages(tmp_path) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+    with filled_site(tmp_path) as made:
         ada = signed_in(made, "ada")
-        first = json.loads(_served(api(made, "GET", "/audit/records?limit=50")).body)["records"][-1]
+        first = json.loads(served(api(made, "GET", "/audit/records?limit=50")).body)["records"][-1]
         path = f"/console/record?log={first['log']}&seq={first['seq']}"
         assert "all agree" in text(ada.get(path))
         with closing(sqlite3.connect(tmp_path / "daypass.db", isolation_level=None)) as database:
@@ -142,7 +135,7 @@ def test_record_that_was_altered_or_whose_neighbour_was_does_not_verify(
 def test_record_page_without_the_permission_to_verify_says_so(site: Installation) -> None:
     name = user(site)
     site.iam("PutUserPolicy", UserName=name, PolicyName="read", PolicyDocument=policy("daypass:ReadAudit"))
-    found = json.loads(_served(api(site, "GET", "/audit/records?limit=1")).body)["records"][0]
+    found = json.loads(served(api(site, "GET", "/audit/records?limit=1")).body)["records"][0]
     answer = signed_in(site, name).get(f"/console/record?log={found['log']}&seq={found['seq']}")
     assert answer.status == 200
     assert "all agree" not in text(answer)
@@ -266,7 +259,7 @@ def test_a190_measurements_of_all_tenants_are_refused_to_a_tenant_and_on_the_rec
     assert (record["operation"], record["error"]) == ("daypass:ReadMeasurements", "access_denied")
 
 
-def test_dashboard_of_a_browser_that_was_signed_out_is_not_served(site: Installation, ada: Browser) -> None:
+def test_dashboard_of_a_browser_that_was_signed_out_is_notserved(site: Installation, ada: Browser) -> None:
     stranger = Browser(site)
     assert stranger.get("/console/dashboard/events?hours=1").status == 303
     refused(site, ada.get("/console/dashboard?hours=2"), 400)

@@ -9,23 +9,17 @@ from collections.abc import Iterator
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.browser import Browser, query_of, refused, text
-from tests.console import fill
+from tests.console import filled_site, served
 from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages
+from tests.sign_in import signed_in
 
 READER = f"arn:aws:iam::{ALPHA}:role/reader"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("console")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: _served(api(made, method, path, body)))
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
         yield made
-
-
-def _served(answer: Answer) -> Answer:
-    assert answer.status < 300, answer.body
-    return answer
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def key_of(answer: Answer) -> tuple[str, str, str]:
 
 
 def session_of(site: Installation, key: str) -> str:
-    found = json.loads(_served(api(site, "GET", "/sessions")).body)["sessions"]
+    found = json.loads(served(api(site, "GET", "/sessions")).body)["sessions"]
     return next(str(each["session_id"]) for each in found if each["access_key_id"] == key)
 
 
