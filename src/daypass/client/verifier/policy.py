@@ -191,6 +191,22 @@ class Guard:
 
         return decorate
 
+    def dependency(self, action: str, resource: str) -> Callable[..., Any]:
+        """For FastAPI's `Depends`: as `requires`, with the parameters of the path. Its value is the verified token. `refuse`
+        must raise.
+        """
+        from starlette.requests import Request  # FastAPI has it
+
+        async def check(request: Any) -> Any:
+            status = await asyncio.to_thread(self._status, action, resource, request.path_params)
+            if status:
+                self._refuse(status)
+                raise PermissionError(f"{action} is refused")
+            return CURRENT.get()
+
+        check.__annotations__["request"] = Request  # FastAPI finds its argument by it
+        return check
+
     def _status(self, action: str, resource: str, named: Mapping[str, Any]) -> int:
         """0 if it is allowed."""
         verified = CURRENT.get()
