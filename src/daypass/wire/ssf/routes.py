@@ -13,7 +13,7 @@ from daypass.wire.http import Handler, Request, Response, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
 from daypass.wire.ssf import streams
-from daypass.wire.ssf.endpoint import JSON, Serve, SsfEndpoint
+from daypass.wire.ssf.streams import JSON, Serve, SsfEndpoint
 
 CONFIGURATION: Final = "/.well-known/ssf-configuration"
 _JWKS: Final = "/.well-known/jwks.json"
