@@ -71,7 +71,8 @@ demo-chain:  ## a chain of roles over four accounts, hop by hop and flattened, w
 	@$(PYTHON_BIN) demo/chain.py $(ARGS)
 
 demo-functions:  ## 200 cold functions read a secret of a real OpenBao at once
-	$(SETUP_DEV)
+	$(SETUP_DEMO)
+	$(SETUP_PROGRAMS)
 	@$(PYTHON_BIN) demo/functions.py $(ARGS)
 
 demo-regions:  ## two regions with PostgreSQL, a link that is cut and restored: issuing goes on, revocations arrive

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,6 +172,18 @@ def test_a591_token_review_accepts_what_a_bearer_token_for_the_cluster_proves_an
     body = {"subject": "role", "value": f"arn:aws:iam::{ALPHA}:role/viewer"}
     assert api(site, "POST", "/revocations", body).status == 201
     assert json.loads(review(site, text).body)["status"]["authenticated"] is False
+
+
+def test_a593_invalid_tokens_that_are_sent_to_a_cluster_do_not_lock_its_users_out(tmp_path: Path) -> None:
+    """All reviews come from the API server's address, whoever sent the tokens."""
+    with authorization_server(tmp_path, rates={"failures_per_second": 0.01, "failures_burst": 6}) as strict:
+        register_orders(strict)
+        person = register(strict, audiences=[AUDIENCE], fapi_exceptions=["bearer_tokens"])
+        person.put(roles=[strict.role("viewer", trusting(person), policy=POLICY)])
+        text = given(person.token())["access_token"]
+        for number in range(12):
+            assert json.loads(review(strict, f"{text}{number}").body)["status"]["authenticated"] is False
+        assert json.loads(review(strict, text).body)["status"]["authenticated"] is True
 
 
 def test_a591_what_is_no_token_review_is_refused(site: Installation) -> None:

@@ -27,7 +27,6 @@ _VERSION: Final = "authentication.k8s.io/v1"
 _TOKENS: Final = 0.1  # relative to an STS request
 _MOST_AUDIENCES: Final = 10
 _NO_STORE: Final[Header] = (b"cache-control", b"no-store")
-_DENIED: Final = UNPROVEN | {Family.DENIED}
 
 
 class _Spec(msgspec.Struct):
@@ -69,15 +68,21 @@ def _spec_of(body: bytes) -> _Spec:
 
 
 async def _reviewed(front: Front, progress: Progress, spec: _Spec) -> dict[str, Any]:
-    """The status of a token that is valid. Raises DaypassError."""
-    front.anonymous(progress)
+    """The status of a token. Raises DaypassError: it is valid and may not be used, or nothing is known now."""
     for audience in spec.audiences:
         server = await registered(front.env, audience)
         if server is not None:
             break
     else:
         raise DaypassError(ErrorKind.ACCESS_DENIED, "No audience of the API server is a resource server.")
-    call = await by_access_token(front, progress, _TOKENS, in_form=spec.token, service=Service(audience))
+    try:
+        call = await by_access_token(front, progress, _TOKENS, in_form=spec.token, service=Service(audience))
+    except DaypassError as error:
+        if error.kind.family not in UNPROVEN:
+            raise
+        # Recorded, but not charged to the source: that is the API server, and others would be refused with it.
+        await front.record(progress, error)
+        return {"authenticated": False, "error": error.public}
     await check_cluster(front.env, call, server)
     return {"authenticated": True, "audiences": [audience], "user": _user(call.caller)}
 
@@ -104,7 +109,7 @@ class _Errors:
     def refused(self, request: Request, refusal: Refusal) -> Response:
         kind = refusal.error.kind
         code, status = wire_error(kind)
-        if kind.family in _DENIED:
+        if kind.family is Family.DENIED:
             return _answer({"authenticated": False, "error": refusal.error.public}, code)
         body = error_json(code, refusal.error.public, request.request_id)
         return Response(status, body, MEDIA_TYPE, (_NO_STORE,), refusal.operation, code)
