@@ -21,6 +21,8 @@ for version in 3.11 3.12 3.13 3.14; do
 done
 "$bin/uv" pip install -q --no-deps --python-version 3.11 --target "$work/site" "$wheel"
 rm -rf "$work/site/bin" "$work/site/.lock"
+# They hold the path and the time of the wheel's file.
+rm -f "$work"/site/daypass-*.dist-info/direct_url.json "$work"/site/daypass-*.dist-info/uv_cache.json "$work"/site/daypass-*.dist-info/RECORD
 mkdir -p "$(dirname "$output")"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000} "$bin/python" -m shiv --reproducible --compressed --site-packages "$work/site" \
     -p '/usr/bin/env python3' -e daypass.cli.main:main -o "$output" >/dev/null

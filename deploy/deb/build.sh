@@ -67,7 +67,7 @@ Architecture: $(dpkg --print-architecture)
 Maintainer: $maintainer
 Section: admin
 Priority: optional
-Installed-Size: $(du -sk "$package" | cut -f1)
+Installed-Size: $(find "$package" -type f -printf '%s\n' | awk '{ kib += int(($1 + 1023) / 1024) } END { print kib }')
 Depends: python3.$minor, systemd | adduser
 Description: self-hosted assume-role service
  Speaks AWS STS and IAM: short-lived, narrow credentials that can be revoked, and

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +24,7 @@ from typing import NamedTuple
 from daypass.cli import exits
 from daypass.client.errors import ClientError
 
+_COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PAGE = 250
 """Items of one page: as large as they can be, so many of them stay below the size of an answer that we read."""
 
@@ -166,7 +169,20 @@ def open_connection(profile: Profile) -> Connection:
     from daypass.client.http import Connection
     from daypass.client.transport import exchange
 
+    _start_tracing()
     return Connection(profile, transport=announced(exchange))
+
+
+def _start_tracing() -> None:
+    """Exports spans, if the environment names a collector and the extra `tracing` is installed."""
+    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or "opentelemetry.sdk.trace" in sys.modules
+    if off or not any(os.environ.get(name) for name in _COLLECTORS):
+        return
+    try:
+        from daypass.client.tracing import start
+    except ImportError:
+        return
+    start()
 
 
 def _connect(profile: str, endpoint: str) -> Connection:

@@ -18,7 +18,7 @@ from textual.widgets import DataTable, Footer, Label, Static
 
 from daypass.cli import output
 from daypass.cli.durations import left
-from daypass.cli.tui import View
+from daypass.cli.tui_view import View
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError

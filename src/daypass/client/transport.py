@@ -9,6 +9,7 @@ import base64
 import http.client
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +81,16 @@ def endpoint_of(url: str) -> SplitResult:
 
 
 def exchange(request: Request, seconds: float) -> Answer:
-    """The real transport. The work is done in a separate thread, because a name lookup cannot be interrupted."""
+    """The real transport. In a program that uses OpenTelemetry each exchange is a span."""
+    if "opentelemetry.sdk.trace" in sys.modules:
+        from daypass.client.tracing import exchanged
+
+        return exchanged(_exchange, request, seconds)
+    return _exchange(request, seconds)
+
+
+def _exchange(request: Request, seconds: float) -> Answer:
+    """The work is done in a separate thread, because a name lookup cannot be interrupted."""
     connection = _connection(request, seconds)
     ends = time.monotonic() + seconds
     result: list[Answer | BaseException] = []

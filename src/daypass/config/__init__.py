@@ -9,6 +9,7 @@ from daypass.config.identity import FederationSettings
 from daypass.config.loading import ConfigError, ignored_variables, load
 from daypass.config.network import ServerSettings
 from daypass.config.settings import Settings
+from daypass.config.storage import TracingSettings
 
 __all__ = [
     "AccessSettings",
@@ -16,6 +17,7 @@ __all__ = [
     "FederationSettings",
     "ServerSettings",
     "Settings",
+    "TracingSettings",
     "ignored_variables",
     "load",
 ]

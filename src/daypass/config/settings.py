@@ -24,6 +24,7 @@ from daypass.config.storage import (
     LogSettings,
     SnapshotSettings,
     SpoolSettings,
+    TracingSettings,
 )
 
 
@@ -52,6 +53,7 @@ class Settings(Section):
     authzen: AuthzenSettings = AuthzenSettings()  # type: ignore[call-arg]
     checks: ChecksSettings = ChecksSettings()  # type: ignore[call-arg]
     log: LogSettings = LogSettings()  # type: ignore[call-arg]
+    tracing: TracingSettings = TracingSettings()  # type: ignore[call-arg]
 
     def database_url(self) -> str:
         """The configured database, or SQLite in the data directory."""

@@ -175,6 +175,16 @@ class HeavySettings(Section):
     )
 
 
+class TracingSettings(Section):
+    endpoint: str = Field(
+        "",
+        pattern="^(https?://.+)?$",
+        description="The URL of a collector for OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`. Empty: no traces. It "
+        "needs the extra `tracing`.",
+    )
+    share: float = Field(1.0, ge=0, le=1, description="Share of traces that is exported.")
+
+
 class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe record that is written."

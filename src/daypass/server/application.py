@@ -8,21 +8,21 @@ from functools import partial
 from daypass.config import Settings
 from daypass.server.runtime import Runtime
 from daypass.server.startup import forget_setup_code, setup_code
-from daypass.wire.app import Application, HttpLimits
+from daypass.wire.app import Application, HttpLimits, Observe
 from daypass.wire.front import Front
 from daypass.wire.revocations.stream import StreamLimits
 from daypass.wire.routes import RouteSettings, routes
 
 
-def build(runtime: Runtime) -> Application:
-    """The application over a started runtime."""
+def build(runtime: Runtime, observe: Observe | None = None) -> Application:
+    """The application over a started runtime. `observe`: see Application; the metrics by default."""
     settings = runtime.settings.server
     front = Front(runtime.env, unrecorded=runtime.metrics.observe_unrecorded)
     return Application(
         front,
         routes(front, runtime, _route_settings(runtime.settings)),
         log=runtime.log.warning,
-        observe=runtime.metrics.observe,
+        observe=observe or runtime.metrics.observe,
         limits=HttpLimits(
             settings.max_body_bytes, settings.anonymous_body_bytes, body_seconds=settings.body_timeout_seconds
         ),

@@ -31,6 +31,7 @@ from daypass.server.listener import refuse_handshakes
 from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
 from daypass.server.supervisor import WORKER_SECONDS, Workers
+from daypass.wire.app import Application
 from daypass.wire.health import health_routes
 from daypass.wire.web import render
 
@@ -54,11 +55,13 @@ class Lifespan:
         disable_core_dumps()  # a worker is a new program, which may be dumped again
         self._runtime: Runtime | None = None
         self._application: Any = None
+        self._serve: Any = None
+        self._tracing: Any = None  # a Tracing, if traces are exported
 
     def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "lifespan":
             return self._live(receive, send)
-        served: Awaitable[None] = self._application(scope, receive, send)
+        served: Awaitable[None] = self._serve(scope, receive, send)
         return served
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -66,7 +69,7 @@ class Lifespan:
         try:
             with startup.database_errors(self._settings):
                 self._runtime = await startup.started(self._settings, self._connections)
-            self._application = build(self._runtime)
+            self._application, serve = self._built(self._runtime)
             if self._connections is not None:
                 self._connections.on_refusal = self._runtime.refusals.count_unparsed
             if self._health_socket is not None:
@@ -82,6 +85,7 @@ class Lifespan:
             logs.get().error("server.start_failed", error=f"{type(error).__name__}: {error}")
             await send({"type": "lifespan.startup.failed", "message": ""})
             return
+        self._serve = serve
         await send({"type": "lifespan.startup.complete"})
         building = asyncio.create_task(self._build())
         await receive()  # lifespan.shutdown
@@ -91,7 +95,22 @@ class Lifespan:
             await self._health.close()
         await self._runtime.stop()
         await building  # its thread cannot be interrupted
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.stop)
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _built(self, runtime: Runtime) -> tuple[Application, Callable[..., Awaitable[None]]]:
+        """The application, and what serves requests: it, or it with traces. Raises ConfigError without OpenTelemetry."""
+        if not self._settings.tracing.endpoint:
+            application = build(runtime)
+            return application, application
+        try:
+            from daypass.server.tracing import Tracing  # noqa: PLC0415  # optional
+        except ImportError as error:
+            raise ConfigError(f"tracing.endpoint needs the extra `tracing`: {error}.") from None
+        tracing = self._tracing = Tracing(self._settings.tracing)
+        application = build(runtime, tracing.observing(runtime.metrics.observe))
+        return application, tracing.around(application)
 
     async def _build(self) -> None:
         """What the first requests would otherwise wait for, while others are served."""

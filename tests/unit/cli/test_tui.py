@@ -13,8 +13,8 @@ from tests.unit.client.servers import NOW, Script, as_json, error, result
 from textual.widgets import DataTable, Label, Static
 
 from daypass.cli import tui_app
-from daypass.cli.tui import view_of
 from daypass.cli.tui_app import OwnAccess
+from daypass.cli.tui_view import view_of
 from daypass.client.credentials import Credentials
 from daypass.client.profiles import home
 from daypass.client.transport import Answer, NoAnswer, Request

@@ -1,0 +1,162 @@
+"""Traces of the real client and server, as a collector receives them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import UNSIGNED
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.e2e.conftest import ADMIN_KEY, OPERATOR, running
+from tests.e2e.test_web_identity import federated, now_ms
+
+pytestmark = pytest.mark.slow
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+class Collector:
+    """A receiver of OTLP over HTTP that decodes with the published protocol buffers."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Receiver, self.received))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def spans(self, until: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        """All spans, once they are complete."""
+        for _ in range(300):  # only a failure waits so long
+            if until(self.received):
+                return [*self.received]
+            time.sleep(0.1)
+        pytest.fail(f"these spans alone arrived: {[each['name'] for each in self.received]}")
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    def __init__(self, received: list[dict[str, Any]], *given: Any) -> None:
+        self._received = received
+        super().__init__(*given)
+
+    def do_POST(self) -> None:
+        assert (self.path, self.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+        body = self.rfile.read(int(self.headers["content-length"]))
+        encoding = self.headers.get("content-encoding", "")
+        sent = ExportTraceServiceRequest.FromString(gzip.decompress(body) if encoding == "gzip" else body)
+        for resource in sent.resource_spans:
+            service = _values(resource.resource.attributes)["service.name"]
+            self._received.extend(_span(span, service) for scope in resource.scope_spans for span in scope.spans)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _span(span: Any, service: str) -> dict[str, Any]:
+    return {
+        "trace": span.trace_id.hex(), "id": span.span_id.hex(), "parent": span.parent_span_id.hex(), "name": span.name,
+        "kind": span.kind, "service": service, "begins": span.start_time_unix_nano, "text": str(span),
+        **_values(span.attributes),
+    }  # fmt: skip
+
+
+def _values(attributes: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_one_trace_leads_from_the_client_to_the_commit_and_is_on_the_record(
+    collector: Collector, tmp_path: Path
+) -> None:
+    given = {"DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces"}
+    with running(tmp_path / "data", environment=given) as server:
+        principal = {"AWS": f"arn:aws:iam::{OPERATOR}:user/admin"}
+        statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": statement})
+        server.client("iam").create_role(RoleName="traced", AssumeRolePolicyDocument=trust)
+
+        def daypass(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+            environment = {
+                "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "AWS_ENDPOINT_URL": server.url,
+                "AWS_ACCESS_KEY_ID": ADMIN_KEY[0], "AWS_SECRET_ACCESS_KEY": ADMIN_KEY[1], **more,
+            }  # fmt: skip
+            command = [sys.executable, "-m", "daypass.cli.main", *arguments]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+        exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "TRACEPARENT": f"00-{TRACE}-{PARENT}-01"}
+        assert daypass("assume", f"arn:aws:iam::{OPERATOR}:role/traced", "--shell", "sh", **exported).returncode == 0
+        assert daypass("assume", f"arn:aws:iam::{OPERATOR}:role/absent", **exported).returncode == 4
+        shown = daypass("audit", "search", "--operation", "sts:AssumeRole", "--output", "json")
+        assert [json.loads(line)["event"]["trace_id"] for line in shown.stdout.splitlines()] == [TRACE, TRACE]
+    spans = collector.spans(lambda found: [each["trace"] for each in found if each["kind"] == 2].count(TRACE) >= 2)
+    own = [each for each in spans if each["trace"] == TRACE]
+    issued, refused = sorted((each for each in own if each["kind"] == 2), key=lambda each: each["begins"])
+    assert (issued["name"], issued["daypass.operation"]) == ("sts:AssumeRole", "sts:AssumeRole")
+    assert (refused["name"], refused["error.type"]) == ("sts:AssumeRole", "AccessDenied")
+    client = next(each for each in own if each["id"] == issued["parent"])
+    assert (client["kind"], client["parent"], client["http.response.status_code"]) == (3, PARENT, 200)
+    below = sorted((each for each in own if each["parent"] == issued["id"]), key=lambda each: each["begins"])
+    assert [each["name"] for each in below] == ["daypass.evaluate", "daypass.commit"]
+    assert {each["service"] for each in own} == {"daypass", "daypass-cli"}
+    everything = "".join(each["text"] for each in spans)
+    assert not [secret for secret in (*ADMIN_KEY, "ASIA", "traced", OPERATOR) if secret in everything]
+
+
+def test_fetch_of_issuer_keys_is_in_the_trace_that_waits_for_it(collector: Collector, tmp_path: Path) -> None:
+    given = {"DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces", "DAYPASS_FEDERATION__FILES": str(tmp_path)}
+    with running(tmp_path / "data", environment=given) as server:
+        issuer, role = federated(server, static_jwks="", jwks_file="keys.json")
+        (tmp_path / "keys.json").write_text(json.dumps(issuer.jwks()))
+        sts = server.client("sts", signature_version=UNSIGNED)
+        asked = {"RoleArn": role, "RoleSessionName": "job", "WebIdentityToken": issuer.token(now_ms(), sub="ann")}
+        sts.assume_role_with_web_identity(**asked)
+    spans = collector.spans(lambda found: "daypass.fetch_keys" in [each["name"] for each in found])
+    [fetched] = [each for each in spans if each["name"] == "daypass.fetch_keys"]
+    [served] = [each for each in spans if each["id"] == fetched["parent"]]
+    assert (served["name"], served["trace"]) == ("sts:AssumeRoleWithWebIdentity", fetched["trace"])
+    below = {each["name"] for each in spans if each["parent"] == served["id"]}
+    assert below == {"daypass.fetch_keys", "daypass.evaluate", "daypass.commit"}
+
+
+def test_collector_that_is_down_delays_no_request_and_no_stop(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        endpoint = f"http://127.0.0.1:{free.getsockname()[1]}/v1/traces"
+    with running(tmp_path / "data", environment={"DAYPASS_TRACING__ENDPOINT": endpoint}) as server:
+        for _ in range(20):
+            server.client("sts").get_caller_identity()
+    assert server.process.returncode == 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_server_without_traces_does_not_import_opentelemetry(tmp_path: Path) -> None:
+    program = (
+        "import sys, daypass.server.process, daypass.cli.options, daypass.client.boto, daypass.client.transport; "
+        "print([name for name in sys.modules if 'opentelemetry' in name])"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
