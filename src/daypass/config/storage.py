@@ -189,4 +189,6 @@ class LogSettings(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe record that is written."
     )
-    format: Literal["json", "text"] = Field("json", description="json for machines, text for people.")
+    format: Literal["json", "ecs", "text"] = Field(
+        "json", description="json for machines, ecs with the names of the Elastic Common Schema, text for people."
+    )

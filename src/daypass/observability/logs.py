@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, or text for people, on standard error.
+"""Structured logs: one JSON object a line, also in the Elastic Common Schema, or text for people, on standard error.
 
 The audit record holds the requests; the log describes the state of the server. It never holds secrets or bodies.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]) -> None:
+def configure(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "ecs", "text"]) -> None:
     """Sets up the process's logging, the standard library's included. Call it once, at start."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -23,7 +24,9 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
         structlog.processors.format_exc_info,
     ]
     # ConsoleRenderer escapes control characters of values (repr); JSON escapes them all.
-    render = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    render = structlog.dev.ConsoleRenderer(colors=False) if form == "text" else structlog.processors.JSONRenderer()
+    if form == "ecs":
+        shared.append(_in_ecs)
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -33,6 +36,24 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+_ECS = {
+    "timestamp": "@timestamp",
+    "level": "log.level",
+    "event": "message",
+    "request_id": "http.request.id",
+    "trace_id": "trace.id",
+    "exception": "error.stack_trace",
+    "error": "error.message",
+}
+
+
+def _in_ecs(_logger: Any, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The line with the field names of ECS 8.11; other fields are custom ones below `daypass`."""
+    named = {_ECS.get(name, f"daypass.{name}"): value for name, value in line.items() if not name.startswith("_")}
+    kept = {name: value for name, value in line.items() if name.startswith("_")}  # of structlog's own
+    return {**named, "ecs.version": "8.11.0", "service.name": "daypass", **kept}
 
 
 def get() -> Any:

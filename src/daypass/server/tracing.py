@@ -15,6 +15,7 @@ from typing import Any, Final
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from structlog.contextvars import bound_contextvars
 
 from daypass import __version__
 from daypass.client.tracing import COMMIT, ERROR, EVALUATION, KEYS, METHOD, OPERATION, provider_of
@@ -69,7 +70,8 @@ class Tracing:
                     own: dict[str, str] = {}
                     _W3C.inject(own)
                     scope["headers"] = [*scope["headers"], (_PARENT, own["traceparent"].encode("ascii"))]
-                await application(scope, receive, send)
+                with bound_contextvars(trace_id=_id_of_trace()):  # in log lines
+                    await application(scope, receive, send)
 
         return serve
 
@@ -107,6 +109,10 @@ class Tracing:
                     raise
 
         return traced
+
+
+def _id_of_trace() -> str:
+    return trace.format_trace_id(trace.get_current_span().get_span_context().trace_id)
 
 
 def _parent_of(scope: Scope) -> bytes:
