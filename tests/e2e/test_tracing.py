@@ -149,6 +149,11 @@ def test_collector_that_is_down_delays_no_request_and_no_stop(tmp_path: Path) ->
     with running(tmp_path / "data", environment={"DAYPASS_TRACING__ENDPOINT": endpoint}) as server:
         for _ in range(20):
             server.client("sts").get_caller_identity()
+        key = {"AWS_ENDPOINT_URL": server.url, "AWS_ACCESS_KEY_ID": ADMIN_KEY[0], "AWS_SECRET_ACCESS_KEY": ADMIN_KEY[1]}
+        environment = {"HOME": str(tmp_path), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": endpoint, **key}
+        command = [sys.executable, "-m", "daypass.cli.main", "whoami"]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert (ran.returncode, ran.stderr) == (0, "")
     assert server.process.returncode == 0
     assert "Traceback" not in server.log.read_text()
 

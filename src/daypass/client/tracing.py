@@ -6,6 +6,7 @@ query or an id of a session.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
@@ -55,6 +56,9 @@ def provider_of(service: str, endpoint: str = "", sampler: Sampler | None = None
 
 def start() -> None:
     """Begins to export spans of this process, as part of the trace of `TRACEPARENT`. Call it once."""
+    logging.getLogger("opentelemetry").addHandler(
+        logging.NullHandler()
+    )  # a collector that is down is no error of a command
     trace.set_tracer_provider(provider_of("daypass-cli"))
     context.attach(propagate.extract({"traceparent": os.environ.get("TRACEPARENT", "")}))
 
