@@ -96,7 +96,7 @@ test-slow:  ## tests that start Node, browsers and further servers, and build wh
 	$(SETUP_DEV)
 	$(SETUP_PROGRAMS)
 	$(SETUP_JS)
-	@$(PYTEST) -n auto --maxprocesses 2 -m slow $(ARGS)
+	@$(PYTEST) -n auto --maxprocesses 2 --dist worksteal -m slow $(ARGS)
 
 check: lint types layers docs-check  ## everything that is not a test
 
