@@ -82,6 +82,25 @@ def scraping(places: Places) -> dict[str, Any]:
     }
 
 
+_INHIBITIONS: Final[tuple[dict[str, Any], ...]] = (
+    {  # an outage explains everything else that is wrong, except a compromise
+        "source_matchers": ['alertname="DaypassDown"'],
+        "target_matchers": ['service="daypass"', 'alertname!="DaypassDown"', 'cause!~"compromise|watchdog"'],
+        "equal": ["region"],
+    },
+    {
+        "source_matchers": [f'severity="{PAGE}"'],
+        "target_matchers": ['severity="ticket"'],
+        "equal": ["service", "cause", "region"],
+    },
+    {
+        "source_matchers": ['alertname="DaypassBudgetEscalation"'],
+        "target_matchers": ['alertname=~"DaypassBudgetFastBurn|DaypassBudgetBurn"'],
+        "equal": ["region"],
+    },
+)
+
+
 def routing(places: Places) -> dict[str, Any]:
     """Alertmanager's configuration: grouping, deduplication, inhibition, the maintenance window, the watchdog."""
     day, begins, ends = places.maintenance
@@ -111,23 +130,7 @@ def routing(places: Places) -> dict[str, Any]:
                 {"matchers": [f'severity="{PAGE}"'], "receiver": "page"},
             ],
         },
-        "inhibit_rules": [
-            {  # an outage explains everything else that is wrong, except a compromise
-                "source_matchers": ['alertname="DaypassDown"'],
-                "target_matchers": ['service="daypass"', 'alertname!="DaypassDown"', 'cause!~"compromise|watchdog"'],
-                "equal": ["region"],
-            },
-            {
-                "source_matchers": [f'severity="{PAGE}"'],
-                "target_matchers": ['severity="ticket"'],
-                "equal": ["service", "cause", "region"],
-            },
-            {
-                "source_matchers": ['alertname="DaypassBudgetEscalation"'],
-                "target_matchers": ['alertname=~"DaypassBudgetFastBurn|DaypassBudgetBurn"'],
-                "equal": ["region"],
-            },
-        ],
+        "inhibit_rules": [*_INHIBITIONS],
         "time_intervals": [{"name": "maintenance", "time_intervals": [window]}],
         "receivers": [
             {"name": name, "webhook_configs": [{"url": getattr(places, name)}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, get_args
 
 from daypass.domain.oauth.client import FAPI_ALGORITHMS, AuthMethod
@@ -28,6 +28,8 @@ from daypass.wire.web.context import Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
 
 SIGN_IN_ERRORS: Final = aws_sign_in.SignInErrors()
+_MANAGES: Final = "Shows, changes and deletes a client's own registration (RFC 7592)"
+_OF_MANAGING: Final = GET | frozenset({"PUT", "DELETE"})
 _PUSH: Final = "daypass:PushAuthorizationRequest"
 _READ: Final = "daypass:GetServerMetadata"
 _TOKEN: Final = "/oauth2/token"  # a path
@@ -59,10 +61,6 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
     ) -> Route:
         return Route(path, site.handler(operation, serve), summary, methods, PAGE_ERRORS, operation)
 
-    def of_aws(row: aws_sign_in.Row) -> Route:
-        endpoint = OAuthEndpoint(front, row.operation, row.serve, errors=SIGN_IN_ERRORS)
-        return Route(row.path, endpoint, row.summary, POST, SIGN_IN_ERRORS, row.operation)
-
     own, every = for_pages_of_client, for_every_page
     return (
         shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET | POST),
@@ -82,21 +80,22 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
         route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)", POST, own),
         route(registration.PATH, registration.OPERATION, registration.create, "Registers a client (RFC 7591)"),
-        route(
-            f"{registration.PATH}/",
-            registration.OPERATION,
-            registration.manage,
-            "Shows, changes and deletes a client's own registration (RFC 7592)",
-            GET | frozenset({"PUT", "DELETE"}),
-        ),
+        route(f"{registration.PATH}/", registration.OPERATION, registration.manage, _MANAGES, _OF_MANAGING),
         route(_INTROSPECT, "daypass:IntrospectToken", introspection, "Introspects an access token (RFC 7662)"),
         route(_REVOKE, "daypass:RevokeToken", revocation, "Ends the session of an access token (RFC 7009)", POST, own),
         route(
             _USERINFO, "daypass:GetUserInfo", userinfo, "Who an access token is of (OpenID Connect)", GET | POST, every
         ),
-        *map(of_aws, aws_sign_in.ROWS),
+        *_sign_in_routes(front),
         *(shown(path, serve, summary, GET) for path, serve, summary in aws_sign_in.PAGES),
     )
+
+
+def _sign_in_routes(front: Front) -> Iterator[Route]:
+    """The operations of AWS Sign-In, which has errors of its own."""
+    for row in aws_sign_in.ROWS:
+        endpoint = OAuthEndpoint(front, row.operation, row.serve, errors=SIGN_IN_ERRORS)
+        yield Route(row.path, endpoint, row.summary, POST, SIGN_IN_ERRORS, row.operation)
 
 
 def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
