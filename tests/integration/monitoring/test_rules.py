@@ -55,7 +55,7 @@ def test_every_alert_has_a_runbook_in_one_form() -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("step", ["1m", "30m"])
+@pytest.mark.parametrize("step", [pytest.param("1m", marks=pytest.mark.slow), "30m"])
 def test_promtool_sees_each_alert_fire_with_its_series_and_not_without(tmp_path: Path, step: str) -> None:
     (tmp_path / RULES_FILE).write_text(yaml(rules(Places())))
     tests = []
