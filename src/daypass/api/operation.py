@@ -117,7 +117,7 @@ class Operation:
         summary: what it does, in whole sentences.
         section: the part of the reference in which it stands.
         output: the response, or each element of its `items`. None: the response has no body.
-        items: the member of the response that holds the list; "" if there is no list. paged: the response has `next`.
+        items: the member of the response that holds the list; "" without a list. paged: the response has `next`.
         resource: the resource that policies see, as KIND/NAME.
         status: of the answer.
         command: how the command line offers it; None: by hand, or not at all.

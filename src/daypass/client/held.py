@@ -3,7 +3,7 @@
     with held_session("etl", ceiling=4 * 3600) as session:
         s3 = session.boto3().client("s3")
 
-No call of the job waits for a renewal or meets an expired session (F1). After the ceiling there are no credentials, whatever the
+No call of the job waits for a renewal or meets an expired session (F1). After the ceiling it gives no credentials, whatever the
 role allows. The last session ends at the ceiling, or up to 15 minutes after it, because no session is shorter.
 """
 

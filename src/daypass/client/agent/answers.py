@@ -1,7 +1,7 @@
 """What the agent answers: container credentials, instance metadata (IMDSv2), its Unix socket, health and metrics.
 
 Sources: AWS SDKs and Tools Reference Guide, "Container credential provider" and "IMDS credential provider"; Amazon EC2 User
-Guide, "Use the Instance Metadata Service". It must never answer who has not proved the right to a role, and there is no IMDSv1.
+Guide, "Use the Instance Metadata Service". It never answers a caller that has not proved its right to a role. IMDSv1 is not served.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def _session(keeper: Keeper) -> Credentials | Reply:
     if held is None and not keeper.attempted.is_set():
         await asyncio.to_thread(keeper.attempted.wait, _FIRST_SECONDS)
         held = keeper.held
-    return held or refused(503, f"There is no session of the role: {keeper.why or 'the server has not answered yet'}")
+    return held or refused(503, f"The role has no session: {keeper.why or 'the server has not answered yet'}")
 
 
 def users_of(role: Role) -> frozenset[int]:
@@ -153,7 +153,7 @@ class MetadataEndpoint:
         if path == "/latest/dynamic/instance-identity/document":
             return as_json({"region": self._region})
         if path != _CREDENTIALS + name:
-            return refused(404, "There is no such metadata.")
+            return refused(404, "The metadata does not exist.")
         found = await _session(self._keeper)
         if isinstance(found, Reply):
             return found

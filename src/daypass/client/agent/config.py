@@ -127,7 +127,7 @@ def _check(config: Config) -> None:
         if listener:
             address(listener.listen)
     if config.metadata and config.metadata.role not in config.roles:
-        raise ValueError(f"metadata.role: there is no role {config.metadata.role!r}")
+        raise ValueError(f"metadata.role: the role {config.metadata.role!r} is not configured")
     if not config.roles and not config.pod_identity:
         raise ValueError("roles: there is none")
     if config.pod_identity and by_token:

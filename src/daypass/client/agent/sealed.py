@@ -46,7 +46,7 @@ class Sealed:
 
 
 def unsealed_sessions_are_not_kept() -> str:
-    """Why there is no cache on disk; "" if there is one."""
+    """Why the agent has no cache on disk; "" if it has one."""
     try:
         import cryptography.hazmat.primitives.ciphers.aead  # noqa: F401  # whether it is there
     except ImportError:
@@ -76,4 +76,4 @@ class NoCache:
         raise Unwritable("the package cryptography is not installed (the extra agent)")
 
     def open(self, *_: str) -> str:
-        raise ValueError("there is no key")
+        raise ValueError("the key is missing")

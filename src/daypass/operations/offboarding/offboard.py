@@ -94,14 +94,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         if subject.fault is not None:
             raise subject.fault
         subjects.append((kind, subject.value))
-    gone = ("principal", user.id) if user is not None and request.delete else None  # its id needs no block
-    made_by, reason = call.caller.arn, request.reason
-    wanted = [
-        new_revocation(
-            env.ids, owner, each, now=call.now, by=made_by, reason=reason, block=NO_BLOCK if each == gone else BLOCK
-        )
-        for each in dict.fromkeys(subjects)
-    ]
+    wanted = _revocations(env, call, request, owner, subjects)
     before = env.records.revocations()
 
     async def counted(report: Offboarded) -> Offboarded:
@@ -130,6 +123,20 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         await env.journal.commit(_event(call, request, report, decision))
         return report
     return await counted(await env.journal.write(change, account=call.caller.account, urgent=True))
+
+
+def _revocations(
+    env: Env, call: Call, request: OffboardRequest, owner: str, subjects: Sequence[tuple[str, str]]
+) -> list[Revocation]:
+    """One for each subject. The id of a user that is deleted needs no block: it is the first subject."""
+    gone = subjects[0] if request.user and request.delete else None
+    made_by, reason = call.caller.arn, request.reason
+    return [
+        new_revocation(
+            env.ids, owner, each, now=call.now, by=made_by, reason=reason, block=NO_BLOCK if each == gone else BLOCK
+        )
+        for each in dict.fromkeys(subjects)
+    ]
 
 
 def _check(request: OffboardRequest) -> None:

@@ -152,9 +152,11 @@ async def _token_exchange(ctx: EndpointContext) -> Response:
 
 async def _client_credentials(ctx: EndpointContext) -> Response:
     """CreateOAuth2TokenWithIAM and CreateBearerToken: an access token of the caller for one resource."""
-    call, form = await _signed(ctx), _form(ctx, {})
+    call, values = await _signed(ctx), dict(_body(ctx))
+    duration = _number(values, "duration", 0) or None
+    values.pop("duration", None)
+    form = _form(ctx, {}, values)
     resource = required(form, "resource")
-    duration = int(text) if (text := one(form, "duration")).isdigit() else None
     if one(form, "grant_type") != "client_credentials":
         raise DaypassError(ErrorKind.UNSUPPORTED_GRANT_TYPE, "The grant is client_credentials.")
     request = TokenRequest(SessionRequest("", duration=duration), audiences=(resource,))
@@ -271,10 +273,11 @@ def _body(ctx: EndpointContext) -> Values:
     return values
 
 
-def _form(ctx: EndpointContext, names: Mapping[str, str]) -> Form:
-    values = {names.get(name, name): value for name, value in _body(ctx).items() if value not in ("", None)}
+def _form(ctx: EndpointContext, names: Mapping[str, str], body: Values | None = None) -> Form:
+    members = _body(ctx) if body is None else body
+    values = {names.get(name, name): value for name, value in members.items() if value not in ("", None)}
     ctx.detail["parameters"] = sorted(name[:64] for name in values)[:64]
-    return {name: (_text(values, name) if name != "duration" else str(value),) for name, value in values.items()}
+    return {name: (_text(values, name),) for name in values}
 
 
 def _text(values: Values, name: str) -> str:
