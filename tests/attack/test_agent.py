@@ -331,7 +331,7 @@ def test_a545_configuration_that_would_open_the_agent_is_refused(tmp_path: Path)
         file.replace("env", "jwt"): "audience",
         file.replace("env", "exe"): "form",
         file.replace("/x/y", "y"): "absolute",
-        role + '[metadata]\nrole = "other"\n': "no role",
+        role + '[metadata]\nrole = "other"\n': "not configured",
         role + '[source]\nprofile = "a"\nweb_identity_token_file = "/t"\n': "not both",
         "": "there is none",
         "roles = 1": "roles",

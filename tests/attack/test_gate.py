@@ -236,17 +236,16 @@ def test_session_that_denies_everything_is_refused_by_the_other_wires(
     walker.judged(answer, "", target)
 
 
-@pytest.mark.parametrize("duration", ["²", "9" * 5_000, "900", 1.5, True, [900], -1, 2**70])
-def test_duration_of_a_sign_in_token_that_is_no_sensible_number_is_refused(walker: Walker, duration: Any) -> None:
+def test_duration_of_a_sign_in_token_that_is_no_sensible_number_is_refused(walker: Walker) -> None:
     _, key = walker.site.user("durable", policy=document({"Action": "*", "Resource": "*"}))
     session = walker.site.call(key, "GetSessionToken").key
-    data = json.dumps(
-        {"grant_type": "client_credentials", "resource": "https://x.example", "duration": duration}
-    ).encode()
     query, extra = "x-amz-client-auth-method=iam", {"content-type": "application/json"}
-    headers = walker.site.signed(session, data, "signin", method="POST", path="/v1/token", query=query, extra=extra)
-    answer = walker.site.send("POST", headers, data, path=b"/v1/token", query=query.encode())
-    assert (answer.status, walker.served(answer)) == (400, [])
+    wanted = {"grant_type": "client_credentials", "resource": "https://x.example"}
+    for duration in ("²", "9" * 5_000, "900", 1.5, True, [900], -1, 2**70):
+        data = json.dumps({**wanted, "duration": duration}).encode()
+        headers = walker.site.signed(session, data, "signin", method="POST", path="/v1/token", query=query, extra=extra)
+        answer = walker.site.send("POST", headers, data, path=b"/v1/token", query=query.encode())
+        assert (answer.status, walker.served(answer)) == (400, []), duration
 
 
 def test_key_of_a_user_whose_policy_denies_everything_makes_a_session_that_may_do_nothing(walker: Walker) -> None:

@@ -47,6 +47,7 @@ PATH: Final = "/v1/authorize"
 TOKEN: Final = "/v1/token"  # a path
 _SECONDS: Final = 900  # of the credentials: "Maximum value is 900 seconds"
 _TOKENS: Final = 1.0  # that a signed call costs, relative to an STS request
+_SHORTEST, _LONGEST = 300, 43_200  # seconds of CreateBearerToken (TokenDuration of the model)
 _MAX_RESULTS: Final = 100
 _MAX_SESSIONS: Final = 5
 
@@ -153,8 +154,10 @@ async def _token_exchange(ctx: EndpointContext) -> Response:
 async def _client_credentials(ctx: EndpointContext) -> Response:
     """CreateOAuth2TokenWithIAM and CreateBearerToken: an access token of the caller for one resource."""
     call, values = await _signed(ctx), dict(_body(ctx))
-    duration = _number(values, "duration", 0) or None
+    duration = _number(values, "duration", 0) if "duration" in values else None
     values.pop("duration", None)
+    if duration is not None and not _SHORTEST <= duration <= _LONGEST:
+        raise malformed(f"duration is {_SHORTEST} to {_LONGEST} seconds.")
     form = _form(ctx, {}, values)
     resource = required(form, "resource")
     if one(form, "grant_type") != "client_credentials":
