@@ -95,7 +95,8 @@ class _Handler(Handler):
             self._answer(403, why)
             return
         length = self.headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY or "transfer-encoding" in self.headers:
+        known = length.isascii() and length.isdigit() and len(length) <= 10 and int(length) <= MAX_BODY
+        if not known or "transfer-encoding" in self.headers:
             self.close_connection = True
             self._answer(413, f"A body has a Content-Length of at most {MAX_BODY} bytes.")
             return

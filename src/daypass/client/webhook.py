@@ -122,7 +122,7 @@ class _Handler(Handler):
         length = self.headers.get("content-length", "")
         if self.path.partition("?")[0] not in (REQUIRED, OPTIONAL):
             self._answer(404, {"message": "There is no such path."})
-        elif not (length.isascii() and length.isdigit()) or int(length) > _MAX_BODY:
+        elif not (length.isascii() and length.isdigit() and len(length) <= 10 and int(length) <= _MAX_BODY):
             self._answer(413, {"message": f"A body has a Content-Length of at most {_MAX_BODY} bytes."})
         else:
             try:

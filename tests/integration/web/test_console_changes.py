@@ -404,6 +404,8 @@ TRUSTED = json.dumps(
         ({"new_name": "ok", "document": TRUSTED.replace("sts:", "s3:")}, "ok"),
         ({"new_name": "ok", "document": TRUSTED, "seconds": "99999"}, "99999"),
         ({"new_name": "ok", "document": TRUSTED, "seconds": "<b>"}, "ok"),
+        ({"new_name": "ok", "document": TRUSTED, "seconds": "²"}, "ok"),
+        ({"new_name": "ok", "document": TRUSTED, "seconds": "9" * 5_000}, "ok"),
         ({"new_name": "reader", "document": TRUSTED}, "reader"),
     ],
 )

@@ -57,9 +57,9 @@ async def page(ctx: ConsoleContext, problem: str = "") -> Response:
             "seconds": str(role["MaxSessionDuration"]),
         }
     values = {key: given.get(key, value) for key, value in stored.items()}
-    seconds = sorted(
-        {*(hours * 3600 for hours in _HOURS), int(values["seconds"])} if values["seconds"].isdigit() else [3600]
-    )
+    typed = values["seconds"]
+    chosen = int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 9 else 3600
+    seconds = sorted({*(hours * 3600 for hours in _HOURS), chosen})
     findings = await ctx.attempt(_LINT, lint_document, values["document"], PolicyKind.TRUST)
     title = f"Edit {name}" if name else "New role"
     new_name = ctx.value("new_name", 64)
