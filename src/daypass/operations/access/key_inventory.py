@@ -19,7 +19,7 @@ from daypass.domain.directory import (
     OidcProvider,
     User,
 )
-from daypass.operations.iam.allowed_actions import allowed_actions
+from daypass.operations.iam.builtin import allowed_actions
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader

@@ -11,7 +11,7 @@ from msgspec import Struct
 from daypass.domain.access.baseline import BROAD, SURE, THRESHOLD, deviation
 from daypass.domain.access.risk import Reason, RiskFacts, breadth_of
 from daypass.domain.events import Event, EventType
-from daypass.operations.iam.allowed_actions import allowed_actions
+from daypass.operations.iam.builtin import allowed_actions
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of, place_of

@@ -25,7 +25,7 @@ from daypass.domain.strict_json import read_json
 from daypass.observability import logs
 from daypass.operations.grants.persons import Person, linked, person_of
 from daypass.operations.grants.targets import rules_of
-from daypass.operations.iam.allowed_actions import allowed_actions
+from daypass.operations.iam.builtin import allowed_actions
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, OutboundFailed, Reader, RecordFilter, SessionFilter, SessionView, Viewer
 

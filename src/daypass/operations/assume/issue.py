@@ -219,10 +219,7 @@ async def compose(
     session_id, key_id = env.ids.session(), env.ids.access_key("ASIA")
     account, grant_id, client_id = owner.account, assumption.grant_id, assumption.client_id
     own = Hop(session_id, account, owner.principal_id, now, seen, key_id, request.name, grant_id, client_id)
-    try:
-        hops = extend_chain(parent.hops, own, env.limits.chain_depth)
-    except SessionRefused as refusal:
-        raise DaypassError(ErrorKind.ACCESS_DENIED, refusal.message, private={OWNER: account}) from None
+    hops = _extended(env, parent.hops, own)
     arns = request.policy_arns
     hashes = await keep_policies(env, applicant.facts, parent.actor, account, arns, expires_at) if arns else ()
     return SessionClaims(  # mostly positional: so many keywords would cost more than the rest of the function
@@ -253,6 +250,14 @@ async def compose(
         scopes=parent.scopes,
         may_act=parent.may_act,
     )
+
+
+def _extended(env: Env, hops: tuple[Hop, ...], own: Hop) -> tuple[Hop, ...]:
+    """The chain with one more hop. Raises DaypassError(ACCESS_DENIED) if it is too deep."""
+    try:
+        return extend_chain(hops, own, env.limits.chain_depth)
+    except SessionRefused as refusal:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, refusal.message, private={OWNER: own.account}) from None
 
 
 def _policies(request: SessionRequest, assumption: Assumption) -> tuple[str, ...]:

@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from daypass.data import BuiltinPolicies
-from daypass.domain.directory import ManagedPolicy, PolicyVersion
-from daypass.ports import Reader
+from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, PolicyVersion
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.document import compile_stored
+from daypass.domain.policy.model import Effect
+from daypass.ports import Env, Reader
 
 ACCOUNT: Final = "aws"
 _DESCRIPTIONS: Final = {
@@ -64,6 +67,9 @@ class Catalog:
         )
 
 
+_MANY: Final = 1_000  # policies of one owner
+
+
 def place(policy: ManagedPolicy) -> str:
     """The position of a built-in policy in the list. Two of them may have one name, under different paths."""
     return f"{policy.name} {policy.path}"
@@ -82,3 +88,16 @@ def policy_text(tx: Reader, texts: Mapping[str, str], arn: str, **equals: Any) -
     policy = tx.get(ManagedPolicy, arn=arn, **equals)
     version = tx.get(PolicyVersion, policy_id=policy.id, version=policy.default_version) if policy is not None else None
     return version.document if version is not None else ""
+
+
+def allowed_actions(tx: Reader, env: Env, owner_id: str) -> list[str]:
+    """The actions that the own policies of a role, user or group allow, as they are written."""
+    texts = [policy.document for policy in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MANY)]
+    attached = tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MANY)
+    texts += [policy_text(tx, env.builtin, each.policy_arn) for each in attached]
+    found: list[str] = []
+    for text in filter(None, texts):
+        for statement in compile_stored(text, PolicyKind.IDENTITY).statements:
+            if statement.effect is Effect.ALLOW:
+                found += ["*"] if statement.not_action else statement.written.get("Action", ())
+    return found
