@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +22,9 @@ from botocore import UNSIGNED
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, running
 from tests.e2e.test_web_identity import federated, now_ms
+
+from daypass.gameday.deployment import Missing, program
+from daypass.monitoring.dashboards import dashboards
 
 pytestmark = pytest.mark.slow
 
@@ -141,6 +146,87 @@ def test_fetch_of_issuer_keys_is_in_the_trace_that_waits_for_it(collector: Colle
     assert (served["name"], served["trace"]) == ("sts:AssumeRoleWithWebIdentity", fetched["trace"])
     below = {each["name"] for each in spans if each["parent"] == served["id"]}
     assert below == {"daypass.fetch_keys", "daypass.evaluate", "daypass.commit"}
+
+
+def fetched(url: str, accept: str = "") -> tuple[str, str]:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
+        return answer.headers["content-type"], answer.read().decode()
+
+
+def has_prometheus() -> bool:
+    try:
+        return bool(program("prometheus"))
+    except Missing:
+        return False
+
+
+@pytest.mark.skipif(not has_prometheus(), reason="apt-get install prometheus")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_exemplars_lead_from_prometheus_to_the_trace_and_the_record(
+    collector: Collector, tmp_path: Path, workers: str
+) -> None:
+    given = {"DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces"}
+    with running(tmp_path / "data", "--workers", workers, environment=given) as server:
+        sts, iam = server.client("sts"), server.client("iam")
+        statement = {"Effect": "Allow", "Principal": {"AWS": OPERATOR}, "Action": "sts:AssumeRole"}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": statement})
+        role = iam.create_role(RoleName="traced", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+
+        def load() -> None:
+            sts.assume_role(RoleArn=role, RoleSessionName="example")
+            with pytest.raises(sts.exceptions.ClientError, match="AccessDenied"):
+                sts.assume_role(RoleArn=role + "-absent", RoleSessionName="example")
+
+        load()
+        time.sleep(0.3)  # until figures are published
+        kind, text = fetched(f"{server.url}/metrics", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+        assert (kind, text.endswith("# EOF\n")) == ("application/openmetrics-text; version=1.0.0; charset=utf-8", True)
+        kind, text = fetched(f"{server.url}/metrics", "text/plain")
+        assert (kind, "trace_id" in text) == ("text/plain; version=0.0.4; charset=utf-8", False)
+        found = in_prometheus(tmp_path, server.url, load)
+        shown = [each for board in dashboards().values() for panel in board["panels"] for each in panel["targets"]]
+        assert any(each["exemplar"] and "daypass_issuance_seconds_bucket" in each["expr"] for each in shown)
+        for labels, trace in found.items():
+            assert "trace" not in labels
+            [record] = server.api("GET", "/audit/events", query={"trace": trace})["records"]
+            assert record["event"]["operation"] == "sts:AssumeRole"
+    spans = collector.spans(lambda received: set(found.values()) <= {each["trace"] for each in received})
+    assert {each["name"] for each in spans if each["trace"] in found.values() and each["kind"] == 2} >= {
+        "sts:AssumeRole"
+    }
+
+
+def in_prometheus(directory: Path, server: str, load: Callable[[], None]) -> dict[str, str]:
+    """The last trace of each series with exemplars, as a real Prometheus has them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        own = f"127.0.0.1:{free.getsockname()[1]}"
+    (directory / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs: [{job_name: daypass, static_configs: [{targets: "
+        f"['{server.partition('//')[2]}']}}]}}]\n"
+    )
+    arguments = (f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/series")
+    command = [program("prometheus"), *arguments, f"--web.listen-address={own}", "--enable-feature=exemplar-storage"]
+    with (directory / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    wanted = {"daypass_issuance_seconds_bucket", "daypass_request_seconds_bucket", "daypass_requests_total"}
+    try:
+        for _ in range(300):  # only a failure waits so long
+            load()
+            now = time.time()
+            asked = {"query": '{operation="sts:AssumeRole"}', "start": now - 600, "end": now + 1}
+            try:
+                _, text = fetched(f"http://{own}/api/v1/query_exemplars?{urllib.parse.urlencode(asked)}")
+            except OSError:
+                time.sleep(0.1)
+                continue
+            data = json.loads(text)["data"]
+            if wanted <= {each["seriesLabels"]["__name__"] for each in data}:
+                return {json.dumps(each["seriesLabels"]): each["exemplars"][-1]["labels"]["trace_id"] for each in data}
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(60)
+    pytest.fail((directory / "prometheus.log").read_text())
 
 
 def test_collector_that_is_down_delays_no_request_and_no_stop(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ class ExploreRecordsInput(SearchRecordsInput):
     chain: Annotated[str, Meta(max_length=64, description="Id of a session that was issued, acted on, or acted.")] = ""
     source: Annotated[str, Meta(max_length=64, description="The beginning of the source address.")] = ""
     decision: Annotated[str, Meta(pattern="^(allowed|refused)?$")] = ""
+    trace: Annotated[str, Meta(max_length=32, description="The id of a trace (W3C Trace Context).")] = ""
     changes: Annotated[bool, Meta(description="Only what changed something or was refused.")] = False
 
 

@@ -41,7 +41,7 @@ from daypass.client.http import segment
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-_EXPLORED = frozenset({"person", "role", "chain", "source", "decision"})
+_EXPLORED = frozenset({"person", "role", "chain", "source", "decision", "trace"})
 
 
 @click.group(cls=Group)
@@ -81,6 +81,7 @@ def tail(account: str, limit: int, follow: bool, connect: Connect, form: str) ->
 @click.option("--role", default="", metavar="TEXT", help="A part of an ARN in the event.")
 @click.option("--chain", default="", metavar="ID", help="A session that was issued, acted on, or acted.")
 @click.option("--source", default="", metavar="ADDRESS", help="The beginning of the source address.")
+@click.option("--trace", default="", metavar="ID", help="A trace, by its id in the header traceparent.")
 @click.option("--decision", type=click.Choice(["allowed", "refused"]))
 @click.option("--since", default="", metavar="TIME", help="2026-01-31T12:00:00Z, or 2h: the last two hours.")
 @click.option("--until", default="", metavar="TIME", help="2026-01-31T12:00:00Z.")
@@ -88,8 +89,8 @@ def tail(account: str, limit: int, follow: bool, connect: Connect, form: str) ->
 @server_connection
 @form_option
 def search(since: str, until: str, limit: int, connect: Connect, form: str, **query: str | None) -> None:
-    """Find records, newest first. Person, role, chain, source and decision are compared with the events themselves, which
-    takes longer.
+    """Find records, newest first. Person, role, chain, source, trace and decision are compared with the events themselves,
+    which takes longer.
     """
     connection = connect()
     now = connection.clock() + connection.offset

@@ -276,6 +276,7 @@ def _panel(number: int, panel: Panel, place: Mapping[str, int]) -> dict[str, Any
                 "format": "heatmap" if heat or buckets else "table" if table else "time_series",
                 "instant": table or panel.kind in ("bargauge", "stat"),
                 "range": not (table or panel.kind in ("bargauge", "stat")),
+                "exemplar": panel.kind in ("heatmap", "timeseries") and not buckets,
             }
             for place_of, (query, legend) in enumerate(panel.queries)
         ],

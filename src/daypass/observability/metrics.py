@@ -30,9 +30,11 @@ from daypass.observability.attempts import (
     number_of,
     outcome_of,
 )
+from daypass.observability.exemplars import Exemplars
 from daypass.observability.totals import Tally, Totals, totals_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _AHEAD = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0)
 _SKEW = (*(-seconds for seconds in reversed(_AHEAD)), 0.0, *_AHEAD)
@@ -227,6 +229,7 @@ class Metrics:
             for role_class in ("standard", "elevated")
         }
         self._due = False  # `_publish` is scheduled
+        self._exemplars = Exemplars(SECONDS)
         self._begin_at_zero()
         self._skews: dict[str, Callable[[float], None]] = {}
 
@@ -265,6 +268,11 @@ class Metrics:
             tally = self._tallies[(operation, code)] = self._tally(operation, code)
         tally.add(seconds)
         self._publish_soon()
+
+    def observe_trace(self, operation: str, code: str, seconds: float, trace_id: str) -> None:
+        """The trace of an answered request: an exemplar of its figures."""
+        issued = operation in ISSUING and not code
+        self._exemplars.note(operation or "unknown", code, seconds, trace_id, issued=issued)
 
     def observe_commit(self, events: Sequence[Event], seconds: float) -> None:
         """One durable group commit of the journal."""
@@ -345,10 +353,11 @@ class Metrics:
         self._publish()
         return await asyncio.to_thread(lambda: totals_of(self._all_processes().collect()))
 
-    def render(self) -> bytes:
-        """The metrics in text format, of all worker processes if there are several."""
+    def render(self, *, openmetrics: bool = False) -> bytes:
+        """The metrics of all worker processes in Prometheus's text format, or in OpenMetrics, which has exemplars."""
         self._publish()
-        return generate_latest(self._all_processes())
+        registry = self._all_processes()
+        return self._exemplars.render(registry) if openmetrics else generate_latest(registry)
 
     def _all_processes(self) -> CollectorRegistry:
         if VARIABLE not in os.environ:

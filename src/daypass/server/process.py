@@ -109,7 +109,7 @@ class Lifespan:
         except ImportError as error:
             raise ConfigError(f"tracing.endpoint needs the extra `tracing`: {error}.") from None
         tracing = self._tracing = Tracing(self._settings.tracing)
-        application = build(runtime, tracing.observing(runtime.metrics.observe))
+        application = build(runtime, tracing.observing(runtime.metrics))
         return application, tracing.around(application)
 
     async def _build(self) -> None:

@@ -393,8 +393,8 @@ class Runtime:
         """See `wire.health.Health`."""
         self.metrics["daypass_event_streams"].set(count)
 
-    def render_metrics(self) -> bytes:
-        """The metrics in the Prometheus text format, with current gauges."""
+    def render_metrics(self, *, openmetrics: bool = False) -> bytes:
+        """The metrics with current gauges. See `Metrics.render`."""
         gauges = self._gauges
         gauges.set_journal(self.journal)
         gauges.set_clock(self.clock)
@@ -403,4 +403,4 @@ class Runtime:
         gauges.set_certificate()
         self.metrics["daypass_heavy_waiting"].set(self.heavy.waiting)
         observe_issuers(self.issuers, self.metrics)
-        return self.metrics.render()
+        return self.metrics.render(openmetrics=openmetrics)

@@ -21,6 +21,7 @@ from daypass import __version__
 from daypass.client.tracing import COMMIT, ERROR, EVALUATION, KEYS, METHOD, OPERATION, provider_of
 from daypass.config import TracingSettings
 from daypass.domain.errors import DaypassError
+from daypass.observability.metrics import Metrics
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -76,8 +77,10 @@ class Tracing:
         return serve
 
     @staticmethod
-    def observing(observe: Observe) -> Observe:
-        """`observe`, which also names the span of the request. Operations and codes are closed sets."""
+    def observing(metrics: Metrics) -> Observe:
+        """`Metrics.observe`, which also names the span of the request, and gives figures the trace as an exemplar if it is
+        exported. Operations and codes are closed sets.
+        """
 
         def observed(name: str, code: str, seconds: float) -> None:
             span = trace.get_current_span()
@@ -86,7 +89,9 @@ class Tracing:
                 span.set_attribute(OPERATION, name)
             if code:
                 span.set_attribute(ERROR, code)
-            observe(name, code, seconds)
+            metrics.observe(name, code, seconds)
+            if (context := span.get_span_context()).trace_flags.sampled:
+                metrics.observe_trace(name, code, seconds, trace.format_trace_id(context.trace_id))
 
         return observed
 

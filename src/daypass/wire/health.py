@@ -9,7 +9,7 @@ from hmac import compare_digest
 from typing import Any, Final, Protocol
 
 from daypass import __version__
-from daypass.observability.metrics import CONTENT_TYPE
+from daypass.observability.metrics import CONTENT_TYPE, OPENMETRICS
 from daypass.wire.http import Request, Response, only_value
 from daypass.wire.json_errors import MEDIA_TYPE
 from daypass.wire.routing import Route
@@ -46,8 +46,8 @@ class Health(Protocol):
     @property
     def readiness(self) -> Readiness: ...
 
-    def render_metrics(self) -> bytes:
-        """The current metrics."""
+    def render_metrics(self, *, openmetrics: bool = False) -> bytes:
+        """The current metrics, in Prometheus's text format or in OpenMetrics."""
         ...
 
     def observe_streams(self, count: int) -> None:
@@ -76,12 +76,15 @@ def health_routes(health: Health, metrics_token: str) -> tuple[Route, ...]:
     async def metrics(request: Request) -> Response:
         if token and not _has_token(request, token):
             return Response(401, b"", headers=((b"www-authenticate", b"Bearer"),), code="401")
+        if any(OPENMETRICS.encode("ascii") in value for name, value in request.headers if name == b"accept"):
+            kind = f"{OPENMETRICS}; version=1.0.0; charset=utf-8"
+            return Response(200, health.render_metrics(openmetrics=True), kind.encode("ascii"))
         return Response(200, health.render_metrics(), CONTENT_TYPE.encode("ascii"))
 
     return (
         Route("/healthz", healthz, "Whether the process is alive"),
         Route("/readyz", readyz, "Whether the process can serve, and what keeps it from it"),
-        Route(METRICS, metrics, "The metrics, in Prometheus's text format"),
+        Route(METRICS, metrics, "The metrics, in Prometheus's text format or in OpenMetrics"),
     )
 
 

@@ -32,6 +32,7 @@ class EventFilter(Struct, frozen=True):
         chain: a session id: the event issued it, acted on it, or its actor was that session.
         source: the beginning of the source address.
         decision: "allowed" or "refused".
+        trace: the id of a trace (W3C Trace Context).
     """
 
     person: str = ""
@@ -39,6 +40,7 @@ class EventFilter(Struct, frozen=True):
     chain: str = ""
     source: str = ""
     decision: str = ""
+    trace: str = ""
 
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Whether an event says all of it."""
@@ -50,6 +52,7 @@ class EventFilter(Struct, frozen=True):
             and (not self.chain or self.chain in (body.get("session_id"), actor.get("session_id")))
             and (not self.source or str(source.get("ip", "")).startswith(self.source))
             and (self.decision not in ("allowed", "refused") or refused is (self.decision == "refused"))
+            and (not self.trace or body.get("trace_id") == self.trace)
         )
 
 

@@ -19,9 +19,9 @@ from daypass.wire.http import Response
 _ROWS: Final = 50
 _READ: Final = "daypass:ReadAudit"
 _FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_id", "error")
-_EXACT: Final = ("type", "operation", "request_id", "session_id")
+_EXACT: Final = ("type", "operation", "request_id", "session_id", "trace")
 """With one of these, the page shows reads too. Otherwise only what changed something or was refused."""
-_TEXTS: Final = ("person", "role", "chain", "source", "decision")
+_TEXTS: Final = ("person", "role", "chain", "source", "decision", "trace")
 
 
 async def search(ctx: ConsoleContext) -> Response:
