@@ -30,7 +30,7 @@ from daypass.cli.app import found_command
 from daypass.cli.commands import COMMANDS
 from daypass.cli.exits import EXIT_CODES
 from daypass.config import Settings
-from daypass.domain.errors import ErrorKind
+from daypass.domain.errors import ErrorKind, Family
 from daypass.domain.events import EventType
 from daypass.domain.policy.lint.finding import RULES
 from daypass.monitoring.alerts import ALERTS, Alert
@@ -126,16 +126,30 @@ def _alone(body: list[ast.stmt], line: int) -> bool:
 # --- Pages -------------------------------------------------------------------------------------------------------------
 
 
-def errors_page() -> str:
-    """ErrorKind by section, with what the AWS wire makes of it. The comments repeat the code; what they add is a note."""
-    sections: dict[str, list[tuple[str, str, str, str]]] = {}
+def error_notes() -> Iterator[tuple[str, ErrorKind, str]]:
+    """Section, kind and note of each error. The comments repeat the code of the AWS wire; what they add is the note."""
     for section, value, comment in members(ErrorKind):
-        code, status = aws_code(ErrorKind(value))
+        code, _ = aws_code(ErrorKind(value))
         named = re.match(r"[A-Z]\w*[a-z]\w*", comment)  # not a code of OAuth
         if named and named[0] != code:
             raise Undocumented(f"the comment of ErrorKind {value} names {named[0]}, but the AWS wire answers {code}")
-        note = re.sub(r"^\w+( / \w+)*(, \d{3})?:? *", "", comment).strip("()")
-        sections.setdefault(section, []).append((f"`{value}`", f"`{code}`", str(status), note))
+        note = re.sub(r"^\w+( / \w+)*(, \d{3})?:? *", "", comment)
+        yield (
+            section,
+            ErrorKind(value),
+            re.sub(r"^\(([^)]*)\)(?:: (.*))?$", lambda m: f"{m[2]} ({m[1]})" if m[2] else m[1], note),
+        )
+
+
+def errors_page() -> str:
+    """ErrorKind by section, with what the AWS wire makes of it, and what to do by family."""
+    import gen_help  # noqa: PLC0415  # see oauth_page
+
+    sections: dict[str, list[tuple[str, str, str, str]]] = {}
+    for section, kind, note in error_notes():
+        code, status = aws_code(kind)
+        sections.setdefault(section, []).append((f"`{kind.value}`", f"`{code}`", str(status), note))
+    advice = ((family.value, gen_help.ADVICE[family]) for family in Family)
     entries = {
         described("a section of errors", section): "\n".join(map(_error, rows)) for section, rows in sections.items()
     }
@@ -144,8 +158,19 @@ def errors_page() -> str:
 
 Each failure has one kind, which the record names and `daypass explain REQUEST_ID` shows. The code and the HTTP status are those of the AWS wire;
 [OAuth](oauth.md#errors) has its own. Any other failure is a bug: its answer is `{INTERNAL_CODE}`, 500, with the request id alone.
+Each server has a page for each code and kind, `/help/errors/CODE`, which the console and the command line name.
 
-{text}"""
+{text}
+## What to do
+
+{table(("Failure", "What to do"), advice)}"""
+
+
+def help_pages() -> str:
+    """The pages that a server shows (gen_help.py)."""
+    import gen_help  # noqa: PLC0415  # see oauth_page
+
+    return gen_help.text(ROOT / "docs/how-to/runbooks.md", ((kind, note) for _, kind, note in error_notes()))
 
 
 def _error(row: tuple[str, str, str, str]) -> str:
@@ -450,6 +475,7 @@ def oauth_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "../reference/oauth.md": oauth_page,
     "../threat-model.md": threat_model_page,
+    "../../src/daypass/monitoring/help.json": help_pages,
     "cli.md": cli_page,
     "console.md": console_page,
     "errors.md": errors_page,

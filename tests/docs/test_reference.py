@@ -50,6 +50,7 @@ class Odd(StrEnum):
 _PAGES = (
     "../reference/oauth.md",
     "../threat-model.md",
+    "../../src/daypass/monitoring/help.json",
     *(
         "cli.md",
         "console.md",
@@ -61,7 +62,10 @@ _PAGES = (
         "routes.md",
         "settings.md",
     ),
-    *(f"../../deploy/monitoring/{name}" for name in ("prometheus.yml", "daypass.rules.yml", "alertmanager.yml")),
+    *(
+        f"../../deploy/monitoring/{name}"
+        for name in ("prometheus.yml", "daypass.rules.yml", "alertmanager.yml", "runbooks.html")
+    ),
     *(f"../../deploy/monitoring/grafana/daypass-{name}.json" for name in ("executive", "on-call", "debug")),
 )
 

@@ -34,12 +34,18 @@ def doctor(metrics_token: str, connect: Connect) -> Result:
 
     Each finding has its runbook. The exit status is 1 when something is wrong.
     """
-    found = list(Doctor(connect(), metrics_token).findings())
+    connection = connect()
+    found = list(Doctor(connection, metrics_token).findings())
     found.sort(key=lambda each: _ORDER.index(each.state) if each.state in _ORDER else len(_ORDER))
     rows = [(each.subject, each.state, each.text, each.runbook) for each in found]
     return Result(
         [each._asdict() for each in found],
         Table(("SUBJECT", "STATE", "WHAT", "RUNBOOK"), rows),
+        *(
+            [f"Runbooks: {connection.profile.endpoint.rstrip('/')}/help/runbooks"]
+            if any(row[3] for row in rows)
+            else []
+        ),
         status=exits.FINDING if any(each.state in _ORDER for each in found) else exits.OK,
     )
 

@@ -65,7 +65,8 @@ def _refused(error: ClientError) -> int:
     about = f" (request {safe(error.request_id)})" if error.request_id and not known else ""
     code = f"{safe(error.code)}: " if error.code else ""
     message(f"{code}{safe(error.message.rstrip())}{about}")  # a message of AWS ends with a space
-    for note in getattr(error, "__notes__", ()):
+    notes = getattr(error, "__notes__", ())
+    for note in notes:
         message(safe(note))
     status = exits.status_of(error)
     if error.code in _NEXT:
@@ -78,6 +79,8 @@ def _refused(error: ClientError) -> int:
         message(f"to see why: daypass explain {quote(safe(error.encoded))}")
     elif status == exits.UNAUTHENTICATED:
         _explain_key()
+    if status != exits.DENIED and not notes and error.endpoint and error.code.isalnum() and error.code.isascii():
+        message(f"see: {safe(error.endpoint.rstrip('/'))}/help/errors/{error.code}")
     return status
 
 

@@ -11,7 +11,7 @@ import click
 from daypass.cli.options import Result, Table, confirmed, output_option
 
 _OPTIONS = {
-    "runbooks": "The page of runbooks, as you publish it.",
+    "runbooks": "Address of runbooks; the alert's name follows.",
     "region": "The region of these servers.",
     "alertmanager": "Host and port of Alertmanager.",
     "page": "Webhook that pages the person on call.",

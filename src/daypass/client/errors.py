@@ -15,6 +15,7 @@ class ClientError(Exception):
     def __init__(self, code: str, message: str, status: int = 0, request_id: str = "", encoded: str = "") -> None:
         super().__init__(message)
         self.nonce = ""  # that the server wants in a DPoP proof
+        self.endpoint = ""  # of the server that answered
         self.code, self.message, self.status, self.request_id, self.encoded = code, message, status, request_id, encoded
 
     @property

@@ -289,13 +289,15 @@ def _refusal(answer: Answer, endpoint: str) -> ClientError:
             error = _json_error(json.loads(answer.body), answer.headers, request_id)
         else:
             error = {e.tag: e.text or "" for e in _xml(answer).iter()}
-        return ClientError(
+        refused = ClientError(
             str(error["Code"])[:128],
             str(error.get("Message", ""))[:_MAX_MESSAGE],
             answer.status,
             str(error.get("RequestId", request_id))[:128],
             str(error.get("EncodedAuthorizationMessage", "")),
         )
+        refused.endpoint = endpoint
+        return refused
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ClientError):
         what = f"the server at {endpoint} answered with HTTP status {answer.status}"
         question = ": is it a Daypass server?" if answer.status < 500 else ""

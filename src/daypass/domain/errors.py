@@ -77,7 +77,7 @@ class ErrorKind(StrEnum):
     INVALID_CLIENT_METADATA = "invalid_client_metadata", Family.REQUEST  # invalid_client_metadata (RFC 7591, 3.2.2)
     INVALID_REDIRECT_URI = "invalid_redirect_uri", Family.REQUEST  # invalid_redirect_uri (RFC 7591, 3.2.2)
     INVALID_SCOPE = "invalid_scope", Family.REQUEST  # invalid_scope (RFC 6749, 5.2)
-    INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details", Family.REQUEST  # the same (RFC 9396, 5)
+    INVALID_AUTHORIZATION_DETAILS = "invalid_authorization_details", Family.REQUEST  # invalid_authorization_details (RFC 9396, 5)
     INSUFFICIENT_SESSION_LIFETIME = "insufficient_session_lifetime", Family.CONTENT  # InsufficientSessionLifetime
     INVALID_SUBJECT_CREDENTIALS = "invalid_subject_credentials", Family.CONTENT  # InvalidSubjectCredentials
     SESSION_DURATION_ESCALATION = "session_duration_escalation", Family.CONTENT  # SessionDurationEscalationException, 403

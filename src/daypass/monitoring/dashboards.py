@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from daypass.monitoring.help import COPY, copy_of_runbooks
 from daypass.monitoring.measures import DEBUG, EXECUTIVE, MEASURES, ON_CALL, Measure
 from daypass.monitoring.rules import RULES_FILE, Places, routing, rules, scraping, yaml
 
@@ -348,5 +349,6 @@ def monitoring_files(places: Places) -> dict[str, str]:
         "prometheus.yml": HEAD + yaml(scraping(places)),
         RULES_FILE: HEAD + yaml(rules(places)),
         "alertmanager.yml": HEAD + yaml(routing(places)),
+        COPY: copy_of_runbooks(),
         **{f"grafana/{name}": json.dumps(board, indent=1) + "\n" for name, board in dashboards().items()},
     }

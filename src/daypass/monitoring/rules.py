@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from daypass.monitoring.alerts import ALERTS, NONE, PAGE, RECORDING, Alert
 
 RULES_FILE: Final = "daypass.rules.yml"
-RUNBOOKS: Final = "https://daypass.example.com/runbooks.html"
-"""Where the operator publishes the page of runbooks."""
+RUNBOOKS: Final = "https://daypass.example.com/help/runbooks/"
+"""Where a server shows them."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*")
 _RESERVED: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
@@ -21,7 +21,7 @@ class Places(NamedTuple):
     """Addresses of the operator.
 
     Attributes:
-        runbooks: the page of runbooks. page, ticket, escalate, watchdog: webhooks that take alerts.
+        runbooks: what precedes the name of the alert in the address of its runbook. page, ticket, escalate, watchdog: webhooks that take alerts.
         maintenance: weekday, from and to (UTC) of the maintenance window.
         pace: factor for all times that alerts wait; game days use a small one.
     """
@@ -58,7 +58,7 @@ def _rule(alert: Alert, places: Places) -> dict[str, Any]:
         labels["synthetic"] = "true"
     if alert.escalates:
         labels["escalate"] = "true"
-    annotations = {"summary": alert.summary, "runbook_url": f"{places.runbooks}#{alert.name.lower()}"}
+    annotations = {"summary": alert.summary, "runbook_url": f"{places.runbooks}{alert.name}"}
     hold = {"for": _seconds(alert.hold * places.pace)} if alert.hold else {}
     return {"alert": alert.name, "expr": alert.expr, **hold, "labels": labels, "annotations": annotations}
 

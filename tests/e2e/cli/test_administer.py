@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,14 @@ def test_user_who_is_blocked_is_shown_as_blocked(root: Command) -> None:
     assert root("user", "show", name, "--output", "json").json()["State"] == "blocked"
     line = next(line for line in root("user", "ls").out.splitlines() if line.startswith(name))
     assert line.split()[1] == "blocked"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("user", "show", "nobody-here"), "NoSuchEntity"), (("key", "create", "--user", "../x"), "ValidationError")],
+)
+def test_error_names_the_page_that_says_what_to_do(root: Command, arguments: tuple[str, ...], code: str) -> None:
+    ran = root(*arguments)
+    assert ran.err.splitlines()[-1] == f"daypass: see: {root.server.url}/help/errors/{code}"
+    with urllib.request.urlopen(ran.err.split()[-1], timeout=30) as page:
+        assert "What to do" in page.read().decode()

@@ -113,6 +113,8 @@ def test_failure_has_its_documented_status_and_one_line(cli: Callable, serve: Ca
     assert (ran.status, ran.out) == (status, "")
     first, *hints = ran.err.splitlines()
     assert first.startswith("daypass: ")
+    if hints and hints[-1].startswith("daypass: see: "):
+        assert re.fullmatch(r"daypass: see: https?://[^/]+/help/errors/[A-Za-z]+", hints.pop())
     assert [hint.split(":")[1] for hint in hints] in (
         [],
         [" to see why"],

@@ -61,7 +61,8 @@ def test_command_name_absent_and_nothing_near_is_reported_alone(
 ) -> None:
     serve(_absent("user", "ana"), step)
     ran = cli("user", "show", "ana")
-    [line] = ran.err.splitlines()
+    line, *link = ran.err.splitlines()
+    assert all(each.endswith("/help/errors/NoSuchEntity") for each in link)
     assert (ran.status, line.startswith("daypass: NoSuchEntity: The user with name ana cannot be found.")) == (1, True)
 
 

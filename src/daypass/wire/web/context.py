@@ -175,7 +175,7 @@ class PageContext:
         given = self.fresh_cookie()
         values.setdefault("person", self._signed_in)
         code, status = self._refused
-        values.update(csrf=cookies.token(self.cookie), theme=theme(self.request.headers))
+        values.update(csrf=cookies.token(self.cookie), theme=theme(self.request.headers), error_code=code)
         response = page(template, *given, *headers, status=status, **values)
         return replace(response, operation=self.progress.operation, code=code)
 

@@ -6,6 +6,7 @@ from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web import devices, render, sign_in
 from daypass.wire.web.context import LOGIN, Page, Site
 from daypass.wire.web.errors import PAGE_ERRORS
+from daypass.wire.web.help import PREFIX, help_page
 
 
 def web_routes(site: Site) -> tuple[Route, ...]:
@@ -46,5 +47,12 @@ def web_routes(site: Site) -> tuple[Route, ...]:
         change("chat-code", devices.chat_code, "Makes a code for a chat user", devices.CHAT_CODE),
         change("chat-unlink", devices.unlink, "Unlinks a chat user", devices.CHAT_UNLINK),
         submit("/account/withdraw", sign_in.withdraw, "Removes a remembered consent", sign_in.WITHDRAW),
+        Route(
+            PREFIX,
+            site.handler("", help_page, always=True),
+            "Runbooks, and what errors mean",
+            GET,
+            PAGE_ERRORS,
+        ),
         Route(render.PREFIX, site.handler("", sign_in.file, always=True), "Style sheet and images", GET, PAGE_ERRORS),
     )
