@@ -21,8 +21,13 @@ from daypass.operations.oauth.request import ACTOR_TYPES, REQUESTED_TYPES, SUBJE
 from daypass.ports import AuthorizationServer, Env
 from daypass.wire.front import Front
 from daypass.wire.oauth.errors import oauth_error
-from daypass.wire.oauth.metadata import openid_configuration, protected_resource
-from daypass.wire.oauth.routes import AUTH_METHODS, oauth_routes, served_metadata
+from daypass.wire.oauth.metadata import (
+    AUTH_METHODS,
+    oauth_routes,
+    openid_configuration,
+    protected_resource,
+    served_metadata,
+)
 from daypass.wire.oauth.token import GRANTS
 from daypass.wire.web.context import Site
 

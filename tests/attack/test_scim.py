@@ -19,7 +19,7 @@ from daypass.domain.scim.patch import apply_patch
 from daypass.domain.scim.resource import user_name
 from daypass.operations import heavy, management
 from daypass.operations.scim import provision
-from daypass.operations.scim.resources import MAX_MEMBER_CHANGES
+from daypass.operations.scim.tokens import MAX_MEMBER_CHANGES
 from daypass.ports import Tx
 from daypass.stores.tx import StoreReader
 

@@ -13,7 +13,7 @@ from daypass.domain.oauth.resource_server import ResourceServerSettings, ScopeSe
 from daypass.operations.oauth.request import TokenType
 from daypass.ports import Env
 from daypass.wire.front import Front
-from daypass.wire.oauth.routes import AUTH_METHODS, oauth_routes
+from daypass.wire.oauth.metadata import AUTH_METHODS, oauth_routes
 from daypass.wire.oauth.token import GRANTS
 from daypass.wire.web.context import Site
 

@@ -7,10 +7,10 @@ import pytest
 from tests.reference import policy_cases as cases
 
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.policy.cover import Coverage, coverage, over_pattern, overlap
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery
-from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap
 from daypass.domain.policy.partial_evaluation import Known, Outcome, evaluate_partially, varied
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.trust import AssumedRole

@@ -13,7 +13,7 @@ from tests.x509 import Authority, body, sign
 from daypass.domain.source import Source
 from daypass.federation.x509 import X509Verifier
 from daypass.sigv4 import SigV4Error
-from daypass.sigv4.x509 import UnverifiedX509, parse_x509
+from daypass.sigv4.verifying import UnverifiedX509, parse_x509
 
 NOW = 1_800_000_000_000
 ROOT = Authority.make()

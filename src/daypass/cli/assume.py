@@ -90,7 +90,7 @@ def token(audience: str, scopes: tuple[str, ...], role: str, connect: Connect) -
 
     Needs daypass:GetAccessToken on the resource server if the audience is registered.
     """
-    from daypass.client.browser_login import access_token
+    from daypass.client.loopback import access_token
 
     connection = connect()
     wanted: dict[str, Any] = {"audience": audience, "scope": " ".join(scopes)}

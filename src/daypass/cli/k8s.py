@@ -65,7 +65,7 @@ def webhook(**given: str) -> None:
 @server_options
 def credential(audience: str, role: str, profile: str, endpoint: str) -> None:
     """Print an access token as kubectl reads it (ExecCredential). It is the `exec` of a user in a kubeconfig."""
-    from daypass.client.browser_login import access_token
+    from daypass.client.loopback import access_token
 
     _check_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
     connection = open_connection(resolve(profile, endpoint))

@@ -16,8 +16,8 @@ from daypass.cli.files import text_of
 from daypass.cli.options import Duration, Result, output_option
 from daypass.cli.profile import secret_store
 from daypass.client import keyring
-from daypass.client.browser_login import AuthorizationLogin, DeviceLogin
 from daypass.client.credentials import Credentials, assume_role_with_web_identity, identity
+from daypass.client.loopback import AuthorizationLogin, DeviceLogin
 from daypass.client.profiles import DEFAULT, LocalStateError, Profile, forget_secret, in_keyring, save
 from daypass.client.saml import BrowserLogin, assume_role_with_saml, read_assertion, roles_offered
 from daypass.client.state import default_session_name

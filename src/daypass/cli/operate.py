@@ -11,7 +11,6 @@ from daypass.api import accounts
 from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.iam import document_of
-from daypass.cli.lint import offline
 from daypass.cli.options import (
     Connect,
     Fields,
@@ -25,6 +24,7 @@ from daypass.cli.options import (
     server_command,
     yes_option,
 )
+from daypass.cli.policy import offline
 from daypass.cli.replacing import agreed, unchanged, unless_absent
 from daypass.client.errors import ClientError
 from daypass.client.http import segment

@@ -165,7 +165,7 @@ def confirmed(question: str, *, yes: bool, why: str = "this cannot be undone") -
 
 def open_connection(profile: Profile) -> Connection:
     """A connection as this profile. It says so on a terminal when a call takes longer than a second."""
-    from daypass.cli.progress import announced  # the HTTP client takes time to import
+    from daypass.cli.output import announced  # the HTTP client takes time to import
     from daypass.client.http import Connection
     from daypass.client.transport import exchange
 

@@ -13,8 +13,7 @@ from daypass.cli import exits, output
 from daypass.cli.options import Connect, Duration, Result, Table, complete_roles, server_command
 from daypass.client.credentials import role_arn
 from daypass.client.http import Connection
-from daypass.client.probe import CheckRun, OwnIssuer, Probe
-from daypass.client.probe_metrics import ProbeMetrics, metrics_server
+from daypass.client.probe import CheckRun, OwnIssuer, Probe, ProbeMetrics, metrics_server
 
 _file = click.Path(path_type=Path, dir_okay=False)
 

@@ -33,9 +33,9 @@ from daypass.cli.options import (
 )
 from daypass.cli.pick import picked
 from daypass.client import state
-from daypass.client.browser_login import revoke
 from daypass.client.credentials import Credentials, identity, seconds_of_time
 from daypass.client.errors import ClientError
+from daypass.client.loopback import revoke
 from daypass.client.profiles import (
     DEFAULT,
     LocalStateError,

@@ -175,7 +175,9 @@ def keys(issuer: str, refresh: bool, account: str, connect: Connect) -> Result:
     method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
     found = connect().api(method, _path(issuer, what), {"account": account})
     return Result(
-        found, lambda: _show_keys(found), status=exits.FINDING if found["error"] or not found["keys"] else exits.OK
+        found,
+        lambda: _show_keys(found),
+        status=exits.FINDING if found["error"] or not found["keys"] else exits.OK,
     )
 
 

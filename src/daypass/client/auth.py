@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 from daypass import sigv4
 from daypass.client import state
-from daypass.client.browser_login import access_token
 from daypass.client.credentials import Credentials
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
+from daypass.client.loopback import access_token
 from daypass.client.profiles import Profile
 from daypass.client.transport import base64url
 

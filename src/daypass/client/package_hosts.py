@@ -36,9 +36,9 @@ class Token(NamedTuple):
 
 def token_for(audience: str, role: str = "", profile: str = "", endpoint: str = "") -> Token:
     """A token as the profile, or as a role. Raises ClientError, LocalStateError."""
-    from daypass.client.browser_login import access_token
     from daypass.client.credentials import role_arn
     from daypass.client.http import Connection
+    from daypass.client.loopback import access_token
     from daypass.client.usable import resolve
 
     connection = Connection(resolve(profile, endpoint))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from daypass.client import state
-from daypass.client.browser_login import renew
 from daypass.client.credentials import seconds_of_time
 from daypass.client.errors import ClientError
+from daypass.client.loopback import renew
 from daypass.client.profiles import (
     LocalStateError,
     Profile,

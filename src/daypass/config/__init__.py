@@ -4,8 +4,7 @@ A new setting is a field in the module of its area: `network`, `storage`, `ident
 a field in `settings`.
 """
 
-from daypass.config.approval import AccessSettings
-from daypass.config.identity import FederationSettings
+from daypass.config.identity import AccessSettings, FederationSettings
 from daypass.config.loading import ConfigError, ignored_variables, load
 from daypass.config.network import ServerSettings
 from daypass.config.settings import Settings

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daypass.config.approval import AccessSettings, AuthzenSettings, ChecksSettings
 from daypass.config.identity import (
+    AccessSettings,
+    AuthzenSettings,
     AwsSettings,
+    ChecksSettings,
     FederationSettings,
     OAuthSettings,
     SamlSettings,

@@ -23,7 +23,7 @@ from daypass.domain.session import LONGEST_SESSION_MS
 from daypass.ports.clock import Clock
 from daypass.ports.directory import FOR_EVER, StoredKey
 from daypass.scheduling.slices import Coalesced
-from daypass.sigv4.mac import Mac
+from daypass.sigv4.canonical import Mac
 
 DAY = 86_400_000
 _KEY_BYTES = 32

@@ -14,12 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from daypass.domain.claims import PrincipalKind
+from daypass.domain.claims import OneTime, PrincipalKind, Proof
 from daypass.domain.directory import SamlProvider, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import text_digest
 from daypass.domain.policy.model import Value
-from daypass.domain.proof import OneTime, Proof
 from daypass.domain.session import is_tag_text
 
 ATTRIBUTES: Final = "https://aws.amazon.com/SAML/Attributes/"

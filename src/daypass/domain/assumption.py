@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from daypass.domain.access.grant import keys_of
+from daypass.domain.access.request import keys_of
 from daypass.domain.context import requested_tags
 from daypass.domain.directory import Grant, Tags
 from daypass.domain.policy.model import Value

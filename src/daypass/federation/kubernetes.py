@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.proof import secret_owner
 from daypass.domain.provider_settings import ProviderSettings, TokenReview
 from daypass.federation.fetch import FetchError, Order
 from daypass.federation.jwks import read_bounded

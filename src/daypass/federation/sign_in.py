@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
 
+from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.proof import secret_owner
 from daypass.domain.provider_settings import ProviderSettings, SignIn, issuer_of, parse_settings
 from daypass.federation.fetch import Fetched, FetchError, Order, parse_url
 from daypass.federation.jwks import read_bounded

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daypass.crypto.seal import Sealer
+from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
 from daypass.domain.jws import fault_of_rsa_keys
-from daypass.domain.proof import secret_owner
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
 from daypass.federation.fetch import Fetched, Fetcher, FetchError, FetchReason, Order, parse_url
 from daypass.federation.jwks import Keys, read_discovery, read_keys

@@ -25,8 +25,7 @@ from typing import Any, Final, NamedTuple, Self
 
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
-from daypass.client.probe import CheckRun, Probe
-from daypass.client.probe_metrics import ProbeMetrics, metrics_server
+from daypass.client.probe import CheckRun, Probe, ProbeMetrics, metrics_server
 from daypass.client.profiles import Profile
 from daypass.client.serving import Handler
 from daypass.client.transport import NoAnswer

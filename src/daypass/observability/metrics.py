@@ -19,19 +19,21 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from daypass.domain.events import Event, EventType
-from daypass.observability.attempts import (
+from daypass.observability.exemplars import Exemplars
+from daypass.observability.totals import (
     ATTEMPTS,
     CAUSES,
     ISSUING,
     NO_CAUSE,
     UNAVAILABLE,
     Attempt,
+    Tally,
+    Totals,
     attempt_of,
     number_of,
     outcome_of,
+    totals_of,
 )
-from daypass.observability.exemplars import Exemplars
-from daypass.observability.totals import Tally, Totals, totals_of
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"

@@ -20,7 +20,7 @@ from daypass.domain.session import PASSWORD, FeedPosition, Hop, SessionClaims, S
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, KeyView, RoleView
-from daypass.sigv4.mac import Mac
+from daypass.sigv4.canonical import Mac
 
 _INVALID = "The security token included in the request is invalid."
 _EXPIRED = "The security token included in the request is expired"

@@ -31,7 +31,7 @@ from daypass.domain.session import PASSWORD, SessionClaims, SessionKind, scope_d
 from daypass.domain.trust import CallerPolicies
 from daypass.operations.decide import decide, explained, is_large, of_layers
 from daypass.operations.outcome import OWNER
-from daypass.operations.sized_cache import SizedCache
+from daypass.operations.principals import SizedCache
 from daypass.ports import Call, Env
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.trust import CallerLayers
-from daypass.sigv4.mac import Mac
+from daypass.sigv4.canonical import Mac
 
 E = TypeVar("E")
 T = TypeVar("T")

@@ -22,8 +22,7 @@ from daypass.config import Settings
 from daypass.crypto.age import AgeError, AgeWriter, decrypted, identity_of, recipient_of
 from daypass.crypto.key_encryption import RingError
 from daypass.domain.events import Event, EventType
-from daypass.server.clock import opened, wall
-from daypass.server.recording import record
+from daypass.server.clock import opened, record, wall
 from daypass.server.ring_keys import opening_key
 from daypass.server.startup import StartupError, database_errors, prepare_data_directory
 from daypass.stores.columns import nodes

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from daypass.audit.journal import Journal
 from daypass.audit.log import load_mark, reset_mark
 from daypass.config import Settings
+from daypass.crypto.ids import Ids
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.ports.clock import MAX_JUMP_MS
-from daypass.server.recording import record_change
+from daypass.ports import Tx
+from daypass.ports.clock import MAX_JUMP_MS, Clock
 from daypass.stores.backend import UnusableDatabase
 from daypass.stores.causes import DatabaseUnreachable, cause_of
 from daypass.stores.engine import Database, open_database
@@ -86,3 +90,31 @@ def opened(settings: Settings) -> Iterator[Database]:
 def wall() -> int:
     """The system time in ms since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+# --- Writes to the record from a command that works on the database, without a server
+
+
+def record(database: Database, event: Event) -> None:
+    """Records an event. Raises the database's error, or DaypassError(UNAVAILABLE)."""
+    record_change(database, lambda _tx, _now: event)
+
+
+def record_change(database: Database, change: Callable[[StoreTx, int], Event]) -> None:
+    """Runs `change` with the time (ms) in one transaction with the event that it returns, in a log of its own."""
+    asyncio.run(_journalled(database, change))
+
+
+async def _journalled(database: Database, change: Callable[[StoreTx, int], Event]) -> None:
+    clock = Clock()
+    journal = Journal(database, clock, Ids(), socket.gethostname())
+
+    def write(tx: Tx) -> tuple[None, Event]:
+        assert isinstance(tx, StoreTx)
+        return None, change(tx, clock.now())
+
+    await journal.start()
+    try:
+        await journal.write(write, urgent=True)
+    finally:
+        await journal.close()

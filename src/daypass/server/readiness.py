@@ -12,8 +12,8 @@ from daypass.domain.errors import DaypassError
 from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.server import tls
-from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, Registration
+from daypass.server.ring_keys import KeyRotation
 from daypass.stores.directory import Directory
 
 _READY_SECONDS: Final = 2.0  # a readiness probe must have its answer by then

@@ -44,11 +44,11 @@ from daypass.observability import logs
 from daypass.observability.measurements import Measurements
 from daypass.observability.metrics import Metrics
 from daypass.operations.rolesanywhere.anchors import record_uses
-from daypass.outbound.schedules import Schedules
-from daypass.outbound.send import Mail, outbound_of
+from daypass.outbound.send import Mail, Schedules, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
-from daypass.server import checks, from_settings, security_events
+from daypass.server import from_settings, security_events
+from daypass.server import gauges as checks
 from daypass.server.anomalies import AnomalyWatch
 from daypass.server.connections import Connections
 from daypass.server.from_settings import (
@@ -63,10 +63,9 @@ from daypass.server.from_settings import (
     rates_of,
 )
 from daypass.server.gauges import Gauges
-from daypass.server.key_rotation import KeyRotation
 from daypass.server.nodes import Peers, PeerStreams, Registration
 from daypass.server.readiness import Readiness
-from daypass.server.ring_keys import key_encryption_key
+from daypass.server.ring_keys import KeyRotation, key_encryption_key
 from daypass.server.snapshots import ProcessSnapshot, SnapshotWriter, read_snapshot, snapshot_exists
 from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database

@@ -24,8 +24,7 @@ from daypass.audit.spool_sink import OfflineStart
 from daypass.config import Settings
 from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import KeyRings
-from daypass.crypto.seal import Sealer
-from daypass.crypto.sealed_file import FileSealer, SealedFileError, read_sealed
+from daypass.crypto.seal import FileSealer, SealedFileError, Sealer, read_sealed
 from daypass.domain.directory import Revocation
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.session import FeedPosition

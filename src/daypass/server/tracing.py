@@ -28,7 +28,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 Observe = Callable[[str, str, float], None]
 
 SPANS: Final = (
-    ("daypass.operations.assume.admission", "", "admitted", EVALUATION),
+    ("daypass.operations.assume.applicant", "", "admitted", EVALUATION),
     ("daypass.operations.authorize", "", "_decided", EVALUATION),
     ("daypass.audit.journal", "Journal", "commit", COMMIT),
     ("daypass.audit.journal", "Journal", "write", COMMIT),

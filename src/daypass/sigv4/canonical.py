@@ -12,8 +12,6 @@ from hashlib import blake2b, sha256
 from typing import NoReturn
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from daypass.sigv4.mac import Mac
-
 ALGORITHM = "AWS4-HMAC-SHA256"
 MISMATCH = (
     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key "
@@ -156,3 +154,35 @@ def signature(
 def format_time(ms: int) -> str:
     """A time in milliseconds since the epoch in ISO-8601 basic format, as SigV4 writes it."""
     return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+# --- HMAC-SHA256 under a key that is used again and again (RFC 2104)
+
+
+_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+
+class Mac:
+    """Authenticates messages under one key. Its repr shows nothing of the key."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) > _BLOCK:
+            key = sha256(key).digest()
+        padded = key.ljust(_BLOCK, b"\0")
+        self._inner = sha256(padded.translate(_INNER))
+        self._outer = sha256(padded.translate(_OUTER))
+
+    def digest(self, message: bytes) -> bytes:
+        """32 bytes."""
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+    def __repr__(self) -> str:
+        return "Mac()"

@@ -41,13 +41,12 @@ from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import FeedChange, accounts_changed
 from daypass.stores.freshness import Freshness, OwnSessions, Tuning
 from daypass.stores.loading import ViewLoader, unavailable
-from daypass.stores.lookups import Lookups
 from daypass.stores.preload import keep_revokers_loaded, load_recently_used
 from daypass.stores.revocation_feed import KEEP_MS, RevocationFeed
 from daypass.stores.standby import Standby
 from daypass.stores.tx import StoreReader
 from daypass.stores.view_codec import DirectoryImage
-from daypass.stores.views import Views
+from daypass.stores.views import Lookups, Views
 
 T = TypeVar("T")
 

@@ -29,8 +29,8 @@ from daypass.domain.session import FeedPosition
 from daypass.observability import logs
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.loading import BATCH
-from daypass.stores.lookups import Lookups
 from daypass.stores.records import sessions
+from daypass.stores.views import Lookups
 
 _KEEP_SECONDS = 5.0
 _TURNS_OF_A_LIST = 6

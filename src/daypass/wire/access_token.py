@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.domain.oauth.binding import X5T, Binding
 from daypass.domain.oauth.client import FAPI_ALGORITHMS
+from daypass.domain.oauth.resource_server import X5T, Binding
 from daypass.operations import rates
 from daypass.operations.oauth.client_authentication import TlsClientCertificate
 from daypass.operations.oauth.inspect import bearer_caller

@@ -21,7 +21,7 @@ from daypass.wire.front import Front
 from daypass.wire.gateway.routes import gateway_routes
 from daypass.wire.gateway.token_review import token_review_route
 from daypass.wire.health import METRICS, Health, health_routes
-from daypass.wire.oauth.routes import oauth_routes
+from daypass.wire.oauth.metadata import oauth_routes
 from daypass.wire.revocations.status_lists import status_list_route
 from daypass.wire.revocations.stream import OPERATION as FOLLOW
 from daypass.wire.revocations.stream import PATH as STREAMS

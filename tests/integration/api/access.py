@@ -11,7 +11,7 @@ from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
 from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice, Role, User
 from daypass.domain.events import Event, EventType
 from daypass.domain.totp import code_at, step_at
-from daypass.operations.iam.user_devices import seal_seed
+from daypass.operations.iam.mfa import seal_seed
 from daypass.operations.notifications.notify import deliver_due, waiting_accounts
 from daypass.ports import Env, Tx
 

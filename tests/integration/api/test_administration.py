@@ -8,7 +8,7 @@ from typing import Any
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import Attachment
-from daypass.domain.policy.overlap import overlap
+from daypass.domain.policy.cover import overlap
 from daypass.domain.policy.pattern import fold
 
 WITHHELD = "administration daypass:*"

@@ -20,7 +20,7 @@ from daypass.domain.directory import (
     MfaDevice,
     User,
 )
-from daypass.operations.iam.user_devices import seal_seed
+from daypass.operations.iam.mfa import seal_seed
 from daypass.operations.offboarding.offboard import DELETING
 from daypass.ports import Reader
 

@@ -11,8 +11,8 @@ from tests.fake_network import FakeNetwork, http
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, Server, policy
 from tests.issuer import Issuer, number
 
+from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
-from daypass.domain.proof import secret_owner
 from daypass.domain.provider_settings import SECRETS, parse_settings
 from daypass.operations.providers import settings as providers
 

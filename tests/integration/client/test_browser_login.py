@@ -16,8 +16,8 @@ from tests.browser import BASE, Browser
 from tests.sign_in import signed_in, site_with_pages, user
 from tests.unit.client.servers import Script, as_json
 
-from daypass.client.browser_login import AuthorizationLogin, DeviceLogin, Session, renew, revoke
 from daypass.client.errors import ClientError
+from daypass.client.loopback import AuthorizationLogin, DeviceLogin, Session, renew, revoke
 from daypass.client.profiles import LocalStateError, Profile, load_all, save
 from daypass.client.transport import Answer, Request, Server
 from daypass.client.usable import renewed, with_secret

@@ -14,7 +14,8 @@ from tests.oauth import FORM, authorization_server, given, refusal, verified
 from tests.oauth_client import BEARER_TOKENS, Client, DpopKey, api, register, trusting
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.oauth import repeated, token
+from daypass.wire.oauth import registration as repeated
+from daypass.wire.oauth import token
 
 API = "https://api.example"
 

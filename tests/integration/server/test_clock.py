@@ -16,7 +16,7 @@ from tests.terminal import Terminal
 from daypass.audit.log import load_mark
 from daypass.audit.sql import raise_mark
 from daypass.audit.stored import event_bytes
-from daypass.cli.clock import clock
+from daypass.cli.installation import clock
 from daypass.cli.main import run
 from daypass.config import Settings
 from daypass.domain.directory import Account, Revocation

@@ -16,8 +16,8 @@ from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError
 from daypass.crypto.keys import DAY, KeyRings, Ring
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.server import key_rotation
-from daypass.server.key_rotation import KeyRotation
+from daypass.server import ring_keys as key_rotation
+from daypass.server.ring_keys import KeyRotation
 from daypass.stores.engine import open_database
 
 

@@ -19,7 +19,7 @@ from tests.saml_idp import metadata
 from tests.sign_in import PASSWORD, role_for, signed_in, user, with_device
 from tests.x509 import Authority
 
-from daypass.operations.iam import user_devices
+from daypass.operations.iam import mfa as user_devices
 from daypass.operations.sign_in import webauthn
 
 USER = "/console/user"

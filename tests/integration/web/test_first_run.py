@@ -15,7 +15,7 @@ from tests.browser import Browser, forms, query_of, refused, text
 from tests.sign_in import PASSWORD, site_with_pages
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.wire.console import first_run
+from daypass.wire.console import setup as first_run
 
 CODE = "set-up-code-of-this-test"
 ACCOUNT = "444455556666"

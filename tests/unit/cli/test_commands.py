@@ -153,8 +153,7 @@ def installation(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def __getattr__(self, operation: str) -> Callable[..., Any]:
             return lambda *_: called.append(f"{self.name}.{operation}")
 
-    for module in ("clock", "server_keys"):
-        monkeypatch.setattr(f"daypass.cli.{module}.server_module", Nothing)
+    monkeypatch.setattr("daypass.cli.installation.server_module", Nothing)
     return called
 
 

@@ -10,7 +10,8 @@ import click
 import pytest
 from tests.unit.client.servers import as_json, error
 
-from daypass.cli import audit, server_keys
+from daypass.cli import audit
+from daypass.cli import installation as server_keys
 from daypass.cli.durations import moment_of, seconds_of
 from daypass.crypto.keys import Ring
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Clock, Script, as_json, error
 
-from daypass.cli.progress import announced
+from daypass.cli.output import announced
 from daypass.client.transport import Answer, NoAnswer, Request
 
 REQUEST = Request("http://server\x1b[31m:8700", "GET", "/", {}, b"")

@@ -18,8 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.unit.client.servers import NOW, PROFILE, error, result
 
 from daypass.client.http import signed_request
-from daypass.client.probe import CheckRun, OwnIssuer, Probe
-from daypass.client.probe_metrics import ProbeMetrics
+from daypass.client.probe import CheckRun, OwnIssuer, Probe, ProbeMetrics
 from daypass.client.profiles import Profile
 from daypass.client.transport import Answer, NoAnswer, Request
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.crypto.test_key_encryption import Source
 
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError
-from daypass.crypto.sealed_file import FileSealer, SealedFileError, read_sealed
+from daypass.crypto.seal import FileSealer, SealedFileError, read_sealed
 
 KEK = KeyEncryptionKey(b"k" * 32)
 

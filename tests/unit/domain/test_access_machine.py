@@ -9,14 +9,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daypass.domain.access import grant as grants
-from daypass.domain.access.grant import GrantState, GrantUnusable
+from daypass.domain.access import request as grants
 from daypass.domain.access.person import same_person
 from daypass.domain.access.quorum import StageKey, Tally, count, tally
 from daypass.domain.access.request import (
     GRANTED,
     NEXT,
     EndReason,
+    GrantState,
+    GrantUnusable,
     TransitionRefused,
     check_undecided,
     check_voter,

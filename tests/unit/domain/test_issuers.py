@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.domain.proof import issuer_allowed
+from daypass.domain.claims import issuer_allowed
 
 LISTED = ("ci.example.com", "forge.example.com/ours/*", "ci.example.com/odd/../one")
 

@@ -12,9 +12,9 @@ import pytest
 from tests.fake_network import http
 from tests.unit.federation.keys_world import ACCOUNT, DISCOVERY, HOUR, JWKS, NOW, URL, KeyWorld, oidc
 
+from daypass.domain.claims import secret_owner
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.proof import secret_owner
 from daypass.federation.jwks import read_keys
 
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.issuer import Issuer
 
-from daypass.domain.claims import PrincipalKind
+from daypass.domain.claims import PrincipalKind, Proof
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.federation.oidc import OidcVerifier
 from daypass.ports import KeySet

@@ -12,7 +12,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.totp import code_at, step_at
 from daypass.operations.assume.mfa_code import LOCK_MS, MAX_FAILURES
-from daypass.operations.iam.user_devices import seal_seed
+from daypass.operations.iam.mfa import seal_seed
 from daypass.wire.aws.sts import get_session_token
 
 SEED = b"a seed of forty bytes that nobody knows."

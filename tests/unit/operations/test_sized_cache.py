@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daypass.operations.sized_cache import SizedCache
+from daypass.operations.principals import SizedCache
 
 
 def test_call_same_text_twice_makes_it_once() -> None:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from daypass.domain.policy.cover import withholds_administration
 from daypass.domain.policy.document import PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Layer, PrincipalFacts
-from daypass.domain.policy.overlap import withholds_administration
 
 OWN, OTHER = "111111111111", "222222222222"
 ALICE = PrincipalFacts("User", OWN, ((f"arn:aws:iam::{OWN}:user/alice", "AIDAALICE"),))

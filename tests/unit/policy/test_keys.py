@@ -4,7 +4,7 @@ import pytest
 
 from daypass.domain.directory import Role, User
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.keys import context_keys
+from daypass.domain.policy.layers import context_keys
 from daypass.domain.question import hypothetical
 from daypass.domain.trust import CallerPolicies
 

@@ -27,8 +27,8 @@ from daypass.client.agent.keeper import Keeper
 from daypass.client.agent.listener import MAX_HEAD, Answer, Listener
 from daypass.client.agent.pods import PodEndpoint
 from daypass.client.auth import session_profile
-from daypass.client.browser_login import access_token
 from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity
+from daypass.client.loopback import access_token
 from daypass.client.profiles import Busy, LocalStateError, Profile, known, locked
 from daypass.client.provider import CredentialProvider
 from daypass.client.transport import Server

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from daypass.domain.proof import TRANSIENT
+from daypass.domain.claims import TRANSIENT
 from daypass.domain.session import Hop
 
 _FEDERATED: Final = re.compile(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -134,3 +134,32 @@ def _without_variables(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_variables(item) for name, item in value.items()}
     return value
+
+
+# --- The binding of an access token to a key of its client: the claim `cnf` (RFC 7800)
+
+
+JKT: Final = "jkt"
+X5T: Final = "x5t#S256"
+
+
+class Binding(NamedTuple):
+    """`member` of `cnf`, and the thumbprint in it: of a public key (RFC 7638), or of a certificate; base64url."""
+
+    member: str
+    thumbprint: str
+
+    @property
+    def claim(self) -> dict[str, str]:
+        return {self.member: self.thumbprint}
+
+
+def binding_of(claims: Mapping[str, Any]) -> Binding | None:
+    """The binding in the claims of a token of this server; None for a bearer token."""
+    confirmation = claims.get("cnf")
+    if not isinstance(confirmation, Mapping):
+        return None
+    for member in (JKT, X5T):
+        if member in confirmation:
+            return Binding(member, str(confirmation[member]))
+    return None

@@ -6,15 +6,20 @@ Allow needs, whatever the conditions are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyDocument
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Effect, PrincipalFacts
 from daypass.domain.policy.pattern import fold
 from daypass.domain.policy.principal import GrantScope
 from daypass.domain.trust import ASSUME_ROLE, AssumedRole
+from daypass.operations.authorize import authorize
+from daypass.operations.outcome import served, unpack
+from daypass.ports import Call, Env
 
 
 def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
@@ -45,4 +50,32 @@ def may_allow(document: PolicyDocument, action: str) -> bool:
         statement.effect is Effect.ALLOW
         and (bool(statement.actions.keys) or statement.actions.matches(action, {}) is not statement.not_action)
         for statement in document.index.concerned(action)
+    )
+
+
+# --- Decode authorization message
+
+
+async def decode_authorization_message(env: Env, call: Call, unverified_message: str) -> Mapping[str, Any]:
+    """DecodeAuthorizationMessage (AWS STS API): the explanation in an encoded authorization message.
+
+    A message of another account is refused like an invalid one: the caller learns nothing from the refusal.
+    """
+    decision = await authorize(env, call, "sts:DecodeAuthorizationMessage", "*")
+    account, payload = await env.sealer.open_message(unverified_message)
+    try:
+        explanation = unpack(payload)
+    except ValueError:
+        raise _invalid("not packed here") from None
+    if account != call.caller.account:
+        raise _invalid("belongs to another account")
+    await env.journal.commit(served(call, decision=decision))
+    return explanation
+
+
+def _invalid(reason: str) -> DaypassError:
+    return DaypassError(
+        ErrorKind.INVALID_AUTHORIZATION_MESSAGE,
+        "Encoded authorization message is not valid.",
+        private={"reason": reason},
     )

@@ -19,7 +19,7 @@ from daypass.domain.policy.model import Context
 from daypass.domain.question import Principal, hypothetical
 from daypass.domain.session import Hop
 from daypass.domain.trust import AssumedRole
-from daypass.operations.assume.admission import target_of
+from daypass.operations.assume.applicant import target_of
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import find_current, layers_for
 from daypass.operations.blocks import Levels, in_force

@@ -19,9 +19,9 @@ from daypass.domain.directory import Role
 from daypass.domain.policy.administration import PREFIX
 from daypass.domain.policy.budget import OperationOverBudget, charge, metered
 from daypass.domain.policy.compiled import Statement
+from daypass.domain.policy.cover import Coverage, coverage, over_pattern, overlap, withholds_administration
 from daypass.domain.policy.layers import Layers
 from daypass.domain.policy.model import Context, Decision, Effect, Layer
-from daypass.domain.policy.overlap import Coverage, coverage, over_pattern, overlap, withholds_administration
 from daypass.domain.policy.partial_evaluation import Outcome, Proviso
 from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
 from daypass.domain.policy.resource import completed

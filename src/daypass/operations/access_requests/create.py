@@ -14,25 +14,30 @@ from msgspec.structs import replace
 
 from daypass.domain.access import limits
 from daypass.domain.access import terms as t
-from daypass.domain.access.grant import is_usable, latest_end
 from daypass.domain.access.person import NOBODY
-from daypass.domain.access.request import GRANTED, UNDECIDED
+from daypass.domain.access.request import GRANTED, UNDECIDED, is_usable, latest_end
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.access_requests.decide import automatic_approval, grant_request, local_time, needs_mfa
 from daypass.operations.access_requests.prepare import Prepared, prepare
-from daypass.operations.access_requests.view import RequestView, request_detail, view_of
+from daypass.operations.access_requests.view import (
+    RequestView,
+    automatic_approval,
+    grant_request,
+    local_time,
+    needs_mfa,
+    request_detail,
+    view_of,
+)
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, requested_role
-from daypass.operations.grants.end import existing, no_such_request
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, person_of_user
-from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.targets import Circumstances, RequestedRole, targets_of
+from daypass.operations.grants.targets import Circumstances, RequestedRole, Snapshot, targets_of
+from daypass.operations.grants.use import existing, no_such_request
 from daypass.operations.grants.void import why_void
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce

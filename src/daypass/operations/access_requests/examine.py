@@ -16,8 +16,8 @@ from daypass.operations import heavy
 from daypass.operations.access.what_can import Extent, Grant, grants_of_principal
 from daypass.operations.access_requests.read import allow_request, can_vote
 from daypass.operations.access_requests.view import RequestView, view_of
-from daypass.operations.grants.end import no_such_request
 from daypass.operations.grants.persons import person_of
+from daypass.operations.grants.use import no_such_request
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Scene
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from daypass.domain.access import grant as grants
 from daypass.domain.access import limits
+from daypass.domain.access import request as grants
 from daypass.domain.access import terms as t
 from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved
 from daypass.domain.context import request_context
@@ -18,11 +18,19 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.access_requests.create import invalid
-from daypass.operations.access_requests.decide import automatic_approval, grant_request, local_time
 from daypass.operations.access_requests.prepare import prepare
-from daypass.operations.access_requests.view import RequestView, current_targets, view_of
+from daypass.operations.access_requests.view import (
+    RequestView,
+    automatic_approval,
+    current_targets,
+    grant_request,
+    local_time,
+    view_of,
+)
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
-from daypass.operations.grants.end import (
+from daypass.operations.grants.persons import Person, person_of
+from daypass.operations.grants.targets import Circumstances, RequestedRole
+from daypass.operations.grants.use import (
     announce_end,
     end_grants,
     ending_detail,
@@ -31,8 +39,6 @@ from daypass.operations.grants.end import (
     no_such_request,
     refused,
 )
-from daypass.operations.grants.persons import Person, person_of
-from daypass.operations.grants.targets import Circumstances, RequestedRole
 from daypass.operations.management import allow, allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served

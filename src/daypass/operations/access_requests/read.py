@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from daypass.domain.access import limits
-from daypass.domain.access.grant import GrantState, is_usable, state_of
 from daypass.domain.access.person import NOBODY, same_person
-from daypass.domain.access.request import OPEN, UNDECIDED
+from daypass.domain.access.request import OPEN, UNDECIDED, GrantState, is_usable, state_of
 from daypass.domain.access.risk import breadth_of
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.access.terms import Terms, decode
@@ -25,14 +24,13 @@ from daypass.domain.question import decide_partially
 from daypass.operations import heavy
 from daypass.operations.access.snapshot import asked_in, check_question, context_in
 from daypass.operations.access_requests.view import RequestView, requested_targets, view_of
-from daypass.operations.grants.end import no_such_request
 from daypass.operations.grants.persons import Person, person_of, persons_of
-from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.targets import requestable_roles
+from daypass.operations.grants.targets import Snapshot, requestable_roles
+from daypass.operations.grants.use import no_such_request
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import stages_for
 from daypass.operations.iam.holdings import Gatherer, Holdings
-from daypass.operations.iam.user_devices import enabled_devices
+from daypass.operations.iam.mfa import enabled_devices
 from daypass.operations.management import allow, allow_all_or_own, allow_own, read_page
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
-from daypass.domain.access import grant as grants
+from daypass.domain.access import request as grants
 from daypass.domain.access.request import EndReason, overdue
 from daypass.domain.access.terms import decode, waiting_since
 from daypass.domain.directory import (
@@ -33,8 +33,8 @@ from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import FeedPosition
 from daypass.operations.access_requests.view import current_targets, requested_targets
-from daypass.operations.grants.end import end_now, grants_of
-from daypass.operations.grants.snapshot import Snapshot
+from daypass.operations.grants.targets import Snapshot
+from daypass.operations.grants.use import end_now, grants_of
 from daypass.operations.grants.void import Void, why_void
 from daypass.operations.notifications.notify import announce
 from daypass.operations.principals import principal_behind

@@ -20,22 +20,23 @@ from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, Req
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context, Decision
-from daypass.operations.access_requests.decide import Approval, grant_request, narrowed
 from daypass.operations.access_requests.view import (
+    Approval,
     RequestView,
     chat_allowed,
     current_targets,
+    grant_request,
+    narrowed,
     open_targets,
     requested_targets,
     view_of,
 )
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, consume
-from daypass.operations.grants.end import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, persons_of, why_gone
-from daypass.operations.grants.snapshot import Snapshot
-from daypass.operations.grants.targets import RequestedRole, binding
+from daypass.operations.grants.targets import RequestedRole, Snapshot, binding
+from daypass.operations.grants.use import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.votes import StageMatch, count_votes, stages_for
 from daypass.operations.management import allow
 from daypass.operations.notifications.notify import announce

@@ -9,18 +9,16 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from daypass.domain.access import grant as grants
+from daypass.domain.access import request as grants
 from daypass.domain.assumption import Assumption
 from daypass.domain.directory import Grant
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionRefused, session_tags
-from daypass.operations.assume.admission import admitted
-from daypass.operations.assume.applicant import Applicant, SessionParent
+from daypass.operations.assume.applicant import Applicant, SessionParent, admitted
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Also, Issued, compose, issue, role_owner
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
-from daypass.operations.grants.end import end_now
-from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates
+from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates, end_now
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env
 

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from daypass.domain.arn import is_account_id, read_arn
 from daypass.domain.assertion import Assertion, proof_of, replay_entry, role_pairs, session_name, session_seconds
+from daypass.domain.claims import Proof
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.proof import Proof
 from daypass.operations.assume.applicant import actor_of_proof, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_web_identity import Federated, owned, with_attributes

@@ -12,9 +12,9 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain.claims import Proof
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.proof import Proof
 from daypass.domain.web_identity import no_provider
 from daypass.operations.assume.applicant import proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
@@ -23,7 +23,7 @@ from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
 from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.outcome import OWNER
-from daypass.operations.providers.issuers import may_be_trusted
+from daypass.operations.providers.settings import may_be_trusted
 from daypass.ports import Call, Env
 
 C = TypeVar("C")

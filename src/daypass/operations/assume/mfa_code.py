@@ -19,7 +19,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Context
 from daypass.domain.totp import matching_step
 from daypass.operations.assume.request import consume
-from daypass.operations.iam.user_devices import open_seed
+from daypass.operations.iam.mfa import open_seed
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Tx
 

@@ -13,10 +13,10 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain.claims import Proof
 from daypass.domain.directory import OidcProvider, PodIdentityAssociation, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import url_of
 from daypass.operations.assume.applicant import proven_applicant, snapshot
 from daypass.operations.assume.assume import assume

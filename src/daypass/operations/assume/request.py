@@ -22,7 +22,7 @@ from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
 from daypass.operations.authorize import find_current
 from daypass.operations.outcome import event_of
-from daypass.operations.sized_cache import SizedCache
+from daypass.operations.principals import SizedCache
 from daypass.ports import Env, ManagedPolicyView, ProofUsed, Tx
 
 

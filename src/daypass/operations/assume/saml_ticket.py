@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from daypass.domain.assertion import Assertion
+from daypass.domain.claims import OneTime
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import base64url, from_base64url
-from daypass.domain.proof import OneTime
 from daypass.ports import Env
 
 CHOICE: Final = "choice"

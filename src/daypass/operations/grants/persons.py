@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from daypass.domain.access.person import identifiers, linked_person, original_principal, source_identity
 from daypass.domain.arn import account_of
-from daypass.domain.claims import Caller
+from daypass.domain.claims import Caller, issuer_allowed
 from daypass.domain.directory import (
     AccessKey,
     AccessRequest,
@@ -27,7 +27,6 @@ from daypass.domain.directory import (
     TrustAnchor,
     User,
 )
-from daypass.domain.proof import issuer_allowed
 from daypass.domain.session import PERSON_TAG
 from daypass.operations.principals import arn_of_principal, find_by_id, groups_of
 from daypass.ports import Reader

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from daypass.domain.access.grant import end_due
-from daypass.domain.access.request import EndReason
+from daypass.domain.access.request import EndReason, end_due
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.access.terms import Version, binding_of, digest
 from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Revocation, Role

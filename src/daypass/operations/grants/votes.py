@@ -16,8 +16,7 @@ from daypass.domain.directory import AccessRequest, AccessVote
 from daypass.domain.policy.model import Context
 from daypass.operations.grants.permission import may_approve
 from daypass.operations.grants.persons import names_of, persons_of, why_gone, with_links
-from daypass.operations.grants.snapshot import once
-from daypass.operations.grants.targets import RequestedRole, binding
+from daypass.operations.grants.targets import RequestedRole, binding, once
 from daypass.ports import Env, Reader, Scene
 
 _MANY: Final = 1_000

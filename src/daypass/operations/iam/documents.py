@@ -18,8 +18,7 @@ from daypass.domain.directory import Account, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.lint.open_trust import open_trust_refusal
 from daypass.operations.iam import faults, paging
-from daypass.operations.principals import find_by_id
-from daypass.operations.sized_cache import SizedCache
+from daypass.operations.principals import SizedCache, find_by_id
 from daypass.ports import Reader
 
 Names: TypeAlias = dict[str, "User | Role | None"]

@@ -14,12 +14,12 @@ from typing import Any
 
 from daypass.domain.arn import read_arn
 from daypass.domain.directory import Group, ManagedPolicy, Role, User
+from daypass.domain.policy.cover import Coverage, coverage
 from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.model import Effect
-from daypass.domain.policy.overlap import Coverage, coverage
 from daypass.domain.policy.pattern import V2012, fold
 from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
-from daypass.operations.iam import faults, find, holdings, resources, service_linked_roles
+from daypass.operations.iam import faults, find, holdings, resources, roles
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, PolicySource
 
@@ -69,7 +69,7 @@ def grants(document: PolicyDocument, namespace: str) -> bool:
 def granted_services(documents: Iterable[PolicyDocument]) -> list[str]:
     """The namespaces that the documents together give access to, sorted: those written out, and the known ones."""
     known = list(documents)
-    candidates = {*service_linked_roles.NAMES, *(name for document in known for name in _written_namespaces(document))}
+    candidates = {*roles.NAMES, *(name for document in known for name in _written_namespaces(document))}
     found = []
     for name in sorted(candidates):
         effects = [each for document in known for each in _of_service(document, name)]

@@ -22,7 +22,7 @@ from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog, policy_text
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import INLINE, Holdings, PolicySource
-from daypass.operations.sized_cache import SizedCache
+from daypass.operations.principals import SizedCache
 from daypass.ports import Reader
 
 MAX_CHARACTERS: Final = 32_768

@@ -18,8 +18,8 @@ from daypass.operations.iam import (
     mfa,
     owners,
     resources,
+    roles,
     service_last_accessed,
-    service_linked_roles,
     tags,
 )
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
@@ -98,7 +98,7 @@ _ALL = (
     *entities.USERS,
     *entities.GROUPS,
     *entities.ROLES,
-    *service_linked_roles.SERVICE_LINKED,
+    *roles.SERVICE_LINKED,
     *entities.POLICIES,
     *entities.ACCOUNT,
     *entities.INSTANCE_PROFILES,
@@ -128,5 +128,5 @@ _ALL = (
     *entities.tagged("MFADevice", mfa.device_resource, mfa.tagged),
 )
 
-OPERATIONS: Final = MappingProxyType({operation.name: service_linked_roles.protecting(operation) for operation in _ALL})
+OPERATIONS: Final = MappingProxyType({operation.name: roles.protecting(operation) for operation in _ALL})
 """Operations by name."""

@@ -15,7 +15,8 @@ from typing import Any, Final
 from daypass.domain.directory import AccessReport, Attachment, Group, LastUse, ManagedPolicy, Membership, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import access_keys, faults, find, service_linked_roles
+from daypass.operations.iam import access_keys, faults, find
+from daypass.operations.iam import roles as service_linked_roles
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.granting import entity_of, granted_services
 from daypass.operations.iam.holdings import Gatherer

@@ -20,8 +20,7 @@ from daypass.domain.policy.budget import metered, within_budget
 from daypass.domain.policy.compiled import PolicyDocument
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.evaluate import evaluate
-from daypass.domain.policy.keys import context_keys
-from daypass.domain.policy.layers import Layers, NamedPolicy
+from daypass.domain.policy.layers import Layers, NamedPolicy, context_keys
 from daypass.domain.policy.model import AccessQuery, Decision, Layer
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import decide

@@ -19,7 +19,7 @@ from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import AMR_KEY, AUTH_TIME_KEY
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
-from daypass.domain.oauth.binding import Binding, binding_of
+from daypass.domain.oauth.resource_server import Binding, binding_of
 from daypass.domain.revocation_index import hop_claims
 from daypass.domain.session import PASSKEY, PASSWORD, Hop, SessionClaims, SessionKind
 from daypass.domain.web_identity import SOURCE_IDENTITY, TAGS

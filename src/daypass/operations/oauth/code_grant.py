@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
 from daypass.domain.oauth import redirects
-from daypass.domain.oauth.binding import JKT
 from daypass.domain.oauth.client import BUILT_IN
+from daypass.domain.oauth.resource_server import JKT
 from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.authorization import Authorization, person_of, read_authorization

@@ -6,11 +6,10 @@ import re
 
 from msgspec.structs import replace
 
-from daypass.domain.claims import PrincipalKind
+from daypass.domain.claims import PrincipalKind, Proof
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import ANY
-from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import parse_settings, url_of
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import rates

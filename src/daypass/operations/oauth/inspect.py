@@ -13,8 +13,7 @@ from daypass.domain.claims import Caller
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.oauth.binding import JKT, Binding
-from daypass.domain.oauth.resource_server import parse_resource_server
+from daypass.domain.oauth.resource_server import JKT, Binding, parse_resource_server
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.request import commit_once, consume
 from daypass.operations.authenticate import caller_of_session

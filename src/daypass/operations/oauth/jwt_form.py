@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.oauth.binding import Binding
+from daypass.domain.oauth.resource_server import Binding
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.forms import sealed
 from daypass.operations.authenticate import caller_of_session

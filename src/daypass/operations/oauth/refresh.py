@@ -22,7 +22,7 @@ from daypass.domain import payload
 from daypass.domain.directory import RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
-from daypass.domain.oauth.binding import JKT, Binding
+from daypass.domain.oauth.resource_server import JKT, Binding
 from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import uses_grant
 from daypass.operations.assume.forms import AWS_FORM

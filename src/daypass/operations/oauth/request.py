@@ -12,7 +12,7 @@ from daypass.domain.delegation import Party
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, base64url, text_digest
-from daypass.domain.oauth.binding import JKT, Binding
+from daypass.domain.oauth.resource_server import JKT, Binding
 from daypass.operations.assume.request import DPOP, SessionRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.ports import Env

@@ -17,7 +17,7 @@ from daypass.domain.directory import Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.grants.end import end_access
+from daypass.operations.grants.use import end_access
 from daypass.operations.iam import faults
 from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent

@@ -22,12 +22,11 @@ from msgspec import Struct
 from daypass import sigv4
 from daypass.domain.arn import read_arn
 from daypass.domain.certificate import SERVICE, Certificate, CertificateRefused
-from daypass.domain.claims import PrincipalKind
+from daypass.domain.claims import PrincipalKind, Proof
 from daypass.domain.context import tag_keys
 from daypass.domain.directory import TrustAnchor, X509Profile
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Value
-from daypass.domain.proof import Proof
 from daypass.operations.assume.applicant import proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.forms import Form
@@ -37,7 +36,7 @@ from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
 from daypass.operations.rolesanywhere import context
 from daypass.ports import Call, CertificateUse, Env, TrustAnchorView
-from daypass.sigv4.x509 import UnverifiedX509
+from daypass.sigv4.verifying import UnverifiedX509
 
 C = TypeVar("C")
 

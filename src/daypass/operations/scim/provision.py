@@ -34,7 +34,7 @@ from daypass.operations.management import allow, fitting
 from daypass.operations.offboarding.leaving import Owned, delete_disabled, delete_owned, end_user
 from daypass.operations.outcome import served
 from daypass.operations.revocation import DEPROVISIONED
-from daypass.operations.scim.resources import (
+from daypass.operations.scim.tokens import (
     MAX_MEMBER_CHANGES,
     UNASSIGNED,
     USER,

@@ -16,8 +16,7 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import principal_facts, request_context
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.assume.admission import target_of
-from daypass.operations.assume.applicant import parent_of
+from daypass.operations.assume.applicant import parent_of, target_of
 from daypass.operations.assume.assume import inherit
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authorize import layers_for

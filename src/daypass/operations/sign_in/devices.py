@@ -6,18 +6,23 @@ People need no permission for their own devices, but MFA at most a quarter of an
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Final, NamedTuple
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.iam.user_devices import is_recent, of_user
+from daypass.operations.iam.mfa import codes_change, has_device, is_recent, of_user, remove_codes
 from daypass.operations.management import InAws, allow, allow_own
+from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served
-from daypass.operations.sign_in import passkeys, recovery
-from daypass.ports import Call, Env, Reader
+from daypass.operations.sign_in import passkeys
+from daypass.operations.ssf import queue
+from daypass.ports import Call, Env, Ids, Reader, Tx
 
 _MANY: Final = 100
 
@@ -76,9 +81,9 @@ async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = O
 async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
     """Replaces the caller's recovery codes; only this answer has them. Raises DaypassError: ACCESS_DENIED, VALIDATION."""
     user, decision = await user_of(env, call, OWN, "CreateRecoveryCodes")
-    codes = recovery.new_codes(env.ids)
+    codes = new_codes(env.ids)
     return await env.journal.write(
-        lambda tx: recovery.replace_codes(env, tx, call, user, codes, decision), account=call.caller.account
+        lambda tx: replace_codes(env, tx, call, user, codes, decision), account=call.caller.account
     )
 
 
@@ -126,3 +131,57 @@ def _check_mfa(call: Call) -> None:
             "To change your devices, use a session whose MFA is at most 15 minutes old. Sign in again.",
             private={"reason": "devices", "mfa": "absent or too old"},
         )
+
+
+# --- Recovery codes: for a person whose MFA devices are lost
+
+
+NUMBER: Final = 10
+_BYTES: Final = 10  # 16 characters of base 32
+_WRONG: Final = "The recovery code is wrong or was used before."
+
+
+def new_codes(ids: Ids) -> tuple[str, ...]:
+    """NUMBER new codes as people read them: "abcd-efgh-ijkl-mnop"."""
+    texts = [base64.b32encode(ids.seed()[:_BYTES]).decode("ascii").lower() for _ in range(NUMBER)]
+    return tuple("-".join(text[at : at + 4] for at in range(0, len(text), 4)) for text in texts)
+
+
+def digest(code: str) -> str:
+    """What the table stores of a code, however it is typed."""
+    letters = "".join(char for char in code.lower() if char.isascii() and char.isalnum())
+    return hashlib.sha256(b"recovery code\0" + letters.encode("ascii")).hexdigest()
+
+
+def replace_codes(
+    env: Env, tx: Tx, call: Call, user: User, codes: tuple[str, ...], decision: Decision
+) -> tuple[tuple[str, ...], Event]:
+    """Stores new codes and revokes the earlier ones, in a transaction of a caller who may do it. Raises
+    DaypassError(VALIDATION) for a user without an MFA device.
+    """
+    if not has_device(tx, user):
+        raise DaypassError(ErrorKind.VALIDATION, "Recovery codes replace an MFA device: register a device first.")
+    changes = (*remove_codes(tx, user), codes_change(user, "create"))
+    queue.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
+    for code in codes:
+        tx.insert(RecoveryCode(user.id, digest(code), user.account, call.now))
+    detail = {"user": user.arn, "recovery_codes": len(codes)}
+    return codes, served(call, kind=EventType.DIRECTORY_CHANGED, account=user.account, decision=decision, detail=detail)
+
+
+async def accept(env: Env, call: Call, user: User, unverified_code: str) -> None:
+    """Consumes a code of the user, who is `call.caller`. Raises DaypassError(ACCESS_DENIED)."""
+    wanted = digest(unverified_code[:64])
+
+    def change(tx: Tx) -> tuple[None, Event]:
+        code = tx.get(RecoveryCode, user_id=user.id, digest=wanted)
+        if code is None:
+            private = {"reason": "recovery code", "unverified_user": user.arn}
+            raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private=private)
+        tx.delete(code)
+        queue.announce(env, tx, (codes_change(user, "revoke"),), call.now, actor_id=user.id)
+        left = tx.count(RecoveryCode, user_id=user.id)
+        event = served(call, kind=EventType.RECOVERY_CODE_USED, detail={"user": user.arn, "left": left})
+        return None, announce(env, tx, event)
+
+    await env.journal.write(change, account=user.account)

@@ -18,7 +18,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.assume.request import consume
 from daypass.operations.iam import paging
-from daypass.operations.iam.user_devices import RECENT_MS, change_of, has_device, of_user, take_away
+from daypass.operations.iam.mfa import RECENT_MS, change_of, has_device, of_user, take_away
 from daypass.operations.management import allow_own
 from daypass.operations.notifications.notify import announce
 from daypass.operations.outcome import served

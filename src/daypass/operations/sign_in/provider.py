@@ -19,10 +19,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain.claims import Proof
 from daypass.domain.directory import OidcProvider, ReplayEntry, SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import base64url
-from daypass.domain.proof import Proof
 from daypass.domain.provider_settings import SignIn, parse_settings, url_of
 from daypass.domain.web_identity import claim_at, scalar_text, standard_claims
 from daypass.operations.assume.applicant import Applicant, IssuanceSnapshot, proven_applicant, snapshot

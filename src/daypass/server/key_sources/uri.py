@@ -7,9 +7,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from daypass.crypto.key_encryption import KeySource, RingError
-from daypass.server.key_sources.aws_kms import AwsKms
-from daypass.server.key_sources.pkcs11 import Pkcs11
-from daypass.server.key_sources.vault import VaultTransit
+from daypass.server.key_sources.sources import AwsKms, Pkcs11, VaultTransit
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 

@@ -18,8 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Call
 from daypass.wire.api.openapi import POLICY, openapi, page
 from daypass.wire.content import json_of, pairs_of, unique
-from daypass.wire.endpoints.endpoint import Endpoint, invalid, make_input, read_text
-from daypass.wire.endpoints.shown import shown
+from daypass.wire.endpoints.endpoint import Endpoint, invalid, make_input, read_text, shown
 from daypass.wire.front import Front, Progress, target_of
 from daypass.wire.http import Request, Response, media_type
 from daypass.wire.json_errors import JSON_ERRORS, MEDIA_TYPE

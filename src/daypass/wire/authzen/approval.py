@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from daypass.domain.access.grant import latest_end
+from daypass.domain.access.request import latest_end
 from daypass.domain.authzen import Evaluation
 from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family

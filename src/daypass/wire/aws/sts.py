@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from daypass.domain.arn import assumed_role_arn, federated_user_arn
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims, has_policies_or_tags, scope_downs
-from daypass.operations.access.decode_authorization_message import decode_authorization_message as decode
+from daypass.operations.access.denials import decode_authorization_message as decode
 from daypass.operations.assume import assume_role as signed
 from daypass.operations.assume import assume_role_with_saml as saml
 from daypass.operations.assume import assume_role_with_web_identity as web_identity

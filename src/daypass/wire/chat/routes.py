@@ -17,9 +17,7 @@ from daypass.operations.access_requests import chat
 from daypass.operations.access_requests.chat import ChatUser
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, OutboundFailed
-from daypass.wire.chat.message import WINDOW_SECONDS, Message, Service, SignedMessage
-from daypass.wire.chat.slack import Slack
-from daypass.wire.chat.teams import Teams
+from daypass.wire.chat.services import WINDOW_SECONDS, Message, Service, SignedMessage, Slack, Teams
 from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import JSON_ERRORS, MEDIA_TYPE

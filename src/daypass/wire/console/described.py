@@ -21,8 +21,7 @@ from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
 from daypass.wire.console.members import members_of
 from daypass.wire.console.table import Cell, Column, Field, FormView, TableView, link, table_page
-from daypass.wire.endpoints.endpoint import Endpoint, make_input, read_text
-from daypass.wire.endpoints.shown import shown
+from daypass.wire.endpoints.endpoint import Endpoint, make_input, read_text, shown
 from daypass.wire.http import Response
 from daypass.wire.routing import Route
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.lint.known import KNOWN
 from daypass.operations.access.find import find, find_actions
-from daypass.operations.access.lint import lint_document
+from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam

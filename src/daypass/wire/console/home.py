@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
-from daypass.domain.access.grant import state_of
+from daypass.domain.access.request import state_of
+from daypass.domain.directory import Notification
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.access_requests import create, follow, read
 from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
+from daypass.operations.authorize import would_allow
+from daypass.operations.management import arn_of
+from daypass.operations.notifications import channels
 from daypass.operations.sessions import list_sessions
 from daypass.wire.body import environment, texts
 from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation
-from daypass.wire.console.context import ConsoleContext, to
+from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.navigation import HOME
 from daypass.wire.http import Response
+from daypass.wire.web.render import HEADERS, arn_name, visible
 
 _ROLES = 100  # roles that one page looks through
 
@@ -128,3 +135,71 @@ def _session_name(ctx: ConsoleContext) -> str:
     """The person's name as a role session name has it: 2 to 64 characters (STS API, roleSessionNameType)."""
     name = _NOT_IN_NAMES.sub("-", ctx.call.caller.name)[:64]
     return name if len(name) >= 2 else f"{name}-session"
+
+
+# --- Inbox
+
+
+_RETRY_MS: Final = 2_000
+_ANEW_MS: Final = (
+    120_000  # after this time an answer is made anew: access ends, and notifications fail, without a change
+)
+_MOST: Final = 50
+_ENDS_SOON_MS: Final = 900_000
+
+
+async def page(ctx: ConsoleContext) -> Response:
+    """GET /console/inbox."""
+    own = await ctx.attempt("daypass:GetOwnAccess", read.get_own_access)
+    waiting = await ctx.attempt("daypass:ListAccessRequests", read.list_requests, "", approvable=True, limit=_MOST)
+    grants = own.value.grants if own.value is not None else ()
+    ending = [grant for grant in grants if 0 < grant.ends_at <= ctx.call.now + _ENDS_SOON_MS]
+    return ctx.page("inbox", "Inbox", own=own, waiting=waiting, ending=ending, dead=await _dead(ctx))
+
+
+async def events(ctx: ConsoleContext) -> Response:
+    """GET /console/inbox/events. `since`: the id of the last event that this browser knows."""
+    known = [value.decode("latin-1") for name, value in ctx.page_context.request.headers if name == b"last-event-id"]
+    changed = f"{ctx.live}-{ctx.call.now // _ANEW_MS}"
+    if changed in (*known, ctx.value("since", 128)):
+        return _event("")
+    text = json.dumps(await _summary(ctx), separators=(",", ":"))
+    return _event(f"id: {changed}\nevent: inbox\ndata: {text}\n")
+
+
+def _event(lines: str) -> Response:
+    return Response(200, f"retry: {_RETRY_MS}\n{lines}\n".encode("ascii"), b"text/event-stream", HEADERS)
+
+
+async def _summary(ctx: ConsoleContext) -> dict[str, Any]:
+    """How much there is to do, and each thing with the page that shows it. `ends`: when access ends, ms."""
+    own = await ctx.attempt("daypass:GetOwnAccess", read.get_own_access)
+    found = await ctx.attempt("daypass:ListAccessRequests", read.list_requests, "", approvable=True, limit=_MOST)
+    views, _ = found.value or ([], "")
+    request = "/console/access-request?id="
+    items = [[f"{_who(view)} asks for {_roles(view)}", f"{request}{view.request.id}"] for view in views]
+    dead = (await _dead(ctx)).value or ()
+    items += [[f"Not delivered: {visible(each.event)}", "/console/inbox#dead"] for each in dead]
+    ends = [
+        [f"Your access to {arn_name(grant.role_arn)} ends soon", f"{request}{grant.request_id}", grant.ends_at]
+        for grant in (own.value.grants if own.value is not None else ())
+        if grant.ends_at
+    ]
+    return {"live": ctx.live, "items": items, "ends": ends}
+
+
+def _who(view: Any) -> str:
+    return arn_name(view.terms.beneficiary)
+
+
+def _roles(view: Any) -> str:
+    return ", ".join(arn_name(role.arn) for role in view.terms.roles)
+
+
+async def _dead(ctx: ConsoleContext) -> Part[Sequence[Notification]]:
+    """Notifications that could not be delivered, for those who may see them."""
+    action, resource = "daypass:ListNotifications", arn_of(ctx.call.caller.account, "notification-channel", "*")
+    if not all(await would_allow(ctx.env, ctx.call, [(action, resource)])):
+        return Part()
+    found = await ctx.attempt(action, channels.list_notifications, "", outcome="dead", limit=_MOST)
+    return Part(found.value[0] if found.value is not None else None, found.problem)

@@ -13,8 +13,7 @@ from daypass.wire.console.navigation import menu
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.web.cookies import theme
-from daypass.wire.web.errors import PageErrors
-from daypass.wire.web.render import page
+from daypass.wire.web.render import PageErrors, page
 
 
 def members_of(text: str) -> dict[str, Any]:

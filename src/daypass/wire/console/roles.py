@@ -10,7 +10,7 @@ from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.plain import PlainStatement, plain, plain_condition
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
-from daypass.operations.access import lint, what_can, who_can
+from daypass.operations.access import trust_test, what_can, who_can
 from daypass.operations.sessions import list_sessions
 from daypass.ports import SessionFilter
 from daypass.wire.console.context import ConsoleContext, Part, address, to
@@ -57,7 +57,7 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
     role = (await iam(ctx, "GetRole", RoleName=name))["Role"]
     text = _text(role["AssumeRolePolicyDocument"])
     trust = await heavy.parse(ctx.env, ctx.call.caller.account, _plain, text)
-    findings = await ctx.attempt("daypass:LintPolicies", lint.lint_document, text, PolicyKind.TRUST, name)
+    findings = await ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name)
     who = await ctx.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
     can = await ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
     used = await ctx.attempt(

@@ -6,20 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from daypass.wire.console import (
-    anchors,
     approvals,
     dashboards,
     editor,
     finder,
-    first_run,
     graph,
-    groups,
     home,
-    inbox,
     providers,
     record,
     roles,
-    rules,
     sessions,
     setup,
     simulator,
@@ -28,18 +23,19 @@ from daypass.wire.console import (
 )
 from daypass.wire.console import approvals as requests
 from daypass.wire.console import home as credentials
-from daypass.wire.console.anchors import anchor_changes
+from daypass.wire.console import providers as anchors
+from daypass.wire.console import setup as first_run
+from daypass.wire.console import users as groups
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
 from daypass.wire.console.described import Pages, described_routes
-from daypass.wire.console.groups import group_changes
 from daypass.wire.console.members import CONSOLE_ERRORS
 from daypass.wire.console.navigation import HOME, SETUP, page_of
-from daypass.wire.console.providers import provider_changes
+from daypass.wire.console.providers import anchor_changes, provider_changes
 from daypass.wire.console.resources import RESOURCES
-from daypass.wire.console.users import user_changes
+from daypass.wire.console.users import group_changes, user_changes
 from daypass.wire.endpoints.endpoint import Endpoint
 from daypass.wire.routing import GET, POST, Route
-from daypass.wire.web.errors import PAGE_ERRORS
+from daypass.wire.web.render import PAGE_ERRORS
 
 _REQUEST = "/console/access-request"
 _CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *anchor_changes(), *editor.role_changes(roles.one))
@@ -74,7 +70,7 @@ def console_routes(console: Console, endpoints: Sequence[Endpoint]) -> tuple[Rou
         ),
         Route(
             "/console/inbox/events",
-            get_handler(console, inbox.events, idle=True),
+            get_handler(console, home.events, idle=True),
             "Changes of the inbox as an event",
             GET,
             CONSOLE_ERRORS,
@@ -93,7 +89,7 @@ def _access(show: Show, form: Show) -> tuple[Route, ...]:
         show(HOME, home.home, "Console: the person's own access", "daypass:GetOwnAccess"),
         show("/console", home.to_home, "Redirects to the console"),
         show("/console/find", finder.page, "Console: finds anything", "daypass:Find"),
-        show("/console/inbox", inbox.page, "Console: the inbox", "daypass:GetOwnAccess"),
+        show("/console/inbox", home.page, "Console: the inbox", "daypass:GetOwnAccess"),
         show("/console/extend", home.extend_form, "Console: the form to extend access", "daypass:GetAccessRequest"),
         form("/console/extend/send", home.extend, "Requests more time", "daypass:ExtendAccessRequest"),
         show("/console/request", requests.form, "Console: the form to request access", "daypass:ListRequestableRoles"),
@@ -164,11 +160,13 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
 def _administration(show: Show, form: Show) -> tuple[Route, ...]:
     """Approval rules, reviews, notifications, settings and first steps."""
     return (
-        show("/console/rules", rules.listed, "Console: approval rules", "daypass:ListApprovalRules"),
-        show("/console/rule", rules.one, "Console: one approval rule", "daypass:GetApprovalRule"),
-        *(form(each.path, each.serve, each.summary, each.operation) for each in rules.rule_changes()),
-        show("/console/reviews", rules.reviews, "Console: reviews of emergency access", "daypass:ListAccessReviews"),
-        form("/console/reviews/close", rules.close_review, "Closes a review", "daypass:CloseAccessReview"),
+        show("/console/rules", approvals.listed, "Console: approval rules", "daypass:ListApprovalRules"),
+        show("/console/rule", approvals.one, "Console: one approval rule", "daypass:GetApprovalRule"),
+        *(form(each.path, each.serve, each.summary, each.operation) for each in approvals.rule_changes()),
+        show(
+            "/console/reviews", approvals.reviews, "Console: reviews of emergency access", "daypass:ListAccessReviews"
+        ),
+        form("/console/reviews/close", approvals.close_review, "Closes a review", "daypass:CloseAccessReview"),
         show("/console/dashboard", dashboards.dashboard, "Console: dashboards", "daypass:ReadAudit"),
         show("/console/dashboard/events", dashboards.events, "Figures of a dashboard as an event", "daypass:ReadAudit"),
         show("/console/dashboard/export", dashboards.export, "Figures of a dashboard as a file", "daypass:ReadAudit"),

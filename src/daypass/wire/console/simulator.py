@@ -11,7 +11,7 @@ import msgspec
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.pattern import fold
-from daypass.operations.access.decode_authorization_message import decode_authorization_message
+from daypass.operations.access.denials import decode_authorization_message
 from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import arn_of

@@ -16,7 +16,7 @@ from daypass.api.operation import OnePage
 from daypass.domain.assumption import Assumption
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
-from daypass.operations.access import lint
+from daypass.operations.access import trust_test
 from daypass.operations.access.find import find
 from daypass.operations.access.key_inventory import list_long_lived_keys
 from daypass.operations.access.policy_bundle import PolicyBundles
@@ -31,12 +31,11 @@ from daypass.operations.record import read as explaining
 from daypass.operations.record import read as record_read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
-from daypass.operations.sessions import caller, lift, list_sessions, revoke
+from daypass.operations.sessions import caller, list_sessions, revoke
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
 from daypass.wire.content import cursor, record_cursor, session_cursor
-from daypass.wire.endpoints.endpoint import Endpoint, fields_of
-from daypass.wire.endpoints.shown import Over
+from daypass.wire.endpoints.endpoint import Endpoint, Over, fields_of
 
 MAX_SESSIONS: Final = 250
 """In one page: the event loop took 50 ms to show a thousand (attack A311)."""
@@ -121,7 +120,7 @@ _SESSIONS: Final = (
         session_api.LIST_REVOCATIONS,
         lambda env, call, q: revoke.list_revocations(env, call, q.account, q.after, q.limit, blocks=q.blocks),
     ),
-    Endpoint(session_api.LIFT_BLOCK, lambda env, call, q: lift.lift_block(env, call, q.revocation_id, q.reason)),
+    Endpoint(session_api.LIFT_BLOCK, lambda env, call, q: revoke.lift_block(env, call, q.revocation_id, q.reason)),
     Endpoint(session_api.OFFBOARD, _offboard),
     Endpoint(session_api.LIST_BROWSER_SESSIONS, lambda env, call, _: browser_session.list_own(env, call)),
     Endpoint(session_api.SIGN_OUT, lambda env, call, q: browser_session.end_own(env, call, q.session_id)),
@@ -231,12 +230,12 @@ async def _what_can(env: Env, call: Call, q: access_api.WhatCanAccessInput) -> O
 
 
 async def _lint(env: Env, call: Call, q: policy_api.LintDocumentInput) -> Any:
-    findings = await lint.lint_document(env, call, q.document, PolicyKind(q.kind), q.role)
+    findings = await trust_test.lint_document(env, call, q.document, PolicyKind(q.kind), q.role)
     return [each.to_json() for each in findings]
 
 
 async def _lint_account(env: Env, call: Call, q: policy_api.LintAccountInput) -> Any:
-    found, following = await lint.lint_account(env, call, q.account, q.after, q.limit)
+    found, following = await trust_test.lint_account(env, call, q.account, q.after, q.limit)
     return [Over(each, findings=[one.to_json() for one in each.findings]) for each in found], following
 
 

@@ -18,8 +18,8 @@ from daypass.operations.accounts import create_account, guardrails
 from daypass.operations.accounts.guardrails import ShownSettings
 from daypass.operations.assume import pod_identity
 from daypass.operations.notifications import channels
-from daypass.operations.oauth import clients, consent, resource_servers
-from daypass.operations.providers import issuers
+from daypass.operations.oauth import clients, consent, targets
+from daypass.operations.providers import settings
 from daypass.operations.providers import settings as providers
 from daypass.operations.record.measure import Check, measure
 from daypass.operations.scim import tokens
@@ -27,8 +27,7 @@ from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.operations.ssf import poll, streams
 from daypass.ports import Call, Env
-from daypass.wire.endpoints.endpoint import Endpoint
-from daypass.wire.endpoints.shown import Over
+from daypass.wire.endpoints.endpoint import Endpoint, Over
 
 
 def endpoints(shown: ShownSettings) -> tuple[Endpoint, ...]:
@@ -98,7 +97,7 @@ async def _provider_keys(env: Env, call: Call, q: Any, *, refresh: bool = False)
 
 
 async def _allowed_issuers(env: Env, call: Call, q: Any) -> Any:
-    return await issuers.get_allowed_issuers(env, call, q.account) or {"issuers": None, "updated_at": 0}
+    return await settings.get_allowed_issuers(env, call, q.account) or {"issuers": None, "updated_at": 0}
 
 
 async def _provider_settings(env: Env, call: Call, q: Any) -> Over:
@@ -125,11 +124,11 @@ _PROVIDERS: Final = (
     Endpoint(provider_api.GET_ALLOWED_ISSUERS, _allowed_issuers),
     Endpoint(
         provider_api.PUT_ALLOWED_ISSUERS,
-        lambda env, call, q: issuers.put_allowed_issuers(env, call, tuple(q.issuers), q.account),
+        lambda env, call, q: settings.put_allowed_issuers(env, call, tuple(q.issuers), q.account),
     ),
     Endpoint(
         provider_api.DELETE_ALLOWED_ISSUERS,
-        lambda env, call, q: issuers.put_allowed_issuers(env, call, None, q.account),
+        lambda env, call, q: settings.put_allowed_issuers(env, call, None, q.account),
     ),
     Endpoint(
         provider_api.LIST_POD_IDENTITY_ASSOCIATIONS,
@@ -191,21 +190,21 @@ async def _create_client_secret(env: Env, call: Call, q: Any) -> Any:
 
 
 async def _list_servers(env: Env, call: Call, q: Any) -> Any:
-    found, following = await resource_servers.SERVERS.page(env, call, q.account, q.after, q.limit)
+    found, following = await targets.SERVERS.page(env, call, q.account, q.after, q.limit)
     return [_server(each) for each in found], following
 
 
 async def _get_server(env: Env, call: Call, q: Any) -> Over:
-    return _server(await resource_servers.SERVERS.get(env, call, q.identifier, q.account))
+    return _server(await targets.SERVERS.get(env, call, q.identifier, q.account))
 
 
 async def _server_metadata(env: Env, call: Call, q: Any) -> Any:
-    server = await resource_servers.SERVERS.get(env, call, q.identifier, q.account)
-    return resource_servers.metadata(env, server)
+    server = await targets.SERVERS.get(env, call, q.identifier, q.account)
+    return targets.metadata(env, server)
 
 
 async def _put_server(env: Env, call: Call, q: oauth_api.PutResourceServerInput) -> Over:
-    return _server(await resource_servers.put_resource_server(env, call, q.identifier, q.name, q.settings, q.account))
+    return _server(await targets.put_resource_server(env, call, q.identifier, q.name, q.settings, q.account))
 
 
 _OAUTH: Final = (
@@ -225,7 +224,7 @@ _OAUTH: Final = (
     Endpoint(oauth_api.PUT_RESOURCE_SERVER, _put_server),
     Endpoint(
         oauth_api.DELETE_RESOURCE_SERVER,
-        lambda env, call, q: resource_servers.SERVERS.delete(env, call, q.identifier, q.account),
+        lambda env, call, q: targets.SERVERS.delete(env, call, q.identifier, q.account),
     ),
     Endpoint(oauth_api.LIST_CONSENTS, lambda env, call, q: consent.list_consents(env, call, q.person, q.account)),
     Endpoint(oauth_api.DELETE_CONSENT, lambda env, call, q: consent.delete_consent(env, call, q.consent_id, q.account)),

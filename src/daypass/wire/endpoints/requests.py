@@ -8,9 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from daypass.api import access_requests as api
-from daypass.domain.access.grant import state_of
 from daypass.domain.access.quorum import read_ballot
-from daypass.domain.access.request import EndReason
+from daypass.domain.access.request import EndReason, state_of
 from daypass.domain.directory import AccessVote, Grant
 from daypass.operations.access_requests import create, examine, follow, read, rules, vote
 from daypass.operations.access_requests.create import NewRequest
@@ -18,8 +17,7 @@ from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.ports import Call, Env
-from daypass.wire.endpoints.endpoint import Endpoint, fields_of
-from daypass.wire.endpoints.shown import Over
+from daypass.wire.endpoints.endpoint import Endpoint, Over, fields_of
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 

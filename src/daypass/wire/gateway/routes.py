@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.operations.access.check_request import ACTION, check_request, meaning, protected
+from daypass.operations.access.requestable import ACTION, check_request, meaning, protected
 from daypass.ports import Call
 from daypass.wire.access_token import (
     SCHEMES,

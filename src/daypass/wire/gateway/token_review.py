@@ -13,7 +13,7 @@ import msgspec
 
 from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.operations.access.check_request import check_cluster
+from daypass.operations.access.requestable import check_cluster
 from daypass.operations.oauth.targets import registered
 from daypass.wire.access_token import UNPROVEN, Service, by_access_token
 from daypass.wire.front import Front, Progress, Refusal

@@ -7,18 +7,27 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.oauth.id_token import user_info
+from daypass.domain.oauth.redirects import is_registered
+from daypass.operations.oauth.authorization import client_by_id
+from daypass.operations.oauth.id_token import client_of_hint, subject_of, subject_of_hint, user_info
 from daypass.operations.oauth.inspect import INACTIVE, introspect_token, revoke_token, signed_introspection
 from daypass.operations.oauth.refresh_families import revoke_family
 from daypass.operations.oauth.refresh_family import is_refresh_token
 from daypass.operations.oauth.request import Sender
+from daypass.operations.outcome import OWNER
+from daypass.operations.sign_in import browser_session
 from daypass.ports import Call
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
 from daypass.wire.http import Response, accepted
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
-from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed, one, required
+from daypass.wire.oauth.consent import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
+from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed, one, required, text_of
 from daypass.wire.oauth.errors import JSON, NO_STORE
+from daypass.wire.web.context import Fields, PageContext
+from daypass.wire.web.render import redirect
 
 _SIGNED: Final = b"application/token-introspection+jwt"
 _TOKENS: Final = 1.0  # that a call costs, relative to an STS request
@@ -89,3 +98,66 @@ async def _authenticated(ctx: EndpointContext, *, public: bool) -> tuple[Call, S
     if client is None or (client.settings.type == "public" and not public):
         raise DaypassError(ErrorKind.INVALID_CLIENT, "The client must authenticate.")
     return call, Sender(client, replays=ctx.progress.replays)
+
+
+# --- The end of a sign-in that a client asks for (OpenID Connect RP-Initiated Logout 1.0)
+
+
+PATH: Final = "/oauth2/logout"
+CONFIRM: Final = "/oauth2/logout/confirm"
+OPERATION: Final = "daypass:SignOut"
+_SIGNED_OUT: Final = "/login/signed-out"
+
+_read_question = msgspec.json.Decoder(Question[str]).decode  # where the person goes afterwards
+
+
+async def ask(ctx: PageContext) -> Response:
+    """GET and POST /oauth2/logout. A form is answered with the same request by GET: our cookie comes with no foreign form."""
+    ctx.anonymous()
+    if ctx.request.method == "POST":
+        return redirect(by_get(PATH, pairs_of(ctx.posted())))
+    fields = ctx.fields()
+    hint = one(fields, "id_token_hint")
+    client_id = one(fields, "client_id") or (client_of_hint(ctx.env, hint) if hint else "")
+    subject = await subject_of_hint(ctx.env, client_id, hint) if hint else ""
+    name, following = await _following(ctx, client_id, fields)
+    person = await ctx.person()
+    if person is None:
+        return redirect(following)
+    if subject and subject != subject_of(person[1].session):
+        raise DaypassError(ErrorKind.VALIDATION, "Another person is signed in than the one of id_token_hint.")
+    return ctx.page(
+        "logout",
+        title="Sign out",
+        ticket=asked(ctx, CONFIRM, person, following),
+        application=name,
+        form_action="" if following == _SIGNED_OUT else form_action(following),
+    )
+
+
+async def confirm(ctx: PageContext) -> Response:
+    """POST /oauth2/logout/confirm: the person's answer."""
+    form = ctx.form()
+    call, signed_in, following = await answered(
+        ctx, CONFIRM, _read_question, form.get("ticket", ""), "Go back to the application."
+    )
+    await browser_session.end(ctx.env, call, signed_in.row.session_id)
+    return redirect(following, ctx.site.cookies.clear())
+
+
+async def _following(ctx: PageContext, client_id: str, fields: Fields) -> tuple[str, str]:
+    """The client's name, and where the person goes afterwards. Raises DaypassError(VALIDATION)."""
+    uri, state = one(fields, "post_logout_redirect_uri"), text_of(fields, "state")
+    if not client_id:
+        if uri:
+            message = "post_logout_redirect_uri needs client_id or id_token_hint."
+            raise DaypassError(ErrorKind.VALIDATION, message)
+        return "", _SIGNED_OUT
+    known = await client_by_id(ctx.env, client_id)
+    if not uri:
+        return known.client.name, _SIGNED_OUT
+    if not is_registered(uri, known.settings.post_logout_redirect_uris):
+        message = "The post_logout_redirect_uri is not registered for this application."
+        private = {OWNER: known.client.account, "client_id": client_id, "unverified_redirect_uri": uri[:256]}
+        raise DaypassError(ErrorKind.VALIDATION, message, private=private)
+    return known.client.name, with_parameters(uri, {"state": state}) if state else uri

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import iso_time
-from daypass.domain.oauth.binding import JKT
+from daypass.domain.oauth.resource_server import JKT
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.oauth import code_grant, device
 from daypass.operations.oauth.access_token import AccessToken
@@ -58,7 +58,7 @@ from daypass.wire.oauth.endpoint import (
     scope_of,
 )
 from daypass.wire.oauth.errors import INVALID_GRANT
-from daypass.wire.oauth.repeated import REPEATED
+from daypass.wire.oauth.registration import REPEATED
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name
 JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"

@@ -27,7 +27,7 @@ from daypass.operations.rolesanywhere.create_session import (
     prove,
 )
 from daypass.ports import Call
-from daypass.sigv4.x509 import UnverifiedX509, chain_of, parse_x509, unique_fields
+from daypass.sigv4.verifying import UnverifiedX509, chain_of, parse_x509, unique_fields
 from daypass.wire.client_certificate import PresentedCertificate, presented_certificate
 from daypass.wire.content import json_object_of
 from daypass.wire.front import Front, Progress, signature_error

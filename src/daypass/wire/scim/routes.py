@@ -17,8 +17,7 @@ from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA, ScimError
 from daypass.domain.strict_json import read_json
 from daypass.operations.scim import provision
 from daypass.operations.scim.provision import GROUP
-from daypass.operations.scim.resources import USER, Resource, etag
-from daypass.operations.scim.tokens import caller_of_token
+from daypass.operations.scim.tokens import USER, Resource, caller_of_token, etag
 from daypass.ports import Call, Env
 from daypass.wire.access_token import authorization_of
 from daypass.wire.content import pairs_of

@@ -10,7 +10,7 @@ from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.errors import Family
 from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
 from daypass.operations.scim.provision import GROUP, MAX_PAGE, SCIM_TYPE
-from daypass.operations.scim.resources import USER
+from daypass.operations.scim.tokens import USER
 from daypass.wire.front import ErrorFormat, Refusal
 from daypass.wire.http import Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, wire_error

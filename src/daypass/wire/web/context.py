@@ -23,8 +23,7 @@ from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import wire_error
 from daypass.wire.web import cookies
 from daypass.wire.web.cookies import Cookies, theme
-from daypass.wire.web.errors import PAGE_ERRORS
-from daypass.wire.web.render import page, redirect
+from daypass.wire.web.render import PAGE_ERRORS, page, redirect
 
 LOGIN: Final = "/login"
 _MAX_FIELDS: Final = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web import devices, render, sign_in
 from daypass.wire.web.context import LOGIN, Page, Site
-from daypass.wire.web.errors import PAGE_ERRORS
 from daypass.wire.web.help import PREFIX, help_page
+from daypass.wire.web.render import PAGE_ERRORS
 
 
 def web_routes(site: Site) -> tuple[Route, ...]:

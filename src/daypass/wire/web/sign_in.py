@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from daypass.domain.errors import DaypassError, Family
 from daypass.domain.session import PASSKEY
 from daypass.operations.oauth import consent
-from daypass.operations.sign_in import browser_session, password, provider, second_factor
+from daypass.operations.sign_in import browser_session, password, provider, step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.password import Browser, Progress
 from daypass.operations.sign_in.provider import Arrival
@@ -130,7 +130,7 @@ async def submit_passkey(ctx: PageContext) -> Response:
     call, form = ctx.anonymous(), ctx.form()
     following = cookies.checked(form.get("next", ""))
     try:
-        progress = await second_factor.with_passkey(
+        progress = await step_up.with_passkey(
             ctx.env, call, Browser(ctx.cookie), form.get("ceremony", ""), form.get("response", "")
         )
     except DaypassError as error:
@@ -144,7 +144,7 @@ async def submit_second_passkey(ctx: PageContext) -> Response:
     call, form = ctx.anonymous(), ctx.form()
     following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     try:
-        progress = await second_factor.with_second_passkey(
+        progress = await step_up.with_second_passkey(
             ctx.env, call, Browser(ctx.cookie), ticket, form.get("ceremony", ""), form.get("response", "")
         )
     except DaypassError as error:
@@ -157,7 +157,7 @@ async def submit_recovery(ctx: PageContext) -> Response:
     call, form = ctx.anonymous(), ctx.form()
     following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     try:
-        progress = await second_factor.with_recovery_code(
+        progress = await step_up.with_recovery_code(
             ctx.env, call, Browser(ctx.cookie), ticket, form.get("recovery", "")
         )
     except DaypassError as error:
@@ -261,7 +261,7 @@ async def _second_stage_again(
     """The page of the second factor after a refusal; `otherwise`, or the sign-in page, if its ticket is not valid."""
     problem = await _problem(ctx, error)
     try:
-        again: Progress | None = await second_factor.stage(ctx.env, call, Browser(ctx.cookie), ticket)
+        again: Progress | None = await step_up.stage(ctx.env, call, Browser(ctx.cookie), ticket)
     except DaypassError as fault:
         if fault.kind.family not in _SHOWN_AGAIN:
             raise
@@ -283,7 +283,7 @@ def _stage_page(ctx: PageContext, progress: Progress, following: str, problem: s
 async def _login_page(ctx: PageContext, call: Call, following: str, **values: str) -> Response:
     """The form; with an account, also the buttons of its identity providers."""
     shown: dict[str, Any] = {"problem": "", "reason": "", "account": "", "user": "", "again": "", **values}
-    prompt = second_factor.ask_at_sign_in(ctx.env, Browser(ctx.cookie), ctx.env.clock.now())
+    prompt = step_up.ask_at_sign_in(ctx.env, Browser(ctx.cookie), ctx.env.clock.now())
     shown |= {"links": await _links(ctx, call, shown["account"], following, shown["again"]), "prompt": prompt}
     scripts = _SCRIPTS if prompt else ()
     return ctx.page("login", title="Sign in", next=following, person=None, scripts=scripts, **shown)

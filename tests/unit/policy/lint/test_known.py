@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from daypass.domain.access.grant import keys_of
+from daypass.domain.access.request import keys_of
 from daypass.domain.assumption import Assumption
 from daypass.domain.directory import Grant
 from daypass.domain.policy.lint.known import FAMILIES, KNOWN

@@ -13,7 +13,6 @@ from daypass.operations.iam import (
     attachments,
     credential_changes,
     credential_report,
-    details,
     granting,
     groups,
     inline,
@@ -27,6 +26,7 @@ from daypass.operations.iam import (
     tags,
     users,
 )
+from daypass.operations.iam import account as details
 from daypass.operations.iam.context import Operation, ResourceOf
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)
