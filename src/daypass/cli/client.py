@@ -89,7 +89,7 @@ def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "jwks": parsed(found, "jwks")} if isinstance(found, str) else settings
 
 
-# --- Resource server
+# --- Resource servers
 
 
 _RESOURCE_SERVER_PATH = "/resource-servers"

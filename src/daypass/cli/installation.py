@@ -1,4 +1,4 @@
-"""What commands share that work on the database of an installation, without a running server."""
+"""Commands that work on the database of an installation, without a running server: backups, ring keys and the clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of sessions and of the ways to prove an identity: AWS, SAML, sign-in, OAuth, identity providers."""
+"""Settings of sessions, of the ways to prove an identity (AWS, SAML, sign-in, OAuth), and of approvals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cache of values computed from texts. It is limited by the total size of the texts, because callers choose their length."""
+"""Principals by id, ARN or alias, the groups of a user, and compiled policy documents cached by their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends requests on behalf of accounts (webhooks, calendars) through the shared fetcher, and e-mail by SMTP."""
+"""Requests on behalf of accounts: webhooks and e-mail, and on-call schedules that are fetched."""
 
 from __future__ import annotations
 

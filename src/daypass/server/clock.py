@@ -1,4 +1,4 @@
-"""The installation's clock, for `daypass clock`. It needs only the database, whether servers run or not."""
+"""The installation's clock, for `daypass clock`, and records of such commands. Only the database is needed."""
 
 from __future__ import annotations
 

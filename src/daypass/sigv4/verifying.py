@@ -81,7 +81,7 @@ def _refuse_time(claimed: UnverifiedSignature, now: int, skew_ms: int, window: i
     )
 
 
-# --- X509
+# --- Requests that a certificate's key has signed: AWS4-X509-RSA-SHA256 and AWS4-X509-ECDSA-SHA256
 
 
 CERTIFICATE = b"x-amz-x509"

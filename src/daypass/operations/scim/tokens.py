@@ -1,4 +1,4 @@
-"""Bearer tokens of SCIM: made for a user, who is the principal of every SCIM request with the token."""
+"""Bearer tokens of SCIM, and the resources and group members that requests with them see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key of the transit engine of HashiCorp Vault or OpenBao. Its token is read from a file at every call."""
+"""The key sources: Vault's or OpenBao's transit engine, AWS KMS, and an HSM by PKCS#11."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all chat services have in common: a signature, a message, and what reads and answers them."""
+"""The chat services: a signed message, and how Slack and Teams write and answer one."""
 
 from __future__ import annotations
 

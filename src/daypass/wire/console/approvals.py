@@ -1,4 +1,4 @@
-"""The approver's inbox, and one access request with everything that a vote needs."""
+"""Access requests, the form for a new one, approval rules and reviews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first page: what a person has now, may have at once, may request, and waits for; and ending and extending access."""
+"""The first page and the inbox: what a person has, may request, waits for and has to decide."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings that people edit as JSON."""
+"""Settings that people edit as JSON, and the error pages of the console."""
 
 from __future__ import annotations
 

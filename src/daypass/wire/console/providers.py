@@ -1,4 +1,4 @@
-"""Identity providers: OpenID Connect and SAML, their settings, and the changes of both."""
+"""Identity providers and trust anchors of an account: lists, pages and changes."""
 
 from __future__ import annotations
 

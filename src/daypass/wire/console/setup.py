@@ -1,4 +1,4 @@
-"""The settings of the installation, read-only, and the first steps of an account: groups, people, a role that needs approval."""
+"""First steps: the set-up of a new installation, and its first administrator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users of the account: the list, and one user with its groups, keys, devices and policies."""
+"""Users, their MFA devices and their groups: lists, pages and changes."""
 
 from __future__ import annotations
 

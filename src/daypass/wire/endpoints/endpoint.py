@@ -1,4 +1,4 @@
-"""An operation of `daypass.api` with the function that performs it, and the input that the function takes."""
+"""An operation of `daypass.api` with the function that performs it, its input, and its rendered output."""
 
 from __future__ import annotations
 

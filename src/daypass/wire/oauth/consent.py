@@ -1,4 +1,4 @@
-"""What the pages on which a person answers a client share: the question that a form contains, and addresses."""
+"""The pages on which a person answers a client, and the device grant, whose page is one of them."""
 
 from __future__ import annotations
 
