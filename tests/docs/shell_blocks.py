@@ -15,6 +15,7 @@ _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^>]+?) -->\n+)?^(?P<indent> *)```sh\n(?P<text>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
+_WHOLE_PAGE = re.compile(r"^<!-- none of this page's blocks is run: (.+) -->$", re.MULTILINE)
 _OPERATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<", "2>", "2>&1", ")", "(", ">&"}
 _ASSIGNMENT = re.compile(r"\w+=")
 
@@ -81,7 +82,8 @@ def blocks() -> list[Block]:
     found = []
     for page in PAGES:
         text = page.read_text()
+        whole = _WHOLE_PAGE.search(text)
         for match in _BLOCK.finditer(text):
             line = text.count("\n", 0, match.start("indent")) + 1
-            found.append(Block(page, line, dedent(match["text"]), match["reason"] or ""))
+            found.append(Block(page, line, dedent(match["text"]), match["reason"] or (whole[1] if whole else "")))
     return found
