@@ -42,7 +42,7 @@ PROMISES: Final = (
     (ADR, "so that one revocation ends them", f"{OAUTH}/test_refresh.py::test_revocation_of_the_person_or_the_client_ends_refresh"),
     (ADR, "a guess ends nothing", f"{OAUTH}/test_refresh.py::test_altered_refresh_token_ends_nothing"),
     (ADR, "so a token never gives two", f"{OAUTH}/test_refresh.py::test_lost_response_is_repeated_for_some_seconds_with_the_same_session"),
-    (ADR, "only after the\nlist has accepted the URL", "tests/attack/test_client_documents.py::test_a14_document_is_fetched_only_for_people_of_an_account_that_lists_it"),
+    (ADR, "only after a client of the account has listed the URL", "tests/attack/test_client_documents.py::test_a14_document_is_fetched_only_for_people_of_an_account_that_lists_it"),
     (ADR, "is off by default", f"{WEB}/test_registration.py::test_registration_is_off_by_default"),
     (ADR, "Credentials are never allowed, and no cookie has an effect there", "tests/attack/test_cross_origin.py::test_a301_cookie_and_a_bearer_of_a_page_give_no_more_than_the_token"),
     (ADR, "allows nothing in Daypass", "tests/attack/test_gate.py::test_identity_token_is_exchanged_for_nothing"),
