@@ -53,6 +53,7 @@ _INTERNAL: Final = (
 )
 _SECTION: Final = re.compile(r"^## (\w+)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 _ALERT: Final = re.compile(r"(?<![\w/\[])(Daypass[A-Z]\w+)")
+_SECTION_LINK: Final = re.compile(r"\[(Daypass\w+)\]\(#\w+\)")
 _LINK: Final = re.compile(r"\[([^]]+)\]\(([\w-]+\.md)[^)]*\)")
 
 
@@ -96,6 +97,7 @@ def _error(name: str, kinds: dict[ErrorKind, set[int]], notes: dict[ErrorKind, s
 
 def _html(source: str) -> str:
     """Names of alerts become links to their runbooks. Pages of the documentation have no address, so their names stay."""
+    source = _SECTION_LINK.sub(r"\1", source)
     source = _LINK.sub(r"*\1* (docs/how-to/\2)", source)
     source = _ALERT.sub(r"[\1](/help/runbooks/\1)", source)
     extensions = ["pymdownx.superfences", "pymdownx.highlight"]

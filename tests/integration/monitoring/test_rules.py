@@ -53,7 +53,7 @@ def test_every_alert_has_a_runbook_in_one_form() -> None:
     for name, section in sections.items():
         continued = re.search(r"[Cc]ontinue with \[(\w+)\]", section)
         wanted = parts[:2] if continued and continued[1] in sections else parts
-        assert re.findall(r"^- \*\*(\w+)\*\*(?: †)?:", section, re.MULTILINE) == wanted, name
+        assert re.findall(r"^- \*\*(\w+)\*\*:", section, re.MULTILINE) == wanted, name
 
 
 @needs_promtool
