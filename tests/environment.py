@@ -81,6 +81,7 @@ def environment(
         "oauth": NO_OAUTH,
         "revocations": Unused("revocations"),
         "statuses": Unused("statuses"),
+        "authorities": Unused("authorities"),
         "nodes": Unused("nodes"),
         "outbound": Unused("outbound"),
         "mail": Unused("mail"),

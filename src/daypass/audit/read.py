@@ -7,7 +7,7 @@ leaves.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -331,6 +331,15 @@ class Records:
             part = partial(sessions_of, ids=ids[at : at + _STEP])
             for claims in await self.run(part, account, urgent=True):
                 yield claims
+
+    async def sessions_by_id(self, ids: Collection[str], account: str) -> dict[str, SessionClaims]:
+        """The sessions with these ids, in the turn of an account. One that does not match the record is left out."""
+        found: dict[str, SessionClaims] = {}
+        wanted = sorted(ids)
+        for at in range(0, len(wanted), _STEP):
+            part = partial(sessions_of, ids=wanted[at : at + _STEP])
+            found.update((claims.session_id, claims) for claims in await self.run(part, account))
+        return found
 
     async def sessions(self, viewer: Viewer, query: SessionFilter) -> tuple[list[SessionView], tuple[int, str] | None]:
         """Sessions of the viewer's account (the operator: of all), newest first, and the `before` of the next page.

@@ -177,6 +177,7 @@ _RINGS = (
     "signing-eddsa",
     "signing-rs256",
     "signing-es384",
+    "certificates",
     "message",
     "spool",
     "storage",

@@ -42,6 +42,7 @@ class Ring(StrEnum):
     SIGNING_EDDSA = "signing-eddsa"  # JWTs by EdDSA (Ed25519)
     SIGNING_RS256 = "signing-rs256"  # JWTs by RS256 (2,048 bits)
     SIGNING_ES384 = "signing-es384"  # JWTs by ES384
+    CERTIFICATES = "certificates"  # SSH and database certificates: the seed of each account's authorities
     MESSAGE = "message"  # encoded authorization messages; verifies forever, because the record stores them
     SPOOL = "spool"  # batches of the local spool; verifies forever, because a spool may be drained late
     STORAGE = "storage"  # secrets at rest; verifies forever, because the sealed secrets are stored
@@ -50,6 +51,7 @@ class Ring(StrEnum):
 
 
 SIGNING_RINGS: Final = frozenset({Ring.SIGNING, Ring.SIGNING_EDDSA, Ring.SIGNING_RS256, Ring.SIGNING_ES384})
+_PUBLISHED = SIGNING_RINGS | {Ring.CERTIFICATES}
 _FOR_EVER = frozenset({Ring.STORAGE, Ring.MESSAGE, Ring.SPOOL})
 
 ALWAYS: Final = tuple(ring for ring in Ring if ring not in (Ring.SIGNING_RS256, Ring.SIGNING_ES384))
@@ -261,9 +263,9 @@ def next_keys(
     kek: KeyEncryptionKey, now: int, rotate_ms: int, rings: Collection[Ring], lead_ms: int
 ) -> list[StoredKey]:
     """A next key of each ring by command. Keys of signing rings begin to sign after `lead_ms`, so that verifiers that
-    cache the JWKS have them by then; the others sign at once, because an unknown key id causes a load.
+    cache the JWKS or the authorities have them by then; the others sign at once, because an unknown key id causes a load.
     """
-    starts = {ring: now + (lead_ms if ring in SIGNING_RINGS else 0) for ring in rings}
+    starts = {ring: now + (lead_ms if ring in _PUBLISHED else 0) for ring in rings}
     return [_new(kek, ring, now, start, start + rotate_ms) for ring, start in starts.items()]
 
 

@@ -36,6 +36,7 @@ class EventType(StrEnum):
     TOKEN_ISSUED = "token.issued"  # an access token was issued for a session that exists; it has its own status
     DIRECTORY_CHANGED = "directory.changed"  # an IAM or management write
     WEB_IDENTITY_ISSUED = "web_identity.issued"  # a token for another cloud was issued; it cannot be revoked
+    CERTIFICATE_ISSUED = "certificate.issued"  # a certificate for SSH or a database; it ends with its session
     SESSION_REVOKED = "session.revoked"  # a revocation was made
     OFFBOARDED = "principal.offboarded"  # sessions, credentials, requests and grants of a person ended
     BLOCK_LIFTED = "block.lifted"  # a revocation does not block its subject any more

@@ -20,11 +20,14 @@ _ACTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}:[A-Za-z0-9_.-]{1,128}")
 _METHOD = re.compile(r"[A-Z]{1,20}")
 _HOST = re.compile(r"https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?")
 _LITERAL = re.compile(r"[A-Za-z0-9_.~!$&'()+,=:@-]+")
-_PLACE = re.compile(r"\{([a-z_]{1,32})\}")
+_PLACE = re.compile(r"\{([A-Za-z_]{1,32})\}")
+_PARAMETER = re.compile(r"[A-Za-z_]{1,32}")
+_VALUE = re.compile(rb"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2}){1,512}")
 _RAW_PATH = re.compile(rb"(?:/(?:[!-\"$&-.0-:<->@-\[\]-~]|%[0-9A-Fa-f]{2})*)+")  # no \ ; # ? or space, no bare %
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _REST: Final = "**"
 _MAX_TEXT: Final = 512
+_MAX_PARAMETERS: Final = 4
 
 
 class GatewayRoute(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -35,12 +38,14 @@ class GatewayRoute(Struct, frozen=True, forbid_unknown_fields=True, omit_default
         action: `orders:Read`. Its prefix is the service in the resource's ARN, and that of SigV4 signatures.
         resource: `order/{id}`, which stands for `arn:aws:orders::ACCOUNT:order/7`.
         methods: empty for all. HEAD is read as GET.
+        query: parameters that the query must have once, and that `resource` may name, as `{DBUser}`.
     """
 
     path: str
     action: str
     resource: str
     methods: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
 
 
 class Meaning(NamedTuple):
@@ -80,7 +85,11 @@ def _wrong_with(route: GatewayRoute) -> str:
         return "path has no dot segments, `**` only at its end, and each place once"
     if not _ACTION.fullmatch(route.action) or route.action.partition(":")[0] in SERVED:
         return "action is SERVICE:NAME, of a service of your own"
-    known = {*places, "rest"} if route.path.endswith(_REST) else set(places)
+    known = {*places, *route.query, "rest"} if route.path.endswith(_REST) else {*places, *route.query}
+    if len(route.query) > _MAX_PARAMETERS or not all(map(_PARAMETER.fullmatch, route.query)):
+        return f"query is at most {_MAX_PARAMETERS} names of letters and _"
+    if len({*places, *route.query, "rest"}) <= len(places) + len(route.query):
+        return "query has no name twice, and none of a place in path"
     rest = _PLACE.sub("", route.resource)
     if not route.resource or len(route.resource) > _MAX_TEXT or "{" in rest or "}" in rest or not rest.isprintable():
         return "resource is a text like `order/{id}`"
@@ -108,7 +117,7 @@ def _segment(raw: bytes) -> str:
         text = raw.decode("ascii")
     else:
         try:
-            text = _ENCODED.sub(lambda found: bytes([int(found[1], 16)]), raw).decode("utf-8")
+            text = _decoded(raw).decode("utf-8")
         except UnicodeDecodeError:
             raise ValueError("it is not UTF-8") from None
         if not text.isprintable() or not _AMBIGUOUS.isdisjoint(text):
@@ -118,23 +127,44 @@ def _segment(raw: bytes) -> str:
     return text
 
 
+def _decoded(raw: bytes) -> bytes:
+    return _ENCODED.sub(lambda found: bytes([int(found[1], 16)]), raw)
+
+
 _AMBIGUOUS: Final = frozenset("/\\%?#;")
 
 
 def meaning_of(
-    routes: tuple[GatewayRoute, ...], method: str, segments: tuple[str, ...], account: str
+    routes: tuple[GatewayRoute, ...],
+    method: str,
+    segments: tuple[str, ...],
+    account: str,
+    unverified_query: bytes = b"",
 ) -> Meaning | None:
-    """What the first route that fits says; None for no route."""
+    """What the first route that fits says; None for no route. Raises ValueError: a parameter that it names is ambiguous."""
     method = "GET" if method == "HEAD" else method
     for route in routes:
         if route.methods and method not in route.methods:
             continue
         places = _places(route.path, segments)
         if places is not None:
+            places |= _parameters(route.query, unverified_query)
             named = _PLACE.sub(lambda match: places[match[1]], route.resource)  # noqa: B023  # used at once
             service = route.action.partition(":")[0]
             return Meaning(route.action, f"arn:aws:{service}::{account}:{named}")
     return None
+
+
+def _parameters(names: tuple[str, ...], unverified_query: bytes) -> dict[str, str]:
+    """The values of the named parameters. Raises ValueError unless each is there once, in letters that all programs read alike."""
+    pairs = [pair.partition(b"=") for pair in unverified_query.split(b"&")] if names else []
+    found = {}
+    for name in names:
+        values = [value for key, _, value in pairs if _decoded(key).strip() == name.encode("ascii")]
+        if len(values) != 1 or not _VALUE.fullmatch(values[0]):
+            raise ValueError(f"the parameter {name} must be there once")
+        found[name] = _segment(values[0])
+    return found
 
 
 def _places(path: str, segments: tuple[str, ...]) -> dict[str, str] | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `port
     from daypass.audit.read import Records
     from daypass.audit.refusals import Refusals
     from daypass.audit.status_lists import LogStatusLists
+    from daypass.crypto.authorities import Authorities
     from daypass.crypto.seal import Sealer
     from daypass.crypto.signing import RingNodeProofs, RingSigner
     from daypass.federation.client_proofs import ClientDocuments, SignedProofs
@@ -179,6 +180,7 @@ class Env:
     oauth: AuthorizationServer  # `NO_OAUTH` without a public URL
     revocations: RevocationFeed
     statuses: LogStatusLists
+    authorities: Authorities
     nodes: RingNodeProofs
     outbound: Outbound
     mail: Mail

@@ -27,6 +27,7 @@ from daypass.audit.spool import SpoolDirectory
 from daypass.audit.status_lists import LogStatusLists
 from daypass.config import Settings
 from daypass.crypto import jose
+from daypass.crypto.authorities import Authorities
 from daypass.crypto.ids import Ids
 from daypass.crypto.keys import SpoolSigner
 from daypass.crypto.seal import Sealer
@@ -257,6 +258,7 @@ class Runtime:
             revocations=self.directory.feed,
             nodes=proofs,
             statuses=self._statuses(oauth),
+            authorities=Authorities(self.rings, self.clock),
             outbound=outbound,
             mail=Mail(self.settings.access),
             schedules=Schedules(self.settings.access, outbound, self.heavy),

@@ -89,6 +89,7 @@ ann 0 request create r-$tag --reason "to see them again" -> request=id
 admin 0 request deny $request --reason no
 admin 0 request create r-$tag --reason "ann sees them" --beneficiary arn:aws:iam::$account:user/ann-$tag -> request=id
 ann 0 request accept $request
+mfa 0 certificate issue database app --key $dir/app
 mfa 0 request create r-$tag --reason "nobody answers" --break-glass --confirm r-$tag -> request=id
 root 0 review ls
 root 0 review close $request --finding "it was needed"
@@ -146,6 +147,7 @@ admin 0 bridge azure --subject $role
 admin 0 bridge vault --subject $role
 admin 0 bridge seaweedfs --subject $role --policy $dir/allow.json
 admin 0 bridge token sts.example.com
+root 0 certificate fetch --krl $dir/krl-$tag --crl $dir/crl-$tag
 admin 0 token --audience https://unregistered-$tag.example
 root 0 stream create -> stream=stream_id
 root 0 stream ls

@@ -17,10 +17,12 @@ WITHOUT_JSON = {
     "credential-process": "prints what AWS SDKs read",
     "k8s credential": "prints what kubectl reads",
     "k8s webhook": "serves until it is stopped",
+    "ldap": "serves until it is stopped",
     "prompt": "prints a word for a shell's prompt",
     "proxy": "serves until it is stopped",
     "elevate": "runs a command",
     "exec": "runs a command",
+    "ssh": "runs a command",
     "serve": "runs until it is stopped",
     "tui": "shows a screen",
 }

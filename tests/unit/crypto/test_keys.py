@@ -255,7 +255,7 @@ def test_keys_ended_in_an_emergency_neither_sign_nor_verify_and_storage_keys_sta
     rings.adopt(shelf.keys)
     old = rings.signing(Ring.SEALING, NOW)
     ended = ended_keys(shelf.keys, KEK, NOW)
-    assert {key.ring for key in ended} == {"sealing", "derivation", "signing", "signing-eddsa"}
+    assert {key.ring for key in ended} == {"sealing", "derivation", "signing", "signing-eddsa", "certificates"}
     changed = {(key.ring, key.id): key for key in ended}
     rings.adopt([changed.get((key.ring, key.id), key) for key in shelf.keys])
     assert rings.unreadable == ()

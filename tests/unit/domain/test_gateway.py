@@ -62,7 +62,6 @@ def test_a531_path_that_programs_read_differently_is_refused(path: bytes) -> Non
         ("/a/**b", "orders:Read", "x", ()),
         ("/a%2fb", "orders:Read", "x", ()),
         ("/{id}/{id}", "orders:Read", "x", ()),
-        ("/{ID}", "orders:Read", "x", ()),
         ("/{id}x", "orders:Read", "x", ()),
         ("/a", "Read", "x", ()),
         ("/a", "orders:*", "x", ()),
@@ -79,6 +78,39 @@ def test_a531_path_that_programs_read_differently_is_refused(path: bytes) -> Non
 def test_route_that_cannot_be_used_is_refused(path: str, action: str, resource: str, methods: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="route 1: "):
         check_routes((GatewayRoute(path, action, resource, methods),))
+
+
+@pytest.mark.parametrize(
+    ("query", "resource"), [(("a b",), "x"), (("id",), "x"), (("a", "a"), "x"), (tuple("abcde"), "x"), (("a",), "{b}")]
+)
+def test_query_that_cannot_be_used_is_refused(query: tuple[str, ...], resource: str) -> None:
+    with pytest.raises(ValueError, match="route 1: "):
+        check_routes((GatewayRoute("/{id}", "orders:Read", resource, (), query),))
+
+
+def test_named_parameter_is_there_once_and_unambiguous() -> None:
+    routes = (GatewayRoute("/", "rds-db:connect", "dbuser:orders/{DBUser}", (), ("DBUser",)),)
+    check_routes(routes)
+
+    def named(query: bytes) -> str:
+        found = meaning_of(routes, "GET", ("",), "111122223333", query)
+        return found.resource if found else ""
+
+    assert named(b"Action=connect&DBUser=app%2D1") == "arn:aws:rds-db::111122223333:dbuser:orders/app-1"
+    for query in (
+        *(
+            b"",
+            b"DBUser",
+            b"DBUser=",
+            b"dbuser=app",
+            b"DBUser=a&DBUser=b",
+            b"DBUser=a&DB%55ser=b",
+            b"DBUser=a& DBUser=b",
+        ),
+        *(b"DBUser=a+b", b"DBUser=a/b", b"DBUser=a%2fb", b"DBUser=%", b"DBUser=%ff", b"DBUser=..", b"DBUser=a%0a"),
+    ):
+        with pytest.raises(ValueError, match=r"DBUser|UTF-8|dot segment|differently"):
+            named(query)
 
 
 @pytest.mark.parametrize(

@@ -220,14 +220,14 @@ async def protected(env: Env, audience: str) -> Protected:
     return Protected(server, settings, settings.origin or f"{named.scheme}://{named.netloc}".lower())
 
 
-def meaning(target: Protected, method: str, unverified_path: bytes) -> Meaning:
-    """What a request asks for. Raises DaypassError(ACCESS_DENIED): its path is ambiguous, or no route fits."""
+def meaning(target: Protected, method: str, unverified_path: bytes, unverified_query: bytes = b"") -> Meaning:
+    """What a request asks for. Raises DaypassError(ACCESS_DENIED): its path or query is ambiguous, or no route fits."""
     account = target.server.account
     try:
         segments = read_path(unverified_path)
+        found = meaning_of(target.settings.routes, method, segments, account, unverified_query)
     except ValueError as error:
-        raise _refused(f"the path is ambiguous: {error}", **{OWNER: account}) from None
-    found = meaning_of(target.settings.routes, method, segments, account)
+        raise _refused(f"the target is ambiguous: {error}", **{OWNER: account}) from None
     if found is None:
         raise _refused("no route fits", **{OWNER: account})
     return found

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from daypass.api import access as access_api
+from daypass.api import certificates as certificate_api
 from daypass.api import policies as policy_api
 from daypass.api import record as record_api
 from daypass.api import sessions as session_api
@@ -32,6 +33,7 @@ from daypass.operations.record import read as record_read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
 from daypass.operations.sessions import caller, list_sessions, revoke
+from daypass.operations.sessions.certificates import CertificateLists, Wanted, issue_certificate
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
 from daypass.wire.content import cursor, record_cursor, session_cursor
@@ -254,5 +256,13 @@ _QUESTIONS: Final = (
 def endpoints() -> tuple[Endpoint, ...]:
     """The rows of these operations."""
     bundles = PolicyBundles()
-    own = Endpoint(access_api.GET_POLICY_BUNDLE, lambda env, call, q: bundles.get(env, call, q.service, q.known))
-    return (*_SESSIONS, *_RECORD, *_QUESTIONS, own)
+    lists = CertificateLists()
+    own = (
+        Endpoint(access_api.GET_POLICY_BUNDLE, lambda env, call, q: bundles.get(env, call, q.service, q.known)),
+        Endpoint(
+            certificate_api.ISSUE_CERTIFICATE,
+            lambda env, call, q: issue_certificate(env, call, Wanted(**fields_of(q))),
+        ),
+        Endpoint(certificate_api.GET_CERTIFICATE_AUTHORITIES, lambda env, call, _: lists.get(env, call)),
+    )
+    return (*_SESSIONS, *_RECORD, *_QUESTIONS, *own)

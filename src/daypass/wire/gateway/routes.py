@@ -52,7 +52,7 @@ async def _decide(front: Front, certificate_header: str, request: Request) -> Re
         asked = original_of(request)
         progress.request = asked.request
         target = await protected(front.env, asked.audience)
-        wanted = meaning(target, asked.request.method, asked.request.raw_path)
+        wanted = meaning(target, asked.request.method, asked.request.raw_path, asked.request.raw_query)
         if authorization_of(asked.request)[0] in SCHEMES:
             service = Service(target.server.identifier, target.origin)
             call = await by_access_token(front, progress, _TOKENS, certificate_header, service=service)

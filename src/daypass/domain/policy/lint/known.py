@@ -35,7 +35,7 @@ _SAML = (
     "eduorgsuperioruri eduorgwhitepagesuri givenname iss mail name namequalifier organizationstatus "
     "primarygroupsid sub sub_type surname uid x500uniqueidentifier"
 )
-_OURS = "actorarn actorid amr approved approvercount audience authmethod authtime chaindepth clientid grantid keybound oncall riskscore scope ticketid"
+_OURS = "actorarn actorid amr approved approvercount audience authmethod authtime certificateseconds chaindepth clientid grantid keybound oncall riskscore scope sshextension sshforcecommand sshsourceaddress ticketid"
 
 KNOWN: Final = frozenset(
     f"{prefix}:{name}"

@@ -1,0 +1,213 @@
+"""Certificates by role, for OpenSSH and databases: a session gets one for the names that its permissions allow.
+
+A certificate never outlives its session. Which certificates are revoked follows from the record and the revocations, so
+there is nothing to be kept in step with them. A certificate whose session is not found counts as revoked.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from msgspec import Struct
+
+from daypass.crypto.authorities import CertificateKind, CertificateRequest, PublicKey, fingerprint, read_public_key
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import EventType
+from daypass.domain.policy.model import Decision, Value
+from daypass.domain.session import SessionClaims
+from daypass.operations.authorize import authorize
+from daypass.operations.management import allow_own, arn_of
+from daypass.operations.outcome import OWNER, served
+from daypass.ports import Call, Env, RecordFilter, Viewer
+
+ACTION: Final = "IssueCertificate"
+DEFAULT_SECONDS: Final = 3_600
+MAX_SECONDS: Final = 43_200
+MAX_LISTED: Final = 20_000
+"""Certificates of half a day that the lists are made from. If an account has more, every one is on the lists."""
+_PAGE: Final = 1_000
+_KEEP_MS: Final = 10_000
+_NAMES: Final[Mapping[CertificateKind, re.Pattern[str]]] = {
+    CertificateKind.SSH_USER: re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"),
+    CertificateKind.SSH_HOST: re.compile(
+        r"[a-z0-9][a-z0-9.-]{0,252}|[0-9a-f:]{2,39}"
+    ),  # no wildcards: ssh would follow them
+    CertificateKind.DATABASE: re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.$@-]{0,62}"),
+}
+
+
+class Wanted(Struct, frozen=True):
+    """The requested certificate; see `api.certificates`."""
+
+    kind: str
+    public_key: str
+    names: tuple[str, ...]
+    seconds: int | None = None
+    extensions: tuple[str, ...] = ()
+    force_command: str = ""
+    source_addresses: tuple[str, ...] = ()
+
+
+async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, Any]:
+    """daypass:IssueCertificate on `certificate/KIND/NAME` for each name.
+
+    Raises DaypassError: INVALID_SUBJECT_CREDENTIALS, VALIDATION, ACCESS_DENIED, SESSION_DURATION_ESCALATION, UNAVAILABLE.
+    """
+    kind, session = CertificateKind(wanted.kind), _session(call)
+    key, critical = _checked(kind, wanted)
+    expires_at = _end(call, session, wanted.seconds)
+    decision = await _authorized(env, call, wanted, (expires_at - call.now) // 1000)
+    block = env.directory.blocked(call.caller.hops, session.source_identity, call.now)
+    if block is not None:
+        raise _refused(call, {OWNER: block.account, "reason": "blocked", "revocation": block.id})
+    shown = " ".join(filter(None, (session.session_id, call.caller.arn, session.source_identity)))
+    extensions = [f"permit-{name}" for name in wanted.extensions]
+    made = env.authorities.issue(
+        CertificateRequest(kind, call.caller.account, key, wanted.names, shown, expires_at, critical, extensions)
+    )
+    serial = f"{made.serial:016x}"
+    detail = {
+        "kind": kind,
+        "names": wanted.names,
+        "serial": serial,
+        "authority": made.authority,
+        "key": fingerprint(key),
+        "expires_at": expires_at,
+        "extensions": wanted.extensions,
+        **critical,
+    }
+    event = served(
+        call, kind=EventType.CERTIFICATE_ISSUED, session_id=session.session_id, decision=decision, detail=detail
+    )
+    await env.journal.commit(event)
+    return {"certificate": made.text, "serial": serial, "expires_at": expires_at}
+
+
+def _session(call: Call) -> SessionClaims:
+    session = call.caller.session
+    if session is None:
+        message = "A certificate is issued to a session: assume a role first."
+        raise DaypassError(ErrorKind.INVALID_SUBJECT_CREDENTIALS, message)
+    if session.audiences is not None or session.may_act is not None:
+        raise _refused(call, {"reason": "the session is for other audiences"})
+    return session
+
+
+def _refused(call: Call, private: Mapping[str, Any]) -> DaypassError:
+    public = f"User: {call.caller.arn} is not authorized to perform: daypass:{ACTION}"
+    return DaypassError(ErrorKind.ACCESS_DENIED, public, private=private)
+
+
+def _checked(kind: CertificateKind, wanted: Wanted) -> tuple[PublicKey, dict[str, str]]:
+    """The key and the critical options. Raises DaypassError(VALIDATION)."""
+    limited = wanted.extensions or wanted.force_command or wanted.source_addresses
+    if kind is not CertificateKind.SSH_USER and limited:
+        raise _invalid("extensions, force_command and source_addresses are for ssh-user alone.")
+    if kind is CertificateKind.DATABASE and len(wanted.names) != 1:
+        raise _invalid("A certificate for a database has one name.")
+    if len(set(wanted.names)) != len(wanted.names) or not all(map(_NAMES[kind].fullmatch, wanted.names)):
+        raise _invalid(f"names: a name cannot be used for {kind}, or is given twice.")
+    if not wanted.force_command.isprintable():
+        raise _invalid("force_command: it must be printable.")
+    try:
+        networks = [str(ipaddress.ip_network(each)) for each in wanted.source_addresses]
+        key = read_public_key(wanted.public_key)
+    except ValueError as error:
+        raise _invalid(f"{error}.") from None
+    options = {"force-command": wanted.force_command, "source-address": ",".join(networks)}
+    return key, {name: value for name, value in options.items() if value}
+
+
+def _invalid(message: str) -> DaypassError:
+    return DaypassError(ErrorKind.VALIDATION, message)
+
+
+def _end(call: Call, session: SessionClaims, seconds: int | None) -> int:
+    """When the certificate ends (ms): never after the session."""
+    end = call.now + 1000 * (seconds or DEFAULT_SECONDS)
+    if seconds is not None and end > session.expires_at:
+        message = "The requested duration would extend beyond the end of the session."
+        raise DaypassError(ErrorKind.SESSION_DURATION_ESCALATION, message)
+    return min(end, session.expires_at)
+
+
+async def _authorized(env: Env, call: Call, wanted: Wanted, seconds: int) -> Decision:
+    keys: dict[str, Value] = {"daypass:certificateseconds": str(seconds)}
+    if wanted.kind == CertificateKind.SSH_USER:
+        keys["daypass:sshextension"] = wanted.extensions
+        keys["daypass:sshsourceaddress"] = wanted.source_addresses
+        if wanted.force_command:
+            keys["daypass:sshforcecommand"] = wanted.force_command
+    for name in wanted.names:
+        resource = arn_of(call.caller.account, "certificate", f"{wanted.kind}/{name}")
+        decision = await authorize(env, call, f"daypass:{ACTION}", resource, context=keys)
+    return decision
+
+
+# --- The authorities, and what was revoked
+
+
+class _Lists(Struct, frozen=True):
+    """The lists of an account, for a version of the revocations."""
+
+    version: int
+    made_at: int
+    krl: bytes
+    crl: str
+
+
+class CertificateLists:
+    """The lists of this process. They are made again after a revocation, and every ten seconds."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, _Lists] = {}
+
+    async def get(self, env: Env, call: Call) -> dict[str, Any]:
+        """daypass:GetCertificateAuthorities. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE (without the record)."""
+        account = call.caller.account
+        decision = await allow_own(env, call, "GetCertificateAuthorities", "certificate")
+        lists = self._made.get(account)
+        now, version = env.clock.now(), env.revocations.version
+        if lists is None or lists.version != version or now - lists.made_at > _KEEP_MS:
+            krl, crl = env.authorities.revoked(account, now, await _revoked(env, account, now))
+            self._made = {key: each for key, each in self._made.items() if now - each.made_at <= _KEEP_MS}
+            lists = self._made[account] = _Lists(version, now, krl, crl)
+        await env.journal.commit(served(call, decision=decision))
+        return {
+            **{kind.replace("-", "_"): env.authorities.public(kind, account) for kind in CertificateKind},
+            "number": lists.made_at,
+            "krl": base64.b64encode(lists.krl).decode("ascii"),
+            "crl": lists.crl,
+        }
+
+
+async def _revoked(env: Env, account: str, now: int) -> dict[str, list[int]] | None:
+    """The serial numbers of revoked certificates by authority; None: there are too many certificates to tell."""
+    issued: list[Mapping[str, Any]] = []
+    query = RecordFilter(
+        account=account,
+        type=EventType.CERTIFICATE_ISSUED.value,
+        since=now - 1000 * MAX_SECONDS - env.limits.skew_ms,
+        limit=_PAGE,
+    )
+    while True:
+        page = await env.records.search(Viewer(account), query)
+        issued += [each.body for each in page if each.body and each.body.get("account") == account]
+        if len(page) < _PAGE:
+            break
+        if len(issued) > MAX_LISTED:
+            return None
+        query = replace(query, before=(page[-1].at, page[-1].log, page[-1].seq))
+    valid = [each for each in issued if each["detail"]["expires_at"] > now]
+    claims = await env.records.sessions_by_id({each["session_id"] for each in valid}, account)
+    serials: dict[str, list[int]] = {}
+    for each in valid:
+        session = claims.get(each["session_id"])
+        if session is None or env.directory.revoked(session) is not None:
+            serials.setdefault(each["detail"]["authority"], []).append(int(each["detail"]["serial"], 16))
+    return serials
