@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final, TypeAlias
 
 from cryptography import x509
@@ -31,6 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from daypass.crypto.ids import random_bytes
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
+from daypass.ports.certificates import CertificateKind, CertificateRequest, MadeCertificate
 from daypass.ports.clock import Clock
 
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
@@ -38,40 +37,6 @@ PublicKey: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rs
 _BACKDATED_MS: Final = 60_000  # for verifiers whose clock is behind
 _CRL_MS: Final = 86_400_000  # a verifier without a newer list refuses every certificate after this
 _RSA_BITS: Final = 2048
-
-
-class CertificateKind(StrEnum):
-    """What a certificate proves, and to whom."""
-
-    SSH_USER = "ssh-user"  # to sshd
-    SSH_HOST = "ssh-host"  # to ssh
-    DATABASE = "database"  # to PostgreSQL and other servers that map the CN of a client certificate to a user
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateRequest:
-    """What to certify. `names`: principals, host names, or the one user of the database. Times in ms.
-
-    `options`: critical options and extensions of an ssh-user certificate.
-    """
-
-    kind: CertificateKind
-    account: str
-    key: PublicKey
-    names: Sequence[str]
-    key_id: str
-    not_after: int
-    critical: Mapping[str, str]
-    extensions: Collection[str]
-
-
-@dataclass(frozen=True, slots=True)
-class MadeCertificate:
-    """A certificate as its program reads it, with its serial number and the id of the ring key that signed it."""
-
-    text: str
-    serial: int
-    authority: str
 
 
 def read_public_key(line: str) -> PublicKey:
@@ -88,7 +53,7 @@ def read_public_key(line: str) -> PublicKey:
     return key
 
 
-def fingerprint(key: PublicKey) -> str:
+def _fingerprint(key: PublicKey) -> str:
     """As ssh-keygen shows it, without the name of the hash."""
     return base64.b64encode(ssh_key_fingerprint(key, SHA256())).decode("ascii").rstrip("=")
 
@@ -100,7 +65,8 @@ class Authorities:
         self._rings, self._clock = rings, clock
 
     def issue(self, request: CertificateRequest) -> MadeCertificate:
-        """Raises DaypassError(UNAVAILABLE) when no key may sign now."""
+        """Raises ValueError for an unusable public key, DaypassError(UNAVAILABLE) when no key may sign now."""
+        key = read_public_key(request.public_key)
         try:
             ring_key = self._rings.signing(Ring.CERTIFICATES, self._clock.now())
         except RingError as error:
@@ -109,10 +75,10 @@ class Authorities:
         private = _private(ring_key, request.kind, request.account)
         start = self._clock.now() - _BACKDATED_MS
         if request.kind is CertificateKind.DATABASE:
-            text = _client_certificate(request, _authority(ring_key, request.account), private, serial, start)
+            text = _client_certificate(request, key, _authority(ring_key, request.account), private, serial, start)
         else:
-            text = _ssh_certificate(request, private, serial, start)
-        return MadeCertificate(text, serial, ring_key.id)
+            text = _ssh_certificate(request, key, private, serial, start)
+        return MadeCertificate(text, serial, ring_key.id, _fingerprint(key))
 
     def public(self, kind: CertificateKind, account: str) -> list[str]:
         """The authority's public keys, the oldest first: lines of OpenSSH, or certificates (PEM). One may sign later."""
@@ -153,11 +119,13 @@ def _line(key: PublicKey) -> str:
 # --- OpenSSH
 
 
-def _ssh_certificate(request: CertificateRequest, private: ed25519.Ed25519PrivateKey, serial: int, start: int) -> str:
+def _ssh_certificate(
+    request: CertificateRequest, key: PublicKey, private: ed25519.Ed25519PrivateKey, serial: int, start: int
+) -> str:
     user = request.kind is CertificateKind.SSH_USER
     builder = (
         SSHCertificateBuilder()
-        .public_key(request.key)
+        .public_key(key)
         .serial(serial)
         .type(SSHCertificateType.USER if user else SSHCertificateType.HOST)
         .key_id(request.key_id.encode("ascii", "backslashreplace"))
@@ -242,6 +210,7 @@ def _authority(key: RingKey, account: str) -> x509.Certificate:
 
 def _client_certificate(
     request: CertificateRequest,
+    key: PublicKey,
     authority: x509.Certificate,
     private: ed25519.Ed25519PrivateKey,
     serial: int,
@@ -259,7 +228,7 @@ def _client_certificate(
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(authority.subject)
-        .public_key(request.key)
+        .public_key(key)
         .serial_number(serial)
         .not_valid_before(_time(start))
         .not_valid_after(_time(request.not_after))

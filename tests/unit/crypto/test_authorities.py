@@ -21,6 +21,7 @@ from daypass.crypto.authorities import (
 )
 from daypass.crypto.keys import DAY, ended_keys
 from daypass.domain.errors import DaypassError
+from daypass.ports.certificates import CertificateKind, CertificateRequest, MadeCertificate
 
 ALPHA, BETA = "111122223333", "444455556666"
 
@@ -33,7 +34,8 @@ def authorities(shelf: Shelf, now: int = NOW) -> Authorities:
 
 def issued(made: Authorities, kind: CertificateKind, account: str = ALPHA) -> MadeCertificate:
     key = ed25519.Ed25519PrivateKey.generate().public_key()
-    return made.issue(CertificateRequest(kind, account, key, ("web1",), "session", NOW + 60_000, {}, ()))
+    line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return made.issue(CertificateRequest(kind, account, line, ("web1",), "session", NOW + 60_000, {}, ()))
 
 
 def listed(krl: bytes, certificate: str, folder: Path) -> bool:

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.crypto.authorities import CertificateKind, CertificateRequest, PublicKey, fingerprint, read_public_key
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.model import Decision, Value
@@ -24,6 +23,7 @@ from daypass.operations.authorize import authorize
 from daypass.operations.management import allow_own, arn_of
 from daypass.operations.outcome import OWNER, served
 from daypass.ports import Call, Env, RecordFilter, Viewer
+from daypass.ports.certificates import CertificateKind, CertificateRequest, MadeCertificate
 
 ACTION: Final = "IssueCertificate"
 DEFAULT_SECONDS: Final = 3_600
@@ -59,7 +59,7 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
     Raises DaypassError: INVALID_SUBJECT_CREDENTIALS, VALIDATION, ACCESS_DENIED, SESSION_DURATION_ESCALATION, UNAVAILABLE.
     """
     kind, session = CertificateKind(wanted.kind), _session(call)
-    key, critical = _checked(kind, wanted)
+    critical = _checked(kind, wanted)
     expires_at = _end(call, session, wanted.seconds)
     decision = await _authorized(env, call, wanted, (expires_at - call.now) // 1000)
     block = env.directory.blocked(call.caller.hops, session.source_identity, call.now)
@@ -67,8 +67,11 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
         raise _refused(call, {OWNER: block.account, "reason": "blocked", "revocation": block.id})
     shown = " ".join(filter(None, (session.session_id, call.caller.arn, session.source_identity)))
     extensions = [f"permit-{name}" for name in wanted.extensions]
-    made = env.authorities.issue(
-        CertificateRequest(kind, call.caller.account, key, wanted.names, shown, expires_at, critical, extensions)
+    made = _issue(
+        env,
+        CertificateRequest(
+            kind, call.caller.account, wanted.public_key, wanted.names, shown, expires_at, critical, extensions
+        ),
     )
     serial = f"{made.serial:016x}"
     detail = {
@@ -76,7 +79,7 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
         "names": wanted.names,
         "serial": serial,
         "authority": made.authority,
-        "key": fingerprint(key),
+        "key": made.fingerprint,
         "expires_at": expires_at,
         "extensions": wanted.extensions,
         **critical,
@@ -86,6 +89,13 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
     )
     await env.journal.commit(event)
     return {"certificate": made.text, "serial": serial, "expires_at": expires_at}
+
+
+def _issue(env: Env, request: CertificateRequest) -> MadeCertificate:
+    try:
+        return env.authorities.issue(request)
+    except ValueError as error:
+        raise _invalid(f"public_key: {error}.") from None
 
 
 def _session(call: Call) -> SessionClaims:
@@ -103,8 +113,8 @@ def _refused(call: Call, private: Mapping[str, Any]) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, public, private=private)
 
 
-def _checked(kind: CertificateKind, wanted: Wanted) -> tuple[PublicKey, dict[str, str]]:
-    """The key and the critical options. Raises DaypassError(VALIDATION)."""
+def _checked(kind: CertificateKind, wanted: Wanted) -> dict[str, str]:
+    """The critical options. Raises DaypassError(VALIDATION)."""
     limited = wanted.extensions or wanted.force_command or wanted.source_addresses
     if kind is not CertificateKind.SSH_USER and limited:
         raise _invalid("extensions, force_command and source_addresses are for ssh-user alone.")
@@ -116,11 +126,10 @@ def _checked(kind: CertificateKind, wanted: Wanted) -> tuple[PublicKey, dict[str
         raise _invalid("force_command: it must be printable.")
     try:
         networks = [str(ipaddress.ip_network(each)) for each in wanted.source_addresses]
-        key = read_public_key(wanted.public_key)
     except ValueError as error:
         raise _invalid(f"{error}.") from None
     options = {"force-command": wanted.force_command, "source-address": ",".join(networks)}
-    return key, {name: value for name, value in options.items() if value}
+    return {name: value for name, value in options.items() if value}
 
 
 def _invalid(message: str) -> DaypassError:
