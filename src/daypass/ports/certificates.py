@@ -17,9 +17,9 @@ class CertificateKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """What to certify. `names`: principals, host names, or the one user of the database. Times in ms.
+    """What to certify.
 
-    `options`: critical options and extensions of an ssh-user certificate.
+    `names`: principals, host names, or the one user of the database. `not_after` in ms. `critical`: critical options.
     """
 
     kind: CertificateKind

@@ -12,13 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.unit.crypto.rings import KEK, NOW, FixedClock, Shelf
 
-from daypass.crypto.authorities import (
-    Authorities,
-    CertificateKind,
-    CertificateRequest,
-    MadeCertificate,
-    read_public_key,
-)
+from daypass.crypto.authorities import Authorities, read_public_key
 from daypass.crypto.keys import DAY, ended_keys
 from daypass.domain.errors import DaypassError
 from daypass.ports.certificates import CertificateKind, CertificateRequest, MadeCertificate
