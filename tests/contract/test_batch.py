@@ -107,9 +107,22 @@ async def test_burst_of_misses_takes_few_snapshots_and_statements(directory: Dir
         statements.append(given[2])
 
     await asyncio.gather(*(directory.role(ACCOUNT, f"Role-{number}") for number in range(MANY)))
-    # The first ones go alone, and the others together when many wait, or when a batch has ended.
-    alone = database.readers * 10
-    assert len(statements) <= alone + 12
+    alone, together = 12, 12  # the first goes alone
+    assert len(statements) <= alone + together
+    before = {*statements}
+    directory._cache.flush(directory.seen().position)
+    await asyncio.gather(*(directory.role(ACCOUNT, f"Role-{number}") for number in range(MANY - 5)))
+    assert {*statements} == before, "the text of a statement depends on the number of views"
+
+
+async def test_policy_is_compiled_when_it_decides_not_when_it_is_loaded(directory: Directory) -> None:
+    views = [await directory.role(ACCOUNT, f"Role-{number}") for number in range(MANY)]
+    policies = [policy.document for view in views if view is not None for policy in view.principal.identity]
+    small = [document for document in policies if len(document.text) < 4096]
+    assert small
+    assert not any("compiled" in vars(document) for document in small)
+    assert small[0].statements[0].line == 1
+    assert "compiled" in vars(small[0])
 
 
 async def test_user_of_an_access_key_is_loaded_with_the_key_and_follows_its_changes(

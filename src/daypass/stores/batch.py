@@ -7,11 +7,12 @@ reader.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import ARRAY, Connection, Select, Text, any_, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from daypass.domain.directory import (
@@ -42,6 +43,10 @@ MIN_READ_AHEAD = 3
 
 _ORDERS: Mapping[type[Any], str] = {InlinePolicy: "name", Attachment: "policy_arn", Membership: "group_id"}
 """Kinds that belong to an owner, and the order in which the loaders ask for them."""
+
+
+_NOT_STORED = "arn:aws:iam::aws:policy/"
+"""Managed policies that come with Daypass."""
 
 
 class Batch(NamedTuple):
@@ -90,7 +95,7 @@ class ReadAhead(StoreReader):
 
     def __init__(self, conn: Connection) -> None:
         super().__init__(conn)
-        self._ahead: dict[tuple[type[Any], tuple[str, ...]], dict[tuple[Any, ...], list[Any]]] = {}
+        self._ahead: dict[tuple[type[Any] | str, ...], dict[tuple[Any, ...], list[Any]]] = {}
         self._found: dict[tuple[Any, ...], list[Any]] = {}
 
     def find(
@@ -105,14 +110,15 @@ class ReadAhead(StoreReader):
     ) -> list[E]:
         """See `StoreReader.find`."""
         if not (path_prefix or after) and order == _ORDERS.get(kind, ""):
-            names = tuple(sorted(equals))
-            ahead = self._ahead.get((kind, names))
+            ahead = self._ahead.get((kind, *equals))
             if ahead is not None:
-                values = tuple(_folded(name, equals[name]) for name in names)
-                if values in ahead:
-                    return ahead[values][:limit]
+                found = ahead.get(tuple(equals.values()))
+                if found is None and "name" in equals:
+                    found = ahead.get(tuple([_folded(name, value) for name, value in equals.items()]))
+                if found is not None:
+                    return found[:limit]
         # Many views ask the same, such as all users of an account for its password policy.
-        asked = (kind, order, path_prefix, after, limit, tuple(sorted(equals.items())))
+        asked = (kind, order, path_prefix, after, limit, *equals.items())
         if asked not in self._found:
             self._found[asked] = super().find(
                 kind, order=order, path_prefix=path_prefix, after=after, limit=limit, **equals
@@ -138,14 +144,15 @@ class ReadAhead(StoreReader):
         self._open_grants({role.id for role in roles})
         principals: list[User | Role] = [*users, *roles]
         boundaries = {principal.boundary_arn for principal in principals if principal.boundary_arn}
-        self._policies({*(attachment.policy_arn for attachment in attached), *boundaries})
+        arns = {*(attachment.policy_arn for attachment in attached), *boundaries}
+        self._policies([arn for arn in arns if not arn.startswith(_NOT_STORED)])
 
     def _open_grants(self, role_ids: Collection[str]) -> None:
         """Grants of these roles that have not ended."""
-        ahead: dict[tuple[Any, ...], list[Any]] = {(0, role_id): [] for role_id in role_ids}
+        ahead: dict[tuple[Any, ...], list[Any]] = {(role_id, 0): [] for role_id in role_ids}
         for grant in self._rows(Grant, "role_id", role_ids, ended_at=0):
-            ahead[0, grant.role_id].append(grant)
-        self._ahead[Grant, ("ended_at", "role_id")] = ahead
+            ahead[grant.role_id, 0].append(grant)
+        self._ahead[Grant, "role_id", "ended_at"] = ahead
 
     def _policies(self, arns: Collection[str]) -> None:
         """Managed policies and the text of their default versions."""
@@ -156,7 +163,7 @@ class ReadAhead(StoreReader):
             place = (version.policy_id, version.version)
             if place in ahead:
                 ahead[place].append(version)
-        self._ahead[PolicyVersion, ("policy_id", "version")] = ahead
+        self._ahead[PolicyVersion, "policy_id", "version"] = ahead
 
     def _roles_by_name(self, places: Collection[str]) -> list[Role]:
         """Roles by ACCOUNT:NAME, the name folded."""
@@ -169,7 +176,7 @@ class ReadAhead(StoreReader):
         roles = [role for account in names for role in self._rows(Role, NAME_KEY, names[account], account=account)]
         for role in roles:
             ahead[role.account, ascii_lower(role.name)].append(role)
-        self._ahead[Role, ("account", "name")] = ahead
+        self._ahead[Role, "account", "name"] = ahead
         return roles
 
     def _by(self, kind: type[E], field: str, values: Collection[str]) -> list[E]:
@@ -178,16 +185,17 @@ class ReadAhead(StoreReader):
         entities = self._rows(kind, field, values)
         for entity in entities:
             ahead[(getattr(entity, field),)].append(entity)
-        self._ahead[kind, (field,)] = ahead
+        self._ahead[kind, field] = ahead
         return entities
 
     def _rows(self, kind: type[E], field: str, values: Collection[str], **equals: str | int) -> list[E]:
         storable_values = list(filter(storable, values))  # one key that no database can hold would fail the whole batch
         if not storable_values:
             return []
-        mapping = ENTITY_TABLES[kind]
-        statement = _statement(mapping.table.name, field, _ORDERS.get(kind, ""), tuple(equals))
-        rows = self._conn.execute(statement, {"values": storable_values, **equals})
+        mapping, on_sqlite = ENTITY_TABLES[kind], self._conn.dialect.name == "sqlite"
+        statement = _statement(mapping.table.name, field, _ORDERS.get(kind, ""), tuple(equals), on_sqlite)
+        parameters = {"values": json.dumps(storable_values) if on_sqlite else storable_values, **equals}
+        rows = self._conn.execute(statement, parameters)
         return [mapping.to_entity(row) for row in rows]
 
 
@@ -199,10 +207,14 @@ _BY_TABLE = {mapping.table.name: mapping for mapping in ENTITY_TABLES.values()}
 
 
 @lru_cache(maxsize=64)  # building a statement costs more than running it
-def _statement(table: str, field: str, order: str, equals: tuple[str, ...]) -> Select[Any]:
+def _statement(table: str, field: str, order: str, equals: tuple[str, ...], on_sqlite: bool) -> Select[Any]:  # noqa: FBT001  # a cache's key
+    """One text for any number of values, so that the database prepares it once."""
     mapping = _BY_TABLE[table]
     column = NAME_KEY if mapping.folds and order == "name" else order
     conditions = [mapping.table.c[name] == bindparam(name) for name in equals]
-    query = select(*mapping.columns).where(mapping.table.c[field].in_(bindparam("values", expanding=True)), *conditions)
+    values = bindparam("values", type_=Text() if on_sqlite else ARRAY(Text()))
+    each = select(func.json_each(values).table_valued("value").c.value)
+    found = mapping.table.c[field].in_(each) if on_sqlite else mapping.table.c[field] == any_(values)
+    query = select(*mapping.columns).where(found, *conditions)
     places = [mapping.table.c[column]] if column else []
     return query.order_by(*places, *mapping.table.primary_key.columns)

@@ -23,8 +23,8 @@ from daypass.stores.views import Loaded
 
 BATCH: Final = 64
 """Views in one snapshot: a thread holds the interpreter for some milliseconds with so many."""
-_AT_ONCE: Final = 2
-"""Batches that begin with any miss. Threads share the interpreter, so many small batches cost more than a few large ones."""
+_AT_ONCE: Final = 1
+"""Batches that begin with any miss. Many small batches cost more than a few large ones, and threads share the interpreter."""
 _MIN_FOR_ANOTHER: Final = BATCH // 2
 """Misses that wait, from which on every free thread takes a batch."""
 _LONGEST_KEY = 2_200  # an ARN has at most 2,048 characters
@@ -63,7 +63,7 @@ class ViewLoader:
         self._on_thread = on_thread
         self._on_standby = on_standby
         self._spawn = spawn
-        self._loading: dict[str, asyncio.Future[Any]] = {}
+        self._loading: dict[str, list[asyncio.Future[Any]]] = {}  # a future for each who waits
         self._missed: dict[str, Load] = {}  # the keys among them that no batch has taken yet
         self._batches = 0
 
@@ -76,20 +76,24 @@ class ViewLoader:
         """The view under a cache key. Raises DaypassError(UNAVAILABLE), also when the view cannot be read."""
         if len(key) > _LONGEST_KEY:
             return None  # no entity has such a name
-        future = self._loading.get(key)
-        if future is None:
+        future = asyncio.get_running_loop().create_future()
+        waiting = self._loading.get(key)
+        if waiting is not None:
+            waiting.append(future)
+        else:
             if len(self._loading) >= _MAX_LOADS:
                 raise unavailable("too many loads in flight")
-            self._loading[key] = future = asyncio.get_running_loop().create_future()
+            self._loading[key] = [future]
             self._missed[key] = load
             self._begin_batches()
-        return await asyncio.shield(future)
+        return await future
 
     def cancel(self) -> None:
         """Cancels those who wait. Call it before the tasks of the batches are cancelled."""
         self._missed.clear()
-        for future in list(self._loading.values()):
-            future.cancel()
+        for waiting in self._loading.values():
+            for future in waiting:
+                future.cancel()
 
     def _begin_batches(self) -> None:
         """A miss is loaded at once if few batches are running. Misses that arrive in the meantime are loaded together in
@@ -123,7 +127,8 @@ class ViewLoader:
             self._fail(loads, error)
         except asyncio.CancelledError:
             for key in loads:
-                self._loading.pop(key).cancel()
+                for future in self._loading.pop(key):
+                    future.cancel()
             raise
         finally:
             self._cache.end_load()
@@ -150,7 +155,9 @@ class ViewLoader:
             return True
         if not self._cached(key, loaded, head, generation):
             return False
-        self._loading.pop(key).set_result(loaded.view)
+        for future in self._loading.pop(key):
+            if not future.done():  # a caller may have been cancelled
+                future.set_result(loaded.view)
         return True
 
     def _cache_ahead(self, batch: Batch, generation: int) -> None:
@@ -170,10 +177,9 @@ class ViewLoader:
         return True
 
     def _fail(self, keys: Iterable[str], error: Exception) -> None:
-        for key in keys:
-            future = self._loading.pop(key)
-            future.set_exception(error)
-            future.exception()  # all waiting callers may have been cancelled
+        for future in (future for key in keys for future in self._loading.pop(key)):
+            if not future.done():
+                future.set_exception(error)
 
 
 def unavailable(why: str, **private: Any) -> DaypassError:

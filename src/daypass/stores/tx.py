@@ -60,7 +60,7 @@ _INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have 
 def storable(value: Any) -> bool:
     """Whether both databases can hold the value: no NUL, no lone surrogate, integers of 64 bits."""
     if isinstance(value, str):
-        return "\0" not in value and value.encode("utf-8", "replace").decode("utf-8") == value
+        return "\0" not in value and (value.isascii() or value.encode("utf-8", "replace").decode("utf-8") == value)
     if isinstance(value, int):
         return -_BIGGEST <= value < _BIGGEST
     return True

@@ -1,13 +1,15 @@
 """Compiled policy documents: statements with their matchers, indexed by action.
 
-These are values: this module parses no text and makes no decisions.
+These are values: this module makes no decisions. Lines and columns, which only explanations show, are read from the text
+when they are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from daypass.domain.policy.administration import Administration
@@ -16,6 +18,7 @@ from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.policy.principal import Principals
+from daypass.domain.policy.source import Place, PrincipalValue, place_of
 
 
 class PolicyKind(StrEnum):
@@ -40,15 +43,6 @@ def managed_kind(arn: str) -> PolicyKind:
     return PolicyKind.AWS if is_aws and not name.startswith("Daypass") else PolicyKind.IDENTITY
 
 
-class PrincipalValue(NamedTuple):
-    """A value of a Principal or NotPrincipal element. `type` is AWS, Federated, Service or CanonicalUser."""
-
-    type: str
-    value: str
-    line: int
-    column: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """A statement with its matchers. `resources` is None for kinds without Resource (trust policies).
@@ -60,10 +54,7 @@ class Statement:
     index: int
     sid: str
     effect: Effect
-    line: int
-    column: int
-    end_line: int
-    end_column: int
+    text: str  # of its document
     actions: Patterns
     not_action: bool = False
     resources: Patterns | None = None
@@ -73,7 +64,6 @@ class Statement:
     conditions: tuple[Condition, ...] = ()
     keys: tuple[str, ...] = ()  # every context key that it may read, sorted
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # element name to values as written
-    principal_values: tuple[PrincipalValue, ...] = ()
     administration: Administration | None = None
     always: bool = False
 
@@ -83,6 +73,28 @@ class Statement:
     def steps(self, resource: str, context: Context) -> int:
         """The maximum number of steps to match the action and this resource."""
         return self.cost + (self.wild.steps(1, len(resource), context) if self.wild is not None else 0)
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether the request decides which actions or resources it matches."""
+        return bool(self.actions.keys or (self.resources is not None and self.resources.keys))
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.text, self.index)
+
+    @property
+    def line(self) -> int:
+        return self.place.line
+
+    @property
+    def column(self) -> int:
+        return self.place.column
+
+    @property
+    def principal_values(self) -> tuple[PrincipalValue, ...]:
+        """Its principals as written, in order."""
+        return () if self.always else self.place.principals
 
 
 PrefixIndex: TypeAlias = "tuple[tuple[int, Mapping[str, tuple[Statement, ...]]], ...]"
@@ -109,17 +121,56 @@ class Index:
                 yield from statements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Compiled(NamedTuple):
+    """What is compiled from a document's text. `broken` means that it failed to compile and fails closed."""
+
+    version: str
+    statements: tuple[Statement, ...]
+    id: str = ""
+    broken: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class PolicyDocument:
-    """A compiled document. `broken` means that it failed to compile and fails closed."""
+    """A compiled document. `source`: what was compiled, or the function that compiles the text on first use, because many
+    policies that are loaded decide nothing: those of a role, while it is only assumed.
+    """
 
     kind: PolicyKind
     text: str
-    version: str
-    statements: tuple[Statement, ...]
-    index: Index
-    id: str = ""
-    broken: bool = False
+    source: Compiled | Callable[[str, PolicyKind], Compiled]
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        return self.source if isinstance(self.source, Compiled) else self.source(self.text, self.kind)
+
+    @cached_property
+    def index(self) -> Index:
+        return build_index(self.compiled.statements)
+
+    @cached_property
+    def has_variables(self) -> bool:
+        return any(statement.has_variables for statement in self.statements)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return self.compiled.statements
+
+    @property
+    def version(self) -> str:
+        return self.compiled.version
+
+    @property
+    def id(self) -> str:
+        return self.compiled.id
+
+    @property
+    def broken(self) -> bool:
+        return self.compiled.broken
+
+    def having(self, statements: Iterable[Statement]) -> PolicyDocument:
+        """The document with these statements in place of its own."""
+        return replace(self, source=self.compiled._replace(statements=tuple(statements)))
 
     def principals(self) -> tuple[PrincipalValue, ...]:
         """Every principal value in written order, for binding ARNs to unique ids."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from daypass.domain.policy.administration import EVERYTHING, PREFIX, granting
-from daypass.domain.policy.compiled import Statement, build_index
+from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import V2012, Patterns, Variable, Wild, fold, tokenize
@@ -184,7 +184,7 @@ def over_pattern(policy: NamedPolicy, action: str, resource: str, context: Conte
             statements.append(statement)
         elif (statement.effect is Effect.ALLOW) is at_best:
             statements.append(_unbounded(statement))
-    return NamedPolicy(policy.name, replace(document, statements=tuple(statements), index=build_index(statements)))
+    return NamedPolicy(policy.name, document.having(statements))
 
 
 def _unbounded(statement: Statement) -> Statement:

@@ -6,23 +6,17 @@ denies everything that its Deny statements may have denied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Final
 
 from daypass.domain.policy import resource
 from daypass.domain.policy.administration import administration_of
-from daypass.domain.policy.compiled import (
-    PolicyDocument,
-    PolicyKind,
-    PrincipalValue,
-    Statement,
-    build_index,
-    managed_kind,
-)
-from daypass.domain.policy.grammar import Draft, check, check_stored, listed
+from daypass.domain.policy.compiled import Compiled, PolicyDocument, PolicyKind, Statement, managed_kind
+from daypass.domain.policy.grammar import Draft, check, check_stored
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008, V2012, Patterns, fold
 from daypass.domain.policy.principal import Principals
-from daypass.domain.policy.source import Kind, Node, PolicyError, Positions, read
+from daypass.domain.policy.source import Kind, Node, PolicyError, PrincipalValue, listed, read, read_stored
 
 __all__ = [
     "PolicyDocument",
@@ -47,23 +41,31 @@ def parse(text: str, kind: PolicyKind) -> PolicyDocument:
         if kind is PolicyKind.TRUST:
             raise PolicyError("This policy contains invalid Json", error.line, error.column, error.why) from None
         raise
-    draft = Draft(root, kind, Positions(text))
+    draft = Draft(root, kind, text)
     check(draft)
-    return _compiled(draft, text)
+    return PolicyDocument(kind, text, _compiled(draft))
 
 
 def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
-    """The compiled document of a stored text. It was parsed when it was written, so its grammar is not checked again.
+    """The document of a stored text, which a short one compiles on first use. It was parsed when it was written, so its
+    grammar is not checked again.
 
     Never raises; a document that cannot be compiled is `broken` and fails closed.
     """
+    return PolicyDocument(kind, text, _stored if len(text) <= _SHORT else _stored(text, kind))
+
+
+def _stored(text: str, kind: PolicyKind) -> Compiled:
     try:
-        draft = Draft(read(text), kind, Positions(text))
+        draft = Draft(read_stored(text), kind, text)
         check_stored(draft)
-        return _compiled(draft, text)
+        return _compiled(draft)
     except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
-        statements = tuple(_deny_unreadable(text))
-        return PolicyDocument(kind, text, V2008, statements, build_index(statements), broken=True)
+        return Compiled(V2008, tuple(_deny_unreadable(text)), broken=True)
+
+
+_SHORT: Final = 4_096
+"""Characters of a text that may be compiled on the event loop."""
 
 
 # --- Compiling -----------------------------------------------------------------------------------------------------
@@ -71,17 +73,10 @@ def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
 _WRITTEN = ("Action", "NotAction", "Resource", "NotResource")
 
 
-def _compiled(draft: Draft, text: str) -> PolicyDocument:
-    statements = tuple(_statement(draft, index, node) for index, node in enumerate(draft.statements))
+def _compiled(draft: Draft) -> Compiled:
     identifier = draft.root.members.get("Id")
-    return PolicyDocument(
-        kind=draft.kind,
-        text=text,
-        version=draft.version,
-        statements=statements,
-        index=build_index(statements),
-        id=identifier.text if identifier is not None else "",
-    )
+    statements = tuple([_statement(draft, index, node) for index, node in enumerate(draft.statements)])
+    return Compiled(draft.version, statements, identifier.text if identifier is not None else "")
 
 
 def _statement(draft: Draft, index: int, node: Node) -> Statement:
@@ -94,28 +89,22 @@ def _statement(draft: Draft, index: int, node: Node) -> Statement:
     conditions = draft.conditions[index]
     keys = {key for condition in conditions for key in condition.keys}
     keys.update(resources.keys if resources is not None else ())
-    principal_values = tuple(_principal_values(draft, members))
+    principals = members.get("Principal", members.get("NotPrincipal"))
     effect = Effect(members["Effect"].text)
-    line, column = draft.positions.at(node.start)
-    end_line, end_column = draft.positions.at(node.end)
     return Statement(
         index=index,
         sid=members["Sid"].text if "Sid" in members else "",
         effect=effect,
-        line=line,
-        column=column,
-        end_line=end_line,
-        end_column=end_column,
+        text=draft.text,
         actions=actions,
         not_action=not_action,
         resources=resources,
         not_resource=not_resource,
-        principals=Principals.of((value.type, value.value) for value in principal_values) if principal_values else None,
+        principals=Principals.of(_principals(principals)) if principals is not None else None,
         not_principal="NotPrincipal" in members,
         conditions=conditions,
         keys=tuple(sorted(keys)),
         written=written,
-        principal_values=principal_values,
         administration=administration_of(effect, written, variables=draft.version == V2012)
         if draft.kind is not PolicyKind.AWS
         else None,
@@ -130,16 +119,13 @@ def _resources(draft: Draft, texts: tuple[str, ...] | None) -> Patterns | None:
     return Patterns(map(resource.completed, texts), variables=draft.version == V2012)
 
 
-def _principal_values(draft: Draft, members: dict[str, Node]) -> Iterator[PrincipalValue]:
-    node = members.get("Principal", members.get("NotPrincipal"))
-    if node is None:
-        return
+def _principals(node: Node) -> Iterator[tuple[str, str]]:
     if node.kind is Kind.STRING:
-        yield PrincipalValue("AWS", node.text, *draft.positions.at(node.start))
+        yield "AWS", node.text
         return
     for kind, values in node.members.items():
         for value in listed(values):
-            yield PrincipalValue(kind, value.text, *draft.positions.at(value.start))
+            yield kind, value.text
 
 
 # --- Failing closed ------------------------------------------------------------------------------------------------
@@ -149,29 +135,21 @@ def _deny_unreadable(text: str) -> Iterator[Statement]:
     """A Deny of everything for each statement that is not clearly an Allow, or one Deny when the statements are unreadable."""
     try:
         root = read(text)
-        nodes = listed(root.members["Statement"])
-        effects = [node.members["Effect"].text for node in nodes]
+        effects = [node.members["Effect"].text for node in listed(root.members["Statement"])]
     except Exception:  # noqa: BLE001 - not even its statements can be read
-        nodes, effects = [], []
-    if not effects:
-        yield _closed(0, 1, 1)
-        return
-    at: Callable[[int], tuple[int, int]] = Positions(text).at
-    for index, (node, effect) in enumerate(zip(nodes, effects, strict=True)):
+        effects = []
+    for index, effect in enumerate(effects or [Effect.DENY]):
         if effect != Effect.ALLOW:
-            yield _closed(index, *at(node.start))
+            yield _closed(text, index)
 
 
-def _closed(index: int, line: int, column: int) -> Statement:
+def _closed(text: str, index: int) -> Statement:
     everyone = Principals.of([("AWS", "*")])
     return Statement(
         index=index,
         sid="",
         effect=Effect.DENY,
-        line=line,
-        column=column,
-        end_line=line,
-        end_column=column,
+        text=text,
         actions=Patterns(["*"]),
         principals=everyone,
         always=True,

@@ -211,8 +211,9 @@ def depends_on_variables(action: str, layers: Layers) -> bool:
     statements holds in one context and not in the other.
     """
     return any(
-        statement.actions.keys or (statement.resources is not None and statement.resources.keys)
+        statement.has_variables
         for _, policy in layers.policies()
+        if policy.document.has_variables
         for statement in policy.document.index.concerned(fold(action))
     )
 
@@ -273,9 +274,7 @@ _LAYER_ORDER = {layer: index for index, layer in enumerate(Layer)}
 
 def _determining(match: Match) -> Determining:
     layer, policy, statement = match
-    return Determining(
-        layer, policy, statement.index, statement.sid, statement.effect, statement.line, statement.column
-    )
+    return Determining(layer, policy, statement.index, statement.sid, statement.effect, statement.text)
 
 
 def _consulted(conditional: list[Statement]) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import NoReturn
 
 from daypass.domain.policy import resource
@@ -17,7 +16,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.condition import Condition, compile_condition, split_operator
 from daypass.domain.policy.pattern import V2008, V2012, Glob, resolve, tokenize
 from daypass.domain.policy.principal import refusal
-from daypass.domain.policy.source import Kind, Node, PolicyError, Positions
+from daypass.domain.policy.source import Kind, Node, PolicyError, Positions, listed
 
 SYNTAX = "Syntax errors in policy."
 LEGACY = "The policy failed legacy parsing"
@@ -64,41 +63,30 @@ _TRUST_ACTIONS = (
 _WITH_PRINCIPAL = (PolicyKind.TRUST, PolicyKind.RESOURCE)
 
 
-@dataclass(frozen=True, slots=True)
 class Draft:
-    """The state of a document during the passes."""
+    """The state of a document during the passes. Its root is an object with statements once `_top` has passed."""
 
-    root: Node
-    kind: PolicyKind
-    positions: Positions
-    conditions: dict[int, tuple[Condition, ...]] = field(default_factory=dict)  # by statement index
+    __slots__ = ("conditions", "kind", "root", "statements", "text", "version")
+
+    def __init__(self, root: Node, kind: PolicyKind, text: str) -> None:
+        self.root = root
+        self.kind = kind
+        self.text = text
+        members = root.members if root.kind is Kind.OBJECT else {}
+        self.statements = listed(members.get("Statement"))
+        version = members.get("Version")
+        self.version = version.text if version is not None and version.kind is Kind.STRING else V2008
+        self.conditions: dict[int, tuple[Condition, ...]] = {}  # by statement index
 
     def fail(self, message: str, node: Node, why: str = "") -> NoReturn:
         """Refuses the document at `node`. `why`: what is wrong, where AWS's message does not say it."""
-        raise PolicyError(message, *self.positions.at(node.start), why)
-
-    @property
-    def version(self) -> str:
-        node = self.root.members.get("Version")
-        return node.text if node is not None else V2008
-
-    @property
-    def statements(self) -> list[Node]:
-        node = self.root.members["Statement"]
-        return node.items if node.kind is Kind.ARRAY else [node]
+        raise PolicyError(message, *Positions(self.text).at(node.start), why)
 
     def values(self, *names: str) -> Iterator[tuple[Node, Node]]:
         """(statement, value) for every value of these elements."""
         for statement in self.statements:
             for name in names:
                 yield from ((statement, value) for value in listed(statement.members.get(name)))
-
-
-def listed(node: Node | None) -> list[Node]:
-    """A value that may be a list, as a list; an absent one is the empty list."""
-    if node is None:
-        return []
-    return node.items if node.kind is Kind.ARRAY else [node]
 
 
 def check(draft: Draft) -> None:

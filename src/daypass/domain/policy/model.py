@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from daypass.domain.policy.source import place_of
+
 Value: TypeAlias = "str | tuple[str, ...]"
 """A context value: a str is single-valued, a tuple is multi-valued (even with one member or none)."""
 
@@ -63,8 +65,16 @@ class Determining(Struct, frozen=True):
     statement: int  # 0-based index in its document
     sid: str
     effect: Effect
-    line: int  # 1-based position of the statement in the document as written
-    column: int
+    text: str  # of the document
+
+    @property
+    def line(self) -> int:
+        """From 1, in the document as written."""
+        return place_of(self.text, self.statement).line
+
+    @property
+    def column(self) -> int:
+        return place_of(self.text, self.statement).column
 
 
 class Decision(Struct, frozen=True, dict=True):

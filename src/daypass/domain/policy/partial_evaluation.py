@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from daypass.domain.policy.compiled import PolicyDocument, Statement, build_index
+from daypass.domain.policy.compiled import PolicyDocument, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.explanation import cut, some
 from daypass.domain.policy.layers import Layers, NamedPolicy
@@ -140,7 +140,7 @@ def _variant(document: PolicyDocument, known: Known, at_best: bool) -> PolicyDoc
             statements.append(statement)
         elif (statement.effect is Effect.ALLOW) is at_best:
             statements.append(_loosened(statement, known))
-    return replace(document, statements=tuple(statements), index=build_index(statements))
+    return document.having(statements)
 
 
 def is_uncertain(statement: Statement, known: Known) -> bool:

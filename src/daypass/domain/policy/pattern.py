@@ -261,6 +261,10 @@ class Patterns:
         beginnings: list[str] = []
         calls, size = 1, 0
         for text in texts:
+            if _SPECIAL.search(text) is None:
+                literals.append(fold(text) if folded else text)
+                beginnings.append(text)
+                continue
             tokens = tokenize(text, variables=variables, wildcards=wildcards)
             beginnings.append(tokens[0] if tokens and isinstance(tokens[0], str) else "")
             if any(isinstance(token, Variable) for token in tokens):

@@ -40,7 +40,9 @@ def fields(text: str) -> list[str]:
 
 def completed(text: str) -> str:
     """The pattern with `*` for every missing field of a short ARN, as AWS completes it."""
-    return text if text == "*" else text + ":*" * (6 - len(fields(text)))
+    if text == "*" or (text.count(":") > 4 and "${" not in text):
+        return text
+    return text + ":*" * (6 - len(fields(text)))
 
 
 def refusal(text: str) -> str | None:

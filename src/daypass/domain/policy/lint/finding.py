@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.condition import Condition
-from daypass.domain.policy.grammar import listed
 from daypass.domain.policy.pattern import fold
-from daypass.domain.policy.source import PolicyError, Positions, read
+from daypass.domain.policy.source import PolicyError, Positions, listed, read
 
 
 class Severity(StrEnum):
@@ -113,8 +112,8 @@ def at_statement(rule: str, statement: Statement, why: str, fix: str) -> Finding
         severity=RULES[rule].severity,
         line=statement.line,
         column=statement.column,
-        end_line=statement.end_line,
-        end_column=statement.end_column,
+        end_line=statement.place.end_line,
+        end_column=statement.place.end_column,
         statement=statement.index,
         sid=statement.sid,
         why=why,
