@@ -305,13 +305,15 @@ def _shown_options() -> Iterator[tuple[str, str]]:
 
 
 def _command(name: str, command: click.Command, shared: Mapping[str, str], level: int = 2) -> Iterator[str]:
-    yield f"{'#' * level} {name}\n\n{described(name, cleandoc(command.help or ''))}\n"
+    context = click.Context(command, info_name=name)
+    usage = " ".join(each.make_metavar(context) for each in command.params if isinstance(each, click.Argument))
+    takes = f" `{usage}`" if usage and level > 2 else ""
+    yield f"{'#' * level} {name}{takes}\n\n{described(name, cleandoc(command.help or ''))}\n"
     if isinstance(command, click.Group):
         for child, found in command.commands.items():
             yield from _command(f"{name} {child}", found, shared, level + 1)
         return
-    context = click.Context(command, info_name=name)
-    if usage := " ".join(each.make_metavar(context) for each in command.params if isinstance(each, click.Argument)):
+    if usage and not takes:
         yield f"`{name} {usage}`\n"
     records = [_option(p, context) for p in command.params if isinstance(p, click.Option)]
     rows = [f"- `{names}`: {text}" for names, text in records if shared.get(names) != text]

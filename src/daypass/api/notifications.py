@@ -142,8 +142,8 @@ PUT_NOTIFICATION_CHANNEL = Operation(
         replaces=LIST_NOTIFICATION_CHANNELS,
         why="this replaces the channel and its secret",
         options={"events": "--event"},
-        help="For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow). A channel "
-        "that exists is replaced, after the change is shown and confirmed: it also gets a new secret.",
+        help="For tickets: https://HOST?project=KEY&type=Task (jira), https://HOST?table=incident (servicenow). Shows "
+        "the change of an existing channel and asks first; it also gets a new secret.",
     ),
 )
 DELETE_NOTIFICATION_CHANNEL = Operation(

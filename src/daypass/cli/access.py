@@ -145,11 +145,10 @@ def access() -> None:
 @click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
 @server_command
 def who_can(action: str, resource: str, connect: Connect, **given: Any) -> Result:
-    """Who of your account can do ACTION on RESOURCE (an ARN; * when left out). For sts:AssumeRole on a role, also those
-    whom its trust policy admits from outside.
+    """List who in your account can do ACTION on RESOURCE (an ARN; default: *), for sts:AssumeRole also those whom the trust
+    policy admits from outside.
 
-    Exits with 1 when nobody can. Needs daypass:WhoCanAccess. A search of many principals shows its progress on a
-    terminal; if it stops early, it says how to continue.
+    Exits with 1 when nobody can. Needs daypass:WhoCanAccess.
     """
     query = {"action": action, "resource": resource, "denied": "true" if given["denied"] else ""}
     query |= {"after": given["after"]} if given["after"] else {}

@@ -85,7 +85,7 @@ def diff(folder: Path, account: str, connect: Connect) -> Result:
 def apply(folder: Path, prune: bool, account: str, yes: bool, connect: Connect) -> Result:
     """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone.
 
-    What replaces or deletes a stored rule is shown, and done after you confirm it.
+    Shows the change and asks first.
     """
     connection, files = connect(), _files(folder)
     stored = {name: json.loads(found["document"]) for name, found in _stored(connection, account).items()}

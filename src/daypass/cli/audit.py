@@ -143,10 +143,8 @@ def verify(
 ) -> Result:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
-    The chain is computed here. From a database, every searchable column and every session's row is compared with the
-    events, too. From a server, only the hashes of other accounts' events are fetched. With --data or --config, the database
-    is that of the server's settings, and its spools that are not in the database yet are counted. Status 1 if anything is
-    wrong.
+    The hashes are computed here. From a database, searchable columns and rows of sessions are compared with the events. With
+    --data or --config, the database and spools are those of a server's settings. Status 1 if anything is wrong.
     """
     if sum(map(bool, (database, config or data, url))) > 1:
         raise click.UsageError("Give only one of --database, --url, and --data or --config.")
@@ -208,8 +206,8 @@ def _bad(fault: BadRecord) -> str:
 def prove(record: str, known: str, account: str, connect: Connect) -> Result:
     """Verify one record, and the log from it to its end. RECORD is LOG/SEQ.
 
-    The hashes are computed here, from the bytes of the event and the hashes of what follows. Note the printed head: a later
-    call with --known shows that nothing up to it has changed since. Status 1 if anything is wrong.
+    The hashes are computed here. Note the printed head: a later call with --known shows that nothing up to it has changed.
+    Status 1 if anything is wrong.
     """
     log, slash, text = record.partition("/")
     if not slash or not _RECORD.fullmatch(record):

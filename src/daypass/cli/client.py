@@ -65,7 +65,7 @@ def set_(
 ) -> Result:
     """Change a client. Settings that are not named stay; MEMBER= restores the default.
 
-    A setting that is replaced or removed is shown, and changed after you confirm it.
+    Shows the change and asks first.
     """
     connection, query = connect(), {"account": account}
     body: dict[str, Any] = {}
@@ -123,7 +123,7 @@ def put(
 ) -> Result:
     """Create or replace a resource server. IDENTIFIER is the audience of its tokens.
 
-    What replaces settings of one that exists is shown, and done after you confirm it.
+    Shows the change and asks first.
 
     \b
     daypass resource-server put https://api.example.com --scope read=read.json --default-scope read

@@ -47,8 +47,8 @@ def elevate(command: tuple[str, ...] | None, /, role: str, connect: Connect, **g
     """Get ROLE for one COMMAND: daypass elevate ROLE --reason "..." -- kubectl get pods
 
     Requests access, waits until it is approved, runs the command, or a shell, with the role's credentials, and ends the
-    access. Ctrl-C while it waits takes the request back. So do SIGTERM and a closed terminal, which end the command, too, and the
-    access with it. Options of daypass stand before the command.
+    access. Ctrl-C, SIGTERM and a closed terminal cancel the request, or end the command and the access. Options of daypass
+    stand before the command.
     """
     if not (command[0] if command else output.interactive()):
         raise click.UsageError(

@@ -64,12 +64,10 @@ _STEPS = {
 @click.argument("message")
 @server_command
 def explain(message: str, connect: Connect) -> Result:
-    """Show why a request was denied. MESSAGE is a request id, or the encoded message, or a whole pasted denial; - reads it
-    from standard input. A denial that holds neither, as the AWS CLI prints it, is looked up in the record: the newest
-    one of this principal and action.
+    """Show why a request was denied. MESSAGE is a request id, the encoded message, or a pasted denial; - reads it from standard
+    input. A denial without either is looked up in the record: the newest one of this principal and action.
 
-    Needs the permission sts:DecodeAuthorizationMessage in the account that decided; to search the record, and for
-    refusals that no policy decided, daypass:ReadAudit.
+    Needs sts:DecodeAuthorizationMessage in the account that decided; to search the record, daypass:ReadAudit.
     """
     text = (text_at("-")[:_MAX_TEXT] if message == "-" else message).strip()
     connection = connect()

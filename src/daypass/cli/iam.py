@@ -175,7 +175,7 @@ def _add_inline(group: click.Group, kind: str) -> None:
 
     @group.command(
         "put",
-        help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin). A policy that exists is replaced, after the change is shown and confirmed.",
+        help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin).  Shows the change and asks first.",
     )
     @click.argument("name")
     @click.argument("policy")

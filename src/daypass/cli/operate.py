@@ -96,7 +96,7 @@ def _guardrail(account_id: str, name: str) -> str:
 def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, connect: Connect) -> Result:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin).
 
-    One that exists is replaced, after the change is shown and confirmed.
+    Shows the change and asks first.
     """
     path, connection = _guardrail(account_id, name), connect()
     text = document_of(document)

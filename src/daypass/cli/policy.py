@@ -78,7 +78,7 @@ def create(name: str, file: TextIO, description: str, connect: Connect) -> Resul
 def update(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
     """Give POLICY the document in FILE (- for stdin). Four former versions are kept.
 
-    The change is shown, and made after you confirm it.
+    Shows the change and asks first.
     """
     text = iam.document_of(file)
     connection = connect()

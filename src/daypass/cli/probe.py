@@ -37,8 +37,7 @@ def probe(role: str, connect: Connect, **given: Any) -> Result:
     """Check a server from outside: what must work works, and what must be refused is refused.
 
     With ROLE, a session of it must work, be renewed, and not work when its token is changed. The exit status is 1 when a
-    check fails, so that a monitoring system can use it. A server can run some of these checks itself: see the setting
-    checks.seconds.
+    check fails. See also the setting checks.seconds.
     """
     connection = connect()
     check = _probe(connection, role, given)

@@ -113,8 +113,7 @@ def show(issuer: str, account: str, connect: Connect) -> Result:
 def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, connect: Connect) -> Result:
     """Set how tokens of ISSUER are verified. VALUE is JSON or text, or @FILE for the content of a file (@- for standard input).
 
-    NAME= restores the default. Secrets are read from files or standard input only. A setting that is replaced or removed is
-    shown, and changed after you confirm it.
+    NAME= restores the default. Secrets are read from files or standard input only. Shows the change and asks first.
 
     \b
     daypass provider set ci.example.com leeway_seconds=10 one_time=true
@@ -250,8 +249,7 @@ def list_allowed(account: str, connect: Connect) -> Result:
 def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, connect: Connect) -> Result:
     """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
-    Tokens of issuers that are not on the list are refused at once. A list that exists is replaced, after the change is
-    shown and confirmed.
+    Tokens of issuers that are not on the list are refused at once. Shows the change and asks first.
     """
     bare, connection = [issuer.removeprefix("https://") for issuer in issuers], connect()
     stored = _listed(connection, account)

@@ -47,11 +47,10 @@ class _Subject(_Choice):
 def revoke(subject: str, value: str, connect: Connect, **given: Any) -> Result:
     """End immediately a session, or all sessions of a role, principal, key, source identity, account, grant or client.
 
-    Every session made from an ended session ends with it. Roles and principals are given by name, ARN or id; the
-    subject of a token, assertion or certificate by the ARN of its provider or trust anchor, a colon and the subject.
+    Sessions made from an ended session end with it. Name roles and principals by name, ARN or id; the subject of a token,
+    assertion or certificate by the ARN of its provider or trust anchor, a colon and the subject.
 
-    With a principal or an account, access that it requested before ends too: grants, pending requests and votes. Other
-    subjects end the votes that were cast with them; grants of the person stay.
+    With a principal or an account, grants, pending requests and votes end too. Other subjects end only their votes.
     """
     until, dry_run = given.pop("block_until"), given.pop("dry_run")
     body: dict[str, Any] = {"subject": subject.replace("-", "_"), "value": value, **given}
@@ -98,8 +97,7 @@ def offboard(
 ) -> Result:
     """End the access of user NAME: sessions, access requests, keys, password, MFA devices and passkeys.
 
-    People who sign in through a provider are named by --principal: the ARN of the provider, a colon and the subject.
-    Without --delete the user itself stays. Run it again at any time: it changes only what has come back.
+    Name people of a provider by --principal: the ARN of the provider, a colon and the subject. The command can be repeated.
     """
     if not (name or principals or identities):
         raise click.UsageError("Name a user, or give --principal or --source-identity.")

@@ -152,7 +152,7 @@ def _trusting(principals: list[str]) -> str:
 def trust(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
     """Replace the trust policy of role NAME by the document in FILE (- for stdin).
 
-    The change is shown, and made after you confirm it.
+    Shows the change and asks first.
     """
     text, connection = iam.document_of(file), connect()
     title = f"Trust policy of role {name}"

@@ -72,7 +72,7 @@ def _parameters(command: Any) -> Any:
 def new(preset: str, role_name: str, connect: Connect, **given: Any) -> Result:
     """Write a tight trust policy for PRESET (github, gitlab, kubernetes, …) and say which tokens match it.
 
-    With --apply, a role that exists keeps its other statements. The change is shown, and made after you confirm it.
+    With --apply, an existing role keeps its other statements. Shows the change and asks first.
 
     \b
     daypass trust new github --repo acme/shop --branch main --role deployer

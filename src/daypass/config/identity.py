@@ -40,12 +40,12 @@ class SignInSettings(Section):
         12,
         ge=1,
         le=12,
-        description="A browser is signed out this long after its sign-in. A login profile's MaxSigninSessionDuration can shorten it.",
+        description="A browser is signed out this long after its sign-in, or after a login profile's "
+        "MaxSigninSessionDuration.",
     )
     passkey_roots: Path | None = Field(
         None,
-        description="File of certificates (PEM) of makers of authenticators. Only passkeys whose attestation one of them issued "
-        "are registered. Empty: all passkeys.",
+        description="Certificates (PEM) of accepted makers of authenticators. Empty: all passkeys.",
     )
     passkey_models: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")], ...] = Field(
         (), description="AAGUIDs of the authenticators that may be registered; takes `passkey_roots`. Empty: all."
@@ -54,7 +54,7 @@ class SignInSettings(Section):
         30,
         ge=0,
         le=365,
-        description="A person who asks for it is not asked again for consent to the same request of an application for this long. 0: never remembered.",
+        description="How long a consent can be remembered, if the person asks for it. 0: never.",
     )
 
 
@@ -70,19 +70,19 @@ class OAuthSettings(Section):
     web_identity_algorithms: tuple[Literal["ES256", "ES384", "EdDSA", "RS256"], ...] = Field(
         ("ES256", "ES384"),
         min_length=1,
-        description="How tokens for other clouds (GetWebIdentityToken) may be signed. AWS offers RS256 and ES384; Microsoft Entra "
-        "accepts RS256 only.",
+        description="Algorithms of tokens for other clouds (GetWebIdentityToken). AWS offers RS256 and ES384; Microsoft "
+        "Entra accepts RS256 only.",
     )
     registration: bool = Field(
         False,
-        description="Let applications register themselves as clients (RFC 7591), with an access token of a principal that may "
-        "create clients.",
+        description="Let applications register themselves (RFC 7591), with an access token of a principal that may create"
+        " clients.",
     )
     status_ttl_seconds: int = Field(
         10,
         ge=1,
         le=86_400,
-        description="Seconds after which a verifier fetches a status list again; caches serve it half as long.",
+        description="Seconds after which a verifier fetches a status list again.",
     )
 
     def algorithm_of(self) -> dict[str, str]:
@@ -95,7 +95,7 @@ class FederationSettings(Section):
         1.8,
         gt=0,
         le=30,
-        description="Time limit for fetching the keys of an issuer. A request that waits for them gets an answer within 2 s.",
+        description="Time limit for fetching the keys of an issuer.",
     )
     refresh_minutes: int = Field(
         60, ge=5, le=1440, description="Keys are fetched again after this time, unless the issuer announces another."
@@ -104,12 +104,11 @@ class FederationSettings(Section):
         24,
         ge=1,
         le=720,
-        description="While an issuer is unavailable, its keys are used for this long after they were last fetched.",
+        description="How long keys of an unavailable issuer are used after the last fetch.",
     )
     allow_private_networks: bool = Field(
         False,
-        description="Let keys of every issuer come from private addresses and loopback. Otherwise the operator allows it "
-        "for single providers.",
+        description="Let keys of every issuer come from private addresses and loopback.",
     )
     files: Path | None = Field(
         None,
@@ -138,13 +137,13 @@ class AccessSettings(Section):
     )
     private_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
         (),
-        description="Hosts (without scheme and port) of webhooks that may be in private networks, and may be reached by http.",
+        description="Hosts (without scheme and port) of webhooks in private networks, also by http.",
     )
     calendars: Path | None = Field(None, description="Directory of iCalendar files that approval rules may name.")
     schedule_tokens: dict[AccountId, dict[HostName, SecretStr]] = Field(
         {},
         description="Authorization headers for on-call systems, by account and host: "
-        '`schedule_tokens.111122223333."api.pagerduty.com" = "Token token=…"`. Rules of other accounts do not use them.',
+        '`schedule_tokens.111122223333."api.pagerduty.com" = "Token token=…"`.',
     )
     smtp_host: str = Field("", description="SMTP server for notifications by e-mail; empty: none is sent.")
     smtp_port: Port = Field(587, description="Its port.")
@@ -171,7 +170,7 @@ class ChecksSettings(Section):
     role: str = Field("", description="ARN of a role that this user can assume.")
     denied_role: str = Field("", description="ARN of a role that this user must not be able to assume.")
     anomalies: bool = Field(
-        True, description="Whether sessions are compared with what is usual for their principals; takes 8 MB at most."
+        True, description="Compare sessions with what is usual for their principals; takes 8 MB at most."
     )
 
 

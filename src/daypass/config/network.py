@@ -35,9 +35,9 @@ class ServerSettings(Section):
     )
     client_certificates: Literal["required", "optional"] = Field(
         "required",
-        description="`required`, with `client_ca`: TLS refuses clients without a certificate. `optional`: it serves them too. "
-        "A certificate that `client_ca` does not vouch for is refused in both cases. `optional` without `client_ca`: every "
-        "certificate is accepted whose key the client has, also a self-signed one; OAuth clients and trust anchors decide what it proves.",
+        description="`required`, with `client_ca`: TLS refuses clients without a certificate. `optional`: it serves them "
+        "too; without `client_ca`, every certificate is accepted, and OAuth clients and trust anchors decide "
+        "what it proves.",
     )
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
         (), description="Networks (CIDR) whose X-Forwarded-For and X-Forwarded-Proto are believed. Empty: none."
@@ -46,7 +46,7 @@ class ServerSettings(Section):
         "",
         pattern=r"^[A-Za-z0-9-]{0,64}$",
         description="Header by which trusted proxies pass on the client's certificate: X-Forwarded-Client-Cert (Envoy), "
-        "Client-Cert (RFC 9440), or any other with the certificate as URL-encoded PEM (nginx). Empty: none is believed.",
+        "Client-Cert (RFC 9440), or another with URL-encoded PEM (nginx). Empty: none.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, le=16_777_216, description="Largest request body accepted.")
     body_timeout_seconds: float = Field(10.0, gt=0, le=300, description="A request body must have arrived by then.")
@@ -56,7 +56,7 @@ class ServerSettings(Section):
         16_384,
         ge=16,
         le=1_000_000,
-        description="Connections of one process, as far as its limit of open files allows. Idle ones end before a new one is refused.",
+        description="Connections of one process. Idle ones end before a new one is refused.",
     )
     connections_per_address: int = Field(
         4_096, ge=1, le=1_000_000, description="Connections of one process from one address, except a trusted proxy's."
@@ -65,8 +65,8 @@ class ServerSettings(Section):
         67_108_864,
         ge=1_048_576,
         le=17_179_869_184,
-        description="Bytes of request bodies that one process holds at once; beyond that they are refused with 503. The first 8 KiB "
-        "of each do not count.",
+        description="Bytes of request bodies that one process holds at once; beyond that 503. The first 8 KiB of each do "
+        "not count.",
     )
     body_bytes_per_address: int = Field(
         16_777_216, ge=1_048_576, le=17_179_869_184, description="The same for one address, except a trusted proxy's."
@@ -75,26 +75,26 @@ class ServerSettings(Section):
         262_144,
         ge=1024,
         le=16_777_216,
-        description="Largest body of a request that names no access key or session of ours, for example with a SAML assertion.",
+        description="Largest body of a request without known credentials, for example with a SAML assertion.",
     )
     queue_seconds: float = Field(
         0.5,
         gt=0,
         le=60,
-        description="A request that has waited longer for its turn is refused with 503 and Retry-After.",
+        description="A request that has waited longer for its turn gets 503 and Retry-After.",
     )
     request_seconds: float = Field(
         50.0,
         gt=0,
         le=600,
-        description="A request that has no answer by then, counted from its end, is refused with 503. AWS SDKs wait for 60 s.",
+        description="A request without an answer after this time gets 503. AWS SDKs wait for 60 s.",
     )
     anonymous_refusals: int = Field(
         5,
         ge=1,
         le=1_000_000,
-        description="Refusals of one kind that an address which proves nothing can cause in 15 s and that are recorded one by "
-        "one, and ten times as many of all kinds; further ones are counted in one event.",
+        description="Refusals of one kind from one unproven address that are recorded one by one in 15 s, and ten times "
+        "as many of all kinds; further ones are counted in one event.",
     )
     metrics_token: SecretStr = Field(
         SecretStr(""),
@@ -102,15 +102,15 @@ class ServerSettings(Section):
     )
     health_port: Port | None = Field(
         None,
-        description="Port of its own for /healthz, /readyz and /metrics, without TLS; 0 lets the system choose and print one. "
-        "The metrics are then at that port only. Empty: they are at the main port.",
+        description="Separate port for /healthz, /readyz and /metrics, without TLS; 0 lets the system choose one. Empty: "
+        "the main port.",
     )
     health_host: str = Field("", description="Address of `health_port`. Empty: `host`.")
     public_url: str = Field(
         "",
         pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]{1,255})?$",
-        description="Address of this installation for browsers and identity providers, for example https://daypass.example.com. "
-        "It is the issuer of access tokens. Empty: there is none, no SAML login by browser and no OAuth.",
+        description="Address of this installation for browsers and identity providers, for example "
+        "https://daypass.example.com; the issuer of access tokens. Empty: no console, sign-in or OAuth.",
     )
 
     @property
@@ -123,7 +123,8 @@ class RatesSettings(Section):
     principal_per_second: float = Field(
         10_000,
         ge=0,
-        description="Tokens a second of one principal, for each process; an STS request costs 1, IAM 5, the API 10. 0: any.",
+        description="Tokens a second of one principal, for each process; an STS request costs 1, IAM 5, the API 10. 0: "
+        "any.",
     )
     principal_burst: float = Field(20_000, ge=1, description="Tokens that a principal can save up.")
     account_per_second: float = Field(
@@ -133,9 +134,9 @@ class RatesSettings(Section):
     failures_per_second: float = Field(
         200,
         ge=0,
-        description="Requests a second of one source (an IPv4 address, an IPv6 network of 64 bits) that prove nothing: "
-        "unsigned, wrongly signed, with a bad token. Valid requests do not count. Over it, a refused connection "
-        "of the source, and each new one, begins no request for a second. 0: any.",
+        description="Unsigned, wrongly signed or otherwise unproven requests a second of one source (an IPv4 address, an "
+        "IPv6 network of 64 bits). Over it, new connections of the source begin no request for a second. 0: "
+        "any.",
     )
     failures_burst: float = Field(2_000, ge=1, description="Such requests that a source can save up.")
 
@@ -144,7 +145,7 @@ class EventsSettings(Section):
     streams: int = Field(
         1000,
         ge=1,
-        description="Streams of revocations that one process serves at the same time. Those of other nodes are apart: as many again.",
+        description="Streams of revocations of one process; as many again for other nodes.",
     )
     per_account: int = Field(100, ge=1, description="Streams of the principals of one account.")
     heartbeat_seconds: float = Field(

@@ -16,8 +16,8 @@ class DatabaseSettings(Section):
     )
     read_url: SecretStr = Field(
         SecretStr(""),
-        description="postgresql://… of a streaming standby of `url` near this server. Data that are not in memory are loaded from it, "
-        "and it is read while the primary cannot be reached.",
+        description="postgresql://… of a streaming standby near this server, for loading data, and for reading while the "
+        "primary cannot be reached.",
     )
     readers: int = Field(
         4,
@@ -28,8 +28,8 @@ class DatabaseSettings(Section):
     epoch: str = Field(
         "",
         max_length=64,
-        description="Names this state of the database, where PostgreSQL's `pg_control_system` may not be called: change it on all "
-        "servers after each failover that may have lost transactions, and after each restore. Empty: PostgreSQL says it.",
+        description="Names the state of the database, if PostgreSQL's `pg_control_system` is unavailable: change it on "
+        "all servers after each lossy failover and each restore.",
     )
     answer_seconds: float = Field(
         5.0, ge=0.1, le=60, description="A statement that PostgreSQL has not answered by then has failed."
@@ -52,8 +52,7 @@ class KeysSettings(Section):
     )
     encryption_key_source: str = Field(
         "",
-        description="URI of a key that never leaves its HSM or key service, instead of the two: `pkcs11:`, `aws-kms://` or "
-        "`hcvault://`.",
+        description="URI of a key in an HSM or key service, instead of the two: `pkcs11:`, `aws-kms://` or `hcvault://`.",
     )
     former_encryption_key_files: tuple[Path, ...] = Field(
         (), description="Files of other key-encryption keys that are accepted too, while one replaces another."
@@ -82,8 +81,8 @@ class DirectorySettings(Section):
         60,
         ge=1,
         le=86_400,
-        description="While the database is unavailable, revocations of other processes may be missing for this long. Heartbeats of "
-        "all processes extend it to `max_staleness_seconds`, which a single process has from the start.",
+        description="How long a process serves without the database, which may lack revocations of other processes. "
+        "Heartbeats of all processes extend it to `max_staleness_seconds`.",
     )
     beyond_revocation_staleness: Literal["refuse", "own"] = Field(
         "refuse",
@@ -94,7 +93,7 @@ class DirectorySettings(Section):
         5_000,
         ge=0,
         le=1_000_000,
-        description="Views of those used last that a process loads in the background after its start.",
+        description="Recently used views that a process loads in the background after its start.",
     )
     entries: int = Field(100_000, ge=100, le=10_000_000, description="Views kept in memory, for each process.")
 
