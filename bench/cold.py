@@ -1,4 +1,4 @@
-"""What does an empty cache cost? AssumeRole, and look-ups of views, that find nothing in memory, against those that do.
+"""The cost of an empty cache: AssumeRole, and look-ups of views, that find nothing in memory, against those that do.
 
 `AssumeRole`: each request is of another user, for another role, so the cold ones load an access key, a user and a role
 each, and compile their policies; then the same requests again, signed anew. The whole server is in this process, on

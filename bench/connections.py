@@ -75,7 +75,7 @@ class Busy(asyncio.Protocol):
 
 
 class Figures:
-    """What the busy connections saw."""
+    """The results of the busy connections."""
 
     def __init__(self) -> None:
         self.statuses: collections.Counter[str] = collections.Counter()

@@ -1,4 +1,4 @@
-"""What one AssumeRole costs: CPU time of the event loop and of the writer, and calls made. No socket, no clock on the wall.
+"""Measures one AssumeRole: CPU time of the event loop and of the writer, and calls made. No socket, no clock on the wall.
 
 The whole server is in this process, from the bytes of a request to the bytes of its answer: the HTTP protocol, the
 application, the journal on SQLite with synchronous=FULL. Only the transport is made of paper. CPU time is the least of

@@ -1,4 +1,4 @@
-"""What one tenant's heaviest requests cost the others: eight attackers of one account, a caller and an administrator of another.
+"""The cost of one tenant's heaviest requests for the others: eight attackers of one account, a caller and an administrator of another.
 
 For each kind of attacker: p50 and p99 of the other account's GetCallerIdentity, beside those of the same seconds without
 attackers, and the longest time that a revocation took. Targets: p99 below three times the idle one, revocation below 0.5 s.

@@ -198,7 +198,7 @@ class Daypass:
     def __init__(self, data: Path, url: str = "", workers: int = 1, **settings: str) -> None:
         self.data, self.database, self.workers = data, url, workers
         self.forks: Forks | None = None
-        """What it is started by, if it is not a program of its own."""
+        """The process that forks it, if it is not a program of its own."""
         self.port, self.health = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings = settings

@@ -20,7 +20,7 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @dataclass(slots=True)
 class Result:
-    """What one run measured. Latencies in seconds; `failed` maps a status to its first body.
+    """The measurements of one run. Latencies in seconds; `failed` maps a status to its first body.
 
     `by_port` has the latencies of each connection, by its own port; `owners` the process that served it, if asked for.
     """

@@ -1,4 +1,4 @@
-"""What OAuth costs beside AssumeRole: CPU time of a request, from the application's scope to its answer, all threads.
+"""The cost of OAuth beside AssumeRole: CPU time of a request, from the application's scope to its answer, all threads.
 
 Everything is in this process, on SQLite with synchronous=FULL; there is no socket and no HTTP. Each figure is the least of several rounds that take turns,
 so neighbours on the machine hardly show. Only the ratios within one run say anything.

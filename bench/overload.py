@@ -36,7 +36,7 @@ _MEMORY = Path("/dev/shm")
 
 
 class Answer(NamedTuple):
-    """Of the polite client: when it was sent (monotonic seconds), how long it took, what it was."""
+    """A request of the polite client: when it was sent (monotonic seconds), how long it took, what it was."""
 
     sent: float
     seconds: float
@@ -66,7 +66,7 @@ class Operator:
 
 
 class Measured(NamedTuple):
-    """What one run found. `flood`: what the flood reports; `lags`: of the polite client's event loop."""
+    """The results of one run. `flood`: the flood's report; `lags`: of the polite client's event loop."""
 
     able: float
     unloaded: list[Answer]

@@ -1,4 +1,4 @@
-"""What a server needs: memory, disk and CPU time for each thing that an operator can count.
+"""Measures memory, disk and CPU time of a server for each thing that an operator can count.
 
 Memory is the proportional set size (PSS) of all processes of the server, from Linux. CPU time is that of the server alone.
 Every figure is a difference to the line before it, so a busy machine changes the CPU times a little and the sizes not at all.

@@ -1,4 +1,4 @@
-"""What a sweep of open grants costs, and how long it holds others up: after a change of the directory, and after none.
+"""The cost of a sweep of open grants, and the delay for others: after a change of the directory, and after none.
 
 One process, SQLite, no sockets. CPU time of the whole process, in ms for each grant; the longest read of another account
 while a sweep runs, beside the longest without one.

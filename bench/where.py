@@ -1,4 +1,4 @@
-"""Where the time of one AssumeRole goes: the whole application in this process, under the standard profiler.
+"""Profiles one AssumeRole: the whole application in this process, under the standard profiler.
 
 The profiler makes every call dearer, so read the shares, not the sums: time spent in each module itself, and calls made.
 """

@@ -71,7 +71,7 @@ def measure(name: str, target: float, act: Callable[[], object], count: int = 20
 
 
 def wire_headers(body: bytes) -> list[tuple[bytes, bytes]]:
-    """What boto3 sends."""
+    """A request as boto3 sends it."""
     sent = sigv4.sign(
         KEY,
         "POST",

@@ -1,4 +1,4 @@
-"""What a second worker on a second core is worth: AssumeRole for each CPU second of the server.
+"""The gain of a second worker on a second core: AssumeRole for each CPU second of the server.
 
 On a machine of two cores the load needs a part of one, so two workers cannot have both. What can be measured is what each
 request costs them: requests divided by the CPU time of all processes of the server. One worker has a core of its own and

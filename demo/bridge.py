@@ -61,7 +61,7 @@ def token_for(url: str, session: tuple[str, ...], audience: str) -> str:
 
 
 def told(home: Path, what: str, role: str, *more: str) -> dict[str, Any]:
-    """What the other side needs."""
+    """The other side's configuration."""
     arguments = ("bridge", what, "--subject", role, *more, "--profile", "home")
     cli(home, *arguments)
     return dict(json.loads(cli(home, *arguments, "--output", "json", quiet=True)))
@@ -91,7 +91,7 @@ def assumed(url: str, role: str, token: str) -> dict[str, Any]:
 
 
 def verify(token: str, issuer: str, role: dict[str, Any], keys: str) -> str:
-    """What the service makes of a token, in a process of its own."""
+    """The service's verification of a token, in a separate process."""
     command = [sys.executable, "-c", VERIFIER, token, issuer, json.dumps(role)]
     ran = subprocess.run(command, input=keys, capture_output=True, text=True, check=True, timeout=60)
     return ran.stdout.strip()

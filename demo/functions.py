@@ -99,7 +99,7 @@ def call(url: str, token: str, body: dict[str, str] | None = None) -> Any:
 
 
 def function(url: str, bao: str, token: str) -> list[float]:
-    """What one function does; the time after each step. Raises when anything is refused."""
+    """Runs one function; returns the time after each step. Raises when anything is refused."""
     times = [time.perf_counter()]
     held = assume_role_with_web_identity(Server(url), token, ROLE, "cold", seconds=60)
     times.append(time.perf_counter())

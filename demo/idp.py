@@ -57,7 +57,7 @@ class IdentityProvider:
         )
 
     def response(self, person: str, acs: str, audience: str, attributes: Mapping[str, Sequence[str]]) -> str:
-        """What the browser of this person brings to `acs`: SAMLResponse, in base64."""
+        """The form that this person's browser posts to `acs`: SAMLResponse, in base64."""
         now = datetime.now(UTC)
         identity = f"_{uuid.uuid4().hex}"
         assertion = self._signed(self._assertion(identity, person, now, acs, audience, attributes), identity)

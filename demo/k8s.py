@@ -141,7 +141,7 @@ class Webhook(NamedTuple):
     tls: ssl.SSLContext
 
     def environment(self, account: str) -> dict[str, str]:
-        """What the webhook gives to a new pod of a service account."""
+        """The webhook's patch for a new pod of a service account."""
         spec = {"serviceAccountName": account, "containers": [{"name": "app", "image": f"{account}:1"}]}
         asked = {"uid": "1", "namespace": "shop", "object": {"metadata": {}, "spec": spec}}
         body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}).encode()

@@ -44,7 +44,7 @@ def api(url: str, key: tuple[str, str], path: str, body: dict[str, Any]) -> dict
 
 
 class Remediation:
-    """What receives alerts. It knows nothing of earlier deliveries: the grant alone makes it run once."""
+    """The receiver of alerts. It knows nothing of earlier deliveries: the grant alone makes it run once."""
 
     def __init__(self, url: str, key: tuple[str, str]) -> None:
         self.url, self.key = url, key

@@ -30,7 +30,7 @@ FOREIGN = f"arn:aws:iam::{WAREHOUSE}:role/stock"
 
 
 class Page(HTMLParser):
-    """What a person sees of a page, line by line, and the form that a button sends."""
+    """The visible lines of a page, and the form that a button sends."""
 
     _LINES = ("h1", "h2", "p", "li", "pre")
 

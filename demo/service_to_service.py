@@ -67,7 +67,7 @@ def exchange(url: str, subject: str, kind: str, **more: str) -> dict[str, Any]:
 
 
 def introspect(url: str, key: tuple[str, str], token: str) -> dict[str, Any]:
-    """What an administrator is told of a token. The request is signed as those to AWS are."""
+    """An administrator's view of a token. The request is signed as those to AWS are."""
     request = AWSRequest(
         "POST",
         f"{url}/oauth2/introspect",
@@ -93,7 +93,7 @@ def must_fail(answer: dict[str, Any]) -> str:
 
 
 def service_b(token: str, issuer: str, keys: str) -> dict[str, Any]:
-    """What service B makes of a token, in a process of its own that has nothing but the key set."""
+    """Service B's verification of a token, in a separate process that has only the key set."""
     ran = subprocess.run(
         [sys.executable, "-c", VERIFIER, token, issuer, SERVICE_B],
         input=keys,

@@ -1,4 +1,4 @@
-"""What every demo stands on: a server of its own, stock clients, and the command line, with readable progress.
+"""The stage of every demo: a separate server, stock clients, and the command line, with readable progress.
 
 A demo keeps its data in a temporary directory and leaves nothing behind.
 """

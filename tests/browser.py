@@ -74,7 +74,7 @@ def parsed_forms(page: str) -> dict[str, Form]:
 
 
 def text(answer: Answer) -> str:
-    """What a page shows."""
+    """The visible text of a page."""
     reader = _Reader()
     reader.feed(answer.body.decode())
     return " ".join(" ".join(reader.text).split())

@@ -1,4 +1,4 @@
-"""What holds for every test: unit tests open no network socket, and no test reaches beyond this machine.
+"""Rules for every test: unit tests open no network socket, and no test reaches beyond this machine.
 
 Addresses other than the loopback's are refused for all tests (`--allow-hosts`, pyproject.toml). Tests under tests/unit may
 not connect or listen at all; Unix sockets stay open, because event loops wake themselves through one.

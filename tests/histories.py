@@ -89,7 +89,7 @@ def _incident(chance: random.Random, person: _Person, day: int, number: int) -> 
 
 
 class Record:
-    """What a record has so far, as facts about the next session."""
+    """Facts about the next session from the record so far."""
 
     def __init__(self) -> None:
         self._own: dict[str, list[Use]] = defaultdict(list)

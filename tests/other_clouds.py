@@ -42,7 +42,7 @@ def verified(text: str, issuer: str, audiences: list[str], algorithms: list[str]
 
 
 class Cloud:
-    """What all of them share. `settings` is what the administrator of the other side has entered.
+    """The shared part of the other clouds. `settings` are those of the other side's administrator.
 
     `calls` are the requests that came, as (path, fields); `given` the tokens that were given out, by subject.
     """

@@ -1,4 +1,4 @@
-"""What tests change in this process so that they compute instead of waiting for the disk, and so that no slow machine fails them.
+"""Changes of this process so that tests do not wait for the disk, and so that no slow machine fails them.
 
 Three quarters of a commit's time is the disk's, and what it promises shows only after a power failure: no test makes one
 (a process that is killed leaves its writes to the kernel). PostgreSQL's tests do without it in the same way (`_SETTINGS` of

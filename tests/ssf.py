@@ -1,4 +1,4 @@
-"""What tests of event streams share: a receiver on this machine, and signed calls of the endpoints."""
+"""Shared parts of tests of event streams: a receiver on this machine, and signed calls of the endpoints."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _await_answer(server: subprocess.Popen[str], url: str) -> None:
 
 
 def run(variables: dict[str, str], lines: list[Any]) -> str:
-    """What a terminal shows of these lines: each a command, or [command, question, answer]."""
+    """The screen after these lines: each a command, or [command, question, answer]."""
     with Terminal(["bash", "--norc", "--noprofile", "--noediting", "-i"], variables, COLUMNS) as terminal:
         _await(terminal, 0)
         for line in lines:

@@ -78,7 +78,7 @@ def _box(box: dict[str, Any]) -> str:
 
 
 def _ends(one: dict[str, Any], other: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Where a line leaves one box and meets the other: across where they share rows, else up or down, else by a corner."""
+    """The ends of a line between two boxes: across where they share rows, else up or down, else by a corner."""
     left, top, width, height = _frame(one)
     left2, top2, width2, height2 = _frame(other)
     low, high = max(top, top2), min(top + height, top2 + height2)

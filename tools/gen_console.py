@@ -120,7 +120,7 @@ Table: TypeAlias = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
 
 
 def page(table: Table) -> str:
-    """What the console does, and the call and the command that do the same."""
+    """The page about the console's functions, with the same call and command."""
     rows = [(f"`{row.path}`", f"`{row.operation}`", command_of(row.operation)) for row in console_rows()]
     reasons = [(f"`{name}`", why) for name, why in BROWSER_ONLY.items()]
     return f"""# The console's functions
@@ -143,7 +143,7 @@ def console_rows() -> list[Route]:
 
 
 def api_call(operation: str) -> str:
-    """Where the API has an operation of the console; "" for nowhere."""
+    """The API path of a console operation; "" for none."""
     service, _, name = operation.partition(":")
     if service != "daypass":
         return f"`{operation}`"

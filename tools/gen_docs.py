@@ -332,7 +332,7 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
 
 
 def operations_page() -> str:
-    """What the service models have, what the tables of the wire serve of it, and which tests call it."""
+    """Operations of the service models, those that are served, and the tests that call them."""
     session = botocore.session.get_session()
     called = _calls_of_tests()
     services = []
@@ -463,7 +463,7 @@ def threat_model_page() -> str:
 
 
 def console_page() -> str:
-    """What the console does, and where else that can be done (gen_console.py)."""
+    """The page about the console's functions (gen_console.py)."""
     import gen_console  # noqa: PLC0415  # see oauth_page
 
     return gen_console.page(table)
@@ -494,7 +494,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def path_and_text(name: str) -> tuple[Path, str]:
-    """Where a page stands, and what the code makes of it now."""
+    """The path of a page, and its current content."""
     head = "" if name.startswith("..") else _HEAD
     return REFERENCE / name, head + PAGES[name]().rstrip() + "\n"
 

@@ -33,7 +33,7 @@ ADVICE: Final = {
     Family.UNAVAILABLE: "Repeat the request after the time in the header `Retry-After`; SDKs do so. An operator runs `daypass doctor` and continues "
     "with DaypassBudgetEscalation.",
 }  # fmt: skip
-"""What to do about the errors of a family."""
+"""Advice for the errors of a family."""
 
 MORE: Final = {
     ErrorKind.EXPIRED_CREDENTIALS: "The session has ended or was revoked. Take a new one: `daypass exec`, `daypass agent` and `credential_process` "
@@ -46,7 +46,7 @@ MORE: Final = {
     ErrorKind.DELETE_CONFLICT: "Detach or delete first what belongs to it; the message names it.",
     ErrorKind.MALFORMED_REQUEST: "The body or the headers cannot be parsed. Compare them with the documentation of the operation.",
 }  # fmt: skip
-"""What to do about one kind, in place of its family's advice."""
+"""Advice for one kind, in place of its family's."""
 
 _INTERNAL: Final = (
     "A bug of the server. The log has the cause under the request id. An operator continues with DaypassInternalErrors."

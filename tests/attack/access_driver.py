@@ -104,7 +104,7 @@ class Driver(Votes):
             await self.learn(ask, "denied")
 
     async def learn(self, ask: Ask, why: str) -> None:
-        """What has ended by a call that succeeded."""
+        """Access that a successful call has ended."""
         for grant in (await self.shown(ask))["grants"]:
             role = grant["role"].rpartition("/")[2].partition("-")[0]
             if grant["state"] == "ended":

@@ -1,4 +1,4 @@
-"""What access the documentation of requests and rules promises, computed from the history of calls alone.
+"""The access that the documentation of requests and rules promises, computed from the history of calls alone.
 
 An approval is a recorded fact: when it is decided, the votes that counted are stored. Each use compares what was approved
 with what is there now; the persons are asked about once, at the first use.

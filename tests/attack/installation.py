@@ -226,7 +226,7 @@ class Installation:
     # --- metrics and the record
 
     def attempts(self, operation: str) -> dict[str, float]:
-        """What the metrics count of attempts to get a session by an operation, by outcome."""
+        """Attempts to get a session by an operation, by outcome, from the metrics."""
         text = self.runtime.render_metrics().decode()
         lines = re.findall(rf'^daypass_assume_total{{(.*operation="{operation}".*)}} (\S+)$', text, re.MULTILINE)
         found: dict[str, float] = {}

@@ -95,7 +95,7 @@ class Teams:
         return str(made.json["code"])
 
     async def chat_user(self, user: str = LEE, tenant: str = CONTOSO) -> str:
-        """What the webhook answers to `link`."""
+        """The webhook's answer to `link`."""
         text = await self.say("link", user, tenant)
         return text.removeprefix("Your chat user is ").partition(". ")[0]
 

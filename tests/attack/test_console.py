@@ -313,7 +313,7 @@ def test_a89_ids_of_another_account_are_answered_as_ids_that_do_not_exist(site: 
 
 
 def _plain(answer: Answer, asked: str) -> str:
-    """What a page says, without the name that was asked for and the id of the request."""
+    """The text of a page, without the requested name and the request id."""
     return text(answer).replace(asked, "NAME").replace(answer.request_id, "REQUEST")
 
 

@@ -1,4 +1,4 @@
-"""What a form of the console says before and after it is sent, and the addresses that it stores."""
+"""Forms of the console before and after they are sent, and the addresses that they store."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def own(site: Installation) -> list[str]:
-    """What IAM has about the administrator."""
+    """IAM's view of the administrator."""
     operations = ("GetUser", "ListAccessKeys", "GetLoginProfile", "ListGroupsForUser", "ListUserPolicies")
     answers = [site.iam(operation, UserName="ada").body.decode() for operation in operations]
     return [answer.partition("<ResponseMetadata>")[0].partition("<PasswordLastUsed>")[0] for answer in answers]
@@ -79,7 +79,7 @@ def test_a249_page_of_no_user_is_not_that_of_the_person(site: Installation) -> N
 
 
 def denials_of(site: Installation, person: Browser, reason: str = REASON) -> list[str]:
-    """What the risk of a new request says about refusals."""
+    """The part of a new request's risk about refusals."""
     sent = person.submit(person.get("/console/request"), "/console/request/send", role=ORDERS, reason=reason)
     view = json.loads(served(api(site, "GET", f"/access-requests/{query_of(sent)['id']}")).body)
     return [each["text"] for each in view["risk_reasons"] if each["feature"] == "recent_denials"]
@@ -115,7 +115,7 @@ def test_unknown_page_is_recorded_without_an_operation(site: Installation) -> No
 
 
 TAG = "x onfocus=alert@1 autofocus"
-"""What looks most like markup among the values that IAM allows."""
+"""Allowed values of IAM that look most like markup."""
 
 
 def test_a250_what_a_directory_writes_is_inert_on_every_page(site: Installation) -> None:

@@ -149,7 +149,7 @@ def cast(site: Installation, season: int) -> tuple[list[Key], Names]:
 
 
 def message(answer: Answer) -> str:
-    """What a refusal says."""
+    """The text of a refusal."""
     return str(json.loads(answer.body)["message"])
 
 

@@ -173,7 +173,7 @@ def test_cluster_on_a_private_address_refused_unless_allowed(
 
 
 def test_discovery_by_the_api_server_with_its_token(site: Installation, kubernetes: Cluster, role: str) -> None:
-    """Where the issuer is the API server's own address: discovery document and keys both want the token."""
+    """With the API server's own address as the issuer, discovery document and keys both need the token."""
     address = kubernetes.url.removeprefix("https://")
     kubernetes.issuer.url, kubernetes.issuer.issuer = address, kubernetes.url
     trusting(site, kubernetes, jwks_url="")

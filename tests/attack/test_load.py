@@ -1,4 +1,4 @@
-"""What costs its sender nothing must cost little here: refusals, bodies, connections."""
+"""Cheap attacks must cost little: refusals, bodies, connections."""
 
 from __future__ import annotations
 

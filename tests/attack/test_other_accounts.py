@@ -26,7 +26,7 @@ LISTS = (
     "/access-requests", "/approval-rules", "/clients", "/event-streams", "/grants", "/notification-channels", "/notifications",
     "/providers/oidc", "/resource-servers", "/revocations", "/scim-tokens", "/sessions", "/issuers/allowed",
 )  # fmt: skip
-"""What is compared before and after."""
+"""Parts that are compared before and after."""
 
 BODIES: Mapping[str, Any] = {
     "/access-requests/{request_id}/approve": {"binding": "0" * 64},

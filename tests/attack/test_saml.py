@@ -490,7 +490,7 @@ def test_a33_role_and_provider_that_do_not_belong_together_are_denied_alike(
     response = made(site, roles=[",".join(pair) for pair in pairs])
     answer = assume(site, response.encoded(), role, provider)
     refused(answer, "AccessDenied", 403, "request.denied")
-    # What a trust policy decided can be explained, so its denial ends with the request id.
+    # A decision of a trust policy can be explained, so its denial ends with the request id.
     assert answer.text("Message").partition(" (request ")[0] == "Not authorized to perform sts:AssumeRoleWithSAML"
 
 

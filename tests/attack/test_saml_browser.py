@@ -74,7 +74,7 @@ def get(site: Installation, path: str, **query: str) -> Answer:
 
 
 def fields(answer: Answer) -> list[dict[str, str]]:
-    """What the form of a page sends, for each of its buttons."""
+    """The fields that the form of a page sends, for each of its buttons."""
     page = answer.body.decode()
     (ticket,) = re.findall(r'name="ticket" value="([^"]*)"', page)
     (token,) = re.findall(r'name="csrf" value="([^"]*)"', page)

@@ -32,7 +32,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 def begun(browser: Browser, following: str = "/account", **more: str) -> dict[str, str]:
-    """What the identity provider gets: RelayState, and the request's text and id."""
+    """The identity provider's input: RelayState, and the request's text and id."""
     asked = urlencode({"provider": PROVIDER, "next": following, **more})
     answer = browser.get(f"/saml/login?{asked}")
     assert answer.status == 303, answer.body

@@ -52,7 +52,7 @@ def reference(site: Installation, text: str) -> tuple[str, int]:
 
 
 def is_revoked(site: Installation, text: str) -> bool:
-    """What the status list says, as `site` serves it."""
+    """The status in the list that `site` serves."""
     path, index = reference(site, text)
     answer = site.send("GET", path=path.encode())
     assert answer.status == 200, answer.body

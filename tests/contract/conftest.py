@@ -19,7 +19,7 @@ Opener = Callable[[], Database]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Where a database is that has the schema already."""
+    """The path of a database with the schema."""
     if request.param == "sqlite":
         yield prepare_sqlite(tmp_path / "daypass.db")
         return

@@ -1,4 +1,4 @@
-"""What a node has noted on its own disk, compared with a database that has lost it."""
+"""A node's notes on its own disk, compared with a database that has lost them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in SQLite's write-ahead log is brought home beside the writer, and nothing depends on it."""
+"""SQLite's write-ahead log is checkpointed beside the writer, and nothing depends on it."""
 
 from __future__ import annotations
 

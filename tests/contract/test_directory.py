@@ -376,7 +376,7 @@ async def test_change_reaches_every_view_that_rests_on_it(
 
 
 async def look_afresh(database: Database, other: Directory) -> dict[str, Any]:
-    """What a directory sees that has cached nothing but the compiled documents, which compare by identity."""
+    """The view of a directory that has cached only compiled documents, which compare by identity."""
     directory = Recorder().directory(database)
     directory._views = other._views
     await directory.start()

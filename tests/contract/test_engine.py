@@ -363,7 +363,7 @@ def test_copied_file_is_another_life(tmp_path: Path, lost: str) -> None:
 
 
 def test_file_replaced_while_in_use_takes_no_more_writes(tmp_path: Path) -> None:
-    """What is written to a file that has lost its name would be lost: it must not be acknowledged."""
+    """A write to a file that has lost its name must not be acknowledged."""
     path = tmp_path / "daypass.db"
     database, _ = open_prepared(path)
     insert(database, user("a"))

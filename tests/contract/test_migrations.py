@@ -209,7 +209,7 @@ def test_program_is_refused_on_a_newer_schema_that_does_not_name_it(database: Da
 
 
 def newer(database: Database, *statements: str) -> None:
-    """What a newer release makes of the schema. It says that this program may serve."""
+    """A newer release's schema, from which this program may serve."""
     change(
         database,
         "UPDATE alembic_version SET version_num = '9999'",

@@ -1,4 +1,4 @@
-"""What a process keeps of revocations when the database starts another life."""
+"""Revocations that a process keeps when the database gets another epoch."""
 
 from __future__ import annotations
 

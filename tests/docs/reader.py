@@ -107,7 +107,7 @@ class Reader:
 
 
 def _text(raw: str) -> str:
-    """What the terminal shows in the end: without escape sequences, and without lines that were written over."""
+    """The final text of the terminal, without escape sequences and overwritten lines."""
     return re.sub(r"[^\n]*\r", "", re.sub(r"\r+\n", "\n", ESCAPES.sub("", raw)))
 
 

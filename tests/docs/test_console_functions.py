@@ -69,7 +69,7 @@ def module_of(group: str) -> str:
 
 
 def named(functions: Any, operation: str) -> list[str]:
-    """What the code of a command has to hold: the fixed parts of a path. Names of operations of IAM are put together."""
+    """Patterns for the code of a command: the fixed parts of a path. Names of operations of IAM are put together."""
     service = operation.partition(":")[0]
     if service in ("iam", "sts"):
         return []

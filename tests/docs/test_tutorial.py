@@ -22,7 +22,7 @@ _PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 def _answers(url: str) -> bool:
-    """What a server prints is there before it accepts connections."""
+    """Whether the server answers: it prints before it accepts connections."""
     try:
         urllib.request.urlopen(f"{url}/readyz", timeout=60).close()
     except OSError:
@@ -70,7 +70,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 def test_tutorial_runs_as_written(exports: dict[str, str]) -> None:
-    # What comes later asks questions: tests/e2e/test_first_hour.py answers them.
+    # Later sections ask questions: tests/e2e/test_first_hour.py answers them.
     page = (ROOT / "docs/tutorial/first-assume-role.md").read_text().partition("## 5.")[0]
     assert exports.keys() >= {name for line in _EXPORT.findall(page) for name, _ in _VARIABLE.findall(line)}
     done = subprocess.run(

@@ -16,7 +16,7 @@ from tests.e2e.conftest import Server, session_key
 
 @dataclass
 class Load:
-    """What the load has seen. `servers`: those that get requests, see `use`."""
+    """The results of the load. `servers`: those that get requests, see `use`."""
 
     role: str
     servers: list[Server]

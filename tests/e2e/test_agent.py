@@ -44,7 +44,7 @@ def config_for(server: Server, folder: Path, role: str, more: str = "") -> Path:
 
 
 def ways(agent: RunningAgent, folder: Path) -> dict[str, dict[str, str]]:
-    """What a program's environment says, for each way in which SDKs find the agent."""
+    """A program's environment, for each way in which SDKs find the agent."""
     return {
         "container": {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{agent.addresses['container']}/roles/app",

@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def address(server: Server, origin: str) -> str:
-    """Where a person opens the application."""
+    """The address at which a person opens the application."""
     page = f"{origin}/application.html"
     settings = {
         "token_endpoint_auth_method": "none",
@@ -76,7 +76,7 @@ def sign_in(page: Page, address: str) -> None:
 
 
 def told(page: Page) -> str:
-    """What the application says."""
+    """The application's text."""
     page.wait_for_function("document.querySelector('pre')?.textContent")
     return page.locator("pre").inner_text()
 

@@ -52,7 +52,7 @@ class World:
         return made.stdout
 
     def told(self, what: str, *arguments: str) -> dict[str, Any]:
-        """What the other side needs, for tokens of the role."""
+        """The other side's configuration, for tokens of the role."""
         return dict(json.loads(self.bridge(what, "--subject", self.role, "--output", "json", *arguments)))
 
     def token(self, audience: str, key: tuple[str, ...] | None = None, *arguments: str) -> str:

@@ -67,7 +67,7 @@ def token(issuer: Issuer, **claims: Any) -> str:
 
 
 def shell(script: str, folder: Path, environment: dict[str, str]) -> str:
-    """What a step prints; it has the variables of the job alone."""
+    """The output of a step, which has the variables of the job alone."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     ran = subprocess.run(
         ["bash", "-e", "-c", script],

@@ -108,7 +108,7 @@ def sections() -> dict[int, list[tuple[str, str]]]:
 
 
 def words(shown: str) -> str:
-    """What was shown, without the places where lines were folded."""
+    """The shown text, with lines unfolded."""
     return " ".join(shown.split())
 
 

@@ -67,7 +67,7 @@ class World:
     kubelet: Path
 
     def admit(self, pod: dict[str, Any], path: str = "/mutate") -> dict[str, Any]:
-        """What the webhook answers, as the API server reads it."""
+        """The webhook's answer, as the API server reads it."""
         asked = {"uid": "5c1b0f6e", "namespace": "shop", "operation": "CREATE", "object": pod}
         body = json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": asked}).encode()
         answer = self.post(f"{path}?timeout=10s", body)
@@ -164,7 +164,7 @@ def webhook(server: Server, api: Cluster, account: Path, pki: Pki) -> Iterator[s
 
 
 def program(environment: dict[str, str], script: str = WHO) -> str:
-    """What a program in a container prints: it has the container's environment, and nothing else of AWS."""
+    """The output of a program in a container: it has the container's environment, and nothing else of AWS."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DAYPASS_"))}
     ran = subprocess.run(
         [sys.executable, "-c", script], env={**kept, "AWS_CONFIG_FILE": os.devnull, **environment},

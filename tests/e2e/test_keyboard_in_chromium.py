@@ -56,7 +56,7 @@ _FOCUSED = """() => {
         html: at.outerHTML.slice(0, 120),
     };
 }"""
-"""Where the focus is: among the stops, inside of the window, with an outline, below something else."""
+"""The place of the focus: among the stops, inside of the window, with an outline, below something else."""
 
 
 def walked(page: Page, root: str) -> list[str]:

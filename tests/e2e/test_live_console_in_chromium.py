@@ -1,4 +1,4 @@
-"""What changes without a reload: finding by keyboard, the inbox, and open pages of two people at once."""
+"""Changes without a reload: finding by keyboard, the inbox, and open pages of two people at once."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def samlp(folder: Path, given: dict[str, Any]) -> str:
 
 
 def alterations(text: str) -> Iterator[str]:
-    """What somebody on the way would make of a response: each differs from it in one thing."""
+    """Altered responses, each with one difference."""
     made = [
         text.replace(">ann<", ">bob<"),
         text.replace(">core<", ">root<"),

@@ -61,7 +61,7 @@ def test_a61_rotation_by_command_refuses_nobody_and_an_emergency_ends_every_sess
 
 
 def stolen_signer(data: Path) -> RingSigner:
-    """What somebody has who copied the ring keys and the key-encryption key."""
+    """A thief's copy of the ring keys and the key-encryption key."""
 
     async def fetch() -> list[StoredKey]:
         return []

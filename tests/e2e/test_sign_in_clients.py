@@ -32,7 +32,7 @@ class Person:
     cookies: dict[str, str] = field(default_factory=dict)
 
     def visit(self, address: str, fields: dict[str, str] | None = None) -> tuple[str, bytes]:
-        """Where the browser ends: another site's address, or "" and a page."""
+        """The browser's destination: another site's address, or "" and a page."""
         parts = urlsplit(address)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
         headers = {"cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}

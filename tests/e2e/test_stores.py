@@ -41,7 +41,7 @@ class World:
     role: str
 
     def bridge(self, *arguments: str, key: tuple[str, ...] = ADMIN_KEY) -> Any:
-        """What a command prints as JSON, run with this key."""
+        """The JSON output of a command, run with this key."""
         command = [sys.executable, "-m", "daypass.cli.main", "bridge", *arguments, "--output", "json"]
         made = subprocess.run(
             command, env=self.server.environment(key), capture_output=True, text=True, timeout=60, check=False

@@ -1,4 +1,4 @@
-"""What the files in deploy/ say, read without the programs that they are for."""
+"""Reads the files in deploy/ without the programs that they are for."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def unit() -> dict[str, list[str]]:
 
 
 def command(stage: Stage) -> list[str]:
-    """What the container runs."""
+    """The command of the container."""
     import json
 
     return [*json.loads(stage.all("ENTRYPOINT")[0]), *json.loads(stage.all("CMD")[0])]

@@ -1,4 +1,4 @@
-"""What the package declares is what it uses: a dependency that nothing imports is not installed at users'."""
+"""The package declares exactly what it uses: a dependency that nothing imports is not installed at users'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What import-linter cannot say: which names the domain may use, and what the client and the command line load."""
+"""Checks beyond import-linter: which names the domain may use, and what the client and the command line load."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tests.packaging.machine import BASE_PYTHON, Machine, copy_checkout
 
 pytestmark = pytest.mark.slow
 
-# What a Debian python3 without python3-venv says no to, and then one without pip too, and without venv at all.
+# Commands that a Debian python3 refuses without python3-venv, then without pip, and without venv at all.
 NO_ENSUREPIP = '"-m venv --clear .venv"'
 NO_PIP = f"{NO_ENSUREPIP} | '-m pip'*"
 NO_VENV = "'-m venv'* | '-m pip'*"

@@ -1,4 +1,4 @@
-"""What `make vectors` takes from elsewhere is exactly what is pinned, or nothing."""
+"""`make vectors` takes exactly the pinned files, or nothing."""
 
 from __future__ import annotations
 

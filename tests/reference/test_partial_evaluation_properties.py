@@ -1,4 +1,4 @@
-"""What is said of requests that are only partly known holds for each request that fits, found by chance."""
+"""A partial decision holds for each full request that fits, on random cases."""
 
 import random
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What must be true of every decision, shown on random policies: narrowing narrows, denies win, order is nothing."""
+"""Invariants of every decision, on random policies: narrowing narrows, denies win, order is nothing."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Where fetched vectors are."""
+"""The folder of fetched vectors."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ class Operation:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """What matches its path, percent-encoded. A field `{name:path}` may contain slashes."""
+        """The pattern that matches its path, percent-encoded. A field `{name:path}` may contain slashes."""
         path = self.route.partition(" ")[2]
         parts = _PLACE.split(path)
         texts, names, deep = parts[::3], parts[1::3], parts[2::3]

@@ -90,7 +90,7 @@ class DatabaseSink:
 
     @property
     def epoch(self) -> str:
-        """Of the database, as it was last looked at."""
+        """The epoch of the database at the last look."""
         return self._epoch
 
     @property

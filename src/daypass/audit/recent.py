@@ -58,7 +58,7 @@ class _Recent(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What was sent again for one log. `changes`: records of transactions whose directory changes are lost, each as its
+    """The records that were sent again for one log. `changes`: records of transactions whose directory changes are lost, each as its
     sequence number and operation, at most MAX_NAMED; `lost_changes`: their number.
     """
 

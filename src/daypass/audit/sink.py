@@ -1,4 +1,4 @@
-"""Where batches become durable: the database (`database_sink`), or the database with a local spool (`spool_sink`)."""
+"""Sinks that make batches durable: the database (`database_sink`), or the database with a local spool (`spool_sink`)."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ _decode = msgspec.msgpack.Decoder(_Payload).decode
 
 @dataclass(frozen=True, slots=True)
 class SpoolDirectory:
-    """Where spools are, and how much each may hold.
+    """The directory of spools, and the size of each.
 
     Attributes:
         directory: made with mode 0700 if it is absent.

@@ -36,7 +36,7 @@ _ADOPT_SECONDS: Final = 5.0  # between two searches for spools without an owner
 
 
 class OfflineStart(NamedTuple):
-    """What a process that starts without the database knows of it from a snapshot.
+    """Facts about the database, from a snapshot, for a process that starts without it.
 
     Attributes:
         installation: its id.

@@ -153,7 +153,7 @@ class _ManyRows:
         return added
 
     def returning(self, conn: Connection, rows: Rows) -> set[tuple[str, str]]:
-        """What the statements return: the keys of the rows added."""
+        """The keys of the added rows."""
         added: set[tuple[str, str]] = set()
         for at in range(0, len(rows), _MAX_ROWS):
             part = rows[at : at + _MAX_ROWS]

@@ -109,7 +109,7 @@ class _Places:
 class _Process:
     """The lists of one process, named by its first log.
 
-    Of another process: `seqs` says how far each of its logs was read, `read_at` when that was (ms), and
+    For another process, `seqs` says how far each of its logs was read, `read_at` when that was (ms), and
     `complete_until` until when every session that it issued is known (ms).
     """
 

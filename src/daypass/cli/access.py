@@ -205,7 +205,7 @@ class _Search:
 @click.argument("principal")
 @server_command
 def what_can(principal: str, connect: Connect) -> Result:
-    """What PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with the limits of its other policies, and
+    """List what PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with the limits of its other policies, and
     the roles of your account that it can assume.
 
     Exits with 1 when it can do nothing. Needs daypass:WhatCanAccess.
@@ -281,6 +281,6 @@ def own_access(connect: Connect) -> Result:
 
 
 def waiting(own: dict[str, Any]) -> list[Part]:
-    """What an approver is told, wherever it shows its own access."""
+    """The note for an approver about own access."""
     number = len(own.get("waiting") or ())
     return [f"\n{output.counted(number, 'request')} for your decision: daypass request ls --inbox"] if number else []

@@ -79,7 +79,7 @@ def _grant(grant: Mapping[str, Any]) -> str:
 
 
 def _narrowing(vote: Mapping[str, Any]) -> str:
-    """What an approver took from the request: time, or permissions."""
+    """The part of the request that an approver removed: time, or permissions."""
     shorter = f", for at most {left(vote['seconds'])}" if vote["seconds"] else ""
     return shorter + (", narrowed by a policy" if vote["policy"] else "")
 
@@ -94,7 +94,7 @@ def _grant_state(grant: Mapping[str, Any]) -> str:
 
 
 def examination(found: Mapping[str, Any]) -> Iterator[Part]:
-    """What an approver should know beside the request itself."""
+    """Warnings for an approver."""
     added = found["added"]
     yield ""
     if added is None:

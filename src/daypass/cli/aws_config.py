@@ -58,7 +58,7 @@ def program() -> str:
 
 
 def config_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where AWS SDKs look."""
+    """The path of the file that AWS SDKs read."""
     return Path(environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
 
 

@@ -93,7 +93,7 @@ def _asked(connection: Connection, path: str, query: dict[str, str] | None = Non
 
 
 def _without(text: str, secrets: tuple[str, ...]) -> str:
-    """What a server repeats of a request must not carry its secret."""
+    """Removes the secret of the request from the server's answer."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
     return text

@@ -57,7 +57,7 @@ _NEXT = {
     "MalformedPolicyDocument": "to find the mistake: daypass lint FILE",
     "FeatureDisabled": "an administrator enables it once: daypass iam EnableOutboundWebIdentityFederation",
 }
-"""What to do next, by the code of the error."""
+"""The next step, by the code of the error."""
 
 
 def _refused(error: ClientError) -> int:

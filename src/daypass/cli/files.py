@@ -1,4 +1,4 @@
-"""What commands read from a user's files and standard input: text, and JSON. Every fault is one sentence that names the file."""
+"""Reads text and JSON from a user's files and standard input. Every fault is one sentence that names the file."""
 
 from __future__ import annotations
 

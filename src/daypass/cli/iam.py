@@ -1,4 +1,4 @@
-"""What the commands for users, groups, keys, policies and roles share: lists by page, names of policies, documents."""
+"""Shared parts of the commands for users, groups, keys, policies and roles: lists by page, names of policies, documents."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ _ACTION = re.compile(r"[A-Z][A-Za-z0-9]{2,63}")
 _NAME = re.compile(r"[A-Z][A-Za-z0-9.]{0,127}")
 _LISTS = ("member", "entry")
 _CONFIRMED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set", "Update")
-"""What operations begin with that take something away or replace it."""
+"""Prefixes of operations that delete or replace something."""
 
 
 @click.command("iam")

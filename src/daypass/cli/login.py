@@ -142,7 +142,7 @@ def _endpoint(given: str) -> str:
 
 
 def _typed(what: str, option: str, *, hidden: bool = False) -> str:
-    """What a person types. Raises UsageError where nobody can."""
+    """Reads a line from the terminal. Raises UsageError without one."""
     if not output.interactive():
         raise click.UsageError(f"Give {option}; this is not a terminal on which to ask for it.")
     return str(click.prompt(what, hide_input=hidden, err=True))

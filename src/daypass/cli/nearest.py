@@ -19,7 +19,7 @@ _LISTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "group": ("ListGroups", "Groups/member/GroupName", {}),
     "Policy": ("ListPolicies", "Policies/member/Arn", {"Scope": "All"}),
 }
-"""What a refusal calls a kind → the IAM action that lists them, where their names or ARNs are, and its parameters."""
+"""Kind of object, as refusals name it → the IAM action that lists it, the member with names or ARNs, and parameters."""
 _MAX_NAMES = 1000  # names that are looked at: one page
 
 

@@ -124,7 +124,7 @@ _PAGE = "100"
 
 Finding = dict[str, Any]
 Linted = tuple[str, list[Finding]]
-"""Where the findings are (a file, or an ARN and a policy's name), and what they are."""
+"""The place of the findings (a file, or an ARN and a policy's name), and the findings."""
 
 
 @click.command()
@@ -172,7 +172,7 @@ def _status(findings: Iterable[Finding], fail_on: str) -> int:
 
 
 def offline(text: str, kind: str, account: str) -> list[Finding]:
-    """What the linter finds in a document by itself, without a server."""
+    """Lints a document without a server."""
     from daypass.domain.policy.compiled import PolicyKind  # the policy language is slow to import
     from daypass.domain.policy.lint.known import Facts
     from daypass.domain.policy.lint.run import lint_text
@@ -201,7 +201,7 @@ def _rule_findings(text: str, account: str) -> list[Finding]:
 
 
 def _guessed(text: str) -> str:
-    """What a document is for, from its elements: principals make it a resource policy, and only those of roles have no
+    """Guesses the kind of a document from its elements: principals make it a resource policy, and only those of roles have no
     resources. Approval rules have requesters.
     """
     try:

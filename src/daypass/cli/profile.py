@@ -60,7 +60,7 @@ def time_left(profile: Profile) -> str:
 
 
 def secret_store(profile: Profile) -> str:
-    """Where the secret of a profile is: "keyring" or "file"."""
+    """The store of a profile's secret: "keyring" or "file"."""
     return "keyring" if profile.keyring_entry else "file"
 
 
@@ -306,7 +306,7 @@ def whoami(connect: Connect) -> Result:
 
 
 def _waiting(connection: Connection) -> list[Part]:
-    """What waits for the caller's decision; nothing where that cannot be asked."""
+    """Requests that wait for the caller's decision; none without the permission."""
     try:
         from daypass.cli.access import waiting  # it imports more than most commands of this module need
 

@@ -1,4 +1,4 @@
-"""Where `audit verify` reads the record: a server's export, or a database. Every log is verified here.
+"""Sources of `audit verify`: a server's export, or a database. Every log is verified here.
 
 Openings are read first: each names the heads of the logs before it, so that a log that was cut off, rewritten whole or
 removed shows although its own chain holds. No value in a row is trusted, not even its type.

@@ -1,4 +1,4 @@
-"""What commands that replace a whole policy, rule or list do first: read what is stored, show what would change, ask.
+"""The first steps of commands that replace a whole policy, rule or list: read what is stored, show what would change, ask.
 
 They must never replace a document that the user has not seen compared with the new one.
 """
@@ -21,7 +21,7 @@ _NOT_FOUND = 404
 
 
 def unless_absent(read: Callable[[], _T]) -> _T | None:
-    """What `read` gives; None where the server says that it does not exist. Raises ClientError for other refusals."""
+    """The result of `read`; None if the object does not exist. Raises ClientError for other refusals."""
     try:
         return read()
     except ClientError as error:
@@ -66,7 +66,7 @@ def agreed(title: str, stored: Any, wanted: Any, *, why: str, yes: bool) -> bool
 
 
 def unchanged(title: str, **about: Any) -> Result:
-    """What a command returns when the same is stored."""
+    """The result of a command that changes nothing."""
     return done("unchanged", f"{title}: the same is stored; nothing was changed.", **about)
 
 

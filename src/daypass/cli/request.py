@@ -1,4 +1,4 @@
-"""What to ask for when a role is assumed: the options of `assume`, `exec` and `credential-process`."""
+"""Parameters of a request to assume a role: the options of `assume`, `exec` and `credential-process`."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def offboard(
 
 
 def report(made: dict[str, Any], *, deletes: bool) -> list[str]:
-    """What was done, a sentence each."""
+    """One sentence for each change."""
     deleted = "Would delete" if made["dry_run"] else "Deleted"
     return [*_ended(made), *([f"{deleted} user {made['user']}."] if deletes else [])]
 

@@ -13,7 +13,7 @@ from daypass.client.profiles import home, private_directory, write_private
 
 
 class Program(NamedTuple):
-    """What to run, with its whole environment."""
+    """A command and its whole environment."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]

@@ -39,7 +39,7 @@ PARAMETERS: dict[str, str] = {
     "trust-domain": "SPIFFE trust domain.",
     "path": "Path of the SPIFFE id, from its first /.",
 }
-"""What presets make subjects of."""
+"""Options from which presets make subjects."""
 
 _MAX_TOKEN = 20_000
 

@@ -1,4 +1,4 @@
-"""What `daypass tui` shows of the caller: access, requests and sessions. It changes nothing."""
+"""The views of `daypass tui`: the caller's access, requests and sessions. It changes nothing."""
 
 from __future__ import annotations
 

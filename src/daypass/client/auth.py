@@ -30,7 +30,7 @@ from daypass.client.transport import base64url
 
 
 class Source(Protocol):
-    """Where credentials come from: a `CredentialProvider`, or a `HeldSession`."""
+    """A source of credentials: a `CredentialProvider`, or a `HeldSession`."""
 
     def get(self) -> Credentials: ...
 

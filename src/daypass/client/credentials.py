@@ -50,7 +50,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class AssumeRole:
-    """What to ask for; the fields are AssumeRole's parameters. `role` is an ARN, ACCOUNT/NAME, or a NAME of one's own
+    """A request to assume a role; the fields are AssumeRole's parameters. `role` is an ARN, ACCOUNT/NAME, or a NAME of one's own
     account.
     """
 

@@ -1,4 +1,4 @@
-"""What is wrong with a server, how bad it is, and which runbook repairs it.
+"""Findings about a server, their severity, and their runbooks.
 
 It reads what the server shows to everybody or to its operator: /readyz, /metrics, the clock of an answer, the linter. It
 changes nothing.
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What is wrong if `wrong` holds for the metric. Without it, the next rule of the subject is asked."""
+    """A finding if `wrong` holds for the metric. Otherwise the next rule of the subject applies."""
 
     subject: str
     metric: str

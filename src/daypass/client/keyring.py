@@ -39,7 +39,7 @@ def _reason(error: Exception) -> str:
 
 
 def name() -> str:
-    """What the keyring calls itself; "" when there is none."""
+    """The keyring's name; "" without one."""
     try:
         backend = _keyring().get_keyring()
         return str(getattr(backend, "name", type(backend).__name__))

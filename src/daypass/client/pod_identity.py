@@ -1,4 +1,4 @@
-"""What a pod of an annotated service account gets, so that the SDK in it finds its role: `daypass k8s webhook`.
+"""Patches pods of annotated service accounts so that their SDKs find the role: `daypass k8s webhook`.
 
 The annotations are those of EKS. The patch gives a pod nothing but the token of its own service account and the name of a
 role; the role's trust policy decides. It must never replace what a pod already says about itself.
@@ -37,7 +37,7 @@ class Unusable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What pods are told of Daypass. `agent_image` serves pods that ask for an agent; "": none do."""
+    """Settings for pods. `agent_image` serves pods that ask for an agent; "": none do."""
 
     endpoint: str
     region: str

@@ -48,7 +48,7 @@ CAUSES = {
 
 
 class Accepted(Exception):
-    """What must be refused was served."""
+    """Something that must be refused was served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class OwnIssuer:
 
 @dataclass(slots=True)
 class Probe:
-    """What to check. A probe that runs again also checks that an old session has expired.
+    """The checks to make. A probe that runs again also checks that an old session has expired.
 
     Attributes:
         profile: endpoint, region and credentials; without an access key id, only what needs none is checked.
@@ -294,7 +294,7 @@ _LINE = re.compile(r"daypass_checks_total(\{.*\}) (\d+)")
 
 
 class ProbeMetrics:
-    """What the checks of one probe have shown so far.
+    """The results of one probe's checks so far.
 
     Args:
         region: a label of every series; "": none, as where Prometheus's configuration has it.

@@ -159,7 +159,7 @@ class _Handler(Handler):
 
 
 def host_and_port(text: str) -> tuple[str, int]:
-    """Of `127.0.0.1:9000`. Raises LocalStateError."""
+    """Parses an address such as `127.0.0.1:9000`. Raises LocalStateError."""
     try:
         parts = urlsplit(f"//{text}")
         if parts.hostname and parts.port is not None:

@@ -191,7 +191,7 @@ def _converse(connection: http.client.HTTPConnection, request: Request) -> Answe
 
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
-"""What OpenSSL calls an answer that is not of TLS."""
+"""OpenSSL's names for an answer that is not TLS."""
 
 
 def _fail(error: BaseException, *, sent: bool) -> NoReturn:
@@ -213,7 +213,7 @@ def _fail(error: BaseException, *, sent: bool) -> NoReturn:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to log in, and how it is reached."""
+    """The server to log in to, and its connection settings."""
 
     endpoint: str
     ca_bundle: str = ""

@@ -36,7 +36,7 @@ class ApiServer:
     folder: str
 
     def annotations(self, namespace: str, account: str) -> Annotations:
-        """Of a service account; none for one that does not exist, whose pods the cluster itself refuses. Raises OSError."""
+        """The annotations of a service account; none if it does not exist. Raises OSError."""
         with open(f"{self.folder}/token", encoding="utf-8") as file:
             headers = {"authorization": f"Bearer {file.read().strip()}", "accept": "application/json"}
         target = f"/api/v1/namespaces/{segment(namespace)}/serviceaccounts/{segment(account)}"

@@ -151,7 +151,7 @@ _READ: Final = frozenset(
 _SERVICE: Final = re.compile(
     r"(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
-"""What Kubernetes injects for a Service whose name begins with ours, without the prefix, except for `…PORT`."""
+"""Names of variables that Kubernetes injects for a Service whose name begins with ours, without the prefix, except for `…PORT`."""
 _MAX_NAMES: Final = 20  # names in the result
 
 

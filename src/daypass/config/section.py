@@ -1,4 +1,4 @@
-"""What all sections of the settings have in common: an unknown key is refused, and errors do not show values. An optional
+"""The base of all sections of the settings: an unknown key is refused, and errors do not show values. An optional
 setting or a path that is empty counts as not set.
 """
 

@@ -33,7 +33,7 @@ _OTHER_FORMS = ("enc", "zip", "b64", "cty", "p2c")
 _USES = (None, "sig", "jwt-svid")  # the last is SPIFFE's (SPIFFE Trust Domain and Bundle, 4.2)
 _MATERIAL: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("crv", "x", "y"), "OKP": ("crv", "x")}
 
-# What a key must be for an algorithm (RFC 7518, 3.1; RFC 8037, 3.1): kty and crv.
+# Requirements on keys by algorithm (RFC 7518, 3.1; RFC 8037, 3.1): kty and crv.
 _KIND_OF: Final[Mapping[str, tuple[str, str]]] = {
     **{name: ("RSA", "") for name in ALGORITHMS if name[:2] in ("RS", "PS")},
     "ES256": ("EC", "P-256"),

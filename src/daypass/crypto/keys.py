@@ -34,7 +34,7 @@ _SOURCE_PAUSE = 10.0  # seconds after a failure of the key source in which it is
 
 
 class Ring(StrEnum):
-    """What a key is for. No key serves two purposes."""
+    """The purpose of a key. No key serves two."""
 
     SEALING = "sealing"  # session tokens
     DERIVATION = "derivation"  # secret access keys of sessions

@@ -68,7 +68,7 @@ class RingSigner:
         return self.unsigned(claims, algorithm, typ)()
 
     def unsigned(self, claims: Mapping[str, Any], algorithm: str, typ: str = TYPE) -> Callable[[], str]:
-        """What `sign` does up to the signature, which the result makes. Raises what `sign` raises."""
+        """Prepares a signature; calling the result makes it. Raises what `sign` raises."""
         try:
             key = self._rings.signing(RINGS[algorithm], self._clock.now())
         except RingError as error:

@@ -73,7 +73,7 @@ def _own_text(name: str) -> str:
 
 @cache
 def _listed() -> Mapping[str, tuple[bytes, int, int, Dates]]:
-    """Of each policy of AWS, by path and name: the whole list, where its document begins and ends in it, and its dates."""
+    """For each policy of AWS, by path and name: the whole list, the place of its document in it, and its dates."""
     text = lzma.decompress((files(__name__) / "aws_policies.xz").read_bytes())
     found: dict[str, tuple[bytes, int, int, Dates]] = {}
     start = text.index(b"\n") + 1  # after the line about the list

@@ -1,4 +1,4 @@
-"""What a session takes from a certificate: tags, source identity and session name.
+"""The parts of a session that come from a certificate: tags, source identity and session name.
 
 Pure: `federation.x509` verifies the certificate first. A value that is not valid as a session tag is omitted, so that a
 truncated or altered value never meets a condition.

@@ -133,7 +133,7 @@ class OneTime(Struct, frozen=True):
 
 
 TRANSIENT: Final = "transient:"
-"""What the subject of such a principal id begins with."""
+"""The prefix of the subject of such a principal id."""
 
 
 class Proof(Struct, frozen=True):

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 
 class Family(StrEnum):
-    """What error kinds have in common in every protocol: where the fault lies, and whether a retry can succeed."""
+    """A group of error kinds with the same origin of the fault and the same use of a retry, in every protocol."""
 
     REQUEST = "request"  # the request cannot be parsed, or its form is wrong
     CONTENT = "content"  # the request is well-formed but cannot be fulfilled

@@ -49,7 +49,7 @@ class GatewayRoute(Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Meaning(NamedTuple):
-    """What a request asks for."""
+    """The action and resource of a request."""
 
     action: str
     resource: str
@@ -141,7 +141,7 @@ def meaning_of(
     account: str,
     unverified_query: bytes = b"",
 ) -> Meaning | None:
-    """What the first route that fits says; None for no route. Raises ValueError: a parameter that it names is ambiguous."""
+    """The first matching route's action and resource; None without one. Raises ValueError: a parameter that it names is ambiguous."""
     method = "GET" if method == "HEAD" else method
     for route in routes:
         if route.methods and method not in route.methods:

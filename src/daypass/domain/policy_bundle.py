@@ -1,7 +1,7 @@
 """The policies of an account that decide about one service, for a verifier that decides by itself with the same evaluator.
 
-A bundle has the users and roles in buckets, so that only what has changed is sent. What it does not know, such as the time or
-the network of the session's requests, is never guessed: such a decision is left to the server. Pure; server and client share it.
+A bundle has the users and roles in buckets, so that only what has changed is sent. Unknown facts, such as the time or
+the network of the session's requests, are never guessed: such a decision is left to the server. Pure; server and client share it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Signed(msgspec.Struct, frozen=True):
-    """What the server signs. `digests`: of the buckets. `position`: of the change feed, in `epoch`; never lower later.
+    """The signed part of a bundle. `digests`: of the buckets. `position`: of the change feed, in `epoch`; never lower later.
 
     `iat` in ms: when this was still so.
     """

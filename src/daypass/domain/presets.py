@@ -359,7 +359,7 @@ _TENANTED: Final = tuple(
 
 
 def preset_of(url: str) -> Preset | None:
-    """What is known of an issuer (without `https://`); None when it is not in the tables.
+    """The known facts about an issuer (without `https://`); None if it is not in the tables.
 
     The result is a preset or, without a name and forms, only the claim that identifies the customer of a shared issuer.
     """

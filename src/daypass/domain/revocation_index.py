@@ -191,7 +191,7 @@ class RevocationIndex:
 
 
 _BYTES: Final = 9
-"""Of a match id: 12 characters as base64url."""
+"""Bytes of a match id: 12 characters as base64url."""
 _TABLES: Final = ("session", "principal", "access_key", "account", "grant", "client", "source_identity")
 
 

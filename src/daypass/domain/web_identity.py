@@ -166,7 +166,7 @@ def scalar_text(value: Any) -> str | None:
 
 
 class RequestedSession(NamedTuple):
-    """What a token requests for its session."""
+    """The parts of a session that a token requests."""
 
     tags: Tags
     transitive_keys: tuple[str, ...]
@@ -268,7 +268,7 @@ def _single(claims: Mapping[str, Any], path: str) -> str | None:
 
 
 def standard_claims(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """What a provider's ID token says about its person, as far as it has the form of the standard claims."""
+    """Facts about a person from a provider's ID token, if they have the form of the standard claims."""
     texts = {name: claims.get(name) for name in ("name", "preferred_username", "email")}
     known: dict[str, Any] = {name: text for name, text in texts.items() if _is_text(text)}
     if "email" in known:

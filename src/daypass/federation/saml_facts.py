@@ -40,7 +40,7 @@ _AWS_NAME: Final = "urn:amazon:webservices"
 
 @dataclass(frozen=True, slots=True)
 class SamlRules:
-    """What a response is verified against.
+    """The facts against which a response is verified.
 
     Attributes:
         metadata: of the provider, or why it cannot be used.

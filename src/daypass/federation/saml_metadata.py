@@ -66,7 +66,7 @@ class SamlMetadata:
 
 
 def read(unverified_document: str) -> SamlMetadataView:
-    """What the metadata says of its one identity provider. Raises BadXml (a ValueError) when it is of no use."""
+    """Reads the one identity provider of the metadata. Raises BadXml (a ValueError) when it is of no use."""
     root = parse(unverified_document.encode("utf-8", "surrogatepass"), metadata=True)
     entity, role = _identity_provider(root)
     entity_id = entity.get("entityID", "")

@@ -50,7 +50,7 @@ class BadSignature(Exception):
 
 
 class Signed(NamedTuple):
-    """What a signature covers, and the SHA-256 of the key that made it (hex)."""
+    """The signed element, and the SHA-256 of the key that signed it (hex)."""
 
     element: etree._Element
     key: str
@@ -79,7 +79,7 @@ def check_profile(element: etree._Element) -> bool:
 
 
 def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
-    """What the signature of `element` covers. Its profile has been checked. Raises BadSignature."""
+    """Returns the part of the document that the signature of `element` covers. Its profile has been checked. Raises BadSignature."""
     document = as_document(element)
     method = _METHODS[element.find(f"{SIGNATURE}/{DS}SignedInfo/{DS}SignatureMethod").get("Algorithm")]
     for certificate in certificates:
@@ -97,7 +97,7 @@ def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
 
 
 def key_digest(certificate: bytes) -> str:
-    """What `Signed.key` says of the key in this certificate (DER). Raises BadXml when it is not usable."""
+    """The value of `Signed.key` for the key in this certificate (DER). Raises BadXml when it is not usable."""
     return _key(certificate).digest
 
 

@@ -343,7 +343,7 @@ def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequ
 
 @lru_cache(maxsize=1024)
 def _facts(path: tuple[x509.Certificate, ...]) -> Certificate:
-    """What is the same each time for the same certificates: a host comes with its own again and again."""
+    """Cached facts about certificates: a host sends the same ones again and again."""
     leaf = path[0]
     ends = min(certificate.not_valid_after_utc for certificate in path)
     return Certificate(

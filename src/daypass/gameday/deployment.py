@@ -158,7 +158,7 @@ class Deployment:
         self._closing = ExitStack()
         self.last_checks: list[CheckRun] = []
         self.notes: dict[str, int] = {}
-        """What a scenario keeps from its break to its repair."""
+        """State of a scenario from its fault to its repair."""
 
     def _profile(self, key_id: str, secret: str = "") -> Profile:
         bundle = str(self._tls.ca) if self._tls else ""

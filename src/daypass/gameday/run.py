@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What was measured. Times are in seconds since the break; None: it did not happen."""
+    """The measurements. Times are in seconds since the break; None: it did not happen."""
 
     scenario: Scenario
     detected: float | None

@@ -1,4 +1,4 @@
-"""What game days break, which alert finds it, and how the runbook repairs it."""
+"""Scenarios of game days: the fault, the alert that finds it, and the steps of the runbook."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from daypass.client.serving import Handler
 from daypass.gameday.deployment import Deployment, Missing, Tls
 
 Step = tuple[str, Callable[[], object]]
-"""What is done, as the report shows it, and the doing."""
+"""A step's text in the report, and the function that performs it."""
 
 
 class Scenario(NamedTuple):

@@ -11,7 +11,7 @@ from daypass.monitoring.alerts import ALERTS, NONE, PAGE, RECORDING, Alert
 
 RULES_FILE: Final = "daypass.rules.yml"
 RUNBOOKS: Final = "https://daypass.example.com/help/runbooks/"
-"""Where a server shows them."""
+"""The address at which a server shows runbooks."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z_/][\w./-]*")
 _RESERVED: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off"})

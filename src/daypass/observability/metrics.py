@@ -351,7 +351,7 @@ class Metrics:
         found(seconds)
 
     async def totals(self) -> Totals:
-        """What all worker processes have counted so far. Their files are read on a thread."""
+        """The sums of all worker processes. Their files are read on a thread."""
         self._publish()
         return await asyncio.to_thread(lambda: totals_of(self._all_processes().collect()))
 

@@ -1,4 +1,4 @@
-"""What the metrics say about requests so far: numbers that only grow, so that two of them give the figures of the time
+"""Totals of the metrics about requests: numbers that only grow, so that two of them give the figures of the time
 between.
 """
 
@@ -61,7 +61,7 @@ def _separate(cumulative: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 
 def between(earlier: Totals, later: Totals) -> Totals:
-    """What was added between two moments."""
+    """The difference between two moments."""
     latency = {}
     for operation, found in later.latency.items():
         before = earlier.latency.get(operation, (0,) * len(found))

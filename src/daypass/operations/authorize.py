@@ -194,7 +194,7 @@ async def refresh_if_changed(env: Env) -> bool:
 
 
 async def find_current(env: Env, find: Callable[[], Awaitable[T | None]]) -> T | None:
-    """What `find` finds in the cached directory; if that is nothing, again after a poll: a stale cache refuses nothing."""
+    """Looks up by `find` in the cached directory, and if nothing is found again after a poll: a stale cache refuses nothing."""
     found = await find()
     if found is None and await refresh_if_changed(env):
         found = await find()

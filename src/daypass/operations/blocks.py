@@ -34,7 +34,7 @@ def levels_of(blocks: Iterable[Revocation]) -> Levels:
 
 
 def block_of(env: Env, now: int, account: str, principal_id: str) -> Revocation | None:
-    """What blocks a user or role of the account, from memory. Raises DaypassError(UNAVAILABLE)."""
+    """The block of a user or role of the account, from memory. Raises DaypassError(UNAVAILABLE)."""
     return env.directory.blocked([Hop("", account, principal_id, now, env.directory.seen(), "")], "", now)
 
 

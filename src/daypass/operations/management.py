@@ -73,7 +73,7 @@ _HOW_TO_REACH: Final = "Access to another account takes a policy that names dayp
 
 
 class Scope(NamedTuple):
-    """What a reader may see. `account` is "" for every account."""
+    """The scope of a reader. `account` is "" for every account."""
 
     viewer: Viewer
     account: str
@@ -81,7 +81,7 @@ class Scope(NamedTuple):
 
 
 class InAws(NamedTuple):
-    """What AWS requires for the same change: the `resource` of its permissions, when `arn_in_aws` does not know it, and
+    """The permissions that AWS requires for the same change: the `resource` of its permissions, when `arn_in_aws` does not know it, and
     the permissions that the call needs besides those in `ALSO`. `tags`: of the entity, which policies see with each of
     these permissions and with the action itself (attack A202).
     """
@@ -165,7 +165,7 @@ async def allow(
 async def read_recorded(
     env: Env, call: Call, action: str, kind: str, name: str, account: str, query: Callable[[Reader, str], T]
 ) -> T:
-    """What `query` finds for the owning account: `daypass:ACTION` on a resource, authorized, read and recorded.
+    """Authorizes `daypass:ACTION` on a resource, runs `query` for the owning account, and records the read.
 
     `account`: "" is the caller's. Raises DaypassError(ACCESS_DENIED).
     """
@@ -214,7 +214,7 @@ async def allow_operator(env: Env, call: Call, action: str, kind: str, name: str
 
 
 async def allow_reading(env: Env, call: Call, action: str, kind: str, account: str) -> Scope:
-    """What the caller may read of `account`: "" is its own account, EVERY_ACCOUNT all of them."""
+    """The scope in which the caller may read `account`: "" is its own account, EVERY_ACCOUNT all of them."""
     decision = await allow(env, call, action, kind, "*", account)
     own = call.caller.account
     if account in ("", own):
@@ -253,7 +253,7 @@ def _delegation(operator: str) -> NamedPolicy:
 E = TypeVar("E")
 
 MAX_BYTES: Final = 524_288
-"""Of what one page shows: a page ends early when it is larger. The event loop writes them, in some 5 ms (attack A308)."""
+"""The largest size of a page, which ends early otherwise. The event loop writes them, in some 5 ms (attack A308)."""
 
 
 def read_page(tx: Reader, kind: type[E], order: str, after: str, limit: int, **equals: Any) -> tuple[list[E], str]:

@@ -70,7 +70,7 @@ class SamlArrival:
 
 
 class ProviderEndpoints(Struct, frozen=True):
-    """What a provider's discovery document says of signing in (OpenID Connect Discovery 1.0, 3; RFC 9207, 3).
+    """The parts of a provider's discovery document for signing in (OpenID Connect Discovery 1.0, 3; RFC 9207, 3).
 
     `names_issuer`: its authorization responses have `iss`, so that one without it is refused. `secret_in_body`: it takes
     the client secret only as a parameter, not in the Authorization header.
@@ -84,7 +84,7 @@ class ProviderEndpoints(Struct, frozen=True):
 
 
 class ProviderTokens(Struct, frozen=True):
-    """What a provider's token endpoint returned. Nothing is verified. `access_token` is "" when it returned none."""
+    """The unverified answer of a provider's token endpoint. `access_token` is "" when it returned none."""
 
     unverified_id_token: str
     access_token: str = ""
@@ -94,7 +94,7 @@ class ProviderTokens(Struct, frozen=True):
 
 
 class DpopClaims(Struct, frozen=True):
-    """What a DPoP proof says (RFC 9449, 4.2). Its signature is verified by its own key; nothing else is checked.
+    """The claims of a DPoP proof (RFC 9449, 4.2). Its signature is verified by its own key; nothing else is checked.
 
     `thumbprint`: of that key (RFC 7638). Times in seconds; `expires_at` (`exp`) and `not_before` (`nbf`) are None when absent,
     `nonce` and `token_hash` (`ath`) "".

@@ -239,7 +239,7 @@ def certificate_of(transport: asyncio.Transport) -> bytes:
 
 
 def scope_of(transport: asyncio.Transport) -> dict[str, Any]:
-    """What the scopes of ASGI of all requests of a connection have in common."""
+    """The common part of the ASGI scopes of a connection's requests."""
     secure = is_ssl(transport)
     return {
         "type": "http",

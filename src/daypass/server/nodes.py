@@ -80,7 +80,7 @@ class Peers:
             self._reported = problem
 
     def problems(self) -> list[str]:
-        """What keeps the other running processes from serving, as they said about half a second ago."""
+        """Why the other running processes cannot serve, as of about half a second ago."""
         return [f"another process: {problem}" for problem in self._problems.values()]
 
     def _hold(self) -> None:
@@ -187,7 +187,7 @@ class Registration:
         self.missing = 0
         """How many acknowledged events the database lacks, as of the last report."""
         self.warning = ""
-        """What the database said at the last report; see `Database.warning`."""
+        """The database's warning at the last report; see `Database.warning`."""
 
     async def report(self) -> None:
         """Writes the row. Raises the database's error."""

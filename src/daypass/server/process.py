@@ -113,7 +113,7 @@ class Lifespan:
         return application, tracing.around(application)
 
     async def _build(self) -> None:
-        """What the first requests would otherwise wait for, while others are served."""
+        """Prepares, beside the first requests, values that they would otherwise wait for."""
         await self._application.build_mounts()
         await asyncio.to_thread(render.prepare)
 

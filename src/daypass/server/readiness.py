@@ -1,4 +1,4 @@
-"""What /readyz says of a process: why it cannot serve, that it serves without the database, and what to look at."""
+"""The answer of /readyz: why a process cannot serve, whether it serves without the database, and warnings."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class ProcessSnapshot:
 
     @property
     def start(self) -> OfflineStart:
-        """What the journal needs. The opening of its log names the snapshot, so that its age can be examined later."""
+        """The facts for the journal. The opening of its log names the snapshot, so that its age can be examined later."""
         state = self._state
         detail = {"snapshot": {"as_of": state.as_of, "epoch": state.epoch, "position": state.position}}
         return OfflineStart(state.installation, state.clock_reset, detail)

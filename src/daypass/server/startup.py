@@ -380,7 +380,7 @@ def _write_private(file: Path, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What the server prints when it is ready to answer.
+    """The lines that the server prints when it is ready to answer.
 
     Attributes:
         key: that of `serve --dev`.
@@ -436,7 +436,7 @@ Then try:
 
 
 def setup_lines(public_url: str, data: Path, code: str) -> str:
-    """Where to make the first administrator. A log must not hold a secret, so only a terminal shows the code."""
+    """The address at which to make the first administrator. A log must not hold a secret, so only a terminal shows the code."""
     shown = code if sys.stderr.isatty() else f"in {data / SETUP_CODE}"
     return f"Make the first administrator: {public_url.rstrip('/')}/console/setup\nThe set-up code is {shown}\n"
 

@@ -71,7 +71,7 @@ class Served:
         return self._ends.timestamp() if self._ends is not None else 0.0
 
     def warning(self, now: int) -> str:
-        """What an operator should do about the certificate at `now` (ms); "" for nothing."""
+        """A warning about the certificate at `now` (ms); "" for none."""
         if self._ends is None or self._ends.timestamp() * 1000 - now > _WARN_MS:
             return ""
         verb = "expired" if self._ends.timestamp() * 1000 <= now else "expires"

@@ -74,7 +74,7 @@ class HeavyWorker:
         self._ids = Ids()
 
     def do(self, task: Task) -> Answer:
-        """What came of a task: its result, a refusal, or what a programmer needs to know of a failure."""
+        """The outcome of a task: its result, a refusal, or the details of a failure."""
         try:
             return DONE, self._done(task)
         except DaypassError as error:

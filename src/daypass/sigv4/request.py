@@ -37,7 +37,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class UnverifiedSignature(Struct, frozen=True):
-    """What a request claims about its signature. `signed_at` in milliseconds; `expires` in seconds, 0 unless
+    """Unverified claims of a request's signature. `signed_at` in milliseconds; `expires` in seconds, 0 unless
     presigned.
     """
 
@@ -129,7 +129,7 @@ def _parse_header(
 
 
 def _read_authorization(authorization: bytes) -> tuple[CredentialScope, bytes]:
-    """What an Authorization header says, and its signature."""
+    """Parses an Authorization header and its signature."""
     start, _, signature = authorization.rpartition(b"Signature=")
     if len(start) <= _KEPT and signature.isalnum():
         scope = _read_start(start)
@@ -268,7 +268,7 @@ def claims(
     expires: int | None,
     request: tuple[str, bytes, list[tuple[bytes, bytes]], dict[bytes, bytes], bytes | None],
 ) -> UnverifiedSignature:
-    """What an Authorization header says of this request: method, raw path, query, fields and body."""
+    """Reads the Authorization header of this request: method, raw path, query, fields and body."""
     stamp = raw_stamp.decode("latin-1")
     signed_at = _epoch_ms(stamp)
     method, raw_path, pairs, fields, body = request

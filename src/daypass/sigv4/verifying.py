@@ -97,7 +97,7 @@ _SERIAL = re.compile(r"[0-9]{1,49}")  # RFC 5280: at most 20 bytes
 
 
 class UnverifiedX509(NamedTuple):
-    """What a request claims about its signature by a certificate's key.
+    """Unverified claims of a signature by a certificate's key.
 
     `claimed` has the scope, with the serial number in the place of the access key id; `message` is what was signed.
     """

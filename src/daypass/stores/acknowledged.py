@@ -1,4 +1,4 @@
-"""What the processes of this node have acknowledged, on the node's own disk: the end of each log, and revocations.
+"""Acknowledged facts of this node's processes, on its own disk: the end of each log, and revocations.
 
 A database can lose what it has confirmed: a file of SQLite is replaced by an older one, or a standby of PostgreSQL that
 lags is promoted. A running process sends such records again from memory. If it ended with the primary, the next start

@@ -1,4 +1,4 @@
-"""What a process has applied of the change feed: its position, the cached views and the known revocations.
+"""The applied part of the change feed: its position, the cached views and the known revocations.
 
 Each method is one step on the event loop: no other code may run between the changes and the position. It must never
 report a position that it has not applied.

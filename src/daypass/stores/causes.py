@@ -71,7 +71,7 @@ def cause_of(error: Exception, url: str) -> str:
 
 
 def public_cause(error: Exception) -> str:
-    """What keeps a database from being written, in words that name no path and no host; "" when that is not known."""
+    """The reason why a database cannot be written, without paths and hosts; "" if it is unknown."""
     driver = getattr(error, "orig", None) or error
     if isinstance(driver, ReplacedFile):
         return str(driver)

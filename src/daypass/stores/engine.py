@@ -199,7 +199,7 @@ class Database:
         return self._backend.clock(conn)
 
     def warning(self) -> str:
-        """What an operator should know about how durable a commit is; "" for nothing. Raises as `read`."""
+        """A warning about the durability of commits; "" for none. Raises as `read`."""
         return self.read(self._backend.warning)
 
     def others(self) -> bool:

@@ -41,7 +41,7 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "operation": ("", "sts:AssumeRole", "sts:GetCallerIdentity"),
     "error": ("",),
 }
-"""Of columns that records are searched by: values that so many records have that a search soon finds some without an index.
+"""Values of searchable columns that so many records have that a search soon finds some without an index.
 All others are in a partial index, which costs the usual records nothing.
 """
 

@@ -367,7 +367,7 @@ def code_of(error: object) -> int:
 
 
 def advice(error: object) -> str:
-    """What an operator should check."""
+    """A warning for the operator."""
     return _ADVICE.get(code_of(error), "Check the file and its disk.")
 
 

@@ -236,7 +236,7 @@ E = TypeVar("E")
 V = TypeVar("V")
 
 View: TypeAlias = Coroutine[Any, Any, V]
-"""What a look-up returns, to be awaited."""
+"""The awaitable result of a look-up."""
 
 
 class Lookups(ABC):

@@ -43,7 +43,7 @@ class PresentedCertificate(NamedTuple):
 
     @property
     def remarks(self) -> dict[str, Any]:
-        """What the record says about headers that were not trusted."""
+        """Details of the event about untrusted headers."""
         return {"dropped_headers": list(self.dropped)} if self.dropped else {}
 
 

@@ -50,7 +50,7 @@ def cli(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: 
 
 @pytest.fixture
 def known(server: Server, tmp_path: Path) -> dict[str, str]:
-    """What the command lines name: files, and values that the tests add to."""
+    """Files and values of the command lines."""
     tag, github = secrets.token_hex(3), Issuer("token.actions.githubusercontent.com")
     token = github.token(time.time_ns() // 1_000_000, sub="repo:acme/other:ref:refs/heads/main")
     principals = {"AWS": [f"arn:aws:iam::{OPERATOR}:user/admin", f"arn:aws:iam::{OPERATOR}:root"]}

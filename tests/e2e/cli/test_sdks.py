@@ -1,4 +1,4 @@
-"""What Daypass exports, in every SDK that is on this machine: a profile of the AWS configuration, and variables.
+"""Exports of Daypass in every SDK on this machine: a profile of the AWS configuration, and variables.
 
 Each client is stock, and its code names no region, endpoint or key. The environment has nothing of AWS but what is exported:
 what a developer's machine has set would hide what a user sees.

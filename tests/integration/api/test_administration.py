@@ -1,4 +1,4 @@
-"""What the policies that come with Daypass grant of its own administration, asked of what-can and of the simulator."""
+"""Grants of Daypass's administration by included policies, by what-can and the simulator."""
 
 from __future__ import annotations
 

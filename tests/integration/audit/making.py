@@ -1,4 +1,4 @@
-"""What the tests of the journal are made of: events, sessions, ids, and a database that fails on command."""
+"""Building blocks for tests of the journal: events, sessions, ids, and a database that fails on command."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TestIds:
 
 @contextmanager
 def deadline(journal: Journal, seconds: float) -> Iterator[None]:
-    """What is committed meanwhile has no longer than this; before and after, it has what a busy machine takes."""
+    """A deadline for commits within the block."""
     usual, journal._options = journal._options, replace(journal._options, deadline_seconds=seconds)
     yield
     journal._options = usual
@@ -82,7 +82,7 @@ def session(session_id: str, **changes: Any) -> SessionClaims:
 
 
 class SettableClock:
-    """What a journal needs of a clock; the time is what the test says."""
+    """A clock for a journal; the test sets its time."""
 
     jump_ms = 0
 

@@ -1,4 +1,4 @@
-"""What was acknowledged and is not in the SQLite file any more (attack A112)."""
+"""Acknowledged records that the SQLite file has lost (attack A112)."""
 
 from __future__ import annotations
 

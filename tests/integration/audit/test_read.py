@@ -1,4 +1,4 @@
-"""What each account may see of the record, and how people find things in it."""
+"""Each account sees its own part of the record, and people find things in it."""
 
 from __future__ import annotations
 

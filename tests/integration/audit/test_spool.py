@@ -110,7 +110,7 @@ def files(place: SpoolDirectory) -> list[str]:
 
 
 def kill(journal: Journal) -> None:
-    """What a kill leaves: the files as they are, and no lock."""
+    """The state after a kill: the files as they are, and no lock."""
     sink = journal.spool
     assert sink is not None
     assert sink._own.spool is not None

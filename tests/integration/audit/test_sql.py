@@ -103,7 +103,7 @@ def test_insert_large_batch_makes_no_temporary_file(database: Database, inserts:
 
 @pytest.mark.skipif(not OPEN_FILES.exists(), reason="open files are looked at as Linux shows them")
 def test_large_savepoint_makes_no_temporary_file(database: Database, inserts: Statements) -> None:
-    """What a change has overwritten, so that it can be undone alone, stays in memory."""
+    """Overwritten values stay in memory, so that one change can be undone alone."""
 
     def overwrite(conn: Connection, what: str) -> None:
         conn.execute(text("UPDATE audit_records SET error = :what"), {"what": what})

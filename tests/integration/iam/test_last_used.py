@@ -1,4 +1,4 @@
-"""What the record makes of use: keys, roles and services, as a stock client sees them after real calls."""
+"""Last use of keys, roles and services, as a stock client sees them after real calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What declarative provisioning tools do, by a stock boto3: create, read back, read again without a difference, change in
+"""The steps of declarative provisioning tools, by a stock boto3: create, read back, read again without a difference, change in
 place, and delete with everything that an entity holds, where "it is gone" is an answer to go on from.
 """
 

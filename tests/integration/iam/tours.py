@@ -118,7 +118,7 @@ def passwords(iam: Any, client_of: Callable[[str, str], Any]) -> None:
 
 
 def mfa(iam: Any, sts_for: Callable[..., Any]) -> None:
-    """Of the user ann. `sts_for` makes a client of a key."""
+    """Tests MFA of the user ann. `sts_for` makes a client of a key."""
     made = iam.create_virtual_mfa_device(VirtualMFADeviceName="phone", Tags=[{"Key": "k", "Value": "v"}])
     device = made["VirtualMFADevice"]
     assert device["QRCodePNG"].startswith(b"\x89PNG")
@@ -148,7 +148,7 @@ def mfa(iam: Any, sts_for: Callable[..., Any]) -> None:
 
 
 def reports(iam: Any, key_id: str) -> None:
-    """Of the user ann, whose key was never used, and of the role r."""
+    """Tests reports about the user ann, whose key was never used, and the role r."""
     last = iam.get_access_key_last_used(AccessKeyId=key_id)
     assert (last["UserName"], last["AccessKeyLastUsed"]) == ("ann", {"ServiceName": "N/A", "Region": "N/A"})
     assert iam.generate_credential_report()["State"] == "STARTED"

@@ -105,7 +105,7 @@ def test_a118_revoking_the_session_of_any_service_ends_the_last_token(world: Wor
 
 
 def introspected(chain: Chain) -> dict[str, Any]:
-    """What an administrator sees of the last token."""
+    """The last token, as an administrator sees it."""
     return given(signed_post(chain.site, ROOT, "/oauth2/introspect", [("token", chain.passed[3])]))
 
 

@@ -26,7 +26,7 @@ LIMIT = 30.0  # seconds: `list_seconds` of a verifier
 
 
 class Faults:
-    """What happens to the next write transactions: "refuse", "after" (it commits, and the answer is lost); then "refuse"
+    """The fate of the next write transactions: "refuse", "after" (it commits, and the answer is lost); then "refuse"
     to all.
     """
 

@@ -1,4 +1,4 @@
-"""What each way to a session does while the database is unavailable: it works from memory, or says that it needs it."""
+"""While the database is unavailable, each way to a session works from memory or reports an error."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def test_h3_revocation_without_the_database_by_an_operator_who_has_not_asked_bef
 
 
 async def _looked_up(directory: Directory, kept: list[str]) -> None:
-    """What a server does each five seconds."""
+    """A server's work of each five seconds."""
     async with asyncio.timeout(30):
         slept = asyncio.Event()
 

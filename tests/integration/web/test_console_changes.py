@@ -43,7 +43,7 @@ def ada(site: Installation) -> Browser:
 
 
 def done(answer: Answer) -> dict[str, str]:
-    """Where a change has led to."""
+    """The target of a change's redirect."""
     assert answer.status == 303, text(answer)
     return query_of(answer)
 
@@ -325,7 +325,7 @@ def test_a191_change_by_a_person_whose_passkeys_cannot_be_used_is_refused_and_no
 
 
 def blocked(found: Any) -> Any:
-    """What reads the passkeys of a user, as if all were blocked."""
+    """Reads the passkeys of a user as if all were blocked."""
     return lambda tx, user_id: [replace(each, blocked_at=1) for each in found(tx, user_id)]
 
 

@@ -13,7 +13,7 @@ from daypass.stores.records import audit_records
 
 @pytest.mark.parametrize("count", [10, 1_000])
 def test_events_of_leaves_nothing_for_the_garbage_collector_that_grows_with_the_number_of_records(count: int) -> None:
-    """What the collector has to free stops the event loop: see ADR 0011."""
+    """The garbage collector stops the event loop: see ADR 0011."""
     engine = create_engine("sqlite://")
     with engine.connect() as conn:
         audit_records.create(conn)

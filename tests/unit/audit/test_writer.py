@@ -1,4 +1,4 @@
-"""What other threads see of the writer while its own thread changes it."""
+"""The writer as other threads see it while its own thread changes it."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ R = "111122223333/r"
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
-    """What exec would become: its arguments and environment."""
+    """The arguments and environment with which exec replaces itself."""
     kept: list[tuple[list[str], dict[str, str]]] = []
     monkeypatch.setattr("os.execvpe", lambda _file, argv, env: kept.append((argv, dict(env))))
     return kept

@@ -1,4 +1,4 @@
-"""What holds for every command: it takes --output, and it asks before it takes something away or replaces it."""
+"""Rules for every command: it takes --output, and it asks before it takes something away or replaces it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ NO_JSON = {"empty": b"", "words": b"no JSON", "deep": b"[" * 100_000, "null byte
 
 
 def refused(cli: Run, serve: Serve, command: str, path: Path) -> str:
-    """What the command says of this file."""
+    """The command's message about this file."""
     server = serve(as_json({"settings": {}, "approval_rules": []}))
     ran = cli(*(word.replace("FILE", str(path)) for word in command.split()))
     assert (ran.status in (2, 6), ran.out) == (True, ""), ran.err

@@ -18,7 +18,7 @@ READER, WRITER = (f"arn:aws:iam::111122223333:role/{name}" for name in ("reader"
 
 
 def assertion(*values: str) -> str:
-    """What somebody has saved from a browser; only the server judges whether it is good."""
+    """A response saved from a browser; only the server judges it."""
     text = "".join(f"<s:AttributeValue>{value}</s:AttributeValue>" for value in values)
     return (
         '<p:Response xmlns:p="urn:oasis:names:tc:SAML:2.0:protocol" xmlns:s="urn:oasis:names:tc:SAML:2.0:assertion">'

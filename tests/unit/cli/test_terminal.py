@@ -1,4 +1,4 @@
-"""What only a person on a terminal sees: shells with a marked prompt, pickers, confirmations, colour."""
+"""Features of a terminal: shells with a marked prompt, pickers, confirmations, colour."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROLE = "111122223333/deployer"
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Of a person who has a profile, and a session of ROLE that the server accepted just now. No server is needed."""
+    """The environment of a person with a profile, and a session of ROLE that the server accepted just now. No server is needed."""
     user = tmp_path / "user"
     user.mkdir()
     found = {"DAYPASS_HOME": str(tmp_path / "home"), "HOME": str(user), "TERM": "xterm", "PATH": os.environ["PATH"]}

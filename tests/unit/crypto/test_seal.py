@@ -1,4 +1,4 @@
-"""What is sealed opens again, for its owner, and for nobody else."""
+"""Sealed values open for their owner, and for nobody else."""
 
 from __future__ import annotations
 

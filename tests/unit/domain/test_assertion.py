@@ -1,4 +1,4 @@
-"""What a verified assertion means: roles, session, tags, context keys."""
+"""The content of a verified assertion: roles, session, tags, context keys."""
 
 from __future__ import annotations
 

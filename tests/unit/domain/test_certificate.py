@@ -1,4 +1,4 @@
-"""What of a certificate becomes tags, source identity and session name."""
+"""Tags, source identity and session name from a certificate."""
 
 from __future__ import annotations
 

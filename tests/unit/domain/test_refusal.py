@@ -1,4 +1,4 @@
-"""What is left of an anonymous refusal: who, what, when, and as much of the rest as has room."""
+"""An anonymous refusal keeps who, what, when, and as much of the rest as has room."""
 
 from __future__ import annotations
 

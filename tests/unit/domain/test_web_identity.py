@@ -1,4 +1,4 @@
-"""What claims become: condition keys by path, session tags and a source identity as AWS documents them."""
+"""Claims become condition keys by path, session tags and a source identity as AWS documents them."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ class MemoryTx:
 
 
 class MemoryJournal:
-    """What was committed, in order. `broken` refuses everything, as a journal without its disk does."""
+    """Commits, in order. `broken` refuses everything, as a journal without its disk does."""
 
     def __init__(self, directory: MemoryDirectory) -> None:
         self.events: list[Event] = []

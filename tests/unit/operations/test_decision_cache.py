@@ -1,4 +1,4 @@
-"""What is remembered of an admission: never longer than what it rests on, and never where a request's context counts."""
+"""Cached admissions: never longer than their facts hold, and never where a request's context counts."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_cache_keeps_providers_and_services_apart() -> None:
 
 
 async def test_assume_role_again_compares_with_what_the_role_has(world: World, decided: list[str]) -> None:
-    """What is compared by a variable with the role's own tag has its outcome for each request."""
+    """A comparison by a variable with the role's own tag has its outcome for each request."""
     condition = {"Condition": {"StringEquals": {"sts:ExternalId": "${aws:ResourceTag/partner}"}}}
     role = world.role("ops", trusts=[trust(f"arn:aws:iam::{ALPHA}:root", **condition)], tags=(("partner", "acme"),))
     key = world.key(world.user("ann", policies=[ALL]))

@@ -273,7 +273,7 @@ class Life:
 
 
 async def live(seed: int, steps: int, *, remembers: bool) -> tuple[list[Any], list[bytes]]:
-    """What was answered, and what is on the record."""
+    """The answer, and the record."""
     plan = Plan(seed)
     life = Life(plan, remembers=remembers)
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""What tests/cases and the reference do not say of a decision: what it lists, and how it copes with odd layers."""
+"""Parts of a decision that tests/cases and the reference leave out: its lists, and odd layers."""
 
 import json
 

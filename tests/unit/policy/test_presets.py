@@ -1,4 +1,4 @@
-"""What presets know of issuers: a policy made of one is tight, and the issuers are recognised."""
+"""Presets of issuers: a policy made of one is tight, and the issuers are recognised."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def process() -> Iterator[Callable[..., WorkerProcess]]:
 
 
 def outcome(worker: WorkerProcess, request: bytes) -> object:
-    """What a thread gets whose caller goes when it has asked; None if it still waits after half a minute."""
+    """The result of a thread whose caller leaves; None if it still waits after half a minute."""
     found: list[object] = []
     looks = iter([False])
 

@@ -1,4 +1,4 @@
-"""What a readiness probe is told, and how long it waits for a database that does not answer."""
+"""Answers to a readiness probe, also while a database does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens before a server listens: every failure names its cause, and no secret of an installation is replaced."""
+"""The start of a server: every failure names its cause, and no secret of an installation is replaced."""
 
 from __future__ import annotations
 

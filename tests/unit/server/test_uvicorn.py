@@ -1,4 +1,4 @@
-"""What `server.protocol` and `server.process` rely on in uvicorn, which documents none of it: read before its pin is moved."""
+"""Undocumented parts of uvicorn on which `server.protocol` and `server.process` rely: read before its pin is moved."""
 
 from __future__ import annotations
 

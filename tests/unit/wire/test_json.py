@@ -137,7 +137,7 @@ def _sample(shapes: dict[str, Any], name: str, within: tuple[str, ...] = ()) -> 
 
 
 def _same(value: Any) -> Any:
-    """What botocore makes of XML, as JSON has it."""
+    """botocore's result for XML, in the form of JSON."""
     if isinstance(value, datetime):
         return int(value.timestamp())
     if isinstance(value, bytes):

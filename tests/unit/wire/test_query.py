@@ -29,7 +29,7 @@ def _parse(action: str, body: bytes, model: models.ServiceModel = STS) -> dict[s
 
 
 def _plain(value: Any) -> Any:
-    """Of a cached list, which cannot be changed, the list."""
+    """Converts a cached, immutable list to a list."""
     return [dict(item) if isinstance(item, Mapping) else item for item in value] if isinstance(value, tuple) else value
 
 
@@ -69,7 +69,7 @@ def test_parse_form_of_any_encoded_form_is_that_form(form: dict[str, str]) -> No
 
 @given(st.text(alphabet="ab%3A2F+&=:/ü", max_size=40))
 def test_parse_form_of_any_text_is_the_same_in_query_and_behind_another(text: str) -> None:
-    """What comes behind other parameters is read pair by pair, what stands alone perhaps all at once."""
+    """Parameters behind others are read pair by pair, lone ones perhaps all at once."""
 
     def read(query: bytes, body: bytes) -> dict[str, str] | str:
         try:

@@ -1,4 +1,4 @@
-"""What the agent answers: container credentials, instance metadata (IMDSv2), its Unix socket, health and metrics.
+"""The agent's answers: container credentials, instance metadata (IMDSv2), its Unix socket, health and metrics.
 
 Sources: AWS SDKs and Tools Reference Guide, "Container credential provider" and "IMDS credential provider"; Amazon EC2 User
 Guide, "Use the Instance Metadata Service". It never answers a caller that has not proved its right to a role. IMDSv1 is not served.

@@ -26,7 +26,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def values_of(credentials: Credentials, region: str) -> dict[str, str]:
-    """What files and templates can hold, by AWS's names."""
+    """Values for files and templates, by AWS's names."""
     return {
         "AccessKeyId": credentials.access_key_id,
         "SecretAccessKey": credentials.secret_access_key,

@@ -201,7 +201,7 @@ class Agent:
         ready(f"socket {path}")
 
     def status(self) -> dict[str, Any]:
-        """What only the agent's own user and root may see."""
+        """The part of the status that only the agent's own user and root may see."""
         return {
             "version": __version__,
             "endpoints": [{"endpoint": url, "called": up, "problem": why} for url, up, why in self.endpoints.report()],

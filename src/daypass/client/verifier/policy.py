@@ -1,8 +1,8 @@
-"""Decides after verification: may the sender of a token do this? By the account's own policies, here, or by asking the server.
+"""Decides after verification whether the sender of a token may do something: by the account's policies, here, or at the server.
 
 The policies come as a signed bundle that is updated as they change. A bundle of another issuer, account or service, an altered
-one, and an older one than the last are refused. What a bundle cannot decide (conditions on time or network, other accounts) the
-server decides (AuthZEN).
+one, and an older one than the last are refused. The server decides what a
+bundle cannot (conditions on time or network, other accounts), by AuthZEN.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class _Table:
 class Revocations:
     """Applies the events of the stream, and answers for tokens.
 
-    What a heartbeat made current stays in use until the next one, through a new connection and a reset: it only ages.
+    Revocations that a heartbeat made current stay in use until the next one, through a new connection and a reset: they only age.
     """
 
     def __init__(self) -> None:

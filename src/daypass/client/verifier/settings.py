@@ -12,7 +12,7 @@ from daypass.client.profiles import LocalStateError, Profile
 
 
 class WhenBehind(Enum):
-    """What a verifier does with a token when its revocations are older than the limit."""
+    """A verifier's treatment of tokens when its revocations are older than the limit."""
 
     REFUSE = "refuse"
     INTROSPECT = "introspect"  # ask the server; refuse when it cannot be asked

@@ -13,7 +13,7 @@ from daypass.client.verifier.keys import Malformed, decoded
 
 TYPE: Final = "statuslist+jwt"
 MAX_BYTES: Final = 1_048_576
-"""Of a list, before compression."""
+"""The size of a list before compression, in bytes."""
 MAX_TOKEN: Final = 65_536
 """Characters of a list's token. One of 131,072 statuses has 30,000 when half of them are revoked."""
 _MAX_LISTS: Final = 256

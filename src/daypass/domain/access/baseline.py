@@ -1,4 +1,4 @@
-"""What is usual for a principal, a role, a network and an hour, in bounded memory, and how far a session deviates from it.
+"""Baselines of principals, roles, networks and hours in bounded memory, and the deviation of a session from them.
 
 Baselines are sets of hashes (Bloom filters) of a fixed size, whatever the number of principals. They can take something
 for usual that is not, once in some hundred times, but not the reverse. A session that deviates by them is compared with the
@@ -113,7 +113,7 @@ class _Filter:
 
 
 class Baselines:
-    """What was seen, in two generations: when one is full, the older one is forgotten.
+    """Seen values, in two generations: when one is full, the older one is forgotten.
 
     Args:
         bits: of each generation; 2**25 take 4 MB, and hold three million facts.
@@ -126,7 +126,7 @@ class Baselines:
 
     @property
     def bytes(self) -> int:
-        """What the filters take."""
+        """The memory of the filters, in bytes."""
         return (self._new._size + self._old._size) // 8  # noqa: SLF001  # of the same module
 
     def note(self, seen: Seen) -> None:

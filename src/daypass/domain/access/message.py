@@ -71,7 +71,7 @@ def message_of(document: Mapping[str, Any]) -> Message:
 
 
 def _about(detail: Mapping[str, Any]) -> str:
-    """What a title ends with, so that tickets and mails can be told apart: the names of roles, and of the user who gets them.
+    """The end of a title, which distinguishes tickets and mails: the names of roles, and of the user who gets them.
 
     Others than users are left out: people choose the names of sessions.
     """

@@ -21,7 +21,7 @@ _WAITED_MS: Final = 7 * 86_400_000
 
 
 class Ballot(Struct, frozen=True, omit_defaults=True):
-    """What a vote says besides yes or no.
+    """The limits that a vote sets.
 
     Attributes:
         reason: of the approver.

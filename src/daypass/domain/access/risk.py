@@ -19,7 +19,7 @@ _MANY_DENIALS: Final = 5
 
 
 class RiskFacts(Struct, frozen=True):
-    """What the record and the directory know.
+    """Facts from the record and the directory.
 
     Attributes:
         at: when the request is made (ms).

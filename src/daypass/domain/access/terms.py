@@ -29,7 +29,7 @@ class RoleRef(Struct, frozen=True):
 
 
 class Terms(Struct, frozen=True, omit_defaults=True):
-    """What is requested.
+    """The terms of a request.
 
     Attributes:
         requester, beneficiary: ARNs; the second gets the grants.

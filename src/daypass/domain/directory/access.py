@@ -157,7 +157,7 @@ class AccessReview:
 
 @dataclass(frozen=True, slots=True)
 class NotificationChannel:
-    """Where an account's notifications go. Never on the feed.
+    """A channel for an account's notifications. Never on the feed.
 
     Attributes:
         kind: webhook, email, slack, teams, jira or servicenow. target: a URL, or addresses with commas.

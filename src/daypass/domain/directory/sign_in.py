@@ -84,7 +84,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """Where a receiver gets the security events of an account.
+    """A stream of an account's security events for a receiver.
 
     Attributes:
         created_by: ARN of the principal that created it.

@@ -73,7 +73,7 @@ OPENID_SCOPES: Final = frozenset({"openid", "offline_access", "address", "phone"
 """The scopes of OpenID Connect, with `groups`. No client has to register them."""
 
 FAPI_ALGORITHMS: Final = ("PS256", "ES256", "EdDSA", "Ed25519")
-"""What every client may sign with (FAPI 2.0 Security Profile, 5.4.1): the metadata list no others."""
+"""Signature algorithms for every client (FAPI 2.0 Security Profile, 5.4.1): the metadata list no others."""
 
 SECRET_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post"})
 MAX_TEXT: Final = 65_536  # characters of the whole settings
@@ -184,7 +184,7 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """What its assertions and DPoP proofs may be signed with."""
+        """The accepted algorithms of its assertions and DPoP proofs."""
         return FAPI_ALGORITHMS if self.requires("other_algorithms") else ALGORITHMS
 
     @property

@@ -21,12 +21,12 @@ _OWN: Final = (
     *("tls_client_auth_subject_dn", "tls_client_auth_san_dns", "tls_client_auth_san_uri", "backchannel_logout_uri"),
     *("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens", "id_token_signed_response_alg"),
 )
-"""What the client says about itself."""
+"""The client's own description."""
 _LIMITS: Final = (
     *("roles", "default_role", "audiences", "scopes", "default_scopes", "claims", "refresh_token_seconds"),
     *("fapi_exceptions", "trust_anchor", "tls_client_certificates"),
 )
-"""What is set when the client is registered, by whoever may create clients."""
+"""Settings made at registration by a principal that may create clients."""
 _EXCEPTIONS: Final = (
     "bearer_tokens",
     "unpushed_requests",

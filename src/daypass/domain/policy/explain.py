@@ -254,7 +254,7 @@ def _condition_sentence(query: AccessQuery, statement: Statement) -> str:
 
 
 def _demand(query: AccessQuery, condition: Condition) -> str:
-    """What a failed condition requires, and what it found."""
+    """The requirement of a failed condition, and the value found."""
     found = query.context.get(condition.key)
     split = split_operator(condition.written)
     key = cut(condition.written_key)

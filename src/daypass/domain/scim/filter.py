@@ -238,7 +238,7 @@ def _moment(text: str) -> str:
 
 
 def equalities(found: Filter) -> Iterator[tuple[str, Value]]:
-    """What an element must have for the filter to hold, for elements that are made from a filter."""
+    """The equalities of a filter from which an element is made."""
     return ((term.path, term.value) for term in found.terms)
 
 

@@ -21,7 +21,7 @@ MAX_OPERATIONS: Final = 100
 MAX_STEPS: Final = 1_000_000
 """Values that all edits of a patch look at together: some tenths of a second. A group with 10,000 members has 40,000."""
 _STEPS_OF_TERM: Final = 2
-"""What comparing one element with one term of a filter costs."""
+"""The cost of comparing one element with one term of a filter."""
 _CHARACTERS_OF_STEP: Final = 64
 
 _PATH: Final = re.compile(
@@ -100,7 +100,7 @@ def _edits(operation: Any) -> Iterator[tuple[str, str, Any]]:
 
 
 class _Path(NamedTuple):
-    """Where an operation works. `filter`: of the elements that it selects; None for all."""
+    """The target of an operation. `filter` selects elements; None for all."""
 
     name: str
     filter: Filter | None

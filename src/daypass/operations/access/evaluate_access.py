@@ -250,7 +250,7 @@ def _decisions(ready: Sequence[Question], semantic: Semantic, *, reasons: bool) 
 async def _answers(
     env: Env, call: Call, work: Sequence[Question | Answer], decisions: Sequence[Answer], semantic: Semantic
 ) -> list[Answer]:
-    """Of every question, also of those that cannot be decided; with what the caller may know."""
+    """Answers to all questions, also undecidable ones, with the details that the caller may know."""
     answers: list[Answer] = []
     following, visible = iter(decisions), None
     for item in work:

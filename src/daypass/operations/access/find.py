@@ -39,7 +39,7 @@ class Found(Struct, frozen=True):
 
 
 class _Kind(NamedTuple):
-    """What is named, and the permission that shows it; "{}" stands for the account."""
+    """A kind of object, and the permission that shows it; "{}" stands for the account."""
 
     name: str
     entity: type[User | Role | Group]

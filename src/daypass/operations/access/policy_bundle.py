@@ -50,7 +50,7 @@ class Built(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """What is read in one batch."""
+    """Entities read in one batch."""
 
     principals: tuple[Held, ...]
     guardrails: tuple[tuple[PolicyRef, ...], ...]

@@ -47,7 +47,7 @@ _MAX_CONTEXT: Final = 2_048  # characters of the context of a question, which th
 
 
 class Denial(NamedTuple):
-    """What binds a request to its denial. `expires_at` in seconds."""
+    """The binding of a request to its denial. `expires_at` in seconds."""
 
     evaluation_id: str
     expires_at: int
@@ -87,7 +87,7 @@ async def requestable(env: Env, call: Call, asked: Evaluation) -> Denial | None:
 
 
 async def check_denial(env: Env, call: Call, unverified_token: str, asked: Evaluation) -> Wanted:
-    """What a request for this question asks for, if the token binds it to a denial of the same caller.
+    """The terms of a request for this question, if the token binds it to a denial of the same caller.
 
     `asked.context` may have more members than that of the denial. Raises DaypassError: INVALID_GRANT (the token does not bind
     it), EXPIRED_IDENTITY_TOKEN, ACCESS_DENIED (it may no longer be requested).
@@ -221,7 +221,7 @@ async def protected(env: Env, audience: str) -> Protected:
 
 
 def meaning(target: Protected, method: str, unverified_path: bytes, unverified_query: bytes = b"") -> Meaning:
-    """What a request asks for. Raises DaypassError(ACCESS_DENIED): its path or query is ambiguous, or no route fits."""
+    """The action and resource of a request. Raises DaypassError(ACCESS_DENIED): its path or query is ambiguous, or no route fits."""
     account = target.server.account
     try:
         segments = read_path(unverified_path)

@@ -81,7 +81,7 @@ class Simulated:
 
 
 class _Stage(Struct, frozen=True):
-    """What the requests of a simulation have in common, read before they are decided.
+    """The common part of a simulation's requests, read before they are decided.
 
     `principal` has its stored policies; those of the request are parsed where the decisions are made. `roles`: that the
     requests may assume, with what blocks them, by ARN.

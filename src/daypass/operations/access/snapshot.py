@@ -120,7 +120,7 @@ def principal_name(arn: str) -> tuple[str, str]:
 
 
 def note_on(tx: Reader, entity: User | Role) -> str:
-    """What no policy says about requests of this principal."""
+    """Facts about this principal's requests that no policy contains."""
     return NO_CREDENTIALS if isinstance(entity, User) and without_credentials(tx, [entity]) else ""
 
 
@@ -135,7 +135,7 @@ def principal_in(tx: Reader, account: str, arn: str) -> User | Role:
 
 
 def context_in(scene: Scene, call: Call) -> ReadContext:
-    """What reads of the caller's account need, in this snapshot."""
+    """The context of reads of the caller's account, in this snapshot."""
     return ReadContext(scene.tx, call.caller, call.facts, call.now, builtin.Catalog(scene.builtin), scene.saml_metadata)
 
 
@@ -174,7 +174,7 @@ async def in_batches(
 def by_name(
     tx: Reader, kind: type[N], account: str, after: str, size: int, steps: int, evaluate_one: Callable[[N], T | None]
 ) -> Batch[T]:
-    """What is found for the next `size` users or roles, in the order of their names."""
+    """The findings for the next `size` users or roles, in the order of their names."""
     entities = tx.find(kind, account=account, order="name", after=after, limit=size + 1)
     with metered(steps) as meter:
         results, exhausted = within_budget(entities[:size], evaluate_one)

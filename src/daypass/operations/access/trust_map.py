@@ -1,5 +1,5 @@
-"""Who the trust policies of an account name, for a picture: roles whose policies say the same are one group. Where that
-makes many groups, those whose policies name the same principals are one, whatever their conditions.
+"""The principals that an account's trust policies name, for a picture: roles with equal policies are one group. If there are
+many groups, those whose policies name the same principals are one, whatever their conditions.
 
 Only documents are read here. Whether one principal may assume one role is decided by `who_can` and `what_can`.
 """

@@ -1,4 +1,4 @@
-"""What a user or role can do: every statement that allows something, how much of it the other policies leave, and the
+"""Lists what a user or role can do: every statement that allows something, how much of it the other policies leave, and the
 roles of the account that it can assume.
 
 A statement contains patterns. The evaluator therefore decides twice, for the most and the least favourable part of what
@@ -147,7 +147,7 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
 
 
 def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant, ...], bool]:
-    """What a user or role of the caller's account can do, and whether there is more. It authorizes nothing.
+    """Lists what a user or role of the caller's account can do, and whether there is more. It authorizes nothing.
 
     Raises DaypassError: NOT_FOUND, VALIDATION, LIMIT_EXCEEDED.
     """
@@ -235,7 +235,7 @@ class _Region(NamedTuple):
 
 
 def _whole(account: str, action: str, pattern: str) -> _Region:
-    """What nothing limits. A policy of AWS has thousands of actions: to evaluate each took seconds."""
+    """Grants that nothing limits. A policy of AWS has thousands of actions: evaluating each takes seconds."""
     charge(0)
     others = tuple(_others(account, action, completed(pattern)))
     return _Region(Extent.PARTLY if others else Extent.ALLOWED, (), others)

@@ -53,7 +53,7 @@ _LATEST_START_MS: Final = 30 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """What is asked for. Empty fields: the rule's default, or none.
+    """The requested access. Empty fields: the rule's default, or none.
 
     Attributes:
         roles: ARNs. seconds: the duration. starts_at: ms.

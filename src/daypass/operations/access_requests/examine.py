@@ -1,4 +1,4 @@
-"""What an approver needs to know about a request: the permissions that it would add, and earlier requests like it."""
+"""Information for an approver: the permissions that a request would add, and earlier requests like it."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _added(
 
 
 def _grants(scene: Scene, call: Call, arn: str) -> Sequence[Grant]:
-    """What a user or role can do; () for a principal without policies of its own, as a subject of a provider."""
+    """The grants of a user or role; () for a principal without policies, such as a subject of a provider."""
     try:
         return grants_of_principal(scene, call, arn)[0]
     except DaypassError as error:

@@ -1,4 +1,4 @@
-"""What the persons of a request do afterwards: accept it, cancel it, say that they are done. Also ends single grants."""
+"""Later steps of a request's persons: accept, cancel, done. Also ends single grants."""
 
 from __future__ import annotations
 

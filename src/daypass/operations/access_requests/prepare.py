@@ -1,4 +1,4 @@
-"""What has to be known before the transaction that makes or accepts a request: the risk for the person who gets the
+"""Gathers facts before the transaction that makes or accepts a request: the risk for the person who gets the
 access, whether that person is on call, and whether the ticket is open.
 
 These look-ups read the record or ask another system, so they run before the transaction. The transaction checks the

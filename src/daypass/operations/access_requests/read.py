@@ -112,7 +112,7 @@ async def list_requests(
 
 
 def _names(request: AccessRequest) -> tuple[str, str]:
-    """What the person who gets the access is called: the ARN, and its last part."""
+    """Names of the person who gets the access: the ARN, and its last part."""
     arn = decode(request.document).beneficiary
     return arn, arn.rpartition("/")[2]
 
@@ -252,7 +252,7 @@ MAX_WAITING: Final = 200
 
 
 class OwnAccess(Struct, frozen=True):
-    """What the caller has and waits for, oldest first.
+    """The caller's grants and open requests, oldest first.
 
     Attributes:
         requests: open requests of which the caller is the requester or the beneficiary.

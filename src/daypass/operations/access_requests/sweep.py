@@ -47,7 +47,7 @@ _WARNING_MS: Final = 300_000
 _WAITING: Final = (RequestState.DRAFT, RequestState.PENDING, RequestState.APPROVED)
 _EVERY_ACCOUNT: Final = ""
 _APPROVED: Final = (ApprovalRule, Attachment, InlinePolicy, ManagedPolicy, PolicyVersion, Role)
-"""What the digest of a grant is of."""
+"""The kinds of entities that the digest of a grant covers."""
 
 
 class Swept(NamedTuple):
@@ -195,7 +195,7 @@ def _expire(env: Env, request_id: str, now: int, tx: Tx) -> tuple[None, Event]:
 
 
 def _unanswered(tx: Reader, env: Env, after: str, now: int) -> tuple[list[AccessRequest], str]:
-    """Of the next pending requests, those that have waited longer than a rule's escalation allows; and the last one looked
+    """Finds, among the next pending requests, those that have waited longer than a rule's escalation allows; and the last one looked
     at; "": the last of all.
     """
     found = tx.find(AccessRequest, state=RequestState.PENDING.value, order="id", after=after, limit=_BATCH)

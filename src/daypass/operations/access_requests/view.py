@@ -152,7 +152,7 @@ def _principals(tx: Reader, request: AccessRequest, terms: t.Terms, votes: Seque
 
 
 def request_detail(view: RequestView) -> dict[str, Any]:
-    """What the record says about a request."""
+    """Details of the event about a request."""
     request, terms = view.request, view.terms
     detail: dict[str, Any] = {
         "request": request.id,

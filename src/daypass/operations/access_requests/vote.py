@@ -76,7 +76,7 @@ class Vote:
 
 
 def vote_digest(account: str, request_id: str, sent: Vote) -> str:
-    """What a step-up for this vote confirms: the request with its roles, policies and rules, and every part of the vote."""
+    """The facts that a step-up for this vote confirms: the request with its roles, policies and rules, and every part of the vote."""
     action = "approve" if sent.approve else "deny"
     return digest_of(action, account, request_id, sent.binding, sent.reason, str(sent.seconds), sent.policy)
 

@@ -112,7 +112,7 @@ class AwsForm(Struct, frozen=True):
 
 
 class AnswerForm(Struct, Generic[T], frozen=True):
-    """What a wire makes of AWS credentials, as a rule the body of its answer: it is made while the session is recorded."""
+    """A wire's rendering of AWS credentials, usually the body of its answer, made while the session is recorded."""
 
     credentials: AwsForm
     answer: Callable[[SessionClaims, AwsCredentials], T]

@@ -137,7 +137,7 @@ def _blocked(block: Revocation, applicant: Applicant, session: SessionClaims) ->
 def session_detail(
     claims: SessionClaims, policy: str, policy_arns: tuple[str, ...], form: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
-    """What the record contains about a session in addition to the session itself: the request and the result, never a
+    """Details of the event about a session, in addition to the session itself: the request and the result, never a
     secret. `form`: see `forms.Form.record`.
     """
     detail: dict[str, Any] = {

@@ -33,7 +33,7 @@ C = TypeVar("C")
 
 SIGNING_NAME: Final = "eks-auth"
 SERVICE: Final = "pods.eks.amazonaws.com"
-"""What trust policies name, and the audience of tokens."""
+"""The principal in trust policies, and the audience of tokens."""
 _KIND: Final = "pod-identity-association"
 ASSOCIATIONS: Final = Collection(
     PodIdentityAssociation, "PodIdentityAssociation", _KIND, "pod identity association", 5_000, key="subject"

@@ -1,7 +1,7 @@
 """The engine of the management API's collections: entities of an account that are shown, listed, stored and deleted.
 
-Guardrails, approval rules, notification channels, OAuth clients and resource servers are each one `Collection`. What an
-entity contains, and what else a change needs, is checked by the module of its operations.
+Guardrails, approval rules, notification channels, OAuth clients and resource servers are each one `Collection`. The
+module of its operations checks the content of an entity and further conditions of a change.
 """
 
 from __future__ import annotations

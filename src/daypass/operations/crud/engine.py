@@ -84,7 +84,7 @@ class Service(ABC, Generic[R, W]):
         return tuple(findings or ())
 
     def checked(self, operation: DirectoryOperation[R, W], params: Params) -> Any:  # noqa: ARG002  # for services that check documents
-        """What `check` computed from a document in this process, for `remember` in another."""
+        """The result of `check` for a document in this process, for `remember` in another."""
         return None
 
     def remember(self, operation: DirectoryOperation[R, W], params: Params, checked: Any) -> None:
@@ -210,7 +210,7 @@ class _Request(Generic[R, W]):
 
     @property
     def _size(self) -> int | None:
-        """Of `read` and `gather`, as `heavy.read` has it."""
+        """The size of `read` and `gather`, as in `heavy.read`."""
         return None if self.operation.heavy else 0
 
     async def _run(self, work: Callable[..., T], *args: Any, size: int | None, urgent: bool = False) -> T:

@@ -34,7 +34,7 @@ REFUSED: Final = "x-daypass-refused"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every operation may use. Each service's ReadContext and WriteContext add what it needs."""
+    """The context of every operation. Each service's ReadContext and WriteContext add what it needs."""
 
     tx: Reader
     caller: Caller

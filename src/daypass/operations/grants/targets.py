@@ -23,7 +23,7 @@ _BATCH = 500
 
 
 class Circumstances(NamedTuple):
-    """What conditions on requesters test: the context keys of a request, and the schedules that name the person now."""
+    """Input for conditions on requesters: the context keys of a request, and the schedules that name the person now."""
 
     context: Context
     on_call: frozenset[OnCall] = frozenset()
@@ -42,7 +42,7 @@ class RequestedRole(NamedTuple):
 
 
 def binding(terms_digest: str, targets: Sequence[RequestedRole]) -> str:
-    """What votes on these terms are bound to now."""
+    """The digest to which votes on these terms are bound now."""
     return binding_of(terms_digest, (target.version for target in targets))
 
 
@@ -263,5 +263,5 @@ def _key(way: str, kind: type[Any], order: str, equals: dict[str, Any]) -> Hasha
 
 
 def once(tx: Reader, key: Hashable, compute: Callable[[], T]) -> T:
-    """What `compute` returns, computed once in a `Snapshot` and each time in another transaction."""
+    """The result of `compute`, computed once in a `Snapshot` and each time in another transaction."""
     return tx.once(key, compute) if isinstance(tx, Snapshot) else compute()

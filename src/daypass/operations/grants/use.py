@@ -192,7 +192,7 @@ def announce_end(
 
 
 def ending_detail(request: AccessRequest, chosen: Sequence[Grant], reason: EndReason) -> Mapping[str, Any]:
-    """What the record says about the end of grants."""
+    """Details of the event about ended grants."""
     return {
         "request": request.id,
         "state": request.state.value,
@@ -231,7 +231,7 @@ class OpenAccess(NamedTuple):
 
 
 def open_access(tx: Reader, principal_id: str, account: str = "") -> OpenAccess:
-    """What a person has, up to a limit. `principal_id`: of the first hop. `account`: of the roles; "" for any."""
+    """The grants of a person, up to a limit. `principal_id`: of the first hop. `account`: of the roles; "" for any."""
     where = {"account": account} if account else {}
     requests = {
         request.id: request

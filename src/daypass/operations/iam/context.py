@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReadContext(Context):
-    """What a read may use."""
+    """The context of a read."""
 
     builtin: Catalog
     saml_metadata: SamlMetadata
@@ -37,7 +37,7 @@ class ReadContext(Context):
 
 @dataclass(frozen=True, slots=True)
 class WriteContext(ReadContext):
-    """What a write may use."""
+    """The context of a write."""
 
     tx: Tx
     ids: Ids

@@ -138,7 +138,7 @@ class Gatherer:
         return Holdings(tuple(unique.values()), self._boundary(entity.boundary_arn), self.blocks_of(entity.id))
 
     def blocks_of(self, principal_id: str) -> Levels:
-        """What blocks a user or role; the account's own id: what blocks the account."""
+        """The block of a user or role, or with the account's own id that of the account."""
         if principal_id not in self._blocks:
             self._read_blocks([principal_id])
         return self._blocks.get(principal_id, ())

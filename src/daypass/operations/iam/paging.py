@@ -47,7 +47,7 @@ def page(
 def fitting(
     items: Sequence[T], more: dict[str, Any], scope: str, key: Callable[[T], str], show: Callable[[T], S]
 ) -> tuple[list[S], dict[str, Any]]:
-    """What `show` makes of the items of a page, as many as fit into one answer, with its IsTruncated and Marker members.
+    """Renders the items of a page by `show`, as many as fit into one answer, with its IsTruncated and Marker members.
 
     AWS may return fewer than MaxItems, too.
     """
@@ -56,7 +56,7 @@ def fitting(
 
 
 def _characters(value: Any) -> int:
-    """Of all texts in a value."""
+    """The number of characters of all texts in a value."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, Mapping):

@@ -137,7 +137,7 @@ _ALLOWED: Final = "Allowed"
 
 
 def read_documents(ctx: ReadContext, p: Params, _ids: Ids) -> SamlMetadataView | None:
-    """What the request's metadata says, if it has any. The private key is checked too. Raises INVALID_INPUT."""
+    """Parses the request's metadata, if any, and checks the private key. Raises INVALID_INPUT."""
     reader = ctx.saml_metadata
     if key := p.get("AddPrivateKey"):
         try:

@@ -32,8 +32,8 @@ _SECRET_PREFIX: Final = "whsec_"
 
 
 class NewChannel(NamedTuple):
-    """A channel as it is written. `secret`: of a webhook, `whsec_` and base64; "": one is made. Of a ticket system:
-    "USER:TOKEN", or a bearer token. Of Slack: the signing secret of its application, and of Teams: the security token of
+    """A channel as it is written. `secret`: for a webhook, `whsec_` and base64; "": one is made; for a ticket system,
+    "USER:TOKEN", or a bearer token; for Slack, the signing secret of its application, and for Teams, the security token of
     an outgoing webhook, for votes in the chat; "": no votes in the chat. The events of a ticket system are always `tickets.EVENTS`.
     """
 

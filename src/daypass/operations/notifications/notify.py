@@ -60,7 +60,7 @@ def _wants(channel: NotificationChannel, event: Event) -> bool:
 
 
 def document_of(env: Env, tx: Reader, event: Event) -> dict[str, Any]:
-    """What a notification says: the event's facts, and where to look."""
+    """The content of a notification: the event's facts, and a link."""
     request, actor = str(event.detail.get("request", "")), str(event.actor.get("arn", ""))
     origin = event.actor.get("origin")
     return {
@@ -221,7 +221,7 @@ async def send(env: Env, channel: NotificationChannel, notification: Notificatio
 
 
 def _vote(detail: Mapping[str, Any]) -> str:
-    """What an approver in a chat sends back: the request, and what its approver reads; "" when none can vote there."""
+    """The text that an approver in a chat sends back: the request and the terms; "" if nobody can vote there."""
     return f"{detail['request']}.{detail['chat_binding']}" if detail.get("chat_binding") else ""
 
 

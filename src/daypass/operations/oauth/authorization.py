@@ -141,7 +141,7 @@ def check_challenge(settings: ClientSettings, request: AuthorizationRequest, met
 
 
 def check(env: Env, settings: ClientSettings, request: AuthorizationRequest, grant: str) -> None:
-    """What the client may ask for: before a person is asked. Raises DaypassError: UNAUTHORIZED_CLIENT, VALIDATION,
+    """Checks what the client may ask for, before a person is asked. Raises DaypassError: UNAUTHORIZED_CLIENT, VALIDATION,
     INVALID_AUTHORIZATION_DETAILS, INVALID_SCOPE, INVALID_TARGET.
     """
     if grant not in settings.grant_types:

@@ -57,7 +57,7 @@ class TlsClientCertificate(Struct, frozen=True):
 
 
 class PresentedClient(Struct, frozen=True):
-    """What a request presents to authenticate a client.
+    """The credentials by which a request authenticates a client.
 
     Attributes:
         id: the client that it claims to be.

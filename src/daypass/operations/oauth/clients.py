@@ -221,7 +221,7 @@ def _announce(env: Env, tx: Tx, call: Call, changes: Iterable[CredentialChange])
 
 
 def _changes(before: OAuthClient, after: OAuthClient) -> list[CredentialChange]:
-    """What changed in how a client authenticates: its secrets, its keys, its certificates."""
+    """The changed credentials of a client: secrets, keys, certificates."""
     ids = [{secret_id for secret_id, _, _ in client.secrets} for client in (before, after)]
     found = [(_SECRET, "create", name) for name in sorted(ids[1] - ids[0])]
     found += [(_SECRET, "delete", name) for name in sorted(ids[0] - ids[1])]
@@ -273,7 +273,7 @@ def new_secret(seed: bytes) -> tuple[str, str]:
 
 
 def hash_of(secret: str, salt: str) -> str:
-    """What is stored of a secret."""
+    """The stored form of a secret."""
     return login_profiles.hashed(secret, salt, login_profiles.RANDOM_COST)
 
 

@@ -129,7 +129,7 @@ def _owner(request: TokenRequest, person: SignedIn) -> str:
 
 
 async def _end_if_used(env: Env, call: Call, code: Code[Any], sender: Sender) -> None:
-    """Of two requests that redeem a code in parallel, one fails; it ends the session of the other."""
+    """Ends the session of the other request if two redeem a code in parallel."""
     client = sender.known_client
     now = await env.directory.read(
         lambda tx: tx.get(type(code.row), purpose=code.row.purpose, id=code.row.id), account=code.row.account

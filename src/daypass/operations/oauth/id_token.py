@@ -228,7 +228,7 @@ def without_withheld(settings: ClientSettings, claims: Mapping[str, Any]) -> dic
 
 
 async def of_browser(env: Env, session: SessionClaims) -> Mapping[str, Any]:
-    """What the provider said at the sign-in that a session was made from, while the browser is signed in."""
+    """The provider's facts from the sign-in behind a session, while the browser is signed in."""
     ids = [hop.session_id for hop in session.hops if hop.session_id]
 
     def find(tx: Reader) -> str:
@@ -252,7 +252,7 @@ def _of_user(tx: Reader, user_id: str) -> dict[str, Any]:
 
 
 def _of_tags(tags: Mapping[str, str]) -> dict[str, Any]:
-    """What the tags of a user, or of the session of a person of a provider, say."""
+    """Claims from the tags of a user, or of the session of a provider's person."""
     known: dict[str, Any] = {"name": tags["name"]} if "name" in tags else {}
     return {**known, "email": tags["email"], "email_verified": False} if "email" in tags else known
 

@@ -52,7 +52,7 @@ def is_authentic(token: RefreshedToken, content: FamilyContent) -> bool:
 
 
 class FamilyContent(Struct, frozen=True):
-    """What is sealed in a family: the key of its tokens, its session, and the request that each use repeats.
+    """The sealed part of a family: the key of its tokens, its session, and the request that each use repeats.
 
     `key_thumbprint`: of the key that every use must prove; "" for none. `context`: claims about the person who has consented
     to the tokens: `sub` and `auth_time`, as in the ID token; {} for tokens that an exchange gave.

@@ -42,7 +42,7 @@ ACTION: Final = "daypass:GetAccessToken"
 
 
 class TokenTarget(Struct, frozen=True):
-    """What a token is for.
+    """The targets of a token: audiences and scope.
 
     `servers`: the resource servers among the audiences. `policy`: the session policy of its scope, "" for none.
     `algorithms`: those that the resource servers ask for. `seconds`: the longest lifetime that they allow; 0: no limit.
@@ -102,8 +102,8 @@ def ceilings(
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
     """The ceilings of audiences and scopes of the new session.
 
-    What a client gets, and what is made for an audience or scope, is for these alone. A client that every installation has is not
-    limited: it is the person.
+    A session for a client, audience or scope is limited to them. A client that every installation has is not limited: it is
+    the person.
     """
     client = request.sender.client
     limited = client is not None and client.client.id not in BUILT_IN

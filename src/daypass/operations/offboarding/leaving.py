@@ -42,11 +42,11 @@ _OWNED: Final[Owned] = (
     (AccessKey, "owner_id"),
     (ScimResource, "id"),
 )
-"""What belongs to a user and is deleted with it, by the field that has the user's id."""
+"""Entities that are deleted with a user, by the field that has the user's id."""
 
 
 class Holdings(NamedTuple):
-    """What a user has that still works: active keys, a password, MFA devices, the names of passkeys, the ids of open
+    """Active credentials and open requests of a user: active keys, a password, MFA devices, the names of passkeys, the ids of open
     access requests and grants, the names of SCIM tokens, the ids of clients with a remembered consent, and the names of
     linked chat users.
     """
@@ -63,7 +63,7 @@ class Holdings(NamedTuple):
 
 
 def holdings_of(tx: Reader, user: User) -> Holdings:
-    """What the user has now."""
+    """Reads the user's current credentials."""
     access = open_access(tx, user.id)
     return Holdings(
         tuple(key.id for key in _keys(tx, user) if key.status is KeyStatus.ACTIVE),

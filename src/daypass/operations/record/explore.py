@@ -23,7 +23,7 @@ _BATCH: Final = 200
 
 
 class EventFilter(Struct, frozen=True):
-    """What an event must say. Empty fields match everything.
+    """A filter of events. Empty fields match everything.
 
     Attributes:
         person: a part of the actor's ARN, principal id or source identity, of the original principal's id, or of the ARN of
@@ -161,7 +161,7 @@ async def fitting(pages: AsyncIterator[Sequence[RecordView]], limit: int) -> tup
 
 
 def place_of(record: RecordView) -> tuple[int, str, int]:
-    """Where a page ends whose last record this is: `RecordFilter.before` of the next one."""
+    """The cursor after a page whose last record this is: `RecordFilter.before` of the next one."""
     return record.at, record.log, record.seq
 
 

@@ -32,7 +32,7 @@ RESOURCES: Mapping[type[Any], tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReadContext(Context):
-    """What a read may use."""
+    """The context of a read."""
 
     certificates: X509Verifier
 
@@ -58,7 +58,7 @@ class ReadContext(Context):
 
 @dataclass(frozen=True, slots=True)
 class WriteContext(ReadContext):
-    """What a write may use."""
+    """The context of a write."""
 
     tx: Tx
     ids: Ids

@@ -1,4 +1,4 @@
-"""What trust anchors, profiles, CRLs and subjects have in common: pages by id, which is the order of creation, quotas, and
+"""Shared by trust anchors, profiles, CRLs and subjects: pages by id, which is the order of creation, quotas, and
 the operations on one of them.
 """
 

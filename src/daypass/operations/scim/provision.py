@@ -153,7 +153,7 @@ def _parts(wanted: Filter) -> tuple[Filter, ...]:
 
 
 def _filtered(row: ScimResource, document: Mapping[str, Any]) -> dict[str, Any]:
-    """What filters see."""
+    """The representation that filters test."""
     times = {"created": _moment(row.created_at), "lastModified": _moment(row.updated_at)}
     return {**document, "id": row.id, "meta": {"resourceType": row.resource_type, **times}}
 

@@ -41,7 +41,7 @@ SECONDS_TO_FIND = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RevocationRequest:
-    """What to revoke. `subject` is a key of SUBJECTS; roles and principals may be given by id, ARN or name.
+    """The revocation to make. `subject` is a key of SUBJECTS; roles and principals may be given by id, ARN or name.
 
     `account`: the owner; "" is the caller's own (for the operator: the account of the subject, when it can be found).
     `block_until` in ms; it implies `block`. `force`: also accept a value that is not known here. `dry_run`: only
@@ -141,7 +141,7 @@ async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
 
 
 def counted_of(ended: Ended | None) -> dict[str, Any]:
-    """What the record shows of a dry run. A revocation is on the record before its sessions are counted."""
+    """Details of the event about a dry run. A revocation is on the record before its sessions are counted."""
     count, complete = (ended.sessions, ended.complete) if ended is not None else (None, False)
     return {"dry_run": True, "sessions_ended": count, "sessions_complete": complete}
 

@@ -32,7 +32,7 @@ _TOKEN_ID = re.compile(r"[!-~]{1,256}")  # ids of grants and OAuth clients
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
-    """What a subject names.
+    """A subject of revocations, resolved.
 
     Attributes:
         value: its canonical form; "" if the entity does not exist.

@@ -36,7 +36,7 @@ _MAX_AGENT: Final = 256  # characters of a User-Agent in the list
 
 
 class ProviderSignIn(Struct, frozen=True):
-    """What an identity provider said of a sign-in, kept with the browser session.
+    """An identity provider's facts about a sign-in, kept with the browser session.
 
     `authenticated_at`: when the person proved to the provider who they are (ms). `methods`: how (RFC 8176). `claims`: name,
     email address and groups, for ID tokens.

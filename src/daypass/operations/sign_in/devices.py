@@ -1,4 +1,4 @@
-"""What a user has for MFA: passkeys, virtual devices and recovery codes. The same operations serve the pages and the API.
+"""A user's MFA: passkeys, virtual devices and recovery codes. The same operations serve the pages and the API.
 
 People need no permission for their own devices, but MFA at most a quarter of an hour ago. Those of others need
 `daypass:ListMfaDevices`, `daypass:UpdatePasskey` or `daypass:DeletePasskey` on `user/NAME`.
@@ -148,7 +148,7 @@ def new_codes(ids: Ids) -> tuple[str, ...]:
 
 
 def digest(code: str) -> str:
-    """What the table stores of a code, however it is typed."""
+    """The stored form of a code, however it is typed."""
     letters = "".join(char for char in code.lower() if char.isascii() and char.isalnum())
     return hashlib.sha256(b"recovery code\0" + letters.encode("ascii")).hexdigest()
 

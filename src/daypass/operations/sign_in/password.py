@@ -4,8 +4,8 @@ Hashes wait for their turn, and people for their devices. So the transaction tha
 devices again, and refuses if they are not those that were proven.
 
 Every wrong attempt gets the same answer: unknown account, unknown user, no password, wrong password, locked. A hash is
-computed in every case, in the processes for heavy work, in turns by network; only the count of wrong attempts is written for users alone. What the account requires next
-(a code or passkey, a new password) is shown only after the right password.
+computed in every case, in the processes for heavy work, in turns by network; only the count of wrong attempts is written for users alone. The account's next
+requirement (a code or passkey, a new password) is shown only after the right password.
 Source: IAM User Guide, "How IAM users sign in to AWS", "Setting an account password policy".
 """
 
@@ -80,7 +80,7 @@ class Candidate(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """What a step of a sign-in leads to: `cookie` when it is complete, otherwise a ticket and its next stage.
+    """The result of a step of a sign-in: `cookie` when it is complete, otherwise a ticket and its next stage.
 
     `devices`: the serial numbers that a code can be of. `prompt`: asks for a passkey, if the user has one.
     """

@@ -260,7 +260,7 @@ def _code(unverified: Mapping[str, str], endpoints: ProviderEndpoints) -> str:
 
 
 def _check_claims(proof: Proof, claims: Mapping[str, Any], state: ProviderState, tokens: ProviderTokens) -> None:
-    """What an ID token of the code flow must say (OpenID Connect Core 1.0, 3.1.3.7). Raises DaypassError."""
+    """Checks an ID token of the code flow (OpenID Connect Core 1.0, 3.1.3.7). Raises DaypassError."""
     if proof.provider != state.provider:
         raise _refusal("the ID token is of another provider")
     audience, azp = claims.get("aud"), claims.get("azp")

@@ -58,7 +58,7 @@ class MfaOptions(NamedTuple):
 
 
 class StepUpProof(NamedTuple):
-    """What the page sends back, unverified: an assertion with its ceremony, or a code with its prompt."""
+    """The unverified answer of the page: an assertion with its ceremony, or a code with its prompt."""
 
     holder: str
     ceremony: str = ""

@@ -50,7 +50,7 @@ _NO_PASSKEYS: Final = (
 
 
 class Ceremony(Struct, frozen=True):
-    """What the server asked for. Sealed in the page.
+    """The ceremony that the server began. Sealed in the page.
 
     Attributes:
         purpose: SIGN_IN, SECOND_FACTOR, REGISTER or STEP_UP.
@@ -79,7 +79,7 @@ _read_ceremony = msgspec.json.Decoder(Ceremony).decode
 
 
 class Prompt(NamedTuple):
-    """What a page needs to ask for a passkey: the options for the browser's API as JSON, and the sealed ceremony."""
+    """Input of a page that asks for a passkey: the options for the browser's API as JSON, and the sealed ceremony."""
 
     options: str
     ceremony: str

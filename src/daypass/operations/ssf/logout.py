@@ -66,7 +66,7 @@ def _tell(ids: Ids, tx: Tx, row: BrowserSession, now: int) -> None:
 
 
 def channel_of(tx: Tx, notification: Notification) -> NotificationChannel | None:
-    """Where the client wants to be told; None when it is gone or does not want it any more."""
+    """The client's back-channel logout URI; None if it is gone or no longer wanted."""
     client = tx.get(OAuthClient, id=notification.channel.removeprefix(_PREFIX))
     settings = parse_client(client.settings) if client is not None and client.enabled else None
     if client is None or settings is None or not settings.backchannel_logout_uri:

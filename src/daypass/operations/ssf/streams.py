@@ -44,7 +44,7 @@ _CHUNK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class StreamSettings:
-    """What a receiver decides. `authorization`: the header of pushes, "" for none."""
+    """The receiver's settings. `authorization`: the header of pushes, "" for none."""
 
     method: str
     endpoint_url: str = ""

@@ -24,7 +24,7 @@ _DESCRIPTION: Final = (
 
 
 class ErrorBody(Struct):
-    """What is in an error."""
+    """The members of an error."""
 
     code: Annotated[str, Meta(examples=["AccessDenied"])]
     message: str

@@ -43,7 +43,7 @@ class AwsService:
 
 
 class _Target(Struct, frozen=True):
-    """What a request is for."""
+    """The service and operation of a request."""
 
     service: AwsService
     operation: ModelOperation

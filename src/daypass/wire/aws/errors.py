@@ -100,7 +100,7 @@ MEMBER_NOT_NULL = frozenset({("iam", "tagKeyType")})
 
 
 def sentence(service: str, shape: str, member: str) -> str | None:
-    """What a service says of a pattern that a member breaks, instead of showing the pattern; None where it shows it."""
+    """A service's sentence about a violated pattern; None if the service shows the pattern itself."""
     text = _SENTENCES.get(service, {}).get(shape)
     return _PREFIX if text is _PATH and member == "PathPrefix" else text
 

@@ -190,7 +190,7 @@ def _text(text: str, _: str) -> str:
 
 
 def _integer(text: str, path: str) -> int:
-    """Of 32 bits, as AWS reads it."""
+    """An integer of 32 bits, as AWS reads it."""
     if not _INTEGER.fullmatch(text) or not -(1 << 31) <= int(text) < 1 << 31:
         _malformed(f"Parameter '{path[:128]}' must be an integer.")
     return int(text)

@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 async def assume_role(env: Env, call: Call, params: Params, render: Callable[[Answer], T]) -> T:
-    """What `render` makes of the answer, while the session is recorded."""
+    """The answer, rendered while the session is recorded."""
     request = AssumeRequest(
         params["RoleArn"], _session(params, params["RoleSessionName"]), params.get("ExternalId", "")
     )

@@ -24,7 +24,7 @@ _PATTERN = "Member must satisfy regular expression pattern: "
 _MATCHED = 16_384  # characters of an overlong value that is still matched with its pattern
 _SHOWN = 8192  # characters of a value that a message repeats
 
-# What a string may hold whose shape has no pattern: everything that XML 1.0 can carry, as AWS writes such a class.
+# Characters of a string whose shape has no pattern: everything that XML 1.0 can carry, in AWS's notation.
 _ANY_TEXT = r"[\u0009\u000A\u000D\u0020-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]*"
 
 # Shapes that the models do not constrain; the patterns come from AWS's documentation or from the format itself.

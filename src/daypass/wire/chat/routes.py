@@ -1,7 +1,7 @@
 """The paths to which chat services post clicks and commands: from a verified message to an operation and back.
 
-A service signs each message with the key of the channel. Unverified messages are refused as any request. What is
-refused later is answered with 200 and a text, because chat services show nothing else.
+A service signs each message with the key of the channel. Unverified messages are refused as any request. Later
+refusals are answered with 200 and a text, because chat services show nothing else.
 """
 
 from __future__ import annotations

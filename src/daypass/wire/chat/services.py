@@ -68,7 +68,7 @@ class SignedMessage(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What identifies the message, so that it is taken once."""
+        """The id of the message, so that it is accepted once."""
         return hashlib.sha256(self.signature).hexdigest()
 
 

@@ -25,7 +25,7 @@ from daypass.wire.web.devices import PROOF_FIELDS, proof_of
 Again: TypeAlias = Callable[[ConsoleContext, str], Awaitable[Response]]
 """The page of a form, with the problem of the last attempt above it."""
 Facts: TypeAlias = Sequence[tuple[str, str]]
-"""What a confirmation shows: labels and texts."""
+"""The content of a confirmation: labels and texts."""
 Exists: TypeAlias = Callable[[ConsoleContext], Awaitable[Facts]]
 
 _SECRETS: Final = frozenset({"secret"})
@@ -44,7 +44,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "policy": "Policy",
     "url": "URL",
 }
-"""What the confirmation calls a field; "": it does not show it. All others have their own name."""
+"""Labels of fields in a confirmation; "" hides a field. Other fields show their own name."""
 
 
 class FormChange(NamedTuple):

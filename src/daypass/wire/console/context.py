@@ -54,7 +54,7 @@ async def not_stored() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """What pages of the console need beside the ports.
+    """Dependencies of the console's pages beside the ports.
 
     Attributes:
         site: cookies, forms and templates.
@@ -110,7 +110,7 @@ class ConsoleContext:
         return self.env.directory.access_changed(self.call.caller.account)
 
     def block_on(self, principal_id: str) -> Revocation | None:
-        """What keeps a user or role of the account from getting sessions now."""
+        """The block that keeps a user or role of the account from getting sessions now."""
         return block_of(self.env, self.call.now, self.call.caller.account, principal_id)
 
     def value(self, name: str, limit: int = 2048) -> str:
@@ -161,7 +161,7 @@ class ConsoleContext:
     ) -> Part[T]:
         """As `perform`, for a part of a page: a refusal is recorded, and shown in its place.
 
-        What does not exist is an answer to the page, not a request that failed. It is recorded as such.
+        A missing object is an answer to the page, not a failed request. It is recorded as such.
         """
         try:
             return Part(await self.perform(operation, function, *arguments, **named))
@@ -192,7 +192,7 @@ class ConsoleContext:
         return found.entity.name if found is not None and known else principal_id
 
     def _done(self) -> str:
-        """What the form before this page has done. A link from elsewhere could claim anything, so it claims nothing."""
+        """The notice of the preceding form. A link from elsewhere shows none."""
         sites = [value for name, value in self.page_context.request.headers if name == b"sec-fetch-site"]
         return self.values.get("done", "")[:32] if all(site == b"same-origin" for site in sites) else ""
 

@@ -42,7 +42,7 @@ async def dashboard(ctx: ConsoleContext) -> Response:
     open_grants = [grant for grant in listed if grant.id not in refused]
     shown: dict[str, object] = {"view": view, "hours": hours}
     here = address("/console/dashboard", **shown)
-    # What was refused here is not asked for again: the page follows the events, and each refusal is on the record.
+    # Refused parts are not requested again: the page follows the events, and each refusal is recorded.
     followed = {**shown, "view": view if measured.value is not None else ""}
     return ctx.page(
         "dashboard",

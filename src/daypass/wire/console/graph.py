@@ -39,7 +39,7 @@ class Node(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """What lets `source` reach `target`: the statement, in words, and its place. `state`: allowed, allowed_if or denied."""
+    """The reason why `source` reaches `target`: the statement, in words, and its place. `state`: allowed, allowed_if or denied."""
 
     source: Node
     target: Node

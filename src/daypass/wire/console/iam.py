@@ -55,7 +55,7 @@ async def _run_roles_anywhere(
 
 
 def page_marker(ctx: ConsoleContext, scope: str) -> str:
-    """Where a page of a list of IAM begins: after the page before it, or at the names that begin with the field `start`."""
+    """The start of a page of an IAM list: after the page before it, or at the names that begin with the field `start`."""
     start = ctx.value("start", 64).lower()
     if start and not _NAME.fullmatch(start):
         raise DaypassError(ErrorKind.VALIDATION, "Names have letters, digits and _+=,.@- only.")

@@ -31,7 +31,7 @@ class Holder(NamedTuple):
 
 
 class Policies(NamedTuple):
-    """What a page shows: managed policies (ARN and name), inline ones (name and text, "" when not read), and forms.
+    """The policies on a page: managed ones (ARN and name), inline ones (name and text, "" when not read), and forms.
 
     `problems`: parts that the person may not see. `detach`, `remove`: the form of one policy, by ARN and by name.
     """

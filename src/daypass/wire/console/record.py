@@ -73,7 +73,7 @@ async def one(ctx: ConsoleContext) -> Response:
 
 
 def _hashes(proof: RecordProof) -> str:
-    """What proof.js computes with: the bytes of the record itself, and of all others the leaf alone (JSON)."""
+    """Input of proof.js: the bytes of the record itself, and only the leaf of all others (JSON)."""
     own, log = proof.record, proof.record.log
     records = [{"seq": view.seq, "leaf": view.leaf, "chain": view.chain} for view in proof.records]
     data = base64.b64encode(own.bytes).decode("ascii") if own.bytes is not None else ""

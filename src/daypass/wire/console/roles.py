@@ -31,7 +31,7 @@ _LIMITS: Final[Mapping[str, str]] = {
     "guardrail": "within the guardrail {}",
     "administration": "without {}",
 }
-"""What a limit of `what_can` means, by how it begins; "{}" is the rest of it."""
+"""The meaning of a limit of `what_can`, by its prefix; "{}" is the rest of it."""
 
 
 async def listed(ctx: ConsoleContext) -> Response:
@@ -96,7 +96,7 @@ async def report(ctx: ConsoleContext) -> Response:
 
 
 def limit_in_words(limit: str) -> str:
-    """What limits a permission; an unknown limit as it is."""
+    """The limit of a permission in words; an unknown one unchanged."""
     found = next((begin for begin in _LIMITS if limit.startswith(begin)), "")
     return _LIMITS[found].format(limit[len(found) :].strip()) if found else limit
 

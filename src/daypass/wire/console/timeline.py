@@ -1,4 +1,4 @@
-"""What a person, a role or a session did over time: a heat map of use by hour, and the events as a line."""
+"""The timeline of a person, role or session: a heat map of use by hour, and the events as a line."""
 
 from __future__ import annotations
 

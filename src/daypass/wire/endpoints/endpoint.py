@@ -58,7 +58,7 @@ def make_input(operation: Operation, values: Mapping[str, Any]) -> Any:
 
 
 def _fault(operation: Operation, message: str) -> tuple[str, str]:
-    """Where the fault is, and the rule. msgspec repeats an invalid value of an enumeration."""
+    """The place of the fault, and the rule. msgspec repeats an invalid value of an enumeration."""
     rule, _, path = message.partition(" - at `$")
     where = path.strip(".`")
     first = where.partition(".")[0].partition("[")[0]

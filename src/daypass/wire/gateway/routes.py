@@ -133,7 +133,7 @@ class Asked(NamedTuple):
 
 
 def original_of(request: Request) -> Asked:
-    """What the proxy asks about. Raises DaypassError(MALFORMED_REQUEST)."""
+    """The request that the proxy asks about. Raises DaypassError(MALFORMED_REQUEST)."""
     path = request.raw_path.decode("latin-1")
     if path == AUTH:
         query = dict(parse_qsl(request.raw_query.decode("latin-1"), max_num_fields=4))

@@ -68,7 +68,7 @@ _read_interaction = msgspec.json.Decoder(Interaction).decode
 
 
 class Asked(Struct, frozen=True):
-    """What the consent page shows."""
+    """The content of the consent page."""
 
     request: AuthorizationRequest
     request_uri: str
@@ -323,7 +323,7 @@ async def _refused(ctx: PageContext, error: DaypassError, code: str, redirect_ur
 
 
 def _host(redirect_uri: str) -> str:
-    """Where the person is sent, for people."""
+    """The person's destination, in words."""
     parts = urlsplit(redirect_uri)
     if parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"):
         return "an application on this computer"

@@ -33,7 +33,7 @@ _MAX_ADDRESS: Final = 4_096  # of a request; that of the sign-in page has it as 
 
 
 class Question(Struct, Generic[T], frozen=True):
-    """What a page asks a person, for the browser session that it was shown to."""
+    """A page's question to a person, bound to the browser session."""
 
     content: T
     session_id: str
@@ -87,7 +87,7 @@ def with_parameters(uri: str, parameters: Mapping[str, str]) -> str:
 
 
 def form_action(uri: str) -> str:
-    """What a page may redirect to after its form, in the form of Content-Security-Policy."""
+    """Targets of a page's form, as Content-Security-Policy sources."""
     parts = urlsplit(uri)
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
 

@@ -228,7 +228,7 @@ def _sign_in_routes(front: Front) -> Iterator[Route]:
 
 
 def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
-    """What the metadata say of the other endpoints (RFC 8414, 2; RFC 9396, 10)."""
+    """Metadata of the other endpoints (RFC 8414, 2; RFC 9396, 10)."""
     return {
         "authorization_endpoint": server.issuer + authorize.PATH,
         "end_session_endpoint": server.issuer + resources.PATH,

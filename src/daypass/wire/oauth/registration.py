@@ -126,7 +126,7 @@ _OTHER_PROOFS: Final = NAMES | {b"dpop"}
 
 
 class Repeatable(Struct, frozen=True):
-    """What is kept of a request for client credentials. `detail`: for the record of a refusal."""
+    """The stored part of a request for client credentials. `detail`: for the record of a refusal."""
 
     client: AuthenticatedClient
     request: TokenRequest
@@ -136,7 +136,7 @@ class Repeatable(Struct, frozen=True):
 
 
 def digest_of(ctx: EndpointContext) -> bytes:
-    """What recognizes a request. b"" for one that cannot be recognized by its credentials and body alone."""
+    """A digest that recognizes a repeated request. b"" for one that cannot be recognized by its credentials and body alone."""
     request, headers = ctx.request, dict(ctx.request.headers)
     own = headers.get(b"authorization")
     if own is None or len(headers) != len(request.headers) or request.raw_query or len(request.body) > _LONGEST:

@@ -1,4 +1,4 @@
-"""What the service says about itself: ServiceProviderConfig, ResourceTypes and Schemas (RFC 7643, 5 to 7)."""
+"""The service's description: ServiceProviderConfig, ResourceTypes and Schemas (RFC 7643, 5 to 7)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ _GROUP_ATTRIBUTES: Final = (
 
 
 def service_provider_config(base: str) -> dict[str, Any]:
-    """What the service supports. `base`: the URL of the protocol."""
+    """The supported features. `base`: the URL of the protocol."""
     return {
         "schemas": [_CORE + "ServiceProviderConfig"],
         "documentationUri": "https://www.rfc-editor.org/rfc/rfc7644",

@@ -29,7 +29,7 @@ CODES: Final = "daypass:CreateRecoveryCodes"
 CHAT_CODE: Final = "daypass:CreateChatCode"
 CHAT_UNLINK: Final = "daypass:DeleteChatLink"
 Made: TypeAlias = Mapping[str, object]
-"""What only the page that answers shows; {} where nothing was made."""
+"""Values that only the answering page shows; {} if nothing was made."""
 Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable[Made]]
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
 

@@ -64,7 +64,7 @@ async def providers(ctx: PageContext) -> Response:
 
 
 async def _links(ctx: PageContext, call: Call, account: str, following: str, again: str) -> list[tuple[str, str]]:
-    """Where a sign-in with each provider of an account begins, and the provider's name."""
+    """The address of a sign-in with each provider of an account, and the provider's name."""
     links = []
     for source in await provider.sources(ctx.env, call, account) if account else ():
         path = PROVIDER if ":oidc-provider/" in source.arn else SAML_LOGIN
