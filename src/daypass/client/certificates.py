@@ -61,7 +61,7 @@ def known_hosts(authorities: Mapping[str, Any]) -> str:
 
 
 def contents(authorities: Mapping[str, Any]) -> dict[str, str | bytes]:
-    """What each file of an account contains, by the name of its option."""
+    """The content of an account's files, by the name of the option."""
     return {
         "ssh_user_ca": "".join(f"{line}\n" for line in authorities["ssh_user"]),
         "known_hosts": known_hosts(authorities),

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class CertificateKind(StrEnum):
-    """What a certificate proves, and to whom."""
+    """The identity that a certificate proves, and its audience."""
 
     SSH_USER = "ssh-user"  # to sshd
     SSH_HOST = "ssh-host"  # to ssh
@@ -17,7 +17,7 @@ class CertificateKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CertificateRequest:
-    """What to certify.
+    """A certificate to issue.
 
     `names`: principals, host names, or the one user of the database. `not_after` in ms. `critical`: critical options.
     """

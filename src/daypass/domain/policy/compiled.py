@@ -122,7 +122,7 @@ class Index:
 
 
 class Compiled(NamedTuple):
-    """What is compiled from a document's text. `broken` means that it failed to compile and fails closed."""
+    """A document, compiled from its text. `broken` means that it failed to compile and fails closed."""
 
     version: str
     statements: tuple[Statement, ...]

@@ -280,7 +280,7 @@ class PrincipalValue(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a statement begins and ends, and its principals."""
+    """The place of a statement in the text, and its principals."""
 
     line: int = 1
     column: int = 1
