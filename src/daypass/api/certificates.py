@@ -1,4 +1,4 @@
-"""Certificates for sessions: OpenSSH and databases."""
+"""Certificates for sessions: OpenSSH and databases. JWT-SVIDs of SPIFFE."""
 
 from __future__ import annotations
 
@@ -55,6 +55,22 @@ class AuthoritiesOut(Output):
     crl: Annotated[str, Meta(description="For `ssl_crl_file` (PEM). It is valid for a day.")]
 
 
+class IssueJwtSvidInput(Input):
+    audiences: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1000)]], Meta(min_length=1, max_length=10)]
+    seconds: Annotated[int, Meta(ge=60, le=3600)] = 300
+
+
+class JwtSvidOut(Output):
+    svid: str
+    spiffe_id: str
+    expires_at: Millis
+
+
+class JwtBundleOut(Output):
+    trust_domain: Annotated[str, Meta(description="The host of `server.public_url`.")]
+    jwks: Annotated[str, Meta(description="The keys that verify JWT-SVIDs, as JSON.")]
+
+
 ISSUE_CERTIFICATE = Operation(
     "IssueCertificate",
     "POST /certificates",
@@ -72,4 +88,21 @@ GET_CERTIFICATE_AUTHORITIES = Operation(
     "The authorities of your account, and the certificates that were revoked. No permission is needed.",
     "certificates",
     output=AuthoritiesOut,
+)
+ISSUE_JWT_SVID = Operation(
+    "IssueJwtSvid",
+    "POST /jwt-svids",
+    "Issues a JWT-SVID with the SPIFFE ID of the session's role. It is a token of `sts:GetWebIdentityToken`, needs its permission, and ends with the session at the latest; no revocation reaches it.",
+    "certificates",
+    IssueJwtSvidInput,
+    JwtSvidOut,
+    status=201,
+    query=(),
+)
+GET_JWT_BUNDLE = Operation(
+    "GetJwtBundle",
+    "GET /jwt-bundle",
+    "The SPIFFE trust domain and its keys. No permission is needed.",
+    "certificates",
+    output=JwtBundleOut,
 )

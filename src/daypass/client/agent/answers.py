@@ -67,6 +67,21 @@ def users_of(role: Role) -> frozenset[int]:
     return frozenset({uid_of(user) for user in role.users})
 
 
+class Users:
+    """Which user may have which role over a Unix socket. The agent's own user and root may have every role."""
+
+    def __init__(self, keepers: Mapping[str, Keeper]) -> None:
+        self._users = {name: users_of(keeper.role) for name, keeper in keepers.items()}
+
+    def roles_of(self, uid: int) -> list[str]:
+        return [name for name, users in self._users.items() if is_whole(uid) or uid in users]
+
+
+def is_whole(uid: int) -> bool:
+    """Whether a user may have and see everything."""
+    return uid in (0, os.geteuid())
+
+
 class ContainerEndpoint:
     """`AWS_CONTAINER_CREDENTIALS_FULL_URI`: each role at /roles/NAME, for the holder of its authorization token."""
 
@@ -89,18 +104,16 @@ class ContainerEndpoint:
 
 
 class SocketEndpoint:
-    """The Unix socket: the kernel says who asks. The agent's own user and root may have every role."""
+    """The Unix socket: the kernel says who asks."""
 
     def __init__(self, keepers: Mapping[str, Keeper], status: Callable[[], dict[str, Any]]) -> None:
-        self._keepers, self._status = keepers, status
-        self._users = {name: users_of(keeper.role) for name, keeper in keepers.items()}
+        self._keepers, self._status, self._users = keepers, status, Users(keepers)
 
     async def __call__(self, asked: Asked) -> Reply:
-        whole = asked.uid in (0, os.geteuid())
-        allowed = [name for name, users in self._users.items() if whole or asked.uid in users]
+        allowed = self._users.roles_of(asked.uid)
         if asked.path == "/status":
             roles = [self._keepers[name].report() for name in allowed]
-            return as_json({"roles": roles, **(self._status() if whole else {})})
+            return as_json({"roles": roles, **(self._status() if is_whole(asked.uid) else {})})
         name = asked.path.removeprefix("/roles/")
         if name not in allowed:
             return refused(403, _NOBODY)

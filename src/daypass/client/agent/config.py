@@ -74,6 +74,12 @@ class PodIdentity(Struct, frozen=True, forbid_unknown_fields=True):
     listen: str = "127.0.0.1:8712"
 
 
+class Spiffe(Struct, frozen=True, forbid_unknown_fields=True):
+    """The SPIFFE Workload API, for the `users` of the roles."""
+
+    socket: str
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -89,6 +95,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     check: float = 60.0  # seconds after which the server is asked again whether a session is accepted
     metadata: Metadata | None = None
     pod_identity: PodIdentity | None = None
+    spiffe: Spiffe | None = None
 
     @property
     def directory(self) -> Path:
@@ -122,18 +129,24 @@ def _check(config: Config) -> None:
         raise ValueError("source: give profile or web_identity_token_file, not both")
     if by_token and not config.endpoints:
         raise ValueError("endpoints: a token of an identity provider needs at least one")
-    address(config.listen)
-    for listener in (config.metadata, config.pod_identity):
-        if listener:
-            address(listener.listen)
-    if config.metadata and config.metadata.role not in config.roles:
-        raise ValueError(f"metadata.role: the role {config.metadata.role!r} is not configured")
+    _check_listeners(config)
     if not config.roles and not config.pod_identity:
         raise ValueError("roles: there is none")
     if config.pod_identity and by_token:
         raise ValueError("pod_identity: it needs a source with a profile, whose key signs")
     for name, role in config.roles.items():
         _check_role(name, role, by_token=bool(by_token))
+
+
+def _check_listeners(config: Config) -> None:
+    address(config.listen)
+    for listener in (config.metadata, config.pod_identity):
+        if listener:
+            address(listener.listen)
+    if config.metadata and config.metadata.role not in config.roles:
+        raise ValueError(f"metadata.role: the role {config.metadata.role!r} is not configured")
+    if config.spiffe and not os.path.isabs(config.spiffe.socket):
+        raise ValueError(f"spiffe.socket: the path {config.spiffe.socket!r} is not absolute")
 
 
 def _check_role(name: str, role: Role, *, by_token: bool) -> None:

@@ -150,6 +150,8 @@ class Agent:
             if config.pod_identity:
                 pods = PodEndpoint(lambda: self.connection(self.profile), config.pod_identity.cluster)
                 await self._listen(stack, "pod-identity", config.pod_identity.listen, pods, ready)
+            if config.spiffe:
+                await self._serve_workload_api(stack, config.spiffe.socket, ready)
             await self._listen_on_socket(stack, answers.SocketEndpoint(self.keepers, self.status), ready)
             await stopped.wait()
             self.stop.set()
@@ -187,18 +189,20 @@ class Agent:
 
     async def _listen_on_socket(self, stack: AsyncExitStack, answer: Answer, ready: Callable[[str], None]) -> None:
         path = self.config.socket_path
-        try:
-            with suppress(FileNotFoundError):
-                if stat.S_ISSOCK(os.lstat(path).st_mode):
-                    os.unlink(path)
-            bound = socket.socket(socket.AF_UNIX)
-            bound.bind(path)
-            os.chmod(path, 0o666)  # noqa: S103  # everybody may ask: the kernel says who asks
-        except OSError as error:
-            raise LocalStateError(f"The socket {path} cannot be made: {error.strerror}.") from None
+        bound = _socket_at(path)
         serve = Listener(answers.counted("socket", answer, self.seen))
         await stack.enter_async_context(await asyncio.start_unix_server(serve, sock=bound, limit=MAX_HEAD))
         ready(f"socket {path}")
+
+    async def _serve_workload_api(self, stack: AsyncExitStack, path: str, ready: Callable[[str], None]) -> None:
+        from daypass.client.agent.spiffe import WorkloadApi  # an extra
+
+        api = WorkloadApi(self.keepers, lambda held: self.connection(session_profile(self.profile, held)))
+        server = api.server()
+        await server.start(sock=_socket_at(path))
+        stack.push_async_callback(server.wait_closed)
+        stack.callback(server.close)
+        ready(f"spiffe unix://{path}")
 
     def status(self) -> dict[str, Any]:
         """The part of the status that only the agent's own user and root may see."""
@@ -207,3 +211,17 @@ class Agent:
             "endpoints": [{"endpoint": url, "called": up, "problem": why} for url, up, why in self.endpoints.report()],
             "cache": self.uncached or "sealed",
         }
+
+
+def _socket_at(path: str) -> socket.socket:
+    """A Unix socket. Everybody may ask: the kernel says who asks. Raises LocalStateError."""
+    try:
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+        bound = socket.socket(socket.AF_UNIX)
+        bound.bind(path)
+        os.chmod(path, 0o666)  # noqa: S103
+    except OSError as error:
+        raise LocalStateError(f"The socket {path} cannot be made: {error.strerror}.") from None
+    return bound

@@ -8,9 +8,11 @@ Sources: STS API, "GetWebIdentityToken"; IAM User Guide, "Understanding token cl
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -25,6 +27,7 @@ from daypass.domain.web_identity import SOURCE_IDENTITY
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authorize import authorize, refresh_if_changed
 from daypass.operations.iam.account import issuer
+from daypass.operations.management import allow_own
 from daypass.operations.oauth.access_token import actors_of
 from daypass.operations.oauth.targets import check_ceiling
 from daypass.operations.outcome import OWNER, served
@@ -37,17 +40,19 @@ DEFAULT_SECONDS: Final = 300
 MAX_SECONDS: Final = 3_600
 _MAX_CLAIMS: Final = 8_192  # bytes
 _TYPE: Final = "JWT"
+_SPIFFE_PATH = re.compile(r"(?!\.\.?(/|$))[A-Za-z0-9._-]+(/(?!\.\.?(/|$))[A-Za-z0-9._-]+)*")
 
 
 class WebIdentityRequest(Struct, frozen=True):
     """The requested token. `algorithm`: "" for the default. `seconds`: None for the default, or less if the session
-    ends earlier.
+    ends earlier. `spiffe`: its subject is the SPIFFE ID of the role (a JWT-SVID).
     """
 
     audiences: tuple[str, ...]
     algorithm: str = ""
     seconds: int | None = None
     tags: Tags = ()
+    spiffe: bool = False
 
 
 class WebIdentityToken(Struct, frozen=True):
@@ -55,6 +60,7 @@ class WebIdentityToken(Struct, frozen=True):
 
     text: str
     expires_at: int
+    subject: str = ""
 
     def __repr__(self) -> str:
         return "WebIdentityToken()"
@@ -70,13 +76,14 @@ async def get_web_identity_token(
     """
     caller = call.caller
     _check_tags(request.tags)
+    subject = spiffe_id(env, caller) if request.spiffe else caller.principal_arn
     algorithm, expires_at = _algorithm(env, request), _end(call, request)
     decision = await _authorized(env, call, request, algorithm, (expires_at - call.now) // 1000)
     federation = await _federation(env, caller.account)
     _check_bounds(env, call, request)
     claims = {
         "iss": issuer(env.oauth.issuer, federation),
-        "sub": caller.principal_arn,
+        "sub": subject,
         "aud": request.audiences[0] if len(request.audiences) == 1 else list(request.audiences),
         "jti": env.ids.request(),
         "iat": call.now // 1000,
@@ -91,6 +98,7 @@ async def get_web_identity_token(
     detail = {
         "jti": claims["jti"],
         "issuer": claims["iss"],
+        "subject": subject,
         "audience": request.audiences,
         "expires_at": expires_at,
         "algorithm": algorithm,
@@ -100,7 +108,31 @@ async def get_web_identity_token(
     session_id = caller.session.session_id if caller.session is not None else ""
     event = served(call, kind=EventType.WEB_IDENTITY_ISSUED, session_id=session_id, decision=decision, detail=detail)
     await commit_once(env, event, replays)
-    return WebIdentityToken(text, expires_at)
+    return WebIdentityToken(text, expires_at, subject)
+
+
+def trust_domain(env: Env) -> str:
+    """The SPIFFE trust domain of this installation: the host of its issuer. Raises UNSUPPORTED_OPERATION when OAuth is off."""
+    if not env.oauth.enabled:
+        raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "OAuth is off: server.public_url is not set.")
+    return urlsplit(env.oauth.issuer).hostname or ""
+
+
+def spiffe_id(env: Env, caller: Caller) -> str:
+    """The SPIFFE ID of a role. Raises DaypassError: INVALID_PARAMETER, UNSUPPORTED_OPERATION."""
+    path = caller.principal_arn.partition(":role/")[2]
+    if not _SPIFFE_PATH.fullmatch(path):
+        message = "A JWT-SVID is for the session of a role whose path and name have letters, digits and . _ - alone."
+        raise DaypassError(ErrorKind.INVALID_PARAMETER, message)
+    return f"spiffe://{trust_domain(env)}/account/{caller.account}/role/{path}"
+
+
+async def get_jwt_bundle(env: Env, call: Call) -> Mapping[str, str]:
+    """daypass:GetJwtBundle: what verifies JWT-SVIDs of this installation. Raises DaypassError: ACCESS_DENIED, UNSUPPORTED_OPERATION."""
+    decision = await allow_own(env, call, "GetJwtBundle", "jwt-bundle")
+    bundle = {"trust_domain": trust_domain(env), "jwks": env.oauth.signer.jwks().decode()}
+    await env.journal.commit(served(call, decision=decision))
+    return bundle
 
 
 def _check_tags(tags: Tags) -> None:

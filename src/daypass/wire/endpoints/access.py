@@ -26,6 +26,7 @@ from daypass.operations.access.trust_test import try_token
 from daypass.operations.access.what_can import Grant, what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.operations.access_requests.anomalies import list_anomalies
+from daypass.operations.oauth.web_identity_token import WebIdentityRequest, get_jwt_bundle, get_web_identity_token
 from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.record import explore as record_explore
 from daypass.operations.record import read as explaining
@@ -253,6 +254,13 @@ _QUESTIONS: Final = (
 )
 
 
+async def _issue_jwt_svid(env: Env, call: Call, q: certificate_api.IssueJwtSvidInput) -> Any:
+    made = await get_web_identity_token(
+        env, call, WebIdentityRequest(tuple(q.audiences), seconds=q.seconds, spiffe=True)
+    )
+    return {"svid": made.text, "spiffe_id": made.subject, "expires_at": made.expires_at}
+
+
 def endpoints() -> tuple[Endpoint, ...]:
     """The rows of these operations."""
     bundles = PolicyBundles()
@@ -264,5 +272,7 @@ def endpoints() -> tuple[Endpoint, ...]:
             lambda env, call, q: issue_certificate(env, call, Wanted(**fields_of(q))),
         ),
         Endpoint(certificate_api.GET_CERTIFICATE_AUTHORITIES, lambda env, call, _: lists.get(env, call)),
+        Endpoint(certificate_api.ISSUE_JWT_SVID, _issue_jwt_svid),
+        Endpoint(certificate_api.GET_JWT_BUNDLE, lambda env, call, _: get_jwt_bundle(env, call)),
     )
     return (*_SESSIONS, *_RECORD, *_QUESTIONS, *own)
