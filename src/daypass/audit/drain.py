@@ -16,7 +16,7 @@ from daypass.audit.format import chain_seed
 from daypass.audit.log import Position
 from daypass.audit.packing import unpack
 from daypass.audit.spool import SpooledBatch, SpoolTampered
-from daypass.audit.sql import RECORD_COLUMNS, Statements, head
+from daypass.audit.sql import RECORD_COLUMNS, Statements, head, note_keys
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import decode
 from daypass.observability import logs
@@ -100,6 +100,7 @@ def _add(conn: Connection, statements: Statements, new: Sequence[SpooledBatch]) 
     log = new[0].log
     records = [row for batch in new for row in batch.records]
     sessions = [row for batch in new for row in batch.sessions]
+    note_keys(conn, records)
     if statements.copy(conn, records, sessions):
         return
     added = statements.insert_records(conn, records)

@@ -38,7 +38,7 @@ from daypass.ports.clock import Clock
 from daypass.ports.record import ChainCheck, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
-from daypass.stores.records import USUAL, audit_logs, audit_records, sessions, unusual
+from daypass.stores.records import USUAL, audit_keys, audit_logs, audit_records, sessions, unusual
 
 T = TypeVar("T")
 Columns: TypeAlias = Any
@@ -53,6 +53,7 @@ _STEP = 250  # sessions that are read at once: the event loop looks at each of t
 _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
+_k = audit_keys.c
 # Written exactly as in the partial indexes. A database would not recognise a parameter in their place.
 _ISSUED: ColumnElement[str] = literal_column(f"'{EventType.SESSION_ISSUED.value}'")
 
@@ -122,6 +123,14 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
     """
     limit = _page(query.limit)
     records: list[RecordView] = []
+    keys = [searchable(key) for key in (query.access_key_id, *query.access_key_ids) if key]
+    if keys:
+        span = select(func.min(_k.first_at), func.max(_k.last_at)).where(_k.access_key_id.in_(keys))
+        first, last = conn.execute(span).one()
+        if first is None:
+            return []
+        until = last + 1 if query.until is None else min(last + 1, query.until)
+        query = replace(query, since=max(first, query.since or first), until=until)
     while True:
         remaining = limit - len(records)
         rows = _newest(conn, viewer, query, remaining)

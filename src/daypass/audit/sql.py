@@ -60,6 +60,15 @@ _PRUNE = text(
     "(SELECT purpose, id FROM redeemed WHERE expires_at < :before ORDER BY expires_at LIMIT :most)"
 )
 
+_KEY, _KEY_AT = RECORD_COLUMNS.index("access_key_id"), RECORD_COLUMNS.index("at")
+_ROOM_MS = 3_600_000
+_NOTE_KEY = text(
+    "INSERT INTO audit_keys (access_key_id, first_at, last_at) VALUES (:key, :first, :last) "
+    "ON CONFLICT (access_key_id) DO UPDATE SET "
+    "first_at = CASE WHEN excluded.first_at < audit_keys.first_at THEN excluded.first_at ELSE audit_keys.first_at END, "
+    "last_at = CASE WHEN excluded.last_at > audit_keys.last_at THEN excluded.last_at ELSE audit_keys.last_at END"
+)
+
 _MARK = text(
     "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value "
     "WHERE CAST(excluded.value AS BIGINT) > CAST(meta.value AS BIGINT)"
@@ -202,6 +211,28 @@ class PostgresStatements:
 def statements(dialect: str) -> Statements:
     """The statements for `sqlite` or `postgresql`."""
     return PostgresStatements() if dialect == "postgresql" else SqliteStatements()
+
+
+Spans: TypeAlias = "dict[str, tuple[int, int]]"
+"""The times of `audit_keys`, by access key."""
+
+
+def note_keys(conn: Connection, rows: Rows, noted: Spans | None = None) -> Spans:
+    """Makes searches by access key find these records, in the order of RECORD_COLUMNS, in the same transaction. Returns what
+    is noted, once that is committed, in addition to `noted`.
+    """
+    spans: Spans = {}
+    for row in rows:
+        key, at = row[_KEY], row[_KEY_AT]
+        first, last = noted.get(key, (at + 1, 0)) if noted else (at + 1, 0)
+        if key and not first <= at <= last:
+            first, last = spans.get(key, (at, at))
+            spans[key] = min(first, at - _ROOM_MS), max(last, at + _ROOM_MS)
+    if spans:  # every process locks the rows in one order
+        conn.execute(
+            _NOTE_KEY, [{"key": key, "first": span[0], "last": span[1]} for key, span in sorted(spans.items())]
+        )
+    return spans
 
 
 def prune_replays(conn: Connection, before: int, most: int) -> None:

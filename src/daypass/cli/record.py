@@ -160,6 +160,7 @@ class StoredRecord(Record):
         self._openings: dict[str, bytes] = {}
         self._log_rows: list[dict[str, Any]] = []
         self._orphans: list[BadRecord] = []
+        self._keys: dict[Any, tuple[Any, Any]] = {}
 
     @abstractmethod
     def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
@@ -181,6 +182,8 @@ class StoredRecord(Record):
         self._next = next(self._sessions, None)
         of_logs, logs = self._query("SELECT * FROM audit_logs ORDER BY log")
         self._log_rows = [dict(zip(of_logs, row, strict=True)) for row in logs]
+        _, keys = self._query("SELECT access_key_id, first_at, last_at FROM audit_keys")
+        self._keys = {key: (first, last) for key, first, last in keys}
         self._openings = dict.fromkeys(found, b"")
         return dict.fromkeys(found)
 
@@ -223,6 +226,11 @@ class StoredRecord(Record):
         place = seq if type(seq) is int else -1
         data = unpacker.data(place, _bytes(stored))
         columns = {**dict.fromkeys(_SEARCHABLE), **dict(zip(self._columns, row[3:], strict=True))}
+        first, last = self._keys.get(columns["access_key_id"], (1, 0))
+        if columns["access_key_id"] and not (
+            type(first) is type(last) is int and first <= (columns["at"] or 0) <= last
+        ):
+            columns["access_key_id"] = None  # a search by the key does not find it
         return RecordRow(log, place, leaf_hash(data), _bytes(chain), data, columns, sessions)
 
     # --- Rows of sessions, in step with records

@@ -112,6 +112,16 @@ audit_records = Table(
     ),
 )
 
+# A row for each access key, not for each record: a search by a key reads the records between the two times only, none if
+# there is no row. Each record is between those of its key (`audit.sql.note_keys`), which are about an hour apart from it.
+audit_keys = Table(
+    "audit_keys",
+    metadata,
+    _text("access_key_id", key=True),
+    _int("first_at"),
+    _int("last_at"),  # ms
+)
+
 # The columns by which sessions are found. The event that issued a session holds the whole session.
 sessions = Table(
     "sessions",
