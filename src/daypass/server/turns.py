@@ -105,12 +105,13 @@ class _Queues:
         while chosen is None and self._order:
             turns, _, source = heapq.heappop(self._order)
             queue = self._by_source[source]
-            while queue and queue[0].arrived < oldest:
+            # The last one may be older than the first: it has waited in the system's buffers before.
+            while queue and min(queue[0].arrived, queue[-1].arrived) < oldest:
                 self._overloaded.add(source)
                 if len(late) >= refusals:
                     break
-                late.append(queue.popleft())
-            if queue and (queue[-1].arrived >= oldest or len(late) >= refusals):
+                late.append(queue.popleft() if queue[0].arrived < oldest else queue.pop())
+            if queue:
                 chosen = queue.pop() if source in self._overloaded else queue.popleft()
             self._now = max(self._now, turns)
             if queue:

@@ -334,3 +334,12 @@ def test_h5_request_that_has_waited_in_the_systems_buffers_is_late_when_the_serv
         world.turn()
     assert (1000, True) in world.begun
     assert (2000, False) in world.begun
+
+
+def test_a115_request_that_waited_in_the_systems_buffers_behind_a_newer_one_is_refused() -> None:
+    world = World(ends=False)
+    world.enter(range(AT_ONCE))
+    world.enter(range(100, 102))
+    world.enter(range(200, 202), age=0.6)  # older than those before them: read only after a pause
+    world.turn()
+    assert world.begun[AT_ONCE:] == [(201, True), (200, True), (101, False), (100, False)]
