@@ -24,6 +24,7 @@ _SECONDS: Final = 1.0
 _WAITING: Final = 20_000  # events; of more, the oldest are forgotten
 _AT_ONCE: Final = 2_000  # events between two turns of the event loop
 _JUDGED: Final = 10  # sessions that are judged in one round: each takes some look-ups in the database
+_REPORTED: Final = 10_000  # principals; after as many, one may be reported twice on a day
 _REMEMBERED: Final = 10  # pages of the record at the start
 _PAGE: Final = 1_000
 _DAY_MS: Final = 86_400_000
@@ -108,4 +109,6 @@ class AnomalyWatch:
                 continue
             judged += 1
             if await judge(env, event, self._baselines.denials_of(principal)):
+                if len(self._reported) >= _REPORTED:
+                    self._reported.clear()
                 self._reported.add(principal)

@@ -35,7 +35,7 @@ _AGAIN_SECONDS: Final = 0.05  # bytes received and not read yet
 _LAST_DATA: Final = 52  # of tcpi_last_data_recv in Linux's struct tcp_info
 _TCP_INFO_BYTES: Final = _LAST_DATA + 4
 _URGENT: Final = frozenset({b"/healthz", b"/readyz"})  # paths that do not wait in the queue
-_MANAGEMENT: Final = b"/api/"  # the management API has a reserved part of each turn, as IAM has
+_MANAGEMENT: Final = (b"/api/", b"/metrics")  # they have a reserved part of each turn, as IAM has
 _FULL: Final = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 

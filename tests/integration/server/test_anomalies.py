@@ -123,6 +123,9 @@ def test_a_million_principals_take_the_memory_of_a_thousand() -> None:
     baselines = Baselines(1 << 23)
     for number in range(1_000_000):
         baselines.note(seen_of(f"principal-{number}", f"role-{number % 500}", f"10.{number % 250}.0.1", number))
+        baselines.note_denial(f"principal-{number}")
     assert baselines.bytes <= 2 * (1 << 23) // 8
+    assert (baselines.denials_of("principal-999999"), baselines.denials_of("principal-0")) == (1, 0)
+    assert len(baselines._denied) == 4_096
     last = seen_of("principal-999999", "role-499", "10.249.0.1", 999_999)
     assert baselines.estimate(last) < THRESHOLD, "the newest are known"
