@@ -286,7 +286,7 @@ def test_record_is_searched_and_a_denial_explained(server: Server, chromium: Bro
     ada.said.clear()  # the browser reports the status 403 of the form
     page = ada.open("/console/records")
     page.get_by_label("Person").fill("ada")
-    page.get_by_label("Decision").select_option("refused")
+    page.get_by_label("Decision", exact=True).select_option("refused")
     page.get_by_role("button", name="Search").click()
     page.wait_for_url("**decision=refused*")
     ada.judge("records")
@@ -329,6 +329,7 @@ TOUR = {
     "providers": "/console/providers",
     "provider": f"/console/provider?arn=arn:aws:iam::{OPERATOR}:oidc-provider/{PROVIDER}",
     "trust-anchors": "/console/trust-anchors",
+    "policy": "/console/policy?holder=User&name=ann&policy=work",
     "clients": "/console/clients",
     "resource-servers": "/console/resource-servers",
     "resource-server": f"/console/resource-server?identifier={API}",
@@ -358,6 +359,24 @@ def test_every_list_and_form_of_the_directory_opens(server: Server, chromium: Br
     ada.open("/console/nothing")
     ada.judge("error")
     ada.said.clear()
+    ada.close()
+
+
+def test_rows_are_chosen_and_columns_hidden_which_the_browser_remembers(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    users = ada.open("/console/users")
+    users.get_by_label("Choose ann", exact=True).check()
+    assert users.get_by_text("1 chosen").is_visible()
+    users.get_by_label("Choose all rows").check()
+    button = users.get_by_role("button", name="Disable the chosen users")
+    users.get_by_text("Columns", exact=True).click()
+    users.get_by_label("Show the column Path").uncheck()
+    ada.judge("users-chosen")
+    button.click()
+    assert "ann" in users.locator("main").inner_text()
+    users = ada.open("/console/users")
+    assert not users.get_by_role("columnheader", name="Path").is_visible()
+    assert users.get_by_role("columnheader", name="MFA").is_visible()
     ada.close()
 
 

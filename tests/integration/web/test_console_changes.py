@@ -108,6 +108,45 @@ def test_policies_of_a_user_are_attached_written_and_removed(site: Installation,
     assert "ReadOnlyAccess managed" not in text(ada.get(f"{USER}?name={name}"))
 
 
+def test_inline_policy_is_edited_in_a_form_of_its_own_which_keeps_what_was_typed(
+    site: Installation, ada: Browser
+) -> None:
+    name = user(site)
+    address = f"/console/policy?holder=User&name={name}"
+    page = ada.get(address)
+    assert "Name of the policy" in text(page)
+    bad = ada.submit(page, f"{USER}/put-policy", policy="own", document='{"Statement": "typed before"}')
+    refused(site, bad, 400)
+    assert "typed before" in text(bad)
+    done(ada.submit(bad, f"{USER}/put-policy", policy="own", document=policy("orders:GetItem")))
+    edited = ada.get(f"{address}&policy=own")
+    assert "orders:GetItem" in text(edited)
+    done(ada.submit(edited, f"{USER}/put-policy", document=policy("orders:PutItem")))
+    assert "orders:PutItem" in text(ada.get(f"{USER}?name={name}"))
+    assert ada.get(f"{address}&policy=none").status == 404
+    assert ada.get("/console/policy?holder=Server&name=x").status == 400
+
+
+def test_users_show_whether_they_have_mfa_and_chosen_ones_are_disabled(site: Installation, ada: Browser) -> None:
+    first, second = user(site), user(site)
+    with_device(site, second)
+    page = ada.get("/console/users")
+    rows = dict(re.findall(r'<tr data-key="([^"]+)">(.*?)</tr>', page.body.decode(), re.DOTALL))
+    assert "<td>none</td>" in rows[first]
+    assert "<td>yes</td>" in rows[second]
+    path = "/console/users/offboard"
+    refused(site, ada.submit(page, path, chosen=" "), 400)
+    refused(site, ada.confirm(page, path, chosen=" ".join(map(str, range(51)))), 400)
+    asked = ada.submit(page, path, chosen=f"{first} {second}")
+    assert first in text(asked)
+    assert second in text(asked)
+    done(ada.submit(asked, path))
+    for name in (first, second):
+        assert "Blocked" in text(ada.get(f"{USER}?name={name}"))
+    lee = signed_in(site, "lee").get("/console/users")
+    assert lee.status == 403 or " ? " in text(lee)
+
+
 def test_group_is_created_filled_renamed_and_deleted_with_what_it_has(site: Installation, ada: Browser) -> None:
     name = user(site)
     done(ada.submit(ada.get("/console/groups"), "/console/groups/create", new_name="crew"))

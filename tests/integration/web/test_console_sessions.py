@@ -84,7 +84,7 @@ def test_sessions_are_paged_on_the_server(site: Installation, ada: Browser) -> N
         assert site.assume(key, READER, f"page-{number:02}").status == 200
     page = ada.get("/console/sessions?state=all")
     body = page.body.decode()
-    assert body.count("<tr>") == 51
+    assert body.count("<tr data-key=") == 50
     following = re.search(r'rel="next" href="([^"]+)"', body)
     assert following is not None
     second = ada.get(following[1].replace("&amp;", "&"))
@@ -151,8 +151,21 @@ def test_roles_list_begins_at_a_name(ada: Browser) -> None:
 
 
 def _first_cells(answer: Answer) -> list[str]:
-    rows = re.findall(r"<tr>\s*<td>(.*?)</td>", answer.body.decode(), re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>\s*<td>(.*?)</td>", answer.body.decode(), re.DOTALL)
     return [re.sub(r"<[^>]+>", "", row).split(" ")[0] for row in rows]
+
+
+def test_chosen_sessions_are_revoked_after_a_confirmation(site: Installation, ada: Browser) -> None:
+    made = [key_of(credentials(ada, session_name=f"chosen-{number}")) for number in range(3)]
+    page = ada.get("/console/sessions")
+    ids = dict(re.findall(r'data-key="([^"]+)">\s*<td><a [^>]*>(chosen-\d)<', page.body.decode()))
+    chosen = " ".join(each for each, name in ids.items() if name != "chosen-2")
+    path = "/console/sessions/revoke"
+    asked = ada.submit(page, path, chosen=chosen)
+    assert asked.status == 200, text(asked)
+    assert all(site.call(each, "GetCallerIdentity", {}).status == 200 for each in made)
+    assert ada.submit(asked, path).status == 303
+    assert [site.call(each, "GetCallerIdentity", {}).status for each in made] == [403, 403, 200]
 
 
 def test_sessions_are_sorted_by_end_role_and_person(site: Installation, ada: Browser) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from daypass.domain.arn import is_account_id
@@ -57,6 +58,20 @@ async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
     devices = await env.directory.read(lambda tx: _devices(tx, user), account=call.caller.account)
     await env.journal.commit(served(call, account=user.account, decision=decision, detail={"user": user.arn}))
     return devices
+
+
+async def with_mfa(env: Env, call: Call, names: Sequence[str]) -> frozenset[str]:
+    """daypass:ListMfaDevices on `user/*`: those users of the caller's account that have any MFA. Raises DaypassError(ACCESS_DENIED)."""
+    account = call.caller.account
+    decision = await allow(env, call, "ListMfaDevices", "user", "*")
+
+    def find(tx: Reader) -> frozenset[str]:
+        users = (tx.get(User, account=account, name=name) for name in names)
+        return frozenset(user.name for user in users if user is not None and has_device(tx, user))
+
+    found = await env.directory.read(find, account=account)
+    await env.journal.commit(served(call, decision=decision, detail={"users": len(names)}))
+    return found
 
 
 async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose: Whose = OWN) -> Passkey:

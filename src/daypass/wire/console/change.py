@@ -34,6 +34,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "after": "",
     "arn": "ARN",
     "client_token": "",
+    "chosen": "Chosen",
     "confirmed": "",
     "id": "Id",
     "mfa": "",

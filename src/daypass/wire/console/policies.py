@@ -1,4 +1,4 @@
-"""The policies of a user or a group on its page: attached and inline ones, and their changes."""
+"""The policies of a user, group or role on its page: attached and inline ones, their changes, and the form of an inline one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.compiled import PolicyKind
+from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import Again, Facts, FormChange
-from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, to
+from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, address, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.table import Field, FormView
 from daypass.wire.http import Response
+from daypass.wire.web.render import pretty
 
+EDIT: Final = "/console/policy"
 _MOST: Final = 1_000  # managed policies that the choice offers
 _SHOWN: Final = 10  # inline policies that a page shows with their text
 _EXAMPLE: Final = """{{
@@ -30,18 +35,24 @@ class Holder(NamedTuple):
     longest_name: int
 
 
+KINDS: Final[Mapping[str, str]] = {"User": "/console/user", "Group": "/console/group", "Role": "/console/role"}
+"""The pages of the kinds of principals that have policies."""
+
+
 class Policies(NamedTuple):
     """The policies on a page: managed ones (ARN and name), inline ones (name and text, "" when not read), and forms.
 
-    `problems`: parts that the person may not see. `detach`, `remove`: the form of one policy, by ARN and by name.
+    `problems`: parts that the person may not see. `attach`: the form that attaches another. `detach`, `remove`: the form of one
+    policy, by ARN and by name. `editor`: the address of the form of an inline policy; its name follows.
     """
 
     attached: list[tuple[str, str]]
     inline: list[tuple[str, str]]
     problems: tuple[Part[Any], ...]
-    forms: tuple[FormView, ...]
+    attach: FormView
     detach: Mapping[str, FormView]
     remove: Mapping[str, FormView]
+    editor: str
 
 
 async def policies_of(ctx: ConsoleContext, holder: Holder, name: str, *, offer: bool = True) -> Policies:
@@ -64,25 +75,35 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str, *, offer: 
     attach = Field("policy", "Managed policy", kind="choice", options=choices)
     if not offer:
         attach = Field("policy", "Managed policy", hint="Its ARN: arn:aws:iam::aws:policy/ReadOnlyAccess")
-    forms = (
-        FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden),
-        FormView(
-            f"{holder.page}/put-policy",
-            "Save the policy",
-            "Write an inline policy",
-            _inline_fields(ctx.call.caller.account),
-            hidden,
-        ),
-    )
+    another = FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden)
+    editor = address(EDIT, holder=kind, name=name, policy=" ").removesuffix("+")
     detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}
     remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, _ in texts}
-    return Policies(held, texts, (attached, inline), forms, detach, remove)
+    return Policies(held, texts, (attached, inline), another, detach, remove, editor)
 
 
-def _inline_fields(account: str) -> tuple[Field, ...]:
-    return (
-        Field("policy", "Name of the policy", hint="A policy of this name is replaced", maxlength=128),
-        Field("document", "Document", _EXAMPLE.format(account), "code", maxlength=16_384),
+async def page(ctx: ConsoleContext, problem: str = "", *, kind: str = "") -> Response:
+    """GET /console/policy?holder=User&name=…&policy=… Without `policy`, the form for a new one."""
+    kind, name, policy = kind or ctx.value("holder", 8), ctx.value("name", 128), ctx.value("policy", 128)
+    if kind not in KINDS:
+        raise DaypassError(ErrorKind.VALIDATION, f"The holder is one of: {', '.join(KINDS)}.")
+    document = ctx.values.get("document", "")
+    if not document and policy:
+        found = await iam(ctx, f"Get{kind}Policy", **{f"{kind}Name": name}, PolicyName=policy)
+        document = pretty(unquote(found["PolicyDocument"]))
+    document = document or _EXAMPLE.format(ctx.call.caller.account)
+    findings = await ctx.attempt("daypass:LintPolicies", lint_document, document, PolicyKind.IDENTITY)
+    stored = bool(policy) and "document" not in ctx.values
+    return ctx.page(
+        "policy_edit",
+        f"Policy {policy} of {name}" if stored else f"New policy of {name}",
+        name=name,
+        policy=policy,
+        stored=stored,
+        document=document,
+        findings=findings,
+        page=KINDS[kind],
+        problem=problem,
     )
 
 
@@ -106,7 +127,8 @@ def policy_changes(holder: Holder, again: Again) -> tuple[FormChange, ...]:
         operation = f"{verb}{holder.kind}Policy"
         perform = calling(holder, operation, **fields)
         exists = partial(_afterwards, holder, action)
-        changes.append(confirmed(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, exists=exists))
+        changed = confirmed(f"{holder.page}/{action}", f"iam:{operation}", summary, perform, exists=exists)
+        changes.append(changed._replace(again=partial(page, kind=holder.kind)) if action == "put-policy" else changed)
     return tuple(changes)
 
 

@@ -12,6 +12,7 @@ from daypass.wire.console import (
     finder,
     graph,
     home,
+    policies,
     providers,
     record,
     roles,
@@ -21,11 +22,6 @@ from daypass.wire.console import (
     timeline,
     users,
 )
-from daypass.wire.console import approvals as requests
-from daypass.wire.console import home as credentials
-from daypass.wire.console import providers as anchors
-from daypass.wire.console import setup as first_run
-from daypass.wire.console import users as groups
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
 from daypass.wire.console.described import Pages, described_routes
 from daypass.wire.console.members import CONSOLE_ERRORS
@@ -38,7 +34,14 @@ from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web.render import PAGE_ERRORS
 
 _REQUEST = "/console/access-request"
-_CHANGES = (*user_changes(), *group_changes(), *provider_changes(), *anchor_changes(), *editor.role_changes(roles.one))
+_CHANGES = (
+    *user_changes(),
+    *group_changes(),
+    *provider_changes(),
+    *anchor_changes(),
+    *editor.role_changes(roles.one),
+    *sessions.session_changes(),
+)
 
 
 Show: TypeAlias = "Callable[..., Route]"
@@ -56,15 +59,13 @@ def console_routes(console: Console, endpoints: Sequence[Endpoint]) -> tuple[Rou
 
     site, first = console.site, "daypass:CreateFirstAdministrator"
     return (
-        Route(
-            SETUP, site.handler("", first_run.page(console)), "The form for the first administrator", GET, PAGE_ERRORS
-        ),
+        Route(SETUP, site.handler("", setup.page(console)), "The form for the first administrator", GET, PAGE_ERRORS),
         Route(
             f"{SETUP}/create",
-            site.handler(first, first_run.create(console), first_run.ERRORS),
+            site.handler(first, setup.create(console), setup.ERRORS),
             "Makes the first administrator",
             POST,
-            first_run.ERRORS,
+            setup.ERRORS,
             first,
             SETUP,
         ),
@@ -92,8 +93,8 @@ def _access(show: Show, form: Show) -> tuple[Route, ...]:
         show("/console/inbox", home.page, "Console: the inbox", "daypass:GetOwnAccess"),
         show("/console/extend", home.extend_form, "Console: the form to extend access", "daypass:GetAccessRequest"),
         form("/console/extend/send", home.extend, "Requests more time", "daypass:ExtendAccessRequest"),
-        show("/console/request", requests.form, "Console: the form to request access", "daypass:ListRequestableRoles"),
-        form("/console/request/send", requests.send, "Requests access", "daypass:CreateAccessRequest"),
+        show("/console/request", approvals.form, "Console: the form to request access", "daypass:ListRequestableRoles"),
+        form("/console/request/send", approvals.send, "Requests access", "daypass:CreateAccessRequest"),
         show(
             "/console/approvals",
             approvals.inbox,
@@ -106,8 +107,8 @@ def _access(show: Show, form: Show) -> tuple[Route, ...]:
         form(f"{_REQUEST}/accept", approvals.accept, "Accepts a request for oneself", "daypass:AcceptAccessRequest"),
         form(f"{_REQUEST}/cancel", approvals.cancel, "Takes a request back", "daypass:CancelAccessRequest"),
         form(f"{_REQUEST}/done", home.finish, "Ends the access of a request", "daypass:FinishAccessRequest"),
-        show("/console/credentials", credentials.form, "Console: the form for credentials", "daypass:GetOwnAccess"),
-        form("/console/credentials/show", credentials.show, "Shows credentials once", "sts:AssumeRole"),
+        show("/console/credentials", home.form, "Console: the form for credentials", "daypass:GetOwnAccess"),
+        form("/console/credentials/show", home.show, "Shows credentials once", "sts:AssumeRole"),
     )
 
 
@@ -121,6 +122,7 @@ def _use(show: Show, form: Show) -> tuple[Route, ...]:
         form("/console/revoke/send", sessions.revoke_send, "Revokes sessions", "daypass:RevokeSession"),
         show("/console/roles", roles.listed, "Console: roles", "iam:ListRoles"),
         show(editor.EDIT, editor.page, "Console: the form of a role", "iam:GetRole"),
+        show(policies.EDIT, policies.page, "Console: the form of an inline policy", "iam:GetUserPolicy"),
         show("/console/pick", editor.pick, "Console: values that complete a field", "daypass:Find"),
         form("/console/lint", editor.findings, "Lints a document", "daypass:LintPolicies"),
         show("/console/graph", graph.page, "Console: who can assume what, as a picture", "daypass:WhoCanAccess"),
@@ -144,15 +146,15 @@ def _directory(show: Show, form: Show) -> tuple[Route, ...]:
     return (
         show("/console/users", users.users, "Console: users", "iam:ListUsers"),
         show("/console/user", users.user, "Console: one user", "iam:GetUser"),
-        show("/console/groups", groups.groups, "Console: groups", "iam:ListGroups"),
-        show("/console/group", groups.group, "Console: one group", "iam:GetGroup"),
+        show("/console/groups", users.groups, "Console: groups", "iam:ListGroups"),
+        show("/console/group", users.group, "Console: one group", "iam:GetGroup"),
         show("/console/devices", users.mfa_devices, "Console: MFA devices", "iam:ListVirtualMFADevices"),
         show(
             "/console/providers", providers.providers, "Console: identity providers", "iam:ListOpenIDConnectProviders"
         ),
         show("/console/provider", providers.provider, "Console: one identity provider", oidc),
-        show("/console/trust-anchors", anchors.anchors, "Console: trust anchors", "rolesanywhere:ListTrustAnchors"),
-        show("/console/trust-anchor", anchors.anchor, "Console: one trust anchor", "rolesanywhere:GetTrustAnchor"),
+        show("/console/trust-anchors", providers.anchors, "Console: trust anchors", "rolesanywhere:ListTrustAnchors"),
+        show("/console/trust-anchor", providers.anchor, "Console: one trust anchor", "rolesanywhere:GetTrustAnchor"),
         *(form(each.path, each.serve, each.summary, each.operation) for each in _CHANGES),
     )
 

@@ -11,7 +11,9 @@ from daypass.operations.sessions import list_sessions, revoke
 from daypass.operations.sessions.revoke import RevocationRequest, Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
+from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, Part, address, to
+from daypass.wire.console.table import FormView, chosen_rows
 from daypass.wire.content import cursor, session_cursor
 from daypass.wire.http import Response
 from daypass.wire.web.render import arn_name
@@ -21,6 +23,7 @@ _LOOKED_AT: Final = 500  # sessions that one page looks through for the revoked 
 _SORTED: Final = 1_000  # newest sessions that a page sorts by another column: no index has these orders
 _TREE: Final = 200  # sessions of one original principal that a tree looks through
 _AFFECTED: Final = 20  # sessions that a preview lists
+_SESSIONS: Final = "/console/sessions"
 _LIST: Final = "daypass:ListSessions"
 _STATES: Final[Mapping[str, tuple[bool | None, bool | None]]] = {
     "active": (True, None),
@@ -71,14 +74,15 @@ async def listed(ctx: ConsoleContext) -> Response:
         "Sessions",
         rows=found,
         following=following,
-        here=address("/console/sessions", **given, sort=order),
-        columns={each: address("/console/sessions", **given, sort=each) for each in ("newest", *_ORDERS)},
+        here=address(_SESSIONS, **given, sort=order),
+        columns={each: address(_SESSIONS, **given, sort=each) for each in ("newest", *_ORDERS)},
         order=order or "newest",
         most=_SORTED if more else 0,
         first=bool(ctx.value("after")),
         state_wanted=state,
         principal=principal,
         root=root,
+        bulk=FormView(f"{_SESSIONS}/revoke", "Revoke the chosen sessions", danger=True),
     )
 
 
@@ -153,7 +157,27 @@ async def revoke_send(ctx: ConsoleContext) -> Response:
         await ctx.perform("daypass:RevokeSession", revoke.revoke, _request(ctx, dry_run=False))
     except DaypassError as error:
         return _revoke_page(ctx, problem=await ctx.problem(error))
-    return to("/console/sessions", state="revoked", done="revoked")
+    return to(_SESSIONS, state="revoked", done="revoked")
+
+
+async def _revoke_chosen(ctx: ConsoleContext) -> Response:
+    for session in chosen_rows(ctx):
+        await ctx.perform("daypass:RevokeSession", revoke.revoke, RevocationRequest(subject="session", value=session))
+    return to(_SESSIONS, state="revoked", done="revoked")
+
+
+async def _again(ctx: ConsoleContext, problem: str) -> Response:
+    return _revoke_page(ctx, problem=problem)
+
+
+def session_changes() -> Sequence[FormChange]:
+    """What is done to several sessions that were chosen in the list."""
+    summary = "Revoke several sessions, with those made from them"
+    return (
+        FormChange(
+            f"{_SESSIONS}/revoke", "daypass:RevokeSession", summary, _revoke_chosen, _again, True, True, "chosen"
+        ),
+    )
 
 
 def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevocationRequest:

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.console.context import ConsoleContext, address
 from daypass.wire.http import Response
+
+_CHOSEN: Final = 50
 
 
 class Cell(NamedTuple):
@@ -34,6 +37,7 @@ class TableView(NamedTuple):
         here: the address of the page without its cursor.
         empty: what an empty table says.
         filters: links to the table with other rows: text, address, and whether it shows these.
+        keys, bulk: what each row is called in the form that acts on several chosen rows, and that form.
         start: with what the names of the page begin; None: the page cannot begin at a name.
     """
 
@@ -46,6 +50,8 @@ class TableView(NamedTuple):
     empty: tuple[str, str] = ("Nothing here.", "")
     start: str | None = None
     filters: Sequence[tuple[str, str, bool]] = ()
+    keys: Sequence[str] = ()
+    bulk: FormView | None = None
 
     def sort_address(self, column: Column) -> str:
         """The address of this page, sorted by a column."""
@@ -113,6 +119,14 @@ class FormView(NamedTuple):
     hidden: Mapping[str, str] = _NONE
     label: str = ""
     danger: bool = False
+
+
+def chosen_rows(ctx: ConsoleContext) -> tuple[str, ...]:
+    """The keys of the rows that were chosen for a form: at most a page of them. Raises DaypassError(VALIDATION)."""
+    found = tuple(dict.fromkeys(ctx.required("chosen", 8192).split()))
+    if len(found) > _CHOSEN:
+        raise DaypassError(ErrorKind.VALIDATION, f"At most {_CHOSEN} rows can be chosen.")
+    return found
 
 
 def chosen(name: str, label: str, options: Sequence[str], shown: Sequence[str] = ()) -> Field:

@@ -14,7 +14,7 @@ from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
-from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, columns, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, chosen_rows, columns, link, table_page
 from daypass.wire.http import Response
 
 ROWS: Final = 50
@@ -28,19 +28,23 @@ _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", max
 async def users(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/users: by name."""
     found = await iam(ctx, "ListUsers", Marker=page_marker(ctx, "users"), MaxItems=ROWS)
+    names = [user["UserName"] for user in found["Users"]]
+    protected = (await ctx.attempt("daypass:ListMfaDevices", devices.with_mfa, names)).value
     rows = [
         (
             link(user["UserName"], USER, name=user["UserName"]),
             Cell(state="blocked" if ctx.block_on(user["UserId"]) else "active"),
+            Cell("?" if protected is None else "yes" if user["UserName"] in protected else "none"),
             Cell(at=user.get("PasswordLastUsed") or 0),
             Cell(user["Path"]),
             Cell(at=user["CreateDate"]),
         )
         for user in found["Users"]
     ]
-    titles = columns("Name", "State", "Last sign-in", "Path", "Created")
+    titles = columns("Name", "State", "MFA", "Last sign-in", "Path", "Created")
     empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
-    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=ctx.value("start", 64))
+    start, bulk = ctx.value("start", 64), FormView(f"{USERS}/offboard", "Disable the chosen users", danger=True)
+    table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=start, keys=names, bulk=bulk)
     new = FormView(f"{USERS}/create", "Create the user", "New user", (_NAME._replace(value=ctx.value("new_name")),))
     return table_page(ctx, "Users", table, problem=problem, forms=(new,))
 
@@ -72,7 +76,8 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
         **_device_buttons(name, part.value),
         policies=policies,
         password=password,
-        forms=(*await _forms(ctx, name, member), *policies.forms),
+        join=await _join(ctx, name, member),
+        rename=FormView(f"{USER}/rename", "Rename", "Rename", (_NAME._replace(value=name),), {"name": name}),
         buttons=_buttons(name, member, [key["AccessKeyId"] for key in listed]),
         problem=problem,
         once=once,
@@ -85,16 +90,16 @@ async def _has_password(ctx: ConsoleContext, name: str) -> bool | None:
     return True if part.value is not None else False if part.absent else None
 
 
-async def _forms(ctx: ConsoleContext, name: str, member: list[str]) -> tuple[FormView, ...]:
-    """Forms with fields: another group, another name."""
+async def _join(ctx: ConsoleContext, name: str, member: list[str]) -> FormView | None:
+    """The form that adds the user to another group; None: there is none."""
     part = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
     names = [each["GroupName"] for each in (part.value or {}).get("Groups", ())]
     others = [each for each in names if each not in member]
-    hidden, more = {"name": name}, bool((part.value or {}).get("Marker"))
+    more = bool((part.value or {}).get("Marker"))
+    if not (others or more):
+        return None
     group = Field("group", "Group", hint="Its name", maxlength=128) if more else chosen("group", "Group", others)
-    join = FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (group,), hidden)
-    rename = FormView(f"{USER}/rename", "Rename", "Rename the user", (_NAME._replace(value=name),), hidden)
-    return (*((join,) if others or more else ()), rename)
+    return FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (group,), {"name": name})
 
 
 def _buttons(name: str, member: list[str], keys: list[str]) -> dict[str, FormView]:
@@ -192,6 +197,13 @@ async def _offboard(ctx: ConsoleContext) -> Response:
     return _to_user(ctx)
 
 
+async def _offboard_chosen(ctx: ConsoleContext) -> Response:
+    for name in chosen_rows(ctx):
+        request = OffboardRequest(user=name, reason="disabled in the console")
+        await ctx.perform("daypass:Offboard", offboarding.offboard, request)
+    return to(USERS, done="saved")
+
+
 async def _delete(ctx: ConsoleContext) -> Response:
     request = OffboardRequest(user=_name(ctx), reason="deleted in the console", delete=True)
     await ctx.perform("daypass:Offboard", offboarding.offboard, request)
@@ -212,6 +224,16 @@ def user_changes() -> Sequence[FormChange]:
     )
     return (
         FormChange(f"{USERS}/create", "iam:CreateUser", "Create a user", _create, users),
+        FormChange(
+            f"{USERS}/offboard",
+            "daypass:Offboard",
+            "Disable users and end all access",
+            _offboard_chosen,
+            users,
+            True,
+            True,
+            "chosen",
+        ),
         sensitive(f"{USER}/rename", "iam:UpdateUser", "Rename a user", _rename),
         sensitive(f"{USER}/password", "iam:UpdateLoginProfile", "Make a new password", _new_password),
         sensitive(f"{USER}/remove-password", "iam:DeleteLoginProfile", "Remove the password", remove_password),
@@ -296,11 +318,8 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
         )
         for user in members
     }
-    forms = (
-        FormView(f"{_GROUP}/add-user", "Add", "Add a user", (Field("user", "User", maxlength=64),), hidden),
-        FormView(f"{_GROUP}/rename", "Rename", "Rename the group", (_GROUPS_NAME._replace(value=name),), hidden),
-        *policies.forms,
-    )
+    add = FormView(f"{_GROUP}/add-user", "Add", "Add a user", (Field("user", "User", maxlength=64),), hidden)
+    rename = FormView(f"{_GROUP}/rename", "Rename", "Rename", (_GROUPS_NAME._replace(value=name),), hidden)
     delete = FormView(f"{_GROUP}/delete", "Delete the group", hidden=hidden, danger=True)
     return ctx.page(
         "group",
@@ -310,7 +329,8 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
         leave=leave,
         following=found.get("Marker", ""),
         policies=policies,
-        forms=forms,
+        add=add,
+        rename=rename,
         delete=delete,
         problem=problem,
     )

@@ -66,12 +66,38 @@
   const save = (table) => {
     // A value that a spreadsheet would take for a formula begins with an apostrophe.
     const quoted = (cell) => `"${cellText(cell).replace(/^[=+@-]/, "'$&").replace(/"/g, '""')}"`;
-    const lines = [...table.rows].map((row) => [...row.cells].map(quoted).join(","));
+    const lines = [...table.rows].map((row) => [...row.cells].filter((cell) => !cell.hidden && cell.className !== "choose").map(quoted).join(","));
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([lines.join("\r\n")], { type: "text/csv" }));
     link.download = `${(heading?.textContent || "table").toLowerCase().replace(/[^a-z0-9]+/g, "-")}.csv`;
     link.click();
     URL.revokeObjectURL(link.href);
+  };
+  // Which columns a table shows is kept in this browser.
+  const chooseColumns = (table) => {
+    const key = `daypass-columns ${location.pathname}`;
+    const hidden = new Set(JSON.parse(localStorage.getItem(key) || "[]"));
+    const titled = [...table.tHead.rows[0].cells].filter((each, at) => at && each.tagName === "TH" && each.textContent.trim());
+    const menu = Object.assign(document.createElement("details"), { className: "fold choose-columns" });
+    menu.append(Object.assign(document.createElement("summary"), { className: "btn", textContent: "Columns" }));
+    const panel = document.createElement("div");
+    menu.append(panel);
+    for (const each of titled) {
+      const title = each.textContent.trim();
+      const label = Object.assign(document.createElement("label"), { className: "form-check" });
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", className: "form-check-input", checked: !hidden.has(title) });
+      const show = () => { for (const row of table.rows) row.cells[each.cellIndex].hidden = !box.checked; };
+      box.addEventListener("change", () => {
+        if (box.checked) hidden.delete(title); else hidden.add(title);
+        localStorage.setItem(key, JSON.stringify([...hidden]));
+        show();
+      });
+      box.setAttribute("aria-label", `Show the column ${title}`);
+      label.append(box, title);
+      panel.append(label);
+      show();
+    }
+    return menu;
   };
   const prepareTable = (wrap) => {
     const table = wrap.querySelector("table");
@@ -86,10 +112,41 @@
     }
     const button = Object.assign(document.createElement("button"), { type: "button", className: "btn csv", textContent: "Save as CSV" });
     button.addEventListener("click", () => save(table));
-    wrap.after(button);
+    wrap.after(button, chooseColumns(table));
+  };
+  // A form after a table acts on the rows that are chosen in it.
+  const prepareBulk = (form) => {
+    const table = form.parentElement.querySelector("table");
+    if (form.dataset.prepared || !table) return;
+    form.dataset.prepared = "yes";
+    form.hidden = false;
+    const boxes = [];
+    const all = Object.assign(document.createElement("input"), { type: "checkbox", className: "form-check-input" });
+    const update = () => {
+      const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+      form.elements.chosen.value = chosen.join(" ");
+      form.querySelector("button").disabled = !chosen.length;
+      form.querySelector("span").textContent = chosen.length ? `${chosen.length} chosen` : "";
+      all.checked = chosen.length > 0 && chosen.length === boxes.length;
+    };
+    all.setAttribute("aria-label", "Choose all rows");
+    all.addEventListener("change", () => { for (const box of boxes) box.checked = all.checked; update(); });
+    for (const row of table.rows) {
+      const cell = row.insertCell(0);
+      cell.className = "choose";
+      if (row.parentElement === table.tHead) cell.append(all);
+      if (!row.dataset.key) continue;
+      const box = Object.assign(document.createElement("input"), { type: "checkbox", className: "form-check-input", value: row.dataset.key });
+      box.setAttribute("aria-label", `Choose ${cellText(row.cells[1])}`);
+      box.addEventListener("change", update);
+      cell.append(box);
+      boxes.push(box);
+    }
+    update();
   };
   const prepare = (root) => {
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = !navigator.clipboard;
+    for (const form of root.querySelectorAll("form.bulk")) prepareBulk(form);
     for (const wrap of root.querySelectorAll("#list .card.table-wrap")) prepareTable(wrap);
     for (const button of root.querySelectorAll("button[data-reveal]")) {
       const secret = document.getElementById(button.dataset.reveal);
