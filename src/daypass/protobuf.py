@@ -97,15 +97,3 @@ def _value_of(value: Any) -> bytes:
     if isinstance(value, list):
         return message((6, message(*((1, _value_of(each)) for each in value))))
     return message((1, 0))
-
-
-class Bytes:
-    """The codec of grpclib for messages that are read and written here."""
-
-    __content_subtype__ = "proto"
-
-    def encode(self, message: bytes, _: object) -> bytes:
-        return message
-
-    def decode(self, data: bytes, _: object) -> bytes:
-        return data

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running
 from tests.e2e.test_proxies import free_port, replaced
@@ -28,6 +29,7 @@ from tests.processes import bound
 
 from daypass import sigv4
 from daypass.client.http import post_form
+from daypass.protobuf import contents, fields, message
 
 pytestmark = pytest.mark.slow
 EXAMPLES = Path(__file__).resolve().parents[2] / "deploy/proxy/gateway"
@@ -114,7 +116,11 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    environment = {"DAYPASS_SERVER__PUBLIC_URL": "{url}", "DAYPASS_SERVER__TRUSTED_PROXIES": "127.0.0.1/32"}
+    environment = {
+        "DAYPASS_SERVER__PUBLIC_URL": "{url}",
+        "DAYPASS_SERVER__TRUSTED_PROXIES": "127.0.0.1/32",
+        "DAYPASS_SERVER__EXT_AUTHZ_PORT": str(free_port()),
+    }
     application = Application()
     with running(tmp_path_factory.mktemp("gateway"), environment=environment) as server:
         issuer, iam = Issuer("idp.example.com", "ES256"), server.client("iam", ADMIN_KEY)
@@ -211,9 +217,18 @@ def apache2(folder: Path, world: World, port: int) -> list[str]:
 
 
 def envoy(folder: Path, world: World, port: int) -> list[str]:
+    return _envoy(folder, world, port, "envoy.yaml", ("8700", world.server.url.rpartition(":")[2]))
+
+
+def envoy_grpc(folder: Path, world: World, port: int) -> list[str]:
+    asked = world.server.settings["DAYPASS_SERVER__EXT_AUTHZ_PORT"]
+    return _envoy(folder, world, port, "envoy-grpc.yaml", ("8701", asked))
+
+
+def _envoy(folder: Path, world: World, port: int, name: str, asked: tuple[str, str]) -> list[str]:
     example = replaced(
-        (EXAMPLES / "envoy.yaml").read_text(),
-        ("port_value: 8700", f"port_value: {world.server.url.rpartition(':')[2]}"),
+        (EXAMPLES / name).read_text(),
+        (f"port_value: {asked[0]}", f"port_value: {asked[1]}"),
         ("port_value: 8080", f"port_value: {world.application.server_port}"),
         ("address: 0.0.0.0, port_value: 80}", f"address: 127.0.0.1, port_value: {port}}}"),
     )
@@ -222,14 +237,14 @@ def envoy(folder: Path, world: World, port: int) -> list[str]:
 
 
 PROXIES: dict[str, Callable[[Path, World, int], list[str]]] = {
-    each.__name__: each for each in (nginx, caddy, traefik, haproxy, apache2, envoy)
+    each.__name__: each for each in (nginx, caddy, traefik, haproxy, apache2, envoy, envoy_grpc)
 }
 
 
 @contextmanager
 def started(name: str, folder: Path, world: World) -> Iterator[int]:
     own = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-    program = shutil.which(name, path=own)
+    program = shutil.which(name.partition("_")[0], path=own)
     if program is None:
         pytest.skip(f"{name} is not installed")
     folder.mkdir()
@@ -366,3 +381,61 @@ def test_a532_stored_answer_serves_nobody_else_and_ends_with_its_session(port: i
     session = dict(json.loads(ask(port, b"GET", b"/orders/7", bearer(token))[2])["headers"])["x-daypass-session"]
     world.server.api("POST", "/revocations", body={"subject": "session", "value": session})
     assert ask(port, b"GET", b"/orders/7", bearer(token))[0] == 401
+
+
+def test_a608_check_that_is_no_check_is_refused(world: World) -> None:
+    """Envoy refuses a request whose check ends in an error."""
+
+    def check(*attributes: bytes, audience: str = AUDIENCE) -> tuple[str, bytes]:
+        address = f"127.0.0.1:{world.server.settings['DAYPASS_SERVER__EXT_AUTHZ_PORT']}"
+        metadata = [("daypass-audience", audience)] if audience else []
+        with grpc.insecure_channel(address) as channel:
+            call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
+            try:
+                return "", bytes(call(message(*((1, each) for each in attributes)), metadata=metadata, timeout=30))
+            except grpc.RpcError as error:
+                return error.code().name, b""
+
+    def attributes(*http: tuple[int, str | bytes]) -> bytes:
+        return message((4, message((2, message(*http)))))
+
+    header = (3, message((1, "authorization"), (2, f"Bearer {world.token()}")))
+    whole = (2, "GET"), header, (4, "/orders/7"), (5, HOST)
+    failed, answer = check(attributes(*whole))
+    assert (failed, status_of(answer)) == ("", 0)
+    assert b"x-daypass-subject" in answer
+    for sent, audience in (
+        ((), AUDIENCE),
+        ((attributes(*whole), attributes(*whole)), AUDIENCE),
+        ((attributes(*whole),), ""),
+        ((attributes(*whole[:2]),), AUDIENCE),
+        ((attributes(*whole, (4, "/admin/x")),), AUDIENCE),
+        ((attributes(*whole, (2, "DELETE")),), AUDIENCE),
+        ((attributes((2, "OPTIONS"), (4, "*")),), AUDIENCE),
+        ((attributes((2, "GET"), (4, "/\N{SNOWMAN}")),), AUDIENCE),
+        ((b"\x22\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",), AUDIENCE),
+        ((b"\x22\x05x",), AUDIENCE),
+        ((attributes(*whole, (11, "x" * 70_000)),), AUDIENCE),
+    ):
+        assert check(*sent, audience=audience) == ("INVALID_ARGUMENT", b"")
+    for refused in (
+        check(attributes(*whole), audience="https://other.example"),
+        check(attributes(*whole), audience="../../oauth2/token"),
+        check(attributes((2, "DELETE"), *whole[1:])),
+        check(attributes(*whole, (3, message((1, "X-Daypass-Subject"), (2, "admin"))))),
+        check(
+            attributes(
+                *whole, (3, message((1, ":path"), (2, "/orders/7"))), (3, message((1, "x-rewrite-url"), (2, "/")))
+            )
+        ),
+        check(attributes(*whole[:2], (4, "/orders/../admin/x"), (5, HOST))),
+        check(attributes(whole[0], *whole[2:])),
+    ):
+        assert refused[0] == ""
+        assert status_of(refused[1]) in (7, 16)
+
+
+def status_of(answer: bytes) -> int:
+    """The code of google.rpc.Status in a CheckResponse."""
+    (status,) = contents(answer, 1)
+    return next(int(value) for number, value in fields(status) if number == 1)

@@ -106,6 +106,11 @@ class ServerSettings(Section):
         "the main port.",
     )
     health_host: str = Field("", description="Address of `health_port`. Empty: `host`.")
+    ext_authz_port: Port | None = Field(
+        None,
+        description="Port for Envoy's external authorization over gRPC, without TLS: only proxies may reach it. Empty: none.",
+    )
+    ext_authz_host: str = Field("127.0.0.1", description="Address of `ext_authz_port`.")
     public_url: str = Field(
         "",
         pattern=r"^(https?://[A-Za-z0-9.\-\[\]:]{1,255})?$",

@@ -40,15 +40,22 @@ _IDLE_SECONDS = 65.0  # longer than the idle timeout of common load balancers
 
 
 class Lifespan:
-    """The ASGI application of one process: starts the runtime, then hands requests to the wire. `health`: see
-    HealthPort.
+    """The ASGI application of one process: starts the runtime, then hands requests to the wire.
+
+    `health`, `ext_authz`: the sockets of HealthPort and ExtAuthzPort.
     """
 
     def __init__(
-        self, settings: Settings, health: socket.socket | None = None, connections: Connections | None = None
+        self,
+        settings: Settings,
+        health: socket.socket | None = None,
+        connections: Connections | None = None,
+        ext_authz: socket.socket | None = None,
     ) -> None:
         self._connections = connections
         self._health_socket = health
+        self._ext_authz_socket = ext_authz
+        self._ext_authz: Any = None  # an ExtAuthzPort
         self._health: HealthPort | None = None
         logs.configure(settings.log.level, settings.log.format)
         self._settings = settings
@@ -75,6 +82,8 @@ class Lifespan:
             if self._health_socket is not None:
                 token = self._settings.server.metrics_token.get_secret_value()
                 self._health = HealthPort(health_routes(self._runtime, token), self._health_socket)
+            if self._ext_authz_socket is not None:
+                self._ext_authz = await _ext_authz_port(serve, self._ext_authz_socket)
             tune_interpreter()
             _end_with_parent()
             loop = asyncio.get_running_loop()
@@ -91,8 +100,9 @@ class Lifespan:
         await receive()  # lifespan.shutdown
         if self._connections is not None:
             await self._connections.close()  # no request may reach what is stopped now
-        if self._health is not None:
-            await self._health.close()
+        for port in (self._health, self._ext_authz):
+            if port is not None:
+                await port.close()
         await self._runtime.stop()
         await building  # its thread cannot be interrupted
         if self._tracing is not None:
@@ -183,12 +193,26 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
         health = None
         if server.health_port is not None:
             health = sockets.enter_context(_listen(server.health_host or server.host, server.health_port))
+        ext_authz = None
+        if server.ext_authz_port is not None:
+            ext_authz = sockets.enter_context(_listen(server.ext_authz_host, server.ext_authz_port))
         url = _url(settings, listener)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, end_at_once)
         health_port = health.getsockname()[1] if health is not None else 0
         lines = startup.Greeting(url, server.public_url, server.data, printed, code, health_port)
-        return _run(settings, listener, health, lines.write)
+        return _run(settings, listener, (health, ext_authz), lines.write)
+
+
+async def _ext_authz_port(serve: Any, sock: socket.socket) -> Any:
+    """The port for Envoy's checks. Raises ConfigError without grpclib."""
+    try:
+        from daypass.server.ext_authz import ExtAuthzPort  # noqa: PLC0415  # optional
+    except ImportError as error:
+        raise ConfigError(f"server.ext_authz_port needs the extra `ext-authz`: {error}.") from None
+    port = ExtAuthzPort(serve)
+    await port.start(sock)
+    return port
 
 
 def end_at_once(*_: object) -> None:
@@ -221,10 +245,15 @@ def _url(settings: Settings, listener: socket.socket) -> str:
 
 
 def _run(
-    settings: Settings, listener: socket.socket, health: socket.socket | None, on_ready: Callable[[], None]
+    settings: Settings,
+    listener: socket.socket,
+    more: tuple[socket.socket | None, socket.socket | None],
+    on_ready: Callable[[], None],
 ) -> int:
+    """Serves until it is told to stop. `more`: the sockets for health and for external authorization."""
     connections = Connections(_limits(settings.server))
-    application = partial(Lifespan, settings, health, connections)
+    health, ext_authz = more
+    application = partial(Lifespan, settings, health, connections, ext_authz)
     config = uvicorn_config(application, settings, connections=connections, factory=True)
     if settings.server.tls_cert:
         tls.load(settings.server)  # an unusable certificate is a plain error, before anything starts

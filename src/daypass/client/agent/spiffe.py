@@ -22,7 +22,8 @@ from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError
 from daypass.client.verifier.keys import AVAILABLE, Malformed, VerifierKeys, split
-from daypass.protobuf import Bytes, message, struct_of, texts
+from daypass.grpc_messages import Bytes, TooLarge, received, socket_of
+from daypass.protobuf import message, struct_of, texts
 
 try:
     from grpclib.const import Cardinality, Handler, Status
@@ -128,7 +129,10 @@ class WorkloadApi:
         roles = self._users.roles_of(_uid_of(stream))
         if not roles:
             raise GRPCError(Status.PERMISSION_DENIED, "no identity issued")
-        return roles, await stream.recv_message() or b""
+        try:
+            return roles, await received(stream)
+        except TooLarge:
+            raise GRPCError(Status.INVALID_ARGUMENT, "the message is too large") from None
 
     # --- What the server gives
 
@@ -180,8 +184,7 @@ def _texts(asked: bytes, number: int) -> list[str]:
 
 
 def _uid_of(stream: _Reply) -> int:
-    peer: socket.socket = stream.peer._transport.get_extra_info("socket")  # noqa: SLF001  # it has no other way
-    _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    _, uid, _ = _PEER.unpack(socket_of(stream).getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return int(uid)
 
 

@@ -1,0 +1,137 @@
+"""Envoy's external authorization over gRPC, at a port of its own: each check becomes a request to `/gateway/ext_authz/`.
+
+So limits, decisions, the record and metrics are those of HTTP. The port has no TLS and no authentication: only proxies may
+reach it. A check that cannot be answered is refused.
+Source: Envoy, envoy.service.auth.v3.Authorization.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Server, Stream
+
+from daypass.grpc_messages import Bytes, TooLarge, received
+from daypass.observability import logs
+from daypass.protobuf import contents, fields, message, texts
+from daypass.server.runtime import Receive, Send
+from daypass.wire.http import WHOLE_BODY
+
+_METHOD: Final = "/envoy.service.auth.v3.Authorization/Check"
+_AUDIENCE: Final = "daypass-audience"
+_PLACE: Final = "/gateway/ext_authz/"
+_AT_ONCE: Final = 512
+_SECONDS: Final = 5.0
+_ATTRIBUTES, _REQUEST, _HTTP = 1, 4, 2
+_HTTP_METHOD, _HTTP_HEADERS, _HTTP_PATH, _HTTP_HOST = 2, 3, 4, 5
+_OVERWRITE: Final = 2
+_CODES: Final[Mapping[int, Status]] = {200: Status.OK, 401: Status.UNAUTHENTICATED, 503: Status.UNAVAILABLE}
+_SHOWN: Final = frozenset({"www-authenticate", "dpop-nonce", "retry-after", "content-type"})
+
+Asgi = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+class ExtAuthzPort:
+    """Serves checks at a listening socket, in the running event loop, until it is closed."""
+
+    def __init__(self, serve: Asgi) -> None:
+        self._serve = serve
+        self._checks = asyncio.Semaphore(_AT_ONCE)
+        self._server = Server([self], codec=Bytes())  # type: ignore[arg-type]  # what it needs of their types
+
+    def __mapping__(self) -> dict[str, Handler]:
+        return {_METHOD: Handler(self._check, Cardinality.UNARY_UNARY, bytes, bytes)}
+
+    async def start(self, sock: socket.socket) -> None:
+        await self._server.start(sock=sock.dup())
+
+    async def close(self) -> None:
+        """Closes the port and its connections."""
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _check(self, stream: Stream[bytes, bytes]) -> None:
+        audience = str(stream.metadata.get(_AUDIENCE, "")) if stream.metadata is not None else ""
+        try:
+            async with asyncio.timeout(_SECONDS), self._checks:
+                scope = scope_of(await received(stream), audience)
+                scope["client"] = stream.peer.addr()
+                status, headers, body = await self._answered(scope)
+        except (ValueError, TooLarge):
+            raise GRPCError(Status.INVALID_ARGUMENT, "the check cannot be read") from None
+        except TimeoutError:
+            raise GRPCError(Status.UNAVAILABLE, "the check took too long") from None
+        await stream.send_message(reply_of(status, headers, body))
+
+    async def _answered(self, scope: dict[str, Any]) -> tuple[int, dict[str, str], str]:
+        sent: list[Mapping[str, Any]] = []
+
+        async def send(part: Mapping[str, Any]) -> None:
+            sent.append(part)
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        await self._serve(scope, receive, send)
+        if len(sent) < 2:
+            logs.get().error("ext_authz.unanswered")
+            raise GRPCError(Status.INTERNAL, "there is no answer")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
+        return sent[0]["status"], headers, sent[1]["body"].decode("utf-8", "replace")
+
+
+def scope_of(check: bytes, audience: str) -> dict[str, Any]:
+    """The ASGI scope of the request that a CheckRequest is about. Raises ValueError."""
+    http = _only(_only(_only(check, _ATTRIBUTES), _REQUEST), _HTTP)
+    (method,), (target,) = texts(http, _HTTP_METHOD), texts(http, _HTTP_PATH)
+    if not audience or not target.startswith("/") or not method.isascii():
+        raise ValueError("it has no audience, path or method")
+    path, _, query = target.partition("?")
+    raw_path = _PLACE.encode() + quote(audience, safe="").encode() + path.encode("latin-1")
+    return {
+        "type": "http",
+        "method": method,
+        "path": raw_path.decode("latin-1"),
+        "raw_path": raw_path,
+        "query_string": query.encode("latin-1"),
+        "headers": list(_headers(http)),
+        "scheme": "http",
+        WHOLE_BODY: b"",
+    }
+
+
+def _only(data: bytes, number: int) -> bytes:
+    """The one message of this number. Raises ValueError."""
+    (found,) = contents(data, number)
+    return found
+
+
+def _headers(http: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for host in texts(http, _HTTP_HOST)[:1]:
+        yield b"host", host.encode("latin-1")
+    for entry in contents(http, _HTTP_HEADERS):
+        pair = {number: value for number, value in fields(entry) if isinstance(value, bytes)}
+        name = pair.get(1, b"").lower()
+        if name and not name.startswith(b":") and name != b"host":
+            yield name, pair.get(2, b"")
+
+
+def reply_of(status: int, headers: Mapping[str, str], body: str) -> bytes:
+    """The CheckResponse of an answer."""
+    code = _CODES.get(status, Status.PERMISSION_DENIED)
+    if status == 200:
+        shown = {name: value for name, value in headers.items() if name.startswith("x-daypass-") and value}
+        return message((1, message((1, code.value))), (3, message(*((2, _option(*pair)) for pair in shown.items()))))
+    shown = {name: value for name, value in headers.items() if name in _SHOWN}
+    denied = message((1, message((1, status))), *((2, _option(*pair)) for pair in shown.items()), (3, body))
+    return message((1, message((1, code.value))), (2, denied))
+
+
+def _option(name: str, value: str) -> bytes:
+    return message((1, message((1, name), (2, value))), (3, _OVERWRITE))
