@@ -77,6 +77,34 @@ async def test_assume_without_a_record_gives_nothing_out(world: World) -> None:
     assert form.seen == [0]
 
 
+@pytest.mark.parametrize("keeps_changing", [False, True])
+async def test_assume_decides_again_when_the_directory_changes_between_decision_and_record(
+    world: World, keeps_changing: bool
+) -> None:
+    """What form.prepare waits for (keys, the permission on a resource server) took any time, and the session was recorded."""
+    wanted, asked = request(world), await applicant(world)
+    prepared: list[str] = []
+
+    class Slow(Text):
+        async def prepare(self, env: Env, session: SessionClaims) -> Callable[[], str]:
+            prepared.append(session.session_id)
+            world.directory.position += 1
+            if not keeps_changing:
+                world.directory.roles.clear()
+                world.role("ops", trusts=[trust("arn:aws:iam::999999999999:root")])
+            return await super().prepare(env, session)
+
+    if keeps_changing:  # by other accounts: nobody can keep this one from its role
+        issued = await assume(world.env, asked, wanted, Slow(world))
+        assert prepared[1:] == [issued.session.session_id]
+        return
+    with pytest.raises(DaypassError) as refusal:
+        await assume(world.env, asked, wanted, Slow(world))
+    assert refusal.value.kind is ErrorKind.ACCESS_DENIED
+    assert len(prepared) == 1
+    assert not world.journal.sessions
+
+
 async def test_assume_by_a_client_reaches_session_hop_event_and_policies(world: World) -> None:
     wanted = request(world, **{"daypass:ClientId": "web"})
     asked = await applicant(world)

@@ -16,7 +16,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionRefused, session_tags
 from daypass.operations.assume.applicant import Applicant, SessionParent, admitted
 from daypass.operations.assume.forms import Form
-from daypass.operations.assume.issue import Also, Issued, compose, issue, role_owner
+from daypass.operations.assume.issue import Also, Issued, Overtaken, compose, issue, role_owner
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, check
 from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, candidates, end_now
 from daypass.operations.outcome import OWNER
@@ -39,28 +39,31 @@ async def assume(
     assumption = inherit(applicant.parent, request.session, request.external_id)
     refused: dict[str, DaypassError] = {}  # by grant
     ends: dict[str, int] = {}  # by grant, as a use found it
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        decided = env.directory.seen() if not attempt else None  # decided once more at most: everybody's changes count
         try:
             view, decision, grant = await admitted(env, applicant, role, assumption, request.action, refused)
         except DaypassError as error:
             denied = error.kind is ErrorKind.ACCESS_DENIED and refused
             raise next(iter(refused.values())) if denied else error from None
         owner, seconds = role_owner(view.role, request.session, chained=applicant.parent.chained)
-        if grant is None:
-            session = await compose(env, applicant, owner, request.session, assumption, seconds)
-            return await issue(env, applicant, session, request.session, form, decision, also)
-        use = _use_of(grant, applicant, ends.get(grant.id))
-        granted = replace(assumption, grant=grant)
-        session = await compose(env, applicant, owner, request.session, granted, seconds, use.not_after)
+        use = _use_of(grant, applicant, ends.get(grant.id)) if grant is not None else None
+        granted = replace(assumption, grant=grant) if grant is not None else assumption
+        not_after = use.not_after if use is not None else 0
+        session = await compose(env, applicant, owner, request.session, granted, seconds, not_after)
         try:
-            return await issue(env, applicant, session, request.session, form, decision, also, use)
-        except GrantMoved as error:
-            ends[grant.id] = error.ends_at
-            await env.directory.refresh()
-        except GrantRefused as error:
-            refused[grant.id] = await _void(env, use, applicant, error)
-            if not any(candidates(view, applicant.parent.hops, applicant.snapshot.now, refused)):
-                raise refused[grant.id] from None
+            return await issue(env, applicant, session, request.session, form, decision, also, use, decided)
+        except Overtaken:
+            continue
+        except (GrantMoved, GrantRefused) as error:
+            assert grant is not None
+            assert use is not None
+            if isinstance(error, GrantMoved):
+                ends[grant.id] = error.ends_at
+            else:
+                refused[grant.id] = await _void(env, use, applicant, error)
+                if not any(candidates(view, applicant.parent.hops, applicant.snapshot.now, refused)):
+                    raise refused[grant.id] from None
             await env.directory.refresh()  # a grant that gives no session does not hide another of the person
     raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, "The access grant kept changing. Try again.")
 

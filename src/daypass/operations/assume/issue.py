@@ -17,7 +17,15 @@ from daypass.domain.directory import Revocation, Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.domain.session import Hop, SessionClaims, SessionKind, SessionRefused, extend_chain, role_session_seconds
+from daypass.domain.session import (
+    FeedPosition,
+    Hop,
+    SessionClaims,
+    SessionKind,
+    SessionRefused,
+    extend_chain,
+    role_session_seconds,
+)
 from daypass.operations.assume.applicant import Applicant, SessionParent
 from daypass.operations.assume.forms import Deferred, Form
 from daypass.operations.assume.request import SessionRequest, commit_once, consume, keep_policies
@@ -43,7 +51,11 @@ Also: TypeAlias = Callable[[Tx, Issued[C]], None]
 """Writes more in the transaction that records the session. A DaypassError that it raises rolls all of it back."""
 
 
-async def issue(
+class Overtaken(Exception):
+    """The directory has changed since what `issue` was told had been decided."""
+
+
+async def issue(  # noqa: PLR0913, PLR0917  # each is a part of the session's transaction
     env: Env,
     applicant: Applicant,
     session: SessionClaims,
@@ -52,8 +64,10 @@ async def issue(
     decision: Decision | None = None,
     also: Also[C] | None = None,
     use: GrantUse | None = None,
+    decided: FeedPosition | None = None,
 ) -> Issued[C]:
     """Prepares a credential, records its session, and returns both, in that order. `use`: the access grant that it uses.
+    `decided`: the directory's position when the decision began; Overtaken if there is a later one.
 
     Raises DaypassError: ACCESS_DENIED when a subject in the chain is blocked, PACKED_POLICY_TOO_LARGE, UNAVAILABLE,
     INVALID_IDENTITY_TOKEN and the other kinds of `replay` when a one-time proof was used before; GrantRefused and
@@ -65,6 +79,8 @@ async def issue(
     if form.listed:
         session = replace(session, status_index=env.statuses.allocate(session))
     credential = Deferred(await form.prepare(env, session))
+    if decided is not None and env.directory.seen() != decided:
+        raise Overtaken
     facts = applicant.facts
     event = Event(
         _ISSUED,
