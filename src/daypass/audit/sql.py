@@ -224,8 +224,10 @@ def note_keys(conn: Connection, rows: Rows, noted: Spans | None = None) -> Spans
     spans: Spans = {}
     for row in rows:
         key, at = row[_KEY], row[_KEY_AT]
+        if not key:
+            continue
         first, last = noted.get(key, (at + 1, 0)) if noted else (at + 1, 0)
-        if key and not first <= at <= last:
+        if not first <= at <= last:
             first, last = spans.get(key, (at, at))
             spans[key] = min(first, at - _ROOM_MS), max(last, at + _ROOM_MS)
     if spans:  # every process locks the rows in one order

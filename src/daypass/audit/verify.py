@@ -80,16 +80,35 @@ def _base64(value: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A known head of a log, named by another log's opening or stored elsewhere."""
+    """A known head of a log, named by another log's opening or stored elsewhere.
+
+    `lost`: for one that the opening names as lost, the number of all records that it says are missing, and between which
+    times (ms) they were lost.
+    """
 
     log: str
     seq: int
     chain: bytes
+    lost: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records of a log that are missing, and that another log's opening names as lost: after a failover, for example.
+
+    `since`, `until`: the times of the losses that the opening names (ms).
+    """
+
+    log: str
+    first: int
+    last: int
+    since: int
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A log that is valid from record 0 to `head`.
+    """A log that is valid from record 0 to `head`, but for `gaps`.
 
     `withheld` counts records of which only the leaf was present. `closed` reports a clean shutdown. `heads` are the
     heads named by the opening; pass them to the verification of the other logs as `known`.
@@ -101,6 +120,7 @@ class Verified:
     closed: bool
     withheld: int = 0
     heads: tuple[Head, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +140,22 @@ class _Fault(Exception):
 class _State:
     log: str
     known: Mapping[int, bytes]
+    lost: Mapping[int, tuple[int, int, int]]
     chain: bytes
     seq: int = 0  # of the row that must come next
     withheld: int = 0
     closed: bool = False
-    heads: tuple[Head, ...] = field(default_factory=tuple)
+    records: int = 0
+    heads: tuple[Head, ...] = ()
+    gaps: list[Gap] = field(default_factory=list)
+
+    def pass_gap(self, last: int) -> None:
+        """Goes on after a record that is named as lost."""
+        most, since, until = self.lost[last]
+        if last - self.seq >= most:
+            raise _Fault(f"missing: more than the {most} records that a later log names as lost")
+        self.gaps.append(Gap(self.log, self.seq, last, since, until))
+        self.chain, self.seq = self.known[last], last + 1
 
 
 def verify_log(
@@ -140,25 +171,31 @@ def verify_log(
         after: a head of this log that has been verified before.
     """
     expected: dict[int, bytes] = {}
-    for head in known:
-        if head.log == log_id and expected.setdefault(head.seq, head.chain) != head.chain:
+    own = [head for head in known if head.log == log_id]
+    for head in own:
+        if expected.setdefault(head.seq, head.chain) != head.chain:
             return BadRecord(log_id, head.seq, "two known heads disagree about this record")
-    state = _State(log_id, expected, chain_seed(log_id))
+    state = _State(log_id, expected, {head.seq: head.lost for head in own if head.lost}, chain_seed(log_id))
     if after is not None:
         state.seq, state.chain = after.seq + 1, after.chain
-    start = state.seq
     try:
         for row in rows:
             _step(state, row)
+        _end(state)
     except _Fault as fault:
         return BadRecord(log_id, state.seq, str(fault))
-    beyond = [seq for seq in expected if seq >= state.seq]
-    if beyond:
-        return BadRecord(log_id, state.seq, f"missing: the log is known to go on to record {max(beyond)}")
-    if state.seq == 0:
-        return BadRecord(log_id, 0, "missing: the log has no records")
     head = Head(log_id, state.seq - 1, state.chain)
-    return Verified(log_id, state.seq - start, head, state.closed, state.withheld, state.heads)
+    return Verified(log_id, state.records, head, state.closed, state.withheld, state.heads, tuple(state.gaps))
+
+
+def _end(state: _State) -> None:
+    last = max(state.known, default=-1)
+    if last >= state.seq and last in state.lost:
+        state.pass_gap(last)
+    if last >= state.seq:
+        raise _Fault(f"missing: the log is known to go on to record {last}")
+    if state.seq == 0:
+        raise _Fault("missing: the log has no records")
 
 
 def _step(state: _State, row: RecordRow) -> None:
@@ -178,6 +215,7 @@ def _step(state: _State, row: RecordRow) -> None:
             _compare(row.data, row)
     state.chain = chain
     state.seq += 1
+    state.records += 1
 
 
 def _read(state: _State, seq: int, data: bytes) -> None:
@@ -200,6 +238,8 @@ def _read(state: _State, seq: int, data: bytes) -> None:
 def _check_place(state: _State, row: RecordRow) -> None:
     if row.log != state.log:
         raise _Fault(f"belongs to another log, {row.log}")
+    if row.seq > state.seq and row.seq - 1 in state.lost:
+        state.pass_gap(row.seq - 1)
     if row.seq > state.seq:
         raise _Fault(f"missing: the next record here is {row.seq}")
     if row.seq < state.seq:
@@ -235,13 +275,15 @@ def _body(data: bytes) -> dict[str, Any]:
 
 
 def named_heads(body: Mapping[str, Any]) -> tuple[Head, ...]:
-    """The heads of other logs in the body of a log.opened; malformed entries are ignored."""
+    """The heads of other logs in the body of a log.opened, the lost ones first; malformed entries are ignored."""
     detail = body.get("detail")
-    listed = detail.get("heads") if isinstance(detail, Mapping) else None
+    detail = detail if isinstance(detail, Mapping) else {}
+    listed, lost = detail.get("heads"), detail.get("lost", 0)
     heads = []
-    for item in listed if isinstance(listed, list) else ():
+    for place, item in enumerate(listed if isinstance(listed, list) else ()):
         try:
-            heads.append(Head(item["log"], int(item["seq"]), bytes.fromhex(item["chain"])))
+            loss = (int(detail["missing"]), int(detail["since"]), int(detail["until"])) if place < lost else None
+            heads.append(Head(item["log"], int(item["seq"]), bytes.fromhex(item["chain"]), loss))
         except (KeyError, TypeError, ValueError):
             continue
     return tuple(heads)
@@ -279,6 +321,4 @@ def verify_log_rows(openings: Mapping[str, bytes], rows: Iterable[Mapping[str, A
 
 def _newly_named(opening: Mapping[str, Any]) -> tuple[Head, ...]:
     """The heads that were in the database when the log was opened, without those that were known to be missing."""
-    detail = opening.get("detail")
-    lost = detail.get("lost", 0) if isinstance(detail, Mapping) else 0
-    return named_heads(opening)[lost if type(lost) is int else 0 :]
+    return tuple(head for head in named_heads(opening) if not head.lost)

@@ -9,6 +9,7 @@ import re
 import sqlite3
 import sys
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import quote
 import click
 
 from daypass.api import record as record_api
-from daypass.audit.verify import BadRecord, Head, Verified
+from daypass.audit.verify import BadRecord, Gap, Head, Verified
 from daypass.cli import exits, output
 from daypass.cli.described import add_commands
 from daypass.cli.durations import moment_of, seconds_of
@@ -144,7 +145,8 @@ def verify(
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
     The hashes are computed here. From a database, searchable columns and rows of sessions are compared with the events. With
-    --data or --config, the database and spools are those of a server's settings. Status 1 if anything is wrong.
+    --data or --config, the database and spools are those of a server's settings. Status 1 if anything is wrong;
+    8 if only events are missing that the record names as lost.
     """
     if sum(map(bool, (database, config or data, url))) > 1:
         raise click.UsageError("Give only one of --database, --url, and --data or --config.")
@@ -160,7 +162,8 @@ def verify(
     good = [r for r in results if isinstance(r, Verified)]
     waiting, rejected = _spools(spool) if spool else (0, 0)
     records, withheld = sum(g.records for g in good), sum(g.withheld for g in good)
-    text = [_bad(fault) for fault in bad]
+    gaps = [gap for each in good for gap in each.gaps]
+    text = [_bad(fault) for fault in bad] + [gap_text(gap) for gap in gaps]
     hidden = f", {withheld} of them by their hash alone" if withheld else ""
     text.append(f"{output.counted(records, 'record')} in {output.counted(len(good), 'log')} verify{hidden}.")
     if waiting:
@@ -173,11 +176,13 @@ def verify(
         "logs": len(good),
         "records": records,
         "bad": [_fault(each) for each in bad],
+        "gaps": [asdict(gap) for gap in gaps],
         "heads": [{"log": g.head.log, "seq": g.head.seq, "chain": g.head.chain.hex()} for g in good],
         "spools": waiting,
         "rejected_spools": rejected,
     }
-    return Result(found, *text, status=exits.FINDING if bad or rejected or not good else exits.OK)
+    status = exits.FINDING if bad or rejected or not good else exits.GAP if gaps else exits.OK
+    return Result(found, *text, status=status)
 
 
 def _record_of(url: str, connect: Connect, account: str, notes: Path | None = None) -> Record:
@@ -186,6 +191,13 @@ def _record_of(url: str, connect: Connect, account: str, notes: Path | None = No
     if scheme.partition("+")[0] == "sqlite":
         return OfflineRecord(Path(file))
     return PostgresRecord(url, notes) if url else OnlineRecord(connect(), account)
+
+
+def gap_text(gap: Gap) -> str:
+    """A gap in words: what is missing, and when it was lost."""
+    records = f"record {gap.first} is" if gap.first == gap.last else f"records {gap.first} to {gap.last} are"
+    times = f"between {output.moment(gap.since)} and {output.moment(gap.until)}"
+    return f"GAP  log {gap.log}: {records} missing, lost {times}, as a later log says."
 
 
 def _fault(bad: BadRecord) -> dict[str, Any]:

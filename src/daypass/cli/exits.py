@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.client.errors import ClientError
 
-OK, FINDING, USAGE, UNAUTHENTICATED, DENIED, UNREACHABLE, LOCAL, REFUSED = 0, 1, 2, 3, 4, 5, 6, 7
+OK, FINDING, USAGE, UNAUTHENTICATED, DENIED, UNREACHABLE, LOCAL, REFUSED, GAP = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 EXIT_CODES: dict[int, str] = {
     OK: "Done.",
@@ -15,6 +15,7 @@ EXIT_CODES: dict[int, str] = {
     UNREACHABLE: "The server does not answer, or says that it cannot now.",
     LOCAL: "Something in your own files is missing or unusable.",
     REFUSED: "The server refuses the request for another reason; it says which.",
+    GAP: "The record verifies, but for events that it names as lost, after a failover for example.",
     126: "`exec`: the command cannot be run.",
     127: "`exec`: the command does not exist.",
     130: "Interrupted.",

@@ -138,6 +138,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
     The settings are those of a server: its key-encryption key must open the keys. Its database is not touched.
     """
     from daypass.audit.verify import BadRecord, Verified  # of the server's packages
+    from daypass.cli.audit import gap_text
     from daypass.cli.record import OfflineRecord
     from daypass.config import Settings
 
@@ -161,6 +162,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
     return Result(
         found,
         *(f"BAD  log {fault.log} record {fault.seq}: {fault.why}" for fault in bad),
+        *(gap_text(gap) for log in good for gap in log.gaps),
         f"The backup of {moment(restored.created_at)} restores: {counted(restored.accounts, 'account')}, "
         f"{counted(records, 'record')} in {counted(len(good), 'log')} verify, {counted(keys, 'ring key')} open.",
         status=exits.FINDING if bad or not good else exits.OK,

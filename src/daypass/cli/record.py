@@ -39,10 +39,8 @@ class Record(ABC):
                 opening = verify_log(log, self._first(log)) if _LOG.fullmatch(log) else None
                 known += opening.heads if isinstance(opening, Verified) else ()
             results = [self._verify_log(log, known) for log in logs]
-        lost = {head.log: head.seq for head in sorted(known, key=lambda h: h.seq) if head.log not in logs}
-        return results + [
-            BadRecord(log, 0, f"missing: the log is known to go on to record {lost[log]}") for log in lost
-        ]
+        absent = dict.fromkeys(head.log for head in known if head.log not in logs)
+        return results + [verify_log(log, (), known) for log in absent]
 
     def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
         if not _LOG.fullmatch(log):
@@ -203,7 +201,7 @@ class StoredRecord(Record):
         unpacker = Unpacker()
         for row in self._records(log):
             opening = self._row(log, row, unpacker, ())
-            self._openings[log] = opening.data or b""
+            self._openings[log] = (opening.data or b"") if opening.seq == 0 else b""
             yield opening
             return
 

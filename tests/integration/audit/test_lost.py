@@ -16,6 +16,8 @@ from tests.prepared import prepare_sqlite
 from daypass.audit.batch import JournalOptions
 from daypass.audit.journal import Journal
 from daypass.audit.verify import BadRecord
+from daypass.cli import exits
+from daypass.cli.main import run
 from daypass.cli.record import OfflineRecord
 from daypass.client.profiles import LocalStateError
 from daypass.domain.directory import Account, Revocation
@@ -81,7 +83,9 @@ def start_on(path: Path) -> tuple[Database, RestoreCheck]:
     return database, prepare(database)
 
 
-async def test_a112_write_ahead_log_deleted_ends_all_sessions_counts_and_names_what_is_missing(tmp_path: Path) -> None:
+async def test_a112_write_ahead_log_deleted_ends_all_sessions_counts_and_names_what_is_missing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "daypass.db"
     log = await crashed(path, keep=5)
     found = OfflineRecord(path).verified()
@@ -97,8 +101,14 @@ async def test_a112_write_ahead_log_deleted_ends_all_sessions_counts_and_names_w
     detail = bodies_of(database, journal.log)[0]["detail"]
     assert (detail["lost"], detail["heads"][0]["log"], detail["heads"][0]["seq"]) == (1, log, 5 + COUNT)
     await journal.close()
-    bad = [found for found in OfflineRecord(path).verified() if isinstance(found, BadRecord)]
-    assert [(fault.log, fault.seq) for fault in bad] == [(log, 6)]  # for ever: the record names it
+    capfd.readouterr()
+    assert run(["audit", "verify", "--database", str(path)]) == exits.GAP  # for ever: the record names it
+    assert f"GAP  log {log}: records 6 to 25 are missing, lost between 20" in capfd.readouterr().out
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("DELETE FROM audit_records WHERE log = ? AND seq = 5", [log])
+        conn.commit()
+    assert run(["audit", "verify", "--database", str(path)]) == exits.FINDING
+    assert f"BAD  log {log} record 5: missing: more than the 20 records that" in capfd.readouterr().out
     database.close()
     database, found = start_on(path)  # it is not reported again
     assert (found, database.epoch()) == (RestoreCheck(), epoch)

@@ -41,6 +41,8 @@ from daypass.audit.journal import Journal
 from daypass.audit.recent import RecentBatches
 from daypass.audit.sink import Pauses
 from daypass.audit.spool import Spool, SpoolDirectory
+from daypass.audit.verify import BadRecord, Gap, Verified
+from daypass.cli.record import OfflineRecord, PostgresRecord
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType, decode
@@ -696,7 +698,7 @@ async def test_a103_database_with_another_history_does_not_take_the_spool(
 
 
 async def test_h2_database_that_lost_the_records_before_a_spool_takes_it_and_names_what_is_missing(
-    start: Starter, flaky: Flaky, place: SpoolDirectory
+    start: Starter, flaky: Flaky, place: SpoolDirectory, url: str
 ) -> None:
     killed = await start(spool=place, options=QUICK)
     await killed.commit(event("lost"))
@@ -713,6 +715,14 @@ async def test_h2_database_that_lost_the_records_before_a_spool_takes_it_and_nam
     later = await start(spool=place, options=QUICK)
     opening = decode(rows_of(flaky, later.log)[0].data or b"")["detail"]
     assert (opening["heads"][0]["log"], opening["heads"][0]["seq"], opening["missing"]) == (killed.log, 2, 2)
+    record = (
+        PostgresRecord(url) if url.startswith("postgresql") else OfflineRecord(Path(url.removeprefix("sqlite:///")))
+    )
+    found = {each.log: each for each in record.verified() if isinstance(each, Verified)}[killed.log]
+    assert found.gaps == (Gap(killed.log, 1, 2, opening["since"], opening["until"]),)
+    assert (found.records, found.head.seq) == (2, 3), "what was spooled verifies, too"
+    tamper(flaky, "UPDATE audit_records SET at = at + 1 WHERE log = :log AND seq = 3", log=killed.log)
+    assert [(each.log, each.seq) for each in record.verified() if isinstance(each, BadRecord)] == [(killed.log, 3)]
 
 
 @pytest.mark.parametrize("spooled", [False, True])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from daypass.audit.columns import altered_session_column, session_columns
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
-from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, verify_log
+from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, named_heads, verify_log
 
 LOG = "0123456789abcdef" * 2
 OTHER = "fedcba9876543210" * 2
@@ -129,6 +129,31 @@ def test_verify_log_rewritten_with_a_fresh_chain_shows_against_a_known_head() ->
 def test_verify_heads_that_disagree_are_reported() -> None:
     found = verify_log(LOG, sample(), [Head(LOG, 2, b"a"), Head(LOG, 2, b"b")])
     assert isinstance(found, BadRecord)
+
+
+def test_verify_passes_only_gaps_that_are_named_and_reports_them() -> None:
+    rows = sample(9)
+    body = {"detail": {"lost": 2, "missing": 5, "since": 10, "until": 20, "heads": []}}
+    body["detail"]["heads"] = [{"log": LOG, "seq": seq, "chain": rows[seq].chain.hex()} for seq in (3, 8, 5)]
+    named = named_heads(body)
+    assert [head.lost for head in named] == [(5, 10, 20), (5, 10, 20), None]
+
+    def without(*seqs: int) -> Verified | BadRecord:
+        return verify_log(LOG, [row for row in rows if row.seq not in seqs], named)
+
+    whole = without()
+    assert isinstance(whole, Verified)
+    assert whole.gaps == ()
+    both = without(2, 3, 7, 8)
+    assert isinstance(both, Verified)
+    assert [(gap.first, gap.last, gap.since, gap.until) for gap in both.gaps] == [(2, 3, 10, 20), (7, 8, 10, 20)]
+    assert (both.records, both.head) == (5, Head(LOG, 8, rows[8].chain))
+    for bad, at in (((5, 6), 5), ((3, 4), 3), ((4,), 4), ((3, 5, 6), 5), (range(9), 0)):
+        found = without(*bad)
+        assert isinstance(found, BadRecord), bad
+        assert found.seq == at, bad
+    altered = [*rows[:2], replace(rows[4], leaf=rows[5].leaf, data=None), *rows[5:]]
+    assert isinstance(verify_log(LOG, altered, named), BadRecord)
 
 
 def test_verify_goes_on_behind_a_verified_head() -> None:
