@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import base64
 import copy
+import http.client
 import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -26,9 +28,11 @@ import jsonpatch
 import kubernetes_validate
 import pytest
 import yaml
+from tests.e2e.cli.sdks import go_program
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.e2e.pki import Pki
 from tests.e2e.test_kubernetes import configure, role_for
+from tests.e2e.test_own_proxy import LENGTHS
 from tests.kubernetes_api import AUDIENCE, READER, Cluster, cluster
 from tests.processes import bound
 
@@ -248,6 +252,44 @@ def test_pod_without_annotations_is_left_alone_and_other_bodies_are_refused(worl
     for body in (b"", b"[]", b"{}", b"[" * 100_000, b'{"apiVersion":"admission.k8s.io/v1beta1","request":{}}', b"\xff"):
         with pytest.raises(urllib.request.HTTPError, match="400"):
             world.post("/mutate", body)
+
+
+def test_answers_are_those_of_kubernetes_own_types(world: World) -> None:
+    """AdmissionReview is in no published schema. Debian has the types with which an API server decodes it."""
+    program = go_program("admission_review", "k8s.io/api/admission/v1")
+    if not program:
+        pytest.skip("Go or golang-k8s-api-dev is not installed")
+    sent: list[dict[str, Any]] = []
+    for given in ({}, {ROLE_ARN: f"arn:aws:iam::{OPERATOR}:role/x"}, {ROLE_ARN: "x"}):
+        world.cluster.accounts["shop", "orders"] = given
+        for path in ("/mutate", "/mutate/required"):
+            answer = world.admit(POD, path)
+            sent.append({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": answer})
+    lines = "".join(json.dumps(each) + "\n" for each in sent)
+    read = subprocess.run([program], input=lines, capture_output=True, text=True, check=False)
+    assert read.returncode == 0, read.stderr
+    head = "admission.k8s.io/v1 AdmissionReview 5c1b0f6e"  # then: allowed, patched, with a warning
+    assert read.stdout.splitlines() == [
+        *[f"{head} true false false"] * 2,
+        *[f"{head} true true false"] * 2,
+        f"{head} true false true",
+        f"{head} false false false",
+    ]
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_malformed_length_of_a_body_is_refused(world: World, length: bytes) -> None:
+    host, port = world.url.removeprefix("https://").split(":")
+    with (
+        socket.create_connection((host, int(port)), 20) as plain,
+        world.tls.wrap_socket(plain, server_hostname=host) as tls,
+    ):
+        tls.sendall(b"POST /mutate HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\n\r\n{}" % length)
+        answer = http.client.HTTPResponse(tls)
+        answer.begin()
+        assert (answer.status, b"Content-Length" in answer.read()) == (413, True)
+        answer.close()
+    world.admit(POD)
 
 
 def test_new_certificate_is_served_without_a_restart(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,22 @@ from daypass.client.auth import SigV4Auth
 from daypass.client.credentials import Credentials
 from daypass.client.profiles import LocalStateError
 from daypass.client.proxy import Proxy, host_and_port
+
+LENGTHS = [
+    "²".encode("latin-1"),
+    "²".encode(),
+    b"1\xb2",
+    b"5" * 5_000,
+    b"+1",
+    b"-1",
+    b"0x10",
+    b"1,1",
+    b"1 1",
+    b"1_0",
+    b"1.0",
+    b"",
+]
+"""Values of Content-Length that are no number of bytes, or one that int() refuses to read."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +136,22 @@ def test_a535_web_page_cannot_use_the_proxy(world: Server, headers: dict[str, st
         thread.start()
         given = {name: value.replace("{port}", str(port)) for name, value in headers.items()}
         assert ask(port, "/", **given)[0] == status
+        proxy.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_malformed_length_of_a_body_is_refused(world: Server, length: bytes) -> None:
+    with unused(world.url) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        with socket.create_connection(("127.0.0.1", proxy.server_port), 20) as connection:
+            head = b"POST / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %b\r\n\r\n{}"
+            connection.sendall(head % (proxy.server_port, length))
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, b"Content-Length" in answer.read()) == (413, True)
+            assert connection.recv(1) == b""  # the rest of the connection is not read as another request
         proxy.shutdown()
         thread.join()
 

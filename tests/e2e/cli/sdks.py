@@ -17,7 +17,7 @@ CLIENTS = ("boto3", "AWS CLI 1", "AWS CLI 2", "JavaScript v3", "Go v2")
 
 _BOTO3 = "import boto3, json; print(json.dumps({'arn': boto3.client('sts').get_caller_identity()['Arn']}))"
 _IDENTITY = ("sts", "get-caller-identity", "--query", "{arn: Arn}", "--output", "json")
-_GO = Path(__file__).parents[2] / "go/identity.go"
+_GO = Path(__file__).parents[2] / "go"
 
 
 @functools.cache
@@ -32,20 +32,19 @@ def _aws_cli(version: str) -> str:
 
 
 @functools.cache
-def _go_program() -> str:
-    """The Go client, built from the system's packages of the SDK; "" where there are none."""
-    packages = Path("/usr/share/gocode/src/github.com/aws/aws-sdk-go-v2/service/sts")
-    if not shutil.which("go") or not packages.exists():
+def go_program(name: str, package: str) -> str:
+    """A program of tests/go, built from the system's packages; "" where there is no Go, or not the one that it needs."""
+    if not shutil.which("go") or not (Path("/usr/share/gocode/src") / package).exists():
         return ""
     folder = Path(tempfile.gettempdir()) / f"daypass-go-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    built = folder / "identity"
+    built = folder / name
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "GOPATH": "/usr/share/gocode", "GO111MODULE": "off",
         "GOCACHE": str(folder / "cache"), "GOFLAGS": "", "CGO_ENABLED": "0",
     }  # fmt: skip
     made = subprocess.run(
-        ["go", "build", "-o", str(built), str(_GO)], env=environment, capture_output=True, check=False
+        ["go", "build", "-o", str(built), str(_GO / f"{name}.go")], env=environment, capture_output=True, check=False
     )
     assert made.returncode == 0, made.stderr
     return str(built)
@@ -61,7 +60,7 @@ def command(client: str) -> list[str]:
     elif client == "JavaScript v3":
         found = [] if why_not() else [find_node(), str(FOLDER / "identity.mjs")]
     else:
-        program = _go_program()
+        program = go_program("identity", "github.com/aws/aws-sdk-go-v2/service/sts")
         found = [program] if program else []
     if not found:
         pytest.skip(f"{client} is not on this machine")
