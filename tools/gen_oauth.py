@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from inspect import cleandoc
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, cast
 
@@ -19,6 +18,7 @@ from daypass.domain.oauth.client import ClientSettings
 from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.operations.oauth.request import ACTOR_TYPES, REQUESTED_TYPES, SUBJECT_TYPES, TokenType
 from daypass.ports import AuthorizationServer, Env
+from daypass.wire.console.members import descriptions
 from daypass.wire.front import Front
 from daypass.wire.oauth.errors import oauth_error
 from daypass.wire.oauth.metadata import (
@@ -148,15 +148,7 @@ def _grants() -> Iterable[tuple[str, str]]:
 
 def _settings(kind: type[Any], described: Any) -> Iterable[tuple[str, str, str]]:
     """Each field, with the paragraph of the class's docstring that begins with its name."""
-    texts: dict[str, str] = {}
-    lines = cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].splitlines()
-    for line in lines:
-        names, colon, text = line.strip().partition(": ")
-        if colon and not line.startswith(" " * 8):
-            current = names.split(", ")
-            texts |= dict.fromkeys(current, text)
-        elif line.strip():
-            texts |= {name: f"{texts[name]} {line.strip()}" for name in current}
+    texts = descriptions(kind)
     for field in msgspec.structs.fields(kind):
         default = "" if field.default is msgspec.NODEFAULT else field.default
         shown = "" if default in ("", None, (), False, 0) else f"`{default}`"

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 from tests.chromium import chromium, needs_chromium
 from tests.e2e.conftest import OPERATOR, Server
-from tests.e2e.test_console_in_chromium import Person, server
+from tests.e2e.test_console_in_chromium import API, Person, server
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium", "server"]
@@ -82,4 +82,36 @@ def test_rule_is_written_as_a_sentence(server: Server, chromium: Browser) -> Non
         (["group/leads"], 2),
         (["user/ada"], 1),
     ]
+    ada.close()
+
+
+def test_settings_of_a_client_and_a_resource_server_are_changed_by_forms(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    ada.open("/console/clients").get_by_role("link", name="app", exact=True).click()
+    page = ada.page
+    page.get_by_role("button", name="Add redirect_uris").click()
+    page.get_by_label("redirect_uris 2", exact=True).fill("https://app.example.com/again")
+    page.get_by_label("Add a setting").select_option("refresh_token_seconds")
+    page.get_by_label("refresh_token_seconds", exact=True).fill("3600")
+    page.get_by_role("group", name="grant_types").get_by_label("refresh_token").check()
+    ada.judge("client-edit")
+    page.get_by_role("button", name="Save the settings").click()
+    page.wait_for_url("**done=saved**")
+    (client,) = [each for each in server.api("GET", "/clients")["clients"] if each["name"] == "app"]
+    settings = server.api("GET", f"/clients/{client['client_id']}")["settings"]
+    assert settings["redirect_uris"] == ["https://app.example.com/callback", "https://app.example.com/again"]
+    assert settings["refresh_token_seconds"] == 3600
+    assert settings["grant_types"] == ["authorization_code", "refresh_token"]
+    page = ada.open(f"/console/resource-server?identifier={API}")
+    page.get_by_role("button", name="Add scopes").click()
+    page.get_by_label("Name of scopes").nth(1).fill("write")
+    page.get_by_label("Name of scopes").nth(1).blur()
+    page.get_by_role("group", name="write").get_by_label("Add a setting").select_option("description")
+    page.get_by_label("description", exact=True).fill("Change orders")
+    page.get_by_label("description", exact=True).blur()
+    ada.judge("resource-server-edit")
+    page.get_by_role("button", name="Save the settings").click()
+    page.wait_for_url("**done=saved**")
+    scopes = server.api("GET", f"/resource-servers/{API}")["settings"]["scopes"]
+    assert scopes == {"read": {}, "write": {"description": "Change orders"}}
     ada.close()

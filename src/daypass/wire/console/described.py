@@ -19,7 +19,7 @@ from daypass.api.operation import Operation, Part, bare_type
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
-from daypass.wire.console.members import members_of
+from daypass.wire.console.members import form_schema, members_of
 from daypass.wire.console.table import Cell, Column, Field, FormView, TableView, link, table_page
 from daypass.wire.endpoints.endpoint import Endpoint, make_input, read_text, shown
 from daypass.wire.http import Response
@@ -46,6 +46,7 @@ class ResourcePages:
         actions: further operations on one, as buttons and forms.
         empty: what an empty list says.
         example: the JSON that a new form begins with, by field.
+        settings: the class of the field `settings`, from which its form is made.
     """
 
     path: str
@@ -61,6 +62,7 @@ class ResourcePages:
     remove: Operation | None = None
     actions: tuple[Operation, ...] = ()
     example: Mapping[str, str] | None = None
+    settings: type[Any] | None = None
 
     @property
     def buttons_in_rows(self) -> bool:
@@ -246,6 +248,9 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
         for part in operation.parts.values()
         if part.name not in (*_SERVER, *hidden)
     )
+    if resource.settings is not None:
+        schema = form_schema(resource.settings)  # type: ignore[arg-type]  # a class is hashable
+        fields = tuple(each._replace(schema=schema) if each.name == "settings" else each for each in fields)
     if creates:
         return FormView(f"{resource.path}/create", f"Create the {resource.noun}", f"New {resource.noun}", fields)
     return FormView(f"{resource.one or resource.path}/save", "Save the settings", "Settings", fields, hidden)

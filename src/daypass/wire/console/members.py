@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from inspect import cleandoc
 from typing import Any, Final
+
+import msgspec
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
@@ -25,6 +29,30 @@ def members_of(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DaypassError(ErrorKind.VALIDATION, "The settings are a JSON object.")
     return found
+
+
+def descriptions(kind: type[Any]) -> Mapping[str, str]:
+    """Each attribute of a class with its paragraph in the class's docstring."""
+    texts: dict[str, str] = {}
+    current: list[str] = []
+    for line in cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2].splitlines():
+        names, colon, text = line.strip().partition(": ")
+        if colon and not line.startswith(" " * 8):
+            current = names.split(", ")
+            texts |= dict.fromkeys(current, text)
+        elif line.strip():
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in current}
+    return texts
+
+
+@lru_cache(maxsize=8)
+def form_schema(kind: type[Any]) -> str:
+    """The JSON Schema of a class of settings with its descriptions, from which the browser makes a form beside the JSON."""
+    schema = msgspec.json.schema(kind)
+    members = schema["$defs"][kind.__name__]["properties"]
+    for name, text in descriptions(kind).items():
+        members[name]["description"] = text[:1].upper() + text[1:]
+    return msgspec.json.encode(schema).decode()
 
 
 # --- Error pages of the console

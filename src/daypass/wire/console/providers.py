@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from daypass.domain.provider_settings import ProviderSettings
 from daypass.operations.providers import settings as provider_settings
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, to
 from daypass.wire.console.iam import iam, iam_part, roles_anywhere
-from daypass.wire.console.members import members_of
+from daypass.wire.console.members import form_schema, members_of
 from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
 from daypass.wire.http import Response
 
@@ -100,7 +101,8 @@ async def _oidc_values(ctx: ConsoleContext, arn: str, hidden: Mapping[str, str])
     if settings.value is not None:
         text = ctx.value("settings", _MAX_DOCUMENT) or json.dumps(settings.value.members, indent=2)
         hint = f"JSON. A secret is shown as {provider_settings.KEPT}, which keeps it."
-        field = Field("settings", "Members", text, "code", hint, maxlength=_MAX_DOCUMENT)
+        schema = form_schema(ProviderSettings)
+        field = Field("settings", "Members", text, "code", hint, maxlength=_MAX_DOCUMENT, schema=schema)
         forms.append(FormView(f"{_PROVIDER}/settings", "Save the settings", "Settings", (field,), hidden))
     return {"settings_problem": settings.problem, "forms": tuple(forms)}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from daypass.api import access, event_streams, notifications, oauth, providers, record
+from daypass.domain.oauth.client import ClientSettings
+from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.wire.console.described import ResourcePages
 
 _NEW_CLIENT: Final = """{
@@ -29,6 +31,7 @@ RESOURCES: Final = (
         remove=oauth.DELETE_CLIENT,
         actions=(oauth.CREATE_CLIENT_SECRET, oauth.DELETE_CLIENT_SECRET),
         example={"settings": _NEW_CLIENT},
+        settings=ClientSettings,
     ),
     ResourcePages(
         "/console/resource-servers",
@@ -46,6 +49,7 @@ RESOURCES: Final = (
         change=oauth.PUT_RESOURCE_SERVER,
         remove=oauth.DELETE_RESOURCE_SERVER,
         example={"settings": '{\n  "scopes": {"read": {}}\n}'},
+        settings=ResourceServerSettings,
     ),
     ResourcePages(
         "/console/notifications",

@@ -90,7 +90,9 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Field(NamedTuple):
-    """A field. `kind`: text, password, area, code (an area for JSON or PEM), check or choice, which has `options` (value, text)."""
+    """A field. `kind`: text, password, area, code (an area for JSON or PEM), check or choice, which has `options` (value, text).
+    `schema`: that of the JSON, which can then also be edited as a form.
+    """
 
     name: str
     label: str
@@ -100,6 +102,7 @@ class Field(NamedTuple):
     required: bool = True
     maxlength: int = 2048
     options: Sequence[tuple[str, str]] = ()
+    schema: str = ""
 
 
 class FormView(NamedTuple):
@@ -119,6 +122,11 @@ class FormView(NamedTuple):
     hidden: Mapping[str, str] = _NONE
     label: str = ""
     danger: bool = False
+
+    @property
+    def has_editor(self) -> bool:
+        """Whether a field of it is edited as a form beside its JSON."""
+        return any(field.schema for field in self.fields)
 
 
 def chosen_rows(ctx: ConsoleContext) -> tuple[str, ...]:

@@ -171,11 +171,72 @@
       rest.length && h("p", { className: "small", textContent: `The JSON also has: ${rest.join(", ")}.` })];
   };
 
+  // --- Settings, by their JSON Schema: a line for each that is set, and a choice of the others
+
+  const schema = builder.dataset.schema ? JSON.parse(builder.dataset.schema) : {};
+  const resolved = (about) => {
+    if (about.$ref) return resolved(schema.$defs[about.$ref.split("/").pop()]);
+    return about.anyOf ? resolved(about.anyOf.find((each) => each.type !== "null")) : about;
+  };
+  const firstOf = (found) => {
+    const about = resolved(found);
+    if (about.enum) return about.enum[0];
+    return { boolean: true, integer: 0, string: "", array: [] }[about.type] ?? {};
+  };
+  const marked = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", { textContent: part }) : part));
+  const boxes = (label, options, found, change) => h("div", { className: "boxes" }, ...options.map((option) => {
+    const box = h("input", { type: "checkbox", className: "form-check-input", checked: found.includes(option) });
+    box.addEventListener("change", () => change(options.filter((each) => (each === option ? box.checked : found.includes(each)))));
+    return h("label", { className: "form-check" }, box, h("span", { className: "form-check-label", textContent: option }));
+  }));
+  const entries = (label, about, found) => [
+    ...Object.entries(found).map(([name, value]) => group(name,
+      h("div", { className: "line" },
+        input(`Name of ${label}`, name, (next) => { delete found[name]; found[next] = value; write(true); }),
+        button("×", () => { delete found[name]; write(true); }, `Remove ${label} ${name}`)),
+      control(`${label} ${name}`, about, value, (next) => { found[name] = next; write(); }))),
+    button(`Add ${label}`, () => { found[`new-${Object.keys(found).length + 1}`] = firstOf(about); write(true); }),
+  ];
+  const control = (label, found, value, change) => {
+    const about = resolved(found);
+    const kind = /role|policy|trust_anchor/.test(label) ? "arn" : "";
+    if (about.enum) return select(label, about.enum.map((each) => [each, each || "as the server"]), value, change);
+    if (about.type === "boolean") return select(label, [["true", "yes"], ["false", "no"]], String(value), (next) => change(next === "true"));
+    if (about.type === "integer") return input(label, String(value), (next) => change(Math.trunc(Number(next)) || 0));
+    if (about.type === "string") return input(label, value, change, kind);
+    if (about.properties) return h("div", { className: "part" }, ...members(about, value));
+    if (about.additionalProperties) return h("div", {}, ...entries(label, about.additionalProperties, value));
+    const items = about.items && resolved(about.items);
+    if (items?.enum) return boxes(label, items.enum, list(value), change);
+    if (items?.type === "string") return values(label, list(value), kind, change);
+    if (!items?.properties) return h("p", { className: "small", textContent: "It is edited in the JSON." });
+    return h("div", {}, ...list(value).map((each, at) => group(`${label} ${at + 1}`, ...members(items, each),
+      button("Remove", () => { value.splice(at, 1); write(true); }, `Remove ${label} ${at + 1}`))),
+    button(`Add to ${label}`, () => { value.push({}); write(true); }));
+  };
+  const members = (about, found) => {
+    const lines = Object.entries(about.properties).filter(([name]) => name in found && found[name] !== null).map(([name, each]) => {
+      const remove = button("×", () => { delete found[name]; write(true); }, `Remove ${name}`);
+      const made = group(name, remove, each.description && h("p", { className: "hint" }, ...marked(each.description)),
+        control(name, each, found[name], (next) => { found[name] = next; write(); }));
+      made.classList.add("setting");
+      return made;
+    });
+    const others = Object.keys(about.properties).filter((name) => !(name in found) || found[name] === null);
+    return [...lines, others.length && select("Add a setting", [["", "Add a setting…"], ...others.map((name) => [name, name])], "", (name) => {
+      if (name) found[name] = firstOf(about.properties[name]);
+      write(true);
+    })];
+  };
+
   // --- Both sides
 
   const draw = () => {
-    const at = [...builder.querySelectorAll("input, select, button")].indexOf(document.activeElement);
-    builder.replaceChildren(...(builder.dataset.kind === "rule" ? rule() : statements()).filter(Boolean));
+    const active = document.activeElement;
+    const at = [...builder.querySelectorAll("input, select, button")].indexOf(active);
+    if (at >= 0) active.blur(); // what was typed is kept
+    const parts = { rule, settings: () => members(resolved(schema), whole) }[builder.dataset.kind] || statements;
+    builder.replaceChildren(...parts().filter(Boolean));
     if (at >= 0) [...builder.querySelectorAll("input, select, button")][at]?.focus();
   };
   const read = () => {
