@@ -121,14 +121,17 @@ Table: TypeAlias = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
 
 def page(table: Table) -> str:
     """The page about the console's functions, with the same call and command."""
-    rows = [(f"`{row.path}`", f"`{row.operation}`", command_of(row.operation)) for row in console_rows()]
+    pages: dict[str, list[str]] = {}
+    for row in console_rows():
+        pages.setdefault(row.operation, []).append(f"`{row.path}`")
+    rows = [(", ".join(paths), f"`{name}`", command_of(name)) for name, paths in pages.items()]
     reasons = [(f"`{name}`", why) for name, why in BROWSER_ONLY.items()]
     return f"""# The console's functions
 
 Each page has an operation of the API and a command that do the same with the same permission. [Routes](routes.md) has the path of each
 `daypass:` operation; AWS documents the others.
 
-{table(("Page", "Operation", "Command"), rows)}
+{table(("Pages", "Operation", "Command"), rows)}
 ## Only in a browser
 
 {table(("Operation", "Why"), reasons)}"""

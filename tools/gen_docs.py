@@ -16,6 +16,7 @@ import tokenize
 from collections import Counter as Counted
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +36,7 @@ from daypass.domain.events import EventType
 from daypass.domain.policy.lint.finding import RULES
 from daypass.monitoring.alerts import ALERTS, Alert
 from daypass.monitoring.dashboards import monitoring_files
+from daypass.monitoring.help import pages as help_texts
 from daypass.monitoring.measures import MEASURES, Measure
 from daypass.monitoring.rules import Places
 from daypass.observability.metrics import METRICS
@@ -402,7 +404,7 @@ def routes_page() -> str:
     rows = sorted(
         (f"`{row.path}`", _methods(row), described(row.path, row.summary))
         for row in table_of.rows
-        if not row.path.startswith(_ON_OTHER_PAGES)
+        if not row.path.startswith(_ON_OTHER_PAGES) and "Roles Anywhere, by" not in row.summary
     )
     calls = sorted(f"- `{each.method} /api/v1{each.path}`: `{each.name}`" for each in OPERATIONS)
     model = rolesanywhere_model.load().operations.values()
@@ -476,6 +478,12 @@ def oauth_page() -> str:
     return gen_oauth.page((REFERENCE / "oauth.md").read_text("utf-8"), table, described)
 
 
+def _monitoring_file(name: str) -> str:
+    """Runbooks among them follow from help.json, which may just have been written."""
+    help_texts.cache_clear()
+    return monitoring_files(Places())[name]
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "../reference/oauth.md": oauth_page,
     "../threat-model.md": threat_model_page,
@@ -489,7 +497,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "operations.md": operations_page,
     "routes.md": routes_page,
     "settings.md": settings_page,
-    **{f"../../deploy/monitoring/{name}": lambda text=text: text for name, text in monitoring_files(Places()).items()},  # type: ignore[misc]  # a default binds it now
+    **{f"../../deploy/monitoring/{name}": partial(_monitoring_file, name) for name in monitoring_files(Places())},
 }
 
 
@@ -508,16 +516,18 @@ def is_stale(name: str) -> bool:
 def main() -> int:
     """The exit status."""
     check = sys.argv[1:] == ["--check"]
+    different = []
     try:
-        different = [name for name in PAGES if is_stale(name)]
+        for name in PAGES:  # one after the other: a later page may follow from an earlier one
+            if is_stale(name):
+                different.append(name)
+                path, text = path_and_text(name)
+                if not check:
+                    path.write_text(text, "utf-8")
+                print(f"gen_docs: {path.name} {'is not up to date: run `make docs-gen`' if check else 'written'}")
     except Undocumented as error:
         print(f"gen_docs: {error}", file=sys.stderr)
         return 1
-    for name in different:
-        path, text = path_and_text(name)
-        if not check:
-            path.write_text(text, "utf-8")
-        print(f"gen_docs: {path.name} {'is not up to date: run `make docs-gen`' if check else 'written'}")
     import gen_man  # noqa: PLC0415  # it is beside this file, which is where a script imports from
 
     return max(gen_man.main(), int(check and bool(different)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -25,7 +24,6 @@ from daypass.observability.metrics import METRICS
 from daypass.operations.management import ALSO
 from daypass.wire.aws import routes as aws_routes
 from daypass.wire.aws import sts
-from daypass.wire.aws.models import load
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +93,6 @@ def test_page_names_everything_there_is() -> None:
     for page, names in expected.items():
         text = (reference / page).read_text()
         assert [name for name in names if name not in text] == []
-
-
-def test_divergences_name_every_operation_of_iam_that_is_not_there() -> None:
-    page = (ROOT / "docs/reference/aws-divergences.md").read_text()
-    named = set(re.findall(r"`([A-Z]\w+)`", page.partition("## Operations of IAM that are not there")[2]))
-    assert named - {"UnsupportedOperation"} == load("iam").names - set(aws_routes.OPERATIONS)
 
 
 def test_members_without_a_comment_are_refused(gen_docs: ModuleType) -> None:
