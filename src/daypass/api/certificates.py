@@ -27,7 +27,7 @@ class IssueCertificateInput(Input):
     ) = None
     extensions: Annotated[
         list[Literal["pty", "user-rc", "port-forwarding", "agent-forwarding", "X11-forwarding"]],
-        Meta(max_length=5, description="What sshd may permit. For ssh-user alone."),
+        Meta(max_length=5, description="Permissions for sshd. For ssh-user alone."),
     ] = []
     force_command: Annotated[
         str, Meta(max_length=1024, description="The only command that sshd runs. For ssh-user alone.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from daypass.client.http import Connection
 
 _allow = click.option(
-    "--allow", multiple=True, type=click.Choice(EXTENSIONS), help="What sshd may permit; repeatable. Default: pty."
+    "--allow", multiple=True, type=click.Choice(EXTENSIONS), help="Permission for sshd; repeatable. Default: pty."
 )
 
 

@@ -31,7 +31,7 @@ def credential_helper() -> None:
 
 @credential_helper.command("git")
 @click.argument("action", metavar="get")
-@click.option("--audience", default="", metavar="URI", help="Of the tokens. Default: https:// and the host.")
+@click.option("--audience", default="", metavar="URI", help="Audience of the tokens. Default: https:// and the host.")
 @click.option("--role", default="", metavar="ROLE", shell_complete=complete_roles, help="Default: as you are.")
 @server_options
 def git(action: str, audience: str, role: str, profile: str, endpoint: str) -> None:

@@ -26,7 +26,9 @@ def k8s() -> None:
 @k8s.command("webhook")
 @click.option("--endpoint", required=True, metavar="URL", help="Daypass, as pods reach it.")
 @click.option("--region", default="us-east-1", metavar="NAME", show_default=True, help="The region that pods get.")
-@click.option("--audience", default="sts.amazonaws.com", metavar="NAME", show_default=True, help="Of pods' tokens.")
+@click.option(
+    "--audience", default="sts.amazonaws.com", metavar="NAME", show_default=True, help="Audience of pods' tokens."
+)
 @click.option("--agent-image", default="", metavar="IMAGE", help="The image of agents, for pods that ask for one.")
 @click.option("--listen", default="0.0.0.0:8443", metavar="HOST:PORT", show_default=True, help="Where.")
 @click.option("--cert", required=True, metavar="FILE", help="The certificate chain; read again when it changes.")

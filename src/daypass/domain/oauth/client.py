@@ -90,39 +90,34 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """Settings of one client.
 
     Attributes:
-        token_endpoint_auth_method: how it authenticates; `none` makes it a public client, `aws_sigv4` a workload: a session of
-            `role` signs its requests for the service `daypass`.
+        token_endpoint_auth_method: how it authenticates; `none`: a public client; `aws_sigv4`: a session of `role` signs its
+            requests for the service `daypass`.
         jwks, jwks_uri: the keys of `private_key_jwt`; a URL is fetched like those of identity providers.
         tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri: the name in its certificate
-            (`tls_client_auth`); exactly one of them. A DN is in the form of RFC 4514.
-        trust_anchor: the ARN of the trust anchor (IAM Roles Anywhere) that its certificate leads to (`tls_client_auth`).
-            Its CRLs apply.
+            (`tls_client_auth`); exactly one of them. A DN is as in RFC 4514.
+        trust_anchor: the ARN of the trust anchor of its certificate (`tls_client_auth`).
         tls_client_certificates: thumbprints (`x5t#S256`) of its certificates (`self_signed_tls_client_auth`).
         role: the ARN of the role that is the client (`aws_sigv4`).
         redirect_uris: compared as text; only the port of `http://127.0.0.1` and `http://[::1]` may differ.
-        post_logout_redirect_uris: where people may return to after they have signed out, compared in the same way.
-        backchannel_logout_uri: is told when a person with an ID token of the client signs out (OpenID Connect Back-Channel
-            Logout 1.0).
+        post_logout_redirect_uris: targets after a sign-out, compared in the same way.
+        backchannel_logout_uri: gets logout tokens (OpenID Connect Back-Channel Logout 1.0).
         grant_types: the grants that it may use.
-        roles: ARNs of the roles that it may ask for, or `*`.
-        default_role: one of them, for a token request that names no role; empty: the only one, for client credentials.
-        audiences: the audiences that it may ask for; the first is the default. Empty: this server alone.
-        scopes: the scopes that it may ask for.
-        default_scopes: for an authorization request without `scope`; empty: one that names no role and no resource is refused.
-        claims: the claims about people that it may have in ID tokens and from UserInfo, if it asks for their scopes.
-        id_token_signed_response_alg: signs its ID tokens: `ES256`, `EdDSA` or `RS256`, as far as the settings have keys. Empty:
-            the server's.
+        roles: ARNs of its roles, or `*`.
+        default_role: for a token request that names no role; empty: the only one, for client credentials.
+        audiences: its audiences; the first is the default. Empty: this server alone.
+        scopes: its scopes.
+        default_scopes: for an authorization request without `scope`.
+        claims: the claims about people that it may have.
+        id_token_signed_response_alg: `ES256`, `EdDSA` or `RS256`. Empty: the server's.
         dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
-        fapi_exceptions: requirements of FAPI 2.0 that a confidential client need not meet: `bearer_tokens` (its tokens need not be
-            bound), `client_secret` (it may use a secret), `other_algorithms` (it may sign with others than PS256, ES256 and
-            EdDSA, such as RS256), `pkce` (its authorization requests need no code_challenge), `token_endpoint_audience` (the
-            audience of its assertions may be the token endpoint), `unpushed_requests` (its authorization requests need not be
-            pushed).
-        refresh_token_seconds: the lifetime of a family of refresh tokens, from the first one on.
-        external_client_ids: the client's id at other authorization servers, by their issuers: it may ask for identity
-            assertions (`id-jag`) for these.
-        metadata_documents: this client only accepts others, whose `client_id` is one of these URLs or begins with one that
-            ends in `/*`, and limits them.
+        fapi_exceptions: requirements of FAPI 2.0 that a confidential client need not meet: `bearer_tokens` (its tokens are not bound),
+            `client_secret` (it may use a secret), `other_algorithms` (it may sign with RS256), `pkce` (it needs no
+            code_challenge), `token_endpoint_audience` (its assertions may name the token endpoint), `unpushed_requests` (it
+            need not push its requests).
+        refresh_token_seconds: the lifetime of a family of refresh tokens.
+        external_client_ids: its id at other authorization servers, by their issuers, for identity assertions (`id-jag`).
+        metadata_documents: this client limits others, whose `client_id` is one of these URLs or begins with one that ends in
+            `/*`.
     """
 
     token_endpoint_auth_method: AuthMethod = "private_key_jwt"

@@ -34,17 +34,16 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     """Settings of one resource server.
 
     Attributes:
-        scopes: by name, each with a `description` and a session `policy`. A session with several scopes may do what any of
-            their policies allow, within its role. If there are scopes, tokens need at least one of them, and have no other.
+        scopes: by name, each with a `description` and a session `policy`. Several scopes add up, within the role. If there are
+            scopes, tokens need at least one of them.
         default_scopes: for a request without `scope`; empty: such a request is refused.
-        algorithm: signs tokens for it: `ES256`, `EdDSA` or `RS256`, as far as the settings have keys. Empty: the server's.
+        algorithm: `ES256`, `EdDSA` or `RS256`. Empty: the server's.
         token_seconds: the longest lifetime of tokens for it; 0: no limit.
         introspection_clients: clients of the account that may introspect tokens for it.
-        policy: the resource policy. Principals of the account need only policies of their own; those of other accounts get
-            tokens for it only if this policy allows them `daypass:GetAccessToken`, too. At a gateway they also need its
-            permission for the action of the route.
-        routes: what a request means that a proxy asks about (`/gateway/auth`): a list of `path`, `action`, `resource` and
-            `methods`. The first that fits decides.
+        policy: the resource policy. Principals of other accounts also need its permission: `daypass:GetAccessToken`, and at a
+            gateway the action of the route.
+        routes: for requests of proxies (`/gateway/auth`): a list of `path`, `action`, `resource` and `methods`. The first that
+            fits decides.
         origin: scheme and host of the service, as DPoP proofs and signatures name it. Empty: those of the identifier.
     """
 

@@ -360,7 +360,9 @@ class Row(NamedTuple):
 
 ROWS: Final = (
     Row(TOKEN, "signin:CreateOAuth2Token", token, "Tokens of AWS Sign-In"),
-    Row("/v1/introspect", "signin:IntrospectOAuth2TokenWithIAM", introspect, "What an access token says, to AWS SDKs"),
+    Row(
+        "/v1/introspect", "signin:IntrospectOAuth2TokenWithIAM", introspect, "Introspects an access token for AWS SDKs"
+    ),
     Row("/v1/revoke", "signin:RevokeOAuth2TokenWithIAM", revoke, "Ends the session of a refresh token, for AWS SDKs"),
     Row("/list-sessions", "signin:ListSessions", list_sessions, "Sessions of `aws login`"),
     Row("/get-session", "signin:GetSession", get_session, "One session of `aws login`"),
