@@ -80,6 +80,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "iam:GetOpenIDConnectProvider": "provider show",
     "iam:GetRole": "role show",
     "iam:GetUser": "user show",
+    "iam:GetUserPolicy": "iam",
     "iam:ListGroups": "group ls",
     "iam:ListOpenIDConnectProviders": "provider ls",
     "iam:ListRoles": "role ls",
