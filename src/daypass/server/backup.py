@@ -19,7 +19,7 @@ from sqlalchemy import delete
 
 from daypass import __version__
 from daypass.config import Settings
-from daypass.crypto.age import AgeError, AgeWriter, decrypted, identity_of, recipient_of
+from daypass.crypto.age import AgeError, decrypted, encrypting, identity_of, recipient_of
 from daypass.crypto.key_encryption import RingError
 from daypass.domain.events import Event, EventType
 from daypass.server.clock import opened, record, wall
@@ -65,11 +65,10 @@ def make(settings: Settings, recipient: str, file: Path) -> Copied:
     with opened(settings) as database, _draft_of(file) as draft:
         try:
             with draft.open("wb") as out:
-                writer = AgeWriter(out, public)
-                counts = database.read(
-                    lambda conn: write_copy(conn, now, __version__, writer.write), seconds=_PATIENT_SECONDS
-                )
-                writer.close()
+                with _faults(), encrypting(out, public) as write:
+                    counts = database.read(
+                        lambda conn: write_copy(conn, now, __version__, write), seconds=_PATIENT_SECONDS
+                    )
                 out.flush()
                 os.fsync(out.fileno())
             draft.replace(file)
