@@ -8,7 +8,7 @@ import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -23,6 +23,7 @@ from daypass.client.usable import resolve
 if TYPE_CHECKING:
     from daypass.client.http import Connection
 
+_KNOWN_HOSTS: Final = "/etc/ssh/ssh_known_hosts"
 _allow = click.option(
     "--allow", multiple=True, type=click.Choice(EXTENSIONS), help="Permission for sshd; repeatable. Default: pty."
 )
@@ -136,7 +137,7 @@ def ssh(arguments: tuple[str, ...], /, role: str, principal: str, allow: tuple[s
         options = {
             "IdentityFile": key,
             "IdentitiesOnly": "yes",
-            "GlobalKnownHostsFile": place / "known_hosts",
+            "GlobalKnownHostsFile": f"{_KNOWN_HOSTS} {place / 'known_hosts'}",
             "RevokedHostKeys": place / "krl",
         }
         sys.stdout.flush()

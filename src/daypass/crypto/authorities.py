@@ -242,14 +242,11 @@ def _client_certificate(
 def _crl(key: RingKey, account: str, number: int, now: int, serials: Collection[int] | None) -> str:
     private = _private(key, CertificateKind.DATABASE, account)
     authority = _authority(key, account)
-    builder = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(authority.subject)
-        .last_update(_time(now - _BACKDATED_MS))
-        .next_update(_time(now + _CRL_MS))
-        .add_extension(x509.CRLNumber(number), critical=False)
-    )
-    for serial in sorted([authority.serial_number] if serials is None else serials):
-        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_time(now))
-        builder = builder.add_revoked_certificate(entry.build())
+    ended = sorted([authority.serial_number] if serials is None else serials)
+    builder = x509.CertificateRevocationListBuilder(
+        authority.subject,
+        _time(now - _BACKDATED_MS),
+        _time(now + _CRL_MS),
+        revoked_certificates=[x509.RevokedCertificateBuilder(serial, _time(now)).build() for serial in ended],
+    ).add_extension(x509.CRLNumber(number), critical=False)
     return builder.sign(private, None).public_bytes(Encoding.PEM).decode("ascii")

@@ -6,6 +6,7 @@ there is nothing to be kept in step with them. A certificate whose session is no
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ipaddress
 import re
@@ -161,31 +162,42 @@ async def _authorized(env: Env, call: Call, wanted: Wanted, seconds: int) -> Dec
 # --- The authorities, and what was revoked
 
 
+class _Issued(Struct, frozen=True):
+    """A certificate that has not ended. `session`: None when it is not found."""
+
+    authority: str
+    serial: int
+    expires_at: int
+    session: SessionClaims | None
+
+
 class _Lists(Struct, frozen=True):
-    """The lists of an account, for a version of the revocations."""
+    """The lists of an account, for a version of the revocations, and what they were made from."""
 
     version: int
     made_at: int
+    issued: tuple[_Issued, ...] | None
     krl: bytes
     crl: str
 
 
 class CertificateLists:
-    """The lists of this process. They are made again after a revocation, and every ten seconds."""
+    """The lists of this process. They are made again after a revocation and every ten seconds. While the record is unavailable,
+    they are made from the certificates that are known.
+    """
 
     def __init__(self) -> None:
         self._made: dict[str, _Lists] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, env: Env, call: Call) -> dict[str, Any]:
-        """daypass:GetCertificateAuthorities. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE (without the record)."""
+        """daypass:GetCertificateAuthorities. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE (the record was never read)."""
         account = call.caller.account
         decision = await allow_own(env, call, "GetCertificateAuthorities", "certificate")
-        lists = self._made.get(account)
-        now, version = env.clock.now(), env.revocations.version
-        if lists is None or lists.version != version or now - lists.made_at > _KEEP_MS:
-            krl, crl = env.authorities.revoked(account, now, await _revoked(env, account, now))
-            self._made = {key: each for key, each in self._made.items() if now - each.made_at <= _KEEP_MS}
-            lists = self._made[account] = _Lists(version, now, krl, crl)
+        async with self._locks.setdefault(account, asyncio.Lock()):
+            lists = self._made.get(account)
+            if lists is None or lists.version != env.revocations.version or env.clock.now() - lists.made_at > _KEEP_MS:
+                lists = self._made[account] = await _lists(env, account, lists)
         await env.journal.commit(served(call, decision=decision))
         return {
             **{kind.replace("-", "_"): env.authorities.public(kind, account) for kind in CertificateKind},
@@ -195,9 +207,26 @@ class CertificateLists:
         }
 
 
-async def _revoked(env: Env, account: str, now: int) -> dict[str, list[int]] | None:
-    """The serial numbers of revoked certificates by authority; None: there are too many certificates to tell."""
-    issued: list[Mapping[str, Any]] = []
+async def _lists(env: Env, account: str, last: _Lists | None) -> _Lists:
+    now, version = env.clock.now(), env.revocations.version
+    try:
+        issued = await _issued(env, account, now)
+    except DaypassError as error:
+        if last is None or error.kind is not ErrorKind.UNAVAILABLE:
+            raise
+        issued = last.issued
+    serials: dict[str, list[int]] | None = None if issued is None else {}
+    for each in issued or ():
+        ended = each.session is None or env.directory.revoked(each.session) is not None
+        if ended and each.expires_at > now and serials is not None:
+            serials.setdefault(each.authority, []).append(each.serial)
+    krl, crl = await asyncio.to_thread(env.authorities.revoked, account, now, serials)
+    return _Lists(version, now, issued, krl, crl)
+
+
+async def _issued(env: Env, account: str, now: int) -> tuple[_Issued, ...] | None:
+    """The certificates of an account that have not ended; None: there are too many to tell."""
+    found: list[Mapping[str, Any]] = []
     query = RecordFilter(
         account=account,
         type=EventType.CERTIFICATE_ISSUED.value,
@@ -206,17 +235,16 @@ async def _revoked(env: Env, account: str, now: int) -> dict[str, list[int]] | N
     )
     while True:
         page = await env.records.search(Viewer(account), query)
-        issued += [each.body for each in page if each.body and each.body.get("account") == account]
+        found += [each.body for each in page if each.body and each.body.get("account") == account]
         if len(page) < _PAGE:
             break
-        if len(issued) > MAX_LISTED:
+        if len(found) > MAX_LISTED:
             return None
         query = replace(query, before=(page[-1].at, page[-1].log, page[-1].seq))
-    valid = [each for each in issued if each["detail"]["expires_at"] > now]
-    claims = await env.records.sessions_by_id({each["session_id"] for each in valid}, account)
-    serials: dict[str, list[int]] = {}
-    for each in valid:
-        session = claims.get(each["session_id"])
-        if session is None or env.directory.revoked(session) is not None:
-            serials.setdefault(each["detail"]["authority"], []).append(int(each["detail"]["serial"], 16))
-    return serials
+    valid = [each for each in found if each["detail"]["expires_at"] > now]
+    sessions = await env.records.sessions_by_id({each["session_id"] for each in valid}, account)
+    return tuple(
+        _Issued(detail["authority"], int(detail["serial"], 16), detail["expires_at"], sessions.get(each["session_id"]))
+        for each in valid
+        for detail in (each["detail"],)
+    )
