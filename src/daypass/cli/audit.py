@@ -18,7 +18,7 @@ from urllib.parse import quote
 import click
 
 from daypass.api import record as record_api
-from daypass.audit.verify import BadRecord, Gap, Head, Verified
+from daypass.audit.verify import BadRecord, Head, Verified
 from daypass.cli import exits, output
 from daypass.cli.described import add_commands
 from daypass.cli.durations import moment_of, seconds_of
@@ -36,7 +36,7 @@ from daypass.cli.options import (
     server_command,
     server_connection,
 )
-from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record
+from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, Record, gap_text
 from daypass.client.http import segment
 
 _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -191,13 +191,6 @@ def _record_of(url: str, connect: Connect, account: str, notes: Path | None = No
     if scheme.partition("+")[0] == "sqlite":
         return OfflineRecord(Path(file))
     return PostgresRecord(url, notes) if url else OnlineRecord(connect(), account)
-
-
-def gap_text(gap: Gap) -> str:
-    """A gap in words: what is missing, and when it was lost."""
-    records = f"record {gap.first} is" if gap.first == gap.last else f"records {gap.first} to {gap.last} are"
-    times = f"between {output.moment(gap.since)} and {output.moment(gap.until)}"
-    return f"GAP  log {gap.log}: {records} missing, lost {times}, as a later log says."
 
 
 def _fault(bad: BadRecord) -> dict[str, Any]:

@@ -138,8 +138,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
     The settings are those of a server: its key-encryption key must open the keys. Its database is not touched.
     """
     from daypass.audit.verify import BadRecord, Verified  # of the server's packages
-    from daypass.cli.audit import gap_text
-    from daypass.cli.record import OfflineRecord
+    from daypass.cli.record import OfflineRecord, gap_text
     from daypass.config import Settings
 
     server, settings = server_module("backup"), settings_of(config, data)

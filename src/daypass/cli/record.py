@@ -18,14 +18,22 @@ from urllib.parse import quote
 
 from daypass.audit.format import leaf_hash
 from daypass.audit.packing import Unpacker
-from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, verify_log, verify_log_rows
+from daypass.audit.verify import BadRecord, Gap, Head, RecordRow, Verified, verify_log, verify_log_rows
 from daypass.cli.options import PAGE
+from daypass.cli.output import moment
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
 _LOG = re.compile(r"[0-9a-f]{32}")
 _DRIVER = re.compile(r"(?<=^postgresql)\+[a-z0-9]+(?=://)")  # servers take a URL that names one
+
+
+def gap_text(gap: Gap) -> str:
+    """A gap in words: what is missing, and when it was lost."""
+    records = f"record {gap.first} is" if gap.first == gap.last else f"records {gap.first} to {gap.last} are"
+    times = f"between {moment(gap.since)} and {moment(gap.until)}"
+    return f"GAP  log {gap.log}: {records} missing, lost {times}, as a later log says."
 
 
 class Record(ABC):
