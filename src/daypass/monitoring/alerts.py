@@ -173,7 +173,7 @@ ALERTS: Final = (
         "latency",
         "daypass:issuance_seconds:p95 > 0.2",
         600,
-        "95 of 100 sessions take up to {{ $value | humanizeDuration }} (M2: 200 ms).",
+        "The p95 latency of sessions is {{ $value | humanizeDuration }} (M2: 200 ms).",
     ),
     Alert(
         "DaypassExpiredTokens",

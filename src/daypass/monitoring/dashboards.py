@@ -169,7 +169,7 @@ PANELS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "reqps",
         ),
         Panel(
-            "Age of verified tokens, 95 of 100",
+            "p95 age of verified tokens",
             "timeseries",
             (
                 (
@@ -187,7 +187,7 @@ PANELS: Final[Mapping[str, tuple[Panel, ...]]] = {
             (
                 (
                     f"histogram_quantile(0.95, sum by (le) (rate(daypass_journal_commit_seconds_bucket{{{_I}}}[5m])))",
-                    "95 of 100 commits",
+                    "p95 commit",
                 ),
                 (f"max(daypass_journal_waiting{{{_I}}})", "events waiting"),
             ),

@@ -58,7 +58,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M2",
-        "Latency of issuing, 95 of 100",
+        "p95 latency of issuing",
         "under 200 ms",
         "daypass_issuance_seconds",
         "daypass:issuance_seconds:p95",
@@ -68,7 +68,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M3",
-        "Failures because a token had expired, a week",
+        "Failures by expired tokens, a week",
         "0",
         "daypass_refused_total",
         less(
@@ -81,7 +81,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M4",
-        "Attempts that trust policies deny",
+        "Denials by trust policies",
         "under 1 %",
         "daypass_assume_total",
         "daypass:trust_denial_ratio:rate1h",
@@ -103,7 +103,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M6",
-        "Elevated access that is open",
+        "Open elevated access",
         "tracked; role, requester and duration are in the console",
         "daypass_grants_open, daypass_session_seconds",
         "max by (region) (daypass_grants_open)",
@@ -113,7 +113,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M7",
-        "Unexpected actions of high privilege, a quarter",
+        "Unexpected privileged actions, a quarter",
         "0",
         "daypass_anomalies_total",
         'sum by (region) (increase(daypass_anomalies_total{severity="high"}[90d]))',
@@ -123,7 +123,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M8",
-        "Chained attempts that fail",
+        "Failed chained attempts",
         "under 0.1 %",
         "daypass_assume_total",
         "daypass:chained_failure_ratio:rate1h",
@@ -143,7 +143,7 @@ MEASURES: Final = (
     ),
     Measure(
         "M10",
-        "Time to remediate failures of authentication",
+        "Time to remediate authentication failures",
         "under 30 min",
         "daypass_refused_total",
         "max by (region) (max_over_time(daypass:auth_failures:open_seconds[30d]))",
