@@ -13,7 +13,16 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from daypass.domain.access.person import original_principal
-from daypass.domain.directory import AccessKey, AccessRequest, Group, OidcProvider, Role, SamlProvider, User
+from daypass.domain.directory import (
+    AccessKey,
+    AccessRequest,
+    Group,
+    ManagedPolicy,
+    OidcProvider,
+    Role,
+    SamlProvider,
+    User,
+)
 from daypass.operations import heavy
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import allow_own, arn_of
@@ -121,6 +130,25 @@ def _requests(tx: Reader, call: Call, wanted: str, *, everything: bool) -> Itera
         return
     if everything or original_principal(call.caller.hops) in (request.requester_id, request.beneficiary_id):
         yield Found("access-request", request.id, f"Access request {request.id}")
+
+
+async def find_policies(env: Env, call: Call, part: str) -> list[str]:
+    """ARNs of managed policies with `part` in their names: those of the account, then those of AWS and of Daypass."""
+    account, wanted = call.caller.account, part.lower()
+    if not all(await would_allow(env, call, [("iam:ListPolicies", "*")])):
+        return []
+
+    def own(tx: Reader) -> list[str]:
+        found = (
+            tx.get(ManagedPolicy, account=account, name=name)
+            for name in tx.names(ManagedPolicy, account, part, _ACTIONS)
+        )
+        return [policy.arn for policy in found if policy is not None]
+
+    built_in = (arn for arn in env.builtin if wanted in arn.rpartition("/")[2].lower())
+    return [*await env.directory.read(own, account=account), *sorted(built_in, key=lambda arn: (len(arn), arn))][
+        :_ACTIONS
+    ]
 
 
 # --- Actions, for people who write policies

@@ -18,7 +18,6 @@ from daypass.wire.http import Response
 from daypass.wire.web.render import pretty
 
 EDIT: Final = "/console/policy"
-_MOST: Final = 1_000  # managed policies that the choice offers
 _SHOWN: Final = 10  # inline policies that a page shows with their text
 _EXAMPLE: Final = """{{
   "Version": "2012-10-17",
@@ -55,12 +54,11 @@ class Policies(NamedTuple):
     editor: str
 
 
-async def policies_of(ctx: ConsoleContext, holder: Holder, name: str, *, offer: bool = True) -> Policies:
-    """The policies of the principal `name`. `offer`: managed policies as a choice; otherwise one is named by its ARN."""
+async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policies:
+    """The policies of the principal `name`."""
     kind, named = holder.kind, {f"{holder.kind}Name": name}
     attached = await iam_part(ctx, f"ListAttached{kind}Policies", **named)
     inline = await iam_part(ctx, f"List{kind}Policies", **named)
-    offered = await iam_part(ctx, "ListPolicies", MaxItems=_MOST) if offer else Part[Mapping[str, Any]]()
     held = [(each["PolicyArn"], each["PolicyName"]) for each in (attached.value or {}).get("AttachedPolicies", ())]
     texts = []
     for number, policy in enumerate((inline.value or {}).get("PolicyNames", ())):
@@ -69,13 +67,8 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str, *, offer: 
             part = await iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=policy)
             text = unquote((part.value or {}).get("PolicyDocument", ""))
         texts.append((policy, text))
-    choices = [(each["Arn"], each["PolicyName"]) for each in (offered.value or {}).get("Policies", ())]
-    choices = [("", "Choose one"), *(choice for choice in choices if choice not in held)]
-    hidden = {"name": name}
-    attach = Field("policy", "Managed policy", kind="choice", options=choices)
-    if not offer:
-        attach = Field("policy", "Managed policy", hint="Its ARN: arn:aws:iam::aws:policy/ReadOnlyAccess")
-    another = FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), hidden)
+    attach = Field("policy", "Managed policy", hint="Its ARN; a part of its name finds it", pick="policy")
+    another = FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), {"name": name})
     editor = address(EDIT, holder=kind, name=name, policy=" ").removesuffix("+")
     detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}
     remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, _ in texts}

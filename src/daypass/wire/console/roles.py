@@ -63,7 +63,7 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
     used = await ctx.attempt(
         "daypass:ListSessions", list_sessions.list_sessions, SessionFilter(principal_id=role["RoleId"], limit=10)
     )
-    policies = await policies_of(ctx, HOLDER, name, offer=False)
+    policies = await policies_of(ctx, HOLDER, name)
     job = ctx.value("job", 64)
     report: Part[Mapping[str, Any]] = Part()
     if job:

@@ -91,7 +91,8 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 class Field(NamedTuple):
     """A field. `kind`: text, password, area, code (an area for JSON or PEM), check or choice, which has `options` (value, text).
-    `schema`: that of the JSON, which can then also be edited as a form.
+    `schema`: that of the JSON, which can then also be edited as a form. `pick`: what completes
+    the text, a kind of `editor.pick`.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Field(NamedTuple):
     maxlength: int = 2048
     options: Sequence[tuple[str, str]] = ()
     schema: str = ""
+    pick: str = ""
 
 
 class FormView(NamedTuple):

@@ -34,22 +34,14 @@
 
   // --- Fields
 
-  const pick = async (field, kind) => {
-    const answer = await fetch(`/console/pick?kind=${kind}&text=${encodeURIComponent(field.value)}`);
-    if (!answer.ok || answer.redirected) return;
-    const options = (await answer.json()).map(([value, label]) => h("option", { value, label: label || value }));
-    field.list.replaceChildren(...options);
-  };
   const input = (label, value, change, kind = "") => {
     const id = `builder-${number += 1}`;
     const field = h("input", { className: "form-control", id, value, autocomplete: "off", spellcheck: false });
     field.setAttribute("aria-label", label);
     field.addEventListener("change", () => change(field.value.trim()));
     if (!kind) return field;
-    field.setAttribute("list", `${id}-list`);
-    let timer = 0;
-    field.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(() => pick(field, kind), 150); });
-    return h("span", { className: "picker" }, field, h("datalist", { id: `${id}-list` }));
+    field.dataset.pick = kind; // console.js completes it
+    return h("span", { className: "picker" }, field);
   };
   const select = (label, options, value, change) => {
     const known = options.some(([option]) => option === value) ? options : [...options, [value, value]];

@@ -155,6 +155,24 @@
       button.addEventListener("click", () => button.setAttribute("aria-pressed", String(!secret.classList.toggle("masked"))));
     }
   };
+  // Completes what is typed, from the server.
+  const pick = async (field) => {
+    const answer = await fetch(`/console/pick?kind=${field.dataset.pick}&text=${encodeURIComponent(field.value)}`);
+    if (!answer.ok || answer.redirected) return;
+    const options = (await answer.json()).map(([value, label]) => Object.assign(document.createElement("option"), { value, label: label || value }));
+    field.list.replaceChildren(...options);
+  };
+  let picking = 0;
+  document.addEventListener("input", ({ target }) => {
+    if (!target.dataset?.pick) return;
+    if (!target.list) {
+      const id = `${target.id}-list`;
+      target.after(Object.assign(document.createElement("datalist"), { id }));
+      target.setAttribute("list", id);
+    }
+    clearTimeout(picking);
+    picking = setTimeout(() => pick(target), 150);
+  });
   prepare(document);
   document.addEventListener("htmx:afterSwap", (event) => prepare(event.target.parentElement || document));
   // A filter is answered by its page. Any other answer is shown as a page: a refusal, or the sign-in after the session has ended.
