@@ -110,9 +110,15 @@ QUERIES: Final[Mapping[str, str]] = {
 MORE_BODIES: Final[Mapping[str, Any]] = {
     "/access-requests": {"roles": [VALUES["RoleArn"]], "reason": "a good reason"},
     "/accounts": {"name": "third"},
+    "/certificates": {
+        "kind": "ssh-user",
+        "public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINgqk0R1gjZzAjVK1jC7VdUuP2sHGfvlUHjbyNNjAyP7",
+        "names": ["eve"],
+    },
     "/clients": {"name": "mine", "settings": {}},
     "/grants/end-for-ticket": {"ticket": "OPS-1"},
     "/issuers/allowed": {"issuers": []},
+    "/jwt-svids": {"audiences": ["https://orders.example"]},
     "/lint": {"document": DENY},
     "/offboardings": {"user": "ann"},
     "/pod-identity-associations": {

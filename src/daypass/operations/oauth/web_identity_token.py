@@ -76,11 +76,11 @@ async def get_web_identity_token(
     """
     caller = call.caller
     _check_tags(request.tags)
-    subject = spiffe_id(env, caller) if request.spiffe else caller.principal_arn
     algorithm, expires_at = _algorithm(env, request), _end(call, request)
     decision = await _authorized(env, call, request, algorithm, (expires_at - call.now) // 1000)
     federation = await _federation(env, caller.account)
     _check_bounds(env, call, request)
+    subject = spiffe_id(env, caller) if request.spiffe else caller.principal_arn
     claims = {
         "iss": issuer(env.oauth.issuer, federation),
         "sub": subject,
