@@ -108,6 +108,16 @@ def test_page_names_no_place_on_one_machine(page: Path) -> None:
     assert not re.search(r"(?<![\w.])/(home|root|work|Users)/", text)
 
 
+@pytest.mark.parametrize("page", _PAGES, ids=name)
+def test_tables_are_whole(page: Path) -> None:
+    """An empty line within a table makes text of the rows below it."""
+    lines = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE).splitlines()
+    starts = [
+        i for i, line in enumerate(lines) if line.lstrip().startswith("|") and not lines[i - 1].lstrip().startswith("|")
+    ]
+    assert [lines[i] for i in starts if not re.fullmatch(r"\s*\|[\s:|-]+\|", lines[i + 1])] == []
+
+
 def test_no_page_holds_the_marks_of_a_merge() -> None:
     marks = re.compile(r"^(<<<<<<<|=======|>>>>>>>)( |$)", re.MULTILINE)
     assert [page.name for page in _PAGES if marks.search(page.read_text())] == []
