@@ -114,7 +114,7 @@ async def capacity(url: str, seconds: float) -> float:
 
 
 async def client(role: str, url: str, rate: float, seconds: float, *more: str) -> asyncio.subprocess.Process:
-    """A load of `clients.py`, in a process of its own. Returns when it has connected."""
+    """A load of `clients.py`, in a separate process. Returns when it has connected."""
     program = Path(__file__).with_name("clients.py")
     command = [sys.executable, str(program), role, url, str(rate), str(seconds), *more]
     with on_core(1):

@@ -157,7 +157,7 @@ class SoftToken:
         return f"pkcs11:token={token};object={key}?module-path={self.library}&pin-source=file:{pin}"
 
     def make_key(self, label: str, *, extractable: bool = False) -> None:
-        """Makes an AES key in the token, in a process of its own, as the server's calls are."""
+        """Makes an AES key in the token, in a separate process, as the server's calls are."""
         arguments = (str(self.library), "daypass", label, self.pin_file.read_text(), "yes" if extractable else "no")
         environment = {"PATH": "/usr/bin:/bin", **self.environment}
         subprocess.run([sys.executable, "-c", _MAKE_KEY, *arguments], env=environment, check=True, timeout=120)

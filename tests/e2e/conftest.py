@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and stock clients that talk to it."""
+"""A real server in a separate process, and stock clients that talk to it."""
 
 from __future__ import annotations
 

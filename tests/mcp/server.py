@@ -1,6 +1,6 @@
 """An MCP server as its own SDK makes it: one tool, for tokens of Daypass that are for it. Arguments: port, issuer.
 
-It runs in an environment of its own, which has the package `mcp` and nothing of Daypass.
+It runs in a separate environment, which has the package `mcp` and nothing of Daypass.
 """
 
 from __future__ import annotations

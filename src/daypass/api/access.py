@@ -228,7 +228,7 @@ class FoundOut(Output):
 FIND = Operation(
     "Find",
     "GET /find",
-    "Principals, providers, sessions, access requests and records by a part of a name, an ARN or an id. It needs no permission of its own: each kind is found by callers who may list it.",
+    "Principals, providers, sessions, access requests and records by a part of a name, an ARN or an id. It needs no permission itself: each kind is found by callers who may list it.",
     "access",
     FindInput,
     FoundOut,

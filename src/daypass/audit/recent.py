@@ -188,7 +188,7 @@ def may_be_revoked(conn: Connection, revocations: Sequence[Revocation]) -> Condi
 def active_sessions(conn: Connection, revocations: Sequence[Revocation], now: int, most: int) -> list[str]:
     """Ids of sessions that have not expired and that one of these revocations may have ended.
 
-    Each condition is a query of its own, so that the index of active sessions answers it alone.
+    Each condition is a separate query, so that the index of active sessions answers it alone.
     """
     active = _s.expires_at > now
     conditions = _conditions(conn, revocations)

@@ -160,7 +160,7 @@ def vault(
 ) -> Result:
     """Print the JWT auth method for HashiCorp Vault and OpenBao.
 
-    Its tokens do not end with the session here, so they have a lifetime of their own.
+    Its tokens do not end with the session here, so they have their own lifetime.
     """
     issuer, subject = _facts(connect(), subject)
     config = {"oidc_discovery_url": issuer, "bound_issuer": issuer}
@@ -198,7 +198,7 @@ def vault(
 def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Connect) -> Result:
     """Print the file for `weed server -s3 -s3.iam.config`, with a new key that signs sessions there: keep it secret.
 
-    Its sessions do not end with the session here, so they have a lifetime of their own.
+    Its sessions do not end with the session here, so they have their own lifetime.
     """
     issuer, subject = _facts(connect(), subject)
     name = subject.rpartition("/")[2]

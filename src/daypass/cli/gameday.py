@@ -1,4 +1,4 @@
-"""`daypass gameday`: breaks a deployment of its own, and measures how it is found and repaired."""
+"""`daypass gameday`: breaks a separate deployment, and measures detection and repair."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daypass.cli.options import Group, Result, Table, output_option
 
 @click.group(cls=Group)
 def gameday() -> None:
-    """Game days: a deployment of its own is broken, and it is measured how it is found and repaired.
+    """Game days: break a separate deployment, and measure detection and repair.
 
     Your installation is not touched. Needs Prometheus and Alertmanager on this machine, and the server's packages.
     """

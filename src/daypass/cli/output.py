@@ -154,7 +154,7 @@ def data(value: Any) -> None:
 
 
 def line(value: Any) -> None:
-    """Prints JSON on a line of its own, for streams."""
+    """Prints JSON on one line, for streams."""
     click.echo(json.dumps(_with_times(value), separators=(",", ":"), ensure_ascii=True))
 
 

@@ -94,7 +94,7 @@ class ErrorKind(StrEnum):
     EXPIRED_IDENTITY_TOKEN = "expired_identity_token", Family.PROOF  # ExpiredTokenException, 400
     IDP_REJECTED_CLAIM = "idp_rejected_claim", Family.PROOF  # IDPRejectedClaim, 403
     IDP_COMMUNICATION = "idp_communication", Family.UPSTREAM  # IDPCommunicationError, 400
-    INVALID_USER_TYPE = "invalid_user_type", Family.CONTENT  # InvalidUserType, 400: only a user has a password of its own
+    INVALID_USER_TYPE = "invalid_user_type", Family.CONTENT  # InvalidUserType, 400: only a user has a password
     # Whether they may
     ACCESS_DENIED = "access_denied", Family.DENIED  # AccessDenied, 403
     # The directory

@@ -130,7 +130,7 @@ def check_ids(root: etree._Element) -> None:
 
 
 def as_document(element: etree._Element) -> bytes:
-    """The bytes of one element as a document of its own, with the namespaces that are in scope there."""
+    """The bytes of one element as a separate document, with the namespaces that are in scope there."""
     return bytes(etree.tostring(element, encoding="utf-8", with_tail=False))
 
 

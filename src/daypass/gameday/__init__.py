@@ -1,4 +1,4 @@
-"""Game days: a deployment of its own is broken on purpose, and it is measured how it is found and repaired.
+"""Game days: break a separate deployment on purpose, and measure detection and repair.
 
 The server does not import this package. Only processes that were started here are ever signalled.
 """

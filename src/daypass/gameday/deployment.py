@@ -139,7 +139,7 @@ class Load:
 
 
 class Deployment:
-    """A deployment of its own. Use it as a context. `authority`: issues the certificate with which the server
+    """A separate deployment. Use it as a context. `authority`: issues the certificate with which the server
     serves HTTPS; None: it serves HTTP.
     """
 

@@ -108,7 +108,7 @@ def _of_subject(tx: Reader, wanted: Revocation) -> list[Revocation]:
 
 
 def _is_stored(tx: Reader, wanted: Revocation) -> bool:
-    """Whether the subject is an account, or a stored role or user of it: the number of these has a quota of its own."""
+    """Whether the subject is an account, or a stored role or user of it: the number of these has a separate quota."""
     if wanted.subject not in ("role", "principal"):
         return wanted.subject == "account"
     found = find_by_id(tx, wanted.value)

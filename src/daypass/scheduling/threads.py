@@ -95,7 +95,7 @@ class FairThreads:
             if self._closed:
                 raise DaypassError(ErrorKind.UNAVAILABLE, _UNAVAILABLE)
             (self._urgent if urgent else self._usual).put(account, job)
-            # Each waiting job needs a thread of its own; an idle thread that was notified before has not woken yet.
+            # Each waiting job needs its own thread; an idle thread that was notified before has not woken yet.
             if len(self._urgent) + len(self._usual) > self._idle and len(self._threads) < self._limit:
                 self._start_thread()
             self._ready.notify()

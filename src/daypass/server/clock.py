@@ -101,7 +101,7 @@ def record(database: Database, event: Event) -> None:
 
 
 def record_change(database: Database, change: Callable[[StoreTx, int], Event]) -> None:
-    """Runs `change` with the time (ms) in one transaction with the event that it returns, in a log of its own."""
+    """Runs `change` with the time (ms) in one transaction with the event that it returns, in a separate log."""
     asyncio.run(_journalled(database, change))
 
 

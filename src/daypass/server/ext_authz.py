@@ -1,4 +1,4 @@
-"""Envoy's external authorization over gRPC, at a port of its own: each check becomes a request to `/gateway/ext_authz/`.
+"""Envoy's external authorization over gRPC, at a separate port: each check becomes a request to `/gateway/ext_authz/`.
 
 So limits, decisions, the record and metrics are those of HTTP. The port has no TLS and no authentication: only proxies may
 reach it. A check that cannot be answered is refused.

@@ -73,7 +73,7 @@ class HeavyProcesses:
         setup: the first message to each.
         seen: the position up to which a standby must have everything.
         seconds: time limit of one piece of work from when a process has it. After that it is refused with UNAVAILABLE. Waiting
-        for a process has a limit of its own, besides that of the request: on a busy machine a start takes long.
+        for a process has a separate limit, besides that of the request: on a busy machine a start takes long.
         most_of_account: maximum number of waiting jobs of one account.
     """
 

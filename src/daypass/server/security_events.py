@@ -1,6 +1,6 @@
 """Delivers in the background: security events at once after a revocation, and what is due every second; and notifications.
 
-Each stream is pushed by a task of its own, so that a slow receiver delays neither other streams nor the queueing. An
+Each stream is pushed by a separate task, so that a slow receiver delays neither other streams nor the queueing. An
 account has only some of the tasks.
 """
 
@@ -54,7 +54,7 @@ async def start_due(env: Env, pushes: AccountTasks) -> None:
         pushes.start(stream.id, stream.account, partial(push_stream, env, stream))
 
 
-# --- Notifications. Each account has a task of its own, so that its slow receivers delay neither others nor the sweeps
+# --- Notifications. Each account has its own task, so that its slow receivers delay neither others nor the sweeps
 
 
 ACCOUNTS_AT_ONCE: Final = 32

@@ -385,7 +385,7 @@ class Greeting:
     Attributes:
         key: that of `serve --dev`.
         code: the set-up code of `serve --setup`, or "".
-        health_port: 0 when health and metrics have no port of their own.
+        health_port: 0 when health and metrics have no separate port.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Keeps the session of one role valid, and its files up to date, in a thread of its own.
+"""Keeps the session of one role valid, and its files up to date, on a separate thread.
 
 The session is renewed early, at a time that differs between agents. While the server is unavailable the last one is used until
 it expires. Requests read `held` and never wait for the server. It must never give out an expired session.

@@ -123,7 +123,7 @@ class AsyncVerifierInterceptor(_Checks, grpc.aio.ServerInterceptor):  # type: ig
         method = _method_of(handler)
 
         async def begin(context: Any) -> None:
-            """Each call is a task of its own. The token is verified on a thread: that may wait for the network."""
+            """Each call is a separate task. The token is verified on a thread: that may wait for the network."""
             try:
                 CURRENT.set(await asyncio.to_thread(self._verified, self._presented(details.method, context)))
             except Refusal as refusal:

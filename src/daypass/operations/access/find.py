@@ -66,7 +66,7 @@ _OTHER: Final = (("ListSessions", "session"), ("ListAccessRequests", "access-req
 
 
 async def find(env: Env, call: Call, text: str) -> list[Found]:
-    """daypass:Find, within the caller's account. It needs no permission of its own. Raises DaypassError(ACCESS_DENIED)."""
+    """daypass:Find, within the caller's account. It needs no permission itself. Raises DaypassError(ACCESS_DENIED)."""
     account = call.caller.account
     decision = await allow_own(env, call, "Find", "access")
     questions = [(kind.action, kind.resource.format(account)) for kind in _NAMED]

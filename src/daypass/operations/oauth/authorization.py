@@ -102,7 +102,7 @@ class KnownClient(Struct, frozen=True):
 
 
 async def client_for(env: Env, unverified_id: str, unverified_uri: str, account: str = "") -> KnownClient:
-    """The client of a request, if the redirect URI is one of its own (attack A66). `account`: of the person, if known.
+    """The client of a request, if the redirect URI is registered for it (attack A66). `account`: of the person, if known.
 
     Any refusal is shown to the person, because no answer may be sent to an address that is not the client's. Raises
     DaypassError(VALIDATION).

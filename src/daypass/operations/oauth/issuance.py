@@ -57,7 +57,7 @@ async def issue_token(
 ) -> IssuedToken:
     """The token of a grant whose subject is verified. The one-time proofs of the request are consumed with it.
 
-    With `also`, the subject always gets a session of its own.
+    With `also`, the subject always gets a separate session.
 
     Raises DaypassError: what `exchange` raises; refusals name the subject as their actor.
     """

@@ -1,6 +1,6 @@
 """Refresh tokens: rotated at each use, in families. The reuse of an old one ends its family and the family's sessions.
 
-A family has a session of its own, which is a hop of every session that its tokens give: revoking that session, or anything
+A family has its own session, which is a hop of every session that its tokens give: revoking that session, or anything
 before it in the chain, ends all of them. A token is authenticated by a key of its family, so that every old token of the
 family is recognized, and nothing else can end it.
 A client that has lost a response may use the previous token again for a few seconds. It then gets the same session and the

@@ -1,6 +1,6 @@
 """Searches the record by what its events say: persons, roles, sources and decisions, besides the indexed columns.
 
-These have no columns of their own, so each page looks through a limited number of records, newest first.
+These have no columns, so each page looks through a limited number of records, newest first.
 """
 
 from __future__ import annotations

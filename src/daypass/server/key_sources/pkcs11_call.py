@@ -1,4 +1,4 @@
-"""One call of a PKCS#11 library, in a process of its own: an order from standard input, an answer on standard output.
+"""One call of a PKCS#11 library, in a separate process: an order from standard input, an answer on standard output.
 
 It must never write key material or the PIN anywhere else.
 """

@@ -78,7 +78,7 @@ _read_question = msgspec.json.Decoder(Question[Asked]).decode
 
 
 class AuthorizationError(Exception):
-    """A refusal for the client: an error code of its own, or that of a DaypassError."""
+    """A refusal for the client: its own error code, or that of a DaypassError."""
 
     def __init__(self, code: str, description: str) -> None:
         super().__init__(description)

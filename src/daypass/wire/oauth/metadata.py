@@ -221,7 +221,7 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
 
 
 def _sign_in_routes(front: Front) -> Iterator[Route]:
-    """The operations of AWS Sign-In, which has errors of its own."""
+    """The operations of AWS Sign-In, which has its own errors."""
     for row in aws_sign_in.ROWS:
         endpoint = OAuthEndpoint(front, row.operation, row.serve, errors=SIGN_IN_ERRORS)
         yield Route(row.path, endpoint, row.summary, POST, SIGN_IN_ERRORS, row.operation)

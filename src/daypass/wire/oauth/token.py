@@ -1,6 +1,6 @@
 """The token endpoint: finds the grant, authenticates the client, and renders the session. It decides nothing.
 
-A new grant is a function in a module of its own, and a row of `GRANTS`.
+A new grant is a function in a separate module, and a row of `GRANTS`.
 Sources: RFC 6749, 4 and 5; RFC 8693, 2; RFC 7523, 2.1; RFC 8707, 2; RFC 9396, 7; RFC 9449, 5.
 """
 

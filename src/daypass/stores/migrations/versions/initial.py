@@ -2,7 +2,7 @@
 
 Nothing was released, so no database has to be migrated and this revision follows from the tables: a change of a table is
 a new format by itself. With the first release, replace `revision` by its value and `create_all` by the tables as they are
-then. From there on every change is a revision of its own, as `tests/contract/example_migrations` shows.
+then. From there on every change is a separate revision, as `tests/contract/example_migrations` shows.
 """
 
 from __future__ import annotations
