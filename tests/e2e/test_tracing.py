@@ -23,12 +23,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, running
 from tests.e2e.test_web_identity import federated, now_ms
 
+from daypass.client.http import segment
 from daypass.gameday.deployment import Missing, program
 from daypass.monitoring.dashboards import dashboards
 
 pytestmark = pytest.mark.slow
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+ALLOW_ALL = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 
 
 class Collector:
@@ -103,7 +107,10 @@ def test_one_trace_leads_from_the_client_to_the_commit_and_is_on_the_record(
         principal = {"AWS": f"arn:aws:iam::{OPERATOR}:user/admin"}
         statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
         trust = json.dumps({"Version": "2012-10-17", "Statement": statement})
-        server.client("iam").create_role(RoleName="traced", AssumeRolePolicyDocument=trust)
+        iam = server.client("iam")
+        iam.create_role(RoleName="traced", AssumeRolePolicyDocument=trust)
+        iam.put_role_policy(RoleName="traced", PolicyName="p", PolicyDocument=ALLOW_ALL)
+        iam.create_role(RoleName="next", AssumeRolePolicyDocument=trust.replace("user/admin", "role/traced"))
 
         def daypass(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
             environment = {
@@ -116,11 +123,24 @@ def test_one_trace_leads_from_the_client_to_the_commit_and_is_on_the_record(
         exported = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "TRACEPARENT": f"00-{TRACE}-{PARENT}-01"}
         assert daypass("assume", f"arn:aws:iam::{OPERATOR}:role/traced", "--shell", "sh", **exported).returncode == 0
         assert daypass("assume", f"arn:aws:iam::{OPERATOR}:role/absent", **exported).returncode == 4
+        next_hop = (
+            sys.executable,
+            "-m",
+            "daypass.cli.main",
+            "assume",
+            f"arn:aws:iam::{OPERATOR}:role/next",
+            "--shell",
+            "sh",
+        )
+        hops = daypass("exec", f"arn:aws:iam::{OPERATOR}:role/traced", "--", *next_hop, **exported)
+        assert hops.returncode == 0, hops.stderr
         shown = daypass("audit", "search", "--operation", "sts:AssumeRole", "--output", "json")
-        assert [json.loads(line)["event"]["trace_id"] for line in shown.stdout.splitlines()] == [TRACE, TRACE]
+        events = [json.loads(line)["event"] for line in shown.stdout.splitlines()]
+        assert [event["trace_id"] for event in events] == [TRACE] * 4, "also of the second hop of a chain"
+        assert [bool(event["actor"].get("session_id")) for event in events] == [True, False, False, False]
     spans = collector.spans(lambda found: [each["trace"] for each in found if each["kind"] == 2].count(TRACE) >= 2)
     own = [each for each in spans if each["trace"] == TRACE]
-    issued, refused = sorted((each for each in own if each["kind"] == 2), key=lambda each: each["begins"])
+    issued, refused, *_ = sorted((each for each in own if each["kind"] == 2), key=lambda each: each["begins"])
     assert (issued["name"], issued["daypass.operation"]) == ("sts:AssumeRole", "sts:AssumeRole")
     assert (refused["name"], refused["error.type"]) == ("sts:AssumeRole", "AccessDenied")
     client = next(each for each in own if each["id"] == issued["parent"])
@@ -133,19 +153,67 @@ def test_one_trace_leads_from_the_client_to_the_commit_and_is_on_the_record(
 
 
 def test_fetch_of_issuer_keys_is_in_the_trace_that_waits_for_it(collector: Collector, tmp_path: Path) -> None:
-    given = {"DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces", "DAYPASS_FEDERATION__FILES": str(tmp_path)}
+    given = {
+        "DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces",
+        "DAYPASS_FEDERATION__FILES": str(tmp_path),
+        "DAYPASS_LOG__FORMAT": "ecs",
+    }
     with running(tmp_path / "data", environment=given) as server:
         issuer, role = federated(server, static_jwks="", jwks_file="keys.json")
-        (tmp_path / "keys.json").write_text(json.dumps(issuer.jwks()))
         sts = server.client("sts", signature_version=UNSIGNED)
         asked = {"RoleArn": role, "RoleSessionName": "job", "WebIdentityToken": issuer.token(now_ms(), sub="ann")}
+        with pytest.raises(sts.exceptions.IDPCommunicationErrorException):
+            sts.assume_role_with_web_identity(**asked)
+        said = [json.loads(line) for line in server.log.read_text().splitlines() if "issuer.fetch_failed" in line]
+        [refused] = server.api("GET", "/audit/records", query={"error": "idp_communication"})["records"]
+        assert {line["trace.id"] for line in said} == {refused["event"]["trace_id"]}
+        (tmp_path / "keys.json").write_text(json.dumps(issuer.jwks()))
+        server.api("POST", f"/providers/oidc/{segment(issuer.url)}/keys/refresh")
         sts.assume_role_with_web_identity(**asked)
-    spans = collector.spans(lambda found: "daypass.fetch_keys" in [each["name"] for each in found])
-    [fetched] = [each for each in spans if each["name"] == "daypass.fetch_keys"]
-    [served] = [each for each in spans if each["id"] == fetched["parent"]]
-    assert (served["name"], served["trace"]) == ("sts:AssumeRoleWithWebIdentity", fetched["trace"])
-    below = {each["name"] for each in spans if each["parent"] == served["id"]}
-    assert below == {"daypass.fetch_keys", "daypass.evaluate", "daypass.commit"}
+        server.client("iam").simulate_custom_policy(PolicyInputList=[ALLOW_ALL], ActionNames=["s3:GetObject"])
+    spans = collector.spans(lambda found: "iam:SimulateCustomPolicy" in [each["name"] for each in found])
+
+    def below(operation: str) -> list[set[str]]:
+        served = sorted((each for each in spans if each["name"] == operation), key=lambda each: each["begins"])
+        return [{each["name"] for each in spans if each["parent"] == parent["id"]} for parent in served]
+
+    assert below("sts:AssumeRoleWithWebIdentity") == [
+        {"daypass.fetch_keys", "daypass.commit"},  # refused
+        {"daypass.evaluate", "daypass.commit"},
+    ]
+    [simulated] = below("iam:SimulateCustomPolicy")
+    assert simulated >= {"daypass.heavy", "daypass.commit"}
+
+
+def test_a585_forged_context_of_a_trace_chooses_neither_sampling_nor_what_is_recorded(
+    collector: Collector, tmp_path: Path
+) -> None:
+    given = {"DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces", "DAYPASS_TRACING__SHARE": "0"}
+    forged = {
+        f"00-{TRACE}-{PARENT}-01": TRACE,  # wants to be sampled
+        f"ff-{TRACE}-{PARENT}-01": "",
+        f"00-{'0' * 32}-{PARENT}-01": "",
+        f"00-{TRACE}-{'0' * 16}-01": "",
+        f"00-{TRACE.upper()}-{PARENT}-01": "",
+        f"00-{TRACE}-{PARENT}-01-{'x' * 4000}": "",
+        '00-<script>"}-01': "",
+    }
+    with running(tmp_path / "data", environment=given) as server:
+        for parent, recorded in forged.items():
+            sts = server.client("sts")
+            sts.meta.events.register(
+                "before-sign.sts", lambda request, parent=parent, **_: request.headers.add_header("traceparent", parent)
+            )
+            sts.meta.events.register(
+                "before-sign.sts", lambda request, **_: request.headers.add_header("tracestate", "a=" + "b" * 600)
+            )
+            request_id = sts.get_session_token()["ResponseMetadata"]["RequestId"]
+            assert request_id not in parent, "a request's own id is the server's"
+            [record] = server.api("GET", "/audit/records", query={"request_id": request_id})["records"]
+            assert record["event"].get("trace_id", "") == recorded, parent
+        _, text = fetched(f"{server.url}/metrics", "application/openmetrics-text")
+        assert ("trace_id" in text, TRACE in text) == (False, False)
+    assert collector.received == []
 
 
 def fetched(url: str, accept: str = "") -> tuple[str, str]:

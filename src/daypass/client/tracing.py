@@ -30,6 +30,7 @@ OPERATION: Final = "daypass.operation"
 EVALUATION: Final = "daypass.evaluate"
 COMMIT: Final = "daypass.commit"
 KEYS: Final = "daypass.fetch_keys"
+HEAVY: Final = "daypass.heavy"  # work in another process, and the wait for one
 
 
 class _Answer(Protocol):

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -31,6 +31,9 @@ from daypass.client.serving import Handler
 from daypass.client.transport import NoAnswer
 from daypass.monitoring.dashboards import monitoring_files
 from daypass.monitoring.rules import Places
+
+if TYPE_CHECKING:
+    from daypass.gameday.cluster import Cluster
 
 ACCOUNT: Final = "111122223333"
 PACE: Final = 0.02  # of what alerts wait
@@ -140,11 +143,12 @@ class Load:
 
 class Deployment:
     """A separate deployment. Use it as a context. `authority`: issues the certificate with which the server
-    serves HTTPS; None: it serves HTTP.
+    serves HTTPS; None: it serves HTTP. `cluster`: the PostgreSQL that it uses; None: SQLite.
     """
 
-    def __init__(self, directory: Path, authority: Any = None) -> None:
+    def __init__(self, directory: Path, authority: Any = None, cluster: Cluster | None = None) -> None:
         self.directory = directory
+        self.cluster = cluster
         self.data = directory / "data"
         self.authority = authority
         self._tls: Tls | None = authority.issue(60) if authority is not None else None
@@ -187,6 +191,8 @@ class Deployment:
         """Starts the server and waits until it is ready. Raises Missing if it does not become ready."""
         bootstrap = f"{self.root.access_key_id}:{self.root.secret_access_key}:{ACCOUNT}"
         settings = {"DAYPASS_BOOTSTRAP": bootstrap, "DAYPASS_LOG__LEVEL": "error", "DAYPASS_SPOOL__AFTER_SECONDS": "1"}
+        if self.cluster is not None:
+            settings["DAYPASS_DATABASE__URL"] = self.cluster.url
         arguments = ["serve", "--port", str(self._ports["server"]), "--data", str(self.data)]
         if self._tls:
             arguments += ["--tls-cert", str(self._tls.certificate), "--tls-key", str(self._tls.key)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from daypass.gameday.deployment import PACE, Deployment, Missing
 from daypass.gameday.scenarios import Authority, Scenario
@@ -65,10 +68,27 @@ def run(scenario: Scenario, directory: Path, say: Callable[[str], None]) -> Outc
     """
     directory.mkdir(parents=True, exist_ok=True)
     authority = Authority(_made(directory / "deployment")) if scenario.tls else None
-    with Deployment(directory / "deployment", authority) as deployment, ExitStack() as closing:
+    with ExitStack() as around:
+        cluster = _cluster(around) if scenario.replicated else None
+        deployment = around.enter_context(Deployment(directory / "deployment", authority, cluster))
+        closing = around.enter_context(ExitStack())
         if not _until(lambda: deployment.load.row >= _IN_A_ROW and deployment.watched, _RECOVERY_SECONDS):
             raise Missing("the deployment does not serve its load before it is broken")
         return _Day(scenario, deployment, say).play(closing)
+
+
+def _cluster(closing: ExitStack) -> Any:
+    """PostgreSQL with a standby, by another user if this one is root."""
+    from daypass.gameday.cluster import Cluster, programs  # noqa: PLC0415  # it needs the driver of PostgreSQL
+
+    found = programs()
+    if found is None:
+        raise Missing("PostgreSQL is not installed: apt-get install postgresql")
+    base = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="daypass-pg-", ignore_cleanup_errors=True)))
+    base.chmod(0o711)
+    cluster = Cluster(base, found, user=pwd.getpwnam("nobody") if os.geteuid() == 0 else None)
+    closing.callback(cluster.close)
+    return cluster
 
 
 def _made(directory: Path) -> Path:

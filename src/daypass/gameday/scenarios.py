@@ -36,6 +36,7 @@ class Scenario(NamedTuple):
         breaks: breaks the deployment.
         repairs: the steps of the runbook.
         tls: the deployment serves HTTPS.
+        replicated: its database is PostgreSQL with a standby.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scenario(NamedTuple):
     breaks: Callable[[Deployment, ExitStack], None]
     repairs: Callable[[Deployment, ExitStack], Iterator[Step]]
     tls: bool = False
+    replicated: bool = False
 
 
 def command(deployment: Deployment, *arguments: str) -> Step:
@@ -86,6 +88,21 @@ def _lock(deployment: Deployment, closing: ExitStack) -> None:
 def _unlock(deployment: Deployment, closing: ExitStack) -> Iterator[Step]:
     yield command(deployment, "doctor")
     yield "end the process that holds the lock of the database", closing.close
+    yield command(deployment, "doctor")
+
+
+# --- The primary of PostgreSQL is gone, and nothing promotes the standby
+
+
+def _kill_primary(deployment: Deployment, _: ExitStack) -> None:
+    assert deployment.cluster is not None
+    deployment.cluster.kill(deployment.cluster.primary)
+
+
+def _promote(deployment: Deployment, _: ExitStack) -> Iterator[Step]:
+    assert deployment.cluster is not None
+    yield command(deployment, "doctor")
+    yield 'psql -h STANDBY -c "SELECT pg_promote()"', deployment.cluster.promote
     yield command(deployment, "doctor")
 
 
@@ -288,6 +305,8 @@ def _free(deployment: Deployment, _: ExitStack) -> Iterator[Step]:
 SCENARIOS: Final = (
     Scenario("server-gone", "the server is killed", ("DaypassDown", "DaypassCheckFailing"), _kill, _start),
     Scenario("database", "the database does not answer", ("DaypassDatabaseUnavailable",), _lock, _unlock),
+    Scenario("database-failover", "the primary of PostgreSQL is killed", ("DaypassDatabaseUnavailable",), _kill_primary,
+             _promote, replicated=True),
     Scenario("clock-skew", "the clock of the clients is 20 minutes ahead", ("DaypassAuthFailures",), _skew, _synchronise),
     Scenario("key-rotation", "ring keys are ended; workloads hold on to their sessions", ("DaypassAuthFailures",),
              _end_keys, _renew),
@@ -302,4 +321,4 @@ SCENARIOS: Final = (
     Scenario("full-disk", "the disk of the server is full", ("DaypassDiskFull", "DaypassBudgetEscalation", "DaypassBudgetFastBurn", "DaypassCheckFailing", "DaypassDatabaseUnavailable"),
              _fill, _free),
 )  # fmt: skip
-"""Every scenario. A failover of PostgreSQL needs a cluster: bench/chaos.py has it."""
+"""Every scenario."""

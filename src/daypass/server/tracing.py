@@ -18,7 +18,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from structlog.contextvars import bound_contextvars
 
 from daypass import __version__
-from daypass.client.tracing import COMMIT, ERROR, EVALUATION, KEYS, METHOD, OPERATION, provider_of
+from daypass.client.tracing import COMMIT, ERROR, EVALUATION, HEAVY, KEYS, METHOD, OPERATION, provider_of
 from daypass.config import TracingSettings
 from daypass.domain.errors import DaypassError
 from daypass.observability.metrics import Metrics
@@ -33,6 +33,8 @@ SPANS: Final = (
     ("daypass.audit.journal", "Journal", "commit", COMMIT),
     ("daypass.audit.journal", "Journal", "write", COMMIT),
     ("daypass.federation.sources", "Getter", "get", KEYS),
+    ("daypass.server.heavy", "HeavyProcesses", "read", HEAVY),
+    ("daypass.server.heavy", "HeavyProcesses", "compute", HEAVY),
 )
 """Module, class, coroutine function, and the name of its span."""
 

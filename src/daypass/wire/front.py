@@ -29,7 +29,7 @@ Authenticate: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature, Collection[s
 Record: TypeAlias = Callable[[Env, RequestFacts, Caller | None, DaypassError, Mapping[str, Any]], Awaitable[str]]
 NamesCredentials: TypeAlias = Callable[[Env, sigv4.UnverifiedSignature], Awaitable[bool]]
 
-_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")  # W3C
 _MAX_PATH: Final = 256  # bytes of a path on the record
 _UNAVAILABLE: Final = DaypassError(ErrorKind.UNAVAILABLE, "The request could not be recorded. Try again later.")
 _RETRY_AFTER: Final[Header] = (b"retry-after", b"%d" % rates.RETRY_SECONDS)
