@@ -1,4 +1,4 @@
-"""Until when the log of a process is complete in the database: every session that it issued before is on the record.
+"""Computes the time until which a process's log is complete in the database: every session issued before is recorded.
 
 While a process has events in its spool, other processes cannot see the sessions that it issues. They must not say about
 such a session that it is valid, so each process states regularly how far its log can be relied on.

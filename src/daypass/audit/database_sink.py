@@ -119,7 +119,7 @@ class DatabaseSink:
         return opened
 
     def open_later(self, log: str, installation_id: str, reset: str) -> None:
-        """In place of `open`, when the log begins in a spool. `reset`: the last reset of the clock."""
+        """Replaces `open` when the log begins in a spool. `reset`: the last reset of the clock."""
         self._first_log, self.installation, self._reset = log, installation_id, reset
 
     @property

@@ -55,7 +55,7 @@ def _fields(found: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _deadline(found: Mapping[str, Any]) -> dict[str, object]:
-    """Until when somebody has to decide, or to use a grant that is not used yet."""
+    """The deadline for a decision, or for the first use of a grant."""
     if found["state"] in ("draft", "pending"):
         return {"decide by": output.moment(found["deadline"])}
     if any(not (grant["ends_at"] or grant["ended_at"]) for grant in found["grants"]):

@@ -174,7 +174,7 @@ class KeyEncryptionKey:
 
     @classmethod
     def from_text(cls, text: str) -> KeyEncryptionKey:
-        """From base64, as the environment or a file holds it."""
+        """Parses base64, as the environment or a file holds it."""
         try:
             return cls(base64.b64decode(text.strip(), validate=True))
         except ValueError:
@@ -182,7 +182,7 @@ class KeyEncryptionKey:
 
     @classmethod
     def from_file(cls, path: Path, *, create: bool = False, private: bool = False) -> KeyEncryptionKey:
-        """From a file; with `create`, made there (mode 0600) if it is absent. Two processes at once agree on one.
+        """Reads a file; with `create`, makes it (mode 0600) if it is absent. Two processes at once agree on one.
 
         Raises RingError when it cannot be read or made, others may write it, or (with `private`) others may read it.
         """

@@ -97,7 +97,7 @@ class ServiceLinkedRole(NamedTuple):
 
 @cache
 def service_linked_roles() -> Mapping[str, ServiceLinkedRole]:
-    """By the name of the service: `autoscaling.amazonaws.com`."""
+    """Service-linked roles by the name of the service: `autoscaling.amazonaws.com`."""
     rows = (files(__name__) / "service_linked_roles.tsv").read_text("utf-8").splitlines()[1:]
     found = {}
     for row in rows:

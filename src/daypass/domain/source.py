@@ -1,4 +1,4 @@
-"""From whom a request comes, as limits and fair queues see it. Nothing else may be the key of either."""
+"""The source of a request, as limits and fair queues see it. Nothing else may be the key of either."""
 
 from __future__ import annotations
 

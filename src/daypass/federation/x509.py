@@ -213,7 +213,7 @@ def _usable_key(certificate: x509.Certificate) -> Any:
 
 
 def _path(anchors: Iterable[x509.Certificate], brought: _Presented, moment: datetime) -> list[x509.Certificate]:
-    """From the end-entity certificate to an anchor, both included."""
+    """The path from the end-entity certificate to an anchor, both included."""
     verifier = (
         PolicyBuilder()
         .store(Store(list(anchors)))

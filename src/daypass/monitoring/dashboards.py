@@ -239,7 +239,7 @@ def _measure(measure: Measure) -> Panel:
 
 
 def _placed(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """From left to right, then below."""
+    """Places panels from left to right, then below."""
     placed, x, y, height = [], 0, 0, 0
     for number, panel in enumerate(panels, 1):
         if x + panel.width > _WIDTH:

@@ -36,7 +36,7 @@ class Totals(Struct, frozen=True):
 
 
 def totals_of(families: Iterable[Any]) -> Totals:
-    """From the metric families of a registry."""
+    """Reads the metric families of a registry."""
     buckets: dict[str, list[tuple[float, float]]] = defaultdict(list)
     refused = faults = 0
     checks: dict[str, list[int]] = {}

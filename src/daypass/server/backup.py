@@ -133,7 +133,7 @@ def check_keys(settings: Settings, restored: Settings) -> int:
 
 
 def _load(database: Database, identity: str, file: Path) -> tuple[Header, dict[str, int]]:
-    """In one transaction: a backup that cannot be read to its end changes nothing."""
+    """Restores in one transaction: a backup that cannot be read to its end changes nothing."""
     with _faults():
         key = identity_of(identity)
         try:

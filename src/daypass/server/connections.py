@@ -36,7 +36,7 @@ _LONG_SECONDS: Final = 1.0  # a request that takes longer waits for something el
 _CLOSE_SECONDS: Final = 1.0  # for cancelled requests to end
 _OTHER_FILES: Final = 128  # files other than connections: databases, the log, key files
 FEWEST_FILES: Final = 2 * _OTHER_FILES
-"""With fewer, nearly every connection would be refused."""
+"""The fewest open files; with fewer, nearly every connection would be refused."""
 _EVICTED: Final = 32  # share of idle connections closed at once, so that not every new one searches for the oldest
 
 

@@ -115,7 +115,7 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 def key_encryption_key(settings: Settings, *, new: bool) -> KeyEncryptionKey:
-    """From the settings, with those that are accepted too. See `_current_key`. It does not wait. Raises RingError."""
+    """Reads the keys of the settings, with those that are accepted too. See `_current_key`. It does not wait. Raises RingError."""
     keys = settings.keys
     others = [KeyEncryptionKey.from_file(file) for file in keys.former_encryption_key_files]
     others += [_of_source(settings, uri) for uri in keys.former_encryption_key_sources]
@@ -167,7 +167,7 @@ def await_source(
 
 
 def _current_key(settings: Settings, *, new: bool) -> KeyEncryptionKey:
-    """From the settings; without any, `master.key` in the data directory.
+    """Reads the key of the settings; without any, `master.key` in the data directory.
 
     `new`: the database holds no ring keys yet, so the file is created if it is absent. Otherwise a new one could not
     open them, and would hide that the old one is lost. Raises RingError.

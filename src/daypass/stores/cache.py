@@ -92,7 +92,7 @@ class ViewCache:
         return self._generation
 
     def begin_load(self) -> None:
-        """From this call until `end_load`, invalidations are remembered for `overtaken`."""
+        """Remembers invalidations for `overtaken`, from this call until `end_load`."""
         self._loads += 1
 
     def end_load(self) -> None:
@@ -100,7 +100,7 @@ class ViewCache:
         self._forget()
 
     def remember_after(self, position: int) -> None:
-        """From the first call on, invalidations after this feed position are remembered also between loads, because views
+        """Remembers invalidations after this feed position also between loads, from the first call on, because views
         may be read at it. At the first call, no change after it may have been applied yet.
         """
         self._remembers_after = max(position, self._remembers_after or 0)

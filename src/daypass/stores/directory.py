@@ -103,7 +103,7 @@ class Directory(Lookups):
         self._monotonic = tuning.monotonic
         self._views = Views(sealer, builtin, tuning.compiled)
         self.freshness = Freshness(tuning.monotonic, max_staleness_seconds, revocation_staleness_seconds)
-        """Until when cached data may be used. `freshness.note_contact` is for those who are in contact with other processes."""
+        """The time until which cached data may be used. `freshness.note_contact` is for those who are in contact with other processes."""
         self._cache = ViewCache(entries, tuning.absent, tuning.absent_seconds, tuning.monotonic, self.freshness)
         self._applied = AppliedFeed(self._cache)
         self.feed = RevocationFeed(self._applied.revocations, self._feed_state, self._ages)

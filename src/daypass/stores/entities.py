@@ -71,7 +71,7 @@ _CODECS: Final[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] 
         (_tuples_out, _tuples_in),
     ),
 }
-"""By the type of the field, which is one of these or `_PLAIN`."""
+"""Codecs by the type of the field, which is one of these or `_PLAIN`."""
 
 
 def _codecs(entity: type[Any]) -> Iterator[Codec]:

@@ -1,4 +1,4 @@
-"""Until when cached data may be used after the last successful poll of the change feed.
+"""Computes how long cached data may be used after the last successful poll of the change feed.
 
 Directory data may be used for `max_staleness`. Revocations have their own, shorter limit, because a process that cannot
 reach the database does not know whether the other ones can. Times are monotonic seconds.

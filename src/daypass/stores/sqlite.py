@@ -139,7 +139,7 @@ class SqliteFile:
                 self._anchor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def watch_log(self, anchor: sqlite3.Connection) -> None:
-        """From now on the write-ahead log must stay the same file. `anchor` prevents SQLite from removing it."""
+        """Requires the write-ahead log to stay the same file from now on. `anchor` prevents SQLite from removing it."""
         self._anchor = anchor  # `close` closes it, also when it cannot be used
         anchor.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         self._wal_inode = _inode(self._wal)

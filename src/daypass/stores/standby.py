@@ -120,7 +120,7 @@ class Standby:
         return ""
 
     def begin(self) -> None:
-        """From now on, changes are remembered for as long as it lacks them. Call it before anything is loaded."""
+        """Remembers changes from now on, for as long as it lacks them. Call it before anything is loaded."""
         self._cache.remember_after(self._applied.position.position)
 
     def note_primary_clock(self, began: float, clock: int | None) -> None:

@@ -67,7 +67,7 @@ BUILT_IN: Final = AWS_TOOLS | {COMMAND_LINE_ID}
 """The clients that every installation has. They act as the person."""
 
 ANY: Final = "*"
-"""In `roles`: every role whose trust policy admits the client."""
+"""The value of `roles` for every role whose trust policy admits the client."""
 
 OPENID_SCOPES: Final = frozenset({"openid", "offline_access", "address", "phone", *CLAIMS_OF})
 """The scopes of OpenID Connect, with `groups`. No client has to register them."""

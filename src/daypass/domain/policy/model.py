@@ -69,7 +69,7 @@ class Determining(Struct, frozen=True):
 
     @property
     def line(self) -> int:
-        """From 1, in the document as written."""
+        """The line from 1, in the document as written."""
         return place_of(self.text, self.statement).line
 
     @property

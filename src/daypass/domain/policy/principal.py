@@ -102,7 +102,7 @@ class Principals:
 
     @classmethod
     def of(cls, entries: Iterable[tuple[str, str]]) -> Principals:
-        """From (type, value) pairs that `refusal` accepts."""
+        """Compiles (type, value) pairs that `refusal` accepts."""
         by_type: dict[str, set[str]] = {"AWS": set(), "Federated": set(), "Service": set(), "CanonicalUser": set()}
         for kind, value in entries:
             by_type[kind].add(value)

@@ -164,7 +164,7 @@ def _holders(
 
 
 def _words(action: str) -> list[str]:
-    """In lower case: one of them is in every document with a statement that may allow the action. A pattern has the action's
+    """Texts in lower case, one of which is in every document with a statement that may allow the action. A pattern has the action's
     service, or a wildcard in its place; a letter may be written as an escape.
     """
     service = action.partition(":")[0].lower()

@@ -212,7 +212,7 @@ def proof_hops(proof: Proof, start: IssuanceSnapshot) -> tuple[Hop, ...]:
 
 
 def _party_id(proof: Proof, party: Party) -> str:
-    """In the form of `Proof.principal_id`, so that a revocation can also name the party."""
+    """The party in the form of `Proof.principal_id`, so that a revocation can name it."""
     foreign = "" if party.issuer == proof.issuer else f"{party.issuer}#"
     return f"{proof.provider}:{foreign}{party.subject}"
 

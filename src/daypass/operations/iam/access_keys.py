@@ -140,7 +140,7 @@ _KINDS: dict[str, tuple[str, type[Owner]]] = {
 
 
 def list_entities_for_policy(ctx: ReadContext, p: Params) -> Answer:
-    """In the order of unique ids: groups, users, roles."""
+    """Lists groups, users and roles, each in the order of unique ids."""
     policy = find.attachable(ctx, p["PolicyArn"])
     prefix, wanted = p.get("PathPrefix") or "/", p.get("EntityFilter")
 

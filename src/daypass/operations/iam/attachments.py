@@ -46,7 +46,7 @@ def of_owner(ctx: ReadContext, owner: Owner) -> list[str]:
 
 
 def names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
-    """By policy name; for equal names the account's own policy first."""
+    """Sorts by policy name; for equal names the account's own policy first."""
     prefix = p.get("PathPrefix") or "/"
     arns = [arn for arn in of_owner(ctx, kind.find(ctx, p)) if arn.split(":policy", 1)[1].startswith(prefix)]
     shown, more = page_of(p, f"{kind.word}-attached", arns, _place)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_SERIAL: Final = 256  # serialNumberType of the service model
 REMOVED: Final = "x-daypass-removed"
-"""In the answer of DeactivateMFADevice, for event streams: the changes of credentials. Not a member of its shape."""
+"""The changes of credentials in the answer of DeactivateMFADevice, for event streams. Not a member of its shape."""
 _FIDO: Final = ":u2f/user/"
 _SCALE: Final = 5  # pixels for each module of the QR code
 

@@ -103,7 +103,7 @@ def untag(find_entity: FindTagged, ctx: WriteContext, p: Params) -> Answer:
 
 
 def list_tags(find_entity: FindTagged, ctx: ReadContext, p: Params) -> Answer:
-    """By tag key. Case-sensitive keys are sorted with shorter keys first, as recorded from AWS."""
+    """Sorts by tag key. Case-sensitive keys are sorted with shorter keys first, as recorded from AWS."""
     entity = find_entity(ctx, p)
     longer_later = _fold(entity) is exact
 

@@ -82,7 +82,7 @@ def store(tx: Tx, consent: Consent) -> None:
 
 
 async def listed(env: Env, call: Call) -> list[Consent]:
-    """Those of the caller's person, newest first. It needs no permission, and the page that shows them records the call.
+    """Consents of the caller's person, newest first. It needs no permission, and the page that shows them records the call.
 
     Raises DaypassError(ACCESS_DENIED).
     """

@@ -120,7 +120,7 @@ async def exchange_for_web_identity(env: Env, call: Call, request: ExchangeReque
 
 
 def _algorithm(env: Env, audiences: tuple[str, ...]) -> str:
-    """That of the settings for the audiences; "" for the default. Raises DaypassError(INVALID_TARGET)."""
+    """The algorithm in the settings of the audiences; "" for the default. Raises DaypassError(INVALID_TARGET)."""
     try:
         wanted = env.oauth.algorithm_for(audiences)
     except ValueError as error:

@@ -122,7 +122,7 @@ def _latency(numbers: Sequence[int], bounds: Sequence[float]) -> Latency:
 
 
 def _percentile(numbers: Sequence[int], bounds: Sequence[float], share: float) -> float | None:
-    """In ms: the upper bound of the bucket that has it; None above the last bound."""
+    """The quantile in ms: the upper bound of its bucket; None above the last bound."""
     wanted = share * sum(numbers)
     for upto, bound in zip(accumulate(numbers), bounds, strict=False):
         if upto and upto >= wanted:

@@ -177,7 +177,7 @@ def crl(entity: Crl, trust_anchor_arn: str) -> dict[str, Any]:
 
 
 def subject(entity: X509Subject) -> dict[str, Any]:
-    """In a list."""
+    """The subject's members in a list."""
     return {
         "subjectArn": entity.arn,
         "subjectId": entity.id,

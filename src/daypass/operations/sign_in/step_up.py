@@ -48,7 +48,7 @@ _read_prompt = msgspec.json.Decoder(CodePrompt).decode
 
 
 class MfaOptions(NamedTuple):
-    """By what a person can confirm: a passkey, or a code of one of `devices` (serial numbers). Neither: the person has no
+    """Means by which a person can confirm: a passkey, or a code of one of `devices` (serial numbers). Neither: the person has no
     MFA.
     """
 

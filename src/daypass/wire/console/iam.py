@@ -48,7 +48,7 @@ async def _run_iam(
 async def _run_roles_anywhere(
     env: Env, call: Call, operation: str, params: Mapping[str, Any], console: Console
 ) -> Mapping[str, Any]:
-    """In the region that the console shows, as a signed request names one."""
+    """Performs a call in the region that the console shows."""
     checked = console.check("rolesanywhere", operation, params)
     call = replace(call, facts=replace(call.facts, region=console.region))
     return await perform(env, call, ROLES_ANYWHERE, OF_ROLES_ANYWHERE[operation], checked)

@@ -41,7 +41,7 @@ from daypass.wire.content import cursor, record_cursor, session_cursor
 from daypass.wire.endpoints.endpoint import Endpoint, Over, fields_of
 
 MAX_SESSIONS: Final = 250
-"""In one page: the event loop took 50 ms to show a thousand (attack A311)."""
+"""The most sessions in one page: the event loop took 50 ms to show a thousand (attack A311)."""
 
 # --- Sessions and revocations
 

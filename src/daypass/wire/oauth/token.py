@@ -239,7 +239,7 @@ async def _authorization_code(ctx: EndpointContext, call: Call, form: Form, send
 
 
 def _consented_audiences(wanted: tuple[str, ...], consented: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the token request, within those of the authorization request (RFC 8707, 2.2). Raises DaypassError(INVALID_TARGET)."""
+    """The audiences of the token request, within those of the authorization request (RFC 8707, 2.2). Raises DaypassError(INVALID_TARGET)."""
     if not set(wanted) <= set(consented):
         raise DaypassError(ErrorKind.INVALID_TARGET, "The person has not consented to a token for this resource.")
     return wanted or consented

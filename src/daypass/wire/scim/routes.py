@@ -244,7 +244,7 @@ _RESOURCE: Final[Mapping[tuple[str, str], Callable[[_ResourceRequest], Awaitable
     ("PATCH", "{id}"): _patch,
     ("DELETE", "{id}"): _delete,
 }
-"""By method, and what follows the resource type in the path."""
+"""Handlers by method, and by the rest of the path after the resource type."""
 
 
 def _body(request: Request) -> Mapping[str, Any]:

@@ -264,7 +264,7 @@ class _File(NamedTuple):
 
 @cache
 def _files() -> Mapping[str, _File]:
-    """By name. Read once, at the first page."""
+    """Static files by name. Read once, at the first page."""
     found = {}
     for entry in (files(__package__) / "static").iterdir():
         stem, _, extension = entry.name.rpartition(".")
