@@ -104,7 +104,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with running(folder / "daypass") as server:
         iam = server.client("iam")
         plain = {"ForAllValues:StringEquals": {"daypass:SshExtension": "pty"}}
-        backup = {"StringEquals": {"daypass:SshForceCommand": "backup"}, "Null": {"daypass:SshSourceAddress": "false"}}
+        backup = {
+            "StringEquals": {"daypass:SshForceCommand": "echo saved"},
+            "Null": {"daypass:SshSourceAddress": "false"},
+        }
         roles = {
             "operator": [
                 certificates(f"ssh-user/{ME}", Condition=plain),
@@ -182,14 +185,7 @@ def test_role_logs_in_to_a_known_host_until_its_session_is_revoked(sshd: World) 
 
     held = sshd.folder / "held"
     assert sshd.run(key, "certificate", "issue", "ssh-user", ME, "--key", str(held)).returncode == 0
-    direct = [
-        "ssh",
-        f"-i{held}",
-        "-oIdentitiesOnly=yes",
-        "-oStrictHostKeyChecking=no",
-        "-oUserKnownHostsFile=/dev/null",
-    ]
-    direct += ["-oBatchMode=yes", "-p", str(sshd.port), "127.0.0.1", "true"]
+    direct = [*with_key(sshd, held), "true"]
     assert subprocess.run(direct, capture_output=True, check=False).returncode == 0
     sshd.revoke(key)
     sshd.fetch()
@@ -197,6 +193,27 @@ def test_role_logs_in_to_a_known_host_until_its_session_is_revoked(sshd: World) 
     assert "revoked by file" in (sshd.folder / "sshd.log").read_text()
     assert sshd.ssh(key, "true").returncode != 0  # the session itself gets no further one
     assert sshd.ssh(sshd.session(), "true").returncode == 0  # another one does
+
+
+def with_key(sshd: World, key: Path) -> list[str]:
+    """A command line of ssh itself, for this host, with this key and its certificate."""
+    options = ("IdentitiesOnly=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
+    return ["ssh", f"-i{key}", *(f"-o{each}" for each in options), "-p", str(sshd.port), "127.0.0.1"]
+
+
+def test_sshd_enforces_what_the_certificate_permits(sshd: World) -> None:
+    key = sshd.session()
+    assert sshd.ssh(key, "tty", options=("-tt",)).stdout.startswith("/dev/pts/")
+    for kind in ("user-rc", "pty"):  # the role may have a terminal alone
+        found = sshd.ssh(key, "tty", options=("--allow", kind, "-tt"))
+        assert (kind, "/dev/pts/" in found.stdout) == (kind, kind == "pty")
+    for source, status in (("127.0.0.0/8", 0), ("10.0.0.0/8", 255)):
+        held = sshd.folder / f"backup-{status}"
+        options = ("--force-command", "echo saved", "--source", source, "--key", str(held))
+        assert sshd.run(sshd.session("backup"), "certificate", "issue", "ssh-user", ME, *options).returncode == 0
+        command = [*with_key(sshd, held), "cat", "/etc/passwd"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout) == (status, "saved\n" if status == 0 else ""), ran.stderr
 
 
 def test_host_with_another_name_or_without_a_certificate_is_not_known(sshd: World) -> None:
@@ -214,7 +231,7 @@ def test_a600_principal_is_only_what_the_permission_names(sshd: World) -> None:
     assert sshd.records("request.denied")[0]["operation"] == "daypass:IssueCertificate"
     found = sshd.ssh(sshd.session_of_tenant(), "true", options=("-oStrictHostKeyChecking=no",))
     assert (found.returncode, "Permission denied" in found.stderr) == (255, True)
-    limited = {"force_command": "backup", "source_addresses": ["10.0.0.0/8"]}
+    limited = {"force_command": "echo saved", "source_addresses": ["10.0.0.0/8"]}
     assert sshd.issue(sshd.session("backup"), **limited)["certificate"].startswith("ssh-ed25519-cert-v01@openssh.com ")
     for missing in limited:
         with pytest.raises(ClientError, match="not authorized"):
