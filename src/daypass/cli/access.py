@@ -42,8 +42,8 @@ _OUTCOMES = {"allowed": "allowed", "allowed_if": "depends", "partly": "partly", 
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="For sts:AssumeRole; repeatable.")
 @server_command
 def simulate(principal: str, connect: Connect, **given: Any) -> Result:
-    """Show what would be decided, and why. Nothing is changed. PRINCIPAL is user/NAME, role/NAME or an ARN; without it,
-    only the given policies decide. For assuming a role of your account, its trust policy is evaluated too.
+    """Test a request safely; nothing changes. PRINCIPAL is user/NAME, role/NAME or an ARN; without it, only the given
+    policies decide. For sts:AssumeRole, the role's trust policy is evaluated too.
 
     Exits with 1 when anything is not allowed. Needs daypass:SimulateAccess.
     """

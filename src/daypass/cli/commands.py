@@ -51,7 +51,7 @@ COMMANDS: dict[str, Place] = {
     "consent": Place("api:oauth", "", "Consents that people let Daypass remember."),
     "resource-server": Place("client", "resource_server", "Services that accept access tokens of your account."),
     "bridge": Place("bridge", "bridge", "Use sessions of this installation in other clouds."),
-    "simulate": Place("access", "simulate", "Show what would be decided, and why."),
+    "simulate": Place("access", "simulate", "Test a request safely; nothing changes."),
     "access": Place("access", "access", "Show who can do what."),
     "user": Place("user", "user", "Users of your account."),
     "group": Place("group", "group", "Groups of your account."),

@@ -60,8 +60,7 @@ _DAY_MS = 86_400_000
 def support_bundle(file: Path, metrics_token: str, connect: Connect) -> Result:
     """Write findings, settings, metrics and figures of the last day into the new FILE (.tar.gz).
 
-    It holds no secret, no event of the record and no policy, but names of hosts, roles and callers: look into it before
-    you send it.
+    It holds no secret, event or policy, but names of hosts, roles and callers.
     """
     connection = connect()
     look = Doctor(connection, metrics_token)

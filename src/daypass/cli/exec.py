@@ -55,8 +55,8 @@ def exec_(
 ) -> int:
     """Run COMMAND with ROLE's credentials: daypass exec ROLE aws sts get-caller-identity
 
-    Without COMMAND, a shell whose prompt shows the role. No other AWS credentials of your environment reach it. Its
-    exit status is this command's. Options of daypass stand before the command.
+    Without COMMAND, starts a shell whose prompt shows the role. The exit status is that of COMMAND. Options of daypass
+    stand before it.
     """
     found = known(profile, endpoint)
     if not (command[0] if command else output.interactive()):

@@ -74,8 +74,8 @@ _identity = click.option(
 def backup() -> None:
     """Backups of an installation's database.
 
-    A backup is encrypted to a public key in the age format, so whoever makes it cannot read it. The key-encryption key is
-    not in it: keep a copy of that elsewhere.
+    A backup is encrypted to a public key in the age format. It does not contain the key-encryption key: keep a copy of
+    that elsewhere.
     """
 
 
@@ -135,7 +135,7 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
 def drill(file: Path, identity: Path, config: Path | None, data: Path | None) -> Result:
     """Restore FILE into a temporary database, verify its whole record, and open its keys. Status 1 if anything is wrong.
 
-    The settings are those of a server: its key-encryption key must open the keys. Its database is not touched.
+    The key-encryption key of the server's settings must open the keys.
     """
     from daypass.audit.verify import BadRecord, Verified  # of the server's packages
     from daypass.cli.record import OfflineRecord, gap_text
@@ -189,8 +189,7 @@ _RINGS = (
 def server_keys() -> None:
     """The keys that seal sessions, sign tokens and protect stored secrets.
 
-    Running servers make the next key of each ring in time. These commands are for rotation by hand, for emergencies,
-    and for replacing the key-encryption key.
+    Servers rotate them. These commands are for emergencies, and for replacing the key-encryption key.
     """
 
 
@@ -274,7 +273,7 @@ def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: P
 def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> Result:
     """Wrap every ring key by the key-encryption key of the settings, in FILE (base64, 32 bytes), or of a key source.
 
-    Every server must accept that key first: as its own, or among keys.former_encryption_key_files and
+    Every server must accept that key first, among keys.former_encryption_key_files or
     keys.former_encryption_key_sources.
     """
     confirmed("Does every running server accept this key-encryption key?", yes=yes)
@@ -290,8 +289,7 @@ def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> Resul
 def clock() -> None:
     """The clock of an installation, from its database.
 
-    Daypass never lets an expired session live again, so its time does not follow a system clock that is set back, and
-    it refuses to follow one that jumps ahead.
+    Daypass's time never goes back, and does not follow a system clock that jumps ahead.
     """
 
 

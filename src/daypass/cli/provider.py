@@ -55,7 +55,7 @@ def _path(name: str, what: str) -> str:
 def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], connect: Connect) -> Result:
     """Accept tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
 
-    Settings are those of `daypass provider set`. The provider alone lets nobody assume a role: roles must trust it.
+    Settings are those of `daypass provider set`. Roles must trust the provider.
 
     \b
     daypass provider add github
