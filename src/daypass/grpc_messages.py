@@ -24,7 +24,7 @@ async def received(stream: Any) -> bytes:
     length = int.from_bytes(head[1:], "big")
     if head[0] or length > MAX_BYTES:
         raise TooLarge
-    return bytes(await stream._stream.recv_data(length))  # noqa: SLF001
+    return bytes(await stream._stream.recv_data(length))  # noqa: SLF001  # grpclib has no other way to read raw bytes
 
 
 def socket_of(stream: Any) -> socket.socket:

@@ -19,6 +19,8 @@ from tests.attack.junk import HOSTILE
 from tests.oauth import FORM, ISSUER, authorization_server
 from tests.oauth_client import BEARER_TOKENS, Client, DpopKey, register, trusting
 
+pytestmark = pytest.mark.slow
+
 PATHS = ("/oauth2/token", "/oauth2/introspect", "/oauth2/revoke")
 NAMES = (
     *(

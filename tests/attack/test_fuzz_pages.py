@@ -16,6 +16,8 @@ from tests.sign_in_provider import Person, Provider, net, started
 
 from daypass.wire.web import cookies as csrf
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["net"]
 
 STATUSES = (200, 303, 400, 401, 403, 404, 405, 413, 415, 429)

@@ -19,6 +19,8 @@ from tests.attack.tokens import FORM, bring, provider, trust_in
 from tests.issuer import Issuer
 from tests.saml_idp import Response, metadata
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 120 * int(os.environ.get("DAYPASS_FUZZ", "1"))
 SEED = int(os.environ.get("DAYPASS_FUZZ_SEED", "2026"))
 TAGS = "https://aws.amazon.com/tags"

@@ -34,6 +34,8 @@ from tests.x509 import Authority, sign
 
 from daypass.domain.events import decode
 
+pytestmark = pytest.mark.slow
+
 SEASONS = 6 * int(os.environ.get("DAYPASS_FUZZ", "1"))
 ROUNDS = 6
 SEED = int(os.environ.get("DAYPASS_FUZZ_SEED", "2026"))

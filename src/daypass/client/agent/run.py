@@ -221,7 +221,7 @@ def _socket_at(path: str) -> socket.socket:
                 os.unlink(path)
         bound = socket.socket(socket.AF_UNIX)
         bound.bind(path)
-        os.chmod(path, 0o666)  # noqa: S103
+        os.chmod(path, 0o666)  # noqa: S103  # who may have what is decided by the uid of each caller
     except OSError as error:
         raise LocalStateError(f"The socket {path} cannot be made: {error.strerror}.") from None
     return bound
