@@ -10,7 +10,8 @@ from urllib.parse import quote_plus, urlencode
 
 import jwt
 import pytest
-from tests.attack.installation import ALPHA, BETA, EVERYTHING, ROOT_OF_BETA, Installation, trust
+from tests.attack.installation import ALPHA, BETA, EVERYTHING, ROOT_OF_BETA, Answer, Installation, trust
+from tests.attack.tokens import trust_in
 from tests.integration.oauth.conftest import World
 from tests.issuer import make_key, public_jwk
 from tests.oauth import (
@@ -392,6 +393,31 @@ def test_public_client_does_not_introspect(site: Installation) -> None:
     refusal(site, post(site, "/oauth2/introspect", {"token": "x", "client_id": public.id}), "invalid_client", 401)
     assert post(site, "/oauth2/revoke", {"token": "x", "client_id": public.id}).status == 200
     refusal(site, public.token(client_id=public.id), "unauthorized_client")
+
+
+def test_a615_client_exchanges_no_token_at_aws_sign_in_without_the_grant(site: Installation, world: World) -> None:
+    """A public client's id is known to all. With it, anybody's token had roles that admit this client alone."""
+    app = register(
+        site,
+        token_endpoint_auth_method="none",
+        grant_types=["authorization_code"],
+        redirect_uris=["http://127.0.0.1/cb"],
+        roles=["*"],
+    )
+    conditions = {"idp.example.com:aud": "daypass", "daypass:ClientId": app.id}
+    role = site.role("for-the-app", trust_in(world.provider, StringEquals=conditions))
+
+    def asked() -> Answer:
+        members = {"grant_type": EXCHANGE, "subject_token": world.id_token(), "subject_token_type": ID_TOKEN}
+        body = json.dumps({**members, "client_id": app.id, "role": role}).encode()
+        headers = [(b"content-type", b"application/json")]
+        return site.send("POST", headers, body, path=b"/v1/token", query=b"x-amz-oauth-token-method=token-exchange")
+
+    refused = asked()
+    assert (refused.status, refused.headers["x-amzn-errortype"]) == (403, "AccessDeniedException"), refused.body
+    assert [record["error"] for record in site.records(refused.request_id)] == ["unauthorized_client"]
+    app.put(grant_types=["authorization_code", EXCHANGE])
+    assert given(asked())["issued_token_type"]
 
 
 # --- DPoP ------------------------------------------------------------------------------------------------------------

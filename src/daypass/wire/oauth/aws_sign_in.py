@@ -38,7 +38,7 @@ from daypass.wire.oauth.client import sender_of
 from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import EndpointContext, Form, answer, malformed, one, required
 from daypass.wire.oauth.errors import JSON, NO_STORE
-from daypass.wire.oauth.token import GRANTS, JWT_BEARER, TOKEN_EXCHANGE, rendered
+from daypass.wire.oauth.token import JWT_BEARER, TOKEN_EXCHANGE, rendered, serve_grant
 from daypass.wire.web.context import PageContext
 from daypass.wire.web.render import redirect
 
@@ -148,7 +148,7 @@ async def _token_exchange(ctx: EndpointContext) -> Response:
         raise DaypassError(ErrorKind.UNSUPPORTED_GRANT_TYPE, f"The grants are {TOKEN_EXCHANGE} and {JWT_BEARER}.")
     if "scope" in form:
         raise DaypassError(ErrorKind.INVALID_SCOPE, "Session policies are not supported here: use sts:AssumeRole.")
-    return answer(await GRANTS[name].serve(ctx, call, form, await sender_of(ctx, form)))
+    return await serve_grant(ctx, call, form, name)
 
 
 async def _client_credentials(ctx: EndpointContext) -> Response:

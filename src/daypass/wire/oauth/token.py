@@ -92,6 +92,11 @@ async def token(ctx: EndpointContext) -> Response:
     ctx.detail["grant_type"] = name[:64]
     if not name:
         raise missing("grant_type")
+    return await serve_grant(ctx, call, form, name)
+
+
+async def serve_grant(ctx: EndpointContext, call: Call, form: Form, name: str) -> Response:
+    """The answer to a grant, of a client that may use it."""
     grant = GRANTS.get(name)
     if grant is None:
         raise DaypassError(ErrorKind.UNSUPPORTED_GRANT_TYPE, f"The grant types here are {', '.join(GRANTS)}.")
