@@ -311,7 +311,8 @@ def _command(name: str, command: click.Command, shared: Mapping[str, str], level
     context = click.Context(command, info_name=name)
     usage = " ".join(each.make_metavar(context) for each in command.params if isinstance(each, click.Argument))
     takes = f" `{usage}`" if usage and level > 2 else ""
-    yield f"{'#' * level} {name}{takes}\n\n{described(name, cleandoc(command.help or ''))}\n"
+    text = _EXAMPLES.sub(r"```text\n\1\n```", described(name, cleandoc(command.help or "")))
+    yield f"{'#' * level} {name}{takes}\n\n{text}\n"
     if isinstance(command, click.Group):
         for child, found in command.commands.items():
             yield from _command(f"{name} {child}", found, shared, level + 1)
@@ -365,6 +366,8 @@ The operations of AWS's STS, IAM and IAM Roles Anywhere, served or refused, each
 _CALLED = re.compile(
     r"\.([a-z][a-z0-9_]+)\(|[\"']([A-Z][A-Za-z]{2}\w*(?:\{\w+\})?\w*)[\"'&]|Action=([A-Z][A-Za-z0-9]+)"
 )
+_EXAMPLES = re.compile("\b\n(.*?)(?=\n\n|\\Z)", re.DOTALL)
+"""A paragraph that click does not wrap."""
 _HOLE = re.compile(r"\{\w+\}")
 _MOST_TESTS = 2
 
