@@ -126,7 +126,6 @@ class Compiled(NamedTuple):
 
     version: str
     statements: tuple[Statement, ...]
-    id: str = ""
     broken: bool = False
 
 
@@ -159,10 +158,6 @@ class PolicyDocument:
     @property
     def version(self) -> str:
         return self.compiled.version
-
-    @property
-    def id(self) -> str:
-        return self.compiled.id
 
     @property
     def broken(self) -> bool:

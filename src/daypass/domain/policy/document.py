@@ -74,9 +74,7 @@ _WRITTEN = ("Action", "NotAction", "Resource", "NotResource")
 
 
 def _compiled(draft: Draft) -> Compiled:
-    identifier = draft.root.members.get("Id")
-    statements = tuple([_statement(draft, index, node) for index, node in enumerate(draft.statements)])
-    return Compiled(draft.version, statements, identifier.text if identifier is not None else "")
+    return Compiled(draft.version, tuple([_statement(draft, at, node) for at, node in enumerate(draft.statements)]))
 
 
 def _statement(draft: Draft, index: int, node: Node) -> Statement:
