@@ -195,7 +195,7 @@ class ReadAhead(StoreReader):
         mapping, on_sqlite = ENTITY_TABLES[kind], self._conn.dialect.name == "sqlite"
         statement = _statement(mapping.table.name, field, _ORDERS.get(kind, ""), tuple(equals), on_sqlite)
         parameters = {"values": json.dumps(storable_values) if on_sqlite else storable_values, **equals}
-        rows = self._conn.execute(statement, parameters)
+        rows = self._conn.execute(statement, parameters).all()  # one by one takes twice as long
         return [mapping.to_entity(row) for row in rows]
 
 
