@@ -25,7 +25,7 @@ FACTS = RequestFacts("r", 1, "sts:AssumeRole", "192.0.2.1", "agent")
 FACT = PrincipalFacts("User", "1", (("arn", "AIDA"),))
 LAYERS = Layers(same_account=True, identity=None)
 QUERY = AccessQuery(FACT, "sts:AssumeRole", "arn", {"aws:sourceip": "192.0.2.1"})
-DECISION = Decision(True, determining=(Determining(Layer.IDENTITY, "p", 0, "", Effect.ALLOW, "{}"),))
+DECISION = Decision(True, determining=(Determining(Layer.IDENTITY, "p", 0, "", Effect.ALLOW, 1, 1),))
 SESSION = SessionClaims(
     SessionKind.ROLE, "a" * 32, "1", "AROA", "arn", "s", 1, 2, SEEN, (Hop("", "1", "AROA", 1, SEEN, "ASIA"),)
 )

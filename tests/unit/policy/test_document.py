@@ -350,8 +350,8 @@ def test_parse_document_keeps_text_positions_and_principals():
     parsed = parse(text, PolicyKind.TRUST)
     assert (parsed.text, parsed.version, parsed.broken) == (text, "2012-10-17", False)
     first, second = parsed.statements
-    assert (first.sid, first.line, first.column, first.place.end_line) == ("one", 3, 3, 4)
-    assert (second.index, second.effect, second.line, second.column, second.place.end_column) == (
+    assert (first.sid, first.line, first.column, first.end_line) == ("one", 3, 3, 4)
+    assert (second.index, second.effect, second.line, second.column, second.end_column) == (
         1,
         Effect.DENY,
         5,

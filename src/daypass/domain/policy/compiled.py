@@ -1,7 +1,6 @@
 """Compiled policy documents: statements with their matchers, indexed by action.
 
-These are values: this module makes no decisions. Lines and columns, which only explanations show, are read from the text
-when they are asked for.
+These are values: this module parses no text and makes no decisions.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.policy.principal import Principals
-from daypass.domain.policy.source import Place, PrincipalValue, place_of
 
 
 class PolicyKind(StrEnum):
@@ -43,6 +41,15 @@ def managed_kind(arn: str) -> PolicyKind:
     return PolicyKind.AWS if is_aws and not name.startswith("Daypass") else PolicyKind.IDENTITY
 
 
+class PrincipalValue(NamedTuple):
+    """A value of a Principal or NotPrincipal element. `type` is AWS, Federated, Service or CanonicalUser."""
+
+    type: str
+    value: str
+    line: int
+    column: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """A statement with its matchers. `resources` is None for kinds without Resource (trust policies).
@@ -54,7 +61,10 @@ class Statement:
     index: int
     sid: str
     effect: Effect
-    text: str  # of its document
+    line: int
+    column: int
+    end_line: int
+    end_column: int
     actions: Patterns
     not_action: bool = False
     resources: Patterns | None = None
@@ -64,6 +74,7 @@ class Statement:
     conditions: tuple[Condition, ...] = ()
     keys: tuple[str, ...] = ()  # every context key that it may read, sorted
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # element name to values as written
+    principal_values: tuple[PrincipalValue, ...] = ()
     administration: Administration | None = None
     always: bool = False
 
@@ -73,28 +84,6 @@ class Statement:
     def steps(self, resource: str, context: Context) -> int:
         """The maximum number of steps to match the action and this resource."""
         return self.cost + (self.wild.steps(1, len(resource), context) if self.wild is not None else 0)
-
-    @property
-    def has_variables(self) -> bool:
-        """Whether the request decides which actions or resources it matches."""
-        return bool(self.actions.keys or (self.resources is not None and self.resources.keys))
-
-    @property
-    def place(self) -> Place:
-        return place_of(self.text, self.index)
-
-    @property
-    def line(self) -> int:
-        return self.place.line
-
-    @property
-    def column(self) -> int:
-        return self.place.column
-
-    @property
-    def principal_values(self) -> tuple[PrincipalValue, ...]:
-        """Its principals as written, in order."""
-        return () if self.always else self.place.principals
 
 
 PrefixIndex: TypeAlias = "tuple[tuple[int, Mapping[str, tuple[Statement, ...]]], ...]"
@@ -146,10 +135,6 @@ class PolicyDocument:
     @cached_property
     def index(self) -> Index:
         return build_index(self.compiled.statements)
-
-    @cached_property
-    def has_variables(self) -> bool:
-        return any(statement.has_variables for statement in self.statements)
 
     @property
     def statements(self) -> tuple[Statement, ...]:

@@ -6,17 +6,24 @@ denies everything that its Deny statements may have denied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from daypass.domain.policy import resource
 from daypass.domain.policy.administration import administration_of
-from daypass.domain.policy.compiled import Compiled, PolicyDocument, PolicyKind, Statement, managed_kind
-from daypass.domain.policy.grammar import Draft, check, check_stored
+from daypass.domain.policy.compiled import (
+    Compiled,
+    PolicyDocument,
+    PolicyKind,
+    PrincipalValue,
+    Statement,
+    managed_kind,
+)
+from daypass.domain.policy.grammar import Draft, check, check_stored, listed
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008, V2012, Patterns, fold
 from daypass.domain.policy.principal import Principals
-from daypass.domain.policy.source import Kind, Node, PolicyError, PrincipalValue, listed, read, read_stored
+from daypass.domain.policy.source import Kind, Node, PolicyError, Positions, read
 
 __all__ = [
     "PolicyDocument",
@@ -41,7 +48,7 @@ def parse(text: str, kind: PolicyKind) -> PolicyDocument:
         if kind is PolicyKind.TRUST:
             raise PolicyError("This policy contains invalid Json", error.line, error.column, error.why) from None
         raise
-    draft = Draft(root, kind, text)
+    draft = Draft(root, kind, Positions(text))
     check(draft)
     return PolicyDocument(kind, text, _compiled(draft))
 
@@ -57,7 +64,7 @@ def compile_stored(text: str, kind: PolicyKind) -> PolicyDocument:
 
 def _stored(text: str, kind: PolicyKind) -> Compiled:
     try:
-        draft = Draft(read_stored(text), kind, text)
+        draft = Draft(read(text), kind, Positions(text))
         check_stored(draft)
         return _compiled(draft)
     except Exception:  # noqa: BLE001 - whatever is wrong with what we stored, the answer is to deny, not to fail
@@ -87,22 +94,28 @@ def _statement(draft: Draft, index: int, node: Node) -> Statement:
     conditions = draft.conditions[index]
     keys = {key for condition in conditions for key in condition.keys}
     keys.update(resources.keys if resources is not None else ())
-    principals = members.get("Principal", members.get("NotPrincipal"))
+    principal_values = tuple(_principal_values(draft, members))
     effect = Effect(members["Effect"].text)
+    line, column = draft.positions.at(node.start)
+    end_line, end_column = draft.positions.at(node.end)
     return Statement(
         index=index,
         sid=members["Sid"].text if "Sid" in members else "",
         effect=effect,
-        text=draft.text,
+        line=line,
+        column=column,
+        end_line=end_line,
+        end_column=end_column,
         actions=actions,
         not_action=not_action,
         resources=resources,
         not_resource=not_resource,
-        principals=Principals.of(_principals(principals)) if principals is not None else None,
+        principals=Principals.of((value.type, value.value) for value in principal_values) if principal_values else None,
         not_principal="NotPrincipal" in members,
         conditions=conditions,
         keys=tuple(sorted(keys)),
         written=written,
+        principal_values=principal_values,
         administration=administration_of(effect, written, variables=draft.version == V2012)
         if draft.kind is not PolicyKind.AWS
         else None,
@@ -117,13 +130,16 @@ def _resources(draft: Draft, texts: tuple[str, ...] | None) -> Patterns | None:
     return Patterns(map(resource.completed, texts), variables=draft.version == V2012)
 
 
-def _principals(node: Node) -> Iterator[tuple[str, str]]:
+def _principal_values(draft: Draft, members: dict[str, Node]) -> Iterator[PrincipalValue]:
+    node = members.get("Principal", members.get("NotPrincipal"))
+    if node is None:
+        return
     if node.kind is Kind.STRING:
-        yield "AWS", node.text
+        yield PrincipalValue("AWS", node.text, *draft.positions.at(node.start))
         return
     for kind, values in node.members.items():
         for value in listed(values):
-            yield kind, value.text
+            yield PrincipalValue(kind, value.text, *draft.positions.at(value.start))
 
 
 # --- Failing closed ------------------------------------------------------------------------------------------------
@@ -133,21 +149,29 @@ def _deny_unreadable(text: str) -> Iterator[Statement]:
     """A Deny of everything for each statement that is not clearly an Allow, or one Deny when the statements are unreadable."""
     try:
         root = read(text)
-        effects = [node.members["Effect"].text for node in listed(root.members["Statement"])]
+        nodes = listed(root.members["Statement"])
+        effects = [node.members["Effect"].text for node in nodes]
     except Exception:  # noqa: BLE001 - not even its statements can be read
-        effects = []
-    for index, effect in enumerate(effects or [Effect.DENY]):
+        nodes, effects = [], []
+    if not effects:
+        yield _closed(0, 1, 1)
+        return
+    at: Callable[[int], tuple[int, int]] = Positions(text).at
+    for index, (node, effect) in enumerate(zip(nodes, effects, strict=True)):
         if effect != Effect.ALLOW:
-            yield _closed(text, index)
+            yield _closed(index, *at(node.start))
 
 
-def _closed(text: str, index: int) -> Statement:
+def _closed(index: int, line: int, column: int) -> Statement:
     everyone = Principals.of([("AWS", "*")])
     return Statement(
         index=index,
         sid="",
         effect=Effect.DENY,
-        text=text,
+        line=line,
+        column=column,
+        end_line=line,
+        end_column=column,
         actions=Patterns(["*"]),
         principals=everyone,
         always=True,

@@ -211,9 +211,8 @@ def depends_on_variables(action: str, layers: Layers) -> bool:
     statements holds in one context and not in the other.
     """
     return any(
-        statement.has_variables
+        statement.actions.keys or (statement.resources is not None and statement.resources.keys)
         for _, policy in layers.policies()
-        if policy.document.has_variables
         for statement in policy.document.index.concerned(fold(action))
     )
 
@@ -274,7 +273,9 @@ _LAYER_ORDER = {layer: index for index, layer in enumerate(Layer)}
 
 def _determining(match: Match) -> Determining:
     layer, policy, statement = match
-    return Determining(layer, policy, statement.index, statement.sid, statement.effect, statement.text)
+    return Determining(
+        layer, policy, statement.index, statement.sid, statement.effect, statement.line, statement.column
+    )
 
 
 def _consulted(conditional: list[Statement]) -> tuple[str, ...]:

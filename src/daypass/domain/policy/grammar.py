@@ -16,7 +16,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.condition import Condition, compile_condition, split_operator
 from daypass.domain.policy.pattern import V2008, V2012, Glob, resolve, tokenize
 from daypass.domain.policy.principal import refusal
-from daypass.domain.policy.source import Kind, Node, PolicyError, Positions, listed
+from daypass.domain.policy.source import Kind, Node, PolicyError, Positions
 
 SYNTAX = "Syntax errors in policy."
 LEGACY = "The policy failed legacy parsing"
@@ -66,12 +66,12 @@ _WITH_PRINCIPAL = (PolicyKind.TRUST, PolicyKind.RESOURCE)
 class Draft:
     """The state of a document during the passes. Its root is an object with statements once `_top` has passed."""
 
-    __slots__ = ("conditions", "kind", "root", "statements", "text", "version")
+    __slots__ = ("conditions", "kind", "positions", "root", "statements", "version")
 
-    def __init__(self, root: Node, kind: PolicyKind, text: str) -> None:
+    def __init__(self, root: Node, kind: PolicyKind, positions: Positions) -> None:
         self.root = root
         self.kind = kind
-        self.text = text
+        self.positions = positions
         members = root.members if root.kind is Kind.OBJECT else {}
         self.statements = listed(members.get("Statement"))
         version = members.get("Version")
@@ -80,13 +80,20 @@ class Draft:
 
     def fail(self, message: str, node: Node, why: str = "") -> NoReturn:
         """Refuses the document at `node`. `why`: what is wrong, where AWS's message does not say it."""
-        raise PolicyError(message, *Positions(self.text).at(node.start), why)
+        raise PolicyError(message, *self.positions.at(node.start), why)
 
     def values(self, *names: str) -> Iterator[tuple[Node, Node]]:
         """(statement, value) for every value of these elements."""
         for statement in self.statements:
             for name in names:
                 yield from ((statement, value) for value in listed(statement.members.get(name)))
+
+
+def listed(node: Node | None) -> list[Node]:
+    """A value that may be a list, as a list; an absent one is the empty list."""
+    if node is None:
+        return []
+    return node.items if node.kind is Kind.ARRAY else [node]
 
 
 def check(draft: Draft) -> None:

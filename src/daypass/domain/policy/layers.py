@@ -10,9 +10,10 @@ from typing import Final
 from msgspec import Struct
 
 from daypass.domain.policy.compiled import PolicyDocument
+from daypass.domain.policy.grammar import listed
 from daypass.domain.policy.model import Layer
 from daypass.domain.policy.pattern import fold, variables_in
-from daypass.domain.policy.source import Kind, Node, PolicyError, listed, read
+from daypass.domain.policy.source import Kind, Node, PolicyError, read
 
 BLOCK: Final = "block by revocation "
 """The name of a policy that stands for a block begins with this, followed by the id of the revocation."""

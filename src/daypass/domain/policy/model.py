@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
-from daypass.domain.policy.source import place_of
-
 Value: TypeAlias = "str | tuple[str, ...]"
 """A context value: a str is single-valued, a tuple is multi-valued (even with one member or none)."""
 
@@ -65,16 +63,8 @@ class Determining(Struct, frozen=True):
     statement: int  # 0-based index in its document
     sid: str
     effect: Effect
-    text: str  # of the document
-
-    @property
-    def line(self) -> int:
-        """The line from 1, in the document as written."""
-        return place_of(self.text, self.statement).line
-
-    @property
-    def column(self) -> int:
-        return place_of(self.text, self.statement).column
+    line: int  # 1-based position of the statement in the document as written
+    column: int
 
 
 class Decision(Struct, frozen=True, dict=True):

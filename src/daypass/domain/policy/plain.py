@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from daypass.domain.policy.compiled import PolicyDocument, Statement
+from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.model import Effect
-from daypass.domain.policy.source import PrincipalValue
 
 _ACTIONS: Final = {
     "sts:assumerole": "assume the role",
@@ -82,7 +81,7 @@ def _statement(statement: Statement) -> PlainStatement:
         statement.sid,
         statement.effect is Effect.ALLOW,
         statement.line,
-        statement.place.end_line,
+        statement.end_line,
         tuple(dict.fromkeys(principals)),
         tuple(dict.fromkeys(actions)),
         tuple(_condition(condition) for condition in statement.conditions),

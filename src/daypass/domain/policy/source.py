@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -59,8 +59,8 @@ class Node(Struct, frozen=True):
 
     kind: Kind
     content: Content
-    start: int = 0
-    end: int = 0
+    start: int
+    end: int
 
     @property
     def text(self) -> str:
@@ -77,13 +77,6 @@ class Node(Struct, frozen=True):
     def members(self) -> dict[str, Node]:
         assert isinstance(self.content, dict)
         return self.content
-
-
-def listed(node: Node | None) -> list[Node]:
-    """A value that may be a list, as a list; an absent one is the empty list."""
-    if node is None:
-        return []
-    return node.items if node.kind is Kind.ARRAY else [node]
 
 
 class Positions:
@@ -125,57 +118,6 @@ def read(text: str) -> Node:
         why = "Here the text is not JSON, repeats a name, or is too large."
         raise PolicyError("Syntax errors in policy.", *position, why) from None
     return node
-
-
-# --- Without positions: a document that was read before it was stored
-
-
-def read_stored(text: str) -> Node:
-    """As `read`, in a tenth of the time and without offsets. A text that may not be what `read` accepts is given to `read`."""
-    if not text.isascii() or "\\" in text or len(text) > MAX_CHARACTERS:
-        return read(text)
-    try:
-        return _node(_DECODE(text))
-    except (_Bad, ValueError, RecursionError):
-        return read(text)
-
-
-def _node(value: Any) -> Node:
-    if isinstance(value, str):
-        return Node(Kind.STRING, value)
-    if isinstance(value, list):
-        return Node(Kind.ARRAY, [_node(item) for item in value])
-    if value is None:
-        return Node(Kind.NULL, "null")
-    if isinstance(value, bool):
-        return Node(Kind.BOOLEAN, "true" if value else "false")
-    assert isinstance(value, Node)
-    return value
-
-
-def _object_of(pairs: list[tuple[str, Any]]) -> Node:
-    members = {key: _node(value) for key, value in pairs}
-    if len(members) != len(pairs):
-        raise _Bad(0)
-    return Node(Kind.OBJECT, members)
-
-
-def _number(spelling: str) -> Node:
-    if len(spelling) > MAX_NUMBER:
-        raise _Bad(0)
-    return Node(Kind.NUMBER, spelling)
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise _Bad(0)
-
-
-_DECODE: Final = json.JSONDecoder(
-    object_pairs_hook=_object_of, parse_int=_number, parse_float=_number, parse_constant=_no_constant
-).decode
-
-
-# --- With positions
 
 
 def _skip(text: str, at: int) -> int:
@@ -267,58 +209,7 @@ def _member(text: str, at: int, depth: int, members: dict[str, Node]) -> int:
     return _skip(text, value.end)
 
 
-# --- The places of statements, which only explanations need
-
-
-class PrincipalValue(NamedTuple):
-    """A value of a Principal or NotPrincipal element. `type` is AWS, Federated, Service or CanonicalUser."""
-
-    type: str
-    value: str
-    line: int
-    column: int
-
-
-class Place(NamedTuple):
-    """The place of a statement in the text, and its principals."""
-
-    line: int = 1
-    column: int = 1
-    end_line: int = 1
-    end_column: int = 1
-    principals: tuple[PrincipalValue, ...] = ()
-
-
-def place_of(text: str, index: int) -> Place:
-    """The place of a statement by its index; the beginning of a text that is no policy."""
-    places = _places(text)
-    return places[index] if index < len(places) else Place()
-
-
-@lru_cache(maxsize=64)  # the statements of one policy are asked for one after the other
-def _places(text: str) -> tuple[Place, ...]:
-    try:
-        root = read(text)
-    except PolicyError:
-        return ()
-    at = Positions(text).at
-    statements = listed(root.members.get("Statement")) if root.kind is Kind.OBJECT else []
-    return tuple(Place(*at(node.start), *at(node.end), tuple(_principals(node, at))) for node in statements)
-
-
-def _principals(statement: Node, at: Callable[[int], tuple[int, int]]) -> Iterator[PrincipalValue]:
-    if statement.kind is not Kind.OBJECT:
-        return
-    node = statement.members.get("Principal", statement.members.get("NotPrincipal"))
-    if node is not None and node.kind is Kind.STRING:
-        yield PrincipalValue("AWS", node.text, *at(node.start))
-    elif node is not None and node.kind is Kind.OBJECT:
-        for kind, values in node.members.items():
-            for value in listed(values):
-                yield PrincipalValue(kind, value.text, *at(value.start))
-
-
-# --- Positions of characters, for the matcher
+# --- Positions
 
 
 class CharacterPositions:

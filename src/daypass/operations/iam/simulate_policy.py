@@ -291,10 +291,10 @@ def _positions(document: PolicyDocument, index: int) -> tuple[tuple[int, int], t
     a single statement without a list after its opening brace. Lines and columns count from 1.
     """
     statement = document.statements[index]
-    end = statement.place.end_line, statement.place.end_column
+    end = statement.end_line, statement.end_column
     if index:
         before = document.statements[index - 1]
-        return (before.place.end_line, before.place.end_column), end
+        return (before.end_line, before.end_column), end
     lines = document.text.split("\n")
     head = "\n".join((*lines[: statement.line - 1], lines[statement.line - 1][: statement.column - 1]))
     opening = head.rstrip(" \t\r\n")

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.condition import Condition
+from daypass.domain.policy.grammar import listed
 from daypass.domain.policy.pattern import fold
-from daypass.domain.policy.source import PolicyError, Positions, listed, read
+from daypass.domain.policy.source import PolicyError, Positions, read
 
 
 class Severity(StrEnum):
@@ -112,8 +113,8 @@ def at_statement(rule: str, statement: Statement, why: str, fix: str) -> Finding
         severity=RULES[rule].severity,
         line=statement.line,
         column=statement.column,
-        end_line=statement.place.end_line,
-        end_column=statement.place.end_column,
+        end_line=statement.end_line,
+        end_column=statement.end_column,
         statement=statement.index,
         sid=statement.sid,
         why=why,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from daypass.domain.policy.compiled import PolicyDocument, Statement
+from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.finding import Finding, Locations, at_place
@@ -16,7 +16,6 @@ from daypass.domain.policy.lint.known import Facts
 from daypass.domain.policy.lint.trust import kind_of
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
-from daypass.domain.policy.source import PrincipalValue
 from daypass.domain.presets import Preset, preset_of
 
 _WEB_IDENTITY = fold("sts:AssumeRoleWithWebIdentity")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.policy.compiled import PolicyDocument, Statement
+from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.finding import Finding, at_place, at_statement
@@ -13,7 +13,6 @@ from daypass.domain.policy.lint.known import WHO, Facts
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
 from daypass.domain.policy.principal import is_unique_id
-from daypass.domain.policy.source import PrincipalValue
 
 _MFA = ("aws:multifactorauthpresent", "aws:multifactorauthage")
 _BY = {
