@@ -22,7 +22,7 @@ from assume_role import ACCOUNT, KEY, LOAD_CORE, SECRET, SERVER_CORE, daypass, i
 from daypass import sigv4
 from daypass.client.http import Connection, post_form
 from daypass.client.profiles import Profile
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign
 from loadgen import Result, run
 
 AUDIENCE, HOST, PORT = "https://orders.example", "orders.example", 18791

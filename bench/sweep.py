@@ -24,7 +24,7 @@ from daypass.config import Settings
 from daypass.domain.directory import AccessRequest, AccessVote, Account, Grant, Role
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
-from daypass.operations.access_requests.sweep import Sweeper
+from daypass.operations.access_requests.follow import Sweeper
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.ports import Tx
 from daypass.server.application import build

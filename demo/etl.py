@@ -21,7 +21,7 @@ from pathlib import Path
 from stage import cli, client, document, new_key, note, say, server
 
 from daypass.client.auth import BearerAuth, TokenSource
-from daypass.client.held import CeilingReached, HeldSession, held_session
+from daypass.client.boto import CeilingReached, HeldSession, held_session
 from daypass.client.profiles import Profile, save
 from daypass.client.verifier import InvalidToken, Settings, Verifier
 

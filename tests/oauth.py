@@ -14,7 +14,7 @@ from jwt.types import Options
 from tests.attack.installation import HOST, Answer, Installation, Key, SetClock, installed
 
 from daypass import sigv4
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign
 
 ISSUER = "https://daypass.test"
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"

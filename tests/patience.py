@@ -19,8 +19,8 @@ from sqlalchemy.util import LRUCache
 
 from daypass.audit import spool
 from daypass.stores import postgres, sqlite
+from daypass.stores.cache import Tuning
 from daypass.stores.directory import Directory
-from daypass.stores.freshness import Tuning
 
 SECONDS: Final = 60.0
 """Longer than any machine takes that still works."""

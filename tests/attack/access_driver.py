@@ -11,7 +11,7 @@ from tests.attack.access_oracle import Ask
 from tests.attack.access_votes import Votes
 from tests.integration.api.conftest import TENANT_ROOT, Answer
 
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 
 
 class Driver(Votes):

@@ -10,7 +10,7 @@ from tests.attack.access_oracle import Ask, User, fresh, holds, in_window
 from tests.integration.api.access import REASON
 from tests.integration.api.conftest import Answer
 
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 
 _numbers = itertools.count()  # a request with the reason of one that waits is that one
 STEPS = (5, 30, 61, 130, 301, 600, 901, 1800)

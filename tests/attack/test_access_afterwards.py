@@ -17,7 +17,7 @@ from tests.integration.api.conftest import ROOT, TENANT, policy, server
 
 from daypass.domain.access.rule import CompiledPeople, People
 from daypass.domain.directory import Revocation
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 from daypass.operations.revocation import new_revocation
 from daypass.ports import OutboundFailed, Tx
 

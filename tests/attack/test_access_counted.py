@@ -19,7 +19,7 @@ from daypass.domain.directory import (
     IssuerAllowList,
     Membership,
 )
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]

@@ -16,7 +16,7 @@ from tests.integration.api.conftest import ROOT, TENANT, Answer, policy, server
 
 from daypass.domain.directory import AccessKey, AccessRequest, KeyStatus
 from daypass.domain.events import Event, EventType
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]

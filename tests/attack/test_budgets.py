@@ -23,7 +23,7 @@ from daypass.domain.strict_json import read_json
 from daypass.operations.access import evaluate_access, search_access
 from daypass.operations.access.evaluate_access import SLICE
 from daypass.operations.sessions import list_sessions
-from daypass.scheduling.slices import Slices
+from daypass.scheduling.buckets import Slices
 from daypass.wire.api.engine import MAX_VALUES
 from daypass.wire.aws import dispatch
 from daypass.wire.content import pairs_of

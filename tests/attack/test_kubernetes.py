@@ -11,7 +11,7 @@ from tests.attack.installation import ALPHA, Installation, installed
 from tests.attack.tokens import bring, provider, trust_in
 from tests.kubernetes_api import ISSUER, READER, Cluster, cluster
 
-from daypass.federation.kubernetes import PATH
+from daypass.federation.sign_in import PATH
 
 ARN = f"arn:aws:iam::{ALPHA}:oidc-provider/{ISSUER}"
 

@@ -11,11 +11,11 @@ from tests.integration.api.access import Place
 from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
 
 from daypass.domain.directory import AccessRequest, Notification
-from daypass.operations.access_requests import sweep as sweeping
-from daypass.operations.access_requests.sweep import Sweeper
+from daypass.operations.access_requests import follow as sweeping
+from daypass.operations.access_requests.follow import Sweeper
 from daypass.operations.notifications import notify
 from daypass.ports import Tx
-from daypass.server import security_events
+from daypass.server import background as security_events
 
 __all__ = ["server"]
 

@@ -15,7 +15,7 @@ import pytest
 from tests.attack.installation import ADMIN, ALPHA, HOST, ROOT, Installation, form
 
 from daypass import sigv4
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign
 
 IDENTITY = form("GetCallerIdentity", {})
 MISMATCH, INCOMPLETE = ("SignatureDoesNotMatch", 403), ("IncompleteSignature", 400)

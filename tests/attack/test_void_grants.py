@@ -28,7 +28,7 @@ from daypass.domain.directory import (
     MfaDevice,
     Role,
 )
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]

@@ -66,10 +66,10 @@ from daypass.domain.directory import (
     X509Subject,
 )
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.stores.cache import Tuning
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import FeedChange
-from daypass.stores.freshness import Tuning
 from daypass.stores.tx import StoreReader, StoreTx
 
 T = TypeVar("T")

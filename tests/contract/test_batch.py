@@ -19,7 +19,7 @@ from daypass.domain.errors import DaypassError
 from daypass.stores.cache import MISSING
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
-from daypass.stores.preload import recently_used
+from daypass.stores.loading import recently_used
 
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
 MANY = 40
@@ -209,7 +209,7 @@ async def test_preload_from_a_database_that_fails_leaves_the_directory_working(
     def fail(*_: object, **__: object) -> list[str]:
         raise OperationalError(None, None, OSError("gone"))
 
-    monkeypatch.setattr("daypass.stores.preload.recently_used", fail)
+    monkeypatch.setattr("daypass.stores.loading.recently_used", fail)
     directory = recorder.directory(database, preload=6)
     await directory.start()
     assert await directory.role(ACCOUNT, "Role-1") is not None

@@ -14,10 +14,10 @@ from tests.contract.test_races import DEPLOY, away
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError
 from daypass.server.nodes import Peers
+from daypass.stores.cache import Freshness, OwnSessions
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import FeedChange
-from daypass.stores.freshness import Freshness, OwnSessions
 from daypass.stores.nodes import listed_nodes, remove_node, report_node
 
 
@@ -62,7 +62,7 @@ def test_freshness_of_a_heartbeat_does_not_outlive_the_registry() -> None:
 
 
 def test_own_sessions_are_bounded_and_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daypass.stores.freshness._MAX_OWN", 2)
+    monkeypatch.setattr("daypass.stores.cache._MAX_OWN", 2)
     own = OwnSessions()
     for name in ("a", "b", "c"):
         own.add(name)

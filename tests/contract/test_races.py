@@ -30,14 +30,13 @@ from tests.contract.making import (
 
 from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.scheduling.slices import Coalesced
+from daypass.scheduling.buckets import Coalesced
 from daypass.stores import directory as directory_module
 from daypass.stores.applied_feed import RESTORED_AT_ONCE, restore_revocations
-from daypass.stores.cache import MISSING, ViewCache
+from daypass.stores.cache import MISSING, Freshness, ViewCache
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import feed_head, prune, renew_epoch
-from daypass.stores.freshness import Freshness
 
 DEPLOY = role("Deploy")
 

@@ -31,7 +31,7 @@ from tests.e2e.pki import Pki
 from tests.other_clouds import Entra, Google, Vault, serving
 
 from daypass import sigv4
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign
 
 pytestmark = pytest.mark.slow
 

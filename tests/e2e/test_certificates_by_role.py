@@ -24,7 +24,7 @@ from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, TENANT, Server, r
 from tests.processes import bound
 
 from daypass.client.errors import ClientError
-from daypass.sigv4.signing import SigningKey, presign
+from daypass.sigv4.canonical import SigningKey, presign
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 DAYPASS = [sys.executable, "-m", "daypass.cli.main"]

@@ -20,9 +20,8 @@ from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server, running
 from tests.e2e.test_agent import make_role
 
 from daypass.client.auth import BearerAuth, DPoPAuth, DPoPKey, SigV4Auth, TokenSource
-from daypass.client.boto import boto3_session, of_role
+from daypass.client.boto import boto3_session, held_session, of_role
 from daypass.client.errors import ClientError
-from daypass.client.held import held_session
 from daypass.client.profiles import Profile, save
 from daypass.client.verifier import InvalidToken, NotCurrent, Sent, Settings, Verifier
 

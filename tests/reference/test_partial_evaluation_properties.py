@@ -14,7 +14,7 @@ from daypass.domain.policy.model import AccessQuery
 from daypass.domain.policy.partial_evaluation import Known, Outcome, evaluate_partially, varied
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.trust import AssumedRole
-from daypass.operations.access.denials import certainly_denied, certainly_not_admitted
+from daypass.operations.access.subject import certainly_denied, certainly_not_admitted
 
 
 def renamed(layers):

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from daypass import sigv4
 from daypass.sigv4 import SigningKey, SigV4Error, UnverifiedSignature, canonical
+from daypass.sigv4.canonical import presign
 from daypass.sigv4.request import _epoch_ms
-from daypass.sigv4.signing import presign
 
 KEY, SECRET, TOKEN = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "dG9rZW4="
 BODY = b"Action=GetCallerIdentity&Version=2011-06-15"

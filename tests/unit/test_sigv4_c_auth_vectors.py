@@ -16,8 +16,7 @@ import pytest
 from tests.vectors.place import c_auth_folder
 
 from daypass import sigv4
-from daypass.sigv4.canonical import query_pairs, signature
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign, query_pairs, signature
 
 NOW = 1_440_938_160_000  # 2015-08-30T12:36:00Z
 AMZ_DATE = "20150830T123600Z"

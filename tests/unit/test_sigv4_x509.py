@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.x509 import Authority, body, sign
 
-from daypass.domain.source import Source
+from daypass.domain.arn import Source
 from daypass.federation.x509 import X509Verifier
 from daypass.sigv4 import SigV4Error
 from daypass.sigv4.verifying import UnverifiedX509, parse_x509

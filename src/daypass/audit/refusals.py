@@ -13,9 +13,9 @@ from collections import OrderedDict
 from typing import Any, Final, NamedTuple
 
 from daypass.audit.journal import Journal
+from daypass.domain.arn import network_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.source import network_of
 from daypass.domain.status_list import cut, leaves
 from daypass.observability import logs
 from daypass.ports.clock import Clock

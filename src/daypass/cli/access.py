@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.access_request_text import state_of
+from daypass.cli.access_request import state_of
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
 from daypass.cli.options import PAGE, Connect, Group, Part, Result, Table, server_command

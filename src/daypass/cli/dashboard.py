@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
-from daypass.cli.access_request_text import state_of
+from daypass.cli.access_request import state_of
 from daypass.cli.options import Connect, Duration, Fields, Result, Table, server_command
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from daypass.cli import output, shell
-from daypass.cli.access_request import new_request_options, wanted
-from daypass.cli.access_request_text import missing
+from daypass.cli.access_request import missing, new_request_options, wanted
 from daypass.cli.durations import left
 from daypass.cli.environment import of_role, process_form
 from daypass.cli.exec import PassedOn

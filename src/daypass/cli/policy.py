@@ -174,7 +174,7 @@ def _status(findings: Iterable[Finding], fail_on: str) -> int:
 def offline(text: str, kind: str, account: str) -> list[Finding]:
     """Lints a document without a server."""
     from daypass.domain.policy.compiled import PolicyKind  # the policy language is slow to import
-    from daypass.domain.policy.lint.known import Facts
+    from daypass.domain.policy.lint.grants import Facts
     from daypass.domain.policy.lint.run import lint_text
 
     guessed = _guessed(text) if kind == "auto" else kind

@@ -15,7 +15,7 @@ from daypass.cli.files import text_of
 from daypass.cli.options import Connect, Group, Result, server_command
 
 if TYPE_CHECKING:
-    from daypass.domain.trust_template import TrustTemplate
+    from daypass.domain.trust import TrustTemplate
 from daypass.cli import iam
 from daypass.cli.options import confirmed
 from daypass.cli.replacing import show, unless_absent
@@ -120,7 +120,7 @@ def _show_new(template: TrustTemplate, note: str, next_steps: str) -> None:
 
 def _template(preset: str, account: str, given: Mapping[str, Any]) -> TrustTemplate:
     from daypass.domain.presets import PRESETS, PULL_REQUESTS  # the policy language is slow to import
-    from daypass.domain.trust_template import TemplateError, trust_policy
+    from daypass.domain.trust import TemplateError, trust_policy
 
     if preset not in PRESETS:
         raise click.UsageError(f"{preset!r} is not a preset. Presets: {', '.join(PRESETS)}.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from daypass.cli import output
-from daypass.cli.access_request_text import last_part, state_of
+from daypass.cli.access_request import last_part, state_of
 from daypass.cli.options import PAGE, pages
 from daypass.cli.profile import cached_sessions
 from daypass.client.credentials import identity

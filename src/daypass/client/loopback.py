@@ -24,7 +24,7 @@ from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError
 from daypass.client.serving import TEXT, Handler
 from daypass.client.transport import NoAnswer, Request, Server, base64url, endpoint_of
-from daypass.sigv4.signing import SigningKey, presign
+from daypass.sigv4.canonical import SigningKey, presign
 
 _MAX_TARGET = 65_536
 _STYLE = "font:16px/1.5 system-ui,sans-serif;margin:3rem auto;max-width:40rem;padding:0 1rem"

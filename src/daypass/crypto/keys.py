@@ -22,7 +22,7 @@ from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, Ring
 from daypass.domain.session import LONGEST_SESSION_MS
 from daypass.ports.clock import Clock
 from daypass.ports.directory import FOR_EVER, StoredKey
-from daypass.scheduling.slices import Coalesced
+from daypass.scheduling.buckets import Coalesced
 from daypass.sigv4.canonical import Mac
 
 DAY = 86_400_000

@@ -1,4 +1,4 @@
-"""Amazon Resource Names: parsing them and building the ARNs of principals.
+"""ARNs, and the source of a request: its network, which is the key of fair turns.
 
 This module only handles text. It never checks that a named entity exists. Source: IAM User Guide, "IAM identifiers".
 """
@@ -6,7 +6,11 @@ This module only handles text. It never checks that a named entity exists. Sourc
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 PARTITIONS = frozenset(
     {"aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"},
@@ -99,3 +103,35 @@ def is_session_arn(text: str) -> bool:
     """Whether `text` names a session (of a role or a federated user) rather than the identity behind it."""
     fields = text.split(":", 5)
     return len(fields) == 6 and fields[2] == "sts" and fields[5].startswith(("assumed-role/", "federated-user/"))
+
+
+# --- The source of a request, as limits and fair queues see it
+
+
+class Source(Struct, frozen=True):
+    """`network`: see `network_of`; "" when the address is unknown. `account` and `principal`: of the caller; "" without one."""
+
+    network: str = ""
+    account: str = ""
+    principal: str = ""
+
+    @property
+    def lane(self) -> str:
+        """The key of fair queues: what is done for one account, or for one network without an account, waits for its turn."""
+        return self.account or self.network
+
+
+UNKNOWN: Final = Source()
+
+
+@lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """An IPv4 address, or the first 64 bits of an IPv6 address, because one host can use all addresses of a /64."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address[:64]
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    mapped = parsed.ipv4_mapped
+    return str(mapped) if mapped is not None else str(ip_network((parsed, 64), strict=False))

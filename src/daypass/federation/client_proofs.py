@@ -21,8 +21,8 @@ from daypass.domain.oauth.client_document import MAX_DOCUMENT
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.federation.fetch import Fetcher, FetchError, Order
 from daypass.federation.keys import IssuerKeys
-from daypass.ports.federation import DpopClaims
-from daypass.scheduling.slices import TickBatcher
+from daypass.ports.certificates import DpopClaims
+from daypass.scheduling.buckets import TickBatcher
 
 ASSERTION_TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
 """Accepted `typ` headers of client assertions. An access token or ID token is not an assertion."""

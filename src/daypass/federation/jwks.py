@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from daypass.domain.strict_json import read_json
-from daypass.ports.federation import KeySet
+from daypass.ports.certificates import KeySet
 
 MAX_KEYS = 100
 _MAX_MARKS = 5_000  # commas and brackets: parsing more would delay other requests

@@ -21,8 +21,8 @@ from daypass.federation.jwks import Keys, described, read_keys
 from daypass.federation.jwks_store import JwksStore, StoredKeySet
 from daypass.federation.sources import FetchedKeys, FileError, Getter, IssuerKeySource, fault_of, source_of
 from daypass.observability import logs
+from daypass.ports.certificates import IssuerStatus, KeySet
 from daypass.ports.clock import Clock
-from daypass.ports.federation import IssuerStatus, KeySet
 from daypass.stores.directory import Directory
 
 _HOUR = 3_600_000

@@ -18,12 +18,11 @@ from xml.sax.saxutils import escape, quoteattr
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from daypass.crypto.seal import Sealer
+from daypass.domain.arn import Source
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
 from daypass.domain.jws import iso_time
-from daypass.domain.source import Source
 from daypass.federation import saml_metadata
-from daypass.federation.saml_decrypt import Undecryptable, certificate_of, decrypt, load_key
 from daypass.federation.saml_facts import SamlRules
 from daypass.federation.saml_response import (
     Encrypted,
@@ -33,8 +32,8 @@ from daypass.federation.saml_response import (
     verify_response,
 )
 from daypass.federation.saml_signature import key_digest
-from daypass.federation.saml_xml import BadXml
-from daypass.ports.federation import SamlArrival, SamlMetadataView
+from daypass.federation.saml_xml import BadXml, Undecryptable, certificate_of, decrypt, load_key
+from daypass.ports.certificates import SamlArrival, SamlMetadataView
 from daypass.ports.heavy import HeavyWork
 from daypass.scheduling.threads import FairThreads
 

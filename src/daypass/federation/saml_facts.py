@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import iso_time
 from daypass.federation.saml_metadata import read_time
 from daypass.federation.saml_xml import SAML, BadXml, only, text_of
-from daypass.ports.federation import SamlMetadataView
+from daypass.ports.certificates import SamlMetadataView
 
 LEEWAY_MS: Final = 60_000
 """How far an identity provider's clock may be from ours."""

@@ -23,7 +23,7 @@ from lxml import etree
 
 from daypass.domain.jws import MIN_BITS, refusal_of_rsa
 from daypass.federation.saml_xml import DS, MD, BadXml, parse, text_of
-from daypass.ports.federation import SamlMetadataView
+from daypass.ports.certificates import SamlMetadataView
 
 PROTOCOL: Final = "urn:oasis:names:tc:SAML:2.0:protocol"
 _REDIRECT: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"

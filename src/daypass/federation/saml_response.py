@@ -22,11 +22,23 @@ from lxml import etree
 from daypass.domain.assertion import ATTRIBUTES, Assertion, refuse, role_pairs
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation import saml_facts
-from daypass.federation.saml_decrypt import Ciphertext, Undecryptable, check_encrypted, read_encrypted
 from daypass.federation.saml_facts import SamlRules
 from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
-from daypass.federation.saml_xml import SAML, SAMLP, BadXml, as_document, check_ids, only, parse, text_of
-from daypass.ports.federation import SamlMetadataView
+from daypass.federation.saml_xml import (
+    SAML,
+    SAMLP,
+    BadXml,
+    Ciphertext,
+    Undecryptable,
+    as_document,
+    check_encrypted,
+    check_ids,
+    only,
+    parse,
+    read_encrypted,
+    text_of,
+)
+from daypass.ports.certificates import SamlMetadataView
 
 MAX_TEXT: Final = 100_000  # characters of base64 (STS model, SAMLAssertionType)
 _RESPONSE: Final = f"{SAMLP}Response"

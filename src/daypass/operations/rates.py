@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from daypass.domain.arn import Source
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.domain.source import Source
 from daypass.ports import Env
 
 MESSAGE: Final = "Rate exceeded"

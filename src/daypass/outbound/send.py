@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 from daypass.config import AccessSettings, Settings
 from daypass.domain.errors import DaypassError
 from daypass.federation.fetch import Bounds, Fetcher, FetchError, Order, check_url
-from daypass.ports.federation import OutboundFailed
+from daypass.ports.certificates import OutboundFailed
 from daypass.ports.heavy import HeavyWork
 from daypass.scheduling.process import ready
 

@@ -10,6 +10,16 @@ from typing import TYPE_CHECKING
 
 from daypass.crypto.ids import Ids
 from daypass.observability.totals import CheckResult, Measurement
+from daypass.ports.certificates import (
+    DpopClaims,
+    IssuerStatus,
+    KeySet,
+    OutboundFailed,
+    ProviderEndpoints,
+    ProviderTokens,
+    SamlArrival,
+    SamlMetadataView,
+)
 from daypass.ports.directory import (
     AccountView,
     KeyView,
@@ -22,16 +32,6 @@ from daypass.ports.directory import (
     Tx,
 )
 from daypass.ports.env import NO_OAUTH, AuthorizationServer, Call, Env, Limits, OAuthKeys, PasskeyPolicy, Scene
-from daypass.ports.federation import (
-    DpopClaims,
-    IssuerStatus,
-    KeySet,
-    OutboundFailed,
-    ProviderEndpoints,
-    ProviderTokens,
-    SamlArrival,
-    SamlMetadataView,
-)
 from daypass.ports.heavy import HeavyWork
 from daypass.ports.record import (
     CertificateUse,

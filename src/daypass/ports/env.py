@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
+from daypass.domain.arn import Source, network_of
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.source import Source, network_of
 from daypass.ports.directory import Reader
 from daypass.ports.heavy import HeavyWork
-from daypass.scheduling.slices import Slices
+from daypass.scheduling.buckets import Slices
 
 if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `ports`
     from daypass.audit.certificate_uses import CertificateUses

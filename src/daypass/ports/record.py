@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.certificate import Certificate
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.events import Event
+from daypass.domain.jws import Certificate
 from daypass.domain.session import FeedPosition, SessionClaims
 
 

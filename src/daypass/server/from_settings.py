@@ -28,7 +28,7 @@ from daypass.federation.sources import Getter
 from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.metrics import Metrics
-from daypass.operations.access_requests.sweep import Sweeper
+from daypass.operations.access_requests.follow import Sweeper
 from daypass.ports import NO_OAUTH, AuthorizationServer, Env, Limits, OAuthKeys, PasskeyPolicy, Scene
 from daypass.ports.clock import Clock
 from daypass.scheduling.buckets import RequestRates

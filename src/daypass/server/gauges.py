@@ -25,7 +25,7 @@ from daypass.observability.measurements import Measurements
 from daypass.observability.metrics import Metrics
 from daypass.observability.totals import CheckResult
 from daypass.ports.clock import Clock
-from daypass.server.connections import Connections
+from daypass.server.bodies import Connections
 from daypass.server.tls import SERVED
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from uvicorn.server import ServerState
 
-from daypass.server.connections import ConnectionLimits, Connections
+from daypass.server.bodies import ConnectionLimits, Connections
 from daypass.server.listener import Listener
 from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Send

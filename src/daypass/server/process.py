@@ -24,7 +24,7 @@ from daypass.observability import metrics as metric_files
 from daypass.server import startup, tls
 from daypass.server.application import build
 from daypass.server.background import Loop
-from daypass.server.connections import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit
+from daypass.server.bodies import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit
 from daypass.server.core_dumps import disable_core_dumps
 from daypass.server.health import HealthPort
 from daypass.server.listener import refuse_handshakes

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from daypass.domain.errors import ErrorKind
 from daypass.observability import logs
 from daypass.scheduling.threads import abandon
-from daypass.server.connections import Connections, readable, scope_of, signed_for_iam, with_head, without_upgrade
+from daypass.server.bodies import Connections, readable, scope_of, signed_for_iam, with_head, without_upgrade
 from daypass.server.exchange import STATUS, Exchange
 from daypass.wire.http import HOLD
 

@@ -35,11 +35,10 @@ from daypass.crypto.signing import RingNodeProofs, RingSigner
 from daypass.data import BuiltinPolicies
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
-from daypass.federation.kubernetes import TokenReviews
 from daypass.federation.oidc import OidcVerifier
 from daypass.federation.saml import SamlServiceProvider
 from daypass.federation.saml_metadata import SamlMetadata
-from daypass.federation.sign_in import SignInProviders
+from daypass.federation.sign_in import SignInProviders, TokenReviews
 from daypass.federation.x509 import X509Verifier
 from daypass.observability import logs
 from daypass.observability.measurements import Measurements
@@ -48,10 +47,11 @@ from daypass.operations.rolesanywhere.anchors import record_uses
 from daypass.outbound.send import Mail, Schedules, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
-from daypass.server import from_settings, security_events
+from daypass.server import background as security_events
+from daypass.server import from_settings
 from daypass.server import gauges as checks
 from daypass.server.anomalies import AnomalyWatch
-from daypass.server.connections import Connections
+from daypass.server.bodies import Connections
 from daypass.server.from_settings import (
     authorization_server,
     further_policies,
@@ -68,10 +68,10 @@ from daypass.server.nodes import Peers, PeerStreams, Registration
 from daypass.server.readiness import Readiness
 from daypass.server.ring_keys import KeyRotation, key_encryption_key
 from daypass.server.snapshots import ProcessSnapshot, SnapshotWriter, read_snapshot, snapshot_exists
+from daypass.stores.cache import OwnSessions
 from daypass.stores.directory import Directory
 from daypass.stores.engine import open_database
 from daypass.stores.feed import FeedChange
-from daypass.stores.freshness import OwnSessions
 from daypass.stores.view_codec import DirectoryImage
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

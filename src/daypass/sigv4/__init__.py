@@ -10,9 +10,8 @@ Source: IAM User Guide, "AWS Signature Version 4 for API requests", "Create a si
 "Troubleshoot Signature Version 4 signing for AWS API requests".
 """
 
-from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigV4Error, format_time, query_pairs
+from daypass.sigv4.canonical import ALGORITHM, MISMATCH, SigningKey, SigV4Error, format_time, query_pairs, sign
 from daypass.sigv4.request import MAX_EXPIRES, UnverifiedSignature, parse_request
-from daypass.sigv4.signing import SigningKey, sign
 from daypass.sigv4.verifying import PRESIGNED_MAX_MS, check_scope, is_region, verify
 
 __all__ = [

@@ -24,7 +24,7 @@ from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.ports.directory import Reader
 from daypass.ports.record import FeedState
-from daypass.scheduling.slices import Coalesced
+from daypass.scheduling.buckets import Coalesced
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.applied_feed import (
     MANY_CHANGES,
@@ -35,13 +35,11 @@ from daypass.stores.applied_feed import (
     restore_revocations,
 )
 from daypass.stores.batch import Batch, Load
-from daypass.stores.cache import ViewCache
+from daypass.stores.cache import Freshness, OwnSessions, Tuning, ViewCache
 from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.feed import FeedChange, accounts_changed
-from daypass.stores.freshness import Freshness, OwnSessions, Tuning
-from daypass.stores.loading import ViewLoader, unavailable
-from daypass.stores.preload import keep_revokers_loaded, load_recently_used
+from daypass.stores.loading import ViewLoader, keep_revokers_loaded, load_recently_used, unavailable
 from daypass.stores.revocation_feed import KEEP_MS, RevocationFeed
 from daypass.stores.standby import Standby
 from daypass.stores.tx import StoreReader

@@ -19,9 +19,8 @@ from daypass.domain.session import FeedPosition
 from daypass.observability import logs
 from daypass.ports.clock import Clock
 from daypass.stores.applied_feed import AppliedFeed, Polled, follow
-from daypass.stores.cache import ViewCache
+from daypass.stores.cache import Freshness, ViewCache
 from daypass.stores.engine import Database
-from daypass.stores.freshness import Freshness
 from daypass.stores.nodes import listed_nodes, newest_report
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from msgspec import Struct
 
-from daypass.domain.source import Source, network_of
+from daypass.domain.arn import Source, network_of
 
 Header = tuple[bytes, bytes]
 

@@ -14,8 +14,9 @@ from tests.integration.api.access import APPROVE, REASON, REQUEST, RULE, Place, 
 from tests.integration.api.conftest import ROOT, TENANT, TENANT_ROOT, Server, policy
 
 from daypass.domain.directory import AccessKey, AccessRequest, Grant, KeyStatus, Membership, RequestState
-from daypass.operations.access_requests import create, examine, follow
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests import anomalies as examine
+from daypass.operations.access_requests import create, follow
+from daypass.operations.access_requests.follow import sweep
 from daypass.operations.grants import targets, use
 from daypass.ports import Tx
 from daypass.stores.tx import StoreTx

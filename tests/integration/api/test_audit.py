@@ -11,7 +11,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 from daypass.api import record
 from daypass.api.operation import Operation
 from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
-from daypass.scheduling.slices import Slices
+from daypass.scheduling.buckets import Slices
 
 ASSUME = policy("sts:AssumeRole")
 

@@ -10,7 +10,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 from daypass.domain.directory import Role, User
 from daypass.domain.session import SessionClaims
 from daypass.operations import revocation
-from daypass.operations.iam import changes
+from daypass.operations.iam import context as changes
 from daypass.operations.sessions import revoke as revoked_sessions
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")

@@ -13,8 +13,8 @@ from tests.integration.api.conftest import OPERATOR, TENANT, Server
 
 from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.access_requests import sweep as module
-from daypass.operations.access_requests.sweep import Sweeper
+from daypass.operations.access_requests import follow as module
+from daypass.operations.access_requests.follow import Sweeper
 from daypass.ports import Tx
 
 GRANTS = 12

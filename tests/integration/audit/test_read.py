@@ -29,7 +29,7 @@ from daypass.domain.revocation_index import RevocationIndex
 from daypass.domain.session import FeedPosition, Hop, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.preload import recently_used
+from daypass.stores.loading import recently_used
 from daypass.stores.records import audit_records
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")

@@ -15,7 +15,7 @@ from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages
 
 from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
-from daypass.operations.access_requests.sweep import sweep
+from daypass.operations.access_requests.follow import sweep
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.ports.directory import StoredKey
 from daypass.stores.directory import Directory
-from daypass.stores.preload import keep_revokers_loaded, revokers
+from daypass.stores.loading import keep_revokers_loaded, revokers
 
 HOUR_MS = 3_600_000
 

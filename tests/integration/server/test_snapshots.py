@@ -21,9 +21,9 @@ from daypass.domain.session import FeedPosition
 from daypass.server.nodes import Peers, running_peers
 from daypass.server.ring_keys import key_encryption_key
 from daypass.server.snapshots import SnapshotUnusable, SnapshotWriter, read_snapshot
+from daypass.stores.cache import Tuning
 from daypass.stores.directory import Directory
 from daypass.stores.entities import ENTITY_TABLES
-from daypass.stores.freshness import Tuning
 from daypass.stores.view_codec import DirectoryImage, ViewDecoder, encode_view
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from tests.unit.client.servers import PROFILE, Clock, Script, error, issued, parameters
 
+from daypass.client.boto import CeilingReached, HeldSession
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
-from daypass.client.held import CeilingReached, HeldSession
 from daypass.client.provider import CredentialProvider
 from daypass.client.state import iso_time
 from daypass.client.transport import Answer, NoAnswer, Request

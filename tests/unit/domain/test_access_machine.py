@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from daypass.domain.access import request as grants
-from daypass.domain.access.person import same_person
 from daypass.domain.access.quorum import StageKey, Tally, count, tally
 from daypass.domain.access.request import (
     GRANTED,
@@ -23,6 +22,7 @@ from daypass.domain.access.request import (
     check_voter,
     moved,
     overdue,
+    same_person,
 )
 from daypass.domain.access.terms import Version, binding_of
 from daypass.domain.directory import AccessRequest, AccessVote, Grant, RequestState

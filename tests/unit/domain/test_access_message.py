@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from daypass.domain.access.limits import LimitExceeded, check_reason, check_ticket
 from daypass.domain.access.message import Message, message_of, slack_of
-from daypass.domain.access.rule import ReasonRule
+from daypass.domain.access.rule import LimitExceeded, ReasonRule, check_reason, check_ticket
 from daypass.domain.access.terms import MAX_REASON, MAX_TICKET
 
 

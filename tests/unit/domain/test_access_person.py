@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.domain.access.person import identifier, identifiers, original_principal, same_person
+from daypass.domain.access.request import identifier, identifiers, original_principal, same_person
 from daypass.domain.session import FeedPosition, Hop
 
 SEEN = FeedPosition("e", 1)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from daypass.domain.access import limits
+from daypass.domain.access import rule as limits
 from daypass.domain.access import rule as rules
 from daypass.domain.access.rule import (
     CompiledPeople,

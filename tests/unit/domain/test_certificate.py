@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from daypass.domain.certificate import (
+from daypass.domain.jws import (
     DEFAULT_MAPPINGS,
     ISSUER,
     SAN,

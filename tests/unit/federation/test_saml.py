@@ -37,15 +37,14 @@ from tests.saml_idp import (
 )
 from tests.x509 import Authority, SlowKey
 
+from daypass.domain.arn import Source, network_of
 from daypass.domain.assertion import Assertion
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.source import Source, network_of
 from daypass.federation import saml_metadata, saml_xml
 from daypass.federation.saml import SamlServiceProvider
-from daypass.federation.saml_decrypt import load_key
 from daypass.federation.saml_metadata import SamlMetadata, read, read_time
-from daypass.federation.saml_xml import BadXml, parse
+from daypass.federation.saml_xml import BadXml, load_key, parse
 from daypass.ports import SamlArrival
 
 BASE = "https://daypass.example.com"

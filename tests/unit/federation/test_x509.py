@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.x509 import NOW, Authority, Holder, SlowKey, certify, ec_key, key_usage, name
 
-from daypass.domain.certificate import Certificate, CertificateRefused
-from daypass.domain.source import Source
+from daypass.domain.arn import Source
+from daypass.domain.jws import Certificate, CertificateRefused
 from daypass.federation import x509 as x509_module
 from daypass.federation.x509 import MAX_CHAIN, X509Verifier
 

@@ -15,8 +15,8 @@ from daypass.domain.policy.explain import explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 from daypass.domain.trust import AssumedRole, CallerPolicies, admit
-from daypass.operations import decide as decide_module
-from daypass.operations.decide import admission_of, decide, explained, is_large
+from daypass.operations import authorize as decide_module
+from daypass.operations.authorize import admission_of, decide, explained, is_large
 
 AGENT = "b" * 12_000
 WHO = PrincipalFacts("User", "111111111111", (("arn:aws:iam::111111111111:user/ann", "AIDA"),))

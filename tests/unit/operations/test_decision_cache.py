@@ -19,7 +19,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.evaluate import decide, depends_on_variables, holds
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts
 from daypass.domain.trust import AssumedRole, CallerPolicies, admit
-from daypass.operations import decide as module
+from daypass.operations import authorize as module
 from daypass.ports import PrincipalView
 
 ALL = policy(allow("*"))

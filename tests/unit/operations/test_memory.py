@@ -21,7 +21,7 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.events import encode
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.trust import admit
-from daypass.operations import decide as module
+from daypass.operations import authorize as module
 from daypass.ports import KeyView, PrincipalView
 from daypass.wire.aws.sts import get_scoped_credentials, get_session_token
 

@@ -11,13 +11,12 @@ from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.policy.lint.known import Facts
+from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.oidc import unrestricted_issuer
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.model import PrincipalFacts
 from daypass.domain.presets import PRESETS, Preset, SubjectForm, preset_of
-from daypass.domain.trust import AssumedRole, CallerPolicies, admit
-from daypass.domain.trust_template import ACTION, TemplateError, trust_policy
+from daypass.domain.trust import ACTION, AssumedRole, CallerPolicies, TemplateError, admit, trust_policy
 from daypass.domain.web_identity import audience_keys, claim_keys
 
 ACCOUNT = "111122223333"

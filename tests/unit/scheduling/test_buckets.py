@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from daypass.domain.source import Source, network_of
+from daypass.domain.arn import Source, network_of
 from daypass.scheduling.buckets import Buckets, RequestRates
 
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.scheduling import slices as module
-from daypass.scheduling.slices import Slices
+from daypass.scheduling import buckets as module
+from daypass.scheduling.buckets import Slices
 
 
 def test_turn_of_many_works_gives_one_slice_in_each_iteration() -> None:

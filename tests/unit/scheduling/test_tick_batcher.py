@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from daypass.scheduling.slices import TickBatcher
+from daypass.scheduling.buckets import TickBatcher
 
 
 async def test_do_works_of_one_iteration_are_done_in_order_and_each_gets_its_result() -> None:

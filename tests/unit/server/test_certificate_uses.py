@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from daypass.audit.certificate_uses import CertificateUses
-from daypass.domain.certificate import Certificate
 from daypass.domain.directory import X509Subject
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
+from daypass.domain.jws import Certificate
 from daypass.operations.rolesanywhere.anchors import record_uses
 from daypass.ports import CertificateUse
 

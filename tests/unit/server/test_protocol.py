@@ -18,8 +18,7 @@ from daypass.scheduling.threads import abandonable
 from daypass.server import bodies
 from daypass.server import bodies as holds
 from daypass.server import protocol as protocol_module
-from daypass.server.bodies import BodyBudget, Holds
-from daypass.server.connections import ConnectionLimits, Connections
+from daypass.server.bodies import BodyBudget, ConnectionLimits, Connections, Holds
 from daypass.server.protocol import HttpProtocol
 from daypass.server.turns import AT_ONCE, LATE_AT_ONCE
 from daypass.wire.http import HOLD, LATE, OVERDUE, WHOLE_ANSWER, WHOLE_BODY

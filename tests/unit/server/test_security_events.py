@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from daypass.server import security_events
-from daypass.server.security_events import AT_ONCE, AT_ONCE_OF_ACCOUNT, follow, new_pushes, start_due
+from daypass.server import background as security_events
+from daypass.server.background import AT_ONCE, AT_ONCE_OF_ACCOUNT, follow, new_pushes, start_due
 
 
 class Receivers:

@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 from daypass import config
-from daypass.server.connections import Connections
+from daypass.server.bodies import Connections
 from daypass.server.process import Lifespan, uvicorn_config
 from daypass.server.protocol import HttpProtocol
 from daypass.server.supervisor import WorkerProcess, Workers

@@ -9,7 +9,7 @@ from tests.unit.wire.fakes import CALLER, KEY, NOW, REQUEST_ID, World, form, sig
 
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign
 from daypass.wire.aws import models
 from daypass.wire.aws.dispatch import services_from
 from daypass.wire.service_models import aws_code

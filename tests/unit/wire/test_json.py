@@ -13,7 +13,7 @@ from botocore.parsers import create_parser
 from tests.unit.wire.fakes import IDENTITY, KEY, NOW, REQUEST_ID, Answer, World, form, signed
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.sigv4.signing import presign
+from daypass.sigv4.canonical import presign
 from daypass.wire.aws import json as json_form
 from daypass.wire.aws import models
 

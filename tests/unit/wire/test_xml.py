@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daypass.domain.errors import ErrorKind, Family
-from daypass.wire.aws import models, xml
+from daypass.wire.aws import json as xml
+from daypass.wire.aws import models
 from daypass.wire.aws.errors import AwsErrors, error_xml
 from daypass.wire.http import Request
 from daypass.wire.service_models import aws_code

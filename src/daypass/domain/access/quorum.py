@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from daypass.domain.access.person import same_person
+from daypass.domain.access.request import same_person
 from daypass.domain.directory import AccessVote
 
 StageKey = tuple[str, str]

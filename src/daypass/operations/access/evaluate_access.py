@@ -34,9 +34,8 @@ from daypass.operations.access.subject import (
     subject_of,
 )
 from daypass.operations.assume.request import commit_once
-from daypass.operations.authorize import authorize
+from daypass.operations.authorize import admission_is_large, authorize
 from daypass.operations.blocks import under
-from daypass.operations.decide import admission_is_large
 from daypass.operations.management import allow
 from daypass.operations.outcome import pack, served
 from daypass.ports import Call, Env

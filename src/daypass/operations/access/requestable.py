@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from daypass.domain.access.person import original_principal
-from daypass.domain.access.request import is_usable, keys_of
+from daypass.domain.access.request import is_usable, keys_of, original_principal
 from daypass.domain.arn import account_of, parse_arn
 from daypass.domain.authzen import Entity, Evaluation, action_of, resource_arn
 from daypass.domain.claims import Caller, PrincipalKind

@@ -1,4 +1,4 @@
-"""The subject of an AuthZEN question: a user, role or session of an account, with its policies as they are now.
+"""The subject of a question about access, and principals that are certainly denied, found without an evaluation.
 
 An access token contains the whole session. By a name or ARN only the facts that the directory has are known: MFA, session
 tags and session policies are not, and are never invented.
@@ -6,6 +6,8 @@ tags and session policies are not, and are never invented.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -15,15 +17,20 @@ from daypass.domain.authzen import Entity, Evaluation
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.context import principal_facts, request_context, time_keys
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.policy.model import Context
+from daypass.domain.policy.compiled import PolicyDocument
+from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.policy.model import Context, Effect, PrincipalFacts
+from daypass.domain.policy.pattern import fold
+from daypass.domain.policy.principal import GrantScope
 from daypass.domain.question import Principal, hypothetical
 from daypass.domain.session import Hop
-from daypass.domain.trust import AssumedRole
+from daypass.domain.trust import ASSUME_ROLE, AssumedRole
 from daypass.operations.assume.applicant import target_of
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.authorize import find_current, layers_for
+from daypass.operations.authorize import authorize, find_current, layers_for
 from daypass.operations.blocks import Levels, in_force
 from daypass.operations.oauth.access_token import open_access_token
+from daypass.operations.outcome import served, unpack
 from daypass.ports import Call, Env, PrincipalView
 
 ACCESS_TOKEN: Final = "access_token"  # a name
@@ -144,3 +151,65 @@ def question_shown(question: Evaluation, subject: Principal | None) -> dict[str,
         "action": question.action[:256],
         "resource": f"{resource.type[:64]} {resource.id[:512]}",
     }
+
+
+# --- Denials
+
+
+def certainly_denied(identity: Iterable[NamedPolicy], action: str) -> bool:
+    """Whether no identity policy has an Allow that may match the action, for an action that needs one."""
+    folded = fold(action)
+    return not any(may_allow(policy.document, folded) for policy in identity)
+
+
+def certainly_not_admitted(target: AssumedRole, facts: PrincipalFacts, identity: Iterable[NamedPolicy]) -> bool:
+    """The same for assuming a role of the principal's account. A trust policy that names the principal itself allows it
+    without its identity policies; one that names its account does not.
+    """
+    scope = GrantScope.NONE
+    for statement in target.trust.document.statements if target.trust is not None else ():
+        if statement.effect is Effect.ALLOW:
+            if statement.not_principal or statement.principals is None:
+                return False
+            scope = max(scope, statement.principals.grant_scope(facts, target.bindings))
+    if scope is GrantScope.NONE:
+        return True
+    return scope is GrantScope.ACCOUNT and certainly_denied(identity, ASSUME_ROLE)
+
+
+@lru_cache(maxsize=4096)
+def may_allow(document: PolicyDocument, action: str) -> bool:
+    """Whether a statement allows an action (folded) for some resource, in some circumstances."""
+    return any(
+        statement.effect is Effect.ALLOW
+        and (bool(statement.actions.keys) or statement.actions.matches(action, {}) is not statement.not_action)
+        for statement in document.index.concerned(action)
+    )
+
+
+# --- Decode authorization message
+
+
+async def decode_authorization_message(env: Env, call: Call, unverified_message: str) -> Mapping[str, Any]:
+    """DecodeAuthorizationMessage (AWS STS API): the explanation in an encoded authorization message.
+
+    A message of another account is refused like an invalid one: the caller learns nothing from the refusal.
+    """
+    decision = await authorize(env, call, "sts:DecodeAuthorizationMessage", "*")
+    account, payload = await env.sealer.open_message(unverified_message)
+    try:
+        explanation = unpack(payload)
+    except ValueError:
+        raise _invalid("not packed here") from None
+    if account != call.caller.account:
+        raise _invalid("belongs to another account")
+    await env.journal.commit(served(call, decision=decision))
+    return explanation
+
+
+def _invalid(reason: str) -> DaypassError:
+    return DaypassError(
+        ErrorKind.INVALID_AUTHORIZATION_MESSAGE,
+        "Encoded authorization message is not valid.",
+        private={"reason": reason},
+    )

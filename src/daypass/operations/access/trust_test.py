@@ -18,7 +18,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.lint.finding import Finding
-from daypass.domain.policy.lint.known import Facts
+from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.run import lint
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.trust import CallerPolicies
@@ -26,8 +26,8 @@ from daypass.domain.web_identity import UnusableClaimsError, audience_keys, auth
 from daypass.operations import heavy
 from daypass.operations.assume.applicant import proof_context, target_of
 from daypass.operations.assume.assume_role_with_web_identity import ACTION, verified_proof
+from daypass.operations.authorize import admission_of, explained
 from daypass.operations.blocks import in_force, under
-from daypass.operations.decide import admission_of, explained
 from daypass.operations.iam.builtin import Catalog, policy_text
 from daypass.operations.iam.lint import facts_of_role, findings_of, surroundings
 from daypass.operations.management import InAws, allow

@@ -28,7 +28,6 @@ from daypass.domain.policy.resource import completed
 from daypass.domain.question import Principal, decide_partially, hypothetical, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
-from daypass.operations.access.denials import certainly_not_admitted
 from daypass.operations.access.snapshot import (
     Batch,
     assumption_of,
@@ -40,6 +39,7 @@ from daypass.operations.access.snapshot import (
     principal_name,
     target_in,
 )
+from daypass.operations.access.subject import certainly_not_admitted
 from daypass.operations.access.who_can import Access
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.holdings import Gatherer, PolicySource, policies_in

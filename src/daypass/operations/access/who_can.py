@@ -24,7 +24,6 @@ from daypass.domain.policy.partial_evaluation import Known, Outcome, PartialEval
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Principal, decide_partially, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE, AssumedRole, CallerPolicies
-from daypass.operations.access.denials import certainly_denied, certainly_not_admitted, may_allow
 from daypass.operations.access.snapshot import (
     Asked,
     Batch,
@@ -33,6 +32,7 @@ from daypass.operations.access.snapshot import (
     context_in,
     in_batches,
 )
+from daypass.operations.access.subject import certainly_denied, certainly_not_admitted, may_allow
 from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.blocks import NO_CREDENTIALS, without_credentials
 from daypass.operations.iam import builtin

@@ -1,21 +1,32 @@
-"""Sessions that deviate from what is usual: judged by the record, recorded, and listed for an account."""
+"""Unusual sessions, and the examination of an access request: its risk, with reasons, from the same features."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from msgspec import Struct
 
+from daypass.domain.access import terms as t
 from daypass.domain.access.baseline import BROAD, SURE, THRESHOLD, deviation
 from daypass.domain.access.risk import Reason, RiskFacts, breadth_of
+from daypass.domain.directory import AccessRequest
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.domain.policy.cover import Budget, all_covered, covers
+from daypass.domain.policy.pattern import fold
+from daypass.operations import heavy
+from daypass.operations.access.what_can import Extent, Grant, grants_of_principal
+from daypass.operations.access_requests.read import allow_request, can_vote
+from daypass.operations.access_requests.view import RequestView, view_of
+from daypass.operations.grants.persons import person_of
+from daypass.operations.grants.use import no_such_request
 from daypass.operations.iam.builtin import allowed_actions
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of, place_of
-from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, Viewer
+from daypass.ports import Call, Env, Reader, RecordFilter, RecordView, Scene, SessionFilter, Viewer
 
 _DAY_MS: Final = 86_400_000
 _HISTORY_MS: Final = 90 * _DAY_MS
@@ -147,3 +158,145 @@ def _anomaly(view: RecordView) -> Anomaly:
         session_id=str(body.get("session_id", "")),
         why=" ".join(reason.text for reason in reasons),
     )
+
+
+# --- Information for an approver: the permissions that a request would add, and earlier requests like it
+
+
+MAX_ADDED: Final = 2_000
+"""Maximum number of permissions that are shown."""
+_MAX_HISTORY: Final = 10
+_LOOKED_AT: Final = 1_000
+_STEPS: Final = 200_000  # of the comparisons of patterns
+
+
+class AddedPermission(Struct, frozen=True):
+    """An action, or action pattern, that the role has and that the person does not have yet.
+
+    `excepted`: the action is the exception of a NotAction. `partly`: other policies of the role leave only a part.
+    """
+
+    role: str
+    action: str
+    resources: tuple[str, ...]
+    policy: str
+    excepted: bool
+    partly: bool
+
+
+class Examination(Struct, frozen=True):
+    """A request with what an approver needs to know.
+
+    Attributes:
+        added: permissions that the role has beyond the person's own; None when they cannot be read: the roles belong to
+            another account than the caller's, or the caller requests for somebody else.
+        more: there are more than are shown.
+        history: earlier requests of the same person for one of these roles, the newest first.
+        may_vote: the caller is an approver of the request, apart from conditions and MFA.
+        own: the caller is the requester or the beneficiary.
+    """
+
+    view: RequestView
+    added: tuple[AddedPermission, ...] | None
+    more: bool
+    history: tuple[RequestView, ...]
+    may_vote: bool
+    own: bool
+
+
+class _View(Struct, frozen=True):
+    view: RequestView
+    history: tuple[RequestView, ...]
+    may_vote: bool
+    own: bool
+    beneficiary: bool
+
+
+async def examine_request(env: Env, call: Call, account: str, request_id: str) -> Examination:
+    """daypass:GetAccessRequest on `access-request/ID`, as `read.get_request`.
+
+    Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
+    """
+    owner = account or call.caller.account
+    seen = await env.directory.read(
+        lambda tx: _read_view(tx, env, call, owner, request_id), account=call.caller.account
+    )
+    concerned = seen is not None and (seen.own or seen.may_vote)
+    decision, permitted = await allow_request(env, call, request_id, owner, concerned=concerned)
+    if seen is None:
+        raise no_such_request(request_id)
+    added: tuple[AddedPermission, ...] | None = None
+    more = False
+    # who asks for somebody else is not shown what that person asked for before and may do (attack A214)
+    whole = permitted or seen.may_vote or seen.beneficiary
+    if whole and owner == call.caller.account:
+        terms = seen.view.terms
+        roles = tuple(ref.arn for ref in terms.roles)
+        added, more = await heavy.read(env, call, _added, call, roles, terms.beneficiary)
+    event = served(call, account=owner, decision=decision, detail={"request": request_id, "examined": True})
+    await env.journal.commit(event)
+    return Examination(seen.view, added, more, seen.history if whole else (), seen.may_vote, seen.own)
+
+
+def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) -> _View | None:
+    request = tx.get(AccessRequest, id=request_id)
+    if request is None or request.account != owner:
+        return None
+    person = person_of(tx, call.caller)
+    own = bool(person.id) and person.id in (request.requester_id, request.beneficiary_id)
+    history = tuple(view_of(env, tx, earlier) for earlier in _history(tx, request))
+    may_vote = can_vote(tx, env, request, person, call.now)
+    beneficiary = person.id == request.beneficiary_id
+    return _View(view_of(env, tx, request), history, may_vote, own, beneficiary)
+
+
+def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:
+    roles = {ref.arn for ref in t.decode(request.document).roles}
+    requests = tx.find(
+        AccessRequest, account=request.account, beneficiary_id=request.beneficiary_id, order="-id", limit=_LOOKED_AT
+    )
+    alike = [
+        other
+        for other in requests
+        if other.id != request.id and roles & {ref.arn for ref in t.decode(other.document).roles}
+    ]
+    return alike[:_MAX_HISTORY]
+
+
+# --- The difference in permissions -------------------------------------------------------------------------------------
+
+
+def _added(
+    scene: Scene, call: Call, roles: Sequence[str], beneficiary: str
+) -> tuple[tuple[AddedPermission, ...] | None, bool]:
+    """The permissions of the roles beyond those of the beneficiary, in the caller's account."""
+    own = _grants(scene, call, beneficiary)
+    budget = Budget(_STEPS)
+    added_permissions: list[AddedPermission] = []
+    for role in roles:
+        for grant in _grants(scene, call, role):
+            if grant.extent is Extent.DENIED or any(_covers(each, grant, budget) for each in own):
+                continue
+            partly = grant.extent is Extent.PARTLY
+            added_permissions.append(
+                AddedPermission(role, grant.action, grant.resources, grant.policy, grant.not_action, partly)
+            )
+    return tuple(added_permissions[:MAX_ADDED]), len(added_permissions) > MAX_ADDED
+
+
+def _grants(scene: Scene, call: Call, arn: str) -> Sequence[Grant]:
+    """The grants of a user or role; () for a principal without policies, such as a subject of a provider."""
+    try:
+        return grants_of_principal(scene, call, arn)[0]
+    except DaypassError as error:
+        if error.kind in (ErrorKind.NOT_FOUND, ErrorKind.VALIDATION):
+            return ()
+        raise
+
+
+def _covers(own: Grant, other: Grant, budget: Budget) -> bool:
+    """Whether the person's own grant includes all of the role's. False when this is not certain."""
+    if own.extent is not Extent.ALLOWED or own.not_action or own.not_resource or other.not_resource:
+        return False
+    wanted = "*" if other.not_action else fold(other.action)
+    return covers(fold(own.action), wanted, budget) and all_covered(own.resources, other.resources, budget)

@@ -16,12 +16,12 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from daypass.domain.arn import Source
 from daypass.domain.claims import Caller
 from daypass.domain.directory import ChatLink, NotificationChannel, ReplayEntry, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.domain.source import Source
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import ChatVote, Vote, vote
 from daypass.operations.assume.request import consume

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from daypass.domain.access import limits
+from daypass.domain.access import rule as limits
 from daypass.domain.access import terms as t
-from daypass.domain.access.person import NOBODY
-from daypass.domain.access.request import GRANTED, UNDECIDED, is_usable, latest_end
+from daypass.domain.access.request import GRANTED, NOBODY, UNDECIDED, is_usable, latest_end
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, User

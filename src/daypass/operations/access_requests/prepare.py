@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.access.person import identifier
+from daypass.domain.access.request import identifier
 from daypass.domain.access.risk import MAX_SCORE, UNKNOWN, Reason, RiskFacts, breadth_of, score
 from daypass.domain.access.rule import CompiledRule, OnCall
 from daypass.domain.directory import AccessKey, AccessReview, MfaDevice, Passkey, Role, User

@@ -8,9 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.access import limits
-from daypass.domain.access.person import NOBODY, same_person
-from daypass.domain.access.request import OPEN, UNDECIDED, GrantState, is_usable, state_of
+from daypass.domain.access import rule as limits
+from daypass.domain.access.request import NOBODY, OPEN, UNDECIDED, GrantState, is_usable, same_person, state_of
 from daypass.domain.access.risk import breadth_of
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.access.terms import Terms, decode

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct, structs
 
-from daypass.domain.access import limits
+from daypass.domain.access import rule as limits
 from daypass.domain.access import terms as t
 from daypass.domain.access.quorum import Count, StageKey, read_ballot
 from daypass.domain.access.request import UNDECIDED, GrantState, moved, state_of

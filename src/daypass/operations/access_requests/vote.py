@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from daypass.domain.access import request as machine
 from daypass.domain.access import terms as t
-from daypass.domain.access.person import NOBODY
 from daypass.domain.access.quorum import Ballot, Tally, write_ballot
-from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved
+from daypass.domain.access.request import GRANTED, NOBODY, EndReason, TransitionRefused, moved
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind

@@ -31,8 +31,14 @@ from daypass.domain.session import FeedPosition, Hop, transitive_tags
 from daypass.domain.trust import Admission, AssumedRole, CallerPolicies
 from daypass.operations.assume.mfa_code import mfa_context
 from daypass.operations.assume.request import RequestedRole
-from daypass.operations.authorize import layers_for, refresh_if_changed
-from daypass.operations.decide import admission_is_large, admission_may_be_large, admission_of, explained
+from daypass.operations.authorize import (
+    admission_is_large,
+    admission_may_be_large,
+    admission_of,
+    explained,
+    layers_for,
+    refresh_if_changed,
+)
 from daypass.operations.grants.use import candidates
 from daypass.operations.outcome import ACTOR, OWNER, actor_of
 from daypass.ports import Call, Env, RoleView

@@ -1,4 +1,4 @@
-"""sts:AssumeRole: a signing caller assumes a role."""
+"""sts:AssumeRole, AssumeRoleWithWebIdentity and AssumeRoleWithSAML: who applies, by which proof."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ from urllib.parse import urlencode
 from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
+from daypass.domain.arn import Source
 from daypass.domain.assertion import Assertion, proof_of, refuse, replay_entry, role_pairs, session_name
 from daypass.domain.claims import Proof
 from daypass.domain.directory import ReplayEntry, SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.domain.events import Event, EventType
 from daypass.domain.jws import base64url
-from daypass.domain.source import Source
 from daypass.operations.assume.applicant import actor_of_proof, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_saml import (

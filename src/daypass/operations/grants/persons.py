@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from daypass.domain.access.person import identifiers, linked_person, original_principal, source_identity
+from daypass.domain.access.request import identifiers, linked_person, original_principal, source_identity
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller, issuer_allowed
 from daypass.domain.directory import (

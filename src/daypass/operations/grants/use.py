@@ -12,8 +12,15 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from daypass.domain.access import request as grants
-from daypass.domain.access.person import original_principal
-from daypass.domain.access.request import GRANTED, UNDECIDED, EndReason, GrantUnusable, TransitionRefused, moved
+from daypass.domain.access.request import (
+    GRANTED,
+    UNDECIDED,
+    EndReason,
+    GrantUnusable,
+    TransitionRefused,
+    moved,
+    original_principal,
+)
 from daypass.domain.directory import AccessRequest, Grant, ReplayEntry, RequestState, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.domain.events import Event, EventType

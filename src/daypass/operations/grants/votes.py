@@ -8,9 +8,8 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from daypass.domain.access.limits import LimitExceeded, check_mfa
 from daypass.domain.access.quorum import Count, StageKey, count
-from daypass.domain.access.rule import CompiledRule, People, Stage
+from daypass.domain.access.rule import CompiledRule, LimitExceeded, People, Stage, check_mfa
 from daypass.domain.access.terms import waiting_since
 from daypass.domain.directory import AccessRequest, AccessVote
 from daypass.domain.policy.model import Context

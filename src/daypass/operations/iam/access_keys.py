@@ -9,7 +9,7 @@ from typing import Any, Final
 from daypass.domain.directory import AccessKey, Account, Attachment, Group, KeyStatus, LastUse, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, paging
+from daypass.operations.iam import context, documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import page, page_of
@@ -19,7 +19,7 @@ def create_access_key(ctx: WriteContext, p: Params) -> Answer:
     """For the named user, or by default for the caller (also the root, so that it can rotate its key)."""
     owner = find.user_or_caller(ctx, p)
     of_owner = {"account": ctx.account, "owner_id": owner.id}
-    changes.within_quota(ctx, AccessKey, "AccessKeysPerUser", paging.ACCESS_KEYS_PER_USER, **of_owner)
+    context.within_quota(ctx, AccessKey, "AccessKeysPerUser", paging.ACCESS_KEYS_PER_USER, **of_owner)
     secret = ctx.ids.secret()
     key = AccessKey(
         id=ctx.ids.access_key("AKIA"),
@@ -31,7 +31,7 @@ def create_access_key(ctx: WriteContext, p: Params) -> Answer:
         status_changed_at=ctx.now,
     )
     ctx.tx.insert(key)
-    return {"AccessKey": members.new_access_key(key, owner, secret)}
+    return {"AccessKey": documents.new_access_key(key, owner, secret)}
 
 
 def list_access_keys(ctx: ReadContext, p: Params) -> Answer:
@@ -39,7 +39,7 @@ def list_access_keys(ctx: ReadContext, p: Params) -> Answer:
     owner = find.user_or_caller(ctx, p)
     keys = ctx.tx.find(AccessKey, order="id", account=ctx.account, owner_id=owner.id)
     shown, more = page_of(p, "access-keys", keys, lambda key: f"{key.created_at:020d} {key.id}")
-    return {"AccessKeyMetadata": [members.access_key(key, owner) for key in shown], **more}
+    return {"AccessKeyMetadata": [documents.access_key(key, owner) for key in shown], **more}
 
 
 def update_access_key(ctx: WriteContext, p: Params) -> Answer:

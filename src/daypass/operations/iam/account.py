@@ -28,11 +28,10 @@ from daypass.operations.iam import (
     access_keys,
     attachments,
     builtin,
-    changes,
+    context,
     documents,
     faults,
     inline,
-    members,
     paging,
     policies,
     roles,
@@ -99,7 +98,7 @@ def create_account_alias(ctx: WriteContext, p: Params) -> Answer:
     former = ctx.tx.get(AccountAlias, account=ctx.account)
     if former is not None:
         ctx.tx.delete(former)
-    changes.insert(ctx, alias, taken)
+    context.insert(ctx, alias, taken)
     return {}
 
 
@@ -303,21 +302,21 @@ def _place(item: Item) -> str:
 
 def _inline(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:
     return [
-        {"PolicyName": policy.name, "PolicyDocument": members.encoded(policy.document)}
+        {"PolicyName": policy.name, "PolicyDocument": documents.encoded(policy.document)}
         for policy in inline.of_owner(ctx, owner)
     ]
 
 
 def _attached(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:
-    return [members.attached(arn) for arn in attachments.of_owner(ctx, owner)]
+    return [documents.attached(arn) for arn in attachments.of_owner(ctx, owner)]
 
 
 def _user(ctx: ReadContext, user: User) -> dict[str, Any]:
     own = _inline(ctx, user)
     return {
-        **members.user_whole(user),
+        **documents.user_whole(user),
         **({"UserPolicyList": own} if own else {}),
-        "Tags": members.tags(user.tags),
+        "Tags": documents.tags(user.tags),
         "GroupList": sorted(group.name for group in groups_of(ctx.tx, user.id)),
         "AttachedManagedPolicies": _attached(ctx, user),
     }
@@ -325,7 +324,7 @@ def _user(ctx: ReadContext, user: User) -> dict[str, Any]:
 
 def _group(ctx: ReadContext, group: Group) -> dict[str, Any]:
     return {
-        **members.group(group),
+        **documents.group(group),
         "GroupPolicyList": _inline(ctx, group),
         "AttachedManagedPolicies": _attached(ctx, group),
     }
@@ -333,10 +332,10 @@ def _group(ctx: ReadContext, group: Group) -> dict[str, Any]:
 
 def _role(ctx: ReadContext, role: Role, names: documents.Names) -> dict[str, Any]:
     hidden = ("MaxSessionDuration", "Description")  # RoleDetail lacks these members
-    whole = {**members.role(ctx, role, names), **members.boundary_and_tags(role)}
+    whole = {**documents.role(ctx, role, names), **documents.boundary_and_tags(role)}
     return {
         **{name: value for name, value in whole.items() if name not in hidden},
-        "Tags": members.tags(role.tags),
+        "Tags": documents.tags(role.tags),
         "InstanceProfileList": roles.of_role(ctx, role, names),
         "RolePolicyList": _inline(ctx, role),
         "AttachedManagedPolicies": _attached(ctx, role),
@@ -347,8 +346,8 @@ def _role(ctx: ReadContext, role: Role, names: documents.Names) -> dict[str, Any
 def _policy(ctx: ReadContext, policy: ManagedPolicy) -> dict[str, Any]:
     versions = policies.of_policy(ctx, policy)
     return {
-        **members.managed_policy(ctx, policy),
+        **documents.managed_policy(ctx, policy),
         "PolicyVersionList": [
-            members.policy_version(version, policy.default_version, document=True) for version in versions
+            documents.policy_version(version, policy.default_version, document=True) for version in versions
         ],
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from daypass.domain.directory import Attachment, Group
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import builtin, changes, faults, find, members, paging
+from daypass.operations.iam import builtin, context, documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner, OwnerKind
 from daypass.operations.iam.paging import page_of
@@ -24,7 +24,7 @@ def attach(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
         raise DaypassError(ErrorKind.POLICY_NOT_ATTACHABLE, message)
     if ctx.tx.get(Attachment, owner_id=owner.id, policy_arn=policy.arn) is None:
         quota = f"PoliciesPer{kind.noun}"
-        changes.within_quota(ctx, Attachment, quota, paging.POLICIES_PER_ENTITY, owner_id=owner.id)
+        context.within_quota(ctx, Attachment, quota, paging.POLICIES_PER_ENTITY, owner_id=owner.id)
         ctx.tx.insert(Attachment(ctx.account, owner.id, policy.arn, ctx.now))
     return {}
 
@@ -50,7 +50,7 @@ def names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     prefix = p.get("PathPrefix") or "/"
     arns = [arn for arn in of_owner(ctx, kind.find(ctx, p)) if arn.split(":policy", 1)[1].startswith(prefix)]
     shown, more = page_of(p, f"{kind.word}-attached", arns, _place)
-    return {"AttachedPolicies": [members.attached(arn) for arn in shown], **more}
+    return {"AttachedPolicies": [documents.attached(arn) for arn in shown], **more}
 
 
 def _place(arn: str) -> str:

@@ -1,4 +1,4 @@
-"""The inputs of an IAM operation. Look-ups are limited to the caller's account, except where AWS resolves foreign principals."""
+"""The context in which operations of IAM read and write, and their changes of the directory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from daypass.ports import Ids, Tx
 
 if TYPE_CHECKING:
     from daypass.ports import SamlMetadata, Sealer
+from typing import Final
+
+from daypass.domain.directory import Revocation, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
+from daypass.operations.revocation import lift_blocks, new_revocation, store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +52,59 @@ class WriteContext(ReadContext):
 
 Operation: TypeAlias = crud.DirectoryOperation[ReadContext, WriteContext]
 ResourceOf: TypeAlias = Callable[[ReadContext, Params], AuthorizedResource]
+
+
+# --- The steps that several writes share
+
+
+MAX_STORED: Final = 9_000
+"""Beyond this number of stored revocations of principals `end_sessions` adds none: deletions must never use up the quota."""
+
+_RESERVED: Final = {
+    "/aws-service-role/": "AWS Service linked Roles",
+    "/aws-reserved/": "AWS reserved entities",
+}
+"""Prefixes of paths that AWS reserves. Source: IAM User Guide, "IAM identifiers"; the message is AWS's for roles."""
+
+
+def insert(ctx: WriteContext, entity: Any, taken: DaypassError) -> None:
+    """Inserts an entity. Raises `taken` when another one has the name."""
+    with replaced(ErrorKind.ALREADY_EXISTS, taken):
+        ctx.tx.insert(entity)
+
+
+def replace(ctx: WriteContext, entity: Any, taken: DaypassError) -> None:
+    """Stores an entity under a new name. Raises `taken` when another one has it."""
+    with replaced(ErrorKind.ALREADY_EXISTS, taken):
+        ctx.tx.replace(entity)
+
+
+def within_quota(ctx: WriteContext, kind: type[Any], quota: str, limit: int, **equals: Any) -> None:
+    """Refuses when there are already `limit` such entities."""
+    if ctx.tx.count(kind, **equals) >= limit:
+        raise faults.over_quota(quota, limit)
+
+
+def path_of(p: Params, member: str = "Path", default: str = "/") -> str:
+    """The path of a new or renamed entity, from the request. Raises DaypassError(INVALID_INPUT) for a path reserved by AWS."""
+    path: str = p.get(member) or default
+    for prefix, owners in _RESERVED.items():
+        if path.lower().startswith(prefix) and path != default:
+            raise DaypassError(ErrorKind.INVALID_INPUT, f"Path prefix '{prefix}' can only be used for {owners}")
+    return path
+
+
+def end_sessions(ctx: WriteContext, deleted: User | Role) -> None:
+    """Revokes all sessions that a principal has, or that were made from them, in the transaction that deletes it.
+
+    Servers refuse them in any case, because the principal is gone. The revocation also ends sessions made from them,
+    reaches verifiers that accept access tokens without asking a server, and shows the sessions as ended.
+    """
+    lift_blocks(ctx.tx, deleted, ctx.now)
+    if ctx.tx.count(Revocation, account=deleted.account, subject="principal") >= MAX_STORED:
+        return
+    kind = "role" if isinstance(deleted, Role) else "user"
+    reason = f"the {kind} {deleted.name} was deleted"
+    subject = ("principal", deleted.id)
+    revocation = new_revocation(ctx.ids, deleted.account, subject, now=ctx.now, by=ctx.caller.arn, reason=reason)
+    store(ctx.tx, revocation, ctx.account)

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from daypass.domain.arn import read_arn
-from daypass.domain.directory import Group, ManagedPolicy, Role, User
+from daypass.domain.directory import Group, KeyStatus, ManagedPolicy, Role, User
 from daypass.domain.policy.cover import Coverage, coverage
 from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2012, fold
-from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
-from daypass.operations.iam import faults, find, holdings, resources, roles
-from daypass.operations.iam.context import ReadContext
+from daypass.domain.ssf import CredentialChange
+from daypass.operations.crud.operation import REFUSED, Answer, AuthorizedResource, Params
+from daypass.operations.iam import faults, find, holdings, mfa, resources, roles
+from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.holdings import Gatherer, PolicySource
 
 _NAMESPACE = re.compile(r"[\w-]{1,64}", re.ASCII)
@@ -134,3 +135,35 @@ def _named(ctx: ReadContext, arn: str) -> tuple[str, str]:
     if parsed.service != "iam" or parsed.region or not rest or not own or kind not in (*_FINDERS, "policy"):
         raise faults.invalid_arn(arn)
     return kind, rest.rpartition("/")[2]
+
+
+# --- Which credentials of which principal an operation has changed, for the event streams of the account
+
+
+ACCESS_KEY = "access-key"
+PASSWORD = "password"  # a type of credential, not a value
+MFA_DEVICE = "app"
+SCIM_TOKEN = "scim-token"
+Changes: TypeAlias = tuple[CredentialChange, ...]
+
+
+def of_key(change: str, ctx: WriteContext, p: Params, answer: Answer) -> Changes:
+    """An access key; one that is made inactive is revoked."""
+    key_id = p["AccessKeyId"] if "AccessKeyId" in p else answer["AccessKey"]["AccessKeyId"]
+    change = "revoke" if p.get("Status") == KeyStatus.INACTIVE else change
+    return (CredentialChange(ctx.account, find.user_or_caller(ctx, p).id, ACCESS_KEY, change, key_id),)
+
+
+def of_password(change: str, ctx: WriteContext, p: Params, answer: Answer) -> Changes:
+    """A password; nothing for a wrong old password."""
+    if REFUSED in answer:
+        return ()
+    return (CredentialChange(ctx.account, find.user_or_caller(ctx, p).id, PASSWORD, change),)
+
+
+def of_device(change: str, ctx: WriteContext, p: Params, answer: Answer) -> Changes:
+    """A virtual device; in its place, the passkey that the operation has deleted."""
+    if mfa.REMOVED in answer:
+        removed: Changes = answer[mfa.REMOVED]
+        return removed
+    return (CredentialChange(ctx.account, mfa.owner_of_call(ctx, p).id, MFA_DEVICE, change, p["SerialNumber"]),)

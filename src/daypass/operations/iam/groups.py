@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, Membership, ScimResource, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, owners, paging
+from daypass.operations.iam import context, documents, faults, find, owners, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.principals import groups_of
 
 
 def create_group(ctx: WriteContext, p: Params) -> Answer:
-    changes.within_quota(ctx, Group, "GroupsPerAccount", paging.GROUPS_PER_ACCOUNT, account=ctx.account)
+    context.within_quota(ctx, Group, "GroupsPerAccount", paging.GROUPS_PER_ACCOUNT, account=ctx.account)
     group = Group(
         id=ctx.ids.unique("AGPA"),
         account=ctx.account,
         name=p["GroupName"],
-        path=changes.path_of(p),
+        path=context.path_of(p),
         created_at=ctx.now,
     )
-    changes.insert(ctx, group, faults.exists("Group", group.name))
-    return {"Group": members.group(group)}
+    context.insert(ctx, group, faults.exists("Group", group.name))
+    return {"Group": documents.group(group)}
 
 
 def get_group(ctx: ReadContext, p: Params) -> Answer:
@@ -34,18 +34,18 @@ def get_group(ctx: ReadContext, p: Params) -> Answer:
 
     memberships, more = page(p, "member-ids", fetch, lambda membership: membership.user_id)
     users = [user for each in memberships if (user := ctx.tx.get(User, id=each.user_id)) is not None]
-    return {"Group": members.group(group), "Users": [members.user(user) for user in users], **more}
+    return {"Group": documents.group(group), "Users": [documents.user(user) for user in users], **more}
 
 
 def list_groups(ctx: ReadContext, p: Params) -> Answer:
     groups, more = owners.page_by_name(ctx, p, Group, "groups")
-    return {"Groups": [members.group(group) for group in groups], **more}
+    return {"Groups": [documents.group(group) for group in groups], **more}
 
 
 def list_groups_for_user(ctx: ReadContext, p: Params) -> Answer:
     user = find.user(ctx, p["UserName"])
     groups, more = page_of(p, "groups-for-user", groups_of(ctx.tx, user.id), lambda group: group.name.lower())
-    return {"Groups": [members.group(group) for group in groups], **more}
+    return {"Groups": [documents.group(group) for group in groups], **more}
 
 
 def update_group(ctx: WriteContext, p: Params) -> Answer:
@@ -70,7 +70,7 @@ def add_user_to_group(ctx: WriteContext, p: Params) -> Answer:
     """Adding an existing member changes nothing."""
     user, group = find.user(ctx, p["UserName"]), find.group(ctx, p["GroupName"])
     if ctx.tx.get(Membership, group_id=group.id, user_id=user.id) is None:
-        changes.within_quota(ctx, Membership, "GroupsPerUser", paging.GROUPS_PER_USER, user_id=user.id)
+        context.within_quota(ctx, Membership, "GroupsPerUser", paging.GROUPS_PER_USER, user_id=user.id)
         ctx.tx.insert(Membership(ctx.account, group.id, user.id, ctx.now))
     return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from daypass.domain.directory import InlinePolicy
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import documents, faults, members
+from daypass.operations.iam import documents, faults
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner, OwnerKind
 from daypass.operations.iam.paging import page
@@ -49,7 +49,7 @@ def get(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     return {
         kind.parameter: owner.name,
         "PolicyName": policy.name,
-        "PolicyDocument": members.encoded(policy.document),
+        "PolicyDocument": documents.encoded(policy.document),
     }
 
 

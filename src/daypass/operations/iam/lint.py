@@ -13,8 +13,7 @@ from typing import Any, Final, TypeAlias
 from daypass.domain.directory import Account, Attachment, InlinePolicy, OidcProvider, Role
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.lint.finding import Finding
-from daypass.domain.policy.lint.grants import powerful
-from daypass.domain.policy.lint.known import Facts
+from daypass.domain.policy.lint.grants import Facts, powerful
 from daypass.domain.policy.lint.run import lint, lint_text
 from daypass.domain.policy.pattern import Patterns
 from daypass.operations.crud.operation import Params

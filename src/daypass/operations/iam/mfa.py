@@ -22,7 +22,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.ssf import CredentialChange
 from daypass.domain.totp import consecutive_step, drift_of
 from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
-from daypass.operations.iam import changes, faults, find, members, paging, resources, tags
+from daypass.operations.iam import context, documents, faults, find, paging, resources, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 from daypass.operations.ssf.logout import sign_out
@@ -70,8 +70,8 @@ def shown_resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
 
 
 def _is_root(ctx: ReadContext, p: Params) -> bool:
-    named = p.get("UserName") == members.ROOT_NAME and ctx.caller.kind is PrincipalKind.ROOT
-    return named and ctx.tx.get(User, account=ctx.account, name=members.ROOT_NAME) is None
+    named = p.get("UserName") == documents.ROOT_NAME and ctx.caller.kind is PrincipalKind.ROOT
+    return named and ctx.tx.get(User, account=ctx.account, name=documents.ROOT_NAME) is None
 
 
 # --- Creation
@@ -103,22 +103,22 @@ def new_seed(ctx: ReadContext, p: Params, ids: Ids) -> _NewSeed:
 
 def create_virtual_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     serial = _serial(ctx, p)
-    changes.within_quota(ctx, MfaDevice, "MFADevicesPerAccount", paging.USERS_PER_ACCOUNT, account=ctx.account)
+    context.within_quota(ctx, MfaDevice, "MFADevicesPerAccount", paging.USERS_PER_ACCOUNT, account=ctx.account)
     new: _NewSeed = ctx.gathered
     device = MfaDevice(
         account=ctx.account,
         serial=serial,
         name=p["VirtualMFADeviceName"],
-        path=changes.path_of(p),
+        path=context.path_of(p),
         created_at=ctx.now,
         sealed_seed=seal_seed(ctx.sealer, new.seed, ctx.account, None, serial),
         tags=tags.first_exact(p),
     )
     taken = faults.already_exists("MFA device already exists.")
-    changes.insert(ctx, device, taken)
+    context.insert(ctx, device, taken)
     shown: dict[str, Any] = {"SerialNumber": serial, "Base32StringSeed": new.text, "QRCodePNG": new.png}
     if device.tags:
-        shown["Tags"] = members.tags(device.tags)
+        shown["Tags"] = documents.tags(device.tags)
     return {"VirtualMFADevice": shown}
 
 
@@ -139,7 +139,7 @@ def enable_mfa_device(ctx: WriteContext, p: Params) -> Answer:
     device = _device(ctx, p["SerialNumber"])
     if device.owner_id is not None:
         raise faults.already_exists("MFA Device is already in use.")
-    changes.within_quota(ctx, MfaDevice, "MFADevicesPerUser", paging.MFA_DEVICES_PER_USER, owner_id=owner.id)
+    context.within_quota(ctx, MfaDevice, "MFADevicesPerUser", paging.MFA_DEVICES_PER_USER, owner_id=owner.id)
     updated, seed = _in_step(ctx, device, p)
     sealed = seal_seed(ctx.sealer, seed, ctx.account, owner.id, device.serial)
     ctx.tx.replace(replace(updated, owner_id=owner.id, enabled_at=ctx.now, sealed_seed=sealed))
@@ -202,7 +202,7 @@ def _in_step(ctx: WriteContext, device: MfaDevice, p: Params) -> tuple[MfaDevice
 def list_mfa_devices(ctx: ReadContext, p: Params) -> Answer:
     """The devices of a user, by serial number: virtual devices, and passkeys as IAM shows FIDO security keys."""
     owner = owner_of_call(ctx, p)
-    name = owner.name if isinstance(owner, User) else members.ROOT_NAME
+    name = owner.name if isinstance(owner, User) else documents.ROOT_NAME
     known = [(device.serial, device.enabled_at) for device in of_owner(ctx, owner.id)]
     if isinstance(owner, User):
         known += [(_fido_serial(owner, key), key.created_at) for key in ctx.tx.find(Passkey, user_id=owner.id)]
@@ -234,7 +234,7 @@ def get_mfa_device(ctx: ReadContext, p: Params) -> Answer:
     shown: dict[str, Any] = {"SerialNumber": device.serial}
     if owner is not None:
         shown["EnableDate"] = device.enabled_at
-        shown["UserName"] = owner.name if isinstance(owner, User) else members.ROOT_NAME
+        shown["UserName"] = owner.name if isinstance(owner, User) else documents.ROOT_NAME
     return shown
 
 
@@ -252,7 +252,7 @@ def _virtual(ctx: ReadContext, device: MfaDevice) -> dict[str, Any]:
     shown: dict[str, Any] = {"SerialNumber": device.serial}
     owner = _owner_of(ctx, device)
     if owner is not None:
-        shown["User"] = members.user(owner) if isinstance(owner, User) else members.root_user(owner)
+        shown["User"] = documents.user(owner) if isinstance(owner, User) else documents.root_user(owner)
         shown["EnableDate"] = device.enabled_at
     return shown
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from daypass.domain.directory import Group, InstanceProfile, Role, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, paging
+from daypass.operations.iam import context, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page
 
@@ -59,8 +59,8 @@ def page_by_name(
 def rename(ctx: WriteContext, p: Params, entity: M, kind: str) -> Answer:
     """Gives a user or a group the new name and path of a request. `kind`: "User" or "Group"."""
     name = p.get(f"New{kind}Name") or entity.name
-    changes.replace(
-        ctx, replace(entity, name=name, path=changes.path_of(p, "NewPath", entity.path)), faults.exists(kind, name)
+    context.replace(
+        ctx, replace(entity, name=name, path=context.path_of(p, "NewPath", entity.path)), faults.exists(kind, name)
     )
     return {}
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, ManagedPolicy, PolicyVersion, Role, User
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import builtin, changes, documents, faults, find, members, paging, tags
+from daypass.operations.iam import builtin, context, documents, faults, find, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of
 
@@ -24,8 +24,8 @@ _HAS_VERSIONS = (
 def create_policy(ctx: WriteContext, p: Params) -> Answer:
     text = documents.managed(p["PolicyDocument"])
     own = {"account": ctx.account}
-    changes.within_quota(ctx, ManagedPolicy, "PoliciesPerAccount", paging.POLICIES_PER_ACCOUNT, **own)
-    name, path = p["PolicyName"], changes.path_of(p)
+    context.within_quota(ctx, ManagedPolicy, "PoliciesPerAccount", paging.POLICIES_PER_ACCOUNT, **own)
+    name, path = p["PolicyName"], context.path_of(p)
     policy = ManagedPolicy(
         id=ctx.ids.unique("ANPA"),
         account=ctx.account,
@@ -38,14 +38,14 @@ def create_policy(ctx: WriteContext, p: Params) -> Answer:
         tags=tags.first_exact(p),
     )
     taken = f"A policy called {name} already exists. Duplicate names are not allowed."
-    changes.insert(ctx, policy, faults.already_exists(taken))
+    context.insert(ctx, policy, faults.already_exists(taken))
     ctx.tx.insert(PolicyVersion(ctx.account, policy.id, 1, text, ctx.now))
-    tagged = {"Tags": members.tags(policy.tags)} if policy.tags else {}
-    return {"Policy": {**members.managed_policy(ctx, policy), **tagged}}
+    tagged = {"Tags": documents.tags(policy.tags)} if policy.tags else {}
+    return {"Policy": {**documents.managed_policy(ctx, policy), **tagged}}
 
 
 def get_policy(ctx: ReadContext, p: Params) -> Answer:
-    return {"Policy": members.managed_policy_whole(ctx, find.policy(ctx, p["PolicyArn"]))}
+    return {"Policy": documents.managed_policy_whole(ctx, find.policy(ctx, p["PolicyArn"]))}
 
 
 def delete_policy(ctx: WriteContext, p: Params) -> Answer:
@@ -84,7 +84,7 @@ def list_policies(ctx: ReadContext, p: Params) -> Answer:
         return f"aws {builtin.place(policy)}" if policy.account == builtin.ACCOUNT else f"own {policy.name}"
 
     policies, more = page(p, f"policies-{scope}", fetch, place, _usage_filter(ctx, p))
-    return {"Policies": [members.managed_policy(ctx, policy) for policy in policies], **more}
+    return {"Policies": [documents.managed_policy(ctx, policy) for policy in policies], **more}
 
 
 def _usage_filter(ctx: ReadContext, p: Params) -> Callable[[ManagedPolicy], bool] | None:
@@ -126,21 +126,21 @@ def create_policy_version(ctx: WriteContext, p: Params) -> Answer:
     version = PolicyVersion(ctx.account, policy.id, number, text, ctx.now)
     ctx.tx.insert(version)
     ctx.tx.replace(replace(policy, latest_version=number, default_version=default, updated_at=ctx.now))
-    return {"PolicyVersion": members.policy_version(version, default, document=False)}
+    return {"PolicyVersion": documents.policy_version(version, default, document=False)}
 
 
 def get_policy_version(ctx: ReadContext, p: Params) -> Answer:
     arn = p["PolicyArn"]
     policy = find.attachable(ctx, arn, missing=faults.no_such_version(arn, p["VersionId"]))
     version = find.version(ctx, policy, p["VersionId"])
-    return {"PolicyVersion": members.policy_version(version, policy.default_version, document=True)}
+    return {"PolicyVersion": documents.policy_version(version, policy.default_version, document=True)}
 
 
 def list_policy_versions(ctx: ReadContext, p: Params) -> Answer:
     """Newest first."""
     policy = find.policy(ctx, p["PolicyArn"])
     shown, more = page_of(p, "versions", of_policy(ctx, policy), lambda version: f"{10**9 - version.version:010d}")
-    versions = [members.policy_version(version, policy.default_version, document=False) for version in shown]
+    versions = [documents.policy_version(version, policy.default_version, document=False) for version in shown]
     return {"Versions": versions, **more}
 
 

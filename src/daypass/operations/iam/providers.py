@@ -16,7 +16,7 @@ from daypass.domain.claims import has_dot_segments
 from daypass.domain.directory import OidcProvider, SamlProvider
 from daypass.domain.web_identity import is_usable_url
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import changes, faults, find, members, paging, tags
+from daypass.operations.iam import context, documents, faults, find, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.providers.settings import refuse_unlisted
 from daypass.ports import Ids, SamlMetadataView
@@ -60,9 +60,9 @@ def create_oidc_provider(ctx: WriteContext, p: Params) -> Answer:
     refuse_unlisted(ctx.tx, ctx.account, url)
     if ctx.tx.get(OidcProvider, account=ctx.account, url=url) is not None:
         raise taken
-    changes.within_quota(ctx, OidcProvider, "OpenIdConnectProvidersPerAccount", quota, account=ctx.account)
-    changes.insert(ctx, provider, taken)
-    tagged = {"Tags": members.tags(provider.tags)} if provider.tags else {}
+    context.within_quota(ctx, OidcProvider, "OpenIdConnectProvidersPerAccount", quota, account=ctx.account)
+    context.insert(ctx, provider, taken)
+    tagged = {"Tags": documents.tags(provider.tags)} if provider.tags else {}
     return {"OpenIDConnectProviderArn": provider.arn, **tagged}
 
 
@@ -87,7 +87,7 @@ def get_oidc_provider(ctx: ReadContext, p: Params) -> Answer:
         "ClientIDList": list(provider.client_ids),
         "ThumbprintList": list(provider.thumbprints),
         "CreateDate": provider.created_at,
-        "Tags": members.tags(provider.tags),
+        "Tags": documents.tags(provider.tags),
     }
 
 
@@ -155,7 +155,7 @@ def read_documents(ctx: ReadContext, p: Params, _ids: Ids) -> SamlMetadataView |
 def create_saml_provider(ctx: WriteContext, p: Params) -> Answer:
     faults.refuse_unsupported(p)
     quota = paging.SAML_PROVIDERS_PER_ACCOUNT
-    changes.within_quota(ctx, SamlProvider, "SAMLProvidersPerAccount", quota, account=ctx.account)
+    context.within_quota(ctx, SamlProvider, "SAMLProvidersPerAccount", quota, account=ctx.account)
     provider_id = ctx.ids.unique("ASPRO")  # one letter more than other ids: AWS's have at least 22 characters
     provider = SamlProvider(
         id=provider_id,
@@ -169,8 +169,8 @@ def create_saml_provider(ctx: WriteContext, p: Params) -> Answer:
         private_keys=_with_key(ctx, provider_id, (), p.get("AddPrivateKey")),
     )
     _needs_key(provider)
-    changes.insert(ctx, provider, faults.provider_exists("name", provider.name))
-    tagged = {"Tags": members.tags(provider.tags)} if provider.tags else {}
+    context.insert(ctx, provider, faults.provider_exists("name", provider.name))
+    tagged = {"Tags": documents.tags(provider.tags)} if provider.tags else {}
     return {"SAMLProviderArn": provider.arn, **tagged}
 
 
@@ -201,7 +201,7 @@ def get_saml_provider(ctx: ReadContext, p: Params) -> Answer:
         "SAMLMetadataDocument": provider.metadata,
         "CreateDate": provider.created_at,
         "ValidUntil": provider.valid_until,
-        "Tags": members.tags(provider.tags),
+        "Tags": documents.tags(provider.tags),
         "AssertionEncryptionMode": provider.encryption_mode or _ALLOWED,
         "PrivateKeyList": [{"KeyId": key_id, "Timestamp": int(added)} for key_id, added, _ in provider.private_keys],
     }

@@ -26,7 +26,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.policy.model import Value
 from daypass.operations.crud.operation import AuthorizedResource, Params, Permission
-from daypass.operations.iam import find, members
+from daypass.operations.iam import documents, find
 from daypass.operations.iam.context import ReadContext, ResourceOf
 
 _PASSED_TO_MACHINE: Final[Mapping[str, Value]] = {"iam:passedtoservice": "ec2.amazonaws.com"}
@@ -186,7 +186,7 @@ def key_owner(ctx: ReadContext, p: Params) -> AuthorizedResource:
 
 def request_tags(p: Params, _resource: AuthorizedResource) -> Mapping[str, Value]:
     """aws:RequestTag/* and aws:TagKeys of a request that sets tags."""
-    return requested_tags(members.tags_of(p.get("Tags")))
+    return requested_tags(documents.tags_of(p.get("Tags")))
 
 
 def request_tag_keys(p: Params, _resource: AuthorizedResource) -> Mapping[str, Value]:

@@ -20,11 +20,10 @@ from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
 from daypass.operations.iam import (
     access_keys,
     attachments,
-    changes,
+    context,
     documents,
     faults,
     find,
-    members,
     owners,
     paging,
     resources,
@@ -35,13 +34,13 @@ from daypass.operations.iam.paging import fitting
 
 
 def create_role(ctx: WriteContext, p: Params) -> Answer:
-    changes.within_quota(ctx, Role, "RolesPerAccount", paging.ROLES_PER_ACCOUNT, account=ctx.account)
+    context.within_quota(ctx, Role, "RolesPerAccount", paging.ROLES_PER_ACCOUNT, account=ctx.account)
     text = p["AssumeRolePolicyDocument"]
     role = Role(
         id=ctx.ids.unique("AROA"),
         account=ctx.account,
         name=p["RoleName"],
-        path=changes.path_of(p),
+        path=context.path_of(p),
         created_at=ctx.now,
         trust_document=text,
         trust_bindings=documents.trust(ctx.tx, text),
@@ -50,8 +49,8 @@ def create_role(ctx: WriteContext, p: Params) -> Answer:
         boundary_arn=attachments.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
     )
-    changes.insert(ctx, role, faults.exists("Role", role.name))
-    return {"Role": {**members.role_in_brief(ctx, role), **members.boundary_and_tags(role)}}
+    context.insert(ctx, role, faults.exists("Role", role.name))
+    return {"Role": {**documents.role_in_brief(ctx, role), **documents.boundary_and_tags(role)}}
 
 
 def _session_seconds(p: Params, default: int = paging.MIN_SESSION_SECONDS) -> int:
@@ -63,14 +62,14 @@ def _session_seconds(p: Params, default: int = paging.MIN_SESSION_SECONDS) -> in
 
 def get_role(ctx: ReadContext, p: Params) -> Answer:
     role = find.role(ctx, p["RoleName"])
-    whole = {**members.role(ctx, role), **members.boundary_and_tags(role)}
+    whole = {**documents.role(ctx, role), **documents.boundary_and_tags(role)}
     return {"Role": {**whole, "RoleLastUsed": access_keys.of_role(ctx, role.id)}}
 
 
 def list_roles(ctx: ReadContext, p: Params) -> Answer:
     roles, more = owners.page_by_name(ctx, p, Role, "roles")
     names: documents.Names = {}
-    shown, more = fitting(roles, more, "roles", lambda role: role.name, lambda role: members.role(ctx, role, names))
+    shown, more = fitting(roles, more, "roles", lambda role: role.name, lambda role: documents.role(ctx, role, names))
     return {"Roles": shown, **more}
 
 
@@ -86,8 +85,8 @@ def update_role(ctx: WriteContext, p: Params) -> Answer:
 def update_role_description(ctx: WriteContext, p: Params) -> Answer:
     role = replace(find.role(ctx, p["RoleName"]), description=p["Description"])
     ctx.tx.replace(role)
-    described = {"Description": role.description, **members.boundary_and_tags(role)}
-    return {"Role": {**members.role_in_brief(ctx, role), **described}}
+    described = {"Description": role.description, **documents.boundary_and_tags(role)}
+    return {"Role": {**documents.role_in_brief(ctx, role), **described}}
 
 
 def update_assume_role_policy(ctx: WriteContext, p: Params) -> Answer:
@@ -106,7 +105,7 @@ def delete_role(ctx: WriteContext, p: Params) -> Answer:
     )
     owners.check_unused(ctx, role.id, uses)
     ctx.tx.delete(role)
-    changes.end_sessions(ctx, role)
+    context.end_sessions(ctx, role)
     return {}
 
 
@@ -115,27 +114,27 @@ def delete_role(ctx: WriteContext, p: Params) -> Answer:
 
 def create_instance_profile(ctx: WriteContext, p: Params) -> Answer:
     quota = paging.INSTANCE_PROFILES_PER_ACCOUNT
-    changes.within_quota(ctx, InstanceProfile, "InstanceProfilesPerAccount", quota, account=ctx.account)
+    context.within_quota(ctx, InstanceProfile, "InstanceProfilesPerAccount", quota, account=ctx.account)
     profile = InstanceProfile(
         id=ctx.ids.unique("AIPA"),
         account=ctx.account,
         name=p["InstanceProfileName"],
-        path=changes.path_of(p),
+        path=context.path_of(p),
         created_at=ctx.now,
         tags=tags.first_exact(p),
     )
-    changes.insert(ctx, profile, faults.already_exists(f"Instance Profile {profile.name} already exists."))
+    context.insert(ctx, profile, faults.already_exists(f"Instance Profile {profile.name} already exists."))
     return {
         "InstanceProfile": {
             **profile_members(ctx, profile),
-            **({"Tags": members.tags(profile.tags)} if profile.tags else {}),
+            **({"Tags": documents.tags(profile.tags)} if profile.tags else {}),
         }
     }
 
 
 def get_instance_profile(ctx: ReadContext, p: Params) -> Answer:
     profile = find.instance_profile(ctx, p["InstanceProfileName"])
-    return {"InstanceProfile": {**profile_members(ctx, profile), "Tags": members.tags(profile.tags)}}
+    return {"InstanceProfile": {**profile_members(ctx, profile), "Tags": documents.tags(profile.tags)}}
 
 
 def list_instance_profiles(ctx: ReadContext, p: Params) -> Answer:
@@ -195,7 +194,7 @@ def profile_members(ctx: ReadContext, profile: InstanceProfile, names: documents
         "InstanceProfileId": profile.id,
         "Arn": profile.arn,
         "CreateDate": profile.created_at,
-        "Roles": [members.role_in_brief(ctx, role, names)] if role is not None else [],
+        "Roles": [documents.role_in_brief(ctx, role, names)] if role is not None else [],
     }
 
 
@@ -253,7 +252,7 @@ def create(ctx: WriteContext, p: Params) -> Answer:
         raise DaypassError(ErrorKind.INVALID_INPUT, f"The service {service} has no service-linked role here.")
     if p.get("CustomSuffix") and not known.suffixes:
         raise DaypassError(ErrorKind.INVALID_INPUT, f"Custom suffix is not allowed for {service}")
-    changes.within_quota(ctx, Role, "RolesPerAccount", paging.ROLES_PER_ACCOUNT, account=ctx.account)
+    context.within_quota(ctx, Role, "RolesPerAccount", paging.ROLES_PER_ACCOUNT, account=ctx.account)
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     role = Role(
@@ -267,10 +266,10 @@ def create(ctx: WriteContext, p: Params) -> Answer:
         description=p.get("Description"),
     )
     taken = f"Service role name {name} has been taken in this account, please try a different suffix."
-    changes.insert(ctx, role, DaypassError(ErrorKind.INVALID_INPUT, taken))
+    context.insert(ctx, role, DaypassError(ErrorKind.INVALID_INPUT, taken))
     if known.policy:
         ctx.tx.insert(Attachment(ctx.account, role.id, known.policy, ctx.now))
-    return {"Role": members.role_in_brief(ctx, role)}
+    return {"Role": documents.role_in_brief(ctx, role)}
 
 
 def delete(ctx: WriteContext, p: Params) -> Answer:
@@ -280,7 +279,7 @@ def delete(ctx: WriteContext, p: Params) -> Answer:
     for attachment in ctx.tx.find(Attachment, account=ctx.account, owner_id=role.id, order="policy_arn"):
         ctx.tx.delete(attachment)
     ctx.tx.delete(role)
-    changes.end_sessions(ctx, role)
+    context.end_sessions(ctx, role)
     return {"DeletionTaskId": f"task{role.path}{role.name}/{uuid5(NAMESPACE_URL, role.id)}"}
 
 

@@ -24,7 +24,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.policy.pattern import fold as ascii_fold
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import faults, find, members, paging
+from daypass.operations.iam import documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of
 
@@ -65,7 +65,7 @@ def _fold(entity: Tagged) -> Fold:
 
 def first(p: Params, fold: Fold = ascii_fold) -> Tags:
     """The tags of an entity that is being created."""
-    return merged((), members.tags_of(p.get("Tags")), fold)
+    return merged((), documents.tags_of(p.get("Tags")), fold)
 
 
 def first_exact(p: Params) -> Tags:
@@ -89,7 +89,7 @@ def merged(old: Tags, new: Tags, fold: Fold) -> Tags:
 
 def tag(find_entity: FindTagged, ctx: WriteContext, p: Params) -> Answer:
     entity = find_entity(ctx, p)
-    ctx.tx.replace(replace(entity, tags=merged(entity.tags, members.tags_of(p["Tags"]), _fold(entity))))
+    ctx.tx.replace(replace(entity, tags=merged(entity.tags, documents.tags_of(p["Tags"]), _fold(entity))))
     return {}
 
 
@@ -111,7 +111,7 @@ def list_tags(find_entity: FindTagged, ctx: ReadContext, p: Params) -> Answer:
         return f"{len(pair[0]):03d}{_place(pair[0])}" if longer_later else _place(pair[0])
 
     shown, more = page_of(p, "tags", entity.tags, place)
-    return {"Tags": members.tags(shown), **more}
+    return {"Tags": documents.tags(shown), **more}
 
 
 def _place(key: str) -> str:

@@ -19,36 +19,36 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import access_keys, attachments, changes, faults, find, members, owners, paging, tags
+from daypass.operations.iam import access_keys, attachments, context, documents, faults, find, owners, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 
 
 def create_user(ctx: WriteContext, p: Params) -> Answer:
-    changes.within_quota(ctx, User, "UsersPerAccount", paging.USERS_PER_ACCOUNT, account=ctx.account)
+    context.within_quota(ctx, User, "UsersPerAccount", paging.USERS_PER_ACCOUNT, account=ctx.account)
     user = User(
         id=ctx.ids.unique("AIDA"),
         account=ctx.account,
         name=p["UserName"],
-        path=changes.path_of(p),
+        path=context.path_of(p),
         created_at=ctx.now,
         boundary_arn=attachments.checked(ctx, p.get("PermissionsBoundary")),
         tags=tags.first(p),
     )
-    changes.insert(ctx, user, faults.exists("User", user.name))
-    return {"User": members.user_whole(user)}
+    context.insert(ctx, user, faults.exists("User", user.name))
+    return {"User": documents.user_whole(user)}
 
 
 def get_user(ctx: ReadContext, p: Params) -> Answer:
     user = find.user_or_caller(ctx, p)
     if isinstance(user, Account):
-        return {"User": members.root_user(user)}
+        return {"User": documents.root_user(user)}
     signed_in = access_keys.sign_in(ctx, user.id)
-    return {"User": {**members.user_whole(user), **({"PasswordLastUsed": signed_in} if signed_in else {})}}
+    return {"User": {**documents.user_whole(user), **({"PasswordLastUsed": signed_in} if signed_in else {})}}
 
 
 def list_users(ctx: ReadContext, p: Params) -> Answer:
     users, more = owners.page_by_name(ctx, p, User, "users")
-    return {"Users": [members.user(user) for user in users], **more}
+    return {"Users": [documents.user(user) for user in users], **more}
 
 
 def update_user(ctx: WriteContext, p: Params) -> Answer:
@@ -73,5 +73,5 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
     for provisioned in ctx.tx.find(ScimResource, id=user.id):
         ctx.tx.delete(provisioned)
     ctx.tx.delete(user)
-    changes.end_sessions(ctx, user)
+    context.end_sessions(ctx, user)
     return {}

@@ -14,15 +14,13 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.arn import read_arn
-from daypass.domain.certificate import Certificate, CertificateRefused
+from daypass.domain.arn import UNKNOWN, Source, read_arn
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import JoseError, UnverifiedJws, base64url, text_digest
+from daypass.domain.jws import Certificate, CertificateRefused, JoseError, UnverifiedJws, base64url, text_digest
 from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.client_id_url import is_document_id
-from daypass.domain.source import UNKNOWN, Source
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.authorize import find_current, refresh_if_changed

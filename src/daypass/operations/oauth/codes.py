@@ -15,10 +15,10 @@ from typing import Final, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from daypass.domain.arn import Source
 from daypass.domain.directory import OAuthClient, OAuthCode
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import base64url, text_digest
-from daypass.domain.source import Source
 from daypass.ports import Env, Tx
 
 S = TypeVar("S", bound=Struct)

@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from daypass.domain.arn import Source
 from daypass.domain.directory import OAuthClient, OAuthCode, RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import dump_client, parse_client
 from daypass.domain.oauth.client_document import read_document
 from daypass.domain.oauth.client_id_url import is_allowed
-from daypass.domain.source import Source
 from daypass.operations.authorize import find_current
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.access_token import open_access_token

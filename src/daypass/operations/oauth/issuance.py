@@ -33,7 +33,7 @@ from daypass.operations.oauth.parties import Subject, session_for
 from daypass.operations.oauth.request import TokenRequest, TokenType
 from daypass.operations.oauth.targets import TokenTarget, ceilings, target_of
 from daypass.operations.outcome import ACTOR, OWNER, served
-from daypass.operations.sessions.get_scoped_credentials import narrow
+from daypass.operations.sessions.long_term import narrow
 from daypass.ports import Call, Env, Tx
 
 C = TypeVar("C")

@@ -15,13 +15,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from daypass import sigv4
+from daypass.domain.arn import Source
 from daypass.domain.assertion import proof_of, replay_entry, session_name, session_seconds
 from daypass.domain.claims import Caller, PrincipalKind, Proof
 from daypass.domain.delegation import Party
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.resource_server import Binding
 from daypass.domain.session import SessionClaims, transitive_tags
-from daypass.domain.source import Source
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations.assume import assume_role_with_saml, assume_role_with_web_identity
 from daypass.operations.assume.applicant import (

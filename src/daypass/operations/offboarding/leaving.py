@@ -25,7 +25,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.grants.use import end_access, open_access
-from daypass.operations.iam.credential_changes import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
+from daypass.operations.iam.granting import ACCESS_KEY, MFA_DEVICE, PASSWORD, SCIM_TOKEN
 from daypass.operations.iam.mfa import end_browsers, of_user, open_seed, remove_all, seal_seed
 from daypass.operations.oauth import consent
 from daypass.operations.revocation import Block, lift_blocks, new_revocation, store

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from daypass.domain.certificate import CertificateRefused
 from daypass.domain.directory import Crl, TrustAnchor, X509Subject
+from daypass.domain.jws import CertificateRefused
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext

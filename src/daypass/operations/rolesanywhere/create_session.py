@@ -21,11 +21,11 @@ from msgspec import Struct
 
 from daypass import sigv4
 from daypass.domain.arn import read_arn
-from daypass.domain.certificate import SERVICE, Certificate, CertificateRefused
 from daypass.domain.claims import PrincipalKind, Proof
 from daypass.domain.context import tag_keys
 from daypass.domain.directory import TrustAnchor, X509Profile
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import SERVICE, Certificate, CertificateRefused
 from daypass.domain.policy.model import Value
 from daypass.operations.assume.applicant import proven_applicant, snapshot
 from daypass.operations.assume.assume import assume

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Generic
 
 from daypass.domain.arn import read_arn
-from daypass.domain.certificate import ISSUER, SAN, SUBJECT
 from daypass.domain.directory import Crl, Tags, TrustAnchor, X509Profile, X509Subject
+from daypass.domain.jws import ISSUER, SAN, SUBJECT
 from daypass.operations.crud.operation import Answer, Params
 from daypass.operations.iam import paging
 from daypass.operations.iam.tags import exact, merged

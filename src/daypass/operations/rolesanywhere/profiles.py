@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from daypass.domain.certificate import DEFAULT_MAPPINGS, check_mapping
 from daypass.domain.directory import X509Profile
 from daypass.domain.errors import DaypassError
+from daypass.domain.jws import DEFAULT_MAPPINGS, check_mapping
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.assume.request import MAX_POLICY_ARNS, requested_role
 from daypass.operations.crud.operation import Answer, Params

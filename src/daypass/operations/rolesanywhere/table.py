@@ -10,9 +10,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from daypass.domain.certificate import SERVICE
 from daypass.domain.context import requested_tags
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
+from daypass.domain.jws import SERVICE
 from daypass.domain.policy.model import Value
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.crud.engine import Service

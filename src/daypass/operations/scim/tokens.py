@@ -21,7 +21,7 @@ from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.authorize import authorize, find_current
 from daypass.operations.iam import paging
-from daypass.operations.iam.credential_changes import SCIM_TOKEN
+from daypass.operations.iam.granting import SCIM_TOKEN
 from daypass.operations.management import InAws, allow, read_recorded
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.principals import groups_of

@@ -19,9 +19,8 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.assume.applicant import parent_of, target_of
 from daypass.operations.assume.assume import inherit
 from daypass.operations.assume.request import SessionRequest
-from daypass.operations.authorize import layers_for
+from daypass.operations.authorize import admission_of, layers_for
 from daypass.operations.blocks import in_force
-from daypass.operations.decide import admission_of
 from daypass.operations.grants.use import candidates
 from daypass.operations.management import allow, allow_own, allow_reading, is_operator, read_page
 from daypass.operations.outcome import served

@@ -1,4 +1,4 @@
-"""Credentials that a long-term key asks for: sts:GetSessionToken, of the calling user, which needs no permission; and
+"""Sessions that a caller makes of its own identity: GetSessionToken, and narrower ones by GetScopedCredentials.
 sts:GetFederationToken, for a person who is not a user here, with some of the calling user's permissions.
 """
 
@@ -6,19 +6,22 @@ from __future__ import annotations
 
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from daypass.domain.arn import federated_user_arn
 from daypass.domain.assumption import Assumption
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import requested_tags
-from daypass.domain.session import SessionKind
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import MAX_HOPS, MAX_SCOPE_DOWNS, Hop, SessionClaims, SessionKind, scope_downs
 from daypass.domain.trust import TAG_SESSION
-from daypass.operations.assume.applicant import signing_applicant
+from daypass.operations.assume.applicant import Applicant, signing_applicant
 from daypass.operations.assume.assume import inherit
 from daypass.operations.assume.forms import Form
-from daypass.operations.assume.issue import Issued, SessionOwner, compose, issue
+from daypass.operations.assume.issue import Issued, SessionOwner, compose, issue, narrower_hop
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa
-from daypass.operations.assume.request import SessionRequest, check_policies
-from daypass.operations.authorize import authorize, check_credentials
+from daypass.operations.assume.request import SessionRequest, check_policies, check_policy
+from daypass.operations.authorize import Own, authorize, authorize_own, check_credentials
 from daypass.ports import Call, Env
 
 C = TypeVar("C")
@@ -67,3 +70,74 @@ def _seconds(caller: Caller, requested: int | None) -> int:
     """The lifetime of a session that a long-term key creates for itself: by default twelve hours, for a root at most one."""
     seconds = requested or _DEFAULT_SECONDS
     return min(seconds, _ROOT_SECONDS) if caller.kind is PrincipalKind.ROOT else seconds
+
+
+# --- sts:GetScopedCredentials: a session creates a narrower or shorter session with the same identity
+
+
+_ACTION: Final = "sts:GetScopedCredentials"
+
+
+async def get_scoped_credentials(
+    env: Env, call: Call, policy: str, duration: int | None, form: Form[C], description: str = ""
+) -> Issued[C]:
+    """GetScopedCredentials (AWS STS API). At least one of `policy` and `duration` (seconds) is required."""
+    session = call.caller.session
+    if session is None:
+        raise DaypassError(
+            ErrorKind.INVALID_SUBJECT_CREDENTIALS, "GetScopedCredentials must be called with temporary credentials."
+        )
+    if not policy and duration is None:
+        raise DaypassError(ErrorKind.VALIDATION, "A policy or a duration must be specified.")
+    decision = await authorize_own(env, call, _ACTION, "*", Own.RESTRICTED)
+    applicant = signing_applicant(env, call)
+    narrowed = replace(
+        await narrow(env, session, applicant, (policy,) if policy else (), duration), description=description
+    )
+    return await issue(env, applicant, narrowed, SessionRequest(session.name, policy=policy), form, decision)
+
+
+def _check_depth(session: SessionClaims, policies: int, acting: int) -> None:
+    if policies and len(scope_downs(session)) + policies > MAX_SCOPE_DOWNS:
+        raise DaypassError(
+            ErrorKind.ACCESS_DENIED, f"A session can have at most {MAX_SCOPE_DOWNS} scope down policies."
+        )
+    if len(session.hops) + acting >= MAX_HOPS:
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "This session has been scoped down too often.")
+
+
+async def narrow(
+    env: Env,
+    session: SessionClaims,
+    applicant: Applicant,
+    policies: tuple[str, ...],
+    seconds: int | None,
+    acting: tuple[Hop, ...] = (),
+) -> SessionClaims:
+    """The claims of `session` with one more hop, further policies that each limit it, and no later end.
+
+    `acting`: the chain of the party that receives the new session. Raises DaypassError: MALFORMED_POLICY,
+    ACCESS_DENIED, INSUFFICIENT_SESSION_LIFETIME.
+    """
+    for policy in policies:
+        await check_policy(env, session.account, policy)
+    _check_depth(session, len(policies), len(acting))
+    now, seen = applicant.snapshot.now, applicant.snapshot.seen
+    remaining = session.expires_at - now
+    if seconds is not None and seconds * 1000 > remaining:
+        raise DaypassError(
+            ErrorKind.INSUFFICIENT_SESSION_LIFETIME,
+            "The requested duration is greater than the remaining lifetime of the calling session.",
+        )
+    own = narrower_hop(env, session, applicant)
+    return replace(
+        session,
+        session_id=own.session_id,
+        issued_at=now,
+        expires_at=session.expires_at if seconds is None else now + seconds * 1000,
+        seen=seen,
+        hops=(*session.hops, *acting, own),
+        first_issued_at=session.first_issued_at or session.issued_at,
+        policies=(*session.policies, *policies),
+        derivation_key=env.sealer.derivation_key(),
+    )

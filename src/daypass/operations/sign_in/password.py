@@ -29,7 +29,7 @@ from daypass.operations import heavy
 from daypass.operations.assume.mfa_code import MfaCode, check_mfa
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.iam import faults, login_profiles
-from daypass.operations.iam.credential_changes import PASSWORD
+from daypass.operations.iam.granting import PASSWORD
 from daypass.operations.iam.mfa import enabled_devices
 from daypass.operations.outcome import OWNER, event_of, served
 from daypass.operations.principals import account_by_alias

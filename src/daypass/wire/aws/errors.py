@@ -7,7 +7,7 @@ from typing import Final
 
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.wire.aws import json
-from daypass.wire.aws.xml import escape
+from daypass.wire.aws.json import escape
 from daypass.wire.front import Refusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
+from daypass.wire.aws import json, query, validate
 from daypass.wire.aws import json as json_form
-from daypass.wire.aws import query, validate, xml
 from daypass.wire.service_models import description_of
 
 VERSIONS: Mapping[str, str] = {"sts": "2011-06-15", "iam": "2010-05-08"}
@@ -100,7 +100,7 @@ class ServiceModel:
         self.name = name
         self.version: str = description["metadata"]["apiVersion"]
         self.namespace: str = description["metadata"]["xmlNamespace"]
-        self._shapes: xml.Shapes = _with_documented_limits(name, description["shapes"])
+        self._shapes: json.Shapes = _with_documented_limits(name, description["shapes"])
         self._operations: Mapping[str, Mapping[str, Any]] = description["operations"]
         self._checks = validate.Checks(name, self._shapes)
         self._compiled: dict[str, ModelOperation] = {}
@@ -141,13 +141,13 @@ class ServiceModel:
             parse=query.compile_input(self._shapes, description, self._cached_lists(shape_name)),
             check=check,
             explain=lambda params: validate.explain(self.name, self._shapes, shape_name, params),
-            render=xml.compile_result(self._shapes, self.namespace, description),
+            render=json.compile_result(self._shapes, self.namespace, description),
             render_json=partial(json_form.result, self._shapes, description),
             secret_members=self._secret_members,
         )
 
 
-def _with_documented_limits(service: str, shapes: xml.Shapes) -> xml.Shapes:
+def _with_documented_limits(service: str, shapes: json.Shapes) -> json.Shapes:
     """The shapes, with the limits that AWS documents but does not write into the model."""
     return {name: {**shape, **_DOCUMENTED_LIMITS.get((service, name), {})} for name, shape in shapes.items()}
 

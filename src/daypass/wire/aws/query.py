@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.wire.aws.json import Shapes
 from daypass.wire.aws.layouts import Layouts
 from daypass.wire.aws.members import MemberCache
 from daypass.wire.aws.validate import Check
-from daypass.wire.aws.xml import Shapes
 from daypass.wire.content import decoded
 
 MAX_PARAMETERS = 1000

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from daypass.domain.arn import assumed_role_arn, federated_user_arn
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims, has_policies_or_tags, scope_downs
-from daypass.operations.access.denials import decode_authorization_message as decode
+from daypass.operations.access.subject import decode_authorization_message as decode
 from daypass.operations.assume import assume_role as signed
 from daypass.operations.assume import assume_role_with_saml as saml
 from daypass.operations.assume import assume_role_with_web_identity as web_identity
@@ -22,8 +22,8 @@ from daypass.operations.assume.request import MAX_POLICY_ARNS, AssumeRequest, Se
 from daypass.operations.oauth import web_identity_token
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest
 from daypass.operations.sessions import caller as callers
-from daypass.operations.sessions import get_scoped_credentials as scoped
 from daypass.operations.sessions import long_term
+from daypass.operations.sessions import long_term as scoped
 from daypass.ports import Call, Env
 from daypass.wire.aws.dispatch import OperationHandler, RenderingHandler
 from daypass.wire.aws.json import decoded_message

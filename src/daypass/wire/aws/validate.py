@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from daypass.wire.aws import errors
+from daypass.wire.aws.json import Shapes
 from daypass.wire.aws.members import CheckedList
-from daypass.wire.aws.xml import Shapes
 
 Check: TypeAlias = Callable[[Any], object]  # its truth counts
 

@@ -13,7 +13,7 @@ from daypass.domain.access.request import GRANTED, UNDECIDED
 from daypass.domain.access.terms import MAX_ROLES
 from daypass.domain.directory import ApprovalRule, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.operations.access_requests import create, examine, follow, read, rules, vote
+from daypass.operations.access_requests import anomalies, create, follow, read, rules, vote
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote, vote_digest
@@ -168,7 +168,7 @@ async def _followed(
 
 
 async def _page(ctx: ConsoleContext, request_id: str, problem: str = "") -> Response:
-    found = await ctx.perform("daypass:GetAccessRequest", examine.examine_request, "", request_id)
+    found = await ctx.perform("daypass:GetAccessRequest", anomalies.examine_request, "", request_id)
     view, request = found.view, found.view.request
     undecided = request.state in UNDECIDED and ctx.call.now < request.deadline
     return ctx.page(

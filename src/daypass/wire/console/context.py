@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
-from daypass.domain.access.person import original_principal
+from daypass.domain.access.request import original_principal
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.accounts.bootstrap import awaits_first_administrator

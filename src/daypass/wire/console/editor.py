@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.lint.known import KNOWN
+from daypass.domain.policy.lint.grants import KNOWN
 from daypass.operations.access.find import find, find_actions, find_policies
 from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import FormChange

@@ -14,7 +14,7 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.policy.model import Layer
 from daypass.domain.policy.plain import plain_condition
 from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.access.trust_map import Trusted, TrustGroup, TrustMap, trust_map
+from daypass.operations.access.find import Trusted, TrustGroup, TrustMap, trust_map
 from daypass.operations.access.what_can import what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.wire.console.context import ConsoleContext, address

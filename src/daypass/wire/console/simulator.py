@@ -11,8 +11,8 @@ import msgspec
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.pattern import fold
-from daypass.operations.access.denials import decode_authorization_message
 from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
+from daypass.operations.access.subject import decode_authorization_message
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import arn_of
 from daypass.operations.record.explore import EventFilter, RecordPage, explore

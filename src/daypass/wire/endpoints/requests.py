@@ -11,7 +11,7 @@ from daypass.api import access_requests as api
 from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason, state_of
 from daypass.domain.directory import AccessVote, Grant
-from daypass.operations.access_requests import create, examine, follow, read, rules, vote
+from daypass.operations.access_requests import anomalies, create, follow, read, rules, vote
 from daypass.operations.access_requests.create import NewRequest
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
@@ -115,7 +115,7 @@ async def _own_access(env: Env, call: Call, _: Any) -> Over:
 
 
 async def _examine(env: Env, call: Call, q: api.ExamineAccessRequestInput) -> Over:
-    found = await examine.examine_request(env, call, q.account, q.request_id)
+    found = await anomalies.examine_request(env, call, q.account, q.request_id)
     history = [_request(view, call.now) for view in found.history]
     return Over(found, access_request=_request(found.view, call.now), history=history)
 

@@ -32,7 +32,6 @@ from daypass.ports import Env, Tx
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import proof_of, required_client
 from daypass.wire.oauth.consent import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
-from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import (
     REPEATABLE,
     EndpointContext,
@@ -44,7 +43,7 @@ from daypass.wire.oauth.endpoint import (
     openid_scope_of,
     text_of,
 )
-from daypass.wire.oauth.errors import oauth_error
+from daypass.wire.oauth.errors import oauth_error, read_details
 from daypass.wire.web.context import Fields, PageContext
 from daypass.wire.web.render import redirect
 

@@ -35,9 +35,8 @@ from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL
 from daypass.wire.oauth.authorize import PATH as AUTHORIZE
 from daypass.wire.oauth.client import sender_of
-from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import EndpointContext, Form, answer, malformed, one, required
-from daypass.wire.oauth.errors import JSON, NO_STORE
+from daypass.wire.oauth.errors import JSON, NO_STORE, read_details
 from daypass.wire.oauth.token import JWT_BEARER, TOKEN_EXCHANGE, rendered, serve_grant
 from daypass.wire.web.context import PageContext
 from daypass.wire.web.render import redirect

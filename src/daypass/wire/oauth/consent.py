@@ -22,8 +22,8 @@ from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Call
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import required_client
-from daypass.wire.oauth.details import read_details
 from daypass.wire.oauth.endpoint import REPEATABLE, EndpointContext, Form, answer, audiences_of, one, openid_scope_of
+from daypass.wire.oauth.errors import read_details
 from daypass.wire.web.context import Fields, PageContext
 
 T = TypeVar("T")

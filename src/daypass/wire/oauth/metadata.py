@@ -21,7 +21,6 @@ from daypass.wire.front import Front
 from daypass.wire.http import Response, public_document
 from daypass.wire.oauth import authorize, aws_sign_in, registration, resources
 from daypass.wire.oauth import consent as device
-from daypass.wire.oauth.details import TYPE
 from daypass.wire.oauth.endpoint import (
     RESOURCE_PATH,
     CrossOrigin,
@@ -32,7 +31,7 @@ from daypass.wire.oauth.endpoint import (
     for_no_page,
     for_pages_of_client,
 )
-from daypass.wire.oauth.errors import ERRORS, JSON
+from daypass.wire.oauth.errors import ERRORS, JSON, TYPE
 from daypass.wire.oauth.resources import introspection, revocation, userinfo
 from daypass.wire.oauth.token import GRANTS, token
 from daypass.wire.routing import GET, POST, Route

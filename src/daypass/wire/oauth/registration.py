@@ -11,13 +11,13 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.domain.arn import Source
 from daypass.domain.claims import Proof
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.oauth.client import SECRET_METHODS, parse_client
 from daypass.domain.oauth.registration import metadata_of
-from daypass.domain.source import Source
 from daypass.domain.strict_json import read_json
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.registration import (
@@ -34,9 +34,8 @@ from daypass.ports import Call
 from daypass.wire.access_token import SCHEMES, authorization_of, by_access_token
 from daypass.wire.client_certificate import NAMES
 from daypass.wire.http import Response
-from daypass.wire.oauth.details import Details
 from daypass.wire.oauth.endpoint import EndpointContext, answer
-from daypass.wire.oauth.errors import JSON, NO_STORE
+from daypass.wire.oauth.errors import JSON, NO_STORE, Details
 
 PATH: Final = "/oauth2/register"
 OPERATION: Final = "daypass:RegisterClient"

@@ -43,7 +43,6 @@ from daypass.operations.oauth.request import (
 from daypass.ports import Call
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import sender_of
-from daypass.wire.oauth.details import TYPE, Details, read_details
 from daypass.wire.oauth.endpoint import (
     OFFLINE,
     REPEATABLE,
@@ -57,7 +56,7 @@ from daypass.wire.oauth.endpoint import (
     required,
     scope_of,
 )
-from daypass.wire.oauth.errors import INVALID_GRANT
+from daypass.wire.oauth.errors import INVALID_GRANT, TYPE, Details, read_details
 from daypass.wire.oauth.registration import REPEATED
 
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # a name

@@ -1,18 +1,45 @@
-"""The paths of IAM Roles Anywhere."""
+"""IAM Roles Anywhere and EKS Pod Identity on the wire: CreateSession, AssumeRoleForPodIdentity, and their paths."""
 
 from __future__ import annotations
 
-from typing import Final
+import base64
+from collections.abc import Mapping
+from typing import Any, Final
 
-from daypass.domain.errors import DaypassError
+from daypass import sigv4
+from daypass.domain.arn import assumed_role_arn
+from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import iso_time
+from daypass.domain.session import has_policies_or_tags
+from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
 from daypass.operations.crud.engine import perform
 from daypass.operations.crud.operation import recordable
-from daypass.operations.rolesanywhere.create_session import SIGNING_NAME
+from daypass.operations.rolesanywhere.create_session import (
+    SIGNING_NAME,
+    CertificateSession,
+    ProvenCertificate,
+    SessionFor,
+    TlsCertificate,
+    create_session,
+    prove,
+)
 from daypass.operations.rolesanywhere.table import OPERATIONS, ROLES_ANYWHERE
-from daypass.wire.front import Front, Progress, target_of
+from daypass.ports import Call
+from daypass.sigv4.verifying import UnverifiedX509, chain_of, parse_x509, unique_fields
+from daypass.wire.client_certificate import PresentedCertificate, presented_certificate
+from daypass.wire.content import json_object_of
+from daypass.wire.front import Front, Progress, signature_error, target_of
 from daypass.wire.http import Request, Response
-from daypass.wire.rolesanywhere.model import ERRORS, json_response, load, segments_of
-from daypass.wire.rolesanywhere.sessions import OPERATION, SessionsEndpoint
+from daypass.wire.rolesanywhere.model import (
+    ERRORS,
+    Shapes,
+    from_text,
+    json_response,
+    load,
+    query_of,
+    segments_of,
+    typed,
+)
 from daypass.wire.routing import POST, Route
 
 
@@ -76,3 +103,123 @@ class RolesAnywhereEndpoint:
         progress.detail = {**target_of(request), "parameters": recordable(params)}
         answer = await perform(self._front.env, call, ROLES_ANYWHERE, OPERATIONS[operation.name], params)
         return json_response(operation.status, operation.render(answer), progress.operation)
+
+
+# --- `POST /sessions`: CreateSession over the wire
+
+
+OPERATION: Final = f"{SIGNING_NAME}:CreateSession"
+_ARN: Final = {"type": "string", "min": 1, "max": 1011}
+_SHAPES: Final[Shapes] = {
+    "CreateSessionRequest": {
+        "type": "structure",
+        "required": ["profileArn", "roleArn", "trustAnchorArn"],
+        "members": {
+            "cert": {"shape": "Certificate"},
+            "durationSeconds": {"shape": "Seconds"},
+            "instanceProperties": {"shape": "Properties"},
+            "profileArn": {"shape": "Arn"},
+            "roleArn": {"shape": "Arn"},
+            "roleSessionName": {"shape": "SessionName"},
+            "trustAnchorArn": {"shape": "Arn"},
+        },
+    },
+    "Arn": _ARN,
+    "Certificate": {"type": "blob", "max": 16_384},
+    "Seconds": {"type": "integer", "min": 900, "max": 43_200},
+    "SessionName": {"type": "string", "min": 2, "max": 64, "pattern": r"[\w+=,.@-]*"},
+    "Properties": {"type": "map", "max": 50, "key": {"shape": "Property"}, "value": {"shape": "Property"}},
+    "Property": {"type": "string", "min": 1, "max": 200},
+}
+_MEMBERS: Final = _SHAPES["CreateSessionRequest"]["members"]
+
+
+class SessionsEndpoint:
+    """Call it with a request. `header`: the header in which trusted proxies forward the client's certificate, "" for
+    none.
+    """
+
+    def __init__(self, front: Front, header: str = "") -> None:
+        self._front = front
+        self._header = header.lower()
+
+    async def __call__(self, request: Request) -> Response:
+        """The answer. Anything but a DaypassError goes up to the error boundary."""
+        progress, params, seen = Progress(request, OPERATION), {}, PresentedCertificate()
+        try:
+            call = self._front.anonymous(progress)
+            seen = presented_certificate(request, self._header)
+            presented = _presented(request, seen)
+            if isinstance(presented, UnverifiedX509) and sigv4.is_region(presented.claimed.region):
+                progress.region = presented.claimed.region
+                call = Call(call.caller, progress.facts(), call.now)
+            proven = await prove(self._front.env, call, presented, seen.remarks)
+            params = _parameters(request)
+            answer = await create_session(self._front.env, call, proven, _session_request(params, proven), AWS_FORM)
+            return json_response(201, _rendered(answer), OPERATION)
+        except DaypassError as error:
+            progress.detail = {"parameters": recordable(params), **seen.remarks}
+            return await self._front.refuse(progress, error, ERRORS)
+
+
+def _presented(request: Request, seen: PresentedCertificate) -> UnverifiedX509 | TlsCertificate:
+    """The signature over the request, if there is one, or else the certificate that the TLS endpoint verified.
+
+    Raises DaypassError: MISSING_CREDENTIALS when there is neither, INCOMPLETE_SIGNATURE, SIGNATURE_MISMATCH.
+    """
+    try:
+        fields = unique_fields(request.headers)
+        if seen.certificate and b"authorization" not in fields:
+            brought = tuple(base64.b64encode(der).decode("ascii") for der in seen.chain)
+            return TlsCertificate(seen.certificate, (*brought, *chain_of(fields)), seen.source)
+        return parse_x509(request.method, request.raw_path, request.raw_query, request.headers, request.body)
+    except sigv4.SigV4Error as error:
+        raise signature_error(error) from None
+
+
+def _parameters(request: Request) -> dict[str, Any]:
+    """Members of the body and of the query string together; one that is in both must not differ."""
+    content = json_object_of(request.body)
+    given: dict[str, Any] = {name: value for name, value in content.items() if name in _MEMBERS}
+    for name, texts in query_of(request.raw_query).items():
+        if name not in _MEMBERS:
+            continue
+        value = from_text(_SHAPES, _MEMBERS[name]["shape"], texts[0])
+        if len(texts) > 1 or given.setdefault(name, value) != value:
+            raise DaypassError(ErrorKind.MALFORMED_REQUEST, f"{name} must be there once.")
+    made: dict[str, Any] = typed(_SHAPES, "CreateSessionRequest", given)
+    return made
+
+
+def _session_request(params: Mapping[str, Any], proven: ProvenCertificate) -> SessionFor:
+    if params.get("cert", proven.unverified_der) != proven.unverified_der:
+        raise DaypassError(ErrorKind.VALIDATION, "cert is not the certificate whose key was proved.")
+    return SessionFor(
+        params["roleArn"],
+        params["profileArn"],
+        params["trustAnchorArn"],
+        params.get("durationSeconds"),
+        params.get("roleSessionName") or "",
+        tuple((params.get("instanceProperties") or {}).items()),
+    )
+
+
+def _rendered(answer: CertificateSession[AwsCredentials]) -> dict[str, Any]:
+    session, credentials = answer.issued.session, answer.issued.credential
+    name = session.arn.rpartition("/")[2]
+    given = {
+        "assumedRoleUser": {
+            "arn": assumed_role_arn(session.account, name, session.name),
+            "assumedRoleId": f"{session.principal_id}:{session.name}",
+        },
+        "credentials": {
+            "accessKeyId": credentials.access_key_id,
+            "expiration": iso_time(session.expires_at // 1000),
+            "secretAccessKey": credentials.secret,
+            "sessionToken": credentials.token,
+        },
+        "packedPolicySize": credentials.utilization if has_policies_or_tags(session) else 0,
+        "roleArn": session.arn,
+        "sourceIdentity": session.source_identity,
+    }
+    return {"credentialSet": [given], "subjectArn": answer.subject_arn}

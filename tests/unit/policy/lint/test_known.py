@@ -7,7 +7,7 @@ import msgspec
 from daypass.domain.access.request import keys_of
 from daypass.domain.assumption import Assumption
 from daypass.domain.directory import Grant
-from daypass.domain.policy.lint.known import FAMILIES, KNOWN
+from daypass.domain.policy.lint.grants import FAMILIES, KNOWN
 
 GRANT = Grant("g", "111122223333", "1", "AIDA1", "AROA1", "arn:r", (), 60, 1, 1001, 1, "p", "r", "rd", ticket="T-1")
 FULL = Assumption(

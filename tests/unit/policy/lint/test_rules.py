@@ -9,7 +9,7 @@ import pytest
 
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.lint.finding import RULES, Severity
-from daypass.domain.policy.lint.known import Facts
+from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.run import lint_text
 
 OWN, FRIEND, OTHER = "111122223333", "222233334444", "999988887777"

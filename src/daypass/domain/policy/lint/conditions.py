@@ -8,7 +8,7 @@ from daypass.domain.policy import values
 from daypass.domain.policy.compiled import PolicyDocument, Statement
 from daypass.domain.policy.condition import Condition, Quantifier, split_operator
 from daypass.domain.policy.lint.finding import Finding, Locations, at_place
-from daypass.domain.policy.lint.known import ALWAYS_PRESENT, OFTEN_EMPTY, is_known
+from daypass.domain.policy.lint.grants import ALWAYS_PRESENT, OFTEN_EMPTY, is_known
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import Patterns, fold, replace_braces
 

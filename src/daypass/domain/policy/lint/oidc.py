@@ -12,7 +12,7 @@ from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, State
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.finding import Finding, Locations, at_place
-from daypass.domain.policy.lint.known import Facts
+from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.trust import kind_of
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold

@@ -11,7 +11,7 @@ from daypass.domain.policy.cover import Budget, all_covered
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint import conditions, grants, oidc, open_trust, trust
 from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place, at_statement
-from daypass.domain.policy.lint.known import Facts
+from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008, fold
 from daypass.domain.policy.source import PolicyError

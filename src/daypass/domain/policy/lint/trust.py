@@ -9,7 +9,7 @@ from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, State
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
 from daypass.domain.policy.lint.finding import Finding, at_place, at_statement
-from daypass.domain.policy.lint.known import WHO, Facts
+from daypass.domain.policy.lint.grants import WHO, Facts
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
 from daypass.domain.policy.principal import is_unique_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from daypass.operations.iam import account, credential_changes, login_profiles, mfa, providers, resources
+from daypass.operations.iam import account, granting, login_profiles, mfa, providers, resources
 from daypass.operations.iam.context import Operation
 
 PROVIDERS: Final = (
@@ -63,7 +63,7 @@ PASSWORDS: Final = (
         write=login_profiles.create_login_profile,
         gather=login_profiles.prepare_create,
         heavy=True,
-        credential=partial(credential_changes.of_password, "create"),
+        credential=partial(granting.of_password, "create"),
     ),
     Operation("GetLoginProfile", resources.user_or_caller, read=login_profiles.get_login_profile),
     Operation(
@@ -72,14 +72,14 @@ PASSWORDS: Final = (
         write=login_profiles.update_login_profile,
         gather=login_profiles.prepare_update,
         heavy=True,
-        credential=partial(credential_changes.of_password, "update"),
+        credential=partial(granting.of_password, "update"),
     ),
     Operation(
         "DeleteLoginProfile",
         resources.user_or_caller,
         write=login_profiles.delete_login_profile,
         urgent=True,
-        credential=partial(credential_changes.of_password, "delete"),
+        credential=partial(granting.of_password, "delete"),
     ),
     Operation(
         "ChangePassword",
@@ -88,7 +88,7 @@ PASSWORDS: Final = (
         gather=login_profiles.prepare_change,
         heavy=True,
         after_commit=login_profiles.refuse_wrong_password,
-        credential=partial(credential_changes.of_password, "update"),
+        credential=partial(granting.of_password, "update"),
     ),
 )
 
@@ -107,14 +107,14 @@ MFA: Final = (
         "EnableMFADevice",
         mfa.owner_resource,
         write=mfa.enable_mfa_device,
-        credential=partial(credential_changes.of_device, "create"),
+        credential=partial(granting.of_device, "create"),
     ),
     Operation("ResyncMFADevice", mfa.owner_resource, write=mfa.resync_mfa_device),
     Operation(
         "DeactivateMFADevice",
         mfa.owner_resource,
         write=mfa.deactivate_mfa_device,
-        credential=partial(credential_changes.of_device, "revoke"),
+        credential=partial(granting.of_device, "revoke"),
     ),
     Operation("ListMFADevices", mfa.owner_resource, read=mfa.list_mfa_devices),
     Operation("GetMFADevice", mfa.shown_resource, read=mfa.get_mfa_device),

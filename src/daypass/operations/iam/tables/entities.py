@@ -11,7 +11,6 @@ from daypass.operations.iam import (
     access_keys,
     account,
     attachments,
-    credential_changes,
     credential_report,
     granting,
     groups,
@@ -27,6 +26,7 @@ from daypass.operations.iam import (
     users,
 )
 from daypass.operations.iam import account as details
+from daypass.operations.iam import granting as credential_changes
 from daypass.operations.iam.context import Operation, ResourceOf
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)
