@@ -1,12 +1,18 @@
-"""Messages of gRPC as grpclib receives them, with what it has no function for: a limit of their size, and the peer's socket.
+"""Servers of grpclib with the limits that it has no setting for: of messages, and of the connections of a peer.
 
-The agent and the server share it. It must never wait for a message without a limit.
+The agent and the server share it. It must never wait for a message without a limit of its size.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server
 
 MAX_BYTES = 65_536
 _HEAD = 5
@@ -43,3 +49,39 @@ class Bytes:
 
     def decode(self, data: bytes, _: object) -> bytes:
         return data
+
+
+class LimitedServer(Server):
+    """Serves one API. A peer has at most `most` connections: idle ones cost descriptors, which the whole process shares.
+
+    `peer_of`: what names the peer of a connection.
+    """
+
+    def __init__(self, api: Any, most: int, peer_of: Callable[[socket.socket], object]) -> None:
+        super().__init__([api], codec=cast(Any, Bytes()))  # as its base class, which has no behavior
+        self._limits = most, peer_of
+        self._open: Counter[object] = Counter()
+
+    def _protocol_factory(self) -> H2Protocol:
+        made = super()._protocol_factory()
+        limited = _Limited(made.handler, made.config, made.h2_config)
+        limited.limits, limited.open = self._limits, self._open
+        return limited
+
+
+class _Limited(H2Protocol):
+    limits: tuple[int, Callable[[socket.socket], object]]
+    open: Counter[object]
+    peer: object
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        most, peer_of = self.limits
+        self.peer = peer_of(transport.get_extra_info("socket"))
+        self.open[self.peer] += 1
+        if self.open[self.peer] > most:
+            cast(asyncio.Transport, transport).abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.open[self.peer] -= 1
+        super().connection_lost(exc)

@@ -325,9 +325,14 @@ def test_browser_of_a_person_whose_policy_denies_everything_performs_nothing(wal
         ):
             continue
         fields = {"id": "0" * 32, "name": "x", "user": "ann", "role": VALUES["RoleArn"], "reason": "a good reason"}
+        fields |= {"holder": "User", "policy": "p", "document": DENY, "chosen": "ann x", "confirmed": "yes"}
         for method in {"GET", "POST"} & set(route.methods):
             walked += 1
-            answer = browser.get(route.path) if method == "GET" else browser.post(route.path, {**fields, **csrf})
+            answer = (
+                browser.get(f"{route.path}?{urlencode(fields)}")
+                if method == "GET"
+                else browser.post(route.path, {**fields, **csrf})
+            )
             assert answer.status < 500, (route.path, answer.body)
             done = [record for record in site.records(answer.request_id) if "error" not in record]
             assert not [each for each in done if each["operation"] not in EXEMPT], (route.path, done)

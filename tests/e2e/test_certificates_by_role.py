@@ -250,6 +250,7 @@ def test_a600_principal_is_only_what_the_permission_names(sshd: World) -> None:
         ({"names": ["app"], "kind": "database", "force_command": "x"}, "ssh-user alone"),
         ({"names": ["x"], "kind": "sftp"}, "one of"),
         ({"source_addresses": ["10.0.0.1/8"]}, "host bits"),
+        ({"source_addresses": ["::%a,0.0.0.0/0"]}, "zone"),
         ({"force_command": "a\nb"}, "printable"),
         ({"public_key": "ssh-rsa AAAA"}, "public key"),
         ({"public_key": "ssh-dss AAAAB3NzaC1kc3MAAACB"}, "public key"),

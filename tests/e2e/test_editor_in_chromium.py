@@ -61,6 +61,22 @@ def test_role_is_created_edited_and_deleted_without_json(
     ada.close()
 
 
+def test_a613_name_that_scripts_could_take_for_their_own_is_kept_like_any_other(
+    server: Server, chromium: Browser
+) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    area = ada.open("/console/policy?holder=User&name=ada").get_by_label("Policy", exact=True)
+    strange = {"__proto__": {"polluted": "yes"}, "Bool": {"__proto__": "true"}}
+    area.fill(json.dumps({"Statement": [{"Effect": "Allow", "Action": "x:Y", "Condition": strange}]}))
+    value = ada.page.get_by_label("Values of condition 1, with commas")
+    value.fill("no")
+    value.blur()
+    changed = {**strange, "__proto__": {"polluted": "no"}}
+    assert json.loads(area.input_value())["Statement"][0]["Condition"] == changed
+    assert ada.page.evaluate("({}).polluted") is None
+    ada.close()
+
+
 def test_rule_is_written_as_a_sentence(server: Server, chromium: Browser) -> None:
     ada = Person(server, chromium, "ada", ("light", 1280))
     page = ada.open("/console/rule")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,33 @@ def test_a606_call_without_the_header_or_in_another_form_is_refused(world: World
         "no method": "UNIMPLEMENTED",
     }
     assert world.call("FetchJWTSVID", asked, **header)
+
+
+def test_a612_idle_connections_of_a_user_are_bounded(world: World) -> None:
+    address = world.socket.removeprefix("unix://")
+    idle = [socket.socket(socket.AF_UNIX) for _ in range(80)]
+    try:
+        for each in idle:
+            each.settimeout(20)
+            each.connect(address)
+        for each in idle[64:]:
+            with suppress(ConnectionResetError):
+                while each.recv(4096):
+                    pass
+        assert idle[0].recv(9)[3] == 4  # HTTP/2 SETTINGS
+        with pytest.raises(grpc.RpcError):
+            world.call("FetchJWTSVID", message((1, "x")), workload_spiffe_io="true")
+    finally:
+        for each in idle:
+            each.close()
+    world.agent.until(lambda: answered(world))
+
+
+def answered(world: World) -> bool:
+    try:
+        return bool(world.call("FetchJWTSVID", message((1, "x")), workload_spiffe_io="true"))
+    except grpc.RpcError:
+        return False
 
 
 def test_a607_svid_that_is_forged_old_or_for_others_is_not_validated(world: World) -> None:

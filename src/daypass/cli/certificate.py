@@ -37,7 +37,7 @@ def certificate() -> None:
 @certificate.command("issue")
 @click.argument("kind", type=click.Choice(["ssh-user", "ssh-host", "database"]))
 @click.argument("names", nargs=-1, required=True)
-@click.option("--key", required=True, metavar="FILE", help="The private key, with its .pub file. Default: a new one.")
+@click.option("--key", required=True, metavar="FILE", help="The private key, with its .pub file; made if missing.")
 @click.option("--duration", type=Duration(), default=0, metavar="TIME", help="Default: 1h, or until the session ends.")
 @_allow
 @click.option("--force-command", default="", metavar="COMMAND", help="The only command that sshd runs.")

@@ -8,9 +8,11 @@ Sources: RFC 4511, 4.2; ITU-T X.690; Amazon RDS User Guide, "Connecting to your 
 from __future__ import annotations
 
 import socketserver
+import threading
+import time
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
 from daypass.client.profiles import LocalStateError
@@ -18,7 +20,8 @@ from daypass.client.transport import NoAnswer, Request, Transport, endpoint_of, 
 
 MAX_MESSAGE: Final = 32_768
 _SECONDS: Final = 5.0
-_IDLE_SECONDS: Final = 10.0
+_MESSAGE_SECONDS: Final = 10.0  # in which a whole message must arrive
+_CONNECTIONS: Final = 256
 _BIND, _UNBIND, _ANSWER, _SEQUENCE, _INTEGER, _TEXT, _SIMPLE = 0x60, 0x42, 0x61, 0x30, 0x02, 0x04, 0x80
 
 
@@ -68,31 +71,54 @@ class Directory(socketserver.ThreadingTCPServer):
 
     def __init__(self, listen: tuple[str, int], check: Callable[[str, str], Outcome]) -> None:
         self.check = check
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(listen, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serves a connection on a thread, or closes it when there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, *_: object) -> None:
         """Nothing: a message may hold a password."""
 
 
-class _Handler(socketserver.StreamRequestHandler):
+class _Handler(socketserver.BaseRequestHandler):
     server: Directory
-    timeout = _IDLE_SECONDS
+    _held = b""  # received, and not read yet
 
     def handle(self) -> None:
         while message := self._message():
-            self.wfile.write(self._answered(message))
+            self.request.sendall(self._answered(message))
 
     def _message(self) -> bytes:
         """The content of the next message; b"" at the end, and for what is not LDAP."""
-        head = self.rfile.read(2)
-        if len(head) < 2 or head[0] != _SEQUENCE:
+        until = time.monotonic() + _MESSAGE_SECONDS
+        head = self._read(2, until)
+        if head[:1] != bytes([_SEQUENCE]):
             return b""
-        more = self.rfile.read(head[1] & 0x7F) if head[1] & 0x80 else b""
+        more = self._read(head[1] & 0x7F, until) if head[1] & 0x80 else b""
         length = int.from_bytes(more, "big") if more else head[1]
-        if len(more) > 4 or length > MAX_MESSAGE:
-            return b""
-        content = self.rfile.read(length)
-        return content if len(content) == length else b""
+        return self._read(length, until) if len(more) <= 4 and length <= MAX_MESSAGE else b""
+
+    def _read(self, size: int, until: float) -> bytes:
+        """So many bytes; b"" if they do not come. Raises TimeoutError."""
+        while len(self._held) < size:
+            self.request.settimeout(max(until - time.monotonic(), 0.001))
+            part = self.request.recv(4096)
+            if not part:
+                return b""
+            self._held += part
+        found, self._held = self._held[:size], self._held[size:]
+        return found
 
     def _answered(self, message: bytes) -> bytes:
         number, rest = _value(message, _INTEGER)

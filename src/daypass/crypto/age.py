@@ -50,7 +50,8 @@ def identity_of(text: str) -> Identity:
 
 @contextmanager
 def encrypting(file: IO[bytes], recipient: Recipient) -> Iterator[Callable[[bytes], object]]:
-    """A function that adds plaintext. `file` is complete at the end of the block, and unusable after an exception in it.
+    """A function that adds plaintext. `file` is complete at the end of the block. After an exception in it, `file` holds a
+    part that decrypts: it must be deleted.
 
     Raises AgeError: the file cannot be written.
     """

@@ -135,7 +135,7 @@ def _ssh_certificate(
     )
     for name, value in sorted(request.critical.items()):
         builder = builder.add_critical_option(name.encode(), value.encode())
-    for name in sorted(request.extensions):
+    for name in sorted(set(request.extensions)):
         builder = builder.add_extension(name.encode(), b"")
     return builder.sign(private).public_bytes().decode("ascii")
 

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
-from grpclib.server import Server, Stream
+from grpclib.server import Stream
 
-from daypass.grpc_messages import Bytes, TooLarge, received
+from daypass.grpc_messages import LimitedServer, TooLarge, received
 from daypass.observability import logs
 from daypass.protobuf import contents, fields, message, texts
 from daypass.server.runtime import Receive, Send
@@ -27,6 +27,7 @@ _METHOD: Final = "/envoy.service.auth.v3.Authorization/Check"
 _AUDIENCE: Final = "daypass-audience"
 _PLACE: Final = "/gateway/ext_authz/"
 _AT_ONCE: Final = 512
+_CONNECTIONS: Final = 1024
 _SECONDS: Final = 5.0
 _ATTRIBUTES, _REQUEST, _HTTP = 1, 4, 2
 _HTTP_METHOD, _HTTP_HEADERS, _HTTP_PATH, _HTTP_HOST = 2, 3, 4, 5
@@ -43,7 +44,7 @@ class ExtAuthzPort:
     def __init__(self, serve: Asgi) -> None:
         self._serve = serve
         self._checks = asyncio.Semaphore(_AT_ONCE)
-        self._server = Server([self], codec=Bytes())  # type: ignore[arg-type]  # what it needs of their types
+        self._server = LimitedServer(self, _CONNECTIONS, lambda _: None)
 
     def __mapping__(self) -> dict[str, Handler]:
         return {_METHOD: Handler(self._check, Cardinality.UNARY_UNARY, bytes, bytes)}

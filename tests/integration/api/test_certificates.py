@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Key, Server, policy
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -69,6 +71,37 @@ async def test_revocation_in_another_account_ends_certificates_of_the_chain(
     krl = base64.b64decode(after["krl"])
     assert [serial.to_bytes(8, "big") in krl for serial in (mine, line, theirs)] == [True, True, False]
     assert after["number"] > before["number"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "status"),
+    [
+        (["10.0.0.0/8"], 201),
+        (["10.0.0.0/255.0.0.0", "192.0.2.7/32"], 201),
+        (["10.0.0.0/0.255.255.255"], 201),  # the same network
+        (["10.0.0.0/7"], 403),
+        (["192.0.2.7", "::/0"], 403),
+        (["10.0.0.0/8", "::%x,0.0.0.0/0"], 400),
+        ([], 403),
+    ],
+)
+async def test_a611_policies_see_one_spelling_of_the_networks_of_a_certificate(
+    server: Server, networks: list[str], status: int
+) -> None:
+    _, alice = await server.user("alice", OPERATOR, policy("sts:AssumeRole"))
+    key = "daypass:SshSourceAddress"
+    condition = {"ForAllValues:StringEquals": {key: ["10.0.0.0/8", "192.0.2.7"]}, "Null": {key: "false"}}
+    statement = {"Effect": "Allow", "Action": "daypass:IssueCertificate", "Resource": "*", "Condition": condition}
+    document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    role = await server.role("limited", OPERATOR, OPERATOR, document)
+    body = {"kind": "ssh-user", "public_key": PUBLIC, "names": ["app"], "source_addresses": networks}
+    answer = await server.api(await server.assume(alice, role.arn), "POST", "/certificates", body=body)
+    assert answer.status == status, answer.body
+    if status == 201:
+        certificate = load_ssh_public_identity(answer.json["certificate"].encode())
+        assert isinstance(certificate, SSHCertificate)
+        options = certificate.critical_options[b"source-address"].split(b",")
+        assert set(options) <= {b"10.0.0.0/8", b"192.0.2.7"}
 
 
 async def test_during_an_outage_known_certificates_are_still_revoked(

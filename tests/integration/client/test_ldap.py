@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from daypass.client import ldap
 from daypass.client.ldap import MAX_MESSAGE, Directory, Outcome, Tokens
 from daypass.client.profiles import LocalStateError
 from daypass.client.transport import Answer, NoAnswer, Request
@@ -95,6 +96,26 @@ def test_a604_what_is_no_simple_bind_asks_nobody(port: int, asked: list[str], me
     assert answers(port, message) == answer
     assert asked == []
     assert answers(port, bind()) == result(0)
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ldap, "_CONNECTIONS", 2)
+
+
+def test_a610_idle_connections_are_bounded_and_slow_messages_end(
+    limits: None, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(2)]
+    assert answers(port, b"") == b""  # the third is closed
+    monkeypatch.setattr(ldap, "_MESSAGE_SECONDS", 0.05)
+    for each in idle:
+        each.sendall(bind() + b"\x30")
+        assert each.recv(64) == result(0)
+        assert each.recv(64) == b""  # the rest of the next message did not come in time
+        each.close()
+    monkeypatch.setattr(ldap, "_MESSAGE_SECONDS", 20.0)
+    assert result(0) in (answers(port, bind()) for _ in range(100))
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,14 @@ def test_users_show_whether_they_have_mfa_and_chosen_ones_are_disabled(site: Ins
     done(ada.submit(asked, path))
     for name in (first, second):
         assert "Blocked" in text(ada.get(f"{USER}?name={name}"))
+    third = user(site)
+    asked = ada.submit(page, path, chosen=f"nobody {third} none")
+    partly = ada.submit(asked, path)
+    assert [each.get("error") for each in site.records(partly.request_id)].count("not_found") == 2
+    assert partly.status == 404
+    assert "1 of 3 were done. nobody: " in text(partly)
+    assert " none: " in text(partly)
+    assert "Blocked" in text(ada.get(f"{USER}?name={third}"))
     lee = signed_in(site, "lee").get("/console/users")
     assert lee.status == 403 or " ? " in text(lee)
 

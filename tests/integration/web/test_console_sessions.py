@@ -166,6 +166,10 @@ def test_chosen_sessions_are_revoked_after_a_confirmation(site: Installation, ad
     assert all(site.call(each, "GetCallerIdentity", {}).status == 200 for each in made)
     assert ada.submit(asked, path).status == 303
     assert [site.call(each, "GetCallerIdentity", {}).status for each in made] == [403, 403, 200]
+    (last,) = (each for each, name in ids.items() if name == "chosen-2")
+    partly = ada.submit(ada.submit(page, path, chosen=f"{'0' * 32} {last}"), path)
+    assert (partly.status, "1 of 2 were done." in text(partly)) == (404, True)
+    assert site.call(made[2], "GetCallerIdentity", {}).status == 403
 
 
 def test_sessions_are_sorted_by_end_role_and_person(site: Installation, ada: Browser) -> None:

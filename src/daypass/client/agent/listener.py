@@ -124,7 +124,7 @@ def _asked(head: bytes, writer: asyncio.StreamWriter) -> Asked | str:
     connection: socket.socket = writer.get_extra_info("socket")
     uid, peer, local = -1, ("", 0), ("", 0)
     if connection.family == socket.AF_UNIX:
-        _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        uid = uid_of_socket(connection)
     else:
         peer, local = connection.getpeername()[:2], connection.getsockname()[:2]
     return Asked(request[1].decode(), request[2].decode(), headers, uid, peer, local)
@@ -144,6 +144,12 @@ def _bytes_of(reply: Reply) -> bytes:
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+
+
+def uid_of_socket(connection: socket.socket) -> int:
+    """The user whose process has the other end of a Unix socket, by the kernel."""
+    _, uid, _ = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)
 
 
 def uid_of_peer(peer: tuple[str, int], local: tuple[str, int]) -> int:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,25 +15,27 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from daypass.client.agent.answers import Users
 from daypass.client.agent.keeper import Keeper
+from daypass.client.agent.listener import uid_of_socket
 from daypass.client.credentials import Credentials
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError
 from daypass.client.verifier.keys import AVAILABLE, Malformed, VerifierKeys, split
-from daypass.grpc_messages import Bytes, TooLarge, received, socket_of
 from daypass.protobuf import message, struct_of, texts
 
 try:
     from grpclib.const import Cardinality, Handler, Status
     from grpclib.exceptions import GRPCError
-    from grpclib.server import Server, Stream
+    from grpclib.server import Stream
+
+    from daypass.grpc_messages import LimitedServer, TooLarge, received, socket_of
 except ImportError:
     raise LocalStateError("The Workload API needs the extra spiffe (grpclib).") from None
 
 _SERVICE: Final = "/SpiffeWorkloadAPI/"
 _HEADER: Final = "workload.spiffe.io"  # a browser or a confused proxy does not send it
-_PEER = struct.Struct("3i")
 _AT_ONCE: Final = 16  # calls of the server
+_CONNECTIONS: Final = 64  # of a user
 _MOST: Final = 256  # SVIDs that are kept
 _MAX_AUDIENCES: Final = 10
 _BUNDLE_SECONDS: Final = 60.0
@@ -67,9 +67,9 @@ class WorkloadApi:
         self._bundle = Bundle("", {}, float("-inf"))
         self._calls = asyncio.Semaphore(_AT_ONCE)
 
-    def server(self) -> Server:
+    def server(self) -> LimitedServer:
         """A gRPC server of this API."""
-        return Server([self], codec=Bytes())  # type: ignore[arg-type]  # as its base class, which has no behavior
+        return LimitedServer(self, _CONNECTIONS, uid_of_socket)
 
     def __mapping__(self) -> dict[str, Handler]:
         one, many = Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM
@@ -126,7 +126,7 @@ class WorkloadApi:
         """The roles that the caller may have, and its request. Raises GRPCError."""
         if stream.metadata is None or stream.metadata.get(_HEADER) != "true":
             raise GRPCError(Status.INVALID_ARGUMENT, "security header missing from request")
-        roles = self._users.roles_of(_uid_of(stream))
+        roles = self._users.roles_of(uid_of_socket(socket_of(stream)))
         if not roles:
             raise GRPCError(Status.PERMISSION_DENIED, "no identity issued")
         try:
@@ -181,11 +181,6 @@ def _texts(asked: bytes, number: int) -> list[str]:
         return texts(asked, number)
     except ValueError as error:
         raise GRPCError(Status.INVALID_ARGUMENT, f"the message cannot be read: {error}") from None
-
-
-def _uid_of(stream: _Reply) -> int:
-    _, uid, _ = _PEER.unpack(socket_of(stream).getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-    return int(uid)
 
 
 def verified(svid: str, bundle: Bundle, audience: str, now: float) -> Mapping[str, Any]:

@@ -62,7 +62,7 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
     kind, session = CertificateKind(wanted.kind), _session(call)
     critical = _checked(kind, wanted)
     expires_at = _end(call, session, wanted.seconds)
-    decision = await _authorized(env, call, wanted, (expires_at - call.now) // 1000)
+    decision = await _authorized(env, call, wanted, critical, (expires_at - call.now) // 1000)
     block = env.directory.blocked(call.caller.hops, session.source_identity, call.now)
     if block is not None:
         raise _refused(call, {OWNER: block.account, "reason": "blocked", "revocation": block.id})
@@ -125,12 +125,20 @@ def _checked(kind: CertificateKind, wanted: Wanted) -> dict[str, str]:
         raise _invalid(f"names: a name cannot be used for {kind}, or is given twice.")
     if not wanted.force_command.isprintable():
         raise _invalid("force_command: it must be printable.")
+    networks = ",".join(map(_network, wanted.source_addresses))
+    options = {"force-command": wanted.force_command, "source-address": networks}
+    return {name: value for name, value in options.items() if value}
+
+
+def _network(text: str) -> str:
+    """An address or network in its one spelling: policies see it, and sshd reads it. Raises DaypassError(VALIDATION)."""
     try:
-        networks = [str(ipaddress.ip_network(each)) for each in wanted.source_addresses]
+        network = ipaddress.ip_network(text)
     except ValueError as error:
         raise _invalid(f"{error}.") from None
-    options = {"force-command": wanted.force_command, "source-address": ",".join(networks)}
-    return {name: value for name, value in options.items() if value}
+    if "%" in text:  # the zone of an IPv6 address may be any text, a comma and another network included
+        raise _invalid("source_addresses: an address with a zone is not allowed.")
+    return str(network.network_address if network.num_addresses == 1 else network)
 
 
 def _invalid(message: str) -> DaypassError:
@@ -146,13 +154,14 @@ def _end(call: Call, session: SessionClaims, seconds: int | None) -> int:
     return min(end, session.expires_at)
 
 
-async def _authorized(env: Env, call: Call, wanted: Wanted, seconds: int) -> Decision:
+async def _authorized(env: Env, call: Call, wanted: Wanted, critical: Mapping[str, str], seconds: int) -> Decision:
     keys: dict[str, Value] = {"daypass:certificateseconds": str(seconds)}
     if wanted.kind == CertificateKind.SSH_USER:
         keys["daypass:sshextension"] = wanted.extensions
-        keys["daypass:sshsourceaddress"] = wanted.source_addresses
-        if wanted.force_command:
-            keys["daypass:sshforcecommand"] = wanted.force_command
+    if networks := critical.get("source-address"):
+        keys["daypass:sshsourceaddress"] = tuple(networks.split(","))
+    if command := critical.get("force-command"):
+        keys["daypass:sshforcecommand"] = command
     for name in wanted.names:
         resource = arn_of(call.caller.account, "certificate", f"{wanted.kind}/{name}")
         decision = await authorize(env, call, f"daypass:{ACTION}", resource, context=keys)

@@ -13,7 +13,7 @@ from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, Part, address, to
-from daypass.wire.console.table import FormView, chosen_rows
+from daypass.wire.console.table import FormView, each_chosen
 from daypass.wire.content import cursor, session_cursor
 from daypass.wire.http import Response
 from daypass.wire.web.render import arn_name
@@ -161,9 +161,11 @@ async def revoke_send(ctx: ConsoleContext) -> Response:
 
 
 async def _revoke_chosen(ctx: ConsoleContext) -> Response:
-    for session in chosen_rows(ctx):
+    async def end(session: str) -> None:
         await ctx.perform("daypass:RevokeSession", revoke.revoke, RevocationRequest(subject="session", value=session))
-    return to(_SESSIONS, state="revoked", done="revoked")
+
+    problem = await each_chosen(ctx, end)
+    return _revoke_page(ctx, problem=problem) if problem else to(_SESSIONS, state="revoked", done="revoked")
 
 
 async def _again(ctx: ConsoleContext, problem: str) -> Response:

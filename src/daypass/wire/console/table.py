@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -131,12 +131,25 @@ class FormView(NamedTuple):
         return any(field.schema for field in self.fields)
 
 
-def chosen_rows(ctx: ConsoleContext) -> tuple[str, ...]:
-    """The keys of the rows that were chosen for a form: at most a page of them. Raises DaypassError(VALIDATION)."""
-    found = tuple(dict.fromkeys(ctx.required("chosen", 8192).split()))
-    if len(found) > _CHOSEN:
+async def each_chosen(ctx: ConsoleContext, perform: Callable[[str], Awaitable[object]]) -> str:
+    """Performs something with each row that was chosen for a form, also after a refusal. The refusals are recorded; their
+    text, or "". Raises DaypassError: VALIDATION for more than a page of rows; any other ends it and says how many were done.
+    """
+    rows = tuple(dict.fromkeys(ctx.required("chosen", 8192).split()))
+    if len(rows) > _CHOSEN:
         raise DaypassError(ErrorKind.VALIDATION, f"At most {_CHOSEN} rows can be chosen.")
-    return found
+    done, problems = 0, list[str]()
+    for row in rows:
+        try:
+            await perform(row)
+            done += 1
+        except DaypassError as error:
+            try:
+                problems.append(f"{row}: {await ctx.problem(error)}")
+            except DaypassError as failure:
+                failure.public += f" Before it, {done} of {len(rows)} were done."
+                raise
+    return " ".join([f"{done} of {len(rows)} were done.", *problems]) if problems else ""
 
 
 def chosen(name: str, label: str, options: Sequence[str], shown: Sequence[str] = ()) -> Field:

@@ -14,7 +14,7 @@ from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
-from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, chosen_rows, columns, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, columns, each_chosen, link, table_page
 from daypass.wire.http import Response
 
 ROWS: Final = 50
@@ -198,10 +198,12 @@ async def _offboard(ctx: ConsoleContext) -> Response:
 
 
 async def _offboard_chosen(ctx: ConsoleContext) -> Response:
-    for name in chosen_rows(ctx):
+    async def disable(name: str) -> None:
         request = OffboardRequest(user=name, reason="disabled in the console")
         await ctx.perform("daypass:Offboard", offboarding.offboard, request)
-    return to(USERS, done="saved")
+
+    problem = await each_chosen(ctx, disable)
+    return await users(ctx, problem) if problem else to(USERS, done="saved")
 
 
 async def _delete(ctx: ConsoleContext) -> Response:

@@ -12,6 +12,7 @@
     return made;
   };
   const list = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
+  const empty = () => Object.create(null); // in which a name such as __proto__ is one like any other
   const short = (values) => (values.length === 1 ? values[0] : values);
   let whole = {};
   let number = 0;
@@ -79,7 +80,7 @@
     return Object.entries(statement.Principal || {}).flatMap(([type, found]) => list(found).map((value) => [type, value]));
   };
   const setPrincipals = (statement, pairs) => {
-    const made = {};
+    const made = empty();
     for (const [type, value] of pairs) (made[type] ||= []).push(value);
     statement.Principal = Object.fromEntries(Object.entries(made).map(([type, found]) => [type, short(found)]));
   };
@@ -99,8 +100,8 @@
   const conditions = (statement) => {
     const rows = Object.entries(statement.Condition || {}).flatMap(([operator, keys]) => Object.entries(keys).map(([key, found]) => [operator, key, list(found)]));
     const store = (again) => {
-      const made = {};
-      for (const [operator, key, found] of rows) (made[operator] ||= {})[key] = short(found);
+      const made = empty();
+      for (const [operator, key, found] of rows) (made[operator] ||= empty())[key] = short(found);
       if (rows.length) statement.Condition = made; else delete statement.Condition;
       write(again);
     };
@@ -173,7 +174,7 @@
   const firstOf = (found) => {
     const about = resolved(found);
     if (about.enum) return about.enum[0];
-    return { boolean: true, integer: 0, string: "", array: [] }[about.type] ?? {};
+    return { boolean: true, integer: 0, string: "", array: [] }[about.type] ?? empty();
   };
   const marked = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", { textContent: part }) : part));
   const boxes = (label, options, found, change) => h("div", { className: "boxes" }, ...options.map((option) => {
@@ -233,7 +234,7 @@
   };
   const read = () => {
     try {
-      whole = JSON.parse(text.value);
+      whole = JSON.parse(text.value, (_, value) => (value && typeof value === "object" && !Array.isArray(value) ? Object.assign(empty(), value) : value));
       if (!whole || typeof whole !== "object" || Array.isArray(whole)) throw new Error("it is not an object");
       draw();
     } catch (error) {
