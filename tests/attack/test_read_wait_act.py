@@ -4,17 +4,19 @@ computed or a person is asked for a second factor; the sign-in that began before
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.attack.installation import ALPHA, ROOT, Installation, form
+from tests.attack.installation import ALPHA, ROOT, Installation, document, form
 from tests.attack.tokens import bring, provider, trust_in
 from tests.browser import Browser, forms, refused
 from tests.issuer import Issuer
 from tests.oauth import FORM
+from tests.oauth_client import api
 from tests.sign_in import (
     PASSWORD,
     allowed,
@@ -38,6 +40,7 @@ from daypass.operations.oauth.client_authentication import AuthenticatedClient, 
 from daypass.ports import Tx
 
 Meanwhile = Callable[[], Awaitable[Any]]
+POD = "system:serviceaccount:shop:orders"
 ANOTHER = "Another-Passw0rd-of-9"
 
 
@@ -243,6 +246,42 @@ def test_token_of_a_provider_that_is_deleted_while_it_is_verified_gives_no_sessi
     monkeypatch.setattr(site.runtime.env.tokens, "verify", slowly)
     answer = bring(site, role, token)
     assert (answer.status, answer.code) == (400, "InvalidIdentityToken")
+
+
+def test_a616_node_that_loses_its_permission_while_the_token_of_a_pod_is_verified_gets_no_session(
+    site: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = Issuer("cluster.example.com", alg="ES256", audience="pods.eks.amazonaws.com")
+    provider(site, issuer)
+    actions = ["sts:AssumeRole", "sts:TagSession"]
+    role = site.role("pod", document({"Principal": {"Service": issuer.audience}, "Action": actions}))
+    subject = {"subject": "prod/shop/orders", "role": role, "issuer": f"https://{issuer.url}"}
+    assert api(site, "POST", "/pod-identity-associations", subject).status == 201
+    permission = document({"Action": "eks-auth:AssumeRoleForPodIdentity", "Resource": "*"})
+    _, node = site.user("node", policy=permission)
+    path, body = "/clusters/prod/assume-role-for-pod-identity", {"token": issuer.token(site.now(), sub=POD)}
+
+    def asked() -> int:
+        raw = json.dumps(body).encode()
+        headers = site.signed(node, raw, "eks-auth", method="POST", path=path)
+        return site.send("POST", headers, raw, path=path.encode()).status
+
+    assert asked() == 200
+    verify = site.runtime.env.tokens.verify
+
+    async def slowly(*args: Any, **more: Any) -> Any:
+        proof = await verify(*args, **more)
+        await iam(
+            site,
+            "PutUserPolicy",
+            UserName="node",
+            PolicyName="own",
+            PolicyDocument=document({"Effect": "Deny", "Action": "*", "Resource": "*"}),
+        )
+        return proof
+
+    monkeypatch.setattr(site.runtime.env.tokens, "verify", slowly)
+    assert asked() == 403
 
 
 @pytest.mark.parametrize("what", ["disabled", "deleted", "person signed out"])

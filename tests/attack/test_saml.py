@@ -91,6 +91,29 @@ def test_untouched_assertion_gives_a_session(site: Installation) -> None:
     assert who.text("Arn") == f"arn:aws:sts::{ALPHA}:assumed-role/federated/ann"
 
 
+def test_a616_assertion_of_a_provider_that_is_deleted_while_it_is_verified_gives_no_session(
+    site: Installation, refused: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = f"arn:aws:iam::{ALPHA}:saml-provider/slow"
+    site.iam("CreateSAMLProvider", ROOT, Name="slow", SAMLMetadataDocument=metadata([rsa_key(), ec_key()]))
+    role = site.role("slow", saml_trust(arn), ROOT)
+
+    def asked() -> Answer:
+        return assume(site, made(site, roles=[f"{role},{arn}"]).encoded(), role, arn)
+
+    assert asked().status == 200
+    verify = site.runtime.env.saml.verify
+
+    async def slowly(*given: Any) -> Any:
+        assertion = await verify(*given)
+        body = form("DeleteSAMLProvider", {"SAMLProviderArn": arn}, "iam")
+        assert (await site.ask("POST", site.signed(ROOT, body, "iam"), body)).status == 200
+        return assertion
+
+    monkeypatch.setattr(site.runtime.env.saml, "verify", slowly)
+    refused(asked(), "InvalidIdentityToken", 400)
+
+
 # --- A28 -------------------------------------------------------------------------------------------------------------
 
 

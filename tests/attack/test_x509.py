@@ -477,6 +477,26 @@ def test_disabled_anchor_profile_and_role_outside_of_the_profile_are_refused(pla
     assert reason(refused(plant, plant.ask(host, asked={"roleArn": other}), nope)) == "the role is not in the profile"
 
 
+def test_a616_anchor_that_is_disabled_while_a_certificate_is_verified_gives_no_session(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates, anchor = plant.site.runtime.env.certificates, plant.arns["anchor"].rpartition("/")[2]
+    verify = certificates.verify
+
+    async def slowly(*given: Any) -> Any:
+        certificate = await verify(*given)
+        path = f"/trustanchor/{anchor}/disable"
+        headers = plant.site.signed(plant.key, b"", "rolesanywhere", method="POST", path=path)
+        assert (await plant.site.ask("POST", headers, b"", path=path.encode())).status == 200
+        return certificate
+
+    monkeypatch.setattr(certificates, "verify", slowly)
+    assert reason(refused(plant, plant.ask(plant.authority.host()))) == "the trust anchor changed meanwhile"
+    monkeypatch.undo()
+    plant.rest("POST", f"/trustanchor/{anchor}/enable")
+    given(plant.ask(plant.authority.host()))
+
+
 def test_role_that_trusts_another_anchor_or_subject_is_not_given(plant: Plant) -> None:
     condition = {
         "ArnEquals": {"aws:SourceArn": plant.arns["anchor"]},

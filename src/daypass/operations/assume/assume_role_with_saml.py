@@ -101,12 +101,15 @@ async def verified_assertion(
     verifier = env.saml
     provider = await provider_of(env, wanted)
     try:
-        return _with_provider(await verifier.verify(unverified_response, provider, now, arrival), provider)
+        assertion = await verifier.verify(unverified_response, provider, now, arrival)
     except DaypassError:  # never refuse by an earlier version of the provider
         again = await provider_of(env, wanted) if await refresh_if_changed(env) else provider
         if again is None or again == provider:
             raise
-        return _with_provider(await verifier.verify(unverified_response, again, now, arrival), again)
+        provider, assertion = again, await verifier.verify(unverified_response, again, now, arrival)
+    if provider is None or await provider_of(env, wanted) != provider:  # changed or deleted while it was verified
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid")
+    return assertion, provider
 
 
 async def provider_of(env: Env, wanted: RequestedProvider) -> SamlProvider | None:
@@ -124,9 +127,3 @@ def check_offered(assertion: Assertion, proof: Proof, role: RequestedRole) -> No
             f"Not authorized to perform {ACTION}",
             private={OWNER: role.account, "resource": role.arn, "reason": "pair", ACTOR: actor_of_proof(proof)},
         )
-
-
-def _with_provider(assertion: Assertion, provider: SamlProvider | None) -> tuple[Assertion, SamlProvider]:
-    if provider is None:  # a verifier must not verify without a provider
-        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid")
-    return assertion, provider

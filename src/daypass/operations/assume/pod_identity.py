@@ -91,6 +91,9 @@ async def assume_role_for_pod_identity(
     start = snapshot(env)
     try:
         proof = await verified_proof(env, account, unverified_token, start.now)
+        await authorize(
+            env, call, "eks-auth:AssumeRoleForPodIdentity", cluster_arn
+        )  # keys may have been fetched for long
         namespace, name = _service_account(proof)
         subject = f"{cluster}/{namespace}/{name}"
         association = await find_current(env, lambda: env.directory.entity(PodIdentityAssociation, account, subject))

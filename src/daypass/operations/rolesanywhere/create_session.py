@@ -193,6 +193,8 @@ async def _verify_against_anchor(
         )
     except CertificateRefused as refusal:
         raise _untrusted(str(refusal), anchor.account, proven=proven, anchor=anchor_arn) from None
+    if await env.directory.trust_anchor(anchor.id) != view:
+        raise _untrusted("the trust anchor changed meanwhile", anchor.account, proven=proven, anchor=anchor_arn)
     return view, certificate
 
 
