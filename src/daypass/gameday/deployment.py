@@ -159,6 +159,7 @@ class Deployment:
         self.root = self._profile("AKIA" + secrets.token_hex(8).upper())
         self.user = self.root
         self.server: subprocess.Popen[bytes] | None = None
+        self.programs: dict[str, subprocess.Popen[bytes]] = {}
         self._closing = ExitStack()
         self.last_checks: list[CheckRun] = []
         self.notes: dict[str, int] = {}
@@ -317,7 +318,7 @@ class Deployment:
         return f"job_name: daypass\n{tls}"
 
     def _run(self, name: str, *command: str) -> None:
-        process = self._start(name, command)
+        process = self.programs[name] = self._start(name, command)
 
         def end() -> None:
             process.terminate()

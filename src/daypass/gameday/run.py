@@ -19,6 +19,7 @@ _DETECTION_SECONDS = 120.0
 _RECOVERY_SECONDS = 120.0
 _IN_A_ROW = 20  # attempts of the load that must be served
 _TARGET_SECONDS = 1_800.0
+_SHOWN, _WIDTH = 4, 100  # lines of a command's output, and their columns
 
 
 class Entry(NamedTuple):
@@ -35,6 +36,7 @@ class Outcome(NamedTuple):
     detected: float | None
     recovered: float | None
     timeline: tuple[Entry, ...]
+    alert: str = ""
 
     @property
     def passed(self) -> bool:
@@ -48,7 +50,7 @@ class Outcome(NamedTuple):
         lines = [
             f"# Game day: {self.scenario.name}",
             "",
-            f"Broken: {self.scenario.summary}. Runbook: {self.scenario.alerts[0]}.",
+            f"Broken: {self.scenario.summary}. Runbook: {self.alert or self.scenario.alerts[0]}.",
             f"Alerts wait {PACE:g} times as long as in production.",
             "",
             f"- Detected after: {'not at all' if self.detected is None else f'{self.detected:.1f} s'}",
@@ -113,14 +115,18 @@ class _Day:
         def found() -> bool:
             return any(each.alert in scenario.alerts for each in deployment.received[before:])
 
-        detected = None
+        detected, alert = None, ""
         if _until(found, _DETECTION_SECONDS):
             first = next(each for each in deployment.received[before:] if each.alert in scenario.alerts)
-            detected = first.at - self._began
+            detected, alert = first.at - self._began, first.alert
             self._note(f"Alert {first.alert} arrives at the receiver `{first.receiver}`", first.at)
         for shown, act in scenario.repairs(deployment, closing):
             self._note(f"Runbook: `{shown}`")
-            act()
+            said = act()
+            for line in [each for each in (said if isinstance(said, str) else "").splitlines() if each.strip()][
+                :_SHOWN
+            ]:
+                self._say(f"{'':10}{line[:_WIDTH]}")
         repaired = deployment.load.served
 
         def well() -> bool:
@@ -131,7 +137,7 @@ class _Day:
         if _until(well, _RECOVERY_SECONDS):
             recovered = time.time() - self._began
             self._note("Recovered: the load is served, and all checks pass")
-        return Outcome(scenario, detected, recovered, tuple(sorted(self._timeline)))
+        return Outcome(scenario, detected, recovered, tuple(sorted(self._timeline)), alert)
 
     def _note(self, text: str, at: float = 0.0) -> None:
         entry = Entry((at or time.time()) - self._began, text)

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -182,8 +183,12 @@ def _correct(deployment: Deployment, _: ExitStack) -> Iterator[Step]:
     yield command(
         deployment, "audit", "search", "--operation", "sts:AssumeRole", "--error", "access_denied", "--limit", "5"
     )
-    yield "daypass explain REQUEST_ID", lambda: deployment.cli("explain", _last_denial(deployment)).check_returncode()
+    yield "daypass explain REQUEST_ID", partial(_explain, deployment)
     yield command(deployment, "role", "trust", "work", str(file), "--yes")
+
+
+def _explain(deployment: Deployment) -> object:
+    return command(deployment, "explain", _last_denial(deployment))[1]()
 
 
 def _last_denial(deployment: Deployment) -> str:

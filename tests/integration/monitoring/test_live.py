@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,44 @@ def test_every_query_of_the_dashboards_returns_data_under_load(deployment: Deplo
     assert {each.alert for each in deployment.received} >= wanted
     complete = deployment.query("daypass:record_ratio")
     assert [float(each["value"][1]) for each in complete] == [1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(absent()), reason=absent())
+def test_alertmanager_that_hangs_stops_the_watchdog_and_nothing_else(tmp_path: Path) -> None:
+    with Deployment(tmp_path / "deployment") as deployment:
+        until(lambda: deployment.watched)
+        alertmanager = deployment.programs["alertmanager"]
+        alertmanager.send_signal(signal.SIGSTOP)  # it accepts connections and does not answer
+        try:
+            before, checked, served = len(deployment.received), deployment.last_checks, deployment.load.served
+            until(lambda: undelivered(deployment) > 0)
+            deployment.load.skew = 1e6
+            until(lambda: bool(deployment.query('ALERTS{alertname="DaypassAuthFailures",alertstate="firing"}')))
+            assert deployment.received[before:] == [], "whoever waits for the watchdog notices"
+            assert deployment.last_checks is not checked, "the probe goes on"
+            assert deployment.load.served > served
+            assert deployment.cli("doctor").returncode in (0, 1)
+        finally:
+            alertmanager.send_signal(signal.SIGCONT)
+        until(
+            lambda: {each.alert for each in deployment.received[before:]} >= {"DaypassAuthFailures", "DaypassWatchdog"}
+        )
+        deployment.load.skew = 0.0
+
+
+def undelivered(deployment: Deployment) -> float:
+    """The notifications that Prometheus could not deliver."""
+    with urllib.request.urlopen(f"{deployment.prometheus_url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("prometheus_notifications_errors_total{"))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 120  # only a failure waits so long
+    while not holds():
+        assert time.monotonic() < ends, "not in time"
+        time.sleep(0.1)
 
 
 @pytest.mark.slow
