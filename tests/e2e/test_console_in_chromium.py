@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
 import re
 import struct
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +18,8 @@ from tests.console import REASON, fill, policy, trust
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.sign_in import PASSWORD
 from tests.x509 import Authority
+
+from daypass.client.errors import ClientError
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium"]
@@ -380,15 +386,76 @@ def test_rows_are_chosen_and_columns_hidden_which_the_browser_remembers(server: 
     ada.close()
 
 
+def use(server: Server, seconds: float) -> None:
+    """People and workloads assume roles, some of which are refused: one round, or more for so long."""
+    iam, keys = server.client("iam"), []
+    for name in ("ann", "lee", "deploy", "backup"):
+        if name in ("deploy", "backup"):
+            iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName="assume", PolicyDocument=policy("sts:AssumeRole"))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        keys.append((key["AccessKeyId"], key["SecretAccessKey"]))
+    ann, lee, *_ = keys
+    sts = [server.client("sts", key) for key in keys]
+    for name in ("reports", "orders-read", "on-call"):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust(OPERATOR, approved=False))
+    roles = [
+        f"arn:aws:iam::{OPERATOR}:role/{name}"
+        for name in ("reader", "reports", "orders-read", "on-call", "prod-orders")
+    ]
+    asked = {"roles": roles[-1:], "reason": REASON}
+    ends = time.monotonic() + seconds
+    for number in itertools.count():
+        if number % 80 == 0:
+            with contextlib.suppress(ClientError):  # the one before may still be open
+                request = server.api("POST", "/access-requests", key=ann, body=asked)
+                body = {"binding": request["binding"]}
+                server.api("POST", f"/access-requests/{request['id']}/approve", key=lee, body=body)
+        for place, client in enumerate(sts):
+            for role in [role for rank, role in enumerate(roles) if number % (1 + rank * (place + 1)) == 0]:
+                with contextlib.suppress(client.exceptions.ClientError):
+                    client.assume_role(RoleArn=role, RoleSessionName="work")
+        if number % 5 == 0:
+            server.client("iam").simulate_custom_policy(
+                PolicyInputList=[policy("*")], ActionNames=["s3:GetObject"] * 50
+            )
+        if time.monotonic() >= ends:
+            return
+        time.sleep(0.5 + number % 7 / 3)
+
+
+@pytest.fixture(scope="module")
+def used(server: Server) -> Server:
+    use(server, 500.0 if os.environ.get("DAYPASS_SCREENSHOTS") else 0.0)  # a picture shows eight minutes
+    return server
+
+
+BLACK_PIXELS = """Array.from(document.querySelectorAll("canvas"), (canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let black = 0;
+  for (let at = 0; at < data.length; at += 4) black += data[at + 3] === 255 && data[at] + data[at + 1] + data[at + 2] === 0;
+  return black;
+})"""
+
+
 @pytest.mark.parametrize("look", LOOKS)
-def test_dashboards_are_live_and_exported(server: Server, chromium: Browser, look: tuple[str, int]) -> None:
-    ada = Person(server, chromium, "ada", look)
+def test_dashboards_are_live_and_exported(used: Server, chromium: Browser, look: tuple[str, int]) -> None:
+    ada = Person(used, chromium, "ada", look)
     for view in ("executive", "on-call", "debug"):
         page = ada.open(f"/console/dashboard?view={view}&hours=1")
         page.locator("#live", has_text="Live.").wait_for()
         if view == "on-call":
             page.locator("[data-list=checks]", has_text="unknown key is refused").wait_for()
         ada.judge(f"dashboard-{view}")
+        assert not any(page.evaluate(BLACK_PIXELS)), "axes have the colours of the theme"
+        found = {
+            "executive": "table.people a",
+            "on-call": "[data-list=failures] a",
+            "debug": "[data-list=operations] a",
+        }
+        address = page.locator(found[view]).first.get_attribute("href")
+        assert ada.open(address or "").locator("#list tbody tr").count(), address
+    page = ada.open("/console/dashboard?view=executive&hours=1")
     with page.expect_download() as png:
         page.get_by_role("button", name="PNG of Sessions").click()
     head = png.value.path().read_bytes()[:24]

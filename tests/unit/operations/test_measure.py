@@ -13,16 +13,17 @@ BOUNDS = (0.01, 0.1, 1.0)
 
 def interval(since: int, latency: dict[str, tuple[int, ...]], **more: object) -> Measurement:
     values = {"refused": 0, "faults": 0, "checks": {}, **more}
-    return Measurement(since, since + 1_000, latency, **values)  # type: ignore[arg-type]
+    return Measurement(since, since + 10_000, latency, **values)  # type: ignore[arg-type]
 
 
 def test_measured_of_intervals_has_percentiles_by_bucket_and_operation() -> None:
     found = [
-        interval(1_000, {"a": (98, 1, 1, 0)}, refused=3, faults=1),
-        interval(2_000, {"a": (0, 0, 0, 1), "b": (0, 50, 0, 0)}),
+        interval(10_000, {"a": (98, 1, 1, 0)}, refused=3, faults=1),
+        interval(20_000, {"a": (0, 0, 0, 1), "b": (0, 50, 0, 0)}),
     ]
-    measured = measured_of(found, BOUNDS, (), (0, 1_000 + BUCKETS * 1_000))
-    assert (measured.since, measured.times[:2]) == (1_000, (1_000, 2_000))
+    measured = measured_of(found, BOUNDS, (), (0, 10_000 + BUCKETS * 10_000))
+    assert (measured.since, measured.times[:2]) == (10_000, (10_000, 20_000))
+    assert measured.heat[:3] == ((98, 1, 1, 0), (0, 50, 0, 1), ())
     assert measured.requests[:3] == (100, 51, 0)
     assert measured.p50[:3] == (10, 100, None)
     assert measured.p99[:3] == (100, None, None)  # one of 51 was above all bounds

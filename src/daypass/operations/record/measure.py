@@ -18,6 +18,7 @@ from daypass.operations.outcome import served
 from daypass.ports import Call, CheckResult, Env, Measurement
 
 BUCKETS: Final = 48
+EVERY_MS: Final = 10_000  # about as long as one interval is
 _TOP: Final = 10
 
 
@@ -51,7 +52,8 @@ class Measured(Struct, frozen=True):
 
     Attributes:
         times: the beginnings (ms) of the buckets. requests, faults: numbers for each bucket. faults are answers that were
-            the fault of the server. p50, p99: latencies for each bucket.
+            the fault of the server. p50, p99: latencies for each bucket. heat: for each bucket of time, the number of
+            requests up to each of `bounds` (seconds), and above the last.
         latency: of all requests. operations: those with the most time in all, first.
     """
 
@@ -66,6 +68,8 @@ class Measured(Struct, frozen=True):
     refused: int
     operations: tuple[OperationLatency, ...]
     checks: tuple[Check, ...]
+    bounds: tuple[float, ...] = ()
+    heat: tuple[tuple[int, ...], ...] = ()
 
 
 async def measure(env: Env, call: Call, since: int, until: int) -> Measured:
@@ -80,12 +84,15 @@ def measured_of(
     measurements: Sequence[Measurement], bounds: Sequence[float], last: Sequence[CheckResult], period: tuple[int, int]
 ) -> Measured:
     """The figures of these intervals, oldest first."""
-    since, until = max(period[0], measurements[0].since if measurements else period[0]), period[1]
+    until = period[1]
+    first = measurements[0].since if measurements else period[0]
+    since = max(period[0], min(first, until - BUCKETS * EVERY_MS))  # no bucket is shorter than an interval
     width = max(1, (until - since) // BUCKETS)
     places: list[list[Measurement]] = [[] for _ in range(BUCKETS)]
     for each in measurements:
         places[min(BUCKETS - 1, max(0, (each.since - since) // width))].append(each)
-    by_place = [_latency(_summed(each.latency for each in place), bounds) for place in places]
+    heat = [_summed(each.latency for each in place) for place in places]
+    by_place = [_latency(numbers, bounds) for numbers in heat]
     by_operation = _summed_by_operation(measurements)
     slowest = sorted(by_operation, key=lambda name: -_seconds(by_operation[name], bounds))[:_TOP]
     return Measured(
@@ -100,6 +107,8 @@ def measured_of(
         refused=sum(each.refused for each in measurements),
         operations=tuple(OperationLatency(name, _latency(by_operation[name], bounds)) for name in slowest),
         checks=_checks(measurements, last),
+        bounds=tuple(bounds),
+        heat=tuple(heat),
     )
 
 

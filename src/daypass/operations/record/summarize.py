@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from daypass.domain.events import EventType
+from daypass.domain.session import SessionKind
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of
@@ -24,6 +25,8 @@ BUCKETS: Final = 48
 _BATCH: Final = 1_000
 _TOP: Final = 10
 _RECENT: Final = 20
+_PAIRS: Final = 40
+_BUDGET: Final = 0.001  # of the attempts may fail by the fault of the service (M1)
 HIGH_RISK: Final = 60
 """Requests with at least this risk count as high risk."""
 
@@ -43,6 +46,14 @@ class Cause(Struct, frozen=True):
     count: int
 
 
+class Assumed(Struct, frozen=True):
+    """How often somebody has assumed a role; both are ARNs."""
+
+    who: str
+    role: str
+    count: int
+
+
 class Summary(Struct, frozen=True):
     """Figures from `since` to `until` (ms).
 
@@ -55,6 +66,7 @@ class Summary(Struct, frozen=True):
         failures: refusals by operation and error. callers: refused callers. operations: by number of records.
         durations: sessions by their length in minutes, as text.
         recent: the newest refusals.
+        roles: who assumed which role, the most frequent first.
     """
 
     since: int
@@ -71,6 +83,13 @@ class Summary(Struct, frozen=True):
     operations: tuple[Cause, ...]
     durations: tuple[Cause, ...]
     recent: tuple[RecordView, ...]
+    roles: tuple[Assumed, ...] = ()
+
+    @property
+    def budget_left(self) -> float | None:
+        """The share of the error budget of this period that is left, below 0 if it is overspent; None without attempts."""
+        total = self.assumed + self.not_assumed
+        return 1 - self.unavailable / (_BUDGET * total) if total else None
 
     @property
     def success(self) -> float | None:
@@ -99,6 +118,7 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
     width = max(1, (until - since) // BUCKETS)
     series = {name: [0] * BUCKETS for name in SERIES}
     failures, callers, operations, durations = (Counter[str]() for _ in range(4))
+    roles = Counter[tuple[str, str]]()
     assumed = not_assumed = unavailable = 0
     waited: list[int] = []
     recent: list[RecordView] = []
@@ -124,6 +144,8 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         elif name == "issued":
             assumed += operation.startswith("sts:AssumeRole")
             durations[_length(detail, record.at)] += 1
+            if detail.get("kind") == SessionKind.ROLE.value:
+                roles[_actor(body), str(detail.get("principal", ""))] += 1
         elif name == "requested":
             series["high_risk"][bucket] += _number(detail.get("risk"), 0) >= HIGH_RISK
             series["approved"][bucket] += detail.get("automatic") is True  # by a rule, at once
@@ -144,6 +166,7 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         operations=_top(operations),
         durations=_top(durations),
         recent=tuple(recent),
+        roles=tuple(Assumed(*pair, count) for pair, count in roles.most_common(_PAIRS)),
     )
 
 

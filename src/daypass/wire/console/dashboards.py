@@ -11,12 +11,13 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from math import log
+from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.access_requests import read
 from daypass.operations.record.measure import Check, Latency, Measured, measure
-from daypass.operations.record.summarize import Summary, summarize
+from daypass.operations.record.summarize import Assumed, Summary, summarize
 from daypass.wire.console.context import ConsoleContext, Part, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso, visible
@@ -28,6 +29,8 @@ _GRANTS: Final = 100
 _NAMED: Final = 20  # grants that are shown, with the names of their persons
 ON_CALL: Final = "on-call"
 VIEWS: Final = {"executive": "Executive", ON_CALL: "On call", "debug": "Debug"}
+_SHOWN: Final = 10  # people and roles of the map
+_RECORDS: Final = "/console/records"
 _MEASURED: Final = ("requests", "faults", "p50", "p99")
 HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 days"}
 
@@ -54,6 +57,8 @@ async def dashboard(ctx: ConsoleContext) -> Response:
         found=found,
         measured=measured,
         measured_figures=_measured_figures(measured.value) if measured.value is not None else {},
+        figures=_figures(found, Part()),
+        people=_people(found.roles) if view == "executive" else None,
         grants=[(grant, await ctx.person_name(grant.principal_id)) for grant in open_grants[:_NAMED]],
         number_of_grants=f"{len(open_grants)}{' or more' if more else ''}",
         charts=json.dumps(_charts(found, measured)),
@@ -141,15 +146,69 @@ def _figures(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
         "requested": sum(found.series["requested"]),
         "high_risk": sum(found.series["high_risk"]),
         "unavailable": found.unavailable,
-        "failures": [[visible(cause.name), cause.count] for cause in found.failures],
-        "callers": [[visible(cause.name), cause.count] for cause in found.callers],
+        "budget": "–" if found.budget_left is None else f"{max(found.budget_left, -9.99):.0%}",
+        "failures": [
+            [str(visible(c.name)).replace("_", " "), c.count, "", _of_failure(c.name)] for c in found.failures
+        ],
+        "callers": [[visible(c.name), c.count, "", _of_caller(c.name)] for c in found.callers],
+        "operations": [[visible(c.name), c.count, "", address(_RECORDS, operation=c.name)] for c in found.operations],
+        "durations": [[c.name, c.count, "", "/console/sessions"] for c in found.durations],
         "since": iso(found.since),
         "complete": found.complete,
     }
 
 
+def _of_failure(cause: str) -> str:
+    """The records behind a cause, "sts:AssumeRole: access_denied"."""
+    operation, _, error = cause.rpartition(": ")
+    return address(_RECORDS, operation="" if operation == "unknown operation" else operation, error=error)
+
+
+def _of_caller(name: str) -> str:
+    nobody, _, source = name.partition(", from ")
+    return address(_RECORDS, decision="refused", **({"source": source} if source else {"person": nobody}))
+
+
+class People(NamedTuple):
+    """Who assumed which role: a row for each person, a column for each role. `rows`: ARN, and number, level of colour and
+    address for each role.
+    """
+
+    roles: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[tuple[int, int, str], ...]], ...]
+
+
+def _people(found: Sequence[Assumed]) -> People:
+    """The most frequent of both."""
+    counts = {(each.who, each.role): each.count for each in found}
+    people = tuple(dict.fromkeys(each.who for each in found))[:_SHOWN]
+    roles = tuple(dict.fromkeys(each.role for each in found))[:_SHOWN]
+    most = max(counts.values(), default=0)
+
+    def cell(who: str, role: str) -> tuple[int, int, str]:
+        count = counts.get((who, role), 0)
+        return count, _level(count, most), address(_RECORDS, person=who, role=role, type="session.issued")
+
+    return People(roles, tuple((who, tuple(cell(who, role) for role in roles)) for who in people))
+
+
+def _level(count: int, most: int) -> int:
+    """0 to 4, by the logarithm: one request of a thousand is still seen."""
+    return 1 + round(3 * log(count) / log(most)) if count and most > 1 else int(count > 0)
+
+
+def _heat(found: Measured) -> list[list[Any]]:
+    """Rows of the heat map, slowest first: the name, and number and level of colour for each time."""
+    names = [*(f"≤ {bound * 1000:g} ms" for bound in found.bounds), f"> {found.bounds[-1]:g} s"] if found.bounds else []
+    most = max((number for numbers in found.heat for number in numbers), default=0)
+    by_bound = [[numbers[place] if numbers else 0 for numbers in found.heat] for place in range(len(names))]
+    rows = [[name, [[n, _level(n, most)] for n in row]] for name, row in zip(names, by_bound, strict=True)]
+    return rows[::-1]
+
+
 def _measured_figures(found: Measured) -> dict[str, Any]:
     return {
+        "heat": _heat(found),
         "p50": milliseconds(found.latency, "p50"),
         "p99": milliseconds(found.latency, "p99"),
         "requests": found.latency.count,
@@ -180,7 +239,9 @@ def _charts(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
     charts: dict[str, Any] = {"record": {"times": _seconds(found.times), **found.series}}
     if measured.value is not None:
         series = {name: getattr(measured.value, name) for name in _MEASURED}
-        charts["measured"] = {"times": _seconds(measured.value.times), **series}
+        pairs = zip(measured.value.faults, measured.value.requests, strict=True)
+        burn = [round(1000 * faults / requests, 1) if requests else 0 for faults, requests in pairs]
+        charts["measured"] = {"times": _seconds(measured.value.times), **series, "burn": burn}
     return charts
 
 

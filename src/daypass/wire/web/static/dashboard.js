@@ -5,7 +5,7 @@
   if (!live || typeof uPlot === "undefined") return;
 
   const names = { issued: "issued", refused: "refused", requested: "requested", approved: "approved", high_risk: "high risk",
-    requests: "requests", faults: "faults", p50: "50 %", p99: "99 %" };
+    requests: "requests", faults: "faults", burn: "times the budget", p50: "50 %", p99: "99 %" };
   const colours = {
     light: ["#1f4fb8", "#a1260d", "#7a4d00"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a"],
   };
@@ -18,9 +18,17 @@
     const found = charts[element.dataset.of];
     return [found.times, ...element.dataset.series.split(",").map((name) => found[name])];
   };
+  // A canvas does not know `light-dark()`, so an element computes the colour.
+  const colour = (token) => {
+    const probe = document.createElement("span");
+    probe.style.color = `var(${token})`;
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  };
   const draw = () => {
-    const style = getComputedStyle(document.body);
-    const ink = style.getPropertyValue("--soft").trim(), line = style.getPropertyValue("--line").trim();
+    const ink = colour("--soft"), line = colour("--line");
     for (const element of document.querySelectorAll(".chart")) {
       plots.get(element.dataset.chart)?.destroy();
       const series = element.dataset.series.split(",");
@@ -46,11 +54,21 @@
   const list = (id, rows) => {
     const element = document.querySelector(`[data-list="${id}"]`);
     if (!element || !rows) return;
-    element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count, problem]) => {
+    element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count, problem, records]) => {
       const item = document.createElement("li"), number = document.createElement("strong");
       item.className = rows.length ? "" : "none";
       number.textContent = count;
-      item.append(`${text} `, number);
+      const name = document.createElement(records ? "a" : "span");
+      name.textContent = text;
+      if (records) name.href = records;
+      item.append(name, " ", number);
+      if (records) {
+        const bar = document.createElement("progress");
+        bar.max = rows[0][1];
+        bar.value = count;
+        bar.ariaHidden = "true";
+        item.append(bar);
+      }
       if (problem) {
         const why = document.createElement("span");
         why.className = "refused";
@@ -76,8 +94,13 @@
     for (const element of document.querySelectorAll("[data-figure]")) {
       if (element.dataset.figure in found.figures) element.textContent = found.figures[element.dataset.figure];
     }
-    list("failures", found.figures.failures?.map(([text, count]) => [text.replaceAll("_", " "), count]));
-    list("callers", found.figures.callers);
+    for (const name of ["failures", "callers", "operations", "durations"]) list(name, found.figures[name]);
+    const cells = document.querySelectorAll("[data-heat] td"), numbers = (found.figures.heat ?? []).flatMap(([, row]) => row);
+    if (cells.length === numbers.length) cells.forEach((cell, place) => {
+      const [number, level] = numbers[place];
+      cell.className = `heat-${level}`;
+      cell.title = cell.firstChild.textContent = number;
+    });
     list("slowest", found.figures.slowest);
     if (found.figures.checks?.length) list("checks", found.figures.checks);
     live.textContent = "Live.";
