@@ -539,6 +539,17 @@ async def test_what_can_of_nobody_or_of_another_account_is_not_found(server: Ser
         assert (await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": arn})).code == code
 
 
+async def test_what_can_of_thousands_of_actions_beside_a_deny_is_complete(server: Server) -> None:
+    secret = "arn:aws:athena:*:*:workgroup/secret"
+    denied = json.dumps({"Statement": {"Effect": "Deny", "Action": "athena:*", "Resource": secret}})
+    reader = await server.role("limited-reader", TENANT, TENANT, denied)
+    await server.write(Attachment(TENANT, reader.id, "arn:aws:iam::aws:policy/ReadOnlyAccess", 0))
+    page = (await server.api(TENANT_ROOT, "GET", "/access/what-can", {"principal": reader.arn})).json
+    assert len(page["grants"]) == what_can_module.MAX_GRANTS
+    by_service = {(grant["action"].partition(":")[0] == "athena", grant["extent"]) for grant in page["grants"]}
+    assert by_service == {(True, "partly"), (False, "allowed")}
+
+
 async def test_what_can_of_a_policy_with_thousands_of_actions_is_complete(server: Server) -> None:
     reader = await server.role("reader", TENANT, TENANT)
     arn = "arn:aws:iam::aws:policy/ReadOnlyAccess"

@@ -7,12 +7,14 @@ the pattern matches. When the results differ the answer is `partly`, and names t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from daypass.domain.arn import account_of
 from daypass.domain.directory import Role
@@ -20,7 +22,7 @@ from daypass.domain.policy.administration import PREFIX
 from daypass.domain.policy.budget import OperationOverBudget, charge, metered
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.cover import Coverage, coverage, over_pattern, overlap, withholds_administration
-from daypass.domain.policy.layers import Layers
+from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import Context, Decision, Effect, Layer
 from daypass.domain.policy.partial_evaluation import Outcome, Proviso
 from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
@@ -176,11 +178,34 @@ def _grants(principal: Principal, sources: Sequence[PolicySource]) -> Iterator[G
         for layer, policy in layers.policies()
         for statement in policy.document.statements
     )
+    denies = tuple(_denies(principal.policies.identity or ()))
     for source in sources:
         for statement in source.policy.document.statements:
-            if statement.effect is Effect.ALLOW:
-                for action in statement.written["NotAction" if statement.not_action else "Action"]:
-                    yield _grant(principal, source.policy.name, statement, action, limited=limited)
+            if statement.effect is not Effect.ALLOW:
+                continue
+            for action in statement.written["NotAction" if statement.not_action else "Action"]:
+                alone = principal
+                if limited and not statement.conditions and not statement.not_action:
+                    alone = _with_one(principal, source.policy, statement, action, denies)
+                yield _grant(alone, source.policy.name, statement, action, limited=limited)
+
+
+def _denies(policies: Iterable[NamedPolicy]) -> Iterator[NamedPolicy]:
+    for policy in policies:
+        statements = [each for each in policy.document.statements if each.effect is Effect.DENY]
+        if statements:
+            yield NamedPolicy(policy.name, policy.document.having(statements))
+
+
+def _with_one(
+    principal: Principal, policy: NamedPolicy, statement: Statement, action: str, denies: tuple[NamedPolicy, ...]
+) -> Principal:
+    """The principal with one action of a statement without conditions as its only permission: other statements cannot allow
+    more of it. A policy of AWS has thousands of actions, and each is compared with all permissions of the principal.
+    """
+    one = dataclasses.replace(statement, written={**statement.written, "Action": (action,)})
+    allows = NamedPolicy(policy.name, policy.document.having((one,)))
+    return replace(principal, policies=replace(principal.policies, identity=(allows, *denies)))
 
 
 def _grant(principal: Principal, policy: str, statement: Statement, action: str, *, limited: bool) -> Grant:
