@@ -141,9 +141,6 @@ def _files(folder: Path) -> dict[str, str]:
 # --- `daypass oncall`: who is on call by the schedules of approval rules
 
 
-_ON_CALL_PATH = "/approval-rules"
-
-
 @click.group(cls=Group)
 def oncall() -> None:
     """Who is on call, by the schedules of approval rules."""
@@ -154,7 +151,7 @@ def oncall() -> None:
 @server_command
 def list_schedules(account: str, connect: Connect) -> Result:
     """List the rules that have a schedule."""
-    rules = connect().api("GET", _ON_CALL_PATH, {"account": account})["approval_rules"]
+    rules = connect().api("GET", _PATH, {"account": account})["approval_rules"]
     found = [
         {"rule": rule["name"], "kind": schedule.get("kind", "icalendar"), "calendar": schedule["calendar"]}
         for rule in rules

@@ -92,12 +92,12 @@ def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:
 # --- Resource servers
 
 
-_RESOURCE_SERVER_PATH = "/resource-servers"
+_SERVERS = "/resource-servers"
 resource_server = group_of("resource-server", "Services that accept access tokens of your account.", oauth)
 
 
-def _resource_server_one(identifier: str) -> str:
-    return f"{_RESOURCE_SERVER_PATH}/{segment(identifier)}"
+def _server_path(identifier: str) -> str:
+    return f"{_SERVERS}/{segment(identifier)}"
 
 
 @resource_server.command("put")
@@ -141,7 +141,7 @@ def put(
         settings["token_seconds"] = given["token_seconds"]
     body = {"name": name or identifier[:128], "settings": settings}
     connection = connect()
-    path, query = _resource_server_one(identifier), {"account": given["account"]}
+    path, query = _server_path(identifier), {"account": given["account"]}
     if found := unless_absent(lambda: connection.api("GET", path, query)):
         stored = {"name": found["name"], **found["settings"]}
         agree_settings(f"Resource server {identifier}", stored, {"name": body["name"], **settings}, yes=given["yes"])
@@ -162,5 +162,5 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
 @server_command
 def metadata(identifier: str, account: str, connect: Connect) -> Result:
     """Print the document for the service's own /.well-known/oauth-protected-resource (RFC 9728)."""
-    found = connect().api("GET", _resource_server_one(identifier) + "/metadata", {"account": account})
+    found = connect().api("GET", _server_path(identifier) + "/metadata", {"account": account})
     return Result(found, partial(output.data, found))

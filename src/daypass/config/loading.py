@@ -140,7 +140,6 @@ def _explain(error: ValidationError) -> str:
 # --- Ignored
 
 
-_PREFIX: Final = "DAYPASS_"
 _READ: Final = frozenset(
     {
         *("DAYPASS_BOOTSTRAP", "DAYPASS_DEBUG", "DAYPASS_HOME", "DAYPASS_PROFILE"),
@@ -167,14 +166,14 @@ def ignored_variables(environ: Mapping[str, str]) -> tuple[IgnoredVariable, ...]
 
     Names with `__` are left out, because `load` refuses those that are not settings.
     """
-    names = [name for name, value in environ.items() if name.startswith(_PREFIX) and _is_ignored(name, value)]
+    names = [name for name, value in environ.items() if name.startswith(ENV_PREFIX) and _is_ignored(name, value)]
     return tuple(IgnoredVariable(name, _nearest(name)) for name in sorted(names)[:_MAX_NAMES])
 
 
 def _is_ignored(name: str, value: str) -> bool:
     if "__" in name or name in _READ:
         return False
-    rest = name.removeprefix(_PREFIX)
+    rest = name.removeprefix(ENV_PREFIX)
     if _SERVICE.fullmatch(rest):
         return False
     return not (rest == "PORT" or rest.endswith("_PORT")) or "://" not in value  # DAYPASS_PORT=tcp://10.0.0.1:8700
@@ -186,6 +185,6 @@ def _nearest(name: str) -> str:
         for section, field in Settings.model_fields.items()
         for key in type(field.default).model_fields
     )
-    known = {text.replace("__", "_"): text for text in (*settings, *(name.removeprefix(_PREFIX) for name in _READ))}
-    close = difflib.get_close_matches(name.removeprefix(_PREFIX)[:128], list(known), 1, cutoff=0.65)
-    return f"{_PREFIX}{known[close[0]]}" if close else ""
+    known = {text.replace("__", "_"): text for text in (*settings, *(name.removeprefix(ENV_PREFIX) for name in _READ))}
+    close = difflib.get_close_matches(name.removeprefix(ENV_PREFIX)[:128], list(known), 1, cutoff=0.65)
+    return f"{ENV_PREFIX}{known[close[0]]}" if close else ""

@@ -196,10 +196,9 @@ def _of_source(settings: Settings, uri: str) -> KeyEncryptionKey:
 # --- Key rotation
 
 
-_KEY_ROTATION_PAUSE_SECONDS: Final = 3600.0
+_ROTATION_SECONDS: Final = 3600.0
 _CHECK_SECONDS: Final = 300.0  # between two checks of the key sources
 _RETRY_SECONDS: Final = 2.0
-_KEY_ROTATION_DAY_MS: Final = 86_400_000
 
 
 class KeyRotation:
@@ -265,7 +264,7 @@ class KeyRotation:
     async def run(self, journal: Journal) -> None:
         """Makes the next keys in time, until it is cancelled. A failure is tried again: keys are made a day ahead."""
         while True:
-            await asyncio.sleep(_KEY_ROTATION_PAUSE_SECONDS)
+            await asyncio.sleep(_ROTATION_SECONDS)
             try:
                 await self._maintain()
                 await self.record(journal)
@@ -314,7 +313,7 @@ class KeyRotation:
         return bool(await self._on_thread(insert))
 
     async def _maintain(self) -> None:
-        rotate_ms = self._settings.keys.rotate_days * _KEY_ROTATION_DAY_MS
+        rotate_ms = self._settings.keys.rotate_days * _DAY_MS
         self._unrecorded += await self.rings.maintain(self.insert, self._clock.now(), rotate_ms)
 
     async def _fetch(self) -> list[StoredKey]:

@@ -125,8 +125,8 @@ def coverage(statement: Statement, action: str, resource: str, context: Context,
     if statement.always:
         return Coverage.WHOLE
     actions = statement.written["NotAction" if statement.not_action else "Action"]
-    folded = [_overlap_symbols(fold(text)) for text in actions]
-    asked = _overlap_symbols(fold(action))
+    folded = [_sequence(fold(text)) for text in actions]
+    asked = _sequence(fold(action))
     of_actions = _axis(folded, asked, negated=statement.not_action)
     if statement.effect is Effect.ALLOW:
         of_actions = min(of_actions, _of_administration(statement, asked))
@@ -135,13 +135,13 @@ def coverage(statement: Statement, action: str, resource: str, context: Context,
     if statement.resources.anything:  # `*`, or a stand-in for an unknown resource
         return min(of_actions, Coverage.NONE if statement.not_resource else Coverage.WHOLE)
     written = statement.written["NotResource" if statement.not_resource else "Resource"]
-    patterns = [_overlap_symbols(completed(text), context, variables=variables) for text in written]
-    return min(of_actions, _axis(patterns, _overlap_symbols(resource), negated=statement.not_resource))
+    patterns = [_sequence(completed(text), context, variables=variables) for text in written]
+    return min(of_actions, _axis(patterns, _sequence(resource), negated=statement.not_resource))
 
 
 def withholds_administration(statement: Statement, action: str) -> bool:
     """Whether `action` matches Daypass's own actions that the Allow does not grant."""
-    return _of_administration(statement, _overlap_symbols(fold(action))) is not Coverage.WHOLE
+    return _of_administration(statement, _sequence(fold(action))) is not Coverage.WHOLE
 
 
 def _of_administration(statement: Statement, asked: _Symbols) -> Coverage:
@@ -150,7 +150,7 @@ def _of_administration(statement: Statement, asked: _Symbols) -> Coverage:
         return Coverage.WHOLE
     texts = granting(statement.written.get("Action", ())) if statement.administration is not None else ()
     inside = _covers(_ADMINISTRATION, asked)
-    granted = _axis(map(_overlap_symbols, texts), asked if inside else _ADMINISTRATION, negated=False)
+    granted = _axis(map(_sequence, texts), asked if inside else _ADMINISTRATION, negated=False)
     return granted if inside else max(granted, Coverage.PART)
 
 
@@ -216,7 +216,7 @@ def _tokens(text: str, variables: bool) -> tuple[_Symbol, ...]:  # noqa: FBT001 
         return (Wild.STAR,)
 
 
-def _overlap_symbols(text: str, context: Context | None = None, *, variables: bool = False) -> _Symbols:
+def _sequence(text: str, context: Context | None = None, *, variables: bool = False) -> _Symbols:
     symbols: list[_Symbol] = []
     for token in _tokens(text, variables):
         value = (context or {}).get(token.key, token.default) if isinstance(token, Variable) else token
@@ -227,12 +227,12 @@ def _overlap_symbols(text: str, context: Context | None = None, *, variables: bo
     return tuple(symbols)
 
 
-_ADMINISTRATION = _overlap_symbols(f"{PREFIX}*")
+_ADMINISTRATION = _sequence(f"{PREFIX}*")
 
 
 def overlap(one: str, other: str) -> bool:
     """Whether some text matches both patterns. Exact for `*` and `?`; a policy variable matches any text."""
-    return _may_overlap(_overlap_symbols(one, variables=True), _overlap_symbols(other, variables=True))
+    return _may_overlap(_sequence(one, variables=True), _sequence(other, variables=True))
 
 
 def _any(symbol: _Symbol) -> bool:

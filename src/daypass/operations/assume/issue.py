@@ -191,11 +191,6 @@ def session_detail(
 # --- Composes the claims of a session from the applicant, the owner and the request
 
 
-_COMPOSE_ROLE: Final = (
-    SessionKind.ROLE
-)  # bound once: before Python 3.12 every look-up of an enum's member runs Python code
-
-
 class SessionOwner(Struct, frozen=True):
     """The owner of the session. The fields are those of `SessionClaims`."""
 
@@ -213,7 +208,7 @@ def role_owner(role: Role, request: SessionRequest, *, chained: bool) -> tuple[S
         seconds = role_session_seconds(request.duration, role, chained=chained)
     except SessionRefused as refusal:
         raise DaypassError(ErrorKind.VALIDATION, refusal.message, private={OWNER: role.account}) from None
-    return SessionOwner(_COMPOSE_ROLE, role.account, role.id, role.arn), seconds
+    return SessionOwner(_ROLE, role.account, role.id, role.arn), seconds
 
 
 async def compose(

@@ -142,7 +142,6 @@ def used_before(entry: ReplayEntry) -> DaypassError:
 
 
 MAX_POLICY_ARNS: Final = 10
-_SESSION_POLICIES_DAY_MS: Final = 86_400_000
 _FORGET: Final = 4  # old texts checked with each new one: more are deleted than inserted
 
 
@@ -205,7 +204,7 @@ async def _managed_policy(env: Env, account: str, arn: str) -> ManagedPolicyView
 async def _keep(
     env: Env, facts: RequestFacts, actor: Mapping[str, Any], account: str, view: ManagedPolicyView, expires_at: int
 ) -> None:
-    until = (expires_at // _SESSION_POLICIES_DAY_MS + 2) * _SESSION_POLICIES_DAY_MS
+    until = (expires_at // _DAY_MS + 2) * _DAY_MS
     content = PolicyContent(hash=view.hash, account=account, document=view.document, keep_until=until)
     detail = {"kept": view.hash, "policy_arn": view.policy.arn, "keep_until": until}
     event = event_of(EventType.DIRECTORY_CHANGED, facts, actor, at=env.clock.now(), account=account, detail=detail)
@@ -217,7 +216,7 @@ async def _keep(
         elif kept.keep_until < until:
             tx.replace(replace(kept, keep_until=until))
         for old in tx.find(PolicyContent, order="keep_until", limit=_FORGET):
-            if old.keep_until < event.at - _SESSION_POLICIES_DAY_MS:  # every session that names it expired long ago
+            if old.keep_until < event.at - _DAY_MS:  # every session that names it expired long ago
                 tx.delete(old)
         return None, event
 

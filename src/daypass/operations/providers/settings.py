@@ -277,7 +277,7 @@ def _parsed(text: str) -> ProviderSettings:
 # --- The allow-list of an account: the only issuers that its providers may have
 
 
-_ISSUERS_KIND = "issuers"
+_ISSUERS = "issuers"
 _NAME = "allowed"
 
 
@@ -306,7 +306,7 @@ async def get_allowed_issuers(env: Env, call: Call, account: str = "") -> Issuer
         env,
         call,
         "GetAllowedIssuers",
-        _ISSUERS_KIND,
+        _ISSUERS,
         _NAME,
         account,
         lambda tx, owner: tx.get(IssuerAllowList, account=owner),
@@ -323,7 +323,7 @@ async def put_allowed_issuers(
     Raises DaypassError: ACCESS_DENIED, VALIDATION.
     """
     owner = account or call.caller.account
-    decision = await allow(env, call, "PutAllowedIssuers", _ISSUERS_KIND, _NAME, owner)
+    decision = await allow(env, call, "PutAllowedIssuers", _ISSUERS, _NAME, owner)
     wanted = None if issuers is None else IssuerAllowList(owner, _checked(issuers), call.now)
 
     def change(tx: Tx) -> tuple[IssuerAllowList | None, Event]:

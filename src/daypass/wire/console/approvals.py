@@ -272,7 +272,6 @@ async def _requests_page(ctx: ConsoleContext, *, chosen: tuple[str, ...], proble
 # --- Approval rules, reviews of emergency access, and notifications
 
 
-_RULES_ROWS: Final = 50
 _RULES: Final = "/console/rules"
 _EXAMPLE: Final = """{
   "roles": ["role/prod-*"],
@@ -288,7 +287,7 @@ async def listed(ctx: ConsoleContext) -> Response:
     rows = [
         (
             link(rule.name, "/console/rule", name=rule.name),
-            Cell(_rules_roles(rule)),
+            Cell(_roles_of(rule)),
             Cell(at=rule.updated_at),
             Cell(arn_name(rule.updated_by)),
         )
@@ -299,7 +298,7 @@ async def listed(ctx: ConsoleContext) -> Response:
     return ctx.page("rules", "Approval rules", table=table)
 
 
-def _rules_roles(rule: ApprovalRule) -> str:
+def _roles_of(rule: ApprovalRule) -> str:
     """The patterns of a rule's roles."""
     found = compiled(rule)
     return ", ".join(found.rule.roles) if found is not None else "cannot be read: it admits nobody"
@@ -364,7 +363,7 @@ def rule_changes() -> Sequence[FormChange]:
 async def reviews(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/reviews: emergency access that nobody has reviewed yet."""
     found, following = await ctx.perform(
-        "daypass:ListAccessReviews", read.list_reviews, after=ctx.value("after", 64), limit=_RULES_ROWS
+        "daypass:ListAccessReviews", read.list_reviews, after=ctx.value("after", 64), limit=_ROWS
     )
     return ctx.page("reviews", "Reviews", rows=found, following=following, problem=problem, values=ctx.values)
 

@@ -276,7 +276,7 @@ def _switching(operation: str) -> ConsolePage:
     return perform
 
 
-async def _anchors_delete(ctx: ConsoleContext) -> Response:
+async def _delete_anchor(ctx: ConsoleContext) -> Response:
     await roles_anywhere(ctx, "DeleteTrustAnchor", trustAnchorId=ctx.value("id", 64))
     return to(_ANCHORS, done="deleted")
 
@@ -293,5 +293,5 @@ def anchor_changes() -> Sequence[FormChange]:
         change(f"{_ANCHOR}/save", f"{of}UpdateTrustAnchor", "Change a trust anchor", _save),
         change(f"{_ANCHOR}/enable", f"{of}EnableTrustAnchor", "Enable a trust anchor", enable),
         change(f"{_ANCHOR}/disable", f"{of}DisableTrustAnchor", "Disable a trust anchor", disable),
-        change(f"{_ANCHOR}/delete", f"{of}DeleteTrustAnchor", "Delete a trust anchor", _anchors_delete, asks=True),
+        change(f"{_ANCHOR}/delete", f"{of}DeleteTrustAnchor", "Delete a trust anchor", _delete_anchor, asks=True),
     )

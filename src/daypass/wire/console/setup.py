@@ -240,7 +240,6 @@ def setup_changes() -> Sequence[FormChange]:
 # --- The first administrator of a new installation, made in a browser by whoever has the set-up code
 
 
-_START: Final = "/console/start"
 _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT})
 
 
@@ -287,7 +286,7 @@ def create(console: Console) -> Page:
             return _page(ctx, await ctx.refused(error), account=new.account, user=new.user)
         await console.setup_done()
         progress = await password.with_password(ctx.env, call, Browser(ctx.cookie), new.account, new.user, new.password)
-        return ctx.signed_in(progress.cookie, _START)
+        return ctx.signed_in(progress.cookie, START)
 
     return serve
 

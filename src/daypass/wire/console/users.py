@@ -255,12 +255,9 @@ def user_changes() -> Sequence[FormChange]:
 # --- The virtual MFA devices of the account. Passkeys are on the page of their user
 
 
-_ROWS: Final = 50
-
-
 async def mfa_devices(ctx: ConsoleContext) -> Response:
     """GET /console/devices."""
-    found = await iam(ctx, "ListVirtualMFADevices", Marker=ctx.value("after"), MaxItems=_ROWS)
+    found = await iam(ctx, "ListVirtualMFADevices", Marker=ctx.value("after"), MaxItems=ROWS)
     rows = [_device(device) for device in found["VirtualMFADevices"]]
     empty = ("No virtual MFA devices.", "People register passkeys and devices on the page of their account.")
     table = TableView(
@@ -281,16 +278,15 @@ def _device(device: Mapping[str, Any]) -> tuple[Cell, ...]:
 # --- Groups: the list, one group with its users and policies, and the changes of both
 
 
-_GROUPS_ROWS: Final = 50
 _GROUPS: Final = "/console/groups"
 _GROUP: Final = "/console/group"
 _HOLDER: Final = Holder("Group", _GROUP, 128)
-_GROUPS_NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=128)
+_GROUP_NAME: Final = _NAME._replace(maxlength=128)
 
 
 async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/groups: by name."""
-    found = await iam(ctx, "ListGroups", Marker=page_marker(ctx, "groups"), MaxItems=_GROUPS_ROWS)
+    found = await iam(ctx, "ListGroups", Marker=page_marker(ctx, "groups"), MaxItems=ROWS)
     rows = [
         (
             link(group["GroupName"], _GROUP, name=group["GroupName"]),
@@ -303,7 +299,7 @@ async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
     titles, start = columns("Name", "Path", "Created"), ctx.value("start", 64)
     table = TableView(titles, rows, _GROUPS, found.get("Marker", ""), empty=empty_text, start=start)
     new = FormView(
-        f"{_GROUPS}/create", "Create the group", "New group", (_GROUPS_NAME._replace(value=ctx.value("new_name")),)
+        f"{_GROUPS}/create", "Create the group", "New group", (_GROUP_NAME._replace(value=ctx.value("new_name")),)
     )
     return table_page(ctx, "Groups", table, problem=problem, forms=(new,))
 
@@ -311,7 +307,7 @@ async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
 async def group(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/group?name=…"""
     name = ctx.value("name", 128)
-    found = await iam(ctx, "GetGroup", GroupName=name, Marker=ctx.value("after"), MaxItems=_GROUPS_ROWS)
+    found = await iam(ctx, "GetGroup", GroupName=name, Marker=ctx.value("after"), MaxItems=ROWS)
     policies, hidden = await policies_of(ctx, _HOLDER, name), {"name": name}
     members = [each["UserName"] for each in found["Users"]]
     leave = {
@@ -321,7 +317,7 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
         for user in members
     }
     add = FormView(f"{_GROUP}/add-user", "Add", "Add a user", (Field("user", "User", maxlength=64),), hidden)
-    rename = FormView(f"{_GROUP}/rename", "Rename", "Rename", (_GROUPS_NAME._replace(value=name),), hidden)
+    rename = FormView(f"{_GROUP}/rename", "Rename", "Rename", (_GROUP_NAME._replace(value=name),), hidden)
     delete = FormView(f"{_GROUP}/delete", "Delete the group", hidden=hidden, danger=True)
     return ctx.page(
         "group",
@@ -338,19 +334,19 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
     )
 
 
-async def _groups_create(ctx: ConsoleContext) -> Response:
+async def _create_group(ctx: ConsoleContext) -> Response:
     name = ctx.value("new_name", 128)
     await iam(ctx, "CreateGroup", GroupName=name)
     return to(_GROUP, name=name, done="saved")
 
 
-async def _groups_rename(ctx: ConsoleContext) -> Response:
+async def _rename_group(ctx: ConsoleContext) -> Response:
     name = ctx.value("new_name", 128)
     await iam(ctx, "UpdateGroup", GroupName=ctx.value("name", 128), NewGroupName=name)
     return to(_GROUP, name=name, done="saved")
 
 
-async def _groups_delete(ctx: ConsoleContext) -> Response:
+async def _delete_group(ctx: ConsoleContext) -> Response:
     """Takes the group's policies and users from it, then deletes it. Each step is on the record."""
     name, marker = ctx.value("name", 128), ""
     while True:
@@ -372,10 +368,10 @@ def group_changes() -> Sequence[FormChange]:
         calling(_HOLDER, operation, UserName=("user", 64)) for operation in ("AddUserToGroup", "RemoveUserFromGroup")
     )
     return (
-        FormChange(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _groups_create, groups),
-        sensitive(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _groups_rename),
+        FormChange(f"{_GROUPS}/create", "iam:CreateGroup", "Create a group", _create_group, groups),
+        sensitive(f"{_GROUP}/rename", "iam:UpdateGroup", "Rename a group", _rename_group),
         sensitive(f"{_GROUP}/add-user", "iam:AddUserToGroup", "Add a user to a group", join),
         sensitive(f"{_GROUP}/remove-user", "iam:RemoveUserFromGroup", "Remove a user from a group", leave),
-        sensitive(f"{_GROUP}/delete", "iam:DeleteGroup", "Delete a group", _groups_delete, asks=True),
+        sensitive(f"{_GROUP}/delete", "iam:DeleteGroup", "Delete a group", _delete_group, asks=True),
         *policy_changes(_HOLDER, group),
     )
