@@ -184,7 +184,7 @@ def _exit_status(command: list[str]) -> int:
 @click.option(
     "--audience", required=True, metavar="URI", help="The resource server: https://HOST:PORT of the database."
 )
-@click.option("--listen", default="127.0.0.1:3890", metavar="HOST:PORT", show_default=True, help="Where.")
+@click.option("--listen", default="127.0.0.1:3890", metavar="HOST:PORT", show_default=True, help="A loopback address.")
 @click.option("--ca-bundle", default="", metavar="FILE", help="The authorities of Daypass's TLS.")
 def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
     """Let a database check passwords that are presigned requests of a role, as those of `aws rds generate-db-auth-token`. It

@@ -1,6 +1,6 @@
 """The client's part of certificates by role: new keys, certificates for them, and the lists of an account as files.
 
-A list never replaces a newer one. It needs ssh-keygen, which every OpenSSH has.
+A list never replaces a newer one. New keys come from ssh-keygen, a part of every OpenSSH.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`daypass ldap`: a database that can ask an LDAP server for the password of a user asks Daypass for that of a role.
 
-The password is a presigned request, as `aws rds generate-db-auth-token` makes it. Of LDAP there is the simple bind alone. It
-must never log or keep a password. PAM cannot be used: pam_exec passes on 511 bytes, and the token of a session is longer.
+The password is a presigned request, as `aws rds generate-db-auth-token` makes it. The simple bind is all of LDAP that is
+served. It must never log or keep a password. PAM cannot be used: pam_exec passes on 511 bytes, and the token of a session is longer.
 Sources: RFC 4511, 4.2; ITU-T X.690; Amazon RDS User Guide, "Connecting to your DB instance using IAM authentication".
 """
 
@@ -44,7 +44,7 @@ class Tokens:
             raise LocalStateError("The audience is https://HOST:PORT of the database.")
 
     def check(self, user: str, unverified_token: str) -> Outcome:
-        """Whether Daypass lets the signer connect as this user now."""
+        """Asks Daypass whether the signer may connect as this user now."""
         host, _, query = unverified_token.removeprefix("https://").partition("/?")
         asked = parse_qs(query, keep_blank_values=True)
         printable = unverified_token.isascii() and unverified_token.isprintable() and " " not in unverified_token

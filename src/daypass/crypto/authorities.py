@@ -149,7 +149,7 @@ def _krl(number: int, now: int, sections: Sequence[bytes]) -> bytes:
 
 
 def _revoked_serials(private: ed25519.Ed25519PrivateKey, serials: Collection[int]) -> bytes:
-    """The section of an authority. One without a serial number says nothing, but is valid."""
+    """The section of an authority; empty without a revoked serial number."""
     if not serials:
         return b""
     numbers = b"".join(struct.pack(">Q", serial) for serial in sorted(serials))

@@ -1,6 +1,6 @@
 """Verified facts: who makes a call, and how it arrived.
 
-Only `operations.authenticate` creates a `Caller`. The verifiers in `federation` create a `domain.proof.Proof`. Raw
+Only `operations.authenticate` creates a `Caller`. The verifiers in `federation` create a `Proof`. Raw
 input is named `unverified_…` until it is verified.
 """
 

@@ -83,7 +83,7 @@ class _Entry:
 
 
 Observe = Callable[[str], None]
-"""Called with the result of each fetch: "ok", a `fetch.Reason`, "file" or "keys"."""
+"""Called with the result of each fetch: "ok", a `fetch.FetchReason`, "file" or "keys"."""
 
 
 class IssuerKeys:

@@ -115,7 +115,7 @@ class RoleView(Struct, frozen=True, dict=True):
 class AccountView(Struct, frozen=True):
     account: Account
     guardrails: tuple[tuple[NamedPolicy, ...], ...]
-    issuers: tuple[str, ...] | None = None  # the only ones it may trust (`domain.issuers`); None: any
+    issuers: tuple[str, ...] | None = None  # the only ones it may trust (`domain.provider_settings`); None: any
 
 
 class ManagedPolicyView(Struct, frozen=True):

@@ -47,7 +47,7 @@ class _Checks:
         self._verifier, self._scope, self._public = verifier, scope, frozenset(public)
 
     def _presented(self, method: str, context: Any) -> tuple[str, Sent]:
-        """What a call brings: the value of `authorization`, and what proves the key of its token."""
+        """The value of `authorization` of a call, and the proofs of its token's key."""
         metadata = context.invocation_metadata() or ()
         values = [value for name, value in metadata if name == "authorization"]
         proofs = tuple(value for name, value in metadata if name == "dpop")
@@ -90,7 +90,7 @@ class VerifierInterceptor(_Checks, grpc.ServerInterceptor):  # type: ignore[misc
         method = _method_of(handler)
 
         def begun(context: Any) -> contextvars.Context:
-            """A context of its own: the thread serves other calls afterwards. It aborts a call without a valid token."""
+            """A separate context, because the thread serves other calls afterwards. Aborts a call without a valid token."""
             try:
                 verified = self._verified(self._presented(details.method, context))
             except Refusal as refusal:

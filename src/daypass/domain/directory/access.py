@@ -44,7 +44,7 @@ class AccessRequest:
         requester_id, beneficiary_id: the first hop's principal id of the requester, and of the person who gets the grants.
         client_token: makes the creation idempotent; unique for each requester. The id when none was given.
         document: the exact request (`domain.access.terms.Terms`), canonical JSON; `digest`: its SHA-256, hex.
-        persons: identifiers of requester and beneficiary (`domain.access.person`); they never approve.
+        persons: identifiers of requester and beneficiary (`domain.access.request.identifiers`); they never approve.
         deadline: ms; a draft or pending request expires then, an approved one when no grant has been used by then.
         end_reason: an EndReason, or why the request was denied.
         risk: the score, from 0 to 100, and `risk_reasons`: JSON, see `domain.access.risk`.

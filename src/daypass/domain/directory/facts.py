@@ -72,7 +72,7 @@ class PolicyContent:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A record that ends sessions. See `domain.session.revoked_by`.
+    """A record that ends sessions. See `domain.revocation_index.revoked_by`.
 
     `subject` is one of session | role | principal | access_key | source_identity | grant | client | account. `position` is
     its position in the change feed, which the store assigns. A session ends if any hop of it matches and either its `seen`

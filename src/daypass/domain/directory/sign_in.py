@@ -25,7 +25,7 @@ class BrowserSession:
     token: str
     source_ip: str
     user_agent: str
-    proof: str = ""  # of a person of an identity provider: the verified facts (`domain.proof.Proof`) as JSON
+    proof: str = ""  # of a person of an identity provider: the verified facts (`domain.claims.Proof`) as JSON
     clients: tuple[str, ...] = ()  # those that are told when it ends (OpenID Connect Back-Channel Logout 1.0)
 
 

@@ -47,7 +47,7 @@ class Person(Struct, frozen=True):
         id: the principal id of the first hop; "" when another person acts for it.
         principal_ids: those of all hops.
         names: ARNs that rules can name: of users and their groups, of roles, of subjects of identity providers.
-        identifiers: see `domain.access.person`.
+        identifiers: see `domain.access.request.identifiers`.
     """
 
     id: str

@@ -45,7 +45,7 @@ class AuthorizationRequest(Struct, frozen=True):
     """A validated request.
 
     Attributes:
-        role, details: the role, and the authorization details as text; see `wire.oauth.details`.
+        role, details: the role, and the authorization details as text; see `wire.oauth.errors.Details`.
         scope: without `openid`; None: not given.
         openid: whether an ID token is asked for.
         openid_scopes: `openid` and the scopes for claims, as they were asked for.

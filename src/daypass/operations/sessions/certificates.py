@@ -168,7 +168,7 @@ async def _authorized(env: Env, call: Call, wanted: Wanted, critical: Mapping[st
     return decision
 
 
-# --- The authorities, and what was revoked
+# --- The authorities, and the revoked certificates
 
 
 class _Issued(Struct, frozen=True):
@@ -181,7 +181,7 @@ class _Issued(Struct, frozen=True):
 
 
 class _Lists(Struct, frozen=True):
-    """The lists of an account, for a version of the revocations, and what they were made from."""
+    """The lists of an account for a version of the revocations, and the certificates that they were made from."""
 
     version: int
     made_at: int

@@ -129,7 +129,7 @@ _MAX_FIELDS: Final = 40
 
 
 class Slack:
-    """`message.Service`. Its answers are shown to the sender alone."""
+    """`Service`. Its answers are shown to the sender alone."""
 
     kind: str = "slack"
     summary: str = "Clicks and commands in Slack"
@@ -203,7 +203,7 @@ _MAX_TEXT: Final = 4096
 
 
 class Teams:
-    """`message.Service`. Its answers are plain text for the channel."""
+    """`Service`. Its answers are plain text for the channel."""
 
     kind: str = "teams"
     summary: str = "Messages to an outgoing webhook of Teams"
@@ -214,7 +214,7 @@ class Teams:
     )
 
     def signed(self, request: Request, now: int) -> SignedMessage:
-        """See `message.Service`. The time is in the body, which is read when its signature is right."""
+        """See `Service`. The time is in the body, which is read when its signature is right."""
         del now
         match = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
         if match is None:
