@@ -18,19 +18,21 @@ MAX_BYTES = 65_536
 _HEAD = 5
 
 
-class TooLarge(Exception):
-    """The message is compressed, or larger than the limit."""
-
-
 async def received(stream: Any) -> bytes:
-    """The message of a stream of grpclib; b"" without one. Raises TooLarge before it is read."""
-    head = await stream._stream.recv_data(_HEAD)  # noqa: SLF001  # its own function has no limit
-    if len(head) < _HEAD:
-        return b""
-    length = int.from_bytes(head[1:], "big")
-    if head[0] or length > MAX_BYTES:
-        raise TooLarge
-    return bytes(await stream._stream.recv_data(length))  # noqa: SLF001  # grpclib has no other way to read raw bytes
+    """The message of a stream of grpclib; b"" without one. Raises ValueError before it reads one that is compressed or
+    larger than the limit, and for one that is cut short.
+    """
+    read = stream._stream.recv_data  # noqa: SLF001  # its own function has no limit
+    try:
+        head = await read(_HEAD)
+        if not head:
+            return b""
+        length = int.from_bytes(head[1:], "big")
+        if head[0] or length > MAX_BYTES:
+            raise ValueError("the message is too large")
+        return bytes(await read(length))
+    except AssertionError:  # as grpclib says it
+        raise ValueError("the message is cut short") from None
 
 
 def socket_of(stream: Any) -> socket.socket:

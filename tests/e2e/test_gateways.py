@@ -21,6 +21,8 @@ from typing import Any
 
 import grpc
 import pytest
+from h2.connection import H2Connection
+from h2.events import ResponseReceived, TrailersReceived
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running
 from tests.e2e.test_proxies import free_port, replaced
 from tests.issuer import Issuer
@@ -388,7 +390,7 @@ def test_a608_check_that_is_no_check_is_refused(world: World) -> None:
 
     def check(*attributes: bytes, audience: str = AUDIENCE) -> tuple[str, bytes]:
         address = f"127.0.0.1:{world.server.settings['DAYPASS_SERVER__EXT_AUTHZ_PORT']}"
-        metadata = [("daypass-audience", audience)] if audience else []
+        metadata = [("daypass-audience", each) for each in audience.split()]
         with grpc.insecure_channel(address) as channel:
             call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
             try:
@@ -408,6 +410,10 @@ def test_a608_check_that_is_no_check_is_refused(world: World) -> None:
         ((), AUDIENCE),
         ((attributes(*whole), attributes(*whole)), AUDIENCE),
         ((attributes(*whole),), ""),
+        ((attributes(*whole),), f"{AUDIENCE} https://other.example"),
+        ((attributes((2, "GET /orders/7 HTTP/1.1"), *whole[1:]),), AUDIENCE),
+        ((attributes(*whole, (3, message((1, b"x-daypass-\xff"), (2, "admin")))),), AUDIENCE),
+        ((attributes(*whole, (3, message((1, "x"), (2, "y\r\nX-Daypass-Subject: admin")))),), AUDIENCE),
         ((attributes(*whole[:2]),), AUDIENCE),
         ((attributes(*whole, (4, "/admin/x")),), AUDIENCE),
         ((attributes(*whole, (2, "DELETE")),), AUDIENCE),
@@ -433,6 +439,28 @@ def test_a608_check_that_is_no_check_is_refused(world: World) -> None:
     ):
         assert refused[0] == ""
         assert status_of(refused[1]) in (7, 16)
+
+
+@pytest.mark.parametrize("body", [b"\0\0", b"\0\0\0\0\5\x0a", b"\1\0\0\0\0", b"\0\xff\xff\xff\xff"])
+def test_a608_frame_that_is_cut_short_compressed_or_huge_is_refused(world: World, body: bytes) -> None:
+    client, answer = H2Connection(), dict[str, str]()
+    port = int(world.server.settings["DAYPASS_SERVER__EXT_AUTHZ_PORT"])
+    with socket.create_connection(("127.0.0.1", port), 20) as connection:
+        client.initiate_connection()
+        path = "/envoy.service.auth.v3.Authorization/Check"
+        head = {":method": "POST", ":scheme": "http", ":path": path, ":authority": HOST, "te": "trailers"}
+        more = {"content-type": "application/grpc", "daypass-audience": AUDIENCE}
+        client.send_headers(1, list({**head, **more}.items()))
+        client.send_data(1, body, end_stream=True)
+        while "grpc-status" not in answer:
+            connection.sendall(client.data_to_send())
+            received = connection.recv(4096)
+            assert received, answer
+            for event in client.receive_data(received):
+                if isinstance(event, ResponseReceived | TrailersReceived):
+                    answer |= {name.decode(): value.decode() for name, value in event.headers}
+    assert answer["grpc-status"] == "3"
+    assert "Traceback" not in world.server.log.read_text()
 
 
 def status_of(answer: bytes) -> int:

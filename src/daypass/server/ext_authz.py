@@ -8,6 +8,7 @@ Source: Envoy, envoy.service.auth.v3.Authorization.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
@@ -17,7 +18,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from daypass.grpc_messages import LimitedServer, TooLarge, received
+from daypass.grpc_messages import LimitedServer, received
 from daypass.observability import logs
 from daypass.protobuf import contents, fields, message, texts
 from daypass.server.runtime import Receive, Send
@@ -32,6 +33,8 @@ _SECONDS: Final = 5.0
 _ATTRIBUTES, _REQUEST, _HTTP = 1, 4, 2
 _HTTP_METHOD, _HTTP_HEADERS, _HTTP_PATH, _HTTP_HOST = 2, 3, 4, 5
 _OVERWRITE: Final = 2
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE: Final = re.compile(rb"[^\0\r\n]*")
 _CODES: Final[Mapping[int, Status]] = {200: Status.OK, 401: Status.UNAUTHENTICATED, 503: Status.UNAVAILABLE}
 _SHOWN: Final = frozenset({"www-authenticate", "dpop-nonce", "retry-after", "content-type"})
 
@@ -58,13 +61,14 @@ class ExtAuthzPort:
         await self._server.wait_closed()
 
     async def _check(self, stream: Stream[bytes, bytes]) -> None:
-        audience = str(stream.metadata.get(_AUDIENCE, "")) if stream.metadata is not None else ""
+        given = stream.metadata.getall(_AUDIENCE, []) if stream.metadata is not None else []
+        audience = str(given[0]) if len(given) == 1 else ""
         try:
             async with asyncio.timeout(_SECONDS), self._checks:
                 scope = scope_of(await received(stream), audience)
                 scope["client"] = stream.peer.addr()
                 status, headers, body = await self._answered(scope)
-        except (ValueError, TooLarge):
+        except ValueError:
             raise GRPCError(Status.INVALID_ARGUMENT, "the check cannot be read") from None
         except TimeoutError:
             raise GRPCError(Status.UNAVAILABLE, "the check took too long") from None
@@ -91,7 +95,7 @@ def scope_of(check: bytes, audience: str) -> dict[str, Any]:
     """The ASGI scope of the request that a CheckRequest is about. Raises ValueError."""
     http = _only(_only(_only(check, _ATTRIBUTES), _REQUEST), _HTTP)
     (method,), (target,) = texts(http, _HTTP_METHOD), texts(http, _HTTP_PATH)
-    if not audience or not target.startswith("/") or not method.isascii():
+    if not audience or not target.startswith("/") or not _NAME.fullmatch(method.lower().encode()):
         raise ValueError("it has no audience, path or method")
     path, _, query = target.partition("?")
     raw_path = _PLACE.encode() + quote(audience, safe="").encode() + path.encode("latin-1")
@@ -114,13 +118,17 @@ def _only(data: bytes, number: int) -> bytes:
 
 
 def _headers(http: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for host in texts(http, _HTTP_HOST)[:1]:
-        yield b"host", host.encode("latin-1")
+    """Its headers, as HTTP allows them. Raises ValueError."""
+    pairs = [(b"host", host.encode("latin-1")) for host in texts(http, _HTTP_HOST)[:1]]
     for entry in contents(http, _HTTP_HEADERS):
         pair = {number: value for number, value in fields(entry) if isinstance(value, bytes)}
         name = pair.get(1, b"").lower()
-        if name and not name.startswith(b":") and name != b"host":
-            yield name, pair.get(2, b"")
+        if not name.startswith(b":") and name != b"host":
+            pairs.append((name, pair.get(2, b"")))
+    for name, value in pairs:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ValueError("a header that HTTP does not allow")
+        yield name, value
 
 
 def reply_of(status: int, headers: Mapping[str, str], body: str) -> bytes:

@@ -28,7 +28,7 @@ try:
     from grpclib.exceptions import GRPCError
     from grpclib.server import Stream
 
-    from daypass.grpc_messages import LimitedServer, TooLarge, received, socket_of
+    from daypass.grpc_messages import LimitedServer, received, socket_of
 except ImportError:
     raise LocalStateError("The Workload API needs the extra spiffe (grpclib).") from None
 
@@ -131,8 +131,8 @@ class WorkloadApi:
             raise GRPCError(Status.PERMISSION_DENIED, "no identity issued")
         try:
             return roles, await received(stream)
-        except TooLarge:
-            raise GRPCError(Status.INVALID_ARGUMENT, "the message is too large") from None
+        except ValueError as error:
+            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from None
 
     # --- What the server gives
 
