@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from tests.attack.installation import ALPHA, ROOT, Installation, document, form
+from tests.attack.installation import ALPHA, ROOT, Installation, document, form, trust
 from tests.attack.tokens import bring, provider, trust_in
 from tests.browser import Browser, forms, refused
 from tests.issuer import Issuer
@@ -31,10 +31,11 @@ from tests.sign_in import (
 )
 
 from daypass.domain.claims import RequestFacts
-from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, User
+from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings
+from daypass.operations.crud import engine
 from daypass.operations.iam import login_profiles
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_current
 from daypass.ports import Tx
@@ -223,6 +224,45 @@ def test_requests_of_a_public_client_that_store_something_are_charged_to_their_n
         assert statuses.count(429) >= 6
         address[0] = "192.0.2.2"
         assert ask() == statuses[0]
+
+
+@pytest.mark.parametrize("what", ["permission", "key", "session"])
+def test_a617_password_is_not_set_by_who_has_lost_permission_or_credentials_while_it_was_hashed(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    name = f"setter-{what}"
+    _, key = site.user(name, policy=document({"Action": ["iam:*", "sts:*"], "Resource": "*"}))
+    site.user(f"victim-{what}")
+    caller = key
+    if what == "session":
+        role = site.role("setters", trust(ALPHA), policy=document({"Action": "iam:*", "Resource": "*"}))
+        given = site.call(key, "AssumeRole", {"RoleArn": role, "RoleSessionName": "shift"})
+        assert given.status == 200, given.body
+        caller = given.key
+    run = engine._Request._run
+
+    async def slowly(request: Any, work: Any, *args: Any, **more: Any) -> Any:
+        result = await run(request, work, *args, **more)
+        if work is engine._gather and request.call.caller.name != "root":
+            if what == "permission":
+                await iam(site, "DeleteUserPolicy", UserName=name, PolicyName="p")
+            elif what == "key":
+                await iam(site, "UpdateAccessKey", UserName=name, AccessKeyId=key[0], Status="Inactive")
+            else:
+                session = request.call.caller.session.session_id
+                ended = Revocation("r", ALPHA, "session", session, issued_before=site.now(), created_at=site.now())
+                await change(site, lambda tx: tx.insert(ended))
+        return result
+
+    monkeypatch.setattr(engine._Request, "_run", slowly)
+    asked = {"UserName": f"victim-{what}", "Password": PASSWORD}
+    answer = site.call(caller, "CreateLoginProfile", asked, service="iam")
+    monkeypatch.undo()
+    assert answer.status == 403, answer.body
+    reasons = {"permission": None, "key": "access key is inactive", "session": "revoked"}
+    (record,) = site.records(answer.request_id)
+    assert record["detail"]["private"].get("reason") == reasons[what]
+    assert site.call(ROOT, "GetLoginProfile", {"UserName": f"victim-{what}"}, service="iam").code == "NoSuchEntity"
 
 
 # --- Proofs and clients --------------------------------------------------------------------------------------------------

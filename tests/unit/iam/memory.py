@@ -22,10 +22,12 @@ from daypass.data import BuiltinPolicies
 from daypass.domain import trust as account_policy
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
+    AccessKey,
     Account,
     Attachment,
     Guardrail,
     InlinePolicy,
+    KeyStatus,
     ManagedPolicy,
     Membership,
     MfaDevice,
@@ -44,6 +46,7 @@ from daypass.operations.crud.engine import perform
 from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.outcome import refused
 from daypass.ports import AccountView, Call, Limits, PrincipalView, RoleView
+from daypass.ports.directory import KeyView
 from daypass.stores.entities import ENTITY_TABLES
 
 E = TypeVar("E")
@@ -176,6 +179,10 @@ class MemoryDirectory:
 
     async def refresh(self) -> bool:
         return False
+
+    async def access_key(self, key_id: str) -> KeyView:
+        """Those of the callers are not stored, and active."""
+        return KeyView(AccessKey(key_id, "", "", KeyStatus.ACTIVE, b"", 0, 0), "", None)
 
     async def account(self, account_id: str) -> AccountView | None:
         account = self.tx.get(Account, id=account_id)

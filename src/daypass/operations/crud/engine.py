@@ -17,6 +17,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations import heavy
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.authorize import authorize
 from daypass.operations.crud.operation import (
     LINT,
@@ -186,7 +187,10 @@ class _Request(Generic[R, W]):
 
     async def _write(self, authorized: _Authorized) -> Answer:
         env, call, service, operation, params = self.env, self.call, self.service, self.operation, self.params
-        gathered = await self._run(_gather, size=self._size) if operation.gather is not None else None
+        gathered = None
+        if operation.gather is not None:
+            gathered = await self._run(_gather, size=self._size)
+            await self._check_again(authorized.resource)
 
         def change(tx: Tx) -> tuple[Answer, Event]:
             if operation.resource(service.reading(env.scene(tx), call), params) != authorized.resource:
@@ -207,6 +211,13 @@ class _Request(Generic[R, W]):
         if operation.after_commit is not None:
             operation.after_commit(answer)
         return answer
+
+    async def _check_again(self, resource: AuthorizedResource) -> None:
+        """Slow work waits its turn, for seconds under load: who has lost the credentials or the permission changes nothing."""
+        caller = self.call.caller
+        if caller.access_key_id and (caller.session is None or not caller.session.binding):
+            await authenticated_again(self.env, caller, self.env.clock.now())
+        await self._authorize(resource)
 
     @property
     def _size(self) -> int | None:
