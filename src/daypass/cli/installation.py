@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-
-if TYPE_CHECKING:
-    from daypass.config import Settings
-import tempfile
-import time
-from typing import Any
 
 from daypass.cli import exits, output
 from daypass.cli.files import text_at
 from daypass.cli.options import Fields, Group, Result, confirmed, done, listing, output_option, yes_option
 from daypass.cli.output import counted, moment
+
+if TYPE_CHECKING:
+    from daypass.config import Settings
+
 
 config_option = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="TOML file with settings."

@@ -5,24 +5,21 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
-from daypass.cli import output
+from daypass.cli import exits, output
 from daypass.cli.durations import seconds_of
+from daypass.client.errors import ClientError
 from daypass.client.profiles import Profile
 from daypass.client.usable import resolve
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
 
-from daypass.cli import exits
-from daypass.client.errors import ClientError
 
 _COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PAGE = 250

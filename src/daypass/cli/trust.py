@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from daypass.cli import exits, output
+from daypass.cli import exits, iam, output
 from daypass.cli.explain import show as show_explanation
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Group, Result, server_command
-
-if TYPE_CHECKING:
-    from daypass.domain.trust import TrustTemplate
-from daypass.cli import iam
-from daypass.cli.options import confirmed
+from daypass.cli.options import Connect, Group, Result, confirmed, server_command
 from daypass.cli.replacing import show, unless_absent
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
+
+if TYPE_CHECKING:
+    from daypass.domain.trust import TrustTemplate
 
 PARAMETERS: dict[str, str] = {
     "repo": "Repository: OWNER/NAME, OWNER@ID/NAME@ID, or its UUID.",

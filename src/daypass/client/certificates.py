@@ -55,16 +55,11 @@ def certify(connection: Connection, key: Path, kind: str, names: Sequence[str], 
     return place
 
 
-def known_hosts(authorities: Mapping[str, Any]) -> str:
-    """The host authorities as lines of `known_hosts`, for every host."""
-    return "".join(f"@cert-authority * {line}\n" for line in authorities["ssh_host"])
-
-
 def contents(authorities: Mapping[str, Any]) -> dict[str, str | bytes]:
     """The content of an account's files, by the name of the option."""
     return {
         "ssh_user_ca": "".join(f"{line}\n" for line in authorities["ssh_user"]),
-        "known_hosts": known_hosts(authorities),
+        "known_hosts": "".join(f"@cert-authority * {line}\n" for line in authorities["ssh_host"]),
         "database_ca": "".join(authorities["database"]),
         "krl": base64.b64decode(authorities["krl"]),
         "crl": f"# daypass {authorities['number']}\n{authorities['crl']}",

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.directory import Revocation, Role, User
+from daypass.domain.errors import DaypassError, ErrorKind, replaced
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import AuthorizedResource, Context, Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog
+from daypass.operations.revocation import lift_blocks, new_revocation, store
 from daypass.ports import Ids, Tx
 
 if TYPE_CHECKING:
     from daypass.ports import SamlMetadata, Sealer
-from typing import Final
-
-from daypass.domain.directory import Revocation, Role, User
-from daypass.domain.errors import DaypassError, ErrorKind, replaced
-from daypass.operations.revocation import lift_blocks, new_revocation, store
 
 
 @dataclass(frozen=True, slots=True)

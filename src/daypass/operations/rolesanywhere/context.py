@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.crud import operation as crud
 from daypass.operations.crud.operation import AuthorizedResource, Context, Params
 from daypass.ports import Ids, Tx
 
 if TYPE_CHECKING:
     from daypass.ports import X509Verifier
-from typing import Final
 
-from daypass.domain.errors import DaypassError, ErrorKind
 
 Entity: TypeAlias = TrustAnchor | X509Profile | Crl | X509Subject
 E = TypeVar("E", TrustAnchor, X509Profile, Crl, X509Subject)

@@ -24,7 +24,7 @@ from daypass.operations.authorize import authorize
 from daypass.operations.management import allow_own, arn_of
 from daypass.operations.outcome import OWNER, served
 from daypass.ports import Call, Env, RecordFilter, Viewer
-from daypass.ports.certificates import CertificateKind, CertificateRequest, MadeCertificate
+from daypass.ports.certificates import CertificateKind, CertificateRequest
 
 ACTION: Final = "IssueCertificate"
 DEFAULT_SECONDS: Final = 3_600
@@ -68,12 +68,13 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
         raise _refused(call, {OWNER: block.account, "reason": "blocked", "revocation": block.id})
     shown = " ".join(filter(None, (session.session_id, call.caller.arn, session.source_identity)))
     extensions = [f"permit-{name}" for name in wanted.extensions]
-    made = _issue(
-        env,
-        CertificateRequest(
-            kind, call.caller.account, wanted.public_key, wanted.names, shown, expires_at, critical, extensions
-        ),
+    request = CertificateRequest(
+        kind, call.caller.account, wanted.public_key, wanted.names, shown, expires_at, critical, extensions
     )
+    try:
+        made = env.authorities.issue(request)
+    except ValueError as error:
+        raise _invalid(f"public_key: {error}.") from None
     serial = f"{made.serial:016x}"
     detail = {
         "kind": kind,
@@ -90,13 +91,6 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
     )
     await env.journal.commit(event)
     return {"certificate": made.text, "serial": serial, "expires_at": expires_at}
-
-
-def _issue(env: Env, request: CertificateRequest) -> MadeCertificate:
-    try:
-        return env.authorities.issue(request)
-    except ValueError as error:
-        raise _invalid(f"public_key: {error}.") from None
 
 
 def _session(call: Call) -> SessionClaims:

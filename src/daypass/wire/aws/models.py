@@ -11,7 +11,6 @@ from functools import cache, partial
 from typing import Any
 
 from daypass.wire.aws import json, query, validate
-from daypass.wire.aws import json as json_form
 from daypass.wire.service_models import description_of
 
 VERSIONS: Mapping[str, str] = {"sts": "2011-06-15", "iam": "2010-05-08"}
@@ -142,7 +141,7 @@ class ServiceModel:
             check=check,
             explain=lambda params: validate.explain(self.name, self._shapes, shape_name, params),
             render=json.compile_result(self._shapes, self.namespace, description),
-            render_json=partial(json_form.result, self._shapes, description),
+            render_json=partial(json.result, self._shapes, description),
             secret_members=self._secret_members,
         )
 

@@ -23,7 +23,6 @@ from daypass.operations.oauth import web_identity_token
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest
 from daypass.operations.sessions import caller as callers
 from daypass.operations.sessions import long_term
-from daypass.operations.sessions import long_term as scoped
 from daypass.ports import Call, Env
 from daypass.wire.aws.dispatch import OperationHandler, RenderingHandler
 from daypass.wire.aws.json import decoded_message
@@ -109,7 +108,7 @@ async def get_federation_token(env: Env, call: Call, params: Params) -> Answer:
 
 
 async def get_scoped_credentials(env: Env, call: Call, params: Params) -> Answer:
-    issued = await scoped.get_scoped_credentials(
+    issued = await long_term.get_scoped_credentials(
         env,
         call,
         params.get("Policy", ""),

@@ -29,7 +29,6 @@ from daypass.operations.access_requests.anomalies import list_anomalies
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest, get_jwt_bundle, get_web_identity_token
 from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.record import explore as record_explore
-from daypass.operations.record import read as explaining
 from daypass.operations.record import read as record_read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
@@ -174,7 +173,7 @@ async def _export(env: Env, call: Call, q: record_api.ExportLogInput) -> Any:
 
 
 async def _explain(env: Env, call: Call, q: record_api.ExplainRequestInput) -> Any:
-    return {"explanation": dict(await explaining.explain_request(env, call, q.request_id))}
+    return {"explanation": dict(await record_read.explain_request(env, call, q.request_id))}
 
 
 async def _list_anomalies(env: Env, call: Call, q: OnePage) -> Any:

@@ -20,7 +20,6 @@ from daypass.operations.assume import pod_identity
 from daypass.operations.notifications import channels
 from daypass.operations.oauth import clients, consent, targets
 from daypass.operations.providers import settings
-from daypass.operations.providers import settings as providers
 from daypass.operations.record.measure import Check, measure
 from daypass.operations.scim import tokens
 from daypass.operations.sign_in import devices
@@ -92,7 +91,7 @@ _ACCOUNTS: Final = (
 
 
 async def _provider_keys(env: Env, call: Call, q: Any, *, refresh: bool = False) -> Over:
-    provider, status = await providers.get_provider_keys(env, call, q.provider, q.account, refresh=refresh)
+    provider, status = await settings.get_provider_keys(env, call, q.provider, q.account, refresh=refresh)
     return Over(status, arn=provider.arn)
 
 
@@ -101,12 +100,12 @@ async def _allowed_issuers(env: Env, call: Call, q: Any) -> Any:
 
 
 async def _provider_settings(env: Env, call: Call, q: Any) -> Over:
-    found = await providers.get_provider_settings(env, call, q.provider, q.account)
+    found = await settings.get_provider_settings(env, call, q.provider, q.account)
     return Over(found.provider, settings=found.members)
 
 
 async def _put_provider_settings(env: Env, call: Call, q: provider_api.PutProviderSettingsInput) -> Over:
-    found = await providers.put_provider_settings(env, call, q.provider, q.settings, q.account)
+    found = await settings.put_provider_settings(env, call, q.provider, q.settings, q.account)
     return Over(found.provider, settings=found.members)
 
 
@@ -116,7 +115,7 @@ async def _create_scim_token(env: Env, call: Call, q: provider_api.CreateScimTok
 
 
 _PROVIDERS: Final = (
-    Endpoint(provider_api.LIST_PROVIDERS, lambda env, call, q: providers.list_providers(env, call, q.account)),
+    Endpoint(provider_api.LIST_PROVIDERS, lambda env, call, q: settings.list_providers(env, call, q.account)),
     Endpoint(provider_api.GET_PROVIDER_SETTINGS, _provider_settings),
     Endpoint(provider_api.PUT_PROVIDER_SETTINGS, _put_provider_settings),
     Endpoint(provider_api.GET_PROVIDER_KEYS, _provider_keys),

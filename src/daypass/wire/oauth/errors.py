@@ -12,7 +12,6 @@ from typing import Any, Final, NamedTuple, assert_never
 
 from daypass.domain.delegation import Party, may_act
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.session import MAX_TAGS
 from daypass.domain.strict_json import read_json
 from daypass.domain.web_identity import tag_problem
@@ -34,32 +33,34 @@ INVALID_GRANT: Final = "invalid_grant"
 _SERVER_ERROR: Final = "server_error"
 _OTHER = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")  # what RFC 6749, 5.2 does not allow in error_description
 
-_EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
-    Kind.UNSUPPORTED_GRANT_TYPE: ("unsupported_grant_type", 400),
-    Kind.AUTHORIZATION_PENDING: ("authorization_pending", 400),
-    Kind.POLLING_TOO_FAST: ("slow_down", 400),
-    Kind.EXPIRED_DEVICE_CODE: ("expired_token", 400),
-    Kind.CONSENT_DENIED: ("access_denied", 400),
-    Kind.UNSUPPORTED_RESPONSE_TYPE: ("unsupported_response_type", 400),
-    Kind.REQUEST_OBJECT: ("request_not_supported", 400),
-    Kind.UNSUPPORTED_TOKEN_TYPE: ("unsupported_token_type", 400),
-    Kind.INVALID_CLIENT: (INVALID_CLIENT, 401),
-    Kind.INVALID_GRANT: (INVALID_GRANT, 400),
-    Kind.UNAUTHORIZED_CLIENT: ("unauthorized_client", 400),
+_EXCEPTIONS: Final[Mapping[ErrorKind, tuple[str, int]]] = {
+    ErrorKind.UNSUPPORTED_GRANT_TYPE: ("unsupported_grant_type", 400),
+    ErrorKind.AUTHORIZATION_PENDING: ("authorization_pending", 400),
+    ErrorKind.POLLING_TOO_FAST: ("slow_down", 400),
+    ErrorKind.EXPIRED_DEVICE_CODE: ("expired_token", 400),
+    ErrorKind.CONSENT_DENIED: ("access_denied", 400),
+    ErrorKind.UNSUPPORTED_RESPONSE_TYPE: ("unsupported_response_type", 400),
+    ErrorKind.REQUEST_OBJECT: ("request_not_supported", 400),
+    ErrorKind.UNSUPPORTED_TOKEN_TYPE: ("unsupported_token_type", 400),
+    ErrorKind.INVALID_CLIENT: (INVALID_CLIENT, 401),
+    ErrorKind.INVALID_GRANT: (INVALID_GRANT, 400),
+    ErrorKind.UNAUTHORIZED_CLIENT: ("unauthorized_client", 400),
     **{kind: (code, 400) for kind, code in DPOP_ERRORS.items()},
-    Kind.INVALID_TARGET: ("invalid_target", 400),
-    Kind.OUTBOUND_FEDERATION_DISABLED: ("invalid_target", 400),
-    Kind.INVALID_SCOPE: ("invalid_scope", 400),
-    Kind.INVALID_CLIENT_METADATA: ("invalid_client_metadata", 400),
-    Kind.INVALID_REDIRECT_URI: ("invalid_redirect_uri", 400),
-    Kind.INVALID_AUTHORIZATION_DETAILS: ("invalid_authorization_details", 400),
-    Kind.MALFORMED_POLICY: ("invalid_authorization_details", 400),
-    Kind.REQUEST_TOO_LARGE: (INVALID_REQUEST, 413),
-    Kind.HEADERS_TOO_LARGE: (INVALID_REQUEST, 431),
+    ErrorKind.INVALID_TARGET: ("invalid_target", 400),
+    ErrorKind.OUTBOUND_FEDERATION_DISABLED: ("invalid_target", 400),
+    ErrorKind.INVALID_SCOPE: ("invalid_scope", 400),
+    ErrorKind.INVALID_CLIENT_METADATA: ("invalid_client_metadata", 400),
+    ErrorKind.INVALID_REDIRECT_URI: ("invalid_redirect_uri", 400),
+    ErrorKind.INVALID_AUTHORIZATION_DETAILS: ("invalid_authorization_details", 400),
+    ErrorKind.MALFORMED_POLICY: ("invalid_authorization_details", 400),
+    ErrorKind.REQUEST_TOO_LARGE: (INVALID_REQUEST, 413),
+    ErrorKind.HEADERS_TOO_LARGE: (INVALID_REQUEST, 431),
 }
 
 
-def oauth_error(kind: Kind, unacceptable: str = INVALID_REQUEST, unproven: str = INVALID_CLIENT) -> tuple[str, int]:
+def oauth_error(
+    kind: ErrorKind, unacceptable: str = INVALID_REQUEST, unproven: str = INVALID_CLIENT
+) -> tuple[str, int]:
     """Code and HTTP status.
 
     `unacceptable`: the code for a proof that is not accepted, or that policies do not admit; `unproven`: for a caller that
@@ -104,11 +105,11 @@ class OAuthErrors:
         if self._resource and kind in DPOP_ERRORS:
             status = 401
         headers = (*NO_STORE, self._challenge(request, kind)) if status == 401 else NO_STORE
-        shown = "" if self._resource and kind is Kind.MISSING_CREDENTIALS else code
+        shown = "" if self._resource and kind is ErrorKind.MISSING_CREDENTIALS else code
         body = error_json(shown, refusal.error.public, request.request_id, refusal.encoded)
         return Response(status, body, JSON, headers, refusal.operation, code)
 
-    def _challenge(self, request: Request, kind: Kind) -> Header:
+    def _challenge(self, request: Request, kind: ErrorKind) -> Header:
         if self._resource:
             return challenge(request, kind, self._resource)
         return b"www-authenticate", b'Basic realm="daypass"'

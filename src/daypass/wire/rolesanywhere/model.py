@@ -16,7 +16,6 @@ from typing import Any, Final, TypeAlias, assert_never
 from urllib.parse import unquote_to_bytes
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.jws import iso_time
 from daypass.sigv4.canonical import query_pairs
 from daypass.wire.content import json_object_of
@@ -301,24 +300,24 @@ def rendered(shapes: Shapes, name: str, value: Any) -> Any:
 INTERNAL_CODE = "InternalServerException"
 
 
-_EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
-    Kind.UNKNOWN_OPERATION: ("UnknownOperationException", 404),
-    Kind.MISSING_ACTION: ("UnknownOperationException", 404),
-    Kind.UNSUPPORTED_OPERATION: ("UnknownOperationException", 400),
-    Kind.REQUEST_TOO_LARGE: ("RequestEntityTooLargeException", 413),
-    Kind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLargeException", 431),
-    Kind.MISSING_CREDENTIALS: ("MissingAuthenticationTokenException", 403),
-    Kind.INCOMPLETE_SIGNATURE: ("IncompleteSignatureException", 403),
-    Kind.SIGNATURE_MISMATCH: ("InvalidSignatureException", 403),
-    Kind.EXPIRED_CREDENTIALS: ("ExpiredTokenException", 403),
-    Kind.EXPIRED_IDENTITY_TOKEN: ("ExpiredTokenException", 403),
-    Kind.NOT_FOUND: ("ResourceNotFoundException", 404),
-    Kind.LIMIT_EXCEEDED: ("TooManyTagsException", 400),
-    Kind.POLICY_EVALUATION: (INTERNAL_CODE, 500),
+_EXCEPTIONS: Final[Mapping[ErrorKind, tuple[str, int]]] = {
+    ErrorKind.UNKNOWN_OPERATION: ("UnknownOperationException", 404),
+    ErrorKind.MISSING_ACTION: ("UnknownOperationException", 404),
+    ErrorKind.UNSUPPORTED_OPERATION: ("UnknownOperationException", 400),
+    ErrorKind.REQUEST_TOO_LARGE: ("RequestEntityTooLargeException", 413),
+    ErrorKind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLargeException", 431),
+    ErrorKind.MISSING_CREDENTIALS: ("MissingAuthenticationTokenException", 403),
+    ErrorKind.INCOMPLETE_SIGNATURE: ("IncompleteSignatureException", 403),
+    ErrorKind.SIGNATURE_MISMATCH: ("InvalidSignatureException", 403),
+    ErrorKind.EXPIRED_CREDENTIALS: ("ExpiredTokenException", 403),
+    ErrorKind.EXPIRED_IDENTITY_TOKEN: ("ExpiredTokenException", 403),
+    ErrorKind.NOT_FOUND: ("ResourceNotFoundException", 404),
+    ErrorKind.LIMIT_EXCEEDED: ("TooManyTagsException", 400),
+    ErrorKind.POLICY_EVALUATION: (INTERNAL_CODE, 500),
 }
 
 
-def wire_error(kind: Kind) -> tuple[str, int]:
+def wire_error(kind: ErrorKind) -> tuple[str, int]:
     """Code and HTTP status. A kind without an error of the service becomes a ValidationException, as AWS does."""
     return _EXCEPTIONS.get(kind) or _of_family(kind.family)
 

@@ -18,7 +18,6 @@ from urllib.parse import unquote, urlsplit
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.domain.errors import ErrorKind as Kind
 from daypass.domain.jws import iso_time
 from daypass.operations.assume import saml_sign_in
 from daypass.operations.assume.assume_role_with_saml import RequestedProvider, provider_of, requested_provider
@@ -233,21 +232,21 @@ NO_STORE: Final[tuple[Header, ...]] = (
 _OTHER: Final = ("InvalidRequest", 400)
 
 
-_EXCEPTIONS: Final[Mapping[Kind, tuple[str, int]]] = {
-    Kind.UNKNOWN_OPERATION: ("NotFound", 404),
-    Kind.NOT_FOUND: ("NotFound", 404),
-    Kind.MISSING_ACTION: _OTHER,
-    Kind.UNSUPPORTED_OPERATION: _OTHER,
-    Kind.INVALID_INPUT: _OTHER,
-    Kind.REQUEST_TOO_LARGE: ("RequestEntityTooLarge", 413),
-    Kind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLarge", 431),
-    Kind.PACKED_POLICY_TOO_LARGE: ("PackedPolicyTooLarge", 400),
-    Kind.EXPIRED_IDENTITY_TOKEN: ("ExpiredToken", 400),
-    Kind.IDP_REJECTED_CLAIM: ("IDPRejectedClaim", 403),
+_EXCEPTIONS: Final[Mapping[ErrorKind, tuple[str, int]]] = {
+    ErrorKind.UNKNOWN_OPERATION: ("NotFound", 404),
+    ErrorKind.NOT_FOUND: ("NotFound", 404),
+    ErrorKind.MISSING_ACTION: _OTHER,
+    ErrorKind.UNSUPPORTED_OPERATION: _OTHER,
+    ErrorKind.INVALID_INPUT: _OTHER,
+    ErrorKind.REQUEST_TOO_LARGE: ("RequestEntityTooLarge", 413),
+    ErrorKind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLarge", 431),
+    ErrorKind.PACKED_POLICY_TOO_LARGE: ("PackedPolicyTooLarge", 400),
+    ErrorKind.EXPIRED_IDENTITY_TOKEN: ("ExpiredToken", 400),
+    ErrorKind.IDP_REJECTED_CLAIM: ("IDPRejectedClaim", 403),
 }
 
 
-def wire_error(kind: Kind) -> tuple[str, int]:
+def wire_error(kind: ErrorKind) -> tuple[str, int]:
     """Code and HTTP status. Kinds that cannot occur in a sign-in share one case."""
     return _EXCEPTIONS.get(kind) or _of_family(kind.family)
 

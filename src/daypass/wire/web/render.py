@@ -7,33 +7,29 @@ Whatever could pose as something else becomes visible: see `domain.visible`.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
-
-from daypass.domain.jws import iso_time
-from daypass.domain.visible import visible as visible_text
-from daypass.wire.http import Header, Response
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-import gzip
-import hashlib
-from collections.abc import Mapping
 from importlib.resources import files
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.domain.errors import ErrorKind as Kind
+from daypass.domain.jws import iso_time
+from daypass.domain.visible import visible as visible_text
 from daypass.wire.front import ErrorFormat, Refusal
-from daypass.wire.http import Request
+from daypass.wire.http import Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, wire_error
 from daypass.wire.web.cookies import theme
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 
 HEADERS: Final[tuple[Header, ...]] = (
     (b"cache-control", b"no-store"),
@@ -317,7 +313,7 @@ _TITLES: Final[Mapping[Family, str]] = {
     Family.UNAVAILABLE: "Not available now",
 }
 _OTHER: Final = "This did not work"
-_STATUS: Final[Mapping[Kind, int]] = {Kind.ALREADY_EXISTS: 409, Kind.OVERLOADED: 503}
+_STATUS: Final[Mapping[ErrorKind, int]] = {ErrorKind.ALREADY_EXISTS: 409, ErrorKind.OVERLOADED: 503}
 
 
 class PageErrors:

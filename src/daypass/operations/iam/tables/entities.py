@@ -25,8 +25,6 @@ from daypass.operations.iam import (
     tags,
     users,
 )
-from daypass.operations.iam import account as details
-from daypass.operations.iam import granting as credential_changes
 from daypass.operations.iam.context import Operation, ResourceOf
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)
@@ -50,7 +48,7 @@ USERS: Final = (
         resources.user_or_caller,
         write=access_keys.create_access_key,
         urgent=True,
-        credential=partial(credential_changes.of_key, "create"),
+        credential=partial(granting.of_key, "create"),
     ),
     Operation("ListAccessKeys", resources.user_or_caller, read=access_keys.list_access_keys),
     Operation(
@@ -58,14 +56,14 @@ USERS: Final = (
         resources.user_or_caller,
         write=access_keys.update_access_key,
         urgent=True,
-        credential=partial(credential_changes.of_key, "update"),
+        credential=partial(granting.of_key, "update"),
     ),
     Operation(
         "DeleteAccessKey",
         resources.user_or_caller,
         write=access_keys.delete_access_key,
         urgent=True,
-        credential=partial(credential_changes.of_key, "delete"),
+        credential=partial(granting.of_key, "delete"),
     ),
     Operation("ListGroupsForUser", resources.user, read=groups.list_groups_for_user),
 )
@@ -148,7 +146,7 @@ INSTANCE_PROFILES: Final = (
 
 ACCOUNT: Final = (
     Operation("GetAccountSummary", resources.anything, read=account.get_account_summary),
-    Operation("GetAccountAuthorizationDetails", resources.anything, read=details.get_account_authorization_details),
+    Operation("GetAccountAuthorizationDetails", resources.anything, read=account.get_account_authorization_details),
 )
 
 REPORTS: Final = (
