@@ -27,7 +27,7 @@ from botocore.config import Config
 from sqlalchemy import delete, select
 
 from assume_role import ACCOUNT, KEY, SECRET, TRUST
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord
 from daypass.cli.record import OfflineRecord, PostgresRecord
 from daypass.domain.events import decode

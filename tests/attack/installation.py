@@ -26,7 +26,7 @@ from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
 
 from daypass import sigv4
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.config import Settings
 from daypass.domain.events import decode
 from daypass.observability import logs

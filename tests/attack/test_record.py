@@ -13,7 +13,7 @@ from sqlalchemy import select
 from tests.attack.installation import ALPHA, EVERYTHING, HOST, ROOT, Installation, form, installed, trust
 
 from daypass.audit.format import leaf_hash
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord, RecordRow, verify_log
 from daypass.domain.events import MAX_EVENT_BYTES
 from daypass.stores.engine import UnusableDatabase

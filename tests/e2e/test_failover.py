@@ -25,7 +25,7 @@ from tests.e2e.test_hanging_database import issued
 from tests.e2e.test_running import cli, code_of, make_role, within
 from tests.replication import Cluster, replicated
 
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.domain.events import decode
 from daypass.stores.engine import open_database
 from daypass.stores.records import audit_records

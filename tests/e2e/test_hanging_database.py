@@ -17,7 +17,7 @@ from tests.e2e.test_running import cli, make_role, within
 from tests.prepared import PreparedPostgres, prepared_postgres
 from tests.stalling import stalling
 
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.domain.events import decode
 from daypass.stores.engine import open_database
 from daypass.stores.records import audit_records

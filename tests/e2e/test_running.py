@@ -33,7 +33,7 @@ from tests.prepared import prepare_sqlite
 from tests.processes import bound
 
 from daypass import sigv4
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.cli.main import run
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile

@@ -28,9 +28,9 @@ from sqlalchemy import (
 
 from daypass.audit.columns import LARGEST, altered_column, id_key, searchable
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
-from daypass.audit.packing import event_bytes, events_of, whole
 from daypass.audit.recent import active_sessions, may_be_revoked
 from daypass.audit.rows import Listed, body_of, columns_of, list_sessions, redact_for_actor, sessions_of, stored_integer
+from daypass.audit.stored import event_bytes, events_of, whole
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionClaims, chain_depth

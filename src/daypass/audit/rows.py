@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
 
 from daypass.audit.columns import LARGEST, altered_session_column, bounded, id_key, record_columns, searchable
 from daypass.audit.format import leaf_hash
-from daypass.audit.packing import events_of
+from daypass.audit.stored import events_of
 from daypass.domain.events import Event, SessionRecord, decode, encoded
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind, chain_depth
 from daypass.ports.record import SessionFilter, Viewer

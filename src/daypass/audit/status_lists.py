@@ -21,8 +21,8 @@ import msgspec
 from sqlalchemy import Connection, func, select
 
 from daypass.audit.completeness import process_logs
-from daypass.audit.packing import event_bytes
 from daypass.audit.rows import hop_of
+from daypass.audit.stored import event_bytes
 from daypass.crypto.ids import random_bytes
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import EventType, decode

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 from daypass.audit.format import leaf_hash
 from daypass.audit.journal import Journal
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
 from daypass.domain.events import Event, EventType, decode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import ClientError
 from tests.x509 import Authority, Holder, body, sign
 
-from daypass.audit.packing import event_bytes
+from daypass.audit.stored import event_bytes
 from daypass.domain.events import decode
 from daypass.stores.records import audit_records
 

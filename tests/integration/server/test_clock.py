@@ -14,8 +14,8 @@ from tests.prepared import prepare_sqlite
 from tests.terminal import Terminal
 
 from daypass.audit.log import load_mark
-from daypass.audit.packing import event_bytes
 from daypass.audit.sql import raise_mark
+from daypass.audit.stored import event_bytes
 from daypass.cli.installation import clock
 from daypass.cli.main import run
 from daypass.config import Settings

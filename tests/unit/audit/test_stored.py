@@ -7,7 +7,7 @@ import gc
 import pytest
 from sqlalchemy import create_engine
 
-from daypass.audit.packing import events_of
+from daypass.audit.stored import events_of
 from daypass.stores.records import audit_records
 
 
