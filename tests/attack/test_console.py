@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,6 +18,8 @@ from tests.oauth_client import api
 from tests.passkeys import registered, sign_in_with
 from tests.sign_in import signed_in, user
 
+from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.model import Decision
 from daypass.wire.routing import Route
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
@@ -247,11 +251,16 @@ def test_a314_menu_of_a_person_with_expensive_policies_is_not_decided(
         site.iam("CreatePolicy", PolicyName=f"menu-{number}", PolicyDocument=json.dumps(document))
         site.iam("AttachUserPolicy", UserName=name, PolicyArn=f"arn:aws:iam::{ALPHA}:policy/menu-{number}")
     agent = (b"user-agent", b"x" * 4_000)
-    decided: list[object] = []
-    monkeypatch.setattr("daypass.operations.authorize.evaluate", lambda *given: decided.append(given))
+    callers: list[str] = []
+
+    def evaluated(*given: Any) -> Decision:
+        callers.append(sys._getframe(1).f_code.co_name)
+        return evaluate(*given)
+
+    monkeypatch.setattr("daypass.operations.authorize.evaluate", evaluated)
     page = browser.get("/console/approvals", agent)
     assert page.status == 200
-    assert decided == []
+    assert "would_allow" not in callers
     assert "Without permission" not in text(page)  # each page decides for itself
 
 
