@@ -324,3 +324,32 @@ def test_most_commands_of_the_pages_are_run() -> None:
         block for block in _BLOCKS if block.page.stem == "runbooks"
     ]  # they need the fault; game days take the steps
     assert count(run) >= 0.78 * (count(_BLOCKS) - count(incidents))
+
+
+_INCIDENT = {
+    "good-trust-policy.json": "trust.json", r"\bROLE\b": "deployer", r"\bUSER\b": "ana", r"\bKEY_ID\b": "{key}",
+    r"\bISSUER\b": "{issuer}", r"\bACCOUNT\b": "{account}", r"\bGRANT_ID\b": "0" * 32, "https://replica.example.com": "{url}",
+}  # fmt: skip
+_ELSEWHERE = re.compile(r"^daypass (clock|server-keys|probe|audit verify|backup)\b")
+"""Commands on the database of a server, or of its operator, which the tests of the command line run."""
+
+
+def test_commands_of_runbooks_do_their_work(world: World) -> None:
+    """Without the fault that their alert is about: each is a command, finds what it names, and ends as documented."""
+    account = world.server.api("POST", "/accounts", body={"name": "incident"})["id"]
+    facts = {"key": world.key, "issuer": world.issuer.url, "account": account, "url": world.server.url}
+    page, failed, ran_commands = Page(world, ""), [], 0
+    page.known |= {name: value.format(**facts) for name, value in _INCIDENT.items()}
+    page.known.pop(r"\bID\b")
+    incidents = [block for block in _BLOCKS if block.page.stem == "runbooks"]
+    with Reader(world.environment(), world.directory, {r"\[y/N\]: ": lambda: "y"}) as reader:
+        for command in dict.fromkeys(each for block in incidents for each in statements(block.text)):
+            if not command.startswith("daypass ") or _ELSEWHERE.match(command):
+                continue
+            ran = reader.run(page.filled(command))
+            ran_commands += 1
+            found = ran.status == 0 or "daypass: " not in ran.shown or "GRANT_ID" in command  # no grant was made here
+            if ran.status not in {0, 1} or not found:
+                failed.append(f"{command}: {ran.status}\n{ran.shown[-800:]}")
+    assert not failed, "\n\n".join(failed)
+    assert ran_commands > 20
