@@ -215,7 +215,10 @@ async def test_revoke_for_another_account_is_for_the_operator_alone(server: Serv
     *_, child = await chain(server)
     body = {"subject": "account", "value": OPERATOR, "account": OPERATOR}
     assert (await server.api(TENANT_ROOT, "POST", "/revocations", body=body)).code == "AccessDenied"
-    made = await revoke(server, ROOT, "account", TENANT, account=TENANT)
+    unnamed = await server.api(TENANT_ROOT, "POST", "/revocations", body={"subject": "account", "value": OPERATOR})
+    absent = await server.api(ROOT, "POST", "/revocations", body={"subject": "account", "value": "999999999999"})
+    assert unnamed.code == absent.code == "NoSuchEntity"
+    made = await revoke(server, ROOT, "account", TENANT)  # the operator need not name the account twice
     assert made["account"] == TENANT
     assert not await server.works(child)
     listed = await server.api(TENANT_ROOT, "GET", "/revocations")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from daypass.domain.arn import is_account_id
-from daypass.domain.directory import AccessKey, Grant, OAuthClient, Role, Tags, User
+from daypass.domain.directory import AccessKey, Account, Grant, OAuthClient, Role, Tags, User
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
 from daypass.operations.management import is_operator
 from daypass.operations.principals import find_by_id
@@ -93,7 +93,7 @@ async def subject_of(env: Env, call: Call, kind: str, value: str, account: str =
     resolved = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
     if not account and resolved.owner and await is_operator(env, call.caller):
         owner = resolved.owner
-    if resolved.value:
+    if resolved.value and (kind != "account" or resolved.value == owner):
         tags, arn = (resolved.tags, resolved.arn) if resolved.owner == owner else ((), "")
         known = resolved.known and resolved.owner in ("", owner)
         return Subject(owner, resolved.value, known=known, tags=tags, arn=arn)
@@ -120,6 +120,8 @@ async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account
     DaypassError(UNAVAILABLE) for a name that cannot be looked up.
     """
     owner = account or call.caller.account
+    if kind == "account" and not account and await is_operator(env, call.caller):
+        owner = value
     if kind == "account" and value != owner:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The account with name {value} cannot be found.")
     if _BY_ID[kind].fullmatch(value):
@@ -197,10 +199,11 @@ def _by_id(tx: Reader, kind: type[Grant | OAuthClient], what: str, value: str) -
     return _Resolved(value, found.account, known=True) if found is not None else _Resolved(value)
 
 
-def _whole_account(_tx: Reader, account: str, value: str) -> _Resolved:
+def _whole_account(tx: Reader, account: str, value: str) -> _Resolved:
     if not is_account_id(value):
         raise _invalid("account", "12 digits")
-    return _Resolved(value, value, known=True) if value == account else _Resolved("", value)
+    known = value == account or tx.get(Account, id=value) is not None
+    return _Resolved(value, value, known=True) if known else _Resolved("", value)
 
 
 def _invalid(what: str, form: str) -> DaypassError:
