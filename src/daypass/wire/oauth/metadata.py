@@ -165,6 +165,9 @@ _CLIENT_METHODS: Final = tuple(name for name in AUTH_METHODS if name != "none")
 _BEARER: Final = ("Bearer", "DPoP")  # RFC 8414, 2 allows names of access token types here
 
 
+_ASKS_TO_SIGN_OUT: Final = "Asks a person whether to sign out (OpenID Connect)"
+
+
 def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tuple[Route, ...]:
     """Every path with its handler. `site`: of the pages. `certificate_header`: see `RouteSettings`."""
 
@@ -189,21 +192,13 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
     return (
         shown(authorize.PATH, authorize.authorize, "Asks a person for consent (RFC 6749, OpenID Connect)", GET | POST),
         shown(authorize.CONSENT, authorize.decide, "Takes the consent of a person", POST),
-        shown(
-            resources.PATH,
-            resources.ask,
-            "Asks a person whether to sign out (OpenID Connect)",
-            GET | POST,
-            resources.OPERATION,
-        ),
-        shown(resources.CONFIRM, resources.confirm, "Signs the browser out", POST, resources.OPERATION),
+        shown(resources.LOGOUT, resources.ask_logout, _ASKS_TO_SIGN_OUT, GET | POST, resources.SIGN_OUT),
+        shown(resources.CONFIRM_LOGOUT, resources.confirm_logout, "Signs the browser out", POST, resources.SIGN_OUT),
         route(device.START, device.OPERATION, device.start, "Begins the sign-in of a device (RFC 8628)"),
         shown(device.PAGE, device.page, "Asks for the code that a device shows", GET, device.OPERATION),
         shown(device.CHECK, device.check, "Shows what a device asks for", POST, device.OPERATION),
         shown(device.DECIDE, device.decide, "Takes the consent of a person for a device", POST, device.OPERATION),
-        route(
-            authorize.PUSH, _PUSH, authorize.push, "Takes an authorization request of a client (RFC 9126)", POST, own
-        ),
+        route(authorize.PUSH, _PUSH, authorize.push, "Takes a client's authorization request (RFC 9126)", POST, own),
         *(route(path, _READ, document, document.summary, GET) for path, document in documents(served_metadata).items()),
         route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
         route(_TOKEN, "daypass:ExchangeToken", token, "Issues access tokens (RFC 6749, 8693, 7523)", POST, own),
@@ -230,7 +225,7 @@ def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
     """Metadata of the other endpoints (RFC 8414, 2; RFC 9396, 10)."""
     return {
         "authorization_endpoint": server.issuer + authorize.PATH,
-        "end_session_endpoint": server.issuer + resources.PATH,
+        "end_session_endpoint": server.issuer + resources.LOGOUT,
         "pushed_authorization_request_endpoint": server.issuer + authorize.PUSH,
         "device_authorization_endpoint": server.issuer + device.START,
         "response_types_supported": ["code"],

@@ -103,19 +103,19 @@ async def _authenticated(ctx: EndpointContext, *, public: bool) -> tuple[Call, S
 # --- The end of a sign-in that a client asks for (OpenID Connect RP-Initiated Logout 1.0)
 
 
-PATH: Final = "/oauth2/logout"
-CONFIRM: Final = "/oauth2/logout/confirm"
-OPERATION: Final = "daypass:SignOut"
+LOGOUT: Final = "/oauth2/logout"
+CONFIRM_LOGOUT: Final = "/oauth2/logout/confirm"
+SIGN_OUT: Final = "daypass:SignOut"
 _SIGNED_OUT: Final = "/login/signed-out"
 
 _read_question = msgspec.json.Decoder(Question[str]).decode  # where the person goes afterwards
 
 
-async def ask(ctx: PageContext) -> Response:
+async def ask_logout(ctx: PageContext) -> Response:
     """GET and POST /oauth2/logout. A form is answered with the same request by GET: our cookie comes with no foreign form."""
     ctx.anonymous()
     if ctx.request.method == "POST":
-        return redirect(by_get(PATH, pairs_of(ctx.posted())))
+        return redirect(by_get(LOGOUT, pairs_of(ctx.posted())))
     fields = ctx.fields()
     hint = one(fields, "id_token_hint")
     client_id = one(fields, "client_id") or (client_of_hint(ctx.env, hint) if hint else "")
@@ -129,17 +129,17 @@ async def ask(ctx: PageContext) -> Response:
     return ctx.page(
         "logout",
         title="Sign out",
-        ticket=asked(ctx, CONFIRM, person, following),
+        ticket=asked(ctx, CONFIRM_LOGOUT, person, following),
         application=name,
         form_action="" if following == _SIGNED_OUT else form_action(following),
     )
 
 
-async def confirm(ctx: PageContext) -> Response:
+async def confirm_logout(ctx: PageContext) -> Response:
     """POST /oauth2/logout/confirm: the person's answer."""
     form = ctx.form()
     call, signed_in, following = await answered(
-        ctx, CONFIRM, _read_question, form.get("ticket", ""), "Go back to the application."
+        ctx, CONFIRM_LOGOUT, _read_question, form.get("ticket", ""), "Go back to the application."
     )
     await browser_session.end(ctx.env, call, signed_in.row.session_id)
     return redirect(following, ctx.site.cookies.clear())
