@@ -120,15 +120,11 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
     failures, callers, operations, durations = (Counter[str]() for _ in range(4))
     roles = Counter[tuple[str, str]]()
     assumed = not_assumed = unavailable = 0
-    waited: list[int] = []
-    recent: list[RecordView] = []
+    waited, recent = list[int](), list[RecordView]()
     for record in records:
-        body = record.body or {}
+        body, detail, number = _read(record)
         bucket = min(BUCKETS - 1, max(0, (record.at - since) // width))
         operation, error = str(body.get("operation", "")), str(body.get("error", ""))
-        detail = body.get("detail") if isinstance(body.get("detail"), Mapping) else {}
-        assert isinstance(detail, Mapping)
-        number = _number(detail.get("count"), 1) if body.get("type") == EventType.REQUEST_REPEATED.value else 1
         if operation:
             operations[operation] += number
         name = "refused" if error else _OF_TYPE.get(str(body.get("type", "")))
@@ -168,6 +164,15 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         recent=tuple(recent),
         roles=tuple(Assumed(*pair, count) for pair, count in roles.most_common(_PAIRS)),
     )
+
+
+def _read(record: RecordView) -> tuple[Mapping[str, Any], Mapping[str, Any], int]:
+    """The event, its detail, and how many requests it stands for."""
+    body = record.body or {}
+    found = body.get("detail")
+    detail = found if isinstance(found, Mapping) else {}
+    repeated = body.get("type") == EventType.REQUEST_REPEATED.value
+    return body, detail, _number(detail.get("count"), 1) if repeated else 1
 
 
 def _actor(body: Mapping[str, Any]) -> str:
