@@ -207,7 +207,7 @@ _REPEATED: Final = EventType.REQUEST_REPEATED
 
 
 class Attempt(NamedTuple):
-    """The labels of `daypass_assume`. `outcome` is "" for an event that is no attempt to get a session."""
+    """The labels of `daypass_assume`. `outcome` is "" for events other than attempts to get a session."""
 
     operation: str = ""
     proof: str = ""

@@ -238,7 +238,7 @@ class Connections:
         return "" if via_proxy or not address else network_of(address)
 
     def add(self, connection: OpenConnection, address: str) -> bool:
-        """Adds a new connection, after closing idle ones if there is no room. Returns False if there is still none."""
+        """Adds a new connection. At the limit it closes idle ones first. Returns False if the limit is still reached."""
         mine = self._by_address.setdefault(address, set())
         if address and len(mine) >= self.limits.per_address:
             self._evict(mine)

@@ -86,7 +86,7 @@ class ExtAuthzPort:
         await self._serve(scope, receive, send)
         if len(sent) < 2:
             logs.get().error("ext_authz.unanswered")
-            raise GRPCError(Status.INTERNAL, "there is no answer")
+            raise GRPCError(Status.INTERNAL, "the check got no answer")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
         return sent[0]["status"], headers, sent[1]["body"].decode("utf-8", "replace")
 

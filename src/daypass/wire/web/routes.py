@@ -69,7 +69,7 @@ def web_routes(site: Site) -> tuple[Route, ...]:
 
 PREFIX: Final = "/help/"
 _TITLES: Final = {written.RUNBOOKS: "Runbooks", written.ERRORS: "Errors"}
-_ABSENT: Final = DaypassError(ErrorKind.NOT_FOUND, "There is no help of this name.")
+_ABSENT: Final = DaypassError(ErrorKind.NOT_FOUND, "No help page has this name.")
 
 
 async def help_page(ctx: PageContext) -> Response:
