@@ -235,12 +235,13 @@ def test_exemplars_lead_from_prometheus_to_the_trace_and_the_record(
 ) -> None:
     given = {"DAYPASS_TRACING__ENDPOINT": f"{collector.url}/v1/traces"}
     with running(tmp_path / "data", "--workers", workers, environment=given) as server:
-        sts, iam = server.client("sts"), server.client("iam")
+        iam = server.client("iam")
         statement = {"Effect": "Allow", "Principal": {"AWS": OPERATOR}, "Action": "sts:AssumeRole"}
         trust = json.dumps({"Version": "2012-10-17", "Statement": statement})
         role = iam.create_role(RoleName="traced", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
 
         def load() -> None:
+            sts = server.client("sts")  # its own connection: a process has the exemplars of what it answered
             sts.assume_role(RoleArn=role, RoleSessionName="example")
             with pytest.raises(sts.exceptions.ClientError, match="AccessDenied"):
                 sts.assume_role(RoleArn=role + "-absent", RoleSessionName="example")
