@@ -17,7 +17,7 @@ from tests.e2e.cli.sdks import CLIENTS, command
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server, running
 from tests.issuer import Issuer
 
-pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the clients are the point
+pytestmark = [pytest.mark.parametrize("server", ["sqlite"], indirect=True), pytest.mark.slow]
 
 CONFIG = """
 check = 1.0
@@ -65,7 +65,6 @@ def who(client: str, server: Server, environment: dict[str, str], home: Path) ->
     return str(json.loads(ran.stdout[ran.stdout.index("{") :])["arn"])
 
 
-@pytest.mark.slow
 def test_stock_sdks_find_the_agent_by_their_standard_environment(server: Server, tmp_path: Path) -> None:
     role = make_role(server)
     file = f'[[roles.app.file]]\npath = "{tmp_path}/credentials"\nform = "credentials"\n'

@@ -18,6 +18,7 @@ from daypass.client.verifier.grpc import AsyncVerifierInterceptor, VerifierInter
 from daypass.client.verifier.policy import Policies
 
 __all__ = ["world"]
+pytestmark = pytest.mark.slow
 PUBLIC = "/grpc.health.v1.Health/Check"
 
 

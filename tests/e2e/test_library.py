@@ -25,7 +25,7 @@ from daypass.client.errors import ClientError
 from daypass.client.profiles import Profile, save
 from daypass.client.verifier import InvalidToken, NotCurrent, Sent, Settings, Verifier
 
-pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+pytestmark = [pytest.mark.parametrize("server", ["sqlite"], indirect=True), pytest.mark.slow]
 AUDIENCE = "https://orders.example"
 
 

@@ -210,6 +210,7 @@ def blocks() -> list[str]:
     return [code for code in found if "guard." in code]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastapi", "flask", "django"])
 def test_example_of_each_framework_serves_what_policies_allow(world: World, local: Policies, name: str) -> None:
     code = "\n".join(each for each in blocks() if f"from {name}" in each)

@@ -89,6 +89,7 @@ def example(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
         verifier.stop()
 
 
+@pytest.mark.slow
 async def test_example_of_the_page_with_fastapi_serves_a_token_and_refuses_none(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
