@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import http.server
 import json
 import re
 import socket
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.conftest import OPERATOR, Server, running
@@ -105,6 +107,43 @@ def test_request_is_signed(world: Server, tmp_path: Path) -> None:
         kind = "application/x-www-form-urlencoded"
         status, text = ask(port, "/", "POST", form, Content_Type=kind, X_Amz_Date="19700101T000000Z")
         assert (status, "assumed-role/reader/" in text) == (200, True)
+
+
+class Shown(http.server.BaseHTTPRequestHandler):
+    """Answers with the request's headers."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(self.headers.items()).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Token:
+    def headers(self, *_: object) -> dict[str, str]:
+        return {"authorization": "Bearer t"}
+
+
+def test_header_that_is_sent_twice_arrives_whole() -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Shown) as upstream:
+        auth: Any = Token()
+        with Proxy(("127.0.0.1", 0), f"http://127.0.0.1:{upstream.server_port}", auth, lambda: None) as proxy:
+            threads = [threading.Thread(target=each.serve_forever, daemon=True) for each in (upstream, proxy)]
+            for thread in threads:
+                thread.start()
+            with closing(http.client.HTTPConnection("127.0.0.1", proxy.server_port, timeout=30)) as connection:
+                connection.putrequest("GET", "/")
+                for name, value in (("Accept", "a/b"), ("Cookie", "x=1"), ("Accept", "c/d"), ("Cookie", "y=2")):
+                    connection.putheader(name, value)
+                connection.endheaders()
+                received = json.loads(connection.getresponse().read())
+            for server, thread in zip((upstream, proxy), threads, strict=True):
+                server.shutdown()
+                thread.join()
+    assert [value for name, value in received if name == "accept"] == ["a/b, c/d"]
+    assert [value for name, value in received if name == "cookie"] == ["x=1; y=2"]
+    assert [value for name, value in received if name == "authorization"] == ["Bearer t"]
 
 
 class Unused:

@@ -101,9 +101,11 @@ class _Handler(Handler):
             self._answer(413, f"A body has a Content-Length of at most {MAX_BODY} bytes.")
             return
         dropped = {*_HOP, *_OURS, *(n.strip().lower() for n in self.headers.get("connection", "").split(","))}
-        sent = {name.lower(): value for name, value in self.headers.items() if name.lower() not in dropped}
         upstream = self.server.upstream
-        sent["host"] = upstream.netloc
+        sent = {"host": upstream.netloc}
+        for name in {name.lower() for name in self.headers} - dropped:
+            between = "; " if name == "cookie" else ", "
+            sent[name] = between.join(self.headers.get_all(name, ()))
         url = f"{upstream.scheme}://{upstream.netloc}{self.path}"
         request = Outgoing(self.command, url, sent, self.rfile.read(int(length)))
         try:
