@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import resource
 import secrets
 import shutil
 import socket
@@ -13,13 +15,16 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import yaml
 from tests.packaging.deployment import CONTAINERFILE, compose
-from tests.packaging.machine import ROOT
+from tests.packaging.machine import ROOT, run
 
 _BUILD = ROOT / "deploy/container/build.sh"
 _BOOTSTRAP = "AKIACONTAINERTEST001:a-long-random-secret-for-the-test:111122223333"
+_DEBIAN = "localhost/daypass-test-python"
+_MIRROR = "http://deb.debian.org/debian"
 Engine = Callable[..., subprocess.CompletedProcess[str]]
 
 _ENGINE = """#!/bin/sh
@@ -83,26 +88,58 @@ def test_build_that_the_engine_refuses_fails(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    """An engine that can run the base image. Skips where there is none, as on a machine without the network."""
-    found = re.search(r"^ARG PYTHON=(\S+)", CONTAINERFILE.read_text(), re.MULTILINE)
-    assert found
-    for name in filter(shutil.which, ("podman", "docker")):
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that runs containers on this machine, and nothing else of it."""
+    names = [name for name in ("podman", "docker") if shutil.which(name)]
+    if not names:
+        pytest.skip("neither podman nor docker is installed")
+    settings, [name, *_] = tmp_path_factory.mktemp("engine") / "containers.conf", names
+    # By default podman raises limits, which an unprivileged machine refuses.
+    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    shown = [f"{key}={most}" for key, limit in limits.items() if (most := resource.getrlimit(limit)[1]) >= 0]
+    # crun refuses control groups of two versions at once.
+    runtime = '[engine]\nruntime = "runc"\n' if shutil.which("runc") and Path("/sys/fs/cgroup/unified").exists() else ""
+    settings.write_text(f"{runtime}[containers]\ndefault_ulimits = {json.dumps(shown)}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_CONF_OVERRIDE", str(settings))
 
-        def call(*arguments: str, program: str = name) -> subprocess.CompletedProcess[str]:
-            return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=900)
+        def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run([name, *arguments], capture_output=True, text=True, check=False, timeout=900)
 
-        if call("run", "--rm", found[1], "python", "--version").returncode == 0:
-            call.__name__ = name
-            return call
-    pytest.skip(f"no container engine that can run {found[1]}")
+        call.__name__ = name
+        yield call
 
 
 @pytest.fixture(scope="module")
-def image(engine: Engine, wheel: Path) -> Iterator[str]:
+def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The base image: that of the Containerfile, or one made from Debian's packages without an image registry."""
+    found = re.search(r"^ARG PYTHON=(\S+)", CONTAINERFILE.read_text(), re.MULTILINE)
+    assert found
+    for name in (found[1], _DEBIAN):
+        ran = engine("run", "--rm", name, "python", "--version")
+        if ran.returncode == 0:
+            return name
+    if shutil.which("mmdebstrap") is None:
+        pytest.skip(f"the base image cannot be run, and mmdebstrap is not installed: {ran.stderr[-200:]}")
+    archive = tmp_path_factory.mktemp("debian") / "base.tar"
+    # The way to the package index is the machine's: its certificates and the settings of pip.
+    copied = [file for file in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf") if Path(file).exists()]
+    hooks = [f"--customize-hook=copy-in {file} {Path(file).parent}" for file in copied]
+    packages = "--include=python3,python3-venv,python-is-python3,ca-certificates"
+    made = run("mmdebstrap", "--variant=minbase", packages, *hooks, "stable", archive, _MIRROR, cwd=archive.parent)
+    if made.returncode or engine("import", str(archive), _DEBIAN).returncode:
+        pytest.skip(f"no base image: {made.stderr[-500:]}")
+    ran = engine("run", "--rm", _DEBIAN, "python", "--version")
+    if ran.returncode:
+        pytest.skip(f"{engine.__name__} cannot run containers here: {ran.stderr[-500:]}")
+    return _DEBIAN
+
+
+@pytest.fixture(scope="module")
+def image(engine: Engine, base: str, wheel: Path) -> Iterator[str]:
     name = f"daypass-test-{secrets.token_hex(4)}"
     built = subprocess.run(
-        ["sh", str(_BUILD), str(wheel), name],
+        ["sh", str(_BUILD), str(wheel), name, "--build-arg", f"PYTHON={base}"],
         env={**os.environ, "CONTAINER_ENGINE": engine.__name__},
         capture_output=True,
         text=True,
@@ -148,11 +185,16 @@ def wait_until_ready(engine: Engine, name: str, url: str) -> None:
 def test_container_serves_unprivileged_with_a_root_that_cannot_be_written(
     engine: Engine, container: tuple[str, str]
 ) -> None:
-    name, _ = container
+    name, url = container
+    key, secret, account = _BOOTSTRAP.split(":")
+    sts = boto3.client("sts", "us-east-1", endpoint_url=url, aws_access_key_id=key, aws_secret_access_key=secret)
+    assert sts.get_caller_identity()["Arn"] == f"arn:aws:iam::{account}:root"
     assert engine("exec", name, "id", "-u").stdout == "65532\n"
     refused = engine("exec", name, "sh", "-c", "echo x > /opt/daypass/x")
     assert (refused.returncode != 0, "Read-only file system" in refused.stderr) == (True, True)
     assert "CapEff:\t0000000000000000\n" in engine("exec", name, "cat", "/proc/1/status").stdout
+    kms = "from botocore.session import get_session; get_session().create_client('kms', region_name='us-east-1')"
+    assert engine("exec", name, "/opt/daypass/bin/python", "-c", kms).returncode == 0  # for keys in AWS KMS
     modes = engine("exec", name, "sh", "-c", "stat -c %a /var/lib/daypass /var/lib/daypass/daypass.db").stdout
     assert modes.split() == ["700", "600"]
 
