@@ -32,8 +32,8 @@ def test_role_is_created_edited_and_deleted_without_json(
     page.get_by_label("Name", exact=True).fill(name)
     principal = page.get_by_label("Principal 1", exact=True)
     principal.fill("ann")
-    page.locator(f"datalist option[value='{ANN}']").wait_for(state="attached")  # the picker has found her
-    principal.fill(ANN)
+    page.get_by_role("option", name=ANN).click()  # the picker has found her
+    assert principal.input_value() == ANN
     page.get_by_role("button", name="Needs MFA").click()
     written = json.loads(page.get_by_label("Trust policy").input_value())["Statement"][0]
     assert written["Principal"] == {"AWS": ANN}
@@ -74,6 +74,32 @@ def test_a613_name_that_scripts_could_take_for_their_own_is_kept_like_any_other(
     changed = {**strange, "__proto__": {"polluted": "no"}}
     assert json.loads(area.input_value())["Statement"][0]["Condition"] == changed
     assert ada.page.evaluate("({}).polluted") is None
+    ada.close()
+
+
+@pytest.mark.parametrize("look", [("light", 1280), ("dark", 360)])
+def test_action_is_picked_by_service_with_what_it_does(
+    server: Server, chromium: Browser, look: tuple[str, int]
+) -> None:
+    ada = Person(server, chromium, "ada", look)
+    page = ada.open("/console/policy?holder=User&name=ada")
+    action = page.get_by_label("Action 1", exact=True)
+    action.fill("")
+    action.press_sequentially("storage serv")
+    page.get_by_role("option", name="s3: Amazon Simple Storage Service").wait_for()
+    action.press("ArrowDown")
+    action.press("Enter")  # the service, whose actions follow
+    action.press_sequentially("getobj")
+    page.get_by_role("option", name="s3:GetObject Retrieves an object from Amazon S3.").wait_for()
+    ada.judge("action-picker")
+    action.press("ArrowDown")
+    action.press("Enter")
+    assert (action.input_value(), page.locator(".options").count()) == ("s3:GetObject", 0)
+    page.locator(".builder .hint", has_text="Retrieves an object").wait_for()
+    area = page.get_by_label("Policy", exact=True)
+    assert json.loads(area.input_value())["Statement"][0]["Action"] == "s3:GetObject"
+    area.fill(area.input_value().replace("s3:GetObject", "daypass:RevokeSession"))
+    page.locator(".builder .hint", has_text="Ends sessions").wait_for()
     ada.close()
 
 

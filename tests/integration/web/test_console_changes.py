@@ -495,6 +495,7 @@ def test_findings_and_pickers_answer_what_is_typed(site: Installation, ada: Brow
         return [value for value, _ in json.loads(answer.body)]
 
     assert picked("action", "s3:getob")[0] == "s3:GetObject"
+    assert picked("action", "storage serv")[0] == "s3:"
     assert "daypass:approved" in picked("key", "approved")
     assert f"arn:aws:iam::{ALPHA}:user/ann" in picked("arn", "ann")
     assert picked("policy", "readonlya")[0] == MANAGED

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Installation
-from tests.browser import Browser, forms, query_of, refused, text
+from tests.browser import Answer, Browser, forms, query_of, refused, text
 from tests.console import RULE, filled_site, policy, served
 from tests.oauth_client import api
 from tests.sign_in import signed_in, user
@@ -234,6 +234,24 @@ def test_users_and_groups_lists_begin_at_a_name(ada: Browser) -> None:
     assert "leads" in groups
     assert "engineers" not in groups
     assert ada.get("/console/users?start=a/b").status == 400
+
+
+def test_groups_show_state_mfa_share_and_last_sign_in_of_their_members(
+    site: Installation, ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def row(page: Answer) -> list[str]:
+        found = re.search(r"<tr[^>]*><td><a [^>]*>engineers</a>.*?</tr>", page.body.decode())
+        assert found
+        return [re.sub("<[^>]*>", "", cell).strip() for cell in found[0].split("<td>")[1:]]
+
+    signed_in(site, "ann")
+    _, state, users, mfa, last, *_ = row(ada.get("/console/groups"))
+    assert (state, users, mfa, last[:2]) == ("active", "1", "0 of 1", "20")
+    shown = text(ada.get("/console/group?name=engineers"))
+    assert "With MFA 0 of 1" in shown
+    assert "ann active no MFA, last sign-in 20" in shown
+    monkeypatch.setattr("daypass.operations.sign_in.devices._LOOKED_AT", 0)
+    assert row(ada.get("/console/groups"))[2:4] == ["1", "–"]  # only counted
 
 
 def test_groups_of_the_first_steps_are_known_behind_many_others(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

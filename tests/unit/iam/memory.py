@@ -105,6 +105,9 @@ class MemoryTx:
             found = [row for row in found if (place(row) < edge if descending else place(row) > edge)]
         return found[:limit]
 
+    def find_among(self, kind: type[E], field: str, values: Sequence[str], *, order: str, **equals: Any) -> list[E]:
+        return [row for row in self.find(kind, order=order, **equals) if getattr(row, field) in values]
+
     def count(self, kind: type[Any], **equals: Any) -> int:
         return len(self._matching(kind, equals))
 

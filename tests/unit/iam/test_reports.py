@@ -184,6 +184,7 @@ async def test_credential_report_and_user_show_the_last_sign_in(world: World) ->
     use(world, ann.id, "daypass:SignIn")
     assert (await report(world))[1]["password_last_used"] == "2025-11-24T16:00:00Z"
     assert (await world.call("GetUser", UserName="ann"))["User"]["PasswordLastUsed"] == NOW
+    assert [each.get("PasswordLastUsed") for each in (await world.call("ListUsers"))["Users"]] == [NOW]
 
 
 # --- Service last accessed -----------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ from daypass.operations.principals import compiled, find_by_id
 from daypass.ports import Call, Env, Reader, Scene, SessionFilter, Viewer
 
 _EACH: Final = 6  # results of a kind
+_MOST_POLICIES: Final = 50
 _SESSION: Final = re.compile("[0-9a-f]{32}")
 _REQUEST: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY: Final = re.compile("A[KS]IA[A-Z0-9]{12,124}")
@@ -151,34 +152,14 @@ async def find_policies(env: Env, call: Call, part: str) -> list[str]:
     def own(tx: Reader) -> list[str]:
         found = (
             tx.get(ManagedPolicy, account=account, name=name)
-            for name in tx.names(ManagedPolicy, account, part, _ACTIONS)
+            for name in tx.names(ManagedPolicy, account, part, _MOST_POLICIES)
         )
         return [policy.arn for policy in found if policy is not None]
 
     built_in = (arn for arn in env.builtin if wanted in arn.rpartition("/")[2].lower())
     return [*await env.directory.read(own, account=account), *sorted(built_in, key=lambda arn: (len(arn), arn))][
-        :_ACTIONS
+        :_MOST_POLICIES
     ]
-
-
-# --- Actions, for people who write policies
-
-_ACTION: Final = re.compile(r'"([a-z0-9-]+:[A-Za-z0-9]+)"')
-_ACTIONS: Final = 50
-_known_actions: list[str] = []
-
-
-async def find_actions(env: Env, call: Call, part: str) -> list[str]:
-    """The actions that AWS's managed policies name, with `part` in their names. They are public: it needs no permission."""
-    return await heavy.read(env, call, _actions_with, part.lower())
-
-
-def _actions_with(scene: Scene, part: str) -> list[str]:
-    if not _known_actions:  # read once in each process: it takes 200 ms
-        found = {action for text in scene.builtin.values() for action in _ACTION.findall(text)}
-        _known_actions.extend(sorted(action for action in found if not action.startswith(("aws:", "arn:"))))
-    matching = [action for action in _known_actions if part in action.lower()]
-    return sorted(matching, key=lambda action: not action.lower().startswith(part))[:_ACTIONS]
 
 
 # --- Trust map

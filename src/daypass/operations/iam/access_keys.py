@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from daypass.operations.iam import context, documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import page, page_of
+from daypass.ports import Reader
 
 
 def create_access_key(ctx: WriteContext, p: Params) -> Answer:
@@ -115,10 +116,10 @@ def get_access_key_last_used(ctx: ReadContext, p: Params) -> Answer:
     return {**shown, "AccessKeyLastUsed": used}
 
 
-def sign_in(ctx: ReadContext, user_id: str) -> int:
-    """When a user last signed in with a browser (ms), by password or passkey; 0 for never."""
-    use = ctx.tx.get(LastUse, subject=user_id, operation=SIGN_IN)
-    return use.at if use is not None and use.at >= ctx.now - TRACKED_MS else 0
+def sign_ins(tx: Reader, now: int, users: Sequence[str]) -> Mapping[str, int]:
+    """When these users last signed in with a browser (ms), by password or passkey. Those who never did are left out."""
+    uses = tx.find_among(LastUse, "subject", users, order="subject", operation=SIGN_IN)
+    return {use.subject: use.at for use in uses if use.at >= now - TRACKED_MS}
 
 
 def of_role(ctx: ReadContext, role_id: str) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class _Rows:
             return _NO_PASSWORD
         changed = profile.password_changed_at
         rotation = iso_time((changed + self._max_age_days * _DAY_MS) // 1000) if self._max_age_days else _NONE
-        used = access_keys.sign_in(self._ctx, user_id)
+        used = access_keys.sign_ins(self._ctx.tx, self._ctx.now, [user_id]).get(user_id, 0)
         return ("true", iso_time(used // 1000) if used else "no_information", iso_time(changed // 1000), rotation)
 
     def _rest(self, owner_id: str) -> list[str]:

@@ -42,13 +42,17 @@ def get_user(ctx: ReadContext, p: Params) -> Answer:
     user = find.user_or_caller(ctx, p)
     if isinstance(user, Account):
         return {"User": documents.root_user(user)}
-    signed_in = access_keys.sign_in(ctx, user.id)
-    return {"User": {**documents.user_whole(user), **({"PasswordLastUsed": signed_in} if signed_in else {})}}
+    last = access_keys.sign_ins(ctx.tx, ctx.now, [user.id])
+    return {"User": {**documents.user_whole(user), **({"PasswordLastUsed": last[user.id]} if last else {})}}
 
 
 def list_users(ctx: ReadContext, p: Params) -> Answer:
     users, more = owners.page_by_name(ctx, p, User, "users")
-    return {"Users": [documents.user(user) for user in users], **more}
+    last = access_keys.sign_ins(ctx.tx, ctx.now, [user.id for user in users])
+    shown = (
+        {**documents.user(user), **({"PasswordLastUsed": last[user.id]} if user.id in last else {})} for user in users
+    )
+    return {"Users": list(shown), **more}
 
 
 def update_user(ctx: WriteContext, p: Params) -> Answer:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from daypass.domain.arn import is_account_id
 from daypass.domain.claims import PrincipalKind
-from daypass.domain.directory import MfaDevice, Passkey, RecoveryCode, User
+from daypass.domain.directory import Membership, MfaDevice, Passkey, RecoveryCode, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.operations.iam.access_keys import sign_ins as last_sign_ins
 from daypass.operations.iam.mfa import codes_change, has_device, is_recent, of_user, remove_codes
 from daypass.operations.management import InAws, allow, allow_own
 from daypass.operations.notifications.notify import announce
@@ -26,6 +27,7 @@ from daypass.operations.ssf import queue
 from daypass.ports import Call, Env, Ids, Reader, Tx
 
 _MANY: Final = 100
+_LOOKED_AT: Final = 500  # members of groups
 
 
 class Devices(NamedTuple):
@@ -60,18 +62,67 @@ async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
     return devices
 
 
-async def with_mfa(env: Env, call: Call, names: Sequence[str]) -> frozenset[str]:
-    """daypass:ListMfaDevices on `user/*`: those users of the caller's account that have any MFA. Raises DaypassError(ACCESS_DENIED)."""
+class SignIn(NamedTuple):
+    """How a user signs in: whether with any MFA, and when it last happened with a browser (ms; 0: never)."""
+
+    mfa: bool
+    at: int
+
+
+async def sign_ins(env: Env, call: Call, users: Sequence[str]) -> Mapping[str, SignIn]:
+    """daypass:ListMfaDevices on `user/*`: how each of these users of the caller's account signs in, by id.
+
+    Raises DaypassError(ACCESS_DENIED).
+    """
+    account = call.caller.account
+    decision = await allow(env, call, "ListMfaDevices", "user", "*")
+    found = await env.directory.read(lambda tx: _sign_ins(tx, call.now, account, users), account=account)
+    await env.journal.commit(served(call, decision=decision, detail={"users": len(users)}))
+    return found
+
+
+class MembersSignIns(NamedTuple):
+    """The members of a group: how many there are, and how those sign in that were looked at, by id."""
+
+    number: int
+    looked_at: Mapping[str, SignIn]
+
+
+async def sign_ins_of_groups(env: Env, call: Call, groups: Sequence[str]) -> Mapping[str, MembersSignIns]:
+    """daypass:ListMfaDevices on `user/*`: how the members of these groups of the caller's account sign in, by id of the group.
+
+    Raises DaypassError(ACCESS_DENIED).
+    """
     account = call.caller.account
     decision = await allow(env, call, "ListMfaDevices", "user", "*")
 
-    def find(tx: Reader) -> frozenset[str]:
-        users = (tx.get(User, account=account, name=name) for name in names)
-        return frozenset(user.name for user in users if user is not None and has_device(tx, user))
+    def read(tx: Reader) -> Mapping[str, MembersSignIns]:
+        members: dict[str, list[str]] = {}
+        left = _LOOKED_AT
+        for group in groups:
+            found = tx.find(Membership, order="user_id", limit=max(left, 1), account=account, group_id=group)
+            members[group] = [each.user_id for each in found][:left]
+            left -= len(members[group])
+        known = _sign_ins(tx, call.now, account, list({user for ids in members.values() for user in ids}))
+        return {
+            group: MembersSignIns(
+                tx.count(Membership, group_id=group) if left <= 0 else len(ids),
+                {user: known[user] for user in ids},
+            )
+            for group, ids in members.items()
+        }
 
-    found = await env.directory.read(find, account=account)
-    await env.journal.commit(served(call, decision=decision, detail={"users": len(names)}))
-    return found
+    shown = await env.directory.read(read, account=account)
+    await env.journal.commit(served(call, decision=decision, detail={"groups": len(groups)}))
+    return shown
+
+
+def _sign_ins(tx: Reader, now: int, account: str, users: Sequence[str]) -> dict[str, SignIn]:
+    passkeys = tx.find_among(Passkey, "user_id", users, order="id", account=account)
+    virtual = tx.find_among(MfaDevice, "owner_id", users, order="serial", account=account)
+    protected = {each.user_id for each in passkeys} | {each.owner_id for each in virtual}
+    last = last_sign_ins(tx, now, users)
+    return {user: SignIn(user in protected, last.get(user, 0)) for user in users}
 
 
 async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose: Whose = OWN) -> Passkey:

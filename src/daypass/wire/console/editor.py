@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.lint.grants import KNOWN
-from daypass.operations.access.find import find, find_actions, find_policies
+from daypass.operations.access.actions import describe_actions, find_actions
+from daypass.operations.access.find import find, find_policies
 from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
@@ -128,11 +129,15 @@ async def findings(ctx: ConsoleContext) -> Response:
 
 
 async def pick(ctx: ConsoleContext) -> Response:
-    """GET /console/pick: values that begin a field, with what they are. `kind`: action, policy, key or arn; `text`: what is typed."""
-    kind, text = ctx.value("kind", 8), ctx.value("text", 128)
-    found: list[tuple[str, str]] = []
+    """GET /console/pick: values that begin a field, with what they are. `kind`: action, policy, key, arn, or about, for
+    what the actions in `text` do; `text`: what is typed.
+    """
+    kind, text = ctx.value("kind", 8), ctx.value("text", 4096)
+    found: Sequence[tuple[str, str]] = ()
     if kind == "action":
-        found = [(action, "") for action in await find_actions(ctx.env, ctx.call, text)]
+        found = await find_actions(ctx.env, ctx.call, text)
+    elif kind == "about":
+        found = await describe_actions(ctx.env, ctx.call, text.split())
     elif kind == "policy":
         found = [(arn, arn.rpartition("/")[2]) for arn in await find_policies(ctx.env, ctx.call, text)]
     elif kind == "key":

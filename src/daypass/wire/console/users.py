@@ -9,7 +9,7 @@ from typing import Any, Final
 from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.offboarding.offboard import OffboardRequest
 from daypass.operations.sign_in import devices
-from daypass.operations.sign_in.devices import Devices, Whose
+from daypass.operations.sign_in.devices import Devices, MembersSignIns, Whose
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
@@ -28,13 +28,13 @@ _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", max
 async def users(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/users: by name."""
     found = await iam(ctx, "ListUsers", Marker=page_marker(ctx, "users"), MaxItems=ROWS)
-    names = [user["UserName"] for user in found["Users"]]
-    protected = (await ctx.attempt("daypass:ListMfaDevices", devices.with_mfa, names)).value
+    names, ids = ([user[field] for user in found["Users"]] for field in ("UserName", "UserId"))
+    known = (await ctx.attempt("daypass:ListMfaDevices", devices.sign_ins, ids)).value
     rows = [
         (
             link(user["UserName"], USER, name=user["UserName"]),
             Cell(state="blocked" if ctx.block_on(user["UserId"]) else "active"),
-            Cell("?" if protected is None else "yes" if user["UserName"] in protected else "none"),
+            Cell("?" if known is None else "yes" if known[user["UserId"]].mfa else "none"),
             Cell(at=user.get("PasswordLastUsed") or 0),
             Cell(user["Path"]),
             Cell(at=user["CreateDate"]),
@@ -287,16 +287,18 @@ _GROUP_NAME: Final = _NAME._replace(maxlength=128)
 async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/groups: by name."""
     found = await iam(ctx, "ListGroups", Marker=page_marker(ctx, "groups"), MaxItems=ROWS)
+    known = await _members(ctx, [group["GroupId"] for group in found["Groups"]])
     rows = [
         (
             link(group["GroupName"], _GROUP, name=group["GroupName"]),
+            *_about_members(ctx, known.get(group["GroupId"])),
             Cell(group["Path"]),
             Cell(at=group["CreateDate"]),
         )
         for group in found["Groups"]
     ]
     empty_text = ("No groups.", "Groups give their users the same policies. Approval rules name them.")
-    titles, start = columns("Name", "Path", "Created"), ctx.value("start", 64)
+    titles, start = columns("Name", "State", "Users", "MFA", "Last sign-in", "Path", "Created"), ctx.value("start", 64)
     table = TableView(titles, rows, _GROUPS, found.get("Marker", ""), empty=empty_text, start=start)
     new = FormView(
         f"{_GROUPS}/create", "Create the group", "New group", (_GROUP_NAME._replace(value=ctx.value("new_name")),)
@@ -304,17 +306,34 @@ async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
     return table_page(ctx, "Groups", table, problem=problem, forms=(new,))
 
 
+async def _members(ctx: ConsoleContext, groups: Sequence[str]) -> Mapping[str, MembersSignIns]:
+    """What is known about the members of groups, by id of the group; nothing to a person who may not know."""
+    return (await ctx.attempt("daypass:ListMfaDevices", devices.sign_ins_of_groups, groups)).value or {}
+
+
+def _about_members(ctx: ConsoleContext, members: MembersSignIns | None) -> tuple[Cell, ...]:
+    """State, number, MFA and last sign-in of a group's members. Those of a large group are looked at in part."""
+    if members is None:
+        return (Cell("?"),) * 4
+    seen, blocked = members.looked_at, sum(ctx.block_on(each) is not None for each in members.looked_at)
+    state = "empty" if not members.number else "blocked" if seen and blocked == len(seen) else "active"
+    first = "" if members.number == len(seen) else "the first "
+    share = f"{sum(each.mfa for each in seen.values())} of {first}{len(seen)}" if seen else "–"
+    number = f"{members.number}, {blocked} blocked" if blocked else str(members.number)
+    return (Cell(state=state), Cell(number), Cell(share), Cell(at=max((each.at for each in seen.values()), default=0)))
+
+
 async def group(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/group?name=…"""
     name = ctx.value("name", 128)
     found = await iam(ctx, "GetGroup", GroupName=name, Marker=ctx.value("after"), MaxItems=ROWS)
     policies, hidden = await policies_of(ctx, _HOLDER, name), {"name": name}
-    members = [each["UserName"] for each in found["Users"]]
+    about = (await _members(ctx, [found["Group"]["GroupId"]])).get(found["Group"]["GroupId"])
     leave = {
         user: FormView(
             f"{_GROUP}/remove-user", "Remove", hidden={**hidden, "user": user}, label=f"Remove {user}", danger=True
         )
-        for user in members
+        for user in (each["UserName"] for each in found["Users"])
     }
     add = FormView(f"{_GROUP}/add-user", "Add", "Add a user", (Field("user", "User", maxlength=64),), hidden)
     rename = FormView(f"{_GROUP}/rename", "Rename", "Rename", (_GROUP_NAME._replace(value=name),), hidden)
@@ -323,7 +342,10 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
         "group",
         found["Group"]["GroupName"],
         group=found["Group"],
-        users=members,
+        users=found["Users"],
+        members=_about_members(ctx, about),
+        signs_in_as=about.looked_at if about is not None else {},
+        blocked={each["UserId"] for each in found["Users"] if ctx.block_on(each["UserId"])},
         leave=leave,
         following=found.get("Marker", ""),
         policies=policies,

@@ -30,7 +30,7 @@
     ours = true;
     text.dispatchEvent(new Event("input", { bubbles: true }));
     ours = false;
-    if (again) draw();
+    if (again) draw(); else describe();
   };
 
   // --- Fields
@@ -61,8 +61,23 @@
   const values = (label, found, kind, change) => {
     const lines = found.map((value, at) => h("div", { className: "line" },
       input(`${label} ${at + 1}`, value, (next) => { found[at] = next; change(found); write(); }, kind),
-      button("×", () => { found.splice(at, 1); change(found); write(true); }, `Remove ${label.toLowerCase()} ${value}`)));
+      button("×", () => { found.splice(at, 1); change(found); write(true); }, `Remove ${label.toLowerCase()} ${value}`),
+      kind === "action" && h("p", { className: "hint" })));
     return h("div", { className: "values" }, ...lines, button(`Add ${label.toLowerCase()}`, () => { found.push(""); change(found); draw(); }));
+  };
+  // What each action does stands below it.
+  const known = new Map();
+  let describing = 0;
+  const describe = () => { clearTimeout(describing); describing = setTimeout(showDescriptions, 200); };
+  const showDescriptions = async () => {
+    const fields = () => [...builder.querySelectorAll("[data-pick=action]")];
+    const unknown = fields().map((field) => field.value).filter((value) => /^[\w-]+:\w+$/.test(value) && !known.has(value)).slice(0, 50);
+    for (const each of unknown) known.set(each, "");
+    if (unknown.length) {
+      const answer = await fetch(`/console/pick?kind=about&text=${encodeURIComponent(unknown.join(" "))}`);
+      if (answer.ok && !answer.redirected) for (const [value, text] of await answer.json()) known.set(value, text);
+    }
+    for (const field of fields()) field.closest(".line").querySelector(".hint").textContent = known.get(field.value) || "";
   };
   const group = (title, ...children) => {
     const made = h("fieldset", {}, h("legend", { textContent: title }), ...children);
@@ -230,6 +245,7 @@
     if (at >= 0) active.blur(); // what was typed is kept
     const parts = { rule, settings: () => members(resolved(schema), whole) }[builder.dataset.kind] || statements;
     builder.replaceChildren(...parts().filter(Boolean));
+    describe();
     if (at >= 0) [...builder.querySelectorAll("input, select, button")][at]?.focus();
   };
   const read = () => {

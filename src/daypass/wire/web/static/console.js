@@ -155,24 +155,60 @@
       button.addEventListener("click", () => button.setAttribute("aria-pressed", String(!secret.classList.toggle("masked"))));
     }
   };
-  // Completes what is typed, from the server.
+  // Completes what is typed, from the server: a list below the field, for arrow keys and Enter, or for the pointer.
+  const close = (field) => {
+    field.parentElement.querySelector(":scope > .options")?.remove();
+    for (const each of ["aria-activedescendant", "aria-controls"]) field.removeAttribute(each);
+    field.setAttribute("aria-expanded", "false");
+  };
+  const choose = (field, option) => {
+    field.value = option.dataset.value;
+    close(field);
+    field.dispatchEvent(new Event(field.value.endsWith(":") ? "input" : "change", { bubbles: true })); // a service, then its actions
+  };
   const pick = async (field) => {
     const answer = await fetch(`/console/pick?kind=${field.dataset.pick}&text=${encodeURIComponent(field.value)}`);
-    if (!answer.ok || answer.redirected) return;
-    const options = (await answer.json()).map(([value, label]) => Object.assign(document.createElement("option"), { value, label: label || value }));
-    field.list.replaceChildren(...options);
+    const found = answer.ok && !answer.redirected ? await answer.json() : [];
+    close(field);
+    if (document.activeElement !== field || !found.some(([value]) => value !== field.value)) return;
+    const list = Object.assign(document.createElement("ul"), { className: "options", id: `${field.id}-options`, role: "listbox", ariaLabel: "Suggestions" });
+    for (const [at, [value, label]] of found.entries()) {
+      const option = Object.assign(document.createElement("li"), { id: `${list.id}-${at}`, role: "option", ariaSelected: "false", textContent: value });
+      option.dataset.value = value;
+      if (label) option.append(Object.assign(document.createElement("span"), { className: "small", textContent: label }));
+      option.addEventListener("pointerdown", (event) => { event.preventDefault(); choose(field, option); });
+      list.append(option);
+    }
+    field.after(list);
+    field.setAttribute("aria-controls", list.id);
+    field.setAttribute("aria-expanded", "true");
   };
   let picking = 0;
   document.addEventListener("input", ({ target }) => {
     if (!target.dataset?.pick) return;
-    if (!target.list) {
-      const id = `${target.id}-list`;
-      target.after(Object.assign(document.createElement("datalist"), { id }));
-      target.setAttribute("list", id);
-    }
+    Object.assign(target, { role: "combobox", ariaAutoComplete: "list" });
     clearTimeout(picking);
     picking = setTimeout(() => pick(target), 150);
   });
+  document.addEventListener("focusout", ({ target }) => { if (target.getAttribute("aria-controls") && target.dataset.pick) close(target); });
+  document.addEventListener("keydown", (event) => {
+    const field = event.target;
+    const options = field.dataset?.pick ? [...field.parentElement.querySelectorAll(":scope > .options > li")] : [];
+    if (!options.length) return;
+    const at = options.findIndex((each) => each.ariaSelected === "true");
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (event.key === "Escape") close(field);
+    else if (event.key === "Enter" && at >= 0) choose(field, options[at]);
+    else if (step) {
+      const next = options[(at + step + options.length + (at < 0 && step < 0 ? 1 : 0)) % options.length];
+      if (at >= 0) options[at].ariaSelected = "false";
+      next.ariaSelected = "true";
+      next.scrollIntoView({ block: "nearest" });
+      field.setAttribute("aria-activedescendant", next.id);
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }, true);
   prepare(document);
   document.addEventListener("htmx:afterSwap", (event) => prepare(event.target.parentElement || document));
   // A filter is answered by its page. Any other answer is shown as a page: a refusal, or the sign-in after the session has ended.
