@@ -154,11 +154,11 @@ def requests(url: str, count: int, salt: str = "", roles: Sequence[str] = ("benc
         role = roles[number % len(roles)]
         arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/{role}")
         form = f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=bench-{salt}{number}"
-        built.append(_signed(key, url, f"{form}&ExternalId={EXTERNAL_ID}" if role == EVALUATED else form))
+        built.append(sign(key, url, f"{form}&ExternalId={EXTERNAL_ID}" if role == EVALUATED else form))
     return built
 
 
-def _signed(key: sigv4.SigningKey, url: str, form: str) -> bytes:
+def sign(key: sigv4.SigningKey, url: str, form: str) -> bytes:
     body = form.encode()
     headers = {"host": url.removeprefix("http://"), "content-type": "application/x-www-form-urlencoded; charset=utf-8"}
     sent = sigv4.sign(key, "POST", "/", "", headers, body, int(time.time() * 1000))
@@ -178,7 +178,7 @@ def evaluated_setup(url: str) -> list[bytes]:
         f"Action=PutUserPolicy&UserName=bench&PolicyName=assume&PolicyDocument={policies[1]}",
         "Action=TagUser&UserName=bench&Tags.member.1.Key=team&Tags.member.1.Value=payments",
     )
-    return [_signed(key, url, f"{form}&Version=2010-05-08") for form in forms]
+    return [sign(key, url, f"{form}&Version=2010-05-08") for form in forms]
 
 
 def mixed_setup(url: str) -> list[bytes]:
@@ -189,7 +189,7 @@ def mixed_setup(url: str) -> list[bytes]:
         f"Action=CreateRole&RoleName={mix.ROLE[mix.MIXED]}&AssumeRolePolicyDocument={trust}",
         f"Action=PutUserPolicy&UserName=bench&PolicyName=assume&PolicyDocument={identity}",
     )
-    return [_signed(key, url, f"{form}&Version=2010-05-08") for form in forms]
+    return [sign(key, url, f"{form}&Version=2010-05-08") for form in forms]
 
 
 def measure_many_roles(args: argparse.Namespace) -> None:
@@ -263,29 +263,6 @@ def measure_evaluated(args: argparse.Namespace) -> None:
             report_rounds(f"SQLite FULL, every policy with conditions, {connections}", rounds)
 
 
-def measure_mix(args: argparse.Namespace) -> None:
-    """The mix of `mix`, and plain requests of as many callers, at Daypass and moto_server in turns."""
-    with tempfile.TemporaryDirectory() as data, daypass(Path(data), {}) as ours, moto() as theirs:
-        for kind in (mix.PLAIN, mix.MIXED):
-            keys = {url: mix.set_up(iam_client(url), ACCOUNT, kind) for url in (ours, theirs)}
-            for connections in (32, 256):
-                rounds: dict[str, list[Result]] = {ours: [], theirs: []}
-                for _ in range(args.rounds):
-                    for url, count in ((ours, args.requests), (theirs, args.requests // 10)):
-                        signed = mix.requests(url, ACCOUNT, kind, keys[url], count, mix.salt_of(), _signed)
-                        rounds[url].append(_play(url, signed, connections, args.seconds))
-                report_rounds(f"{kind}, {connections} connections", rounds[ours])
-                report_rounds(f"    moto_server (checks nothing), {connections}", rounds[theirs])
-                rates = [[one.rate for one in rounds[url]] for url in (ours, theirs)]
-                print(f"    {mix.compare(kind, connections, *rates)}", flush=True)
-
-
-def _play(url: str, signed: list[bytes], connections: int, seconds: float) -> Result:
-    os.sched_setaffinity(0, {LOAD_CORE})
-    asyncio.run(run(url, signed[:200], connections, 5))  # a short warm-up
-    return asyncio.run(run(url, signed[200:], connections, seconds))
-
-
 def measure_postgres(args: argparse.Namespace) -> None:
     from tests.postgres import running_server  # only where it is asked for
 
@@ -335,7 +312,6 @@ def measure_moto(args: argparse.Namespace) -> None:
 PARTS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "sqlite": measure_plain,
     "evaluated": measure_evaluated,
-    "mix": measure_mix,
     "roles": measure_many_roles,
     "workers": measure_workers,
     "delay": measure_delay,

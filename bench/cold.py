@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote_plus
 
-from assume_role import _signed
+from assume_role import sign
 from cost import Bench
 from daypass import config, sigv4
 from daypass.crypto.ids import Ids
@@ -133,7 +133,7 @@ def _requests(keys: Sequence[str], role_count: int) -> list[bytes]:
         signing = sigv4.SigningKey(key, SECRET, "us-east-1", "sts")
         arn = quote_plus(f"arn:aws:iam::{ACCOUNT}:role/role-{number * (role_count // len(keys))}")
         form = f"Action=AssumeRole&Version=2011-06-15&RoleArn={arn}&RoleSessionName=cold-{number}"
-        made.append(_signed(signing, url, form))
+        made.append(sign(signing, url, form))
     return made
 
 

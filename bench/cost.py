@@ -20,7 +20,7 @@ from typing import Any
 from uvicorn.server import ServerState
 
 import mix
-from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, _signed, evaluated_setup, mixed_setup, requests
+from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, evaluated_setup, mixed_setup, requests, sign
 from daypass import config
 from daypass.operations.accounts.bootstrap import bootstrap, parse
 from daypass.server.application import build
@@ -91,7 +91,7 @@ class Bench:
     def sign(self, count: int, role: str = "deployer") -> list[bytes]:
         self._made += 1
         if role == mix.ROLE[mix.MIXED]:
-            return mix.requests(_URL, ACCOUNT, mix.MIXED, [(KEY, SECRET)], count, f"{self._made}", _signed)
+            return mix.requests(_URL, ACCOUNT, mix.MIXED, [(KEY, SECRET)], count, f"{self._made}", sign)
         return requests(_URL, count, salt=f"{self._made}-", roles=(role,))
 
     async def set_up(self) -> None:

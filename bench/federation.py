@@ -28,8 +28,8 @@ from tests.kubernetes_api import READER, cluster
 from assume_role import ACCOUNT, KEY, LOAD_CORE, SECRET, SERVER_CORE, daypass, report, requests
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
+from issuers import Peer
 from loadgen import Result, run
-from peers import Peer
 
 LOOPBACK = {"DAYPASS_FEDERATION__ALLOW_PRIVATE_NETWORKS": "true"}
 STS = "Version=2011-06-15&"

@@ -1,14 +1,12 @@
-"""AssumeRole with session tags and conditions, from many callers, and the ratio to `moto_server` in the same run.
+"""AssumeRole with session tags and conditions, from many callers: what `peers` asks several programs for, and `cost` takes apart.
 
 The mix: 20 callers, two session tags in each request (a pair that no other request has), a Deny with NotIpAddress in each caller's identity policy, StringLike on a
-request tag in the role's trust policy. The plain requests have neither tags nor conditions. Daypass and moto_server get the
-same requests in turns, on the same core, so that what else the machine does falls on both.
+request tag in the role's trust policy. The plain requests have neither tags nor conditions.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -81,17 +79,6 @@ def requests(
         sign(signing[n % len(signing)], url, form(account, kind, f"mix-{salt}-{n}", n // len(signing)))
         for n in range(count)
     ]
-
-
-def compare(kind: str, connections: int, ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """One line: the median of the ratios of neighbouring rounds, and their range."""
-    ratios = sorted(a / b for a, b in zip(ours, theirs, strict=True) if b)
-    if not ratios:
-        return f"{kind}, {connections} connections: moto_server served nothing"
-    return (
-        f"{kind}, {connections} connections: {statistics.median(ratios):.1f} times moto_server "
-        f"({ratios[0]:.1f} to {ratios[-1]:.1f}; target {TARGETS[kind]:g})"
-    )
 
 
 def salt_of(moment: Callable[[], float] = time.monotonic) -> str:
