@@ -265,6 +265,49 @@ def test_a617_password_is_not_set_by_who_has_lost_permission_or_credentials_whil
     assert site.call(ROOT, "GetLoginProfile", {"UserName": f"victim-{what}"}, service="iam").code == "NoSuchEntity"
 
 
+@pytest.mark.parametrize("action", ["AssumeRole", "CreateGroup"])
+@pytest.mark.parametrize("what", ["key", "revoked", "expired", "deleted"])
+def test_a617_decision_that_takes_long_allows_nothing_to_who_has_lost_the_credentials_meanwhile(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, what: str, action: str
+) -> None:
+    name, expensive = f"slow-{what}-{action}", {"StringNotLike": {"aws:UserAgent": "*?never?*"}}
+    policy = document({"Action": ["iam:*", "sts:*"], "Resource": "*", "Condition": expensive})
+    _, caller = site.user(name, policy=policy)
+    role = site.role(name, trust(ALPHA), policy=policy)
+    if what in {"revoked", "expired"}:
+        caller = site.assume(caller, role).key
+    env = site.runtime.env
+    heavy, compute = env.heavy, env.heavy.compute
+
+    async def slowly(account: str, work: Any, *args: Any, **more: Any) -> Any:
+        result = await compute(account, work, *args, **more)
+        monkeypatch.setattr(heavy, "compute", compute)
+        if what == "key":
+            await iam(site, "UpdateAccessKey", UserName=name, AccessKeyId=caller[0], Status="Inactive")
+        elif what == "deleted":
+            await iam(site, "DeleteAccessKey", UserName=name, AccessKeyId=caller[0])
+        elif what == "revoked":
+            view = await env.directory.role(ALPHA, name)
+            assert view is not None
+            ended = Revocation(name, ALPHA, "role", view.role.id, issued_before=site.now(), created_at=site.now())
+            await change(site, lambda tx: tx.insert(ended))
+        else:
+            site.wall.time += 3_601_000
+        return result
+
+    monkeypatch.setattr("daypass.operations.authorize.INLINE", 0)
+    monkeypatch.setattr(heavy, "compute", slowly)
+    asked = {"RoleArn": role, "RoleSessionName": "late"} if action == "AssumeRole" else {"GroupName": name}
+    answer = site.call(caller, action, asked, service="sts" if action == "AssumeRole" else "iam")
+    assert heavy.compute is not slowly
+    assert answer.status == 403, answer.body
+    reasons = {"key": "access key is inactive", "deleted": "access key is inactive"}
+    (record,) = site.records(answer.request_id)
+    assert record["detail"]["private"]["reason"] == reasons.get(what, what)
+    monkeypatch.undo()
+    assert site.call(ROOT, "GetGroup", {"GroupName": name}, service="iam").code == "NoSuchEntity"
+
+
 # --- Proofs and clients --------------------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,8 @@ from daypass.domain.context import merge_principal_tags
 from daypass.domain.directory import KeyStatus, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import PASSWORD, FeedPosition, Hop, SessionClaims, SessionKind
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Env, KeyView, RoleView
 from daypass.sigv4.canonical import Mac
 
@@ -60,18 +60,26 @@ async def names_credentials(env: Env, signature: sigv4.UnverifiedSignature) -> b
     return view is not None and view.key.status is KeyStatus.ACTIVE
 
 
-async def authenticated_again(env: Env, caller: Caller, now: int) -> Caller:
-    """The caller of a request that goes on for long, as they are at `now` (ms). Nothing is signed again.
+async def authenticated_again(env: Env, caller: Caller) -> Caller:
+    """The caller of a request that has waited, as they are now. Nothing is signed again.
 
     Raises DaypassError: UNKNOWN_CREDENTIALS, EXPIRED_CREDENTIALS (also when revoked), UNAVAILABLE.
     """
     if caller.session is not None:
-        return await caller_of_session(env, caller.session, now)
-    view = await env.directory.access_key(caller.access_key_id)
-    if view is None or view.holder.gone or not view.holder.active:
-        private = {OWNER: caller.account, "reason": "access key is inactive", "access_key_id": caller.access_key_id}
-        raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _INVALID, private=private)
-    return replace(caller, tags=view.holder.tags)
+        return await _current(env, caller.session, env.clock.now())
+    if caller.access_key_id:
+        view = await env.directory.access_key(caller.access_key_id)
+        if view is None or view.holder.gone or not view.holder.active:
+            raise _ended("access key is inactive", caller)
+        return replace(caller, tags=view.holder.tags)
+    if env.directory.blocked(caller.hops, "", env.clock.now()) is not None:
+        raise _ended("blocked", caller)
+    return caller
+
+
+def _ended(reason: str, caller: Caller) -> DaypassError:
+    private = {OWNER: caller.account, "reason": reason, "access_key_id": caller.access_key_id}
+    return DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _INVALID, private=private)
 
 
 # --- Long-term keys ------------------------------------------------------------------------------------------------
@@ -140,12 +148,16 @@ async def caller_of_session(env: Env, claims: SessionClaims, now: int) -> Caller
 
     Raises DaypassError: EXPIRED_CREDENTIALS (also when revoked), UNKNOWN_CREDENTIALS, UNAVAILABLE.
     """
+    if claims.binding and claims.expires_at > now:  # to a key or network that a signature alone does not prove
+        raise _unusable("session is bound", claims)
+    return await _current(env, claims, now)
+
+
+async def _current(env: Env, claims: SessionClaims, now: int) -> Caller:
     key_id = claims.hops[-1].access_key_id
     facts = {OWNER: claims.account, "session_id": claims.session_id, "access_key_id": key_id}
     if claims.expires_at <= now:
         raise DaypassError(ErrorKind.EXPIRED_CREDENTIALS, _EXPIRED, private={**facts, "reason": "expired"})
-    if claims.binding:  # to a key or network that a signature alone does not prove
-        raise _unusable("session is bound", claims)
     caller = await _session_caller(env, claims, key_id)
     if caller is None and await refresh_if_changed(env):
         caller = await _session_caller(env, claims, key_id)

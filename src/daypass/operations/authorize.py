@@ -4,13 +4,14 @@ Policies are read live, by unique id. A stale cache never causes a refusal: the 
 moved, the decision is made again. A session is trusted only for what was sealed into it. If the text of a managed
 session policy is no longer stored, its whole level allows nothing.
 
-Every operation asks here, also one that needs no permission (`Own`): a policy can always deny it.
+Every operation asks here, also one that needs no permission (`Own`): a policy can always deny it. A decision, or work
+before it, may wait for seconds, so the credentials of the caller are checked again after it (attack A617).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, lru_cache
 from itertools import chain
@@ -22,7 +23,7 @@ from msgspec.structs import replace
 from daypass.domain.arn import account_of
 from daypass.domain.claims import Caller
 from daypass.domain.context import merged, principal_facts, request_context, resource_context
-from daypass.domain.errors import DaypassError, ErrorKind, ignored
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import BUILT_IN
 from daypass.domain.policy.compiled import PolicyDocument
 from daypass.domain.policy.document import PolicyKind, compile_stored
@@ -33,8 +34,9 @@ from daypass.domain.policy.model import AccessQuery, Context, Decision, Principa
 from daypass.domain.session import PASSWORD, SessionClaims, SessionKind, scope_downs
 from daypass.domain.trust import Admission, AssumedRole, CallerPolicies, admit
 from daypass.operations import heavy
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.outcome import OWNER
-from daypass.operations.principals import SizedCache
+from daypass.operations.principals import SizedCache, refresh_if_changed
 from daypass.ports import Call, Env
 
 T = TypeVar("T")
@@ -116,6 +118,7 @@ async def _decided(
         used = layers(await layers_for(env, call.caller))
         decision, explanation = await decide(env, call.caller.account, query, used)
     if decision.allowed:
+        await authenticated_again(env, call.caller)
         return decision
     message = denial_message(query, decision, call.caller.arn, shown)
     raise DaypassError(
@@ -187,21 +190,6 @@ def check_credentials(caller: Caller, action: str) -> None:
             _INVALID_TOKEN,
             private={"reason": "IAM takes these credentials only with MFA", "session_kind": session.kind.value},
         )
-
-
-async def refresh_if_changed(env: Env) -> bool:
-    """Polls the change feed before a refusal. While the database is unavailable, the cached state is used."""
-    with ignored(ErrorKind.UNAVAILABLE):
-        return await env.directory.refresh()
-    return False
-
-
-async def find_current(env: Env, find: Callable[[], Awaitable[T | None]]) -> T | None:
-    """Looks up by `find` in the cached directory, and if nothing is found again after a poll: a stale cache refuses nothing."""
-    found = await find()
-    if found is None and await refresh_if_changed(env):
-        found = await find()
-    return found
 
 
 async def layers_for(env: Env, caller: Caller) -> CallerPolicies:

@@ -1,7 +1,7 @@
 """Decides where work runs, so that it delays no other request: simulations, explanations, lint, password hashes, reports.
 
 All work that a tenant can make expensive goes through this module. Callers say what the work is and how much text it
-parses.
+parses. Such work waits, for seconds under load: who has lost the credentials meanwhile gets nothing (attack A617).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from daypass.domain.policy.compiled import PolicyDocument
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.principals import compiled
 from daypass.ports import Call, Env
 
@@ -39,7 +40,9 @@ async def read(
     account = call.caller.account
     if size is not None and size <= SMALL:
         return await env.directory.read(lambda tx: work(env.scene(tx), *args), account=account, urgent=urgent)
-    return await env.heavy.read(account, work, *args, quick=size is not None and size <= QUICK)
+    found = await env.heavy.read(account, work, *args, quick=size is not None and size <= QUICK)
+    await authenticated_again(env, call.caller)
+    return found
 
 
 async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, size: int | None = None) -> T:
@@ -49,9 +52,11 @@ async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, si
     return await env.heavy.compute(account, work, *args, quick=size is not None and size <= QUICK)
 
 
-async def parse(env: Env, account: str, work: Callable[[str], T], text: str) -> T:
-    """`work(text)`. `work` is a function of a module."""
-    return await compute(env, account, work, text, size=len(text))
+async def parse(env: Env, call: Call, work: Callable[[str], T], text: str) -> T:
+    """`work(text)` for the caller. `work` is a function of a module."""
+    found = await compute(env, call.caller.account, work, text, size=len(text))
+    await authenticated_again(env, call.caller)
+    return found
 
 
 def _portable(document: PolicyDocument) -> tuple[Any, ...]:

@@ -1,19 +1,23 @@
-"""Principals by id, ARN or alias, the groups of a user, and compiled policy documents cached by their content."""
+"""Principals by id, ARN or alias, the groups of a user, compiled policy documents cached by their content, and polls of the
+change feed before a refusal.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, Generic, TypeVar
 
 from daypass.domain.arn import is_account_id, read_arn, root_arn
 from daypass.domain.directory import AccountAlias, Group, Membership, Role, User
+from daypass.domain.errors import ErrorKind, ignored
 from daypass.domain.jws import text_digest
 from daypass.domain.policy.document import PolicyDocument, PolicyKind, compile_stored
-from daypass.ports import Reader
+from daypass.ports import Env, Reader
 
+T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -137,3 +141,21 @@ _COMPILED: Final = {kind: SizedCache(partial(compile_stored, kind=kind), 2_000_0
 def compiled(text: str, kind: PolicyKind) -> PolicyDocument:
     """A stored document, by its content."""
     return _COMPILED[kind](text)
+
+
+# --- The cached directory, when it may be stale
+
+
+async def refresh_if_changed(env: Env) -> bool:
+    """Polls the change feed before a refusal. While the database is unavailable, the cached state is used."""
+    with ignored(ErrorKind.UNAVAILABLE):
+        return await env.directory.refresh()
+    return False
+
+
+async def find_current(env: Env, find: Callable[[], Awaitable[T | None]]) -> T | None:
+    """Looks up by `find` in the cached directory, and if nothing is found again after a poll: a stale cache refuses nothing."""
+    found = await find()
+    if found is None and await refresh_if_changed(env):
+        found = await find()
+    return found

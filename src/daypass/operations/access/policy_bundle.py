@@ -27,10 +27,10 @@ from daypass.domain.policy_bundle import (
 )
 from daypass.domain.session import FeedPosition
 from daypass.operations.access.snapshot import Batch, context_in, in_batches
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, Scene
 
 ACTION: Final = "GetPolicyBundle"

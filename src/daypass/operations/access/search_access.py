@@ -35,10 +35,10 @@ from daypass.operations.access.evaluate_access import SLICE, permitted_subject, 
 from daypass.operations.access.snapshot import Batch, asked_in, by_name, context_in, in_batches
 from daypass.operations.access.subject import question_shown
 from daypass.operations.assume.request import commit_once
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, Scene
 
 V = TypeVar("V")

@@ -30,10 +30,10 @@ from daypass.domain.trust import ASSUME_ROLE, AssumedRole, CallerPolicies
 from daypass.operations import heavy
 from daypass.operations.access.snapshot import check_action, note_on, principal_name
 from daypass.operations.access.subject import role_to_assume, view_named
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.blocks import Levels, in_force, under
 from daypass.operations.management import allow, is_operator
 from daypass.operations.outcome import served
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env
 
 _json = msgspec.json.encode

@@ -27,10 +27,11 @@ from daypass.domain.session import Hop
 from daypass.domain.trust import ASSUME_ROLE, AssumedRole
 from daypass.operations.assume.applicant import target_of
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.authorize import authorize, find_current, layers_for
+from daypass.operations.authorize import authorize, layers_for
 from daypass.operations.blocks import Levels, in_force
 from daypass.operations.oauth.access_token import open_access_token
 from daypass.operations.outcome import served, unpack
+from daypass.operations.principals import find_current
 from daypass.ports import Call, Env, PrincipalView
 
 ACCESS_TOKEN: Final = "access_token"  # a name

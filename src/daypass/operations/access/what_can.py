@@ -43,10 +43,10 @@ from daypass.operations.access.snapshot import (
 )
 from daypass.operations.access.subject import certainly_not_admitted
 from daypass.operations.access.who_can import Access
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.iam.holdings import Gatherer, PolicySource, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, Scene
 
 MAX_GRANTS = 2_000

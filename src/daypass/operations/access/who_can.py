@@ -33,14 +33,13 @@ from daypass.operations.access.snapshot import (
     in_batches,
 )
 from daypass.operations.access.subject import certainly_denied, certainly_not_admitted, may_allow
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.blocks import NO_CREDENTIALS, without_credentials
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, policies_in
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
-from daypass.operations.principals import compiled, find_by_id
+from daypass.operations.principals import compiled, find_by_id, refresh_if_changed
 from daypass.ports import Call, Env, Scene
 
 _KINDS: Mapping[str, type[User | Role]] = {"user": User, "role": Role}

@@ -40,7 +40,7 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "PutApprovalRule", "approval-rule", name, owner)
-    rule = await heavy.parse(env, call.caller.account, _read, f"{owner}\n{name}\n{document}")
+    rule = await heavy.parse(env, call, _read, f"{owner}\n{name}\n{document}")
     written = read_rule(owner, name, document).rule
     _check_zones(written, call.now)
     _check_addresses(env, written)

@@ -49,7 +49,7 @@ async def put_guardrail(env: Env, call: Call, account: str, name: str, document:
     owner = account or call.caller.account
     decision = await allow_operator(env, call, "PutGuardrail", "guardrail", name, owner)
     _check_name(name)
-    findings = await heavy.parse(env, call.caller.account, _findings, document)
+    findings = await heavy.parse(env, call, _findings, document)
     if owner == call.caller.account:
         parsed = await env.directory.read(
             lambda _: _parsed(document), account=owner

@@ -31,16 +31,10 @@ from daypass.domain.session import FeedPosition, Hop, transitive_tags
 from daypass.domain.trust import Admission, AssumedRole, CallerPolicies
 from daypass.operations.assume.mfa_code import mfa_context
 from daypass.operations.assume.request import RequestedRole
-from daypass.operations.authorize import (
-    admission_is_large,
-    admission_may_be_large,
-    admission_of,
-    explained,
-    layers_for,
-    refresh_if_changed,
-)
+from daypass.operations.authorize import admission_is_large, admission_may_be_large, admission_of, explained, layers_for
 from daypass.operations.grants.use import candidates
 from daypass.operations.outcome import ACTOR, OWNER, actor_of
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, RoleView
 
 _NAME_LENGTH = 64

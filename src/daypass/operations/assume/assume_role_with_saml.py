@@ -22,8 +22,8 @@ from daypass.operations.assume.assume import assume
 from daypass.operations.assume.assume_role_with_web_identity import Federated, owned, with_attributes
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.request import AssumeRequest, RequestedRole, SessionRequest, requested_role
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import ACTOR, OWNER
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, SamlArrival
 
 C = TypeVar("C")

@@ -21,8 +21,8 @@ from daypass.operations.assume.assume import assume
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
-from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.outcome import OWNER
+from daypass.operations.principals import find_current, refresh_if_changed
 from daypass.operations.providers.settings import may_be_trusted
 from daypass.ports import Call, Env
 

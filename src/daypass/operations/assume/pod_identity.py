@@ -24,9 +24,10 @@ from daypass.operations.assume.assume_role_with_web_identity import owned, verif
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
-from daypass.operations.authorize import authorize, find_current
+from daypass.operations.authorize import authorize
 from daypass.operations.crud.collection import Collection
 from daypass.operations.management import InAws, allow
+from daypass.operations.principals import find_current
 from daypass.ports import Call, Env, Tx
 
 C = TypeVar("C")

@@ -20,9 +20,8 @@ from daypass.domain.policy.source import PolicyError
 from daypass.domain.session import SessionClaims
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
-from daypass.operations.authorize import find_current
 from daypass.operations.outcome import event_of
-from daypass.operations.principals import SizedCache
+from daypass.operations.principals import SizedCache, find_current
 from daypass.ports import Env, ManagedPolicyView, ProofUsed, Tx
 
 
@@ -159,7 +158,7 @@ async def check_policy(env: Env, account: str, text: str) -> None:
     """Raises DaypassError(MALFORMED_POLICY) unless `text` is a session policy. A long one is parsed in a worker process."""
     if text in _checked:
         return
-    await heavy.parse(env, account, _check, text)
+    await heavy.compute(env, account, _check, text, size=len(text))
     _checked.add(text, True)  # the text itself
 
 

@@ -52,8 +52,8 @@ from daypass.operations.assume.saml_ticket import (
     seal_login,
     seal_ticket,
 )
-from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.outcome import event_of
+from daypass.operations.principals import find_current, refresh_if_changed
 from daypass.ports import Call, Env, SamlArrival, Tx
 
 C = TypeVar("C")

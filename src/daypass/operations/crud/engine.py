@@ -17,7 +17,6 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations import heavy
-from daypass.operations.authenticate import authenticated_again
 from daypass.operations.authorize import authorize
 from daypass.operations.crud.operation import (
     LINT,
@@ -190,7 +189,7 @@ class _Request(Generic[R, W]):
         gathered = None
         if operation.gather is not None:
             gathered = await self._run(_gather, size=self._size)
-            await self._check_again(authorized.resource)
+            await self._authorize(authorized.resource)  # it waited its turn, for seconds under load
 
         def change(tx: Tx) -> tuple[Answer, Event]:
             if operation.resource(service.reading(env.scene(tx), call), params) != authorized.resource:
@@ -211,13 +210,6 @@ class _Request(Generic[R, W]):
         if operation.after_commit is not None:
             operation.after_commit(answer)
         return answer
-
-    async def _check_again(self, resource: AuthorizedResource) -> None:
-        """Slow work waits its turn, for seconds under load: who has lost the credentials or the permission changes nothing."""
-        caller = self.call.caller
-        if caller.access_key_id and (caller.session is None or not caller.session.binding):
-            await authenticated_again(self.env, caller, self.env.clock.now())
-        await self._authorize(resource)
 
     @property
     def _size(self) -> int | None:

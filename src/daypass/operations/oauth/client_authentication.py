@@ -23,10 +23,10 @@ from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, C
 from daypass.domain.oauth.client_id_url import is_document_id
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
-from daypass.operations.authorize import find_current, refresh_if_changed
 from daypass.operations.oauth.clients import built_in, check_secret
 from daypass.operations.oauth.document_clients import document_client
 from daypass.operations.outcome import ACTOR, OWNER
+from daypass.operations.principals import find_current, refresh_if_changed
 from daypass.operations.rates import charge_client
 from daypass.ports import Env
 

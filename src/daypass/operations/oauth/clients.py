@@ -241,7 +241,7 @@ def checked_name(name: str) -> str:
 
 async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSettings:
     """The settings. Keys that could never verify are refused here: later each request fails, far from the cause."""
-    settings = await heavy.parse(env, call.caller.account, _parse, json.dumps(members, default=str))
+    settings = await heavy.parse(env, call, _parse, json.dumps(members, default=str))
     source = key_source_of(call.caller.account, "", settings)
     if source is not None and (fault := await env.issuers.fault(source)):
         raise DaypassError(ErrorKind.VALIDATION, fault.replace("static_jwks", "jwks").replace("jwks_url", "jwks_uri"))

@@ -17,10 +17,10 @@ from daypass.domain.directory import Consent, RefreshFamily, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.authorize import find_current
 from daypass.operations.management import allow, allow_own
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient, consent_id
 from daypass.operations.outcome import served
+from daypass.operations.principals import find_current
 from daypass.operations.revocation import new_revocation
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Reader, Tx

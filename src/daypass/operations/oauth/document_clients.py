@@ -17,11 +17,11 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import dump_client, parse_client
 from daypass.domain.oauth.client_document import read_document
 from daypass.domain.oauth.client_id_url import is_allowed
-from daypass.operations.authorize import find_current
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.access_token import open_access_token
 from daypass.operations.oauth.refresh_family import is_refresh_token, parse_token
 from daypass.operations.outcome import OWNER
+from daypass.operations.principals import find_current
 from daypass.ports import Env
 
 _DESCRIBED: Final = 256  # documents, each of at most 10 KB

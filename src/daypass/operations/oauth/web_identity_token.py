@@ -25,12 +25,13 @@ from daypass.domain.policy.model import Decision, Value
 from daypass.domain.session import SessionRefused, merge_tags
 from daypass.domain.web_identity import SOURCE_IDENTITY
 from daypass.operations.assume.request import commit_once
-from daypass.operations.authorize import authorize, refresh_if_changed
+from daypass.operations.authorize import authorize
 from daypass.operations.iam.account import issuer
 from daypass.operations.management import allow_own
 from daypass.operations.oauth.access_token import actors_of
 from daypass.operations.oauth.targets import check_ceiling
 from daypass.operations.outcome import OWNER, served
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env
 
 ACTION: Final = "sts:GetWebIdentityToken"

@@ -19,9 +19,9 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.domain.provider_settings import SECRETS, ProviderSettings, dump_settings, parse_settings, url_of
 from daypass.operations import heavy
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.management import InAws, allow, is_operator, read_recorded
 from daypass.operations.outcome import served
+from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, IssuerStatus, Reader, Tx
 
 KEPT: Final = "***"
@@ -83,7 +83,7 @@ async def put_provider_settings(
     provider, decision = await _authorized_provider(env, call, "PutProviderSettings", name, account)
     old = _stored_settings(provider.settings)
     text = json.dumps(_sealed(env, provider, old, members), default=str)
-    new = await heavy.parse(env, call.caller.account, _parsed, text)
+    new = await heavy.parse(env, call, _parsed, text)
     if _privileged(new) and _network_access(new) != _network_access(old) and not await is_operator(env, call.caller):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,

@@ -32,8 +32,8 @@ from daypass.operations.assume.assume import assume
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.request import AssumeRequest, RequestedRole, SessionRequest, requested_role
-from daypass.operations.authorize import refresh_if_changed
 from daypass.operations.outcome import OWNER
+from daypass.operations.principals import refresh_if_changed
 from daypass.operations.rolesanywhere import context
 from daypass.ports import Call, CertificateUse, Env, TrustAnchorView
 from daypass.sigv4.verifying import UnverifiedX509

@@ -19,12 +19,12 @@ from daypass.domain.jws import base64url, text_digest
 from daypass.domain.scim.resource import ScimError, user_name
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.authenticate import caller_of_sign_in
-from daypass.operations.authorize import authorize, find_current
+from daypass.operations.authorize import authorize
 from daypass.operations.iam import paging
 from daypass.operations.iam.granting import SCIM_TOKEN
 from daypass.operations.management import InAws, allow, read_recorded
 from daypass.operations.outcome import OWNER, served
-from daypass.operations.principals import groups_of
+from daypass.operations.principals import find_current, groups_of
 from daypass.operations.ssf.queue import announce
 from daypass.ports import Call, Env, Reader, Tx
 

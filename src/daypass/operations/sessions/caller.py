@@ -7,8 +7,9 @@ from __future__ import annotations
 from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
-from daypass.operations.authorize import authorize, find_current
+from daypass.operations.authorize import authorize
 from daypass.operations.outcome import served
+from daypass.operations.principals import find_current
 from daypass.ports import Call, Env
 
 

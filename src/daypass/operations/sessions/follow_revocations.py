@@ -138,7 +138,7 @@ async def _may_follow(env: Env, call: Call | None, accounts: Sequence[str], now:
     if call is None:
         return True
     try:
-        caller = await authenticated_again(env, call.caller, now)
+        caller = await authenticated_again(env, call.caller)
         await _allow_each(env, Call(caller, call.facts, now), accounts)
     except DaypassError as error:
         return error.kind is ErrorKind.UNAVAILABLE

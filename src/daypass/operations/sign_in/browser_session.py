@@ -24,9 +24,9 @@ from daypass.operations.assume.applicant import signing_applicant
 from daypass.operations.assume.issue import Also, Issued, SessionOwner, compose, issue
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.authorize import find_current
 from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
+from daypass.operations.principals import find_current
 from daypass.operations.sign_in.ticket import BROWSER_FORM
 from daypass.operations.ssf.logout import sign_out
 from daypass.ports import Call, Env, Tx

@@ -56,7 +56,7 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
     name = ctx.value("name", 64)
     role = (await iam(ctx, "GetRole", RoleName=name))["Role"]
     text = _text(role["AssumeRolePolicyDocument"])
-    trust = await heavy.parse(ctx.env, ctx.call.caller.account, _plain, text)
+    trust = await heavy.parse(ctx.env, ctx.call, _plain, text)
     findings = await ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name)
     who = await ctx.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
     can = await ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
