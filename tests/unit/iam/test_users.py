@@ -184,6 +184,9 @@ async def test_list_service_specific_credentials_of_all_users_takes_permission_o
     assert (await world.call("ListServiceSpecificCredentials", ann))["ServiceSpecificCredentials"] == []
     with refusal(ErrorKind.ACCESS_DENIED):
         await world.call("ListServiceSpecificCredentials", ann, AllUsers=True)
+    assert await world.call("ListServiceSpecificCredentials", ann, ServiceName="codecommit.amazonaws.com")
+    with refusal(ErrorKind.NOT_FOUND, "No such service x.example is supported for Service Specific Credentials"):
+        await world.call("ListServiceSpecificCredentials", ann, ServiceName="x.example")
 
 
 async def test_delete_user_with_belongings_refused_until_they_are_gone(world: World) -> None:

@@ -78,6 +78,19 @@ def list_of_user(members: str, ctx: ReadContext, p: Params) -> Answer:
     return list_of_account(members, ctx, p)
 
 
+_WITH_CREDENTIALS: Final = frozenset(
+    f"{name}.amazonaws.com" for name in ("bedrock", "cassandra", "cloudwatch", "codecommit", "logs")
+)
+
+
+def list_service_specific_credentials(ctx: ReadContext, p: Params) -> Answer:
+    """Empty; a service without such credentials is refused as AWS refuses it."""
+    answer, service = list_of_user("ServiceSpecificCredentials", ctx, p), p.get("ServiceName", "")
+    if service and service not in _WITH_CREDENTIALS:
+        raise faults.not_found(f"No such service {service} is supported for Service Specific Credentials")
+    return answer
+
+
 def list_of_account(members: str, _ctx: ReadContext, p: Params) -> Answer:
     shown, more = page_of(p, members, (), str)
     return {members: shown, **more}

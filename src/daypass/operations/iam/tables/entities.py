@@ -204,7 +204,7 @@ ABSENT: Final = (
     Operation(
         "ListServiceSpecificCredentials",
         resources.user_or_everyone,
-        read=partial(access_keys.list_of_user, "ServiceSpecificCredentials"),
+        read=access_keys.list_service_specific_credentials,
     ),
     Operation(
         "ListServerCertificates",
