@@ -445,13 +445,13 @@ def test_dashboards_are_live_and_exported(used: Server, chromium: Browser, look:
         page = ada.open(f"/console/dashboard?view={view}&hours=1")
         page.locator("#live", has_text="Live.").wait_for()
         if view == "on-call":
-            page.locator("[data-list=checks]", has_text="unknown key is refused").wait_for()
+            page.locator("#panel-checks", has_text="unknown key is refused").wait_for()
         ada.judge(f"dashboard-{view}")
         assert not any(page.evaluate(BLACK_PIXELS)), "axes have the colours of the theme"
         found = {
             "executive": "table.people a",
-            "on-call": "[data-list=failures] a",
-            "debug": "[data-list=operations] a",
+            "on-call": "#panel-causes li a",
+            "debug": "#panel-operations li a",
         }
         address = page.locator(found[view]).first.get_attribute("href")
         assert ada.open(address or "").locator("#list tbody tr").count(), address
@@ -463,6 +463,17 @@ def test_dashboards_are_live_and_exported(used: Server, chromium: Browser, look:
     pixels = page.evaluate("Array.from(document.querySelectorAll('canvas'), (each) => [each.width, each.height])")
     width, height = struct.unpack(">II", head[16:24])
     assert (width, height > pixels[0][1]) == (pixels[0][0], True)  # the title and the legend are above the chart
+    ada.close()
+
+
+def test_map_of_who_assumed_what_is_live(used: Server, chromium: Browser) -> None:
+    ada = Person(used, chromium, "ada", ("light", 1280))
+    page = ada.open("/console/dashboard?view=executive&hours=1")
+    page.locator("#live", has_text="Live.").wait_for()
+    total = "Array.from(document.querySelectorAll('table.people td'), (each) => Number(each.innerText)).reduce((a, b) => a + b, 0)"
+    before = page.evaluate(total)
+    use(used, 0.0)
+    page.wait_for_function(f"{total} > {before}")
     ada.close()
 
 

@@ -49,12 +49,15 @@ class ExploreRecordsInput(SearchRecordsInput):
     source: Annotated[str, Meta(max_length=64, description="The beginning of the source address.")] = ""
     decision: Annotated[str, Meta(pattern="^(allowed|refused)?$")] = ""
     trace: Annotated[str, Meta(max_length=32, description="The id of a trace (W3C Trace Context).")] = ""
+    cause: Annotated[str, Meta(max_length=32, description="The cause class of a refusal, as metrics name it.")] = ""
+    region: Annotated[str, Meta(max_length=64, description="The region that the request named.")] = ""
     changes: Annotated[bool, Meta(description="Only what changed something or was refused.")] = False
 
 
-class SummarizeRecordsInput(Input):
+class SummarizeRecordsInput(InAccount):
     since: Millis
     until: Millis
+    region: Annotated[str, Meta(max_length=64, description="Only requests that named it.")] = ""
 
 
 class CauseOut(Output):

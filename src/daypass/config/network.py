@@ -100,6 +100,12 @@ class ServerSettings(Section):
         SecretStr(""),
         description="Bearer token that /metrics asks for; it names accounts and their providers. Empty: it is open.",
     )
+    metrics_accounts: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}=[0-9]{12}$")], ...] = Field(
+        (),
+        max_length=10,
+        description="Accounts that metrics show apart, each as NAME=ID, for example shop=111122223333. The label `account` "
+        "of all others is `other`.",
+    )
     health_port: Port | None = Field(
         None,
         description="Separate port for /healthz, /readyz and /metrics, without TLS; 0 lets the system choose one. Empty: "
@@ -117,6 +123,11 @@ class ServerSettings(Section):
         description="Address of this installation for browsers and identity providers, for example "
         "https://daypass.example.com; the issuer of access tokens. Empty: no console, sign-in or OAuth.",
     )
+
+    @property
+    def account_labels(self) -> dict[str, str]:
+        """The labels of `metrics_accounts`, by id."""
+        return {account: name for name, _, account in (each.partition("=") for each in self.metrics_accounts)}
 
     @property
     def scheme(self) -> str:

@@ -1,4 +1,4 @@
-"""The three Grafana dashboards: executive, on call, debug. Region and instance are variables; each panel leads to the record.
+"""The three dashboards as Grafana's files. Region, instance and account are variables; each panel leads to the record.
 
 Source: the types of `@grafana/schema` (Dashboard, Panel, DataLink); a test compiles the dashboards against them.
 """
@@ -6,208 +6,39 @@ Source: the types of `@grafana/schema` (Dashboard, Panel, DataLink); a test comp
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from daypass.monitoring.help import COPY, copy_of_runbooks
-from daypass.monitoring.measures import DEBUG, EXECUTIVE, MEASURES, ON_CALL, Measure
+from daypass.monitoring.panels import PANELS, Panel
 from daypass.monitoring.rules import RULES_FILE, Places, routing, rules, scraping, yaml
 
 _SOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH: Final = 24
 _SCHEMA: Final = 39
-_I: Final = 'region=~"$region",instance=~"$instance"'
-_R: Final = 'region=~"$region"'
-_RECORDS: Final = "/console/records"
+_BY_ACCOUNT: Final = re.compile("daypass_(assume|refused|access_requests|anomalies|session_seconds)_")
+_NAME: Final = re.compile(r"\b(daypass[_:][a-z0-9_:]+)(\{)?")
+_CHECKS_WANT: Final = re.compile(
+    r"sum by \([a-z, ]+\) \(\w+\(daypass_checks_total\{region=~\"\$region\",outcome=\"passed\",.*?\[\w+\]\)\)"
+)
 
 
-class Panel(NamedTuple):
-    """One panel. `kind`: of Grafana. `queries`: PromQL with its legend. `link`: the page of the console behind it."""
+def narrowed(query: str) -> str:
+    """A query of the region, instance and account that are chosen. Recorded series and checks have a region alone. What the
+    checks want refused is in one account, so it is not subtracted while some accounts are left out.
+    """
 
-    title: str
-    kind: str
-    queries: tuple[tuple[str, str], ...]
-    unit: str = "short"
-    link: str = _RECORDS
-    width: int = 12
-    height: int = 8
-    note: str = ""
+    def selector(found: re.Match[str]) -> str:
+        labels = ['region=~"$region"']
+        if ":" not in found[1] and not found[1].startswith("daypass_checks"):
+            labels.append('instance=~"$instance"')
+        if _BY_ACCOUNT.match(found[1]):
+            labels.append('account=~"$account"')
+        return f"{found[1]}{{{','.join(labels)}{',' if found[2] else '}'}"
 
-
-def _rate(metric: str, by: str, part: str = "") -> str:
-    return f"sum by ({by}) (rate({metric}{{{_I}{',' if part else ''}{part}}}[$__rate_interval]))"
-
-
-_HEAT: Final = f"sum by (le) (increase(daypass_request_seconds_bucket{{{_I}}}[$__rate_interval]))"
-_LIFETIMES: Final = f"sum by (le) (increase(daypass_session_seconds_bucket{{{_I}}}[$__range]))"
-_ISSUED: Final = 'outcome="issued"'
-_REFUSALS: Final = f"{_RECORDS}?decision=refused"
-_GRANTS: Final = "/console/dashboard?view=executive"
-_HEALTH: Final = "/console/dashboard?view=on-call"
-
-
-def _budget_left(window: str) -> str:
-    """The error budget of 30 days that is left, 1 to 0, and below."""
-    bad = f'sum by (region) (increase(daypass_assume_total{{{_R},cause=~"unavailable|issuer"}}[{window}]))'
-    every = f"sum by (region) (increase(daypass_assume_total{{{_R}}}[{window}]))"
-    return f"1 - ({bad} or 0 * {every}) / (0.001 * {every})"
-
-
-PANELS: Final[Mapping[str, tuple[Panel, ...]]] = {
-    EXECUTIVE: (
-        Panel(
-            "Error budget left (30 days)",
-            "timeseries",
-            ((_budget_left("30d"), "{{region}}"),),
-            "percentunit",
-            _REFUSALS,
-            note="1 minus what was spent. Only causes of the service spend it: unavailable, issuer.",
-        ),
-        Panel(
-            "Sessions issued and refused",
-            "timeseries",
-            ((_rate("daypass_assume_total", "outcome"), "{{outcome}}"),),
-            "reqps",
-        ),
-        Panel(
-            "Elevated sessions",
-            "timeseries",
-            (
-                (f"max by (region) (daypass_grants_open{{{_I}}})", "grants open, {{region}}"),
-                (
-                    f'sum(increase(daypass_assume_total{{{_I},role_class="elevated",outcome="issued"}}[1h])) or vector(0)',
-                    "sessions an hour",
-                ),
-            ),
-            link=_GRANTS,
-        ),
-        Panel(
-            "Access requests",
-            "timeseries",
-            (
-                (
-                    f"sum by (event) (increase(daypass_access_requests_total{{{_I}}}[1h])) or vector(0)",
-                    "{{event}}",
-                ),
-            ),
-            link="/console/reviews",
-            note="Emergency access is without an approver; each has a review.",
-        ),
-    ),
-    ON_CALL: (
-        Panel("Latency of all requests", "heatmap", ((_HEAT, "{{le}}"),), "s", _HEALTH, 24, 9),
-        Panel(
-            "Error budget burn",
-            "timeseries",
-            tuple((f"daypass:error_ratio:rate{w}{{{_R}}} / 0.001", f"{w} {{{{region}}}}") for w in ("5m", "1h", "6h")),
-            link=_REFUSALS,
-            note="1 spends the budget of 30 days in 30 days. Above 180, a quarter of it is gone in an hour.",
-        ),
-        Panel(
-            "Refusals by cause",
-            "bargauge",
-            ((f"sort_desc(sum by (cause) (increase(daypass_refused_total{{{_I}}}[1h])))", "{{cause}}"),),
-            link=_REFUSALS,
-        ),
-        Panel(
-            "Synthetic checks that fail",
-            "table",
-            (
-                (
-                    ("sum by (check, expects, outcome) (increase(daypass_checks_total"
-                    f'{{{_R},outcome!="passed"}}[15m]))'),
-                    "{{check}}",
-                ),
-            ),
-            link=_HEALTH,
-        ),
-        Panel(
-            "Alerts that fire",
-            "table",
-            (('sum by (alertname, severity, cause, region) (ALERTS{alertstate="firing"})', "{{alertname}}"),),
-            link=_HEALTH,
-        ),
-        Panel(
-            "Database and record",
-            "timeseries",
-            (
-                (f"sum(daypass_degraded{{{_I}}})", "processes without the database"),
-                (f"sum(daypass_spool_events{{{_I}}})", "events in the spool"),
-                (f"max(daypass_directory_staleness_seconds{{{_I}}})", "age of the directory (s)"),
-            ),
-            link="/console/settings",
-        ),
-        Panel(
-            "Requests by code",
-            "timeseries",
-            ((_rate("daypass_requests_total", "code", 'code!="OK"'), "{{code}}"),),
-            "reqps",
-            _REFUSALS,
-        ),
-    ),
-    DEBUG: (
-        Panel("Latency of issuing", "heatmap", (
-            (f"sum by (le) (increase(daypass_issuance_seconds_bucket{{{_I}}}[$__rate_interval]))", "{{le}}"),
-        ), "s", _RECORDS, 24),
-        Panel(
-            "Causes by operation",
-            "bargauge",
-            (
-                (
-                    ("topk(12, sum by (operation, cause) (increase(daypass_assume_total"
-                    f'{{{_I},cause!="none"}}[$__range])) > 0)'),
-                    "{{operation}}: {{cause}}",
-                ),
-            ),
-            link=_REFUSALS,
-        ),
-        Panel("Lifetimes of sessions", "bargauge", ((_LIFETIMES, "{{le}} s"),), link="/console/sessions"),
-        Panel(
-            "Attempts by proof",
-            "timeseries",
-            ((_rate("daypass_assume_total", "proof"), "{{proof}}"),),
-            "reqps",
-        ),
-        Panel(
-            "p95 age of verified tokens",
-            "timeseries",
-            (
-                (
-                    ("histogram_quantile(0.95, sum by (provider, le) (rate(daypass_token_skew_seconds_bucket"
-                    f"{{{_I}}}[1h]))) or vector(0)"),
-                    "{{provider}}",
-                ),
-            ),
-            "s",
-            "/console/providers",
-        ),
-        Panel(
-            "Group commit",
-            "timeseries",
-            (
-                (
-                    f"histogram_quantile(0.95, sum by (le) (rate(daypass_journal_commit_seconds_bucket{{{_I}}}[5m])))",
-                    "p95 commit",
-                ),
-                (f"max(daypass_journal_waiting{{{_I}}})", "events waiting"),
-            ),
-            "s",
-        ),
-        Panel(
-            "Denials by layer",
-            "timeseries",
-            (
-                (
-                    _rate("daypass_refused_total", "cause", 'cause=~"trust_policy|caller_policy|blocked|revoked"'),
-                    "{{cause}}",
-                ),
-            ),
-            "reqps",
-            _REFUSALS,
-            note="The record of a denial has the policy, the statement and the condition.",
-        ),
-    ),
-}  # fmt: skip
+    narrow = _NAME.sub(selector, query)
+    return _CHECKS_WANT.sub(r'(\g<0> unless on () count(daypass_assume_total{account!~"$account"}))', narrow)
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
@@ -216,7 +47,6 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 
 def _dashboard(name: str, panels: Sequence[Panel]) -> dict[str, Any]:
-    shown = [_measure(each) for each in MEASURES if each.dashboard == name]
     return {
         "uid": f"daypass-{name.lower().replace(' ', '-')}",
         "title": f"Daypass: {name.lower()}",
@@ -227,15 +57,11 @@ def _dashboard(name: str, panels: Sequence[Panel]) -> dict[str, Any]:
         "time": {"from": "now-6h", "to": "now"},
         "timezone": "utc",
         "links": [_others()],
-        "templating": {"list": [_data_source(), _variable("region"), _variable("instance"), _console()]},
-        "panels": _placed([*shown, *panels]),
+        "templating": {
+            "list": [_data_source(), _variable("region"), _variable("instance"), _variable("account"), _console()]
+        },
+        "panels": _placed([each for each in panels if each.queries]),
     }
-
-
-def _measure(measure: Measure) -> Panel:
-    query = measure.query.replace("daypass_grants_open", f"daypass_grants_open{{{_R}}}")
-    title = f"{measure.id}: {measure.title}"
-    return Panel(title, "stat", ((query, "{{region}}"),), measure.unit, _HEALTH, 6, 4, f"Target: {measure.target}.")
 
 
 def _placed(panels: Sequence[Panel]) -> list[dict[str, Any]]:
@@ -251,6 +77,7 @@ def _placed(panels: Sequence[Panel]) -> list[dict[str, Any]]:
 
 def _panel(number: int, panel: Panel, place: Mapping[str, int]) -> dict[str, Any]:
     link = {"title": "Records", "url": f"${{console}}{panel.link}", "targetBlank": True}
+    by = f"{'&' if '?' in panel.link else '?'}{panel.by}=${{__field.labels.{panel.by}}}" if panel.by else ""
     heat = panel.kind == "heatmap"
     buckets = panel.title == "Lifetimes of sessions"
     table = panel.kind == "table"
@@ -261,10 +88,10 @@ def _panel(number: int, panel: Panel, place: Mapping[str, int]) -> dict[str, Any
         "description": panel.note,
         "datasource": _SOURCE,
         "gridPos": dict(place),
-        "links": [{**link, "type": "link", "icon": "external link", "tooltip": "", "tags": [], "asDropdown": False,
-                   "includeVars": False, "keepTime": False}],
+        "links": [{**each, "type": "link", "icon": "external link", "tooltip": "", "tags": [], "asDropdown": False,
+                   "includeVars": False, "keepTime": False} for each in (link, *_runbook(panel))],
         "fieldConfig": {
-            "defaults": {"unit": panel.unit, "links": [link], **({"min": 0} if panel.kind == "bargauge" else {})},
+            "defaults": {"unit": panel.unit, "links": [{**link, "url": f"{link['url']}{by}"}], **({"min": 0} if panel.kind == "bargauge" else {})},
             "overrides": [],
         },
         "options": _OPTIONS.get(panel.kind, {}),
@@ -272,7 +99,7 @@ def _panel(number: int, panel: Panel, place: Mapping[str, int]) -> dict[str, Any
             {
                 "refId": chr(ord("A") + place_of),
                 "datasource": _SOURCE,
-                "expr": query,
+                "expr": narrowed(query),
                 "legendFormat": legend,
                 "format": "heatmap" if heat or buckets else "table" if table else "time_series",
                 "instant": table or panel.kind in ("bargauge", "stat"),
@@ -282,6 +109,11 @@ def _panel(number: int, panel: Panel, place: Mapping[str, int]) -> dict[str, Any
             for place_of, (query, legend) in enumerate(panel.queries)
         ],
     }  # fmt: skip
+
+
+def _runbook(panel: Panel) -> list[dict[str, Any]]:
+    url = f"${{console}}/help/runbooks/{panel.alert}"
+    return [{"title": "Runbook", "url": url, "targetBlank": True}] if panel.alert else []
 
 
 _LAST: Final = {"calcs": ["lastNotNull"], "fields": "", "values": False}
@@ -298,8 +130,10 @@ def _data_source() -> dict[str, Any]:
 
 
 def _variable(label: str) -> dict[str, Any]:
-    region = ',region=~"$region"' if label == "instance" else ""
-    query = f'label_values(up{{job="daypass"{region}}}, {label})'
+    series = 'daypass_assume_total{region=~"$region"}' if label == "account" else 'up{job="daypass"}'
+    if label == "instance":
+        series = 'up{job="daypass",region=~"$region"}'
+    query = f"label_values({series}, {label})"
     return {
         "name": label,
         "label": label.capitalize(),

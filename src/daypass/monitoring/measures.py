@@ -19,6 +19,7 @@ class Measure(NamedTuple):
         metric: what it is counted by.
         dashboard, unit: the dashboard that shows it, and Grafana's name of its unit.
         alerts: the first one tells that the target is missed.
+        link: the records behind it. shows: the figure of the console; "": it takes Prometheus.
     """
 
     id: str
@@ -29,6 +30,8 @@ class Measure(NamedTuple):
     dashboard: str
     unit: str
     alerts: tuple[str, ...]
+    link: str = "/console/records?decision=refused"
+    shows: str = ""
 
 
 def _share(part: str, every: str, window: str) -> str:
@@ -55,6 +58,7 @@ MEASURES: Final = (
             "DaypassBudgetEscalation",
             "DaypassWidespreadFailures",
         ),
+        shows="success",
     ),
     Measure(
         "M2",
@@ -65,6 +69,8 @@ MEASURES: Final = (
         ON_CALL,
         "s",
         ("DaypassIssuanceSlow",),
+        "/console/records?type=session.issued",
+        "issuing_p95",
     ),
     Measure(
         "M3",
@@ -78,6 +84,8 @@ MEASURES: Final = (
         EXECUTIVE,
         "short",
         ("DaypassExpiredTokens",),
+        "/console/records?decision=refused&cause=expired",
+        "expired",
     ),
     Measure(
         "M4",
@@ -88,6 +96,8 @@ MEASURES: Final = (
         DEBUG,
         "percentunit",
         ("DaypassTrustDenials",),
+        "/console/records?decision=refused&cause=trust_policy",
+        "trust_denials",
     ),
     Measure(
         "M5",
@@ -100,6 +110,8 @@ MEASURES: Final = (
         EXECUTIVE,
         "percentunit",
         ("DaypassCheckFailing", "DaypassChecksMissing", "DaypassForbiddenAccepted", "DaypassDown"),
+        "/console/records?decision=refused",
+        "check_share",
     ),
     Measure(
         "M6",
@@ -110,6 +122,8 @@ MEASURES: Final = (
         EXECUTIVE,
         "short",
         ("DaypassEmergencyAccess",),
+        "/console/records?type=access.approved",
+        "open_grants",
     ),
     Measure(
         "M7",
@@ -120,6 +134,8 @@ MEASURES: Final = (
         EXECUTIVE,
         "short",
         ("DaypassAnomaly", "DaypassUnusualSessions"),
+        "/console/records?type=anomaly.detected",
+        "anomalies",
     ),
     Measure(
         "M8",
@@ -130,6 +146,8 @@ MEASURES: Final = (
         ON_CALL,
         "percentunit",
         ("DaypassChainedFailures",),
+        "/console/records?decision=refused&operation=sts:AssumeRole",
+        "chained_failures",
     ),
     Measure(
         "M9",
@@ -140,6 +158,7 @@ MEASURES: Final = (
         EXECUTIVE,
         "percentunit",
         ("DaypassRecordIncomplete", "DaypassSpoolRejected"),
+        "/console/records?type=records.restored",
     ),
     Measure(
         "M10",
@@ -150,5 +169,6 @@ MEASURES: Final = (
         EXECUTIVE,
         "s",
         ("DaypassAuthFailuresUnremediated", "DaypassAuthFailures"),
+        "/console/records?decision=refused&cause=credentials",
     ),
 )

@@ -6,38 +6,57 @@ Only OpenMetrics has exemplars. A process knows its own ones; whichever process 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-_SECOND_LABEL: Final = {
-    "daypass_request_seconds_bucket": "le",
-    "daypass_issuance_seconds_bucket": "le",
-    "daypass_requests_total": "code",
-}
-"""Samples that have exemplars, by their label beside `operation`."""
+from daypass.observability.totals import Attempt
+
+_HAVE: Final = frozenset(
+    {
+        "daypass_request_seconds_bucket",
+        "daypass_issuance_seconds_bucket",
+        "daypass_requests_total",
+        "daypass_assume_total",
+        "daypass_refused_total",
+    }
+)
+"""Samples that have exemplars."""
+
+_Key: TypeAlias = "tuple[str, frozenset[tuple[str, str]]]"
 
 
 class Exemplars:
-    """The last trace of each bucket and code of an operation, all of which are closed sets. `bounds`: of the buckets."""
+    """The last trace of each sample, which are closed sets. `bounds`: of the buckets."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self._names: list[str] = [floatToGoString(bound) for bound in (*bounds, inf)]  # type: ignore[no-untyped-call]  # of the library
-        self._kept: dict[tuple[str, str, str], Exemplar] = {}
+        self._kept: dict[_Key, Exemplar] = {}
 
     def note(self, operation: str, code: str, seconds: float, trace_id: str, *, issued: bool) -> None:
         """One answered request. `code`: "" when it was served. `issued`: it issued a session."""
         example, bucket = Exemplar({"trace_id": trace_id}, seconds), self._names[bisect_left(self._bounds, seconds)]
-        self._kept["daypass_request_seconds_bucket", operation, bucket] = example
-        self._kept["daypass_requests_total", operation, code or "OK"] = example
+        self._keep(example, "daypass_request_seconds_bucket", operation=operation, le=bucket)
+        self._keep(example, "daypass_requests_total", operation=operation, code=code or "OK")
         if issued:
-            self._kept["daypass_issuance_seconds_bucket", operation, bucket] = example
+            self._keep(example, "daypass_issuance_seconds_bucket", operation=operation, le=bucket)
+
+    def note_attempt(self, attempt: Attempt, trace_id: str) -> None:
+        """One attempt to get a session, or another refusal."""
+        example = Exemplar({"trace_id": trace_id}, 1.0)
+        if attempt.outcome:
+            self._keep(example, "daypass_assume_total", **attempt._asdict())
+        if attempt.outcome != "issued":
+            self._keep(example, "daypass_refused_total", cause=attempt.cause, account=attempt.account)
+
+    def _keep(self, example: Exemplar, name: str, **labels: str) -> None:
+        self._kept[name, frozenset(labels.items())] = example
 
     def render(self, registry: CollectorRegistry) -> bytes:
         """The metrics in OpenMetrics 1.0, without the times at which counters began: they would double the series."""
@@ -46,7 +65,7 @@ class Exemplars:
 
 
 class _Collected:
-    def __init__(self, registry: CollectorRegistry, kept: dict[tuple[str, str, str], Exemplar]) -> None:
+    def __init__(self, registry: CollectorRegistry, kept: Mapping[_Key, Exemplar]) -> None:
         self._registry = registry
         self._kept = kept
 
@@ -56,6 +75,7 @@ class _Collected:
             yield family
 
     def _with(self, sample: Any) -> Any:
-        second = _SECOND_LABEL.get(sample.name)
-        found = self._kept.get((sample.name, sample.labels["operation"], sample.labels[second])) if second else None
+        if sample.name not in _HAVE:
+            return sample
+        found = self._kept.get((sample.name, frozenset(sample.labels.items())))
         return sample._replace(exemplar=found) if found else sample

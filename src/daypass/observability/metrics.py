@@ -1,8 +1,8 @@
 """The metrics of one process, in one place, with one loop that documents them.
 
-Labels are closed sets: operations of the service models, error codes, outcomes. A label never contains an account, a
-role or any other value that a caller chooses. Providers, which accounts choose, are limited in number. The region of a
-server is a label that Prometheus adds to its target.
+Labels are closed sets: operations of the service models, error codes, outcomes. A label never contains a role or any
+other value that a caller chooses. Providers, which accounts choose, are limited in number, and so are the accounts that
+the operator names. The region of a server is a label that Prometheus adds to its target.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -42,6 +44,8 @@ _AHEAD = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0)
 _SKEW = (*(-seconds for seconds in reversed(_AHEAD)), 0.0, *_AHEAD)
 _LIFETIMES = (300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0, 86400.0)
 _MAX_PROVIDERS = 100
+OTHER = "other"
+"""The label of all providers and accounts that have none of their own."""
 _PUBLISH_SECONDS = 0.1
 _BATCH = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -65,7 +69,8 @@ METRICS: tuple[Metric, ...] = (
         Counter,
         "Attempts to get a session, counted from the events on the record, whichever wire the request came by. `proof`: `key`, "
         "`session` (a chained attempt), `token`, `saml` or `certificate`. `outcome`: `issued`, `denied`, `failed` or `unavailable`. "
-        "`role_class`: `elevated` for a session that rests on an access grant, otherwise `standard`.",
+        "`role_class`: `elevated` for a session that rests on an access grant, otherwise `standard`. `account`: a name in "
+        "`server.metrics_accounts`, or `other`.",
         Attempt._fields,
     ),
     Metric(
@@ -73,13 +78,13 @@ METRICS: tuple[Metric, ...] = (
         Counter,
         "Refusals on the record, by cause class: `trust_policy`, `caller_policy`, `blocked`, `expired`, `revoked`, `credentials`, "
         "`proof`, `issuer`, `request`, `throttled` or `unavailable`.",
-        ("cause",),
+        ("cause", "account"),
     ),
     Metric(
         "daypass_session_seconds",
         Histogram,
         "Lifetimes of issued sessions (M6), by class of the role.",
-        ("role_class",),
+        ("role_class", "account"),
         _LIFETIMES,
     ),
     Metric(
@@ -87,7 +92,7 @@ METRICS: tuple[Metric, ...] = (
         Counter,
         "Sessions that deviate from what is usual for their principal (M7). `severity`: `high` (a large deviation, or a role of high "
         "privilege) or `low`; `unjudged`: there were too many at once.",
-        ("severity",),
+        ("severity", "account"),
     ),
     Metric(
         "daypass_record_expected",
@@ -159,7 +164,7 @@ METRICS: tuple[Metric, ...] = (
         Counter,
         "Access requests, by what happened: requested, emergency, accepted, approved (each vote), denied, cancelled, expired, "
         "ended, reviewed.",
-        ("event",),
+        ("event", "account"),
     ),
     Metric(
         "daypass_approval_seconds",
@@ -216,19 +221,23 @@ _VOTES = {"approved": EventType.ACCESS_APPROVED, "denied": EventType.ACCESS_DENI
 
 
 class Metrics:
-    """The instruments. `observe` is on the hot path, so its figures are summed up first. Use it from one event loop."""
+    """The instruments. `observe` is on the hot path, so its figures are summed up first. Use it from one event loop.
+    `accounts`: those that have a label of their own, by id.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, accounts: Mapping[str, str] = MappingProxyType({})) -> None:
         reserve()
+        self._accounts = accounts
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
         self._tallies: dict[tuple[str, str], Tally] = {}
         # Since they were last published: events by type, attempts by their labels, lifetimes of sessions.
         self._events: dict[EventType, int] = {}
         self._attempts: dict[Attempt, int] = {}
+        lifetimes = self["daypass_session_seconds"]
         self._lifetimes = {
-            role_class: Tally((), [self["daypass_session_seconds"].labels(role_class)], _LIFETIMES)
-            for role_class in ("standard", "elevated")
+            labels: Tally((), [lifetimes.labels(*labels)], _LIFETIMES)
+            for labels in product(("standard", "elevated"), (*accounts.values(), OTHER))
         }
         self._due = False  # `_publish` is scheduled
         self._exemplars = Exemplars(SECONDS)
@@ -243,20 +252,21 @@ class Metrics:
 
     def _begin_at_zero(self) -> None:
         """The first event of a series counts only if the series was there before."""
-        for cause in CAUSES - {NO_CAUSE}:
-            self["daypass_refused"].labels(cause)
-        for operation, proof in (
-            ("sts:AssumeRole", "key"),
-            ("sts:AssumeRole", "session"),
-            ("sts:AssumeRoleWithWebIdentity", "token"),
-        ):
-            self["daypass_assume"].labels(operation, proof, "issued", NO_CAUSE, "standard")
+        for account in (*self._accounts.values(), OTHER):
+            for operation, proof in (
+                ("sts:AssumeRole", "key"),
+                ("sts:AssumeRole", "session"),
+                ("sts:AssumeRoleWithWebIdentity", "token"),
+            ):
+                for cause in CAUSES:
+                    outcome = "issued" if cause == NO_CAUSE else outcome_of(cause)
+                    self["daypass_assume"].labels(operation, proof, outcome, cause, "standard", account)
             for cause in CAUSES - {NO_CAUSE}:
-                self["daypass_assume"].labels(operation, proof, outcome_of(cause), cause, "standard")
-        for event in _ACCESS.values():
-            self["daypass_access_requests"].labels(event)
-        for severity in ("high", "low", "unjudged"):
-            self["daypass_anomalies"].labels(severity)
+                self["daypass_refused"].labels(cause, account)
+            for event in _ACCESS.values():
+                self["daypass_access_requests"].labels(event, account)
+            for severity in ("high", "low", "unjudged"):
+                self["daypass_anomalies"].labels(severity, account)
 
     def __getitem__(self, name: str) -> Any:
         return self._by_name[name]
@@ -285,27 +295,32 @@ class Metrics:
             kind = event.type
             counts[kind] = counts.get(kind, 0) + 1
             if kind is _ISSUED or event.error:
-                attempt = attempt_of(event)
+                attempt = attempt_of(event, self._label_of(event))
                 attempts[attempt] = attempts.get(attempt, 0) + number_of(event)
+                if event.trace_id:
+                    self._exemplars.note_attempt(attempt, event.trace_id)
                 if kind is _ISSUED:
                     lifetime = event.detail.get("expires_at", event.at) - event.at
-                    self._lifetimes[attempt.role_class].add(lifetime / 1000)
+                    self._lifetimes[attempt.role_class, attempt.account].add(lifetime / 1000)
             elif kind in _ACCESS:
                 self._count_access(event)
             elif kind is EventType.ANOMALY:
-                self["daypass_anomalies"].labels(event.detail["severity"]).inc()
+                self["daypass_anomalies"].labels(event.detail["severity"], self._label_of(event)).inc()
         self._publish_soon()
+
+    def _label_of(self, event: Event) -> str:
+        return self._accounts.get(event.account, OTHER)
 
     def observe_unrecorded(self, operation: str) -> None:
         """A refusal that could not be recorded, so there is no event for it."""
         if operation in ATTEMPTS:
-            attempt = Attempt(operation, "", UNAVAILABLE, UNAVAILABLE, "standard")
+            attempt = Attempt(operation, "", UNAVAILABLE, UNAVAILABLE, "standard", OTHER)
             self._attempts[attempt] = self._attempts.get(attempt, 0) + 1
             self._publish_soon()
 
     def _count_access(self, event: Event) -> None:
         """An event of an access request, and how long a decided request waited."""
-        self["daypass_access_requests"].labels(_ACCESS[event.type]).inc()
+        self["daypass_access_requests"].labels(_ACCESS[event.type], self._label_of(event)).inc()
         outcome = str(event.detail.get("state", ""))
         if _VOTES.get(outcome) is event.type:
             self["daypass_approval_seconds"].labels(outcome).observe(event.detail["waited_ms"] / 1000)
@@ -336,7 +351,7 @@ class Metrics:
             if attempt.outcome:
                 self["daypass_assume"].labels(*attempt).inc(count)
             if attempt.cause not in ("", NO_CAUSE):
-                self["daypass_refused"].labels(attempt.cause).inc(count)
+                self["daypass_refused"].labels(attempt.cause, attempt.account).inc(count)
         self._events.clear()
         self._attempts.clear()
 
@@ -344,7 +359,7 @@ class Metrics:
         """One verified token's age. The labels of providers are as many as `_MAX_PROVIDERS`, and one for all others."""
         found = self._skews.get(provider)
         if found is None:
-            label = provider if len(self._skews) < _MAX_PROVIDERS else "other"
+            label = provider if len(self._skews) < _MAX_PROVIDERS else OTHER
             found = self["daypass_token_skew_seconds"].labels(label).observe
             if label == provider:
                 self._skews[provider] = found

@@ -214,19 +214,20 @@ class Attempt(NamedTuple):
     outcome: str = ""
     cause: str = ""
     role_class: str = ""
+    account: str = ""
 
 
 _NO_ATTEMPT: Final = Attempt()
 
 
-def attempt_of(event: Event) -> Attempt:
-    """An event as an attempt. A refusal that is none has its cause alone.
+def attempt_of(event: Event, account: str = "") -> Attempt:
+    """An event as an attempt, with this label of its account. A refusal that is none has its cause alone.
 
     An issued session counts for any operation; a refusal counts if its operation issues sessions.
     """
     if event.type is _ISSUED:
         role_class = "elevated" if event.grant_id else "standard"
-        return Attempt(event.operation, _proof_of(event), "issued", NO_CAUSE, role_class)
+        return Attempt(event.operation, _proof_of(event), "issued", NO_CAUSE, role_class, account)
     if not event.error:
         return _NO_ATTEMPT
     kind: EventType = event.type
@@ -237,8 +238,16 @@ def attempt_of(event: Event) -> Attempt:
         kind = EventType(counted)
     cause = _cause_of(event)
     if event.operation not in ATTEMPTS or kind not in _REFUSALS:
-        return Attempt(cause=cause)
-    return Attempt(event.operation, _proof_of(event), outcome_of(cause), cause, "standard")
+        return Attempt(cause=cause, account=account)
+    return Attempt(event.operation, _proof_of(event), outcome_of(cause), cause, "standard", account)
+
+
+def attempt_in(body: Mapping[str, Any]) -> Attempt:
+    """An event of the record as an attempt."""
+    given = {
+        name: body[name] for name in ("operation", "error", "actor", "decision", "detail", "grant_id") if name in body
+    }
+    return attempt_of(Event(EventType(str(body.get("type", ""))), 0, **given))
 
 
 def outcome_of(cause: str) -> str:

@@ -16,7 +16,7 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.domain.session import SessionKind
 from daypass.observability import logs
-from daypass.observability.metrics import Metrics
+from daypass.observability.metrics import OTHER, Metrics
 from daypass.operations.access_requests.anomalies import judge, principal_of
 from daypass.ports import Env, RecordFilter, Viewer
 
@@ -105,7 +105,7 @@ class AnomalyWatch:
             if estimate < THRESHOLD or principal in self._reported:
                 continue
             if judged == _JUDGED:
-                self._metrics["daypass_anomalies"].labels("unjudged").inc()
+                self._metrics["daypass_anomalies"].labels("unjudged", OTHER).inc()
                 continue
             judged += 1
             if await judge(env, event, self._baselines.denials_of(principal)):

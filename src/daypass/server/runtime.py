@@ -86,7 +86,7 @@ class Runtime:
     def __init__(self, settings: Settings, connections: Connections | None = None) -> None:
         self.settings = settings
         self.connections = connections or Connections()
-        self.metrics = Metrics()
+        self.metrics = Metrics(settings.server.account_labels)
         self.log = logs.get()
         self.database = open_database(
             settings.database_url(),

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import msgspec
 import pytest
 from sqlalchemy import delete
 from tests.patience import PATIENT_JOURNAL
 
 from daypass.audit.completeness import RecordCount
-from daypass.config import Settings
+from daypass.config import ConfigError, Settings, load
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability.metrics import Metrics
@@ -216,7 +217,9 @@ async def test_attempts_and_refusals_are_counted_by_the_events_on_the_record(
     assert [line.rpartition(" ")[2] for line in counted] == ([f"{float(number)}"] if labels else [])
     assert all(f'{name}="{value}"' in line for name, value in parts.items() for line in counted)
     refused = [line for line in lines if line.startswith("daypass_refused_total{")]
-    assert refused == ([f'daypass_refused_total{{cause="{cause}"}} {float(max(1, number))}'] if cause else [])
+    assert refused == (
+        [f'daypass_refused_total{{account="other",cause="{cause}"}} {float(max(1, number))}'] if cause else []
+    )
 
 
 async def test_refusals_that_could_not_be_recorded_are_unavailable_attempts() -> None:
@@ -225,9 +228,32 @@ async def test_refusals_that_could_not_be_recorded_are_unavailable_attempts() ->
     metrics.observe_unrecorded("iam:CreateUser")
     text = metrics.render().decode()
     assert [x for x in text.splitlines() if x.startswith("daypass_assume_total{") and not x.endswith(" 0.0")] == [
-        'daypass_assume_total{cause="unavailable",operation="sts:AssumeRole",outcome="unavailable",proof="",role_class="standard"} 1.0'
+        'daypass_assume_total{account="other",cause="unavailable",operation="sts:AssumeRole",outcome="unavailable",proof="",role_class="standard"} 1.0'
     ]
-    assert 'daypass_refused_total{cause="unavailable"} 1.0' in text
+    assert 'daypass_refused_total{account="other",cause="unavailable"} 1.0' in text
+
+
+async def test_only_accounts_that_the_operator_names_have_a_label() -> None:
+    metrics = Metrics({"1" * 12: "shop"})
+    series = metrics.render().count(b"account=")
+    denied = Event(EventType.REQUEST_DENIED, 1, operation=ASSUME, error="access_denied")
+    accounts = ["1" * 12, "", 'x",account="shop', "\n# HELP", *(f"{number:012}" for number in range(2000))]
+    metrics.observe_commit([msgspec.structs.replace(denied, account=account) for account in accounts], 0.01)
+    text = metrics.render().decode()
+    assert text.count("account=") == series
+    counted = {line for line in text.splitlines() if line.startswith("daypass_refused_total{") and "caller" in line}
+    assert counted == {
+        'daypass_refused_total{account="shop",cause="caller_policy"} 1.0',
+        'daypass_refused_total{account="other",cause="caller_policy"} 2003.0',
+    }
+
+
+@pytest.mark.parametrize(
+    "accounts", ["shop", "shop=1", "Shop=111122223333", 'a"=111122223333', ",".join(["a=111122223333"] * 11)]
+)
+def test_accounts_of_metrics_are_few_and_have_plain_names(accounts: str) -> None:
+    with pytest.raises(ConfigError, match="metrics_accounts"):
+        load(environ={"DAYPASS_SERVER__METRICS_ACCOUNTS": accounts})
 
 
 async def test_record_that_lost_a_row_is_less_than_expected(tmp_path: Path) -> None:

@@ -352,7 +352,7 @@ def test_dashboard_does_not_count_grants_that_are_refused(site: Installation, an
     ada = signed_in(site, "ada")
 
     def number() -> int:
-        return int(re.findall(r"Open access grants (\d+)", text(ada.get("/console/dashboard?view=executive")))[0])
+        return int(re.findall(r"Open elevated access (\d+)", text(ada.get("/console/dashboard?view=executive")))[0])
 
     before = number()
     site.iam("UpdateRole", RoleName="prod-admin", MaxSessionDuration="7200")

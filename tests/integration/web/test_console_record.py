@@ -7,8 +7,9 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from html import unescape
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, document
@@ -198,7 +199,7 @@ def test_dashboard_counts_what_is_on_the_record(site: Installation, ada: Browser
     assert answer.status == 200, text(answer)
     shown = text(answer)
     assert "Refusals" in shown
-    if view == "on-call":
+    if view == "debug":
         assert "sts:AssumeRole: access denied" in shown
 
 
@@ -211,10 +212,12 @@ def test_dashboard_event_and_exports_agree(site: Installation, ada: Browser) -> 
     live = json.loads(lines[2].removeprefix("data: "))
     file = ada.get("/console/dashboard/export?format=json&hours=1")
     assert file.headers["content-disposition"] == 'attachment; filename="daypass-dashboard.json"'
-    assert json.loads(file.body)["figures"]["issued"] == live["figures"]["issued"] >= 1
+    issued = json.loads(file.body)["figures"]["issued"]
+    assert f'id="figure-issued">{issued}<' in live["panels"]
+    assert issued >= 1
     rows_of_csv = ada.get("/console/dashboard/export?format=csv&hours=1").body.decode().splitlines()
-    assert rows_of_csv[0] == "time,issued,refused,requested,approved,high_risk"
-    assert sum(int(row.split(",")[1]) for row in rows_of_csv[1:]) == live["figures"]["issued"]
+    assert rows_of_csv[0].startswith("time,issued,refused,requested,approved,high_risk,key,session,")
+    assert sum(int(row.split(",")[1]) for row in rows_of_csv[1 : rows_of_csv.index("")]) == issued
 
 
 def test_on_call_dashboard_shows_latency_and_checks_to_the_operator(site: Installation, ada: Browser) -> None:
@@ -232,12 +235,13 @@ def test_on_call_dashboard_shows_latency_and_checks_to_the_operator(site: Instal
     live = json.loads(
         ada.get("/console/dashboard/events?view=on-call&hours=1").body.decode().split("\n")[2].removeprefix("data: ")
     )
-    assert live["figures"]["requests"] >= 1
-    assert live["figures"]["checks"][0][:2] == ["ready", "passed 0, failed 1"]
+    figures = json.loads(ada.get("/console/dashboard/export?view=on-call&format=json&hours=1").body)["figures"]
+    assert figures["requests"] >= 1
+    assert "ready <strong>passed 0, failed 1</strong>" in live["panels"]
     assert len(live["charts"]["measured"]["p99"]) == len(live["charts"]["measured"]["times"])
     rows_of_csv = ada.get("/console/dashboard/export?view=on-call&format=csv&hours=1").body.decode().splitlines()
     heading = rows_of_csv.index("time,requests,faults,p50,p99")
-    assert sum(int(row.split(",")[1]) for row in rows_of_csv[heading + 1 :]) == live["figures"]["requests"]
+    assert sum(int(row.split(",")[1]) for row in rows_of_csv[heading + 1 :]) == figures["requests"]
 
 
 def test_a190_measurements_of_all_tenants_are_refused_to_a_tenant_and_on_the_record(site: Installation) -> None:
@@ -257,6 +261,45 @@ def test_a190_measurements_of_all_tenants_are_refused_to_a_tenant_and_on_the_rec
     assert answer.status == 403
     [record] = site.records(answer.request_id)
     assert (record["operation"], record["error"]) == ("daypass:ReadMeasurements", "access_denied")
+
+
+def test_dashboard_account_and_region_narrow_figures_and_links(site: Installation, ada: Browser) -> None:
+    site.iam("CreateUser", ROOT_OF_BETA, UserName="narrowed")
+    allowed = document({"Action": "daypass:ReadAudit", "Resource": f"arn:aws:daypass::{BETA}:audit/*"})
+    site.iam("PutUserPolicy", ADMIN, UserName="ada", PolicyName="of-beta", PolicyDocument=allowed)
+    assert site.assume(ADMIN, ORDERS, "narrowed-1").status == 403
+
+    def panels(view: str, **chosen: str) -> str:
+        return ada.get(f"/console/dashboard?view={view}&hours=1&{urlencode(chosen)}").body.decode()
+
+    own, other = panels("debug"), panels("debug", account=BETA)
+    assert "sts:AssumeRole: access denied" in own
+    assert "sts:AssumeRole: access denied" not in other
+    (link,) = re.findall(r'href="([^"]+)">iam:CreateUser<', other)
+    assert "iam:CreateUser" in text(ada.get(unescape(link)))
+    assert "sts:AssumeRole: access denied" not in panels("debug", region="nowhere-1")
+    assert "sts:AssumeRole: access denied" in panels("debug", region="eu-central-1")
+    (bar,) = re.findall(r'href="([^"]+)">trust policy<', panels("on-call", region="eu-central-1"))
+    assert {"cause=trust_policy", "region=eu-central-1"} <= set(unescape(bar).partition("?")[2].split("&"))
+    assert "access denied" in text(ada.get(unescape(bar)))
+    assert "No record matches" in text(ada.get("/console/records?decision=refused&cause=throttled"))
+
+
+def test_a219_dashboard_of_another_account_is_refused_to_a_tenant(site: Installation) -> None:
+    name = user(site, ROOT_OF_BETA)
+    everything = document({"Action": "*", "Resource": "*"})
+    site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="all", PolicyDocument=everything)
+    bea = signed_in(site, name, account=BETA)
+    for account in (ALPHA, "*", "<script>"):
+        for path in (
+            "/console/dashboard",
+            "/console/dashboard/events",
+            "/console/dashboard/export",
+            "/console/records",
+        ):
+            answer = bea.get(f"{path}?account={account}")
+            assert answer.status == 403, (path, account)
+            assert b"<script>" not in answer.body
 
 
 def test_dashboard_of_a_browser_that_was_signed_out_is_notserved(site: Installation, ada: Browser) -> None:

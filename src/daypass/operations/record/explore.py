@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from daypass.observability.totals import attempt_in
 from daypass.operations import management
 from daypass.operations.management import MAX_BYTES, allow_reading
 from daypass.operations.outcome import served
@@ -33,6 +34,7 @@ class EventFilter(Struct, frozen=True):
         source: the beginning of the source address.
         decision: "allowed" or "refused".
         trace: the id of a trace (W3C Trace Context).
+        cause: the cause class of a refusal, as metrics name it. region: the one that the request named.
     """
 
     person: str = ""
@@ -41,6 +43,8 @@ class EventFilter(Struct, frozen=True):
     source: str = ""
     decision: str = ""
     trace: str = ""
+    cause: str = ""
+    region: str = ""
 
     def matches(self, body: Mapping[str, Any]) -> bool:
         """Whether an event says all of it."""
@@ -53,6 +57,8 @@ class EventFilter(Struct, frozen=True):
             and (not self.source or str(source.get("ip", "")).startswith(self.source))
             and (self.decision not in ("allowed", "refused") or refused is (self.decision == "refused"))
             and (not self.trace or body.get("trace_id") == self.trace)
+            and (not self.region or source.get("region") == self.region)
+            and (not self.cause or (refused and attempt_in(body).cause == self.cause))
         )
 
 

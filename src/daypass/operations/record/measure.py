@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from daypass.observability.totals import ISSUING
 from daypass.operations.management import allow_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, CheckResult, Env, Measurement
@@ -53,8 +54,8 @@ class Measured(Struct, frozen=True):
     Attributes:
         times: the beginnings (ms) of the buckets. requests, faults: numbers for each bucket. faults are answers that were
             the fault of the server. p50, p99: latencies for each bucket. heat: for each bucket of time, the number of
-            requests up to each of `bounds` (seconds), and above the last.
-        latency: of all requests. operations: those with the most time in all, first.
+            requests up to each of `bounds` (seconds), and above the last. issuing_heat: the same of sessions issued.
+        latency: of all requests; issuing: of those that issue sessions. operations: those with the most time in all, first.
     """
 
     since: int
@@ -70,6 +71,8 @@ class Measured(Struct, frozen=True):
     checks: tuple[Check, ...]
     bounds: tuple[float, ...] = ()
     heat: tuple[tuple[int, ...], ...] = ()
+    issuing: Latency = Latency(0, None, None, None)
+    issuing_heat: tuple[tuple[int, ...], ...] = ()
 
 
 async def measure(env: Env, call: Call, since: int, until: int) -> Measured:
@@ -92,6 +95,7 @@ def measured_of(
     for each in measurements:
         places[min(BUCKETS - 1, max(0, (each.since - since) // width))].append(each)
     heat = [_summed(each.latency for each in place) for place in places]
+    issuing = [_summed(_of_issuing(each.latency) for each in place) for place in places]
     by_place = [_latency(numbers, bounds) for numbers in heat]
     by_operation = _summed_by_operation(measurements)
     slowest = sorted(by_operation, key=lambda name: -_seconds(by_operation[name], bounds))[:_TOP]
@@ -109,7 +113,13 @@ def measured_of(
         checks=_checks(measurements, last),
         bounds=tuple(bounds),
         heat=tuple(heat),
+        issuing=_latency(_summed([_of_issuing(by_operation)]), bounds),
+        issuing_heat=tuple(issuing),
     )
+
+
+def _of_issuing(found: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
+    return {name: numbers for name, numbers in found.items() if name in ISSUING}
 
 
 def _summed(found: Iterable[Mapping[str, tuple[int, ...]]]) -> tuple[int, ...]:

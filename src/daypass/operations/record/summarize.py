@@ -6,14 +6,16 @@ It reads the newest records of the period, up to a limit, so its cost does not g
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionKind
+from daypass.observability.totals import NO_CAUSE, Attempt, attempt_in
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of
@@ -30,7 +32,9 @@ _BUDGET: Final = 0.001  # of the attempts may fail by the fault of the service (
 HIGH_RISK: Final = 60
 """Requests with at least this risk count as high risk."""
 
-SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk")
+_PROOFS: Final = ("key", "session", "token", "saml", "certificate")
+_DENIALS: Final = ("trust_policy", "caller_policy", "blocked", "revoked")
+SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk", *_PROOFS, *_DENIALS)
 _OF_TYPE: Final[Mapping[str, str]] = {
     EventType.SESSION_ISSUED.value: "issued",
     EventType.ACCESS_REQUESTED.value: "requested",
@@ -59,7 +63,8 @@ class Summary(Struct, frozen=True):
 
     Attributes:
         complete: all records of the period were read; otherwise only those after `since`, which is later than asked.
-        times: the beginnings (ms) of the buckets. series: numbers by name of `SERIES`, one for each bucket.
+        times: the beginnings (ms) of the buckets. series: numbers by name of `SERIES`, one for each bucket: what happened,
+            attempts by proof, and denials by layer.
         assumed, not_assumed: requests to assume a role that succeeded, and that were refused.
         unavailable: refusals because the service could not answer.
         approval_ms: median time from a request to the vote on it; 0: no vote.
@@ -67,6 +72,8 @@ class Summary(Struct, frozen=True):
         durations: sessions by their length in minutes, as text.
         recent: the newest refusals.
         roles: who assumed which role, the most frequent first.
+        causes: refusals by cause class, as metrics name them. attempts: to get a session, and other refusals, by labels.
+        anomalies: those of high severity. regions: that the requests named.
     """
 
     since: int
@@ -84,6 +91,18 @@ class Summary(Struct, frozen=True):
     durations: tuple[Cause, ...]
     recent: tuple[RecordView, ...]
     roles: tuple[Assumed, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    attempts: Mapping[Attempt, int] = {}
+    anomalies: int = 0
+    regions: tuple[str, ...] = ()
+
+    def attempted(self, **labels: str) -> int:
+        """The number of attempts to get a session with these labels."""
+        return sum(
+            number
+            for attempt, number in self.attempts.items()
+            if attempt.outcome and all(getattr(attempt, name) == value for name, value in labels.items())
+        )
 
     @property
     def budget_left(self) -> float | None:
@@ -98,10 +117,14 @@ class Summary(Struct, frozen=True):
         return self.assumed / total if total else None
 
 
-async def summarize(env: Env, call: Call, since: int, until: int) -> Summary:
-    """daypass:ReadAudit of the caller's account. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE."""
-    scope = await allow_reading(env, call, "ReadAudit", "audit", "")
-    query = RecordFilter(since=since, until=until, limit=_BATCH)
+async def summarize(env: Env, call: Call, since: int, until: int, account: str = "", region: str = "") -> Summary:
+    """daypass:ReadAudit of an account, by default the caller's, and of requests that named a region, by default any.
+
+    Raises DaypassError: ACCESS_DENIED, UNAVAILABLE.
+    """
+    scope = await allow_reading(env, call, "ReadAudit", "audit", account)
+    owner = scope.account if scope.viewer.operator else ""
+    query = RecordFilter(account=owner, since=since, until=until, limit=_BATCH)
     records: list[RecordView] = []
     async for page in pages_of(env, scope.viewer, query):
         records += page
@@ -109,8 +132,17 @@ async def summarize(env: Env, call: Call, since: int, until: int) -> Summary:
             break
     complete = len(records) < MAX_RECORDS
     covered = since if complete or not records else records[-1].at
-    await env.journal.commit(served(call, decision=scope.decision, detail={"summarized": len(records)}))
-    return summary_of(records, covered, until, complete=complete)
+    detail = {"summarized": len(records)}
+    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
+    by_region = Counter(_region(record) for record in records)
+    wanted = [record for record in records if region in ("", _region(record))]
+    found = summary_of(wanted, covered, until, complete=complete)
+    return replace(found, regions=tuple(name for name, _ in by_region.most_common(_TOP) if name))
+
+
+def _region(record: RecordView) -> str:
+    source = (record.body or {}).get("source")
+    return str(source.get("region", "")) if isinstance(source, Mapping) else ""
 
 
 def summary_of(records: list[RecordView], since: int, until: int, *, complete: bool) -> Summary:
@@ -123,7 +155,7 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
     waited, recent = list[int](), list[RecordView]()
     for record in records:
         body, detail, number = _read(record)
-        bucket = min(BUCKETS - 1, max(0, (record.at - since) // width))
+        bucket = _bucket(record, since, width)
         operation, error = str(body.get("operation", "")), str(body.get("error", ""))
         if operation:
             operations[operation] += number
@@ -147,6 +179,7 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
             series["approved"][bucket] += detail.get("automatic") is True  # by a rule, at once
         elif name == "approved":
             waited.append(_number(detail.get("waited_ms"), 0))
+    attempts = _attempts(records, series, since, width)
     return Summary(
         since=since,
         until=until,
@@ -163,7 +196,42 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         durations=_top(durations),
         recent=tuple(recent),
         roles=tuple(Assumed(*pair, count) for pair, count in roles.most_common(_PAIRS)),
+        causes=_causes(attempts),
+        attempts=attempts,
+        anomalies=sum(_is_anomaly(record.body or {}) for record in records),
     )
+
+
+def _bucket(record: RecordView, since: int, width: int) -> int:
+    return min(BUCKETS - 1, max(0, (record.at - since) // width))
+
+
+def _attempts(
+    records: Sequence[RecordView], series: Mapping[str, list[int]], since: int, width: int
+) -> Counter[Attempt]:
+    """Attempts to get a session, and other refusals, by their labels. Adds those with a proof or layer to its series."""
+    attempts = Counter[Attempt]()
+    for record in records:
+        body, _, number = _read(record)
+        if body.get("error") or body.get("type") == EventType.SESSION_ISSUED.value:
+            attempt = attempt_in(body)
+            attempts[attempt] += number
+            for label in {attempt.proof, attempt.cause} & series.keys():
+                series[label][_bucket(record, since, width)] += number
+    return attempts
+
+
+def _is_anomaly(body: Mapping[str, Any]) -> bool:
+    """Whether an event tells of a session that deviates much from what is usual."""
+    return body.get("type") == EventType.ANOMALY.value and body["detail"].get("severity") == "high"
+
+
+def _causes(attempts: Mapping[Attempt, int]) -> tuple[Cause, ...]:
+    causes = Counter[str]()
+    for attempt, number in attempts.items():
+        if attempt.cause not in ("", NO_CAUSE):
+            causes[attempt.cause] += number
+    return _top(causes)
 
 
 def _read(record: RecordView) -> tuple[Mapping[str, Any], Mapping[str, Any], int]:

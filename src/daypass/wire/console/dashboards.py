@@ -1,4 +1,4 @@
-"""The dashboards, live by server-sent events, and their export.
+"""The dashboards, live by server-sent events, and their export. Their panels are those of Grafana (monitoring/panels.py).
 
 Each answer of the stream has one event, and the browser asks again after the time in `retry`. So each event is
 authenticated and authorized for itself, and a browser that was signed out gets no further one.
@@ -10,84 +10,104 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import log
 from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.monitoring.measures import DEBUG, EXECUTIVE, ON_CALL
+from daypass.monitoring.panels import PANELS, Panel
+from daypass.observability.totals import UNAVAILABLE
 from daypass.operations.access_requests import read
+from daypass.operations.authorize import would_allow
+from daypass.operations.management import is_operator
 from daypass.operations.record.measure import Check, Latency, Measured, measure
-from daypass.operations.record.summarize import Assumed, Summary, summarize
+from daypass.operations.record.summarize import Assumed, Cause, Summary, summarize
 from daypass.wire.console.context import ConsoleContext, Part, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso, visible
 
 _READ: Final = "daypass:ReadAudit"
+_MEASURE: Final = "daypass:ReadMeasurements"
 _HOUR_MS: Final = 3_600_000
 _RETRY_MS: Final = 10_000
 _GRANTS: Final = 100
 _NAMED: Final = 20  # grants that are shown, with the names of their persons
-ON_CALL: Final = "on-call"
-VIEWS: Final = {"executive": "Executive", ON_CALL: "On call", "debug": "Debug"}
+VIEWS: Final = {"executive": EXECUTIVE, "on-call": ON_CALL, "debug": DEBUG}
 _SHOWN: Final = 10  # people and roles of the map
 _RECORDS: Final = "/console/records"
-_MEASURED: Final = ("requests", "faults", "p50", "p99")
+_SERIES: Final = ("requests", "faults", "p50", "p99")
 HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 days"}
 
 
+class Chosen(NamedTuple):
+    """What a dashboard is about. `measured`: "no" after the measurements of the server were refused: the page follows the
+    events, and each refusal is recorded.
+    """
+
+    view: str
+    hours: str
+    account: str
+    region: str
+    measured: str
+
+    def link(self, panel: Panel) -> str:
+        """The page behind a panel, for the same account and region."""
+        part = address("", account=self.account, region=self.region) if panel.link.startswith(_RECORDS) else ""
+        return panel.link + (part.replace("?", "&") if "?" in panel.link else part)
+
+    def records(self, **query: object) -> str:
+        """The records of the account and region."""
+        return address(_RECORDS, **query, account=self.account, region=self.region)
+
+
 async def dashboard(ctx: ConsoleContext) -> Response:
-    """GET /console/dashboard. `view`: executive, on-call or debug. `hours`: the period, up to now."""
-    view, hours = _view(ctx), _hours(ctx)
-    found, measured = await _summary(ctx, hours), await _measured(ctx, view, hours)
-    grants = await ctx.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
-    listed, more = grants.value or ([], "")
-    refused = await read.refusals(ctx.env, ctx.call, listed if view == "executive" else ())
-    open_grants = [grant for grant in listed if grant.id not in refused]
-    shown: dict[str, object] = {"view": view, "hours": hours}
-    here = address("/console/dashboard", **shown)
-    # Refused parts are not requested again: the page follows the events, and each refusal is recorded.
-    followed = {**shown, "view": view if measured.value is not None else ""}
+    """GET /console/dashboard. `view`: executive, on-call or debug. `hours`: the period, up to now. `account`: another one,
+    or `*`, for the operator. `region`: that requests named.
+    """
+    chosen = _chosen(ctx)
+    found, measured = await _read(ctx, chosen)
+    if measured.problem:
+        chosen = chosen._replace(measured="no")
+    shown = chosen._asdict()
     return ctx.page(
         "dashboard",
-        f"Dashboard: {VIEWS[view].lower()}",
-        view=view,
-        hours=str(hours),
-        views=VIEWS,
-        periods=HOURS,
-        found=found,
-        measured=measured,
-        measured_figures=_measured_figures(measured.value) if measured.value is not None else {},
-        figures=_figures(found, Part()),
-        people=_people(found.roles) if view == "executive" else None,
-        grants=[(grant, await ctx.person_name(grant.principal_id)) for grant in open_grants[:_NAMED]],
-        number_of_grants=f"{len(open_grants)}{' or more' if more else ''}",
+        f"Dashboard: {VIEWS[chosen.view].lower()}",
+        views={key: (name, address("/console/dashboard", **{**shown, "view": key})) for key, name in VIEWS.items()},
+        periods={key: (name, address("/console/dashboard", **{**shown, "hours": key})) for key, name in HOURS.items()},
+        operator=await is_operator(ctx.env, ctx.call.caller),
         charts=json.dumps(_charts(found, measured)),
-        live=address("/console/dashboard/events", **followed),
-        exports={form: address("/console/dashboard/export", format=form, **followed) for form in ("csv", "json")},
-        here=here,
+        live=address("/console/dashboard/events", **shown),
+        exports={form: address("/console/dashboard/export", format=form, **shown) for form in ("csv", "json")},
+        **await _panels(ctx, chosen, found, measured),
     )
 
 
 async def events(ctx: ConsoleContext) -> Response:
-    """GET /console/dashboard/events: one event with the figures as they are now."""
-    text = json.dumps(await _everything(ctx), separators=(",", ":"))
+    """GET /console/dashboard/events: one event with the panels as they are now."""
+    chosen = _chosen(ctx)
+    found, measured = await _read(ctx, chosen)
+    panels = ctx.page("panels", "", **await _panels(ctx, chosen, found, measured))
+    text = json.dumps({"panels": panels.body.decode(), "charts": _charts(found, measured)}, separators=(",", ":"))
     body = f"retry: {_RETRY_MS}\nevent: summary\ndata: {text}\n\n".encode("ascii")
     return Response(200, body, b"text/event-stream", HEADERS, _READ)
 
 
 async def export(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard/export. `format`: csv (the series) or json (everything)."""
+    chosen = _chosen(ctx)
+    found, measured = await _read(ctx, chosen)
     if ctx.value("format", 8) == "json":
-        body = json.dumps(await _everything(ctx), indent=2).encode("ascii")
-        return _attachment("daypass-dashboard.json", b"application/json", body)
-    found = await _summary(ctx, _hours(ctx))
-    measured = await _measured(ctx, _view(ctx), _hours(ctx))
+        everything = {"figures": _figures(chosen, found, measured.value), "charts": _charts(found, measured)}
+        return _attachment(
+            "daypass-dashboard.json", b"application/json", json.dumps(everything, indent=2).encode("ascii")
+        )
     text = io.StringIO()
     writer = csv.writer(text)
     _write_series(writer, found.times, found.series)
     if measured.value is not None:
         writer.writerow([])
-        _write_series(writer, measured.value.times, {name: getattr(measured.value, name) for name in _MEASURED})
+        _write_series(writer, measured.value.times, {name: getattr(measured.value, name) for name in _SERIES})
     return _attachment("daypass-dashboard.csv", b"text/csv; charset=utf-8", text.getvalue().encode())
 
 
@@ -98,75 +118,101 @@ def _write_series(writer: Any, times: Sequence[int], series: Mapping[str, Sequen
         writer.writerow([iso(at), *(values[number] for values in series.values())])
 
 
-async def _everything(ctx: ConsoleContext) -> dict[str, Any]:
-    found = await _summary(ctx, _hours(ctx))
-    measured = await _measured(ctx, _view(ctx), _hours(ctx))
-    return {"figures": _figures(found, measured), "charts": _charts(found, measured)}
-
-
 def _attachment(name: str, media_type: bytes, body: bytes) -> Response:
     header: Header = (b"content-disposition", f'attachment; filename="{name}"'.encode("ascii"))
     return Response(200, body, media_type, (*HEADERS, header), _READ)
 
 
-async def _summary(ctx: ConsoleContext, hours: int) -> Summary:
-    now = ctx.call.now
-    return await ctx.perform(_READ, summarize, now - hours * _HOUR_MS, now)
+def _chosen(ctx: ConsoleContext) -> Chosen:
+    """Raises DaypassError(VALIDATION): another view or period."""
+    view, hours = ctx.value("view", 16) or "executive", ctx.value("hours", 4) or "24"
+    for name, value, known in (("view", view, VIEWS), ("number of hours", hours, HOURS)):
+        if value not in known:
+            raise DaypassError(ErrorKind.VALIDATION, f"The {name} is one of: {', '.join(known)}.")
+    return Chosen(view, hours, ctx.value("account", 12), ctx.value("region", 64), ctx.value("measured", 2))
 
 
-async def _measured(ctx: ConsoleContext, view: str, hours: int) -> Part[Measured]:
-    """Latency, errors and checks, which the view for those on call shows to operators."""
-    if view != ON_CALL:
-        return Part()
-    now = ctx.call.now
-    return await ctx.attempt("daypass:ReadMeasurements", measure, now - hours * _HOUR_MS, now)
+async def _read(ctx: ConsoleContext, chosen: Chosen) -> tuple[Summary, Part[Measured]]:
+    """The figures of the record and, for operators, of this server: latency, errors and checks of all accounts."""
+    until = ctx.call.now
+    since = until - int(chosen.hours) * _HOUR_MS
+    found = await ctx.perform(_READ, summarize, since, until, chosen.account, chosen.region)
+    if chosen.measured == "no" or not (chosen.view == "on-call" or await _may_measure(ctx)):
+        return found, Part()
+    return found, await ctx.attempt(_MEASURE, measure, since, until)
 
 
-def _view(ctx: ConsoleContext) -> str:
-    view = ctx.value("view", 16) or "executive"
-    if view not in VIEWS:
-        raise DaypassError(ErrorKind.VALIDATION, f"The view is one of: {', '.join(VIEWS)}.")
-    return view
+async def _may_measure(ctx: ConsoleContext) -> bool:
+    resource = f"arn:aws:daypass::{ctx.call.caller.account}:measurements/*"
+    return await is_operator(ctx.env, ctx.call.caller) and all(
+        await would_allow(ctx.env, ctx.call, [(_MEASURE, resource)])
+    )
 
 
-def _hours(ctx: ConsoleContext) -> int:
-    hours = ctx.value("hours", 4) or "24"
-    if hours not in HOURS:
-        raise DaypassError(ErrorKind.VALIDATION, f"The number of hours is one of: {', '.join(HOURS)}.")
-    return int(hours)
+async def _panels(ctx: ConsoleContext, chosen: Chosen, found: Summary, measured: Part[Measured]) -> dict[str, Any]:
+    """The values of the template of the panels."""
+    figures = _figures(chosen, found, measured.value)
+    more: dict[str, Any] = {"recent": found.recent}
+    if chosen.view == "executive":
+        grants = await ctx.attempt("daypass:ListGrants", read.list_grants, active=True, limit=_GRANTS)
+        listed, further = grants.value or ([], "")
+        refused = await read.refusals(ctx.env, ctx.call, listed)
+        open_grants = [grant for grant in listed if grant.id not in refused]
+        figures["open_grants"] = f"{len(open_grants)}{' or more' if further else ''}"
+        more["grants"] = tuple([(each, await ctx.person_name(each.principal_id)) for each in open_grants[:_NAMED]])
+    charts = _charts(found, measured)
+    panels = [
+        panel._replace(link=chosen.link(panel))
+        for panel in PANELS[VIEWS[chosen.view]]
+        if panel.shows in figures or panel.shows in more or panel.shows.partition(":")[0] in charts
+    ]
+    return {"panels": panels, "figures": figures, "found": found, "measured": measured, "chosen": chosen, **more}
 
 
-def _figures(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
-    """The single figures, as the page shows them."""
+def _figures(chosen: Chosen, found: Summary, measured: Measured | None) -> dict[str, Any]:
+    """The figures by the names that panels have for them, as the page shows them."""
+
+    def ranked(causes: Sequence[Cause], query: Callable[[str], Mapping[str, object]]) -> list[tuple[str, int, str]]:
+        return [
+            (str(visible(each.name)).replace("_", " "), each.count, chosen.records(**query(each.name)))
+            for each in causes
+        ]
+
+    attempts, chained = found.attempted(), found.attempted(proof="session")
+    issued_in_chains = found.attempted(proof="session", outcome="issued")
     return {
-        **(_measured_figures(measured.value) if measured.value is not None else {}),
-        "success": f"{found.success:.1%}" if found.success is not None else "–",
+        "success": _share(found.assumed, found.assumed + found.not_assumed),
+        "budget": "–" if found.budget_left is None else f"{max(found.budget_left, -9.99):.0%}",
         "issued": sum(found.series["issued"]),
         "refused": sum(found.series["refused"]),
-        "requested": sum(found.series["requested"]),
-        "high_risk": sum(found.series["high_risk"]),
-        "unavailable": found.unavailable,
-        "budget": "–" if found.budget_left is None else f"{max(found.budget_left, -9.99):.0%}",
-        "failures": [
-            [str(visible(c.name)).replace("_", " "), c.count, "", _of_failure(c.name)] for c in found.failures
-        ],
-        "callers": [[visible(c.name), c.count, "", _of_caller(c.name)] for c in found.callers],
-        "operations": [[visible(c.name), c.count, "", address(_RECORDS, operation=c.name)] for c in found.operations],
-        "durations": [[c.name, c.count, "", "/console/sessions"] for c in found.durations],
-        "since": iso(found.since),
-        "complete": found.complete,
+        "expired": sum(each.count for each in found.causes if each.name == "expired"),
+        "trust_denials": _share(found.attempted(cause="trust_policy"), attempts),
+        "chained_failures": _share(chained - issued_in_chains, chained),
+        "unavailable": sum(each.count for each in found.causes if each.name == UNAVAILABLE),
+        "anomalies": found.anomalies,
+        "causes": ranked(found.causes, lambda name: {"decision": "refused", "cause": name}),
+        "failures": ranked(found.failures, _of_failure),
+        "callers": ranked(found.callers, _of_caller),
+        "operations": ranked(found.operations, lambda name: {"operation": name}),
+        "durations": ranked(found.durations, lambda _: {"type": "session.issued"}),
+        "people": _people(found.roles, chosen),
+        **(_measured_figures(measured) if measured is not None else {}),
     }
 
 
-def _of_failure(cause: str) -> str:
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "–"
+
+
+def _of_failure(cause: str) -> Mapping[str, object]:
     """The records behind a cause, "sts:AssumeRole: access_denied"."""
     operation, _, error = cause.rpartition(": ")
-    return address(_RECORDS, operation="" if operation == "unknown operation" else operation, error=error)
+    return {"operation": "" if operation == "unknown operation" else operation, "error": error}
 
 
-def _of_caller(name: str) -> str:
+def _of_caller(name: str) -> Mapping[str, object]:
     nobody, _, source = name.partition(", from ")
-    return address(_RECORDS, decision="refused", **({"source": source} if source else {"person": nobody}))
+    return {"decision": "refused", **({"source": source} if source else {"person": nobody})}
 
 
 class People(NamedTuple):
@@ -178,7 +224,7 @@ class People(NamedTuple):
     rows: tuple[tuple[str, tuple[tuple[int, int, str], ...]], ...]
 
 
-def _people(found: Sequence[Assumed]) -> People:
+def _people(found: Sequence[Assumed], chosen: Chosen) -> People:
     """The most frequent of both."""
     counts = {(each.who, each.role): each.count for each in found}
     people = tuple(dict.fromkeys(each.who for each in found))[:_SHOWN]
@@ -187,7 +233,7 @@ def _people(found: Sequence[Assumed]) -> People:
 
     def cell(who: str, role: str) -> tuple[int, int, str]:
         count = counts.get((who, role), 0)
-        return count, _level(count, most), address(_RECORDS, person=who, role=role, type="session.issued")
+        return count, _level(count, most), chosen.records(person=who, role=role, type="session.issued")
 
     return People(roles, tuple((who, tuple(cell(who, role) for role in roles)) for who in people))
 
@@ -197,26 +243,30 @@ def _level(count: int, most: int) -> int:
     return 1 + round(3 * log(count) / log(most)) if count and most > 1 else int(count > 0)
 
 
-def _heat(found: Measured) -> list[list[Any]]:
+def _heat(heat: Sequence[Sequence[int]], bounds: Sequence[float]) -> list[tuple[str, list[tuple[int, int]]]]:
     """Rows of the heat map, slowest first: the name, and number and level of colour for each time."""
-    names = [*(f"≤ {bound * 1000:g} ms" for bound in found.bounds), f"> {found.bounds[-1]:g} s"] if found.bounds else []
-    most = max((number for numbers in found.heat for number in numbers), default=0)
-    by_bound = [[numbers[place] if numbers else 0 for numbers in found.heat] for place in range(len(names))]
-    rows = [[name, [[n, _level(n, most)] for n in row]] for name, row in zip(names, by_bound, strict=True)]
+    names = [*(f"≤ {bound * 1000:g} ms" for bound in bounds), f"> {bounds[-1]:g} s"] if bounds else []
+    most = max((number for numbers in heat for number in numbers), default=0)
+    by_bound = [[numbers[place] if numbers else 0 for numbers in heat] for place in range(len(names))]
+    rows = [(name, [(n, _level(n, most)) for n in row]) for name, row in zip(names, by_bound, strict=True)]
     return rows[::-1]
 
 
 def _measured_figures(found: Measured) -> dict[str, Any]:
+    passed, failed = sum(each.passed for each in found.checks), sum(each.failed for each in found.checks)
     return {
-        "heat": _heat(found),
-        "p50": milliseconds(found.latency, "p50"),
+        "heat": _heat(found.heat, found.bounds),
+        "issuing_heat": _heat(found.issuing_heat, found.bounds),
+        "issuing_p95": milliseconds(found.issuing, "p95"),
+        "check_share": _share(passed, passed + failed),
         "p99": milliseconds(found.latency, "p99"),
         "requests": found.latency.count,
         "faults": sum(found.faults),
         "slowest": [
-            [each.operation, f"{milliseconds(each.latency, 'p99')} ({each.latency.count})"] for each in found.operations
+            (each.operation, f"{milliseconds(each.latency, 'p99')} ({each.latency.count})", "")
+            for each in found.operations
         ],
-        "checks": [[check.name, *_outcome(check)] for check in found.checks],
+        "checks": [(check.name, *_outcome(check)) for check in found.checks],
     }
 
 
@@ -238,7 +288,7 @@ def _charts(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
     """The series as uPlot takes them: times in seconds, then the numbers."""
     charts: dict[str, Any] = {"record": {"times": _seconds(found.times), **found.series}}
     if measured.value is not None:
-        series = {name: getattr(measured.value, name) for name in _MEASURED}
+        series = {name: getattr(measured.value, name) for name in _SERIES}
         pairs = zip(measured.value.faults, measured.value.requests, strict=True)
         burn = [round(1000 * faults / requests, 1) if requests else 0 for faults, requests in pairs]
         charts["measured"] = {"times": _seconds(measured.value.times), **series, "burn": burn}

@@ -21,16 +21,17 @@ _READ: Final = "daypass:ReadAudit"
 _FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_id", "error")
 _EXACT: Final = ("type", "operation", "request_id", "session_id", "trace")
 """With one of these, the page shows reads too. Otherwise only what changed something or was refused."""
-_TEXTS: Final = ("person", "role", "chain", "source", "decision", "trace")
+_TEXTS: Final = ("person", "role", "chain", "source", "decision", "trace", "cause", "region")
 
 
 async def search(ctx: ConsoleContext) -> Response:
     """GET /console/records."""
-    given = {name: ctx.value(name, 256) for name in (*_FIELDS, *_TEXTS, "since", "until")}
+    given = {name: ctx.value(name, 256) for name in (*_FIELDS, *_TEXTS, "account", "since", "until")}
     reads = ctx.value("reads", 8) == "yes" or any(given[name] for name in _EXACT)
     given["error"] = given["error"].replace(" ", "_")  # pages show kinds of errors in words
     query = RecordFilter(
         **{name: given[name] for name in _FIELDS},
+        account=given["account"],
         since=ctx.time("since"),
         until=ctx.time("until"),
         changes=not reads,
@@ -53,11 +54,11 @@ async def search(ctx: ConsoleContext) -> Response:
 
 async def one(ctx: ConsoleContext) -> Response:
     """GET /console/record?log=…&seq=…"""
-    log, seq = ctx.value("log", 64), ctx.number("seq")
-    record = await ctx.perform(_READ, read.get_record, "", log, seq)
+    log, seq, account = ctx.value("log", 64), ctx.number("seq"), ctx.value("account", 12)
+    record = await ctx.perform(_READ, read.get_record, account, log, seq)
     body = record.body or {}
-    proof = await ctx.attempt("daypass:VerifyAudit", read.prove_record, "", log, seq)
-    logs = await ctx.attempt("daypass:VerifyAudit", read.list_logs, "")
+    proof = await ctx.attempt("daypass:VerifyAudit", read.prove_record, account, log, seq)
+    logs = await ctx.attempt("daypass:VerifyAudit", read.list_logs, account)
     session = await _session(ctx, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or ""))
     return ctx.page(
         "record",

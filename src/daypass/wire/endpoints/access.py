@@ -185,7 +185,9 @@ _RECORD: Final = (
     Endpoint(record_api.EXPLAIN_REQUEST, _explain),
     Endpoint(record_api.SEARCH_RECORDS, _search),
     Endpoint(record_api.EXPLORE_RECORDS, _explore),
-    Endpoint(record_api.SUMMARIZE_RECORDS, lambda env, call, q: summarize(env, call, q.since, q.until)),
+    Endpoint(
+        record_api.SUMMARIZE_RECORDS, lambda env, call, q: summarize(env, call, q.since, q.until, q.account, q.region)
+    ),
     Endpoint(record_api.GET_RECORD, _get_record),
     Endpoint(record_api.FOLLOW_RECORDS, _follow),
     Endpoint(record_api.LIST_ANOMALIES, _list_anomalies),

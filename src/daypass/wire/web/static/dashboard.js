@@ -5,9 +5,10 @@
   if (!live || typeof uPlot === "undefined") return;
 
   const names = { issued: "issued", refused: "refused", requested: "requested", approved: "approved", high_risk: "high risk",
-    requests: "requests", faults: "faults", burn: "times the budget", p50: "50 %", p99: "99 %" };
+    requests: "requests", faults: "faults", burn: "times the budget", p50: "50 %", p99: "99 %", saml: "SAML",
+    trust_policy: "trust policy", caller_policy: "policies of the caller" };
   const colours = {
-    light: ["#1f4fb8", "#a1260d", "#7a4d00"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a"],
+    light: ["#1f4fb8", "#a1260d", "#7a4d00", "#1b6b3a", "#6b2f8a"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a", "#8fe0b0", "#dcb0f5"],
   };
   const theme = () => (document.documentElement.dataset.bsTheme === "dark" ? "dark" : "light");
   const whole = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((each) => each * 10 ** power));
@@ -40,7 +41,7 @@
       plots.set(element.dataset.chart, new uPlot({
         width: element.clientWidth, height: 220, tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         series: [{ label: "UTC" }, ...series.map((name, number) => ({
-          label: names[name], stroke: colours[theme()][number], width: 2,
+          label: names[name] ?? name, stroke: colours[theme()][number], width: 2,
           fill: number === 0 ? `${colours[theme()][number]}22` : undefined,
         }))],
         axes: [{ ...axis, values: clock, incrs }, { ...axis, size: 48, ...(element.dataset.of === "record" ? { incrs: whole } : {}) }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
@@ -51,32 +52,13 @@
   addEventListener("resize", draw);
   document.addEventListener("daypass:theme", () => requestAnimationFrame(draw));
 
-  const list = (id, rows) => {
-    const element = document.querySelector(`[data-list="${id}"]`);
-    if (!element || !rows) return;
-    element.replaceChildren(...(rows.length ? rows : [["None", ""]]).map(([text, count, problem, records]) => {
-      const item = document.createElement("li"), number = document.createElement("strong");
-      item.className = rows.length ? "" : "none";
-      number.textContent = count;
-      const name = document.createElement(records ? "a" : "span");
-      name.textContent = text;
-      if (records) name.href = records;
-      item.append(name, " ", number);
-      if (records) {
-        const bar = document.createElement("progress");
-        bar.max = rows[0][1];
-        bar.value = count;
-        bar.ariaHidden = "true";
-        item.append(bar);
-      }
-      if (problem) {
-        const why = document.createElement("span");
-        why.className = "refused";
-        why.textContent = problem;
-        item.append(" ", why);
-      }
-      return item;
-    }));
+  // The panels as they are now. What has the focus stays as it is until it loses it.
+  const refresh = (html) => {
+    const fresh = new DOMParser().parseFromString(html, "text/html");
+    for (const element of fresh.querySelectorAll("[data-live]")) {
+      const shown = document.getElementById(element.id);
+      if (shown && !shown.contains(document.activeElement) && !shown.isEqualNode(element)) shown.replaceWith(element);
+    }
   };
   // A response has one event, and then the browser reconnects. The end of a response is normal; a long time without an event is a fault.
   let last = Date.now();
@@ -91,18 +73,7 @@
     for (const [chart, plot] of plots) {
       plot.setData(data(document.querySelector(`[data-chart="${chart}"]`)));
     }
-    for (const element of document.querySelectorAll("[data-figure]")) {
-      if (element.dataset.figure in found.figures) element.textContent = found.figures[element.dataset.figure];
-    }
-    for (const name of ["failures", "callers", "operations", "durations"]) list(name, found.figures[name]);
-    const cells = document.querySelectorAll("[data-heat] td"), numbers = (found.figures.heat ?? []).flatMap(([, row]) => row);
-    if (cells.length === numbers.length) cells.forEach((cell, place) => {
-      const [number, level] = numbers[place];
-      cell.className = `heat-${level}`;
-      cell.title = cell.firstChild.textContent = number;
-    });
-    list("slowest", found.figures.slowest);
-    if (found.figures.checks?.length) list("checks", found.figures.checks);
+    refresh(found.panels);
     live.textContent = "Live.";
   });
   source.addEventListener("error", () => {
