@@ -472,7 +472,7 @@ def test_map_of_who_assumed_what_is_live(used: Server, chromium: Browser) -> Non
     page.locator("#live", has_text="Live.").wait_for()
     total = "Array.from(document.querySelectorAll('table.people td'), (each) => Number(each.innerText)).reduce((a, b) => a + b, 0)"
     before = page.evaluate(total)
-    use(used, 0.0)
+    used.client("sts").assume_role(RoleArn=f"arn:aws:iam::{OPERATOR}:role/reports", RoleSessionName="live")
     page.wait_for_function(f"{total} > {before}")
     ada.close()
 

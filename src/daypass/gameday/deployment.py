@@ -192,6 +192,7 @@ class Deployment:
         """Starts the server and waits until it is ready. Raises Missing if it does not become ready."""
         bootstrap = f"{self.root.access_key_id}:{self.root.secret_access_key}:{ACCOUNT}"
         settings = {"DAYPASS_BOOTSTRAP": bootstrap, "DAYPASS_LOG__LEVEL": "error", "DAYPASS_SPOOL__AFTER_SECONDS": "1"}
+        settings["DAYPASS_SERVER__METRICS_ACCOUNTS"] = f"game-day={ACCOUNT}"
         if self.cluster is not None:
             settings["DAYPASS_DATABASE__URL"] = self.cluster.url
         arguments = ["serve", "--port", str(self._ports["server"]), "--data", str(self.data)]

@@ -15,10 +15,10 @@ from tests.node import find_node, why_not
 from tests.packaging.machine import ROOT
 
 from daypass.gameday.deployment import Deployment, Missing, program
-from daypass.monitoring.dashboards import dashboards
+from daypass.monitoring.dashboards import dashboards, narrowed
 from daypass.monitoring.measures import MEASURES
 
-VARIABLES = {"$region": ".*", "$instance": ".*", "$__rate_interval": "30s", "$__range": "10m"}
+VARIABLES = {"$region": ".*", "$instance": ".*", "$account": "game-day", "$__rate_interval": "30s", "$__range": "10m"}
 
 
 def absent() -> str:
@@ -35,8 +35,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield started
 
 
-def filled(query: str) -> str:
-    for name, value in VARIABLES.items():
+def filled(query: str, **chosen: str) -> str:
+    for name, value in {**VARIABLES, **{f"${name}": value for name, value in chosen.items()}}.items():
         query = query.replace(name, value)
     return query
 
@@ -61,6 +61,21 @@ def test_every_query_of_the_dashboards_returns_data_under_load(deployment: Deplo
     assert {each.alert for each in deployment.received} >= wanted
     complete = deployment.query("daypass:record_ratio")
     assert [float(each["value"][1]) for each in complete] == [1.0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(absent()), reason=absent())
+def test_account_of_the_dashboards_narrows_their_figures(deployment: Deployment) -> None:
+    sessions = narrowed('sum(daypass_assume_total{outcome="issued"})')
+
+    def issued(account: str) -> float:
+        return sum(float(each["value"][1]) for each in deployment.query(filled(sessions, account=account)))
+
+    until(lambda: issued("game-day") > 0)
+    assert issued("other") == 0
+    assert issued("game-day|other") == issued(".*") > 0
+    labels = {each["metric"]["account"] for each in deployment.query("count by (account) (daypass_refused_total)")}
+    assert labels == {"game-day", "other"}
 
 
 @pytest.mark.slow
