@@ -6,9 +6,10 @@ The agent and the server share it. It must never wait for a message without a li
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from grpclib.protocol import H2Protocol
@@ -16,6 +17,9 @@ from grpclib.server import Server
 
 MAX_BYTES = 65_536
 _HEAD = 5
+_TIMEOUT = re.compile("([0-9]{1,8})([HMSmun])")
+_NANOSECONDS = {"H": 3_600 * 10**9, "M": 60 * 10**9, "S": 10**9, "m": 10**6, "u": 10**3, "n": 1}
+_LEAST = 10**7
 
 
 async def received(stream: Any) -> bytes:
@@ -53,6 +57,20 @@ class Bytes:
         return data
 
 
+def _in_time(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers of a call with a timeout that grpclib can keep: it fails, with a traceback, where none is left at the
+    start. A text that is no timeout of gRPC's protocol becomes one that it refuses.
+    """
+    return [(name, _timeout(value) if name == "grpc-timeout" else value) for name, value in headers]
+
+
+def _timeout(value: str) -> str:
+    found = _TIMEOUT.fullmatch(value)
+    if found is None:
+        return "invalid"
+    return value if int(found[1]) * _NANOSECONDS[found[2]] >= _LEAST else "10m"
+
+
 class LimitedServer(Server):
     """Serves one API. A peer has at most `most` connections: idle ones cost descriptors, which the whole process shares.
 
@@ -68,6 +86,9 @@ class LimitedServer(Server):
         made = super()._protocol_factory()
         limited = _Limited(made.handler, made.config, made.h2_config)
         limited.limits, limited.open = self._limits, self._open
+        handler: Any = made.handler
+        accept = handler.accept
+        handler.accept = lambda stream, headers, release: accept(stream, _in_time(headers), release)
         return limited
 
 

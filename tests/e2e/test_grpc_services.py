@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.e2e.test_policies import World, until, world
+from tests.issuer import b64
+from tests.unit.client.test_verifier import AUDIENCE as PAPER_AUDIENCE
+from tests.unit.client.test_verifier import World as Paper
+from tests.unit.client.test_verifier_holder import Key
+from tests.x509 import Authority, Holder
 
 from daypass.client.verifier.grpc import AsyncVerifierInterceptor, VerifierInterceptor, current
 from daypass.client.verifier.policy import Policies
@@ -80,11 +89,17 @@ class Orders:
         )
 
 
+def listen(server: Any, credentials: Any) -> int:
+    if credentials is None:
+        return int(server.add_insecure_port("127.0.0.1:0"))
+    return int(server.add_secure_port("127.0.0.1:0", credentials))
+
+
 @contextmanager
-def threads(world: World, orders: Orders) -> Iterator[int]:
+def threads(world: World | Paper, orders: Orders, credentials: Any = None) -> Iterator[int]:
     interceptor = VerifierInterceptor(world.verifier, scope="all", public={PUBLIC})
     server = grpc.server(ThreadPoolExecutor(2), orders.handlers(), interceptors=[interceptor])
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = listen(server, credentials)
     server.start()
     try:
         yield port
@@ -93,14 +108,14 @@ def threads(world: World, orders: Orders) -> Iterator[int]:
 
 
 @contextmanager
-def tasks(world: World, orders: Orders) -> Iterator[int]:
+def tasks(world: World | Paper, orders: Orders, credentials: Any = None) -> Iterator[int]:
     ports, loop, stopped = list[int](), asyncio.new_event_loop(), asyncio.Event()
     ready = threading.Event()
 
     async def serve() -> None:
         interceptor = AsyncVerifierInterceptor(world.verifier, scope="all", public={PUBLIC})
         server = grpc.aio.server(None, orders.handlers("_later"), interceptors=[interceptor])
-        ports.append(server.add_insecure_port("127.0.0.1:0"))
+        ports.append(listen(server, credentials))
         await server.start()
         ready.set()
         await stopped.wait()
@@ -118,8 +133,10 @@ def tasks(world: World, orders: Orders) -> Iterator[int]:
 
 
 class Client:
-    def __init__(self, port: int, orders: Orders) -> None:
-        self._channel, self.orders = grpc.insecure_channel(f"127.0.0.1:{port}"), orders
+    def __init__(self, port: int, orders: Orders, credentials: Any = None) -> None:
+        place = f"localhost:{port}"
+        self._channel = grpc.secure_channel(place, credentials) if credentials else grpc.insecure_channel(place)
+        self.orders = orders
 
     def call(self, name: str, *messages: bytes, metadata: Any = ()) -> Any:
         given: Any = {"metadata": list(metadata.items() if isinstance(metadata, Mapping) else metadata), "timeout": 30}
@@ -203,3 +220,44 @@ def _serves(client: Client, text: str) -> bool:
     except grpc.RpcError:
         return False
     return True
+
+
+@pytest.mark.parametrize("serve", [threads, tasks])
+def test_a609_bound_token_takes_a_proof_of_its_key_or_its_certificate(serve: Any) -> None:
+    paper, key, authority = Paper(), Key(), Authority.make(at=datetime.now(UTC))
+    paper.beat()
+    server, own, other = (
+        authority.host("O=Acme/CN=localhost", sans=[x509.DNSName("localhost")], at=datetime.now(UTC)) for _ in range(3)
+    )
+
+    def pair(holder: Holder) -> tuple[bytes, bytes]:
+        private = holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return private, holder.pem.encode()
+
+    ca, orders = authority.pem.encode(), Orders(None)  # type: ignore[arg-type]  # Join is not decided by policies
+    to_key = paper.token(scope="all", cnf=key.cnf)
+    to_certificate = paper.token(scope="all", cnf={"x5t#S256": b64(hashlib.sha256(own.der).digest())})
+    path = "/orders.Orders/Join"
+
+    def proven(token: str, **changes: Any) -> dict[str, str]:
+        proof = key.proof(token, **{"htm": "POST", "htu": f"{PAPER_AUDIENCE}{path}", **changes})
+        return {"authorization": f"DPoP {token}", "dpop": proof}
+
+    with serve(paper, orders, grpc.ssl_server_credentials([pair(server)], ca, require_client_auth=True)) as port:
+        mine, another = (Client(port, orders, grpc.ssl_channel_credentials(ca, *pair(each))) for each in (own, other))
+        assert mine.call("Join", b"1", metadata=bearer(to_certificate)).startswith(b"1 ")
+        assert another.call("Join", b"1", metadata=proven(to_key, jti="first")).startswith(b"1 ")
+        orders.ran.clear()
+        for client, metadata in (
+            (another, bearer(to_certificate)),
+            (mine, bearer(to_key)),
+            (mine, proven(to_key, jti="first")),  # a second time
+            (mine, proven(to_key, jti="a", htm="GET")),
+            (mine, proven(to_key, jti="b", htu=f"{PAPER_AUDIENCE}/orders.Orders/Get")),
+            (mine, {**proven(to_key, jti="c"), "authorization": f"Bearer {to_key}"}),
+            (mine, [*proven(to_key, jti="d").items(), ("dpop", proven(to_key, jti="e")["dpop"])]),
+        ):
+            code, trailing = client.refusal("Join", b"1", metadata=metadata)
+            assert (code, "www-authenticate" in trailing) == ("UNAUTHENTICATED", True)
+        assert orders.ran == []
+        mine.close(), another.close()

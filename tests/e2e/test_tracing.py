@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +24,7 @@ import pytest
 from botocore import UNSIGNED
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, running
+from tests.e2e.test_proxies import free_port
 from tests.e2e.test_web_identity import federated, now_ms
 
 from daypass.client.http import segment
@@ -278,11 +282,12 @@ def in_prometheus(directory: Path, server: str, load: Callable[[], None]) -> dic
     with (directory / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     wanted = {"daypass_issuance_seconds_bucket", "daypass_request_seconds_bucket", "daypass_requests_total"}
+    wanted |= {"daypass_assume_total", "daypass_refused_total"}
     try:
         for _ in range(300):  # only a failure waits so long
             load()
             now = time.time()
-            asked = {"query": '{operation="sts:AssumeRole"}', "start": now - 600, "end": now + 1}
+            asked = {"query": '{operation="sts:AssumeRole"} or daypass_refused_total', "start": now - 600, "end": now + 1}
             try:
                 _, text = fetched(f"http://{own}/api/v1/query_exemplars?{urllib.parse.urlencode(asked)}")
             except OSError:
@@ -320,3 +325,44 @@ def test_server_without_traces_does_not_import_opentelemetry(tmp_path: Path) -> 
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+def test_real_collector_stores_the_trace_of_a_request(tmp_path: Path) -> None:
+    """Phoenix stores traces that arrive by OTLP: a judge that is not of our making."""
+    found = shutil.which("phoenix")
+    if found is None:
+        pytest.skip("Phoenix is not in the PATH: pip install arize-phoenix, into an environment of its own")
+    url = f"http://127.0.0.1:{free_port()}"
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "PHOENIX_WORKING_DIR": str(tmp_path), "PHOENIX_HOST": "127.0.0.1",
+        "PHOENIX_PORT": url.rpartition(":")[2], "PHOENIX_GRPC_PORT": str(free_port()), "PHOENIX_TELEMETRY_ENABLED": "false",
+    }  # fmt: skip
+
+    def shown(path: str, seconds: int, wanted: int) -> list[dict[str, Any]]:
+        for _ in range(seconds * 4):  # only a failure waits so long
+            with suppress(OSError), urllib.request.urlopen(f"{url}/v1/projects{path}", timeout=10) as answer:
+                items: list[dict[str, Any]] = json.load(answer)["data"]
+                if len(items) >= wanted:
+                    return items
+            time.sleep(0.25)
+        pytest.fail(f"{path} does not have {wanted} items")
+
+    with subprocess.Popen(
+        [found, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    ) as phoenix:
+        try:
+            shown("", 240, 1)
+            with running(tmp_path / "data", environment={"DAYPASS_TRACING__ENDPOINT": f"{url}/v1/traces"}) as server:
+                sts, context = server.client("sts"), f"00-{TRACE}-{PARENT}-01"
+                sts.meta.events.register(
+                    "before-send", lambda request, **_: request.headers.update(traceparent=context)
+                )
+                sts.get_caller_identity()
+            stored = shown(f"/default/spans?trace_id={TRACE}", 60, 2)
+        finally:
+            phoenix.terminate()
+    by_name = {each["name"]: each for each in stored}
+    whole, commit = by_name["sts:GetCallerIdentity"], by_name["daypass.commit"]
+    assert (whole["parent_id"], whole["attributes"]["daypass.operation"]) == (PARENT, "sts:GetCallerIdentity")
+    assert commit["parent_id"] == whole["context"]["span_id"]
+    assert {each["context"]["trace_id"] for each in stored} == {TRACE}

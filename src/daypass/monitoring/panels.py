@@ -131,8 +131,8 @@ _ON_CALL: Final = (
         ((_rate("daypass_requests_total", "code", 'code!="OK"'), "{{code}}"),),
         "reqps",
         _REFUSALS,
-        shows="measured:requests,faults",
     ),
+    Panel("Requests and faults", "timeseries", link=_REFUSALS, shows="measured:requests,faults"),
     Panel(
         "Refusals by cause",
         "bargauge",

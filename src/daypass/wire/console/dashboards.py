@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import log
 from typing import Any, Final, NamedTuple
@@ -36,6 +37,7 @@ _NAMED: Final = 20  # grants that are shown, with the names of their persons
 VIEWS: Final = {"executive": EXECUTIVE, "on-call": ON_CALL, "debug": DEBUG}
 _SHOWN: Final = 10  # people and roles of the map
 _RECORDS: Final = "/console/records"
+_WINDOW: Final = re.compile(r"(, a (week|quarter)| \(30 days\))$")  # the page has the chosen period
 _SERIES: Final = ("requests", "faults", "p50", "p99")
 HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 days"}
 
@@ -162,7 +164,7 @@ async def _panels(ctx: ConsoleContext, chosen: Chosen, found: Summary, measured:
         more["grants"] = tuple([(each, await ctx.person_name(each.principal_id)) for each in open_grants[:_NAMED]])
     charts = _charts(found, measured)
     panels = [
-        panel._replace(link=chosen.link(panel))
+        panel._replace(title=_WINDOW.sub("", panel.title), link=chosen.link(panel))
         for panel in PANELS[VIEWS[chosen.view]]
         if panel.shows in figures or panel.shows in more or panel.shows.partition(":")[0] in charts
     ]
