@@ -287,7 +287,11 @@ def in_prometheus(directory: Path, server: str, load: Callable[[], None]) -> dic
         for _ in range(300):  # only a failure waits so long
             load()
             now = time.time()
-            asked = {"query": '{operation="sts:AssumeRole"} or daypass_refused_total', "start": now - 600, "end": now + 1}
+            asked = {
+                "query": '{operation="sts:AssumeRole"} or daypass_refused_total',
+                "start": now - 600,
+                "end": now + 1,
+            }
             try:
                 _, text = fetched(f"http://{own}/api/v1/query_exemplars?{urllib.parse.urlencode(asked)}")
             except OSError:
