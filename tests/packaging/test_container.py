@@ -24,7 +24,6 @@ from tests.packaging.machine import ROOT, run
 _BUILD = ROOT / "deploy/container/build.sh"
 _BOOTSTRAP = "AKIACONTAINERTEST001:a-long-random-secret-for-the-test:111122223333"
 _DEBIAN = "localhost/daypass-test-python"
-_MIRROR = "http://deb.debian.org/debian"
 Engine = Callable[..., subprocess.CompletedProcess[str]]
 
 _ENGINE = """#!/bin/sh
@@ -126,7 +125,7 @@ def base(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     copied = [file for file in ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf") if Path(file).exists()]
     hooks = [f"--customize-hook=copy-in {file} {Path(file).parent}" for file in copied]
     packages = "--include=python3,python3-venv,python-is-python3,ca-certificates"
-    made = run("mmdebstrap", "--variant=minbase", packages, *hooks, "stable", archive, _MIRROR, cwd=archive.parent)
+    made = run("mmdebstrap", "--variant=minbase", packages, *hooks, "stable", archive, cwd=archive.parent)
     if made.returncode or engine("import", str(archive), _DEBIAN).returncode:
         pytest.skip(f"no base image: {made.stderr[-500:]}")
     ran = engine("run", "--rm", _DEBIAN, "python", "--version")
