@@ -161,11 +161,13 @@ class ConsoleContext:
     ) -> Part[T]:
         """As `perform`, for a part of a page: a refusal is recorded, and shown in its place.
 
-        A missing object is an answer to the page, not a failed request. It is recorded as such.
+        A missing object is an answer to the page, not a failed request. It is recorded as such. Parts that do not need one
+        another are read at the same time, by `asyncio.gather`: their records share a commit.
         """
         try:
             return Part(await self.perform(operation, function, *arguments, **named))
         except DaypassError as error:
+            self.named(operation)  # other parts may have been read in the meantime
             if error.kind.family not in _SHOWN:
                 raise
             absent = error.kind.family is Family.ABSENT

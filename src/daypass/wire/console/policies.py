@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping
 from functools import partial
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -57,16 +59,14 @@ class Policies(NamedTuple):
 async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policies:
     """The policies of the principal `name`."""
     kind, named = holder.kind, {f"{holder.kind}Name": name}
-    attached = await iam_part(ctx, f"ListAttached{kind}Policies", **named)
-    inline = await iam_part(ctx, f"List{kind}Policies", **named)
+    attached, inline = await gather(
+        iam_part(ctx, f"ListAttached{kind}Policies", **named), iam_part(ctx, f"List{kind}Policies", **named)
+    )
     held = [(each["PolicyArn"], each["PolicyName"]) for each in (attached.value or {}).get("AttachedPolicies", ())]
-    texts = []
-    for number, policy in enumerate((inline.value or {}).get("PolicyNames", ())):
-        text = ""
-        if number < _SHOWN:
-            part = await iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=policy)
-            text = unquote((part.value or {}).get("PolicyDocument", ""))
-        texts.append((policy, text))
+    names = (inline.value or {}).get("PolicyNames", ())
+    shown = await gather(*(iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=each) for each in names[:_SHOWN]))
+    documents = [unquote((part.value or {}).get("PolicyDocument", "")) for part in shown]
+    texts = list(zip_longest(names, documents, fillvalue=""))
     attach = Field("policy", "Managed policy", hint="Its ARN; a part of its name finds it", pick="policy")
     another = FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), {"name": name})
     editor = address(EDIT, holder=kind, name=name, policy=" ").removesuffix("+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from asyncio import gather
 from typing import Final
 
 from daypass.operations.record import explore, read
@@ -57,9 +58,11 @@ async def one(ctx: ConsoleContext) -> Response:
     log, seq, account = ctx.value("log", 64), ctx.number("seq"), ctx.value("account", 12)
     record = await ctx.perform(_READ, read.get_record, account, log, seq)
     body = record.body or {}
-    proof = await ctx.attempt("daypass:VerifyAudit", read.prove_record, account, log, seq)
-    logs = await ctx.attempt("daypass:VerifyAudit", read.list_logs, account)
-    session = await _session(ctx, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or ""))
+    proof, logs, session = await gather(
+        ctx.attempt("daypass:VerifyAudit", read.prove_record, account, log, seq),
+        ctx.attempt("daypass:VerifyAudit", read.list_logs, account),
+        _session(ctx, str(body.get("session_id") or (body.get("actor") or {}).get("session_id") or "")),
+    )
     return ctx.page(
         "record",
         f"Record {seq}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import unquote
@@ -52,18 +53,23 @@ async def listed(ctx: ConsoleContext) -> Response:
 
 
 async def one(ctx: ConsoleContext, problem: str = "") -> Response:
-    """GET /console/role?name=… `job`: a report on the use of its permissions that was made before."""
+    """GET /console/role?name=… `job`: a report on the use of its permissions that was made before. `part`: who, for the part
+    with those who can assume it, which the page loads after the rest.
+    """
     name = ctx.value("name", 64)
     role = (await iam(ctx, "GetRole", RoleName=name))["Role"]
+    if ctx.value("part", 8) == "who":
+        who = await ctx.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
+        return ctx.page("role_who", f"Who can assume {role['RoleName']}", who=who, plain_condition=plain_condition)
     text = _text(role["AssumeRolePolicyDocument"])
     trust = await heavy.parse(ctx.env, ctx.call, _plain, text)
-    findings = await ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name)
-    who = await ctx.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
-    can = await ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
-    used = await ctx.attempt(
-        "daypass:ListSessions", list_sessions.list_sessions, SessionFilter(principal_id=role["RoleId"], limit=10)
+    latest = SessionFilter(principal_id=role["RoleId"], limit=10)
+    findings, can, used, policies = await gather(
+        ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name),
+        ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1),
+        ctx.attempt("daypass:ListSessions", list_sessions.list_sessions, latest),
+        policies_of(ctx, HOLDER, name),
     )
-    policies = await policies_of(ctx, HOLDER, name)
     job = ctx.value("job", 64)
     report: Part[Mapping[str, Any]] = Part()
     if job:
@@ -76,8 +82,6 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
         text=text,
         trust=trust,
         findings=findings,
-        who=who,
-        plain_condition=plain_condition,
         can=can,
         limit_in_words=limit_in_words,
         used=used,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from asyncio import gather
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -53,13 +54,16 @@ async def settings_page(ctx: ConsoleContext) -> Response:
 
 async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, str], ...] = ()) -> Response:
     """GET /console/start: an account's first steps, and which of them are done. `once`: see `users.user`."""
-    groups = await _groups(ctx)
-    roles = await iam_part(ctx, "ListRoles", MaxItems=1)
-    people = await iam_part(ctx, "ListUsers", MaxItems=2)
-    part = await ctx.attempt("daypass:ListApprovalRules", rules.RULES.every)
+    groups, roles, people, part, requests, by_cli = await gather(
+        _groups(ctx),
+        iam_part(ctx, "ListRoles", MaxItems=1),
+        iam_part(ctx, "ListUsers", MaxItems=2),
+        ctx.attempt("daypass:ListApprovalRules", rules.RULES.every),
+        ctx.attempt("daypass:ListAccessRequests", read.list_requests, limit=1),
+        _has_used_cli(ctx),
+    )
     names = groups.value or ()
     has_groups = all(group in names for group in GROUPS)
-    requests = await ctx.attempt("daypass:ListAccessRequests", read.list_requests, limit=1)
     found = (roles.value or {}).get("Roles") or [{"Arn": f"arn:aws:iam::{ctx.call.caller.account}:role/ROLE"}]
     return ctx.page(
         "start",
@@ -72,7 +76,7 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
         has_roles=bool((roles.value or {}).get("Roles")),
         rules=part,
         requested=bool(requests.value and requests.value[0]),
-        by_cli=await _has_used_cli(ctx),
+        by_cli=by_cli,
         role_arn=found[0]["Arn"],
         public_url=ctx.page_context.site.public_url,
         region=ctx.console.region,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -11,7 +12,7 @@ from daypass.operations.offboarding.offboard import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, MembersSignIns, Whose
 from daypass.wire.console.change import FormChange
-from daypass.wire.console.context import ConsoleContext, to
+from daypass.wire.console.context import ConsoleContext, Part, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
 from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, columns, each_chosen, link, table_page
@@ -53,16 +54,16 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
     """GET /console/user?name=… `once`: secrets with their labels, which no other page shows."""
     name = ctx.value("name", 64)
     found = (await iam(ctx, "GetUser", UserName=name))["User"]
-    keys = await iam_part(ctx, "ListAccessKeys", UserName=name)
-    listed = (keys.value or {}).get("AccessKeyMetadata", ())
-    used = {
-        key["AccessKeyId"]: await iam_part(ctx, "GetAccessKeyLastUsed", AccessKeyId=key["AccessKeyId"])
-        for key in listed
-    }
-    groups = await iam_part(ctx, "ListGroupsForUser", UserName=name)
-    policies = await policies_of(ctx, HOLDER, name)
-    password = await _has_password(ctx, name)
-    part = await ctx.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name))
+    keys, groups, every, policies, password, part = await gather(
+        iam_part(ctx, "ListAccessKeys", UserName=name),
+        iam_part(ctx, "ListGroupsForUser", UserName=name),
+        iam_part(ctx, "ListGroups", MaxItems=_MOST),
+        policies_of(ctx, HOLDER, name),
+        _has_password(ctx, name),
+        ctx.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name)),
+    )
+    listed = [each["AccessKeyId"] for each in (keys.value or {}).get("AccessKeyMetadata", ())]
+    used = await gather(*(iam_part(ctx, "GetAccessKeyLastUsed", AccessKeyId=each) for each in listed))
     member = [each["GroupName"] for each in (groups.value or {}).get("Groups", ())]
     return ctx.page(
         "user",
@@ -71,14 +72,14 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
         block=ctx.block_on(found["UserId"]),
         groups=groups,
         keys=keys,
-        used=used,
+        used=dict(zip(listed, used, strict=True)),
         devices=part,
         **_device_buttons(name, part.value),
         policies=policies,
         password=password,
-        join=await _join(ctx, name, member),
+        join=_join(every, name, member),
         rename=FormView(f"{USER}/rename", "Rename", "Rename", (_NAME._replace(value=name),), {"name": name}),
-        buttons=_buttons(name, member, [key["AccessKeyId"] for key in listed]),
+        buttons=_buttons(name, member, listed),
         problem=problem,
         once=once,
     )
@@ -90,9 +91,8 @@ async def _has_password(ctx: ConsoleContext, name: str) -> bool | None:
     return True if part.value is not None else False if part.absent else None
 
 
-async def _join(ctx: ConsoleContext, name: str, member: list[str]) -> FormView | None:
+def _join(part: Part[Mapping[str, Any]], name: str, member: list[str]) -> FormView | None:
     """The form that adds the user to another group; None: there is none."""
-    part = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
     names = [each["GroupName"] for each in (part.value or {}).get("Groups", ())]
     others = [each for each in names if each not in member]
     more = bool((part.value or {}).get("Marker"))
