@@ -166,6 +166,12 @@ def test_chosen_sessions_are_revoked_after_a_confirmation(site: Installation, ad
     path = "/console/sessions/revoke"
     asked = ada.submit(page, path, chosen=chosen)
     assert asked.status == 200, text(asked)
+    shown = re.findall(r"<dt>(.*?)</dt><dd>\s*(.*?)</dd>", asked.body.decode())
+    role, since, until = zip(*(value.split(", ") for _, value in shown), strict=True)
+    assert [name for name, _ in shown] == ["ada", "ada"]
+    assert sorted(role) == ["reader as chosen-0", "reader as chosen-1"]
+    assert all(re.fullmatch(r"since 20.* UTC", each) for each in since)
+    assert all(re.fullmatch(r"until 20.* UTC", each) for each in until)
     assert all(site.call(each, "GetCallerIdentity", {}).status == 200 for each in made)
     assert ada.submit(asked, path).status == 303
     assert [site.call(each, "GetCallerIdentity", {}).status for each in made] == [403, 403, 200]

@@ -59,6 +59,7 @@ class FormChange(NamedTuple):
         confirmed: a person who has MFA confirms it. asks: one without MFA does so, too: something is deleted, or made from less than it says.
         of: the field that names what it changes; "": none. Without one, some operations act on the caller.
         exists: what will exist afterwards, where the fields of the form do not say it.
+        ends: what will end, shown in place of the ids of the chosen rows.
     """
 
     path: str
@@ -70,6 +71,7 @@ class FormChange(NamedTuple):
     asks: bool = False
     of: str = ""
     exists: Exists | None = None
+    ends: Exists | None = None
 
     async def serve(self, ctx: ConsoleContext) -> Response:
         """The answer to the form. Raises DaypassError(VALIDATION) when it does not name what it changes."""
@@ -81,20 +83,33 @@ class FormChange(NamedTuple):
             if self.confirmed:
                 ctx.named(self.operation)
                 page = await confirmation(
-                    ctx, self.path, self.summary, self.operation, always=self.asks, exists=self.exists
+                    ctx,
+                    self.path,
+                    self.summary,
+                    self.operation,
+                    always=self.asks,
+                    exists=self.exists,
+                    ends=self.ends,
                 )
             return page or await self.perform(ctx)
         except DaypassError as error:
             return await self.again(ctx, await ctx.problem(error))
 
 
-async def confirmation(
-    ctx: ConsoleContext, path: str, title: str, operation: str, *, always: bool = False, exists: Exists | None = None
+async def confirmation(  # what a form says about itself
+    ctx: ConsoleContext,
+    path: str,
+    title: str,
+    operation: str,
+    *,
+    always: bool = False,
+    exists: Exists | None = None,
+    ends: Exists | None = None,
 ) -> Response | None:
     """The page that asks for MFA; None when the form is confirmed now, or the person has no MFA.
 
     After a proof, the caller of `ctx` has MFA of this moment. `operation`: the proof is recorded under its name.
-    `always`: a person without MFA is asked, too. `exists`: what will exist afterwards.
+    `always`: a person without MFA is asked, too. `exists`, `ends`: see `FormChange`.
     """
     fields = {name: value for name, value in ctx.values.items() if name not in PROOF_FIELDS}
     account = ctx.call.caller.account
@@ -114,7 +129,8 @@ async def confirmation(
     options = await step_up.ask(ctx.env, ctx.call, ctx.signed_in, digest)
     if not (options.passkey or options.devices) and (not always or ctx.value("confirmed", 8) == "yes"):
         return None
-    facts = [*_facts(fields), *(await exists(ctx) if exists is not None else ())]
+    shown = {name: value for name, value in fields.items() if ends is None or name != "chosen"}
+    facts = [*_facts(shown), *[fact for each in (exists, ends) if each is not None for fact in await each(ctx)]]
     return ctx.page(
         "confirm",
         title,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -11,12 +12,12 @@ from daypass.operations.sessions import list_sessions, revoke
 from daypass.operations.sessions.revoke import RevocationRequest, Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
-from daypass.wire.console.change import FormChange
+from daypass.wire.console.change import Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, Part, address, to
-from daypass.wire.console.table import FormView, each_chosen
+from daypass.wire.console.table import FormView, chosen_rows, each_chosen
 from daypass.wire.content import cursor, session_cursor
 from daypass.wire.http import Response
-from daypass.wire.web.render import arn_name
+from daypass.wire.web.render import arn_name, moment
 
 _ROWS: Final = 50
 _LOOKED_AT: Final = 500  # sessions that one page looks through for the revoked ones
@@ -168,6 +169,26 @@ async def _revoke_chosen(ctx: ConsoleContext) -> Response:
     return _revoke_page(ctx, problem=problem) if problem else to(_SESSIONS, state="revoked", done="revoked")
 
 
+async def _will_end(ctx: ConsoleContext) -> Facts:
+    """The chosen sessions: who has which role, since when and until when."""
+    get = list_sessions.get_session
+    ids = chosen_rows(ctx)
+    found = await gather(*(ctx.attempt("daypass:GetSession", get, each) for each in ids))
+    return [(_person(each.value), _in_words(session, each)) for session, each in zip(ids, found, strict=True)]
+
+
+def _person(view: SessionView | None) -> str:
+    return (view.claims.hops[0].name or view.claims.hops[0].principal_id) if view is not None else "Unknown"
+
+
+def _in_words(session: str, part: Part[SessionView]) -> str:
+    if part.value is None:
+        return f"{session}: {part.problem}"
+    claims = part.value.claims
+    state = "" if part.value.active else "; it has ended already"
+    return f"{arn_name(claims.arn)} as {claims.name}, since {moment(claims.issued_at)}, until {moment(claims.expires_at)}{state}"
+
+
 async def _again(ctx: ConsoleContext, problem: str) -> Response:
     return _revoke_page(ctx, problem=problem)
 
@@ -177,7 +198,15 @@ def session_changes() -> Sequence[FormChange]:
     summary = "Revoke several sessions, with those made from them"
     return (
         FormChange(
-            f"{_SESSIONS}/revoke", "daypass:RevokeSession", summary, _revoke_chosen, _again, True, True, "chosen"
+            f"{_SESSIONS}/revoke",
+            "daypass:RevokeSession",
+            summary,
+            _revoke_chosen,
+            _again,
+            confirmed=True,
+            asks=True,
+            of="chosen",
+            ends=_will_end,
         ),
     )
 

@@ -131,13 +131,19 @@ class FormView(NamedTuple):
         return any(field.schema for field in self.fields)
 
 
+def chosen_rows(ctx: ConsoleContext) -> Sequence[str]:
+    """The keys of the rows that were chosen for a form. Raises DaypassError(VALIDATION) for more than a page of rows."""
+    rows = tuple(dict.fromkeys(ctx.required("chosen", 8192).split()))
+    if len(rows) > _CHOSEN:
+        raise DaypassError(ErrorKind.VALIDATION, f"At most {_CHOSEN} rows can be chosen.")
+    return rows
+
+
 async def each_chosen(ctx: ConsoleContext, perform: Callable[[str], Awaitable[object]]) -> str:
     """Performs something with each row that was chosen for a form, also after a refusal. The refusals are recorded; their
     text, or "". Raises DaypassError: VALIDATION for more than a page of rows; any other ends it and says how many were done.
     """
-    rows = tuple(dict.fromkeys(ctx.required("chosen", 8192).split()))
-    if len(rows) > _CHOSEN:
-        raise DaypassError(ErrorKind.VALIDATION, f"At most {_CHOSEN} rows can be chosen.")
+    rows = chosen_rows(ctx)
     done, problems = 0, list[str]()
     for row in rows:
         try:

@@ -327,8 +327,9 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/group?name=…"""
     name = ctx.value("name", 128)
     found = await iam(ctx, "GetGroup", GroupName=name, Marker=ctx.value("after"), MaxItems=ROWS)
-    policies, hidden = await policies_of(ctx, _HOLDER, name), {"name": name}
-    about = (await _members(ctx, [found["Group"]["GroupId"]])).get(found["Group"]["GroupId"])
+    group_id, hidden = found["Group"]["GroupId"], {"name": name}
+    policies, known = await gather(policies_of(ctx, _HOLDER, name), _members(ctx, [group_id]))
+    about = known.get(group_id)
     leave = {
         user: FormView(
             f"{_GROUP}/remove-user", "Remove", hidden={**hidden, "user": user}, label=f"Remove {user}", danger=True
