@@ -184,8 +184,8 @@ async def test_a254_vote_of_a_blocked_approver_is_refused_and_does_not_count_aft
     request = await place.request()
     await blocked(place, "principal", place.users["lee"].arn)
     body = {"binding": request["binding"], **({"reason": "not today"} if verb == "deny" else {})}
-    status, code, message = await place.refused("lee", f"/access-requests/{request['id']}/{verb}", body)
-    assert (status, code, "blocked or revoked" in message) == (403, "AccessDenied", True)
+    status, code, _ = await place.refused("lee", f"/access-requests/{request['id']}/{verb}", body)
+    assert (status, code) == (403, "AccessDenied")
     [refusal] = [event for event in await events(place, "request.denied") if "AccessRequest" in event["operation"]]
     assert refusal["actor"]["principal_id"] == place.users["lee"].id
     await lift(place)

@@ -169,3 +169,29 @@ def test_a204_directory_does_not_lift_the_block_of_an_administrator(site: Instal
     listed = json.loads(api(site, ROOT, "GET", "/revocations").body)["revocations"]
     blocks = [made for made in listed if made["value"] == person["id"] and made["block_until"] is None]
     assert [made["reason"] for made in blocks] == ["theft"]
+
+
+@pytest.mark.parametrize("subject", ["principal", "access_key", "account"])
+def test_a618_blocked_key_makes_no_other_credential_and_lifts_no_block(site: Installation, subject: str) -> None:
+    name = f"leaked-{subject}"
+    _, key = site.user(name, policy=document({"Action": ["iam:*", "daypass:*", "sts:*"], "Resource": "*"}))
+    view = site.run(site.runtime.env.directory.access_key(key[0]))
+    assert view is not None
+    value = {"principal": view.key.owner_id, "access_key": key[0], "account": ALPHA}[subject]
+    made = api(site, ROOT, "POST", "/revocations", body={"subject": subject, "value": value, "block": True})
+    assert made.status == 201, made.body
+    block = json.loads(made.body)["id"]
+    scim = {"name": name, "user": name}
+    refusals = [
+        site.call(key, "CreateAccessKey", {"UserName": "admin"}, service="iam"),
+        site.call(key, "CreateUser", {"UserName": f"{name}-2"}, service="iam"),
+        site.call(key, "GetSessionToken"),
+        api(site, key, "POST", "/scim-tokens", body=scim),
+        api(site, key, "POST", f"/revocations/{block}/lift", body={}),
+    ]
+    assert [answer.status for answer in refusals] == [403] * 5, [answer.body for answer in refusals]
+    assert site.records(refusals[0].request_id)[0]["error"] == "access_denied"
+    assert api(site, ROOT, "POST", f"/revocations/{block}/lift", body={}).status == 200, (
+        "the root of the account can lift it"
+    )
+    assert api(site, key, "POST", "/scim-tokens", body=scim).status == 201

@@ -17,6 +17,7 @@ from daypass.domain.context import merge_principal_tags
 from daypass.domain.directory import KeyStatus, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import PASSWORD, FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.operations import blocks
 from daypass.operations.outcome import OWNER
 from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Env, KeyView, RoleView
@@ -67,13 +68,13 @@ async def authenticated_again(env: Env, caller: Caller) -> Caller:
     """
     if caller.session is not None:
         return await _current(env, caller.session, env.clock.now())
+    if blocks.on_caller(env, caller) is not None:
+        raise _ended("blocked", caller)
     if caller.access_key_id:
         view = await env.directory.access_key(caller.access_key_id)
         if view is None or view.holder.gone or not view.holder.active:
             raise _ended("access key is inactive", caller)
         return replace(caller, tags=view.holder.tags)
-    if env.directory.blocked(caller.hops, "", env.clock.now()) is not None:
-        raise _ended("blocked", caller)
     return caller
 
 

@@ -33,7 +33,7 @@ from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
 from daypass.domain.session import PASSWORD, SessionClaims, SessionKind, scope_downs
 from daypass.domain.trust import Admission, AssumedRole, CallerPolicies, admit
-from daypass.operations import heavy
+from daypass.operations import blocks, heavy
 from daypass.operations.authenticate import authenticated_again
 from daypass.operations.outcome import OWNER
 from daypass.operations.principals import SizedCache, refresh_if_changed
@@ -199,6 +199,8 @@ async def layers_for(env: Env, caller: Caller) -> CallerPolicies:
     """
     account, session = await env.directory.account(caller.account), caller.session
     guardrails = account.guardrails if account is not None else ((),)
+    if (block := blocks.on_caller(env, caller)) is not None:
+        guardrails = (*guardrails, *blocks.levels_of([block]))
     levels: tuple[tuple[NamedPolicy, ...], ...] = ()
     owner_id, narrowed = caller.principal_id, 0
     if session is not None:

@@ -1,7 +1,7 @@
 """Blocks of principals as policies that deny everything, so that a question about access gets the decision of a real request.
 
-The runtime refuses a blocked principal before any policy is read. Questions have no such step: "simulate", "who can" and
-the others add these policies to the guardrails of whom they ask about.
+They are guardrails of the caller of each request, and of whom "simulate", "who can" and the other questions ask about. A
+blocked key or user can make neither sessions nor other credentials (attack A618).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
+from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.directory import AccessKey, KeyStatus, LoginProfile, Passkey, Revocation, Role, User
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.layers import BLOCK, NamedPolicy
@@ -42,6 +43,16 @@ def in_force(env: Env, now: int, entity: User | Role) -> Levels:
     """The level of what blocks this principal now. Raises DaypassError(UNAVAILABLE)."""
     block = block_of(env, now, entity.account, entity.id)
     return levels_of([block] if block is not None else [])
+
+
+def on_caller(env: Env, caller: Caller) -> Revocation | None:
+    """The block on this caller, as far as this process knows. That of an account leaves its root able to lift it."""
+    session = caller.session
+    identity = session.source_identity if session is not None else ""
+    block = env.directory.known_block(caller.hops, identity, env.clock.now())
+    if block is not None and block.subject == "account" and caller.kind is PrincipalKind.ROOT:
+        return None
+    return block
 
 
 def under(policies: CallerPolicies, levels: Levels) -> CallerPolicies:

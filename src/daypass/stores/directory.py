@@ -265,6 +265,10 @@ class Directory(Lookups):
         """
         if self.revocations_unknown:
             self._refuse_unless_own(hops[-2].session_id if len(hops) > 1 else "")
+        return self.known_block(hops, source_identity, now)
+
+    def known_block(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
+        """As `blocked`, but of the blocks that this process knows: for what gives no session."""
         return self._applied.revocations.index.blocked(hops, source_identity, now)
 
     async def read(self, query: Callable[[Reader], T], *, account: str, urgent: bool = False) -> T:

@@ -258,6 +258,8 @@ class MemoryDirectory:
     def blocked(self, hops: Sequence[Hop], source_identity: str, now: int) -> Revocation | None:
         return self.revocations.blocked(hops, source_identity, now)
 
+    known_block = blocked
+
     async def read(self, query: Callable[[Any], T], *, account: str, urgent: bool = False) -> T:
         raise NotImplementedError("operations of the token service read views alone")
 
