@@ -190,6 +190,8 @@ def test_a618_blocked_key_makes_no_other_credential_and_lifts_no_block(site: Ins
         api(site, key, "POST", f"/revocations/{block}/lift", body={}),
     ]
     assert [answer.status for answer in refusals] == [403] * 5, [answer.body for answer in refusals]
+    proof = site.call(key, "GetCallerIdentity")
+    assert (proof.status, proof.code) == (403, "InvalidClientTokenId")
     assert site.records(refusals[0].request_id)[0]["error"] == "access_denied"
     assert api(site, ROOT, "POST", f"/revocations/{block}/lift", body={}).status == 200, (
         "the root of the account can lift it"

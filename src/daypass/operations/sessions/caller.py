@@ -7,6 +7,7 @@ from __future__ import annotations
 from daypass.domain.claims import Caller
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.authorize import authorize
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_current
@@ -14,7 +15,11 @@ from daypass.ports import Call, Env
 
 
 async def get_caller_identity(env: Env, call: Call) -> Caller:
-    """GetCallerIdentity (AWS STS API). Authentication already refused revoked and expired sessions."""
+    """GetCallerIdentity (AWS STS API). Others take its presigned form as a proof, so a blocked key is refused (attack A618).
+
+    Raises DaypassError(UNKNOWN_CREDENTIALS), as for an inactive key.
+    """
+    await authenticated_again(env, call.caller)
     await env.journal.commit(served(call))
     return call.caller
 
