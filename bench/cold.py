@@ -24,7 +24,7 @@ from daypass import config, sigv4
 from daypass.crypto.ids import Ids
 from daypass.data import BuiltinPolicies
 from daypass.domain.directory import AccessKey, Attachment, Group, InlinePolicy, KeyStatus, Membership, Role, User
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.ports.clock import Clock
 from daypass.server.background import Loop
 from daypass.server.process import tune_interpreter

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 import mix
 from assume_role import ACCOUNT, EVALUATED, KEY, SECRET, evaluated_setup, mixed_setup, requests, sign
 from daypass import config
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.background import Loop
 from daypass.server.process import tune_interpreter, uvicorn_config

@@ -21,8 +21,8 @@ from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import InlinePolicy, Role, User
 from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.who_can import who_can
-from daypass.operations.accounts.bootstrap import bootstrap, parse
-from daypass.operations.crud.engine import perform
+from daypass.operations.accounts import bootstrap, parse
+from daypass.operations.crud_engine import perform
 from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.ports import Call
 from daypass.server.runtime import Runtime

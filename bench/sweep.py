@@ -25,7 +25,7 @@ from daypass.domain.directory import AccessRequest, AccessVote, Account, Grant, 
 from daypass.domain.errors import DaypassError
 from daypass.domain.events import Event, EventType
 from daypass.operations.access_requests.follow import Sweeper
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.ports import Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime

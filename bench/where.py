@@ -16,7 +16,7 @@ from typing import Any
 
 from assume_role import ACCOUNT, KEY, SECRET, requests
 from daypass import config
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database

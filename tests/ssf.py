@@ -15,8 +15,7 @@ import jwt
 from tests.attack.installation import ADMIN, Answer, Installation, Key
 
 from daypass.domain.directory import EventStream
-from daypass.operations.ssf.push import due_streams, push_stream
-from daypass.operations.ssf.queue import queue_revocations
+from daypass.operations.ssf.push import due_streams, push_stream, queue_revocations
 
 PUSH, POLL = "urn:ietf:rfc:8935", "urn:ietf:rfc:8936"
 SESSION_REVOKED = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"

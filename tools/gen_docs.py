@@ -42,13 +42,13 @@ from daypass.monitoring.rules import Places
 from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
-from daypass.wire.aws import routes as aws_routes
+from daypass.wire import rolesanywhere_model
 from daypass.wire.aws import sts
+from daypass.wire.aws import sts as aws_routes
 from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
 from daypass.wire.json_errors import INTERNAL_CODE
-from daypass.wire.rolesanywhere import model as rolesanywhere_model
 from daypass.wire.routes import RouteSettings, routes
 from daypass.wire.routing import Mount, Route
 from daypass.wire.service_models import aws_code
@@ -341,8 +341,8 @@ def operations_page() -> str:
     called = _calls_of_tests()
     services = []
     served_by_name: tuple[tuple[str, str, Container[str]], ...] = (
-        ("STS", "sts", sts.OPERATIONS),
-        ("IAM", "iam", aws_routes.OPERATIONS),
+        ("STS", "sts", sts.STS_OPERATIONS),
+        ("IAM", "iam", aws_routes.IAM_OPERATIONS),
         ("Roles Anywhere", "rolesanywhere", rolesanywhere.OPERATIONS),
     )
     for title, name, served in served_by_name:

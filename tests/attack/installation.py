@@ -30,7 +30,7 @@ from daypass.audit.stored import event_bytes
 from daypass.config import Settings
 from daypass.domain.events import decode
 from daypass.observability import logs
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.ports.clock import Clock
 from daypass.server import runtime as runtime_module
 from daypass.server.application import build

@@ -24,7 +24,7 @@ from daypass.operations.access import evaluate_access, search_access
 from daypass.operations.access.evaluate_access import SLICE
 from daypass.operations.sessions import list_sessions
 from daypass.scheduling.buckets import Slices
-from daypass.wire.api.engine import MAX_VALUES
+from daypass.wire.api import MAX_VALUES
 from daypass.wire.aws import dispatch
 from daypass.wire.content import pairs_of
 from daypass.wire.endpoints import access

@@ -26,8 +26,7 @@ from tests.ssf import POLL, PUSH, call, code, create, members, polled, queued, r
 from daypass.domain.events import Event, EventType
 from daypass.domain.ssf import CredentialChange, credential_change
 from daypass.operations.ssf import poll, streams
-from daypass.operations.ssf.push import deliverable
-from daypass.operations.ssf.queue import offer
+from daypass.operations.ssf.push import deliverable, offer
 
 READ_ONLY = document({"Action": "iam:Get*", "Resource": "*"})
 

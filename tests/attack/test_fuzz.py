@@ -34,13 +34,13 @@ from tests.attack.installation import (
 from tests.attack.junk import Junk, operations
 
 from daypass.domain.events import decode
-from daypass.wire.aws import routes as aws_routes
 from daypass.wire.aws import sts
+from daypass.wire.aws import sts as aws_routes
 
 SEASONS = 4 * int(os.environ.get("DAYPASS_FUZZ", "1"))
 ROUNDS = 5
 SEED = int(os.environ.get("DAYPASS_FUZZ_SEED", "2026"))
-SERVED = {"sts": sts.OPERATIONS, "iam": aws_routes.OPERATIONS}
+SERVED = {"sts": sts.STS_OPERATIONS, "iam": aws_routes.IAM_OPERATIONS}
 
 
 @pytest.fixture(scope="module")

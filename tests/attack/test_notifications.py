@@ -11,11 +11,11 @@ from tests.integration.api.access import Place
 from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
 
 from daypass.domain.directory import AccessRequest, Notification
+from daypass.operations import notifications
 from daypass.operations.access_requests import follow as sweeping
 from daypass.operations.access_requests.follow import Sweeper
-from daypass.operations.notifications import notify
 from daypass.ports import Tx
-from daypass.server import background as security_events
+from daypass.server import background
 
 __all__ = ["server"]
 
@@ -35,19 +35,19 @@ async def test_a252_slow_receivers_of_one_account_delay_no_other(place: Place, m
             await asyncio.Event().wait()
         delivered.set()
 
-    monkeypatch.setattr(notify, "send", send)
+    monkeypatch.setattr(notifications, "send", send)
     for account in (TENANT, OPERATOR):
-        channel = notify.NotificationChannel(account, "ops", "webhook", "https://x.example/", b"", (), 1, 1)
+        channel = notifications.NotificationChannel(account, "ops", "webhook", "https://x.example/", b"", (), 1, 1)
         await place.server.write(channel)
-    slow = notify.NotificationChannel(TENANT, "ops", "webhook", "https://x.example/", b"", (), 1, 1)
+    slow = notifications.NotificationChannel(TENANT, "ops", "webhook", "https://x.example/", b"", (), 1, 1)
 
     def many(tx: Tx) -> None:
         for _ in range(200):
-            tx.insert(notify.notification_for_test(env, slow, 1, "someone"))
-        tx.insert(notify.notification_for_test(env, replace(slow, account=OPERATOR), place.now, "someone"))
+            tx.insert(notifications.notification_for_test(env, slow, 1, "someone"))
+        tx.insert(notifications.notification_for_test(env, replace(slow, account=OPERATOR), place.now, "someone"))
 
     await place.change(many)
-    following = asyncio.create_task(security_events.follow_notifications(env, 0.01))
+    following = asyncio.create_task(background.follow_notifications(env, 0.01))
     await asyncio.wait_for(delivered.wait(), 60)
     following.cancel()
 

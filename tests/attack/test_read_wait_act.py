@@ -35,7 +35,7 @@ from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OA
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings
-from daypass.operations.crud import engine
+from daypass.operations import crud_engine as engine
 from daypass.operations.iam import login_profiles
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_current
 from daypass.ports import Tx

@@ -15,11 +15,10 @@ from tests.sign_in import site_with_pages
 
 from daypass.domain.directory import ScimResource, User
 from daypass.domain.events import Event, EventType
-from daypass.domain.scim.patch import apply_patch
-from daypass.domain.scim.resource import user_name
-from daypass.operations import heavy, management
-from daypass.operations.scim import provision
-from daypass.operations.scim.tokens import MAX_MEMBER_CHANGES
+from daypass.domain.scim import user_name
+from daypass.domain.scim_patch import apply_patch
+from daypass.operations import heavy, management, scim
+from daypass.operations.scim_tokens import MAX_MEMBER_CHANGES
 from daypass.ports import Tx
 from daypass.stores.tx import StoreReader
 
@@ -281,13 +280,13 @@ def test_a350_costly_patch_is_done_before_the_transaction(
         work.append("heavy")
         return await compute(*args, **how)
 
-    monkeypatch.setattr(provision, "apply_patch", applied)
+    monkeypatch.setattr(scim, "apply_patch", applied)
     monkeypatch.setattr(heavy, "compute", computed)
     made = entra.user("patched-before")
     entra.patch(made, {"op": "replace", "path": "displayName", "value": "Ann"})
     body = {"schemas": [PATCH], "Operations": [{"op": "add", "value": {f"a{number}": 1 for number in range(500)}}]}
     entra.ok("PATCH", f"Users/{made['id']}", body)
-    small = (provision._STEPS_OF_LOOP,)
+    small = (scim._STEPS_OF_LOOP,)
     assert work[:3] == [small, small, "heavy"]
     assert work[3:] in ([], [()])  # in another process, or in place of one
 
@@ -295,13 +294,13 @@ def test_a350_costly_patch_is_done_before_the_transaction(
 def test_patch_of_what_has_changed_since_it_was_read_is_applied_to_that(
     site: Installation, entra: DirectoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, write = entra.user("patched-twice", displayName="Ann"), provision._changed
+    made, write = entra.user("patched-twice", displayName="Ann"), scim._changed
 
     async def changed(env: Any, call: Any, kind: str, identity: str, if_match: str, edit: Any, **more: Any) -> Any:
         await write(env, call, kind, identity, "", lambda known: {**known, "displayName": "Eve"})
         return await write(env, call, kind, identity, if_match, edit, **more)
 
-    monkeypatch.setattr(provision, "_changed", changed)
+    monkeypatch.setattr(scim, "_changed", changed)
     after = entra.patch(made, {"op": "replace", "path": "externalId", "value": "e-9"})
     assert (after["displayName"], after["externalId"]) == ("Eve", "e-9")
     assert after == entra.ok("GET", f"Users/{made['id']}")
@@ -312,7 +311,7 @@ def test_large_patch_of_what_others_change_is_tried_again_some_times(
     site: Installation, entra: DirectoryService, monkeypatch: pytest.MonkeyPatch, changes: int, status: int
 ) -> None:
     """A directory was told that its patch had too many operations, and did not send it again."""
-    made, write = entra.user(f"contended-{changes}"), provision._changed
+    made, write = entra.user(f"contended-{changes}"), scim._changed
     left = list(range(changes))
 
     async def changed(env: Any, call: Any, kind: str, identity: str, if_match: str, edit: Any, **more: Any) -> Any:
@@ -321,8 +320,8 @@ def test_large_patch_of_what_others_change_is_tried_again_some_times(
             await write(env, call, kind, identity, "", lambda known: {**known, "externalId": f"e-{len(left)}"})
         return await write(env, call, kind, identity, if_match, edit, **more)
 
-    monkeypatch.setattr(provision, "_STEPS_OF_WRITER", 1)
-    monkeypatch.setattr(provision, "_changed", changed)
+    monkeypatch.setattr(scim, "_STEPS_OF_WRITER", 1)
+    monkeypatch.setattr(scim, "_changed", changed)
     patch = {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "displayName", "value": "Ann"}]}
     answer = entra.send("PATCH", f"Users/{made['id']}", patch)
     assert answer.status == status
@@ -338,7 +337,7 @@ def test_patch_of_a_version_that_others_have_changed_is_refused_at_once(
         raise AssertionError("applied")
 
     made = entra.user("versioned")
-    monkeypatch.setattr(provision, "apply_patch", applied)
+    monkeypatch.setattr(scim, "apply_patch", applied)
     patch = {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "displayName", "value": "Ann"}]}
     entra.refused(412, "PATCH", f"Users/{made['id']}", patch, (b"if-match", b'W/"old"'))
 

@@ -16,7 +16,7 @@ from tests.patience import PATIENT_JOURNAL, PATIENT_POSTGRES, SECONDS
 
 from daypass.config import Settings
 from daypass.domain.directory import Grant, ReplayEntry
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.operations.grants.use import used_once
 from daypass.ports import Tx
 from daypass.server.application import build

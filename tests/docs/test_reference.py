@@ -22,8 +22,8 @@ from daypass.domain.policy.lint.finding import RULES
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
 from daypass.operations.management import ALSO
-from daypass.wire.aws import routes as aws_routes
 from daypass.wire.aws import sts
+from daypass.wire.aws import sts as aws_routes
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_page_names_everything_there_is() -> None:
     reference = ROOT / "docs/reference"
     expected: dict[str, list[str]] = {
         "errors.md": [f"`{kind}`" for kind in ErrorKind],
-        "operations.md": [f"`{operation}`" for operation in (*sts.OPERATIONS, *aws_routes.OPERATIONS)],
+        "operations.md": [f"`{operation}`" for operation in (*sts.STS_OPERATIONS, *aws_routes.IAM_OPERATIONS)],
         "events.md": [f"`{event}`" for event in EventType],
         "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],

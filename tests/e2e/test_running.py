@@ -39,7 +39,7 @@ from daypass.client.http import Connection
 from daypass.client.profiles import Profile
 from daypass.config import Settings
 from daypass.domain.events import decode
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.server import process
 from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database

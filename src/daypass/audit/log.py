@@ -13,8 +13,7 @@ from msgspec.structs import astuple
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from daypass.audit.batch import Item, Outcome, is_own_fault, is_unavailable
-from daypass.audit.format import chain_hash, chain_seed
-from daypass.audit.packing import pack
+from daypass.audit.format import chain_hash, chain_seed, pack
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sql import CLOCK_RESET, Statements, mark_key, raise_mark
 from daypass.domain.directory import Revocation

@@ -17,7 +17,7 @@ import msgspec
 from daypass.audit.batch import Item, describe, is_unavailable
 from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
-from daypass.audit.drainer import Drainer
+from daypass.audit.drain import Drainer
 from daypass.audit.log import Log, LogBatch, Position, Unopened, open_log_without_database
 from daypass.audit.own_spool import OwnSpool, not_recordable
 from daypass.audit.rows import EventRow, event_row

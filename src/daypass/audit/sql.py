@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
 from daypass.audit.rows import SESSION_FIELDS
-from daypass.stores import sqlite as sqlite_driver
+from daypass.stores import sqlite
 from daypass.stores.backend import COPY_TYPES
 from daypass.stores.records import audit_records
 
@@ -157,7 +157,7 @@ class _ManyRows:
         while left := len(rows) - done:
             size = min(left - left % _STEP or left, _MAX_ROWS)
             parameters = tuple(chain.from_iterable(rows[done : done + size]))
-            added += sqlite_driver.run(conn, self._statement(size), parameters).rowcount
+            added += sqlite.run(conn, self._statement(size), parameters).rowcount
             done += size
         return added
 
@@ -166,7 +166,7 @@ class _ManyRows:
         added: set[tuple[str, str]] = set()
         for at in range(0, len(rows), _MAX_ROWS):
             part = rows[at : at + _MAX_ROWS]
-            keys = sqlite_driver.run(conn, self._statement(len(part)), tuple(chain.from_iterable(part)))
+            keys = sqlite.run(conn, self._statement(len(part)), tuple(chain.from_iterable(part)))
             added.update((row[0], row[1]) for row in keys)
         return added
 

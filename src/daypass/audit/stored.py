@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_
 
-from daypass.audit.packing import CHUNK_RECORDS, unpack
+from daypass.audit.format import CHUNK_RECORDS, unpack
 from daypass.stores.records import audit_records
 
 RecordId: TypeAlias = tuple[str, int]

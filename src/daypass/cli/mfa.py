@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import binascii
 import webbrowser
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import click
 
-from daypass.cli import authenticator_app, exits, output
+from daypass.cli import exits, iam, output
 from daypass.cli.access_request import mfa_options
 from daypass.cli.options import (
     Connect,
@@ -26,9 +29,10 @@ from daypass.cli.options import (
     yes_option,
 )
 from daypass.cli.request import mfa_code_on_terminal, mfa_device
-from daypass.client.credentials import read_credentials
+from daypass.client.credentials import identity, read_credentials
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment
+from daypass.client.profiles import LocalStateError
 
 _SECONDS = 900
 """How long a session for one change lasts: the shortest that there is."""
@@ -97,7 +101,7 @@ def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> Result:
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
     if app:
         with _with_mfa(connect, **given) as connection:
-            serial = authenticator_app.register(connection)
+            serial = register_app(connection)
         text = f"Registered {serial}. For a role that needs it: daypass exec ROLE --mfa-serial {serial}"
         return done("registered", text, serial_number=serial)
     address = f"{connect().profile.endpoint}/account/devices"
@@ -139,7 +143,7 @@ def remove(device: str, user: str, account: str, yes: bool, connect: Connect, **
     confirmed(f"Remove {'device' if virtual else 'passkey'} {output.safe(device)}?", yes=yes)
     with _with_mfa(connect, **given, own=not user) as connection:
         if virtual:
-            authenticator_app.remove(connection, device, user)
+            remove_app(connection, device, user)
         else:
             connection.api("DELETE", f"/passkeys/{segment(device)}", {"user": user, "account": account})
     return done("deleted", f"The {'device' if virtual else 'passkey'} is removed.", device=device)
@@ -155,3 +159,90 @@ def recovery_codes(yes: bool, connect: Connect, **given: Any) -> Result:
     with _with_mfa(connect, **given) as connection:
         made = connection.api("POST", "/recovery-codes", body={})
     return Result(made, "Each code signs you in once, after your password. They are not shown again:", *made["codes"])
+
+
+# --- Registers and removes virtual MFA devices: authenticator apps that show codes
+
+
+_ATTEMPTS = 3
+
+
+def register_app(connection: Connection) -> str:
+    """Makes a device for the caller's user, shows its secret once and asks for two codes of it; its serial number.
+
+    Raises ClientError, UsageError (no terminal to ask on, or the caller is not a user), LocalStateError (wrong codes).
+    """
+    if not output.interactive():
+        raise click.UsageError(
+            "An authenticator app is registered on a terminal: its secret is shown, and codes are asked."
+        )
+    user, account = _user(connection)
+    made = iam.one(connection, "CreateVirtualMFADevice", "VirtualMFADevice", VirtualMFADeviceName=user)
+    serial = made["SerialNumber"]
+    try:
+        _show(made.get("Base32StringSeed", ""), user, account)
+        _confirm(connection, user, serial)
+    except BaseException:
+        try:
+            connection.iam("DeleteVirtualMFADevice", SerialNumber=serial)
+        except ClientError:
+            output.message(f"an unused device is left behind; to remove it: daypass mfa rm {output.safe(serial)}")
+        raise
+    return serial
+
+
+def remove_app(connection: Connection, serial: str, user: str) -> None:
+    """Deactivates and deletes the device of a user, of the caller's own if `user` is empty. Raises ClientError."""
+    owner = user or _user(connection)[0]
+    try:
+        connection.iam("DeactivateMFADevice", UserName=owner, SerialNumber=serial)
+    except ClientError as error:
+        if error.code != "NoSuchEntity":  # a device that was never activated is deleted all the same
+            raise
+    connection.iam("DeleteVirtualMFADevice", SerialNumber=serial)
+
+
+def _user(connection: Connection) -> tuple[str, str]:
+    """Name and account of the caller, who must be a user."""
+    who = identity(connection)
+    kind, _, path = who["Arn"].rpartition(":")[2].partition("/")
+    if kind != "user":
+        raise click.UsageError(f"Only a user has MFA devices, and you are {output.safe(who['Arn'])}.")
+    return path.rpartition("/")[2], who["Account"]
+
+
+def _show(seed: str, user: str, account: str) -> None:
+    try:
+        secret = b64decode(seed, validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise ClientError("", "the server's answer to CreateVirtualMFADevice holds no secret") from None
+    address = (
+        f"otpauth://totp/{quote(f'Daypass:{user}@{account}')}?{urlencode({'secret': secret, 'issuer': 'Daypass'})}"
+    )
+    output.prose("Type this secret into your authenticator app. It is not shown again:", err=True)
+    click.echo(f"\n  {output.safe(secret)}\n", err=True)
+    output.prose("Or give the app this address, as a QR code for example:", err=True)
+    click.echo(f"\n  {output.safe(address)}\n", err=True)
+    output.qr_code(address)
+
+
+def _confirm(connection: Connection, user: str, serial: str) -> None:
+    for attempt in range(1, _ATTEMPTS + 1):
+        first = click.prompt("Code", err=True).strip()
+        second = click.prompt("Next code", err=True).strip()
+        try:
+            connection.iam(
+                "EnableMFADevice",
+                UserName=user,
+                SerialNumber=serial,
+                AuthenticationCode1=first,
+                AuthenticationCode2=second,
+            )
+        except ClientError as error:
+            if error.code not in ("InvalidAuthenticationCode", "ValidationError"):
+                raise
+            if attempt == _ATTEMPTS:
+                raise LocalStateError("The codes are wrong, so the device is not registered.") from None
+            output.message("these are not two codes of it, one after the other: try again with the next two")
+        else:
+            return

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from daypass.audit.format import leaf_hash
-from daypass.audit.packing import Unpacker
+from daypass.audit.format import Unpacker, leaf_hash
 from daypass.audit.verify import BadRecord, Gap, Head, RecordRow, Verified, verify_log, verify_log_rows
 from daypass.cli.options import PAGE
 from daypass.cli.output import moment

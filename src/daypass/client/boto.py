@@ -164,8 +164,6 @@ class HeldSession:
 
     def boto3(self, region: str = "") -> Any:
         """A boto3 session with these credentials."""
-        from daypass.client.boto import boto3_session
-
         return boto3_session(self, region=region or self.profile.region)
 
 

@@ -5,9 +5,8 @@ a field in `settings`.
 """
 
 from daypass.config.identity import AccessSettings, FederationSettings
-from daypass.config.loading import ConfigError, ignored_variables, load
 from daypass.config.network import ServerSettings
-from daypass.config.settings import Settings
+from daypass.config.settings import ConfigError, Settings, ignored_variables, load
 from daypass.config.storage import TracingSettings
 
 __all__ = [

@@ -15,8 +15,8 @@ from typing import Any, Final
 from msgspec import Struct, field
 
 from daypass.domain.arn import Source, network_of
-from daypass.domain.delegation import Party
 from daypass.domain.directory import Tags
+from daypass.domain.jws import Party
 from daypass.domain.policy.model import PrincipalFacts, Value
 from daypass.domain.session import FeedPosition, Hop, SessionClaims
 

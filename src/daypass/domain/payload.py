@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import astuple
 
-from daypass.domain.delegation import Party
 from daypass.domain.directory import Tags
+from daypass.domain.jws import Party
 from daypass.domain.session import MAX_HOPS, FeedPosition, Hop, SessionClaims, SessionKind
 
 __all__ = ["MAX_PAYLOAD_BYTES", "PAYLOAD_VERSION", "PayloadTooLarge", "decode", "encode"]

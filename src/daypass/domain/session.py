@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.delegation import Party
 from daypass.domain.directory import Role, Tags
+from daypass.domain.jws import Party
 
 
 class SessionKind(StrEnum):

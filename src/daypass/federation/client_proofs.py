@@ -17,7 +17,7 @@ from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import key_source
-from daypass.domain.oauth.client_document import MAX_DOCUMENT
+from daypass.domain.oauth.client_metadata import MAX_DOCUMENT
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.federation.fetch import Fetcher, FetchError, Order
 from daypass.federation.keys import IssuerKeys

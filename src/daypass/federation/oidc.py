@@ -15,10 +15,9 @@ from typing import Any, Final, TypeAlias
 
 from daypass.crypto import jose
 from daypass.domain.claims import OneTime, PrincipalKind, Proof
-from daypass.domain.delegation import actors, may_act
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import ID_JAG, JoseError, UnverifiedJws, iso_time
+from daypass.domain.jws import ID_JAG, JoseError, UnverifiedJws, actors, iso_time, may_act
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings, url_of
 from daypass.domain.web_identity import (
     UnusableClaimsError,

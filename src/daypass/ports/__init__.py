@@ -52,4 +52,4 @@ if TYPE_CHECKING:
     from daypass.crypto.seal import Sealer
     from daypass.federation.saml_metadata import SamlMetadata
     from daypass.federation.x509 import X509Verifier
-    from daypass.outbound.send import Outbound
+    from daypass.outbound import Outbound

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `port
     from daypass.federation.sign_in import SignInProviders
     from daypass.federation.x509 import X509Verifier
     from daypass.observability.measurements import Measurements
-    from daypass.outbound.send import Mail, Outbound, Schedules
+    from daypass.outbound import Mail, Outbound, Schedules
     from daypass.ports.clock import Clock
     from daypass.scheduling.buckets import RequestRates
     from daypass.stores.directory import Directory

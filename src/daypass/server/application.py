@@ -1,17 +1,29 @@
-"""Builds the ASGI application over a started runtime."""
+"""Builds the ASGI application over a started runtime, and the separate port for health and metrics."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
+from collections.abc import Iterable
 from functools import partial
+from types import SimpleNamespace
+from typing import Any, Final
+
+from uvicorn.server import ServerState
 
 from daypass.config import Settings
-from daypass.server.runtime import Runtime
+from daypass.server.bodies import ConnectionLimits, Connections
+from daypass.server.listener import Listener
+from daypass.server.protocol import HttpProtocol
+from daypass.server.runtime import Receive, Runtime, Send
 from daypass.server.startup import forget_setup_code, setup_code
 from daypass.wire.app import Application, HttpLimits, Observe
 from daypass.wire.front import Front
-from daypass.wire.revocations.stream import StreamLimits
+from daypass.wire.http import Request, Response
+from daypass.wire.revocations import StreamLimits
 from daypass.wire.routes import RouteSettings, routes
+from daypass.wire.routing import Route
 
 
 def build(runtime: Runtime, observe: Observe | None = None) -> Application:
@@ -58,3 +70,47 @@ def _value_text(value: object) -> str:
     if value in (None, [], {}):
         return ""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+# --- A separate port for health and metrics, so that load on the main port cannot block it. It has no TLS
+
+
+_CONNECTIONS: Final = 256
+_BACKLOG: Final = 128
+_NOT_FOUND: Final = Response(404, b"not found\n", b"text/plain")
+
+
+class HealthPort:
+    """Serves the routes at a listening socket, in the running event loop, until it is closed."""
+
+    def __init__(self, routes: Iterable[Route], sock: socket.socket) -> None:
+        self._routes = {route.path: route for route in routes}
+        self._state = ServerState()
+        limits = ConnectionLimits(connections=_CONNECTIONS, per_address=_CONNECTIONS)
+        common, config = Connections(limits), SimpleNamespace(loaded_app=self._answer)
+        self._listener = Listener(
+            asyncio.get_running_loop(),
+            sock,
+            lambda: HttpProtocol(config, self._state, {}, common=common),  # type: ignore[arg-type]  # the part that is used
+            _BACKLOG,
+        )
+
+    async def close(self) -> None:
+        """Closes the port and its connections."""
+        self._listener.close()
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        await self._listener.wait_closed()
+
+    async def _answer(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI gives it
+        """ASGI 3. A body is not read."""
+        route = self._routes.get(scope["path"])
+        if route is None or scope["method"] not in route.methods:
+            response = _NOT_FOUND
+        else:
+            request = Request(scope["method"], scope["raw_path"], b"", scope["headers"], b"", "", False, "", 0)
+            response = await route.handler(request)
+        length = (b"content-length", b"%d" % len(response.body))
+        headers = [(b"content-type", response.content_type), length, *response.headers]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.body})

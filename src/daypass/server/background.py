@@ -16,9 +16,8 @@ import uvloop
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
-from daypass.operations.notifications.notify import MAX_ACCOUNTS, deliver_due, waiting_accounts
-from daypass.operations.ssf.push import due_streams, push_stream
-from daypass.operations.ssf.queue import queue_revocations
+from daypass.operations.notifications import MAX_ACCOUNTS, deliver_due, waiting_accounts
+from daypass.operations.ssf.push import due_streams, push_stream, queue_revocations
 from daypass.ports import Env
 from daypass.server.listener import Listener, OnRefusal, not_reported
 

@@ -19,14 +19,12 @@ from typing import Any
 import uvicorn
 
 from daypass.config import ConfigError, ServerSettings, Settings
-from daypass.observability import logs
-from daypass.observability import metrics as metric_files
+from daypass.observability import logs, metrics
 from daypass.server import startup, tls
-from daypass.server.application import build
+from daypass.server.application import HealthPort, build
 from daypass.server.background import Loop
 from daypass.server.bodies import FEWEST_FILES, ConnectionLimits, Connections, raise_file_limit
 from daypass.server.core_dumps import disable_core_dumps
-from daypass.server.health import HealthPort
 from daypass.server.listener import refuse_handshakes
 from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
@@ -350,4 +348,4 @@ def _share_metrics(directory: Path) -> None:
     """Worker processes write their metrics to files here, so that each of them can report all."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700)
-    os.environ[metric_files.VARIABLE] = str(directory)
+    os.environ[metrics.VARIABLE] = str(directory)

@@ -19,7 +19,7 @@ from daypass.ports.clock import Clock
 from daypass.ports.directory import StoredKey
 from daypass.server.clock import opened, record_change, wall
 from daypass.server.from_settings import rings_of
-from daypass.server.key_sources.uri import is_key_source, key_source
+from daypass.server.key_sources import is_key_source, key_source
 from daypass.stores.engine import Database
 from daypass.stores.nodes import announce_ring_keys, insert_ring_key, load_ring_keys, replace_ring_keys
 from daypass.stores.tx import StoreTx, end_sessions_of_all_accounts

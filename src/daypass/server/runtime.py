@@ -44,12 +44,10 @@ from daypass.observability import logs
 from daypass.observability.measurements import Measurements
 from daypass.observability.metrics import Metrics
 from daypass.operations.rolesanywhere.anchors import record_uses
-from daypass.outbound.send import Mail, Schedules, outbound_of
+from daypass.outbound import Mail, Schedules, outbound_of
 from daypass.ports import AuthorizationServer, Env
 from daypass.ports.clock import Clock
-from daypass.server import background as security_events
-from daypass.server import from_settings
-from daypass.server import gauges as checks
+from daypass.server import background, from_settings, gauges
 from daypass.server.anomalies import AnomalyWatch
 from daypass.server.bodies import Connections
 from daypass.server.from_settings import (
@@ -285,16 +283,16 @@ class Runtime:
             self.certificate_uses.run(),
             self.refusals.run(),
             from_settings.follow(self.env, self.metrics, self.settings.access.sweep_seconds),
-            security_events.follow_notifications(self.env, self.settings.access.sweep_seconds),
+            background.follow_notifications(self.env, self.settings.access.sweep_seconds),
             self._measurements.run(),
             self._gauges.follow(self.database, self.journal, self.clock, self.settings.server.data, self._on_thread),
         ]
         if self.env.oauth.enabled:
-            running.append(security_events.follow(self.env))
+            running.append(background.follow(self.env))
         if self._anomalies is not None:
             running.append(self._anomalies.run(self.env))
         if self.settings.checks.seconds:
-            running.append(checks.follow(self.settings, self._measurements, self.clock))
+            running.append(gauges.follow(self.settings, self._measurements, self.clock))
         if self._peers is not None:
             running.append(self._peers.run())
             running += self._snapshot_tasks(self._peers)
@@ -396,12 +394,12 @@ class Runtime:
 
     def render_metrics(self, *, openmetrics: bool = False) -> bytes:
         """The metrics with current gauges. See `Metrics.render`."""
-        gauges = self._gauges
-        gauges.set_journal(self.journal)
-        gauges.set_clock(self.clock)
-        gauges.set_directory(self.directory)
-        gauges.set_connections(self.connections)
-        gauges.set_certificate()
+        values = self._gauges
+        values.set_journal(self.journal)
+        values.set_clock(self.clock)
+        values.set_directory(self.directory)
+        values.set_connections(self.connections)
+        values.set_certificate()
         self.metrics["daypass_heavy_waiting"].set(self.heavy.waiting)
         observe_issuers(self.issuers, self.metrics)
         return self.metrics.render(openmetrics=openmetrics)

@@ -28,7 +28,7 @@ from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.observability import logs
-from daypass.operations.accounts.bootstrap import BootstrapError, FirstKey, bootstrap, parse
+from daypass.operations.accounts import BootstrapError, FirstKey, bootstrap, parse
 from daypass.server.bodies import Connections
 from daypass.server.from_settings import further_policies, open_standby
 from daypass.server.ring_keys import await_source, key_encryption_key

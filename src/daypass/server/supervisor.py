@@ -19,8 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
-from daypass.observability import logs
-from daypass.observability import metrics as metric_files
+from daypass.observability import logs, metrics
 from daypass.server.listener import refuse_handshakes
 
 WORKER_SECONDS: Final = 30
@@ -120,7 +119,7 @@ class Workers(Multiprocess):
 
     def _release(self, worker: Process) -> None:
         try:
-            metric_files.release(worker.pid or 0)
+            metrics.release(worker.pid or 0)
         except OSError as error:  # the metrics show too much; that is not a reason to stop
             logs.get().warning("server.metrics_kept", pid=worker.pid, error=str(error))
 

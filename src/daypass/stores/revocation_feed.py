@@ -17,7 +17,7 @@ from daypass.domain.revocation_index import RevocationIndex, is_spent
 from daypass.domain.session import FeedPosition, Hop
 from daypass.observability import logs
 from daypass.ports.record import FeedState
-from daypass.stores import sqlite as sqlite_driver
+from daypass.stores import sqlite
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.log_heads import FeedHead
 
@@ -227,7 +227,7 @@ _REVOCATIONS_AFTER = (  # made once: each batch of sessions runs it
 
 def revocations_after(conn: Connection, position: int) -> list[Revocation]:
     """Revocations with a feed position after this one."""
-    if conn.dialect.name == "sqlite" and sqlite_driver.run(conn, _ANY_AFTER, (position,)).fetchone() is None:
+    if conn.dialect.name == "sqlite" and sqlite.run(conn, _ANY_AFTER, (position,)).fetchone() is None:
         return []
     rows = conn.execute(_REVOCATIONS_AFTER, {"after": position})
     return [cast(Revocation, _mapping.to_entity(row)) for row in rows]

@@ -14,7 +14,6 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from daypass.crypto.seal import Sealer
-from daypass.domain import trust as account_policy
 from daypass.domain.directory import (
     AccessKey,
     Account,
@@ -38,6 +37,7 @@ from daypass.domain.directory import (
 from daypass.domain.policy.compiled import PolicyKind, managed_kind
 from daypass.domain.policy.document import PolicyDocument, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
+from daypass.domain.trust import of_every_user
 from daypass.ports.directory import (
     AccountView,
     KeyView,
@@ -111,7 +111,7 @@ class Views:
             if reader.get(Group, id=membership.group_id) is not None:
                 policies += self._policies_of(reader, membership.group_id, keys)
         keys[f"password_policy:{user.account}"] = None
-        policies += account_policy.of_every_user(reader.get(PasswordPolicy, account=user.account))
+        policies += of_every_user(reader.get(PasswordPolicy, account=user.account))
         view = PrincipalView(user, tuple(policies), self._boundary(reader, user.boundary_arn, keys))
         other = f"user:{user.id}" if by_name else f"user_name:{user.account}:{ascii_lower(user.name)}"
         return Loaded(view, tuple(keys), other)

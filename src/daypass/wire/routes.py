@@ -7,32 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.accounts.guardrails import ShownSettings
-from daypass.wire.api.engine import ManagementApi
-from daypass.wire.authzen.routes import authzen_routes
+from daypass.operations.guardrails import ShownSettings
+from daypass.wire import rolesanywhere_model
+from daypass.wire.api import ManagementApi
+from daypass.wire.authzen import authzen_routes
 from daypass.wire.aws import models
-from daypass.wire.aws.routes import aws_routes
-from daypass.wire.chat.routes import chat_routes
+from daypass.wire.aws.sts import aws_routes
+from daypass.wire.chat import chat_routes
 from daypass.wire.console.context import Console, SetupDone, not_stored
 from daypass.wire.console.navigation import HOME
 from daypass.wire.console.routes import console_routes
 from daypass.wire.endpoints.table import endpoints
 from daypass.wire.front import Front
-from daypass.wire.gateway.routes import gateway_routes
-from daypass.wire.gateway.token_review import token_review_route
+from daypass.wire.gateway import gateway_routes, token_review_route
 from daypass.wire.health import METRICS, Health, health_routes
 from daypass.wire.oauth.metadata import oauth_routes
-from daypass.wire.revocations.status_lists import status_list_route
-from daypass.wire.revocations.stream import OPERATION as FOLLOW
-from daypass.wire.revocations.stream import PATH as STREAMS
-from daypass.wire.revocations.stream import RevocationStream, StreamLimits
-from daypass.wire.rolesanywhere import model as rolesanywhere
-from daypass.wire.rolesanywhere.pod_identity import pod_identity_routes
-from daypass.wire.rolesanywhere.routes import rolesanywhere_routes
+from daypass.wire.revocations import FOLLOW, STREAMS, RevocationStream, StreamLimits, status_list_route
+from daypass.wire.rolesanywhere import pod_identity_routes, rolesanywhere_routes
 from daypass.wire.routing import Mount, Route, Routes
-from daypass.wire.saml.handlers import saml_routes
-from daypass.wire.scim.routes import scim_routes
-from daypass.wire.ssf.routes import ssf_routes
+from daypass.wire.saml import saml_routes
+from daypass.wire.scim import scim_routes
+from daypass.wire.ssf import ssf_routes
 from daypass.wire.web.context import Site
 from daypass.wire.web.routes import web_routes
 
@@ -106,7 +101,7 @@ def check_parameters(service: str, operation: str, params: Mapping[str, Any]) ->
     The checks and their messages are those of the services' own wires. Raises DaypassError(VALIDATION).
     """
     if service == "rolesanywhere":
-        return rolesanywhere.load().operations[operation].checked(params)
+        return rolesanywhere_model.load().operations[operation].checked(params)
     model = models.load(service).operation(operation)
     if model is None:
         raise ValueError(f"{service} has no operation {operation}")

@@ -12,7 +12,7 @@ from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice,
 from daypass.domain.events import Event, EventType
 from daypass.domain.totp import code_at, step_at
 from daypass.operations.iam.mfa import seal_seed
-from daypass.operations.notifications.notify import deliver_due, waiting_accounts
+from daypass.operations.notifications import deliver_due, waiting_accounts
 from daypass.ports import Env, Tx
 
 REQUEST = policy("daypass:CreateAccessRequest", "daypass:BreakGlass", "sts:AssumeRole", "sts:SetSourceIdentity")

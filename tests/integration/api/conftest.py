@@ -22,7 +22,7 @@ from daypass.cli import output
 from daypass.config import Settings
 from daypass.domain.directory import AccessKey, InlinePolicy, KeyStatus, Role, User
 from daypass.domain.events import Event, EventType
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.ports import Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime

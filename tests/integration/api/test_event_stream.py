@@ -133,7 +133,7 @@ async def test_follow_ends_when_the_followers_own_key_is_revoked(server: Server)
 async def test_follow_by_a_client_that_does_not_read_is_dropped(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daypass.wire.revocations.stream._SLOW_SECONDS", 0.05)
+    monkeypatch.setattr("daypass.wire.revocations._SLOW_SECONDS", 0.05)
     async with following(server, ROOT) as follower:
         await follower.until("heartbeat")
         follower.accepting.clear()

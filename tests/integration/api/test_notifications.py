@@ -17,7 +17,7 @@ from tests.integration.api.conftest import ROOT, TENANT, Answer, Server
 from daypass.domain.directory import AccessRequest, Grant, Notification, NotificationChannel
 from daypass.domain.events import Event, EventType
 from daypass.operations.access_requests.follow import sweep
-from daypass.operations.notifications.notify import signature
+from daypass.operations.notifications import signature
 from daypass.ports import OutboundFailed, Tx
 from daypass.wire.front import Front
 from daypass.wire.routes import RouteSettings, routes

@@ -21,7 +21,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.operations.iam.mfa import seal_seed
-from daypass.operations.offboarding.offboard import DELETING
+from daypass.operations.offboarding import DELETING
 from daypass.ports import Reader
 
 ASSUME = policy("sts:AssumeRole", "sts:SetSourceIdentity")

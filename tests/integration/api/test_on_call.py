@@ -18,7 +18,7 @@ from tests.prepared import prepare_sqlite
 from daypass.config import Settings
 from daypass.domain.directory import ApprovalRule, Grant
 from daypass.domain.events import Event, EventType
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.ports import OutboundFailed, Tx
 from daypass.server.application import build
 from daypass.server.runtime import Runtime

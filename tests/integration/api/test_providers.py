@@ -14,7 +14,7 @@ from tests.issuer import Issuer, number
 from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
 from daypass.domain.provider_settings import SECRETS, parse_settings
-from daypass.operations.providers import settings as providers
+from daypass.operations import providers
 
 URL = "ci.example.com/a"
 PATH = "/providers/oidc/ci.example.com/a/settings"

@@ -13,7 +13,7 @@ from tests.ticket_systems import TOKEN, USER, Jira, ServiceNow, TicketSystem, se
 
 from daypass.domain.directory import Notification
 from daypass.domain.events import Event, EventType
-from daypass.operations.notifications.tickets import EVENTS
+from daypass.operations.tickets import EVENTS
 from daypass.ports import Tx
 
 TARGETS = {"jira": "{}?project=OPS&type=Task", "servicenow": "{}?table=incident"}

@@ -33,10 +33,11 @@ from tests.integration.audit.test_doubt import _fail_to_commit, lose_a_record, t
 from tests.integration.audit.test_journal import accounts, add_account
 from tests.integration.audit.test_lost_proofs import disconnect, fail_over
 
-from daypass.audit import drainer, spool_sink
+from daypass.audit import drain as drainer
+from daypass.audit import spool_sink
 from daypass.audit.columns import altered_log_column
 from daypass.audit.completeness import process_logs
-from daypass.audit.drainer import Drainer
+from daypass.audit.drain import Drainer
 from daypass.audit.journal import Journal
 from daypass.audit.recent import RecentBatches
 from daypass.audit.sink import Pauses

@@ -22,8 +22,7 @@ from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, rec
 from daypass.audit.completeness import process_logs
 from daypass.audit.journal import Journal
 from daypass.audit.log import LogBatch, Position
-from daypass.audit.spool import Spool, SpoolDirectory, SpoolError
-from daypass.audit.spool_files import lock_of
+from daypass.audit.spool import Spool, SpoolDirectory, SpoolError, lock_of
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 

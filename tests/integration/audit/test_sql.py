@@ -15,7 +15,7 @@ from tests.prepared import PreparedPostgres
 from tests.stalling import stalling
 
 from daypass.audit.batch import is_unavailable
-from daypass.audit.drainer import Drainer
+from daypass.audit.drain import Drainer
 from daypass.audit.log import Unopened, open_log_without_database, record_rows
 from daypass.audit.recent import RecentBatches
 from daypass.audit.rows import event_row, session_row

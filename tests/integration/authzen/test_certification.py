@@ -9,7 +9,8 @@ import pytest
 from tests.integration.authzen.conftest import World, ask
 from tests.oauth import ISSUER
 
-from daypass.wire.authzen import requests, routes
+from daypass.wire import authzen as routes
+from daypass.wire import authzen_requests
 
 ARCHIVED = {"status": "archived"}
 ADMIN = {"role": "admin"}
@@ -137,7 +138,7 @@ def test_evaluations_that_are_too_many_are_neither_read_nor_charged(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     charged: list[float] = []
-    monkeypatch.setattr(requests, "_question", lambda *_: pytest.fail("it is read"))
+    monkeypatch.setattr(authzen_requests, "_question", lambda *_: pytest.fail("it is read"))
     monkeypatch.setattr(routes.rates, "charge", lambda _env, _caller, tokens: charged.append(tokens))
     assert world.ask("/access/v1/evaluations", {"evaluations": [{}] * 1_001}).status == 400
     assert charged == [1.0]

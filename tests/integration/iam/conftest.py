@@ -20,7 +20,7 @@ from tests.postgres import postgres_server
 from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
 
 from daypass.config import Settings
-from daypass.operations.accounts.bootstrap import bootstrap, parse
+from daypass.operations.accounts import bootstrap, parse
 from daypass.server.application import build
 from daypass.server.runtime import Runtime
 from daypass.wire.app import Application

@@ -31,7 +31,8 @@ from tests.ssf import (
     work,
 )
 
-from daypass.operations.ssf import push, queue
+from daypass.operations.ssf import push
+from daypass.operations.ssf import push as queue
 from daypass.operations.ssf.push import ATTEMPTS, PAUSES_MS, REFUSALS
 
 

@@ -14,7 +14,7 @@ from tests.directory_service import DirectoryService, directory_of
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, site_with_pages
 
-from daypass.domain.scim.resource import GROUP_SCHEMA, USER_SCHEMA
+from daypass.domain.scim import GROUP_SCHEMA, USER_SCHEMA
 from daypass.operations.access_requests.follow import sweep
 
 

@@ -16,7 +16,7 @@ from tests.key_sources import TOKEN, SoftToken, Transit, open_bao, soft_token, t
 from daypass.config import ConfigError, Settings, load
 from daypass.crypto.key_encryption import KeyEncryptionKey, KeySource, KeySourceError, RingError
 from daypass.ports.directory import StoredKey
-from daypass.server.key_sources.uri import key_source
+from daypass.server.key_sources import key_source
 from daypass.server.ring_keys import await_source, key_encryption_key
 
 SECONDS = 60.0  # only a failure waits so long

@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.pki import Pki
 
 from daypass.config import AccessSettings
-from daypass.outbound.send import Mail
+from daypass.outbound import Mail
 from daypass.ports import OutboundFailed
 
 
@@ -119,7 +119,7 @@ async def test_mail_over_starttls_authenticates_after_the_encryption(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki.server_cert, pki.server_key)
     trusted = ssl.create_default_context(cafile=str(pki.ca))
-    monkeypatch.setattr("daypass.outbound.send.ssl.create_default_context", lambda: trusted)
+    monkeypatch.setattr("daypass.outbound.ssl.create_default_context", lambda: trusted)
     with serving(Smtp(context)) as smtp:
         await mail(smtp, smtp_user="daypass", smtp_password="canary").send("ops@example.com", "s", "t")
     assert (len(smtp.got), smtp.plain_mails, smtp.users) == (1, 0, ["/daypass/canary"])

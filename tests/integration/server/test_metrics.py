@@ -21,8 +21,7 @@ from daypass.config import ConfigError, Settings, load
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability.metrics import Metrics
-from daypass.server.application import build
-from daypass.server.health import HealthPort
+from daypass.server.application import HealthPort, build
 from daypass.server.runtime import Runtime
 from daypass.server.turns import AT_ONCE
 from daypass.stores.engine import open_database

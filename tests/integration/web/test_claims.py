@@ -16,7 +16,7 @@ from tests.sign_in import CALLBACK, VERIFIER, allowed, members, redeemed, signed
 
 from daypass.domain.directory import ScimResource
 from daypass.domain.oauth.client import ClientSettings
-from daypass.domain.oauth.client_document import read_document
+from daypass.domain.oauth.client_metadata import read_document
 from daypass.domain.web_identity import standard_claims
 
 ALL = "openid profile email groups"

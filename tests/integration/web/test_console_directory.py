@@ -15,7 +15,7 @@ from tests.sign_in import signed_in, user
 
 from daypass.domain.directory import Notification
 from daypass.operations.access.key_inventory import _advice
-from daypass.operations.notifications.notify import deliver_due
+from daypass.operations.notifications import deliver_due
 from daypass.wire.console import setup, users
 
 

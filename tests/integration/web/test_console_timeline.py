@@ -11,7 +11,7 @@ from tests.console import fill
 from tests.oauth_client import api
 from tests.sign_in import signed_in, site_with_pages
 
-from daypass.wire.console.timeline import heat_of
+from daypass.wire.console.record import heat_of
 
 READER = f"arn:aws:iam::{ALPHA}:role/reader"
 HOUR = 3_600_000

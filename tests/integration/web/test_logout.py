@@ -15,7 +15,7 @@ from tests.oauth import bearer, given, verified
 from tests.oauth_client import Client, api
 from tests.sign_in import CALLBACK, allowed, may_assume, redeemed, signed_in, target, user, web_client
 
-from daypass.operations.notifications.notify import deliver_due
+from daypass.operations.notifications import deliver_due
 from daypass.ports import OutboundFailed
 
 PATH = "/oauth2/logout"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daypass.audit.packing import CHUNK_RECORDS, Unpacker, pack, unpack
+from daypass.audit.format import CHUNK_RECORDS, Unpacker, pack, unpack
 
 EVENT = (
     b'{"account":"111122223333","at":1700000000000,"operation":"sts:GetCallerIdentity","type":"request.allowed","v":1}'

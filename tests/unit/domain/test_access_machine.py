@@ -9,8 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daypass.domain.access import request as grants
-from daypass.domain.access.quorum import StageKey, Tally, count, tally
 from daypass.domain.access.request import (
     GRANTED,
     NEXT,
@@ -20,11 +18,17 @@ from daypass.domain.access.request import (
     TransitionRefused,
     check_undecided,
     check_voter,
+    end_due,
+    ended_grant,
+    keys_of,
+    latest_end,
     moved,
     overdue,
     same_person,
+    state_of,
+    used_grant,
 )
-from daypass.domain.access.terms import Version, binding_of
+from daypass.domain.access.terms import StageKey, Tally, Version, binding_of, count, tally
 from daypass.domain.directory import AccessRequest, AccessVote, Grant, RequestState
 
 STAGES = {("r", "lead"): 1, ("r", "security"): 2}
@@ -107,7 +111,7 @@ class Access(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.now += seconds * 100
         self.request = overdue(self.request, self.now) or self.request
-        if self.grant is not None and not self.grant.ended_at and (due := grants.end_due(self.grant, self.now)):
+        if self.grant is not None and not self.grant.ended_at and (due := end_due(self.grant, self.now)):
             self.end(due)
 
     @rule()
@@ -149,7 +153,7 @@ class Access(RuleBasedStateMachine):
 
     def end(self, reason: EndReason) -> None:
         if self.grant is not None:
-            self.grant = grants.ended(self.grant, reason, self.now)
+            self.grant = ended_grant(self.grant, reason, self.now)
             if self.request.state in GRANTED:
                 self.request = moved(self.request, RequestState.ENDED, self.now, reason.value)
 
@@ -157,16 +161,16 @@ class Access(RuleBasedStateMachine):
     @rule()
     def use(self) -> None:
         assert self.grant is not None
-        open_before = grants.state_of(self.grant, self.now)
+        open_before = state_of(self.grant, self.now)
         try:
-            after = grants.used(self.grant, self.now)
+            after = used_grant(self.grant, self.now)
         except GrantUnusable:
             assert open_before is GrantState.ENDED or self.grant.uses >= self.grant.max_uses > 0
             return
         assert open_before in (GrantState.OPEN, GrantState.CLAIMED)
         assert not self.grant.claimed_at or after.claimed_at == self.grant.claimed_at
         self.grant = after
-        self.sessions.append((self.now, grants.latest_end(after, self.now)))
+        self.sessions.append((self.now, latest_end(after, self.now)))
         if self.request.state is RequestState.APPROVED:
             self.request = moved(self.request, RequestState.CLAIMED, self.now)
 
@@ -275,24 +279,24 @@ def test_overdue_request_expires_and_says_why() -> None:
 
 
 def test_grant_clock_starts_at_first_use_and_not_again() -> None:
-    first = grants.used(grant_at(10), 500)
+    first = used_grant(grant_at(10), 500)
     assert (first.claimed_at, first.ends_at) == (500, 60_500)
-    assert grants.used(first, 2000) == first
+    assert used_grant(first, 2000) == first
     with pytest.raises(GrantUnusable, match="time") as caught:
-        grants.used(first, 60_500)
+        used_grant(first, 60_500)
     assert caught.value.reason is EndReason.TIME
 
 
 def test_grant_not_used_in_time_or_not_started_is_not_usable() -> None:
     with pytest.raises(GrantUnusable, match="not started"):
-        grants.used(grant_at(10), 9)
-    assert grants.state_of(grant_at(10), 9) is GrantState.SCHEDULED
+        used_grant(grant_at(10), 9)
+    assert state_of(grant_at(10), 9) is GrantState.SCHEDULED
     with pytest.raises(GrantUnusable, match="unclaimed"):
-        grants.used(grant_at(10), 1010)
+        used_grant(grant_at(10), 1010)
 
 
 def test_grant_keys_say_what_was_approved() -> None:
-    keys = grants.keys_of(replace(grant_at(1), ticket="INC-1", risk=7, on_call=True))
+    keys = keys_of(replace(grant_at(1), ticket="INC-1", risk=7, on_call=True))
     assert keys == {
         "daypass:approved": "true",
         "daypass:grantid": "g",

@@ -9,16 +9,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from daypass.domain.access import rule as limits
-from daypass.domain.access import rule as rules
+from daypass.domain.access import rule as rule_module
 from daypass.domain.access.rule import (
     CompiledPeople,
+    LimitExceeded,
     People,
     ReasonRule,
     RuleError,
     TicketRule,
     Window,
+    check_mfa_age,
+    check_reason,
+    check_ticket,
+    check_windows,
     condition_holds,
+    duration,
+    in_windows,
     read_rule,
 )
 
@@ -103,35 +109,35 @@ def test_people_are_included_by_any_of_their_arns_and_the_condition() -> None:
     "text", ["", ".", "........", "aaaaaaaaaa", "fix\nlines and more", "x\u202etxet desrever", "ok"]
 )
 def test_reason_that_says_nothing_is_refused(text: str) -> None:
-    with pytest.raises(limits.LimitExceeded):
-        limits.check_reason(text, ReasonRule())
+    with pytest.raises(LimitExceeded):
+        check_reason(text, ReasonRule())
 
 
 def test_reason_must_match_a_pattern_if_there_are_any() -> None:
-    limits.check_reason("Incident 42: database is full", ReasonRule(("incident *: *",)))
-    with pytest.raises(limits.LimitExceeded, match="must match"):
-        limits.check_reason("the database is full", ReasonRule(("incident *: *",)))
+    check_reason("Incident 42: database is full", ReasonRule(("incident *: *",)))
+    with pytest.raises(LimitExceeded, match="must match"):
+        check_reason("the database is full", ReasonRule(("incident *: *",)))
 
 
 def test_ticket_is_required_and_has_the_form() -> None:
     wanted = TicketRule(patterns=("INC-????",))
-    limits.check_ticket("INC-1234", wanted)
-    limits.check_ticket("", TicketRule(required=False))
-    limits.check_ticket("", None)
-    limits.check_ticket("", wanted, emergency=True)
-    with pytest.raises(limits.LimitExceeded):
-        limits.check_ticket("INC-12345", wanted, emergency=True)
+    check_ticket("INC-1234", wanted)
+    check_ticket("", TicketRule(required=False))
+    check_ticket("", None)
+    check_ticket("", wanted, emergency=True)
+    with pytest.raises(LimitExceeded):
+        check_ticket("INC-12345", wanted, emergency=True)
     for bad in ("", "INC-12345", "inc-1234", "INC-1\n34"):
-        with pytest.raises(limits.LimitExceeded):
-            limits.check_ticket(bad, wanted)
+        with pytest.raises(LimitExceeded):
+            check_ticket(bad, wanted)
 
 
 def test_duration_is_within_every_rule() -> None:
     rules = [rule(max_seconds=3600).rule, rule(max_seconds=1800, default_seconds=900).rule]
-    assert limits.duration(None, rules) == 900
-    assert limits.duration(1800, rules) == 1800
-    with pytest.raises(limits.LimitExceeded, match="1800"):
-        limits.duration(1801, rules)
+    assert duration(None, rules) == 900
+    assert duration(1800, rules) == 1800
+    with pytest.raises(LimitExceeded, match="1800"):
+        duration(1801, rules)
 
 
 def test_windows_are_in_local_time() -> None:
@@ -141,32 +147,32 @@ def test_windows_are_in_local_time() -> None:
         return datetime(2026, 11, 26, 8, 59)  # noqa: DTZ001  # local already; a Thursday
 
     early = Window(("thu",), "08:00", "09:00")
-    assert limits.in_windows([early], local)
-    assert not limits.in_windows([Window(("thu",), "09:00", "10:00")], local)
-    assert not limits.in_windows([Window(("fri",))], local)
-    assert not limits.in_windows([Window(zone="Mars/Base")], local)
-    limits.check_windows((), local)
-    with pytest.raises(limits.LimitExceeded, match="09:00-10:00"):
-        limits.check_windows([Window(("thu",), "09:00", "10:00")], local)
+    assert in_windows([early], local)
+    assert not in_windows([Window(("thu",), "09:00", "10:00")], local)
+    assert not in_windows([Window(("fri",))], local)
+    assert not in_windows([Window(zone="Mars/Base")], local)
+    check_windows((), local)
+    with pytest.raises(LimitExceeded, match="09:00-10:00"):
+        check_windows([Window(("thu",), "09:00", "10:00")], local)
 
 
 def test_mfa_must_be_recent() -> None:
-    limits.check_mfa(0, None, 10_000)
-    limits.check_mfa(5_000, 10, 15_000)
+    check_mfa_age(0, None, 10_000)
+    check_mfa_age(5_000, 10, 15_000)
     for mfa_at in (0, 4_999):
-        with pytest.raises(limits.LimitExceeded):
-            limits.check_mfa(mfa_at, 10, 15_000)
+        with pytest.raises(LimitExceeded):
+            check_mfa_age(mfa_at, 10, 15_000)
 
 
 def test_reason_of_letters_that_show_nothing_is_refused() -> None:
-    with pytest.raises(limits.LimitExceeded, match="say something"):
-        limits.check_reason("\u3164\u115f\u1160\uffa0" * 8, ReasonRule())
-    limits.check_reason("장애: 주문을 쓸 수 없습니다", ReasonRule())
+    with pytest.raises(LimitExceeded, match="say something"):
+        check_reason("\u3164\u115f\u1160\uffa0" * 8, ReasonRule())
+    check_reason("장애: 주문을 쓸 수 없습니다", ReasonRule())
 
 
 def test_every_part_of_a_rule_is_frozen_and_refuses_unknown_members() -> None:
-    parts = [part for part in vars(rules).values() if isinstance(part, type) and issubclass(part, msgspec.Struct)]
-    own = [part for part in parts if part.__module__ == rules.__name__]
+    parts = [part for part in vars(rule_module).values() if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+    own = [part for part in parts if part.__module__ == rule_module.__name__]
     assert len(own) > 10
     lax = [p for p in own if not (p.__struct_config__.frozen and p.__struct_config__.forbid_unknown_fields)]
     assert lax == []

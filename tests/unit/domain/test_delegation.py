@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daypass.domain.delegation import MAX_DEPTH, Party, actors, may_act
+from daypass.domain.jws import MAX_DEPTH, Party, actors, may_act
 
 ISSUER = "https://idp.example.com"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from daypass.domain.oauth.client import key_source, parse_client
-from daypass.domain.oauth.redirects import fits, is_challenge
 from daypass.domain.oauth.resource_server import JKT, X5T, Binding, binding_of, parse_resource_server
+from daypass.domain.oauth.urls import fits, is_challenge
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"  # RFC 7636, appendix B
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"

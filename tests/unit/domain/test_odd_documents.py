@@ -11,15 +11,15 @@ import pytest
 
 from daypass.domain.access.rule import RuleError, read_rule
 from daypass.domain.oauth.client import ClientSettings, dump_client, parse_client
-from daypass.domain.oauth.client_document import read_document
+from daypass.domain.oauth.client_metadata import read_document
 from daypass.domain.oauth.resource_server import parse_resource_server, policy_of
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint.run import lint_text
 from daypass.domain.policy.source import PolicyError
 from daypass.domain.provider_settings import dump_settings, parse_settings
-from daypass.domain.scim.patch import PATCH_SCHEMA, apply_patch
-from daypass.domain.scim.resource import ScimError, group_of, user_of
+from daypass.domain.scim import ScimError, group_of, user_of
+from daypass.domain.scim_patch import PATCH_SCHEMA, apply_patch
 from daypass.domain.ssf import InvalidSubject, parsed_subject
 from daypass.domain.strict_json import read_json
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from daypass.domain.oauth.client import parse_client
-from daypass.domain.oauth.redirects import has_usable_authority, is_registered, redirect_uri_fault, web_origins
+from daypass.domain.oauth.urls import has_usable_authority, is_registered, redirect_uri_fault, web_origins
 
 REGISTERED = ("https://a.example/cb", "http://127.0.0.1/cb", "http://[::1]:8400/cb")
 

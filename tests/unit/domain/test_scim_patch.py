@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.scim.patch import PATCH_SCHEMA, apply_patch
-from daypass.domain.scim.resource import ScimError
+from daypass.domain.scim import ScimError
+from daypass.domain.scim_patch import PATCH_SCHEMA, apply_patch
 
 LONG_FILTER = " and ".join([*['type eq "User"'] * 7, 'type eq "x"'])
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from daypass.domain.scim.resource import ScimError, user_name, user_of
+from daypass.domain.scim import ScimError, user_name, user_of
 
 
 @pytest.mark.parametrize("name", ["ann", "Ann.Lee+x=1,2@a.example-b_c", "a" * 64])

@@ -19,7 +19,6 @@ from msgspec.structs import replace
 from tests.environment import environment
 
 from daypass.data import BuiltinPolicies
-from daypass.domain import trust as account_policy
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
     AccessKey,
@@ -41,8 +40,9 @@ from daypass.domain.events import Event
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.domain.trust import of_every_user
 from daypass.federation.saml_metadata import SamlMetadata
-from daypass.operations.crud.engine import perform
+from daypass.operations.crud_engine import perform
 from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.outcome import refused
 from daypass.ports import AccountView, Call, Limits, PrincipalView, RoleView
@@ -213,7 +213,7 @@ class MemoryDirectory:
         owners = [entity.id, *(m.group_id for m in self.tx.find(Membership, order="group_id", user_id=entity.id))]
         identity = tuple(policy for owner in owners for policy in self._policies(owner))
         if isinstance(entity, User):
-            identity += account_policy.of_every_user(self.tx.get(PasswordPolicy, account=entity.account))
+            identity += of_every_user(self.tx.get(PasswordPolicy, account=entity.account))
         boundary = (_named("boundary", self._text(entity.boundary_arn)),) if entity.boundary_arn else None
         return PrincipalView(entity, identity, boundary)
 

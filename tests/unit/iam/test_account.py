@@ -19,7 +19,7 @@ from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, PrincipalFacts
 from daypass.domain.policy.pattern import fold
 from daypass.wire.aws.models import load
-from daypass.wire.aws.routes import OPERATIONS
+from daypass.wire.aws.sts import IAM_OPERATIONS
 
 BUILTIN = "arn:aws:iam::aws:policy/"
 
@@ -206,7 +206,7 @@ def test_builtin_lambda_execute_is_limited_to_logs_and_objects() -> None:
 
 
 def test_wire_table_names_only_operations_of_the_service_model() -> None:
-    assert set(OPERATIONS) <= load("iam").names
+    assert set(IAM_OPERATIONS) <= load("iam").names
 
 
 async def test_operators_own_builtin_policies_are_found_and_attachable(world: World) -> None:

@@ -9,7 +9,7 @@ from tests.unit.iam.memory import World, allow, policy, refusal
 
 from daypass.domain.errors import ErrorKind
 from daypass.operations import heavy
-from daypass.operations.crud.operation import LINT
+from daypass.operations.crud import LINT
 from daypass.operations.iam import lint
 
 

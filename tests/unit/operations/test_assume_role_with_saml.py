@@ -17,11 +17,11 @@ from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
 from daypass.federation.saml import SamlServiceProvider
-from daypass.operations.assume.assume_role_with_saml import ACTION
+from daypass.operations.assume.proofs import WITH_SAML
 from daypass.ports import Call
 from daypass.wire.aws.sts import assume_role_with_saml
 
-ALL = [ACTION, "sts:TagSession", "sts:SetSourceIdentity"]
+ALL = [WITH_SAML, "sts:TagSession", "sts:SetSourceIdentity"]
 SESSION_POLICY = policy({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
 
 
@@ -34,7 +34,7 @@ class Federated(World):
         self.directory.saml[ALPHA, "idp"] = self.provider
         self.env = replace(self.env, saml=SamlServiceProvider(self.sealer, PickledHeavyWork()))
 
-    def trusting(self, name: str = "deploy", actions: Any = ACTION, account: str = ALPHA, **condition: Any) -> str:
+    def trusting(self, name: str = "deploy", actions: Any = WITH_SAML, account: str = ALPHA, **condition: Any) -> str:
         more = {"Condition": condition} if condition else {}
         statement = trust({"Federated": self.provider.arn}, actions, **more)
         return self.role(name, account, trusts=[statement], max_session_seconds=7200).arn
@@ -48,7 +48,7 @@ class Federated(World):
     async def ask(self, role: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         asked = {"RoleArn": role, "PrincipalArn": self.provider.arn, **params}
         nobody = Caller(PrincipalKind.ANONYMOUS, "", "", "", "", "", "", "", self.directory.seen(), ())
-        return await assume_role_with_saml(self.env, Call(nobody, self.facts(ACTION), self.clock.now()), asked)
+        return await assume_role_with_saml(self.env, Call(nobody, self.facts(WITH_SAML), self.clock.now()), asked)
 
     async def refusal(self, role: str, params: Mapping[str, Any] | None = None, **more: Any) -> DaypassError:
         with pytest.raises(DaypassError) as caught:
@@ -117,7 +117,7 @@ async def test_assume_trust_policy_sees_the_assertion(world: Federated, conditio
     other = {op: dict.fromkeys(keys, "something-else") for op, keys in condition.items()}
     world.journal.sessions.clear()
     error = await world.refusal(world.trusting("no", ALL, **other), attributes=attributes, assertion_id="_assertion-2")
-    assert (error.kind, error.public) == (ErrorKind.ACCESS_DENIED, f"Not authorized to perform {ACTION}")
+    assert (error.kind, error.public) == (ErrorKind.ACCESS_DENIED, f"Not authorized to perform {WITH_SAML}")
 
 
 async def test_assume_session_takes_tags_and_hands_on_the_transitive_ones(world: Federated) -> None:

@@ -17,13 +17,13 @@ from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims
 from daypass.federation.oidc import OidcVerifier
-from daypass.operations.assume.assume_role_with_web_identity import ACTION
+from daypass.operations.assume.proofs import WITH_WEB_IDENTITY
 from daypass.ports import Call, KeySet
 from daypass.wire.aws.sts import assume_role_with_web_identity
 
 TAGS = "https://aws.amazon.com/tags"
 SOURCE_IDENTITY = "https://aws.amazon.com/source_identity"
-ALL = [ACTION, "sts:TagSession", "sts:SetSourceIdentity"]
+ALL = [WITH_WEB_IDENTITY, "sts:TagSession", "sts:SetSourceIdentity"]
 
 
 class Published:
@@ -59,7 +59,7 @@ class Federated(World):
         self.directory.oidc[account, made.url] = made
         return made
 
-    def trusting(self, name: str = "deploy", actions: Any = ACTION, **condition: Any) -> str:
+    def trusting(self, name: str = "deploy", actions: Any = WITH_WEB_IDENTITY, **condition: Any) -> str:
         more = {"Condition": condition} if condition else {}
         return self.role(name, trusts=[trust({"Federated": self.arn}, actions, **more)]).arn
 
@@ -154,7 +154,7 @@ async def test_trust_policy_that_does_not_match_is_denied_in_constant_words(
     world: Federated, condition: dict[str, Any], claims: dict[str, Any]
 ) -> None:
     error = await world.refusal(world.trusting(**condition), **claims)
-    assert (error.kind, error.public) == (ErrorKind.ACCESS_DENIED, f"Not authorized to perform {ACTION}")
+    assert (error.kind, error.public) == (ErrorKind.ACCESS_DENIED, f"Not authorized to perform {WITH_WEB_IDENTITY}")
     absent = await world.refusal(f"arn:aws:iam::{ALPHA}:role/none", **claims)
     assert (absent.kind, absent.public) == (error.kind, error.public)
 
@@ -162,7 +162,7 @@ async def test_trust_policy_that_does_not_match_is_denied_in_constant_words(
 async def test_principal_must_be_the_provider(world: Federated) -> None:
     for principal in (f"arn:aws:iam::{ALPHA}:oidc-provider/idp.example.com/x", "idp.example.com"):
         name = f"r{len(world.directory.roles)}"
-        world.role(name, trusts=[trust({"Federated": principal}, ACTION)])
+        world.role(name, trusts=[trust({"Federated": principal}, WITH_WEB_IDENTITY)])
     for name in ("r0", "r1"):
         assert (await world.refusal(f"arn:aws:iam::{ALPHA}:role/{name}")).kind is ErrorKind.ACCESS_DENIED
     for number, action in enumerate(("sts:AssumeRole", "sts:AssumeRoleWithSAML")):
@@ -177,7 +177,7 @@ async def test_refusal_of_a_token_is_told_to_the_record_in_full(world: Federated
 
 
 async def test_provider_of_another_account_does_not_vouch_for_this_one(world: Federated) -> None:
-    role = world.role("theirs", BETA, trusts=[trust({"Federated": world.arn}, ACTION)]).arn
+    role = world.role("theirs", BETA, trusts=[trust({"Federated": world.arn}, WITH_WEB_IDENTITY)]).arn
     error = await world.refusal(role)
     assert error.kind is ErrorKind.INVALID_IDENTITY_TOKEN
     assert error.private["account"] == BETA

@@ -14,7 +14,7 @@ from daypass.domain.session import SessionKind
 from daypass.operations.authorize import authorize
 from daypass.ports import Call
 from daypass.wire.aws.sts import (
-    OPERATIONS,
+    STS_OPERATIONS,
     decode_authorization_message,
     get_access_key_info,
     get_caller_identity,
@@ -53,7 +53,7 @@ async def may(world: World, credentials: Credentials, action: str) -> bool:
 
 
 def test_operations_served_are_those_of_the_issue() -> None:
-    assert sorted(OPERATIONS) == [
+    assert sorted(STS_OPERATIONS) == [
         "AssumeRole",
         "AssumeRoleWithSAML",
         "AssumeRoleWithWebIdentity",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daypass.operations.accounts.bootstrap import FirstKey
+from daypass.operations.accounts import FirstKey
 from daypass.server.startup import greet
 
 URL = "http://127.0.0.1:65535"

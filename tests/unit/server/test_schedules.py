@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from daypass import outbound as module
 from daypass.config import Settings
-from daypass.outbound import send as module
-from daypass.outbound.send import READERS, Schedules
+from daypass.outbound import READERS, Schedules
 from daypass.ports import OutboundFailed
 from daypass.server.heavy import HeavyProcesses
 from daypass.server.worker import Setup

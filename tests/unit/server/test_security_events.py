@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from daypass.server import background as security_events
+from daypass.server import background
 from daypass.server.background import AT_ONCE, AT_ONCE_OF_ACCOUNT, follow, new_pushes, start_due
 
 
@@ -21,9 +21,9 @@ class Receivers:
         self.pushed: list[str] = []
         self.go_on = asyncio.Event()
         self.queued = 0
-        monkeypatch.setattr(security_events, "due_streams", self._due)
-        monkeypatch.setattr(security_events, "push_stream", self._push)
-        monkeypatch.setattr(security_events, "queue_revocations", self._queue)
+        monkeypatch.setattr(background, "due_streams", self._due)
+        monkeypatch.setattr(background, "push_stream", self._push)
+        monkeypatch.setattr(background, "queue_revocations", self._queue)
 
     def add(self, account: str, count: int) -> None:
         self.due += [SimpleNamespace(id=f"{account}-{number}", account=account) for number in range(count)]
@@ -95,7 +95,7 @@ async def test_push_that_fails_is_reported_and_leaves_room(monkeypatch: pytest.M
         count += 1
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(security_events, "push_stream", broken)
+    monkeypatch.setattr(background, "push_stream", broken)
     env, pushes = SimpleNamespace(), new_pushes()
     for _ in range(3):
         await start_due(env, pushes)  # type: ignore[arg-type]

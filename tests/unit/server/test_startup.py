@@ -18,7 +18,7 @@ from daypass.config import ConfigError, Settings, load
 from daypass.crypto.key_encryption import RingError
 from daypass.domain.directory import Account, Role
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.accounts.bootstrap import FirstKey, parse
+from daypass.operations.accounts import FirstKey, parse
 from daypass.server import startup
 from daypass.server.startup import StartupError
 from daypass.stores.causes import DatabaseUnreachable, cause_of

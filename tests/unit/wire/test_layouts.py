@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from daypass.domain.errors import DaypassError
-from daypass.wire.aws import layouts, models, query
-from daypass.wire.aws.layouts import MAX_LAYOUTS, MAX_NAMES, Layouts
+from daypass.wire.aws import members as layouts
+from daypass.wire.aws import models, query
+from daypass.wire.aws.members import MAX_LAYOUTS, MAX_NAMES, Layouts
 
 MODEL = models.load("sts")
 MEMBERS = MODEL._shapes["AssumeRoleRequest"]["members"]

@@ -90,7 +90,7 @@ def cache(checks: dict[str, Any]) -> tuple[MemberCache, list[Any]]:
         {"Tags.member.1": "invalid"},
         {"ProvidedContexts.member.1.ContextAssertion": "secret"},
         {"Tags.member.1": "x", "ProvidedContexts.member.1.ContextAssertion": "secret"},
-        {"Tags.member.1": "x" * members.MAX_CHARACTERS},
+        {"Tags.member.1": "x" * members.MAX_LIST_CHARACTERS},
     ],
 )
 def test_cache_of_what_is_invalid_secret_or_long_keeps_nothing(dotted: dict[str, str]) -> None:

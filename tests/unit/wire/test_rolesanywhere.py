@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.rolesanywhere.table import OPERATIONS
 from daypass.wire.content import json_of
-from daypass.wire.rolesanywhere.model import load, segments_of, wire_error
-from daypass.wire.rolesanywhere.routes import PATHS, RolesAnywhereEndpoint
+from daypass.wire.rolesanywhere import PATHS, RolesAnywhereEndpoint
+from daypass.wire.rolesanywhere_model import load, segments_of, wire_error
 from daypass.wire.routing import Route, Routes
 
 ID = "0a1b2c3d-0000-4000-8000-000000000001"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from daypass.wire.saml.pages import STYLE, error_page
+from daypass.wire.saml_pages import STYLE, error_page
 
 
 @pytest.mark.parametrize("code", ["InvalidIdentityToken", "ExpiredToken", "IDPRejectedClaim"])

@@ -155,7 +155,7 @@ def is_usable(grant: Grant, now: int) -> bool:
     return uses_left and state_of(grant, now) in (GrantState.OPEN, GrantState.CLAIMED)
 
 
-def used(grant: Grant, now: int) -> Grant:
+def used_grant(grant: Grant, now: int) -> Grant:
     """The grant after one use. The first use starts its clock. Raises GrantUnusable."""
     check_usable(grant, now)
     if not grant.claimed_at:
@@ -168,7 +168,7 @@ def latest_end(grant: Grant, now: int) -> int:
     return grant.ends_at if grant.claimed_at else now + grant.seconds * 1000
 
 
-def ended(grant: Grant, reason: EndReason, now: int) -> Grant:
+def ended_grant(grant: Grant, reason: EndReason, now: int) -> Grant:
     """The grant after its end. A grant that has ended does not change."""
     return grant if grant.ended_at else replace(grant, ended_at=now, end_reason=reason.value)
 

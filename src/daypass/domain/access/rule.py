@@ -412,7 +412,7 @@ def check_request(terms: Terms, rule: Rule, mfa_at: int, now: int, local: LocalT
     if not terms.break_glass:
         duration(terms.seconds, [rule])
         check_windows(rule.windows, local)
-        check_mfa(mfa_at, rule.requester_mfa_seconds, now)
+        check_mfa_age(mfa_at, rule.requester_mfa_seconds, now)
 
 
 def check_windows(windows: Sequence[Window], local: LocalTime) -> None:
@@ -434,7 +434,7 @@ def in_windows(windows: Sequence[Window], local: LocalTime) -> bool:
     return False
 
 
-def check_mfa(mfa_at: int, seconds: int | None, now: int) -> None:
+def check_mfa_age(mfa_at: int, seconds: int | None, now: int) -> None:
     """Raises LimitExceeded unless MFA was used at most `seconds` before `now` (ms). None: not required."""
     if seconds is None:
         return

@@ -114,7 +114,7 @@ class ScimToken:
 class ScimResource:
     """A user or group that a directory manages. Only these are visible to SCIM; all others are left alone.
 
-    `document`: the attributes as JSON (`domain.scim.resource`). `version`: counts changes by SCIM, for the ETag.
+    `document`: the attributes as JSON (`domain.scim`). `version`: counts changes by SCIM, for the ETag.
     """
 
     id: str  # the unique id of the user or group

@@ -17,8 +17,7 @@ import msgspec
 
 from daypass.domain.directory import OidcProvider
 from daypass.domain.jws import PRIVATE_MEMBERS
-from daypass.domain.oauth.client_id_url import pattern_fault
-from daypass.domain.oauth.redirects import has_usable_authority, redirect_uri_fault
+from daypass.domain.oauth.urls import has_usable_authority, pattern_fault, redirect_uri_fault
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import cached_by_size, settings_reader
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from daypass.domain.policy.model import AccessQuery, Effect, Layer
 from daypass.domain.policy.pattern import Patterns, fold
-from daypass.domain.policy.resource import completed
+from daypass.domain.policy.principal import completed
 
 PREFIX: Final = "daypass:"
 _EVERY = "*"

@@ -17,7 +17,7 @@ from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.model import Context, Effect
 from daypass.domain.policy.pattern import V2012, Patterns, Variable, Wild, fold, tokenize
-from daypass.domain.policy.resource import completed
+from daypass.domain.policy.principal import completed
 
 _SPECIAL = re.compile(r"[*?$]")  # what is not plain characters in a pattern
 LONGEST = 512  # characters of a pattern; longer ones are not compared

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from daypass.domain.policy import resource
+from daypass.domain.policy import principal
 from daypass.domain.policy.administration import administration_of
 from daypass.domain.policy.compiled import (
     Compiled,
@@ -127,7 +127,7 @@ def _statement(draft: Draft, index: int, node: Node) -> Statement:
 def _resources(draft: Draft, texts: tuple[str, ...] | None) -> Patterns | None:
     if texts is None:
         return None
-    return Patterns(map(resource.completed, texts), variables=draft.version == V2012)
+    return Patterns(map(principal.completed, texts), variables=draft.version == V2012)
 
 
 def _principal_values(draft: Draft, members: dict[str, Node]) -> Iterator[PrincipalValue]:

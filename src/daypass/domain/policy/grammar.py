@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from daypass.domain.policy import resource
+from daypass.domain.policy import principal
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.condition import Condition, compile_condition, split_operator
 from daypass.domain.policy.pattern import V2008, V2012, Glob, resolve, tokenize
-from daypass.domain.policy.principal import refusal
+from daypass.domain.policy.principal import principal_refusal
 from daypass.domain.policy.source import Kind, Node, PolicyError, Positions
 
 SYNTAX = "Syntax errors in policy."
@@ -226,9 +226,9 @@ def _conditions(draft: Draft, block: Node | None) -> Iterator[Condition]:
 
 def _resource_legacy(draft: Draft) -> None:
     for _, value in draft.values("Resource", "NotResource"):
-        if resource.refusal(value.text) is not None:
+        if principal.resource_refusal(value.text) is not None:
             return  # AWS stops its older parser here, and returns this refusal after others
-        if not resource.is_legacy(value.text, variables=draft.version == V2012):
+        if not principal.is_legacy(value.text, variables=draft.version == V2012):
             draft.fail(LEGACY, value, f"A resource is an ARN or *, not {value.text[:_MAX_SHOWN]}.")
 
 
@@ -277,7 +277,7 @@ def _prohibits(name: str, message: str) -> Callable[[Draft], None]:
 
 def _resource_forms(draft: Draft) -> None:
     for _, value in draft.values("Resource", "NotResource"):
-        message = resource.refusal(value.text)
+        message = principal.resource_refusal(value.text)
         if message is not None:
             draft.fail(message, value)
 
@@ -326,7 +326,7 @@ def _principal(draft: Draft, node: Node) -> None:
         for value in listed(values):
             if value.kind is not Kind.STRING:
                 draft.fail(SYNTAX, value, "A principal must be a string.")
-            message = refusal(kind, value.text)
+            message = principal_refusal(kind, value.text)
             if message is not None:
                 draft.fail(message, value)
     if not any(listed(values) for values in node.members.values()):

@@ -1,4 +1,4 @@
-"""Principal and NotPrincipal: which principals a statement of a resource policy matches, and the scope of its grant.
+"""Principal and NotPrincipal, and the form of Resource elements: which principals a statement of a resource policy matches, and the scope of its grant.
 
 Names are compared whole; the only wildcard is a single `*`. The ARN of a user or role matches only the entity that it
 was bound to when the policy was written, never a later one with the same name (attack A55).
@@ -16,6 +16,7 @@ from enum import IntEnum
 from daypass.domain.arn import PARTITIONS, is_account_id, is_session_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.policy.model import PrincipalFacts
+from daypass.domain.policy.pattern import replace_braces, tokenize
 
 
 class GrantScope(IntEnum):
@@ -80,7 +81,7 @@ _VALID: Mapping[str, Callable[[str], object]] = {
 _FEDERATED_ERROR = "Federated principals must be valid domain names or SAML metadata ARNs"
 
 
-def refusal(kind: str, value: str) -> str | None:
+def principal_refusal(kind: str, value: str) -> str | None:
     """Why AWS refuses `value` as a principal of this type (an element name); None when it accepts the value."""
     if kind == "Federated":
         return None if _is_federated(value) else _FEDERATED_ERROR
@@ -170,3 +171,84 @@ def _scope(kind: str, arn: str) -> GrantScope:
     if is_session_arn(arn):
         return _DIRECT
     return _USER if kind == _KIND_USER else _ENTITY
+
+
+# --- The form of Resource elements: which texts AWS accepts, and how it completes a short ARN
+
+
+_IAM_PATHS = (
+    "user/",
+    "federated-user/",
+    "role/",
+    "group/",
+    "instance-profile/",
+    "mfa/",
+    "server-certificate/",
+    "policy/",
+    "sms-mfa/",
+    "saml-provider/",
+    "oidc-provider/",
+    "report/",
+    "access-report/",
+)
+_S3_REGIONAL = ("accesspoint/", "job/", "storage-lens", "access-grants/")
+
+
+def fields(text: str) -> list[str]:
+    """The fields of an ARN pattern, six at most. The colons of a variable are not separators."""
+    parts: list[str] = []
+    at = 0
+    masked = replace_braces(text, lambda variable: "_" * len(variable))
+    for part in masked.split(":", 5):
+        parts.append(text[at : at + len(part)])
+        at += len(part) + 1
+    return parts
+
+
+def completed(text: str) -> str:
+    """The pattern with `*` for every missing field of a short ARN, as AWS completes it."""
+    if text == "*" or (text.count(":") > 4 and "${" not in text):
+        return text
+    return text + ":*" * (6 - len(fields(text)))
+
+
+def resource_refusal(text: str) -> str | None:
+    """AWS's message for a text that is neither `*` nor a valid ARN; None when AWS accepts it."""
+    if text == "*":
+        return None
+    parts = fields(text)
+    if len(parts) == 1:
+        return f'Resource {text} must be in ARN format or "*".'
+    if parts[1] != "*" and parts[1] not in PARTITIONS:
+        padded = ":".join((parts[1], *(part for part in parts[2:]), *["*"] * (6 - len(parts))))
+        return f'Partition "{parts[1]}" is not valid for resource "arn:{padded}".'
+    if parts[0] != "arn":
+        return f'Resource {text} must be in ARN format or "*".'
+    if len(parts) == 2 or "*" in parts[2] or "?" in parts[2]:
+        return "Resource vendor must be fully qualified and cannot contain regexes."
+    return _service_refusal(text, parts) if len(parts) == 6 else None
+
+
+def _service_refusal(text: str, parts: list[str]) -> str | None:
+    _, _, service, region, _, name = parts
+    if service == "s3" and region and not name.startswith(_S3_REGIONAL):
+        return f"Resource {text} can not contain region information."
+    if service == "iam" and region:
+        return f"IAM resource {text} cannot contain region information."
+    if service == "iam" and name not in ("*", "root") and not name.startswith(_IAM_PATHS):
+        return f'IAM resource path must either be "*", root, or start with {", ".join(_IAM_PATHS)}.'
+    return None
+
+
+def is_legacy(text: str, *, variables: bool) -> bool:
+    """Whether AWS's older parser accepts it: it requires a service name, and accepts ARNs with empty fields and variables."""
+    if text == "*":
+        return True
+    parts = fields(text)
+    if not parts[2] or (len(parts) < 6 and "" in parts):
+        return False
+    try:
+        tokenize(text, variables=variables, wildcards=True)
+    except ValueError:
+        return False
+    return True

@@ -235,7 +235,7 @@ def _do(
 
 
 def _assume(stage: _Stage, principal: Principal, request: SimulationRequest, arn: str) -> Simulated:
-    """Decides as `operations.assume.assume_role` does, each account's side with only that account's policies."""
+    """Decides as `operations.assume.proofs` does, each account's side with only that account's policies."""
     target, blocks = stage.roles[arn]
     keys = {**request.assumption.keys(), **principal.keys}
     principal = replace(principal, keys=keys, policies=under(principal.policies, blocks))

@@ -25,7 +25,7 @@ from daypass.domain.trust import CallerPolicies
 from daypass.domain.web_identity import UnusableClaimsError, audience_keys, authentication, claim_keys
 from daypass.operations import heavy
 from daypass.operations.assume.applicant import proof_context, target_of
-from daypass.operations.assume.assume_role_with_web_identity import ACTION, verified_proof
+from daypass.operations.assume.proofs import WITH_WEB_IDENTITY, verified_proof
 from daypass.operations.authorize import admission_of, explained
 from daypass.operations.blocks import in_force, under
 from daypass.operations.iam.builtin import Catalog, policy_text
@@ -116,7 +116,7 @@ async def _result_of(env: Env, call: Call, view: RoleView, unverified_token: str
     context = {**context, **assumption.keys()}
     own = call.caller.account
     policies = under(CallerPolicies(identity=None), in_force(env, call.now, view.role))
-    admission = await admission_of(env, own, who, policies, target, assumption.actions(ACTION), context)
+    admission = await admission_of(env, own, who, policies, target, assumption.actions(WITH_WEB_IDENTITY), context)
     explanation = admission.explanation or await explained(env, own, admission.query, admission.layers)
     return TrustTest(view.role.arn, provider, problem, reason, admission.decision.allowed, keys, explanation)
 

@@ -26,7 +26,7 @@ from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import Context, Decision, Effect, Layer
 from daypass.domain.policy.partial_evaluation import Outcome, Proviso
 from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
-from daypass.domain.policy.resource import completed
+from daypass.domain.policy.principal import completed
 from daypass.domain.question import Principal, decide_partially, hypothetical, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy

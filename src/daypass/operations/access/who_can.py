@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from daypass.domain import trust as account_policy
+from daypass.domain import trust
 from daypass.domain.arn import account_of, is_account_id, is_session_arn, root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Group, PasswordPolicy, Role, User
@@ -141,7 +141,7 @@ def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str
 def _needs_no_policy(ctx: ReadContext, asked: Asked, kind: str) -> bool:
     """Whether principals without any policy of their own may be allowed: then all have to be looked at."""
     if kind == "user":
-        of_every_user = account_policy.of_every_user(ctx.tx.get(PasswordPolicy, account=ctx.account))
+        of_every_user = trust.of_every_user(ctx.tx.get(PasswordPolicy, account=ctx.account))
         if not certainly_denied(of_every_user, asked.action):
             return True
     if asked.target is None:

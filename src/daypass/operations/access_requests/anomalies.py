@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from daypass.domain.access import terms as t
 from daypass.domain.access.baseline import BROAD, SURE, THRESHOLD, deviation
 from daypass.domain.access.risk import Reason, RiskFacts, breadth_of
+from daypass.domain.access.terms import decode
 from daypass.domain.directory import AccessRequest
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -251,14 +251,14 @@ def _read_view(tx: Reader, env: Env, call: Call, owner: str, request_id: str) ->
 
 
 def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:
-    roles = {ref.arn for ref in t.decode(request.document).roles}
+    roles = {ref.arn for ref in decode(request.document).roles}
     requests = tx.find(
         AccessRequest, account=request.account, beneficiary_id=request.beneficiary_id, order="-id", limit=_LOOKED_AT
     )
     alike = [
         other
         for other in requests
-        if other.id != request.id and roles & {ref.arn for ref in t.decode(other.document).roles}
+        if other.id != request.id and roles & {ref.arn for ref in decode(other.document).roles}
     ]
     return alike[:_MAX_HISTORY]
 

@@ -22,13 +22,13 @@ from daypass.domain.directory import ChatLink, NotificationChannel, ReplayEntry,
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.operations import notifications
 from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import ChatVote, Vote, vote
 from daypass.operations.assume.request import consume
 from daypass.operations.authenticate import caller_of_sign_in
 from daypass.operations.grants.persons import is_disabled
 from daypass.operations.management import allow_own
-from daypass.operations.notifications import notify
 from daypass.operations.outcome import OWNER, served
 from daypass.operations.sign_in.devices import OWN, Whose, user_of
 from daypass.operations.sign_in.ticket import seal, unseal
@@ -92,7 +92,7 @@ async def channel_of(
     )
     if channel is None or channel.kind != kind or not channel.sealed_secret:
         return None
-    return channel, notify.secret_of(env, channel)
+    return channel, notifications.secret_of(env, channel)
 
 
 # --- Links -------------------------------------------------------------------------------------------------------------

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from daypass.domain.access import rule as limits
-from daypass.domain.access import terms as t
 from daypass.domain.access.request import GRANTED, NOBODY, UNDECIDED, is_usable, latest_end
-from daypass.domain.access.rule import CompiledRule
+from daypass.domain.access.rule import CompiledRule, LimitExceeded, check_mfa_age, check_request, duration, uses
+from daypass.domain.access.terms import MAX_ROLES, RoleRef, Terms, decode, digest, encode
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -33,13 +32,13 @@ from daypass.operations.access_requests.view import (
 )
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, requested_role
-from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, person_of_user
 from daypass.operations.grants.targets import Circumstances, RequestedRole, Snapshot, targets_of
 from daypass.operations.grants.use import existing, no_such_request
 from daypass.operations.grants.void import why_void
+from daypass.operations.grants.votes import allow_on_roles
 from daypass.operations.management import allow_own
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.operations.principals import find_by_arn
 from daypass.ports import Call, Env, Reader, Tx
@@ -106,11 +105,11 @@ async def extend_request(
     await allow_own(env, call, "ExtendAccessRequest", "access-request", request_id)
     owner = account or call.caller.account
 
-    def query(tx: Reader) -> t.Terms:
+    def query(tx: Reader) -> Terms:
         earlier, person = existing(tx, owner, request_id), person_of(tx, call.caller)
         if not person.id or person.id not in (earlier.requester_id, earlier.beneficiary_id):
             raise no_such_request(request_id)
-        return t.decode(earlier.document)
+        return decode(earlier.document)
 
     terms = await env.directory.read(query, account=call.caller.account)
     roles = tuple(ref.arn for ref in terms.roles)
@@ -118,14 +117,14 @@ async def extend_request(
     return await create_request(env, call, new)
 
 
-def invalid(error: limits.LimitExceeded) -> DaypassError:
+def invalid(error: LimitExceeded) -> DaypassError:
     """A request outside the limits of its rule, as an error of an operation."""
     return DaypassError(ErrorKind.VALIDATION, str(error))
 
 
 def _account_of(new: NewRequest) -> str:
-    if not 1 <= len(new.roles) <= t.MAX_ROLES or len(set(new.roles)) != len(new.roles):
-        raise DaypassError(ErrorKind.VALIDATION, f"A request has 1 to {t.MAX_ROLES} different roles.")
+    if not 1 <= len(new.roles) <= MAX_ROLES or len(set(new.roles)) != len(new.roles):
+        raise DaypassError(ErrorKind.VALIDATION, f"A request has 1 to {MAX_ROLES} different roles.")
     accounts = {requested_role(arn).account for arn in new.roles}
     if len(accounts) != 1:
         raise DaypassError(ErrorKind.VALIDATION, "All roles of a request belong to the same account.")
@@ -176,13 +175,13 @@ class _Creation:
             return view, self._event(view, {"repeated": True, "reused": True})
         beneficiary = self._beneficiary(tx, requester)
         self._check_extended(tx, requester)
-        refs = [t.RoleRef(arn, "") for arn in new.roles]
+        refs = [RoleRef(arn, "") for arn in new.roles]
         targets = targets_of(tx, env.builtin, refs, requester.names, self.asked)
         if beneficiary is not requester:
             targets = self._for_another(tx, refs, beneficiary, targets)
         try:
             terms = self._terms(requester, beneficiary, targets)
-        except limits.LimitExceeded as error:
+        except LimitExceeded as error:
             raise invalid(error) from None
         waiting = self._waiting(tx, requester, terms)
         request = waiting or self._insert(tx, requester, beneficiary, terms, targets)
@@ -199,7 +198,7 @@ class _Creation:
             return view, self._event(view, {"repeated": True, "reused": True})
         return view, announce(env, tx, self._event(view, {"automatic": bool(made) and not terms.break_glass}))
 
-    def _waiting(self, tx: Reader, requester: Person, terms: t.Terms) -> AccessRequest | None:
+    def _waiting(self, tx: Reader, requester: Person, terms: Terms) -> AccessRequest | None:
         """The undecided request of the same person with the same terms, which approvers have before them already and can
         approve.
         """
@@ -208,7 +207,7 @@ class _Creation:
                 AccessRequest, account=self.account, requester_id=requester.id, state=state.value, order="id"
             )
             for request in found:
-                same = request.deadline > self.call.now and t.decode(request.document) == terms
+                same = request.deadline > self.call.now and decode(request.document) == terms
                 if same and view_of(self.env, tx, request).binding:
                     return request
         return None
@@ -221,7 +220,7 @@ class _Creation:
         )
         if found is None:
             return None
-        terms = t.decode(found.document)
+        terms = decode(found.document)
         new = self.new
         roles = [ref.arn for ref in terms.roles]
         first = (roles, terms.beneficiary, terms.ticket, terms.policy, terms.starts_at)
@@ -263,7 +262,7 @@ class _Creation:
         return person_of_user(tx, user)
 
     def _for_another(
-        self, tx: Reader, refs: Sequence[t.RoleRef], beneficiary: Person, own: Sequence[RequestedRole]
+        self, tx: Reader, refs: Sequence[RoleRef], beneficiary: Person, own: Sequence[RequestedRole]
     ) -> tuple[RequestedRole, ...]:
         """The rules are those of the beneficiary; both must be allowed to request, and each rule must allow this."""
         targets = targets_of(tx, self.env.builtin, refs, beneficiary.names, None)
@@ -271,31 +270,31 @@ class _Creation:
             raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
         return targets
 
-    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[RequestedRole]) -> t.Terms:
+    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[RequestedRole]) -> Terms:
         """Raises LimitExceeded, DaypassError."""
         new, now = self.new, self.call.now
         rules = [target.rule.rule for target in targets]
         if new.break_glass:
             seconds = self._emergency([target.rule for target in targets], requester)
         else:
-            seconds = limits.duration(new.seconds, rules)
-        terms = t.Terms(
+            seconds = duration(new.seconds, rules)
+        terms = Terms(
             requester=requester.arn,
             beneficiary=beneficiary.arn,
-            roles=tuple(t.RoleRef(target.role.arn, target.role.id) for target in targets),
+            roles=tuple(RoleRef(target.role.arn, target.role.id) for target in targets),
             reason=new.reason,
             seconds=seconds,
             ticket=new.ticket,
             policy=new.policy,
             starts_at=new.starts_at,
-            max_uses=limits.uses(new.max_uses, rules),
+            max_uses=uses(new.max_uses, rules),
             break_glass=new.break_glass,
             extends=new.extends,
             rules=tuple(target.rule.name for target in targets),
             rule_digests=tuple(target.rule.digest for target in targets),
         )
         for rule in rules:
-            limits.check_request(terms, rule, requester.mfa_at, now, local_time(now))
+            check_request(terms, rule, requester.mfa_at, now, local_time(now))
         return terms
 
     def _emergency(self, rules: Sequence[CompiledRule], requester: Person) -> int:
@@ -309,7 +308,7 @@ class _Creation:
                     "The approval rule does not allow you emergency access.",
                     private={"reason": "break glass", "rule": rule.name},
                 )
-            limits.check_mfa(requester.mfa_at, glass.mfa_seconds, self.call.now)
+            check_mfa_age(requester.mfa_at, glass.mfa_seconds, self.call.now)
             caps.append(glass.seconds)
         return min(caps) if self.new.seconds is None else min(self.new.seconds, *caps)
 
@@ -323,12 +322,12 @@ class _Creation:
                 ErrorKind.CONCURRENT_MODIFICATION,
                 f"There is no access to be extended: the access request is {earlier.state.value}.",
             )
-        roles = {ref.arn for ref in t.decode(earlier.document).roles}
+        roles = {ref.arn for ref in decode(earlier.document).roles}
         if earlier.beneficiary_id != requester.id or not self._is_for(requester) or roles != {*self.new.roles}:
             raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
 
     def _insert(
-        self, tx: Tx, requester: Person, beneficiary: Person, terms: t.Terms, targets: Sequence[RequestedRole]
+        self, tx: Tx, requester: Person, beneficiary: Person, terms: Terms, targets: Sequence[RequestedRole]
     ) -> AccessRequest:
         now, request_id = self.call.now, self.env.ids.session()
         undecided = sum(
@@ -340,7 +339,7 @@ class _Creation:
         held = tx.count(Grant, account=self.account, principal_id=beneficiary.id, ended_at=0)
         if held >= MAX_GRANTS and not self.new.break_glass:
             raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"The person has {MAX_GRANTS} open grants: end some.")
-        document = t.encode(terms)
+        document = encode(terms)
         persons = {*requester.identifiers, *beneficiary.identifiers}
         roles = {f"role:{each}" for each in beneficiary.principal_ids if each.startswith("AROA")}
         request = AccessRequest(
@@ -351,7 +350,7 @@ class _Creation:
             beneficiary_id=beneficiary.id,
             client_token=self.new.client_token or request_id,
             document=document,
-            digest=t.digest(document),
+            digest=digest(document),
             persons=tuple(sorted(persons | roles)),
             created_at=now,
             deadline=max(now, terms.starts_at) + min(target.rule.rule.pending_seconds for target in targets) * 1000,

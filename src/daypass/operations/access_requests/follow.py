@@ -17,11 +17,9 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import structs
 
-from daypass.domain.access import request as grants
-from daypass.domain.access import rule as limits
-from daypass.domain.access import terms as t
-from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, moved, overdue
-from daypass.domain.access.terms import decode, waiting_since
+from daypass.domain.access.request import GRANTED, EndReason, TransitionRefused, end_due, ended_grant, moved, overdue
+from daypass.domain.access.rule import LimitExceeded, check_request
+from daypass.domain.access.terms import Terms, decode, digest, encode, waiting_since
 from daypass.domain.context import request_context
 from daypass.domain.directory import (
     AccessRequest,
@@ -64,7 +62,7 @@ from daypass.operations.grants.use import (
 )
 from daypass.operations.grants.void import Void, why_void
 from daypass.operations.management import allow, allow_own
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.operations.principals import principal_behind
 from daypass.ports import Call, Env, Reader, Tx
@@ -185,8 +183,8 @@ def _timed(tx: Reader, now: int) -> tuple[list[tuple[Grant, EndReason]], list[Gr
     """Open grants whose time is over, and those in use that end soon, of which no notification was written yet."""
     used = tx.find(Grant, ended_at=0, order="ends_at", after="0", limit=_BATCH)
     unused = tx.find(Grant, ended_at=0, claimed_at=0, order="claim_by", limit=_BATCH)
-    over = [(grant, due) for grant in (*used, *unused) if (due := grants.end_due(grant, now)) is not None]
-    return over, [grant for grant in used if grants.end_due(grant, now) is None and _ends_soon(grant, now)]
+    over = [(grant, due) for grant in (*used, *unused) if (due := end_due(grant, now)) is not None]
+    return over, [grant for grant in used if end_due(grant, now) is None and _ends_soon(grant, now)]
 
 
 def _ends_soon(grant: Grant, now: int) -> bool:
@@ -276,7 +274,7 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
     """
     decision = await allow_own(env, call, "AcceptAccessRequest", "access-request", request_id)
     offered = await env.directory.read(lambda tx: _offered(tx, call, request_id)[0], account=call.caller.account)
-    terms = t.decode(offered.document)
+    terms = decode(offered.document)
     mfa_at = await check_mfa(env, call, mfa)
     prepared = await prepare(env, call, offered.account, [ref.arn for ref in terms.roles], terms.ticket)
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at), **prepared.keys}
@@ -289,8 +287,8 @@ async def accept_request(env: Env, call: Call, request_id: str, mfa: MfaCode = N
         _check_conditions(targets, person, asked)
         try:
             for target in targets:
-                limits.check_request(terms, target.rule.rule, person.mfa_at, call.now, local_time(call.now))
-        except limits.LimitExceeded as error:
+                check_request(terms, target.rule.rule, person.mfa_at, call.now, local_time(call.now))
+        except LimitExceeded as error:
             raise invalid(error) from None
         request = _accepted(request, terms, targets, person, call.now)
         approval = automatic_approval(terms, targets, asked, person.mfa_at, call.now)
@@ -328,14 +326,14 @@ def _check_conditions(targets: Sequence[RequestedRole], person: Person, asked: C
 
 
 def _accepted(
-    request: AccessRequest, terms: t.Terms, targets: Sequence[RequestedRole], person: Person, now: int
+    request: AccessRequest, terms: Terms, targets: Sequence[RequestedRole], person: Person, now: int
 ) -> AccessRequest:
     """The request under the rules as they are now, whose limits and conditions have been tested for the person."""
     persons = tuple(sorted({*request.persons, *person.identifiers}))
     digests = tuple(target.rule.digest for target in targets)
-    document = t.encode(structs.replace(terms, rule_digests=digests, accepted_at=now))
+    document = encode(structs.replace(terms, rule_digests=digests, accepted_at=now))
     return replace(
-        moved(request, RequestState.PENDING, now), persons=persons, document=document, digest=t.digest(document)
+        moved(request, RequestState.PENDING, now), persons=persons, document=document, digest=digest(document)
     )
 
 
@@ -395,7 +393,7 @@ async def end_grant(env: Env, call: Call, account: str, grant_id: str, reason: E
             raise DaypassError(ErrorKind.CONCURRENT_MODIFICATION, f"The grant has ended ({grant.end_reason}).")
         request = end_grants(env, tx, request, [grant], reason, call.now, call.caller.arn)
         detail = ending_detail(request, [grant], reason)
-        after = grants.ended(grant, reason, call.now)
+        after = ended_grant(grant, reason, call.now)
         return after, announce(
             env, tx, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
         )
@@ -423,7 +421,7 @@ async def end_for_ticket(env: Env, call: Call, account: str, ticket: str) -> lis
             "grants": [grant.id for grant in ending],
             "roles": [grant.role_arn for grant in ending],
         }
-        after = [grants.ended(grant, EndReason.TICKET_CLOSED, call.now) for grant in ending]
+        after = [ended_grant(grant, EndReason.TICKET_CLOSED, call.now) for grant in ending]
         return after, served(call, kind=EventType.ACCESS_ENDED, account=owner, decision=decision, detail=detail)
 
     ended: list[Grant] = []

@@ -8,10 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.access import rule as limits
 from daypass.domain.access.request import NOBODY, OPEN, UNDECIDED, GrantState, is_usable, same_person, state_of
 from daypass.domain.access.risk import breadth_of
-from daypass.domain.access.rule import CompiledRule
+from daypass.domain.access.rule import CompiledRule, is_meaningful
 from daypass.domain.access.terms import Terms, decode
 from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -31,7 +30,7 @@ from daypass.operations.grants.votes import stages_for
 from daypass.operations.iam.holdings import Gatherer, Holdings
 from daypass.operations.iam.mfa import enabled_devices
 from daypass.operations.management import allow, allow_all_or_own, allow_own, read_page
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
@@ -196,7 +195,7 @@ async def close_review(env: Env, call: Call, account: str, review_id: str, findi
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "CloseAccessReview", "access-review", review_id, owner)
-    if len(finding) > _MAX_FINDING or not limits.is_meaningful(finding, _FINDING_LETTERS):
+    if len(finding) > _MAX_FINDING or not is_meaningful(finding, _FINDING_LETTERS):
         raise DaypassError(
             ErrorKind.VALIDATION,
             f"A finding says what the review found: {_FINDING_LETTERS} letters or digits at least, "

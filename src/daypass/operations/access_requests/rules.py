@@ -21,7 +21,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.operations import heavy
 from daypass.operations.access_requests.view import local_time
-from daypass.operations.crud.collection import Collection
+from daypass.operations.crud import Collection
 from daypass.operations.grants.targets import compiled
 from daypass.operations.management import allow
 from daypass.operations.outcome import check_web_address, served

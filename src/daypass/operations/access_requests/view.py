@@ -12,11 +12,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct, structs
 
-from daypass.domain.access import rule as limits
-from daypass.domain.access import terms as t
-from daypass.domain.access.quorum import Count, StageKey, read_ballot
 from daypass.domain.access.request import UNDECIDED, GrantState, moved, state_of
-from daypass.domain.access.rule import Automatic, Rule, compiled_condition, condition_holds
+from daypass.domain.access.rule import (
+    Automatic,
+    LimitExceeded,
+    LocalTime,
+    Rule,
+    check_mfa_age,
+    check_windows,
+    compiled_condition,
+    condition_holds,
+)
+from daypass.domain.access.terms import Count, RoleRef, StageKey, Terms, binding_of, decode, read_ballot
 from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Grant, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
@@ -49,7 +56,7 @@ class RequestView(Struct, frozen=True):
     """
 
     request: AccessRequest
-    terms: t.Terms
+    terms: Terms
     votes: tuple[AccessVote, ...]
     grants: tuple[Grant, ...]
     binding: str = ""
@@ -63,7 +70,7 @@ class RequestView(Struct, frozen=True):
     hint: str = ""
 
 
-def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[RequestedRole, ...]:
+def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[RequestedRole, ...]:
     """The roles of an undecided request with the rules under which they are requested.
 
     Conditions on requesters were tested when the request was made, so no other rule may take the place of one whose
@@ -92,19 +99,19 @@ def _lost(request: AccessRequest, message: str) -> DaypassError:
 def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[RequestedRole, ...]:
     """The roles of the open grants with their rules, without those that are void already (attack A325)."""
     opened = [grant for grant in grants_of(tx, request.id) if not grant.ended_at]
-    return _remaining(tx, builtin, request, [(t.RoleRef(each.role_arn, each.role_id), each.rule) for each in opened])
+    return _remaining(tx, builtin, request, [(RoleRef(each.role_arn, each.role_id), each.rule) for each in opened])
 
 
 def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[RequestedRole, ...]:
     """The roles of the request with their rules, without those that can no longer be granted: whose approvers see it, and
     may deny it (attack A375).
     """
-    terms = t.decode(request.document)
+    terms = decode(request.document)
     return _remaining(tx, builtin, request, zip(terms.roles, terms.rules, strict=True))
 
 
 def _remaining(
-    tx: Reader, builtin: Mapping[str, str], request: AccessRequest, wanted: Iterable[tuple[t.RoleRef, str]]
+    tx: Reader, builtin: Mapping[str, str], request: AccessRequest, wanted: Iterable[tuple[RoleRef, str]]
 ) -> tuple[RequestedRole, ...]:
     names, found = names_of(tx, principals_in(request)), list[RequestedRole]()
     for ref, rule in wanted:
@@ -122,7 +129,7 @@ def chat_allowed(request: AccessRequest, targets: Sequence[RequestedRole]) -> bo
 def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | None = None) -> RequestView:
     """The request as it is now. `count`: of its votes, which this transaction has made."""
     tx = reader if isinstance(reader, Snapshot) else Snapshot(reader)
-    terms, votes, now = t.decode(request.document), tuple(votes_on(tx, request.id)), env.clock.now()
+    terms, votes, now = decode(request.document), tuple(votes_on(tx, request.id)), env.clock.now()
     found = tuple(grants_of(tx, request.id))
     view = RequestView(request, terms, votes, found, principals=_principals(tx, request, terms, votes))
     if request.state not in UNDECIDED:
@@ -145,7 +152,7 @@ def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | Non
     )
 
 
-def _principals(tx: Reader, request: AccessRequest, terms: t.Terms, votes: Sequence[AccessVote]) -> Mapping[str, str]:
+def _principals(tx: Reader, request: AccessRequest, terms: Terms, votes: Sequence[AccessVote]) -> Mapping[str, str]:
     shown = {request.requester_id: terms.requester, **{vote.approver_id: vote.approver_arn for vote in votes}}
     found = {each: principal_behind(tx, each, arn) for each, arn in shown.items()}
     return {each: arn for each, arn in found.items() if arn}
@@ -200,7 +207,7 @@ def grant_request(
     env: Env,
     tx: Tx,
     request: AccessRequest,
-    terms: t.Terms,
+    terms: Terms,
     targets: Sequence[RequestedRole],
     approval: Approval,
     now: int,
@@ -227,7 +234,7 @@ def grant_request(
             claim_by=start + target.rule.rule.claim_seconds * 1000,
             created_at=now,
             rule=target.rule.name,
-            digest=t.binding_of(request.digest, (target.version,)),
+            digest=binding_of(request.digest, (target.version,)),
             approvers=_approvers(target, approval),
             ticket=terms.ticket,
             risk=request.risk,
@@ -246,7 +253,7 @@ def grant_request(
     return request, made
 
 
-def _end_of_extended(tx: Reader, terms: t.Terms) -> int:
+def _end_of_extended(tx: Reader, terms: Terms) -> int:
     """When (ms) the access that is to last longer ends, if its clock runs; 0: it does not."""
     earlier = grants_of(tx, terms.extends) if terms.extends else ()
     return max((grant.ends_at for grant in earlier if not grant.ended_at), default=0)
@@ -257,7 +264,7 @@ def _approvers(target: RequestedRole, approval: Approval) -> tuple[str, ...]:
     return tuple(sorted(vote.approver_id for (rule, _), vote in approval.counted if rule == target.rule.name))
 
 
-def narrowed(terms: t.Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str, ...]]:
+def narrowed(terms: Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str, ...]]:
     """The shortest duration that the approvers gave, and all scope-down policies. Raises DaypassError(VALIDATION) for too
     many policies.
     """
@@ -273,7 +280,7 @@ def narrowed(terms: t.Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[st
 
 
 def automatic_approval(
-    terms: t.Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int
+    terms: Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int
 ) -> Approval | None:
     """The approval without a person, if the request is an emergency or an automatic rule of every role applies.
 
@@ -291,7 +298,7 @@ def automatic_approval(
     return Approval(seconds=min(seconds, default=0), on_call=on_call)
 
 
-def needs_mfa(terms: t.Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int) -> bool:
+def needs_mfa(terms: Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int) -> bool:
     """Whether nothing but MFA of this moment is missing for an approval without a person."""
     with_mfa = automatic_approval(terms, targets, asked, now, now)
     return with_mfa is not None and automatic_approval(terms, targets, asked, mfa_at, now) is None
@@ -301,16 +308,16 @@ def _applicable(rule: Rule, asked: Circumstances, mfa_at: int, now: int) -> Auto
     context = asked.under(rule)
     for automatic in rule.automatic:
         try:
-            limits.check_mfa(mfa_at, automatic.mfa_seconds, now)
-            limits.check_windows(automatic.windows, local_time(now))
-        except limits.LimitExceeded:
+            check_mfa_age(mfa_at, automatic.mfa_seconds, now)
+            check_windows(automatic.windows, local_time(now))
+        except LimitExceeded:
             continue
         if condition_holds(compiled_condition(automatic.condition), context):
             return automatic
     return None
 
 
-def local_time(now: int) -> limits.LocalTime:
+def local_time(now: int) -> LocalTime:
     """`now` (ms) in a time zone by its name."""
     at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
 

@@ -10,10 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from daypass.domain.access import request as machine
-from daypass.domain.access import terms as t
-from daypass.domain.access.quorum import Ballot, Tally, write_ballot
-from daypass.domain.access.request import GRANTED, NOBODY, EndReason, TransitionRefused, moved
+from daypass.domain.access.request import (
+    GRANTED,
+    NOBODY,
+    EndReason,
+    TransitionRefused,
+    check_undecided,
+    check_voter,
+    moved,
+)
+from daypass.domain.access.terms import MAX_REASON, Ballot, Tally, Terms, decode, keys_of, write_ballot
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -32,13 +38,12 @@ from daypass.operations.access_requests.view import (
 )
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, consume
-from daypass.operations.grants.permission import allow_on_roles
 from daypass.operations.grants.persons import Person, person_of, persons_of, why_gone
 from daypass.operations.grants.targets import RequestedRole, Snapshot, binding
 from daypass.operations.grants.use import end_grants, existing, grants_of, no_such_request, refused
-from daypass.operations.grants.votes import StageMatch, count_votes, stages_for
+from daypass.operations.grants.votes import StageMatch, allow_on_roles, count_votes, stages_for
 from daypass.operations.management import allow
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in.step_up import StepUpProof, digest_of
 from daypass.operations.sign_in.step_up import check as check_step_up
@@ -87,8 +92,8 @@ async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) 
     owner = account or call.caller.account
     action = "ApproveAccessRequest" if sent.approve else "DenyAccessRequest"
     decision = await authorize_request(env, call, action, owner, request_id)
-    if len(sent.reason) > t.MAX_REASON or not sent.reason.isprintable():
-        raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {t.MAX_REASON} printable characters.")
+    if len(sent.reason) > MAX_REASON or not sent.reason.isprintable():
+        raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {MAX_REASON} printable characters.")
     if not sent.approve and not sent.reason.strip():
         raise DaypassError(ErrorKind.VALIDATION, "A denial has a reason.")
     if sent.policy:
@@ -111,7 +116,7 @@ async def authorize_request(env: Env, call: Call, action: str, account: str, req
     if found is None or found.account != account:
         await allow(env, call, action, "access-request", request_id, account)
         raise no_such_request(request_id)
-    return await allow_on_roles(env, call, [action], [ref.arn for ref in t.decode(found.document).roles], account)
+    return await allow_on_roles(env, call, [action], [ref.arn for ref in decode(found.document).roles], account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +142,11 @@ class _Casting:
         if not sent.approve and request.state in GRANTED:
             return self._withdraw(tx, request, person)
         try:
-            machine.check_undecided(request, now)
-            machine.check_voter(request, person.identifiers)
+            check_undecided(request, now)
+            check_voter(request, person.identifiers)
         except TransitionRefused as error:
             raise self._refused(error, request) from None
-        terms = t.decode(request.document)
+        terms = decode(request.document)
         targets, bound_to = self._targets(tx, request, terms)
         if sent.binding != bound_to:
             raise DaypassError(
@@ -152,7 +157,7 @@ class _Casting:
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
 
-    def _targets(self, tx: Reader, request: AccessRequest, terms: t.Terms) -> tuple[Sequence[RequestedRole], str]:
+    def _targets(self, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[Sequence[RequestedRole], str]:
         """The roles, and what the vote must name. A request that nobody can approve can be denied (attack A375)."""
         try:
             targets = current_targets(self.env, tx, request, terms)
@@ -189,7 +194,7 @@ class _Casting:
                 "This request cannot be approved in a chat. Open it in Daypass.",
                 private={"reason": "chat", "request": request.id, "risk": request.risk},
             )
-        keys = {**self.context, **t.keys_of(t.decode(request.document), request.risk)}
+        keys = {**self.context, **keys_of(decode(request.document), request.risk)}
         match = stages_for(
             request,
             [target.rule for target in targets],
@@ -218,7 +223,7 @@ class _Casting:
         targets: Sequence[RequestedRole],
         person: Person,
         match: StageMatch,
-        terms: t.Terms,
+        terms: Terms,
     ) -> None:
         sent = self.sent
         if sent.seconds and not 60 <= sent.seconds <= terms.seconds:
@@ -255,7 +260,7 @@ class _Casting:
         return self.sent.chat.user if self.sent.chat is not None else ""
 
     def _count(
-        self, tx: Tx, request: AccessRequest, terms: t.Terms, targets: Sequence[RequestedRole]
+        self, tx: Tx, request: AccessRequest, terms: Terms, targets: Sequence[RequestedRole]
     ) -> tuple[RequestView, Event]:
         now = self.call.now
         if not self.sent.approve:
@@ -304,7 +309,7 @@ class _Casting:
 
     def _withdraw(self, tx: Tx, request: AccessRequest, person: Person) -> tuple[RequestView, Event]:
         """A denial after the approval: it overrides the approval and ends the access."""
-        terms = t.decode(request.document)
+        terms = decode(request.document)
         targets = open_targets(tx, self.env.builtin, request)
         match = self._eligible(tx, request, targets, person)
         self._cast(tx, request, targets, person, match, terms)

@@ -22,9 +22,9 @@ from daypass.domain.context import (
     request_context,
     sign_in_keys,
 )
-from daypass.domain.delegation import Party
 from daypass.domain.directory import Grant, ReplayEntry, Tags
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import Party
 from daypass.domain.policy.explain import denial_message
 from daypass.domain.policy.model import Context, Decision, PrincipalFacts, Value
 from daypass.domain.session import FeedPosition, Hop, transitive_tags

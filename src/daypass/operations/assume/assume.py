@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from daypass.domain.access import request as grants
+from daypass.domain.access.request import latest_end
 from daypass.domain.assumption import Assumption
 from daypass.domain.directory import Grant
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -71,7 +71,7 @@ async def assume(
 def _use_of(grant: Grant, applicant: Applicant, ends_at: int | None) -> GrantUse:
     """The use of a grant by an applicant, now. `ends_at`: its end, if an earlier attempt found it."""
     ids = tuple(dict.fromkeys(hop.principal_id for hop in applicant.parent.hops))
-    return GrantUse(grant, ids, ends_at or grants.latest_end(grant, applicant.snapshot.now))
+    return GrantUse(grant, ids, ends_at or latest_end(grant, applicant.snapshot.now))
 
 
 async def _void(env: Env, use: GrantUse, applicant: Applicant, error: GrantRefused) -> DaypassError:

@@ -20,19 +20,19 @@ from daypass.domain.events import Event
 from daypass.domain.provider_settings import url_of
 from daypass.operations.assume.applicant import proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.assume_role_with_web_identity import owned, verified_proof
 from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued
+from daypass.operations.assume.proofs import owned, verified_proof
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
 from daypass.operations.authorize import authorize
-from daypass.operations.crud.collection import Collection
+from daypass.operations.crud import Collection
 from daypass.operations.management import InAws, allow
 from daypass.operations.principals import find_current
 from daypass.ports import Call, Env, Tx
 
 C = TypeVar("C")
 
-SIGNING_NAME: Final = "eks-auth"
+EKS_AUTH: Final = "eks-auth"
 SERVICE: Final = "pods.eks.amazonaws.com"
 """The principal in trust policies, and the audience of tokens."""
 _KIND: Final = "pod-identity-association"

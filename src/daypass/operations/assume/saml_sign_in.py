@@ -25,18 +25,18 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.jws import base64url
 from daypass.operations.assume.applicant import actor_of_proof, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.assume_role_with_saml import (
-    ACTION,
+from daypass.operations.assume.forms import Form
+from daypass.operations.assume.issue import Also, Issued
+from daypass.operations.assume.proofs import (
+    WITH_SAML,
     RequestedProvider,
     check_offered,
+    owned,
     provider_of,
     requested_provider,
     requested_session,
     verified_assertion,
 )
-from daypass.operations.assume.assume_role_with_web_identity import owned
-from daypass.operations.assume.forms import Form
-from daypass.operations.assume.issue import Also, Issued
 from daypass.operations.assume.request import AssumeRequest, requested_role
 from daypass.operations.assume.saml_ticket import (
     CHOICE,
@@ -206,7 +206,7 @@ async def assume_chosen(
         view = await env.directory.role(role.account, role.name)
         seconds = requested.duration or (view.role.max_session_seconds if view is not None else None)
         requested = replace_struct(requested, duration=seconds, max_seconds=longest)
-    request = AssumeRequest(role.arn, requested, action=ACTION)
+    request = AssumeRequest(role.arn, requested, action=WITH_SAML)
     return await assume(env, proven_applicant(call, proof, start), request, form, also)
 
 

@@ -11,15 +11,17 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.access import request as grants
 from daypass.domain.access.request import (
     GRANTED,
     UNDECIDED,
     EndReason,
     GrantUnusable,
     TransitionRefused,
+    ended_grant,
+    is_usable,
     moved,
     original_principal,
+    used_grant,
 )
 from daypass.domain.directory import AccessRequest, Grant, ReplayEntry, RequestState, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
@@ -27,7 +29,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.session import Hop, SessionClaims
 from daypass.operations.grants.targets import Snapshot
 from daypass.operations.grants.void import why_void
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import actor_of
 from daypass.operations.revocation import new_revocation
 from daypass.ports import Call, Env, Reader, RoleView, Tx
@@ -71,7 +73,7 @@ def candidates(view: RoleView, hops: Sequence[Hop], now: int, refused: Container
         return
     person = original_principal(hops)
     own = view.grants_of.get(person, ())
-    yield from (grant for grant in own if grant.id not in refused and grants.is_usable(grant, now))
+    yield from (grant for grant in own if grant.id not in refused and is_usable(grant, now))
 
 
 def consume_grant(env: Env, tx: Tx, use: GrantUse, session: SessionClaims) -> dict[str, Any]:
@@ -110,14 +112,14 @@ def used_once(tx: Tx, grant: Grant, now: int) -> Grant:
     """
     until = max(now, grant.claim_by) + _LONGEST_MS
     if not grant.claimed_at and (lost := tx.get(ReplayEntry, purpose=_PURPOSE, id=f"{grant.id}:1")) is not None:
-        grant = grants.used(grant, lost.at)
-    after = grants.used(grant, now)
+        grant = used_grant(grant, lost.at)
+    after = used_grant(grant, now)
     while (after.max_uses or not grant.claimed_at) and not tx.insert_if_absent(
         ReplayEntry(_PURPOSE, f"{grant.id}:{after.uses or 1}", grant.account, now, until)
     ):
         if not grant.claimed_at:  # another server has just sent it again, and it is found from now on (attack A430)
             return used_once(tx, grant, now)
-        after = grants.used(after, now)
+        after = used_grant(after, now)
     return after
 
 
@@ -161,7 +163,7 @@ def end_grants(
     for grant in chosen:
         if grant.ended_at:
             continue
-        tx.replace(grants.ended(grant, reason, now))
+        tx.replace(ended_grant(grant, reason, now))
         if reason not in BY_ITSELF:  # also of a grant that was not used: see `void`
             ended = f"The grant has ended: {reason.value}"
             named = ("grant", grant.id)
@@ -175,7 +177,7 @@ def end_revoked_grant(env: Env, call: Call, tx: Tx, revocation: Revocation) -> N
     request = tx.get(AccessRequest, id=grant.request_id) if grant is not None else None
     if grant is None or request is None or grant.account != revocation.account or grant.ended_at:
         return
-    tx.replace(grants.ended(grant, EndReason.REVOKED, revocation.created_at))
+    tx.replace(ended_grant(grant, EndReason.REVOKED, revocation.created_at))
     request = _end_request(tx, request, EndReason.REVOKED, revocation.created_at)
     announce_end(env, tx, call, request, [grant], EndReason.REVOKED)
 

@@ -14,10 +14,9 @@ from daypass.domain.access.request import EndReason, end_due
 from daypass.domain.access.rule import CompiledRule
 from daypass.domain.access.terms import Version, binding_of, digest
 from daypass.domain.directory import AccessRequest, AccessVote, ApprovalRule, Grant, Revocation, Role
-from daypass.operations.grants.permission import may_request
 from daypass.operations.grants.persons import names_of, principals_in, why_gone
 from daypass.operations.grants.targets import compiled, is_superseded, version_of
-from daypass.operations.grants.votes import why_lost
+from daypass.operations.grants.votes import may_request, why_lost
 from daypass.ports import Env, Reader, Scene
 
 

@@ -6,17 +6,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from daypass.domain.access.quorum import Count, StageKey, count
-from daypass.domain.access.rule import CompiledRule, LimitExceeded, People, Stage, check_mfa
-from daypass.domain.access.terms import waiting_since
-from daypass.domain.directory import AccessRequest, AccessVote
-from daypass.domain.policy.model import Context
-from daypass.operations.grants.permission import may_approve
+from daypass.domain.access.rule import CompiledRule, LimitExceeded, People, Stage, check_mfa_age
+from daypass.domain.access.terms import Count, StageKey, count, waiting_since
+from daypass.domain.arn import account_of, parse_arn
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
+from daypass.domain.context import resource_context
+from daypass.domain.directory import AccessRequest, AccessVote, Role, User
+from daypass.domain.policy.model import Context, Decision
+from daypass.domain.policy.partial_evaluation import Known, Outcome
+from daypass.domain.question import decide_partially, hypothetical
+from daypass.domain.session import FeedPosition
 from daypass.operations.grants.persons import names_of, persons_of, why_gone, with_links
 from daypass.operations.grants.targets import RequestedRole, binding, once
-from daypass.ports import Env, Reader, Scene
+from daypass.operations.iam import builtin
+from daypass.operations.iam.context import ReadContext
+from daypass.operations.iam.holdings import Gatherer
+from daypass.operations.management import InAws, allow, arn_of
+from daypass.operations.principals import find_by_arn, find_by_id
+from daypass.ports import Call, Env, Reader, Scene
 
 _MANY: Final = 1_000
 _NO_APPROVERS: Final = Stage(People(()), "no approvers")
@@ -64,7 +73,7 @@ def stages_for(
                 continue
             try:
                 if context is not None:
-                    check_mfa(mfa_at, stage.mfa_seconds, at)
+                    check_mfa_age(mfa_at, stage.mfa_seconds, at)
             except LimitExceeded as error:
                 unmet = str(error)
                 continue
@@ -123,3 +132,82 @@ def why_lost(env: Env | Scene, tx: Reader, request: AccessRequest, vote: AccessV
         ):
             return "the approver is no longer permitted to approve"
     return ""
+
+
+# --- Permissions on access requests, which name the role: to request and to approve
+
+
+_APPROVE: Final = "daypass:ApproveAccessRequest"
+_REQUEST: Final = "daypass:CreateAccessRequest"
+_EMERGENCY: Final = "daypass:BreakGlass"
+_FACTS: Final = RequestFacts("", 0, _APPROVE, "", "")
+
+
+async def allow_on_roles(
+    env: Env, call: Call, actions: Sequence[str], role_arns: Sequence[str], account: str
+) -> Decision:
+    """Authorizes `daypass:ACTION` on `access-request/ROLE` for each role of `account`, with its tags, and returns the last
+    decision. Raises DaypassError(ACCESS_DENIED).
+    """
+    roles = await env.directory.read(
+        lambda tx: [(arn, find_by_arn(tx, Role, arn)) for arn in role_arns], account=call.caller.account
+    )
+    decisions = [
+        await allow(
+            env,
+            call,
+            action,
+            "access-request",
+            parse_arn(arn).name,
+            account,
+            in_aws=InAws(tags=role.tags if role is not None else ()),
+        )
+        for arn, role in roles
+        for action in actions
+    ]
+    return decisions[-1]
+
+
+def may_approve(env: Env | Scene, tx: Reader, principal_ids: Sequence[str], role_arn: str) -> bool:
+    """Whether the principal that voted, at the end of its chain, may approve requests for the role. A root always may."""
+    last = principal_ids[-1]
+    return not last.startswith(("AIDA", "AROA")) or _is_permitted(env, tx, last, _APPROVE, role_arn)
+
+
+def may_request(
+    env: Env | Scene, tx: Reader, principal_ids: Sequence[str], role_arn: str, *, emergency: bool = False
+) -> bool:
+    """Whether one of these principals of a person, a user or the role of a session, may request the role (attack A364). A root
+    always may.
+    """
+    actions = (_REQUEST, _EMERGENCY) if emergency else (_REQUEST,)
+    return any(
+        each.isdigit()
+        or (each.startswith(("AIDA", "AROA")) and all(_is_permitted(env, tx, each, a, role_arn) for a in actions))
+        for each in principal_ids
+    )
+
+
+def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, role_arn: str) -> bool:
+    entity = find_by_id(tx, principal_id)
+    if entity is None:
+        return False
+    ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.Catalog(env.builtin), env.saml_metadata)
+    gatherer = Gatherer(ctx)
+    guardrails = (
+        gatherer.guardrail_policies() if action == _APPROVE else ()
+    )  # ADR 0017: one against requests ends no access
+    role = find_by_arn(tx, Role, role_arn)
+    resource = arn_of(account_of(role_arn), "access-request", parse_arn(role_arn).name)
+    principal = hypothetical(entity, gatherer.of(entity).policies(guardrails))
+    tags = resource_context("", role.tags if role is not None else ())
+    question = principal.asks(action, resource, own_side=True, context=tags)
+    known = Known(question.known.keys, (*question.known.prefixes, "aws:resourcetag/"))
+    return decide_partially(structs.replace(question, known=known)).outcome is not Outcome.DENIED
+
+
+def _caller(entity: User | Role) -> Caller:
+    """The principal as the context of a read: it names the account."""
+    kind = PrincipalKind.USER if isinstance(entity, User) else PrincipalKind.ROLE_SESSION
+    names = (entity.account, entity.arn, entity.arn, entity.id, entity.id, entity.name)
+    return Caller(kind, *names, "", FeedPosition("", 0), ())

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from daypass.domain.directory import AccessKey, Account, Attachment, Group, KeyStatus, LastUse, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import context, documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner

@@ -23,7 +23,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import (
     access_keys,
     attachments,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from daypass.domain.directory import Attachment, Group
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import builtin, context, documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner, OwnerKind

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Revocation, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind, replaced
-from daypass.operations.crud import operation as crud
-from daypass.operations.crud.operation import AuthorizedResource, Context, Params
+from daypass.operations import crud
+from daypass.operations.crud import AuthorizedResource, Context, Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog
 from daypass.operations.revocation import lift_blocks, new_revocation, store

@@ -26,7 +26,7 @@ from daypass.domain.directory import (
 )
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import iso_time
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import access_keys
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.ports import Ids

@@ -20,7 +20,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import Params
+from daypass.operations.crud import Params
 from daypass.operations.iam import builtin, faults
 from daypass.operations.iam.context import ReadContext
 

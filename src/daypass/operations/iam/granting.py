@@ -19,7 +19,7 @@ from daypass.domain.policy.document import PolicyDocument
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2012, fold
 from daypass.domain.ssf import CredentialChange
-from daypass.operations.crud.operation import REFUSED, Answer, AuthorizedResource, Params
+from daypass.operations.crud import REFUSED, Answer, AuthorizedResource, Params
 from daypass.operations.iam import faults, find, holdings, mfa, resources, roles
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.holdings import Gatherer, PolicySource

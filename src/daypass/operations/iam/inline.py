@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daypass.domain.directory import InlinePolicy
 from daypass.domain.policy.document import PolicyKind
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import documents, faults
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner, OwnerKind
@@ -53,7 +53,7 @@ def get(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     }
 
 
-def names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
+def inline_names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     owner = kind.find(ctx, p)
 
     def fetch(after: str, limit: int) -> list[InlinePolicy]:

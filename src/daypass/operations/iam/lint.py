@@ -16,7 +16,7 @@ from daypass.domain.policy.lint.finding import Finding
 from daypass.domain.policy.lint.grants import Facts, powerful
 from daypass.domain.policy.lint.run import lint, lint_text
 from daypass.domain.policy.pattern import Patterns
-from daypass.operations.crud.operation import Params
+from daypass.operations.crud import Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.builtin import Catalog, policy_text
 from daypass.operations.iam.context import ReadContext

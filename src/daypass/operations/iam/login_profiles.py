@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.directory import Account, LoginProfile, PasswordPolicy, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import REFUSED, Answer, AuthorizedResource, Params
+from daypass.operations.crud import REFUSED, Answer, AuthorizedResource, Params
 from daypass.operations.iam import faults, find, resources
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.ssf.logout import tell_of_end

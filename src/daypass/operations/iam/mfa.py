@@ -21,7 +21,7 @@ from daypass.domain.directory import Account, BrowserSession, MfaDevice, Passkey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.ssf import CredentialChange
 from daypass.domain.totp import consecutive_step, drift_of
-from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
+from daypass.operations.crud import Answer, AuthorizedResource, Params
 from daypass.operations.iam import context, documents, faults, find, paging, resources, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page, page_of

@@ -15,10 +15,10 @@ from typing import Any, Final
 from daypass.domain.claims import has_dot_segments
 from daypass.domain.directory import OidcProvider, SamlProvider
 from daypass.domain.web_identity import is_usable_url
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import context, documents, faults, find, paging, tags
 from daypass.operations.iam.context import ReadContext, WriteContext
-from daypass.operations.providers.settings import refuse_unlisted
+from daypass.operations.providers import refuse_unlisted
 from daypass.ports import Ids, SamlMetadataView
 
 _SCHEME: Final = "https://"

@@ -25,7 +25,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.policy.model import Value
-from daypass.operations.crud.operation import AuthorizedResource, Params, Permission
+from daypass.operations.crud import AuthorizedResource, Params, Permission
 from daypass.operations.iam import documents, find
 from daypass.operations.iam.context import ReadContext, ResourceOf
 

@@ -16,7 +16,7 @@ from daypass.data import ServiceLinkedRole, service_linked_roles
 from daypass.domain.directory import Attachment, InlinePolicy, InstanceProfile, Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Value
-from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
+from daypass.operations.crud import Answer, AuthorizedResource, Params
 from daypass.operations.iam import (
     access_keys,
     attachments,

@@ -23,7 +23,7 @@ from daypass.domain.policy.model import Layer, PrincipalFacts, Value
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Principal, hypothetical
 from daypass.domain.trust import CallerPolicies
-from daypass.operations.crud.operation import Params
+from daypass.operations.crud import Params
 from daypass.operations.iam import faults
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Holdings, PolicySource, policies_in

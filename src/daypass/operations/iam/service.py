@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from daypass.domain.policy.lint.finding import Finding
-from daypass.operations.crud.engine import Service
-from daypass.operations.crud.operation import Params
+from daypass.operations.crud import Params
+from daypass.operations.crud_engine import Service
 from daypass.operations.iam import (
     builtin,
     documents,
@@ -20,11 +20,11 @@ from daypass.operations.iam import (
     resources,
     roles,
     service_last_accessed,
+    tables,
     tags,
 )
 from daypass.operations.iam.context import Operation, ReadContext, WriteContext
 from daypass.operations.iam.lint import findings_of
-from daypass.operations.iam.tables import credentials, entities
 from daypass.ports import Call, Env, Ids, Scene, Tx
 
 
@@ -76,7 +76,7 @@ class Iam(Service[ReadContext, WriteContext]):
 
 
 IAM = Iam()
-"""For `crud.engine.perform`."""
+"""For `crud_engine.perform`."""
 
 
 # --- Every IAM operation of Daypass by name; `tables` has the rows
@@ -95,37 +95,37 @@ _LAST_ACCESSED = Operation(
 )
 
 _ALL = (
-    *entities.USERS,
-    *entities.GROUPS,
-    *entities.ROLES,
+    *tables.USERS,
+    *tables.GROUPS,
+    *tables.ROLES,
     *roles.SERVICE_LINKED,
-    *entities.POLICIES,
-    *entities.ACCOUNT,
-    *entities.INSTANCE_PROFILES,
-    *credentials.PROVIDERS,
-    *credentials.PASSWORDS,
-    *credentials.MFA,
-    *entities.REPORTS,
+    *tables.POLICIES,
+    *tables.ACCOUNT,
+    *tables.INSTANCE_PROFILES,
+    *tables.PROVIDERS,
+    *tables.PASSWORDS,
+    *tables.MFA,
+    *tables.REPORTS,
     _LAST_ACCESSED,
-    *entities.ABSENT,
-    *credentials.OUTBOUND,
-    *entities.SIMULATIONS,
-    *entities.of_owner(owners.USER, resources.user),
-    *entities.of_owner(owners.GROUP, resources.group),
-    *entities.of_owner(owners.ROLE, resources.role),
-    *entities.bounded_by(owners.USER, resources.user),
-    *entities.bounded_by(owners.ROLE, resources.role),
-    *entities.tagged("User", resources.user, tags.by(find.user, "UserName")),
-    *entities.tagged("Role", resources.role, tags.by(find.role, "RoleName")),
-    *entities.tagged("Policy", resources.policy, tags.policy, tags.policy_to_tag, tags.policy_to_untag),
-    *entities.tagged(
+    *tables.ABSENT,
+    *tables.OUTBOUND,
+    *tables.SIMULATIONS,
+    *tables.of_owner(owners.USER, resources.user),
+    *tables.of_owner(owners.GROUP, resources.group),
+    *tables.of_owner(owners.ROLE, resources.role),
+    *tables.bounded_by(owners.USER, resources.user),
+    *tables.bounded_by(owners.ROLE, resources.role),
+    *tables.tagged("User", resources.user, tags.by(find.user, "UserName")),
+    *tables.tagged("Role", resources.role, tags.by(find.role, "RoleName")),
+    *tables.tagged("Policy", resources.policy, tags.policy, tags.policy_to_tag, tags.policy_to_untag),
+    *tables.tagged(
         "InstanceProfile", resources.instance_profile, tags.by(find.instance_profile, "InstanceProfileName")
     ),
-    *entities.tagged(
+    *tables.tagged(
         "OpenIDConnectProvider", resources.oidc_provider, tags.by(find.oidc_provider, "OpenIDConnectProviderArn")
     ),
-    *entities.tagged("SAMLProvider", resources.saml_provider, tags.by(find.saml_provider, "SAMLProviderArn")),
-    *entities.tagged("MFADevice", mfa.device_resource, mfa.tagged),
+    *tables.tagged("SAMLProvider", resources.saml_provider, tags.by(find.saml_provider, "SAMLProviderArn")),
+    *tables.tagged("MFADevice", mfa.device_resource, mfa.tagged),
 )
 
 OPERATIONS: Final = MappingProxyType({operation.name: roles.protecting(operation) for operation in _ALL})

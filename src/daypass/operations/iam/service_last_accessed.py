@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from daypass.domain.directory import AccessReport, Attachment, Group, LastUse, ManagedPolicy, Membership, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyKind
-from daypass.operations.crud.operation import Answer, Params
-from daypass.operations.iam import access_keys, faults, find
-from daypass.operations.iam import roles as service_linked_roles
+from daypass.operations.crud import Answer, Params
+from daypass.operations.iam import access_keys, faults, find, roles
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.granting import entity_of, granted_services
 from daypass.operations.iam.holdings import Gatherer
@@ -42,9 +41,7 @@ def gather(iam_actions: Sequence[str], ctx: ReadContext, p: Params, _ids: Ids) -
 
     `iam_actions`: the IAM operations whose use is tracked individually, sorted.
     """
-    tracked = (
-        {"iam": iam_actions, "sts": service_linked_roles.STS_ACTIONS} if p.get("Granularity") == "ACTION_LEVEL" else {}
-    )
+    tracked = {"iam": iam_actions, "sts": roles.STS_ACTIONS} if p.get("Granularity") == "ACTION_LEVEL" else {}
     entity = entity_of(ctx, p["Arn"])
     members = {member.id: member for member in _members(ctx, entity)}
     used = {member.id: access_keys.uses(ctx, member.id) for member in members.values()}
@@ -110,7 +107,7 @@ def _service(
 ) -> dict[str, Any]:
     """One service: its row as IAM shows it, and when each entity last used it."""
     uses = [use for last_uses in used.values() for use in last_uses if use.operation.partition(":")[0] == name]
-    row: dict[str, Any] = {"ServiceName": service_linked_roles.name_of(name), "ServiceNamespace": name}
+    row: dict[str, Any] = {"ServiceName": roles.name_of(name), "ServiceNamespace": name}
     by_entity: dict[str, int] = {}
     for use in uses:
         by_entity[use.subject] = max(use.at, by_entity.get(use.subject, 0))

@@ -24,7 +24,7 @@ from daypass.domain.policy.layers import Layers, NamedPolicy, context_keys
 from daypass.domain.policy.model import AccessQuery, Decision, Layer
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import decide
-from daypass.operations.crud.operation import Answer, AuthorizedResource, Params
+from daypass.operations.crud import Answer, AuthorizedResource, Params
 from daypass.operations.iam import faults, lint, scenario
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, PolicySource, policies_in

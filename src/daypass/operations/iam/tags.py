@@ -23,7 +23,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.policy.pattern import fold as ascii_fold
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import documents, faults, find, paging
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.paging import page_of

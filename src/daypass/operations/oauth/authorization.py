@@ -18,8 +18,8 @@ from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings, parse_client
-from daypass.domain.oauth.redirects import is_challenge, is_registered
 from daypass.domain.oauth.resource_server import parse_resource_server
+from daypass.domain.oauth.urls import is_challenge, is_registered
 from daypass.operations.assume.request import consume, requested_role
 from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
@@ -227,7 +227,7 @@ async def pushed(env: Env, call: Call, client_id: str, unverified_uri: str) -> A
     value = unverified_uri.removeprefix(URI_PREFIX)
     code = None
     if value != unverified_uri:
-        code = await codes.find(env, call.source, codes.REQUEST_URI, client_id, value, _read_request)
+        code = await codes.find_code(env, call.source, codes.REQUEST_URI, client_id, value, _read_request)
     if code is None or code.row.used_at:
         raise DaypassError(ErrorKind.VALIDATION, "The request_uri is unknown, has expired or was used before.")
     return code.content
@@ -269,7 +269,7 @@ async def grant_code(
     code = None
     if request_uri:
         name = request_uri.removeprefix(URI_PREFIX)
-        code = await codes.find(env, call.source, codes.REQUEST_URI, client.id, name, _read_request)
+        code = await codes.find_code(env, call.source, codes.REQUEST_URI, client.id, name, _read_request)
         if code is None:
             raise DaypassError(ErrorKind.VALIDATION, "The request_uri has expired.")
 

@@ -19,7 +19,7 @@ from daypass.domain.oauth.client import AWS_TOOLS
 from daypass.domain.policy.model import Decision
 from daypass.operations.authorize import Own, authorize, authorize_own
 from daypass.operations.oauth.access_token import session_arn
-from daypass.operations.oauth.issuance import IssuedToken, issue_token
+from daypass.operations.oauth.jwt_form import IssuedToken, issue_token
 from daypass.operations.oauth.parties import subject_of_caller
 from daypass.operations.oauth.refresh_families import end_family
 from daypass.operations.oauth.refresh_family import content_of, is_authentic, parse_token

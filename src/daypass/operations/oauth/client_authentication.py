@@ -20,7 +20,7 @@ from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import Certificate, CertificateRefused, JoseError, UnverifiedJws, base64url, text_digest
 from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
-from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.domain.oauth.urls import is_document_id
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.oauth.clients import built_in, check_secret

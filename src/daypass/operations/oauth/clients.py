@@ -34,11 +34,11 @@ from daypass.domain.oauth.client import (
 )
 from daypass.domain.ssf import CredentialChange
 from daypass.operations import heavy
-from daypass.operations.crud.collection import Collection
+from daypass.operations.crud import Collection
 from daypass.operations.iam import login_profiles
 from daypass.operations.management import allow
 from daypass.operations.revocation import new_revocation
-from daypass.operations.ssf import queue
+from daypass.operations.ssf import push
 from daypass.ports import Call, Env, Tx
 
 CLIENTS_PER_ACCOUNT: Final = 1_000
@@ -217,7 +217,7 @@ def describe(client: OAuthClient) -> dict[str, Any]:
 
 
 def _announce(env: Env, tx: Tx, call: Call, changes: Iterable[CredentialChange]) -> None:
-    queue.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
+    push.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
 
 
 def _changes(before: OAuthClient, after: OAuthClient) -> list[CredentialChange]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, structs
 
 from daypass.domain.directory import BrowserSession, Consent
 from daypass.domain.errors import DaypassError
-from daypass.domain.oauth import redirects
+from daypass.domain.oauth import urls
 from daypass.domain.oauth.client import BUILT_IN
 from daypass.domain.oauth.resource_server import JKT
 from daypass.domain.session import IDENTITY_ONLY
@@ -41,7 +40,7 @@ class Redeemed(Struct, frozen=True):
 async def find(env: Env, call: Call, sender: Sender, unverified_code: str) -> Code[Authorization]:
     """The code of the client that sent the request, not used before. Raises DaypassError: INVALID_GRANT, UNAVAILABLE."""
     client = sender.known_client
-    code = await codes.find(
+    code = await codes.find_code(
         env, call.source, codes.AUTHORIZATION, client.client.id, unverified_code, read_authorization
     )
     if code is None:
@@ -74,7 +73,7 @@ async def redeem(
 
 def _check_verifier(unverified_verifier: str, challenge: str) -> None:
     """A verifier without a challenge is refused too: somebody may have removed the challenge (RFC 9700, 4.8.2)."""
-    if not challenge or not redirects.fits(unverified_verifier, challenge):
+    if not challenge or not urls.fits(unverified_verifier, challenge):
         raise codes.refused("the code_verifier is not that of the authorization request")
 
 
@@ -87,7 +86,7 @@ async def consented(
     if person is None:
         raise codes.refused("the person is not signed in any more")
     if not request.role_arn and code.row.client_id not in BUILT_IN:
-        request = replace(request, session=replace(request.session, policy=IDENTITY_ONLY))
+        request = structs.replace(request, session=structs.replace(request.session, policy=IDENTITY_ONLY))
     owner = _owner(request, person)
 
     def also(tx: Tx, identity: str) -> None:

@@ -71,7 +71,7 @@ def insert(tx: Tx, row: OAuthCode) -> None:
     tx.insert(row)
 
 
-async def find(
+async def find_code(
     env: Env, source: Source, purpose: str, client_id: str, unverified_value: str, read: Reader[S]
 ) -> Code[S] | None:
     """The code of this purpose and client that has not expired, used or not; None for none. Raises UNAVAILABLE."""

@@ -15,8 +15,8 @@ from daypass.domain.arn import Source
 from daypass.domain.directory import OAuthClient, OAuthCode, RefreshFamily
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import dump_client, parse_client
-from daypass.domain.oauth.client_document import read_document
-from daypass.domain.oauth.client_id_url import is_allowed
+from daypass.domain.oauth.client_metadata import read_document
+from daypass.domain.oauth.urls import is_allowed
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.access_token import open_access_token
 from daypass.operations.oauth.refresh_family import is_refresh_token, parse_token

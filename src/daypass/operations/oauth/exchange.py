@@ -14,11 +14,11 @@ from daypass.domain.provider_settings import parse_settings, url_of
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import rates
 from daypass.operations.assume.applicant import IssuanceSnapshot, proven_applicant, signing_applicant, snapshot
-from daypass.operations.assume.assume_role_with_web_identity import ACTION
+from daypass.operations.assume.proofs import WITH_WEB_IDENTITY
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.identity_assertion import bounded_by_assertion, is_identity_assertion
-from daypass.operations.oauth.issuance import IssuedToken, issue_token, on_record
+from daypass.operations.oauth.jwt_form import IssuedToken, issue_token, on_record
 from daypass.operations.oauth.parties import Subject, is_own, own_subject, provider_subject, role_of, verified_actor
 from daypass.operations.oauth.refresh import Granted, issue_with_refresh
 from daypass.operations.oauth.request import ExchangeRequest, TokenRequest, TokenType
@@ -167,7 +167,7 @@ async def client_credentials(env: Env, call: Call, request: TokenRequest, proof:
         applicant = signing_applicant(env, Call(client.caller, call.facts, call.now))
         subject = Subject(applicant, ASSUME_ROLE, client.caller.name, name, client.caller)
     else:
-        subject = Subject(proven_applicant(call, proof, snapshot(env)), ACTION, name, name, proof=proof)
+        subject = Subject(proven_applicant(call, proof, snapshot(env)), WITH_WEB_IDENTITY, name, name, proof=proof)
     return await issue_token(env, call, request, subject)
 
 

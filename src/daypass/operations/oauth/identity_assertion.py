@@ -28,7 +28,7 @@ from daypass.operations.management import arn_of
 from daypass.operations.oauth.access_token import actors_of, authenticated_at, invalid_session, stable_id
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
-from daypass.operations.oauth.issuance import on_record
+from daypass.operations.oauth.jwt_form import on_record
 from daypass.operations.oauth.parties import Subject, own_subject, subject_of_caller
 from daypass.operations.oauth.refresh import session_of_person
 from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender, TokenType

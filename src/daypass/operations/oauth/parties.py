@@ -18,12 +18,12 @@ from daypass import sigv4
 from daypass.domain.arn import Source
 from daypass.domain.assertion import proof_of, replay_entry, session_name, session_seconds
 from daypass.domain.claims import Caller, PrincipalKind, Proof
-from daypass.domain.delegation import Party
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.jws import Party
 from daypass.domain.oauth.resource_server import Binding
 from daypass.domain.session import SessionClaims, transitive_tags
 from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.assume import assume_role_with_saml, assume_role_with_web_identity
+from daypass.operations.assume import proofs
 from daypass.operations.assume.applicant import (
     Actor,
     Applicant,
@@ -215,7 +215,7 @@ async def provider_subject(
     )
     applicant = proven_applicant(call, proof, issuance, actor)
     client = f"{proof.provider}:{proof.audience}"
-    return Subject(applicant, assume_role_with_web_identity.ACTION, _usable_name(proof.subject), client, proof=proof)
+    return Subject(applicant, proofs.WITH_WEB_IDENTITY, _usable_name(proof.subject), client, proof=proof)
 
 
 async def _saml_subject(
@@ -224,27 +224,25 @@ async def _saml_subject(
     response = _standard_base64(presented.unverified)
     try:
         wanted = await _saml_provider(env, response, role, call.facts.source)
-        assertion, provider = await assume_role_with_saml.verified_assertion(
+        assertion, provider = await proofs.verified_assertion(
             env, wanted, response, issuance.now, SamlArrival(source=call.facts.source)
         )
         proof = proof_of(assertion, provider, replay_entry(assertion))
         seconds = session_seconds(assertion) or 0
         name = session_name(assertion)
     except DaypassError as error:
-        raise assume_role_with_web_identity.owned(error, role.account) from None
-    assume_role_with_saml.check_offered(assertion, proof, role)
+        raise proofs.owned(error, role.account) from None
+    proofs.check_offered(assertion, proof, role)
     applicant = proven_applicant(call, proof, issuance, actor)
-    return Subject(applicant, assume_role_with_saml.ACTION, name, proof.provider, proof=proof, seconds=seconds)
+    return Subject(applicant, proofs.WITH_SAML, name, proof.provider, proof=proof, seconds=seconds)
 
 
-async def _saml_provider(
-    env: Env, response: str, role: RequestedRole, source: Source
-) -> assume_role_with_saml.RequestedProvider:
+async def _saml_provider(env: Env, response: str, role: RequestedRole, source: Source) -> proofs.RequestedProvider:
     """The provider of the role's account in the response's roles. It only says where to look for keys."""
     prefix = f"arn:aws:iam::{role.account}:saml-provider/"
     for arn in await env.saml.unverified_providers(response, source):
         if arn.startswith(prefix):
-            return assume_role_with_saml.requested_provider(arn)
+            return proofs.requested_provider(arn)
     raise DaypassError(
         ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid", private={"reason": "no provider"}
     )
@@ -254,11 +252,9 @@ async def _provider_proof(
     env: Env, account: str, unverified: str, now: int, *, identity_assertion: bool = False
 ) -> Proof:
     try:
-        return await assume_role_with_web_identity.verified_proof(
-            env, account, unverified, now, identity_assertion=identity_assertion
-        )
+        return await proofs.verified_proof(env, account, unverified, now, identity_assertion=identity_assertion)
     except DaypassError as error:
-        raise assume_role_with_web_identity.owned(error, account) from None
+        raise proofs.owned(error, account) from None
 
 
 async def _own_caller(env: Env, presented: Presented, now: int) -> tuple[OwnToken, Caller]:

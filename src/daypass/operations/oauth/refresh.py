@@ -30,8 +30,7 @@ from daypass.operations.assume.issue import narrower_hop
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.issuance import IssuedToken, issue_token, relisted
-from daypass.operations.oauth.jwt_form import JwtForm
+from daypass.operations.oauth.jwt_form import IssuedToken, JwtForm, issue_token, relisted
 from daypass.operations.oauth.parties import Subject, subject_of_caller
 from daypass.operations.oauth.refresh_families import end_family, opened_family
 from daypass.operations.oauth.refresh_family import (

@@ -20,7 +20,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.jws import text_digest
 from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, parse_client
-from daypass.domain.oauth.registration import settings_of
+from daypass.domain.oauth.client_metadata import settings_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.clients import checked_name, create_client, describe, hash_of, new_secret
 from daypass.operations.outcome import event_of

@@ -8,10 +8,9 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from daypass.domain.delegation import Party
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import JoseError, base64url, text_digest
+from daypass.domain.jws import JoseError, Party, base64url, text_digest
 from daypass.domain.oauth.resource_server import JKT, Binding
 from daypass.operations.assume.request import DPOP, SessionRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient

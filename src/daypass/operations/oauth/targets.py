@@ -33,7 +33,7 @@ from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
 from daypass.operations import heavy
 from daypass.operations.authorize import authorize
-from daypass.operations.crud.collection import Collection
+from daypass.operations.crud import Collection
 from daypass.operations.management import allow
 from daypass.operations.oauth.request import TokenRequest
 from daypass.ports import Call, Env, Tx

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from daypass.domain.directory import Crl, TrustAnchor, X509Subject
 from daypass.domain.jws import CertificateRefused
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud import operation as crud
-from daypass.operations.crud.operation import AuthorizedResource, Context, Params
+from daypass.operations import crud
+from daypass.operations.crud import AuthorizedResource, Context, Params
 from daypass.ports import Ids, Tx
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic
 from daypass.domain.arn import read_arn
 from daypass.domain.directory import Crl, Tags, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.jws import ISSUER, SAN, SUBJECT
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import paging
 from daypass.operations.iam.tags import exact, merged
 from daypass.operations.rolesanywhere.context import RESOURCES, E, Entity, ReadContext, WriteContext, invalid, no_such

@@ -14,7 +14,7 @@ from daypass.domain.errors import DaypassError
 from daypass.domain.jws import DEFAULT_MAPPINGS, check_mapping
 from daypass.domain.policy.document import PolicyKind
 from daypass.operations.assume.request import MAX_POLICY_ARNS, requested_role
-from daypass.operations.crud.operation import Answer, Params
+from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import documents
 from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import ReadContext, WriteContext

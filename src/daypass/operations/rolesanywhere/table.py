@@ -15,8 +15,8 @@ from daypass.domain.directory import Crl, TrustAnchor, X509Profile, X509Subject
 from daypass.domain.jws import SERVICE
 from daypass.domain.policy.model import Value
 from daypass.domain.ssf import CredentialChange
-from daypass.operations.crud.engine import Service
-from daypass.operations.crud.operation import Answer, AuthorizedResource, Params, Permission
+from daypass.operations.crud import Answer, AuthorizedResource, Params, Permission
+from daypass.operations.crud_engine import Service
 from daypass.operations.rolesanywhere import anchors, context, entity_kind, profiles
 from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
 from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
@@ -191,4 +191,4 @@ class RolesAnywhere(Service[ReadContext, WriteContext]):
 
 
 ROLES_ANYWHERE = RolesAnywhere()
-"""For `crud.engine.perform`."""
+"""For `crud_engine.perform`."""

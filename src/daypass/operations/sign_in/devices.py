@@ -20,10 +20,10 @@ from daypass.domain.policy.model import Decision
 from daypass.operations.iam.access_keys import sign_ins as last_sign_ins
 from daypass.operations.iam.mfa import codes_change, has_device, is_recent, of_user, remove_codes
 from daypass.operations.management import InAws, allow, allow_own
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys
-from daypass.operations.ssf import queue
+from daypass.operations.ssf import push
 from daypass.ports import Call, Env, Ids, Reader, Tx
 
 _MANY: Final = 100
@@ -228,7 +228,7 @@ def replace_codes(
     if not has_device(tx, user):
         raise DaypassError(ErrorKind.VALIDATION, "Recovery codes replace an MFA device: register a device first.")
     changes = (*remove_codes(tx, user), codes_change(user, "create"))
-    queue.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
+    push.announce(env, tx, changes, call.now, actor_id=call.caller.principal_id)
     for code in codes:
         tx.insert(RecoveryCode(user.id, digest(code), user.account, call.now))
     detail = {"user": user.arn, "recovery_codes": len(codes)}
@@ -245,7 +245,7 @@ async def accept(env: Env, call: Call, user: User, unverified_code: str) -> None
             private = {"reason": "recovery code", "unverified_user": user.arn}
             raise DaypassError(ErrorKind.ACCESS_DENIED, _WRONG, private=private)
         tx.delete(code)
-        queue.announce(env, tx, (codes_change(user, "revoke"),), call.now, actor_id=user.id)
+        push.announce(env, tx, (codes_change(user, "revoke"),), call.now, actor_id=user.id)
         left = tx.count(RecoveryCode, user_id=user.id)
         event = served(call, kind=EventType.RECOVERY_CODE_USED, detail={"user": user.arn, "left": left})
         return None, announce(env, tx, event)

@@ -20,12 +20,12 @@ from daypass.operations.assume.request import consume
 from daypass.operations.iam import paging
 from daypass.operations.iam.mfa import RECENT_MS, change_of, has_device, of_user, take_away
 from daypass.operations.management import allow_own
-from daypass.operations.notifications.notify import announce
+from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.webauthn import Asserted, Ceremony, Prompt
-from daypass.operations.ssf import queue
+from daypass.operations.ssf import push
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_NAME: Final = 64  # characters
@@ -51,7 +51,7 @@ async def accept(env: Env, call: Call, ceremony: Ceremony, passkey: Passkey, ass
         detail: dict[str, Any] = {"passkey": passkey.id, "name": passkey.name, "counter": asserted.sign_count}
         if (asserted.sign_count or known.sign_count) and asserted.sign_count <= known.sign_count:
             tx.replace(replace(known, blocked_at=call.now))
-            queue.announce(env, tx, (change_of(known, "revoke"),), call.now, actor_id="")
+            push.announce(env, tx, (change_of(known, "revoke"),), call.now, actor_id="")
             event = served(call, kind=EventType.PASSKEY_COPIED, detail={**detail, "expected_over": known.sign_count})
             return False, announce(env, tx, event)
         tx.replace(replace(known, sign_count=asserted.sign_count, used_at=call.now, backed_up=asserted.backed_up))
@@ -146,7 +146,7 @@ async def register(
         if tx.get(Passkey, id=passkey.id) is not None:
             raise _denied("the credential exists already", passkey, "This passkey cannot be registered.")
         tx.insert(passkey)
-        queue.announce(env, tx, (change_of(passkey, "create"),), call.now, actor_id=user.id)
+        push.announce(env, tx, (change_of(passkey, "create"),), call.now, actor_id=user.id)
         return passkey, _changed(
             call, user, {"passkey": passkey.id, "name": name, "registered": passkey.aaguid}, decision
         )
@@ -181,7 +181,7 @@ def remove(env: Env, tx: Tx, call: Call, user: User, passkey_id: str, decision: 
     """In the transaction of a caller who may do it. Raises DaypassError(NOT_FOUND)."""
     passkey = existing(tx, user, passkey_id)
     removed = take_away(env.ids, tx, call.caller, user, passkey, call.now)
-    queue.announce(env, tx, removed, call.now, actor_id=call.caller.principal_id)
+    push.announce(env, tx, removed, call.now, actor_id=call.caller.principal_id)
     detail = {"passkey": passkey.id, "name": passkey.name, "removed": True}
     return None, _changed(call, user, detail, decision)
 

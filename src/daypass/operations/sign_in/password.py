@@ -43,7 +43,7 @@ from daypass.operations.sign_in.ticket import (
     seal,
 )
 from daypass.operations.ssf.logout import tell_of_end
-from daypass.operations.ssf.queue import announce
+from daypass.operations.ssf.push import announce
 from daypass.ports import Call, Env, Reader, Scene, Tx
 
 MAX_PASSWORD: Final = 128  # characters (IAM API, passwordType)

@@ -27,7 +27,12 @@ from daypass.domain.provider_settings import SignIn, parse_settings, url_of
 from daypass.domain.web_identity import claim_at, scalar_text, standard_claims
 from daypass.operations.assume.applicant import Applicant, IssuanceSnapshot, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.assume_role_with_web_identity import ACTION, owned, verified_proof, with_attributes
+from daypass.operations.assume.proofs import (
+    WITH_WEB_IDENTITY,
+    owned,
+    verified_proof,
+    with_attributes,
+)
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
 from daypass.operations.outcome import OWNER
 from daypass.operations.principals import account_by_alias
@@ -205,7 +210,7 @@ async def _sign_in(
         view = await env.directory.role(role.account, role.name)
         longest = view.role.max_session_seconds if view is not None else 3600
         seconds = min(longest, env.limits.browser_session_ms // 1000)
-        request = AssumeRequest(arn, replace(session, duration=seconds), action=ACTION)
+        request = AssumeRequest(arn, replace(session, duration=seconds), action=WITH_WEB_IDENTITY)
         try:
             await assume(env, applicant, request, BROWSER_FORM, also)
         except DaypassError as error:

@@ -22,9 +22,9 @@ from daypass.operations.assume.mfa_code import MfaCode, check_mfa
 from daypass.operations.assume.request import consume
 from daypass.operations.iam.mfa import enabled_devices, of_user
 from daypass.operations.outcome import OWNER, served
-from daypass.operations.sign_in import devices as recovery
 from daypass.operations.sign_in import passkeys, password, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
+from daypass.operations.sign_in.devices import accept
 from daypass.operations.sign_in.password import Browser, Candidate, Progress
 from daypass.operations.sign_in.ticket import CODE, LIFETIME_MS, open_ticket, seal, unseal
 from daypass.operations.sign_in.webauthn import Ceremony
@@ -219,7 +219,7 @@ async def with_recovery_code(
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     candidate, seen = await password.user_of_ticket(env, call, ticket)
     try:
-        await recovery.accept(env, password.as_user(call, candidate.user, seen), candidate.user, unverified_code)
+        await accept(env, password.as_user(call, candidate.user, seen), candidate.user, unverified_code)
     except DaypassError as error:
         if error.kind is ErrorKind.ACCESS_DENIED:
             error.private = {**error.private, OWNER: candidate.user.account}

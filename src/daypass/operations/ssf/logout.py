@@ -18,7 +18,7 @@ from daypass.operations.principals import subject_id
 from daypass.ports import Env, Ids, Tx
 
 LOGOUT: Final = "client.logout"
-KIND: Final = "logout"
+CLIENT: Final = "logout"
 """The kind of the channel of a client. No account can make one."""
 _EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 _TYPE: Final = "logout+jwt"
@@ -72,7 +72,7 @@ def channel_of(tx: Tx, notification: Notification) -> NotificationChannel | None
     if client is None or settings is None or not settings.backchannel_logout_uri:
         return None
     name, algorithm = notification.channel, settings.id_token_signed_response_alg
-    return NotificationChannel(client.account, name, KIND, settings.backchannel_logout_uri, b"", (algorithm,), 0, 0)
+    return NotificationChannel(client.account, name, CLIENT, settings.backchannel_logout_uri, b"", (algorithm,), 0, 0)
 
 
 async def tell(env: Env, channel: NotificationChannel, notification: Notification) -> None:

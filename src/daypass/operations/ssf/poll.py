@@ -20,8 +20,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.operations.management import allow, read_page
 from daypass.operations.outcome import served
-from daypass.operations.ssf.push import deliverable, signed
-from daypass.operations.ssf.queue import KIND, MAX_STREAMS, POLL, PUSH, existing
+from daypass.operations.ssf.push import MAX_STREAMS, POLL, PUSH, STREAM, deliverable, existing, signed
 from daypass.ports import Call, Env, Reader, Tx
 
 MAX_EVENTS: Final = 100
@@ -57,7 +56,7 @@ class PollAnswer(NamedTuple):
 
 async def poll(env: Env, call: Call, stream_id: str, request: PollRequest, waiting: WaitingPolls) -> PollAnswer:
     """daypass:PollEventStream on `event-stream/ID`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION."""
-    decision = await allow(env, call, "PollEventStream", KIND, stream_id)
+    decision = await allow(env, call, "PollEventStream", STREAM, stream_id)
     if len(request.acks) + len(request.errors) > MAX_ACKS:
         raise DaypassError(ErrorKind.VALIDATION, f"A poll acknowledges at most {MAX_ACKS:,} events.")
 
@@ -128,7 +127,7 @@ async def list_events(
     "waiting", "delivered" or "dead".
     """
     owner = account or call.caller.account
-    decision = await allow(env, call, "ListSecurityEvents", KIND, stream_id, owner)
+    decision = await allow(env, call, "ListSecurityEvents", STREAM, stream_id, owner)
 
     def read(tx: Reader) -> tuple[list[SecurityEvent], str]:
         existing(tx, stream_id, owner)
@@ -145,7 +144,7 @@ async def retry_event(env: Env, call: Call, stream_id: str, account: str, event_
     NOT_FOUND.
     """
     owner = account or call.caller.account
-    decision = await allow(env, call, "RetrySecurityEvent", KIND, stream_id, owner)
+    decision = await allow(env, call, "RetrySecurityEvent", STREAM, stream_id, owner)
 
     def change(tx: Tx) -> tuple[SecurityEvent, Event]:
         stream = existing(tx, stream_id, owner)

@@ -18,19 +18,19 @@ from daypass.domain.policy.model import Decision
 from daypass.domain.ssf import SUPPORTED, VERIFICATION, SubjectId, canonical, of_stream
 from daypass.operations.management import allow, read_recorded
 from daypass.operations.outcome import check_web_address, served
-from daypass.operations.ssf.push import secret_owner
-from daypass.operations.ssf.queue import (
+from daypass.operations.ssf.push import (
     DISABLED,
     ENABLED,
-    KIND,
     MAX_REMOVED,
     MAX_STREAMS,
     MAX_WAITING,
     PAUSED,
     POLL,
     PUSH,
+    STREAM,
     enqueue,
     existing,
+    secret_owner,
     streams_of,
 )
 from daypass.ports import Call, Env, Tx
@@ -58,7 +58,7 @@ class StreamSettings:
 
 async def create_stream(env: Env, call: Call, settings: StreamSettings) -> EventStream:
     """daypass:CreateEventStream. Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED."""
-    decision = await allow(env, call, "CreateEventStream", KIND, "*")
+    decision = await allow(env, call, "CreateEventStream", STREAM, "*")
     stream = _new_stream(env, call, _checked(env, settings))
 
     def change(tx: Tx) -> tuple[EventStream, Event]:
@@ -120,7 +120,7 @@ def _invalid(message: str) -> DaypassError:
 
 async def get_stream(env: Env, call: Call, stream_id: str) -> EventStream:
     """daypass:GetEventStream on `event-stream/ID`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    decision = await allow(env, call, "GetEventStream", KIND, stream_id)
+    decision = await allow(env, call, "GetEventStream", STREAM, stream_id)
     stream = await env.directory.read(
         lambda tx: existing(tx, stream_id, call.caller.account), account=call.caller.account
     )
@@ -130,7 +130,7 @@ async def get_stream(env: Env, call: Call, stream_id: str) -> EventStream:
 
 async def list_streams(env: Env, call: Call, account: str = "") -> list[EventStream]:
     """daypass:ListEventStreams: those of an account, by default the caller's."""
-    return await read_recorded(env, call, "ListEventStreams", KIND, "*", account, streams_of)
+    return await read_recorded(env, call, "ListEventStreams", STREAM, "*", account, streams_of)
 
 
 async def update_stream(
@@ -141,7 +141,7 @@ async def update_stream(
     The delivery method cannot change. Without an authorization in the new settings the stored one stays, as long as the
     endpoint is the same. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
     """
-    decision = await allow(env, call, "UpdateEventStream", KIND, stream_id)
+    decision = await allow(env, call, "UpdateEventStream", STREAM, stream_id)
 
     def change(tx: Tx) -> tuple[EventStream, Event]:
         old = existing(tx, stream_id, call.caller.account)
@@ -165,7 +165,7 @@ async def update_stream(
 
 async def delete_stream(env: Env, call: Call, stream_id: str) -> None:
     """daypass:DeleteEventStream on `event-stream/ID`, with its events. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    decision = await allow(env, call, "DeleteEventStream", KIND, stream_id)
+    decision = await allow(env, call, "DeleteEventStream", STREAM, stream_id)
 
     def change(tx: Tx) -> tuple[None, Event]:
         stream = existing(tx, stream_id, call.caller.account)
@@ -198,7 +198,7 @@ async def update_status(env: Env, call: Call, stream_id: str, status: str, reaso
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION.
     """
-    decision = await allow(env, call, "UpdateEventStream", KIND, stream_id)
+    decision = await allow(env, call, "UpdateEventStream", STREAM, stream_id)
     if status not in STATUSES:
         raise _invalid(f"The status is one of: {', '.join(STATUSES)}.")
     if len(reason) > MAX_TEXT or not reason.isprintable():
@@ -254,7 +254,7 @@ def _removed(call: Call, stream_id: str, subject: SubjectId) -> RemovedSubject:
 
 
 async def _change_subjects(env: Env, call: Call, stream_id: str, change: Callable[[Tx], None]) -> None:
-    decision = await allow(env, call, "UpdateEventStream", KIND, stream_id)
+    decision = await allow(env, call, "UpdateEventStream", STREAM, stream_id)
 
     def run(tx: Tx) -> tuple[None, Event]:
         stream = existing(tx, stream_id, call.caller.account)
@@ -269,7 +269,7 @@ async def verify_stream(env: Env, call: Call, stream_id: str, state: str | None)
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION, THROTTLED, LIMIT_EXCEEDED.
     """
-    decision = await allow(env, call, "VerifyEventStream", KIND, stream_id)
+    decision = await allow(env, call, "VerifyEventStream", STREAM, stream_id)
     if state is not None and (len(state) > MAX_TEXT or not state.isprintable()):
         raise _invalid(f"A state is at most {MAX_TEXT} printable characters.")
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.operation import LINT
+from daypass.operations.crud import LINT
 from daypass.ports import Call, Env
 from daypass.wire.aws import json, models
 from daypass.wire.aws.errors import AwsErrors

@@ -16,8 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.aws.json import Shapes
-from daypass.wire.aws.layouts import Layouts
-from daypass.wire.aws.members import MemberCache
+from daypass.wire.aws.members import Layouts, MemberCache
 from daypass.wire.aws.validate import Check
 from daypass.wire.content import decoded
 

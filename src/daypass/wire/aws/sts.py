@@ -13,19 +13,23 @@ from daypass.domain.arn import assumed_role_arn, federated_user_arn
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import SessionClaims, has_policies_or_tags, scope_downs
 from daypass.operations.access.subject import decode_authorization_message as decode
-from daypass.operations.assume import assume_role as signed
-from daypass.operations.assume import assume_role_with_saml as saml
-from daypass.operations.assume import assume_role_with_web_identity as web_identity
+from daypass.operations.assume import proofs
 from daypass.operations.assume.forms import AnswerForm, AwsCredentials, AwsForm
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode
 from daypass.operations.assume.request import MAX_POLICY_ARNS, AssumeRequest, SessionRequest
+from daypass.operations.crud_engine import perform, perform_rendered
+from daypass.operations.iam.context import Operation
+from daypass.operations.iam.service import IAM
+from daypass.operations.iam.service import OPERATIONS as _TABLE
 from daypass.operations.oauth import web_identity_token
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest
-from daypass.operations.sessions import caller as callers
-from daypass.operations.sessions import long_term
+from daypass.operations.sessions import own
 from daypass.ports import Call, Env
-from daypass.wire.aws.dispatch import OperationHandler, RenderingHandler
+from daypass.wire.aws.dispatch import METHODS, AwsEndpoint, OperationHandler, Render, RenderingHandler, services_from
 from daypass.wire.aws.json import decoded_message
+from daypass.wire.aws.models import load
+from daypass.wire.front import Front
+from daypass.wire.routing import Route
 
 Params = Mapping[str, Any]
 Answer = Mapping[str, Any]
@@ -45,14 +49,14 @@ async def assume_role(env: Env, call: Call, params: Params, render: Callable[[An
         return render(_assumed(session, credentials))
 
     form: AnswerForm[T] = AnswerForm(_form(params), answer)
-    issued = await signed.assume_role(env, call, request, form, _mfa(params))
+    issued = await proofs.assume_role(env, call, request, form, _mfa(params))
     return issued.credential
 
 
 async def assume_role_with_web_identity(env: Env, call: Call, params: Params) -> Answer:
     session = _session(params, params["RoleSessionName"])
     token, provider_id = params["WebIdentityToken"], params.get("ProviderId") or ""
-    given = await web_identity.assume_role_with_web_identity(
+    given = await proofs.assume_role_with_web_identity(
         env, call, params["RoleArn"], token, session, _form(params), provider_id
     )
     proof = given.proof
@@ -65,7 +69,7 @@ async def assume_role_with_web_identity(env: Env, call: Call, params: Params) ->
 
 
 async def assume_role_with_saml(env: Env, call: Call, params: Params) -> Answer:
-    given = await saml.assume_role_with_saml(
+    given = await proofs.assume_role_with_saml(
         env,
         call,
         params["RoleArn"],
@@ -90,12 +94,12 @@ async def assume_role_with_saml(env: Env, call: Call, params: Params) -> Answer:
 
 async def get_session_token(env: Env, call: Call, params: Params) -> Answer:
     seconds = params.get("DurationSeconds")
-    issued = await long_term.get_session_token(env, call, seconds, _form(params), _mfa(params))
+    issued = await own.get_session_token(env, call, seconds, _form(params), _mfa(params))
     return _credentials(issued.session, issued.credential)
 
 
 async def get_federation_token(env: Env, call: Call, params: Params) -> Answer:
-    issued = await long_term.get_federation_token(env, call, _session(params, params["Name"]), _form(params))
+    issued = await own.get_federation_token(env, call, _session(params, params["Name"]), _form(params))
     session = issued.session
     return {
         **_credentials(session, issued.credential),
@@ -108,7 +112,7 @@ async def get_federation_token(env: Env, call: Call, params: Params) -> Answer:
 
 
 async def get_scoped_credentials(env: Env, call: Call, params: Params) -> Answer:
-    issued = await long_term.get_scoped_credentials(
+    issued = await own.get_scoped_credentials(
         env,
         call,
         params.get("Policy", ""),
@@ -125,12 +129,12 @@ async def get_scoped_credentials(env: Env, call: Call, params: Params) -> Answer
 
 
 async def get_caller_identity(env: Env, call: Call, _: Params) -> Answer:
-    caller = await callers.get_caller_identity(env, call)
+    caller = await own.get_caller_identity(env, call)
     return {"UserId": caller.user_id, "Account": caller.account, "Arn": caller.arn}
 
 
 async def get_access_key_info(env: Env, call: Call, params: Params) -> Answer:
-    return {"Account": await callers.get_access_key_info(env, call, params["AccessKeyId"])}
+    return {"Account": await own.get_access_key_info(env, call, params["AccessKeyId"])}
 
 
 async def decode_authorization_message(env: Env, call: Call, params: Params) -> Answer:
@@ -150,7 +154,7 @@ async def get_web_identity_token(env: Env, call: Call, params: Params) -> Answer
     return {"WebIdentityToken": token.text, "Expiration": token.expires_at}
 
 
-OPERATIONS: Final[Mapping[str, OperationHandler | RenderingHandler]] = {
+STS_OPERATIONS: Final[Mapping[str, OperationHandler | RenderingHandler]] = {
     "AssumeRole": RenderingHandler(assume_role),
     "AssumeRoleWithSAML": assume_role_with_saml,
     "AssumeRoleWithWebIdentity": assume_role_with_web_identity,
@@ -227,3 +231,31 @@ def _assumed(session: SessionClaims, credentials: AwsCredentials) -> dict[str, A
 
 def _source_identity(session: SessionClaims) -> dict[str, str]:
     return {"SourceIdentity": session.source_identity} if session.source_identity else {}
+
+
+# --- The path of the AWS query protocol
+
+
+def aws_routes(front: Front, home: str = "") -> tuple[Route, ...]:
+    """The one path. The operation follows from Version and Action. `home`: see `AwsEndpoint`."""
+    endpoint = AwsEndpoint(front, services_from(load, {"sts": STS_OPERATIONS, "iam": IAM_OPERATIONS}), home)
+    return (Route("/", endpoint, "The AWS query protocol: STS and IAM", METHODS, endpoint.errors),)
+
+
+# --- IAM 2010-05-08 on the wire: which operations there are, and who runs them
+
+
+def _handler(operation: Operation) -> OperationHandler | RenderingHandler:
+    async def handle(env: Env, call: Call, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await perform(env, call, IAM, operation, params)
+
+    async def rendered(env: Env, call: Call, params: Mapping[str, Any], render: Render) -> bytes:
+        return await perform_rendered(env, call, IAM, operation, params, render)
+
+    return RenderingHandler(rendered) if operation.heavy and operation.read is not None else handle
+
+
+IAM_OPERATIONS: Final[Mapping[str, OperationHandler | RenderingHandler]] = {
+    name: _handler(row) for name, row in _TABLE.items()
+}
+"""Supported operations by name. Any other answers that it is not supported."""

@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import GRANTED, UNDECIDED
-from daypass.domain.access.terms import MAX_ROLES
+from daypass.domain.access.terms import MAX_ROLES, read_ballot
 from daypass.domain.directory import ApprovalRule, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.access_requests import anomalies, create, follow, read, rules, vote

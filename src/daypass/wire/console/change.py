@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from daypass.domain.claims import CallerDerived
 from daypass.domain.errors import DaypassError, Family
-from daypass.operations.providers.settings import KEPT, hidden
+from daypass.operations.providers import KEPT, hidden
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.context import ConsoleContext, ConsolePage
 from daypass.wire.console.members import members_of

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from daypass.domain.access.request import original_principal
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
-from daypass.operations.accounts.bootstrap import awaits_first_administrator
-from daypass.operations.accounts.guardrails import ShownSettings
+from daypass.operations.accounts import awaits_first_administrator
 from daypass.operations.authorize import would_allow
 from daypass.operations.blocks import block_of
+from daypass.operations.guardrails import ShownSettings
 from daypass.operations.management import is_operator
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import step_up
@@ -28,7 +28,7 @@ from daypass.ports import Call, Env
 from daypass.wire.console.members import CONSOLE_ERRORS, ConsoleErrors
 from daypass.wire.console.navigation import GROUPS, HOME, SETUP, menu
 from daypass.wire.http import Handler, Response
-from daypass.wire.web import cookies as csrf
+from daypass.wire.web import cookies
 from daypass.wire.web.context import PageContext, Site
 from daypass.wire.web.render import redirect
 
@@ -259,7 +259,7 @@ async def _served(serve: ConsolePage, ctx: ConsoleContext) -> Response:
         ctx.closed = await _closed_pages(ctx.env, ctx.call)
         return await serve(ctx)
     except DaypassError as error:
-        page = ConsoleErrors(ctx.signed_in, csrf.token(web.cookie), ctx.closed)
+        page = ConsoleErrors(ctx.signed_in, cookies.token(web.cookie), ctx.closed)
         return await web.site.front.refuse(web.progress, error, page)
 
 

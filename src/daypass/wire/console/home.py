@@ -10,13 +10,13 @@ from typing import Any, Final
 from daypass.domain.access.request import state_of
 from daypass.domain.directory import Notification
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.operations import channels
 from daypass.operations.access_requests import create, follow, read
-from daypass.operations.assume.assume_role import assume_role
 from daypass.operations.assume.forms import AwsForm
+from daypass.operations.assume.proofs import assume_role
 from daypass.operations.assume.request import AssumeRequest, SessionRequest
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import arn_of
-from daypass.operations.notifications import channels
 from daypass.operations.sessions import list_sessions
 from daypass.wire.body import environment, texts
 from daypass.wire.console.approvals import show_sent

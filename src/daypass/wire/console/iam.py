@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.operations.crud.engine import perform
+from daypass.operations.crud_engine import perform
 from daypass.operations.iam.paging import marker_before
 from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE

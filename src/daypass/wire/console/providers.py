@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from daypass.domain.provider_settings import ProviderSettings
-from daypass.operations.providers import settings as provider_settings
+from daypass.operations import providers as provider_settings
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, to
 from daypass.wire.console.iam import iam, iam_part, roles_anywhere

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from daypass.wire.console import (
     approvals,
     dashboards,
-    editor,
     finder,
     graph,
     home,
@@ -19,7 +18,6 @@ from daypass.wire.console import (
     sessions,
     setup,
     simulator,
-    timeline,
     users,
 )
 from daypass.wire.console.context import Console, ConsolePage, get_handler, post_handler
@@ -39,7 +37,7 @@ _CHANGES = (
     *group_changes(),
     *provider_changes(),
     *anchor_changes(),
-    *editor.role_changes(roles.one),
+    *roles.role_changes(roles.one),
     *sessions.session_changes(),
 )
 
@@ -117,14 +115,14 @@ def _use(show: Show, form: Show) -> tuple[Route, ...]:
     return (
         show("/console/sessions", sessions.listed, "Console: sessions", "daypass:ListSessions"),
         show("/console/session", sessions.one, "Console: one session with its chain", "daypass:GetSession"),
-        show("/console/timeline", timeline.page, "Console: what happened over time", "daypass:ReadAudit"),
+        show("/console/timeline", record.page, "Console: what happened over time", "daypass:ReadAudit"),
         show("/console/revoke", sessions.revoke_form, "Console: revoking with a preview", "daypass:RevokeSession"),
         form("/console/revoke/send", sessions.revoke_send, "Revokes sessions", "daypass:RevokeSession"),
         show("/console/roles", roles.listed, "Console: roles", "iam:ListRoles"),
-        show(editor.EDIT, editor.page, "Console: the form of a role", "iam:GetRole"),
+        show(roles.EDIT, roles.page, "Console: the form of a role", "iam:GetRole"),
         show(policies.EDIT, policies.page, "Console: the form of an inline policy", "iam:GetUserPolicy"),
-        show("/console/pick", editor.pick, "Console: values that complete a field", "daypass:Find"),
-        form("/console/lint", editor.findings, "Lints a document", "daypass:LintPolicies"),
+        show("/console/pick", roles.pick, "Console: values that complete a field", "daypass:Find"),
+        form("/console/lint", roles.findings, "Lints a document", "daypass:LintPolicies"),
         show("/console/graph", graph.page, "Console: who can assume what, as a picture", "daypass:WhoCanAccess"),
         show("/console/role", roles.one, "Console: one role", "iam:GetRole"),
         form(

@@ -12,12 +12,12 @@ from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.access_requests import read, rules
-from daypass.operations.accounts.bootstrap import (
+from daypass.operations.accounts import (
     FirstAdministrator,
     awaits_first_administrator,
     create_first_administrator,
 )
-from daypass.operations.accounts.guardrails import read_settings
+from daypass.operations.guardrails import read_settings
 from daypass.operations.management import arn_of
 from daypass.operations.record.explore import EventFilter, explore
 from daypass.operations.sign_in import password

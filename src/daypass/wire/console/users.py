@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from daypass.operations.offboarding import offboard as offboarding
-from daypass.operations.offboarding.offboard import OffboardRequest
+from daypass.operations import offboarding
+from daypass.operations.offboarding import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, MembersSignIns, Whose
 from daypass.wire.console.change import FormChange

@@ -17,6 +17,7 @@ from daypass.api.operation import OnePage
 from daypass.domain.assumption import Assumption
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
+from daypass.operations import offboarding
 from daypass.operations.access import trust_test
 from daypass.operations.access.find import find
 from daypass.operations.access.key_inventory import list_long_lived_keys
@@ -27,12 +28,11 @@ from daypass.operations.access.what_can import Grant, what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.operations.access_requests.anomalies import list_anomalies
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest, get_jwt_bundle, get_web_identity_token
-from daypass.operations.offboarding import offboard as offboarding
 from daypass.operations.record import explore as record_explore
 from daypass.operations.record import read as record_read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
-from daypass.operations.sessions import caller, list_sessions, revoke
+from daypass.operations.sessions import list_sessions, own, revoke
 from daypass.operations.sessions.certificates import CertificateLists, Wanted, issue_certificate
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
@@ -112,7 +112,7 @@ async def _offboard(env: Env, call: Call, q: session_api.OffboardInput) -> Any:
 _SESSIONS: Final = (
     Endpoint(session_api.LIST_SESSIONS, _list_sessions),
     Endpoint(session_api.GET_SESSION, _get_session),
-    Endpoint(session_api.GET_CALLER_SESSION, lambda env, call, _: caller.get_caller_session(env, call)),
+    Endpoint(session_api.GET_CALLER_SESSION, lambda env, call, _: own.get_caller_session(env, call)),
     Endpoint(
         session_api.LIST_ASSUMABLE_ROLES,
         lambda env, call, q: list_sessions.list_assumable_roles(env, call, q.after, q.limit),

@@ -13,15 +13,12 @@ from daypass.api import policies
 from daypass.api import providers as provider_api
 from daypass.domain.directory import OAuthClient, ResourceServer
 from daypass.domain.oauth.client import parse_client
+from daypass.operations import accounts, channels, guardrails, providers, scim_tokens
 from daypass.operations.access_requests import chat
-from daypass.operations.accounts import create_account, guardrails
-from daypass.operations.accounts.guardrails import ShownSettings
 from daypass.operations.assume import pod_identity
-from daypass.operations.notifications import channels
+from daypass.operations.guardrails import ShownSettings
 from daypass.operations.oauth import clients, consent, targets
-from daypass.operations.providers import settings
 from daypass.operations.record.measure import Check, measure
-from daypass.operations.scim import tokens
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Whose
 from daypass.operations.ssf import poll, streams
@@ -43,7 +40,7 @@ def endpoints(shown: ShownSettings) -> tuple[Endpoint, ...]:
 
 
 async def _create_account(env: Env, call: Call, q: account_api.CreateAccountInput) -> Over:
-    made = await create_account.create_account(env, call, q.name, q.id, root_key=q.root_key)
+    made = await accounts.create_account(env, call, q.name, q.id, root_key=q.root_key)
     key = {"access_key_id": made.access_key_id, "secret_access_key": made.secret} if made.access_key_id else None
     return Over(made.account, root_key=key)
 
@@ -63,7 +60,7 @@ def _check(check: Check) -> Over:
 
 _ACCOUNTS: Final = (
     Endpoint(account_api.CREATE_ACCOUNT, _create_account),
-    Endpoint(account_api.LIST_ACCOUNTS, lambda env, call, q: create_account.list_accounts(env, call, q.after, q.limit)),
+    Endpoint(account_api.LIST_ACCOUNTS, lambda env, call, q: accounts.list_accounts(env, call, q.after, q.limit)),
     Endpoint(account_api.LIST_GUARDRAILS, lambda env, call, q: guardrails.GUARDRAILS.every(env, call, q.account_id)),
     Endpoint(
         account_api.GET_GUARDRAIL, lambda env, call, q: guardrails.GUARDRAILS.get(env, call, q.name, q.account_id)
@@ -91,31 +88,31 @@ _ACCOUNTS: Final = (
 
 
 async def _provider_keys(env: Env, call: Call, q: Any, *, refresh: bool = False) -> Over:
-    provider, status = await settings.get_provider_keys(env, call, q.provider, q.account, refresh=refresh)
+    provider, status = await providers.get_provider_keys(env, call, q.provider, q.account, refresh=refresh)
     return Over(status, arn=provider.arn)
 
 
 async def _allowed_issuers(env: Env, call: Call, q: Any) -> Any:
-    return await settings.get_allowed_issuers(env, call, q.account) or {"issuers": None, "updated_at": 0}
+    return await providers.get_allowed_issuers(env, call, q.account) or {"issuers": None, "updated_at": 0}
 
 
 async def _provider_settings(env: Env, call: Call, q: Any) -> Over:
-    found = await settings.get_provider_settings(env, call, q.provider, q.account)
+    found = await providers.get_provider_settings(env, call, q.provider, q.account)
     return Over(found.provider, settings=found.members)
 
 
 async def _put_provider_settings(env: Env, call: Call, q: provider_api.PutProviderSettingsInput) -> Over:
-    found = await settings.put_provider_settings(env, call, q.provider, q.settings, q.account)
+    found = await providers.put_provider_settings(env, call, q.provider, q.settings, q.account)
     return Over(found.provider, settings=found.members)
 
 
 async def _create_scim_token(env: Env, call: Call, q: provider_api.CreateScimTokenInput) -> Any:
-    token, secret = await tokens.create_token(env, call, q.name, q.user, q.days)
+    token, secret = await scim_tokens.create_token(env, call, q.name, q.user, q.days)
     return {"scim_token": token, "token": secret, "url": env.limits.public_url.rstrip("/") + "/scim/v2"}
 
 
 _PROVIDERS: Final = (
-    Endpoint(provider_api.LIST_PROVIDERS, lambda env, call, q: settings.list_providers(env, call, q.account)),
+    Endpoint(provider_api.LIST_PROVIDERS, lambda env, call, q: providers.list_providers(env, call, q.account)),
     Endpoint(provider_api.GET_PROVIDER_SETTINGS, _provider_settings),
     Endpoint(provider_api.PUT_PROVIDER_SETTINGS, _put_provider_settings),
     Endpoint(provider_api.GET_PROVIDER_KEYS, _provider_keys),
@@ -123,11 +120,11 @@ _PROVIDERS: Final = (
     Endpoint(provider_api.GET_ALLOWED_ISSUERS, _allowed_issuers),
     Endpoint(
         provider_api.PUT_ALLOWED_ISSUERS,
-        lambda env, call, q: settings.put_allowed_issuers(env, call, tuple(q.issuers), q.account),
+        lambda env, call, q: providers.put_allowed_issuers(env, call, tuple(q.issuers), q.account),
     ),
     Endpoint(
         provider_api.DELETE_ALLOWED_ISSUERS,
-        lambda env, call, q: settings.put_allowed_issuers(env, call, None, q.account),
+        lambda env, call, q: providers.put_allowed_issuers(env, call, None, q.account),
     ),
     Endpoint(
         provider_api.LIST_POD_IDENTITY_ASSOCIATIONS,
@@ -142,8 +139,8 @@ _PROVIDERS: Final = (
         lambda env, call, q: pod_identity.ASSOCIATIONS.delete(env, call, q.subject, q.account),
     ),
     Endpoint(provider_api.CREATE_SCIM_TOKEN, _create_scim_token),
-    Endpoint(provider_api.LIST_SCIM_TOKENS, lambda env, call, _: tokens.list_tokens(env, call)),
-    Endpoint(provider_api.DELETE_SCIM_TOKEN, lambda env, call, q: tokens.delete_token(env, call, q.name)),
+    Endpoint(provider_api.LIST_SCIM_TOKENS, lambda env, call, _: scim_tokens.list_tokens(env, call)),
+    Endpoint(provider_api.DELETE_SCIM_TOKEN, lambda env, call, q: scim_tokens.delete_token(env, call, q.name)),
 )
 
 # --- OAuth
@@ -154,7 +151,7 @@ def _client(client: OAuthClient) -> Over:
         client,
         client_id=client.id,
         type=parse_client(client.settings).type,
-        settings=json.loads(client.settings),
+        providers=json.loads(client.settings),
         secrets=[{"id": key, "created_at": int(at)} for key, at, _ in client.secrets],
     )
 

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from daypass.api import access_requests as api
-from daypass.domain.access.quorum import read_ballot
 from daypass.domain.access.request import EndReason, state_of
+from daypass.domain.access.terms import read_ballot
 from daypass.domain.directory import AccessVote, Grant
 from daypass.operations.access_requests import anomalies, create, follow, read, rules, vote
 from daypass.operations.access_requests.create import NewRequest

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from daypass.operations.accounts.guardrails import ShownSettings
+from daypass.operations.guardrails import ShownSettings
 from daypass.wire.endpoints import access, administration, requests
 from daypass.wire.endpoints.endpoint import Endpoint
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import BUILT_IN
-from daypass.domain.oauth.client_id_url import is_document_id
+from daypass.domain.oauth.urls import is_document_id
 from daypass.operations.assume.request import requested_role
 from daypass.operations.oauth import authorization, consent
 from daypass.operations.oauth.access_token import ACR_VALUES, MFA

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError
-from daypass.domain.oauth.client_id_url import MAX_ID, is_document_id
 from daypass.domain.oauth.resource_server import X5T, Binding
+from daypass.domain.oauth.urls import MAX_ID, is_document_id
 from daypass.operations.oauth.client_authentication import (
     AuthenticatedClient,
     PresentedClient,

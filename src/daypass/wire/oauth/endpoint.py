@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import OPENID_SCOPES
-from daypass.domain.oauth.redirects import web_origins
+from daypass.domain.oauth.urls import web_origins
 from daypass.operations.oauth.authorization import OPENID
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.ports import AuthorizationServer, Call, Env

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, assert_never
 
-from daypass.domain.delegation import Party, may_act
 from daypass.domain.errors import DaypassError, ErrorKind, Family
+from daypass.domain.jws import Party, may_act
 from daypass.domain.session import MAX_TAGS
 from daypass.domain.strict_json import read_json
 from daypass.domain.web_identity import tag_problem

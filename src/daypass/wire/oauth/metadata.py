@@ -19,8 +19,7 @@ from daypass.operations.oauth.web_identity_token import CLAIMS as WEB_IDENTITY_C
 from daypass.ports import AuthorizationServer
 from daypass.wire.front import Front
 from daypass.wire.http import Response, public_document
-from daypass.wire.oauth import authorize, aws_sign_in, registration, resources
-from daypass.wire.oauth import consent as device
+from daypass.wire.oauth import authorize, aws_sign_in, consent, registration, resources
 from daypass.wire.oauth.endpoint import (
     RESOURCE_PATH,
     CrossOrigin,
@@ -194,10 +193,10 @@ def oauth_routes(front: Front, site: Site, certificate_header: str = "") -> tupl
         shown(authorize.CONSENT, authorize.decide, "Takes the consent of a person", POST),
         shown(resources.LOGOUT, resources.ask_logout, _ASKS_TO_SIGN_OUT, GET | POST, resources.SIGN_OUT),
         shown(resources.CONFIRM_LOGOUT, resources.confirm_logout, "Signs the browser out", POST, resources.SIGN_OUT),
-        route(device.START, device.OPERATION, device.start, "Begins the sign-in of a device (RFC 8628)"),
-        shown(device.PAGE, device.page, "Asks for the code that a device shows", GET, device.OPERATION),
-        shown(device.CHECK, device.check, "Shows what a device asks for", POST, device.OPERATION),
-        shown(device.DECIDE, device.decide, "Takes the consent of a person for a device", POST, device.OPERATION),
+        route(consent.START, consent.OPERATION, consent.start, "Begins the sign-in of a device (RFC 8628)"),
+        shown(consent.PAGE, consent.page, "Asks for the code that a device shows", GET, consent.OPERATION),
+        shown(consent.CHECK, consent.check, "Shows what a device asks for", POST, consent.OPERATION),
+        shown(consent.DECIDE, consent.decide, "Takes the consent of a person for a device", POST, consent.OPERATION),
         route(authorize.PUSH, _PUSH, authorize.push, "Takes a client's authorization request (RFC 9126)", POST, own),
         *(route(path, _READ, document, document.summary, GET) for path, document in documents(served_metadata).items()),
         route(OUTBOUND_PATH, _READ, outbound, "Metadata and keys of an account's issuer for other clouds", GET),
@@ -227,7 +226,7 @@ def served_metadata(server: AuthorizationServer) -> Mapping[str, Any]:
         "authorization_endpoint": server.issuer + authorize.PATH,
         "end_session_endpoint": server.issuer + resources.LOGOUT,
         "pushed_authorization_request_endpoint": server.issuer + authorize.PUSH,
-        "device_authorization_endpoint": server.issuer + device.START,
+        "device_authorization_endpoint": server.issuer + consent.START,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "code_challenge_methods_supported": ["S256"],

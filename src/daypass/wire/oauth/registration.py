@@ -17,7 +17,7 @@ from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.oauth.client import SECRET_METHODS, parse_client
-from daypass.domain.oauth.registration import metadata_of
+from daypass.domain.oauth.client_metadata import metadata_of
 from daypass.domain.strict_json import read_json
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.registration import (

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.oauth.redirects import is_registered
+from daypass.domain.oauth.urls import is_registered
 from daypass.operations.oauth.authorization import client_by_id
 from daypass.operations.oauth.id_token import client_of_hint, subject_of, subject_of_hint, user_info
 from daypass.operations.oauth.inspect import INACTIVE, introspect_token, revoke_token, signed_introspection

@@ -28,7 +28,7 @@ from daypass.operations.oauth.exchange import (
 )
 from daypass.operations.oauth.id_token import authentication_of, id_token, renewed_id_token
 from daypass.operations.oauth.identity_assertion import AssertionRequest, issue_identity_assertion
-from daypass.operations.oauth.issuance import IssuedToken
+from daypass.operations.oauth.jwt_form import IssuedToken
 from daypass.operations.oauth.refresh import refresh
 from daypass.operations.oauth.request import (
     ACTOR_TYPES,

@@ -27,14 +27,14 @@ from daypass.domain.policy.pattern import fold
 from daypass.domain.presets import preset_of
 
 WEB_IDENTITY: Final = "sts:AssumeRoleWithWebIdentity"
-SAML: Final = "sts:AssumeRoleWithSAML"
+WITH_SAML: Final = "sts:AssumeRoleWithSAML"
 _PROVIDER = "aws:federatedprovider"
 _SAML_KEYS = frozenset({"saml:iss", "saml:doc", "saml:namequalifier", "saml:sub"})  # identify one provider or person
 _EXACT = frozenset({"StringEquals", "ArnEquals", "ArnLike", "StringLike"})
-_EVERYONE = {WEB_IDENTITY: ("a token", "its sub"), SAML: ("an assertion", "saml:sub")}
+_EVERYONE = {WEB_IDENTITY: ("a token", "its sub"), WITH_SAML: ("an assertion", "saml:sub")}
 
 
-def check(document: PolicyDocument) -> Iterator[Finding]:
+def check_open(document: PolicyDocument) -> Iterator[Finding]:
     """The findings about `*` where it includes identities of other providers."""
     for statement in document.statements:
         for action in open_actions(statement):
@@ -72,7 +72,7 @@ def open_actions(statement: Statement) -> Sequence[str]:
     if statement.effect is not Effect.ALLOW or not everyone:
         return ()
     conditions = tuple(filter(requires_value, statement.conditions))
-    closed = {WEB_IDENTITY: _names_token(conditions), SAML: _names_assertion(conditions)}
+    closed = {WEB_IDENTITY: _names_token(conditions), WITH_SAML: _names_assertion(conditions)}
     return tuple(
         action
         for action, named in closed.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from daypass.domain.policy import resource
+from daypass.domain.policy import principal
 from daypass.domain.policy.compiled import PolicyDocument, PolicyKind, Statement
 from daypass.domain.policy.cover import Budget, all_covered
 from daypass.domain.policy.document import parse
@@ -42,7 +42,7 @@ def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ..
         findings += [
             *trust.check(document, facts),
             *oidc.check(document, facts),
-            *open_trust.check(document),
+            *open_trust.check_open(document),
             *_long(facts),
         ]
     elif document.kind in _GIVING:
@@ -125,7 +125,7 @@ def _elements(statement: Statement) -> _Elements:
         not (statement.not_action or statement.not_resource or statement.not_principal),
         frozenset((value.type, value.value) for value in statement.principal_values),
         tuple(fold(text) for text in statement.written.get("Action", ())),
-        tuple(resource.completed(text) for text in statement.written.get("Resource", ())),
+        tuple(principal.completed(text) for text in statement.written.get("Resource", ())),
         frozenset((c.written, c.key, c.values) for c in statement.conditions),
     )
 

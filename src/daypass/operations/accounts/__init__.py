@@ -1,1 +1,0 @@
-"""Accounts: creation, first start, guardrails, and Daypass's own settings of roles."""

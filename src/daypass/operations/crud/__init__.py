@@ -1,1 +1,0 @@
-"""The engine of all operations that create, read, update and delete directory entities: IAM and IAM Roles Anywhere."""

@@ -1,1 +1,0 @@
-"""Requests of accounts to other servers, e-mail, and on-call schedules."""

@@ -1,1 +1,0 @@
-"""Messages from chat services: clicks on buttons, and commands."""

@@ -1,1 +1,0 @@
-"""Forward authentication: a proxy asks here whether it may pass a request on."""

@@ -1,1 +1,0 @@
-"""Distribution of revocations to verifiers: status lists and the event stream."""
