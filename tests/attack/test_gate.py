@@ -28,10 +28,10 @@ from tests.unit.domain.test_session_payload import PLAIN
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import IDENTITY_ONLY
 from daypass.operations.assume.forms import AWS_FORM
-from daypass.operations.iam.service import STS_OPERATIONS as IAM
-from daypass.operations.rolesanywhere.table import STS_OPERATIONS as ROLES_ANYWHERE
+from daypass.operations.iam.service import OPERATIONS as IAM
+from daypass.operations.rolesanywhere.table import OPERATIONS as ROLES_ANYWHERE
 from daypass.wire.aws.sts import STS_OPERATIONS as STS
-from daypass.wire.endpoints.table import STS_OPERATIONS as MANAGEMENT
+from daypass.wire.endpoints.table import OPERATIONS as MANAGEMENT
 
 DENY: Final = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}})
 EXEMPT: Final[Mapping[str, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.attack.installation import HOST, ROOT, Installation, form
 
-from daypass.operations.iam.service import STS_OPERATIONS as IAM
+from daypass.operations.iam.service import OPERATIONS as IAM
 from daypass.wire.aws.models import load
 from daypass.wire.aws.sts import STS_OPERATIONS as STS
 
