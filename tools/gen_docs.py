@@ -44,7 +44,6 @@ from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
 from daypass.wire import rolesanywhere_model
 from daypass.wire.aws import sts
-from daypass.wire.aws import sts as aws_routes
 from daypass.wire.endpoints.table import OPERATIONS
 from daypass.wire.front import Front
 from daypass.wire.health import Health
@@ -342,7 +341,7 @@ def operations_page() -> str:
     services = []
     served_by_name: tuple[tuple[str, str, Container[str]], ...] = (
         ("STS", "sts", sts.STS_OPERATIONS),
-        ("IAM", "iam", aws_routes.IAM_OPERATIONS),
+        ("IAM", "iam", sts.IAM_OPERATIONS),
         ("Roles Anywhere", "rolesanywhere", rolesanywhere.OPERATIONS),
     )
     for title, name, served in served_by_name:

@@ -35,12 +35,11 @@ from tests.attack.junk import Junk, operations
 
 from daypass.domain.events import decode
 from daypass.wire.aws import sts
-from daypass.wire.aws import sts as aws_routes
 
 SEASONS = 4 * int(os.environ.get("DAYPASS_FUZZ", "1"))
 ROUNDS = 5
 SEED = int(os.environ.get("DAYPASS_FUZZ_SEED", "2026"))
-SERVED = {"sts": sts.STS_OPERATIONS, "iam": aws_routes.IAM_OPERATIONS}
+SERVED = {"sts": sts.STS_OPERATIONS, "iam": sts.IAM_OPERATIONS}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from tests.unit.cli.parser import every_command
 from daypass.cli.commands import COMMANDS as PLACES
 from daypass.wire import rolesanywhere_model
 from daypass.wire.aws import sts
-from daypass.wire.aws import sts as aws_routes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,7 +38,7 @@ def test_console_operation_has_a_command_or_a_reason_to_have_none(functions: Any
 
 def test_console_operation_with_a_command_is_a_call_of_the_api(functions: Any) -> None:
     served = {
-        *(f"iam:{name}" for name in aws_routes.IAM_OPERATIONS),
+        *(f"iam:{name}" for name in sts.IAM_OPERATIONS),
         *(f"sts:{name}" for name in sts.STS_OPERATIONS),
         *(f"rolesanywhere:{each.name}" for each in rolesanywhere_model.load().operations.values()),
     }

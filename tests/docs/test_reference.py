@@ -23,7 +23,6 @@ from daypass.domain.provider_settings import ProviderSettings
 from daypass.observability.metrics import METRICS
 from daypass.operations.management import ALSO
 from daypass.wire.aws import sts
-from daypass.wire.aws import sts as aws_routes
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +81,7 @@ def test_page_names_everything_there_is() -> None:
     reference = ROOT / "docs/reference"
     expected: dict[str, list[str]] = {
         "errors.md": [f"`{kind}`" for kind in ErrorKind],
-        "operations.md": [f"`{operation}`" for operation in (*sts.STS_OPERATIONS, *aws_routes.IAM_OPERATIONS)],
+        "operations.md": [f"`{operation}`" for operation in (*sts.STS_OPERATIONS, *sts.IAM_OPERATIONS)],
         "events.md": [f"`{event}`" for event in EventType],
         "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
