@@ -24,7 +24,7 @@ iam.add_list(group, "Group")
 @group.command("show")
 @click.argument("name")
 @server_command
-def show(name: str, connect: Connect) -> Result:
+def show_group(name: str, connect: Connect) -> Result:
     """List the users in group NAME."""
     members = list(iam.listed(connect(), "GetGroup", "Users/member", GroupName=name))
     return iam.table_of(members, {"USER": "UserName", "ARN": "Arn"})
@@ -34,7 +34,7 @@ def show(name: str, connect: Connect) -> Result:
 @click.argument("name")
 @click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
 @server_command
-def create(name: str, path: str, connect: Connect) -> Result:
+def create_group(name: str, path: str, connect: Connect) -> Result:
     """Create group NAME."""
     made = iam.one(connect(), "CreateGroup", "Group", GroupName=name, Path=path)
     return Result(made, f"Created {made.get('Arn', name)}.")
@@ -45,7 +45,7 @@ def create(name: str, path: str, connect: Connect) -> Result:
 @click.option("--force", is_flag=True, help="Also remove its memberships and policies.")
 @yes_option
 @server_command
-def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
+def remove_group(name: str, force: bool, yes: bool, connect: Connect) -> Result:
     """Delete group NAME."""
     confirmed(f"Delete group {output.safe(name)}?", yes=yes)
     connection = connect()

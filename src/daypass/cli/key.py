@@ -31,7 +31,7 @@ def list_keys(name: str, connect: Connect) -> Result:
 @key.command("create")
 @_user
 @server_command
-def create(name: str, connect: Connect) -> Result:
+def create_key(name: str, connect: Connect) -> Result:
     """Create an access key. Its secret is shown only once."""
     made = iam.one(connect(), "CreateAccessKey", "AccessKey", UserName=name)
     return Result(made, Fields({"access key id": made["AccessKeyId"], "secret access key": made["SecretAccessKey"]}))
@@ -42,7 +42,7 @@ def create(name: str, connect: Connect) -> Result:
 @_user
 @yes_option
 @server_command
-def remove(key_id: str, name: str, yes: bool, connect: Connect) -> Result:
+def remove_key(key_id: str, name: str, yes: bool, connect: Connect) -> Result:
     """Delete access key KEY_ID. Its sessions stay valid: end them with `daypass revoke access-key`."""
     confirmed(f"Delete access key {output.safe(key_id)}?", yes=yes)
     connect().iam("DeleteAccessKey", AccessKeyId=key_id, UserName=name)

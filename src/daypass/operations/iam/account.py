@@ -303,7 +303,7 @@ def _place(item: Item) -> str:
 def _inline(ctx: ReadContext, owner: Owner) -> list[dict[str, str]]:
     return [
         {"PolicyName": policy.name, "PolicyDocument": documents.encoded(policy.document)}
-        for policy in inline.of_owner(ctx, owner)
+        for policy in inline.inline_of(ctx, owner)
     ]
 
 

@@ -178,7 +178,7 @@ class Gatherer:
 
     def _of_owner(self, owner: Owner) -> Iterator[PolicySource]:
         word, ahead = _WORDS[type(owner)], self._prefetched if owner.id in self._prefetched.ids else None
-        own = ahead.inline.get(owner.id, ()) if ahead is not None else inline.of_owner(self._ctx, owner)
+        own = ahead.inline.get(owner.id, ()) if ahead is not None else inline.inline_of(self._ctx, owner)
         for policy in own:
             yield PolicySource(
                 NamedPolicy(f"{word}/{owner.name}/{policy.name}", compiled(policy.document, PolicyKind.IDENTITY)),

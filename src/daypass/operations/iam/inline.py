@@ -20,17 +20,17 @@ def _find(ctx: ReadContext, kind: OwnerKind, owner: Owner, name: str) -> InlineP
     return inline_policy
 
 
-def of_owner(ctx: ReadContext, owner: Owner) -> list[InlinePolicy]:
+def inline_of(ctx: ReadContext, owner: Owner) -> list[InlinePolicy]:
     """All of them, by name."""
     return ctx.tx.find(InlinePolicy, order="name", limit=_ALL, account=ctx.account, owner_id=owner.id)
 
 
-def put(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
+def put_inline(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
     """Adds or replaces a policy. All inline policies of an owner share one size quota."""
     owner = kind.find(ctx, p)
     name, text = p["PolicyName"], p["PolicyDocument"]
     documents.check(text, PolicyKind.IDENTITY)
-    others = sum(documents.size(other.document) for other in of_owner(ctx, owner) if other.name != name)
+    others = sum(documents.size(other.document) for other in inline_of(ctx, owner) if other.name != name)
     if others + documents.size(text) > kind.inline_size:
         raise faults.over_limit(
             f"Maximum policy size of {kind.inline_size} bytes exceeded for {kind.word} {owner.name}"
@@ -43,7 +43,7 @@ def put(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
     return {}
 
 
-def get(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
+def get_inline(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     owner = kind.find(ctx, p)
     policy = _find(ctx, kind, owner, p["PolicyName"])
     return {
@@ -63,6 +63,6 @@ def inline_names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     return {"PolicyNames": [policy.name for policy in policies], **more}
 
 
-def delete(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
+def delete_inline(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
     ctx.tx.delete(_find(ctx, kind, kind.find(ctx, p), p["PolicyName"]))
     return {}
