@@ -31,11 +31,11 @@ from daypass.operations.iam import (
     context,
     documents,
     faults,
-    inline,
     paging,
     policies,
     roles,
 )
+from daypass.operations.iam import attachments as inline
 from daypass.operations.iam.context import ReadContext, WriteContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import fitting, page, page_of

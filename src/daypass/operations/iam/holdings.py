@@ -26,7 +26,8 @@ from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.trust import CallerPolicies
 from daypass.operations import blocks
 from daypass.operations.blocks import Levels
-from daypass.operations.iam import attachments, builtin, inline
+from daypass.operations.iam import attachments, builtin
+from daypass.operations.iam import attachments as inline
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.owners import Owner
 from daypass.operations.principals import compiled, groups_of

@@ -15,7 +15,6 @@ from daypass.operations.iam import (
     attachments,
     credential_report,
     granting,
-    inline,
     lint,
     login_profiles,
     mfa,
@@ -29,6 +28,7 @@ from daypass.operations.iam import (
     tags,
     users,
 )
+from daypass.operations.iam import attachments as inline
 from daypass.operations.iam.context import Operation, ResourceOf
 
 _NEW_TAGGED = (resources.request_tags, resources.boundary)
