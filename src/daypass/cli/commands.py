@@ -76,7 +76,7 @@ COMMANDS: dict[str, Place] = {
     "doctor": Place("doctor", "doctor", "Find faults of a server, with the runbook of each."),
     "support-bundle": Place("doctor", "support_bundle", "Write a file for support, without secrets."),
     "gameday": Place("gameday", "gameday", "Break a separate deployment, and measure the repair."),
-    "monitoring": Place("monitoring", "monitoring", "Rules, alerts and dashboards for a monitoring system."),
+    "monitoring": Place("gameday", "monitoring", "Rules, alerts and dashboards for a monitoring system."),
     "audit": Place("audit", "audit", "Read and verify the audit record."),
     "clock": Place("installation", "clock", "Show the server's time, and correct it after a clock error."),
     "server-keys": Place("installation", "server_keys", "The keys that seal sessions and sign tokens."),

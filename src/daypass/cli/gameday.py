@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import Group, Result, Table, output_option
+from daypass.cli.options import Group, Result, Table, confirmed, output_option
 
 
 @click.group(cls=Group)
@@ -58,3 +60,66 @@ def run_scenario(scenario: str, report: Path | None) -> Result:
     facts = {"scenario": scenario, "detected": outcome.detected, "recovered": outcome.recovered, "timeline": timeline}
     status = exits.OK if outcome.passed else exits.FINDING
     return Result(facts, *outcome.report.splitlines(), status=status)
+
+
+# --- `daypass monitoring`: rules, alert routes and dashboards for Prometheus, Alertmanager and Grafana
+
+
+_OPTIONS = {
+    "runbooks": "Address of runbooks; the alert's name follows.",
+    "region": "The region of these servers.",
+    "alertmanager": "Host and port of Alertmanager.",
+    "page": "Webhook that pages the person on call.",
+    "ticket": "Webhook that opens a ticket.",
+    "escalate": "Webhook that calls a second person.",
+    "watchdog": "Webhook that raises the alarm when nothing arrives.",
+}
+_WINDOW = re.compile(r"(mon|tues|wednes|thurs|fri|satur|sun)day ([0-2]\d:[0-5]\d)-([0-2]\d:[0-5]\d)")
+
+
+def _places_options(command: Any) -> Any:
+    from daypass.monitoring.rules import Places
+
+    for name, meaning in reversed(_OPTIONS.items()):
+        default = getattr(Places(), name)
+        command = click.option(f"--{name}", default=default, show_default=True, metavar="TEXT", help=meaning)(command)
+    return command
+
+
+@click.command("monitoring")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--target", multiple=True, metavar="HOST:PORT", help="A server's health port; repeat it.")
+@click.option("--probe", multiple=True, metavar="HOST:PORT", help="Address of `daypass probe --listen`; repeatable.")
+@click.option("--maintenance", default="sunday 02:00-04:00", show_default=True, help="Day and time (UTC).")
+@click.option("--yes", is_flag=True, help="Do not ask before files are replaced.")
+@_places_options
+@output_option
+def monitoring(
+    directory: Path, target: tuple[str, ...], probe: tuple[str, ...], maintenance: str, yes: bool, **texts: str
+) -> Result:
+    """Write the files for Prometheus, Alertmanager and Grafana into DIRECTORY.
+
+    In the maintenance window, alerts about synthetic checks are silent, and no others.
+    """
+    from daypass.monitoring.dashboards import monitoring_files
+    from daypass.monitoring.rules import Places
+
+    window = _WINDOW.fullmatch(maintenance.lower())
+    if window is None:
+        raise click.BadParameter("it is like: sunday 02:00-04:00", param_hint="--maintenance")
+    places = Places(**texts, maintenance=(f"{window[1]}day", window[2], window[3]))  # type: ignore[arg-type]  # all texts
+    places = places._replace(targets=target or places.targets, probes=probe or places.probes)
+    files = monitoring_files(places)
+    replaced = [name for name, text in files.items() if _differs(directory / name, text)]
+    if replaced:
+        confirmed(f"Replace {', '.join(replaced)}?", yes=yes, why="files with other content are replaced")
+    for name, text in files.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    rows = [(str(directory / name), f"{len(text)} bytes") for name, text in files.items()]
+    return Result({"files": [str(directory / name) for name in files]}, Table(("FILE", "SIZE"), rows))
+
+
+def _differs(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text("utf-8") != text
