@@ -1,18 +1,14 @@
-"""`daypass user`: users of an account."""
+"""`daypass user`, `daypass group` and `daypass key`: users of an account, groups, and access keys."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from daypass.cli import iam, output, revoke
-from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, noting_done, server_command, yes_option
-
-if TYPE_CHECKING:
-    from daypass.client.http import Connection
 from daypass.api import access
+from daypass.cli import iam, output, revoke
 from daypass.cli.described import add_commands
+from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, noting_done, server_command, yes_option
+from daypass.client.http import Connection
 
 
 @click.group(cls=Group)
@@ -93,7 +89,7 @@ def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
 iam.add_policy_commands(user, "User")
 
 
-# --- `daypass group`: groups of an account, and who is in them
+# --- Groups, and who is in them
 
 
 @click.group(cls=Group)
@@ -173,7 +169,7 @@ def _for_each(connection: Connection, action: str, users: tuple[str, ...], name:
 iam.add_policy_commands(group, "Group")
 
 
-# --- `daypass key`: access keys of users
+# --- Access keys
 
 
 _user = click.option("--user", "name", default="", metavar="NAME", help="Owner of the key. Default: you.")

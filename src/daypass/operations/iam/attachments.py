@@ -1,4 +1,4 @@
-"""Managed policies attached to users, groups and roles: the same operations for all three."""
+"""Managed policies attached to users, groups and roles, their boundaries and inline policies: the same operations for all."""
 
 from __future__ import annotations
 

@@ -240,7 +240,9 @@ def of_owner(kind: owners.OwnerKind, resource: ResourceOf) -> tuple[Operation, .
         ),
         Operation(f"Get{noun}Policy", resource, read=partial(inline.get_inline, kind)),
         Operation(f"List{noun}Policies", resource, read=partial(inline.inline_names, kind)),
-        Operation(f"Delete{noun}Policy", resource, write=partial(inline.delete_inline, kind), keys=bounded, urgent=True),
+        Operation(
+            f"Delete{noun}Policy", resource, write=partial(inline.delete_inline, kind), keys=bounded, urgent=True
+        ),
         Operation(f"Attach{noun}Policy", resource, write=attach, keys=attaching, check=attach_warns),
         Operation(f"Detach{noun}Policy", resource, write=detach, keys=attaching, urgent=True),
         Operation(f"ListAttached{noun}Policies", resource, read=partial(attachments.names, kind)),

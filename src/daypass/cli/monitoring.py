@@ -1,4 +1,6 @@
-"""`daypass gameday`: breaks a separate deployment, and measures detection and repair."""
+"""`daypass monitoring`: rules, alert routes and dashboards. `daypass gameday`: breaks a separate deployment, and measures
+detection and repair.
+"""
 
 from __future__ import annotations
 
