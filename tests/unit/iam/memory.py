@@ -183,6 +183,9 @@ class MemoryDirectory:
     async def refresh(self) -> bool:
         return False
 
+    def known_block(self, *_: Any) -> None:
+        """Nobody is blocked."""
+
     async def access_key(self, key_id: str) -> KeyView:
         """Those of the callers are not stored, and active."""
         return KeyView(AccessKey(key_id, "", "", KeyStatus.ACTIVE, b"", 0, 0), "", None)
