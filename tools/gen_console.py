@@ -1,9 +1,9 @@
-"""Which command and which call of the API does what the console does, for the reference page and its test."""
+"""Which command and which call of the API does what the console does, for its test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Final, cast
 
 from daypass.ports import Env
 from daypass.wire.endpoints.table import OPERATIONS
@@ -117,27 +117,6 @@ BROWSER_ONLY: Final[Mapping[str, str]] = {
 """Operations that only pages have, with the reason."""
 
 
-Table: TypeAlias = Callable[[Iterable[str], Iterable[Iterable[str]]], str]
-
-
-def page(table: Table) -> str:
-    """The page about the console's functions, with the same call and command."""
-    pages: dict[str, list[str]] = {}
-    for row in console_rows():
-        pages.setdefault(row.operation, []).append(f"`{row.path}`")
-    rows = [(", ".join(paths), f"`{name}`", command_of(name)) for name, paths in pages.items()]
-    reasons = [(f"`{name}`", why) for name, why in BROWSER_ONLY.items()]
-    return f"""# The console's functions
-
-Each page has an operation of the API and a command that do the same with the same permission. [Routes](routes.md) has the path of each
-`daypass:` operation; AWS documents the others.
-
-{table(("Pages", "Operation", "Command"), rows)}
-## Only in a browser
-
-{table(("Operation", "Why"), reasons)}"""
-
-
 def console_rows() -> list[Route]:
     """The pages of the console and of the account that do something, by path."""
     front = Front(cast("Env", None))  # the table is built, not called
@@ -153,11 +132,3 @@ def api_call(operation: str) -> str:
         return f"`{operation}`"
     name = OTHER_API.get(operation, name)
     return ", ".join(sorted(f"`{each.method} /api/v1{each.path}`" for each in OPERATIONS if each.name == name))
-
-
-def command_of(operation: str) -> str:
-    """The command that does what an operation of the console does; "" for none."""
-    command = COMMANDS.get(operation, DESCRIBED.get(operation, ""))
-    if command == "iam":
-        return f"`daypass iam {operation.partition(':')[2]}`"
-    return f"`daypass {command}`" if command else ""

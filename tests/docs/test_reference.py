@@ -50,7 +50,6 @@ _PAGES = (
     "../../src/daypass/monitoring/help.json",
     *(
         "cli.md",
-        "console.md",
         "errors.md",
         "events.md",
         "lint.md",
@@ -85,7 +84,7 @@ def test_page_names_everything_there_is() -> None:
         "events.md": [f"`{event}`" for event in EventType],
         "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
-        "cli.md": [f"## daypass {name}\n" for name in COMMANDS],
+        "cli.md": [f"| `daypass {name}" for name in COMMANDS],
         "provider-settings.md": [f"| `{field.name}` |" for field in fields(ProviderSettings)],
         "settings.md": [f"| `{key}` |" for s in Settings.model_fields.values() for key in type(s.default).model_fields],
     }
@@ -106,7 +105,7 @@ def test_command_without_help_is_refused(gen_docs: ModuleType) -> None:
 
     command = click.Command("silent", callback=silent)
     with pytest.raises(gen_docs.Undocumented, match="daypass silent"):
-        list(gen_docs._command("daypass silent", command, {}))
+        list(gen_docs._commands("daypass silent", command))
 
 
 def test_table_escapes_cells(gen_docs: ModuleType) -> None:

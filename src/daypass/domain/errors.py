@@ -87,16 +87,16 @@ class ErrorKind(StrEnum):
     # Who is asking
     MISSING_CREDENTIALS = "missing_credentials", Family.CREDENTIALS  # MissingAuthenticationToken, 403
     INCOMPLETE_SIGNATURE = "incomplete_signature", Family.CREDENTIALS  # IncompleteSignature, 400
-    SIGNATURE_MISMATCH = "signature_mismatch", Family.CREDENTIALS  # SignatureDoesNotMatch, 403
-    UNKNOWN_CREDENTIALS = "unknown_credentials", Family.CREDENTIALS  # InvalidClientTokenId, 403
-    EXPIRED_CREDENTIALS = "expired_credentials", Family.CREDENTIALS  # ExpiredToken, 403 (also: revoked)
+    SIGNATURE_MISMATCH = "signature_mismatch", Family.CREDENTIALS  # SignatureDoesNotMatch, 403 (the signature does not match the one you provided)
+    UNKNOWN_CREDENTIALS = "unknown_credentials", Family.CREDENTIALS  # InvalidClientTokenId, 403 (the security token is invalid)
+    EXPIRED_CREDENTIALS = "expired_credentials", Family.CREDENTIALS  # ExpiredToken, 403 (the security token is expired, or revoked)
     INVALID_IDENTITY_TOKEN = "invalid_identity_token", Family.PROOF  # InvalidIdentityToken, 400
     EXPIRED_IDENTITY_TOKEN = "expired_identity_token", Family.PROOF  # ExpiredTokenException, 400
     IDP_REJECTED_CLAIM = "idp_rejected_claim", Family.PROOF  # IDPRejectedClaim, 403
     IDP_COMMUNICATION = "idp_communication", Family.UPSTREAM  # IDPCommunicationError, 400
     INVALID_USER_TYPE = "invalid_user_type", Family.CONTENT  # InvalidUserType, 400: only a user has a password
     # Whether they may
-    ACCESS_DENIED = "access_denied", Family.DENIED  # AccessDenied, 403
+    ACCESS_DENIED = "access_denied", Family.DENIED  # AccessDenied, 403 (the user is not authorized to perform the action)
     # The directory
     NOT_FOUND = "not_found", Family.ABSENT  # NoSuchEntity, 404
     ALREADY_EXISTS = "already_exists", Family.CONFLICT  # EntityAlreadyExists, 409

@@ -112,8 +112,8 @@ audit_records = Table(
     ),
 )
 
-# A row for each access key, not for each record: a search by a key reads the records between the two times only, none if
-# there is no row. Each record is between those of its key (`audit.sql.note_keys`), which are about an hour apart from it.
+# One row for each access key, with the times between which its records are. A search by a key reads only that period. The
+# period begins and ends about an hour from the key's records (`audit.sql.note_keys`), so that a row is rarely written again.
 audit_keys = Table(
     "audit_keys",
     metadata,

@@ -367,12 +367,12 @@ async def _denied(
     if caller is None:
         message = f"Not authorized to perform {query.action}"
         private |= {OWNER: role.account, ACTOR: applicant.parent.actor}
-        absent = "there is no role with this ARN in the account of the provider"
+        absent = "no role in the account of the provider has this ARN"
     else:
         message = f"User: {caller.arn} is not authorized to perform: {query.action} on resource: {role.arn}"
         if view is not None and caller.account == role.account:
             message = denial_message(query, admission.decision, caller.arn)
-        absent = "there is no role with this ARN" if owner == role.account else ""
+        absent = "no role has this ARN" if owner == role.account else ""
     if view is None and absent:
         explanation = {**explanation, "role": absent}
     return DaypassError(ErrorKind.ACCESS_DENIED, message, private=private, explanation=explanation)
