@@ -41,7 +41,6 @@ from daypass.monitoring.rules import Places
 from daypass.observability.metrics import METRICS
 from daypass.operations.rolesanywhere import table as rolesanywhere
 from daypass.ports import Env
-from daypass.wire import rolesanywhere_model
 from daypass.wire.aws import sts
 from daypass.wire.front import Front
 from daypass.wire.health import Health
