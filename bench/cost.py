@@ -83,7 +83,13 @@ class Bench:
     def __init__(self, runtime: Runtime, connections: int) -> None:
         self._runtime = runtime
         self._connections = connections
-        self._config = uvicorn_config(build(runtime), runtime.settings)
+        serve: Any = build(runtime)
+        if runtime.settings.tracing.endpoint:
+            from daypass.server.tracing import Tracing  # noqa: PLC0415  # it replaces functions when it is made
+
+            tracing = Tracing(runtime.settings.tracing)
+            serve = tracing.around(build(runtime, tracing.observing(runtime.metrics)))
+        self._config = uvicorn_config(serve, runtime.settings)
         self._config.load()
         self._state = ServerState()
         self._made = 0
@@ -123,8 +129,8 @@ class Bench:
         await ended
 
 
-async def started(data: Path) -> Runtime:
-    settings = config.load(None, {}, {"server": {"data": data}})
+async def started(data: Path, collector: str = "") -> Runtime:
+    settings = config.load(None, {}, {"server": {"data": data}, "tracing": {"endpoint": collector}})
     database = open_database(settings.database_url())
     prepare(database)
     database.close()
@@ -169,7 +175,7 @@ async def calls(bench: Bench, count: int, role: str) -> tuple[float, float]:
 
 
 async def measure(data: Path, args: argparse.Namespace) -> None:
-    runtime = await started(data)
+    runtime = await started(data, args.tracing)
     bench = Bench(runtime, args.connections)
     await report(bench, "no conditions", args, "deployer")
     await bench.set_up()  # from here on the caller's own policy has conditions too
@@ -193,6 +199,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=2000, help="in each round")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--tracing", default="", metavar="URL", help="export a span of every request to this collector")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as data, asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(measure(Path(data), args))
