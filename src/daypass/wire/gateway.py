@@ -8,7 +8,7 @@ Sources: nginx, ngx_http_auth_request_module; Envoy, extensions.filters.http.ext
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -30,12 +30,20 @@ from daypass.wire.access_token import (
     with_nonce,
 )
 from daypass.wire.front import Front, Progress, Refusal, read_signature
-from daypass.wire.http import Header, Request, Response
+from daypass.wire.http import FixedHeaders, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import POST, Route
 
 _OPERATION: Final = f"daypass:{ACTION}"
 _TOKENS: Final = 0.1  # relative to an STS request
+_SHOWN: Final = (
+    b"x-daypass-subject",
+    b"x-daypass-arn",
+    b"x-daypass-account",
+    b"x-daypass-session",
+    b"x-daypass-source-identity",
+    b"x-daypass-scope",
+)
 _NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 _LATER: Final = frozenset({Family.THROTTLED, Family.UNAVAILABLE, Family.UPSTREAM})
 
@@ -66,7 +74,7 @@ async def _decide(front: Front, certificate_header: str, request: Request) -> Re
         response = await front.refuse(progress, error, ERRORS)
         response = replace(response, hold=0)  # the connection is the proxy's, and serves other senders
     else:
-        response = Response(200, b"", MEDIA_TYPE, (_NO_STORE, *_identity(call.caller)), _OPERATION)
+        response = Response(200, b"", MEDIA_TYPE, _identity_of(call.caller), _OPERATION)
     return with_nonce(front.env, progress, response)
 
 
@@ -81,17 +89,18 @@ async def _signed(front: Front, progress: Progress, service: str, origin: str) -
     return await front.authenticated(progress, (service,), _TOKENS, lambda _: read_signature(signed, bodiless=True))
 
 
-def _identity(caller: Caller) -> tuple[Header, ...]:
+def _identity_of(caller: Caller) -> FixedHeaders:
     session = caller.session
-    shown = {
-        b"x-daypass-subject": caller.user_id,
-        b"x-daypass-arn": caller.arn,
-        b"x-daypass-account": caller.account,
-        b"x-daypass-session": session.session_id if session is not None else "",
-        b"x-daypass-source-identity": session.source_identity if session is not None else "",
-        b"x-daypass-scope": " ".join(session.scopes or ()) if session is not None else "",
-    }
-    return tuple((name, value.encode("ascii", "backslashreplace")) for name, value in shown.items())
+    if session is None:
+        return _identity(caller.user_id, caller.arn, caller.account, "", "", "")
+    scope = " ".join(session.scopes or ())
+    return _identity(caller.user_id, caller.arn, caller.account, session.session_id, session.source_identity, scope)
+
+
+@lru_cache(maxsize=1024)  # a sender asks again and again
+def _identity(*values: str) -> FixedHeaders:
+    encoded = [value.encode("ascii", "backslashreplace") for value in values]
+    return FixedHeaders(_NO_STORE, *zip(_SHOWN, encoded, strict=True))
 
 
 class GatewayErrors:
@@ -139,8 +148,7 @@ def original_of(request: Request) -> Asked:
     """The request that the proxy asks about. Raises DaypassError(MALFORMED_REQUEST)."""
     path = request.raw_path.decode("latin-1")
     if path == AUTH:
-        query = dict(parse_qsl(request.raw_query.decode("latin-1"), max_num_fields=4))
-        audience = query.get("audience", "")
+        audience = _audience_of(request.raw_query)
         method, target = _one(request, _METHOD), _one(request, _URI)
     else:  # Envoy: the audience, percent-encoded, stands before the path, and the rest is as the client sent it
         encoded, slash, rest = path.removeprefix(EXT_AUTHZ).partition("/")
@@ -160,6 +168,14 @@ def original_of(request: Request) -> Asked:
     )
 
 
+@lru_cache(maxsize=256)  # a proxy sends the same
+def _audience_of(raw_query: bytes) -> str:
+    try:
+        return dict(parse_qsl(raw_query.decode("latin-1"), max_num_fields=4)).get("audience", "")
+    except ValueError:
+        raise _malformed("The query has too many parameters.") from None
+
+
 def _one(request: Request, wanted: bytes) -> bytes:
     values = [value for name, value in request.headers if name == wanted]
     if len(values) != 1 or not values[0]:
@@ -170,7 +186,7 @@ def _one(request: Request, wanted: bytes) -> bytes:
 def _refuse_hidden(request: Request) -> None:
     seen: set[bytes] = set()
     for name, value in request.headers:
-        if name in _OVERRIDES or name.replace(b"_", b"-").startswith(_IDENTITY):
+        if _is_hidden(name):
             raise _malformed(f"The header {name.decode('ascii')} is not allowed.")
         if name == b"connection" and not {one.strip().lower() for one in value.split(b",")} <= _OF_CONNECTIONS:
             raise _malformed("The header Connection may not name other headers.")
@@ -178,6 +194,11 @@ def _refuse_hidden(request: Request) -> None:
             if name in seen:
                 raise _malformed(f"The header {name.decode('ascii')} may be sent once.")
             seen.add(name)
+
+
+@lru_cache(maxsize=512)
+def _is_hidden(name: bytes) -> bool:
+    return name in _OVERRIDES or name.replace(b"_", b"-").startswith(_IDENTITY)
 
 
 def _malformed(message: str) -> DaypassError:

@@ -46,16 +46,18 @@ REQUEST = "daypass.request"
 
 
 class FixedHeaders(tuple[Header, ...]):  # noqa: SLOT001 - a tuple can have no slots
-    """Headers that are the same in every response and hold nothing from a caller. They need not be checked when they are
-    sent, and `lines` is their form on the wire.
+    """Headers that are the same in many responses. They are checked here and not when they are sent, and `lines` is their
+    form on the wire.
     """
 
     lines: bytes
 
     def __new__(cls, *headers: Header) -> Self:
-        """The headers in their order."""
+        """The headers in their order. Raises ValueError for a control character in one."""
         made = super().__new__(cls, headers)
         made.lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        if made.lines.count(b"\r") != len(headers) or made.lines.count(b"\n") != len(headers) or b"\0" in made.lines:
+            raise ValueError("a header of the answer holds a control character")
         return made
 
 
