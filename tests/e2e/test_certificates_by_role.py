@@ -9,12 +9,14 @@ import pwd
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,9 @@ import pytest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, TENANT, Server, running, session_key
 from tests.processes import bound
 
+from daypass.client.certificates import new_key, store
 from daypass.client.errors import ClientError
+from daypass.client.profiles import LocalStateError
 from daypass.sigv4.canonical import SigningKey, presign
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -469,3 +473,20 @@ def test_a603_replayed_password_opens_one_user_of_one_database_for_fifteen_minut
     log = world.server.log.read_text() + (database.folder / "log").read_text()
     assert key[2] not in log
     assert token.rpartition("=")[2] not in log
+
+
+def test_a_key_and_lists_that_several_processes_write_at_once_stay_whole(tmp_path: Path) -> None:
+    key, krl = tmp_path / "key", tmp_path / "krl"
+
+    def write(number: int) -> None:
+        new_key(key, "ssh-user")
+        with suppress(LocalStateError):  # an older list
+            store(krl, struct.pack(">8sIQ", b"SSHKRL\n\0", 1, number))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, [3, 16, *range(1, 15), 2, 15]))
+    private = subprocess.run(["ssh-keygen", "-y", "-f", key], capture_output=True, text=True, check=True).stdout
+    assert private.split()[:2] == Path(f"{key}.pub").read_text().split()[:2]
+    assert struct.unpack(">8sIQ", krl.read_bytes())[2] == 16
+    assert {each.name for each in tmp_path.iterdir()} == {"key", "key.pub", "krl", ".krl.lock"}
+    assert key.stat().st_mode & 0o777 == 0o600

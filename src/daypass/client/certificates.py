@@ -6,16 +6,19 @@ A list never replaces a newer one. New keys come from ssh-keygen, a part of ever
 from __future__ import annotations
 
 import base64
+import os
 import re
 import struct
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from daypass.client.http import Connection
-from daypass.client.profiles import LocalStateError, replace_file
+from daypass.client.profiles import LocalStateError, locked_there, replace_file
 
+_WAIT_SECONDS: Final = 10.0
 _MAGIC: Final = b"SSHKRL\n\0"
 _KRL_HEAD: Final = struct.Struct(">8sIQ")
 _CRL_NUMBER: Final = re.compile(r"# daypass ([0-9]{1,20})\n")
@@ -27,14 +30,23 @@ _TYPES: Final[Mapping[str, Sequence[str]]] = {
 
 
 def new_key(path: Path, kind: str) -> None:
-    """A new private key without a passphrase, and its `.pub` file. Raises LocalStateError."""
-    command = ["ssh-keygen", "-q", *_TYPES[kind], "-N", "", "-C", "", "-f", str(path)]
+    """A new private key without a passphrase, and its `.pub` file, unless another process has just made them. The key stands
+    there after its public part, so that both are of one pair. Raises LocalStateError.
+    """
     try:
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603  # ours
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:  # mode 0700
+            command = ["ssh-keygen", "-q", *_TYPES[kind], "-N", "", "-C", "", "-f", f"{folder}/key"]
+            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603  # ours
+            for suffix in (".pub", ""):
+                os.link(f"{folder}/key{suffix}", f"{path}{suffix}")
+    except FileExistsError:
+        return
     except FileNotFoundError:
         raise LocalStateError("ssh-keygen is not installed: it makes the key.") from None
     except subprocess.CalledProcessError as error:
         raise LocalStateError(f"ssh-keygen: {error.stderr.decode(errors='replace').strip()}") from None
+    except OSError as error:
+        raise LocalStateError(f"{path.parent} cannot be written: {error.strerror}.") from None
 
 
 def certify(connection: Connection, key: Path, kind: str, names: Sequence[str], **wanted: Any) -> Path:
@@ -68,6 +80,11 @@ def contents(authorities: Mapping[str, Any]) -> dict[str, str | bytes]:
 
 def store(path: Path, content: str | bytes) -> None:
     """Replaces a file of an account, unless it is a newer list. Raises LocalStateError."""
+    with locked_there(path.with_name(f".{path.name}.lock"), _WAIT_SECONDS):
+        _store(path, content)
+
+
+def _store(path: Path, content: str | bytes) -> None:
     try:
         held = path.read_bytes()
     except FileNotFoundError:

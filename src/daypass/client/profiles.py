@@ -129,6 +129,13 @@ def of_login(login: str, environ: Mapping[str, str] = os.environ) -> tuple[str, 
 def locked(path: Path, deadline: float) -> Iterator[None]:
     """One process at a time; waits at most `deadline` seconds, so that a stuck holder cannot hang us. Raises Busy."""
     private_directory(path.parent)
+    with locked_there(path, deadline):
+        yield
+
+
+@contextmanager
+def locked_there(path: Path, deadline: float) -> Iterator[None]:
+    """As `locked`, in a directory that others may read."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:

@@ -17,6 +17,9 @@ from daypass.domain.arn import Source
 from daypass.scheduling.threads import FairQueue
 
 _KEYS: Final = 50_000  # of one generation
+CERTIFICATES: Final = 1_000
+CERTIFICATE_SECONDS: Final = 43_200
+"""A principal gets so many certificates in this time, so that it alone does not fill the lists of its account."""
 _ROUNDING: Final = 1e-6  # seconds: sums of fractions are not exact
 
 
@@ -79,6 +82,7 @@ class RequestRates:
         observe: Callable[[str], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._certificates = Buckets(CERTIFICATES / CERTIFICATE_SECONDS, CERTIFICATES, monotonic)
         self._principals = Buckets(*principal, monotonic)
         self._accounts = Buckets(*account, monotonic)
         self._sources = Buckets(*source, monotonic)
@@ -95,6 +99,10 @@ class RequestRates:
             self._observe("account")
             return "account"
         return ""
+
+    def charge_certificate(self, principal: str) -> bool:
+        """Charges a principal for a certificate. Returns whether it has had too many."""
+        return not self._certificates.take(principal)
 
     def charge_network(self, source: Source, tokens: float = 1.0) -> bool:
         """Charges a network for an unauthenticated request. Returns whether it is over its rate."""

@@ -13,6 +13,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Key, Server, 
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.sessions import certificates
+from daypass.scheduling.buckets import Buckets
 
 PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINgqk0R1gjZzAjVK1jC7VdUuP2sHGfvlUHjbyNNjAyP7"
 MAY = policy("daypass:IssueCertificate", "sts:AssumeRole", "sts:SetSourceIdentity")
@@ -119,6 +120,22 @@ async def test_during_an_outage_known_certificates_are_still_revoked(
     assert revoked(await lists(server, other)) == {serial}
     answer = await server.api(ROOT, "GET", "/certificate-authorities")  # of an account whose record was never read
     assert answer.status == 503
+
+
+async def test_a619_principal_that_takes_too_many_certificates_leaves_room_for_others(
+    server: Server, chained: tuple[Key, Key, Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent, child, _ = chained
+    monkeypatch.setattr(server.runtime.env.rates, "_certificates", Buckets(1e-6, 2))
+    _, bob = await server.user("bob", OPERATOR, MAY)
+    body = {"kind": "database", "public_key": PUBLIC, "names": ["app"]}
+    await issued(server, parent)
+    await issued(server, child)  # of the same person, by a chain
+    for key in (parent, child):
+        answer = await server.api(key, "POST", "/certificates", body=body)
+        assert (answer.status, "1000 in twelve hours" in str(answer.json)) == (429, True)
+    role = await server.role("of-bob", OPERATOR, OPERATOR, MAY)
+    assert await issued(server, await server.assume(bob, role.arn))
 
 
 async def test_account_with_too_many_certificates_has_all_of_them_on_the_lists(

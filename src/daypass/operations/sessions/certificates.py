@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from daypass.domain.access.request import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.policy.model import Decision, Value
@@ -66,6 +67,9 @@ async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, A
     block = env.directory.blocked(call.caller.hops, session.source_identity, call.now)
     if block is not None:
         raise _refused(call, {OWNER: block.account, "reason": "blocked", "revocation": block.id})
+    if env.rates.charge_certificate(original_principal(call.caller.hops)):
+        message = "Too many certificates: a principal gets 1000 in twelve hours from each process."
+        raise DaypassError(ErrorKind.THROTTLED, message, private={"rate": "certificates"})
     shown = " ".join(filter(None, (session.session_id, call.caller.arn, session.source_identity)))
     extensions = [f"permit-{name}" for name in wanted.extensions]
     request = CertificateRequest(
