@@ -85,7 +85,7 @@ class Bench:
         self._connections = connections
         serve: Any = build(runtime)
         if runtime.settings.tracing.endpoint:
-            from daypass.server.tracing import Tracing  # noqa: PLC0415  # it replaces functions when it is made
+            from daypass.server.tracing import Tracing  # it replaces functions when it is made
 
             tracing = Tracing(runtime.settings.tracing)
             serve = tracing.around(build(runtime, tracing.observing(runtime.metrics)))
