@@ -151,7 +151,7 @@ def _client(client: OAuthClient) -> Over:
         client,
         client_id=client.id,
         type=parse_client(client.settings).type,
-        providers=json.loads(client.settings),
+        settings=json.loads(client.settings),
         secrets=[{"id": key, "created_at": int(at)} for key, at, _ in client.secrets],
     )
 
