@@ -66,7 +66,9 @@ def test_long_words_of_20_languages_do_not_widen_a_page(
     server: Server, chromium: Browser, look: tuple[str, int]
 ) -> None:
     iam, name = server.client("iam"), f"{_LONG[:63]}{look[0][0]}"
-    tagged = {each: word for each, word in WORDS.items() if each not in ("Thai", "Hindi")}  # tags have no combining marks
+    tagged = {
+        each: word for each, word in WORDS.items() if each not in ("Thai", "Hindi")
+    }  # tags have no combining marks
     iam.create_user(UserName=name, Tags=[{"Key": each, "Value": word} for each, word in tagged.items()])
     iam.create_group(GroupName=name)
     iam.add_user_to_group(GroupName=name, UserName=name)
