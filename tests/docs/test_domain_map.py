@@ -15,10 +15,10 @@ def test_domain_map_names_every_module() -> None:
     modules = {
         path.stem for folder in (domain, domain / "policy", domain / "access") for path in folder.glob("*.py")
     } - {"__init__"}
-    for package in ("directory", "oauth", "scim"):
+    for package in ("directory", "oauth"):
         modules |= {f"{package}.{path.stem}" for path in (domain / package).glob("*.py") if path.stem != "__init__"}
     packages = {path.parent.name for path in domain.glob("*/__init__.py")}
-    assert packages == {"access", "directory", "oauth", "policy", "scim"}
+    assert packages == {"access", "directory", "oauth", "policy"}
     operations = {path.stem for path in (_SOURCE / "operations").iterdir() if not path.name.startswith("__")}
     assert sorted((modules | operations) - _NAMES) == []
 
