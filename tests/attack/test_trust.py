@@ -29,18 +29,6 @@ async def taken(world: World, credentials: Credentials, arn: str, **params: Any)
     return Credentials.of(await world.call(assume_role, credentials, asked))
 
 
-@pytest.mark.parametrize("external", [{}, {"ExternalId": " "}, {"ExternalId": "acme-77"}, {"ExternalId": "Acme-77 "}])
-async def test_a50_external_id_missing_blank_or_in_other_letters_is_denied(
-    world: World, external: dict[str, str]
-) -> None:
-    user = world.user("vendor", policies=[ALL])
-    condition = {"StringEquals": {"sts:ExternalId": "Acme-77"}}
-    role = world.role("ops", BETA, trusts=[trust(f"arn:aws:iam::{ALPHA}:root", Condition=condition)])
-    key = world.key(user)
-    await denied(world, key, role.arn, **external)
-    await taken(world, key, role.arn, ExternalId="Acme-77")
-
-
 async def test_a50_external_id_that_is_not_sent_is_absent_not_empty(world: World) -> None:
     condition = {"StringEquals": {"sts:ExternalId": ""}}
     role = world.role("ops", trusts=[trust(f"arn:aws:iam::{ALPHA}:root", Condition=condition)])

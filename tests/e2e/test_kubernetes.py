@@ -89,22 +89,6 @@ def test_pod_in_javascript_has_its_role_by_the_same_environment(
     assert json.loads(ran.stdout.splitlines()[-1])["arn"] == session_of(role)
 
 
-@pytest.mark.parametrize("pause", [0, 1])
-def test_a35_token_of_a_deleted_pod_dies_within_ten_seconds(
-    server: Server, kubernetes: Cluster, workload: Workload, pause: int
-) -> None:
-    configure(server, kubernetes, **reviewed(kubernetes, cache_seconds=pause))
-    role = role_for(server, "shop", "orders")
-    token = kubernetes.token("shop", "orders", "orders-1")
-    assert workload.who(server, role, token) == session_of(role)
-    kubernetes.delete_pod("shop", "orders-1")
-    deleted = time.monotonic()
-    with pytest.raises(ClientError, match=r"IDPRejectedClaim.*its pod or service account may be gone"):
-        while time.monotonic() - deleted < 10:
-            workload.who(server, role, token)
-            time.sleep(0.1)
-
-
 def test_a37_cluster_that_is_away_refuses_where_it_must_be_asked_and_is_not_missed_elsewhere(
     server: Server, kubernetes: Cluster, workload: Workload
 ) -> None:

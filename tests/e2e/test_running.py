@@ -442,33 +442,6 @@ def test_serve_kubernetes_variables_and_second_bootstrap_change_nothing(tmp_path
 
 
 @pytest.mark.slow
-def test_aws_cli_borrows_a_role_by_profile(server: Server, tmp_path: Path) -> None:
-    role = make_role(server, f"cli-{secrets.token_hex(4)}")
-    config, credentials = tmp_path / "config", tmp_path / "credentials"
-    config.write_text(
-        f"[profile base]\nregion = eu-central-1\nendpoint_url = {server.url}\n"
-        f"[profile ops]\nregion = eu-central-1\nendpoint_url = {server.url}\nrole_arn = {role}\nsource_profile = base\n"
-        "role_session_name = from-the-cli\n"
-    )
-    credentials.write_text(f"[base]\naws_access_key_id = {ADMIN_KEY[0]}\naws_secret_access_key = {ADMIN_KEY[1]}\n")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-    files = {"AWS_CONFIG_FILE": str(config), "AWS_SHARED_CREDENTIALS_FILE": str(credentials), "HOME": str(tmp_path)}
-
-    def aws(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [str(AWS), *arguments, "--output", "json", "--endpoint-url", server.url]
-        return subprocess.run(command, env={**clean, **files}, capture_output=True, text=True, timeout=60, check=False)
-
-    borrowed = aws("sts", "get-caller-identity", "--profile", "ops")
-    assert borrowed.returncode == 0, borrowed.stderr
-    assert (
-        json.loads(borrowed.stdout)["Arn"]
-        == f"{role.replace(':iam:', ':sts:').replace(':role/', ':assumed-role/')}/from-the-cli"
-    )
-    assumed = aws("sts", "assume-role", "--role-arn", role, "--role-session-name", "by-hand", "--profile", "base")
-    assert json.loads(assumed.stdout)["Credentials"]["AccessKeyId"].startswith("ASIA"), assumed.stderr
-
-
-@pytest.mark.slow
 def test_a108_bytes_that_are_not_http_are_on_the_record_of_a_running_server(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         port = int(server.url.rpartition(":")[2])

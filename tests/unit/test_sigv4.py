@@ -140,11 +140,6 @@ def test_a5_skew_over_five_minutes_refused_with_server_time(offset: int, word: s
     assert sigv4.format_time(NOW + offset) in refusal.message
 
 
-@pytest.mark.parametrize("offset", [299_000, -299_000])
-def test_a5_skew_under_five_minutes_accepted(offset: int) -> None:
-    _verify(sigv4.parse_request("POST", b"/", b"", _wire(_signed()), BODY), NOW + offset)
-
-
 def test_a5_scope_date_unlike_request_date_refused() -> None:
     refusal = _refused(_with(_signed(), "Authorization", "/20261125/", "/20261126/"))
     assert refusal.kind == "signature_mismatch"
@@ -155,12 +150,6 @@ def test_a6_other_service_or_region_refused() -> None:
     assert "correct service: 'sts'" in _refused(_wire(_signed(service="s3"))).message
     assert "valid region" in _refused(_wire(_signed()), regions=frozenset({"eu-west-1"})).message
     assert _refused(_with(_signed(), "Authorization", "/us-east-1/", "/eu-west-1/")).message == sigv4.MISMATCH
-
-
-@pytest.mark.parametrize("expires", ["0", "-1", "９００", "604801", "", "1e3", "9" * 99])
-def test_a7_expires_out_of_bounds_refused(expires: str) -> None:
-    query = _presigned().replace(b"X-Amz-Expires=900", b"X-Amz-Expires=" + quote(expires).encode())
-    assert _refused([(b"host", b"h:1")], query, b"").kind == "incomplete_signature"
 
 
 def test_a7_presigned_after_its_end_refused() -> None:
@@ -274,11 +263,6 @@ def test_a4_session_token_in_both_places_refused() -> None:
     assert _refused(_wire(_signed()), b"X-Amz-Security-Token=x").kind == "incomplete_signature"
     headers = [(b"host", b"h:1"), (b"x-amz-security-token", TOKEN.encode())]
     assert _refused(headers, _presigned(), b"").kind == "incomplete_signature"
-
-
-def test_a9_signature_version_2_in_body_refused() -> None:
-    body = b"Action=X&AWSAccessKeyId=x&SignatureVersion=2&Signature=y"
-    assert _refused(_wire(HEADERS), body=body).kind == "incomplete_signature"
 
 
 def test_parse_other_scheme_is_not_echoed() -> None:

@@ -177,15 +177,6 @@ async def test_assume_malformed_session_policy_is_refused(world: Federated) -> N
     assert (await world.refusal(world.trusting(), {"Policy": "{"})).kind is ErrorKind.MALFORMED_POLICY
 
 
-async def test_assume_second_use_is_refused(world: Federated) -> None:
-    role = world.trusting()
-    await world.bring(role)
-    world.journal.sessions.clear()
-    error = await world.refusal(role)
-    assert error.kind is ErrorKind.INVALID_IDENTITY_TOKEN
-    await world.bring(role, assertion_id="_assertion-2")
-
-
 async def test_assume_refused_by_policy_does_not_use_the_assertion_up(world: Federated) -> None:
     denied = world.trusting("denied", StringEquals={"saml:sub": "bob"})
     allowed = world.trusting("allowed")
@@ -194,12 +185,6 @@ async def test_assume_refused_by_policy_does_not_use_the_assertion_up(world: Fed
     with pytest.raises(DaypassError):
         await world.ask(denied, {"SAMLAssertion": text})
     assert await world.ask(allowed, {"SAMLAssertion": text})
-
-
-async def test_assume_without_the_record_gives_nothing(world: Federated) -> None:
-    role = world.trusting()
-    world.journal.broken = True
-    assert (await world.refusal(role)).kind is ErrorKind.UNAVAILABLE
 
 
 async def test_assume_provider_made_a_moment_ago_is_found(world: Federated) -> None:
