@@ -236,7 +236,7 @@ async def submit(front: Front, progress: Progress, call: Call) -> tuple[int, Map
         raise DaypassError(ErrorKind.VALIDATION, "items are not supported: send one request for each.")
     asked = evaluation({**body, "options": None}).questions[0]
     assert isinstance(asked, Evaluation)  # `evaluation` raises otherwise
-    denial, wished = _authzen_approval_member(body, "denial"), _authzen_approval_member(body, "requested_access")
+    denial, wished = _request_member(body, "denial"), _request_member(body, "requested_access")
     wanted = await check_denial(front.env, call, str(denial.get("binding_token", "")), asked)
     reason = asked.context.get("business_justification") or asked.context.get("reason")
     new = NewRequest(
@@ -274,7 +274,7 @@ def _shown(env: Env, view: RequestView, now: int) -> dict[str, Any]:
     return {"task": task, "result": {"mode": "reevaluate", "approval": {"id": request.id, "approved_until": until}}}
 
 
-def _authzen_approval_member(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _request_member(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = body.get(name, {})
     if not isinstance(found, Mapping):
         raise DaypassError(ErrorKind.MALFORMED_REQUEST, f"{name} must be an object.")

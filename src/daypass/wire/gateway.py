@@ -208,7 +208,7 @@ def _malformed(message: str) -> DaypassError:
 # --- Token review: a Kubernetes API server asks whose token it was given (authentication.k8s.io/v1)
 
 
-_TOKEN_REVIEW_OPERATION: Final = "daypass:ReviewToken"
+_REVIEW: Final = "daypass:ReviewToken"
 _PATH: Final = "/kubernetes/token-review"
 _VERSION: Final = "authentication.k8s.io/v1"
 _MOST_AUDIENCES: Final = 10
@@ -232,7 +232,7 @@ def token_review_route(front: Front) -> Route:
     """The path with its handler."""
 
     async def handler(request: Request) -> Response:
-        progress = Progress(request, _TOKEN_REVIEW_OPERATION)
+        progress = Progress(request, _REVIEW)
         try:
             status = await _reviewed(front, progress, _spec_of(request.body))
         except DaypassError as error:
@@ -245,7 +245,7 @@ def token_review_route(front: Front) -> Route:
         "Whose access token it is (Kubernetes TokenReview)",
         POST,
         REVIEW_ERRORS,
-        _TOKEN_REVIEW_OPERATION,
+        _REVIEW,
     )
 
 
@@ -292,7 +292,7 @@ def _user(caller: Caller) -> dict[str, Any]:
 
 def _answer(status: dict[str, Any], code: str = "") -> Response:
     review = {"apiVersion": _VERSION, "kind": "TokenReview", "status": status}
-    return Response(200, msgspec.json.encode(review), MEDIA_TYPE, (_NO_STORE,), _TOKEN_REVIEW_OPERATION, code)
+    return Response(200, msgspec.json.encode(review), MEDIA_TYPE, (_NO_STORE,), _REVIEW, code)
 
 
 class _Errors:

@@ -233,7 +233,7 @@ def status_list_route(front: Front) -> Route:
         progress = Progress(request, GET_STATUS_LIST)
         try:
             front.anonymous(progress)
-            return await _status_lists_answer(front, request)
+            return await _list_answer(front, request)
         except DaypassError as error:
             return await front.refuse(progress, error, JSON_ERRORS)
 
@@ -242,7 +242,7 @@ def status_list_route(front: Front) -> Route:
     )
 
 
-async def _status_lists_answer(front: Front, request: Request) -> Response:
+async def _list_answer(front: Front, request: Request) -> Response:
     list_id = request.raw_path[len(STATUS_LISTS) :][: _MAX_ID + 1].decode("latin-1")
     status_list = await front.env.statuses.token(list_id)
     if status_list is None:

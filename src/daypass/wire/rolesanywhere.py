@@ -283,12 +283,12 @@ class PodIdentityEndpoint:
             answer = await assume_role_for_pod_identity(
                 self._front.env, call, given["clusterName"], given["token"], AWS_FORM
             )
-            return json_response(200, _pod_identity_rendered(answer, call.facts.region), ASSUME_FOR_POD)
+            return json_response(200, _pod_rendered(answer, call.facts.region), ASSUME_FOR_POD)
         except DaypassError as error:
             return await self._front.refuse(progress, error, POD_IDENTITY_ERRORS)
 
 
-def _pod_identity_rendered(answer: PodSession[AwsCredentials], region: str) -> dict[str, Any]:
+def _pod_rendered(answer: PodSession[AwsCredentials], region: str) -> dict[str, Any]:
     session, credentials, association = answer.issued.session, answer.issued.credential, answer.association
     cluster, namespace, name = association.subject.split("/")
     role = session.arn.rpartition("/")[2]

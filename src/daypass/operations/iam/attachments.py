@@ -90,7 +90,7 @@ def delete(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
 # --- Inline policies of users, groups and roles: the same operations for all three
 
 
-_INLINE_ALL = 10_000  # above the size quota of any owner
+_ALL_INLINE = 10_000  # above the size quota of any owner
 
 
 def _find(ctx: ReadContext, kind: OwnerKind, owner: Owner, name: str) -> InlinePolicy:
@@ -102,7 +102,7 @@ def _find(ctx: ReadContext, kind: OwnerKind, owner: Owner, name: str) -> InlineP
 
 def inline_of(ctx: ReadContext, owner: Owner) -> list[InlinePolicy]:
     """All of them, by name."""
-    return ctx.tx.find(InlinePolicy, order="name", limit=_INLINE_ALL, account=ctx.account, owner_id=owner.id)
+    return ctx.tx.find(InlinePolicy, order="name", limit=_ALL_INLINE, account=ctx.account, owner_id=owner.id)
 
 
 def put_inline(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
