@@ -93,9 +93,10 @@ class LoopbackLogin(ABC):
 def check_issuer(server: Server, issuer: str) -> None:
     """Refuses a server other than the one that signs the person in: it would get the code of that one (RFC 8414, 3.3).
 
-    Raises LocalStateError.
+    A server of this computer may have the name `localhost`, which passkeys need. Raises LocalStateError.
     """
-    if issuer != server.endpoint.rstrip("/"):
+    at = server.endpoint.rstrip("/")
+    if issuer not in (at, at.replace("http://127.0.0.1:", "http://localhost:", 1)):
         raise LocalStateError(
             f"{server.endpoint} gives its address as {issuer!r}, and a login there must not be sent to another address. "
             "If you trust that address, log in at it: --endpoint"

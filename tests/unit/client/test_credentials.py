@@ -11,6 +11,7 @@ from tests.unit.client.servers import NOW, PROFILE, Clock, Script, actions, erro
 
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
+from daypass.client.loopback import Server, check_issuer
 from daypass.client.profiles import Busy, LocalStateError, Unwritable, locked
 from daypass.client.provider import CredentialProvider
 from daypass.client.state import default_session_name
@@ -355,3 +356,25 @@ def test_get_with_mfa_and_nobody_to_ask_is_refused_before_a_call(tmp_path: Path)
     with pytest.raises(LocalStateError, match="needs a code"):
         provider(server, tmp_path, WITH_MFA).get()
     assert server.sent == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "issuer", "same"),
+    [
+        ("http://127.0.0.1:8700", "http://localhost:8700", True),
+        ("http://127.0.0.1:8700/", "http://127.0.0.1:8700", True),
+        ("http://127.0.0.1:8700", "http://localhost:8701", False),
+        ("http://127.0.0.1:8700", "http://localhost:8700.example.com", False),
+        ("http://127.0.0.1:8700@example.com", "http://localhost:8700", False),
+        ("http://localhost:8700", "http://127.0.0.1:8700", False),
+        ("https://127.0.0.1:8700", "https://localhost:8700", False),
+        ("http://10.0.0.1:8700", "http://localhost:8700", False),
+    ],
+)
+def test_login_is_sent_to_the_server_of_that_name_alone(endpoint: str, issuer: str, *, same: bool) -> None:
+    server = Server(endpoint, "")
+    if same:
+        return check_issuer(server, issuer)
+    with pytest.raises(LocalStateError, match="must not be sent to another address"):
+        check_issuer(server, issuer)
+    return None
