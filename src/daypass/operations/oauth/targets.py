@@ -133,7 +133,7 @@ async def check_permission(env: Env, call: Call, target: TokenTarget, client_id:
             server.arn,
             context=keys,
             resource_policy=resource_policy_of(server.settings),
-            shown=server.identifier,
+            shown="" if server.account == call.caller.account else server.identifier,
         )
 
 
