@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from daypass.audit.read import search_records
-from daypass.audit.sql import note_keys, statements
+from daypass.audit.sql import note_hours, statements
 from daypass.ports import RecordFilter, Viewer
 from daypass.stores.engine import Database, open_database
 from daypass.stores.migrations import prepare
@@ -25,6 +25,10 @@ BATCH = 10_000
 SEARCHES = {
     "absent access key": RecordFilter(access_key_id="AKIAABSENT"),
     "access key used first": RecordFilter(access_key_id="AKIAFIRST"),
+    "key used first and last": RecordFilter(access_key_id="AKIAENDS"),
+    "usual operation, old": RecordFilter(operation="sts:GetCallerIdentity"),
+    "changes, old": RecordFilter(changes=True),
+    "usual type, old": RecordFilter(type="session.issued"),
     "absent error": RecordFilter(error="not_there"),
     "absent operation": RecordFilter(operation="iam:NotThere"),
     "absent request": RecordFilter(request_id="0" * 32),
@@ -34,14 +38,15 @@ SEARCHES = {
 def row(number: int) -> tuple[Any, ...]:
     """A record each second, of many keys in turn; of the first key in the first minute alone."""
     key = "AKIAFIRST" if number < 60 else f"AKIA{number % KEYS}"
+    key = "AKIAENDS" if 60 <= number < 90 or number % 100_000 == 99_999 else key
     return (
         LOG,
         number,
         number * 1000,
-        "request.allowed",
+        "session.issued" if number < 60 else "request.allowed",
         ACCOUNT,
         ACCOUNT,
-        "sts:AssumeRole",
+        "sts:GetCallerIdentity" if number < 60 else "sts:AssumeRole",
         key,
         "",
         number,
@@ -57,7 +62,7 @@ def fill(database: Database, first: int, last: int) -> None:
     while batch := [row(number) for number in islice(numbers, BATCH)]:
         with database.write_transaction() as conn:
             insert(conn, batch)
-            note_keys(conn, batch)
+            note_hours(conn, batch)
     with database.write_transaction() as conn:
         conn.execute(text("ANALYZE"))
 

@@ -8,15 +8,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 _SHORT = 256
 _LONG = 2048
 _INSTEAD = "\N{REPLACEMENT CHARACTER}"
 LARGEST = 2**63 - 1
+HOUR_MS = 3_600_000  # of `audit_hours`
+READ = "request.allowed"
+USUAL_TYPES = ("session.issued", READ)  # as `stores.records.USUAL`, which is not for readers without a database
+USUAL_OPERATIONS = ("sts:AssumeRole", "sts:GetCallerIdentity")
+CHANGES = "changes"
+UNLISTED = "unlisted"  # instead of a column, if rows of `audit_hours` are missing: their name
+VALUED = ("type", "account", "actor_account", "operation")
 MAX_AHEAD_MS = 300_000  # how far the clock of a process may be ahead: `clock.MAX_JUMP_MS`
 _KEY_DIGITS = 16
 _HEX = frozenset("0123456789abcdef")
+
+
+@lru_cache(maxsize=4096)
+def usual_values(kind: str, account: str, actor: str, operation: str) -> tuple[str, ...]:
+    """The values of `audit_hours` by which searches find a record of this type, besides its access key: of its accounts,
+    and of all for the operator.
+    """
+    names = [kind] if kind in USUAL_TYPES else []
+    if operation in USUAL_OPERATIONS:
+        names.append(operation)
+    if kind != READ:
+        names.append(CHANGES)
+    return tuple(usual_value(each, name) for each in {account, actor, ""} for name in names)
+
+
+def usual_value(account: str, name: str) -> str:
+    """`account`: "" for all. `name`: a usual value, or CHANGES."""
+    return f"{account} {name}"
 
 
 def searchable(value: object, limit: int = _SHORT) -> str:
@@ -72,7 +98,7 @@ def record_columns(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def altered_column(stored: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     """The name of the first column of a record that does not match its event, or "" when all match."""
-    return _first_difference(stored, record_columns(body))
+    return _first_difference(stored, record_columns(body)) or str(stored.get(UNLISTED, ""))
 
 
 def _first_difference(stored: Mapping[str, Any], expected: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from daypass.audit.log import Log, LogBatch, Position, load_reset, open_log
 from daypass.audit.recent import RecentBatches, Restored, report
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sink import Halted, LogLost, UnknownOutcome
-from daypass.audit.sql import Spans, Statements, head, note_keys, prune_replays, raise_mark, statements
+from daypass.audit.sql import Hours, Statements, head, note_hours, prune_replays, raise_mark, statements
 from daypass.audit.usage import UsageBook, Use, UseKey, forget_usage, write_usage
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError
@@ -35,7 +35,7 @@ from daypass.stores.tx import LOST, StoreTx, end_sessions_of_all_accounts
 
 _PRUNED_EVERY = 16  # one proof of so many looks for expired ones
 _CONFLICTS = 4  # with other transactions, after which the same one is tried again
-_MAX_KEYS = 100_000
+_MAX_HOURS = 100_000
 _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ
 
 
@@ -77,7 +77,7 @@ class DatabaseSink:
         self._spooled = spooled
         self._before_commit = before_commit
         self._statements: Statements = statements(database.dialect)
-        self._keys: Spans = {}  # noted in the database
+        self._hours: Hours = set()  # noted in the database
         self._marked = 0
         self.installation = ""  # known when a log has been opened
         self._epoch = ""  # of the database, when it was last looked at
@@ -163,7 +163,7 @@ class DatabaseSink:
                 batch.outcome.failed += ended + refused
                 batch.proofs += [_proof_row(entry) for item in fresh for entry in item.replays]
                 self._store(conn, batch)
-                keys = note_keys(conn, batch.records, self._keys)
+                hours = note_hours(conn, batch.records, self._hours)
                 _note(conn, log, batch.end)
                 self.usage.note_all([item.event for item in fresh if item.event is not None])
                 now = self._clock.now()
@@ -177,9 +177,9 @@ class DatabaseSink:
                 raise UnknownOutcome(batch, error) from error
             raise
         self.usage.mark_written(used, now)
-        if len(self._keys) > _MAX_KEYS:
-            self._keys.clear()
-        self._keys |= keys
+        if len(self._hours) > _MAX_HOURS:
+            self._hours.clear()
+        self._hours |= hours
         self.recent.note(log.id, batch, changed=batch.wrote, proofs=batch.proofs)
         return batch
 
@@ -356,7 +356,7 @@ class DatabaseSink:
                     note_lost(conn, lost)
                     now = self._clock.now()
                     end_sessions_of_all_accounts(StoreTx(conn, now), now, LOST)
-        self._epoch, self._keys = epoch, {}
+        self._epoch, self._hours = epoch, set()
         report(restored)
         self._end_logs(lost)
         return restored
@@ -376,7 +376,7 @@ class DatabaseSink:
         if stored_end != in_doubt.start:
             raise Halted("the log in the database does not end where it was acknowledged")
         added = self._statements.insert_records(conn, in_doubt.records)
-        note_keys(conn, in_doubt.records)
+        note_hours(conn, in_doubt.records)
         if added == len(in_doubt.records):
             if in_doubt.changed:
                 raise _Lost

@@ -17,7 +17,7 @@ from daypass.audit.format import chain_seed, unpack
 from daypass.audit.log import Position, load_reset
 from daypass.audit.recent import RecentBatches
 from daypass.audit.spool import Spool, SpoolDirectory, SpooledBatch, SpoolKeyUnknown, SpoolTampered
-from daypass.audit.sql import RECORD_COLUMNS, Statements, head, note_keys, raise_mark, statements
+from daypass.audit.sql import RECORD_COLUMNS, Statements, head, note_hours, raise_mark, statements
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType, decode
 from daypass.observability import logs
@@ -103,7 +103,7 @@ def _add(conn: Connection, statements: Statements, new: Sequence[SpooledBatch]) 
     log = new[0].log
     records = [row for batch in new for row in batch.records]
     sessions = [row for batch in new for row in batch.sessions]
-    note_keys(conn, records)
+    note_hours(conn, records)
     if statements.copy(conn, records, sessions):
         return
     added = statements.insert_records(conn, records)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from daypass.audit.batch import Item, Outcome, is_own_fault, is_unavailable
 from daypass.audit.format import chain_hash, chain_seed, pack
 from daypass.audit.rows import EventRow, event_row
-from daypass.audit.sql import CLOCK_RESET, Statements, mark_key, raise_mark
+from daypass.audit.sql import CLOCK_RESET, Statements, mark_key, note_hours, raise_mark
 from daypass.domain.directory import Revocation
 from daypass.domain.events import Event, EventType
 from daypass.stores.engine import Database
@@ -176,7 +176,9 @@ def open_log(
         detail |= {"lost": len(lost), "missing": losses.missing, "since": losses.since, "until": losses.until}
     event = event_row(Event(type=EventType.LOG_OPENED, at=now, detail=detail))
     chain = chain_hash(chain_seed(log), event.leaf, 0)
-    statements.insert_records(conn, record_rows(log, 0, [(event, chain)]))
+    rows = record_rows(log, 0, [(event, chain)])
+    statements.insert_records(conn, rows)
+    note_hours(conn, rows)
     if heads:
         named = update(audit_logs).where(audit_logs.c.log == bindparam("of")).values(named_seq=bindparam("named"))
         conn.execute(named, [{"of": head["log"], "named": head["seq"]} for head in heads])

@@ -7,7 +7,7 @@ leaves.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ from sqlalchemy import (
     FromClause,
     Row,
     and_,
+    exists,
     func,
     literal_column,
     or_,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from daypass.audit.columns import LARGEST, altered_column, id_key, searchable
+from daypass.audit.columns import CHANGES, HOUR_MS, LARGEST, READ, altered_column, id_key, searchable, usual_value
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.recent import active_sessions, may_be_revoked
 from daypass.audit.rows import Listed, body_of, columns_of, list_sessions, redact_for_actor, sessions_of, stored_integer
@@ -38,7 +39,7 @@ from daypass.ports.clock import Clock
 from daypass.ports.record import ChainCheck, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
-from daypass.stores.records import USUAL, audit_keys, audit_logs, audit_records, sessions, unusual
+from daypass.stores.records import USUAL, audit_hours, audit_logs, audit_records, sessions, unusual
 
 T = TypeVar("T")
 Columns: TypeAlias = Any
@@ -50,10 +51,11 @@ THREADS = 3
 """Threads of a reader, each with a connection. One serves only what revocations wait for."""
 _SEARCH_SECONDS = 10.0  # for one statement of a search
 _STEP = 250  # sessions that are read at once: the event loop looks at each of them
+_HOURS = 200  # that are read at once
 _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
-_k = audit_keys.c
+_h = audit_hours.c
 # Written exactly as in the partial indexes. A database would not recognise a parameter in their place.
 _ISSUED: ColumnElement[str] = literal_column(f"'{EventType.SESSION_ISSUED.value}'")
 
@@ -122,15 +124,54 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
     They are found by their columns, and returned only if each column matches the bytes. One that does not hides no others.
     """
     limit = _page(query.limit)
+    values = _noted(viewer, query)
+    if not values:
+        return _search(conn, viewer, query, limit)
     records: list[RecordView] = []
+    for first, last in _hours(conn, values, query):
+        since, until = first * HOUR_MS, (last + 1) * HOUR_MS
+        part = replace(query, since=max(since, query.since or since), until=min(until, query.until or until))
+        records += _search(conn, viewer, part, limit - len(records))
+        if len(records) == limit:
+            break
+    return records
+
+
+def _noted(viewer: Viewer, query: RecordFilter) -> list[list[str]]:
+    """The values of `audit_hours` that limit the search: one of each list. None if another index finds few records."""
+    if query.request_id or query.session_id:
+        return []
     keys = [searchable(key) for key in (query.access_key_id, *query.access_key_ids) if key]
-    if keys:
-        span = select(func.min(_k.first_at), func.max(_k.last_at)).where(_k.access_key_id.in_(keys))
-        first, last = conn.execute(span).one()
-        if first is None:
-            return []
-        until = last + 1 if query.until is None else min(last + 1, query.until)
-        query = replace(query, since=max(first, query.since or first), until=until)
+    wanted = {name: searchable(getattr(query, name)) for name in USUAL if getattr(query, name)}
+    values = [keys] if keys else []
+    if any(value not in USUAL[name] for name, value in wanted.items()):
+        return values
+    account = searchable(query.account if viewer.operator else viewer.account)
+    names = (*wanted.values(), *((CHANGES,) if query.changes else ()))
+    return [*values, *([usual_value(account, name)] for name in names)]
+
+
+def _hours(conn: Connection, values: Sequence[list[str]], query: RecordFilter) -> Iterator[tuple[int, int]]:
+    """The hours with records of these values, newest first: the first and the last hour of each period without a gap."""
+    newest = min(value for value in (query.until, query.before and query.before[0], LARGEST) if value is not None)
+    statement = select(_h.hour).distinct().where(_h.value.in_(values[0])).order_by(_h.hour.desc()).limit(_HOURS)
+    statement = statement.where(_h.hour >= stored_integer(query.since or 0) // HOUR_MS)
+    for others in values[1:]:
+        other = audit_hours.alias()
+        statement = statement.where(exists().where(other.c.value.in_(others), other.c.hour == _h.hour))
+    before = stored_integer(newest) // HOUR_MS + 1
+    while hours := conn.execute(statement.where(_h.hour < before)).scalars().all():
+        before = last = hours[0]
+        for hour in hours[1:]:
+            if hour != before - 1:
+                yield before, last
+                last = hour
+            before = hour
+        yield before, last
+
+
+def _search(conn: Connection, viewer: Viewer, query: RecordFilter, limit: int) -> list[RecordView]:
+    records: list[RecordView] = []
     while True:
         remaining = limit - len(records)
         rows = _newest(conn, viewer, query, remaining)
@@ -214,7 +255,7 @@ def _matching(c: Columns, query: RecordFilter) -> list[ColumnElement[bool]]:
     if not (query.request_id or query.session_id):
         conditions += [unusual(name) for name, usual in USUAL.items() if wanted.get(name, usual[0]) not in usual]
     if query.changes:
-        conditions.append(c.type != EventType.REQUEST_ALLOWED.value)
+        conditions.append(c.type != READ)
     if query.access_key_ids:
         conditions.append(c.access_key_id.in_([searchable(each) for each in query.access_key_ids]))
     if query.since is not None:

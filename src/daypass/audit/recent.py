@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, and_, false, or_, select, true
 from daypass.audit.columns import searchable
 from daypass.audit.log import LogBatch, Position
 from daypass.audit.spool import SpooledBatch
-from daypass.audit.sql import RECORD_COLUMNS, Statements, head, note_keys
+from daypass.audit.sql import RECORD_COLUMNS, Statements, head, note_hours
 from daypass.domain.directory import AccessKey, Grant, Revocation
 from daypass.domain.revocation_index import SUBJECT_TABLES
 from daypass.domain.session import SessionKind
@@ -150,7 +150,7 @@ class RecentBatches:
         lost = kept[starts.index(end) :]
         for each in lost:
             statements.insert_records(conn, each.records)
-            note_keys(conn, each.records)
+            note_hours(conn, each.records)
             if each.sessions:
                 statements.add_sessions(conn, each.sessions)
             if each.proofs:

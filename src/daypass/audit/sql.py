@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.exc import IntegrityError
 
+from daypass.audit.columns import HOUR_MS, VALUED, usual_values
 from daypass.audit.rows import SESSION_FIELDS
 from daypass.stores import sqlite
 from daypass.stores.backend import COPY_TYPES
@@ -61,13 +62,8 @@ _PRUNE = text(
 )
 
 _KEY, _KEY_AT = RECORD_COLUMNS.index("access_key_id"), RECORD_COLUMNS.index("at")
-_ROOM_MS = 3_600_000
-_NOTE_KEY = text(
-    "INSERT INTO audit_keys (access_key_id, first_at, last_at) VALUES (:key, :first, :last) "
-    "ON CONFLICT (access_key_id) DO UPDATE SET "
-    "first_at = CASE WHEN excluded.first_at < audit_keys.first_at THEN excluded.first_at ELSE audit_keys.first_at END, "
-    "last_at = CASE WHEN excluded.last_at > audit_keys.last_at THEN excluded.last_at ELSE audit_keys.last_at END"
-)
+_TYPE, _ACCOUNT, _ACTOR, _OPERATION = map(RECORD_COLUMNS.index, VALUED)
+_NOTE_HOUR = text("INSERT INTO audit_hours (value, hour) VALUES (:value, :hour) ON CONFLICT (value, hour) DO NOTHING")
 
 _MARK = text(
     "INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value "
@@ -213,28 +209,22 @@ def statements(dialect: str) -> Statements:
     return PostgresStatements() if dialect == "postgresql" else SqliteStatements()
 
 
-Spans: TypeAlias = "dict[str, tuple[int, int]]"
-"""The times of `audit_keys`, by access key."""
+Hours: TypeAlias = "set[tuple[str, int]]"
+"""Rows of `audit_hours`."""
 
 
-def note_keys(conn: Connection, rows: Rows, noted: Spans | None = None) -> Spans:
-    """Makes searches by access key find these records, in the order of RECORD_COLUMNS, in the same transaction. Returns what
-    is noted, once that is committed, in addition to `noted`.
+def note_hours(conn: Connection, rows: Rows, noted: Hours | None = None) -> Hours:
+    """Makes searches find these records, in the order of RECORD_COLUMNS, in the same transaction. Returns what is noted, once
+    that is committed, in addition to `noted`.
     """
-    spans: Spans = {}
-    for row in rows:
-        key, at = row[_KEY], row[_KEY_AT]
-        if not key:
-            continue
-        first, last = noted.get(key, (at + 1, 0)) if noted else (at + 1, 0)
-        if not first <= at <= last:
-            first, last = spans.get(key, (at, at))
-            spans[key] = min(first, at - _ROOM_MS), max(last, at + _ROOM_MS)
-    if spans:  # every process locks the rows in one order
-        conn.execute(
-            _NOTE_KEY, [{"key": key, "first": span[0], "last": span[1]} for key, span in sorted(spans.items())]
-        )
-    return spans
+    new = {(row[_KEY], row[_KEY_AT] // HOUR_MS) for row in rows if row[_KEY]}
+    alike = {(row[_TYPE], row[_ACCOUNT], row[_ACTOR], row[_OPERATION], row[_KEY_AT] // HOUR_MS) for row in rows}
+    new |= {(value, each[-1]) for each in alike for value in usual_values(*each[:-1])}
+    if noted:
+        new -= noted
+    if new:  # every process locks the rows in one order
+        conn.execute(_NOTE_HOUR, [{"value": value, "hour": hour} for value, hour in sorted(new)])
+    return new
 
 
 def prune_replays(conn: Connection, before: int, most: int) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from daypass.audit.columns import HOUR_MS, UNLISTED, VALUED, usual_values
 from daypass.audit.format import Unpacker, leaf_hash
 from daypass.audit.verify import BadRecord, Gap, Head, RecordRow, Verified, verify_log, verify_log_rows
 from daypass.cli.options import PAGE
@@ -165,7 +166,7 @@ class StoredRecord(Record):
         self._openings: dict[str, bytes] = {}
         self._log_rows: list[dict[str, Any]] = []
         self._orphans: list[BadRecord] = []
-        self._keys: dict[Any, tuple[Any, Any]] = {}
+        self._hours: set[tuple[Any, ...]] = set()
 
     @abstractmethod
     def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
@@ -187,8 +188,7 @@ class StoredRecord(Record):
         self._next = next(self._sessions, None)
         of_logs, logs = self._query("SELECT * FROM audit_logs ORDER BY log")
         self._log_rows = [dict(zip(of_logs, row, strict=True)) for row in logs]
-        _, keys = self._query("SELECT access_key_id, first_at, last_at FROM audit_keys")
-        self._keys = {key: (first, last) for key, first, last in keys}
+        self._hours = set(self._query("SELECT value, hour FROM audit_hours")[1])
         self._openings = dict.fromkeys(found, b"")
         return dict.fromkeys(found)
 
@@ -231,11 +231,10 @@ class StoredRecord(Record):
         place = seq if type(seq) is int else -1
         data = unpacker.data(place, _bytes(stored))
         columns = {**dict.fromkeys(_SEARCHABLE), **dict(zip(self._columns, row[3:], strict=True))}
-        first, last = self._keys.get(columns["access_key_id"], (1, 0))
-        if columns["access_key_id"] and not (
-            type(first) is type(last) is int and first <= (columns["at"] or 0) <= last
-        ):
-            columns["access_key_id"] = None  # a search by the key does not find it
+        hour = columns["at"] // HOUR_MS if type(columns["at"]) is int else 0
+        key, values = columns["access_key_id"], usual_values(*(columns[name] for name in VALUED))
+        if not all((value, hour) in self._hours for value in ((key, *values) if key else values)):
+            columns[UNLISTED] = "hour in audit_hours"  # searches do not find it
         return RecordRow(log, place, leaf_hash(data), _bytes(chain), data, columns, sessions)
 
     # --- Rows of sessions, in step with records

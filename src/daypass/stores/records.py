@@ -41,8 +41,8 @@ USUAL: Mapping[str, tuple[str, ...]] = {
     "operation": ("", "sts:AssumeRole", "sts:GetCallerIdentity"),
     "error": ("",),
 }
-"""Values of searchable columns that so many records have that a search soon finds some without an index.
-All others are in a partial index, which costs the usual records nothing.
+"""Values of searchable columns that most records have. All others are in a partial index, which costs the usual records
+nothing; a search for these reads the hours in `audit_hours`.
 """
 
 
@@ -112,14 +112,13 @@ audit_records = Table(
     ),
 )
 
-# One row for each access key, with the times between which its records are. A search by a key reads only that period. The
-# period begins and ends about an hour from the key's records (`audit.sql.note_keys`), so that a row is rarely written again.
-audit_keys = Table(
-    "audit_keys",
+# A row for each access key or usual value and hour, not for each record: a search reads the records of these hours only,
+# the newest first, so it costs the same however long the record is (`audit.sql.note_hours`).
+audit_hours = Table(
+    "audit_hours",
     metadata,
-    _text("access_key_id", key=True),
-    _int("first_at"),
-    _int("last_at"),  # ms
+    _text("value", key=True),  # an access key, or one of `audit.columns.usual_values`
+    _int("hour", key=True),  # since 1970, in which it has records
 )
 
 # The columns by which sessions are found. The event that issued a session holds the whole session.

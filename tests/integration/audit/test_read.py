@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, text
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import ACCOUNT, OTHER, Flaky, event, session
 
+from daypass.audit.columns import USUAL_OPERATIONS, USUAL_TYPES
 from daypass.audit.format import leaf_hash
 from daypass.audit.journal import Journal
 from daypass.audit.read import Records, search_records
@@ -30,7 +31,7 @@ from daypass.domain.session import FeedPosition, Hop, SessionKind
 from daypass.ports import RecordFilter, RecordView, SessionFilter, Viewer
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.loading import recently_used
-from daypass.stores.records import audit_records
+from daypass.stores.records import USUAL, audit_records
 
 OWNER, ACTOR, STRANGER = Viewer(OTHER), Viewer(ACCOUNT), Viewer("999999999999")
 OPERATOR = Viewer("000000000000", operator=True)
@@ -479,9 +480,46 @@ async def test_search_by_access_key_finds_each_record_of_it_and_verify_knows_whe
     record = OfflineRecord(Path(url.removeprefix("sqlite:///"))) if flaky.dialect == "sqlite" else PostgresRecord(url)
     assert not [each for each in record.verified() if isinstance(each, BadRecord)]
     with flaky.inner.write_transaction() as conn:
-        conn.execute(text("UPDATE audit_keys SET last_at = 1 WHERE access_key_id = 'AKIAWANDERS'"))
+        wanders = "FROM audit_hours WHERE value = 'AKIAWANDERS'"
+        conn.execute(text(f"DELETE {wanders} AND hour = (SELECT max(hour) {wanders})"))  # our words
     (bad,) = [each for each in record.verified() if isinstance(each, BadRecord)]
-    assert (bad.seq, bad.why) == (5, "altered: column access_key_id does not follow from the event")
+    assert (bad.seq, bad.why) == (11, "altered: column hour in audit_hours does not follow from the event")
+
+
+@pytest.mark.parametrize("viewer", [ACTOR, OPERATOR, OWNER])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"operation": "sts:GetCallerIdentity"},
+        {"type": "session.issued"},
+        {"changes": True},
+        {"type": "request.allowed", "operation": "sts:GetCallerIdentity"},
+        {"operation": "sts:GetCallerIdentity", "access_key_id": "AKIARARE"},
+    ],
+)
+async def test_search_for_a_usual_value_reads_only_the_hours_that_have_it(
+    reader: Records, journal: Journal, viewer: Viewer, query: dict[str, Any]
+) -> None:
+    """The records of 300 hours between the few that match are not read."""
+    assert {"type": USUAL_TYPES, "operation": ("", *USUAL_OPERATIONS), "error": ("",)} == USUAL
+    actor = {"account": ACCOUNT, "access_key_id": "AKIARARE"}
+    for at in (T0, T0 + 300 * 3_600_000):
+        await journal.commit(event("rare", at=at, account=OTHER, actor=actor))
+        await journal.commit(event("changed", at=at, type=EventType.DIRECTORY_CHANGED, operation="iam:CreateUser"))
+    usual = [event("usual", at=T0 + hour * 3_600_000, operation="sts:AssumeRole") for hour in range(1, 300)]
+    await asyncio.gather(*(journal.commit(each) for each in usual))
+    found = await reader.search(viewer, RecordFilter(**query, limit=1000))
+    everything = await reader.search(viewer, RecordFilter(limit=1000))
+
+    def matches(body: Any) -> bool:
+        shown = {
+            **body,
+            "access_key_id": body.get("actor", {}).get("access_key_id"),
+            "changes": body["type"] != "request.allowed",
+        }
+        return all(shown.get(name) == value for name, value in query.items())
+
+    assert found == [each for each in everything if each.body and matches(each.body)]
 
 
 @pytest.mark.parametrize("viewer", [ACTOR, OPERATOR])

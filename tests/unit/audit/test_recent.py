@@ -32,7 +32,7 @@ def batch(first: int, count: int = 2, size: int = 10) -> LogBatch:
     """Records `first` to `first` + `count` - 1."""
 
     def row(seq: int) -> tuple[Any, ...]:
-        values = {"log": "log", "seq": seq, "operation": f"iam:{seq}", "bytes": b"x" * size}
+        values = {"log": "log", "seq": seq, "at": seq, "account": "1", "operation": f"iam:{seq}", "bytes": b"x" * size}
         return tuple(values.get(name) for name in RECORD_COLUMNS)
 
     start, end = Position(first - 1, b"%d" % (first - 1)), Position(first + count - 1, b"%d" % (first + count - 1))
@@ -40,6 +40,7 @@ def batch(first: int, count: int = 2, size: int = 10) -> LogBatch:
 
 
 def restored(held: RecentBatches, at: Position | None, monkeypatch: pytest.MonkeyPatch) -> tuple[list[int], Any]:
+    monkeypatch.setattr(recent, "note_hours", lambda *_: None)
     monkeypatch.setattr(recent, "head", lambda *_: None if at is None else (at.seq, at.chain))
     statements = Statements()
     found = held.restore(None, statements)  # type: ignore[arg-type]
