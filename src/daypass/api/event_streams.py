@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from daypass.api.notifications import DeliveryOut
 from daypass.api.operation import Command, Id, InAccount, OnePage, Operation, OptionalMillis, Output
 
 
@@ -27,16 +28,6 @@ class EventStreamOut(Output):
 class ListSecurityEventsInput(OnePage):
     stream_id: Id
     outcome: Literal["waiting", "delivered", "dead"] = "dead"
-
-
-class DeliveryOut(Output):
-    """Something in a queue of deliveries: a notification or a security event."""
-
-    id: str
-    outcome: Annotated[str, Meta(description="Empty while it waits; delivered or dead.")]
-    attempts: int
-    created_at: int
-    error: str
 
 
 class SecurityEventOut(DeliveryOut):
