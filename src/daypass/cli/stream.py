@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from daypass.api import event_streams as api
+from daypass.api import notifications as api
 from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.files import text_of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from daypass.api import access, event_streams, notifications, oauth, providers, record
+from daypass.api import access, notifications, oauth, providers, record
+from daypass.api import notifications as event_streams
 from daypass.domain.oauth.client import ClientSettings
 from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.wire.console.described import ResourcePages

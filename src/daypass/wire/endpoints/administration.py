@@ -6,8 +6,8 @@ import json
 from typing import Any, Final
 
 from daypass.api import accounts as account_api
-from daypass.api import event_streams as stream_api
 from daypass.api import notifications as notification_api
+from daypass.api import notifications as stream_api
 from daypass.api import oauth as oauth_api
 from daypass.api import policies
 from daypass.api import providers as provider_api
