@@ -1,4 +1,4 @@
-"""Notification channels, notifications, and the chat users who may vote."""
+"""Notification channels, notifications, the chat users who may vote, and event streams."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from daypass.api import notifications as api
+from daypass.api import notifications
 from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.files import text_of
@@ -20,7 +20,9 @@ _POLL: Final = "urn:ietf:rfc:8936"
 
 
 stream = group_of(
-    "stream", "Event streams: other systems follow ended sessions and changed credentials (SSF 1.0, CAEP 1.0).", api
+    "stream",
+    "Event streams: other systems follow ended sessions and changed credentials (SSF 1.0, CAEP 1.0).",
+    notifications,
 )
 
 

@@ -7,7 +7,6 @@ when its change fails. Policies of callers are compiled from the same entities, 
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 import pytest
 from msgspec.structs import replace
 from tests.environment import environment
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, FixedClock, policy
 
 from daypass.data import BuiltinPolicies
 from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
@@ -51,9 +51,6 @@ from daypass.stores.entities import ENTITY_TABLES
 
 E = TypeVar("E")
 T = TypeVar("T")
-
-NOW = 1_764_000_000_000
-ALPHA, BETA = "111111111111", "222222222222"
 
 _PRIMARY: Mapping[type[Any], tuple[str, ...]] = {kind: table.primary for kind, table in ENTITY_TABLES.items()}
 _FOLDED = tuple(kind for kind, table in ENTITY_TABLES.items() if table.folds)
@@ -251,17 +248,6 @@ class MemoryJournal:
         return result
 
 
-@dataclass
-class FixedClock:
-    time: int = NOW
-
-    def now(self) -> int:
-        return self.time
-
-    def wall(self) -> int:
-        return self.time
-
-
 class CountingIds:
     def __init__(self) -> None:
         self._count = 0
@@ -386,10 +372,6 @@ class World:
         except DaypassError as error:
             await refused(self.env, facts, who, error, {})
             raise
-
-
-def policy(*statements: Mapping[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 def allow(action: Any, resource: Any = "*", **more: Any) -> dict[str, Any]:

@@ -34,11 +34,6 @@ class Text:
         return lambda: f"token of {session.session_id}"
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def applicant(world: World) -> Applicant:
     user = world.user("ann", policies=[policy(allow("*"))])
     caller = await world.caller(world.key(user))

@@ -23,11 +23,6 @@ ALL = policy(allow("*"))
 BOTH = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def refusal(world: World, credentials: Credentials, params: dict[str, Any], **facts: Any) -> DaypassError:
     with pytest.raises(DaypassError) as caught:
         await world.call(assume_role, credentials, params, **facts)

@@ -18,11 +18,6 @@ from daypass.wire.aws.sts import get_caller_identity, get_federation_token, get_
 ALL = policy(allow("*"))
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def refusal(world: World, credentials: Credentials) -> DaypassError:
     with pytest.raises(DaypassError) as caught:
         await world.caller(credentials)

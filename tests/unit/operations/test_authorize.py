@@ -20,11 +20,6 @@ ALL = policy(allow("*"))
 ORDER = f"arn:aws:orders::{ALPHA}:order/7"
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def may(world: World, credentials: Credentials, action: str, resource: str = ORDER, **more: Any) -> bool:
     caller = await world.caller(credentials)
     call = Call(caller, world.facts(action), world.clock.now())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, assume_role, policy, trust
 
@@ -18,11 +17,6 @@ from daypass.domain.directory import Grant
 from daypass.wire.aws.sts import get_federation_token, get_session_token
 
 ALL = policy(allow("*"))
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 async def test_context_of_a_user(world: World) -> None:

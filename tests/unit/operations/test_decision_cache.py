@@ -26,11 +26,6 @@ ALL = policy(allow("*"))
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
 def decided(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The roles over which the evaluator was asked."""
     asked: list[str] = []

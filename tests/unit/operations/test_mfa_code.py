@@ -22,11 +22,6 @@ PRESENT = {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
 def ann(world: World) -> User:
     """A user with a device whose clock is three steps behind."""
     user = world.user("ann", policies=[ALL])

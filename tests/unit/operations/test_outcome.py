@@ -15,11 +15,6 @@ from daypass.domain.policy.model import Decision, Layer
 from daypass.operations.outcome import OWNER, pack, refused, unpack
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 @pytest.mark.parametrize(
     ("kind", "known", "expected"),
     [

@@ -26,11 +26,6 @@ from daypass.wire.aws.sts import (
 ALL = policy(allow("*"))
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def refusal(world: World, operation: Any, credentials: Credentials, **params: Any) -> DaypassError:
     with pytest.raises(DaypassError) as caught:
         await world.call(operation, credentials, params)
