@@ -86,7 +86,7 @@
 
   // --- Statements of policies and trust policies
 
-  const TYPES = [["AWS", "User, role or account"], ["Federated", "Identity provider"], ["Service", "Service"]];
+  const TYPES = [["AWS", "AWS principal"], ["Federated", "Identity provider"], ["Service", "Service"]];
   const OPERATORS = ["StringEquals", "StringLike", "StringNotEquals", "Bool", "ArnLike", "IpAddress", "NumericLessThanEquals", "DateLessThan", "Null"].map((each) => [each, each]);
   const FIRST = { AWS: ["sts:AssumeRole", "sts:SetSourceIdentity"], Federated: ["sts:AssumeRoleWithWebIdentity"], Service: ["sts:AssumeRole"] };
 
