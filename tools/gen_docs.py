@@ -287,9 +287,12 @@ def _commands(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
     context = click.Context(command, info_name=name)
     usage = " ".join(each.make_metavar(context) for each in command.params if isinstance(each, click.Argument))
     sentence = re.split(
-        r"(?<=[.])\s", described(name, cleandoc(command.help or "")).partition("\n\n")[0].replace("\n", " "), maxsplit=1
+        r"[.;:]\s|, for example|, such as|\.$",
+        described(name, cleandoc(command.help or "")).partition("\n\n")[0].replace("\n", " "),
+        maxsplit=1,
     )[0]
-    yield f"`{name} {usage}`" if usage else f"`{name}`", sentence
+    sentence = sentence.rpartition(" (")[0] if sentence.count("(") > sentence.count(")") else sentence
+    yield f"`{name} {usage}`" if usage else f"`{name}`", f"{sentence}."
 
 
 def operations_page() -> str:
