@@ -20,7 +20,7 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy.partial_evaluation import Known, Outcome
-from daypass.domain.question import Principal, decide_partially, hypothetical
+from daypass.domain.question import Asker, hypothetical
 from daypass.domain.trust import CallerPolicies
 
 TYPE: Final = "daypass-policies+jwt"
@@ -133,7 +133,7 @@ class PolicySet:
         if len(self.texts) != len(needed) or any(text_digest(text) != digest for digest, text in self.texts.items()):
             raise ValueError("a policy is not what was signed")
         self._compiled: dict[tuple[str, PolicyKind], Any] = {}
-        self._known: dict[str, Principal | None] = {}
+        self._known: dict[str, Asker | None] = {}
         self._decided: dict[tuple[str, str, str], Outcome] = {}
 
     def outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> Outcome:
@@ -152,16 +152,13 @@ class PolicySet:
         if token not in self._known:
             if len(self._known) >= _PRINCIPALS:
                 self._known.clear()
-            self._known[token] = self._principal(claims)
-        principal = self._known[token]
-        if principal is None or action.partition(":")[0].lower() != self.signed.service:
+            self._known[token] = self._asker(claims)
+        asker = self._known[token]
+        if asker is None or action.partition(":")[0].lower() != self.signed.service:
             return Outcome.ALLOWED_IF
-        question = principal.asks(action, resource)
-        if not question.same_account:  # the policy of the resource is not known here
-            return Outcome.ALLOWED_IF
-        return decide_partially(question).outcome
+        return asker.outcome(action, resource)
 
-    def _principal(self, claims: Mapping[str, Any]) -> Principal | None:
+    def _asker(self, claims: Mapping[str, Any]) -> Asker | None:
         """The session of a token; None when its policies are not all known here."""
         session, subject = claims[_SESSION], str(claims["sub"])
         principal_id, _, name = subject.partition(":")
@@ -185,7 +182,7 @@ class PolicySet:
         if _SOURCE_IDENTITY in claims:
             keys["aws:sourceidentity"] = claims[_SOURCE_IDENTITY]
         known = Known(principal.known.keys | {"aws:userid", "aws:sourceidentity"}, ("aws:principaltag/",))
-        return replace(principal, keys=keys, known=known)
+        return Asker(replace(principal, keys=keys, known=known))
 
     def _level(self, refs: Iterable[PolicyRef]) -> tuple[NamedPolicy, ...]:
         return tuple(NamedPolicy(f"{number} {ref.name}", self._document(ref)) for number, ref in enumerate(refs))

@@ -16,11 +16,19 @@ from daypass.domain.arn import account_of, assumed_role_arn
 from daypass.domain.claims import PrincipalKind
 from daypass.domain.context import resource_context, tag_keys
 from daypass.domain.directory import Role, User
-from daypass.domain.policy.evaluate import evaluate
+from daypass.domain.policy.evaluate import allows, evaluate
 from daypass.domain.policy.explain import Explanation, explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
-from daypass.domain.policy.partial_evaluation import Known, PartialEvaluation, Variant, evaluate_partially, varied
+from daypass.domain.policy.partial_evaluation import (
+    Known,
+    Outcome,
+    PartialEvaluation,
+    Variant,
+    evaluate_partially,
+    extremes,
+    varied,
+)
 from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 
 _ALWAYS = {"aws:principalisawsservice": "false", "aws:viaawsservice": "false"}
@@ -93,6 +101,24 @@ class Question(Struct, frozen=True):
         if target is None:
             return self.policies.layers(same_account=self.same_account, resource=self.resource_policy)
         return self.policies.layers(same_account=True, resource=target.trust, bindings=target.bindings)
+
+
+class Asker:
+    """A principal that asks again and again about resources of its own account. Answers are those of `decide_partially`."""
+
+    def __init__(self, principal: Principal) -> None:
+        self._facts, self._account = principal.facts, principal.account
+        self._keys: Context = {**resource_context(principal.account), **principal.keys}
+        self._worst, self._best = extremes(principal.policies.layers(same_account=True), principal.known)
+
+    def outcome(self, action: str, resource: str) -> Outcome:
+        """ALLOWED_IF for a resource of another account: its policy is not known. Raises OperationOverBudget."""
+        if account_of(resource) not in ("", self._account):
+            return Outcome.ALLOWED_IF
+        query = AccessQuery(self._facts, action, resource, self._keys)
+        if allows(query, self._worst):
+            return Outcome.ALLOWED
+        return Outcome.ALLOWED_IF if allows(query, self._best) else Outcome.DENIED
 
 
 class Decided(Struct, frozen=True):

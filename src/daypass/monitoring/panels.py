@@ -144,7 +144,7 @@ _ON_CALL: Final = (
     Panel("Affected callers", "bargauge", link=_REFUSALS, shows="callers"),
     Panel("Operations by time used", "table", link=f"{_RECORDS}?reads=yes", shows="slowest"),
     Panel(
-        "Synthetic checks that fail",
+        "Synthetic checks",
         "table",
         (
             (

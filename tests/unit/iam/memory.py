@@ -183,6 +183,9 @@ class MemoryDirectory:
     def known_block(self, *_: Any) -> None:
         """Nobody is blocked."""
 
+    def revoked(self, *_: Any) -> None:
+        """No session is revoked."""
+
     async def access_key(self, key_id: str) -> KeyView:
         """Those of the callers are not stored, and active."""
         return KeyView(AccessKey(key_id, "", "", KeyStatus.ACTIVE, b"", 0, 0), "", None)

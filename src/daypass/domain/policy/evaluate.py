@@ -187,13 +187,9 @@ def decide(query: AccessQuery, layers: Layers) -> tuple[Decision, tuple[Statemen
     A decision over the budget is a denial: the statements that were not evaluated may contain a Deny.
     """
     matcher = StatementMatcher(query, layers)
-    try:
-        verdict = judge(query, layers, matcher)
-        matcher.check_budget()
-    except OverBudget:
-        charge(EVALUATION)
+    verdict = _judged(query, layers, matcher)
+    if verdict is None:
         return Decision(False, over_budget=True), ()
-    charge(EVALUATION - matcher.left)
     decision = Decision(
         verdict.blocked_by is None,
         verdict.blocked_by,
@@ -202,6 +198,24 @@ def decide(query: AccessQuery, layers: Layers) -> tuple[Decision, tuple[Statemen
         _consulted(matcher.conditional),
     )
     return decision, tuple(matcher.conditional)
+
+
+def allows(query: AccessQuery, layers: Layers) -> bool:
+    """Whether `evaluate` allows it: for whoever needs no reason."""
+    verdict = _judged(query, layers, StatementMatcher(query, layers))
+    return verdict is not None and verdict.blocked_by is None
+
+
+def _judged(query: AccessQuery, layers: Layers, matcher: StatementMatcher) -> Verdict | None:
+    """The verdict; None if it is over the budget."""
+    try:
+        verdict = judge(query, layers, matcher)
+        matcher.check_budget()
+    except OverBudget:
+        charge(EVALUATION)
+        return None
+    charge(EVALUATION - matcher.left)
+    return verdict
 
 
 def depends_on_variables(action: str, layers: Layers) -> bool:

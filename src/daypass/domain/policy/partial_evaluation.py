@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 from daypass.domain.policy.compiled import PolicyDocument, Statement
@@ -101,6 +101,12 @@ def evaluate_partially(
         return PartialEvaluation(Outcome.DENIED, best)
     statements = {(layer, policy.name, s.index): s for layer, policy in policies for s in policy.document.statements}
     return PartialEvaluation(Outcome.ALLOWED_IF, best, tuple(_provisos(known, statements, best, worst))[:MAX_PROVISOS])
+
+
+def extremes(layers: Layers, known: Known) -> tuple[Layers, Layers]:
+    """The layers at their worst and at their best, for many questions with the same keys."""
+    of_each = partial(_variant_of, known=known)
+    return varied(layers, partial(of_each, at_best=False)), varied(layers, partial(of_each, at_best=True))
 
 
 def varied(layers: Layers, variant: Variant) -> Layers:
