@@ -56,7 +56,7 @@ def test_key_that_is_used_from_elsewhere_at_night_is_found_with_reasons(tmp_path
         assert "no session around" in str(one["why"])
         assert thief.key[1] not in str(site.record_bytes())
         metrics = site.runtime.render_metrics().decode()
-        assert 'daypass_anomalies_total{severity="high"} 1.0' in metrics
+        assert 'daypass_anomalies_total{account="other",severity="high"} 1.0' in metrics
 
 
 def test_baselines_of_a_start_come_from_the_record(tmp_path: Path) -> None:
