@@ -18,7 +18,6 @@ from typing import Any, Final, NamedTuple
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.monitoring.measures import DEBUG, EXECUTIVE, ON_CALL
 from daypass.monitoring.panels import PANELS, Panel
-from daypass.observability.totals import UNAVAILABLE
 from daypass.operations.access_requests import read
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import is_operator
@@ -190,7 +189,6 @@ def _figures(chosen: Chosen, found: Summary, measured: Measured | None) -> dict[
         "expired": sum(each.count for each in found.causes if each.name == "expired"),
         "trust_denials": _share(found.attempted(cause="trust_policy"), attempts),
         "chained_failures": _share(chained - issued_in_chains, chained),
-        "unavailable": sum(each.count for each in found.causes if each.name == UNAVAILABLE),
         "anomalies": found.anomalies,
         "causes": ranked(found.causes, lambda name: {"decision": "refused", "cause": name}),
         "failures": ranked(found.failures, _of_failure),
