@@ -44,14 +44,13 @@ FILES: Final = {
         "uplot@1.6.32", "dist/uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"
     ),
     "icons.svg": Vendored(
-        "@tabler/icons@3.52.0", "icons/outline", "9763c034e0fa05baddc6fab946eec636faa54e4499a16689ee4e152568bce94d"
+        "@tabler/icons@3.52.0", "icons/outline", "6ca529e50e15b4cccdd63bec7f285ef8312adfd38df78bea00e45cb0d93c355d"
     ),
 }
 ICONS: Final = [
     "access-point",
     "alert-triangle",
     "apps",
-    "arrow-right",
     "bell",
     "book-2",
     "building-bank",
@@ -60,9 +59,7 @@ ICONS: Final = [
     "check",
     "circle-dot",
     "clock-hour-4",
-    "copy",
     "device-mobile",
-    "download",
     "eye-check",
     "hand-stop",
     "help-circle",
@@ -71,7 +68,6 @@ ICONS: Final = [
     "inbox",
     "key",
     "list-check",
-    "lock",
     "mail-forward",
     "menu-2",
     "pencil",
@@ -79,15 +75,12 @@ ICONS: Final = [
     "plus",
     "refresh",
     "rocket",
-    "route",
     "search",
-    "send",
     "server",
     "settings",
     "shield-lock",
     "sitemap",
     "test-pipe",
-    "trash",
     "user",
     "users",
     "users-group",
