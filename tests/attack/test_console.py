@@ -154,6 +154,7 @@ def test_a87_names_descriptions_tags_and_user_agents_are_inert(site: Installatio
     for path in (
         "/console/role?name=painted",
         "/console/role?part=who&name=painted",
+        "/console/role?part=can&name=painted",
         "/console/user?name=ann",
         "/console/rule?name=painted",
         f"/console/records?request_id={answer.request_id}",

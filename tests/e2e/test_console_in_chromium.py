@@ -140,6 +140,7 @@ def test_role_with_thousands_of_permissions_has_short_pages(
     ada = Person(server, chromium, "ada", look)
     page = ada.open(f"/console/role?name={name}", "role-of-many")
     page.locator("#who-list:not(.skeleton)").wait_for()
+    page.locator("#can-list:not(.skeleton)").wait_for()
     assert page.evaluate("document.documentElement.scrollHeight") < 3_500
     for person in (ann, lee, ada):
         person.close()

@@ -120,7 +120,7 @@ def test_role_shows_trust_in_words_lint_and_who_can(ada: Browser) -> None:
     assert "part=who&amp;name=prod-orders" in ada.get("/console/role?name=prod-orders").body.decode()
     who = text(ada.get("/console/role?part=who&name=prod-orders"))
     assert "ann user allowed if" in who
-    limited = text(ada.get("/console/role?name=reader"))
+    limited = text(ada.get("/console/role?part=can&name=reader"))
     assert "partly if the trust policy of the role that is assumed allows it" in limited
 
 

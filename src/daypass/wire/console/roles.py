@@ -60,20 +60,23 @@ async def listed(ctx: ConsoleContext) -> Response:
 
 
 async def one(ctx: ConsoleContext, problem: str = "") -> Response:
-    """GET /console/role?name=… `job`: a report on the use of its permissions that was made before. `part`: who, for the part
-    with those who can assume it, which the page loads after the rest.
+    """GET /console/role?name=… `job`: a report on the use of its permissions that was made before. `part`: who, for those
+    who can assume it, or can, for what it may do. The page loads these parts after the rest.
     """
     name = ctx.value("name", 64)
     role = (await iam(ctx, "GetRole", RoleName=name))["Role"]
-    if ctx.value("part", 8) == "who":
+    part = ctx.value("part", 8)
+    if part == "who":
         who = await ctx.attempt("daypass:WhoCanAccess", who_can.who_can, ASSUME_ROLE, role["Arn"], limit=_ROWS)
-        return ctx.page("role_who", f"Who can assume {role['RoleName']}", who=who, plain_condition=plain_condition)
+        return ctx.page("role_part", f"Who can assume {role['RoleName']}", who=who, plain_condition=plain_condition)
+    if part == "can":
+        can = await ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
+        return ctx.page("role_part", f"Permissions of {role['RoleName']}", can=can, limit_in_words=limit_in_words)
     text = _text(role["AssumeRolePolicyDocument"])
     trust = await heavy.parse(ctx.env, ctx.call, _plain, text)
     latest = SessionFilter(principal_id=role["RoleId"], limit=10)
-    findings, can, used, policies = await gather(
+    findings, used, policies = await gather(
         ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name),
-        ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1),
         ctx.attempt("daypass:ListSessions", list_sessions.list_sessions, latest),
         policies_of(ctx, HOLDER, name),
     )
@@ -89,8 +92,6 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
         text=text,
         trust=trust,
         findings=findings,
-        can=can,
-        limit_in_words=limit_in_words,
         used=used,
         report=report,
         job=job,
