@@ -107,6 +107,16 @@ def test_nothing_moves_for_those_who_asked_for_less_motion(server: Server, chrom
     ada.page.context.close()
 
 
+def test_part_that_fails_leaves_its_page(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    ada.page.route("**/console/role?part=who*", lambda route: route.fulfill(status=503, body="overloaded"))
+    page = ada.open("/console/role?name=reader")
+    page.locator("#who-list", has_text="could not be loaded").wait_for()
+    page.locator("#can-list:not(.skeleton)").wait_for()
+    assert page.url.endswith("/console/role?name=reader")
+    page.context.close()
+
+
 def test_first_page_is_small(server: Server, chromium: Browser) -> None:
     """What the network carries for the sign-in page and for the first page after it, with an empty cache."""
     sizes = dict[str, float]()

@@ -217,7 +217,12 @@
     const answered = new URL(xhr.responseURL);
     if (xhr.status < 400 && answered.pathname === new URL(pathInfo.finalRequestPath, location.href).pathname) return;
     event.preventDefault();
-    location.assign(answered);
+    const { elt } = event.detail;
+    if (xhr.status >= 400 && elt.classList.contains("skeleton")) {
+      elt.replaceChildren(Object.assign(document.createElement("p"), { textContent: "This part could not be loaded. Load the page again." }));
+      elt.classList.remove("skeleton");
+      elt.removeAttribute("aria-busy");
+    } else location.assign(answered);
   });
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-copy]");
