@@ -1,4 +1,4 @@
-"""How long the server takes for each page of the console, beside the sign-in page, which reads nothing, in the same run. Target: 20 ms at p95.
+"""How long the server takes for each page of the console, beside a page that reads nothing, in the same run. Target: 20 ms at p95.
 
 The pages are those of the routes table. One process, SQLite, no sockets: CPU time from the request to the complete answer,
 because another process at work on this machine hardly changes it; the elapsed time is printed beside it.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TARGET_MS = 20.0
 _PROVIDER = "token.example.com"
 _STREAMS = ("/events", "/export")
-_STATIC = "/login"
+_STATIC = "/help/errors/AccessDenied"
 
 
 def fill(site: Installation, many: int) -> dict[str, str]:
