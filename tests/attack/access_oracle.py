@@ -45,8 +45,8 @@ class User:
         return self.alive and self.active and not self.blocked
 
     def may_call(self, mfa_at: int) -> bool:
-        """Whether its credentials work. Sessions outlive the key that they were made with; a block stops no key."""
-        return self.alive and (self.active or bool(mfa_at))
+        """Whether its credentials work. Sessions outlive the key that they were made with; a block stops both."""
+        return self.alive and not self.blocked and (self.active or bool(mfa_at))
 
 
 @dataclass

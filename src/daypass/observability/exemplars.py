@@ -28,6 +28,8 @@ _HAVE: Final = frozenset(
 )
 """Samples that have exemplars."""
 
+_WAITING: Final = 1_000  # attempts whose request is not answered yet
+
 _Key: TypeAlias = "tuple[str, frozenset[tuple[str, str]]]"
 
 
@@ -38,6 +40,7 @@ class Exemplars:
         self._bounds = bounds
         self._names: list[str] = [floatToGoString(bound) for bound in (*bounds, inf)]  # type: ignore[no-untyped-call]  # of the library
         self._kept: dict[_Key, Exemplar] = {}
+        self._attempts: dict[str, Attempt] = {}  # of traces that may turn out not to be exported
 
     def note(self, operation: str, code: str, seconds: float, trace_id: str, *, issued: bool) -> None:
         """One answered request. `code`: "" when it was served. `issued`: it issued a session."""
@@ -46,14 +49,22 @@ class Exemplars:
         self._keep(example, "daypass_requests_total", operation=operation, code=code or "OK")
         if issued:
             self._keep(example, "daypass_issuance_seconds_bucket", operation=operation, le=bucket)
+        attempt = self._attempts.pop(trace_id, None)
+        if attempt is None:
+            return
+        one = Exemplar({"trace_id": trace_id}, 1.0)
+        if attempt.outcome:
+            self._keep(one, "daypass_assume_total", **attempt._asdict())
+        if attempt.outcome != "issued":
+            self._keep(one, "daypass_refused_total", cause=attempt.cause, account=attempt.account)
 
     def note_attempt(self, attempt: Attempt, trace_id: str) -> None:
-        """One attempt to get a session, or another refusal."""
-        example = Exemplar({"trace_id": trace_id}, 1.0)
-        if attempt.outcome:
-            self._keep(example, "daypass_assume_total", **attempt._asdict())
-        if attempt.outcome != "issued":
-            self._keep(example, "daypass_refused_total", cause=attempt.cause, account=attempt.account)
+        """One attempt to get a session, or another refusal. It is an example once its request is noted: the caller may have
+        chosen the trace, and only `note` knows that it is exported (attack A585).
+        """
+        self._attempts[trace_id] = attempt
+        if len(self._attempts) > _WAITING:
+            del self._attempts[next(iter(self._attempts))]
 
     def _keep(self, example: Exemplar, name: str, **labels: str) -> None:
         self._kept[name, frozenset(labels.items())] = example
