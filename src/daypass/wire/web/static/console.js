@@ -186,7 +186,7 @@
   let picking = 0;
   document.addEventListener("input", ({ target }) => {
     if (!target.dataset?.pick) return;
-    Object.assign(target, { role: "combobox", ariaAutoComplete: "list" });
+    Object.assign(target, { role: "combobox", ariaAutoComplete: "list", ariaExpanded: target.ariaExpanded ?? "false" });
     clearTimeout(picking);
     picking = setTimeout(() => pick(target), 150);
   });
