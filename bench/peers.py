@@ -18,7 +18,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import statistics
 import sys
 import tempfile
@@ -28,6 +27,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.processes import free_ports
 
 import alone  # noqa: F401  # before all that reads the environment
 import mix
@@ -104,7 +105,7 @@ def seaweedfs(folder: Path, kind: str) -> Iterator[Issuer]:
     for file, content in {"iam.json": iam, "s3.json": s3}.items():
         (folder / file).write_text(json.dumps(content))
     (folder / "data").mkdir()
-    master, volume, filer, port = (str(each) for each in low_ports(4))
+    master, volume, filer, port = (str(each) for each in free_ports(4))
     command = [program("weed"), "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-volume.max=5"]
     command += ["-s3", f"-s3.port={port}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -154,17 +155,6 @@ def program(name: str) -> str:
     if found is None:
         raise SystemExit(f"{name} is not installed: sh tools/setup.sh programs")
     return found
-
-
-def low_ports(count: int) -> list[int]:
-    """SeaweedFS takes each port and the one 10,000 above it, which is above those that systems give out by themselves."""
-    with ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            port = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            if 51_000 <= port < 55_000:
-                ports.append(port)
-        return ports
 
 
 def play(issuer: Issuer, connections: int, count: int, seconds: float) -> Result:

@@ -58,8 +58,8 @@ class Bytes:
 
 
 def _in_time(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers of a call with a timeout that grpclib can keep: it fails, with a traceback, where none is left at the
-    start. A text that is no timeout of gRPC's protocol becomes one that it refuses.
+    """The headers of a call with a timeout that grpclib can keep: it fails, with a traceback, if none is left at the
+    start. A text in another form than gRPC's is replaced by one that grpclib refuses.
     """
     return [(name, _timeout(value) if name == "grpc-timeout" else value) for name, value in headers]
 

@@ -8,14 +8,13 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running, session_key
-from tests.processes import bound
+from tests.processes import bound, free_ports
 
 BIN = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 WEED, BAO = shutil.which("weed", path=BIN), shutil.which("bao", path=BIN)
@@ -75,17 +74,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def document(**statement: Any) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement}]})
-
-
-def free_ports(count: int) -> list[int]:
-    """SeaweedFS takes each port and the one 10,000 above it, which is above those that systems give out by themselves."""
-    with ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            port = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            if 51_000 <= port < 55_000:
-                ports.append(port)
-        return ports
 
 
 @contextmanager

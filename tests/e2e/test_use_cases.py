@@ -19,10 +19,11 @@ from typing import Any
 import jwt
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, TENANT, Server, running
-from tests.e2e.test_stores import BAO, WEED, Bao, bao, free_ports, program, s3_client, world
+from tests.e2e.test_stores import BAO, WEED, Bao, bao, program, s3_client, world
 from tests.e2e.test_stores import World as Stores
 from tests.issuer import Issuer
 from tests.packaging.machine import ROOT
+from tests.processes import free_ports
 
 __all__ = ["bao", "world"]  # fixtures
 pytestmark = pytest.mark.slow

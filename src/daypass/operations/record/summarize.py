@@ -223,7 +223,7 @@ def _attempts(
 
 
 def _is_anomaly(body: Mapping[str, Any]) -> bool:
-    """Whether an event tells of a session that deviates much from what is usual."""
+    """Whether an event reports an anomaly of high severity."""
     return body.get("type") == EventType.ANOMALY.value and body["detail"].get("severity") == "high"
 
 
