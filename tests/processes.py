@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import socket
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 _SETPRIV = shutil.which("setpriv")
 
@@ -22,8 +23,10 @@ def free_ports(count: int) -> list[int]:
     """SeaweedFS takes each port and the one 10,000 above it, which is above those that systems give out by themselves."""
     with ExitStack() as held:
         ports: list[int] = []
-        while len(ports) < count:
-            port = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            if 51_000 <= port < 55_000:
+        for port in random.sample(range(51_000, 55_000), 1_000):
+            with suppress(OSError):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
                 ports.append(port)
-        return ports
+            if len(ports) == count:
+                return ports
+    raise OSError(f"there are no {count} free ports")
