@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, document
+from tests.directory_service import directory_of
 from tests.oauth import authorization_server, given
 from tests.oauth_client import Client, DpopKey, api, register, trusting
 
@@ -116,6 +117,23 @@ def test_token_of_another_audience_is_refused(site: Installation, client: Client
     assert (answer.status, "dpop-nonce" in answer.headers) == (401, True)
     (record,) = site.records(answer.request_id)
     assert record["detail"]["private"]["reason"] == "the token is for another audience"
+
+
+def test_a618_blocked_key_passes_no_gateway_and_a_blocked_directory_provisions_nobody(site: Installation) -> None:
+    _, key = site.user("shop", policy=POLICY)
+    directory = directory_of(site)
+
+    def answers() -> list[Answer]:
+        signed = site.signed(key, b"", "orders", method="GET", path="/orders/7", extra={"host": "orders.example"})
+        return [ask(site, *signed), directory.send("GET", "Users")]
+
+    assert [answer.status for answer in answers()] == [200, 200]
+    for name in ("shop", "scim-entra"):
+        block = {"subject": "principal", "value": f"arn:aws:iam::{ALPHA}:user/{name}", "block": True}
+        assert api(site, "POST", "/revocations", block).status == 201
+    refused = answers()
+    assert [answer.status for answer in refused] == [403, 403]
+    assert site.records(refused[0].request_id)[0]["error"] == "access_denied"
 
 
 def test_other_account_needs_the_resource_policy_of_the_resource_server(site: Installation) -> None:

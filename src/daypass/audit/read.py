@@ -52,6 +52,7 @@ THREADS = 3
 _SEARCH_SECONDS = 10.0  # for one statement of a search
 _STEP = 250  # sessions that are read at once: the event loop looks at each of them
 _HOURS = 200  # that are read at once
+_PERIODS = 1_000  # that are searched one by one; one statement, with its own time limit, searches all earlier hours
 _BY_ID = 10_000  # records that one request or session id can have
 
 _r = audit_records.c
@@ -128,11 +129,12 @@ def search_records(conn: Connection, viewer: Viewer, query: RecordFilter) -> lis
     if not values:
         return _search(conn, viewer, query, limit)
     records: list[RecordView] = []
-    for first, last in _hours(conn, values, query):
+    for count, (first, last) in enumerate(_hours(conn, values, query), 1):
         since, until = first * HOUR_MS, (last + 1) * HOUR_MS
-        part = replace(query, since=max(since, query.since or since), until=min(until, query.until or until))
+        until, is_rest = min(until, query.until or until), count > _PERIODS
+        part = replace(query, since=query.since if is_rest else max(since, query.since or since), until=until)
         records += _search(conn, viewer, part, limit - len(records))
-        if len(records) == limit:
+        if is_rest or len(records) == limit:
             break
     return records
 

@@ -498,9 +498,9 @@ async def test_search_by_access_key_finds_each_record_of_it_and_verify_knows_whe
     ],
 )
 async def test_search_for_a_usual_value_reads_only_the_hours_that_have_it(
-    reader: Records, journal: Journal, viewer: Viewer, query: dict[str, Any]
+    reader: Records, journal: Journal, viewer: Viewer, query: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The records of 300 hours between the few that match are not read."""
+    """The records of 300 hours between the few that match are not read. More periods than the limit are found as well."""
     assert {"type": USUAL_TYPES, "operation": ("", *USUAL_OPERATIONS), "error": ("",)} == USUAL
     actor = {"account": ACCOUNT, "access_key_id": "AKIARARE"}
     for at in (T0, T0 + 300 * 3_600_000):
@@ -520,6 +520,8 @@ async def test_search_for_a_usual_value_reads_only_the_hours_that_have_it(
         return all(shown.get(name) == value for name, value in query.items())
 
     assert found == [each for each in everything if each.body and matches(each.body)]
+    monkeypatch.setattr("daypass.audit.read._PERIODS", 1)
+    assert await reader.search(viewer, RecordFilter(**query, limit=1000)) == found
 
 
 @pytest.mark.parametrize("viewer", [ACTOR, OPERATOR])

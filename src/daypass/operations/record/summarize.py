@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from statistics import median
 from typing import Any, Final
 
@@ -153,7 +154,6 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
     failures, callers, operations, durations = (Counter[str]() for _ in range(4))
     roles = Counter[tuple[str, str]]()
     assumed = not_assumed = unavailable = 0
-    waited, recent = list[int](), list[RecordView]()
     for record in records:
         body, detail, number = _read(record)
         bucket = _bucket(record, since, width)
@@ -168,8 +168,6 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
             callers[_actor(body)] += number
             unavailable += number if error in ("unavailable", "overloaded") else 0
             not_assumed += number if operation.startswith("sts:AssumeRole") else 0
-            if len(recent) < _RECENT:
-                recent.append(record)
         elif name == "issued":
             assumed += operation.startswith("sts:AssumeRole")
             durations[_length(detail, record.at)] += 1
@@ -178,8 +176,6 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         elif name == "requested":
             series["high_risk"][bucket] += _number(detail.get("risk"), 0) >= HIGH_RISK
             series["approved"][bucket] += detail.get("automatic") is True  # by a rule, at once
-        elif name == "approved":
-            waited.append(_number(detail.get("waited_ms"), 0))
     attempts = _attempts(records, series, since, width)
     return Summary(
         since=since,
@@ -190,17 +186,29 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         assumed=assumed,
         not_assumed=not_assumed,
         unavailable=unavailable,
-        approval_ms=int(median(waited)) if waited else 0,
+        approval_ms=_approval_ms(records),
         failures=_top(failures),
         callers=_top(callers),
         operations=_top(operations),
         durations=_top(durations),
-        recent=tuple(recent),
+        recent=tuple(islice((each for each in records if (each.body or {}).get("error")), _RECENT)),
         roles=tuple(Assumed(*pair, count) for pair, count in roles.most_common(_PAIRS)),
         causes=_causes(attempts),
         attempts=attempts,
         anomalies=sum(_is_anomaly(record.body or {}) for record in records),
     )
+
+
+def _approval_ms(records: Sequence[RecordView]) -> int:
+    """The median time from a request to the vote on it; 0: no vote."""
+    read = [_read(record) for record in records]
+    approved = EventType.ACCESS_APPROVED.value
+    waited = [
+        _number(detail.get("waited_ms"), 0)
+        for body, detail, _ in read
+        if body.get("type") == approved and not body.get("error")
+    ]
+    return int(median(waited)) if waited else 0
 
 
 def _bucket(record: RecordView, since: int, width: int) -> int:
