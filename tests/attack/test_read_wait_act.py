@@ -14,9 +14,10 @@ import pytest
 from tests.attack.installation import ALPHA, ROOT, Installation, document, form, trust
 from tests.attack.tokens import bring, provider, trust_in
 from tests.browser import Browser, forms, refused
+from tests.directory_service import directory_of
 from tests.issuer import Issuer
-from tests.oauth import FORM
-from tests.oauth_client import api
+from tests.oauth import EXCHANGE, FORM, ID_TOKEN, PRESIGNED, presigned
+from tests.oauth_client import api, register
 from tests.sign_in import (
     PASSWORD,
     allowed,
@@ -31,7 +32,7 @@ from tests.sign_in import (
 )
 
 from daypass.domain.claims import RequestFacts
-from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, Revocation, User
+from daypass.domain.directory import BrowserSession, LoginProfile, MfaDevice, OAuthClient, Revocation, ScimToken, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.oauth.client import ClientSettings
@@ -306,6 +307,106 @@ def test_a617_decision_that_takes_long_allows_nothing_to_who_has_lost_the_creden
     assert record["detail"]["private"]["reason"] == reasons.get(what, what)
     monkeypatch.undo()
     assert site.call(ROOT, "GetGroup", {"GroupName": name}, service="iam").code == "NoSuchEntity"
+
+
+def slowly(site: Installation, monkeypatch: pytest.MonkeyPatch, act: Meanwhile) -> None:
+    """`act` happens once, while a decision or a search waits for its turn as heavy work."""
+    heavy = site.runtime.env.heavy
+    monkeypatch.setattr("daypass.operations.authorize.INLINE", 0)
+
+    def waiting(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def work(*args: Any, **more: Any) -> Any:
+            result = await real(*args, **more)
+            monkeypatch.undo()
+            await act()
+            return result
+
+        return work
+
+    for name in ("compute", "read"):
+        monkeypatch.setattr(heavy, name, waiting(getattr(heavy, name)))
+
+
+LOST = {
+    "nothing": (200, "", ""),
+    "key of the actor": (400, "invalid_request", "access key is inactive"),
+    "actor": (400, "invalid_request", "revoked"),
+    "client": (401, "invalid_client", "the client was disabled, or its secret removed, meanwhile"),
+    "provider": (400, "invalid_request", "the provider was changed or deleted meanwhile"),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_a617_exchange_whose_actor_client_or_provider_ends_while_it_is_decided_gives_no_token(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    name = what.replace(" ", "-")
+    issuer = Issuer(f"{name}.example.com", alg="ES256")
+    arn = provider(site, issuer).arn
+    audience = {"StringEquals": {f"{issuer.url}:aud": issuer.audience}, "StringLike": {"sts:RoleSessionName": "*n*n*"}}
+    role = site.role(f"acted-{name}", trust_in(arn, **audience))
+    _, key = site.user(f"actor-{name}", policy=document({"Action": "*", "Resource": "*"}))
+    actor = key
+    if what == "actor":
+        own = site.role("acting", trust(ALPHA), policy=document({"Action": "*", "Resource": "*"}))
+        actor = site.assume(key, own).key
+    client = register(site, grant_types=[EXCHANGE], roles=["*"], fapi_exceptions=["bearer_tokens"])
+
+    async def lose() -> None:
+        env = site.runtime.env
+        if what == "key of the actor":
+            await iam(site, "UpdateAccessKey", UserName=f"actor-{name}", AccessKeyId=key[0], Status="Inactive")
+        elif what == "provider":
+            await iam(site, "DeleteOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
+        elif what == "actor":
+            view = await env.directory.role(ALPHA, "acting")
+            assert view is not None
+            ended = Revocation(name, ALPHA, "role", view.role.id, issued_before=site.now(), created_at=site.now())
+            await change(site, lambda tx: tx.insert(ended))
+        elif what == "client":
+            await change(site, lambda tx: tx.replace(replace(tx.get(OAuthClient, id=client.id), enabled=False)))
+
+    slowly(site, monkeypatch, lose)
+    sent = {
+        "subject_token": issuer.token(site.now(), sub="ann"),
+        "subject_token_type": ID_TOKEN,
+        "actor_token": presigned(site, actor),
+        "actor_token_type": PRESIGNED,
+        "role": role,
+    }
+    answer = client.token(grant=EXCHANGE, **sent)
+    status, code, reason = LOST[what]
+    assert (answer.status, members(answer).get("error", "")) == (status, code), answer.body
+    records = site.records(answer.request_id)
+    assert [each["detail"].get("private", {}).get("reason", "") for each in records] == [reason]
+    assert [bool(each.get("session_id")) for each in records] == [status == 200]
+
+
+@pytest.mark.parametrize("what", ["deleted", "expired"])
+def test_a617_search_by_a_scim_token_that_ends_meanwhile_shows_nothing(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    directory = directory_of(site, f"scim-{what}", days=1)
+    directory.user(f"someone-{what}")
+
+    def delete(tx: Tx) -> None:
+        found = tx.get(ScimToken, account=ALPHA, name=f"scim-{what}")
+        assert found is not None
+        tx.delete(found)
+
+    async def lose() -> None:
+        if what == "deleted":
+            await change(site, delete)
+        else:
+            site.wall.time += 86_400_000
+
+    path = "Users?filter=title%20eq%20%22x%22"
+    assert directory.ok("GET", path)["totalResults"] == 0
+    slowly(site, monkeypatch, lose)
+    answer = directory.send("GET", path)
+    assert answer.status == 401, answer.body
+    (record,) = site.records(answer.request_id)
+    assert record["detail"]["private"]["reason"] == "SCIM token has ended"
 
 
 # --- Proofs and clients --------------------------------------------------------------------------------------------------

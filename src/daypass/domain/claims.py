@@ -7,7 +7,7 @@ input is named `unverified_…` until it is verified.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
@@ -82,6 +82,7 @@ class Caller(Struct, frozen=True):
     mfa_at: int = 0
     auth_method: str = "sigv4"
     derived: CallerDerived = field(default_factory=CallerDerived)
+    scim_token: str = ""  # the id of the SCIM token that the caller presented
 
 
 @lru_cache(maxsize=1)
@@ -159,6 +160,7 @@ class Proof(Struct, frozen=True):
         authenticated_at: ms; when the provider authenticated the person, as it says; 0: it does not say.
         methods: how (RFC 8176), as it says.
         transient: the provider names the identity anew at each sign-in.
+        again: checks that the provider is still the one that verified it. They take the environment.
     """
 
     kind: PrincipalKind
@@ -182,6 +184,7 @@ class Proof(Struct, frozen=True):
     authenticated_at: int = 0
     methods: tuple[str, ...] = ()
     transient: bool = False
+    again: tuple[Callable[[Any], Awaitable[object]], ...] = ()
 
     @property
     def principal_id(self) -> str:

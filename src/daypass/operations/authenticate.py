@@ -14,7 +14,7 @@ from daypass import sigv4
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import merge_principal_tags
-from daypass.domain.directory import KeyStatus, Role, User
+from daypass.domain.directory import KeyStatus, Role, ScimToken, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import PASSWORD, FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.operations import blocks
@@ -75,6 +75,10 @@ async def authenticated_again(env: Env, caller: Caller) -> Caller:
         if view is None or view.holder.gone or not view.holder.active:
             raise _ended("access key is inactive", caller)
         return replace(caller, tags=view.holder.tags)
+    if caller.scim_token:
+        token = await env.directory.entity(ScimToken, caller.scim_token)
+        if token is None or token.expires_at <= env.clock.now():
+            raise _ended("SCIM token has ended", caller)
     return caller
 
 

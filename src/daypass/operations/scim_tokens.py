@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from daypass.domain.claims import Caller
 from daypass.domain.context import resource_context
@@ -137,7 +138,7 @@ async def caller_of_token(env: Env, unverified_token: str, now: int) -> Caller:
     if not isinstance(user, User):
         private = {OWNER: token.account, "reason": "the user of the token is gone", "scim_token": token.name}
         raise DaypassError(ErrorKind.UNKNOWN_CREDENTIALS, _UNKNOWN, private=private)
-    return caller_of_sign_in(user, now, seen, _METHOD)
+    return replace(caller_of_sign_in(user, now, seen, _METHOD), scim_token=identity)
 
 
 # --- Resources as they are shown, and the version of what is shown

@@ -5,7 +5,7 @@ A new kind of proof adds a verifier that creates a `Caller` or a `Proof`. This m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -31,12 +31,14 @@ from daypass.domain.session import FeedPosition, Hop, transitive_tags
 from daypass.domain.trust import Admission, AssumedRole, CallerPolicies
 from daypass.operations.assume.mfa_code import mfa_context
 from daypass.operations.assume.request import RequestedRole
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.authorize import admission_is_large, admission_may_be_large, admission_of, explained, layers_for
 from daypass.operations.grants.use import candidates
 from daypass.operations.outcome import ACTOR, OWNER, actor_of
 from daypass.operations.principals import refresh_if_changed
 from daypass.ports import Call, Env, RoleView
 
+Again = Callable[[Env], Awaitable[object]]
 _NAME_LENGTH = 64
 
 
@@ -90,6 +92,7 @@ class Actor(Struct, frozen=True):
         tags, source_identity: inherited by the session.
         caller: its principal in this installation; None when it was verified by a provider.
         not_after: ms; the end of its access grant; 0: it uses none.
+        again: see Applicant.
     """
 
     party: Party
@@ -100,6 +103,7 @@ class Actor(Struct, frozen=True):
     source_identity: str = ""
     caller: Caller | None = None
     not_after: int = 0
+    again: tuple[Again, ...] = ()
 
 
 class Applicant(Struct, frozen=True):
@@ -115,6 +119,7 @@ class Applicant(Struct, frozen=True):
         caller: a principal of this installation, whose own policies must also allow the assumption. None: only the
             trust policy decides.
         account: the only account whose roles the proof is valid for; "": any.
+        again: checks what else the session depends on, as it is now: the provider of the proof, the actor, the client.
     """
 
     principal: PrincipalFacts
@@ -124,11 +129,23 @@ class Applicant(Struct, frozen=True):
     context: Callable[[], dict[str, Value]]
     caller: Caller | None = None
     account: str = ""
+    again: tuple[Again, ...] = ()
 
     @property
     def home_account(self) -> str:
         """The account of the caller or of its provider. Heavy work is charged to it."""
         return self.parent.hops[-1].account
+
+
+async def check_again(env: Env, applicant: Applicant) -> None:
+    """Checks everything that the session depends on: the decision may have waited for seconds (attack A617).
+
+    Raises DaypassError.
+    """
+    if applicant.caller is not None:
+        await authenticated_again(env, applicant.caller)
+    for check in applicant.again:
+        await check(env)
 
 
 def snapshot(env: Env) -> IssuanceSnapshot:
@@ -199,7 +216,8 @@ def proven_applicant(call: Call, proof: Proof, start: IssuanceSnapshot, actor: A
         keys=pairs_of({**proof.session_keys, **signed_in}),
     )
     context = partial(proof_context, call, proof.keys, proof.method, signed_in)
-    applicant = Applicant(proof.principal(), parent, call.facts, start, context, account=proof.account)
+    account = proof.account
+    applicant = Applicant(proof.principal(), parent, call.facts, start, context, account=account, again=proof.again)
     return applicant if actor is None else acted_for(applicant, actor)
 
 
@@ -240,7 +258,8 @@ def acted_for(applicant: Applicant, actor: Actor) -> Applicant:
         client_id=actor.arn,
         not_after=min(filter(None, (parent.not_after, actor.not_after)), default=0),
     )
-    return replace(applicant, parent=grown, context=partial(_with_keys, applicant.context, keys))
+    context = partial(_with_keys, applicant.context, keys)
+    return replace(applicant, parent=grown, context=context, again=(*applicant.again, *actor.again))
 
 
 def with_keys(applicant: Applicant, keys: Mapping[str, Value], parent: SessionParent) -> Applicant:

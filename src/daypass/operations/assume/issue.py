@@ -26,10 +26,9 @@ from daypass.domain.session import (
     extend_chain,
     role_session_seconds,
 )
-from daypass.operations.assume.applicant import Applicant, SessionParent
+from daypass.operations.assume.applicant import Applicant, SessionParent, check_again
 from daypass.operations.assume.forms import Deferred, Form
 from daypass.operations.assume.request import SessionRequest, commit_once, consume, keep_policies
-from daypass.operations.authenticate import authenticated_again
 from daypass.operations.grants.use import GrantMoved, GrantRefused, GrantUse, consume_grant
 from daypass.operations.outcome import ACTOR, OWNER, source_of
 from daypass.ports import Env, Tx
@@ -80,8 +79,7 @@ async def issue(  # noqa: PLR0913, PLR0917  # each is a part of the session's tr
     if form.listed:
         session = replace(session, status_index=env.statuses.allocate(session))
     credential = Deferred(await form.prepare(env, session))
-    if applicant.caller is not None:  # the decision may have waited for seconds (attack A617)
-        await authenticated_again(env, applicant.caller)
+    await check_again(env, applicant)
     if decided is not None and env.directory.seen() != decided:
         raise Overtaken
     facts = applicant.facts

@@ -8,6 +8,7 @@ Source: Amazon EKS User Guide, "EKS Pod Identity"; eks-auth API, AssumeRoleForPo
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -24,6 +25,7 @@ from daypass.operations.assume.forms import Form
 from daypass.operations.assume.issue import Issued
 from daypass.operations.assume.proofs import owned, verified_proof
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.authorize import authorize
 from daypass.operations.crud import Collection
 from daypass.operations.management import InAws, allow
@@ -124,7 +126,9 @@ async def assume_role_for_pod_identity(
         record={**proof.record, "association": association.id, "node": call.caller.arn},
     )
     request = AssumeRequest(association.role_arn, session)
-    return PodSession(await assume(env, proven_applicant(call, of_service, start), request, form), association)
+    applicant = proven_applicant(call, of_service, start)
+    applicant = replace(applicant, again=(*applicant.again, partial(authenticated_again, caller=call.caller)))
+    return PodSession(await assume(env, applicant, request, form), association)
 
 
 def _service_account(proof: Proof) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from daypass.domain.arn import is_account_id, read_arn
 from daypass.domain.assertion import Assertion, proof_of, replay_entry, role_pairs, session_name, session_seconds
-from daypass.domain.claims import PrincipalKind, Proof
+from daypass.domain.claims import OneTime, PrincipalKind, Proof
 from daypass.domain.directory import OidcProvider, SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.trust import ASSUME_ROLE
@@ -111,11 +112,15 @@ async def verified_proof(
         if again is None or again == provider:
             raise
         provider, proof = again, await env.tokens.verify(again, token, now, identity_assertion=identity_assertion)
-    if (
-        await env.directory.entity(OidcProvider, account, token.unverified_url) != provider
-    ):  # keys may be fetched for long
-        raise no_provider(token.unverified_issuer, account, "the provider was changed or deleted meanwhile")
-    return proof
+    check = partial(_check_oidc_provider, known=provider)
+    await check(env)  # keys may be fetched for long
+    return replace(proof, again=(check,))
+
+
+async def _check_oidc_provider(env: Env, *, known: OidcProvider) -> None:
+    if await env.directory.entity(OidcProvider, known.account, known.url) != known:
+        reason = "the provider was changed or deleted meanwhile"
+        raise no_provider(f"https://{known.url}", known.account, reason)
 
 
 def with_attributes(session: SessionRequest, proof: Proof) -> SessionRequest:
@@ -158,7 +163,7 @@ async def assume_role_with_saml(
         assertion, provider = await verified_assertion(
             env, wanted, unverified_response, start.now, SamlArrival(source=call.facts.source)
         )
-        proof = proof_of(assertion, provider, replay_entry(assertion))
+        proof = saml_proof(assertion, provider, replay_entry(assertion))
         request = AssumeRequest(role_arn, requested_session(assertion, proof, session), action=WITH_SAML)
     except DaypassError as error:
         raise owned(error, role.account) from None
@@ -216,9 +221,21 @@ async def verified_assertion(
         if again is None or again == provider:
             raise
         provider, assertion = again, await verifier.verify(unverified_response, again, now, arrival)
-    if provider is None or await provider_of(env, wanted) != provider:  # changed or deleted while it was verified
+    if provider is None:
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid")
+    await _check_saml_provider(env, known=provider)  # it takes long to verify
     return assertion, provider
+
+
+async def _check_saml_provider(env: Env, *, known: SamlProvider) -> None:
+    if await env.directory.entity(SamlProvider, known.account, known.name) != known:
+        private = {OWNER: known.account, "reason": "the provider was changed or deleted meanwhile"}
+        raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "Response signature invalid", private=private)
+
+
+def saml_proof(assertion: Assertion, provider: SamlProvider, used: OneTime) -> Proof:
+    """What an assertion of this provider proves."""
+    return replace(proof_of(assertion, provider, used), again=(partial(_check_saml_provider, known=provider),))
 
 
 async def provider_of(env: Env, wanted: RequestedProvider) -> SamlProvider | None:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace as replace_struct
 
 from daypass.domain.arn import Source
-from daypass.domain.assertion import Assertion, proof_of, refuse, replay_entry, role_pairs, session_name
+from daypass.domain.assertion import Assertion, refuse, replay_entry, role_pairs, session_name
 from daypass.domain.claims import Proof
 from daypass.domain.directory import ReplayEntry, SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind, replaced
@@ -35,6 +35,7 @@ from daypass.operations.assume.proofs import (
     provider_of,
     requested_provider,
     requested_session,
+    saml_proof,
     verified_assertion,
 )
 from daypass.operations.assume.request import AssumeRequest, requested_role
@@ -114,7 +115,7 @@ async def accept(
     verified = await _verified(env, candidates, unverified_response, call.now, arrival)
     assertion, first = verified[0]
     session_name(assertion)
-    proof = proof_of(assertion, first, replay_entry(assertion))
+    proof = saml_proof(assertion, first, replay_entry(assertion))
     arns = tuple(provider.arn for _, provider in verified)
     pairs = tuple(pair for pair in role_pairs(assertion.values("Role")) if pair[1] in arns)
     if not pairs:
@@ -197,7 +198,7 @@ async def assume_chosen(
     start = snapshot(env)
     try:
         provider = await _unchanged_provider(env, call, ticket.assertion, requested_provider(made.pair[1]))
-        proof = proof_of(ticket.assertion, provider, ticket.one_time(made.stage))
+        proof = saml_proof(ticket.assertion, provider, ticket.one_time(made.stage))
         requested = requested_session(ticket.assertion, proof)
     except DaypassError as error:
         raise owned(error, role.account) from None

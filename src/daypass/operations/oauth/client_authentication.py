@@ -23,6 +23,7 @@ from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, C
 from daypass.domain.oauth.urls import is_document_id
 from daypass.operations import rates
 from daypass.operations.assume.request import CLIENT_ASSERTION
+from daypass.operations.authenticate import authenticated_again
 from daypass.operations.oauth.clients import built_in, check_secret
 from daypass.operations.oauth.document_clients import document_client
 from daypass.operations.outcome import ACTOR, OWNER
@@ -206,6 +207,16 @@ def check_current(client: AuthenticatedClient, now: OAuthClient | None) -> None:
     if now.settings != known.settings:
         private = {**client.private, "reason": "the client was changed meanwhile"}
         raise DaypassError(ErrorKind.UNAVAILABLE, "The client was changed meanwhile. Try again.", private=private)
+
+
+async def check_again_client(env: Env, *, client: AuthenticatedClient) -> None:
+    """`check_current`, and the workload that proved to be the client. Raises DaypassError."""
+    if client.caller is not None:
+        try:
+            await authenticated_again(env, client.caller)
+        except DaypassError as error:
+            raise error if error.kind is ErrorKind.UNAVAILABLE else failed(error.public, **error.private) from None
+    check_current(client, await env.directory.entity(OAuthClient, client.client.id))
 
 
 def failed(reason: str, **private: Any) -> DaypassError:

@@ -6,6 +6,7 @@ No token is made for a resource server without its permission.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -20,15 +21,15 @@ from daypass.domain.oauth.resource_server import Binding
 from daypass.domain.policy.model import Value
 from daypass.domain.session import SessionClaims
 from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.assume.applicant import Applicant, with_keys
+from daypass.operations.assume.applicant import Applicant, check_again, with_keys
 from daypass.operations.assume.assume import assume
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials, Deferred, Form, sealed
 from daypass.operations.assume.issue import Also, Issued, issue
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import check_credentials
-from daypass.operations.oauth.access_token import SESSION, AccessToken, claims_of
-from daypass.operations.oauth.client_authentication import check_current
+from daypass.operations.oauth.access_token import SESSION, AccessToken, claims_of, invalid_session
+from daypass.operations.oauth.client_authentication import check_again_client, check_current
 from daypass.operations.oauth.parties import Subject, session_for
 from daypass.operations.oauth.request import TokenRequest, TokenType
 from daypass.operations.oauth.targets import TokenTarget, ceilings, check_permission, target_of
@@ -126,7 +127,11 @@ async def issue_token(
 
 
 def on_record(error: DaypassError, subject: Subject) -> DaypassError:
-    """The refusal with the subject as its actor, unless it names one."""
+    """The refusal with the subject as its actor, unless it names one. Subject and actor are tokens of the request: that one
+    of them has ended meanwhile is no failure of the client's authentication.
+    """
+    if error.kind in {ErrorKind.UNKNOWN_CREDENTIALS, ErrorKind.EXPIRED_CREDENTIALS}:
+        error = invalid_session(error)
     actor = subject.applicant.parent.actor
     known = {OWNER: actor.get("account", ""), ACTOR: actor}
     return DaypassError(error.kind, error.public, private={**known, **error.private}, explanation=error.explanation)
@@ -169,7 +174,9 @@ async def _in_form(
 
     more = None if also is None else write
     if client is not None:
-        check_current(client, await env.directory.entity(OAuthClient, client.client.id))
+        applicant = subject.applicant
+        again = (*applicant.again, partial(check_again_client, client=client))
+        subject = replace(subject, applicant=replace(applicant, again=again))
     if request.role_arn:
         return await _assumed(env, request, _bounded(request, subject, target), target, form, more)
     return await _same_session(env, call, request, _with_replays(request, subject), target, form, more)
@@ -255,6 +262,7 @@ async def _same_session(
     own_call = Call(caller, call.facts, call.now)
     event = served(own_call, kind=kind, session_id=session.session_id, detail=detail)
     credential = Deferred(await form.prepare(env, session))
+    await check_again(env, subject.applicant)
     await commit_once(env, event, subject.applicant.parent.replays, meanwhile=credential.make)
     return Issued(session, credential.make())
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from daypass import sigv4
 from daypass.domain.arn import Source
-from daypass.domain.assertion import proof_of, replay_entry, session_name, session_seconds
+from daypass.domain.assertion import replay_entry, session_name, session_seconds
 from daypass.domain.claims import Caller, PrincipalKind, Proof
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import Party
@@ -35,7 +36,7 @@ from daypass.operations.assume.applicant import (
     signing_applicant,
 )
 from daypass.operations.assume.request import RequestedRole, SessionRequest, requested_role
-from daypass.operations.authenticate import authenticate, caller_of_session
+from daypass.operations.authenticate import authenticate, authenticated_again, caller_of_session
 from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
 from daypass.operations.oauth.access_token import (
@@ -119,7 +120,8 @@ async def verified_actor(
         raise DaypassError(ErrorKind.INVALID_IDENTITY_TOKEN, "This token cannot be an actor token.")
     party = Party(proof.issuer, proof.subject)
     arn = f"{proof.provider}:{proof.subject}"
-    return Actor(party, arn, proof.principal_id, proof_hops(proof, issuance), (), proof.source_identity)
+    hops = proof_hops(proof, issuance)
+    return Actor(party, arn, proof.principal_id, hops, (), proof.source_identity, again=proof.again)
 
 
 async def _check_exchange(env: Env, call: Call, caller: Caller) -> None:
@@ -155,6 +157,7 @@ def _own_actor(env: Env, caller: Caller) -> Actor:
         identity,
         caller,
         end_of_grant(caller),
+        (partial(authenticated_again, caller=caller),),
     )
 
 
@@ -227,7 +230,7 @@ async def _saml_subject(
         assertion, provider = await proofs.verified_assertion(
             env, wanted, response, issuance.now, SamlArrival(source=call.facts.source)
         )
-        proof = proof_of(assertion, provider, replay_entry(assertion))
+        proof = proofs.saml_proof(assertion, provider, replay_entry(assertion))
         seconds = session_seconds(assertion) or 0
         name = session_name(assertion)
     except DaypassError as error:

@@ -29,7 +29,7 @@ from daypass.operations.assume.forms import AWS_FORM
 from daypass.operations.assume.issue import narrower_hop
 from daypass.operations.assume.request import commit_once
 from daypass.operations.authenticate import caller_of_session
-from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_again_client
 from daypass.operations.oauth.jwt_form import IssuedToken, JwtForm, issue_token, relisted
 from daypass.operations.oauth.parties import Subject, subject_of_caller
 from daypass.operations.oauth.refresh_families import end_family, opened_family
@@ -189,6 +189,7 @@ async def _repeat(
         kind, (session, listed) = EventType.TOKEN_ISSUED, relisted(env, session)
         form = JwtForm(target, env.ids.request(), call.facts, request.sender.binding)
         issued = IssuedToken(session, (await form.prepare(env, session))())
+    await check_again_client(env, client=request.sender.known_client)
     event = event_of(
         kind,
         call.facts,

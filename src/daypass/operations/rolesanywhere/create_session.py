@@ -15,9 +15,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace as replace_struct
 
 from daypass import sigv4
 from daypass.domain.arn import read_arn
@@ -104,6 +106,7 @@ async def create_session(
     try:
         profile = await _profile(env, request.profile_arn, role, anchor)
         proof = _proof(anchor, profile, certificate, proven)
+        proof = replace_struct(proof, again=(partial(_check_anchor, known=view, profile=profile),))
         wanted = AssumeRequest(role.arn, await _session_request(env, profile, certificate, proof, role, request))
         issued = await assume(env, proven_applicant(call, proof, start), wanted, form)
     except DaypassError as error:
@@ -193,9 +196,17 @@ async def _verify_against_anchor(
         )
     except CertificateRefused as refusal:
         raise _untrusted(str(refusal), anchor.account, proven=proven, anchor=anchor_arn) from None
-    if await env.directory.trust_anchor(anchor.id) != view:
-        raise _untrusted("the trust anchor changed meanwhile", anchor.account, proven=proven, anchor=anchor_arn)
+    await _check_anchor(env, known=view)
     return view, certificate
+
+
+async def _check_anchor(env: Env, *, known: TrustAnchorView, profile: X509Profile | None = None) -> None:
+    """Neither has changed since the certificate was verified. Raises DaypassError(ACCESS_DENIED)."""
+    anchor = known.anchor
+    if await env.directory.trust_anchor(anchor.id) != known:
+        raise _untrusted("the trust anchor changed meanwhile", anchor.account)
+    if profile is not None and await env.directory.entity(X509Profile, profile.id) != profile:
+        raise _untrusted("the profile changed meanwhile", anchor.account)
 
 
 def _id_in(arn: str, noun: str) -> str:
