@@ -187,7 +187,7 @@ class IssuerKeys:
 
     async def fault(self, provider: OidcProvider) -> str:
         """The fault in the configured source of its keys, as far as it can be detected without fetching; or ""."""
-        return await asyncio.to_thread(fault_of, provider)
+        return await asyncio.to_thread(fault_of, provider, allow_private=self._getter.allow_private)
 
     def ages(self) -> tuple[int, int]:
         """Age in ms of the oldest keys that are in use, and how many sources failed when last tried."""

@@ -21,7 +21,7 @@ from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
 from daypass.domain.jws import fault_of_rsa_keys
 from daypass.domain.provider_settings import ProviderSettings, issuer_of, parse_settings
-from daypass.federation.fetch import Fetched, Fetcher, FetchError, FetchReason, Order, parse_url
+from daypass.federation.fetch import Fetched, Fetcher, FetchError, FetchReason, Order, check_url, parse_url
 from daypass.federation.jwks import Keys, read_discovery, read_keys
 from daypass.federation.network import tls_context
 
@@ -84,8 +84,10 @@ def source_of(provider: OidcProvider) -> IssuerKeySource:
     )
 
 
-def fault_of(provider: OidcProvider) -> str:
-    """The fault in the configured source of a provider's keys, found without fetching them; or "". Blocks."""
+def fault_of(provider: OidcProvider, *, allow_private: bool = False) -> str:
+    """The fault in the configured source of a provider's keys, found without fetching them; or "". Blocks.
+    `allow_private`: see Getter.
+    """
     try:
         source = source_of(provider)
     except ValueError as error:
@@ -101,7 +103,8 @@ def fault_of(provider: OidcProvider) -> str:
             if fault := fault_of_rsa_keys(json.loads(keys.set.jwks)["keys"]):
                 return f"static_jwks: {fault}."
         for url in filter(None, (settings.jwks_url, settings.token_review.url if settings.token_review else "")):
-            parse_url(url, allow_http=settings.allow_http)
+            private = settings.allow_private_networks or allow_private
+            check_url(url, allow_http=settings.allow_http, allow_private=private)
     except (ValueError, FetchError) as error:
         return f"{'static_jwks' if source.kind == 'static' else 'URL'}: {error}."
     return ""

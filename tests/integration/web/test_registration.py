@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.attack.installation import Answer, Installation, document, trust
+from tests.attack.installation import ALPHA, Answer, Installation, document, trust
 from tests.oauth import PRESIGNED, bearer, exchange, given, presigned, verified
 from tests.oauth_client import Client, api
 from tests.sign_in import CALLBACK, allowed, redeemed, signed_in, site_with_pages, target, user
 
 CREATE = document({"Action": ["daypass:CreateClient", "iam:CreateOpenIDConnectProvider"], "Resource": "*"})
+INSIDE = ("10.0.0.1", "127.0.0.1:8443", "[::1]", "169.254.169.254", "localhost", "2130706433", "[::ffff:10.0.0.1]")
+ADDRESSES: list[tuple[str, dict[str, Any]]] = [
+    ("backchannel_logout_uri", {}),
+    ("jwks_uri", {"token_endpoint_auth_method": "private_key_jwt"}),
+]
 METADATA = {"client_name": "Wiki", "redirect_uris": [CALLBACK], "scope": "openid email"}
 
 
@@ -91,13 +96,51 @@ def test_registration_is_decided_by_the_policies_of_the_initial_access_token(sit
         ({"jwks": {"keys": []}, "token_endpoint_auth_method": "private_key_jwt"}, "invalid_client_metadata"),
         ({"client_name": 5}, "invalid_client_metadata"),
         ({"scope": 5}, "invalid_client_metadata"),
+        *(
+            ({name: f"https://{host}/x", **more}, "invalid_client_metadata")
+            for name, more in ADDRESSES
+            for host in INSIDE
+        ),
     ],
 )
 def test_metadata_that_cannot_be_used_are_refused(
     site: Installation, initial: str, more: dict[str, Any], code: str
 ) -> None:
-    answer = send(site, "POST", "/oauth2/register", initial, {**METADATA, **more})
-    assert (answer.status, json.loads(answer.body)["error"]) == (400, code)
+    made = registered(site, initial)
+    for method, path, token in (
+        ("POST", "/oauth2/register", initial),
+        ("PUT", path_of(made), made["registration_access_token"]),
+    ):
+        answer = send(site, method, path, token, {**METADATA, **more})
+        assert (answer.status, json.loads(answer.body)["error"]) == (400, code)
+        (record,) = site.records(answer.request_id)
+        assert record["account"] == ALPHA
+
+
+@pytest.mark.parametrize("host", INSIDE)
+@pytest.mark.parametrize(("name", "more"), ADDRESSES)
+def test_a640_address_that_no_request_may_reach_is_refused_where_a_client_is_written(
+    site: Installation, name: str, more: dict[str, Any], host: str
+) -> None:
+    own = {"grant_types": ["authorization_code"], "redirect_uris": [CALLBACK]}
+    body = {"name": "inside", "settings": {"token_endpoint_auth_method": "none", **own, **more}}
+    made = json.loads(
+        api(site, "POST", "/clients", {**body, "settings": {**own, "token_endpoint_auth_method": "none"}}).body
+    )
+    body["settings"][name] = f"https://{host}/x"
+    for method, path in (("POST", "/clients"), ("PUT", f"/clients/{made['client_id']}")):
+        answer = api(site, method, path, body)
+        assert (answer.status, b"private or reserved range" in answer.body) == (400, True), answer.body
+        assert site.records(answer.request_id)[0]["error"]
+
+
+def test_a640_changes_by_a_client_are_charged_to_it(tmp_path: Path) -> None:
+    rates = {"principal_per_second": 1, "principal_burst": 60}
+    with site_with_pages(tmp_path / "site", oauth={"registration": True}, rates=rates) as site:
+        made = registered(site, token_with(site, "registrar", CREATE))
+        own, path = made["registration_access_token"], path_of(made)
+        statuses = [send(site, "PUT", path, own, METADATA).status for _ in range(80)]
+        assert (statuses[0], statuses.count(429) >= 4) == (200, True), statuses
 
 
 def test_metadata_that_are_not_known_are_ignored(site: Installation, initial: str) -> None:

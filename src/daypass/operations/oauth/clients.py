@@ -37,6 +37,7 @@ from daypass.operations import heavy
 from daypass.operations.crud import Collection
 from daypass.operations.iam import login_profiles
 from daypass.operations.management import allow
+from daypass.operations.outcome import check_web_address
 from daypass.operations.revocation import new_revocation
 from daypass.operations.ssf import push
 from daypass.ports import Call, Env, Tx
@@ -240,16 +241,24 @@ def checked_name(name: str) -> str:
 
 
 async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSettings:
-    """The settings. Keys that could never verify are refused here: later each request fails, far from the cause."""
     settings = await heavy.parse(env, call, _parse, json.dumps(members, default=str))
-    source = key_source_of(call.caller.account, "", settings)
+    await check_settings(env, call.caller.account, settings)
+    return settings
+
+
+async def check_settings(env: Env, account: str, settings: ClientSettings) -> None:
+    """Refuses keys that could never verify and addresses that can never be requested: later each request fails, far from
+    the cause. Raises DaypassError(VALIDATION).
+    """
+    source = key_source_of(account, "", settings)
     if source is not None and (fault := await env.issuers.fault(source)):
         raise DaypassError(ErrorKind.VALIDATION, fault.replace("static_jwks", "jwks").replace("jwks_url", "jwks_uri"))
     try:
         check_signing_keys(settings)
     except ValueError as error:
         raise DaypassError(ErrorKind.VALIDATION, str(error)) from None
-    return settings
+    if settings.backchannel_logout_uri:
+        check_web_address(env, "backchannel_logout_uri", settings.backchannel_logout_uri)
 
 
 def _parse(text: str) -> ClientSettings:

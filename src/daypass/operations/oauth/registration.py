@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from daypass.domain.jws import text_digest
 from daypass.domain.oauth.client import SECRET_METHODS, ClientSettings, dump_client, parse_client
 from daypass.domain.oauth.client_metadata import settings_of
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
-from daypass.operations.oauth.clients import checked_name, create_client, describe, hash_of, new_secret
+from daypass.operations.oauth.clients import check_settings, checked_name, create_client, describe, hash_of, new_secret
 from daypass.operations.outcome import event_of
 from daypass.operations.principals import find_current
 from daypass.operations.revocation import new_revocation
@@ -58,7 +59,8 @@ async def register(env: Env, call: Call, document: Mapping[str, Any]) -> Registe
         return replace(client, secrets=hashed, registration=text_digest(token))
 
     members = json.loads(dump_client(settings))
-    client = await create_client(env, call, _name(document) or "application", members, complete=complete)
+    with _about_metadata():
+        client = await create_client(env, call, _name(document) or "application", members, complete=complete)
     return Registered(client, token, secret)
 
 
@@ -80,6 +82,8 @@ async def update_registration(
         raise DaypassError(ErrorKind.INVALID_CLIENT_METADATA, "client_id: it cannot be changed.")
     old = parse_client(client.settings)
     settings, secret, secrets = _settings(document, old), "", client.secrets
+    with _about_metadata():
+        await check_settings(env, client.account, settings)
     if settings.token_endpoint_auth_method not in SECRET_METHODS:
         secrets = ()
     elif not secrets:
@@ -136,6 +140,17 @@ def _settings(document: Mapping[str, Any], old: ClientSettings | None = None) ->
         uri = str(error).startswith(("redirect_uris", "grant_types: authorization_code needs redirect_uris"))
         kind = ErrorKind.INVALID_REDIRECT_URI if uri else ErrorKind.INVALID_CLIENT_METADATA
         raise DaypassError(kind, str(error)) from None
+
+
+@contextmanager
+def _about_metadata() -> Iterator[None]:
+    """Refuses settings that cannot be used in the words of RFC 7591, 3.2.2."""
+    try:
+        yield
+    except DaypassError as error:
+        if error.kind is not ErrorKind.VALIDATION:
+            raise
+        raise DaypassError(ErrorKind.INVALID_CLIENT_METADATA, error.public) from None
 
 
 def _name(document: Mapping[str, Any]) -> str:

@@ -64,6 +64,8 @@ async def manage(ctx: EndpointContext) -> Response:
         raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "The client sends its registration access token.")
     client_id = ctx.request.raw_path.decode("latin-1").removeprefix(f"{PATH}/")
     client = await registered_by(ctx.env, client_id, token)
+    ctx.client = AuthenticatedClient(client, parse_client(client.settings))
+    charge_client(ctx.env, Source(account=client.account, principal=client.id), client.id)
     if ctx.request.method == "DELETE":
         await delete_registration(ctx.env, call, client)
         return Response(204, b"", JSON, NO_STORE)
@@ -75,8 +77,8 @@ async def manage(ctx: EndpointContext) -> Response:
 
 
 async def _record(ctx: EndpointContext, call: Call, client: OAuthClient) -> None:
-    actor = AuthenticatedClient(client, parse_client(client.settings)).actor
-    event = event_of(EventType.REQUEST_ALLOWED, call.facts, actor, at=call.now, account=client.account)
+    assert ctx.client is not None
+    event = event_of(EventType.REQUEST_ALLOWED, call.facts, ctx.client.actor, at=call.now, account=client.account)
     await ctx.env.journal.commit(event)
 
 
