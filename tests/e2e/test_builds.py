@@ -168,7 +168,7 @@ def test_buildkite_hook_gives_a_step_the_role(server: Server, issuer: Issuer, tm
 
 
 def test_jenkins_pipeline_gives_a_build_the_role(server: Server, issuer: Issuer, tmp_path: Path) -> None:
-    """Jenkins itself is in no package registry: the environment of its file is read as it is written."""
+    """Jenkins itself is in no package registry: its file's environment and `sh` steps are taken as they are written."""
     text = (INTEGRATIONS / "jenkins/Jenkinsfile").read_text()
     block = re.search(r"environment \{(.*?)\n  \}", text, re.DOTALL)
     assert block
@@ -177,7 +177,13 @@ def test_jenkins_pipeline_gives_a_build_the_role(server: Server, issuer: Issuer,
     (tmp_path / "token").write_text(token(issuer))
     found |= {"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"), "AWS_ENDPOINT_URL_STS": server.url}
     found["AWS_ROLE_SESSION_NAME"] = found["AWS_ROLE_SESSION_NAME"].replace("${env.BUILD_NUMBER}", "5")
-    assert shell(WHO, tmp_path, found) == f"arn:aws:sts::{OPERATOR}:assumed-role/deployer/build-5"
+    found["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # with the AWS CLI
+    (step,) = re.findall(r"^\s+sh '(.+)'$", text, re.MULTILINE)
+    answered = json.loads(shell(step, tmp_path, found))
+    assert answered["Arn"] == f"arn:aws:sts::{OPERATOR}:assumed-role/deployer/build-5"
+    (tmp_path / "token").write_text(token(issuer, sub="fork"))
+    with pytest.raises(AssertionError, match="Not authorized to perform sts:AssumeRoleWithWebIdentity"):
+        shell(step, tmp_path, found)
 
 
 # --- Builds ----------------------------------------------------------------------------------------------------------

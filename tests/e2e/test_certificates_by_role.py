@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import socket
 import struct
@@ -319,8 +320,9 @@ class Database:
     def reload(self) -> None:
         self.as_user(str(self.programs / "pg_ctl"), "reload", "-D", str(self.folder / "data"))
 
-    def connect(self, user: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        address = f"host=localhost hostaddr=127.0.0.1 port={self.port} dbname=postgres user={user} sslmode=require"
+    def connect(self, user: str, name: str = "postgres", **environment: str) -> subprocess.CompletedProcess[str]:
+        """As psql. Passwords for `postgres` are checked by LDAP, those for `template1` by PAM."""
+        address = f"host=localhost hostaddr=127.0.0.1 port={self.port} dbname={name} user={user} sslmode=require"
         command = [str(self.programs / "psql"), "-w", "-At", "-c", "select current_user", address]
         return subprocess.run(
             command, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=60
@@ -370,8 +372,12 @@ def database(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
                 shutil.chown(each, user)
         data = str(folder / "data")
         found.as_user(str(programs / "initdb"), "-A", "trust", "-U", "owner", "--no-sync", data)
-        ldap_server = f'ldapserver=127.0.0.1 ldapport={ldap} ldapprefix=""'
-        access = f"hostssl all app 127.0.0.1/32 cert\nhostssl all report,app2 127.0.0.1/32 ldap {ldap_server}\nlocal all owner trust\n"
+        access = f"""
+hostssl all app 127.0.0.1/32 cert
+hostssl postgres report,app2 127.0.0.1/32 ldap ldapserver=127.0.0.1 ldapport={ldap} ldapprefix=""
+hostssl template1 report,app2 127.0.0.1/32 pam pamservice=daypass-{port}
+local all owner trust
+"""
         (folder / "data/pg_hba.conf").write_text(access)
         settings = {
             "listen_addresses": "127.0.0.1",
@@ -421,6 +427,27 @@ def test_role_connects_to_its_database_user_until_its_session_is_revoked(world: 
     assert "certificate revoked" in found.stderr
 
 
+@pytest.fixture(params=["LDAP", "PAM"])
+def way(request: pytest.FixtureRequest, world: World, database: Database) -> Iterator[tuple[str, str]]:
+    """How passwords are checked, and the database for which they are."""
+    if request.param == "LDAP":
+        yield "LDAP", "postgres"
+        return
+    if not list(Path("/usr/lib").glob("*/security/pam_script.so")) or os.geteuid():
+        pytest.skip("pam_script is not installed (libpam-script), or /etc/pam.d cannot be written")
+    scripts, service = database.folder / "pam", Path(f"/etc/pam.d/daypass-{database.port}")
+    scripts.mkdir()
+    asked = f"{shlex.join(DAYPASS)} pam --endpoint {world.server.url} --audience https://localhost:{database.port}"
+    (scripts / "pam_script_auth").write_text(f"#!/bin/sh\nexec {asked}\n")
+    (scripts / "pam_script_auth").chmod(0o755)
+    service.write_text(f"auth required pam_script.so dir={scripts}\naccount required pam_permit.so\n")
+    try:
+        yield "PAM", "template1"
+    finally:
+        service.unlink()
+        shutil.rmtree(scripts)
+
+
 def password(world: World, key: Key, port: int, user: str) -> str:
     """As a stock client makes it."""
     command = [sys.executable, "-m", "awscli", "rds", "generate-db-auth-token", "--hostname", "localhost"]
@@ -429,22 +456,25 @@ def password(world: World, key: Key, port: int, user: str) -> str:
     return made.stdout.strip()
 
 
-def test_stock_client_makes_a_password_that_ends_with_the_revocation(world: World, database: Database) -> None:
+def test_stock_client_makes_a_password_that_ends_with_the_revocation(
+    world: World, database: Database, way: tuple[str, str]
+) -> None:
+    method, name = way
     key = world.session()
     token = password(world, key, database.port, "report")
-    found = database.connect("report", PGPASSWORD=token)
+    found = database.connect("report", name, PGPASSWORD=token)
     assert (found.returncode, found.stdout) == (0, "report\n"), found.stderr
     world.revoke(key)
-    found = database.connect("report", PGPASSWORD=token)
-    assert (found.returncode, "LDAP authentication failed" in found.stderr) == (2, True)
+    found = database.connect("report", name, PGPASSWORD=token)
+    assert (found.returncode, f"{method} authentication failed" in found.stderr) == (2, True)
 
 
 def test_a603_replayed_password_opens_one_user_of_one_database_for_fifteen_minutes(
-    world: World, database: Database
+    world: World, database: Database, way: tuple[str, str]
 ) -> None:
-    key, port = world.session(), database.port
+    key, port, name = world.session(), database.port, way[1]
     token = password(world, key, port, "report")
-    assert database.connect("report", PGPASSWORD=token).returncode == 0
+    assert database.connect("report", name, PGPASSWORD=token).returncode == 0
     signing = SigningKey(key[0], key[1], "eu-central-1", "rds-db")
     query = [("Action", "connect"), ("DBUser", "report"), ("X-Amz-Security-Token", key[2])]
 
@@ -452,7 +482,7 @@ def test_a603_replayed_password_opens_one_user_of_one_database_for_fifteen_minut
         now = int((time.time() - 60 * minutes) * 1000)
         return f"{host}/?{presign(signing, 'GET', host, '/', [*query, *more], expires, now)}"
 
-    assert database.connect("report", PGPASSWORD=made(f"localhost:{port}", 14)).returncode == 0
+    assert database.connect("report", name, PGPASSWORD=made(f"localhost:{port}", 14)).returncode == 0
     refused = {
         "too old, whatever it says": ("report", made(f"localhost:{port}", 16)),
         "for another database": ("report", made("localhost:5433", 0)),
@@ -466,7 +496,9 @@ def test_a603_replayed_password_opens_one_user_of_one_database_for_fifteen_minut
         "not a token": ("report", "secret"),
         "a new line": ("report", token + "\nX-Forwarded-Method: GET"),
     }
-    opened = [why for why, (user, given) in refused.items() if database.connect(user, PGPASSWORD=given).returncode == 0]
+    opened = [
+        why for why, (user, given) in refused.items() if not database.connect(user, name, PGPASSWORD=given).returncode
+    ]
     assert opened == []
     kinds = {event["error"] for event in world.records("request.denied") + world.records("request.unauthenticated")}
     assert {"access_denied", "signature_mismatch"} <= kinds

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from daypass.api.certificates import EXTENSIONS
-from daypass.cli import output
+from daypass.cli import exits, output
 from daypass.cli.options import Connect, Duration, Group, Result, complete_roles, done, open_connection, server_command
 from daypass.cli.process import issued_for
 from daypass.cli.request import request_of, request_options, suggesting
@@ -179,13 +181,21 @@ def _exit_status(command: list[str]) -> int:
                 continue
 
 
+def _database_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--ca-bundle", default="", metavar="FILE", help="The authorities of Daypass's TLS."),
+        click.option(
+            "--audience", required=True, metavar="URI", help="The database's resource server: https://HOST:PORT."
+        ),
+        click.option("--endpoint", required=True, metavar="URL", help="Daypass, as the database's host reaches it."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.option("--endpoint", required=True, metavar="URL", help="Daypass, as the database's host reaches it.")
-@click.option(
-    "--audience", required=True, metavar="URI", help="The resource server: https://HOST:PORT of the database."
-)
+@_database_options
 @click.option("--listen", default="127.0.0.1:3890", metavar="HOST:PORT", show_default=True, help="A loopback address.")
-@click.option("--ca-bundle", default="", metavar="FILE", help="The authorities of Daypass's TLS.")
 def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
     """Let a database check passwords that are presigned requests of a role, as those of `aws rds generate-db-auth-token`. It
     answers the simple bind of LDAP, at a loopback address.
@@ -207,3 +217,22 @@ def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
     with server:
         output.message(f"serving ldap://{place[0]}:{server.server_address[1]}")
         server.serve_forever()
+
+
+@click.command()
+@_database_options
+def pam(endpoint: str, audience: str, ca_bundle: str) -> int:
+    """Check one password for PAM: a presigned request of a role, as those of `aws rds generate-db-auth-token`. pam_script gives
+    user and password in PAM_USER and PAM_AUTHTOK.
+
+    \b
+    daypass pam --endpoint https://daypass.example.com --audience https://db.example.com:5432
+    """  # noqa: D301  # click reads the control character
+    from daypass.client.ldap import Outcome, Tokens
+
+    user = os.environ.get("PAM_USER", "")
+    outcome = Tokens(endpoint, audience, ca_bundle).check(user, os.environ.pop("PAM_AUTHTOK", ""))
+    if outcome is Outcome.SUCCESS:
+        return exits.OK
+    output.message(f"{output.safe(user)}: {outcome.name.lower().replace('_', ' ')}")
+    return exits.UNREACHABLE if outcome is Outcome.UNAVAILABLE else exits.FINDING

@@ -1,7 +1,7 @@
-"""`daypass ldap`: a database that can ask an LDAP server for the password of a user asks Daypass for that of a role.
+"""`daypass ldap` and `daypass pam`: a database that can ask LDAP or PAM for the password of a user asks for that of a role.
 
 The password is a presigned request, as `aws rds generate-db-auth-token` makes it. The simple bind is all of LDAP that is
-served. It must never log or keep a password. PAM cannot be used: pam_exec passes on 511 bytes, and the token of a session is longer.
+served. It must never log or keep a password.
 Sources: RFC 4511, 4.2; ITU-T X.690; Amazon RDS User Guide, "Connecting to your DB instance using IAM authentication".
 """
 

@@ -18,6 +18,7 @@ WITHOUT_JSON = {
     "k8s credential": "prints what kubectl reads",
     "k8s webhook": "serves until it is stopped",
     "ldap": "serves until it is stopped",
+    "pam": "answers PAM by its exit status",
     "prompt": "prints a word for a shell's prompt",
     "proxy": "serves until it is stopped",
     "elevate": "runs a command",
