@@ -14,8 +14,8 @@ from typing import Any
 import cedarpy
 
 from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.partial_evaluation import Outcome
-from daypass.domain.policy_bundle import Held, PolicyRef, PolicySet, Signed, buckets_of, text_digest
+from daypass.domain.policy.partial_evaluation import PartialOutcome
+from daypass.domain.policy_bundle import Held, PolicyRef, PolicySet, SignedContent, buckets_of, text_digest
 
 ACCOUNT = "111122223333"
 
@@ -46,7 +46,7 @@ def made(roles: int) -> PolicySet:
         )
         principals.append(Held(f"AROA{number:017}", f"role{number}", "/", (("team", f"team{number}"),), refs, None))
     buckets = buckets_of(principals)
-    signed = Signed("https://x", ACCOUNT, "orders", 0, "e", 1, (), tuple(map(text_digest, buckets)))
+    signed = SignedContent("https://x", ACCOUNT, "orders", 0, "e", 1, (), tuple(map(text_digest, buckets)))
     return PolicySet(signed, buckets, texts)
 
 
@@ -75,11 +75,11 @@ def main() -> None:
     known = [claims(number * 7 % options.roles, number) for number in range(1_000)]
     resource = f"arn:aws:orders::{ACCOUNT}:team%d/7"
 
-    def ask(number: int) -> Outcome:
+    def ask(number: int) -> PartialOutcome:
         return policies.outcome(known[number % 1_000], "orders:Read", resource % (number % 1_000 * 7 % options.roles))
 
-    assert ask(3) is Outcome.ALLOWED
-    assert policies.outcome(known[3], "orders:Read", resource % 0) is Outcome.DENIED
+    assert ask(3) is PartialOutcome.ALLOWED
+    assert policies.outcome(known[3], "orders:Read", resource % 0) is PartialOutcome.DENIED
     timed("a new token", 1_000, ask)
     timed("the same question again", 100_000, ask)
     timed("a new resource", 20_000, lambda n: policies.outcome(known[5], "orders:Read", f"{resource % 35}/{n}"))

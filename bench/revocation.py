@@ -32,7 +32,7 @@ from assume_role import ACCOUNT, KEY, SECRET, TRUST, free_port, started
 from attacks import Identity, Site
 from daypass.client.http import Connection, post_form
 from daypass.client.profiles import Profile
-from daypass.client.verifier import Settings
+from daypass.client.verifier import VerifierSettings
 from daypass.client.verifier.revocations import Revocations
 from daypass.client.verifier.stream import Follower
 from fairness import Client
@@ -205,7 +205,7 @@ def measure(args: argparse.Namespace, urls: Sequence[str]) -> None:
     followers = []
     for number, known in enumerate(watched):
         profile = Profile(urls[number % len(urls)], KEY, SECRET, "", "us-east-1")
-        followers.append(Follower(Settings(urls[0], _AUDIENCE, profile), known))
+        followers.append(Follower(VerifierSettings(urls[0], _AUDIENCE, profile), known))
         followers[-1].start()
     wait_for(lambda: all(known.age(time.monotonic()) < 5 for known in watched), "a verifier is not current")
     returned, calls, servers = asyncio.run(revoke_each(urls, aims))

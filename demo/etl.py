@@ -23,7 +23,7 @@ from stage import cli, client, document, new_key, note, say, server
 from daypass.client.auth import BearerAuth, TokenSource
 from daypass.client.boto import CeilingReached, HeldSession, held_session
 from daypass.client.profiles import Profile, save
-from daypass.client.verifier import InvalidToken, Settings, Verifier
+from daypass.client.verifier import InvalidToken, Verifier, VerifierSettings
 
 SHOP, WAREHOUSE = "111122223333", "444455556666"
 APIS = {SHOP: "https://orders.example", WAREHOUSE: "https://stock.example"}
@@ -91,7 +91,7 @@ def set_up(url: str, keys: dict[str, tuple[str, str]], home: Path) -> None:
 
 
 def api_of(url: str, account: str, key: tuple[str, str]) -> Api:
-    verifier = Verifier(Settings(url, APIS[account], Profile(url, *key))).start()
+    verifier = Verifier(VerifierSettings(url, APIS[account], Profile(url, *key))).start()
     while verifier.age() > 1:  # it follows revocations
         time.sleep(0.05)
     return Api(verifier)

@@ -28,7 +28,7 @@ from daypass.client.auth import session_profile
 from daypass.client.credentials import assume_role_with_web_identity
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 from issuer import Issuer, https
 
 ACCOUNT = "111122223333"
@@ -101,7 +101,7 @@ def call(url: str, token: str, body: dict[str, str] | None = None) -> Any:
 def function(url: str, bao: str, token: str) -> list[float]:
     """Runs one function; returns the time after each step. Raises when anything is refused."""
     times = [time.perf_counter()]
-    held = assume_role_with_web_identity(Server(url), token, ROLE, "cold", seconds=60)
+    held = assume_role_with_web_identity(LoginServer(url), token, ROLE, "cold", seconds=60)
     times.append(time.perf_counter())
     connection = Connection(session_profile(Profile(url, "", ""), held), deadline=60)
     answer = connection.sts("GetWebIdentityToken", Audience=["vault"], SigningAlgorithm="ES256", DurationSeconds=300)

@@ -22,11 +22,11 @@ from tests.unit.client.servers import NOW, PROFILE, Clock, Script, issued
 
 from daypass.cli.agent import _ask
 from daypass.client.agent.answers import ContainerEndpoint, MetadataEndpoint, SocketEndpoint
-from daypass.client.agent.config import Config, Role
+from daypass.client.agent.config import AgentRole, Config
 from daypass.client.agent.endpoints import Endpoints, FailoverConnection
 from daypass.client.agent.files import put
 from daypass.client.agent.keeper import Keeper
-from daypass.client.agent.listener import MAX_HEAD, Asked, Listener
+from daypass.client.agent.listener import MAX_HEAD, AgentListener, AgentRequest
 from daypass.client.agent.run import Agent
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
@@ -37,7 +37,7 @@ TOKEN = "t" * 43
 SECRET = "issued-secret-1"
 
 
-def keeper(tmp_path: Path, role: Role, connect: Any = None) -> Keeper:
+def keeper(tmp_path: Path, role: AgentRole, connect: Any = None) -> Keeper:
     script = Script(issued())
     request = AssumeRole(role.arn, "host")
     connect = connect or script.connection
@@ -49,7 +49,7 @@ def keeper(tmp_path: Path, role: Role, connect: Any = None) -> Keeper:
 async def listening(answer: Any, hosts: tuple[str, ...] | None = None) -> AsyncIterator[tuple[int, str]]:
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port = bound.getsockname()[1]
-        listener = Listener(answer, (f"127.0.0.1:{port}",) if hosts is None else hosts)
+        listener = AgentListener(answer, (f"127.0.0.1:{port}",) if hosts is None else hosts)
         async with await asyncio.start_server(listener, sock=bound, limit=MAX_HEAD):
             yield port, f"127.0.0.1:{port}"
 
@@ -90,7 +90,7 @@ REFUSED = {
 
 
 async def test_a540_container_endpoint_answers_only_the_holder_of_the_token_on_this_machine(tmp_path: Path) -> None:
-    kept = keeper(tmp_path, Role(arn="111122223333/app"))
+    kept = keeper(tmp_path, AgentRole(arn="111122223333/app"))
     kept.keep()
     endpoint = ContainerEndpoint({"app": kept, "other": kept}, {"app": TOKEN, "other": "o" * 43}, {})
     async with listening(endpoint) as (port, host):
@@ -106,7 +106,7 @@ async def test_a540_container_endpoint_answers_only_the_holder_of_the_token_on_t
 
 
 async def test_a541_metadata_endpoint_has_no_version_1_and_no_token_for_a_proxy(tmp_path: Path) -> None:
-    kept = keeper(tmp_path, Role(arn="111122223333/app"))
+    kept = keeper(tmp_path, AgentRole(arn="111122223333/app"))
     kept.keep()
     clock = Clock()
     path = "/latest/meta-data/iam/security-credentials/app"
@@ -143,19 +143,19 @@ async def test_a541_metadata_endpoint_has_no_version_1_and_no_token_for_a_proxy(
 async def test_a542_metadata_endpoint_gives_a_role_to_its_users_alone(tmp_path: Path) -> None:
     """The kernel's table says who is at the other end of the connection."""
     for users, status in (((str(os.geteuid()),), b"200"), (("65534",), b"403")):
-        kept = keeper(tmp_path, Role(arn="111122223333/app", users=users))
+        kept = keeper(tmp_path, AgentRole(arn="111122223333/app", users=users))
         async with listening(MetadataEndpoint(kept, "eu-central-1")) as (port, host):
             text = f"PUT /latest/api/token HTTP/1.1\r\nhost: {host}\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n"
             assert (await spoken(port, text.encode()))[9:12] == status
 
 
 async def test_a91_socket_gives_each_user_their_roles(tmp_path: Path) -> None:
-    kept = keeper(tmp_path, Role(arn="111122223333/app", users=("12345",)))
+    kept = keeper(tmp_path, AgentRole(arn="111122223333/app", users=("12345",)))
     kept.keep()
     endpoint = SocketEndpoint({"app": kept}, lambda: {"endpoints": []})
     for uid, status in ((12345, 200), (os.geteuid(), 200), (54321, 403), (-1, 403)):
-        assert ((await endpoint(Asked("GET", "/roles/app", {}, uid))).status, uid) == (status, uid)
-    foreign = json.loads((await endpoint(Asked("GET", "/status", {}, 54321))).body)
+        assert ((await endpoint(AgentRequest("GET", "/roles/app", {}, uid))).status, uid) == (status, uid)
+    foreign = json.loads((await endpoint(AgentRequest("GET", "/status", {}, 54321))).body)
     assert foreign == {"roles": []}
 
 
@@ -296,7 +296,7 @@ def test_a544_hostile_server_leaves_the_valid_session_and_ends_by_the_deadline(
         cache=tmp_path / "c",
         clock=lambda: now[0],
     )
-    kept = Keeper("app", Role(arn="111122223333/app"), provider, lambda *_: {}, clock=lambda: now[0])
+    kept = Keeper("app", AgentRole(arn="111122223333/app"), provider, lambda *_: {}, clock=lambda: now[0])
     kept.keep()
     provider._connected = None
     now[0] += 3000  # five sixths of the hour: a renewal is due
@@ -351,7 +351,7 @@ def test_a545_configuration_that_would_open_the_agent_is_refused(tmp_path: Path)
 def test_a545_key_of_the_cache_that_others_may_write_is_refused(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("A" * 43 + "=")
-    config = Config(roles={"app": Role(arn="arn:x")}, endpoints=("http://127.0.0.1:1",), seal_key_file=str(key))
+    config = Config(roles={"app": AgentRole(arn="arn:x")}, endpoints=("http://127.0.0.1:1",), seal_key_file=str(key))
     key.chmod(0o666)
     environ = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE000000000", "AWS_SECRET_ACCESS_KEY": "s"}
     with pytest.MonkeyPatch.context() as patch:

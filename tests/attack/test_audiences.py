@@ -42,7 +42,7 @@ from tests.sign_in import allowed, redeemed, signed_in, site_with_pages, target,
 
 from daypass.client import transport
 from daypass.client.profiles import Profile
-from daypass.client.verifier import InvalidToken, Settings, Verifier
+from daypass.client.verifier import InvalidToken, Verifier, VerifierSettings
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import match_id
 
@@ -229,14 +229,14 @@ class Judges:
 
     def __post_init__(self) -> None:
         profile = Profile(BASE, self.key[0], self.key[1], "", "eu-central-1")
-        settings = Settings(BASE, PAYROLL, profile, self.accounts)
+        settings = VerifierSettings(BASE, PAYROLL, profile, self.accounts)
         self.verifier = Verifier(
             settings, clock=lambda: self.site.wall.time / 1000, monotonic=lambda: 0.0, transport=self.answer
         )
 
-    def answer(self, request: transport.Request, _: float) -> transport.Answer:
+    def answer(self, request: transport.ClientRequest, _: float) -> transport.ClientResponse:
         found = self.site.send(request.method, path=request.target.encode())
-        return transport.Answer(found.status, found.headers, found.body)
+        return transport.ClientResponse(found.status, found.headers, found.body)
 
     def follow(self) -> None:
         """Applies what the stream would have sent by now."""

@@ -23,7 +23,7 @@ from daypass.client.auth import BearerAuth, DPoPAuth, DPoPKey, SigV4Auth, TokenS
 from daypass.client.boto import boto3_session, held_session, of_role
 from daypass.client.errors import ClientError
 from daypass.client.profiles import Profile, save
-from daypass.client.verifier import InvalidToken, NotCurrent, Sent, Settings, Verifier
+from daypass.client.verifier import InvalidToken, NotCurrent, Sent, Verifier, VerifierSettings
 
 pytestmark = [pytest.mark.parametrize("server", ["sqlite"], indirect=True), pytest.mark.slow]
 AUDIENCE = "https://orders.example"
@@ -103,11 +103,11 @@ def test_requests_and_httpx_send_tokens_that_the_verifier_accepts(
     for bad in ("ftp://x", "https://x/path", "x"):
         with pytest.raises(ValueError, match="https://host"):
             BearerAuth(bad, tokens)
-    settings = Settings(issuing.url, AUDIENCE, Profile(issuing.url, *ROOT_KEYS[OPERATOR]), origin=url)
+    settings = VerifierSettings(issuing.url, AUDIENCE, Profile(issuing.url, *ROOT_KEYS[OPERATOR]), origin=url)
     verify_both(settings, tokens.get(), seen[2])
 
 
-def verify_both(settings: Settings, bearer: str, sent: dict[str, str]) -> None:
+def verify_both(settings: VerifierSettings, bearer: str, sent: dict[str, str]) -> None:
     verifier = Verifier(settings).start()
     try:
         for _ in range(600):  # until it follows revocations; only a failure waits so long

@@ -17,7 +17,7 @@ from tests.oauth import EXCHANGE, ID_TOKEN
 
 from daypass.client import Profile
 from daypass.client.http import Connection, post_form
-from daypass.client.verifier import InvalidToken, NotCurrent, Settings, Verified, Verifier
+from daypass.client.verifier import InvalidToken, NotCurrent, Verified, Verifier, VerifierSettings
 from daypass.client.verifier.policy import Policies, RefusedBundle
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/protect-an-api.md"
@@ -52,7 +52,7 @@ class World:
         self.iam.put_user_policy(UserName="service", PolicyName="p", PolicyDocument=document({"Action": allowed, "Resource": f"arn:aws:daypass::{OPERATOR}:*"}))  # fmt: skip
         key = self.iam.create_access_key(UserName="service")["AccessKey"]
         self.profile = Profile(server.url, key["AccessKeyId"], key["SecretAccessKey"], "", "eu-central-1")
-        self.verifier = Verifier(Settings(server.url, AUDIENCE, self.profile)).start()
+        self.verifier = Verifier(VerifierSettings(server.url, AUDIENCE, self.profile)).start()
         until(lambda: self.verifier.age() < 5)
 
     def put(self, policy: str, name: str = "p") -> None:
@@ -188,7 +188,7 @@ def test_a533_altered_foreign_and_old_bundles_are_refused(world: World) -> None:
     policies.accept(world.bundle(), world.verifier.monotonic())
     with pytest.raises(RefusedBundle, match="older"):
         policies.accept(old, world.verifier.monotonic())
-    foreign = Policies(Verifier(Settings("https://other.example", AUDIENCE, world.profile)), "orders")
+    foreign = Policies(Verifier(VerifierSettings("https://other.example", AUDIENCE, world.profile)), "orders")
     with pytest.raises(RefusedBundle, match="issuer"):
         foreign.accept(world.bundle(), 0.0)
 

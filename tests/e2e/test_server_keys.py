@@ -18,7 +18,7 @@ from tests.unit.crypto.rings import FixedClock
 
 from daypass.cli.installation import settings_of
 from daypass.client.profiles import Profile
-from daypass.client.verifier import InvalidToken, Settings, Verifier
+from daypass.client.verifier import InvalidToken, Verifier, VerifierSettings
 from daypass.client.verifier.verify import SESSION
 from daypass.crypto.key_encryption import KeyEncryptionKey
 from daypass.crypto.keys import KeyRings
@@ -75,7 +75,7 @@ def test_token_forged_with_a_leaked_key_is_refused_by_a_verifier_after_an_emerge
     """A verifier caches keys for an hour, and whoever has the old key can write any hops into a token."""
     with running(tmp_path, environment={"DAYPASS_SERVER__PUBLIC_URL": "{url}"}) as server:
         profile = Profile(server.url, *ADMIN_KEY, "", "eu-central-1")
-        verifier = Verifier(Settings(server.url, "https://api.example", profile)).start()
+        verifier = Verifier(VerifierSettings(server.url, "https://api.example", profile)).start()
         try:
             within(20, lambda: verifier.age() < 5)
             now = int(time.time())

@@ -87,6 +87,16 @@ def test_no_modules_import_one_another_in_a_circle() -> None:
     assert not waiting, "these modules import one another, or what does"
 
 
+def test_no_two_public_classes_have_one_name() -> None:
+    """Names of classes are searched for: each one leads to one place."""
+    found: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    assert not {name: modules for name, modules in found.items() if len(modules) > 1}
+
+
 def loaded_by(code: str) -> set[str]:
     report = f"{code}\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)

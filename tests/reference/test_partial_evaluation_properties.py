@@ -11,7 +11,7 @@ from daypass.domain.policy.cover import Coverage, coverage, over_pattern, overla
 from daypass.domain.policy.document import PolicyKind, compile_stored
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import AccessQuery
-from daypass.domain.policy.partial_evaluation import Known, Outcome, evaluate_partially, varied
+from daypass.domain.policy.partial_evaluation import Known, PartialOutcome, evaluate_partially, varied
 from daypass.domain.policy.pattern import Patterns, fold
 from daypass.domain.trust import AssumedRole
 from daypass.operations.access.subject import certainly_denied, certainly_not_admitted
@@ -35,7 +35,7 @@ def contexts(rng, known_keys, fixed, count):
 def test_foresee_outcome_holds_in_every_circumstance(seed):
     rng = random.Random(seed)
     pool = cases.Pool(rng)
-    seen = dict.fromkeys(Outcome, 0)
+    seen = dict.fromkeys(PartialOutcome, 0)
     both = 0
     for _ in range(800):
         query, layers = cases.to_query(pool.case())
@@ -50,10 +50,10 @@ def test_foresee_outcome_holds_in_every_circumstance(seed):
         for context in contexts(rng, known_keys, fixed, 8):
             decision = evaluate(AccessQuery(query.principal, query.action, query.resource, context), layers)
             decisions.add(decision.allowed)
-            assert decision.allowed or found.outcome is not Outcome.ALLOWED
-            assert not decision.allowed or found.outcome is not Outcome.DENIED
+            assert decision.allowed or found.outcome is not PartialOutcome.ALLOWED
+            assert not decision.allowed or found.outcome is not PartialOutcome.DENIED
         both += len(decisions) == 2
-        assert bool(found.provisos) == (found.outcome is Outcome.ALLOWED_IF)
+        assert bool(found.provisos) == (found.outcome is PartialOutcome.ALLOWED_IF)
     assert min(seen.values()) > 20
     assert both > 5  # circumstances do decide some of them
 
@@ -79,7 +79,7 @@ def test_certainly_denied_holds_in_every_circumstance(seed):
             found = evaluate_partially(
                 Known(frozenset()), layers.policies(), lambda v, q=query, la=layers: evaluate(q, varied(la, v))
             )
-            assert found.outcome is Outcome.DENIED
+            assert found.outcome is PartialOutcome.DENIED
     assert min(counts.values()) > 50
 
 

@@ -94,7 +94,7 @@ class Command:
     help: str = ""
 
 
-class Part(Struct, frozen=True):
+class InputField(Struct, frozen=True):
     """A field of the input: where a request has it, and its type."""
 
     name: str
@@ -164,7 +164,7 @@ class Operation:
         return re.compile("".join(a + b for a, b in zip(fixed, [*groups, ""], strict=True)))
 
     @cached_property
-    def parts(self) -> Mapping[str, Part]:
+    def parts(self) -> Mapping[str, InputField]:
         """The fields of the input, in their order."""
         in_path = {name for name, _ in _PLACE.findall(self.route)}
         read = self.method in ("GET", "DELETE")
@@ -177,10 +177,10 @@ class Operation:
             default = None if member.required else member.default
             if default is msgspec.NODEFAULT or (default is None and not member.required):
                 default = member.default_factory() if member.default_factory is not msgspec.NODEFAULT else None
-            found[name] = Part(name, place, bare, member.required, default, properties[name], extra)
+            found[name] = InputField(name, place, bare, member.required, default, properties[name], extra)
         return found
 
-    def placed(self, place: str) -> Iterator[Part]:
+    def placed(self, place: str) -> Iterator[InputField]:
         """The fields of one place."""
         return (part for part in self.parts.values() if part.place == place)
 

@@ -46,7 +46,7 @@ class JournalOptions:
     change_seconds: float = 3.0
 
 
-class Item:
+class JournalItem:
     """An item to be made durable: an event with an optional session, or a change that makes its own event.
 
     `encode` makes its rows, on the caller's side of the queue, except for the event of a change.
@@ -106,11 +106,11 @@ class Item:
 
 
 @dataclass(slots=True)
-class Outcome:
+class TransactionOutcome:
     """The outcome of one transaction, reported to all its waiters in one call into the event loop."""
 
-    done: list[tuple[Item, Any]] = field(default_factory=list)
-    failed: list[tuple[Item, BaseException]] = field(default_factory=list)
+    done: list[tuple[JournalItem, Any]] = field(default_factory=list)
+    failed: list[tuple[JournalItem, BaseException]] = field(default_factory=list)
     changes: list[FeedChange] = field(default_factory=list)
     seconds: float = 0.0
 

@@ -11,7 +11,15 @@ import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from daypass.audit.batch import Item, JournalOptions, describe, is_conflict, is_own_fault, is_unavailable, unavailable
+from daypass.audit.batch import (
+    JournalItem,
+    JournalOptions,
+    describe,
+    is_conflict,
+    is_own_fault,
+    is_unavailable,
+    unavailable,
+)
 from daypass.audit.log import Log, LogBatch, Position, load_reset, open_log
 from daypass.audit.recent import RecentBatches, Restored, report
 from daypass.audit.rows import EventRow, event_row
@@ -39,7 +47,7 @@ _MAX_HOURS = 100_000
 _KEPT_MS = 86_400_000  # after it has expired: the clocks of two processes may differ
 
 
-Failed: TypeAlias = tuple[Item, BaseException]
+Failed: TypeAlias = tuple[JournalItem, BaseException]
 """An item that is not made durable, and the error that its caller gets."""
 
 
@@ -135,7 +143,7 @@ class DatabaseSink:
         self._marked = now
         self.usage.mark_written(used, now)
 
-    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
+    def commit(self, log: Log, items: Sequence[JournalItem], *, last: bool) -> LogBatch:
         self._refuse_lost(log)
         for _ in range(_CONFLICTS):
             try:
@@ -148,7 +156,7 @@ class DatabaseSink:
                     raise
         return self._commit(log, items, last=last)
 
-    def _commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
+    def _commit(self, log: Log, items: Sequence[JournalItem], *, last: bool) -> LogBatch:
         batch: LogBatch | None = None
         sent = False
         try:
@@ -197,7 +205,9 @@ class DatabaseSink:
         if self._epoch not in ("", epoch):
             raise OSError("the database has failed over")
 
-    def _without_blocked_changes(self, conn: Connection, log: Log, items: Sequence[Item]) -> Sequence[Item]:
+    def _without_blocked_changes(
+        self, conn: Connection, log: Log, items: Sequence[JournalItem]
+    ) -> Sequence[JournalItem]:
         """The items without those that have to wait because other processes keep the directory locked. The database is
         available then, so this is not an outage, unless one of the changes can be done without the database: a
         revocation does not wait for a process that was cut off while it had the lock.
@@ -209,7 +219,9 @@ class DatabaseSink:
         logs.get().warning("journal_changes_wait", log=log.id)
         return [item for item in items if item.change is None]
 
-    def _without_revoked_sessions(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
+    def _without_revoked_sessions(
+        self, conn: Connection, items: Sequence[JournalItem]
+    ) -> tuple[Sequence[JournalItem], list[Failed]]:
         """The items without those whose session a revocation ends that this process had not read when it prepared the
         session, with an error for each. Such a session would be refused everywhere else. The caller tries again, and
         the process will have read the revocation.
@@ -227,7 +239,7 @@ class DatabaseSink:
         error = unavailable("a revocation that this process had not read ends the session")
         return [item for item in items if item not in ended], [(item, error) for item in ended]
 
-    def _consume(self, conn: Connection, items: Sequence[Item]) -> tuple[Sequence[Item], list[Failed]]:
+    def _consume(self, conn: Connection, items: Sequence[JournalItem]) -> tuple[Sequence[JournalItem], list[Failed]]:
         """Consumes the one-time proofs of all items at once. Returns the items whose proofs were unused, in order, and the
         others with their errors. A proof that several items contain belongs to the first of them.
         """
@@ -239,7 +251,7 @@ class DatabaseSink:
         if any(zlib.crc32(key[1].encode()) % _PRUNED_EVERY == 0 for key in proofs):
             latest = max(entry.at for entry in proofs.values())
             prune_replays(conn, latest - _KEPT_MS, 4 * _PRUNED_EVERY + len(proofs))
-        fresh: list[Item] = []
+        fresh: list[JournalItem] = []
         used: list[Failed] = []
         for item in items:
             consumed = next((entry for entry in item.replays if (entry.purpose, entry.id) not in unused), None)
@@ -250,7 +262,7 @@ class DatabaseSink:
             fresh.append(item)
         return fresh, used
 
-    def _apply(self, conn: Connection, log: Log, item: Item, batch: LogBatch) -> tuple[Any, EventRow]:
+    def _apply(self, conn: Connection, log: Log, item: JournalItem, batch: LogBatch) -> tuple[Any, EventRow]:
         """Runs a change in a savepoint. If the change raises an error, only that change is rolled back."""
         assert item.change is not None
         item.event = None  # from an attempt that was rolled back

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from daypass.audit.batch import ChangeFunction, Item, JournalOptions, Outcome, unavailable
+from daypass.audit.batch import ChangeFunction, JournalItem, JournalOptions, TransactionOutcome, unavailable
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.log import Position
 from daypass.audit.queue import Arrivals
@@ -90,7 +90,7 @@ class Journal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._arrivals: Arrivals | None = None  # until `start`
         self._watch: asyncio.TimerHandle | None = None
-        self._outstanding: deque[Item] = deque()  # ordered by deadline
+        self._outstanding: deque[JournalItem] = deque()  # ordered by deadline
         self._accepting = False
         self._refused_at = float("-inf")  # when a refusal was last logged
         self.first_log = ""
@@ -304,17 +304,17 @@ class Journal:
         change: ChangeFunction | None = None,
         offline: Offline | None = None,
         replays: Sequence[ReplayEntry] = (),
-    ) -> Item:
+    ) -> JournalItem:
         """Counts an item for the queue and sets its deadline."""
         loop = self._loop
         assert loop is not None
         deadline = loop.time() + self._options.deadline_seconds
-        item = Item(loop.create_future(), deadline, event, session, change, offline, replays)
+        item = JournalItem(loop.create_future(), deadline, event, session, change, offline, replays)
         self.waiting += 1
         self._outstanding.append(item)
         return item
 
-    def _encode(self, items: Sequence[Item]) -> None:
+    def _encode(self, items: Sequence[JournalItem]) -> None:
         """Makes the rows of items and counts their bytes, so the last few items that wait may have more than is allowed."""
         for item in items:
             try:
@@ -330,7 +330,7 @@ class Journal:
         session: SessionClaims | None = None,
         replays: Sequence[ReplayEntry] = (),
         meanwhile: Callable[[], object] | None = None,
-    ) -> Item:
+    ) -> JournalItem:
         """Makes an item of an event and sends it to the writer, together with others."""
         assert self._arrivals is not None
         item = self._item(event, session, replays=replays)
@@ -354,7 +354,7 @@ class Journal:
         if self._accepting:
             self._add(event).future.add_done_callback(lambda future: future.exception())  # nobody waits for it
 
-    def _wake(self, outcome: Outcome) -> None:
+    def _wake(self, outcome: TransactionOutcome) -> None:
         if outcome.changes and self._on_changes is not None:
             try:
                 self._on_changes(outcome.changes)

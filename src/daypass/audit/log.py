@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from msgspec.structs import astuple
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from daypass.audit.batch import Item, Outcome, is_own_fault, is_unavailable
+from daypass.audit.batch import JournalItem, TransactionOutcome, is_own_fault, is_unavailable
 from daypass.audit.format import chain_hash, chain_seed, pack
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sql import CLOCK_RESET, Statements, mark_key, note_hours, raise_mark
@@ -39,7 +39,7 @@ class LogBatch:
     end: Position
     records: list[tuple[Any, ...]] = field(default_factory=list)  # in the order of `sql.RECORD_COLUMNS`
     sessions: list[tuple[Any, ...]] = field(default_factory=list)  # in the order of `sql.SESSION_COLUMNS`
-    outcome: Outcome = field(default_factory=Outcome)
+    outcome: TransactionOutcome = field(default_factory=TransactionOutcome)
     wrote: bool = False  # holds directory changes
     proofs: list[tuple[Any, ...]] = field(default_factory=list)  # consumed, in the order of `sql.REPLAY_COLUMNS`
     change_seconds: list[float] = field(default_factory=list)  # how long each change ran
@@ -51,7 +51,7 @@ class LogBatch:
         return self.wrote or bool(self.proofs)
 
 
-Apply: TypeAlias = Callable[[Item, LogBatch], tuple[Any, EventRow]]
+Apply: TypeAlias = Callable[[JournalItem, LogBatch], tuple[Any, EventRow]]
 """Runs the change of an item within the transaction of its batch; its result and the row of its event."""
 
 
@@ -62,7 +62,7 @@ class Log:
         self.id = log
         self.end = end
 
-    def compose(self, items: Sequence[Item], apply: Apply) -> LogBatch:
+    def compose(self, items: Sequence[JournalItem], apply: Apply) -> LogBatch:
         """Assigns each item a sequence number after `end`, in order. A change that raises an error leaves no trace and
         gets no number.
 

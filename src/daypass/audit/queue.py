@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from daypass.audit.batch import Item, JournalOptions
+from daypass.audit.batch import JournalItem, JournalOptions
 from daypass.observability import logs
 from daypass.scheduling.threads import FairQueue
 
@@ -38,31 +38,31 @@ class WriterQueue:
 
     def __init__(self, options: JournalOptions) -> None:
         self._options = options
-        self._incoming: SimpleQueue[Sequence[Item] | None] = SimpleQueue()
-        self.put: Callable[[Sequence[Item]], None] = self._incoming.put
+        self._incoming: SimpleQueue[Sequence[JournalItem] | None] = SimpleQueue()
+        self.put: Callable[[Sequence[JournalItem]], None] = self._incoming.put
         """Adds events, all at once: each call may wake the writer."""
-        self._events: deque[Item] = deque()  # taken from `_incoming`; only the writer uses it
+        self._events: deque[JournalItem] = deque()  # taken from `_incoming`; only the writer uses it
         self._lock = threading.Lock()
-        self._urgent: FairQueue[Item] = FairQueue(_MAX_OF_ACCOUNT)
-        self._usual: FairQueue[Item] = FairQueue(_MAX_OF_ACCOUNT)
+        self._urgent: FairQueue[JournalItem] = FairQueue(_MAX_OF_ACCOUNT)
+        self._usual: FairQueue[JournalItem] = FairQueue(_MAX_OF_ACCOUNT)
         self._change_limit = min(MAX_CHANGES, options.batch)
-        self._last: Item | None = None
+        self._last: JournalItem | None = None
         self._ending = False
         self.ended = False
         """Whether the queue is closed and everything has been taken."""
 
-    def put_change(self, item: Item, account: str, *, urgent: bool) -> None:
+    def put_change(self, item: JournalItem, account: str, *, urgent: bool) -> None:
         """Adds a change on behalf of an account, "" for the server itself. Raises DaypassError(THROTTLED)."""
         with self._lock:
             (self._urgent if urgent else self._usual).put(account, item)
         self._incoming.put(())  # wakes the writer
 
-    def end(self, last: Item | None = None) -> None:
+    def end(self, last: JournalItem | None = None) -> None:
         """Closes the queue. `last` is taken after everything else."""
         self._last = last
         self._incoming.put(None)
 
-    def take(self, timeout: float) -> list[Item]:
+    def take(self, timeout: float) -> list[JournalItem]:
         """The waiting items, up to the limits of a batch. Waits up to `timeout` seconds for the first item; [] if none
         arrives.
         """
@@ -96,17 +96,17 @@ class WriterQueue:
                 self._events.extend(items)
         return received
 
-    def _take_events(self) -> list[Item]:
+    def _take_events(self) -> list[JournalItem]:
         """The events that come first, up to the limits of a batch."""
         limit, bytes_left = self._options.batch, self._options.batch_bytes
-        items: list[Item] = []
+        items: list[JournalItem] = []
         while self._events and len(items) < limit and bytes_left > 0:
             item = self._events.popleft()
             items.append(item)
             bytes_left -= item.size
         return items
 
-    def _with_changes(self, events: list[Item]) -> list[Item]:
+    def _with_changes(self, events: list[JournalItem]) -> list[JournalItem]:
         """Urgent changes first, then events and other changes in order of arrival."""
         limit = self._change_limit
         usual_limit = max(1, limit // EVENTS_DIVISOR) if events else limit
@@ -152,13 +152,13 @@ class Arrivals:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        encode: Callable[[Sequence[Item]], None],
-        hand_over: Callable[[Sequence[Item]], None],
+        encode: Callable[[Sequence[JournalItem]], None],
+        hand_over: Callable[[Sequence[JournalItem]], None],
     ) -> None:
         self._loop = loop
         self._encode = encode
         self._hand_over = hand_over
-        self._items: list[Item] = []
+        self._items: list[JournalItem] = []
         self._encoded = 0  # of these items
         self._meanwhile: list[Callable[[], object]] = []  # of these items
         self._pending_work: deque[Callable[[], object]] = deque()  # of those that the writer has
@@ -168,7 +168,7 @@ class Arrivals:
         self._checks = self._quiet_checks = 0
         self._check_scheduled = False
 
-    def add(self, item: Item, meanwhile: Callable[[], object] | None = None) -> None:
+    def add(self, item: JournalItem, meanwhile: Callable[[], object] | None = None) -> None:
         """Adds an event, and work for the time in which it is written."""
         items = self._items
         items.append(item)

@@ -30,7 +30,15 @@ from sqlalchemy import (
 from daypass.audit.columns import CHANGES, HOUR_MS, LARGEST, READ, altered_column, id_key, searchable, usual_value
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.recent import active_sessions, may_be_revoked
-from daypass.audit.rows import Listed, body_of, columns_of, list_sessions, redact_for_actor, sessions_of, stored_integer
+from daypass.audit.rows import (
+    ListedSession,
+    body_of,
+    columns_of,
+    list_sessions,
+    redact_for_actor,
+    sessions_of,
+    stored_integer,
+)
 from daypass.audit.stored import event_bytes, events_of, whole
 from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
@@ -425,7 +433,7 @@ class Records:
                 return views, None
         return views, before
 
-    def _session(self, row: Listed, claims: SessionClaims, now: int) -> SessionView:
+    def _session(self, row: ListedSession, claims: SessionClaims, now: int) -> SessionView:
         revoked = self._revoked(claims)
         active = revoked is None and now < claims.expires_at
         return SessionView(claims, row.log, row.seq, chain_depth(claims.hops), revoked, active, row.source_ip)

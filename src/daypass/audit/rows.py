@@ -139,7 +139,7 @@ def list_sessions(
     now: int,
     limit: int,
     narrow: ColumnElement[bool] | None = None,
-) -> list[Listed]:
+) -> list[ListedSession]:
     """Sessions, newest first. Revocation is not checked. `now`: ms. `narrow`: a condition of the columns.
 
     Those of all accounts are ordered by their ids, which begin with the time, so that no index need have the times alone.
@@ -175,23 +175,23 @@ def sessions_of(conn: Connection, ids: Sequence[str]) -> list[SessionClaims]:
     return [row.claims for row in found if row.claims is not None]
 
 
-def _all(conn: Connection, statement: Select[Any]) -> list[Listed]:
+def _all(conn: Connection, statement: Select[Any]) -> list[ListedSession]:
     rows = conn.execute(statement).all()
     events = events_of(conn, [(row.log, row.seq) for row in rows])
     return [_listed(row, body_of(events.get((row.log, row.seq), b""))) for row in rows]
 
 
-def _listed(row: Row[Any], body: Mapping[str, Any]) -> Listed:
+def _listed(row: Row[Any], body: Mapping[str, Any]) -> ListedSession:
     claims = None
     if body and not altered_session_column(columns_of(row), body):
         with suppress(ValueError, TypeError, LookupError):  # the event was altered, too
             claims = claims_of(body)
     source = body.get("source")
     source_ip = str(source.get("ip", "")) if isinstance(source, dict) else ""
-    return Listed((row.issued_at, row.session_id), row.log, row.seq, claims, source_ip)
+    return ListedSession((row.issued_at, row.session_id), row.log, row.seq, claims, source_ip)
 
 
-class Listed(NamedTuple):
+class ListedSession(NamedTuple):
     """A row of `sessions`: its position in the list, the record that issued it, and the session according to that
     record.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from daypass.audit.batch import Item
+from daypass.audit.batch import JournalItem
 from daypass.audit.log import Log, LogBatch
 
 
@@ -43,7 +43,7 @@ class Sink(Protocol):
         """
         ...
 
-    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
+    def commit(self, log: Log, items: Sequence[JournalItem], *, last: bool) -> LogBatch:
         """Appends the items to the log durably, all or none. `last`: nothing follows before the process exits.
 
         Items that need a part of the storage that is unavailable now are left out: they have no outcome in the batch.

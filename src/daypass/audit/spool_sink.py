@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from daypass.audit.batch import Item, describe, is_unavailable
+from daypass.audit.batch import JournalItem, describe, is_unavailable
 from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drain import Drainer
@@ -202,7 +202,7 @@ class SpoolSink:
         self._keep(opening)
         return Log(name, opening.end)
 
-    def commit(self, log: Log, items: Sequence[Item], *, last: bool) -> LogBatch:
+    def commit(self, log: Log, items: Sequence[JournalItem], *, last: bool) -> LogBatch:
         with self._gate:
             if self._outage.since:
                 return self._append(log, items)
@@ -268,7 +268,7 @@ class SpoolSink:
             logs.get().error("database.unavailable", error=cause, spool=self._own.fault or "in use")
         self._wake.set()
 
-    def _append(self, log: Log, items: Sequence[Item]) -> LogBatch:
+    def _append(self, log: Log, items: Sequence[JournalItem]) -> LogBatch:
         """Appends what needs no database; the rest is left out of the batch."""
         spoolable = [item for item in items if not item.needs_database]
         batch = log.compose(spoolable, _offline)
@@ -367,7 +367,7 @@ class SpoolSink:
         self._drainer.report_rejected(str(error), path.name if path is not None else "")
 
 
-def _offline(item: Item, batch: LogBatch) -> tuple[Any, EventRow]:
+def _offline(item: JournalItem, batch: LogBatch) -> tuple[Any, EventRow]:
     """Does what an item does without the database: `ports.Offline`."""
     made = item.offline
     assert made is not None

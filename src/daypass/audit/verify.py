@@ -107,7 +107,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedLog:
     """A log that is valid from record 0 to `head`, but for `gaps`.
 
     `withheld` counts records of which only the leaf was present. `closed` reports a clean shutdown. `heads` are the
@@ -160,7 +160,7 @@ class _State:
 
 def verify_log(
     log_id: str, rows: Iterable[RecordRow], known: Iterable[Head] = (), *, after: Head | None = None
-) -> Verified | BadRecord:
+) -> VerifiedLog | BadRecord:
     """Verifies one log's rows, ordered by sequence number, from record 0 or from the record after `after`.
 
     Args:
@@ -185,7 +185,7 @@ def verify_log(
     except _Fault as fault:
         return BadRecord(log_id, state.seq, str(fault))
     head = Head(log_id, state.seq - 1, state.chain)
-    return Verified(log_id, state.records, head, state.closed, state.withheld, state.heads, tuple(state.gaps))
+    return VerifiedLog(log_id, state.records, head, state.closed, state.withheld, state.heads, tuple(state.gaps))
 
 
 def _end(state: _State) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from daypass.audit.batch import Item, JournalOptions, Outcome, describe, is_unavailable, unavailable
+from daypass.audit.batch import JournalItem, JournalOptions, TransactionOutcome, describe, is_unavailable, unavailable
 from daypass.audit.log import Log, LogBatch, Position
 from daypass.audit.queue import WriterQueue
 from daypass.audit.sink import Halted, LogLost, Sink, UnknownOutcome
@@ -28,7 +28,7 @@ class InDoubt(NamedTuple):
 
     log: Log
     batch: LogBatch
-    items: list[Item]
+    items: list[JournalItem]
 
 
 class LogWriter:
@@ -36,7 +36,7 @@ class LogWriter:
 
     Args:
         sink: makes batches durable.
-        wake: takes an `Outcome` on the writer thread; hands it to the event loop.
+        wake: takes a `TransactionOutcome` on the writer thread; hands it to the event loop.
         new_log: makes the id of a log.
         is_hurried: whether an idle sink must be checked now. Asked every second.
     """
@@ -45,7 +45,7 @@ class LogWriter:
         self,
         sink: Sink,
         options: JournalOptions,
-        wake: Callable[[Outcome], None],
+        wake: Callable[[TransactionOutcome], None],
         new_log: Callable[[], str],
         is_hurried: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -67,7 +67,7 @@ class LogWriter:
         self._end_unverified = False  # the stored end of the log must be read before anything is written
         self._in_doubt: LogBatch | None = None
         self._earlier_in_doubt: list[InDoubt] = []
-        self._deferred: list[Item] = []
+        self._deferred: list[JournalItem] = []
         self._checked = time.monotonic()  # time.monotonic() when the sink was last used
 
     @property
@@ -117,7 +117,7 @@ class LogWriter:
             del items  # otherwise their memory is in use until the next batch is here
         self._refuse([item for item in self._deferred if not item.finished])
 
-    def _take(self) -> list[Item]:
+    def _take(self) -> list[JournalItem]:
         """The items that were deferred and the waiting ones; [] when none arrived for a while."""
         items = self.queue.take(_DEFER_SECONDS if self._deferred else min(_CHECK_SECONDS, self._options.idle_seconds))
         deferred, self._deferred = self._deferred, []
@@ -150,7 +150,7 @@ class LogWriter:
 
     # --- A batch
 
-    def _commit(self, batch: list[Item]) -> None:
+    def _commit(self, batch: list[JournalItem]) -> None:
         """Makes every item of the batch durable, or refuses it. Returns when each waiter has been woken.
 
         A batch that fails on its data is halved, until the item at fault is alone.
@@ -182,7 +182,7 @@ class LogWriter:
                     middle = len(group) // 2
                     work += [group[middle:], group[:middle]]
 
-    def _attempt(self, items: list[Item]) -> None:
+    def _attempt(self, items: list[JournalItem]) -> None:
         """Resolves what is in doubt, then commits the items in one transaction."""
         if self._log_lost:
             self._continue_in_another_log()
@@ -201,7 +201,7 @@ class LogWriter:
         self._log_lost = self._end_unverified = False
         self._in_doubt = None
 
-    def _not_abandoned(self, items: list[Item]) -> list[Item]:
+    def _not_abandoned(self, items: list[JournalItem]) -> list[JournalItem]:
         """The items whose callers still wait; the rest is refused. The item of a cancelled caller stays, because its
         action has taken place.
         """
@@ -210,7 +210,7 @@ class LogWriter:
             self._refuse(dropped)
         return [item for item in items if not item.finished]
 
-    def _transact(self, items: list[Item]) -> list[Item]:
+    def _transact(self, items: list[JournalItem]) -> list[JournalItem]:
         """Returns the items for a later attempt: those that need a part of the storage that is unavailable."""
         started = time.perf_counter()
         try:
@@ -278,16 +278,16 @@ class LogWriter:
             item.finished = True
         self._wake(outcome)
 
-    def _refuse_faulty(self, item: Item, error: Exception) -> None:
+    def _refuse_faulty(self, item: JournalItem, error: Exception) -> None:
         """Refuses the one item that the storage rejects. Its caller learns only that the request failed."""
         logs.get().error("journal_row_refused", log=self.log, error=describe(error))
         self._refuse([item])
 
-    def _refuse(self, items: list[Item]) -> None:
+    def _refuse(self, items: list[JournalItem]) -> None:
         for item in items:
             item.finished = True
         why = self.halted or "the batch was given up"
-        self._wake(Outcome(failed=[(item, unavailable(why)) for item in items]))
+        self._wake(TransactionOutcome(failed=[(item, unavailable(why)) for item in items]))
 
     def _halt(self, why: str) -> None:
         self.halted = why

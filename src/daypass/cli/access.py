@@ -12,7 +12,7 @@ from daypass.cli import exits, output
 from daypass.cli.access_request import state_of
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
-from daypass.cli.options import PAGE, Connect, Group, Part, Result, Table, server_command
+from daypass.cli.options import PAGE, CommandGroup, CommandResult, Connect, Part, Table, server_command
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
 
@@ -41,7 +41,7 @@ _OUTCOMES = {"allowed": "allowed", "allowed_if": "depends", "partly": "partly", 
 @click.option("--source-identity", default="", metavar="NAME", help="For sts:AssumeRole.")
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="For sts:AssumeRole; repeatable.")
 @server_command
-def simulate(principal: str, connect: Connect, **given: Any) -> Result:
+def simulate(principal: str, connect: Connect, **given: Any) -> CommandResult:
     """Test a request safely; nothing changes. PRINCIPAL is user/NAME, role/NAME or an ARN; without it, only the given
     policies decide. For sts:AssumeRole, the role's trust policy is evaluated too.
 
@@ -52,7 +52,9 @@ def simulate(principal: str, connect: Connect, **given: Any) -> Result:
     results = answer["results"]
     allowed = all(result["decision"] == "allowed" for result in results)
     notes = dict.fromkeys(output.safe(result["note"]) for result in results if result.get("note"))
-    return Result(results, *_decisions(results), *_open(results), *notes, status=exits.OK if allowed else exits.FINDING)
+    return CommandResult(
+        results, *_decisions(results), *_open(results), *notes, status=exits.OK if allowed else exits.FINDING
+    )
 
 
 def _decisions(found: list[dict[str, Any]]) -> list[Part]:
@@ -127,7 +129,7 @@ def _open(found: list[dict[str, Any]]) -> Iterator[Part]:
 # --- Who can, what can
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def access() -> None:
     """Who can do what."""
 
@@ -144,7 +146,7 @@ def access() -> None:
 )
 @click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
 @server_command
-def who_can(action: str, resource: str, connect: Connect, **given: Any) -> Result:
+def who_can(action: str, resource: str, connect: Connect, **given: Any) -> CommandResult:
     """List who in your account can do ACTION on RESOURCE (an ARN; default: *), for sts:AssumeRole also those whom the trust
     policy admits from outside.
 
@@ -155,7 +157,7 @@ def who_can(action: str, resource: str, connect: Connect, **given: Any) -> Resul
     search = _Search(connect(), query)
     search.run(given["limit"], given["look_at"])
     found = search.found[: given["limit"]]
-    return Result(
+    return CommandResult(
         found,
         Table(("PRINCIPAL", "KIND", "CAN", "IF"), [_access_row(entry) for entry in found]),
         status=exits.OK if any(entry["outcome"] != "denied" for entry in found) else exits.FINDING,
@@ -204,7 +206,7 @@ class _Search:
 @access.command("what-can")
 @click.argument("principal")
 @server_command
-def what_can(principal: str, connect: Connect) -> Result:
+def what_can(principal: str, connect: Connect) -> CommandResult:
     """List what PRINCIPAL (user/NAME, role/NAME or an ARN) can do: each grant with the limits of its other policies, and
     the roles of your account that it can assume.
 
@@ -221,7 +223,9 @@ def what_can(principal: str, connect: Connect) -> Result:
     del whole["next"]
     note = output.safe(whole.get("note", ""))
     useful = whole["roles"] or any(grant["extent"] != "denied" for grant in whole["grants"])
-    return Result(whole, *_grants(whole), *([note] if note else []), status=exits.OK if useful else exits.FINDING)
+    return CommandResult(
+        whole, *_grants(whole), *([note] if note else []), status=exits.OK if useful else exits.FINDING
+    )
 
 
 def _grants(whole: dict[str, Any]) -> Iterator[Part]:
@@ -268,7 +272,7 @@ def _condition(proviso: dict[str, Any]) -> str:
 
 @access.command("own")
 @server_command
-def own_access(connect: Connect) -> Result:
+def own_access(connect: Connect) -> CommandResult:
     """Show your grants and your open requests."""
     answer = connect().api("GET", "/own-access")
     grants = [(g["role"], g["state"], output.moment(g["ends_at"]), g["request_id"]) for g in answer["grants"]]
@@ -277,7 +281,9 @@ def own_access(connect: Connect) -> Result:
         (", ".join(r["roles"]), state_of(r), "", r["id"]) for r in answer["access_requests"] if r["id"] not in listed
     ]
     empty = "you have no granted access and no open request. For roles that you may request: daypass request roles"
-    return Result(answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty), *waiting(answer))
+    return CommandResult(
+        answer, Table(("ROLE", "STATE", "UNTIL", "REQUEST"), [*grants, *requests], empty), *waiting(answer)
+    )
 
 
 def waiting(own: dict[str, Any]) -> list[Part]:

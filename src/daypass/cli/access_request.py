@@ -16,12 +16,12 @@ from daypass.cli.durations import left, moment_of
 from daypass.cli.files import text_of
 from daypass.cli.options import (
     PAGE,
+    CommandGroup,
+    CommandResult,
     Connect,
     Duration,
     Fields,
-    Group,
     Part,
-    Result,
     Table,
     account_option,
     complete_roles,
@@ -61,7 +61,7 @@ def mfa_body(connection: Connection, serial: str, code: str) -> dict[str, Any]:
     return {"mfa": {"serial_number": serial, "token_code": code or mfa_code_on_terminal("This call", serial)}}
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def request() -> None:
     """Requests for access to roles."""
 
@@ -116,7 +116,7 @@ def new_request_options(command: Any) -> Any:
     "--confirm", default="", metavar="ROLE", help="With --break-glass: the name of the first role, as a confirmation."
 )
 @server_command
-def create(roles: tuple[str, ...], policy: TextIO | None, connect: Connect, **given: Any) -> Result:
+def create(roles: tuple[str, ...], policy: TextIO | None, connect: Connect, **given: Any) -> CommandResult:
     """Request access to ROLES (ARNs, or NAMES of your own account)."""
     connection = connect()
     body = wanted(connection, roles, given, policy)
@@ -156,7 +156,7 @@ def _say_what_needs_no_request(connection: Connection, made: Mapping[str, Any]) 
 @click.argument("action")
 @click.argument("resource", default="*")
 @server_command
-def suggest(action: str, resource: str, connect: Connect) -> Result:
+def suggest(action: str, resource: str, connect: Connect) -> CommandResult:
     """List the roles that you may request for ACTION on RESOURCE (an ARN), least privileged first. Without RESOURCE:
     those that permit ACTION on every resource.
     """
@@ -187,7 +187,9 @@ def _stages(number: int) -> str:
 @click.option("--person", default="", help="Only those for this person: an ARN, or its last part.")
 @limit_option
 @server_command
-def list_requests(account: str, state: str | None, inbox: bool, person: str, limit: int, connect: Connect) -> Result:
+def list_requests(
+    account: str, state: str | None, inbox: bool, person: str, limit: int, connect: Connect
+) -> CommandResult:
     """List access requests that concern you, or all of them if you may see them. Newest first, but those that wait for a
     decision oldest first.
     """
@@ -212,13 +214,13 @@ def list_requests(account: str, state: str | None, inbox: bool, person: str, lim
 @click.option("--examine", is_flag=True, help="Also what it adds to the person's permissions, and earlier requests.")
 @account_option
 @server_command
-def show(request_id: str, examine: bool, account: str, connect: Connect) -> Result:
+def show(request_id: str, examine: bool, account: str, connect: Connect) -> CommandResult:
     """Show one access request, with its votes and grants."""
     path = f"{_PATH}/{segment(request_id)}" + ("/examination" if examine else "")
     answer = connect().api("GET", path, {"account": account})
     if not examine:
         return request_result(answer)
-    return Result(answer, *request_result(answer["access_request"]).text, *examination(answer))
+    return CommandResult(answer, *request_result(answer["access_request"]).text, *examination(answer))
 
 
 @request.command("approve")
@@ -250,7 +252,7 @@ def approve(request_id: str, policy: TextIO | None, account: str, connect: Conne
         body["policy"] = text_of(policy)
     after = connection.api("POST", f"{path}/approve", {"account": account}, body=body, repeatable=False)
     outcome = f"Recorded; still missing: {missing(after)}" if after["state"] == "pending" else "Approved."
-    return render(Result(after, outcome), form)
+    return render(CommandResult(after, outcome), form)
 
 
 @request.command("deny")
@@ -259,7 +261,7 @@ def approve(request_id: str, policy: TextIO | None, account: str, connect: Conne
 @mfa_options
 @account_option
 @server_command
-def deny(request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, connect: Connect) -> Result:
+def deny(request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: str, connect: Connect) -> CommandResult:
     """Deny an access request, even if others approved it. Access that it gave ends, with its sessions."""
     connection = connect()
     path = f"{_PATH}/{segment(request_id)}"
@@ -268,12 +270,12 @@ def deny(request_id: str, reason: str, mfa_serial: str, mfa_code: str, account: 
     return _state(connection.api("POST", f"{path}/deny", {"account": account}, body=body))
 
 
-def _state(after: Mapping[str, Any]) -> Result:
-    return Result(after, f"The access request is {after['state']}.")
+def _state(after: Mapping[str, Any]) -> CommandResult:
+    return CommandResult(after, f"The access request is {after['state']}.")
 
 
 def _simple(name: str, text: str) -> Callable[..., None]:
-    def act(request_id: str, connect: Connect) -> Result:
+    def act(request_id: str, connect: Connect) -> CommandResult:
         return _state(connect().api("POST", f"{_PATH}/{segment(request_id)}/{name}"))
 
     act.__doc__ = text
@@ -289,7 +291,7 @@ done = _simple("done", "End the access of your request, with all its sessions.")
 @_id
 @mfa_options
 @server_command
-def accept(request_id: str, mfa_serial: str, mfa_code: str, connect: Connect) -> Result:
+def accept(request_id: str, mfa_serial: str, mfa_code: str, connect: Connect) -> CommandResult:
     """Accept a request that somebody made for you."""
     connection = connect()
     body = mfa_body(connection, mfa_serial, mfa_code)
@@ -302,7 +304,9 @@ def accept(request_id: str, mfa_serial: str, mfa_code: str, connect: Connect) ->
 @click.option("--for", "duration", type=Duration(), required=True, metavar="TIME", help="The additional time: 30m, 1h.")
 @mfa_options
 @server_command
-def extend(request_id: str, reason: str, duration: int, mfa_serial: str, mfa_code: str, connect: Connect) -> Result:
+def extend(
+    request_id: str, reason: str, duration: int, mfa_serial: str, mfa_code: str, connect: Connect
+) -> CommandResult:
     """Request more time for access that you have."""
     connection = connect()
     body = {"seconds": duration, "reason": reason, **mfa_body(connection, mfa_serial, mfa_code)}
@@ -323,9 +327,9 @@ def last_part(arn: str) -> str:
     return arn.partition(":")[2].rpartition(":")[2] or arn
 
 
-def request_result(found: Mapping[str, Any]) -> Result:
+def request_result(found: Mapping[str, Any]) -> CommandResult:
     """A request, with its votes and grants."""
-    return Result(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
+    return CommandResult(found, Fields(_fields(found)), *map(_vote, found["votes"]), *map(_grant, found["grants"]))
 
 
 def state_of(found: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import Group, Result, Table, output_option
+from daypass.cli.options import CommandGroup, CommandResult, Table, output_option
 from daypass.client import state
 from daypass.client.agent.config import load, uid_of
 from daypass.client.errors import ClientError
@@ -23,7 +23,7 @@ _MAX_ANSWER = 1 << 20
 _PEER = struct.Struct("3i")
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def agent() -> None:
     """Keep credentials valid for the programs of this machine."""
 
@@ -63,7 +63,7 @@ def run(file: str, check: bool) -> None:
 @socket_option
 @user_option
 @output_option
-def status(file: str, path: str, user: str) -> Result:
+def status(file: str, path: str, user: str) -> CommandResult:
     """Show the roles that you may have, until when their sessions last, and what is wrong.
 
     The agent's own user and root also see its endpoints. The exit status is 1 when something is wrong.
@@ -85,7 +85,7 @@ def status(file: str, path: str, user: str) -> Result:
     if found.get("cache", "sealed") != "sealed":
         output.message(output.safe(found["cache"]))
     ill = any(not each["valid"] or _problem_of_files(each) for each in found["roles"])
-    return Result(
+    return CommandResult(
         found,
         Table(("ROLE OR ENDPOINT", "STATE", "EXPIRES", "PROBLEM"), rows),
         status=exits.FINDING if ill else exits.OK,

@@ -8,13 +8,22 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Fields, Group, Result, confirmed, listing, server_command, yes_option
+from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
+    Connect,
+    Fields,
+    confirmed,
+    listing,
+    server_command,
+    yes_option,
+)
 from daypass.client.http import Connection, segment
 
 _PAGE = "100"
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def anchor() -> None:
     """Trust anchors: authorities whose certificates your account accepts."""
 
@@ -31,7 +40,7 @@ def _path(anchor_id: str, what: str = "") -> str:
 
 @anchor.command("ls")
 @server_command
-def list_anchors(connect: Connect) -> Result:
+def list_anchors(connect: Connect) -> CommandResult:
     """List the trust anchors."""
     connection, anchors, query = connect(), list[Any](), {"pageSize": _PAGE}
     while True:
@@ -51,7 +60,7 @@ def list_anchors(connect: Connect) -> Result:
 @anchor.command("show")
 @click.argument("anchor_id")
 @server_command
-def show(anchor_id: str, connect: Connect) -> Result:
+def show(anchor_id: str, connect: Connect) -> CommandResult:
     """Show a trust anchor and its certificates."""
     return _anchor_result(_call(connect(), "GET", _path(anchor_id)))
 
@@ -61,7 +70,7 @@ def show(anchor_id: str, connect: Connect) -> Result:
 @click.argument("certificates", type=click.File(encoding="utf-8"), metavar="FILE")
 @click.option("--disabled", is_flag=True, help="Create it disabled.")
 @server_command
-def create(name: str, certificates: TextIO, disabled: bool, connect: Connect) -> Result:
+def create(name: str, certificates: TextIO, disabled: bool, connect: Connect) -> CommandResult:
     """Create trust anchor NAME from the CA certificates (PEM) in FILE; - is standard input."""
     body = {"name": name, "source": _source(certificates), "enabled": not disabled}
     return _anchor_result(_call(connect(), "POST", "/trustanchors", body))
@@ -78,7 +87,7 @@ def create(name: str, certificates: TextIO, disabled: bool, connect: Connect) ->
 )
 @yes_option
 @server_command
-def set_anchor(anchor_id: str, name: str, certificates: TextIO | None, yes: bool, connect: Connect) -> Result:
+def set_anchor(anchor_id: str, name: str, certificates: TextIO | None, yes: bool, connect: Connect) -> CommandResult:
     """Change the name of a trust anchor, or replace its certificates."""
     body: dict[str, Any] = {"name": name} if name else {}
     if not name and certificates is None:
@@ -96,7 +105,7 @@ def _source(certificates: TextIO) -> dict[str, Any]:
 @anchor.command("enable")
 @click.argument("anchor_id")
 @server_command
-def enable(anchor_id: str, connect: Connect) -> Result:
+def enable(anchor_id: str, connect: Connect) -> CommandResult:
     """Accept the certificates of an authority again."""
     return _changed(connect(), "POST", anchor_id, "enable")
 
@@ -104,7 +113,7 @@ def enable(anchor_id: str, connect: Connect) -> Result:
 @anchor.command("disable")
 @click.argument("anchor_id")
 @server_command
-def disable(anchor_id: str, connect: Connect) -> Result:
+def disable(anchor_id: str, connect: Connect) -> CommandResult:
     """Accept no certificate of an authority. Sessions stay valid: end them with `daypass revoke`."""
     return _changed(connect(), "POST", anchor_id, "disable")
 
@@ -113,19 +122,19 @@ def disable(anchor_id: str, connect: Connect) -> Result:
 @click.argument("anchor_id")
 @yes_option
 @server_command
-def remove(anchor_id: str, yes: bool, connect: Connect) -> Result:
+def remove(anchor_id: str, yes: bool, connect: Connect) -> CommandResult:
     """Delete a trust anchor. Sessions stay valid: end them with `daypass revoke`."""
     confirmed(f"Delete trust anchor {output.safe(anchor_id)}?", yes=yes)
     return _changed(connect(), "DELETE", anchor_id)
 
 
-def _changed(connection: Connection, method: str, anchor_id: str, verb: str = "") -> Result:
+def _changed(connection: Connection, method: str, anchor_id: str, verb: str = "") -> CommandResult:
     """Enables, disables or deletes an anchor; the anchor as it is afterwards, or was."""
     answer = _call(connection, method, _path(anchor_id, f"/{verb}" if verb else ""))
-    return Result(answer["trustAnchor"], f"{(verb or 'delete').capitalize()}d trust anchor {anchor_id}.")
+    return CommandResult(answer["trustAnchor"], f"{(verb or 'delete').capitalize()}d trust anchor {anchor_id}.")
 
 
-def _anchor_result(answer: dict[str, Any]) -> Result:
+def _anchor_result(answer: dict[str, Any]) -> CommandResult:
     view = answer["trustAnchor"]
     shown = {
         "id": view["trustAnchorId"],
@@ -134,4 +143,4 @@ def _anchor_result(answer: dict[str, Any]) -> Result:
         "state": "enabled" if view["enabled"] else "disabled",
     }
     certificates = view["source"]["sourceData"].get("x509CertificateData", "").splitlines()
-    return Result(view, Fields(shown), "", *certificates)
+    return CommandResult(view, Fields(shown), "", *certificates)

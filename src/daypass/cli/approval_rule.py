@@ -16,9 +16,9 @@ from daypass.cli.described import group_of
 from daypass.cli.exits import FINDING, OK
 from daypass.cli.files import parsed, text_at
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
-    Group,
-    Result,
     account_option,
     confirmed,
     listing,
@@ -41,7 +41,7 @@ _folder = click.argument("folder", type=click.Path(exists=True, path_type=Path))
 @rule.command("ls")
 @account_option
 @server_command
-def list_rules(account: str, connect: Connect) -> Result:
+def list_rules(account: str, connect: Connect) -> CommandResult:
     """List the rules."""
     rules = _stored(connect(), account)
     return listing(
@@ -60,7 +60,7 @@ def list_rules(account: str, connect: Connect) -> Result:
 @_folder
 @account_option
 @server_command
-def diff(folder: Path, account: str, connect: Connect) -> Result:
+def diff(folder: Path, account: str, connect: Connect) -> CommandResult:
     """Compare the rules in FOLDER (NAME.json each, or one file) with the stored ones. Exits 1 when they differ."""
     stored, files = _stored(connect(), account), _files(folder)
     found, lines = [], list[str]()
@@ -73,7 +73,7 @@ def diff(folder: Path, account: str, connect: Connect) -> Result:
         found.append({"rule": name, "state": "only stored", "diff": []})
         lines.append(f"only stored: {name}")
     shown = partial(click.echo, "".join(f"{output.safe(line)}\n" for line in lines), nl=False)
-    return Result(found, shown, status=FINDING if found else OK)
+    return CommandResult(found, shown, status=FINDING if found else OK)
 
 
 @rule.command("apply")
@@ -82,7 +82,7 @@ def diff(folder: Path, account: str, connect: Connect) -> Result:
 @account_option
 @yes_option
 @server_command
-def apply(folder: Path, prune: bool, account: str, yes: bool, connect: Connect) -> Result:
+def apply(folder: Path, prune: bool, account: str, yes: bool, connect: Connect) -> CommandResult:
     """Store the rules in FOLDER (NAME.json each, or one file). Rules that do not change are left alone.
 
     Shows the change and asks first.
@@ -103,7 +103,7 @@ def apply(folder: Path, prune: bool, account: str, yes: bool, connect: Connect) 
                 connection, name, files.get(name), account, stored=name in stored, changed=name in changed
             )
     found = [{"rule": name, "result": outcome} for name, outcome in outcomes.items()]
-    return Result(found, *_sentences(outcomes))
+    return CommandResult(found, *_sentences(outcomes))
 
 
 def _sentences(outcomes: Mapping[str, str]) -> list[str]:
@@ -141,7 +141,7 @@ def _files(folder: Path) -> dict[str, str]:
 # --- `daypass oncall`: who is on call by the schedules of approval rules
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def oncall() -> None:
     """Who is on call, by the schedules of approval rules."""
 
@@ -149,7 +149,7 @@ def oncall() -> None:
 @oncall.command("ls")
 @account_option
 @server_command
-def list_schedules(account: str, connect: Connect) -> Result:
+def list_schedules(account: str, connect: Connect) -> CommandResult:
     """List the rules that have a schedule."""
     rules = connect().api("GET", _PATH, {"account": account})["approval_rules"]
     found = [
@@ -164,7 +164,7 @@ def list_schedules(account: str, connect: Connect) -> Result:
 @click.argument("rule")
 @account_option
 @server_command
-def show(rule: str, account: str, connect: Connect) -> Result:
+def show(rule: str, account: str, connect: Connect) -> CommandResult:
     """Print the names and addresses that are on call now, by the schedule of RULE."""
     answer = connect().api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
-    return Result(answer, *(answer["people"] or ["Nobody is on call."]))
+    return CommandResult(answer, *(answer["people"] or ["Nobody is on call."]))

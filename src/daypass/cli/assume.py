@@ -12,7 +12,15 @@ import click
 
 from daypass.cli import hot
 from daypass.cli.environment import DROPPED, FORGET, FORMS, QUOTES, SET, process_form, variables
-from daypass.cli.options import Connect, Part, Result, complete_roles, open_connection, output_option, server_command
+from daypass.cli.options import (
+    CommandResult,
+    Connect,
+    Part,
+    complete_roles,
+    open_connection,
+    output_option,
+    server_command,
+)
 from daypass.cli.pick import role_or_picked
 from daypass.cli.request import code_source, request_of, request_options, suggesting
 from daypass.cli.shell import syntax_of_caller
@@ -28,7 +36,7 @@ from daypass.client.usable import resolve
 )
 @click.option("--unset", is_flag=True, help="Print the commands that remove the credentials from the shell.")
 @output_option
-def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, **given: Any) -> Result:
+def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: bool, **given: Any) -> CommandResult:
     """Assume ROLE (an ARN, ACCOUNT/NAME, or a NAME of your own account) and print its credentials.
 
     For a shell: eval "$(daypass assume ROLE)". To remove them again: eval "$(daypass assume --unset)". In PowerShell:
@@ -39,7 +47,7 @@ def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: boo
         names = sorted({*SET, "DAYPASS_ROLE", *(n for n in (*DROPPED, "AWS_CA_BUNDLE") if n in os.environ)})
         if shell == "powershell":  # it fails on a variable that is not there
             names = [name for name in names if name in os.environ]
-        return Result({"unset": names}, *_script(FORGET[shell].format(name=name) for name in names))
+        return CommandResult({"unset": names}, *_script(FORGET[shell].format(name=name) for name in names))
     connection = open_connection(resolve(profile, endpoint))
     request = request_of(role_or_picked(role, connection), connection.profile, given)
     code = code_source(request, given["mfa_code"])() if request.serial_number else ""
@@ -49,7 +57,7 @@ def assume(role: str, profile: str, endpoint: str, shell: str | None, unset: boo
     values = {**variables(credentials, asdict(connection.profile)), "DAYPASS_ROLE": request.role}
     dropped = [FORGET[shell].format(name=name) for name in DROPPED if name in os.environ and name not in values]
     made = [FORMS[shell].format(name=name, value=QUOTES[shell](value)) for name, value in values.items()]
-    return Result(credentials, *_script([*dropped, *made]))
+    return CommandResult(credentials, *_script([*dropped, *made]))
 
 
 @click.command()
@@ -84,7 +92,7 @@ def _script(commands: Iterable[str]) -> Iterator[Part]:
     "--role", default="", metavar="ROLE", shell_complete=complete_roles, help="As this role. Default: as you are."
 )
 @server_command
-def token(audience: str, scopes: tuple[str, ...], role: str, connect: Connect) -> Result:
+def token(audience: str, scopes: tuple[str, ...], role: str, connect: Connect) -> CommandResult:
     """Print an access token for an API (RFC 8693), for example for curl -H "Authorization: Bearer $(daypass token
     --audience https://orders.example)". It ends with your session, or after an hour.
 
@@ -96,4 +104,4 @@ def token(audience: str, scopes: tuple[str, ...], role: str, connect: Connect) -
     wanted: dict[str, Any] = {"audience": audience, "scope": " ".join(scopes)}
     wanted["role"] = role_arn(connection, role) if role else ""
     answer = access_token(connection, {name: value for name, value in wanted.items() if value})
-    return Result(answer, str(answer["access_token"]))
+    return CommandResult(answer, str(answer["access_token"]))

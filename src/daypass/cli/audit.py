@@ -18,17 +18,17 @@ from urllib.parse import quote
 import click
 
 from daypass.api import record as record_api
-from daypass.audit.verify import BadRecord, Head, Verified
+from daypass.audit.verify import BadRecord, Head, VerifiedLog
 from daypass.cli import exits, output
 from daypass.cli.described import add_commands
 from daypass.cli.durations import moment_of, seconds_of
 from daypass.cli.installation import config_option, data_option, settings_of
 from daypass.cli.options import (
     PAGE,
+    CommandGroup,
+    CommandResult,
     Connect,
     Fields,
-    Group,
-    Result,
     any_account_option,
     form_option,
     limit_option,
@@ -45,7 +45,7 @@ _RECORD = re.compile(r"[0-9a-f]{32}(?:/[0-9]{1,19})?|[0-9a-f]{8}(?:-[0-9a-f]{4})
 _EXPLORED = frozenset({"person", "role", "chain", "source", "decision", "trace"})
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def audit() -> None:
     """Read and verify the record."""
 
@@ -112,7 +112,7 @@ def search(since: str, until: str, limit: int, connect: Connect, form: str, **qu
 @click.argument("record")
 @any_account_option
 @server_command
-def show(record: str, account: str, connect: Connect) -> Result:
+def show(record: str, account: str, connect: Connect) -> CommandResult:
     """Print records whole: RECORD is a request id, a session id, or LOG/SEQ."""
     if not _RECORD.fullmatch(record):
         raise click.UsageError(
@@ -127,7 +127,9 @@ def show(record: str, account: str, connect: Connect) -> Result:
         found = pages(connection, "/audit/records", "records", {"account": account, name: record}, PAGE)[::-1]
     if not found:
         output.message(f"{output.safe(record)} is not on the record, or you may not see it")
-    return Result(found, *(partial(output.data, each) for each in found), status=exits.OK if found else exits.FINDING)
+    return CommandResult(
+        found, *(partial(output.data, each) for each in found), status=exits.OK if found else exits.FINDING
+    )
 
 
 @audit.command("verify")
@@ -141,7 +143,7 @@ def show(record: str, account: str, connect: Connect) -> Result:
 @server_command
 def verify(
     database: Path | None, config: Path | None, data: Path | None, url: str, account: str, connect: Connect
-) -> Result:
+) -> CommandResult:
     """Verify every log: no record is missing, altered or out of order. Names the first bad record of each log.
 
     The hashes are computed here. From a database, searchable columns and rows of sessions are compared with the events. With
@@ -159,7 +161,7 @@ def verify(
         url = f"sqlite:///{database.absolute()}"
     results = _record_of(url, connect, account, notes).verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
-    good = [r for r in results if isinstance(r, Verified)]
+    good = [r for r in results if isinstance(r, VerifiedLog)]
     waiting, rejected = _spools(spool) if spool else (0, 0)
     records, withheld = sum(g.records for g in good), sum(g.withheld for g in good)
     gaps = [gap for each in good for gap in each.gaps]
@@ -182,7 +184,7 @@ def verify(
         "rejected_spools": rejected,
     }
     status = exits.FINDING if bad or rejected or not good else exits.GAP if gaps else exits.OK
-    return Result(found, *text, status=status)
+    return CommandResult(found, *text, status=status)
 
 
 def _record_of(url: str, connect: Connect, account: str, notes: Path | None = None) -> Record:
@@ -208,7 +210,7 @@ def _bad(fault: BadRecord) -> str:
 )
 @any_account_option
 @server_command
-def prove(record: str, known: str, account: str, connect: Connect) -> Result:
+def prove(record: str, known: str, account: str, connect: Connect) -> CommandResult:
     """Verify one record, and the log from it to its end. RECORD is LOG/SEQ.
 
     The hashes are computed here. Note the printed head: a later call with --known shows that nothing up to it has changed.
@@ -220,10 +222,10 @@ def prove(record: str, known: str, account: str, connect: Connect) -> Result:
     found = OnlineRecord(connect(), account).proof(log, int(text), _known_head(log, known))
     if found is None:
         output.message(f"{output.safe(record)} is not on the record")
-        return Result(None, status=exits.FINDING)
+        return CommandResult(None, status=exits.FINDING)
     row, verdict = found
     if isinstance(verdict, BadRecord):
-        return Result({"bad": [_fault(verdict)]}, _bad(verdict), status=exits.FINDING)
+        return CommandResult({"bad": [_fault(verdict)]}, _bad(verdict), status=exits.FINDING)
     shown = {
         "log": log,
         "seq": row.seq,
@@ -233,7 +235,7 @@ def prove(record: str, known: str, account: str, connect: Connect) -> Result:
         "records": verdict.records,
         "head": f"{verdict.head.seq}:{verdict.head.chain.hex()}",
     }
-    return Result(
+    return CommandResult(
         shown,
         Fields({name: str(value) for name, value in shown.items()}),
         f"The record verifies, and the {verdict.records} records from it to the end of its log.",

@@ -20,7 +20,7 @@ import click
 from daypass.cli import output
 from daypass.cli.files import name_of, parsed, text_of
 from daypass.cli.iam import Row
-from daypass.cli.options import Connect, Group, Result, server_command
+from daypass.cli.options import CommandGroup, CommandResult, Connect, server_command
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -36,7 +36,7 @@ _subject_option = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def bridge() -> None:
     """Use sessions of this installation in other clouds.
 
@@ -48,7 +48,7 @@ def bridge() -> None:
 @click.option("--audience", default="sts.amazonaws.com", metavar="NAME", help="The audience of the tokens.")
 @_subject_option
 @server_command
-def aws(audience: str, subject: str, connect: Connect) -> Result:
+def aws(audience: str, subject: str, connect: Connect) -> CommandResult:
     """Print the OIDC provider and trust policy for AWS, or for another installation of Daypass."""
     issuer, subject = _facts(connect(), subject)
     name = issuer.partition("://")[2]
@@ -78,7 +78,7 @@ def aws(audience: str, subject: str, connect: Connect) -> Result:
 @click.option("--token-url", default="https://sts.googleapis.com/v1/token", metavar="URL", help="The token endpoint.")
 @_subject_option
 @server_command
-def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, connect: Connect) -> Result:
+def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, connect: Connect) -> CommandResult:
     """Print the identity provider and the credential file for Google Cloud, with your project's number in place of
     PROJECT_NUMBER.
     """
@@ -134,7 +134,7 @@ def gcp(audience: str, pool: str, provider: str, token_url: str, subject: str, c
 @click.option("--name", default="daypass", metavar="NAME", help="Name of the federated credential.")
 @_subject_option
 @server_command
-def azure(audience: str, name: str, subject: str, connect: Connect) -> Result:
+def azure(audience: str, name: str, subject: str, connect: Connect) -> CommandResult:
     """Print the federated credential for Microsoft Entra, which accepts RS256 only (oauth.web_identity_algorithms)."""
     issuer, subject = _facts(connect(), subject)
     credential = {"name": name, "issuer": issuer, "subject": subject, "audiences": [audience]}
@@ -157,7 +157,7 @@ def azure(audience: str, name: str, subject: str, connect: Connect) -> Result:
 @server_command
 def vault(
     audience: str, role: str, policies: tuple[str, ...], ttl: str, program: str, subject: str, connect: Connect
-) -> Result:
+) -> CommandResult:
     """Print the JWT auth method for HashiCorp Vault and OpenBao.
 
     Its tokens do not end with the session here, so they have their own lifetime.
@@ -195,7 +195,7 @@ def vault(
 @click.option("--ttl", default="15m", metavar="TIME", help="The longest lifetime of its sessions.", show_default=True)
 @_subject_option
 @server_command
-def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Connect) -> Result:
+def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Connect) -> CommandResult:
     """Print the file for `weed server -s3 -s3.iam.config`, with a new key that signs sessions there: keep it secret.
 
     Its sessions do not end with the session here, so they have their own lifetime.
@@ -223,7 +223,7 @@ def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Conne
         "policies": [{"name": name, "document": parsed(text_of(policy), name_of(policy))}],
         "roles": [role],
     }
-    return Result({"iam": found}, partial(click.echo, json.dumps(found, indent=2)))
+    return CommandResult({"iam": found}, partial(click.echo, json.dumps(found, indent=2)))
 
 
 @bridge.command("token")
@@ -236,7 +236,7 @@ def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Conne
     "--form", "shape", type=click.Choice(["text", "google"]), default="text", help="google: for its credential file."
 )
 @server_command
-def token(audience: str, algorithm: str, seconds: int, shape: str, connect: Connect) -> Result:
+def token(audience: str, algorithm: str, seconds: int, shape: str, connect: Connect) -> CommandResult:
     """Print a token for AUDIENCE. It cannot be revoked: keep it short."""
     wanted = algorithm or ("RS256" if audience == _AZURE else "ES256")
     answer = connect().sts("GetWebIdentityToken", Audience=[audience], SigningAlgorithm=wanted, DurationSeconds=seconds)
@@ -245,10 +245,10 @@ def token(audience: str, algorithm: str, seconds: int, shape: str, connect: Conn
         raise ClientError("", "the server's answer holds no token")
     ends = answer.findtext("Expiration") or ""
     if shape == "text":
-        return Result({"token": text, "expires_at": ends}, text)
+        return CommandResult({"token": text, "expires_at": ends}, text)
     expires = int(datetime.fromisoformat(ends).timestamp()) if ends else int(time.time()) + seconds
     google = {"version": 1, "success": True, "token_type": _ID_TOKEN, "id_token": text, "expiration_time": expires}
-    return Result(google, partial(output.data, google))
+    return CommandResult(google, partial(output.data, google))
 
 
 def _facts(connection: Connection, subject: str) -> tuple[str, str]:
@@ -277,7 +277,9 @@ def _command(*words: str) -> str:
     return shlex.join(words)
 
 
-def _commands_and_document(found: dict[str, Any], command: str, title: str, document: str) -> Result:
+def _commands_and_document(found: dict[str, Any], command: str, title: str, document: str) -> CommandResult:
     """The commands for the other side, and the member `document` of what was found."""
     text = json.dumps(found[document], indent=2)
-    return Result({**found, "command": command}, partial(click.echo, command), "", title, partial(click.echo, text))
+    return CommandResult(
+        {**found, "command": command}, partial(click.echo, command), "", title, partial(click.echo, text)
+    )

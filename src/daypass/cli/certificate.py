@@ -16,7 +16,16 @@ import click
 
 from daypass.api.certificates import EXTENSIONS
 from daypass.cli import exits, output
-from daypass.cli.options import Connect, Duration, Group, Result, complete_roles, done, open_connection, server_command
+from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
+    Connect,
+    Duration,
+    complete_roles,
+    done,
+    open_connection,
+    server_command,
+)
 from daypass.cli.process import issued_for
 from daypass.cli.request import request_of, request_options, suggesting
 from daypass.client.profiles import LocalStateError, known
@@ -31,7 +40,7 @@ _allow = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def certificate() -> None:
     """Certificates of OpenSSH and databases, for the session of a role."""
 
@@ -45,7 +54,7 @@ def certificate() -> None:
 @click.option("--force-command", default="", metavar="COMMAND", help="The only command that sshd runs.")
 @click.option("--source", multiple=True, metavar="NETWORK", help="From where it is valid; repeatable.")
 @server_command
-def issue(kind: str, names: tuple[str, ...], connect: Connect, **given: Any) -> Result:
+def issue(kind: str, names: tuple[str, ...], connect: Connect, **given: Any) -> CommandResult:
     """Get a certificate for NAMES: principals of ssh-user, host names of ssh-host, one user of a database. It stands beside
     the key: FILE-cert.pub for OpenSSH, FILE.crt for a database.
 
@@ -75,7 +84,7 @@ def issue(kind: str, names: tuple[str, ...], connect: Connect, **given: Any) -> 
 @click.option("--krl", default="", metavar="FILE", help="Revoked: for RevokedKeys of sshd, RevokedHostKeys of ssh.")
 @click.option("--crl", default="", metavar="FILE", help="Revoked: for ssl_crl_file of PostgreSQL.")
 @server_command
-def fetch(connect: Connect, **files: str) -> Result:
+def fetch(connect: Connect, **files: str) -> CommandResult:
     """Write the certificate authorities of your account, and the lists of revoked certificates. Run it every minute: authorities
     change as keys are rotated. A list never replaces a newer one.
 
@@ -203,7 +212,7 @@ def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
     \b
     daypass ldap --endpoint https://daypass.example.com --audience https://db.example.com:5432
     """  # noqa: D301  # click reads the control character
-    from daypass.client.ldap import Directory, Tokens
+    from daypass.client.ldap import LdapServer, Tokens
     from daypass.client.proxy import host_and_port
 
     place = host_and_port(listen)
@@ -211,7 +220,7 @@ def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
         raise click.UsageError("Passwords come in clear, so --listen is a loopback address.")
     tokens = Tokens(endpoint, audience, ca_bundle)
     try:
-        server = Directory(place, tokens.check)
+        server = LdapServer(place, tokens.check)
     except OSError as error:
         raise LocalStateError(f"{listen} cannot be used: {error.strerror}.") from None
     with server:
@@ -228,11 +237,11 @@ def pam(endpoint: str, audience: str, ca_bundle: str) -> int:
     \b
     daypass pam --endpoint https://daypass.example.com --audience https://db.example.com:5432
     """  # noqa: D301  # click reads the control character
-    from daypass.client.ldap import Outcome, Tokens
+    from daypass.client.ldap import ResultCode, Tokens
 
     user = os.environ.get("PAM_USER", "")
     outcome = Tokens(endpoint, audience, ca_bundle).check(user, os.environ.pop("PAM_AUTHTOK", ""))
-    if outcome is Outcome.SUCCESS:
+    if outcome is ResultCode.SUCCESS:
         return exits.OK
     output.message(f"{output.safe(user)}: {outcome.name.lower().replace('_', ' ')}")
-    return exits.UNREACHABLE if outcome is Outcome.UNAVAILABLE else exits.FINDING
+    return exits.UNREACHABLE if outcome is ResultCode.UNAVAILABLE else exits.FINDING

@@ -11,14 +11,14 @@ from daypass.api import oauth
 from daypass.cli import output
 from daypass.cli.described import add_commands, group_of
 from daypass.cli.files import parsed, text_at
-from daypass.cli.options import Connect, Fields, Group, Result, account_option, server_command, yes_option
+from daypass.cli.options import CommandGroup, CommandResult, Connect, Fields, account_option, server_command, yes_option
 from daypass.cli.provider import merged
 from daypass.cli.replacing import agree_settings, unless_absent
 from daypass.client.http import segment
 
 _PATH = "/clients"
-client = Group("client", help="OAuth clients of your account.")
-client.add_command(Group("secret", help="Secrets of a client. Two can be active, so that they can be rotated."))
+client = CommandGroup("client", help="OAuth clients of your account.")
+client.add_command(CommandGroup("secret", help="Secrets of a client. Two can be active, so that they can be rotated."))
 add_commands(client, oauth)
 
 
@@ -31,7 +31,7 @@ def _one(client_id: str, what: str = "") -> str:
 @click.argument("settings", nargs=-1, metavar="[MEMBER=VALUE]...")
 @account_option
 @server_command
-def create(name: str, settings: tuple[str, ...], account: str, connect: Connect) -> Result:
+def create(name: str, settings: tuple[str, ...], account: str, connect: Connect) -> CommandResult:
     """Create an OAuth client. VALUE is JSON or text, @FILE what a file contains (@- standard input).
 
     Without token_endpoint_auth_method it authenticates with private_key_jwt: give jwks or jwks_uri.
@@ -43,7 +43,7 @@ def create(name: str, settings: tuple[str, ...], account: str, connect: Connect)
     """  # noqa: D301  # click reads the control character
     body = {"name": name, "settings": _with_objects(merged({}, settings))}
     made = connect().api("POST", _PATH, {"account": account}, body)
-    return Result(made, Fields({"client id": made["client_id"], "arn": made["arn"]}))
+    return CommandResult(made, Fields({"client id": made["client_id"], "arn": made["arn"]}))
 
 
 @client.command("set")
@@ -62,7 +62,7 @@ def set_(
     account: str,
     yes: bool,
     connect: Connect,
-) -> Result:
+) -> CommandResult:
     """Change a client. Settings that are not named stay; MEMBER= restores the default.
 
     Shows the change and asks first.
@@ -80,7 +80,7 @@ def set_(
     if not body:
         raise click.UsageError("Say what to change: MEMBER=VALUE, --name, --enable or --disable.")
     made = connection.api("PUT", _one(client_id), query, body)
-    return Result(made, f"Changed {made['client_id']}.")
+    return CommandResult(made, f"Changed {made['client_id']}.")
 
 
 def _with_objects(settings: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _server_path(identifier: str) -> str:
 @server_command
 def put(
     identifier: str, name: str, scopes: tuple[str, ...], defaults: tuple[str, ...], connect: Connect, **given: Any
-) -> Result:
+) -> CommandResult:
     """Create or replace a resource server. IDENTIFIER is the audience of its tokens.
 
     Shows the change and asks first.
@@ -146,7 +146,7 @@ def put(
         stored = {"name": found["name"], **found["settings"]}
         agree_settings(f"Resource server {identifier}", stored, {"name": body["name"], **settings}, yes=given["yes"])
     made = connection.api("PUT", path, query, body)
-    return Result(made, Fields({"identifier": made["identifier"], "arn": made["arn"]}))
+    return CommandResult(made, Fields({"identifier": made["identifier"], "arn": made["arn"]}))
 
 
 def _scope(text: str) -> tuple[str, dict[str, Any]]:
@@ -160,7 +160,7 @@ def _scope(text: str) -> tuple[str, dict[str, Any]]:
 @click.argument("identifier")
 @account_option
 @server_command
-def metadata(identifier: str, account: str, connect: Connect) -> Result:
+def metadata(identifier: str, account: str, connect: Connect) -> CommandResult:
     """Print the document for the service's own /.well-known/oauth-protected-resource (RFC 9728)."""
     found = connect().api("GET", _server_path(identifier) + "/metadata", {"account": account})
-    return Result(found, partial(output.data, found))
+    return CommandResult(found, partial(output.data, found))

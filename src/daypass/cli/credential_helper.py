@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, complete_roles, server_options
+from daypass.cli.options import CommandGroup, complete_roles, server_options
 from daypass.client.errors import ClientError
-from daypass.client.package_hosts import USER, Token, token_for, token_of_host
+from daypass.client.package_hosts import USER, ExpiringToken, token_for, token_of_host
 from daypass.client.profiles import LocalStateError
 
 _MAX_BYTES: Final = 65_536
@@ -24,7 +24,7 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _ACTIONS: Final = click.Choice(["get", "store", "erase", "list"])
 
 
-@click.group("credential-helper", cls=Group)
+@click.group("credential-helper", cls=CommandGroup)
 def credential_helper() -> None:
     """Access tokens as passwords for git and container registries."""
 
@@ -54,7 +54,7 @@ def git(action: str, audience: str, role: str, profile: str, endpoint: str) -> N
         click.echo(f"{name}={value}")
 
 
-def _answer_of_git(token: Token, *, bearer: bool) -> Mapping[str, str]:
+def _answer_of_git(token: ExpiringToken, *, bearer: bool) -> Mapping[str, str]:
     ends = {"password_expiry_utc": str(int(token.expires_at))}
     if bearer:
         shown = {"capability[]": "authtype", "authtype": "Bearer", "credential": token.text, "ephemeral": "1"}

@@ -11,7 +11,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.access_request import state_of
-from daypass.cli.options import Connect, Duration, Fields, Result, Table, server_command
+from daypass.cli.options import CommandResult, Connect, Duration, Fields, Table, server_command
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 
@@ -32,7 +32,7 @@ _TABLES = (
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print the series as CSV.")
 @server_command
-def dashboard(last: int, as_csv: bool, connect: Connect) -> Result:
+def dashboard(last: int, as_csv: bool, connect: Connect) -> CommandResult:
     """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes.
 
     Principals of the operator also see latency, faults and synthetic checks of the server.
@@ -45,10 +45,10 @@ def dashboard(last: int, as_csv: bool, connect: Connect) -> Result:
     summary = connection.api("GET", "/audit/summary", query)
     measured = _measured(connection, query)
     if as_csv:
-        return Result({**summary, "measurements": measured}, lambda: _print_csv(summary, measured))
+        return CommandResult({**summary, "measurements": measured}, lambda: _print_csv(summary, measured))
     grants = connection.api("GET", "/grants", {"active": "true", "limit": str(_GRANTS)})["grants"]
     tables = [table for table in _tables(summary, grants, measured) if table.rows]
-    return Result(
+    return CommandResult(
         {**summary, "active_grants": grants, "measurements": measured},
         Fields({**_figures(summary, grants), **_measured_figures(measured)}),
         *(part for table in tables for part in ("", table)),
@@ -132,10 +132,10 @@ def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
 
 @click.command("settings")
 @server_command
-def settings(connect: Connect) -> Result:
+def settings(connect: Connect) -> CommandResult:
     """Show the settings of the server, without secrets. For the operator's principals."""
     sections = connect().api("GET", "/settings")["sections"]
-    return Result(
+    return CommandResult(
         sections,
         lambda: output.settings(
             {f"{section}.{name}": text for section, values in sections.items() for name, text in values.items()}

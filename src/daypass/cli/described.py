@@ -14,16 +14,16 @@ from typing import Any, Final
 import click
 from msgspec import inspect
 
-from daypass.api.operation import Command, Operation, Part
+from daypass.api.operation import Command, InputField, Operation
 from daypass.cli import output
 from daypass.cli.durations import left
 from daypass.cli.files import text_of
-from daypass.cli.options import Command as CheckedCommand
+from daypass.cli.options import CliCommand as CheckedCommand
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
     Fields,
-    Group,
-    Result,
     Table,
     account_option,
     confirmed,
@@ -58,7 +58,7 @@ def command_or_group(name: str, summary: str, api: ModuleType) -> click.Command:
 
 def group_of(name: str, summary: str, api: ModuleType) -> click.Group:
     """A group with a command for each operation of a module that has one in this group."""
-    group = Group(name, help=summary)
+    group = CommandGroup(name, help=summary)
     add_commands(group, api)
     return group
 
@@ -87,7 +87,7 @@ def command_of(operation: Operation, name: str) -> click.Command:
     assert described is not None
     arguments = [word.lower() for word in described.usage.split() if word.isupper()]
 
-    def run(connect: Connect, **given: Any) -> Result:
+    def run(connect: Connect, **given: Any) -> CommandResult:
         return _run(operation, described, arguments, connect, given)
 
     command: Callable[..., Any] = server_command(run)
@@ -108,7 +108,7 @@ def _name_of(flag: str) -> str:
     return "flag_" + flag.removeprefix("--").replace("-", "_")
 
 
-def _type(part: Part) -> Any:
+def _type(part: InputField) -> Any:
     kind = part.type
     if isinstance(kind, inspect.LiteralType):
         return click.Choice([str(value) for value in kind.values if value != ""])
@@ -117,7 +117,7 @@ def _type(part: Part) -> Any:
     return str
 
 
-def _option(part: Part, described: Command) -> Callable[[Any], Any]:
+def _option(part: InputField, described: Command) -> Callable[[Any], Any]:
     if part.name in _SHARED and (part.name != "user" or not part.required):
         return _SHARED[part.name]
     text = str(part.schema.get("description", ""))
@@ -138,7 +138,7 @@ def _option(part: Part, described: Command) -> Callable[[Any], Any]:
 
 def _run(
     operation: Operation, described: Command, arguments: Sequence[str], connect: Connect, given: dict[str, Any]
-) -> Result:
+) -> CommandResult:
     yes = given.pop("yes", False)
     for flag, (field, value, _) in described.flags.items():
         if given.pop(_name_of(flag)):
@@ -158,7 +158,7 @@ def _run(
     return _result(operation, described, arguments, values, answer)
 
 
-def _value(part: Part, value: Any) -> Any:
+def _value(part: InputField, value: Any) -> Any:
     return text_of(value).strip() if part.extra.get("secret") and value is not None else value
 
 
@@ -214,11 +214,11 @@ def _agree(
 
 def _result(
     operation: Operation, described: Command, arguments: Sequence[str], values: Mapping[str, Any], answer: Any
-) -> Result:
+) -> CommandResult:
     if operation.items:
         headings = [column.partition("=")[0].replace("_", " ") for column in described.columns]
         rows = ([_cell(column, item) for column in described.columns] for item in answer)
-        return Result(answer, Table(headings, rows, **({"empty": described.empty} if described.empty else {})))
+        return CommandResult(answer, Table(headings, rows, **({"empty": described.empty} if described.empty else {})))
     about = {**values, **(answer or {})}
     lines = list(_lines(described.says, about)) if described.says is not None else []
     if operation.output is None:
@@ -227,12 +227,12 @@ def _result(
         return done(described.outcome, *lines, **told)
     if described.prints:
         text = str(answer[described.prints]).expandtabs(4).splitlines()
-        return Result(answer, partial(click.echo, "\n".join(map(output.safe, text))))
+        return CommandResult(answer, partial(click.echo, "\n".join(map(output.safe, text))))
     if described.says is not None:
-        return Result(answer, *lines)
+        return CommandResult(answer, *lines)
     shown = {name: value for name, value in answer.items() if name != "settings"}
     settings = (partial(output.settings, answer["settings"]),) if answer.get("settings") is not None else ()
-    return Result(answer, Fields(dict(_flat(shown))), *settings)
+    return CommandResult(answer, Fields(dict(_flat(shown))), *settings)
 
 
 def _flat(members: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, object]]:

@@ -15,7 +15,7 @@ import click
 
 from daypass import __version__
 from daypass.cli import exits
-from daypass.cli.options import Connect, Result, Table, server_command
+from daypass.cli.options import CommandResult, Connect, Table, server_command
 from daypass.client.doctor import CRITICAL, WARNING, Doctor
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -29,7 +29,7 @@ _ORDER = (CRITICAL, WARNING)
 @click.command("doctor")
 @_token
 @server_command
-def doctor(metrics_token: str, connect: Connect) -> Result:
+def doctor(metrics_token: str, connect: Connect) -> CommandResult:
     """Look at a server: clock, keys, certificate, database, replication, disk, spool, record, providers, policies.
 
     Each finding has its runbook. The exit status is 1 when something is wrong.
@@ -38,7 +38,7 @@ def doctor(metrics_token: str, connect: Connect) -> Result:
     found = list(Doctor(connection, metrics_token).findings())
     found.sort(key=lambda each: _ORDER.index(each.state) if each.state in _ORDER else len(_ORDER))
     rows = [(each.subject, each.state, each.text, each.runbook) for each in found]
-    return Result(
+    return CommandResult(
         [each._asdict() for each in found],
         Table(("SUBJECT", "STATE", "WHAT", "RUNBOOK"), rows),
         *(
@@ -57,7 +57,7 @@ _DAY_MS = 86_400_000
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_token
 @server_command
-def support_bundle(file: Path, metrics_token: str, connect: Connect) -> Result:
+def support_bundle(file: Path, metrics_token: str, connect: Connect) -> CommandResult:
     """Write findings, settings, metrics and figures of the last day into the new FILE (.tar.gz).
 
     It holds no secret, event or policy, but names of hosts, roles and callers.
@@ -80,7 +80,7 @@ def support_bundle(file: Path, metrics_token: str, connect: Connect) -> Result:
     own = (connection.profile.secret_access_key, connection.profile.session_token, metrics_token)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         _write(out, {name: _without(text, own) for name, text in texts.items()})
-    return Result({"file": str(file), "parts": [*texts]}, f"Wrote {file}: {', '.join(texts)}.")
+    return CommandResult({"file": str(file), "parts": [*texts]}, f"Wrote {file}: {', '.join(texts)}.")
 
 
 def _asked(connection: Connection, path: str, query: dict[str, str] | None = None) -> Any:

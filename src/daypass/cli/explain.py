@@ -11,7 +11,7 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import text_at
-from daypass.cli.options import Connect, Part, Result, server_command
+from daypass.cli.options import CommandResult, Connect, Part, server_command
 from daypass.client.errors import ClientError, Members
 from daypass.client.http import Connection, segment
 
@@ -63,7 +63,7 @@ _STEPS = {
 @click.command()
 @click.argument("message")
 @server_command
-def explain(message: str, connect: Connect) -> Result:
+def explain(message: str, connect: Connect) -> CommandResult:
     """Show why a request was denied. MESSAGE is a request id, the encoded message, or a pasted denial; - reads it from standard
     input. A denial without either is looked up in the record: the newest one of this principal and action.
 
@@ -82,7 +82,7 @@ def explain(message: str, connect: Connect) -> Result:
         raise click.UsageError(
             "There is neither an encoded authorization message, nor a request id, nor a denial in this text."
         )
-    return Result(explanation, lambda: show(explanation), *_helping(explanation))
+    return CommandResult(explanation, lambda: show(explanation), *_helping(explanation))
 
 
 def _helping(explanation: dict[str, Any]) -> list[Part]:

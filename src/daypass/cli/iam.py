@@ -14,7 +14,17 @@ import click
 
 from daypass.cli import output
 from daypass.cli.files import name_of, parsed, text_at, text_of
-from daypass.cli.options import PAGE, Connect, Result, confirmed, done, listing, pages, server_command, yes_option
+from daypass.cli.options import (
+    PAGE,
+    CommandResult,
+    Connect,
+    confirmed,
+    done,
+    listing,
+    pages,
+    server_command,
+    yes_option,
+)
 from daypass.cli.replacing import agreed, unchanged, unless_absent
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
@@ -52,7 +62,7 @@ def one(connection: Connection, action: str, path: str, **parameters: Any) -> Ro
     return row(found)
 
 
-def table_of(rows: list[Row], columns: dict[str, str]) -> Result:
+def table_of(rows: list[Row], columns: dict[str, str]) -> CommandResult:
     """A list: `columns` are headings and the members below them."""
     return listing(rows, tuple(columns), lambda each: [moment(each.get(name, "")) for name in columns.values()])
 
@@ -62,7 +72,7 @@ def add_list(group: click.Group, kind: str, more: str = "") -> None:
 
     @group.command("ls", help=f"List the {kind.lower()}s.{more}")
     @server_command
-    def list_entities(connect: Connect) -> Result:
+    def list_entities(connect: Connect) -> CommandResult:
         connection = connect()
         found = list(listed(connection, f"List{kind}s", f"{kind}s/member"))
         blocked = blocks_of(connection) if kind != "Group" and found else {}
@@ -140,7 +150,7 @@ def add_policy_commands(group: click.Group, kind: str) -> None:
     @group.command("policies", help=f"List the policies of {what} NAME: attached ones by ARN, inline ones by name.")
     @click.argument("name")
     @server_command
-    def policies(name: str, connect: Connect) -> Result:
+    def policies(name: str, connect: Connect) -> CommandResult:
         return table_of(policies_of(connect(), kind, name), {"POLICY": "Policy", "KIND": "Kind"})
 
 
@@ -151,7 +161,7 @@ def _add_attaching(group: click.Group, kind: str) -> None:
     @click.argument("name")
     @click.argument("policy")
     @server_command
-    def attach(name: str, policy: str, connect: Connect) -> Result:
+    def attach(name: str, policy: str, connect: Connect) -> CommandResult:
         connection = connect()
         arn = policy_arn(connection, policy)
         connection.iam(f"Attach{kind}Policy", **{f"{kind}Name": name}, PolicyArn=arn)
@@ -162,7 +172,7 @@ def _add_attaching(group: click.Group, kind: str) -> None:
     @click.argument("policy")
     @yes_option
     @server_command
-    def detach(name: str, policy: str, yes: bool, connect: Connect) -> Result:
+    def detach(name: str, policy: str, yes: bool, connect: Connect) -> CommandResult:
         confirmed(f"Detach policy {output.safe(policy)} from {what} {output.safe(name)}?", yes=yes, why=WHY_POLICY)
         connection = connect()
         arn = policy_arn(connection, policy)
@@ -182,7 +192,7 @@ def _add_inline(group: click.Group, kind: str) -> None:
     @click.argument("file", type=click.File(encoding="utf-8"))
     @yes_option
     @server_command
-    def put(name: str, policy: str, file: TextIO, yes: bool, connect: Connect) -> Result:
+    def put(name: str, policy: str, file: TextIO, yes: bool, connect: Connect) -> CommandResult:
         text, connection = document_of(file), connect()
         which = {f"{kind}Name": name, "PolicyName": policy}
         found = unless_absent(lambda: stored(connection, f"Get{kind}Policy", "PolicyDocument", **which))
@@ -240,7 +250,7 @@ _CONFIRMED = ("Deactivate", "Delete", "Detach", "Put", "Remove", "Reset", "Set",
 @click.argument("parameters", nargs=-1, metavar="[NAME=VALUE]...")
 @yes_option
 @server_command
-def iam(action: str, parameters: tuple[str, ...], yes: bool, connect: Connect) -> Result:
+def iam(action: str, parameters: tuple[str, ...], yes: bool, connect: Connect) -> CommandResult:
     """Call ACTION of the IAM API, as AWS documents it: `daypass iam GetUser UserName=ann`.
 
     Members of lists have numbers (Tags.member.1.Key=team). A value that begins with @ is read from that file (@- for
@@ -256,7 +266,7 @@ def iam(action: str, parameters: tuple[str, ...], yes: bool, connect: Connect) -
     answer = value_of(connect().iam(action, **given))
     result = {name: value for name, value in answer.items() if name != "ResponseMetadata"} if answer else {}
     text = [lambda: click.echo(json.dumps(result, indent=2))] if result else []
-    return Result(result, *text)
+    return CommandResult(result, *text)
 
 
 def _parameter(text: str) -> tuple[str, str]:

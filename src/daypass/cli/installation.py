@@ -14,7 +14,7 @@ import click
 
 from daypass.cli import exits, output
 from daypass.cli.files import text_at
-from daypass.cli.options import Fields, Group, Result, confirmed, done, listing, output_option, yes_option
+from daypass.cli.options import CommandGroup, CommandResult, Fields, confirmed, done, listing, output_option, yes_option
 from daypass.cli.output import counted, moment
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _identity = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def backup() -> None:
     """Backups of an installation's database.
 
@@ -82,14 +82,14 @@ def backup() -> None:
 @backup.command("keygen")
 @_file
 @output_option
-def keygen(file: Path) -> Result:
+def keygen(file: Path) -> CommandResult:
     """Make a private key in the new FILE, and print its recipient. Keep FILE away from the servers."""
     from daypass.crypto import age  # of the server's packages
 
     secret, recipient = age.new_identity()
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(f"# recipient: {recipient}\n{secret}\n")
-    return Result({"recipient": recipient, "file": str(file)}, recipient)
+    return CommandResult({"recipient": recipient, "file": str(file)}, recipient)
 
 
 @backup.command("create")
@@ -98,12 +98,12 @@ def keygen(file: Path) -> Result:
 @config_option
 @data_option
 @output_option
-def create(file: Path, recipient: str, config: Path | None, data: Path | None) -> Result:
+def create(file: Path, recipient: str, config: Path | None, data: Path | None) -> CommandResult:
     """Write a backup to the new FILE, while servers run."""
     made = server_module("backup").make(settings_of(config, data), recipient, file)
     found = {"file": str(file), "accounts": made.accounts, "records": made.records, "rows": made.rows}
     size = ", ".join((counted(made.accounts, "account"), counted(made.records, "record"), counted(made.rows, "row")))
-    return Result(found, f"Wrote {file}: {size}.")
+    return CommandResult(found, f"Wrote {file}: {size}.")
 
 
 @backup.command("restore")
@@ -112,14 +112,14 @@ def create(file: Path, recipient: str, config: Path | None, data: Path | None) -
 @config_option
 @data_option
 @output_option
-def restore(file: Path, identity: Path, config: Path | None, data: Path | None) -> Result:
+def restore(file: Path, identity: Path, config: Path | None, data: Path | None) -> CommandResult:
     """Restore FILE into a new, empty database. Every session ends.
 
     Blocks that were made, and keys that were disabled, after the backup was made are not in it: make them again.
     """
     restored = server_module("backup").restore(settings_of(config, data), text_at(identity), file)
     done = f"{counted(restored.accounts, 'account')} and {counted(restored.records, 'record')} of {moment(restored.created_at)}"
-    return Result(
+    return CommandResult(
         {"accounts": restored.accounts, "records": restored.records, "created_at": restored.created_at},
         f"Restored {done}. Every session has ended.",
         "Block and disable again what was blocked or disabled after that time.",
@@ -132,12 +132,12 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
 @config_option
 @data_option
 @output_option
-def drill(file: Path, identity: Path, config: Path | None, data: Path | None) -> Result:
+def drill(file: Path, identity: Path, config: Path | None, data: Path | None) -> CommandResult:
     """Restore FILE into a temporary database, verify its whole record, and open its keys. Status 1 if anything is wrong.
 
     The key-encryption key of the server's settings must open the keys.
     """
-    from daypass.audit.verify import BadRecord, Verified  # of the server's packages
+    from daypass.audit.verify import BadRecord, VerifiedLog  # of the server's packages
     from daypass.cli.record import OfflineRecord, gap_text
     from daypass.config import Settings
 
@@ -148,7 +148,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
         keys = server.check_keys(settings, temporary)
         results = list(OfflineRecord(Path(scratch) / "daypass.db").verified())
     bad = [found for found in results if isinstance(found, BadRecord)]
-    good = [found for found in results if isinstance(found, Verified)]
+    good = [found for found in results if isinstance(found, VerifiedLog)]
     records = sum(found.records for found in good)
     found = {
         "created_at": restored.created_at,
@@ -158,7 +158,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
         "keys": keys,
         "bad": [{"log": fault.log, "seq": fault.seq, "why": fault.why} for fault in bad],
     }
-    return Result(
+    return CommandResult(
         found,
         *(f"BAD  log {fault.log} record {fault.seq}: {fault.why}" for fault in bad),
         *(gap_text(gap) for log in good for gap in log.gaps),
@@ -185,7 +185,7 @@ _RINGS = (
 )
 
 
-@click.group("server-keys", cls=Group)
+@click.group("server-keys", cls=CommandGroup)
 def server_keys() -> None:
     """The keys that seal sessions, sign tokens and protect stored secrets.
 
@@ -197,7 +197,7 @@ def server_keys() -> None:
 @config_option
 @data_option
 @output_option
-def list_keys(config: Path | None, data: Path | None) -> Result:
+def list_keys(config: Path | None, data: Path | None) -> CommandResult:
     """List the ring keys with their times. Key material is never shown."""
     now = time.time_ns() // 1_000_000
     found = [
@@ -237,7 +237,7 @@ def _state(key: Any, now: int) -> str:
 @data_option
 @yes_option
 @output_option
-def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: Path | None, yes: bool) -> Result:
+def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: Path | None, yes: bool) -> CommandResult:
     """Make the next key of each ring. Sessions do not end, and running servers use the keys within a second.
 
     A new signing key signs after two hours, when every verifier has it.
@@ -249,7 +249,7 @@ def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: P
         keys = server.rotate(settings, [Ring(name) for name in rings])
         found = [{"ring": str(key.ring), "id": key.id, "not_before": key.not_before} for key in keys]
         text = [f"Made {k.ring} key {k.id}. It signs from {output.moment(k.not_before)}." for k in keys]
-        return Result({"made": found, "ended": []}, *text)
+        return CommandResult({"made": found, "ended": []}, *text)
     if rings:
         raise click.UsageError("--emergency concerns every ring of sessions and tokens.")
     confirmed("End the keys in use? Every session and access token ends at once.", yes=yes)
@@ -258,7 +258,7 @@ def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: P
         "made": [{"ring": str(key.ring), "id": key.id, "not_before": key.not_before} for key in made],
         "ended": [{"ring": str(key.ring), "id": key.id} for key in ended],
     }
-    return Result(
+    return CommandResult(
         changed,
         f"Ended {output.counted(len(ended), 'key')} and every session; made {output.counted(len(made), 'new key')}.",
     )
@@ -270,7 +270,7 @@ def rotate(rings: tuple[str, ...], emergency: bool, config: Path | None, data: P
 @data_option
 @yes_option
 @output_option
-def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> Result:
+def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> CommandResult:
     """Wrap every ring key by the key-encryption key of the settings, in FILE (base64, 32 bytes), or of a key source.
 
     Every server must accept that key first, among keys.former_encryption_key_files or
@@ -285,7 +285,7 @@ def rewrap(key: str, config: Path | None, data: Path | None, yes: bool) -> Resul
 # --- `daypass clock`: shows and resets the clock of an installation
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def clock() -> None:
     """The clock of an installation, from its database.
 
@@ -297,7 +297,7 @@ def clock() -> None:
 @config_option
 @data_option
 @output_option
-def show(config: Path | None, data: Path | None) -> Result:
+def show(config: Path | None, data: Path | None) -> CommandResult:
     """Print the system's time, the highest time on record and the database server's time.
 
     Status 1 if they are more than five minutes apart.
@@ -305,7 +305,7 @@ def show(config: Path | None, data: Path | None) -> Result:
     found = server_module("clock").times(settings_of(config, data))
     times = {"system": found.wall, "recorded": found.mark, "database": found.database}
     shown = {"system": found.wall, "highest on record": found.mark, "database server": found.database}
-    return Result(
+    return CommandResult(
         {name: output.iso(at) if at else None for name, at in times.items()},
         Fields({name: output.moment(at) for name, at in shown.items()}),
         status=exits.FINDING if found.apart else exits.OK,
@@ -317,7 +317,7 @@ def show(config: Path | None, data: Path | None) -> Result:
 @data_option
 @yes_option
 @output_option
-def reset(config: Path | None, data: Path | None, yes: bool) -> Result:
+def reset(config: Path | None, data: Path | None, yes: bool) -> CommandResult:
     """Declare this machine's clock right. Every session ends, because expired ones could live again."""
     server = server_module("clock")
     confirmed("Is this machine's clock right, and may every session end?", yes=yes)

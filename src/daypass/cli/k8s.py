@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Group, complete_roles, open_connection, server_options
+from daypass.cli.options import CommandGroup, complete_roles, open_connection, server_options
 from daypass.client.credentials import role_arn
 from daypass.client.profiles import LocalStateError
 from daypass.client.usable import resolve
@@ -18,7 +18,7 @@ _VERSION = "client.authentication.k8s.io/v1"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def k8s() -> None:
     """Kubernetes: roles for pods, and access to clusters by role."""
 
@@ -43,16 +43,16 @@ def webhook(**given: str) -> None:
 
     /mutate/required refuses a pod that it cannot serve; /mutate admits it unchanged, with a warning.
     """
-    from daypass.client.pod_identity import Cluster
+    from daypass.client.pod_identity import PodSettings
     from daypass.client.proxy import host_and_port
     from daypass.client.transport import endpoint_of
-    from daypass.client.webhook import ApiServer, Certificate, Webhook
+    from daypass.client.webhook import ApiServer, ReloadedCertificate, Webhook
 
     endpoint = endpoint_of(given["endpoint"]).geturl()
-    cluster = Cluster(endpoint, given["region"], given["audience"], given["agent_image"])
+    cluster = PodSettings(endpoint, given["region"], given["audience"], given["agent_image"])
     accounts = ApiServer(endpoint_of(given["api"]).geturl(), given["account"]).annotations
     try:
-        tls = Certificate(given["cert"], given["key"], given["client_ca"])
+        tls = ReloadedCertificate(given["cert"], given["key"], given["client_ca"])
         server = Webhook(host_and_port(given["listen"]), cluster, accounts, tls)
     except OSError as error:  # also a certificate that is none
         raise LocalStateError(f"The webhook cannot start: {error.strerror or error}.") from None

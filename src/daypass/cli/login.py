@@ -13,7 +13,7 @@ import click
 
 from daypass.cli import aws_config, options, output
 from daypass.cli.files import text_of
-from daypass.cli.options import Duration, Result, output_option
+from daypass.cli.options import CommandResult, Duration, output_option
 from daypass.cli.profile import secret_store
 from daypass.client import keyring
 from daypass.client.credentials import Credentials, assume_role_with_web_identity, identity
@@ -21,7 +21,7 @@ from daypass.client.loopback import AuthorizationLogin, DeviceLogin
 from daypass.client.profiles import DEFAULT, LocalStateError, Profile, forget_secret, in_keyring, save
 from daypass.client.saml import BrowserLogin, assume_role_with_saml, read_assertion, roles_offered
 from daypass.client.state import default_session_name
-from daypass.client.transport import Server, endpoint_of
+from daypass.client.transport import LoginServer, endpoint_of
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_SECONDS = 300.0
@@ -82,14 +82,14 @@ _WAIT_SECONDS = 300.0
 @click.option("--browser", is_flag=True, help="Sign in with a browser on this computer: password and MFA.")
 @click.option("--device", is_flag=True, help="Sign in with a browser on any device, for a shell over SSH.")
 @output_option
-def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **given: Any) -> Result:
+def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **given: Any) -> CommandResult:
     """Store a server and a key as a profile, after testing the key.
 
     The key is your own, or temporary: from SAML, from a token, or from the AWS_… variables of your environment.
     """
     endpoint = _endpoint(endpoint)
     ca_bundle = ca_bundle or os.environ.get("AWS_CA_BUNDLE", "")
-    key = _key(Server(endpoint, ca_bundle), given)
+    key = _key(LoginServer(endpoint, ca_bundle), given)
     found = Profile(
         endpoint,
         key.access_key_id,
@@ -118,7 +118,7 @@ def login(profile: str, endpoint: str, region: str, ca_bundle: str | None, **giv
     if endpoint_of(found.endpoint).scheme == "http" and endpoint_of(found.endpoint).hostname not in _LOOPBACK:
         output.message("the connection is not encrypted: anyone on the network path can read session keys.")
     stored = {"profile": profile, "file": str(path), "secret_store": secret_store(found)}
-    return Result({**who, **stored, "expiration": found.expiration or None}, *text)
+    return CommandResult({**who, **stored, "expiration": found.expiration or None}, *text)
 
 
 def _with_store(profile: Profile, store: str) -> Profile:
@@ -196,7 +196,7 @@ def _way(given: Mapping[str, Any]) -> str:
     return way
 
 
-def _key(server: Server, given: Mapping[str, Any]) -> _Key:
+def _key(server: LoginServer, given: Mapping[str, Any]) -> _Key:
     """The key to store, obtained in the way that the options choose. Raises UsageError."""
     match _way(given):
         case "browser":
@@ -211,7 +211,7 @@ def _key(server: Server, given: Mapping[str, Any]) -> _Key:
             return _by_key(given)
 
 
-def _by_browser(server: Server, *, no_browser: bool) -> _Key:
+def _by_browser(server: LoginServer, *, no_browser: bool) -> _Key:
     """The person's own session, of a sign-in with a browser on this computer."""
     with AuthorizationLogin(server) as waiting:
         _open(waiting.url, "Sign in", no_browser=no_browser)
@@ -219,7 +219,7 @@ def _by_browser(server: Server, *, no_browser: bool) -> _Key:
     return _Key.of(session.credentials, session.refresh_token)
 
 
-def _by_device(server: Server) -> _Key:
+def _by_device(server: LoginServer) -> _Key:
     """The person's own session, of a sign-in with a browser on any device."""
     device = DeviceLogin.begin(server)
     click.echo(
@@ -240,7 +240,7 @@ def _open(url: str, action: str, *, no_browser: bool) -> None:
         click.echo(f"{action} with the browser that has opened.", err=True)
 
 
-def _by_web_identity(server: Server, file: TextIO, given: Mapping[str, Any]) -> Credentials:
+def _by_web_identity(server: LoginServer, file: TextIO, given: Mapping[str, Any]) -> Credentials:
     role = given["role"] or os.environ.get("AWS_ROLE_ARN", "")
     if not role.startswith("arn:"):
         raise click.UsageError("Name the role: --role arn:aws:iam::ACCOUNT:role/NAME")
@@ -265,7 +265,7 @@ def _by_key(given: Mapping[str, Any]) -> _Key:
     return _Key(access_key_id.strip(), secret.strip(), given["session_token"].strip())
 
 
-def _by_saml(server: Server, given: Mapping[str, Any]) -> Credentials:
+def _by_saml(server: LoginServer, given: Mapping[str, Any]) -> Credentials:
     if given["assertion_file"] is not None:
         return _by_assertion(server, given["assertion_file"], given)
     if given["role"] or given["duration"]:
@@ -281,7 +281,7 @@ def _by_saml(server: Server, given: Mapping[str, Any]) -> Credentials:
     return issued
 
 
-def _by_assertion(server: Server, file: TextIO, given: Mapping[str, Any]) -> Credentials:
+def _by_assertion(server: LoginServer, file: TextIO, given: Mapping[str, Any]) -> Credentials:
     assertion = read_assertion(text_of(file))
     role, provider = _wanted(roles_offered(assertion), given["role"], given["provider"])
     return assume_role_with_saml(server, assertion, role, provider, given["duration"])

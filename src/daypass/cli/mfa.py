@@ -16,9 +16,9 @@ import click
 from daypass.cli import exits, iam, output
 from daypass.cli.access_request import mfa_options
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
-    Group,
-    Result,
     Table,
     account_option,
     confirmed,
@@ -65,7 +65,7 @@ def _with_mfa(connect: Connect, *, mfa_serial: str, mfa_code: str, own: bool = T
         raise
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def mfa() -> None:
     """Passkeys, MFA devices and recovery codes."""
 
@@ -74,12 +74,12 @@ def mfa() -> None:
 @user_option
 @account_option
 @server_command
-def list_devices(user: str, account: str, connect: Connect) -> Result:
+def list_devices(user: str, account: str, connect: Connect) -> CommandResult:
     """List your devices, or those of another user."""
     devices = connect().api("GET", "/mfa-devices", {"user": user, "account": account})
     rows = [(each["name"], _kind(each), output.moment(each["used_at"]), each["id"]) for each in devices["passkeys"]]
     rows += [(each["name"], "virtual device", "", each["serial_number"]) for each in devices["virtual_devices"]]
-    return Result(
+    return CommandResult(
         devices,
         Table(("NAME", "KIND", "LAST USED", "ID"), rows, "no device is registered"),
         f"{devices['recovery_codes']} recovery codes can be used.",
@@ -97,7 +97,7 @@ def _kind(passkey: dict[str, Any]) -> str:
 @click.option("--no-browser", is_flag=True, help="Print the address instead of opening it.")
 @mfa_options
 @server_command
-def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> Result:
+def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> CommandResult:
     """Register a passkey or security key in your browser, or an authenticator app on this terminal (--app)."""
     if app:
         with _with_mfa(connect, **given) as connection:
@@ -117,12 +117,12 @@ def add(app: bool, no_browser: bool, connect: Connect, **given: Any) -> Result:
 @account_option
 @mfa_options
 @server_command
-def rename(passkey_id: str, name: str, user: str, account: str, connect: Connect, **given: Any) -> Result:
+def rename(passkey_id: str, name: str, user: str, account: str, connect: Connect, **given: Any) -> CommandResult:
     """Rename passkey ID to NAME."""
     query, body = {"user": user, "account": account}, {"name": name}
     with _with_mfa(connect, **given, own=not user) as connection:
         renamed = connection.api("PUT", f"/passkeys/{segment(passkey_id)}", query, body=body)
-    return Result(renamed, f"The passkey is named {output.safe(renamed['name'])}.")
+    return CommandResult(renamed, f"The passkey is named {output.safe(renamed['name'])}.")
 
 
 @mfa.command("rm")
@@ -132,7 +132,7 @@ def rename(passkey_id: str, name: str, user: str, account: str, connect: Connect
 @mfa_options
 @yes_option
 @server_command
-def remove(device: str, user: str, account: str, yes: bool, connect: Connect, **given: Any) -> Result:
+def remove(device: str, user: str, account: str, yes: bool, connect: Connect, **given: Any) -> CommandResult:
     """Remove passkey ID, or the virtual device with serial number ID.
 
     With a passkey, its user is signed out of other browsers.
@@ -153,12 +153,14 @@ def remove(device: str, user: str, account: str, yes: bool, connect: Connect, **
 @mfa_options
 @yes_option
 @server_command
-def recovery_codes(yes: bool, connect: Connect, **given: Any) -> Result:
+def recovery_codes(yes: bool, connect: Connect, **given: Any) -> CommandResult:
     """Make ten new recovery codes. Those that you have stop working."""
     confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
     with _with_mfa(connect, **given) as connection:
         made = connection.api("POST", "/recovery-codes", body={})
-    return Result(made, "Each code signs you in once, after your password. They are not shown again:", *made["codes"])
+    return CommandResult(
+        made, "Each code signs you in once, after your password. They are not shown again:", *made["codes"]
+    )
 
 
 # --- Registers and removes virtual MFA devices: authenticator apps that show codes

@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import Group, Result, Table, confirmed, output_option
+from daypass.cli.options import CommandGroup, CommandResult, Table, confirmed, output_option
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def gameday() -> None:
     """Game days: break a separate deployment, and measure detection and repair.
 
@@ -25,12 +25,12 @@ def gameday() -> None:
 
 @gameday.command("ls")
 @output_option
-def scenarios() -> Result:
+def scenarios() -> CommandResult:
     """List the scenarios."""
     from daypass.gameday.scenarios import SCENARIOS
 
     rows = [(each.name, each.summary, each.alerts[0]) for each in SCENARIOS]
-    return Result(
+    return CommandResult(
         [{"name": name, "summary": summary, "alert": alert} for name, summary, alert in rows],
         Table(("SCENARIO", "WHAT BREAKS", "ALERT"), rows),
     )
@@ -42,7 +42,7 @@ def scenarios() -> Result:
     "--report", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the report there."
 )
 @output_option
-def run_scenario(scenario: str, report: Path | None) -> Result:
+def run_scenario(scenario: str, report: Path | None) -> CommandResult:
     """Run SCENARIO: break, detection by an alert, the steps of the runbook, recovery. The exit status is 1 if one is missing."""
     from daypass.gameday.deployment import Missing
     from daypass.gameday.run import run
@@ -61,7 +61,7 @@ def run_scenario(scenario: str, report: Path | None) -> Result:
     timeline = [entry._asdict() for entry in outcome.timeline]
     facts = {"scenario": scenario, "detected": outcome.detected, "recovered": outcome.recovered, "timeline": timeline}
     status = exits.OK if outcome.passed else exits.FINDING
-    return Result(facts, *outcome.report.splitlines(), status=status)
+    return CommandResult(facts, *outcome.report.splitlines(), status=status)
 
 
 # --- `daypass monitoring`: rules, alert routes and dashboards for Prometheus, Alertmanager and Grafana
@@ -98,7 +98,7 @@ def _places_options(command: Any) -> Any:
 @output_option
 def monitoring(
     directory: Path, target: tuple[str, ...], probe: tuple[str, ...], maintenance: str, yes: bool, **texts: str
-) -> Result:
+) -> CommandResult:
     """Write the files for Prometheus, Alertmanager and Grafana into DIRECTORY.
 
     In the maintenance window, alerts about synthetic checks are silent, and no others.
@@ -120,7 +120,7 @@ def monitoring(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     rows = [(str(directory / name), f"{len(text)} bytes") for name, text in files.items()]
-    return Result({"files": [str(directory / name) for name in files]}, Table(("FILE", "SIZE"), rows))
+    return CommandResult({"files": [str(directory / name) for name in files]}, Table(("FILE", "SIZE"), rows))
 
 
 def _differs(path: Path, text: str) -> bool:

@@ -12,10 +12,10 @@ from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.iam import document_of
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
     Fields,
-    Group,
-    Result,
     any_account_option,
     done,
     limit_option,
@@ -30,7 +30,7 @@ from daypass.client.errors import ClientError
 from daypass.client.http import segment
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def sessions() -> None:
     """Sessions that were issued."""
 
@@ -41,7 +41,7 @@ def sessions() -> None:
 @click.option("--all", "every", is_flag=True, help="Also those that have ended.")
 @limit_option
 @server_command
-def list_sessions(account: str, principal_id: str, every: bool, limit: int, connect: Connect) -> Result:
+def list_sessions(account: str, principal_id: str, every: bool, limit: int, connect: Connect) -> CommandResult:
     """List sessions, newest first."""
     query = {"account": account, "principal_id": principal_id, "active": "" if every else "true"}
     connection = connect()
@@ -60,7 +60,7 @@ def list_sessions(account: str, principal_id: str, every: bool, limit: int, conn
 @sessions.command("show")
 @click.argument("session_id")
 @server_command
-def show_session(session_id: str, connect: Connect) -> Result:
+def show_session(session_id: str, connect: Connect) -> CommandResult:
     """Show one session with the chain of custody behind it."""
     connection = connect()
     try:
@@ -70,7 +70,7 @@ def show_session(session_id: str, connect: Connect) -> Result:
             error.add_note("to find it, also when it has ended: daypass sessions ls --all")
         raise
     times = {name: output.moment(view[name]) for name in ("issued_at", "expires_at")}
-    return Result(
+    return CommandResult(
         view,
         Fields({**{k: v for k, v in view.items() if k != "hops"}, **times}),
         "",
@@ -93,7 +93,7 @@ def _guardrail(account_id: str, name: str) -> str:
 @click.argument("document", type=click.File(encoding="utf-8"))
 @yes_option
 @server_command
-def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, connect: Connect) -> Result:
+def put_guardrail(account_id: str, name: str, document: TextIO, yes: bool, connect: Connect) -> CommandResult:
     """Set guardrail NAME of ACCOUNT_ID to the policy in the file DOCUMENT (- for stdin).
 
     Shows the change and asks first.

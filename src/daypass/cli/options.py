@@ -31,7 +31,7 @@ else:
     _Type = click.ParamType  # older releases of click have no type parameter here
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group of commands. Its help shows the first sentence of each command whole; click would cut it off."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -40,7 +40,7 @@ class Group(click.Group):
             formatter.write_dl([(name, command.get_short_help_str(_SUMMARY)) for name, command in commands if command])
 
 
-class Command(click.Command):
+class CliCommand(click.Command):
     """A command of a group. An empty argument, or an empty value of an option that can be repeated, names nothing: most
     often a shell variable was not set. It is refused before a server is asked.
     """
@@ -56,8 +56,8 @@ class Command(click.Command):
         return rest
 
 
-Group.group_class = Group
-Group.command_class = Command
+CommandGroup.group_class = CommandGroup
+CommandGroup.command_class = CliCommand
 
 _SUMMARY = 300  # characters: longer than any first sentence
 
@@ -116,8 +116,8 @@ def server_connection(command: Callable[..., Any]) -> Callable[..., Any]:
     return server_options(connected)
 
 
-def output_option(command: Callable[..., Result]) -> Callable[..., int]:
-    """--output text|json: prints the Result that the command returns, and returns its exit status."""
+def output_option(command: Callable[..., CommandResult]) -> Callable[..., int]:
+    """--output text|json: prints the CommandResult that the command returns, and returns its exit status."""
 
     @functools.wraps(command)
     def rendered(*arguments: Any, form: str, **given: Any) -> int:
@@ -126,8 +126,8 @@ def output_option(command: Callable[..., Result]) -> Callable[..., int]:
     return form_option(rendered)
 
 
-def server_command(command: Callable[..., Result]) -> Callable[..., int]:
-    """A command that calls a server and returns a Result: --profile, --endpoint and --output."""
+def server_command(command: Callable[..., CommandResult]) -> Callable[..., int]:
+    """A command that calls a server and returns a CommandResult: --profile, --endpoint and --output."""
     return server_connection(output_option(command))
 
 
@@ -222,7 +222,7 @@ Part = str | Table | Fields | Callable[[], object]
 """A part of the text: a line, a table, fields, or what prints something else."""
 
 
-class Result:
+class CommandResult:
     """The outcome of a command. `data` is printed as JSON, or else the parts of the text; then `status` is returned.
 
     Times in `data` are milliseconds under the API's names, see `output.data`.
@@ -234,19 +234,19 @@ class Result:
         self.status = status
 
 
-def done(outcome: str, *text: Part, **about: Any) -> Result:
+def done(outcome: str, *text: Part, **about: Any) -> CommandResult:
     """A change about which the server returns nothing. `outcome`: "deleted". `about`: what it concerns."""
-    return Result({"result": outcome, **about}, *text)
+    return CommandResult({"result": outcome, **about}, *text)
 
 
 def listing(
     found: Sequence[Any], headings: Sequence[str], row: Callable[[Any], Sequence[object]], **empty: str
-) -> Result:
+) -> CommandResult:
     """A list. `row`: the cells of a member. `empty`: see `Table`."""
-    return Result(found, Table(headings, map(row, found), **empty))
+    return CommandResult(found, Table(headings, map(row, found), **empty))
 
 
-def render(result: Result, form: str) -> int:
+def render(result: CommandResult, form: str) -> int:
     """Prints a result as "json" or "text"; its exit status."""
     if form == "json":
         output.data(result.data)

@@ -16,7 +16,7 @@ from typing import Any, TextIO
 import click
 
 from daypass.cli.durations import left
-from daypass.client.transport import Answer, Request, Transport
+from daypass.client.transport import ClientRequest, ClientResponse, Transport
 
 MAX_COLUMNS = 100
 _ANY = 10_000
@@ -320,7 +320,7 @@ def announced(
         return transport
     waited = 0.0
 
-    def exchange(request: Request, seconds: float) -> Answer:
+    def exchange(request: ClientRequest, seconds: float) -> ClientResponse:
         nonlocal waited
         began = monotonic()
         shown = threading.Event()

@@ -12,14 +12,23 @@ import click
 from daypass import __version__
 from daypass.cli import exits, iam, output
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Group, Result, confirmed, done, server_command, server_connection, yes_option
+from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
+    Connect,
+    confirmed,
+    done,
+    server_command,
+    server_connection,
+    yes_option,
+)
 from daypass.cli.replacing import agreed, unchanged
 from daypass.client.http import Connection
 
 _MAX_VERSIONS = 5  # IAM keeps no more
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def policy() -> None:
     """Managed policies. POLICY is an ARN, aws/NAME for one of AWS, or a NAME of your account."""
 
@@ -27,7 +36,7 @@ def policy() -> None:
 @policy.command("ls")
 @click.option("--scope", type=click.Choice(["local", "aws", "all"]), default="local", show_default=True)
 @server_command
-def list_policies(scope: str, connect: Connect) -> Result:
+def list_policies(scope: str, connect: Connect) -> CommandResult:
     """List the managed policies of your account, or those of AWS."""
     scopes = {"local": "Local", "aws": "AWS", "all": "All"}
     policies = list(iam.listed(connect(), "ListPolicies", "Policies/member", Scope=scopes[scope]))
@@ -37,11 +46,11 @@ def list_policies(scope: str, connect: Connect) -> Result:
 @policy.command("show")
 @click.argument("name", metavar="POLICY")
 @server_command
-def show(name: str, connect: Connect) -> Result:
+def show(name: str, connect: Connect) -> CommandResult:
     """Print the document of POLICY."""
     connection = connect()
     found, document = _current(connection, iam.policy_arn(connection, name))
-    return Result({**found, "Document": document}, lambda: click.echo(json.dumps(document, indent=2)))
+    return CommandResult({**found, "Document": document}, lambda: click.echo(json.dumps(document, indent=2)))
 
 
 def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]:
@@ -56,7 +65,7 @@ def _current(connection: Connection, arn: str) -> tuple[iam.Row, dict[str, Any]]
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--description", default="", metavar="TEXT", help="Purpose.")
 @server_command
-def create(name: str, file: TextIO, description: str, connect: Connect) -> Result:
+def create(name: str, file: TextIO, description: str, connect: Connect) -> CommandResult:
     """Create policy NAME with the document in FILE (- for stdin)."""
     text = iam.document_of(file)
     made = iam.one(
@@ -67,7 +76,7 @@ def create(name: str, file: TextIO, description: str, connect: Connect) -> Resul
         PolicyDocument=text,
         Description=description,
     )
-    return Result(made, f"Created {made['Arn']}.")
+    return CommandResult(made, f"Created {made['Arn']}.")
 
 
 @policy.command("update")
@@ -75,7 +84,7 @@ def create(name: str, file: TextIO, description: str, connect: Connect) -> Resul
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
 @server_command
-def update(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
+def update(name: str, file: TextIO, yes: bool, connect: Connect) -> CommandResult:
     """Give POLICY the document in FILE (- for stdin). Four former versions are kept.
 
     Shows the change and asks first.
@@ -95,14 +104,14 @@ def update(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
     made = iam.one(
         connection, "CreatePolicyVersion", "PolicyVersion", PolicyArn=arn, PolicyDocument=text, SetAsDefault="true"
     )
-    return Result({**made, "PolicyArn": arn}, f"{arn} is at version {made['VersionId']}.")
+    return CommandResult({**made, "PolicyArn": arn}, f"{arn} is at version {made['VersionId']}.")
 
 
 @policy.command("rm")
 @click.argument("name", metavar="POLICY")
 @yes_option
 @server_command
-def remove(name: str, yes: bool, connect: Connect) -> Result:
+def remove(name: str, yes: bool, connect: Connect) -> CommandResult:
     """Delete POLICY, all its versions included. It must be attached to nothing."""
     confirmed(f"Delete policy {output.safe(name)}?", yes=yes)
     connection = connect()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from daypass.cli import exits, output
-from daypass.cli.options import Connect, Duration, Result, Table, complete_roles, server_command
+from daypass.cli.options import CommandResult, Connect, Duration, Table, complete_roles, server_command
 from daypass.client.credentials import role_arn
 from daypass.client.http import Connection
 from daypass.client.probe import CheckRun, OwnIssuer, Probe, ProbeMetrics, metrics_server
@@ -33,7 +33,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.option("--listen", default="", metavar="HOST:PORT", help="Serve metrics there, and go on until interrupted.")
 @click.option("--every", type=Duration(), default="30s", show_default=True, help="The pause with --listen.")
 @server_command
-def probe(role: str, connect: Connect, **given: Any) -> Result:
+def probe(role: str, connect: Connect, **given: Any) -> CommandResult:
     """Check a server from outside: what must work works, and what must be refused is refused.
 
     With ROLE, a session of it must work, be renewed, and not work when its token is changed. The exit status is 1 when a
@@ -50,7 +50,7 @@ def probe(role: str, connect: Connect, **given: Any) -> Result:
         metrics.note(runs)
         metrics.write(file)
     rows = [(run.name, f"{run.seconds * 1000:.0f} ms", run.why or "passed") for run in runs]
-    return Result(
+    return CommandResult(
         [{"check": r.name, "ms": round(r.seconds * 1000, 1), "problem": r.why, "forbidden": r.forbidden} for r in runs],
         Table(("CHECK", "TIME", "OUTCOME"), rows),
         status=exits.FINDING if any(run.why for run in runs) else exits.OK,

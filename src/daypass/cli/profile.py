@@ -16,11 +16,11 @@ from daypass.cli import aws_config, output
 from daypass.cli.durations import left
 from daypass.cli.names import remember_roles
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
     Fields,
-    Group,
     Part,
-    Result,
     Table,
     complete_profiles,
     confirmed,
@@ -48,7 +48,7 @@ from daypass.client.profiles import (
     remove,
     use,
 )
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 
 if TYPE_CHECKING:
     from daypass.client.http import Connection
@@ -75,21 +75,21 @@ def described(name: str, profile: Profile) -> dict[str, object]:
     }
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def profile() -> None:
     """Stored profiles: a server and a key each."""
 
 
 @profile.command("ls")
 @output_option
-def list_profiles() -> Result:
+def list_profiles() -> CommandResult:
     """List the profiles. The one with * is used when none is named."""
     stored, chosen = load_all(), current()
     rows = [
         ("*" if n == chosen else "", n, p.endpoint, p.access_key_id, secret_store(p), time_left(p))
         for n, p in stored.items()
     ]
-    return Result(
+    return CommandResult(
         [{**described(name, found), "current": name == chosen} for name, found in stored.items()],
         Table(("", "PROFILE", "SERVER", "ACCESS KEY", "SECRET", "LEFT"), rows),
     )
@@ -98,7 +98,7 @@ def list_profiles() -> Result:
 @profile.command("use")
 @click.argument("name", default="", shell_complete=complete_profiles)
 @output_option
-def use_profile(name: str) -> Result:
+def use_profile(name: str) -> CommandResult:
     """Use profile NAME when a command names none."""
     name = _named(name)
     use(name)
@@ -111,7 +111,7 @@ def use_profile(name: str) -> Result:
 @click.argument("name", default="", shell_complete=complete_profiles)
 @yes_option
 @output_option
-def remove_profile(name: str, yes: bool) -> Result:
+def remove_profile(name: str, yes: bool) -> CommandResult:
     """Remove profile NAME and its cached sessions. The sessions stay valid until they expire."""
     name = _named(name)
     confirmed(f"Remove profile {output.safe(name)}?", yes=yes, why="its key is deleted")
@@ -134,7 +134,7 @@ def remove_profile(name: str, yes: bool) -> Result:
 )
 @click.option("--write", is_flag=True, help="Add it to ~/.aws/config instead of printing it.")
 @output_option
-def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> Result:
+def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) -> CommandResult:
     """Print an AWS configuration for profile NAME that works in every AWS SDK: region, endpoints, credentials.
 
     \b
@@ -150,18 +150,18 @@ def export(name: str, as_option: str, role: str, aws_profile: str, write: bool) 
     shown = aws_profile or (role.rpartition("/")[2] if role else f"daypass-{name}")
     text = aws_config.sections(shown, name, stored[name], role)
     if not write:
-        return Result({"aws_profile": shown, "config": text, "file": None}, partial(click.echo, text, nl=False))
+        return CommandResult({"aws_profile": shown, "config": text, "file": None}, partial(click.echo, text, nl=False))
     path = aws_config.config_file()
     aws_config.write(path, text)
     found = {"aws_profile": shown, "config": text, "file": str(path)}
-    return Result(found, f"Wrote AWS profile '{shown}' to {path}.")
+    return CommandResult(found, f"Wrote AWS profile '{shown}' to {path}.")
 
 
 @click.command()
 @click.argument("name", default="", shell_complete=complete_profiles)
 @click.option("--all", "every", is_flag=True, help="Remove all profiles.")
 @output_option
-def logout(name: str, every: bool) -> Result:
+def logout(name: str, every: bool) -> CommandResult:
     """Remove profile NAME, or the one in use, and its cached sessions. The sessions stay valid until they expire,
     but those of a login by browser end.
     """
@@ -170,11 +170,11 @@ def logout(name: str, every: bool) -> Result:
     return _forgotten(list(load_all()) if every else [name or current() or DEFAULT])
 
 
-def _forgotten(names: list[str]) -> Result:
+def _forgotten(names: list[str]) -> CommandResult:
     """Removes profiles."""
     removed = [(name, *_forget(name)) for name in names]
     found = [{"profile": name, "cached_sessions": count, "login_ended": ended} for name, count, ended in removed]
-    return Result(found, *(line for name, count, ended in removed for line in _farewell(name, count, ended)))
+    return CommandResult(found, *(line for name, count, ended in removed for line in _farewell(name, count, ended)))
 
 
 def _farewell(name: str, count: int, ended: bool) -> Iterator[str]:
@@ -200,7 +200,7 @@ def _ended_login(found: Profile) -> bool:
     """Revokes the refresh token of a login by browser, and with it every session that it has given."""
     try:
         held = from_keyring(found)
-        revoke(Server(found.endpoint, found.ca_bundle), held.refresh_token)
+        revoke(LoginServer(found.endpoint, found.ca_bundle), held.refresh_token)
     except (ClientError, LocalStateError) as error:
         output.message(f"the login is still valid at {output.safe(found.endpoint)}: {output.safe(error)}")
         return False
@@ -223,12 +223,12 @@ def _named(name: str) -> str:
 
 @click.command()
 @output_option
-def status() -> Result:
+def status() -> CommandResult:
     """Show all profiles and cached sessions, with the time left. It reads local files only."""
     chosen, stored = current(), load_all()
     names = {(found.endpoint, found.access_key_id): name for name, found in stored.items()}
     sessions = [(found, names.get((found.endpoint, found.source_key), "")) for _, found in cached_sessions()]
-    return Result(_as_data(chosen, stored, sessions), *_text(chosen, stored, sessions))
+    return CommandResult(_as_data(chosen, stored, sessions), *_text(chosen, stored, sessions))
 
 
 def _text(
@@ -287,7 +287,7 @@ def _as_data(
 
 @click.command()
 @server_command
-def whoami(connect: Connect) -> Result:
+def whoami(connect: Connect) -> CommandResult:
     """Show the identity of this profile; for a session also its expiry and its chain of sessions."""
     connection = connect()
     who = identity(connection)
@@ -302,7 +302,7 @@ def whoami(connect: Connect) -> Result:
         chain: list[Part] = ["", "Chain:", partial(output.hops, session["hops"])]
     else:
         chain = []
-    return Result({**who, "session": session} if session else who, Fields(shown), *chain, *_waiting(connection))
+    return CommandResult({**who, "session": session} if session else who, Fields(shown), *chain, *_waiting(connection))
 
 
 def _waiting(connection: Connection) -> list[Part]:
@@ -328,7 +328,7 @@ def _session(connection: Connection) -> dict[str, Any] | None:
 
 @click.command()
 @server_command
-def roles(connect: Connect) -> Result:
+def roles(connect: Connect) -> CommandResult:
     """List the roles of your account that you may assume now, by their trust policies and your own policies."""
     connection = connect()
     found = pages(connection, "/roles/assumable", "roles", {}, 10_000)
@@ -340,8 +340,8 @@ def roles(connect: Connect) -> Result:
             lambda r: (r["arn"], left(r["max_session_seconds"]), r.get("description") or ""),
         )
     if identity(connection)["Arn"].endswith(":root"):
-        return Result(found, "The root may not assume roles. Log in as a user.")
-    return Result(
+        return CommandResult(found, "The root may not assume roles. Log in as a user.")
+    return CommandResult(
         found, "You may assume no role of your account. Roles of other accounts are not listed: give their ARN."
     )
 

@@ -17,10 +17,10 @@ from daypass.cli import exits, output
 from daypass.cli.described import add_commands
 from daypass.cli.files import text_at
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
     Fields,
-    Group,
-    Result,
     Table,
     account_option,
     confirmed,
@@ -35,7 +35,7 @@ from daypass.client.http import Connection, segment
 _SECRETS = ("jwks_bearer", "token_review.bearer", "sign_in.client_secret")
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def provider() -> None:
     """Issuers of tokens (OpenID Connect providers) that an account accepts."""
 
@@ -52,7 +52,9 @@ def _path(name: str, what: str) -> str:
 )
 @click.argument("settings", nargs=-1, metavar="[NAME=VALUE]...")
 @server_command
-def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], connect: Connect) -> Result:
+def add(
+    issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[str, ...], connect: Connect
+) -> CommandResult:
     """Accept tokens of ISSUER: its URL, or the name of a preset (github, gitlab, kubernetes, …).
 
     Settings are those of `daypass provider set`. Roles must trust the provider.
@@ -73,7 +75,7 @@ def add(issuer: str, client_ids: tuple[str, ...], tenant: str, settings: tuple[s
         return done("created", f"Made {arn}.", arn=arn, client_ids=audiences)
     with noting_done([f"provider {url} is made"]):
         stored = connection.api("PUT", _path(url, "settings"), body={"settings": wanted})
-    return Result(stored, f"Made {arn}.", f"Set {', '.join(wanted)}.")
+    return CommandResult(stored, f"Made {arn}.", f"Set {', '.join(wanted)}.")
 
 
 def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
@@ -97,11 +99,11 @@ def _known(issuer: str, tenant: str) -> tuple[str, str, dict[str, str], str]:
 @click.argument("issuer")
 @account_option
 @server_command
-def show(issuer: str, account: str, connect: Connect) -> Result:
+def show(issuer: str, account: str, connect: Connect) -> CommandResult:
     """Show a provider and its settings; ISSUER is its URL or ARN."""
     settings = connect().api("GET", _path(issuer, "settings"), {"account": account})
     shown = {"arn": settings["arn"], "client ids": ", ".join(settings["client_ids"])}
-    return Result(settings, Fields(shown), partial(output.settings, settings["settings"]))
+    return CommandResult(settings, Fields(shown), partial(output.settings, settings["settings"]))
 
 
 @provider.command("set")
@@ -110,7 +112,7 @@ def show(issuer: str, account: str, connect: Connect) -> Result:
 @account_option
 @yes_option
 @server_command
-def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, connect: Connect) -> Result:
+def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, connect: Connect) -> CommandResult:
     """Set how tokens of ISSUER are verified. VALUE is JSON or text, or @FILE for the content of a file (@- for standard input).
 
     NAME= restores the default. Secrets are read from files or standard input only. Shows the change and asks first.
@@ -127,7 +129,7 @@ def set_(issuer: str, settings: tuple[str, ...], account: str, yes: bool, connec
     body = {"settings": merged(now, settings)}
     agree_settings(f"Provider {issuer}", now, body["settings"], yes=yes, secrets=_SECRETS)
     made = connection.api("PUT", _path(issuer, "settings"), query, body)
-    return Result(made, f"Set for {output.safe(made['url'])}.")
+    return CommandResult(made, f"Set for {output.safe(made['url'])}.")
 
 
 def merged(settings: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, Any]:
@@ -169,11 +171,11 @@ def _value(name: str, text: str) -> Any:
 @click.option("--refresh", is_flag=True, help="Fetch the keys first.")
 @account_option
 @server_command
-def keys(issuer: str, refresh: bool, account: str, connect: Connect) -> Result:
+def keys(issuer: str, refresh: bool, account: str, connect: Connect) -> CommandResult:
     """Show the status of the keys of ISSUER. Exit status 1 when there are none, or the last fetch failed."""
     method, what = ("POST", "keys/refresh") if refresh else ("GET", "keys")
     found = connect().api(method, _path(issuer, what), {"account": account})
-    return Result(
+    return CommandResult(
         found,
         lambda: _show_keys(found),
         status=exits.FINDING if found["error"] or not found["keys"] else exits.OK,
@@ -204,7 +206,7 @@ def _show_keys(found: Mapping[str, Any]) -> None:
 @click.argument("issuer")
 @yes_option
 @server_command
-def remove(issuer: str, yes: bool, connect: Connect) -> Result:
+def remove(issuer: str, yes: bool, connect: Connect) -> CommandResult:
     """Stop accepting tokens of ISSUER. Roles that trust it stay; nobody can assume them with it."""
     confirmed(f"Delete provider {output.safe(issuer)}?", yes=yes)
     connection = connect()
@@ -233,12 +235,12 @@ def _listed(connection: Connection, account: str) -> list[str] | None:
 @allow.command("ls")
 @account_option
 @server_command
-def list_allowed(account: str, connect: Connect) -> Result:
+def list_allowed(account: str, connect: Connect) -> CommandResult:
     """Show the list."""
     issuers = _listed(connect(), account)
     if issuers is None:
-        return Result({"issuers": None}, "No list is set: any issuer may be trusted.")
-    return Result({"issuers": issuers}, Table(("ISSUER",), [(entry,) for entry in issuers]))
+        return CommandResult({"issuers": None}, "No list is set: any issuer may be trusted.")
+    return CommandResult({"issuers": issuers}, Table(("ISSUER",), [(entry,) for entry in issuers]))
 
 
 @allow.command("set")
@@ -246,7 +248,7 @@ def list_allowed(account: str, connect: Connect) -> Result:
 @account_option
 @yes_option
 @server_command
-def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, connect: Connect) -> Result:
+def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, connect: Connect) -> CommandResult:
     """Allow ISSUERS (URLs; /* at the end for everything below) and no others; without ISSUERS, allow none.
 
     Tokens of issuers that are not on the list are refused at once. Shows the change and asks first.
@@ -257,7 +259,7 @@ def set_allowed(issuers: tuple[str, ...], account: str, yes: bool, connect: Conn
     if not agreed(title, stored, bare, why=_WHY, yes=yes):
         return unchanged(title, issuers=bare)
     made = connection.api("PUT", _LIST, {"account": account}, {"issuers": bare})
-    return Result(made, f"{title}: {', '.join(made['issuers']) or 'none'}.")
+    return CommandResult(made, f"{title}: {', '.join(made['issuers']) or 'none'}.")
 
 
 add_commands(provider, providers)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from daypass.audit.columns import HOUR_MS, UNLISTED, VALUED, usual_values
 from daypass.audit.format import Unpacker, leaf_hash
-from daypass.audit.verify import BadRecord, Gap, Head, RecordRow, Verified, verify_log, verify_log_rows
+from daypass.audit.verify import BadRecord, Gap, Head, RecordRow, VerifiedLog, verify_log, verify_log_rows
 from daypass.cli.options import PAGE
 from daypass.cli.output import moment
 from daypass.client.errors import ClientError
@@ -39,18 +39,18 @@ def gap_text(gap: Gap) -> str:
 class Record(ABC):
     """All logs of an installation, as far as the reader may see them."""
 
-    def verified(self) -> list[Verified | BadRecord]:
+    def verified(self) -> list[VerifiedLog | BadRecord]:
         """The verdict on each log, including missing logs that another log's opening names."""
         with self._opened() as logs:
             known = [head for head in logs.values() if head is not None] + self._known()
             for log in logs:
                 opening = verify_log(log, self._first(log)) if _LOG.fullmatch(log) else None
-                known += opening.heads if isinstance(opening, Verified) else ()
+                known += opening.heads if isinstance(opening, VerifiedLog) else ()
             results = [self._verify_log(log, known) for log in logs]
         absent = dict.fromkeys(head.log for head in known if head.log not in logs)
         return results + [verify_log(log, (), known) for log in absent]
 
-    def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
+    def _verify_log(self, log: str, known: list[Head]) -> VerifiedLog | BadRecord:
         if not _LOG.fullmatch(log):
             return BadRecord(log, 0, "altered: this is not the id of a log")
         return verify_log(log, self._rows(log), known)
@@ -90,7 +90,7 @@ class OnlineRecord(Record):
             self._heads[head.log] = head
         yield dict(self._heads)
 
-    def proof(self, log: str, seq: int, known: Head | None) -> tuple[RecordRow, Verified | BadRecord] | None:
+    def proof(self, log: str, seq: int, known: Head | None) -> tuple[RecordRow, VerifiedLog | BadRecord] | None:
         """One record, and the verdict on it and on all that follows it; None: the log has no such record.
 
         `known`: a head of the log that was noted before, which must be found in it. The record is read once, because a
@@ -111,7 +111,7 @@ class OnlineRecord(Record):
             raise UnreadableRow(seq, "it ends before its head")
         return page[0]
 
-    def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
+    def _verify_log(self, log: str, known: list[Head]) -> VerifiedLog | BadRecord:
         try:
             return super()._verify_log(log, known)
         except UnreadableRow as row:
@@ -172,7 +172,7 @@ class StoredRecord(Record):
     def _query(self, sql: str, *values: str) -> tuple[tuple[str, ...], Iterator[tuple[Any, ...]]]:
         """Names of columns, and rows as they come. A value is `?` in `sql`."""
 
-    def verified(self) -> list[Verified | BadRecord]:
+    def verified(self) -> list[VerifiedLog | BadRecord]:
         """Also names rows of sessions whose record does not exist, and rows of logs that differ from their openings."""
         self._orphans = []
         found = super().verified() + self._orphans
@@ -192,7 +192,7 @@ class StoredRecord(Record):
         self._openings = dict.fromkeys(found, b"")
         return dict.fromkeys(found)
 
-    def _verify_log(self, log: str, known: list[Head]) -> Verified | BadRecord:
+    def _verify_log(self, log: str, known: list[Head]) -> VerifiedLog | BadRecord:
         self._pass_over(log, -1)
         verdict = super()._verify_log(log, known)
         if isinstance(verdict, BadRecord):  # later rows cannot be verified

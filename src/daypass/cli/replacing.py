@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from daypass.cli import output
-from daypass.cli.options import Result, confirmed, done
+from daypass.cli.options import CommandResult, confirmed, done
 from daypass.client.errors import ClientError
 
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ def agreed(title: str, stored: Any, wanted: Any, *, why: str, yes: bool) -> bool
     return True
 
 
-def unchanged(title: str, **about: Any) -> Result:
+def unchanged(title: str, **about: Any) -> CommandResult:
     """The result of a command that changes nothing."""
     return done("unchanged", f"{title}: the same is stored; nothing was changed.", **about)
 

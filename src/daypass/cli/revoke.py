@@ -10,8 +10,8 @@ import click
 from daypass.cli import output
 from daypass.cli.durations import moment_of
 from daypass.cli.options import (
+    CommandResult,
     Connect,
-    Result,
     account_option,
     any_account_option,
     confirmed,
@@ -44,7 +44,7 @@ class _Subject(_Choice):
 @click.option("--force", is_flag=True, help="Accept a value that the server does not know.")
 @click.option("--dry-run", is_flag=True, help="Only show how many sessions would end.")
 @server_command
-def revoke(subject: str, value: str, connect: Connect, **given: Any) -> Result:
+def revoke(subject: str, value: str, connect: Connect, **given: Any) -> CommandResult:
     """End immediately a session, or all sessions of a role, principal, key, source identity, account, grant or client.
 
     Sessions made from an ended session end with it. Name roles and principals by name, ARN or id; the subject of a token,
@@ -60,10 +60,10 @@ def revoke(subject: str, value: str, connect: Connect, **given: Any) -> Result:
         body["block_until"] = moment_of(until, time.time())
     made = connect().api("POST", "/revocations", body=body)
     if made.get("dry_run"):
-        return Result(made, f"Dry run, nothing is revoked. {ended(made, 'would end')}")
+        return CommandResult(made, f"Dry run, nothing is revoked. {ended(made, 'would end')}")
     blocked = " New ones are blocked." if made["block"] else ""
     named = made["value"] if made["value"] == value else f"{value} ({made['value']})"
-    return Result(made, f"Revoked {subject} {named}; revocation {made['id']}. {ended(made)}{blocked}")
+    return CommandResult(made, f"Revoked {subject} {named}; revocation {made['id']}. {ended(made)}{blocked}")
 
 
 def ended(made: dict[str, Any], verb: str = "ended") -> str:
@@ -94,7 +94,7 @@ def ended(made: dict[str, Any], verb: str = "ended") -> str:
 @server_command
 def offboard(
     name: str, principals: tuple[str, ...], identities: tuple[str, ...], yes: bool, connect: Connect, **given: Any
-) -> Result:
+) -> CommandResult:
     """End the access of user NAME: sessions, access requests, keys, password, MFA devices and passkeys.
 
     Name people of a provider by --principal: the ARN of the provider, a colon and the subject. The command can be repeated.
@@ -108,7 +108,7 @@ def offboard(
         *({"kind": "source_identity", "value": value} for value in identities),
     ]
     made = connect().api("POST", "/offboardings", body={"user": name, "also": also, **given})
-    return Result(made, *report(made, deletes=bool(given["delete"])))
+    return CommandResult(made, *report(made, deletes=bool(given["delete"])))
 
 
 def report(made: dict[str, Any], *, deletes: bool) -> list[str]:

@@ -11,11 +11,11 @@ import click
 from daypass.cli import iam, output
 from daypass.cli.durations import left
 from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
     Connect,
     Duration,
     Fields,
-    Group,
-    Result,
     account_option,
     complete_roles,
     confirmed,
@@ -31,7 +31,7 @@ _name = click.argument("name", shell_complete=complete_roles)
 _CLIENT = re.compile(r"arn:[^:]+:daypass:[^:]*:[0-9]+:client/")
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def role() -> None:
     """Roles of your account."""
 
@@ -47,7 +47,7 @@ iam.add_list(role, "Role", " `daypass roles` lists those that you may assume.")
 @_name
 @account_option
 @server_command
-def show(name: str, account: str, connect: Connect) -> Result:
+def show(name: str, account: str, connect: Connect) -> CommandResult:
     """Show role NAME: its Daypass settings, and in your own account its trust policy and policies."""
     connection = connect()
     answer: dict[str, Any] = dict(connection.api("GET", _settings(name), {"account": account}))
@@ -62,8 +62,8 @@ def show(name: str, account: str, connect: Connect) -> Result:
         }
     fields = Fields({k: ", ".join(v) if isinstance(v, list) else v for k, v in answer.items()})
     if not trust:
-        return Result(answer, fields)
-    return Result(
+        return CommandResult(answer, fields)
+    return CommandResult(
         {**answer, "trust_policy": json.loads(trust)}, fields, lambda: click.echo(f"\nTrust policy:\n{trust}")
     )
 
@@ -80,11 +80,11 @@ def show(name: str, account: str, connect: Connect) -> Result:
 )
 @account_option
 @server_command
-def set_(name: str, seconds: int, account: str, connect: Connect) -> Result:
+def set_(name: str, seconds: int, account: str, connect: Connect) -> CommandResult:
     """Set the Daypass settings of role NAME."""
     body = {"chained_max_seconds": seconds}
     made = connect().api("PUT", _settings(name), {"account": account}, body)
-    return Result(made, f"Chained sessions of {made['arn']} last up to {left(made['chained_max_seconds'])}.")
+    return CommandResult(made, f"Chained sessions of {made['arn']} last up to {left(made['chained_max_seconds'])}.")
 
 
 @role.command("create")
@@ -100,7 +100,9 @@ def set_(name: str, seconds: int, account: str, connect: Connect) -> Result:
 @click.option("--max-session", type=Duration(), default=0, metavar="TIME", help="Longest session. Default: 1h.")
 @click.option("--description", default="", metavar="TEXT", help="Purpose.")
 @server_command
-def create(name: str, trust: TextIO | None, principals: tuple[str, ...], connect: Connect, **given: Any) -> Result:
+def create(
+    name: str, trust: TextIO | None, principals: tuple[str, ...], connect: Connect, **given: Any
+) -> CommandResult:
     """Create role NAME, trusted by --principal, or by the policy in --trust.
 
     For tokens of identity providers: `daypass trust new … --apply`.
@@ -118,7 +120,7 @@ def create(name: str, trust: TextIO | None, principals: tuple[str, ...], connect
         MaxSessionDuration=given["max_session"] or None,
         Description=given["description"],
     )
-    return Result(made, f"Created {made['Arn']}. It has no permissions until policies are attached to it.")
+    return CommandResult(made, f"Created {made['Arn']}. It has no permissions until policies are attached to it.")
 
 
 def _principal(connection: Any, who: str) -> str:
@@ -149,7 +151,7 @@ def _trusting(principals: list[str]) -> str:
 @click.argument("file", type=click.File(encoding="utf-8"))
 @yes_option
 @server_command
-def trust(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
+def trust(name: str, file: TextIO, yes: bool, connect: Connect) -> CommandResult:
     """Replace the trust policy of role NAME by the document in FILE (- for stdin).
 
     Shows the change and asks first.
@@ -168,7 +170,7 @@ def trust(name: str, file: TextIO, yes: bool, connect: Connect) -> Result:
 @click.option("--force", is_flag=True, help="Also remove its policies.")
 @yes_option
 @server_command
-def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
+def remove(name: str, force: bool, yes: bool, connect: Connect) -> CommandResult:
     """Delete role NAME. Its sessions end with it, and those made from them."""
     confirmed(f"Delete role {output.safe(name)}?", yes=yes)
     connection = connect()

@@ -10,7 +10,7 @@ from daypass.api import notifications
 from daypass.cli import output
 from daypass.cli.described import group_of
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Fields, Result, confirmed, done, server_command, yes_option
+from daypass.cli.options import CommandResult, Connect, Fields, confirmed, done, server_command, yes_option
 
 _SSF: Final = "/ssf"
 _CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
@@ -38,7 +38,7 @@ stream = group_of(
 @server_command
 def create(
     push: str, header_file: TextIO | None, events: tuple[str, ...], description: str, connect: Connect
-) -> Result:
+) -> CommandResult:
     """Make an event stream of your account."""
     delivery = {"method": _PUSH, "endpoint_url": push} if push else {"method": _POLL}
     if header_file is not None:
@@ -51,7 +51,7 @@ def create(
     if description:
         body["description"] = description
     made = connect().api("POST", "/streams", body=body, root=_SSF, repeatable=False)
-    return Result(
+    return CommandResult(
         made,
         Fields(
             {"stream": made["stream_id"], "audience": made["aud"], "endpoint": made["delivery"].get("endpoint_url", "")}
@@ -65,7 +65,7 @@ def create(
 @click.option("--reason", default="", help="Why; the receiver is told.")
 @yes_option
 @server_command
-def set_status(stream_id: str, status: str, reason: str, yes: bool, connect: Connect) -> Result:
+def set_status(stream_id: str, status: str, reason: str, yes: bool, connect: Connect) -> CommandResult:
     """Enable, pause or disable a stream. A paused stream keeps its events, a disabled one loses them."""
     if status == "disabled":
         confirmed(f"Disable event stream {output.safe(stream_id)}?", yes=yes, why="a disabled stream loses its events")
@@ -78,7 +78,7 @@ def set_status(stream_id: str, status: str, reason: str, yes: bool, connect: Con
 @click.argument("stream_id", metavar="STREAM")
 @yes_option
 @server_command
-def remove(stream_id: str, yes: bool, connect: Connect) -> Result:
+def remove(stream_id: str, yes: bool, connect: Connect) -> CommandResult:
     """Delete a stream with its events."""
     confirmed(f"Delete event stream {output.safe(stream_id)}?", yes=yes)
     connect().api("DELETE", "/streams", {"stream_id": stream_id}, root=_SSF)

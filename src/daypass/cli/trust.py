@@ -12,7 +12,7 @@ import click
 from daypass.cli import exits, iam, output
 from daypass.cli.explain import show as show_explanation
 from daypass.cli.files import text_of
-from daypass.cli.options import Connect, Group, Result, confirmed, server_command
+from daypass.cli.options import CommandGroup, CommandResult, Connect, confirmed, server_command
 from daypass.cli.replacing import show, unless_absent
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -42,7 +42,7 @@ PARAMETERS: dict[str, str] = {
 _MAX_TOKEN = 20_000
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def trust() -> None:
     """Trust policies for tokens of identity providers."""
 
@@ -67,7 +67,7 @@ def _parameters(command: Any) -> Any:
 @click.option("--yes", is_flag=True, help="With --apply: change the trust policy without asking.")
 @_parameters
 @server_command
-def new(preset: str, role_name: str, connect: Connect, **given: Any) -> Result:
+def new(preset: str, role_name: str, connect: Connect, **given: Any) -> CommandResult:
     """Write a tight trust policy for PRESET (github, gitlab, kubernetes, …) and say which tokens match it.
 
     With --apply, an existing role keeps its other statements. Shows the change and asks first.
@@ -99,7 +99,7 @@ def new(preset: str, role_name: str, connect: Connect, **given: Any) -> Result:
         next_steps = f"\n{how}"
         if not has_provider(connection, template.document):
             next_steps += f"\nNo token is accepted yet. Next: {provider}"
-    return Result(found, partial(_show_new, template, _note(preset), next_steps))
+    return CommandResult(found, partial(_show_new, template, _note(preset), next_steps))
 
 
 def _show_new(template: TrustTemplate, note: str, next_steps: str) -> None:
@@ -154,7 +154,7 @@ def _provider_step(preset: str, audience: str, tenant: str) -> str:
     "--token", type=click.File(encoding="utf-8"), required=True, metavar="FILE", help="The token; - for stdin."
 )
 @server_command
-def test(role: str, token: TextIO, connect: Connect) -> Result:
+def test(role: str, token: TextIO, connect: Connect) -> CommandResult:
     """Show, claim by claim, why a token can or cannot assume ROLE. Nothing is issued or used up.
 
     The exit status is 1 when it cannot. Needs the permission daypass:TestTrust.
@@ -163,7 +163,7 @@ def test(role: str, token: TextIO, connect: Connect) -> Result:
     if not text or len(text) > _MAX_TOKEN:
         raise click.UsageError(f"A token has 1 to {_MAX_TOKEN} characters.")
     answer = connect().api("POST", "/trust/test", body={"role": role, "token": text})
-    return Result(answer, lambda: _show(answer), status=exits.OK if answer["let_in"] else exits.FINDING)
+    return CommandResult(answer, lambda: _show(answer), status=exits.OK if answer["let_in"] else exits.FINDING)
 
 
 def _show(answer: Mapping[str, Any]) -> None:

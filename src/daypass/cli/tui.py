@@ -21,10 +21,10 @@ def tui(connect: Connect) -> int:
         raise click.UsageError("It needs a terminal. In scripts: daypass access own --output json.")
     connection = connect()
     try:
-        from daypass.cli.tui_app import OwnAccess
+        from daypass.cli.tui_app import AccessApp
     except ImportError:
         raise click.UsageError(
             "It needs Textual: pip install '.[tui]' in a checkout, or [tui] after a wheel."
         ) from None
-    OwnAccess(connection, view_of).run()
+    AccessApp(connection, view_of).run()
     return 0

@@ -32,7 +32,7 @@ _TABLES: Final = {
 """Members of View: title, and headings before the time left."""
 
 
-class OwnAccess(App[None]):
+class AccessApp(App[None]):
     """Three tables, and a line about the selected row."""
 
     CSS = "DataTable { height: 1fr; } .title { text-style: bold; margin-top: 1; } #said { height: 2; }"

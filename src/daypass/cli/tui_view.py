@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NO_TIME: Final = 0.0
 
 
-class Row(NamedTuple):
+class TuiRow(NamedTuple):
     """A line: its cells, when it ends (seconds, by the server's clock; 0: it does not), and a command about it."""
 
     cells: tuple[str, ...]
@@ -33,9 +33,9 @@ class View:
 
     who: str = ""
     offset: float = 0.0
-    access: list[Row] = field(default_factory=list)
-    requests: list[Row] = field(default_factory=list)
-    sessions: list[Row] = field(default_factory=list)
+    access: list[TuiRow] = field(default_factory=list)
+    requests: list[TuiRow] = field(default_factory=list)
+    sessions: list[TuiRow] = field(default_factory=list)
     waiting: int = 0
     local: bool = False  # the sessions are those of this machine's cache
 
@@ -56,7 +56,7 @@ def view_of(connection: Connection) -> View:
     )
 
 
-def _sessions(connection: Connection, principal_id: str) -> list[Row] | None:
+def _sessions(connection: Connection, principal_id: str) -> list[TuiRow] | None:
     """The active sessions that the caller began; None if it may not list sessions."""
     query = {"root_principal_id": principal_id, "active": "true"}
     try:
@@ -66,7 +66,7 @@ def _sessions(connection: Connection, principal_id: str) -> list[Row] | None:
             raise
         return None
     return [
-        Row(
+        TuiRow(
             (output.safe(last_part(each["arn"])), output.safe(each["state"]), output.safe(each["name"])),
             each["expires_at"] / 1000,
             f"daypass sessions show {each['session_id']}",
@@ -75,9 +75,9 @@ def _sessions(connection: Connection, principal_id: str) -> list[Row] | None:
     ]
 
 
-def _cached() -> list[Row]:
+def _cached() -> list[TuiRow]:
     return [
-        Row(
+        TuiRow(
             (output.safe(last_part(each.role)), "cached", output.safe(each.endpoint)),
             each.expiration - each.offset,
             f"daypass exec {shlex.quote(each.role)}",
@@ -86,16 +86,16 @@ def _cached() -> list[Row]:
     ]
 
 
-def _access(grant: dict[str, Any]) -> Row:
-    return Row(
+def _access(grant: dict[str, Any]) -> TuiRow:
+    return TuiRow(
         (output.safe(last_part(grant["role"])), output.safe(state_of(grant)), grant["request_id"]),
         (grant["ends_at"] or 0) / 1000,
         f"daypass exec {shlex.quote(grant['role'])}",
     )
 
 
-def _request(request: dict[str, Any]) -> Row:
-    return Row(
+def _request(request: dict[str, Any]) -> TuiRow:
+    return TuiRow(
         (
             output.safe(", ".join(map(last_part, request["roles"]))),
             output.safe(state_of(request)),

@@ -7,11 +7,21 @@ import click
 from daypass.api import access
 from daypass.cli import iam, output, revoke
 from daypass.cli.described import add_commands
-from daypass.cli.options import Connect, Fields, Group, Result, confirmed, done, noting_done, server_command, yes_option
+from daypass.cli.options import (
+    CommandGroup,
+    CommandResult,
+    Connect,
+    Fields,
+    confirmed,
+    done,
+    noting_done,
+    server_command,
+    yes_option,
+)
 from daypass.client.http import Connection
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def user() -> None:
     """Users of your account."""
 
@@ -22,7 +32,7 @@ iam.add_list(user, "User")
 @user.command("show")
 @click.argument("name")
 @server_command
-def show(name: str, connect: Connect) -> Result:
+def show(name: str, connect: Connect) -> CommandResult:
     """Show user NAME with its keys, groups and policies."""
     connection = connect()
     answer = iam.one(connection, "GetUser", "User", UserName=name)
@@ -30,7 +40,7 @@ def show(name: str, connect: Connect) -> Result:
     groups = list(iam.listed(connection, "ListGroupsForUser", "Groups/member", UserName=name))
     policies = iam.policies_of(connection, "User", name)
     state = iam.blocks_of(connection).get(answer["UserId"], "")
-    return Result(
+    return CommandResult(
         {**answer, "State": state, "AccessKeys": keys, "Groups": groups, "Policies": policies},
         Fields(
             {
@@ -51,17 +61,17 @@ def show(name: str, connect: Connect) -> Result:
 @click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
 @click.option("--key", is_flag=True, help="Also create an access key; its secret is shown only once.")
 @server_command
-def create(name: str, path: str, key: bool, connect: Connect) -> Result:
+def create(name: str, path: str, key: bool, connect: Connect) -> CommandResult:
     """Create user NAME. It has no permissions until policies are attached to it or to one of its groups."""
     connection = connect()
     made = iam.one(connection, "CreateUser", "User", UserName=name, Path=path)
     created = f"Created {made.get('Arn', name)}."
     if not key:
-        return Result(made, created)
+        return CommandResult(made, created)
     with noting_done([f"user {name}"]):
         secret = iam.one(connection, "CreateAccessKey", "AccessKey", UserName=name)
     shown = {"access key id": secret["AccessKeyId"], "secret access key": secret["SecretAccessKey"]}
-    return Result({**made, "AccessKey": secret}, created, Fields(shown))
+    return CommandResult({**made, "AccessKey": secret}, created, Fields(shown))
 
 
 @user.command("rm")
@@ -69,7 +79,7 @@ def create(name: str, path: str, key: bool, connect: Connect) -> Result:
 @click.option("--force", is_flag=True, help="End all access, then delete the user with everything it has.")
 @yes_option
 @server_command
-def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
+def remove(name: str, force: bool, yes: bool, connect: Connect) -> CommandResult:
     """Delete user NAME.
 
     Without --force, a user that still has keys, memberships, policies or MFA devices is not deleted, and its sessions stay
@@ -80,7 +90,7 @@ def remove(name: str, force: bool, yes: bool, connect: Connect) -> Result:
     connection = connect()
     if force:
         made = connection.api("POST", "/offboardings", body={"user": name, "delete": True})
-        return Result(made, *revoke.report(made, deletes=True))
+        return CommandResult(made, *revoke.report(made, deletes=True))
     with iam.offering_force():
         connection.iam("DeleteUser", UserName=name)
     return done("deleted", f"Deleted user {name}.", user=name)
@@ -92,7 +102,7 @@ iam.add_policy_commands(user, "User")
 # --- Groups, and who is in them
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def group() -> None:
     """Groups of your account."""
 
@@ -103,7 +113,7 @@ iam.add_list(group, "Group")
 @group.command("show")
 @click.argument("name")
 @server_command
-def show_group(name: str, connect: Connect) -> Result:
+def show_group(name: str, connect: Connect) -> CommandResult:
     """List the users in group NAME."""
     members = list(iam.listed(connect(), "GetGroup", "Users/member", GroupName=name))
     return iam.table_of(members, {"USER": "UserName", "ARN": "Arn"})
@@ -113,10 +123,10 @@ def show_group(name: str, connect: Connect) -> Result:
 @click.argument("name")
 @click.option("--path", default="", metavar="PATH", help="For example /engineering/.")
 @server_command
-def create_group(name: str, path: str, connect: Connect) -> Result:
+def create_group(name: str, path: str, connect: Connect) -> CommandResult:
     """Create group NAME."""
     made = iam.one(connect(), "CreateGroup", "Group", GroupName=name, Path=path)
-    return Result(made, f"Created {made.get('Arn', name)}.")
+    return CommandResult(made, f"Created {made.get('Arn', name)}.")
 
 
 @group.command("rm")
@@ -124,7 +134,7 @@ def create_group(name: str, path: str, connect: Connect) -> Result:
 @click.option("--force", is_flag=True, help="Also remove its memberships and policies.")
 @yes_option
 @server_command
-def remove_group(name: str, force: bool, yes: bool, connect: Connect) -> Result:
+def remove_group(name: str, force: bool, yes: bool, connect: Connect) -> CommandResult:
     """Delete group NAME."""
     confirmed(f"Delete group {output.safe(name)}?", yes=yes)
     connection = connect()
@@ -141,7 +151,7 @@ def remove_group(name: str, force: bool, yes: bool, connect: Connect) -> Result:
 @click.argument("name")
 @click.argument("users", nargs=-1, required=True)
 @server_command
-def add(name: str, users: tuple[str, ...], connect: Connect) -> Result:
+def add(name: str, users: tuple[str, ...], connect: Connect) -> CommandResult:
     """Add USERS to group NAME."""
     _for_each(connect(), "AddUserToGroup", users, name)
     return done("added", *(f"Added {each} to {name}." for each in users), group=name, users=users)
@@ -152,7 +162,7 @@ def add(name: str, users: tuple[str, ...], connect: Connect) -> Result:
 @click.argument("users", nargs=-1, required=True)
 @yes_option
 @server_command
-def remove_users(name: str, users: tuple[str, ...], yes: bool, connect: Connect) -> Result:
+def remove_users(name: str, users: tuple[str, ...], yes: bool, connect: Connect) -> CommandResult:
     """Remove USERS from group NAME."""
     question = f"Remove {output.safe(', '.join(users))} from group {output.safe(name)}?"
     confirmed(question, yes=yes, why="this takes permissions away")
@@ -175,7 +185,7 @@ iam.add_policy_commands(group, "Group")
 _user = click.option("--user", "name", default="", metavar="NAME", help="Owner of the key. Default: you.")
 
 
-@click.group(cls=Group)
+@click.group(cls=CommandGroup)
 def key() -> None:
     """Access keys of users."""
 
@@ -183,7 +193,7 @@ def key() -> None:
 @key.command("ls")
 @_user
 @server_command
-def list_keys(name: str, connect: Connect) -> Result:
+def list_keys(name: str, connect: Connect) -> CommandResult:
     """List the access keys of a user."""
     keys = list(iam.listed(connect(), "ListAccessKeys", "AccessKeyMetadata/member", UserName=name))
     return iam.table_of(
@@ -194,10 +204,12 @@ def list_keys(name: str, connect: Connect) -> Result:
 @key.command("create")
 @_user
 @server_command
-def create_key(name: str, connect: Connect) -> Result:
+def create_key(name: str, connect: Connect) -> CommandResult:
     """Create an access key. Its secret is shown only once."""
     made = iam.one(connect(), "CreateAccessKey", "AccessKey", UserName=name)
-    return Result(made, Fields({"access key id": made["AccessKeyId"], "secret access key": made["SecretAccessKey"]}))
+    return CommandResult(
+        made, Fields({"access key id": made["AccessKeyId"], "secret access key": made["SecretAccessKey"]})
+    )
 
 
 @key.command("rm")
@@ -205,7 +217,7 @@ def create_key(name: str, connect: Connect) -> Result:
 @_user
 @yes_option
 @server_command
-def remove_key(key_id: str, name: str, yes: bool, connect: Connect) -> Result:
+def remove_key(key_id: str, name: str, yes: bool, connect: Connect) -> CommandResult:
     """Delete access key KEY_ID. Its sessions stay valid: end them with `daypass revoke access-key`."""
     confirmed(f"Delete access key {output.safe(key_id)}?", yes=yes)
     connect().iam("DeleteAccessKey", AccessKeyId=key_id, UserName=name)
@@ -216,7 +228,7 @@ def remove_key(key_id: str, name: str, yes: bool, connect: Connect) -> Result:
 @click.argument("key_id")
 @_user
 @server_command
-def disable(key_id: str, name: str, connect: Connect) -> Result:
+def disable(key_id: str, name: str, connect: Connect) -> CommandResult:
     """Make access key KEY_ID inactive; `enable` makes it active again."""
     connect().iam("UpdateAccessKey", AccessKeyId=key_id, Status="Inactive", UserName=name)
     return done("disabled", f"Access key {key_id} is inactive.", access_key_id=key_id)
@@ -226,7 +238,7 @@ def disable(key_id: str, name: str, connect: Connect) -> Result:
 @click.argument("key_id")
 @_user
 @server_command
-def enable(key_id: str, name: str, connect: Connect) -> Result:
+def enable(key_id: str, name: str, connect: Connect) -> CommandResult:
     """Make access key KEY_ID active again."""
     connect().iam("UpdateAccessKey", AccessKeyId=key_id, Status="Active", UserName=name)
     return done("enabled", f"Access key {key_id} is active.", access_key_id=key_id)

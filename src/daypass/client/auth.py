@@ -29,7 +29,7 @@ from daypass.client.profiles import Profile
 from daypass.client.transport import base64url
 
 
-class Source(Protocol):
+class CredentialSource(Protocol):
     """A source of credentials: a `CredentialProvider`, or a `HeldSession`."""
 
     def get(self) -> Credentials: ...
@@ -59,7 +59,7 @@ class TokenSource:
     def __init__(
         self,
         profile: Profile,
-        source: Source,
+        source: CredentialSource,
         audience: str,
         scope: str = "",
         *,
@@ -205,7 +205,7 @@ class SigV4Auth(_Auth):
     def __init__(
         self,
         origin: str,
-        source: Source,
+        source: CredentialSource,
         service: str,
         region: str = state.REGION,
         clock: Callable[[], float] = time.time,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from daypass.client import state
-from daypass.client.auth import Source
+from daypass.client.auth import CredentialSource
 from daypass.client.credentials import AssumeRole, Credentials
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError, Profile, known
@@ -23,7 +23,7 @@ from daypass.client.provider import CredentialProvider
 METHOD = "daypass"
 
 
-def refreshable_credentials(source: Source) -> Any:
+def refreshable_credentials(source: CredentialSource) -> Any:
     """Botocore's RefreshableCredentials, which ask `source` whenever they are near their end. Raises ClientError."""
     from botocore.credentials import RefreshableCredentials
 
@@ -39,7 +39,7 @@ def refreshable_credentials(source: Source) -> Any:
     return RefreshableCredentials.create_from_metadata(current(), current, METHOD)
 
 
-def botocore_session(source: Source | str, *, region: str = "") -> Any:
+def botocore_session(source: CredentialSource | str, *, region: str = "") -> Any:
     """A botocore session whose only credential provider is `source`: a provider, a held session, or a role.
 
     For a role, the profile is chosen as the command line chooses it.
@@ -63,7 +63,7 @@ def botocore_session(source: Source | str, *, region: str = "") -> Any:
     return session
 
 
-def boto3_session(source: Source | str, *, region: str = "") -> Any:
+def boto3_session(source: CredentialSource | str, *, region: str = "") -> Any:
     """A boto3 session likewise."""
     import boto3
 

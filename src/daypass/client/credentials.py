@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daypass.client.http import Connection
 from daypass.client.http import offset_of, post_form, result_of
 from daypass.client.profiles import LocalStateError
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 
 _ROLE = re.compile(r"[\w+=,.@/-]+")
 
@@ -126,7 +126,7 @@ _SKEW = 30.0  # seconds by which clocks may differ
 
 
 def assume_role_with_web_identity(
-    server: Server, token: str, role: str, session_name: str, duration: int = 0, *, seconds: float = 20.0
+    server: LoginServer, token: str, role: str, session_name: str, duration: int = 0, *, seconds: float = 20.0
 ) -> Credentials:
     """One AssumeRoleWithWebIdentity call within `seconds`. `duration` in seconds, 0 for the default.
 

@@ -19,7 +19,7 @@ from xml.etree import ElementTree as ET
 from daypass import __version__, sigv4
 from daypass.client.errors import ClientError, Members
 from daypass.client.profiles import Profile
-from daypass.client.transport import Answer, NoAnswer, Request, Transport, endpoint_of, exchange
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer, Transport, endpoint_of, exchange
 
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _UNABLE_STATUS = 503
@@ -100,7 +100,7 @@ class Connection:
 
     # --- one call, with its attempts
 
-    def _call(self, call: _Call) -> Answer:
+    def _call(self, call: _Call) -> ClientResponse:
         began = self.monotonic()
         ends = began + self.deadline
         last_start = ends  # no attempt begins later; one that has begun may take the time that the call has left
@@ -134,7 +134,7 @@ class Connection:
                 raise failure
             self.sleep(pause)
 
-    def _once(self, call: _Call, seconds: float) -> Answer:
+    def _once(self, call: _Call, seconds: float) -> ClientResponse:
         request = signed_request(
             self.profile,
             call.method,
@@ -174,7 +174,7 @@ def signed_request(
     content_type: str = "",
     service: str,
     now: float,
-) -> Request:
+) -> ClientRequest:
     """A request that the profile's credentials have signed. `now`: seconds since the epoch, by the server's clock."""
     key = sigv4.SigningKey(
         profile.access_key_id, profile.secret_access_key, profile.region, service, profile.session_token
@@ -184,7 +184,7 @@ def signed_request(
         headers["content-type"] = content_type
     sent = sigv4.sign(key, method, path, query, headers, body, int(now * 1000))
     target = f"{path}?{query}" if query else path
-    return Request(
+    return ClientRequest(
         profile.endpoint, method, target, {**sent, "user-agent": f"daypass/{__version__}"}, body, profile.ca_bundle
     )
 
@@ -197,14 +197,16 @@ def post_form(
     ca_bundle: str = "",
     seconds: float = 20.0,
     transport: Transport = exchange,
-) -> Answer:
+) -> ClientResponse:
     """One unsigned form, as the query protocol nests it. It is sent once, because its proof may be valid only once.
 
     Raises ClientError.
     """
     headers = {"host": endpoint_of(endpoint).netloc, "content-type": "application/x-www-form-urlencoded"}
     body = urlencode(_flatten(fields), errors="replace").encode()
-    request = Request(endpoint, "POST", path, {**headers, "user-agent": f"daypass/{__version__}"}, body, ca_bundle)
+    request = ClientRequest(
+        endpoint, "POST", path, {**headers, "user-agent": f"daypass/{__version__}"}, body, ca_bundle
+    )
     try:
         answer = transport(request, seconds)
     except NoAnswer as error:
@@ -214,7 +216,7 @@ def post_form(
     return answer
 
 
-def result_of(answer: Answer, action: str, *, bare: bool = False) -> ET.Element:
+def result_of(answer: ClientResponse, action: str, *, bare: bool = False) -> ET.Element:
     """The result element of the query protocol's answer. `bare`: or the root of one that has none. Raises ClientError."""
     root = _xml(answer)
     for child in root:
@@ -247,7 +249,7 @@ def _flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def content_of(answer: Answer) -> Any:
+def content_of(answer: ClientResponse) -> Any:
     """The JSON of an answer. Raises ClientError."""
     try:
         return json.loads(answer.body, object_hook=Members)
@@ -255,7 +257,7 @@ def content_of(answer: Answer) -> Any:
         raise ClientError("", "the server's answer is not JSON", answer.status) from None
 
 
-def _xml(answer: Answer) -> ET.Element:
+def _xml(answer: ClientResponse) -> ET.Element:
     """The root, its tags without namespaces. A document type, and so an entity, is refused everywhere."""
     try:
         text = answer.body.decode("utf-8")
@@ -281,7 +283,7 @@ def _json_error(body: Mapping[str, Any], headers: Mapping[str, str], request_id:
     return {"Code": code, "Message": message, "RequestId": request_id, "EncodedAuthorizationMessage": encoded}
 
 
-def _refusal(answer: Answer, endpoint: str) -> ClientError:
+def _refusal(answer: ClientResponse, endpoint: str) -> ClientError:
     """The error of an answer; one that is not in a format of Daypass may come from another server, or a proxy."""
     request_id = answer.headers.get("x-amzn-requestid", "")
     try:

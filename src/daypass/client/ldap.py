@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
 from daypass.client.profiles import LocalStateError
-from daypass.client.transport import NoAnswer, Request, Transport, endpoint_of, exchange
+from daypass.client.transport import ClientRequest, NoAnswer, Transport, endpoint_of, exchange
 
 MAX_MESSAGE: Final = 32_768
 _SECONDS: Final = 5.0
@@ -25,7 +25,7 @@ _CONNECTIONS: Final = 256
 _BIND, _UNBIND, _ANSWER, _SEQUENCE, _INTEGER, _TEXT, _SIMPLE = 0x60, 0x42, 0x61, 0x30, 0x02, 0x04, 0x80
 
 
-class Outcome(IntEnum):
+class ResultCode(IntEnum):
     """LDAP's result codes."""
 
     SUCCESS = 0
@@ -43,33 +43,33 @@ class Tokens:
         if not self._host:
             raise LocalStateError("The audience is https://HOST:PORT of the database.")
 
-    def check(self, user: str, unverified_token: str) -> Outcome:
+    def check(self, user: str, unverified_token: str) -> ResultCode:
         """Asks Daypass whether the signer may connect as this user now."""
         host, _, query = unverified_token.removeprefix("https://").partition("/?")
         asked = parse_qs(query, keep_blank_values=True)
         printable = unverified_token.isascii() and unverified_token.isprintable() and " " not in unverified_token
         if not printable or host != self._host or asked.get("DBUser") != [user] or asked.get("Action") != ["connect"]:
-            return Outcome.INVALID_CREDENTIALS
+            return ResultCode.INVALID_CREDENTIALS
         target = f"/gateway/auth?audience={quote(self._audience, safe='')}"
         headers = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": f"/?{query}"}
-        request = Request(self._endpoint, "GET", target, headers, b"", self._ca_bundle)
+        request = ClientRequest(self._endpoint, "GET", target, headers, b"", self._ca_bundle)
         try:
             status = self._transport(request, _SECONDS).status
         except NoAnswer:
-            return Outcome.UNAVAILABLE
+            return ResultCode.UNAVAILABLE
         if status == 200:
-            return Outcome.SUCCESS
-        return Outcome.INVALID_CREDENTIALS if status in (400, 401, 403) else Outcome.UNAVAILABLE
+            return ResultCode.SUCCESS
+        return ResultCode.INVALID_CREDENTIALS if status in (400, 401, 403) else ResultCode.UNAVAILABLE
 
 
-class Directory(socketserver.ThreadingTCPServer):
+class LdapServer(socketserver.ThreadingTCPServer):
     """Answers binds at `listen`. `check`: takes user and password."""
 
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, listen: tuple[str, int], check: Callable[[str, str], Outcome]) -> None:
+    def __init__(self, listen: tuple[str, int], check: Callable[[str, str], ResultCode]) -> None:
         self.check = check
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(listen, _Handler)
@@ -92,7 +92,7 @@ class Directory(socketserver.ThreadingTCPServer):
 
 
 class _Handler(socketserver.BaseRequestHandler):
-    server: Directory
+    server: LdapServer
     _held = b""  # received, and not read yet
 
     def handle(self) -> None:
@@ -129,7 +129,7 @@ class _Handler(socketserver.BaseRequestHandler):
         name, rest = _value(rest, _TEXT)
         password, rest = _value(rest, _SIMPLE)
         if version != b"\3" or rest or not name or not password:  # an empty password would be an anonymous bind
-            outcome = Outcome.PROTOCOL_ERROR if version != b"\3" or rest else Outcome.INVALID_CREDENTIALS
+            outcome = ResultCode.PROTOCOL_ERROR if version != b"\3" or rest else ResultCode.INVALID_CREDENTIALS
         else:
             outcome = self.server.check(name.decode("utf-8", "replace"), password.decode("utf-8", "replace"))
         result = bytes([0x0A, 1, outcome, _TEXT, 0, _TEXT, 0])

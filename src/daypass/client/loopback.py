@@ -23,7 +23,7 @@ from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError
 from daypass.client.serving import TEXT, Handler
-from daypass.client.transport import NoAnswer, Request, Server, base64url, endpoint_of
+from daypass.client.transport import ClientRequest, LoginServer, NoAnswer, base64url, endpoint_of
 from daypass.sigv4.canonical import SigningKey, presign
 
 _MAX_TARGET = 65_536
@@ -39,7 +39,7 @@ _DONE = (
 class LoopbackLogin(ABC):
     """One login. Use it as a context manager; it holds a port until its end."""
 
-    server: Server
+    server: LoginServer
     verifier: str = field(default_factory=lambda: secrets.token_urlsafe(32), init=False, repr=False)
     _listener: HTTPServer = field(init=False, repr=False)
     _answers: list[dict[str, str]] = field(default_factory=list, init=False, repr=False)
@@ -90,7 +90,7 @@ class LoopbackLogin(ABC):
         return True
 
 
-def check_issuer(server: Server, issuer: str) -> None:
+def check_issuer(server: LoginServer, issuer: str) -> None:
     """Refuses a server other than the one that signs the person in: it would get the code of that one (RFC 8414, 3.3).
 
     A server of this computer may have the name `localhost`, which passkeys need. Raises LocalStateError.
@@ -144,13 +144,13 @@ class Session(NamedTuple):
         return f"Session({self.credentials!r})"
 
 
-def renew(server: Server, refresh_token: str) -> Session:
+def renew(server: LoginServer, refresh_token: str) -> Session:
     """A new session for a refresh token, which is replaced by the returned one. Raises ClientError."""
     fields = {"grant_type": "refresh_token", "refresh_token": refresh_token, "requested_token_type": _AWS}
     return _session(_post(server, "/oauth2/token", fields))
 
 
-def revoke(server: Server, refresh_token: str) -> None:
+def revoke(server: LoginServer, refresh_token: str) -> None:
     """Ends everything that a refresh token has given. Raises ClientError."""
     _post(server, "/oauth2/revoke", {"token": refresh_token})
 
@@ -163,7 +163,7 @@ def access_token(
     token is then bound. Raises ClientError.
     """
     profile = connection.profile
-    server = Server(profile.endpoint, profile.ca_bundle, connection.transport)
+    server = LoginServer(profile.endpoint, profile.ca_bundle, connection.transport)
     key_id, secret, session = profile.access_key_id, profile.secret_access_key, profile.session_token
     if not session and not wanted.get("role"):  # a token is of a session, and a long-term key has none
         made = read_credentials(connection.sts("GetSessionToken"), connection.clock(), connection.offset)
@@ -251,7 +251,7 @@ class AuthorizationLogin(LoopbackLogin):
 class DeviceLogin:
     """One login: the person opens `address` on any device and compares `user_code`; then `wait`."""
 
-    server: Server
+    server: LoginServer
     user_code: str
     address: str
     device_code: str = field(repr=False)
@@ -259,7 +259,7 @@ class DeviceLogin:
     seconds: float
 
     @classmethod
-    def begin(cls, server: Server) -> DeviceLogin:
+    def begin(cls, server: LoginServer) -> DeviceLogin:
         """Raises ClientError."""
         answer = _post(server, "/oauth2/device_authorization", {"scope": "openid"})
         try:
@@ -294,15 +294,15 @@ class DeviceLogin:
 # --- Calls
 
 
-def _post(server: Server, path: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
+def _post(server: LoginServer, path: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
     body = urlencode({"client_id": CLIENT_ID, **fields}).encode("ascii")
     return _sent(server, "POST", path, {"content-type": "application/x-www-form-urlencoded"}, body)
 
 
-def _sent(server: Server, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
+def _sent(server: LoginServer, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
     sent = {"host": endpoint_of(server.endpoint).netloc, **headers, "user-agent": f"daypass/{__version__}"}
     try:
-        answer = server.transport(Request(server.endpoint, method, path, sent, body, server.ca_bundle), _SECONDS)
+        answer = server.transport(ClientRequest(server.endpoint, method, path, sent, body, server.ca_bundle), _SECONDS)
     except NoAnswer as error:
         raise ClientError("", f"the server at {server.endpoint} does not answer: {error}") from None
     try:

@@ -27,14 +27,14 @@ HOSTS: Final = "DAYPASS_CREDENTIAL_HOSTS"
 USER: Final = "daypass"
 
 
-class Token(NamedTuple):
+class ExpiringToken(NamedTuple):
     """An access token, and when it ends (seconds)."""
 
     text: str
     expires_at: float
 
 
-def token_for(audience: str, role: str = "", profile: str = "", endpoint: str = "") -> Token:
+def token_for(audience: str, role: str = "", profile: str = "", endpoint: str = "") -> ExpiringToken:
     """A token as the profile, or as a role. Raises ClientError, LocalStateError."""
     from daypass.client.credentials import role_arn
     from daypass.client.http import Connection
@@ -44,10 +44,10 @@ def token_for(audience: str, role: str = "", profile: str = "", endpoint: str = 
     connection = Connection(resolve(profile, endpoint))
     wanted = {"audience": audience, **({"role": role_arn(connection, role)} if role else {})}
     answer = access_token(connection, wanted)
-    return Token(str(answer["access_token"]), time.time() + float(answer.get("expires_in", 0)))
+    return ExpiringToken(str(answer["access_token"]), time.time() + float(answer.get("expires_in", 0)))
 
 
-def token_of_host(unverified_url: str) -> Token | None:
+def token_of_host(unverified_url: str) -> ExpiringToken | None:
     """The token for the host of a URL, with or without scheme; None for a host that is not named. Raises ClientError,
     LocalStateError.
     """

@@ -36,7 +36,7 @@ class Unusable(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class PodSettings:
     """Settings for pods. `agent_image` serves pods that ask for an agent; "": none do."""
 
     endpoint: str
@@ -45,7 +45,7 @@ class Cluster:
     agent_image: str = ""
 
 
-def reviewed(cluster: Cluster, annotations_of: AnnotationsOf, review: Any, *, required: bool) -> dict[str, Any]:
+def reviewed(cluster: PodSettings, annotations_of: AnnotationsOf, review: Any, *, required: bool) -> dict[str, Any]:
     """The answer to an AdmissionReview. `required`: a pod that cannot be served is refused; else it is admitted unchanged,
     with a warning. Raises ValueError for what is no AdmissionReview of a pod.
     """
@@ -70,7 +70,7 @@ def reviewed(cluster: Cluster, annotations_of: AnnotationsOf, review: Any, *, re
     return {"apiVersion": _REVIEW, "kind": "AdmissionReview", "response": answer}
 
 
-def patch_of(cluster: Cluster, pod: Pod, account: Annotations) -> list[dict[str, Any]]:
+def patch_of(cluster: PodSettings, pod: Pod, account: Annotations) -> list[dict[str, Any]]:
     """The JSON patch of a pod; empty: it needs none. Raises Unusable."""
     role = account.get(f"{_PREFIX}role-arn", "")
     if not role:
@@ -131,7 +131,7 @@ def _added(container: Pod, settings: Mapping[str, str], mounts: list[Pod]) -> bo
     return True
 
 
-def _where(cluster: Cluster) -> dict[str, str]:
+def _where(cluster: PodSettings) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL_STS": cluster.endpoint,
         "AWS_REGION": cluster.region,
@@ -139,12 +139,12 @@ def _where(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def _of_token(cluster: Cluster, role: str) -> tuple[dict[str, str], list[Pod]]:
+def _of_token(cluster: PodSettings, role: str) -> tuple[dict[str, str], list[Pod]]:
     named = {"AWS_ROLE_ARN": role, "AWS_WEB_IDENTITY_TOKEN_FILE": f"{_TOKENS}/token"}
     return {**named, **_where(cluster)}, [_mount(_TOKEN_VOLUME, _TOKENS)]
 
 
-def _of_agent(cluster: Cluster) -> tuple[dict[str, str], list[Pod]]:
+def _of_agent(cluster: PodSettings) -> tuple[dict[str, str], list[Pod]]:
     """Containers beside an agent get no token: its metadata endpoint is in the network of the pod alone."""
     return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{_METADATA}/", **_where(cluster)}, []
 
@@ -153,7 +153,7 @@ def _mount(volume: str, path: str, *, read_only: bool = True) -> Pod:
     return {"name": volume, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
-def _agent_config(cluster: Cluster, role: str) -> str:
+def _agent_config(cluster: PodSettings, role: str) -> str:
     quoted = {name: json.dumps(value) for name, value in {"role": role, "at": cluster.endpoint}.items()}
     return f"""endpoints = [{quoted["at"]}]
 region = {json.dumps(cluster.region)}
@@ -179,7 +179,7 @@ def _agent_volumes() -> list[Pod]:
     ]
 
 
-def _sidecar(cluster: Cluster) -> Pod:
+def _sidecar(cluster: PodSettings) -> Pod:
     """A container that runs beside the others and starts before them (Kubernetes 1.29)."""
     status = ["daypass", "agent", "status", "--config", f"{_CONFIGS}/agent.toml"]
     return {

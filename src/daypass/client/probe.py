@@ -21,7 +21,7 @@ from daypass.client.errors import ClientError
 from daypass.client.http import Connection, post_form, result_of, signed_request
 from daypass.client.profiles import Profile, replace_file
 from daypass.client.serving import Handler
-from daypass.client.transport import NoAnswer, Request, Transport, base64url, endpoint_of, exchange
+from daypass.client.transport import ClientRequest, NoAnswer, Transport, base64url, endpoint_of, exchange
 
 SECONDS = 10.0
 """The longest that one check may take; a slower server fails it."""
@@ -166,7 +166,7 @@ class Probe:
     def _ready(self) -> str:
         profile = self.profile
         host = endpoint_of(profile.endpoint).netloc
-        request = Request(profile.endpoint, "GET", "/readyz", {"host": host}, b"", profile.ca_bundle)
+        request = ClientRequest(profile.endpoint, "GET", "/readyz", {"host": host}, b"", profile.ca_bundle)
         status = self.transport(request, SECONDS).status
         return "" if status == 200 else f"/readyz answered with HTTP status {status}"
 

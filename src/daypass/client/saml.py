@@ -17,7 +17,7 @@ from daypass.client.errors import ClientError
 from daypass.client.http import content_of, post_form, result_of
 from daypass.client.loopback import LoopbackLogin, check_issuer
 from daypass.client.profiles import LocalStateError
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 
 _ROLE = "https://aws.amazon.com/SAML/Attributes/Role"
 _ASSERTION = "{urn:oasis:names:tc:SAML:2.0:assertion}"
@@ -53,7 +53,7 @@ def roles_offered(assertion: str) -> list[tuple[str, str]]:
 
 
 def assume_role_with_saml(
-    server: Server, assertion: str, role: str, provider: str, duration: int = 0, now: float = 0.0
+    server: LoginServer, assertion: str, role: str, provider: str, duration: int = 0, now: float = 0.0
 ) -> Credentials:
     """One AssumeRoleWithSAML call. `duration` in seconds, 0 for what the assertion says. Raises ClientError."""
     fields = {

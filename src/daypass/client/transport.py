@@ -29,7 +29,7 @@ down within two seconds of its own start.
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ClientRequest:
     """A request. `target` is path and query as on the wire; `endpoint` as `endpoint_of` accepts it."""
 
     endpoint: str
@@ -39,13 +39,13 @@ class Request:
     body: bytes
     ca_bundle: str = ""
 
-    def with_headers(self, headers: Mapping[str, str]) -> Request:
+    def with_headers(self, headers: Mapping[str, str]) -> ClientRequest:
         """The same request with other headers."""
         return replace(self, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ClientResponse:
     """A response. Header names are in lower case."""
 
     status: int
@@ -63,7 +63,7 @@ class NoAnswer(Exception):
         self.sent, self.final = sent, final
 
 
-Transport = Callable[[Request, float], Answer]
+Transport = Callable[[ClientRequest, float], ClientResponse]
 """Takes a request and the seconds it may last. Raises NoAnswer."""
 
 
@@ -80,7 +80,7 @@ def endpoint_of(url: str) -> SplitResult:
     return parts
 
 
-def exchange(request: Request, seconds: float) -> Answer:
+def exchange(request: ClientRequest, seconds: float) -> ClientResponse:
     """The real transport. In a program that uses OpenTelemetry each exchange is a span."""
     if "opentelemetry.sdk.trace" in sys.modules:
         from daypass.client.tracing import exchanged
@@ -89,11 +89,11 @@ def exchange(request: Request, seconds: float) -> Answer:
     return _exchange(request, seconds)
 
 
-def _exchange(request: Request, seconds: float) -> Answer:
+def _exchange(request: ClientRequest, seconds: float) -> ClientResponse:
     """The work is done in a separate thread, because a name lookup cannot be interrupted."""
     connection = _connection(request, seconds)
     ends = time.monotonic() + seconds
-    result: list[Answer | BaseException] = []
+    result: list[ClientResponse | BaseException] = []
 
     def work() -> None:
         try:
@@ -118,7 +118,7 @@ def _exchange(request: Request, seconds: float) -> Answer:
 
 
 @contextmanager
-def open_response(request: Request, seconds: float) -> Iterator[http.client.HTTPResponse]:
+def open_response(request: ClientRequest, seconds: float) -> Iterator[http.client.HTTPResponse]:
     """A response that is read as it arrives. `seconds`: the longest that one read may take. Raises NoAnswer."""
     connection = _connection(request, seconds)
     try:
@@ -163,7 +163,7 @@ def _wake(connection: _Timed) -> None:
             connection.wire.shutdown(socket.SHUT_RDWR)
 
 
-def _connection(request: Request, seconds: float) -> _Timed:
+def _connection(request: ClientRequest, seconds: float) -> _Timed:
     parts = endpoint_of(request.endpoint)
     if parts.scheme == "https":
         return _Secure(parts.hostname or "", parts.port, timeout=seconds, context=_trust(request.ca_bundle))
@@ -178,7 +178,7 @@ def _trust(ca_bundle: str) -> ssl.SSLContext:
         raise LocalStateError(f"The CA bundle {ca_bundle} cannot be used: {error.strerror or error}.") from None
 
 
-def _converse(connection: http.client.HTTPConnection, request: Request) -> Answer:
+def _converse(connection: http.client.HTTPConnection, request: ClientRequest) -> ClientResponse:
     connection.request(request.method, request.target, request.body or None, dict(request.headers))
     with connection.getresponse() as response:
         body = response.read(MAX_ANSWER + 1)
@@ -187,7 +187,7 @@ def _converse(connection: http.client.HTTPConnection, request: Request) -> Answe
         raise NoAnswer("its answer is too large", final=True)
     if left:
         raise NoAnswer("its answer was cut short")
-    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+    return ClientResponse(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
 
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"})
@@ -212,7 +212,7 @@ def _fail(error: BaseException, *, sent: bool) -> NoReturn:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class LoginServer:
     """The server to log in to, and its connection settings."""
 
     endpoint: str

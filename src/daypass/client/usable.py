@@ -22,7 +22,7 @@ from daypass.client.profiles import (
     of_login,
     save,
 )
-from daypass.client.transport import Server, Transport, exchange
+from daypass.client.transport import LoginServer, Transport, exchange
 
 
 def with_secret(profile: Profile) -> Profile:
@@ -63,7 +63,7 @@ def renewed(profile: Profile, *, transport: Transport = exchange, clock: Callabl
         stored = from_keyring(current)
         if _left(stored, clock()) > _EARLY:  # another process was faster
             return stored
-        server = Server(stored.endpoint, stored.ca_bundle, transport)
+        server = LoginServer(stored.endpoint, stored.ca_bundle, transport)
         try:
             session = renew(server, stored.refresh_token)
         except ClientError as error:

@@ -17,9 +17,9 @@ from http.server import ThreadingHTTPServer
 from typing import Any, Final, cast
 
 from daypass.client.http import segment
-from daypass.client.pod_identity import Annotations, Cluster, reviewed
+from daypass.client.pod_identity import Annotations, PodSettings, reviewed
 from daypass.client.serving import Handler
-from daypass.client.transport import NoAnswer, Request, exchange
+from daypass.client.transport import ClientRequest, NoAnswer, exchange
 
 REQUIRED: Final = "/mutate/required"
 OPTIONAL: Final = "/mutate"
@@ -40,7 +40,7 @@ class ApiServer:
         with open(f"{self.folder}/token", encoding="utf-8") as file:
             headers = {"authorization": f"Bearer {file.read().strip()}", "accept": "application/json"}
         target = f"/api/v1/namespaces/{segment(namespace)}/serviceaccounts/{segment(account)}"
-        request = Request(self.url, "GET", target, headers, b"", f"{self.folder}/ca.crt")
+        request = ClientRequest(self.url, "GET", target, headers, b"", f"{self.folder}/ca.crt")
         try:
             answer = exchange(request, _LOOK_UP)
             if answer.status == 404:
@@ -55,7 +55,7 @@ class ApiServer:
         return found
 
 
-class Certificate:
+class ReloadedCertificate:
     """A TLS context whose certificate is that of the files as they are now. `client_ca`: who signed the client's."""
 
     def __init__(self, certificate: str, key: str, client_ca: str = "") -> None:
@@ -91,7 +91,11 @@ class Webhook(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, listen: tuple[str, int], cluster: Cluster, accounts: Callable[[str, str], Annotations], tls: Certificate
+        self,
+        listen: tuple[str, int],
+        cluster: PodSettings,
+        accounts: Callable[[str, str], Annotations],
+        tls: ReloadedCertificate,
     ) -> None:
         self.tls = tls
         self.review = partial(reviewed, cluster, accounts)

@@ -191,7 +191,7 @@ class CertificateRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class VerifiedCertificate:
     """An end-entity certificate that was verified against a trust anchor.
 
     Attributes:

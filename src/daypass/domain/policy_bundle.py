@@ -19,7 +19,7 @@ from daypass.domain.directory import Role, User
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.policy.partial_evaluation import Known, Outcome
+from daypass.domain.policy.partial_evaluation import Known, PartialOutcome
 from daypass.domain.question import Asker, hypothetical
 from daypass.domain.trust import CallerPolicies
 
@@ -52,7 +52,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
     blocks: tuple[tuple[PolicyRef, ...], ...] = ()
 
 
-class Signed(msgspec.Struct, frozen=True):
+class SignedContent(msgspec.Struct, frozen=True):
     """The signed part of a bundle. `digests`: of the buckets. `position`: of the change feed, in `epoch`; never lower later.
 
     `iat` in ms: when this was still so.
@@ -68,7 +68,7 @@ class Signed(msgspec.Struct, frozen=True):
     digests: tuple[str, ...]
 
 
-READ_SIGNED: Final = msgspec.json.Decoder(Signed)
+READ_SIGNED: Final = msgspec.json.Decoder(SignedContent)
 _READ_BUCKET: Final = msgspec.json.Decoder(tuple[Held, ...])
 
 
@@ -122,7 +122,7 @@ def _matches(statement: Mapping[str, Any], service: str) -> bool:
 class PolicySet:
     """A complete bundle, ready to decide. Raises ValueError when parts are missing or are not what was signed."""
 
-    def __init__(self, signed: Signed, buckets: Sequence[str], texts: Mapping[str, str]) -> None:
+    def __init__(self, signed: SignedContent, buckets: Sequence[str], texts: Mapping[str, str]) -> None:
         if len(buckets) != BUCKETS or tuple(map(text_digest, buckets)) != signed.digests:
             raise ValueError("a bucket is not what was signed")
         self.signed = signed
@@ -134,9 +134,9 @@ class PolicySet:
             raise ValueError("a policy is not what was signed")
         self._compiled: dict[tuple[str, PolicyKind], Any] = {}
         self._known: dict[str, Asker | None] = {}
-        self._decided: dict[tuple[str, str, str], Outcome] = {}
+        self._decided: dict[tuple[str, str, str], PartialOutcome] = {}
 
-    def outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> Outcome:
+    def outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> PartialOutcome:
         """The decision for the verified token with these claims; ALLOWED_IF when only the server can decide."""
         key = (claims["jti"], action, resource)
         found = self._decided.get(key)
@@ -147,7 +147,7 @@ class PolicySet:
             self._decided[key] = found
         return found
 
-    def _outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> Outcome:
+    def _outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> PartialOutcome:
         token = claims["jti"]
         if token not in self._known:
             if len(self._known) >= _PRINCIPALS:
@@ -155,7 +155,7 @@ class PolicySet:
             self._known[token] = self._asker(claims)
         asker = self._known[token]
         if asker is None or action.partition(":")[0].lower() != self.signed.service:
-            return Outcome.ALLOWED_IF
+            return PartialOutcome.ALLOWED_IF
         return asker.outcome(action, resource)
 
     def _asker(self, claims: Mapping[str, Any]) -> Asker | None:

@@ -55,7 +55,7 @@ class TokenReview:
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class BrowserSignIn:
     """How people of a provider sign in with a browser (OpenID Connect Core 1.0, 3.1).
 
     `client_id` and `client_secret` are those of Daypass at the provider; without a secret it is a public client. The
@@ -117,7 +117,7 @@ class ProviderSettings:
     source_identity_claim: str = ""
     spiffe_trust_domain: str = ""
     token_review: TokenReview | None = None
-    sign_in: SignIn | None = None
+    sign_in: BrowserSignIn | None = None
     default_role: str = ""
 
 
@@ -297,14 +297,14 @@ def _review(value: Any) -> TokenReview | None:
     return TokenReview(**read)
 
 
-def _sign_in(value: Any) -> SignIn | None:
+def _sign_in(value: Any) -> BrowserSignIn | None:
     if value is None:
         return None
     read = _checked(value, _SIGN_IN_READERS, "")
     for name in ("client_id", "roles"):
         if not read.get(name):
             raise ValueError(f"{name}: it is missing.")
-    return SignIn(**read)
+    return BrowserSignIn(**read)
 
 
 def _roles(value: Any) -> tuple[str, ...]:

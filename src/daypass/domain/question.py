@@ -22,8 +22,8 @@ from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
 from daypass.domain.policy.partial_evaluation import (
     Known,
-    Outcome,
     PartialEvaluation,
+    PartialOutcome,
     Variant,
     evaluate_partially,
     extremes,
@@ -111,14 +111,14 @@ class Asker:
         self._keys: Context = {**resource_context(principal.account), **principal.keys}
         self._worst, self._best = extremes(principal.policies.layers(same_account=True), principal.known)
 
-    def outcome(self, action: str, resource: str) -> Outcome:
+    def outcome(self, action: str, resource: str) -> PartialOutcome:
         """ALLOWED_IF for a resource of another account: its policy is not known. Raises OperationOverBudget."""
         if account_of(resource) not in ("", self._account):
-            return Outcome.ALLOWED_IF
+            return PartialOutcome.ALLOWED_IF
         query = AccessQuery(self._facts, action, resource, self._keys)
         if allows(query, self._worst):
-            return Outcome.ALLOWED
-        return Outcome.ALLOWED_IF if allows(query, self._best) else Outcome.DENIED
+            return PartialOutcome.ALLOWED
+        return PartialOutcome.ALLOWED_IF if allows(query, self._best) else PartialOutcome.DENIED
 
 
 class Decided(Struct, frozen=True):

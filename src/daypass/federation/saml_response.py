@@ -23,7 +23,7 @@ from daypass.domain.assertion import ATTRIBUTES, Assertion, refuse, role_pairs
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.federation import saml_facts
 from daypass.federation.saml_facts import SamlRules
-from daypass.federation.saml_signature import SIGNATURE, BadSignature, Signed, check_profile, verify
+from daypass.federation.saml_signature import SIGNATURE, BadSignature, SignedElement, check_profile, verify
 from daypass.federation.saml_xml import (
     SAML,
     SAMLP,
@@ -147,16 +147,16 @@ def _metadata(rules: SamlRules) -> SamlMetadataView:
     return rules.metadata
 
 
-def _signed(assertion: etree._Element, signed_by: str, metadata: SamlMetadataView, *, own: bool) -> Signed:
+def _signed(assertion: etree._Element, signed_by: str, metadata: SamlMetadataView, *, own: bool) -> SignedElement:
     """The assertion as signed: by its own signature if it has one, else by that of the response."""
     if own:
         return verify(assertion, metadata.certificates)
     if not signed_by:
         raise BadSignature
-    return Signed(parse(as_document(assertion)), signed_by)
+    return SignedElement(parse(as_document(assertion)), signed_by)
 
 
-def _facts(response: etree._Element, signed: Signed, rules: SamlRules, metadata: SamlMetadataView) -> Assertion:
+def _facts(response: etree._Element, signed: SignedElement, rules: SamlRules, metadata: SamlMetadataView) -> Assertion:
     _check_response(response, rules, metadata)
     return saml_facts.read(signed.element, signed.key, rules, metadata.entity_id)
 

@@ -49,7 +49,7 @@ class BadSignature(Exception):
     """The signature is well-formed and allowed, and no key of the metadata made it."""
 
 
-class Signed(NamedTuple):
+class SignedElement(NamedTuple):
     """The signed element, and the SHA-256 of the key that signed it (hex)."""
 
     element: etree._Element
@@ -78,7 +78,7 @@ def check_profile(element: etree._Element) -> bool:
     return True
 
 
-def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
+def verify(element: etree._Element, certificates: Sequence[bytes]) -> SignedElement:
     """Returns the part of the document that the signature of `element` covers. Its profile has been checked. Raises BadSignature."""
     document = as_document(element)
     method = _METHODS[element.find(f"{SIGNATURE}/{DS}SignedInfo/{DS}SignatureMethod").get("Algorithm")]
@@ -92,12 +92,12 @@ def verify(element: etree._Element, certificates: Sequence[bytes]) -> Signed:
         signed = parse(covered)
         if signed.tag != element.tag or signed.get("ID") != element.get("ID"):
             raise BadSignature
-        return Signed(signed, key.digest)
+        return SignedElement(signed, key.digest)
     raise BadSignature
 
 
 def key_digest(certificate: bytes) -> str:
-    """The value of `Signed.key` for the key in this certificate (DER). Raises BadXml when it is not usable."""
+    """The value of `SignedElement.key` for the key in this certificate (DER). Raises BadXml when it is not usable."""
     return _key(certificate).digest
 
 

@@ -20,7 +20,7 @@ from urllib.parse import quote_plus, urlencode
 from daypass.domain.claims import secret_owner
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.provider_settings import ProviderSettings, SignIn, TokenReview, issuer_of, parse_settings
+from daypass.domain.provider_settings import BrowserSignIn, ProviderSettings, TokenReview, issuer_of, parse_settings
 from daypass.federation.fetch import Fetched, FetchError, Order, parse_url
 from daypass.federation.jwks import read_bounded
 from daypass.federation.sources import FileError, Getter, open_bearer, read_token
@@ -136,7 +136,7 @@ def _url(document: Mapping[str, Any], name: str) -> str:
 
 
 def _credentials(
-    chosen: SignIn, secret: str, endpoints: ProviderEndpoints
+    chosen: BrowserSignIn, secret: str, endpoints: ProviderEndpoints
 ) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
     """How Daypass authenticates as a client: parameters and headers."""
     if not secret:

@@ -29,7 +29,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from daypass.domain.arn import Source
-from daypass.domain.jws import ATTRIBUTES, Certificate, CertificateRefused, Fields, refusal_of_rsa
+from daypass.domain.jws import ATTRIBUTES, CertificateRefused, Fields, VerifiedCertificate, refusal_of_rsa
 from daypass.scheduling.threads import FairThreads, Job
 
 MAX_CHAIN: Final = 5
@@ -58,10 +58,10 @@ class X509Verifier:
     """Verifies certificates. Refusals are `CertificateRefused`, whose message is only for the record. It stores only parsed certificates and lists."""
 
     def __init__(self) -> None:
-        self._crls: dict[bytes, Crl] = {}
+        self._crls: dict[bytes, RevocationList] = {}
         self._lock = threading.Lock()
 
-    def _read(self, crl: bytes) -> Crl:
+    def _read(self, crl: bytes) -> RevocationList:
         parsed = self._crls.get(crl)
         if parsed is None:
             parsed = read_crl(crl)
@@ -95,7 +95,7 @@ class X509Verifier:
         unverified_der: bytes,
         unverified_chain: Sequence[bytes],
         now: int,
-    ) -> Certificate:
+    ) -> VerifiedCertificate:
         """The certificate, if a valid path leads from it to one of `anchors` (PEM) at `now` (ms) and no CRL forbids
         it. Sources take turns.
 
@@ -105,7 +105,7 @@ class X509Verifier:
         if len(unverified_chain) > MAX_CHAIN:
             raise CertificateRefused(f"more than {MAX_CHAIN} certificates in the chain")
 
-        def verify(_: Job) -> Certificate:
+        def verify(_: Job) -> VerifiedCertificate:
             presented = _Presented(_parse(unverified_der), _chain(unverified_chain))
             moment = datetime.fromtimestamp(now / 1000, UTC).replace(tzinfo=None)
             path = _path(_bundle(anchors), presented, moment)
@@ -316,7 +316,7 @@ def _check_anchor(certificate: x509.Certificate) -> None:
 # --- Revocation ------------------------------------------------------------------------------------------------------
 
 
-def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequence[Crl], now: int) -> None:
+def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequence[RevocationList], now: int) -> None:
     """No certificate of the path is on a CRL of its issuer, and of each kind of these CRLs one is in force."""
     if not crls:
         return
@@ -333,11 +333,11 @@ def _check_revocation(path: Sequence[x509.Certificate], anchors: str, crls: Sequ
 
 
 @lru_cache(maxsize=1024)
-def _facts(path: tuple[x509.Certificate, ...]) -> Certificate:
+def _facts(path: tuple[x509.Certificate, ...]) -> VerifiedCertificate:
     """Cached facts about certificates: a host sends the same ones again and again."""
     leaf = path[0]
     ends = min(certificate.not_valid_after_utc for certificate in path)
-    return Certificate(
+    return VerifiedCertificate(
         serial=leaf.serial_number,
         subject=leaf.subject.rfc4514_string(),
         issuer=leaf.issuer.rfc4514_string(),
@@ -394,7 +394,7 @@ _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crl:
+class RevocationList:
     """One list: its issuer, the revoked certificates, and its validity period (ms)."""
 
     parsed: x509.CertificateRevocationList
@@ -414,14 +414,14 @@ class Crl:
 
 
 @lru_cache(maxsize=1024)
-def _signed(crl: Crl, certificate: x509.Certificate) -> bool:
+def _signed(crl: RevocationList, certificate: x509.Certificate) -> bool:
     key = certificate.public_key()
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         return False
     return crl.parsed.is_signature_valid(key)
 
 
-def read_crl(unverified_pem: bytes) -> Crl:
+def read_crl(unverified_pem: bytes) -> RevocationList:
     """The list in this PEM text. Raises CertificateRefused when it is malformed or cannot be enforced."""
     if len(unverified_pem) > MAX_BYTES:
         raise CertificateRefused("the CRL is too large")
@@ -434,7 +434,7 @@ def read_crl(unverified_pem: bytes) -> Crl:
         raise CertificateRefused(f"not a readable CRL: {str(error)[:200]}") from None
     if until is None:
         raise CertificateRefused("a CRL without a next update")
-    return Crl(
+    return RevocationList(
         parsed=parsed,
         issuer=parsed.issuer,
         serials=serials,

@@ -43,7 +43,7 @@ def programs() -> Path | None:
     return next((each for each in (*debian, *on_path) if all((each / name).is_file() for name in _PROGRAMS)), None)
 
 
-class Node:
+class DatabaseServer:
     """One server. `socket`: the folder of its socket, which names it in connection strings."""
 
     def __init__(self, base: Path, name: str) -> None:
@@ -78,7 +78,7 @@ class Cluster:
         self._bin = bin
         self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         owner = (user.pw_uid, user.pw_gid) if user else (os.getuid(), os.getgid())
-        self.primary, self.standby = (Node(base, name) for name in ("one", "two"))
+        self.primary, self.standby = (DatabaseServer(base, name) for name in ("one", "two"))
         for node in (self.primary, self.standby):
             for folder in (node.socket, node.data.parent):
                 folder.mkdir(mode=0o700)
@@ -118,7 +118,7 @@ class Cluster:
         self.standby.sql("SELECT pg_promote(true, 60)")
         self.primary, self.standby = self.standby, self.primary
 
-    def kill(self, node: Node) -> None:
+    def kill(self, node: DatabaseServer) -> None:
         """Ends a server and its processes at once."""
         process = node.process
         if process is None or process.poll() is not None:
@@ -135,7 +135,7 @@ class Cluster:
         for node in (self.primary, self.standby):
             self.kill(node)
 
-    def _start(self, node: Node) -> None:
+    def _start(self, node: DatabaseServer) -> None:
         settings = {**_SETTINGS, "unix_socket_directories": str(node.socket)}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command: list[str | Path] = [self._bin / "postgres", "-D", node.data, *arguments]
@@ -151,10 +151,10 @@ class Cluster:
 
         self.wait(answers)
 
-    def _program(self, node: Node, name: str, *arguments: str) -> None:
+    def _program(self, node: DatabaseServer, name: str, *arguments: str) -> None:
         subprocess.run([self._bin / name, *arguments], check=True, **self._options(node))
 
-    def _options(self, node: Node) -> dict[str, Any]:
+    def _options(self, node: DatabaseServer) -> dict[str, Any]:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "XDG_RUNTIME_DIR": str(node.data.parent)}
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return {"cwd": node.data.parent, "env": environment, **quiet, **self._identity}

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     text: str
 
 
-class Outcome(NamedTuple):
+class GamedayMeasurements(NamedTuple):
     """The measurements. Times are in seconds since the break; None: it did not happen."""
 
     scenario: Scenario
@@ -63,7 +63,7 @@ class Outcome(NamedTuple):
         return "\n".join(lines) + "\n"
 
 
-def run(scenario: Scenario, directory: Path, say: Callable[[str], None]) -> Outcome:
+def run(scenario: Scenario, directory: Path, say: Callable[[str], None]) -> GamedayMeasurements:
     """Runs a scenario in a new deployment below `directory`. `say` gets each line of the timeline as it happens.
 
     Raises Missing.
@@ -106,7 +106,7 @@ class _Day:
         self._began = time.time()
         self._timeline: list[Entry] = []
 
-    def play(self, closing: ExitStack) -> Outcome:
+    def play(self, closing: ExitStack) -> GamedayMeasurements:
         scenario, deployment = self._scenario, self._deployment
         before = len(deployment.received)
         self._note(f"Break: {scenario.summary}")
@@ -137,7 +137,7 @@ class _Day:
         if _until(well, _RECOVERY_SECONDS):
             recovered = time.time() - self._began
             self._note("Recovered: the load is served, and all checks pass")
-        return Outcome(scenario, detected, recovered, tuple(sorted(self._timeline)), alert)
+        return GamedayMeasurements(scenario, detected, recovered, tuple(sorted(self._timeline)), alert)
 
     def _note(self, text: str, at: float = 0.0) -> None:
         entry = Entry((at or time.time()) - self._began, text)

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from daypass.observability.totals import Attempt
+from daypass.observability.totals import AssumeAttempt
 
 _HAVE: Final = frozenset(
     {
@@ -40,7 +40,7 @@ class Exemplars:
         self._bounds = bounds
         self._names: list[str] = [floatToGoString(bound) for bound in (*bounds, inf)]  # type: ignore[no-untyped-call]  # of the library
         self._kept: dict[_Key, Exemplar] = {}
-        self._attempts: dict[str, Attempt] = {}  # of traces that may turn out not to be exported
+        self._attempts: dict[str, AssumeAttempt] = {}  # of traces that may turn out not to be exported
 
     def note(self, operation: str, code: str, seconds: float, trace_id: str, *, issued: bool) -> None:
         """One answered request. `code`: "" when it was served. `issued`: it issued a session."""
@@ -58,7 +58,7 @@ class Exemplars:
         if attempt.outcome != "issued":
             self._keep(one, "daypass_refused_total", cause=attempt.cause, account=attempt.account)
 
-    def note_attempt(self, attempt: Attempt, trace_id: str) -> None:
+    def note_attempt(self, attempt: AssumeAttempt, trace_id: str) -> None:
         """One attempt to get a session, or another refusal. It is an example once its request is noted: the caller may have
         chosen the trace, and only `note` knows that it is exported (attack A585).
         """

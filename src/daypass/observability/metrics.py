@@ -28,8 +28,8 @@ from daypass.observability.totals import (
     ISSUING,
     NO_CAUSE,
     UNAVAILABLE,
-    Attempt,
-    Tally,
+    AssumeAttempt,
+    RequestTally,
     Totals,
     attempt_of,
     number_of,
@@ -71,7 +71,7 @@ METRICS: tuple[Metric, ...] = (
         "`session` (a chained attempt), `token`, `saml` or `certificate`. `outcome`: `issued`, `denied`, `failed` or `unavailable`. "
         "`role_class`: `elevated` for a session that rests on an access grant, otherwise `standard`. `account`: a name in "
         "`server.metrics_accounts`, or `other`.",
-        Attempt._fields,
+        AssumeAttempt._fields,
     ),
     Metric(
         "daypass_refused",
@@ -230,13 +230,13 @@ class Metrics:
         self._accounts = accounts
         self.registry = CollectorRegistry()
         self._by_name: dict[str, Any] = {m.name: self._make(m) for m in METRICS}
-        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._tallies: dict[tuple[str, str], RequestTally] = {}
         # Since they were last published: events by type, attempts by their labels, lifetimes of sessions.
         self._events: dict[EventType, int] = {}
-        self._attempts: dict[Attempt, int] = {}
+        self._attempts: dict[AssumeAttempt, int] = {}
         lifetimes = self["daypass_session_seconds"]
         self._lifetimes = {
-            labels: Tally((), [lifetimes.labels(*labels)], _LIFETIMES)
+            labels: RequestTally((), [lifetimes.labels(*labels)], _LIFETIMES)
             for labels in product(("standard", "elevated"), (*accounts.values(), OTHER))
         }
         self._due = False  # `_publish` is scheduled
@@ -314,7 +314,7 @@ class Metrics:
     def observe_unrecorded(self, operation: str) -> None:
         """A refusal that could not be recorded, so there is no event for it."""
         if operation in ATTEMPTS:
-            attempt = Attempt(operation, "", UNAVAILABLE, UNAVAILABLE, "standard", OTHER)
+            attempt = AssumeAttempt(operation, "", UNAVAILABLE, UNAVAILABLE, "standard", OTHER)
             self._attempts[attempt] = self._attempts.get(attempt, 0) + 1
             self._publish_soon()
 
@@ -330,14 +330,14 @@ class Metrics:
             self._due = True
             asyncio.get_running_loop().call_later(_PUBLISH_SECONDS, self._publish)
 
-    def _tally(self, operation: str, code: str) -> Tally:
+    def _tally(self, operation: str, code: str) -> RequestTally:
         counters = [self["daypass_requests"].labels(operation or "unknown", code or "OK")]
         histograms = [self["daypass_request_seconds"].labels(operation or "unknown")]
         if code == "InternalFailure":
             counters.append(self["daypass_errors"])
         elif operation in ISSUING and not code:
             histograms.append(self["daypass_issuance_seconds"].labels(operation))
-        return Tally(counters, histograms, SECONDS)
+        return RequestTally(counters, histograms, SECONDS)
 
     def _publish(self) -> None:
         self._due = False

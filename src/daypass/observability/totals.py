@@ -110,7 +110,7 @@ class CheckResult(Struct, frozen=True):
 # --- Request figures, summed up between the times at which they can be read
 
 
-class Tally:
+class RequestTally:
     """Requests of one kind: how many, and how long they took.
 
     Args:
@@ -206,7 +206,7 @@ _ISSUED: Final = EventType.SESSION_ISSUED
 _REPEATED: Final = EventType.REQUEST_REPEATED
 
 
-class Attempt(NamedTuple):
+class AssumeAttempt(NamedTuple):
     """The labels of `daypass_assume`. `outcome` is "" for events other than attempts to get a session."""
 
     operation: str = ""
@@ -217,17 +217,17 @@ class Attempt(NamedTuple):
     account: str = ""
 
 
-_NO_ATTEMPT: Final = Attempt()
+_NO_ATTEMPT: Final = AssumeAttempt()
 
 
-def attempt_of(event: Event, account: str = "") -> Attempt:
+def attempt_of(event: Event, account: str = "") -> AssumeAttempt:
     """An event as an attempt, with this label of its account. A refusal that is none has its cause alone.
 
     An issued session counts for any operation; a refusal counts if its operation issues sessions.
     """
     if event.type is _ISSUED:
         role_class = "elevated" if event.grant_id else "standard"
-        return Attempt(event.operation, _proof_of(event), "issued", NO_CAUSE, role_class, account)
+        return AssumeAttempt(event.operation, _proof_of(event), "issued", NO_CAUSE, role_class, account)
     if not event.error:
         return _NO_ATTEMPT
     kind: EventType = event.type
@@ -238,11 +238,11 @@ def attempt_of(event: Event, account: str = "") -> Attempt:
         kind = EventType(counted)
     cause = _cause_of(event)
     if event.operation not in ATTEMPTS or kind not in _REFUSALS:
-        return Attempt(cause=cause, account=account)
-    return Attempt(event.operation, _proof_of(event), outcome_of(cause), cause, "standard", account)
+        return AssumeAttempt(cause=cause, account=account)
+    return AssumeAttempt(event.operation, _proof_of(event), outcome_of(cause), cause, "standard", account)
 
 
-def attempt_in(body: Mapping[str, Any]) -> Attempt:
+def attempt_in(body: Mapping[str, Any]) -> AssumeAttempt:
     """An event of the record as an attempt."""
     given = {
         name: body[name] for name in ("operation", "error", "actor", "decision", "detail", "grant_id") if name in body

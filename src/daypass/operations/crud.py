@@ -16,7 +16,7 @@ from daypass.domain.directory import Tags
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyKind
-from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.lint.finding import LintFinding
 from daypass.domain.policy.model import Decision, Value
 from daypass.domain.ssf import CredentialChange
 from daypass.operations.management import allow, read_page, read_recorded
@@ -113,7 +113,7 @@ class DirectoryOperation(Generic[R, W]):
     write: Callable[[W, Params], Answer] | None = None
     keys: tuple[Callable[[Params, AuthorizedResource], Mapping[str, Value]], ...] = ()
     document: tuple[str, PolicyKind] | None = None
-    check: Callable[[R, Params], Sequence[Finding] | None] | None = None
+    check: Callable[[R, Params], Sequence[LintFinding] | None] | None = None
     gather: Callable[[R, Params, Ids], Any] | None = None
     after_commit: Callable[[Answer], None] | None = None
     credential: Callable[[W, Params, Answer], Sequence[CredentialChange]] | None = field(default=None, kw_only=True)
@@ -155,7 +155,7 @@ def identifiers(answer: Answer, members: Iterable[str]) -> dict[str, Any]:
     return detail
 
 
-def findings_shown(findings: Iterable[Finding]) -> list[str]:
+def findings_shown(findings: Iterable[LintFinding]) -> list[str]:
     """Findings in short form, for the record and a response header. `daypass lint` shows all of them."""
     shown = [f"{finding.severity.value} {finding.id} {finding.line}:{finding.column}" for finding in findings]
     return shown[:_MAX_FINDINGS]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 from daypass.domain.context import tag_keys
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.lint.finding import LintFinding
 from daypass.domain.policy.model import Decision, Value
 from daypass.operations import heavy
 from daypass.operations.authorize import authorize
@@ -34,7 +34,7 @@ from daypass.operations.outcome import served
 from daypass.operations.ssf.push import announce
 from daypass.ports import Call, Env, Scene, Tx
 
-Prepared: TypeAlias = "tuple[AuthorizedResource, DaypassError | tuple[Finding, ...]]"
+Prepared: TypeAlias = "tuple[AuthorizedResource, DaypassError | tuple[LintFinding, ...]]"
 """The resource to authorize, and the refusal or the linter's findings that follow from the request."""
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Service(ABC, Generic[R, W]):
     def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> W:
         """`gathered`: the result of the operation's `gather`."""
 
-    def check(self, context: R, operation: DirectoryOperation[R, W], params: Params) -> tuple[Finding, ...]:
+    def check(self, context: R, operation: DirectoryOperation[R, W], params: Params) -> tuple[LintFinding, ...]:
         """The linter's findings. Raises DaypassError for an invalid document."""
         findings = operation.check(context, params) if operation.check is not None else None
         return tuple(findings or ())
@@ -95,7 +95,7 @@ class Service(ABC, Generic[R, W]):
 class _Authorized:
     resource: AuthorizedResource
     decision: Decision
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
 
 
 async def perform(
@@ -228,7 +228,7 @@ def _prepare(scene: Scene, service: Service[R, W], name: str, call: Call, params
     """The resource to authorize and the linter's findings, and what the check computed, for the write."""
     operation, context = service.operations[name], service.reading(scene, call)
     resource = operation.resource(context, params)
-    found: DaypassError | tuple[Finding, ...]
+    found: DaypassError | tuple[LintFinding, ...]
     try:
         found = service.check(context, operation, params)
     except DaypassError as fault:

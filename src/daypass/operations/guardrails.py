@@ -21,7 +21,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.layers import NamedPolicy
-from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.lint.finding import LintFinding
 from daypass.domain.policy.lint.run import lint
 from daypass.domain.policy.model import AccessQuery
 from daypass.operations import heavy
@@ -92,7 +92,7 @@ def _parsed(document: str) -> PolicyDocument:
         raise DaypassError(ErrorKind.MALFORMED_POLICY, error.message, private=where) from None
 
 
-def _findings(document: str) -> tuple[Finding, ...]:
+def _findings(document: str) -> tuple[LintFinding, ...]:
     return tuple(lint(_parsed(document)))
 
 

@@ -45,7 +45,7 @@ _OWNED: Final[Owned] = (
 """Entities that are deleted with a user, by the field that has the user's id."""
 
 
-class Holdings(NamedTuple):
+class ActiveCredentials(NamedTuple):
     """Active credentials and open requests of a user: active keys, a password, MFA devices, the names of passkeys, the ids of open
     access requests and grants, the names of SCIM tokens, the ids of clients with a remembered consent, and the names of
     linked chat users.
@@ -62,10 +62,10 @@ class Holdings(NamedTuple):
     chat_users: tuple[str, ...] = ()
 
 
-def holdings_of(tx: Reader, user: User) -> Holdings:
+def holdings_of(tx: Reader, user: User) -> ActiveCredentials:
     """Reads the user's current credentials."""
     access = open_access(tx, user.id)
-    return Holdings(
+    return ActiveCredentials(
         tuple(key.id for key in _keys(tx, user) if key.status is KeyStatus.ACTIVE),
         tx.get(LoginProfile, user_id=user.id) is not None,
         tuple(device.serial for device in _devices(tx, user)),

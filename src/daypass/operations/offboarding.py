@@ -19,7 +19,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.grants.use import end_access
 from daypass.operations.iam import faults
-from daypass.operations.leaving import BLOCK, Holdings, delete_disabled, disable, holdings_of
+from daypass.operations.leaving import BLOCK, ActiveCredentials, delete_disabled, disable, holdings_of
 from daypass.operations.management import InAws, allow
 from daypass.operations.oauth import consent
 from daypass.operations.oauth.web_identity_token import MAX_SECONDS
@@ -70,7 +70,7 @@ class Offboarded(NamedTuple):
 
     account: str
     user: User | None
-    removed: Holdings
+    removed: ActiveCredentials
     made: tuple[Revocation, ...]
     already_blocked: tuple[Revocation, ...]
     ended: Ended | None = None
@@ -102,7 +102,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
         return report._replace(ended=await count_ended(env, wanted, before), outstanding=outstanding)
 
     def report_of(tx: Reader) -> Offboarded:
-        removed = holdings_of(tx, user) if user is not None else Holdings()
+        removed = holdings_of(tx, user) if user is not None else ActiveCredentials()
         blocks = {made.id: block for made in wanted if (block := block_of(tx, made)) is not None}
         made = tuple(revocation for revocation in wanted if revocation.id not in blocks)
         return Offboarded(owner, user, removed, made, tuple(blocks.values()))

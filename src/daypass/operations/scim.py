@@ -57,7 +57,7 @@ _MOST_ATTEMPTS: Final = 4  # of a patch of a resource that others change at the 
 _OF_GROUP: Final[Owned] = ((Membership, "group_id"), (Attachment, "owner_id"), (InlinePolicy, "owner_id"))
 
 
-class Listed(NamedTuple):
+class ResourcePage(NamedTuple):
     """A page, and the number of all resources that match."""
 
     resources: list[Resource]
@@ -93,7 +93,7 @@ async def get(env: Env, call: Call, kind: str, identity: str) -> Resource:
     return found
 
 
-async def find(env: Env, call: Call, kind: str, wanted: Filter | None, start: int, count: int) -> Listed:
+async def find(env: Env, call: Call, kind: str, wanted: Filter | None, start: int, count: int) -> ResourcePage:
     """A page of the resources that match. `start` counts from 1. Raises DaypassError: ACCESS_DENIED, VALIDATION when a
     filter would look at too many.
     """
@@ -109,20 +109,20 @@ async def find(env: Env, call: Call, kind: str, wanted: Filter | None, start: in
     return found
 
 
-def _scan(scene: Scene, account: str, kind: str, wanted: Filter | None, start: int, count: int) -> Listed:
+def _scan(scene: Scene, account: str, kind: str, wanted: Filter | None, start: int, count: int) -> ResourcePage:
     """As `_find`, in another process: reading thousands of documents would hold up the event loop (attack A393)."""
     return _refusing(lambda: _find(scene.tx, account, kind, wanted, start, count))
 
 
-def _find(tx: Reader, account: str, kind: str, wanted: Filter | None, start: int, count: int) -> Listed:
+def _find(tx: Reader, account: str, kind: str, wanted: Filter | None, start: int, count: int) -> ResourcePage:
     if wanted is None:
         total = tx.count(ScimResource, account=account, resource_type=kind)
         if start > total:
-            return Listed([], total)
+            return ResourcePage([], total)
         of_kind = {"account": account, "resource_type": kind}
         after = tx.value_at(ScimResource, "id", start - 2, **of_kind) if start > 1 else ""
         rows = tx.find(ScimResource, order="id", after=after, limit=count, **of_kind)
-        return Listed(_shown(tx, rows), total)
+        return ResourcePage(_shown(tx, rows), total)
     rows = _candidates(tx, account, kind, wanted)
     if wanted.attributes & _COMPUTED:
         stored = Filter("and", tuple(part for part in _parts(wanted) if not part.attributes & _COMPUTED))
@@ -135,7 +135,7 @@ def _find(tx: Reader, account: str, kind: str, wanted: Filter | None, start: int
         rows = [row for row in rows if matches(wanted, _filtered(row, attributes_of(row.document)))]
     if len(rows) == 1 and tx.get(User if kind == USER else Group, id=rows[0].id) is None:
         rows = []  # an administrator has deleted it
-    return Listed(_shown(tx, rows[start - 1 : start - 1 + count]), len(rows))
+    return ResourcePage(_shown(tx, rows[start - 1 : start - 1 + count]), len(rows))
 
 
 def _parts(wanted: Filter) -> tuple[Filter, ...]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from daypass.domain.directory import ReplayEntry, Revocation
 from daypass.domain.events import Event
-from daypass.domain.jws import Certificate
+from daypass.domain.jws import VerifiedCertificate
 from daypass.domain.session import FeedPosition, SessionClaims
 
 
@@ -168,7 +168,7 @@ class CertificateUse:
     account: str
     region: str
     subject_id: str
-    certificate: Certificate
+    certificate: VerifiedCertificate
     at: int  # ms
     failed: bool = False
     properties: tuple[tuple[str, str], ...] = ()

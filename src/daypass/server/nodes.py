@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import msgspec
 
-from daypass.client.transport import NoAnswer, Request, endpoint_of, open_response
-from daypass.client.verifier.stream import Event, events
+from daypass.client.transport import ClientRequest, NoAnswer, endpoint_of, open_response
+from daypass.client.verifier.stream import StreamEvent, events
 from daypass.crypto.signing import RingNodeProofs
 from daypass.domain.directory import Revocation
 from daypass.observability import logs
@@ -287,7 +287,7 @@ class PeerStreams:
             "accept": "text/event-stream",
             "authorization": f"Daypass-Node {self._proofs.make()}",
         }
-        request = Request(url, "GET", _PATH, headers, b"", self._ca_bundle)
+        request = ClientRequest(url, "GET", _PATH, headers, b"", self._ca_bundle)
         latency = _Latency()
         with open_response(request, _READ_SECONDS) as response:
             if response.status != 200:
@@ -297,7 +297,7 @@ class PeerStreams:
                 if self._stopping.is_set():
                     return
 
-    def _hand_over(self, event: Event, latency: _Latency) -> None:
+    def _hand_over(self, event: StreamEvent, latency: _Latency) -> None:
         data, loop = json.loads(event.data), self._loop
         assert loop is not None
         if event.name == "revocation":

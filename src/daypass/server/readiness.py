@@ -23,7 +23,7 @@ _SPOOL_SECONDS: Final = (
 _LANE: Final = "health"  # of its reads
 
 
-class Readiness:
+class ProcessReadiness:
     """Implements `wire.health.Readiness`.
 
     Attributes:

@@ -63,7 +63,7 @@ from daypass.server.from_settings import (
 )
 from daypass.server.gauges import Gauges
 from daypass.server.nodes import Peers, PeerStreams, Registration
-from daypass.server.readiness import Readiness
+from daypass.server.readiness import ProcessReadiness
 from daypass.server.ring_keys import KeyRotation, key_encryption_key
 from daypass.server.snapshots import ProcessSnapshot, SnapshotWriter, read_snapshot, snapshot_exists
 from daypass.stores.cache import OwnSessions
@@ -201,7 +201,7 @@ class Runtime:
         self._closing.push_async_callback(self._registration.remove)
         self._closing.push_async_callback(self.journal.close)
         await self.journal.start(snapshot.start if snapshot is not None else None)
-        self.readiness = Readiness(
+        self.readiness = ProcessReadiness(
             self.clock, self._rotation, self.directory, self.journal, self._registration, self._peers
         )
         if snapshot is not None:

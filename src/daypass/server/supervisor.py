@@ -28,7 +28,7 @@ _REPLACE_SECONDS: Final = 5.0  # between two attempts to replace a worker that c
 _LOOK_SECONDS: Final = 0.5  # between two checks for signals while it waits for a worker
 
 
-class WorkerProcess(Process):
+class ServerWorker(Process):
     """One worker process. `signals`: those of this process that are not handled yet."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], signals: list[int]) -> None:
@@ -124,7 +124,7 @@ class Workers(Multiprocess):
             logs.get().warning("server.metrics_kept", pid=worker.pid, error=str(error))
 
     def _new_worker(self) -> Process:
-        worker = WorkerProcess(self.config, self.sockets, self.signal_queue)
+        worker = ServerWorker(self.config, self.sockets, self.signal_queue)
         worker.start()
         return worker
 

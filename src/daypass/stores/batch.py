@@ -49,7 +49,7 @@ _NOT_STORED = "arn:aws:iam::aws:policy/"
 """Managed policies that come with Daypass."""
 
 
-class Batch(NamedTuple):
+class LoadedBatch(NamedTuple):
     """The result of a batch as of `head`: for each key the view, or the error that its loader raised.
 
     `ahead`: views that nobody has asked for yet, but will (see `Loaded.next`).
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
     ahead: Mapping[str, Loaded]
 
 
-def load_batch(loads: Mapping[str, Load], is_loaded: Callable[[str], bool], conn: Connection) -> Batch:
+def load_batch(loads: Mapping[str, Load], is_loaded: Callable[[str], bool], conn: Connection) -> LoadedBatch:
     """Runs the loaders, by cache key, in the snapshot of `conn`. An error in one view does not affect the others.
 
     `is_loaded`: whether the view under a key need not be read ahead. Another thread may change what it returns.
@@ -78,7 +78,7 @@ def load_batch(loads: Mapping[str, Load], is_loaded: Callable[[str], bool], conn
                 view = _loaded(load, reader)
                 if isinstance(view, Loaded):  # a later load of this view reports its error
                     ahead[key] = view
-    return Batch(head, loaded, ahead)
+    return LoadedBatch(head, loaded, ahead)
 
 
 def _loaded(load: Load, reader: Reader) -> Loaded | Exception:

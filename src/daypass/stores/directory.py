@@ -34,7 +34,7 @@ from daypass.stores.applied_feed import (
     poll,
     restore_revocations,
 )
-from daypass.stores.batch import Batch, Load
+from daypass.stores.batch import Load, LoadedBatch
 from daypass.stores.cache import Freshness, OwnSessions, Tuning, ViewCache
 from daypass.stores.engine import Database, is_outage
 from daypass.stores.entities import ENTITY_TABLES
@@ -318,7 +318,7 @@ class Directory(Lookups):
         """Loads of views are urgent, because requests of other accounts wait for them."""
         return await self._read_threads.run(account, lambda _: self._database.read(work), urgent=urgent)
 
-    async def _on_standby(self, work: Callable[[Connection], Batch]) -> Batch | None:
+    async def _on_standby(self, work: Callable[[Connection], LoadedBatch]) -> LoadedBatch | None:
         standby = self.standby
         if standby is None or not standby.usable:
             return None

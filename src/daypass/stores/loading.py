@@ -26,7 +26,7 @@ from daypass.domain.directory import (
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import FeedPosition
 from daypass.observability import logs
-from daypass.stores.batch import Batch, Load, load_batch
+from daypass.stores.batch import Load, LoadedBatch, load_batch
 from daypass.stores.cache import ViewCache
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.log_heads import FeedHead
@@ -65,7 +65,7 @@ class ViewLoader:
         seen: Callable[[], FeedPosition],
         poll: Callable[[], Awaitable[None]],
         on_thread: Callable[[Callable[[Connection], Any]], Awaitable[Any]],
-        on_standby: Callable[[Callable[[Connection], Batch]], Awaitable[Batch | None]],
+        on_standby: Callable[[Callable[[Connection], LoadedBatch]], Awaitable[LoadedBatch | None]],
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._cache = cache
@@ -154,7 +154,7 @@ class ViewLoader:
         if batch is not None and batch.head.epoch == self._seen().epoch and self._cache.remembers(batch.head.position):
             self._accept_batch(loads, batch, generation)
 
-    def _accept_batch(self, loads: dict[str, Load], batch: Batch, generation: int) -> None:
+    def _accept_batch(self, loads: dict[str, Load], batch: LoadedBatch, generation: int) -> None:
         for key, loaded in batch.loaded.items():
             if self._accept(key, loaded, batch.head, generation):
                 del loads[key]
@@ -172,7 +172,7 @@ class ViewLoader:
                 future.set_result(loaded.view)
         return True
 
-    def _cache_ahead(self, batch: Batch, generation: int) -> None:
+    def _cache_ahead(self, batch: LoadedBatch, generation: int) -> None:
         """Caches the views that nobody has asked for yet."""
         for key, loaded in batch.ahead.items():
             if key not in self._loading and key not in self._cache:

@@ -21,7 +21,7 @@ from daypass.operations.oauth.inspect import bearer_caller
 from daypass.operations.oauth.request import DpopProof, check_dpop, invalid_proof, new_nonce
 from daypass.ports import Call, Env
 from daypass.wire.client_certificate import presented_certificate
-from daypass.wire.front import Front, Progress
+from daypass.wire.front import Front, RequestProgress
 from daypass.wire.http import Header, Request, Response, only_value
 
 SCHEMES: Final = {"bearer": "Bearer", "dpop": "DPoP"}
@@ -44,7 +44,7 @@ def authorization_of(request: Request) -> tuple[str, str]:
 
 
 async def authenticated_by_any(
-    front: Front, progress: Progress, services: Collection[str], tokens: float, certificate_header: str = ""
+    front: Front, progress: RequestProgress, services: Collection[str], tokens: float, certificate_header: str = ""
 ) -> Call:
     """The call of a request with an access token or, without one, a signature.
 
@@ -56,23 +56,23 @@ async def authenticated_by_any(
     return await front.authenticated(progress, services, tokens)
 
 
-class Service(NamedTuple):
+class TokenAudience(NamedTuple):
     """Whose access tokens are accepted, and where DPoP proofs say that the request goes. "": this server."""
 
     audience: str = ""
     origin: str = ""
 
 
-_HERE: Final = Service()
+_HERE: Final = TokenAudience()
 
 
 async def by_access_token(
     front: Front,
-    progress: Progress,
+    progress: RequestProgress,
     tokens: float,
     certificate_header: str = "",
     in_form: str = "",
-    service: Service = _HERE,
+    service: TokenAudience = _HERE,
 ) -> Call:
     """The call of the session of an access token. `in_form`: a bearer token in the body; "": the token is in the header.
 
@@ -95,7 +95,7 @@ async def by_access_token(
 
 
 async def dpop_of(
-    env: Env, progress: Progress, access_token: str = "", origin: str = "", *, nonce: bool = True
+    env: Env, progress: RequestProgress, access_token: str = "", origin: str = "", *, nonce: bool = True
 ) -> DpopProof | None:
     """The verified DPoP proof of a request to `origin` ("": this server); None when it has none. Raises DaypassError."""
     request = progress.request
@@ -111,7 +111,7 @@ async def dpop_of(
     return proof
 
 
-def proof_missing(progress: Progress, message: str) -> DaypassError:
+def proof_missing(progress: RequestProgress, message: str) -> DaypassError:
     """The refusal of a request without the DPoP proof that it needs. Its response has the nonce for that proof."""
     progress.dpop = True
     return invalid_proof("none", message)
@@ -141,7 +141,7 @@ def challenge(request: Request, kind: ErrorKind, resource: str = "") -> Header:
     return b"www-authenticate", f"{scheme} {text}".encode("ascii")
 
 
-def with_nonce(env: Env, progress: Progress, response: Response) -> Response:
+def with_nonce(env: Env, progress: RequestProgress, response: Response) -> Response:
     """The response, with the nonce for the next proof of a client that uses DPoP (RFC 9449, 8.2)."""
     if not progress.dpop:
         return response

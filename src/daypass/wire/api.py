@@ -18,12 +18,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from daypass import __version__
-from daypass.api.operation import Input, Operation, Part
+from daypass.api.operation import Input, InputField, Operation
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports import Call
 from daypass.wire.content import json_of, pairs_of, unique
 from daypass.wire.endpoints.endpoint import Endpoint, invalid, make_input, read_text, shown
-from daypass.wire.front import Front, Progress, target_of
+from daypass.wire.front import Front, RequestProgress, target_of
 from daypass.wire.http import Request, Response, media_type
 from daypass.wire.json_errors import JSON_ERRORS, MEDIA_TYPE
 
@@ -71,7 +71,7 @@ class ManagementApi:
         flood of these held up all others while the collector ran (attack A432).
         """
         operation = endpoint.operation
-        progress = Progress(request, f"{SERVICE}:{operation.name}")
+        progress = RequestProgress(request, f"{SERVICE}:{operation.name}")
         try:
             if len(request.body) > MAX_BODY:
                 raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
@@ -95,7 +95,7 @@ class ManagementApi:
                 answer["next"] = following
         return Response(operation.status, msgspec.json.encode(answer), MEDIA_TYPE, operation=name)
 
-    async def _refuse(self, progress: Progress, error: DaypassError, status: int = 0) -> Response:
+    async def _refuse(self, progress: RequestProgress, error: DaypassError, status: int = 0) -> Response:
         progress.detail = {**target_of(progress.request), "query": _query(progress.request)}
         return await self._front.refuse(progress, error, JSON_ERRORS, status=status)
 
@@ -103,10 +103,10 @@ class ManagementApi:
         """Refuses an unknown path or method. The caller is not authenticated, so it is recorded as malformed."""
         if not found:
             return await self._refuse(
-                Progress(request), DaypassError(ErrorKind.UNKNOWN_OPERATION, "This path does not exist."), 404
+                RequestProgress(request), DaypassError(ErrorKind.UNKNOWN_OPERATION, "This path does not exist."), 404
             )
         refusal = DaypassError(ErrorKind.UNKNOWN_OPERATION, "This method is not allowed here.")
-        response = await self._refuse(Progress(request), refusal, 405)
+        response = await self._refuse(RequestProgress(request), refusal, 405)
         methods = ", ".join(sorted({each.operation.method for each in found}))
         return msgspec.structs.replace(response, headers=(*response.headers, (b"allow", methods.encode())))
 
@@ -248,7 +248,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     return found
 
 
-def _parameter(part: Part) -> dict[str, Any]:
+def _parameter(part: InputField) -> dict[str, Any]:
     schema = dict(part.schema)
     description = schema.pop("description", "")
     found: dict[str, Any] = {"name": part.name, "in": part.place, "required": part.required or part.place == "path"}
@@ -257,7 +257,7 @@ def _parameter(part: Part) -> dict[str, Any]:
     return {**found, "schema": schema}
 
 
-def _body(parts: Sequence[Part]) -> dict[str, Any]:
+def _body(parts: Sequence[InputField]) -> dict[str, Any]:
     required = [part.name for part in parts if part.required]
     schema: dict[str, Any] = {
         "type": "object",

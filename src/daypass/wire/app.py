@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.body import ClientGoneError, declared_length, read_body, too_large
 from daypass.wire.client_certificate import ClientAddress
-from daypass.wire.front import ErrorFormat, Front, Progress
+from daypass.wire.front import ErrorFormat, Front, RequestProgress
 from daypass.wire.http import (
     CLIENT_CERTIFICATE,
     HOLD,
@@ -129,7 +129,7 @@ class Application:
                     response = await self._respond(row, request, scope, receive)
                 except DaypassError as error:
                     operation = row.operation if row is not None else ""
-                    response = await self._front.refuse(Progress(request, operation), error, errors)
+                    response = await self._front.refuse(RequestProgress(request, operation), error, errors)
             name, code = response.operation or name, response.code
             if response.hold:
                 scope[HOLD] = response.hold
@@ -186,20 +186,20 @@ class Application:
     async def _refuse_target(self, row: Route | None, request: Request) -> Response:
         """Refuses a path without a route, or a method that the route does not have. A form's address leads to its page."""
         if row is None:
-            return await self._front.refuse(Progress(request), _NO_PATH, JSON_ERRORS)
+            return await self._front.refuse(RequestProgress(request), _NO_PATH, JSON_ERRORS)
         if row.page and request.method in GET:
             query = b"?" + request.raw_query if request.raw_query else b""
             return Response(303, b"", b"text/plain", ((b"location", row.page.encode("ascii") + query), _NO_STORE))
         allowed = ", ".join(sorted(row.methods))
         error = DaypassError(ErrorKind.MALFORMED_REQUEST, f"The methods allowed here are: {allowed}.")
-        response = await self._front.refuse(Progress(request, row.operation), error, row.errors, status=405)
+        response = await self._front.refuse(RequestProgress(request, row.operation), error, row.errors, status=405)
         return replace(response, headers=(*response.headers, (b"allow", allowed.encode("ascii"))))
 
     async def _refuse_unread(
         self, request: Request, error: DaypassError, errors: ErrorFormat, operation: str
     ) -> Response:
         """Refuses a request whose body is not read completely."""
-        response = await self._front.refuse(Progress(request, operation), error, errors)
+        response = await self._front.refuse(RequestProgress(request, operation), error, errors)
         return replace(response, headers=(*response.headers, _CLOSE))
 
     async def _complete(self, request: Request, scope: Scope, receive: Receive) -> Request:

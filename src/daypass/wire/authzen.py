@@ -17,15 +17,15 @@ from daypass.domain.authzen import Evaluation
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations import rates
 from daypass.operations.access.evaluate_access import ACTION as EVALUATE
-from daypass.operations.access.evaluate_access import SLICE, Answer, evaluate_access
+from daypass.operations.access.evaluate_access import SLICE, AccessAnswer, evaluate_access
 from daypass.operations.access.search_access import ACTION as SEARCH
 from daypass.operations.access.search_access import search_actions, search_resources, search_subjects
-from daypass.operations.access.snapshot import Batch
+from daypass.operations.access.snapshot import ResultPage
 from daypass.ports import Call
 from daypass.wire import authzen_requests
 from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce
 from daypass.wire.authzen_requests import Evaluations, body_of
-from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
+from daypass.wire.front import ErrorFormat, Front, RecordedRefusal, RequestProgress
 from daypass.wire.http import FixedHeaders, Header, Request, Response, only_value, public_document
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import GET, POST, Route
@@ -50,7 +50,7 @@ _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _NO_STORE: Final = FixedHeaders((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 Content: TypeAlias = Mapping[str, Any] | tuple[int, Mapping[str, Any]]
-Serve: TypeAlias = "Callable[[Front, Progress, Call], Awaitable[Content]]"
+Serve: TypeAlias = "Callable[[Front, RequestProgress, Call], Awaitable[Content]]"
 
 
 def authzen_routes(front: Front, certificate_header: str = "") -> tuple[Route, ...]:
@@ -107,7 +107,7 @@ class _Endpoint:
         self._certificate_header = certificate_header.lower()
 
     async def __call__(self, request: Request) -> Response:
-        progress = Progress(request, self._operation)
+        progress = RequestProgress(request, self._operation)
         try:
             call = await authenticated_by_any(
                 self._front, progress, (_SERVICE,), self._tokens, self._certificate_header
@@ -126,7 +126,7 @@ class _Endpoint:
 # --- Evaluations -----------------------------------------------------------------------------------------------------
 
 
-async def _evaluation(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+async def _evaluation(front: Front, progress: RequestProgress, call: Call) -> Mapping[str, Any]:
     asked = authzen_requests.evaluation(body_of(progress.request))
     shown, question = await _decided(front, progress, call, asked), asked.questions[0]
     if shown["decision"] or not isinstance(question, Evaluation):
@@ -135,7 +135,7 @@ async def _evaluation(front: Front, progress: Progress, call: Call) -> Mapping[s
     return {**shown, "context": {**shown.get("context", {}), **hint}} if hint else shown
 
 
-async def _evaluations(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+async def _evaluations(front: Front, progress: RequestProgress, call: Call) -> Mapping[str, Any]:
     slices, account = front.env.slices, call.caller.account
     if len(progress.request.body) > _LARGE_BODY:
         await slices.begin(account)
@@ -146,7 +146,7 @@ async def _evaluations(front: Front, progress: Progress, call: Call) -> Mapping[
     return await _decided(front, progress, call, authzen_requests.evaluations(body))
 
 
-async def _decided(front: Front, progress: Progress, call: Call, evaluations: Evaluations) -> Mapping[str, Any]:
+async def _decided(front: Front, progress: RequestProgress, call: Call, evaluations: Evaluations) -> Mapping[str, Any]:
     """Reasons are given for a single decision; for several, if the request asks for them."""
     if len(evaluations.questions) > 1:
         rates.charge(front.env, call.caller, _DECISION_TOKENS * (len(evaluations.questions) - 1))
@@ -158,7 +158,7 @@ async def _decided(front: Front, progress: Progress, call: Call, evaluations: Ev
     return shown[0] if evaluations.single else {"evaluations": shown}
 
 
-def _decision_json(answer: Answer) -> Mapping[str, Any]:
+def _decision_json(answer: AccessAnswer) -> Mapping[str, Any]:
     if answer.error:
         return {"decision": False, "context": {"error": {"status": answer.status, "message": answer.error}}}
     if answer.encoded:
@@ -172,25 +172,25 @@ def _decision_json(answer: Answer) -> Mapping[str, Any]:
 # --- Searches --------------------------------------------------------------------------------------------------------
 
 
-async def _subjects(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+async def _subjects(front: Front, progress: RequestProgress, call: Call) -> Mapping[str, Any]:
     search = authzen_requests.subject_search(body_of(progress.request))
     page = await search_subjects(front.env, call, *search, progress.replays)
     return _page(page, lambda name: {"type": search.question.subject.type, "id": name})
 
 
-async def _resources(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+async def _resources(front: Front, progress: RequestProgress, call: Call) -> Mapping[str, Any]:
     search = authzen_requests.resource_search(body_of(progress.request))
     page = await search_resources(front.env, call, *search, progress.replays)
     return _page(page, lambda name: {"type": search.question.resource.type, "id": name})
 
 
-async def _actions(front: Front, progress: Progress, call: Call) -> Mapping[str, Any]:
+async def _actions(front: Front, progress: RequestProgress, call: Call) -> Mapping[str, Any]:
     search = authzen_requests.action_search(body_of(progress.request))
     page = await search_actions(front.env, call, *search, progress.replays)
     return _page(page, lambda name: {"name": name})
 
 
-def _page(page: Batch[str], shown: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
+def _page(page: ResultPage[str], shown: Callable[[str], Mapping[str, Any]]) -> Mapping[str, Any]:
     results = [shown(name) for name in page.entries]
     return {"results": results, "page": {"next_token": page.following, "count": len(results)}}
 
@@ -228,7 +228,7 @@ def _echoed(request: Request) -> tuple[Header, ...]:
 class AuthzenErrors:
     """`front.ErrorFormat`: the bodies of the management API, with the status codes of AuthZEN (10.1.2)."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         code, status = wire_error(refusal.error.kind)
         headers = (*_NO_STORE, *_echoed(request))
         family = refusal.error.kind.family

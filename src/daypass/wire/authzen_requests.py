@@ -16,7 +16,7 @@ from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.jws import iso_time
 from daypass.domain.strict_json import read_json
-from daypass.operations.access.evaluate_access import MAX_QUESTIONS, Answer, Semantic, unreadable
+from daypass.operations.access.evaluate_access import MAX_QUESTIONS, AccessAnswer, Semantic, unreadable
 from daypass.operations.access.requestable import Denial, check_denial, requestable
 from daypass.operations.access.search_access import MAX_LIMIT
 from daypass.operations.access_requests.create import NewRequest, create_request
@@ -24,7 +24,7 @@ from daypass.operations.access_requests.read import get_request
 from daypass.operations.access_requests.view import RequestView
 from daypass.ports import Call, Env
 from daypass.wire.access_token import UNPROVEN, challenge
-from daypass.wire.front import Front, Progress, Refusal
+from daypass.wire.front import Front, RecordedRefusal, RequestProgress
 from daypass.wire.http import Header, Request, Response, media_type, only_value
 from daypass.wire.json_errors import wire_error
 
@@ -36,7 +36,7 @@ _MAX_CURSOR: Final = 4096
 class Evaluations(NamedTuple):
     """A request to evaluate. `single`: its answer is one decision, not a list. `reasons`: None for the default."""
 
-    questions: list[Evaluation | Answer]
+    questions: list[Evaluation | AccessAnswer]
     single: bool
     semantic: Semantic = Semantic.EXECUTE_ALL
     reasons: bool | None = None
@@ -66,7 +66,7 @@ def body_of(request: Request) -> Mapping[str, Any]:
 def evaluation(body: Mapping[str, Any]) -> Evaluations:
     """One evaluation. Raises DaypassError(MALFORMED_REQUEST)."""
     question = _question(body, {})
-    if isinstance(question, Answer):
+    if isinstance(question, AccessAnswer):
         raise _malformed(question.error)
     return Evaluations([question], True, reasons=_reasons(body))
 
@@ -107,7 +107,7 @@ def action_search(body: Mapping[str, Any]) -> Search:
 
 def _search(whole: Mapping[str, Any], body: Mapping[str, Any]) -> Search:
     question = _question(whole, {})
-    if isinstance(question, Answer):
+    if isinstance(question, AccessAnswer):
         raise _malformed(question.error)
     page = _object(body, "page")
     after, limit = page.get("token", ""), page.get("limit", _USUAL_LIMIT)
@@ -118,7 +118,7 @@ def _search(whole: Mapping[str, Any], body: Mapping[str, Any]) -> Search:
     return Search(question, after, min(limit, MAX_LIMIT))
 
 
-def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Evaluation | Answer:
+def _question(item: Mapping[str, Any], defaults: Mapping[str, Any]) -> Evaluation | AccessAnswer:
     """A question. A member of `item` replaces the default as a whole, but for a `type` or `id` that it lacks."""
     try:
         subject, resource = (_entity(item, defaults, name) for name in ("subject", "resource"))
@@ -228,7 +228,7 @@ async def hint_of(env: Env, call: Call, asked: Evaluation) -> Mapping[str, Any]:
     }
 
 
-async def submit(front: Front, progress: Progress, call: Call) -> tuple[int, Mapping[str, Any]]:
+async def submit(front: Front, progress: RequestProgress, call: Call) -> tuple[int, Mapping[str, Any]]:
     """The answer to a new request: 201 when it is decided at once, otherwise 202."""
     request = progress.request
     body = body_of(request)
@@ -251,7 +251,7 @@ async def submit(front: Front, progress: Progress, call: Call) -> tuple[int, Map
     return (202 if content["task"]["status"] == "pending" else 201), content
 
 
-async def follow(front: Front, progress: Progress, call: Call) -> tuple[int, Mapping[str, Any]]:
+async def follow(front: Front, progress: RequestProgress, call: Call) -> tuple[int, Mapping[str, Any]]:
     """The task of an earlier request."""
     task = progress.request.raw_path.decode("latin-1").removeprefix(f"{REQUESTS}/")
     return 200, _shown(front.env, await get_request(front.env, call, "", task[:64]), call.now)
@@ -297,7 +297,7 @@ def _seconds(until: Any, now: int) -> int | None:
 class ProblemErrors:
     """`front.ErrorFormat`: problem details (RFC 9457) with the types of the profile."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         kind = refusal.error.kind
         code, status = wire_error(kind)
         name, status = _PROBLEMS.get(kind, ("", 400 if kind.family is Family.CONFLICT else status))

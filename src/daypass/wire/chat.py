@@ -17,14 +17,14 @@ from daypass.operations.access_requests import chat
 from daypass.operations.access_requests.chat import ChatUser
 from daypass.operations.outcome import OWNER
 from daypass.ports import Env, OutboundFailed
-from daypass.wire.chat_services import WINDOW_SECONDS, Message, Service, SignedMessage, Slack, Teams
-from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
+from daypass.wire.chat_services import WINDOW_SECONDS, ChatMessage, ChatService, SignedMessage, Slack, Teams
+from daypass.wire.front import ErrorFormat, Front, RecordedRefusal, RequestProgress
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import JSON_ERRORS, MEDIA_TYPE
 from daypass.wire.routing import POST, Route
 
 RECEIVE: Final = "daypass:ReceiveChatMessage"
-_SERVICES: Final[tuple[Service, ...]] = (Slack(), Teams())
+_SERVICES: Final[tuple[ChatService, ...]] = (Slack(), Teams())
 _APPROVE: Final = "daypass:ApproveAccessRequest"
 _LINK: Final = "daypass:LinkChatUser"
 _ANSWER_SECONDS: Final = 2.0  # Slack shows an error after three
@@ -45,17 +45,17 @@ class _Verified(NamedTuple):
 
     channel: NotificationChannel
     sender: ChatUser
-    message: Message
+    message: ChatMessage
     replay: ReplayEntry
 
 
 class _Handler:
-    def __init__(self, front: Front, service: Service) -> None:
+    def __init__(self, front: Front, service: ChatService) -> None:
         self._front, self._service = front, service
         self._errors: ErrorFormat = _Answers(service)
 
     async def __call__(self, request: Request) -> Response:
-        front, progress = self._front, Progress(request, RECEIVE)
+        front, progress = self._front, RequestProgress(request, RECEIVE)
         try:
             front.anonymous(progress)
             found = await _verified(front.env, self._service, request)
@@ -77,7 +77,7 @@ class _Handler:
             await self._post_answer(found, text)
         return response
 
-    async def _serve(self, progress: Progress, found: _Verified) -> str:
+    async def _serve(self, progress: RequestProgress, found: _Verified) -> str:
         """Does what the message says, and returns the answer."""
         message = found.message
         if message.request:
@@ -90,7 +90,7 @@ class _Handler:
             return f"Your chat user is {found.sender.id}. Make a code for it in Daypass, and send `link CODE`."
         return "" if message.silent else self._service.how
 
-    async def _approve(self, progress: Progress, found: _Verified) -> str:
+    async def _approve(self, progress: RequestProgress, found: _Verified) -> str:
         env, message = self._front.env, found.message
         caller = await chat.caller_of_chat(env, found.sender, env.clock.now())
         call = self._front.proven(progress, caller, 1.0)
@@ -98,7 +98,7 @@ class _Handler:
         done = view.request.state is RequestState.APPROVED
         return "You approved the request. " + ("Access is granted." if done else "It needs a further approval.")
 
-    async def _link(self, progress: Progress, found: _Verified, text: str) -> str:
+    async def _link(self, progress: RequestProgress, found: _Verified, text: str) -> str:
         env = self._front.env
         code = chat.SentCode(text, bound=self._service.bound_codes)
         caller = await chat.maker_of(env, found.sender, code, env.clock.now())
@@ -119,7 +119,7 @@ class _Handler:
             return
 
 
-async def _verified(env: Env, service: Service, request: Request) -> _Verified:
+async def _verified(env: Env, service: ChatService, request: Request) -> _Verified:
     """Raises DaypassError: MISSING_CREDENTIALS, EXPIRED_CREDENTIALS, SIGNATURE_MISMATCH also for a channel that does not
     exist, MALFORMED_REQUEST.
     """
@@ -140,7 +140,7 @@ async def _verified(env: Env, service: Service, request: Request) -> _Verified:
         raise
 
 
-def _sent(env: Env, channel: NotificationChannel, key: bytes, proof: SignedMessage, message: Message) -> _Verified:
+def _sent(env: Env, channel: NotificationChannel, key: bytes, proof: SignedMessage, message: ChatMessage) -> _Verified:
     sender = chat.chat_user(channel, key, message.team, message.user, message.name)
     until = (message.at + 2 * WINDOW_SECONDS) * 1000  # longer than the message is accepted
     replay = ReplayEntry(channel.kind, proof.identity, channel.account, env.clock.now(), until)
@@ -152,17 +152,17 @@ def _detail(found: _Verified) -> dict[str, str]:
     return {**detail, "request": found.message.request} if found.message.request else detail
 
 
-def _response(service: Service, text: str, operation: str, code: str = "") -> Response:
+def _response(service: ChatService, text: str, operation: str, code: str = "") -> Response:
     return Response(200, service.answer(text) if text else b"", MEDIA_TYPE, operation=operation, code=code)
 
 
 class _Answers:
     """`front.ErrorFormat` of verified messages: the text of a refusal. Refusals that can be tried again have a status."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ChatService) -> None:
         self._service = service
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         if refusal.error.kind.family in _LATER:
             return JSON_ERRORS.refused(request, refusal)
         return _response(self._service, refusal.error.public, refusal.operation, refusal.error.kind.value)

@@ -25,7 +25,7 @@ MAX_NAME: Final = 80
 _VOTE: Final = re.compile(r"(?P<request>[0-9a-f]{32})\.(?P<binding>[0-9a-f]{64})")
 
 
-class Message(NamedTuple):
+class ChatMessage(NamedTuple):
     """A message of a chat user.
 
     Attributes:
@@ -48,7 +48,7 @@ class Message(NamedTuple):
     silent: bool = False
     answer_url: str = ""
 
-    def approving(self, vote: str) -> Message:
+    def approving(self, vote: str) -> ChatMessage:
         """The message with an approval. Raises DaypassError(MALFORMED_REQUEST)."""
         found = _VOTE.fullmatch(vote)
         if found is None:
@@ -72,7 +72,7 @@ class SignedMessage(NamedTuple):
         return hashlib.sha256(self.signature).hexdigest()
 
 
-class Service(Protocol):
+class ChatService(Protocol):
     """A chat service.
 
     Attributes:
@@ -91,7 +91,7 @@ class Service(Protocol):
         """The signature of a request; `now` in ms. Raises DaypassError: MISSING_CREDENTIALS, EXPIRED_CREDENTIALS."""
 
     @abstractmethod
-    def message_of(self, request: Request, now: int) -> Message:
+    def message_of(self, request: Request, now: int) -> ChatMessage:
         """The message in a request whose signature is right. Raises DaypassError: MALFORMED_REQUEST, EXPIRED_CREDENTIALS."""
 
     @abstractmethod
@@ -129,7 +129,7 @@ _MAX_FIELDS: Final = 40
 
 
 class Slack:
-    """`Service`. Its answers are shown to the sender alone."""
+    """`ChatService`. Its answers are shown to the sender alone."""
 
     kind: str = "slack"
     summary: str = "Clicks and commands in Slack"
@@ -144,14 +144,14 @@ class Slack:
         text = b"v0:%d:%s" % (at, request.body)
         return SignedMessage(signature, lambda key: b"v0=" + hmac.new(key, text, hashlib.sha256).hexdigest().encode())
 
-    def message_of(self, request: Request, now: int) -> Message:
+    def message_of(self, request: Request, now: int) -> ChatMessage:
         del now  # `signed` has checked the time, which the signature covers
         content.check_media_type(request.headers)
         given = content.unique(content.pairs_of(request.body, _MAX_FIELDS))
         at = _sent_at(request) or 0
         if "payload" in given:
             return _click(at, given["payload"])
-        message = Message(
+        message = ChatMessage(
             at, _id(given.get("team_id")), _id(given.get("user_id")), given.get("user_name", "")[:MAX_NAME]
         )
         word, _, code = given.get("text", "").strip().partition(" ")
@@ -166,7 +166,7 @@ def _sent_at(request: Request) -> int | None:
     return int(stamp) if _TIMESTAMP.fullmatch(stamp) else None
 
 
-def _click(at: int, payload: str) -> Message:
+def _click(at: int, payload: str) -> ChatMessage:
     try:
         data = read_json(payload)
     except ValueError:
@@ -177,7 +177,7 @@ def _click(at: int, payload: str) -> Message:
     action = actions[0] if isinstance(actions[0], dict) else {}
     team = user.get("team_id") or object_at(data, "team").get("id")
     name = str(user.get("username") or user.get("name") or "")[:MAX_NAME]
-    message = Message(at, _id(team), _id(user.get("id")), name, answer_url=str(data.get("response_url") or ""))
+    message = ChatMessage(at, _id(team), _id(user.get("id")), name, answer_url=str(data.get("response_url") or ""))
     if str(action.get("action_id", "")) != APPROVE:
         return message._replace(silent=True)
     return message.approving(str(action.get("value", "")))
@@ -203,7 +203,7 @@ _MAX_TEXT: Final = 4096
 
 
 class Teams:
-    """`Service`. Its answers are plain text for the channel."""
+    """`ChatService`. Its answers are plain text for the channel."""
 
     kind: str = "teams"
     summary: str = "Messages to an outgoing webhook of Teams"
@@ -214,7 +214,7 @@ class Teams:
     )
 
     def signed(self, request: Request, now: int) -> SignedMessage:
-        """See `Service`. The time is in the body, which is read when its signature is right."""
+        """See `ChatService`. The time is in the body, which is read when its signature is right."""
         del now
         match = _AUTHORIZATION.fullmatch(only_value(request.headers, b"authorization"))
         if match is None:
@@ -222,7 +222,7 @@ class Teams:
         body = request.body
         return SignedMessage(match[1], lambda key: base64.b64encode(hmac.new(key, body, hashlib.sha256).digest()))
 
-    def message_of(self, request: Request, now: int) -> Message:
+    def message_of(self, request: Request, now: int) -> ChatMessage:
         try:
             data = read_json(request.body)
         except ValueError:
@@ -233,14 +233,14 @@ class Teams:
         check_age(at, now)
         sender = object_at(data, "from")
         name = str(sender.get("name") or "")[:MAX_NAME]
-        message = Message(at, _tenant(data), _teams_id(sender.get("aadObjectId")), name)
+        message = ChatMessage(at, _tenant(data), _teams_id(sender.get("aadObjectId")), name)
         return _command(message, _words(data.get("text")))
 
     def answer(self, text: str) -> bytes:
         return json.dumps({"type": "message", "textFormat": "plain", "text": text}).encode()
 
 
-def _command(message: Message, words: list[str]) -> Message:
+def _command(message: ChatMessage, words: list[str]) -> ChatMessage:
     match words:
         case [word, *rest] if word.lower() == "link" and len(rest) <= 1:
             return message._replace(link=True, code="".join(rest))

@@ -36,7 +36,7 @@ _RETRY_AFTER: Final[Header] = (b"retry-after", b"%d" % rates.RETRY_SECONDS)
 _RETRIED: Final = frozenset({Family.THROTTLED, Family.UNAVAILABLE})
 
 
-class Progress(msgspec.Struct):
+class RequestProgress(msgspec.Struct):
     """The progress of one request, for use in its refusal.
 
     Attributes:
@@ -75,7 +75,7 @@ class Progress(msgspec.Struct):
         )
 
 
-class Refusal(NamedTuple):
+class RecordedRefusal(NamedTuple):
     """A refusal that is on the record. `encoded` is the encoded authorization message, "" for none."""
 
     error: DaypassError
@@ -86,7 +86,7 @@ class Refusal(NamedTuple):
 class ErrorFormat(Protocol):
     """How a wire writes its refusals. Neither method waits, and both show only `public` of an error."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         """The response to a refused request."""
         ...
 
@@ -123,7 +123,7 @@ class Front:
 
     async def authenticated(
         self,
-        progress: Progress,
+        progress: RequestProgress,
         services: Collection[str],
         tokens: float,
         read: Callable[[Request], sigv4.UnverifiedSignature] | None = None,
@@ -141,7 +141,7 @@ class Front:
         rates.charge(env, caller, tokens)
         return Call(caller, facts, env.clock.now())
 
-    def proven(self, progress: Progress, caller: Caller, tokens: float) -> Call:
+    def proven(self, progress: RequestProgress, caller: Caller, tokens: float) -> Call:
         """The call of a caller that was authenticated in another way than by a signature. Raises
         DaypassError(THROTTLED).
         """
@@ -149,7 +149,7 @@ class Front:
         rates.charge(self.env, caller, tokens)
         return Call(caller, progress.facts(), self.env.clock.now())
 
-    def anonymous(self, progress: Progress) -> Call:
+    def anonymous(self, progress: RequestProgress) -> Call:
         """The call of a request that needs no signature. Raises DaypassError(THROTTLED): its source is over its
         rate.
         """
@@ -157,7 +157,7 @@ class Front:
         rates.check_source(env, facts)
         return Call(nobody(env.directory.seen()), facts, env.clock.now())
 
-    async def record(self, progress: Progress, error: DaypassError) -> str:
+    async def record(self, progress: RequestProgress, error: DaypassError) -> str:
         """Records a refusal, durably, and returns the encoded authorization message ("" for none).
 
         Raises DaypassError(UNAVAILABLE) when it cannot be recorded. That error is then the response.
@@ -168,7 +168,7 @@ class Front:
         return await self._record(self.env, progress.facts(), progress.caller, error, detail)
 
     async def refuse(
-        self, progress: Progress, error: DaypassError, errors: ErrorFormat, *, status: int = 0
+        self, progress: RequestProgress, error: DaypassError, errors: ErrorFormat, *, status: int = 0
     ) -> Response:
         """Records a refusal, durably, then renders it. If it cannot be recorded, the answer is that the service is
         unavailable.
@@ -181,7 +181,7 @@ class Front:
         except DaypassError:
             self._unrecorded(progress.operation)
             answered, encoded = _UNAVAILABLE, ""
-        response = _rendered(errors, progress.request, Refusal(answered, progress.operation, encoded))
+        response = _rendered(errors, progress.request, RecordedRefusal(answered, progress.operation, encoded))
         return replace(response, status=status) if status and answered is error else response
 
     def overloaded(self, request: Request, error: DaypassError, errors: ErrorFormat) -> Response:
@@ -196,7 +196,7 @@ class Front:
             detail=error.private,
         )
         self.env.refusals.count(event)
-        return replace(_rendered(errors, request, Refusal(error)), hold=rates.RETRY_SECONDS)
+        return replace(_rendered(errors, request, RecordedRefusal(error)), hold=rates.RETRY_SECONDS)
 
     async def names_credentials(self, request: Request) -> bool:
         """Whether the head of a request names credentials of this installation. This proves nothing."""
@@ -230,7 +230,7 @@ def target_of(request: Request) -> dict[str, Any]:
     return {"method": request.method[:16], "path": request.raw_path[:_MAX_PATH].decode("latin-1")}
 
 
-def _rendered(errors: ErrorFormat, request: Request, refusal: Refusal) -> Response:
+def _rendered(errors: ErrorFormat, request: Request, refusal: RecordedRefusal) -> Response:
     response = errors.refused(request, refusal)
     if refusal.error.kind.family in _RETRIED:
         hold = rates.RETRY_SECONDS if rates.is_of_source(refusal.error) else 0

@@ -23,13 +23,13 @@ from daypass.ports import Call
 from daypass.wire.access_token import (
     SCHEMES,
     UNPROVEN,
-    Service,
+    TokenAudience,
     authorization_of,
     by_access_token,
     challenge,
     with_nonce,
 )
-from daypass.wire.front import Front, Progress, Refusal, read_signature
+from daypass.wire.front import Front, RecordedRefusal, RequestProgress, read_signature
 from daypass.wire.http import FixedHeaders, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
 from daypass.wire.routing import POST, Route
@@ -58,14 +58,14 @@ def gateway_routes(front: Front, certificate_header: str = "") -> tuple[Route, .
 
 
 async def _decide(front: Front, certificate_header: str, request: Request) -> Response:
-    progress = Progress(request, _OPERATION)
+    progress = RequestProgress(request, _OPERATION)
     try:
         asked = original_of(request)
         progress.request = asked.request
         target = await protected(front.env, asked.audience)
         wanted = meaning(target, asked.request.method, asked.request.raw_path, asked.request.raw_query)
         if authorization_of(asked.request)[0] in SCHEMES:
-            service = Service(target.server.identifier, target.origin)
+            service = TokenAudience(target.server.identifier, target.origin)
             call = await by_access_token(front, progress, _TOKENS, certificate_header, service=service)
         else:
             call = await _signed(front, progress, wanted.service, target.origin)
@@ -78,7 +78,7 @@ async def _decide(front: Front, certificate_header: str, request: Request) -> Re
     return with_nonce(front.env, progress, response)
 
 
-async def _signed(front: Front, progress: Progress, service: str, origin: str) -> Call:
+async def _signed(front: Front, progress: RequestProgress, service: str, origin: str) -> Call:
     """The call of a request that is signed for the service of its action, and for the host of the resource server.
 
     Without these, somebody who has a request for another service could present it here.
@@ -106,7 +106,7 @@ def _identity(*values: str) -> FixedHeaders:
 class GatewayErrors:
     """`front.ErrorFormat`: the three statuses that every proxy understands."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         kind = refusal.error.kind
         headers: tuple[Header, ...] = (_NO_STORE,)
         status = 503 if kind.family in _LATER else 403
@@ -137,14 +137,14 @@ _OVERRIDES: Final = frozenset(
 _OF_CONNECTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""})
 
 
-class Asked(NamedTuple):
+class GatewayRequest(NamedTuple):
     """The resource server that a proxy protects, and the request that it has received, without a body."""
 
     audience: str
     request: Request
 
 
-def original_of(request: Request) -> Asked:
+def original_of(request: Request) -> GatewayRequest:
     """The request that the proxy asks about. Raises DaypassError(MALFORMED_REQUEST)."""
     path = request.raw_path.decode("latin-1")
     if path == AUTH:
@@ -156,7 +156,7 @@ def original_of(request: Request) -> Asked:
         target = (slash + rest).encode("latin-1") + (b"?" + request.raw_query if request.raw_query else b"")
     raw_path, _, raw_query = target.partition(b"?")
     _refuse_hidden(request)
-    return Asked(
+    return GatewayRequest(
         audience,
         replace(
             request,
@@ -232,7 +232,7 @@ def token_review_route(front: Front) -> Route:
     """The path with its handler."""
 
     async def handler(request: Request) -> Response:
-        progress = Progress(request, _REVIEW)
+        progress = RequestProgress(request, _REVIEW)
         try:
             status = await _reviewed(front, progress, _spec_of(request.body))
         except DaypassError as error:
@@ -259,7 +259,7 @@ def _spec_of(body: bytes) -> _Spec:
     return review.spec
 
 
-async def _reviewed(front: Front, progress: Progress, spec: _Spec) -> dict[str, Any]:
+async def _reviewed(front: Front, progress: RequestProgress, spec: _Spec) -> dict[str, Any]:
     """The status of a token. Raises DaypassError: it is valid and may not be used, or nothing is known now."""
     for audience in spec.audiences:
         server = await registered(front.env, audience)
@@ -268,7 +268,7 @@ async def _reviewed(front: Front, progress: Progress, spec: _Spec) -> dict[str, 
     else:
         raise DaypassError(ErrorKind.ACCESS_DENIED, "No audience of the API server is a resource server.")
     try:
-        call = await by_access_token(front, progress, _TOKENS, in_form=spec.token, service=Service(audience))
+        call = await by_access_token(front, progress, _TOKENS, in_form=spec.token, service=TokenAudience(audience))
     except DaypassError as error:
         if error.kind.family not in UNPROVEN:
             raise
@@ -298,7 +298,7 @@ def _answer(status: dict[str, Any], code: str = "") -> Response:
 class _Errors:
     """`front.ErrorFormat`: a token that is refused is an answer, and everything else is an error, which is asked again."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         kind = refusal.error.kind
         code, status = wire_error(kind)
         if kind.family is Family.DENIED:

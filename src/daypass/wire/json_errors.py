@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from daypass.domain.errors import ErrorKind as Kind
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import Header, Request, Response
 from daypass.wire.service_models import aws_code
 
@@ -46,7 +46,7 @@ class JsonErrors:
         self._code_of = code_of
         self._headers = headers
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         code, status = self._code_of(refusal.error.kind)
         body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
         return Response(status, body, MEDIA_TYPE, self._headers, refusal.operation, code)

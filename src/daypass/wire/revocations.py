@@ -32,7 +32,7 @@ from daypass.operations.sessions.follow_revocations import (
     subscribe_node,
 )
 from daypass.wire.access_token import SCHEMES, UNPROVEN, authenticated_by_any, authorization_of, challenge, with_nonce
-from daypass.wire.front import Front, Progress
+from daypass.wire.front import Front, RequestProgress
 from daypass.wire.http import REQUEST, Request, Response, entity_tag, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
@@ -81,7 +81,7 @@ class RevocationStream:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serves one follower, or refuses it."""
         request: Request = scope[REQUEST]
-        progress = Progress(request, FOLLOW)
+        progress = RequestProgress(request, FOLLOW)
         try:
             account, changes = await self._admitted(progress)
         except DaypassError as error:
@@ -93,7 +93,7 @@ class RevocationStream:
         finally:
             self._count(account, -1)
 
-    async def _refused(self, progress: Progress, error: DaypassError) -> Response:
+    async def _refused(self, progress: RequestProgress, error: DaypassError) -> Response:
         """An access token that is not accepted is a 401 with a challenge; everything else is answered as in the API."""
         by_token = authorization_of(progress.request)[0] in SCHEMES and error.kind.family in UNPROVEN
         response = await self._front.refuse(progress, error, JSON_ERRORS, status=401 if by_token else 0)
@@ -101,7 +101,7 @@ class RevocationStream:
             response = replace(response, headers=(*response.headers, challenge(progress.request, error.kind)))
         return response
 
-    async def _admitted(self, progress: Progress) -> tuple[str, AsyncIterator[Change]]:
+    async def _admitted(self, progress: RequestProgress) -> tuple[str, AsyncIterator[Change]]:
         """The follower's account ("" for a node), and what it is sent."""
         request = progress.request
         if request.raw_path != STREAM or request.method != "GET":
@@ -112,7 +112,7 @@ class RevocationStream:
             raise DaypassError(ErrorKind.THROTTLED, "There are too many streams. Try again later.")
         return account, follow(self._front.env, subscription, _cursor(request), self._limits.heartbeat_seconds)
 
-    async def _subscription(self, progress: Progress) -> Subscription:
+    async def _subscription(self, progress: RequestProgress) -> Subscription:
         env, request = self._front.env, progress.request
         brought = [value for name, value in request.headers if name == b"authorization"]
         if len(brought) == 1 and brought[0][: len(_NODE)].lower() == _NODE:
@@ -230,7 +230,7 @@ def status_list_route(front: Front) -> Route:
     """The route of all lists."""
 
     async def serve(request: Request) -> Response:
-        progress = Progress(request, GET_STATUS_LIST)
+        progress = RequestProgress(request, GET_STATUS_LIST)
         try:
             front.anonymous(progress)
             return await _list_answer(front, request)

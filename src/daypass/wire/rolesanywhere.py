@@ -31,7 +31,7 @@ from daypass.ports import Call
 from daypass.sigv4.verifying import UnverifiedX509, chain_of, parse_x509, unique_fields
 from daypass.wire.client_certificate import PresentedCertificate, presented_certificate
 from daypass.wire.content import json_object_of
-from daypass.wire.front import ErrorFormat, Front, Progress, Refusal, signature_error, target_of
+from daypass.wire.front import ErrorFormat, Front, RecordedRefusal, RequestProgress, signature_error, target_of
 from daypass.wire.http import Request, Response
 from daypass.wire.rolesanywhere_model import (
     ERRORS,
@@ -94,13 +94,13 @@ class RolesAnywhereEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress = Progress(request, detail={**target_of(request), "parameters": {}})
+        progress = RequestProgress(request, detail={**target_of(request), "parameters": {}})
         try:
             return await self._serve(progress)
         except DaypassError as error:
             return await self._front.refuse(progress, error, ERRORS)
 
-    async def _serve(self, progress: Progress) -> Response:
+    async def _serve(self, progress: RequestProgress) -> Response:
         request = progress.request
         segments = segments_of(request.raw_path)
         operation = load().find(request.method, segments)
@@ -152,7 +152,7 @@ class SessionsEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress, params, seen = Progress(request, CREATE_SESSION), {}, PresentedCertificate()
+        progress, params, seen = RequestProgress(request, CREATE_SESSION), {}, PresentedCertificate()
         try:
             call = self._front.anonymous(progress)
             seen = presented_certificate(request, self._header)
@@ -251,7 +251,7 @@ def _model() -> Model:
 class PodIdentityErrors(RolesAnywhereErrors):
     """`front.ErrorFormat`, with the codes of eks-auth."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         kind = refusal.error.kind
         found = _CODES.get(kind) or (
             ("InvalidTokenException", 400) if kind.family is Family.PROOF else wire_error(kind)
@@ -274,7 +274,7 @@ class PodIdentityEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress = Progress(request, ASSUME_FOR_POD, detail=target_of(request))
+        progress = RequestProgress(request, ASSUME_FOR_POD, detail=target_of(request))
         try:
             segments = segments_of(request.raw_path)
             operation = _model().find(request.method, segments)

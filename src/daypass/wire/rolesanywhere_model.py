@@ -19,7 +19,7 @@ from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.jws import iso_time
 from daypass.sigv4.canonical import query_pairs
 from daypass.wire.content import json_object_of
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL
 from daypass.wire.service_models import description_of
@@ -347,7 +347,7 @@ def json_response(status: int, body: object, operation: str, code: str = "") -> 
 class RolesAnywhereErrors:
     """`front.ErrorFormat`."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:  # noqa: ARG002  # the answer does not depend on it
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:  # noqa: ARG002  # the answer does not depend on it
         code, status = wire_error(refusal.error.kind)
         body = {"message": refusal.error.public}
         if refusal.encoded:

@@ -22,13 +22,13 @@ from daypass.domain.jws import iso_time
 from daypass.operations.assume import saml_sign_in
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
 from daypass.operations.assume.proofs import RequestedProvider, provider_of, requested_provider
-from daypass.operations.assume.saml_sign_in import Granted
+from daypass.operations.assume.saml_sign_in import GrantedSession
 from daypass.operations.assume.saml_ticket import CommandLine
 from daypass.operations.sign_in import saml as browser_sign_in
 from daypass.ports import Call
 from daypass.wire import saml_pages
 from daypass.wire.content import pairs_of, unique
-from daypass.wire.front import ErrorFormat, Front, Progress, Refusal
+from daypass.wire.front import ErrorFormat, Front, RecordedRefusal, RequestProgress
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, JsonErrors
 from daypass.wire.routing import GET, POST, Route
@@ -50,7 +50,7 @@ Page: TypeAlias = "Callable[[_PageContext], Awaitable[Response]]"
 class _PageContext:
     """One request to these pages."""
 
-    progress: Progress
+    progress: RequestProgress
     call: Call
 
     @property
@@ -106,7 +106,7 @@ class SamlPages:
         errors = TOKEN_ERRORS if page == self._token else PAGE_ERRORS
 
         async def handler(request: Request) -> Response:
-            progress = Progress(request, operation, detail={"names": []})
+            progress = RequestProgress(request, operation, detail={"names": []})
             try:
                 if not self._base:
                     raise DaypassError(
@@ -204,7 +204,7 @@ def _no_page() -> DaypassError:
     return DaypassError(ErrorKind.NOT_FOUND, "This page does not exist.")
 
 
-def _credentials_json(granted: Granted[AwsCredentials]) -> dict[str, Any]:
+def _credentials_json(granted: GrantedSession[AwsCredentials]) -> dict[str, Any]:
     """As `credential_process` has it, and the role."""
     assert granted.issued is not None
     credentials = granted.issued.credential
@@ -278,10 +278,10 @@ def html(body: bytes, *, status: int = 200, allowed: str = "") -> Response:
     return Response(status, body, b"text/html; charset=utf-8", headers)
 
 
-class PageErrors:
+class SamlPageErrors:
     """`front.ErrorFormat` for browsers."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         code, status = wire_error(refusal.error.kind)
         page = html(
             saml_pages.error_page(code, refusal.error.public, request.request_id, refusal.encoded), status=status
@@ -293,7 +293,7 @@ class PageErrors:
         return replace(page, code=INTERNAL_CODE)
 
 
-PAGE_ERRORS: Final[ErrorFormat] = PageErrors()
+PAGE_ERRORS: Final[ErrorFormat] = SamlPageErrors()
 TOKEN_ERRORS: Final[ErrorFormat] = JsonErrors(wire_error, NO_STORE)
 """For the command line, which exchanges a code."""
 

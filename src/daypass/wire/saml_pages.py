@@ -16,7 +16,7 @@ from typing import Final
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.visible import visible
 from daypass.operations.assume.forms import AwsCredentials
-from daypass.operations.assume.saml_sign_in import Choice, Granted
+from daypass.operations.assume.saml_sign_in import Choice, GrantedSession
 from daypass.wire.body import environment, texts
 from daypass.wire.http import Header
 from daypass.wire.web.cookies import only_value
@@ -109,7 +109,7 @@ def _role_row(place: int, role: str) -> str:
     )
 
 
-def credentials_page(granted: Granted[AwsCredentials], endpoint: str, region: str) -> bytes:
+def credentials_page(granted: GrantedSession[AwsCredentials], endpoint: str, region: str) -> bytes:
     """A session's credentials in the forms in which they are used."""
     assert granted.issued is not None
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(granted.issued.session.expires_at / 1000))

@@ -20,7 +20,7 @@ from daypass.operations.scim_tokens import USER, Resource, caller_of_token, etag
 from daypass.ports import Call, Env
 from daypass.wire.access_token import authorization_of
 from daypass.wire.content import pairs_of
-from daypass.wire.front import Front, Progress
+from daypass.wire.front import Front, RequestProgress
 from daypass.wire.http import Header, Request, Response, has_entity, media_type
 from daypass.wire.routing import Route
 from daypass.wire.scim_schemas import (
@@ -75,7 +75,7 @@ class _Handler:
         self._front = front
 
     async def __call__(self, request: Request) -> Response:
-        front, progress = self._front, Progress(request, OPERATION)
+        front, progress = self._front, RequestProgress(request, OPERATION)
         try:
             caller = await caller_of_token(front.env, _bearer(request), front.env.clock.now())
             call = front.proven(progress, caller, _TOKENS)

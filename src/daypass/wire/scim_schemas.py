@@ -11,7 +11,7 @@ from daypass.domain.errors import Family
 from daypass.domain.scim import GROUP_SCHEMA, USER_SCHEMA
 from daypass.operations.scim import GROUP, MAX_PAGE, SCIM_TYPE
 from daypass.operations.scim_tokens import USER
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, wire_error
 
@@ -162,7 +162,7 @@ _STATUS: Final[Mapping[Kind, int]] = {
 class ScimErrors:
     """`front.ErrorFormat`."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         """See `front.ErrorFormat`."""
         error = refusal.error
         code, status = wire_error(error.kind)

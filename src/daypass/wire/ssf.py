@@ -22,7 +22,7 @@ from daypass.operations.ssf.streams import StreamSettings
 from daypass.ports import AuthorizationServer, Call, Env
 from daypass.wire.access_token import UNPROVEN, authenticated_by_any, challenge, with_nonce
 from daypass.wire.content import json_object_of, pairs_of, unique
-from daypass.wire.front import Front, Progress
+from daypass.wire.front import Front, RequestProgress
 from daypass.wire.http import Handler, Header, Request, Response, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
@@ -35,7 +35,7 @@ _NO_STORE: Final[tuple[Header, ...]] = ((b"cache-control", b"no-store"), (b"x-co
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointContext:
+class StreamContext:
     """One authenticated request. `body`: the members of its JSON object."""
 
     env: Env
@@ -51,7 +51,7 @@ class EndpointContext:
         return value
 
 
-Serve: TypeAlias = Callable[[EndpointContext], Awaitable[Response]]
+Serve: TypeAlias = Callable[[StreamContext], Awaitable[Response]]
 
 
 class SsfEndpoint:
@@ -73,7 +73,7 @@ class SsfEndpoint:
         if not env.oauth.enabled:
             raise DaypassError(ErrorKind.NOT_FOUND, "Event streams are off: server.public_url is not set.")
         name, serve = self._operations[request.method]
-        progress = Progress(request, f"{_SERVICE}:{name}")
+        progress = RequestProgress(request, f"{_SERVICE}:{name}")
         try:
             response = await serve(await self._context(progress))
         except DaypassError as error:
@@ -83,7 +83,7 @@ class SsfEndpoint:
                 response = structs.replace(response, headers=(*response.headers, challenge(request, error.kind)))
         return with_nonce(env, progress, structs.replace(response, operation=progress.operation))
 
-    async def _context(self, progress: Progress) -> EndpointContext:
+    async def _context(self, progress: RequestProgress) -> StreamContext:
         request, env = progress.request, self._front.env
         if len(request.body) > MAX_BODY:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
@@ -91,7 +91,7 @@ class SsfEndpoint:
         if progress.replays:  # most operations are reads, so the proof is consumed by itself
             await commit_once(env, served(call, detail={"proof": "consumed"}), progress.replays)
             progress.replays = ()
-        return EndpointContext(env, call, request, json_object_of(request.body))
+        return StreamContext(env, call, request, json_object_of(request.body))
 
 
 def answer(content: Any, status: int = 200) -> Response:
@@ -113,62 +113,62 @@ _MAX_ID: Final = 64
 _MAX_FIELDS: Final = 16  # parameters of a query
 
 
-async def create(ctx: EndpointContext) -> Response:
+async def create(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.1.1."""
     stream = await streams.create_stream(ctx.env, ctx.call, _settings(ctx, None))
     return answer(_stream_json(ctx, stream), 201)
 
 
-async def read(ctx: EndpointContext) -> Response:
+async def read(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.1.2: one stream, or all that the caller may see."""
     if wanted := _query(ctx).get("stream_id"):
         return answer(_stream_json(ctx, await streams.get_stream(ctx.env, ctx.call, wanted[:_MAX_ID])))
     return answer([_stream_json(ctx, each) for each in await streams.list_streams(ctx.env, ctx.call)])
 
 
-async def update(ctx: EndpointContext) -> Response:
+async def update(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.1.3: the members that the request has."""
     stream = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda old: _settings(ctx, old))
     return answer(_stream_json(ctx, stream))
 
 
-async def replace(ctx: EndpointContext) -> Response:
+async def replace(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.1.4: members that the request does not have are reset."""
     settings = _settings(ctx, None)
     stream = await streams.update_stream(ctx.env, ctx.call, _id(ctx), lambda _: settings)
     return answer(_stream_json(ctx, stream))
 
 
-async def delete(ctx: EndpointContext) -> Response:
+async def delete(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.1.5."""
     await streams.delete_stream(ctx.env, ctx.call, _queried(ctx))
     return empty()
 
 
-async def read_status(ctx: EndpointContext) -> Response:
+async def read_status(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.2.1."""
     return answer(_status(await streams.get_stream(ctx.env, ctx.call, _queried(ctx))))
 
 
-async def update_status(ctx: EndpointContext) -> Response:
+async def update_status(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.2.2."""
     status, reason = ctx.text("status"), ctx.text("reason", "")
     return answer(_status(await streams.update_status(ctx.env, ctx.call, _id(ctx), status, reason)))
 
 
-async def add_subject(ctx: EndpointContext) -> Response:
+async def add_subject(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.3.2."""
     await streams.add_subject(ctx.env, ctx.call, _id(ctx), _subject(ctx))
     return empty(200)
 
 
-async def remove_subject(ctx: EndpointContext) -> Response:
+async def remove_subject(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.3.3."""
     await streams.remove_subject(ctx.env, ctx.call, _id(ctx), _subject(ctx))
     return empty()
 
 
-async def verify(ctx: EndpointContext) -> Response:
+async def verify(ctx: StreamContext) -> Response:
     """SSF 1.0, 8.1.4.2."""
     state = ctx.text("state") if "state" in ctx.body else None
     await streams.verify_stream(ctx.env, ctx.call, _id(ctx), state)
@@ -178,7 +178,7 @@ async def verify(ctx: EndpointContext) -> Response:
 def poller(waiting: polling.WaitingPolls) -> Serve:
     """Serves polls (RFC 8936, 2). `waiting`: those of this process that wait."""
 
-    async def poll(ctx: EndpointContext) -> Response:
+    async def poll(ctx: StreamContext) -> Response:
         stream_id = ctx.request.raw_path[len(POLL_PATH) :][: _MAX_ID + 1].decode("latin-1")
         poll_answer = await polling.poll(ctx.env, ctx.call, stream_id, _poll_request(ctx), waiting)
         return answer({"sets": dict(poll_answer.sets), "moreAvailable": poll_answer.more})
@@ -186,7 +186,7 @@ def poller(waiting: polling.WaitingPolls) -> Serve:
     return poll
 
 
-def _poll_request(ctx: EndpointContext) -> polling.PollRequest:
+def _poll_request(ctx: StreamContext) -> polling.PollRequest:
     body = ctx.body
     most, at_once = body.get("maxEvents", polling.MAX_EVENTS), body.get("returnImmediately", False)
     acks, errors = body.get("ack", []), body.get("setErrs", {})
@@ -203,7 +203,7 @@ def _poll_request(ctx: EndpointContext) -> polling.PollRequest:
 # --- Members ---------------------------------------------------------------------------------------------------------
 
 
-def _settings(ctx: EndpointContext, old: EventStream | None) -> StreamSettings:
+def _settings(ctx: StreamContext, old: EventStream | None) -> StreamSettings:
     """The settings of a request; what it does not have is taken from `old`."""
     body = ctx.body
     method, url, header = (POLL, "", "") if old is None else (old.method, old.endpoint_url, "")
@@ -223,7 +223,7 @@ def _settings(ctx: EndpointContext, old: EventStream | None) -> StreamSettings:
     return StreamSettings(method, url, header, types, description)
 
 
-def _stream_json(ctx: EndpointContext, stream: EventStream) -> dict[str, Any]:
+def _stream_json(ctx: StreamContext, stream: EventStream) -> dict[str, Any]:
     """The configuration of a stream (SSF 1.0, 8.1.1), without the header that authorizes pushes."""
     issuer = ctx.env.oauth.issuer
     endpoint = stream.endpoint_url if stream.method == PUSH else f"{issuer}{POLL_PATH}{stream.id}"
@@ -245,22 +245,22 @@ def _status(stream: EventStream) -> dict[str, str]:
     return {**shown, "reason": stream.reason} if stream.reason else shown
 
 
-def _id(ctx: EndpointContext) -> str:
+def _id(ctx: StreamContext) -> str:
     return ctx.text("stream_id")[:_MAX_ID]
 
 
-def _queried(ctx: EndpointContext) -> str:
+def _queried(ctx: StreamContext) -> str:
     found = _query(ctx).get("stream_id", "")
     if not found:
         raise _invalid("The parameter stream_id names the stream.")
     return found[:_MAX_ID]
 
 
-def _query(ctx: EndpointContext) -> dict[str, str]:
+def _query(ctx: StreamContext) -> dict[str, str]:
     return unique(pairs_of(ctx.request.raw_query, _MAX_FIELDS))
 
 
-def _subject(ctx: EndpointContext) -> SubjectId:
+def _subject(ctx: StreamContext) -> SubjectId:
     try:
         return parsed_subject(ctx.body.get("subject"))
     except InvalidSubject as error:

@@ -10,7 +10,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, TENANT_ROOT, 
 
 from daypass.api import record
 from daypass.api.operation import Operation
-from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
+from daypass.audit.verify import BadRecord, RecordRow, VerifiedLog, verify_log
 from daypass.scheduling.buckets import Slices
 
 ASSUME = policy("sts:AssumeRole")
@@ -36,12 +36,12 @@ async def test_exported_log_verifies_on_the_client_with_foreign_events_as_leaves
     [log] = (await server.api(TENANT_ROOT, "GET", "/audit/logs")).json["logs"]
     rows = await exported(server, TENANT_ROOT, log["log"])
     verified = verify_log(log["log"], rows)
-    assert isinstance(verified, Verified)
+    assert isinstance(verified, VerifiedLog)
     assert 0 < verified.withheld < verified.records
     mine = [json.loads(row.data) for row in rows if row.data is not None]
     assert {event.get("account") for event in mine} == {TENANT}
     everything = await exported(server, ROOT, log["log"], account="*")
-    assert isinstance(full := verify_log(log["log"], everything), Verified)
+    assert isinstance(full := verify_log(log["log"], everything), VerifiedLog)
     assert full.withheld == 0
     altered = [*rows[:5], RecordRow(rows[5].log, 5, bytes(32), rows[5].chain), *rows[6:]]
     bad = verify_log(log["log"], altered)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select
 from daypass.audit.format import leaf_hash
 from daypass.audit.journal import Journal
 from daypass.audit.stored import event_bytes
-from daypass.audit.verify import BadRecord, RecordRow, Verified, verify_log
+from daypass.audit.verify import BadRecord, RecordRow, VerifiedLog, verify_log
 from daypass.domain.events import Event, EventType, decode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
 from daypass.stores.backend import FEED_HEAD
@@ -192,7 +192,7 @@ def requests_of(database: Any, log: str) -> list[str]:
     return [body.get("request_id", "") for body in bodies_of(database, log)]
 
 
-def verified(database: Any, log: str) -> Verified:
+def verified(database: Any, log: str) -> VerifiedLog:
     found = verify_log(log, rows_of(database, log))
     assert not isinstance(found, BadRecord), found
     return found

@@ -14,7 +14,7 @@ from tests.integration.audit.making import ACCOUNT, Flaky, event, session
 from daypass.audit.columns import MAX_AHEAD_MS
 from daypass.audit.format import leaf_hash
 from daypass.audit.read import list_logs, list_sessions, log_records, search_records
-from daypass.audit.verify import BadRecord, Verified, verify_log_rows
+from daypass.audit.verify import BadRecord, VerifiedLog, verify_log_rows
 from daypass.cli.record import OfflineRecord, OnlineRecord, PostgresRecord, StoredRecord
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection as Client
@@ -255,7 +255,7 @@ def test_a260_proof_of_a_record_that_the_server_answers_differently_each_time_is
     """The record that is shown is the record that is verified."""
     honest = OnlineRecord(cast(Client, Export(flaky)), "").proof(log, 2, None)
     assert honest is not None
-    assert isinstance(honest[1], Verified)
+    assert isinstance(honest[1], VerifiedLog)
     changing = OnlineRecord(cast(Client, Changing(flaky)), "").proof(log, 2, None)
     assert changing is not None
     assert isinstance(changing[1], BadRecord)

@@ -21,7 +21,7 @@ from daypass.audit.journal import Journal
 from daypass.audit.read import Records, search_records
 from daypass.audit.recent import active_sessions
 from daypass.audit.rows import list_sessions
-from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, verify_log
+from daypass.audit.verify import BadRecord, Head, RecordRow, VerifiedLog, verify_log
 from daypass.cli.record import OfflineRecord, PostgresRecord
 from daypass.domain.directory import AccessKey, Grant, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -127,7 +127,7 @@ async def test_stranger_sees_leaves_alone_and_can_still_verify(reader: Records, 
         found = await reader.records(viewer, journal.log)
         rows = [RecordRow(r.log, r.seq, bytes.fromhex(r.leaf), bytes.fromhex(r.chain), r.bytes) for r in found]
         head = Head(journal.log, 4, journal.head().chain)
-        assert verify_log(journal.log, rows) == Verified(journal.log, 5, head, closed=False, withheld=withheld)
+        assert verify_log(journal.log, rows) == VerifiedLog(journal.log, 5, head, closed=False, withheld=withheld)
     assert [record.body for record in await reader.records(STRANGER, journal.log)] == [None] * 5
 
 

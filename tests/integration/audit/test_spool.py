@@ -42,7 +42,7 @@ from daypass.audit.journal import Journal
 from daypass.audit.recent import RecentBatches
 from daypass.audit.sink import Pauses
 from daypass.audit.spool import Spool, SpoolDirectory
-from daypass.audit.verify import BadRecord, Gap, Verified
+from daypass.audit.verify import BadRecord, Gap, VerifiedLog
 from daypass.cli.record import OfflineRecord, PostgresRecord
 from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -719,7 +719,7 @@ async def test_h2_database_that_lost_the_records_before_a_spool_takes_it_and_nam
     record = (
         PostgresRecord(url) if url.startswith("postgresql") else OfflineRecord(Path(url.removeprefix("sqlite:///")))
     )
-    found = {each.log: each for each in record.verified() if isinstance(each, Verified)}[killed.log]
+    found = {each.log: each for each in record.verified() if isinstance(each, VerifiedLog)}[killed.log]
     assert found.gaps == (Gap(killed.log, 1, 2, opening["since"], opening["until"]),)
     assert (found.records, found.head.seq) == (2, 3), "what was spooled verifies, too"
     tamper(flaky, "UPDATE audit_records SET at = at + 1 WHERE log = :log AND seq = 3", log=killed.log)

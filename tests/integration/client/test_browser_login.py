@@ -19,7 +19,7 @@ from tests.unit.client.servers import Script, as_json
 from daypass.client.errors import ClientError
 from daypass.client.loopback import AuthorizationLogin, DeviceLogin, Session, renew, revoke
 from daypass.client.profiles import LocalStateError, Profile, load_all, save
-from daypass.client.transport import Answer, Request, Server
+from daypass.client.transport import ClientRequest, ClientResponse, LoginServer
 from daypass.client.usable import renewed, with_secret
 
 
@@ -30,14 +30,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def server(site: Installation) -> Server:
-    def transport(request: Request, _: float) -> Answer:
+def server(site: Installation) -> LoginServer:
+    def transport(request: ClientRequest, _: float) -> ClientResponse:
         headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
         path, _, query = request.target.partition("?")
         answer = site.send(request.method, headers, request.body, path=path.encode(), query=query.encode())
-        return Answer(answer.status, answer.headers, answer.body)
+        return ClientResponse(answer.status, answer.headers, answer.body)
 
-    return Server(BASE, transport=transport)
+    return LoginServer(BASE, transport=transport)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def consented(browser: Browser, address: str, decision: str = "allow") -> str:
 
 
 def test_login_by_browser_gives_the_persons_session_and_renews_it(
-    site: Installation, server: Server, browser: Browser
+    site: Installation, server: LoginServer, browser: Browser
 ) -> None:
     with AuthorizationLogin(server) as waiting:
         address = consented(browser, waiting.url)
@@ -82,7 +82,7 @@ def test_login_by_browser_gives_the_persons_session_and_renews_it(
     assert caller(site, following) == arn
 
 
-def test_login_by_browser_takes_no_answer_of_another_login_or_server(server: Server, browser: Browser) -> None:
+def test_login_by_browser_takes_no_answer_of_another_login_or_server(server: LoginServer, browser: Browser) -> None:
     with AuthorizationLogin(server) as waiting:
         address = consented(browser, waiting.url)
         wrong = [
@@ -120,11 +120,11 @@ def test_a438_login_at_a_server_that_leads_a_browser_elsewhere_is_refused_before
     metadata = {"issuer": evil, "authorization_endpoint": f"{evil}/oauth2/authorize", member: value}
     sent = Script(as_json(metadata))
     with pytest.raises((LocalStateError, ClientError)):
-        AuthorizationLogin(Server(evil, transport=sent))
+        AuthorizationLogin(LoginServer(evil, transport=sent))
     assert len(sent.sent) == 1
 
 
-def test_login_by_browser_says_that_the_person_has_refused(server: Server, browser: Browser) -> None:
+def test_login_by_browser_says_that_the_person_has_refused(server: LoginServer, browser: Browser) -> None:
     with AuthorizationLogin(server) as waiting:
         thread = threading.Thread(target=visit, args=(consented(browser, waiting.url, "deny"),))
         thread.start()
@@ -134,7 +134,7 @@ def test_login_by_browser_says_that_the_person_has_refused(server: Server, brows
     assert failed.value.code == "access_denied"
 
 
-def test_login_by_device_waits_for_the_person(site: Installation, server: Server, browser: Browser) -> None:
+def test_login_by_device_waits_for_the_person(site: Installation, server: LoginServer, browser: Browser) -> None:
     waiting = DeviceLogin.begin(server)
     naps: list[float] = []
 
@@ -156,10 +156,12 @@ def test_a442_login_by_device_at_a_server_with_impossible_times_is_refused(times
     given = {"device_code": "c", "user_code": "u", "verification_uri_complete": f"{BASE}/device?user_code=u"}
     sent = Script(as_json({**given, "interval": times[0], "expires_in": times[1]}))
     with pytest.raises(ClientError, match="lacks a member"):
-        DeviceLogin.begin(Server(BASE, transport=sent))
+        DeviceLogin.begin(LoginServer(BASE, transport=sent))
 
 
-def test_login_by_device_ends_when_the_person_refuses(site: Installation, server: Server, browser: Browser) -> None:
+def test_login_by_device_ends_when_the_person_refuses(
+    site: Installation, server: LoginServer, browser: Browser
+) -> None:
     waiting = DeviceLogin.begin(server)
     page = browser.submit(browser.get("/device"), "/device/code", user_code=waiting.user_code)
     browser.submit(page, "/device/decision", decision="deny")
@@ -173,7 +175,7 @@ def test_login_by_device_ends_when_the_person_refuses(site: Installation, server
 
 @pytest.fixture
 def profile(
-    site: Installation, server: Server, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Installation, server: LoginServer, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Profile:
     monkeypatch.setenv("DAYPASS_HOME", str(tmp_path))
     waiting = DeviceLogin.begin(server)
@@ -195,7 +197,7 @@ def profile(
 
 
 def test_profile_is_renewed_shortly_before_its_session_ends_and_stored(
-    site: Installation, server: Server, profile: Profile, tmp_path: Path
+    site: Installation, server: LoginServer, profile: Profile, tmp_path: Path
 ) -> None:
     transport, now = server.transport, site.wall.time / 1000
     assert renewed(profile, transport=transport, clock=lambda: now) == profile
@@ -209,7 +211,7 @@ def test_profile_is_renewed_shortly_before_its_session_ends_and_stored(
 
 
 def test_profile_whose_login_was_revoked_says_how_to_log_in_again(
-    site: Installation, server: Server, profile: Profile
+    site: Installation, server: LoginServer, profile: Profile
 ) -> None:
     revoke(server, profile.refresh_token)
     key = (profile.access_key_id, profile.secret_access_key, profile.session_token)
@@ -219,7 +221,7 @@ def test_profile_whose_login_was_revoked_says_how_to_log_in_again(
         renewed(profile, transport=server.transport, clock=lambda: site.wall.time / 1000)
 
 
-def test_profile_that_was_removed_is_not_renewed(site: Installation, server: Server, profile: Profile) -> None:
+def test_profile_that_was_removed_is_not_renewed(site: Installation, server: LoginServer, profile: Profile) -> None:
     gone = replace(profile, login="cd" * 16)
     site.wall.time += 3_600_000
     with pytest.raises(LocalStateError, match="removed"):

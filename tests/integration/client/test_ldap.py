@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from daypass.client import ldap
-from daypass.client.ldap import MAX_MESSAGE, Directory, Outcome, Tokens
+from daypass.client.ldap import MAX_MESSAGE, LdapServer, ResultCode, Tokens
 from daypass.client.profiles import LocalStateError
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 
 def element(tag: int, *parts: bytes) -> bytes:
@@ -32,11 +32,11 @@ def asked() -> list[str]:
 
 @pytest.fixture
 def port(asked: list[str]) -> Iterator[int]:
-    def check(user: str, password: str) -> Outcome:
+    def check(user: str, password: str) -> ResultCode:
         asked.append(user)
-        return Outcome.SUCCESS if password == "right" else Outcome.INVALID_CREDENTIALS
+        return ResultCode.SUCCESS if password == "right" else ResultCode.INVALID_CREDENTIALS
 
-    with Directory(("127.0.0.1", 0), check) as server:
+    with LdapServer(("127.0.0.1", 0), check) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1]
@@ -122,13 +122,13 @@ def test_a610_idle_connections_are_bounded_and_slow_messages_end(
     ("status", "outcome"), [(200, 0), (400, 49), (401, 49), (403, 49), (503, 52), (302, 52), (0, 52)]
 )
 def test_only_a_plain_yes_of_the_server_opens(status: int, outcome: int) -> None:
-    sent: list[Request] = []
+    sent: list[ClientRequest] = []
 
-    def transport(request: Request, _: float) -> Answer:
+    def transport(request: ClientRequest, _: float) -> ClientResponse:
         sent.append(request)
         if not status:
             raise NoAnswer("down")
-        return Answer(status, {}, b"")
+        return ClientResponse(status, {}, b"")
 
     tokens = Tokens("https://daypass.example", "https://db.example:5432", transport=transport)
     assert tokens.check("app", "db.example:5432/?Action=connect&DBUser=app&X-Amz-Signature=0") == outcome
@@ -143,7 +143,7 @@ def test_only_a_plain_yes_of_the_server_opens(status: int, outcome: int) -> None
         ("app", "é"),
         ("", ""),
     ):
-        assert tokens.check(user, token) is Outcome.INVALID_CREDENTIALS
+        assert tokens.check(user, token) is ResultCode.INVALID_CREDENTIALS
     assert len(sent) == 1
     with pytest.raises(LocalStateError):
         Tokens("https://daypass.example", "orders")

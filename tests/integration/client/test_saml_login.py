@@ -14,7 +14,7 @@ from tests.unit.client.servers import Script, as_json
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
 from daypass.client.saml import BrowserLogin
-from daypass.client.transport import Answer, Server
+from daypass.client.transport import ClientResponse, LoginServer
 
 BASE = "http://127.0.0.1:8700"
 PROVIDER = "arn:aws:iam::111122223333:saml-provider/idp"
@@ -39,7 +39,7 @@ def visit(port: int, target: str, host: str = "") -> int:
 
 def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
     server = Script(as_json(GIVEN))
-    with BrowserLogin(Server(BASE, transport=server), PROVIDER) as login:
+    with BrowserLogin(LoginServer(BASE, transport=server), PROVIDER) as login:
         asked = {name: values[0] for name, values in parse_qs(urlsplit(login.url).query).items()}
         assert asked == {"provider": PROVIDER, "port": str(login.port), "challenge": login.challenge}
         digest = hashlib.sha256(login.verifier.encode()).digest()
@@ -76,7 +76,7 @@ def test_browser_brings_the_code_and_only_the_verifier_redeems_it() -> None:
 def test_a439_code_of_another_servers_login_is_not_sent_to_the_server_that_was_named() -> None:
     """A hostile server sends the browser on to the person's own one, with the challenge of this login."""
     evil = Script(as_json(GIVEN))
-    with BrowserLogin(Server("https://evil.example", transport=evil), PROVIDER) as login:
+    with BrowserLogin(LoginServer("https://evil.example", transport=evil), PROVIDER) as login:
         target = f"/?{urlencode({'code': 'the-code', 'state': login.challenge, 'iss': BASE})}"
         browser = threading.Thread(target=visit, args=(login.port, target))
         browser.start()
@@ -87,7 +87,7 @@ def test_a439_code_of_another_servers_login_is_not_sent_to_the_server_that_was_n
 
 
 def test_nobody_comes_ends_in_time() -> None:
-    made = BrowserLogin(Server(BASE, transport=Script(as_json(GIVEN))), PROVIDER)
+    made = BrowserLogin(LoginServer(BASE, transport=Script(as_json(GIVEN))), PROVIDER)
     with made as login, pytest.raises(LocalStateError, match="in time"):
         login.wait(0.05)
 
@@ -98,12 +98,12 @@ def test_nobody_comes_ends_in_time() -> None:
         as_json({**GIVEN, "AccessKeyId": 1}),
         as_json([]),
         as_json({}),
-        Answer(200, {}, b"<html>"),
+        ClientResponse(200, {}, b"<html>"),
         as_json(GIVEN | {"Expiration": "soon"}),
     ],
 )
-def test_answer_without_credentials_is_an_error(answer: Answer) -> None:
-    with BrowserLogin(Server(BASE, transport=Script(answer)), PROVIDER) as login:
+def test_answer_without_credentials_is_an_error(answer: ClientResponse) -> None:
+    with BrowserLogin(LoginServer(BASE, transport=Script(answer)), PROVIDER) as login:
         target = f"/?{urlencode({'code': 'c', 'state': login.challenge, 'iss': BASE})}"
         browser = threading.Thread(target=visit, args=(login.port, target))
         browser.start()

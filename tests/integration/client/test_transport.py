@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from daypass.client import transport
-from daypass.client.transport import NoAnswer, Request, exchange
+from daypass.client.transport import ClientRequest, NoAnswer, exchange
 
 
-def _request(url: str, body: bytes = b"x") -> Request:
-    return Request(url, "POST", "/", {"host": "h", "X-A": "b"}, body)
+def _request(url: str, body: bytes = b"x") -> ClientRequest:
+    return ClientRequest(url, "POST", "/", {"host": "h", "X-A": "b"}, body)
 
 
 def _answer(handler: BaseHTTPRequestHandler, body: bytes, length: int | None = None, status: int = 200) -> None:
@@ -122,7 +122,7 @@ def test_exchange_what_cannot_be_sent_is_final(target: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(NoAnswer, match="cannot be sent") as failed:
-            exchange(Request(url, "GET", target, {"host": "h"}, b""), 5)
+            exchange(ClientRequest(url, "GET", target, {"host": "h"}, b""), 5)
     assert failed.value.final
 
 

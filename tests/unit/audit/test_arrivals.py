@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from daypass.audit.batch import Item
+from daypass.audit.batch import JournalItem
 from daypass.audit.queue import MAX_EVENTS, Arrivals
 
 
@@ -38,10 +38,10 @@ class Writer:
         self.batches: list[list[int]] = []
         self.encoded: list[list[int]] = []
 
-    def encode(self, items: Sequence[Item]) -> None:
+    def encode(self, items: Sequence[JournalItem]) -> None:
         self.encoded.append([cast("int", item) for item in items])
 
-    def put(self, items: Sequence[Item]) -> None:
+    def put(self, items: Sequence[JournalItem]) -> None:
         self.batches.append([cast("int", item) for item in items])
 
 

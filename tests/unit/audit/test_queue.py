@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from daypass.audit.batch import Item, JournalOptions
+from daypass.audit.batch import JournalItem, JournalOptions
 from daypass.audit.queue import EVENTS_DIVISOR, MAX_CHANGES, TURN_SECONDS, WriterQueue
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
@@ -21,18 +21,18 @@ def change(name: str) -> Any:
     return run
 
 
-async def item(name: str) -> Item:
-    return Item(asyncio.get_running_loop().create_future(), 0.0, None, None, change(name))
+async def item(name: str) -> JournalItem:
+    return JournalItem(asyncio.get_running_loop().create_future(), 0.0, None, None, change(name))
 
 
-async def event(name: str) -> Item:
+async def event(name: str) -> JournalItem:
     made = Event(EventType.REQUEST_ALLOWED, 1, request_id=name)
-    it = Item(asyncio.get_running_loop().create_future(), 0.0, made)
+    it = JournalItem(asyncio.get_running_loop().create_future(), 0.0, made)
     it.encode()
     return it
 
 
-def names(items: list[Item]) -> list[str]:
+def names(items: list[JournalItem]) -> list[str]:
     return [it.event.request_id if it.event is not None else it.change.__name__ for it in items]  # type: ignore[union-attr]
 
 

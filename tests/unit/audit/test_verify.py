@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from daypass.audit.columns import altered_session_column, session_columns
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
-from daypass.audit.verify import BadRecord, Head, RecordRow, Verified, named_heads, verify_log
+from daypass.audit.verify import BadRecord, Head, RecordRow, VerifiedLog, named_heads, verify_log
 
 LOG = "0123456789abcdef" * 2
 OTHER = "fedcba9876543210" * 2
@@ -44,7 +44,7 @@ def test_format_is_the_one_that_is_written_down() -> None:
     leaf = hashlib.sha256(b"\x00" + data).digest()
     seed = hashlib.sha256(b"\x03" + LOG.encode()).digest()
     chain = hashlib.sha256(b"\x02" + seed + leaf + bytes(8)).digest()
-    assert verify_log(LOG, [RecordRow(LOG, 0, leaf, chain, data)]) == Verified(
+    assert verify_log(LOG, [RecordRow(LOG, 0, leaf, chain, data)]) == VerifiedLog(
         LOG, 1, Head(LOG, 0, chain), closed=False
     )
 
@@ -52,7 +52,7 @@ def test_format_is_the_one_that_is_written_down() -> None:
 def test_verify_whole_log_reports_its_head_and_the_heads_it_names() -> None:
     rows = sample()
     found = verify_log(LOG, iter(rows))
-    assert isinstance(found, Verified)
+    assert isinstance(found, VerifiedLog)
     assert (found.records, found.head, found.closed) == (6, Head(LOG, 5, rows[5].chain), False)
     assert found.heads == (Head(OTHER, 7, b"\xab" * 32),)
 
@@ -60,7 +60,7 @@ def test_verify_whole_log_reports_its_head_and_the_heads_it_names() -> None:
 def test_verify_withheld_bytes_still_verifies_the_chain() -> None:
     rows = [replace(row, data=None) if row.seq % 2 else row for row in sample()]
     found = verify_log(LOG, rows)
-    assert isinstance(found, Verified)
+    assert isinstance(found, VerifiedLog)
     assert found.withheld == 3
     rows[3] = replace(rows[3], leaf=b"\1" * 32)
     assert verify_log(LOG, rows) == BadRecord(
@@ -112,7 +112,7 @@ def test_verify_tampered_log_names_the_first_bad_record(name: str) -> None:
 def test_verify_truncated_log_shows_against_a_head_known_elsewhere() -> None:
     rows = sample()
     known = [Head(LOG, 5, rows[5].chain), Head(OTHER, 9, b"")]
-    assert isinstance(verify_log(LOG, rows, known), Verified)
+    assert isinstance(verify_log(LOG, rows, known), VerifiedLog)
     found = verify_log(LOG, rows[:4], known)
     assert found == BadRecord(LOG, 4, "missing: the log is known to go on to record 5")
 
@@ -120,7 +120,7 @@ def test_verify_truncated_log_shows_against_a_head_known_elsewhere() -> None:
 def test_verify_log_rewritten_with_a_fresh_chain_shows_against_a_known_head() -> None:
     rows = sample()
     forged = log_of(rows[0].data or b"", *(event("request.allowed", n=-1) for _ in range(5)))
-    assert isinstance(verify_log(LOG, forged), Verified)
+    assert isinstance(verify_log(LOG, forged), VerifiedLog)
     found = verify_log(LOG, forged, [Head(LOG, 3, rows[3].chain)])
     assert isinstance(found, BadRecord)
     assert (found.seq, "rewritten" in found.why) == (3, True)
@@ -138,14 +138,14 @@ def test_verify_passes_only_gaps_that_are_named_and_reports_them() -> None:
     named = named_heads(body)
     assert [head.lost for head in named] == [(5, 10, 20), (5, 10, 20), None]
 
-    def without(*seqs: int) -> Verified | BadRecord:
+    def without(*seqs: int) -> VerifiedLog | BadRecord:
         return verify_log(LOG, [row for row in rows if row.seq not in seqs], named)
 
     whole = without()
-    assert isinstance(whole, Verified)
+    assert isinstance(whole, VerifiedLog)
     assert whole.gaps == ()
     both = without(2, 3, 7, 8)
-    assert isinstance(both, Verified)
+    assert isinstance(both, VerifiedLog)
     assert [(gap.first, gap.last, gap.since, gap.until) for gap in both.gaps] == [(2, 3, 10, 20), (7, 8, 10, 20)]
     assert (both.records, both.head) == (5, Head(LOG, 8, rows[8].chain))
     for bad, at in (((5, 6), 5), ((3, 4), 3), ((4,), 4), ((3, 5, 6), 5), (range(9), 0)):
@@ -159,7 +159,7 @@ def test_verify_passes_only_gaps_that_are_named_and_reports_them() -> None:
 def test_verify_goes_on_behind_a_verified_head() -> None:
     rows = sample()
     found = verify_log(LOG, rows[3:], after=Head(LOG, 2, rows[2].chain))
-    assert isinstance(found, Verified)
+    assert isinstance(found, VerifiedLog)
     assert (found.records, found.head.seq) == (3, 5)
     assert isinstance(verify_log(LOG, rows[3:], after=Head(LOG, 2, rows[1].chain)), BadRecord)
 
@@ -167,7 +167,7 @@ def test_verify_goes_on_behind_a_verified_head() -> None:
 def test_closed_inside_a_callers_text_does_not_close_a_log() -> None:
     hostile = event("request.denied", text='"type":"log.closed"', type="log.closed")
     found = verify_log(LOG, log_of(event("log.opened"), hostile, event("request.allowed")))
-    assert isinstance(found, Verified)
+    assert isinstance(found, VerifiedLog)
     assert not found.closed
 
 

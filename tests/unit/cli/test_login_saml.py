@@ -11,7 +11,7 @@ from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Script, error, issued, parameters
 
 from daypass.cli import login
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 
 PROVIDER = "arn:aws:iam::111122223333:saml-provider/idp"
 READER, WRITER = (f"arn:aws:iam::111122223333:role/{name}" for name in ("reader", "writer"))
@@ -31,7 +31,7 @@ def assertion(*values: str) -> str:
 def sts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Script]:
     def start(*steps: object) -> Script:
         server = Script(*steps)  # type: ignore[arg-type]
-        monkeypatch.setattr(login, "Server", partial(Server, transport=server))
+        monkeypatch.setattr(login, "LoginServer", partial(LoginServer, transport=server))
         return server
 
     return start

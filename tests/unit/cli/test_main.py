@@ -22,7 +22,7 @@ from daypass.cli.commands import COMMANDS
 from daypass.cli.exits import EXIT_CODES
 from daypass.cli.failures import report
 from daypass.client.profiles import Profile, home, save
-from daypass.client.transport import Answer, NoAnswer
+from daypass.client.transport import ClientResponse, NoAnswer
 
 IDENTITY = result("GetCallerIdentity", "<Arn>arn:aws:iam::1:user/a</Arn><Account>1</Account><UserId>AIDA</UserId>")
 _FOREIGN = {"rich", "ssl", "http.client", "xml.etree.ElementTree", "sqlite3", "asyncio", "starlette", "fastapi", "pydantic",
@@ -377,7 +377,7 @@ def test_group_without_a_command_prints_its_help_with_status_2(cli: Callable, gr
 
 @pytest.mark.usefixtures("key")
 def test_answer_of_another_server_names_the_address_that_was_tried(cli: Callable, serve: Callable) -> None:
-    serve(Answer(404, {"content-type": "text/html"}, b"<html>"))
+    serve(ClientResponse(404, {"content-type": "text/html"}, b"<html>"))
     assert cli("whoami").err == (
         "daypass: the server at http://127.0.0.1:8700 answered with HTTP status 404: is it a Daypass server?\n"
     )

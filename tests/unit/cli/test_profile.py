@@ -17,7 +17,7 @@ from tests.unit.client.servers import NOW, Script, as_json, error, issued, param
 from daypass.cli import aws_config, login, output
 from daypass.cli.main import run
 from daypass.client.profiles import Profile, load_all, save
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 
 URL = "http://127.0.0.1:8700"
 R = "111122223333/r"
@@ -216,7 +216,7 @@ def test_login_with_a_web_identity_token_stores_the_roles_session(
     credentials = credentials.partition("</AssumeRoleResult>")[0]
     answer = result("AssumeRoleWithWebIdentity", credentials)
     server = Script(answer)
-    monkeypatch.setattr(login, "Server", lambda endpoint, ca: Server(endpoint, ca, server))
+    monkeypatch.setattr(login, "LoginServer", lambda endpoint, ca: LoginServer(endpoint, ca, server))
     serve(IDENTITY)
     (tmp_path / "token").write_text("header.claims.signature\n")
     given = ("--endpoint", URL, "--web-identity-token", str(tmp_path / "token"), "--session-name", "job-7")

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.client.servers import as_json
 
 from daypass.cli.provider import merged
-from daypass.client.transport import Answer
+from daypass.client.transport import ClientResponse
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -21,7 +21,7 @@ SHOWN = {
     "created_at": 1_800_000_000_000,
     "settings": {"leeway_seconds": 5, "jwks_bearer": "***"},
 }
-MADE = Answer(
+MADE = ClientResponse(
     200,
     {"content-type": "text/xml"},
     b"<R><CreateOpenIDConnectProviderResult><OpenIDConnectProviderArn>arn:made</OpenIDConnectProviderArn>"
@@ -163,7 +163,7 @@ def test_list_show_and_remove(cli: Any, serve: Any) -> None:
         "jwks_bearer = ***",
         "leeway_seconds = 5",
     ]
-    server = serve(as_json(SHOWN), Answer(200, {}, b"<DeleteOpenIDConnectProviderResponse/>"))
+    server = serve(as_json(SHOWN), ClientResponse(200, {}, b"<DeleteOpenIDConnectProviderResponse/>"))
     assert cli("provider", "rm", "ci.example.com/a", "--yes").out == f"Deleted {SHOWN['arn']}.\n"
     assert b"Action=DeleteOpenIDConnectProvider" in server.sent[1].body
 
@@ -178,7 +178,7 @@ def test_allow_list_is_shown_set_and_taken_away(cli: Any, serve: Any) -> None:
     assert json.loads(server.sent[1].body) == {"issuers": ["a.example.com"]}
     serve(as_json({"issuers": ["a.example.com"]}))
     assert "a.example.com" in cli("provider", "allow", "ls").out
-    server = serve(Answer(204, {}, b""))
+    server = serve(ClientResponse(204, {}, b""))
     assert cli("provider", "allow", "off", "--yes").status == 0
     assert server.sent[0].method == "DELETE"
 

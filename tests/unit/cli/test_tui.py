@@ -13,11 +13,11 @@ from tests.unit.client.servers import NOW, Script, as_json, error, result
 from textual.widgets import DataTable, Label, Static
 
 from daypass.cli import tui_app
-from daypass.cli.tui_app import OwnAccess
+from daypass.cli.tui_app import AccessApp
 from daypass.cli.tui_view import view_of
 from daypass.client.credentials import Credentials
 from daypass.client.profiles import home
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 ROLE = "arn:aws:iam::111122223333:role/prod"
 ANNA = result(
@@ -48,8 +48,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def anna(sessions: Answer, down: list[bool] | None = None, **own: Any) -> Script:
-    def answer(request: Request) -> Answer:
+def anna(sessions: ClientResponse, down: list[bool] | None = None, **own: Any) -> Script:
+    def answer(request: ClientRequest) -> ClientResponse:
         if down and down[0]:
             return error("AccessDenied", "the key is \x1b[31mdisabled", 403)
         path = urlsplit(request.target).path
@@ -62,18 +62,18 @@ def anna(sessions: Answer, down: list[bool] | None = None, **own: Any) -> Script
     return Script(answer)
 
 
-def rows(app: OwnAccess, name: str) -> list[list[str]]:
+def rows(app: AccessApp, name: str) -> list[list[str]]:
     table = app.query_one(f"#{name}", DataTable)
     return [[str(cell) for cell in table.get_row_at(number)] for number in range(table.row_count)]
 
 
-def text(app: OwnAccess, name: str) -> str:
+def text(app: AccessApp, name: str) -> str:
     return str(app.query_one(f"#{name}", Static).content)
 
 
 async def test_screen_shows_access_requests_and_sessions_and_counts_down(clock: list[float]) -> None:
     server = anna(as_json({"sessions": [SESSION], "next": ""}))
-    app = OwnAccess(server.connection(), view_of)
+    app = AccessApp(server.connection(), view_of)
     async with app.run_test() as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
@@ -102,7 +102,7 @@ async def test_without_permission_the_sessions_are_those_of_the_cache(tmp_path: 
     held = Credentials("ASIA1", "s", "t", NOW + 700, NOW, role=ROLE, source_key="AKIA1", endpoint="http://x")
     (home() / "cache").mkdir(parents=True)
     (home() / "cache/a.json").write_text(json.dumps(asdict(held)))
-    app = OwnAccess(anna(as_json({"error": {"code": "AccessDenied", "message": "no"}}, 403)).connection(), view_of)
+    app = AccessApp(anna(as_json({"error": {"code": "AccessDenied", "message": "no"}}, 403)).connection(), view_of)
     async with app.run_test() as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
@@ -111,9 +111,9 @@ async def test_without_permission_the_sessions_are_those_of_the_cache(tmp_path: 
 
 
 @pytest.mark.parametrize("failure", [error("AccessDenied", "the key is \x1b[31mdisabled", 403), NoAnswer("refused")])
-async def test_server_that_fails_is_named_and_what_was_shown_stays(failure: Answer | NoAnswer) -> None:
+async def test_server_that_fails_is_named_and_what_was_shown_stays(failure: ClientResponse | NoAnswer) -> None:
     server = anna(as_json({"sessions": [], "next": ""}))
-    app = OwnAccess(server.connection(), view_of)
+    app = AccessApp(server.connection(), view_of)
     async with app.run_test() as pilot:
         await app.workers.wait_for_complete()
         server.steps[:] = [failure]

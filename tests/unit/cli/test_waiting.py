@@ -10,9 +10,9 @@ from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Clock, Script, as_json, error
 
 from daypass.cli.output import announced
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
-REQUEST = Request("http://server\x1b[31m:8700", "GET", "/", {}, b"")
+REQUEST = ClientRequest("http://server\x1b[31m:8700", "GET", "/", {}, b"")
 ROLES = [{"arn": f"arn:aws:iam::111122223333:role/{n}", "max_session_seconds": 60} for n in ("deployer", "reader")]
 
 
@@ -39,9 +39,9 @@ def _waiting(takes: float, calls: int, monkeypatch: pytest.MonkeyPatch, *, termi
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
     monkeypatch.setattr(Timer, "takes", takes)
 
-    def slow(_: Request, _seconds: float) -> Answer:
+    def slow(_: ClientRequest, _seconds: float) -> ClientResponse:
         clock.sleep(takes)
-        return Answer(200, {}, b"")
+        return ClientResponse(200, {}, b"")
 
     transport = announced(slow, Timer, clock)  # type: ignore[arg-type]
     for _ in range(calls):

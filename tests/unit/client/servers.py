@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 PROFILE = Profile("http://127.0.0.1:8700", "AKIAEXAMPLE000000000", "top-secret-top-secret-top-secret-top-sec")
 NOW = 1_800_000_000.0
@@ -31,26 +31,26 @@ class Clock:
         self.now += seconds
 
 
-Step = Answer | NoAnswer | Callable[[Request], Answer]
+Step = ClientResponse | NoAnswer | Callable[[ClientRequest], ClientResponse]
 
 
 class Script:
     """A transport that gives one step after the other; the last one for ever. It keeps what was sent."""
 
     def __init__(self, *steps: Step, takes: float = 0.0, clock: Clock | None = None) -> None:
-        self.steps, self.sent = list(steps), list[Request]()
+        self.steps, self.sent = list(steps), list[ClientRequest]()
         self.clock = clock or Clock()
         self.takes = takes
         self.seconds: list[float] = []
 
-    def __call__(self, request: Request, seconds: float) -> Answer:
+    def __call__(self, request: ClientRequest, seconds: float) -> ClientResponse:
         self.sent.append(request)
         self.seconds.append(seconds)
         self.clock.now += min(self.takes, seconds)
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         if isinstance(step, NoAnswer):
             raise step
-        return step if isinstance(step, Answer) else step(request)
+        return step if isinstance(step, ClientResponse) else step(request)
 
     def connection(self, profile: Profile = PROFILE, **more: Any) -> Connection:
         return Connection(
@@ -64,24 +64,24 @@ class Script:
         )
 
 
-def xml(body: str, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, {"content-type": "text/xml", **headers}, body.encode())
+def xml(body: str, status: int = 200, **headers: str) -> ClientResponse:
+    return ClientResponse(status, {"content-type": "text/xml", **headers}, body.encode())
 
 
-def result(action: str, body: str) -> Answer:
+def result(action: str, body: str) -> ClientResponse:
     return xml(f'<{action}Response xmlns="urn:x"><{action}Result>{body}</{action}Result></{action}Response>')
 
 
-def error(code: str, message: str, status: int, **headers: str) -> Answer:
+def error(code: str, message: str, status: int, **headers: str) -> ClientResponse:
     body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error><RequestId>r-1</RequestId>"
     return xml(body + "</ErrorResponse>", status, **headers)
 
 
-def as_json(value: Any, status: int = 200) -> Answer:
-    return Answer(status, {"content-type": "application/json"}, json.dumps(value).encode())
+def as_json(value: Any, status: int = 200) -> ClientResponse:
+    return ClientResponse(status, {"content-type": "application/json"}, json.dumps(value).encode())
 
 
-def issued(number: int = 1, expiration: str = "2027-01-15T09:00:00Z") -> Answer:
+def issued(number: int = 1, expiration: str = "2027-01-15T09:00:00Z") -> ClientResponse:
     """An AssumeRole answer; NOW is 2027-01-15T08:00:00Z."""
     body = (
         f"<Credentials><AccessKeyId>ASIA{number:016d}</AccessKeyId><SecretAccessKey>issued-secret-{number}"
@@ -91,9 +91,9 @@ def issued(number: int = 1, expiration: str = "2027-01-15T09:00:00Z") -> Answer:
     return result("AssumeRole", body)
 
 
-def parameters(request: Request) -> dict[str, str]:
+def parameters(request: ClientRequest) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(request.body.decode(), keep_blank_values=True).items()}
 
 
-def actions(requests: Iterable[Request]) -> list[str]:
+def actions(requests: Iterable[ClientRequest]) -> list[str]:
     return [parameters(request)["Action"] for request in requests]

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from tests.unit.client.servers import NOW, PROFILE, Clock, Script, error, issued
 
-from daypass.client.agent.config import File, Role
+from daypass.client.agent.config import AgentRole, File
 from daypass.client.agent.endpoints import Endpoints, FailoverConnection
 from daypass.client.agent.keeper import Keeper
 from daypass.client.agent.sealed import Sealed
 from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity
 from daypass.client.errors import ClientError
 from daypass.client.provider import CredentialProvider
-from daypass.client.transport import Answer, NoAnswer, Server
+from daypass.client.transport import ClientResponse, LoginServer, NoAnswer
 
 AWAY = NoAnswer("connection refused", sent=False)
 ONE, TWO = "http://127.0.0.1:8701", "http://127.0.0.1:8702"
@@ -33,11 +33,11 @@ def pair(server: Script, **more: Any) -> FailoverConnection:
 
 
 def by_endpoint(answers: Mapping[str, Any]) -> Script:
-    def answer(request: Any) -> Answer:
+    def answer(request: Any) -> ClientResponse:
         found = answers[request.endpoint]
         if isinstance(found, NoAnswer):
             raise found
-        assert isinstance(found, Answer)
+        assert isinstance(found, ClientResponse)
         return found
 
     return Script(answer)
@@ -48,7 +48,7 @@ def called(server: Script) -> list[str]:
 
 
 def test_call_goes_to_the_second_endpoint_when_the_first_does_not_answer() -> None:
-    for bad in (AWAY, error("ServiceUnavailable", "busy", 503), Answer(404, {}, b"")):
+    for bad in (AWAY, error("ServiceUnavailable", "busy", 503), ClientResponse(404, {}, b"")):
         server = by_endpoint({ONE: bad, TWO: issued()})
         connection = pair(server)
         assert connection.sts("AssumeRole").findtext("Credentials/AccessKeyId") == "ASIA0000000000000001"
@@ -102,7 +102,7 @@ def kept(
     provider = CredentialProvider(
         PROFILE, request, connect=lambda: connection, cache=tmp_path / "cache", clock=server.clock
     )
-    role = Role(arn=request.role, file=files)
+    role = AgentRole(arn=request.role, file=files)
     return Keeper(
         "app", role, provider, tokens or (lambda *_: {}), check=3600.0, clock=server.clock, jitter=lambda: jitter
     )
@@ -219,8 +219,8 @@ def test_sealed_text_is_opened_by_its_key_for_its_file_alone() -> None:
 
 def test_clock_that_is_wrong_is_corrected_by_the_servers_date() -> None:
     body = issued(1, "2020-01-01T01:00:00Z").body.replace(b"AssumeRoleResult", b"AssumeRoleWithWebIdentityResult")
-    answer = Answer(200, {"date": "Wed, 01 Jan 2020 00:00:00 GMT"}, body)
-    server = Server(ONE, transport=lambda *_: answer)
+    answer = ClientResponse(200, {"date": "Wed, 01 Jan 2020 00:00:00 GMT"}, body)
+    server = LoginServer(ONE, transport=lambda *_: answer)
     found = assume_role_with_web_identity(server, "token", "arn:aws:iam::111122223333:role/app", "host")
     assert found.offset == pytest.approx(1_577_836_800 - time.time(), abs=5)
     assert found.issued_at == pytest.approx(found.expiration - 3600, abs=5)

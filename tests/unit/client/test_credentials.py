@@ -11,11 +11,11 @@ from tests.unit.client.servers import NOW, PROFILE, Clock, Script, actions, erro
 
 from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
-from daypass.client.loopback import Server, check_issuer
+from daypass.client.loopback import check_issuer
 from daypass.client.profiles import Busy, LocalStateError, Unwritable, locked
 from daypass.client.provider import CredentialProvider
 from daypass.client.state import default_session_name
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, LoginServer, NoAnswer
 
 ROLE = AssumeRole("111122223333/deployer", "me")
 AWAY = NoAnswer("connection refused", sent=False)
@@ -64,7 +64,9 @@ def test_get_renewal_moments_differ_between_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failure", [AWAY, error("InternalFailure", "x", 500), error("Throttling", "x", 429)])
-def test_a92_get_server_away_serves_the_cache_until_it_expires(tmp_path: Path, failure: Answer | NoAnswer) -> None:
+def test_a92_get_server_away_serves_the_cache_until_it_expires(
+    tmp_path: Path, failure: ClientResponse | NoAnswer
+) -> None:
     server = Script(issued(1), failure)
     provider(server, tmp_path).get()
     for minutes in (50, 55, 59):
@@ -172,7 +174,7 @@ def test_get_lock_held_by_another_serves_what_is_still_good(tmp_path: Path) -> N
 def test_get_threads_share_one_renewal_and_none_waits_for_it(tmp_path: Path) -> None:
     renewing, go_on = threading.Event(), threading.Event()
 
-    def slowly(_: Request) -> Answer:
+    def slowly(_: ClientRequest) -> ClientResponse:
         renewing.set()
         assert go_on.wait(60)
         return issued(2, "2027-01-15T10:00:00Z")
@@ -249,7 +251,7 @@ def test_credentials_never_show_their_secrets(tmp_path: Path) -> None:
      ("team/x", "arn:aws:iam::111122223333:role/team/x"), ("４４４４55556666/x", "arn:aws:iam::111122223333:role/４４４４55556666/x")],
 )  # fmt: skip
 def test_role_is_an_arn_a_name_or_an_account_and_a_name(tmp_path: Path, role: str, arn: str) -> None:
-    def answer(request: Request) -> Answer:
+    def answer(request: ClientRequest) -> ClientResponse:
         if parameters(request)["Action"] == "AssumeRole":
             return issued()
         return result("GetCallerIdentity", "<Account>111122223333</Account>")
@@ -284,7 +286,7 @@ WHO = result("GetCallerIdentity", "<Account>111122223333</Account>")
 
 
 @pytest.mark.parametrize("answer", [REVOKED, error("InvalidClientTokenId", "no", 403)])
-def test_get_revoked_session_in_the_cache_is_replaced_once(tmp_path: Path, answer: Answer) -> None:
+def test_get_revoked_session_in_the_cache_is_replaced_once(tmp_path: Path, answer: ClientResponse) -> None:
     server = Script(issued(1), answer, issued(2))
     provider(server, tmp_path, check=5.0).get()
     server.clock.now += 6
@@ -372,7 +374,7 @@ def test_get_with_mfa_and_nobody_to_ask_is_refused_before_a_call(tmp_path: Path)
     ],
 )
 def test_login_is_sent_to_the_server_of_that_name_alone(endpoint: str, issuer: str, *, same: bool) -> None:
-    server = Server(endpoint, "")
+    server = LoginServer(endpoint, "")
     if same:
         return check_issuer(server, issuer)
     with pytest.raises(LocalStateError, match="must not be sent to another address"):

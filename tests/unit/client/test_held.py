@@ -11,7 +11,7 @@ from daypass.client.credentials import AssumeRole
 from daypass.client.errors import ClientError
 from daypass.client.provider import CredentialProvider
 from daypass.client.state import iso_time
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 REQUEST = AssumeRole("111122223333/etl", "job", 3600)
 
@@ -28,7 +28,7 @@ def held(tmp_path: Path, server: Script, ceiling: float) -> HeldSession:
 def server_that_issues() -> Script:
     clock, count = Clock(), iter(range(1, 100))
 
-    def issue(request: Request) -> Answer:
+    def issue(request: ClientRequest) -> ClientResponse:
         return issued(next(count), iso_time(clock.now + float(parameters(request)["DurationSeconds"])))
 
     return Script(issue, clock=clock)

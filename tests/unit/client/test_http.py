@@ -9,7 +9,7 @@ from daypass.client import http
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import LocalStateError, Profile
-from daypass.client.transport import CONNECT_SECONDS, Answer, NoAnswer, endpoint_of
+from daypass.client.transport import CONNECT_SECONDS, ClientResponse, NoAnswer, endpoint_of
 
 DONE = result("GetCallerIdentity", "<Arn>arn:x</Arn>")
 
@@ -50,7 +50,7 @@ def test_call_server_down_is_tried_three_times_however_little_time_has_passed() 
 
 
 def test_call_server_that_accepts_no_connection_is_tried_once_for_the_connect_timeout() -> None:
-    def silent(_: object) -> Answer:
+    def silent(_: object) -> ClientResponse:
         server.clock.sleep(CONNECT_SECONDS)
         raise NoAnswer(f"no connection within {CONNECT_SECONDS} s", sent=False)
 
@@ -69,7 +69,7 @@ def test_call_server_without_its_database_is_reported_at_once() -> None:
 
 
 def test_call_repeated_after_503_waits_for_a_slow_answer() -> None:
-    def slow(_: object) -> Answer:
+    def slow(_: object) -> ClientResponse:
         server.clock.sleep(5)
         return DONE
 
@@ -111,7 +111,7 @@ def test_api_unrepeatable_and_failed_is_not_repeated(status: int) -> None:
 @pytest.mark.parametrize(
     "step", [NoAnswer("connection refused", sent=False), as_json({"error": {"code": "Throttling", "message": ""}}, 429)]
 )
-def test_api_unrepeatable_and_surely_undone_is_repeated(step: Answer | NoAnswer) -> None:
+def test_api_unrepeatable_and_surely_undone_is_repeated(step: ClientResponse | NoAnswer) -> None:
     server = Script(step, as_json({"id": "1"}, 201))
     assert server.connection().api("POST", "/accounts", body={}, repeatable=False) == {"id": "1"}
 
@@ -155,13 +155,13 @@ def test_call_clock_wrong_and_no_date_is_refused(date: str) -> None:
 )
 def test_sts_answer_not_ours_is_a_client_error(body: bytes) -> None:
     with pytest.raises(ClientError, match="the server's answer"):
-        Script(Answer(200, {}, body)).connection().sts("X")
+        Script(ClientResponse(200, {}, body)).connection().sts("X")
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"a":', b"[" * 100_000, b"\xff"])
 def test_api_answer_not_json_is_a_client_error(body: bytes) -> None:
     with pytest.raises(ClientError, match="not JSON"):
-        Script(Answer(200, {}, body)).connection().api("GET", "/x")
+        Script(ClientResponse(200, {}, body)).connection().api("GET", "/x")
 
 
 def test_api_answer_without_a_member_is_a_client_error() -> None:
@@ -185,7 +185,9 @@ def test_api_answer_without_a_member_is_a_client_error() -> None:
 )
 def test_refusal_in_a_strange_form_shows_the_status(content_type: str, body: bytes) -> None:
     with pytest.raises(ClientError, match="HTTP status 418") as refused:
-        Script(Answer(418, {"content-type": content_type, "x-amzn-requestid": "r-9"}, body)).connection().sts("X")
+        Script(ClientResponse(418, {"content-type": content_type, "x-amzn-requestid": "r-9"}, body)).connection().sts(
+            "X"
+        )
     assert (refused.value.code, refused.value.request_id) == ("", "r-9")
 
 

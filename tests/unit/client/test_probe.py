@@ -20,7 +20,7 @@ from tests.unit.client.servers import NOW, PROFILE, error, result
 from daypass.client.http import signed_request
 from daypass.client.probe import CheckRun, OwnIssuer, Probe, ProbeMetrics
 from daypass.client.profiles import Profile
-from daypass.client.transport import Answer, NoAnswer, Request
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 ROLE, OTHER = "arn:aws:iam::111122223333:role/probe", "arn:aws:iam::111122223333:role/other"
 PARTNER = "arn:aws:iam::111122223333:role/partner"
@@ -58,16 +58,16 @@ class Server:
         self.number = 0
         self.revoked: set[str] = set()
 
-    def __call__(self, request: Request, seconds: float) -> Answer:
+    def __call__(self, request: ClientRequest, seconds: float) -> ClientResponse:
         assert 0 < seconds <= 10
         if self.broken == "hangs":
             raise NoAnswer("no answer in time")
         if request.target == "/readyz":
-            return Answer(503 if self.broken == "down" else 200, {}, b"")
+            return ClientResponse(503 if self.broken == "down" else 200, {}, b"")
         headers = {name.lower(): value for name, value in request.headers.items()}
         if request.target == "/api/v1/revocations":
             self.revoked.add(json.loads(request.body)["value"])
-            return Answer(201, {}, b"{}")
+            return ClientResponse(201, {}, b"{}")
         asked = parse_qs(request.body.decode())
         token = headers.get("x-amz-security-token", "")
         if asked["Action"] == ["AssumeRole"]:

@@ -16,11 +16,11 @@ import pytest
 from tests.unit.crypto.rings import FixedClock, Shelf
 
 from daypass.client.profiles import Profile
-from daypass.client.transport import Answer, NoAnswer, Request
-from daypass.client.verifier import InvalidToken, NotCurrent, Settings, Verifier, WhenBehind, keys
+from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
+from daypass.client.verifier import InvalidToken, NotCurrent, Verifier, VerifierSettings, WhenBehind, keys
 from daypass.client.verifier.middleware import KEY, AsgiMiddleware, WsgiMiddleware
 from daypass.client.verifier.revocations import Revocations
-from daypass.client.verifier.stream import Event, events
+from daypass.client.verifier.stream import StreamEvent, events
 from daypass.crypto.signing import RingSigner
 from daypass.domain.directory import Revocation
 from daypass.domain.revocation_index import RevocationIndex, hop_claims, match_id
@@ -139,7 +139,11 @@ def test_a_revocation_is_replaced_by_its_later_form() -> None:
 def test_events_are_parsed_as_the_standard_says() -> None:
     lines = [b": comment\n", b"event: a\n", b"data: 1\n", b"data:2\n", b"id: x\r\n", b"\n", b"data\n", b"\n", b"\n",
              b"data: 3\n", b"\n"]  # fmt: skip
-    assert list(events(lines)) == [Event("a", "1\n2", "x"), Event("message", "", "x"), Event("message", "3", "x")]
+    assert list(events(lines)) == [
+        StreamEvent("a", "1\n2", "x"),
+        StreamEvent("message", "", "x"),
+        StreamEvent("message", "3", "x"),
+    ]
     with pytest.raises(ValueError, match="too long"):
         list(events([b"data: " + b"x" * 70_000]))
 
@@ -161,22 +165,22 @@ class World:
         self.lst, self.listed_at = encode_statuses([], 64), NOW
         self.down = False
         self.asked: list[str] = []
-        settings = Settings(ISSUER, AUDIENCE, PROFILE, accounts, when_behind=when_behind)
+        settings = VerifierSettings(ISSUER, AUDIENCE, PROFILE, accounts, when_behind=when_behind)
         self.verifier = Verifier(settings, clock=lambda: self.now, monotonic=lambda: self.mono, transport=self.answer)
 
-    def answer(self, request: Request, _: float) -> Answer:
+    def answer(self, request: ClientRequest, _: float) -> ClientResponse:
         self.asked.append(request.target)
         if self.down:
             raise NoAnswer("unreachable")
         if request.target == "/.well-known/jwks.json":
-            return Answer(200, {}, self.signer.jwks())
+            return ClientResponse(200, {}, self.signer.jwks())
         if request.target.startswith("/statuslists/"):
             held = {"sub": ISSUER + request.target, "iat": self.listed_at, "exp": NOW + 100, "ttl": 10,
                     "status_list": {"bits": 1, "lst": self.lst}}  # fmt: skip
-            return Answer(200, {}, self.signer.sign(held, "ES256", "statuslist+jwt").encode())
+            return ClientResponse(200, {}, self.signer.sign(held, "ES256", "statuslist+jwt").encode())
         if self.introspection is None:
             raise NoAnswer("unreachable")
-        return Answer(200, {}, json.dumps(self.introspection).encode())
+        return ClientResponse(200, {}, json.dumps(self.introspection).encode())
 
     def claims(self, of: SessionClaims | None = None, **more: Any) -> dict[str, Any]:
         hops = hop_claims(of or session())
@@ -334,7 +338,7 @@ def test_verify_without_credentials_fails_closed(world: World) -> None:
         raise RuntimeError("no credentials")
 
     for when in WhenBehind:
-        verifier = Verifier(Settings(ISSUER, AUDIENCE, broken, when_behind=when), transport=world.answer)
+        verifier = Verifier(VerifierSettings(ISSUER, AUDIENCE, broken, when_behind=when), transport=world.answer)
         with pytest.raises(NotCurrent, match="no credentials"):
             verifier.verify(world.token())
 
@@ -346,7 +350,7 @@ def test_follower_goes_on_after_credentials_that_cannot_be_had() -> None:
         called.release()
         raise RuntimeError("no credentials")
 
-    verifier = Verifier(Settings(ISSUER, AUDIENCE, broken)).start()
+    verifier = Verifier(VerifierSettings(ISSUER, AUDIENCE, broken)).start()
     try:
         for _ in range(3):
             assert called.acquire(timeout=20)
@@ -357,7 +361,7 @@ def test_follower_goes_on_after_credentials_that_cannot_be_had() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads a clock of Linux")
 def test_age_of_revocations_counts_the_time_in_which_the_machine_sleeps() -> None:
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
-    now = Verifier(Settings(ISSUER, AUDIENCE, PROFILE)).monotonic()
+    now = Verifier(VerifierSettings(ISSUER, AUDIENCE, PROFILE)).monotonic()
     assert before <= now <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

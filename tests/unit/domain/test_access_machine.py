@@ -28,7 +28,7 @@ from daypass.domain.access.request import (
     state_of,
     used_grant,
 )
-from daypass.domain.access.terms import StageKey, Tally, Version, binding_of, count, tally
+from daypass.domain.access.terms import StageKey, Version, VoteTally, binding_of, count, tally
 from daypass.domain.directory import AccessRequest, AccessVote, Grant, RequestState
 
 STAGES = {("r", "lead"): 1, ("r", "security"): 2}
@@ -64,7 +64,7 @@ def request(state: RequestState = RequestState.PENDING) -> AccessRequest:
 
 def count_of(
     waiting: AccessRequest, votes: list[AccessVote], version: int, now: int = 5, stages: dict[StageKey, int] = STAGES
-) -> Tally:
+) -> VoteTally:
     return count(votes, stages, binding(version), waiting.persons, now).tally
 
 

@@ -12,11 +12,11 @@ from daypass.domain.jws import (
     SAN,
     SPECIFIERS,
     SUBJECT,
-    Certificate,
+    VerifiedCertificate,
     check_mapping,
 )
 
-HOST = Certificate(
+HOST = VerifiedCertificate(
     serial=0xBEEF,
     subject="CN=host-1,OU=Line 2,OU=Line 1,O=Acme\\, Inc.",
     issuer="CN=plant",

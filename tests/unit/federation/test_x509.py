@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.x509 import NOW, Authority, Holder, SlowKey, certify, ec_key, key_usage, name
 
 from daypass.domain.arn import Source
-from daypass.domain.jws import Certificate, CertificateRefused
+from daypass.domain.jws import CertificateRefused, VerifiedCertificate
 from daypass.federation import x509 as x509_module
 from daypass.federation.x509 import MAX_CHAIN, X509Verifier
 
@@ -30,7 +30,7 @@ LEAF_ONLY = ((x509.BasicConstraints(ca=False, path_length=None), True),)
 
 def verify(
     holder: Holder, *chain: Holder, anchor: str = ROOT.pem, crls: tuple[bytes, ...] = (), now: int = MS
-) -> Certificate:
+) -> VerifiedCertificate:
     return asyncio.run(VERIFIER.verify(SOURCE, anchor, crls, holder.der, [other.der for other in chain], now))
 
 
@@ -147,7 +147,7 @@ def test_check_signature_other_serial_is_refused() -> None:
 def test_verify_works_on_another_thread_in_turns_by_source(monkeypatch: pytest.MonkeyPatch) -> None:
     all_asked, verified = threading.Event(), []
 
-    def observed(path: tuple[x509.Certificate, ...]) -> Certificate:
+    def observed(path: tuple[x509.Certificate, ...]) -> VerifiedCertificate:
         all_asked.wait(60)
         verified.append((path[0].serial_number, threading.current_thread() is threading.main_thread()))
         return facts(path)

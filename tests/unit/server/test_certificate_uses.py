@@ -10,7 +10,7 @@ from daypass.audit.certificate_uses import CertificateUses
 from daypass.domain.directory import X509Subject
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.domain.jws import Certificate
+from daypass.domain.jws import VerifiedCertificate
 from daypass.operations.rolesanywhere.anchors import record_uses
 from daypass.ports import CertificateUse
 
@@ -48,7 +48,7 @@ class Journal:
 def seen(
     number: int, *, subject: str = "CN=a", account: str = "111122223333", at: int = 1, **more: Any
 ) -> CertificateUse:
-    certificate = Certificate(number, subject, "CN=ca", 0, f"f{number}", (), (), pem=f"PEM {number}")
+    certificate = VerifiedCertificate(number, subject, "CN=ca", 0, f"f{number}", (), (), pem=f"PEM {number}")
     return CertificateUse(account, "eu-central-1", certificate.subject_id(account), certificate, at, **more)
 
 

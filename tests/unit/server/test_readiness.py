@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from daypass.server import readiness
-from daypass.server.readiness import Readiness
+from daypass.server.readiness import ProcessReadiness
 
 
 class Hanging:
@@ -25,10 +25,10 @@ class Hanging:
         await self.refresh()
 
 
-def ready(*, spool: bool) -> Readiness:
+def ready(*, spool: bool) -> ProcessReadiness:
     parts: Any = SimpleNamespace(problem=lambda: "", missing=0, warning="", rings=SimpleNamespace(unreadable=()))
     parts.spool = SimpleNamespace(fault="") if spool else None
-    return Readiness(parts, parts, cast(Any, Hanging()), parts, parts)
+    return ProcessReadiness(parts, parts, cast(Any, Hanging()), parts, parts)
 
 
 async def test_probe_of_a_server_with_a_spool_does_not_wait_long_for_a_hanging_database(

@@ -25,7 +25,7 @@ from daypass import config
 from daypass.server.bodies import Connections
 from daypass.server.process import Lifespan, uvicorn_config
 from daypass.server.protocol import HttpProtocol
-from daypass.server.supervisor import WorkerProcess, Workers
+from daypass.server.supervisor import ServerWorker, Workers
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ _FOREVER = 86_400.0  # a wait of this length is a test that times out
 
 
 def test_worker_that_ends_while_it_is_asked_for_an_answer_is_not_waited_for() -> None:
-    worker = WorkerProcess(uvicorn_config(lambda: None, config.Settings()), [], [])
+    worker = ServerWorker(uvicorn_config(lambda: None, config.Settings()), [], [])
     sentinel, running = os.pipe()
     worker.process = SimpleNamespace(sentinel=sentinel, is_alive=lambda: True)  # type: ignore[assignment]
     os.close(running)
@@ -125,7 +125,7 @@ def test_worker_that_ends_while_it_is_asked_for_an_answer_is_not_waited_for() ->
 
 def test_worker_that_does_not_answer_does_not_delay_a_signal() -> None:
     signals: list[int] = []
-    worker = WorkerProcess(uvicorn_config(lambda: None, config.Settings()), [], signals)
+    worker = ServerWorker(uvicorn_config(lambda: None, config.Settings()), [], signals)
     sentinel, running = os.pipe()
     worker.process = SimpleNamespace(sentinel=sentinel, is_alive=lambda: True)  # type: ignore[assignment]
     threading.Timer(0.01, signals.append, [signal.SIGTERM]).start()
@@ -135,7 +135,7 @@ def test_worker_that_does_not_answer_does_not_delay_a_signal() -> None:
 
 
 def test_worker_that_answers_is_alive() -> None:
-    worker = WorkerProcess(uvicorn_config(lambda: None, config.Settings()), [], [])
+    worker = ServerWorker(uvicorn_config(lambda: None, config.Settings()), [], [])
     sentinel, running = os.pipe()
     worker.process = SimpleNamespace(sentinel=sentinel, is_alive=lambda: True)  # type: ignore[assignment]
     worker.child_conn.send(True)

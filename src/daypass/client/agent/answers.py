@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from daypass.client import state
-from daypass.client.agent.config import Role, uid_of
+from daypass.client.agent.config import AgentRole, uid_of
 from daypass.client.agent.endpoints import Endpoints
 from daypass.client.agent.keeper import Keeper
-from daypass.client.agent.listener import Answer, Asked, Reply, as_json, refused, uid_of_peer
+from daypass.client.agent.listener import AgentRequest, Answer, Reply, as_json, refused, uid_of_peer
 from daypass.client.agent.sealed import Sealed
 from daypass.client.credentials import Credentials
 
@@ -45,7 +45,7 @@ def container_form(credentials: Credentials) -> dict[str, str]:
 def counted(name: str, answer: Answer, seen: Counter[tuple[str, int]]) -> Answer:
     """The same answers, counted by listener and status."""
 
-    async def count(asked: Asked) -> Reply:
+    async def count(asked: AgentRequest) -> Reply:
         reply = await answer(asked)
         seen[name, reply.status] += 1
         return reply
@@ -62,7 +62,7 @@ async def _session(keeper: Keeper) -> Credentials | Reply:
     return held or refused(503, f"The role has no session: {keeper.why or 'the server has not answered yet'}")
 
 
-def users_of(role: Role) -> frozenset[int]:
+def users_of(role: AgentRole) -> frozenset[int]:
     """The ids of the users who may have a role."""
     return frozenset({uid_of(user) for user in role.users})
 
@@ -91,7 +91,7 @@ class ContainerEndpoint:
         """`tokens`: the authorization token of each role that has one. `open_`: paths that answer anyone."""
         self._keepers, self._tokens, self._open = keepers, tokens, open_
 
-    async def __call__(self, asked: Asked) -> Reply:
+    async def __call__(self, asked: AgentRequest) -> Reply:
         if asked.path in self._open:
             return self._open[asked.path]()
         name = asked.path.removeprefix("/roles/")
@@ -109,7 +109,7 @@ class SocketEndpoint:
     def __init__(self, keepers: Mapping[str, Keeper], status: Callable[[], dict[str, Any]]) -> None:
         self._keepers, self._status, self._users = keepers, status, Users(keepers)
 
-    async def __call__(self, asked: Asked) -> Reply:
+    async def __call__(self, asked: AgentRequest) -> Reply:
         allowed = self._users.roles_of(asked.uid)
         if asked.path == "/status":
             roles = [self._keepers[name].report() for name in allowed]
@@ -128,7 +128,7 @@ class MetadataEndpoint:
         self._keeper, self._users, self._region, self._clock = keeper, users_of(keeper.role), region, clock
         self._key = secrets.token_bytes(32)
 
-    async def __call__(self, asked: Asked) -> Reply:
+    async def __call__(self, asked: AgentRequest) -> Reply:
         uid = uid_of_peer(asked.peer, asked.local) if self._users else -1
         if self._users and uid not in self._users:
             return refused(403, _NOBODY)
@@ -138,7 +138,7 @@ class MetadataEndpoint:
             return refused(401, "The request needs a token of PUT /latest/api/token (IMDSv2).")
         return await self._document(asked.path)
 
-    def _token(self, asked: Asked, uid: int) -> Reply:
+    def _token(self, asked: AgentRequest, uid: int) -> Reply:
         ttl = asked.headers.get(_TTL_HEADER, "")
         if not (ttl.isascii() and ttl.isdecimal() and len(ttl) <= 5 and 1 <= int(ttl) <= _LONGEST_TTL):
             return refused(400, f"{_TTL_HEADER} is 1 to {_LONGEST_TTL}.")

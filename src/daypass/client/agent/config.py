@@ -41,7 +41,7 @@ class File(Struct, frozen=True, forbid_unknown_fields=True):
     reload: tuple[str, ...] = ()  # the command after a change
 
 
-class Role(Struct, frozen=True, forbid_unknown_fields=True):
+class AgentRole(Struct, frozen=True, forbid_unknown_fields=True):
     """A role that the agent keeps, and who may have it."""
 
     arn: str
@@ -53,7 +53,7 @@ class Role(Struct, frozen=True, forbid_unknown_fields=True):
     file: tuple[File, ...] = ()
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
+class AgentIdentity(Struct, frozen=True, forbid_unknown_fields=True):
     """The agent's own identity: a profile of `daypass login`, or a file with a token of an identity provider."""
 
     profile: str = ""
@@ -83,8 +83,8 @@ class Spiffe(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
-    roles: dict[str, Role] = field(default_factory=dict)
-    source: Source = field(default_factory=Source)
+    roles: dict[str, AgentRole] = field(default_factory=dict)
+    source: AgentIdentity = field(default_factory=AgentIdentity)
     endpoints: tuple[str, ...] = ()  # default: that of the profile
     ca_bundle: str = ""
     region: str = state.REGION
@@ -149,7 +149,7 @@ def _check_listeners(config: Config) -> None:
         raise ValueError(f"spiffe.socket: the path {config.spiffe.socket!r} is not absolute")
 
 
-def _check_role(name: str, role: Role, *, by_token: bool) -> None:
+def _check_role(name: str, role: AgentRole, *, by_token: bool) -> None:
     if not _NAME.fullmatch(name):
         raise ValueError(f"roles: {name!r} cannot name a role: use letters, digits and _ . -")
     if by_token and not role.arn.startswith("arn:"):

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, _Call
-from daypass.client.transport import Answer
+from daypass.client.transport import ClientResponse
 
 T = TypeVar("T")
 
@@ -95,10 +95,10 @@ class FailoverConnection(Connection):
 
     endpoints: Endpoints = field(kw_only=True)
 
-    def _call(self, call: _Call) -> Answer:
+    def _call(self, call: _Call) -> ClientResponse:
         usual = self.deadline
 
-        def attempt(endpoint: str, seconds: float) -> Answer:
+        def attempt(endpoint: str, seconds: float) -> ClientResponse:
             self.profile, self.deadline = replace(self.profile, endpoint=endpoint), seconds
             return Connection._call(self, call)  # noqa: SLF001  # `super()` does not work in a dataclass with slots
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from daypass.client import state
 from daypass.client.agent import files
-from daypass.client.agent.config import File, Role
+from daypass.client.agent.config import AgentRole, File
 from daypass.client.credentials import Credentials
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
@@ -33,7 +33,7 @@ class Keeper:
     def __init__(
         self,
         name: str,
-        role: Role,
+        role: AgentRole,
         provider: CredentialProvider,
         tokens: Tokens,
         *,

@@ -37,7 +37,7 @@ _PEER = struct.Struct("3i")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AgentRequest:
     """A request. `uid`: of the process at the other end of a Unix socket; -1 otherwise."""
 
     method: str
@@ -67,10 +67,10 @@ def as_json(value: Any) -> Reply:
     return Reply(200, json.dumps(value), "application/json")
 
 
-Answer = Callable[[Asked], Awaitable[Reply]]
+Answer = Callable[[AgentRequest], Awaitable[Reply]]
 
 
-class Listener:
+class AgentListener:
     """Serves one address. `hosts`: the Host headers that are accepted; () for a Unix socket."""
 
     def __init__(self, answer: Answer, hosts: tuple[str, ...] = ()) -> None:
@@ -104,7 +104,7 @@ class Listener:
         return await self._answer(asked)
 
 
-def _asked(head: bytes, writer: asyncio.StreamWriter) -> Asked | str:
+def _asked(head: bytes, writer: asyncio.StreamWriter) -> AgentRequest | str:
     """The request in a head, or what is wrong with it."""
     first, *lines = head[:-4].split(b"\r\n")
     request = _REQUEST.fullmatch(first)
@@ -127,7 +127,7 @@ def _asked(head: bytes, writer: asyncio.StreamWriter) -> Asked | str:
         uid = uid_of_socket(connection)
     else:
         peer, local = connection.getpeername()[:2], connection.getsockname()[:2]
-    return Asked(request[1].decode(), request[2].decode(), headers, uid, peer, local)
+    return AgentRequest(request[1].decode(), request[2].decode(), headers, uid, peer, local)
 
 
 def _bytes_of(reply: Reply) -> bytes:

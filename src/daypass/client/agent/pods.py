@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daypass.client import state
-from daypass.client.agent.listener import Asked, Reply, as_json, refused
+from daypass.client.agent.listener import AgentRequest, Reply, as_json, refused
 from daypass.client.errors import ClientError, Members
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
@@ -48,7 +48,7 @@ class PodEndpoint:
         self._pods: OrderedDict[bytes, _Pod] = OrderedDict()
         self._calls = asyncio.Semaphore(_AT_ONCE)
 
-    async def __call__(self, asked: Asked) -> Reply:
+    async def __call__(self, asked: AgentRequest) -> Reply:
         token = asked.headers.get("authorization", "")
         if asked.path != PATH or asked.method != "GET":
             return refused(404, "There is nothing here.")

@@ -21,17 +21,17 @@ from typing import Any
 from daypass import __version__
 from daypass.client import state
 from daypass.client.agent import answers, files, sealed
-from daypass.client.agent.config import Config, Role, address, uid_of
+from daypass.client.agent.config import AgentRole, Config, address, uid_of
 from daypass.client.agent.endpoints import Endpoints, FailoverConnection
 from daypass.client.agent.keeper import Keeper
-from daypass.client.agent.listener import MAX_HEAD, Answer, Listener
+from daypass.client.agent.listener import MAX_HEAD, AgentListener, Answer
 from daypass.client.agent.pods import PodEndpoint
 from daypass.client.auth import session_profile
 from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity
 from daypass.client.loopback import access_token
 from daypass.client.profiles import Busy, LocalStateError, Profile, known, locked
 from daypass.client.provider import CredentialProvider
-from daypass.client.transport import Server
+from daypass.client.transport import LoginServer
 
 
 class Agent:
@@ -63,7 +63,7 @@ class Agent:
     def connection(self, profile: Profile) -> FailoverConnection:
         return FailoverConnection(profile, endpoints=self.endpoints)
 
-    def _keeper(self, name: str, role: Role) -> Keeper:
+    def _keeper(self, name: str, role: AgentRole) -> Keeper:
         config = self.config
         request = AssumeRole(role.arn, session_name=role.session_name, duration=role.duration)
         provider = CredentialProvider(
@@ -87,7 +87,7 @@ class Agent:
                 raise LocalStateError(f"The token {path} cannot be read: {error.strerror}.") from None
 
             def attempt(endpoint: str, left: float) -> Credentials:
-                server = Server(endpoint, self.config.ca_bundle)
+                server = LoginServer(endpoint, self.config.ca_bundle)
                 return assume_role_with_web_identity(
                     server, token, request.role, session, request.duration, seconds=left
                 )
@@ -118,7 +118,7 @@ class Agent:
         except Busy:
             raise LocalStateError(f"Another agent uses {self.config.directory}: give each its own `state`.") from None
 
-    def _authorization(self, role: Role) -> str:
+    def _authorization(self, role: AgentRole) -> str:
         """The authorization token of a role; the one that is in its file, because programs may have read it already."""
         with suppress(OSError, UnicodeDecodeError):
             found = state.read_own(role.token_file, {"SUDO_UID": role.token_owner and str(uid_of(role.token_owner))})
@@ -183,14 +183,14 @@ class Agent:
             *([shown] if port == 80 else []),
             *([f"localhost:{port}"] if host == "127.0.0.1" else []),
         }
-        serve = Listener(answers.counted(name, answer, self.seen), tuple(hosts))
+        serve = AgentListener(answers.counted(name, answer, self.seen), tuple(hosts))
         await stack.enter_async_context(await asyncio.start_server(serve, sock=bound, limit=MAX_HEAD))
         ready(f"{name} http://{shown}:{port}")
 
     async def _listen_on_socket(self, stack: AsyncExitStack, answer: Answer, ready: Callable[[str], None]) -> None:
         path = self.config.socket_path
         bound = _socket_at(path)
-        serve = Listener(answers.counted("socket", answer, self.seen))
+        serve = AgentListener(answers.counted("socket", answer, self.seen))
         await stack.enter_async_context(await asyncio.start_unix_server(serve, sock=bound, limit=MAX_HEAD))
         ready(f"socket {path}")
 

@@ -33,7 +33,7 @@ class Malformed(Exception):
     """A text that is not a signed token of the expected type and algorithm, or has another signature."""
 
 
-class Token(NamedTuple):
+class SplitToken(NamedTuple):
     """A signed token that was split, not verified."""
 
     header: Mapping[str, Any]
@@ -42,14 +42,14 @@ class Token(NamedTuple):
     signature: bytes
 
 
-def split(text: str, typ: str, limit: int = _MAX_TOKEN) -> Token:
+def split(text: str, typ: str, limit: int = _MAX_TOKEN) -> SplitToken:
     """The parts of a token of this type, which has at most `limit` characters. Raises Malformed."""
     if len(text) > limit or not text.isascii() or text.count(".") != 2:
         raise Malformed("it is not a signed token")
     head, body, signature = text.split(".")
     try:
         header, claims = json.loads(decoded(head)), json.loads(decoded(body))
-        token = Token(header, claims, f"{head}.{body}".encode("ascii"), decoded(signature))
+        token = SplitToken(header, claims, f"{head}.{body}".encode("ascii"), decoded(signature))
     except (ValueError, RecursionError):
         raise Malformed("it is not a signed token") from None
     if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
@@ -92,7 +92,7 @@ class VerifierKeys:
         self._failure: Exception | None = None  # of the last attempt
         self._lock = threading.Lock()  # held while fetching
 
-    def verify(self, token: Token) -> str:
+    def verify(self, token: SplitToken) -> str:
         """The id of the issuer's key that has signed the token. Raises Malformed when there is none; OSError or
         ValueError when keys cannot be fetched.
         """
@@ -137,7 +137,7 @@ class VerifierKeys:
             self._tried_at = self._monotonic()
 
 
-def verify_with(jwk: Mapping[str, Any], token: Token) -> None:
+def verify_with(jwk: Mapping[str, Any], token: SplitToken) -> None:
     """Verifies a token with a public key that its reader has chosen, and the algorithm of the token. Raises Malformed."""
     algorithm = str(token.header.get("alg"))
     if not AVAILABLE or algorithm not in _VERIFIERS:

@@ -23,8 +23,8 @@ from daypass.client.profiles import LocalStateError
 from daypass.client.transport import NoAnswer
 from daypass.client.verifier.keys import Malformed, split
 from daypass.client.verifier.verify import CURRENT, NotCurrent, Verified, Verifier
-from daypass.domain.policy.partial_evaluation import Outcome
-from daypass.domain.policy_bundle import BUCKETS, READ_SIGNED, TYPE, PolicySet, Signed
+from daypass.domain.policy.partial_evaluation import PartialOutcome
+from daypass.domain.policy_bundle import BUCKETS, READ_SIGNED, TYPE, PolicySet, SignedContent
 
 _LOG: Final = logging.getLogger("daypass.verifier")
 _MAX_SIGNED: Final = 262_144
@@ -71,8 +71,8 @@ class Policies:
         held = self._set
         if held is not None and self._verifier.monotonic() - self._confirmed <= self._limit:
             outcome = held.outcome(verified.claims, action, resource)
-            if outcome is not Outcome.ALLOWED_IF:
-                return outcome is Outcome.ALLOWED
+            if outcome is not PartialOutcome.ALLOWED_IF:
+                return outcome is PartialOutcome.ALLOWED
         return self._ask(verified, action, resource)
 
     def _ask(self, verified: Verified, action: str, resource: str) -> bool:
@@ -135,7 +135,7 @@ class Policies:
             raise RefusedBundle(str(error)) from None
         self._confirmed = at
 
-    def _signed(self, unverified_text: str) -> Signed:
+    def _signed(self, unverified_text: str) -> SignedContent:
         try:
             token = split(unverified_text, TYPE, _MAX_SIGNED)
             self._verifier.keys.verify(token)
@@ -143,7 +143,7 @@ class Policies:
             raise RefusedBundle(str(error)) from None
         return READ_SIGNED.decode(msgspec.json.encode(token.claims))
 
-    def _check(self, signed: Signed, held: PolicySet | None) -> None:
+    def _check(self, signed: SignedContent, held: PolicySet | None) -> None:
         if signed.iss != self._verifier.issuer or signed.service != self._service:
             raise RefusedBundle("it is of another issuer or service")
         served = self._verifier.revocations.accounts

@@ -19,7 +19,7 @@ class WhenBehind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VerifierSettings:
     """Settings of a verifier.
 
     Attributes:

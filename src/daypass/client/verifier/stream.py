@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from daypass.client.http import signed_request
 from daypass.client.transport import NoAnswer, open_response
 from daypass.client.verifier.revocations import Revocations
-from daypass.client.verifier.settings import Settings, elapsed
+from daypass.client.verifier.settings import VerifierSettings, elapsed
 
 _LOG = logging.getLogger("daypass.verifier")
 _PATH: Final = "/events/revocations"
@@ -24,7 +24,7 @@ _MAX_LINE: Final = 65_536
 _PAUSE_SECONDS: Final = (0.1, 5.0)  # before the next attempt: at first, at most
 
 
-class Event(NamedTuple):
+class StreamEvent(NamedTuple):
     """A dispatched event. `last_id`: of the last event that had an id."""
 
     name: str
@@ -32,7 +32,7 @@ class Event(NamedTuple):
     last_id: str
 
 
-def events(lines: Iterable[bytes]) -> Iterator[Event]:
+def events(lines: Iterable[bytes]) -> Iterator[StreamEvent]:
     """The events in the lines of a stream. Raises ValueError for a line that is too long."""
     name, last_id = "", ""
     data: list[str] = []
@@ -42,7 +42,7 @@ def events(lines: Iterable[bytes]) -> Iterator[Event]:
         line = raw.decode("utf-8", "replace").rstrip("\r\n")
         if not line:
             if data:
-                yield Event(name or "message", "\n".join(data), last_id)
+                yield StreamEvent(name or "message", "\n".join(data), last_id)
             name, data = "", []
             continue
         field, _, value = line.partition(":")
@@ -60,7 +60,7 @@ class Follower:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: VerifierSettings,
         revocations: Revocations,
         *,
         clock: Callable[[], float] = time.time,

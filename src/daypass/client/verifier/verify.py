@@ -16,12 +16,12 @@ from urllib.parse import urlencode
 from daypass.client.errors import ClientError
 from daypass.client.http import signed_request
 from daypass.client.profiles import LocalStateError
-from daypass.client.transport import NoAnswer, Request, Transport, exchange
+from daypass.client.transport import ClientRequest, NoAnswer, Transport, exchange
 from daypass.client.verifier import keys
 from daypass.client.verifier.holder import Holders, Sent, UnprovenHolder
 from daypass.client.verifier.keys import Malformed, VerifierKeys, split
 from daypass.client.verifier.revocations import Revocations
-from daypass.client.verifier.settings import Settings, WhenBehind, elapsed
+from daypass.client.verifier.settings import VerifierSettings, WhenBehind, elapsed
 from daypass.client.verifier.status import MAX_TOKEN, StatusLists, StatusUnknown
 from daypass.client.verifier.status import TYPE as LIST_TYPE
 from daypass.client.verifier.stream import Follower
@@ -84,7 +84,7 @@ class Verifier:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: VerifierSettings,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = elapsed,
@@ -246,7 +246,7 @@ class Verifier:
         """A public document of the issuer. Raises OSError."""
         try:
             profile = self.settings.current_profile()
-            request = Request(profile.endpoint, "GET", path, _REVALIDATED, b"", profile.ca_bundle)
+            request = ClientRequest(profile.endpoint, "GET", path, _REVALIDATED, b"", profile.ca_bundle)
             answer = self._transport(request, _FETCH_SECONDS)
         except (NoAnswer, LocalStateError) as error:
             raise OSError(str(error)) from None

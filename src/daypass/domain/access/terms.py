@@ -143,7 +143,7 @@ def write_ballot(ballot: Ballot) -> str:
     return msgspec.json.encode(ballot).decode()
 
 
-class Tally(NamedTuple):
+class VoteTally(NamedTuple):
     """The result of a count: the missing approvals of each stage, and which approval fills a place of which stage."""
 
     missing: Mapping[StageKey, int]
@@ -155,7 +155,7 @@ class Tally(NamedTuple):
         return bool(self.missing) and not any(self.missing.values())
 
 
-def tally(thresholds: Mapping[StageKey, int], approvals: Sequence[AccessVote]) -> Tally:
+def tally(thresholds: Mapping[StageKey, int], approvals: Sequence[AccessVote]) -> VoteTally:
     """Assigns each approval to one stage so that as many places as possible are filled."""
     places = [stage for stage, threshold in thresholds.items() for _ in range(threshold)]
     eligible = [{(stage[0], stage[1]) for stage in vote.stages} for vote in approvals]
@@ -165,7 +165,7 @@ def tally(thresholds: Mapping[StageKey, int], approvals: Sequence[AccessVote]) -
     missing = dict(thresholds)
     for place in filled:
         missing[places[place]] -= 1
-    return Tally(missing, tuple((places[place], approvals[each]) for place, each in filled.items()))
+    return VoteTally(missing, tuple((places[place], approvals[each]) for place, each in filled.items()))
 
 
 def _assign(
@@ -191,7 +191,7 @@ class Count(NamedTuple):
 
     approvals: Sequence[AccessVote]
     void: Mapping[str, str]
-    tally: Tally
+    tally: VoteTally
 
 
 def count(

@@ -27,7 +27,7 @@ MAX_PROVISOS = 10
 _ONE_LEVEL = (Layer.IDENTITY, Layer.BOUNDARY)
 
 
-class Outcome(StrEnum):
+class PartialOutcome(StrEnum):
     """The result for a request of which only a part is known."""
 
     ALLOWED = "allowed"
@@ -76,7 +76,7 @@ class Proviso:
 class PartialEvaluation:
     """`best` is the decision in the best circumstances. `provisos` are set only for ALLOWED_IF."""
 
-    outcome: Outcome
+    outcome: PartialOutcome
     best: Decision
     provisos: tuple[Proviso, ...] = ()
 
@@ -95,12 +95,14 @@ def evaluate_partially(
     """
     worst = decide(lambda policy: _variant_of(policy, known, at_best=False))
     if worst.allowed:
-        return PartialEvaluation(Outcome.ALLOWED, worst)
+        return PartialEvaluation(PartialOutcome.ALLOWED, worst)
     best = decide(lambda policy: _variant_of(policy, known, at_best=True))
     if not best.allowed:
-        return PartialEvaluation(Outcome.DENIED, best)
+        return PartialEvaluation(PartialOutcome.DENIED, best)
     statements = {(layer, policy.name, s.index): s for layer, policy in policies for s in policy.document.statements}
-    return PartialEvaluation(Outcome.ALLOWED_IF, best, tuple(_provisos(known, statements, best, worst))[:MAX_PROVISOS])
+    return PartialEvaluation(
+        PartialOutcome.ALLOWED_IF, best, tuple(_provisos(known, statements, best, worst))[:MAX_PROVISOS]
+    )
 
 
 def extremes(layers: Layers, known: Known) -> tuple[Layers, Layers]:

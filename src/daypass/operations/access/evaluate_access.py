@@ -63,7 +63,7 @@ class Semantic(StrEnum):
         return self is (Semantic.PERMIT_ON_FIRST_PERMIT if allowed else Semantic.DENY_ON_FIRST_DENY)
 
 
-class Answer(Struct, frozen=True):
+class AccessAnswer(Struct, frozen=True):
     """A decision, and what the caller may know of it. `status` and `error`: the question could not be decided."""
 
     allowed: bool
@@ -74,20 +74,20 @@ class Answer(Struct, frozen=True):
     error: str = ""
 
 
-def unreadable(reason: str) -> Answer:
+def unreadable(reason: str) -> AccessAnswer:
     """The denial of a question that cannot be read."""
-    return Answer(False, status=400, error=reason)
+    return AccessAnswer(False, status=400, error=reason)
 
 
 async def evaluate_access(
     env: Env,
     call: Call,
-    questions: Sequence[Evaluation | Answer],
+    questions: Sequence[Evaluation | AccessAnswer],
     semantic: Semantic = Semantic.EXECUTE_ALL,
     *,
     reasons: bool = True,
     replays: Sequence[ReplayEntry] = (),
-) -> list[Answer]:
+) -> list[AccessAnswer]:
     """daypass:EvaluateAccess on the account of each subject. The answers are in the order of `questions`, and end where
     `semantic` says.
 
@@ -121,7 +121,7 @@ async def evaluate_access(
 Subjects = Mapping[tuple[str, str, str], Principal | None]
 
 
-async def _subjects(env: Env, call: Call, questions: Iterable[Evaluation | Answer]) -> Subjects:
+async def _subjects(env: Env, call: Call, questions: Iterable[Evaluation | AccessAnswer]) -> Subjects:
     """Every subject once, by its type and id."""
     found: dict[tuple[str, str, str], Principal | None] = {}
     for question in questions:
@@ -155,9 +155,9 @@ async def permitted_subject(env: Env, call: Call, question: Evaluation, action: 
 
 
 async def _prepared_in_slices(
-    env: Env, account: str, subjects: Subjects, questions: Sequence[Evaluation | Answer]
-) -> list[Question | Answer]:
-    work: list[Question | Answer] = []
+    env: Env, account: str, subjects: Subjects, questions: Sequence[Evaluation | AccessAnswer]
+) -> list[Question | AccessAnswer]:
+    work: list[Question | AccessAnswer] = []
     reader = KeyReader()
     for number, question in enumerate(questions):
         if number and number % SLICE == 0:
@@ -167,14 +167,14 @@ async def _prepared_in_slices(
 
 
 async def _prepared(
-    env: Env, subjects: Subjects, question: Evaluation | Answer, reader: KeyReader
-) -> Question | Answer:
+    env: Env, subjects: Subjects, question: Evaluation | AccessAnswer, reader: KeyReader
+) -> Question | AccessAnswer:
     """The question with its policies, or the answer to one that cannot be decided."""
-    if isinstance(question, Answer):
+    if isinstance(question, AccessAnswer):
         return question
     subject = subjects[_key_of(question)]
     if subject is None:
-        return Answer(False, status=404, error="The subject does not exist, or may not act now.")
+        return AccessAnswer(False, status=404, error="The subject does not exist, or may not act now.")
     try:
         return await prepare(env, subject, question, reader.keys_of(question))
     except ValueError as error:
@@ -212,9 +212,9 @@ def _is_large(item: Question) -> bool:
 
 async def _in_slices(
     env: Env, account: str, ready: Sequence[Question], semantic: Semantic, *, reasons: bool
-) -> list[Answer]:
+) -> list[AccessAnswer]:
     """The decisions on the event loop, in slices of a millisecond or two. Raises DaypassError(LIMIT_EXCEEDED)."""
-    answers: list[Answer] = []
+    answers: list[AccessAnswer] = []
     with metered():
         for answer in _decisions(ready, semantic, reasons=reasons):
             answers.append(answer)
@@ -223,22 +223,22 @@ async def _in_slices(
     return answers
 
 
-def decided(ready: Sequence[Question], semantic: Semantic, reasons: bool) -> list[Answer]:  # noqa: FBT001 (heavy work)
+def decided(ready: Sequence[Question], semantic: Semantic, reasons: bool) -> list[AccessAnswer]:  # noqa: FBT001 (heavy work)
     """The decisions, as heavy work. Raises DaypassError(LIMIT_EXCEEDED)."""
     with metered():
         return list(_decisions(ready, semantic, reasons=reasons))
 
 
-def _decisions(ready: Sequence[Question], semantic: Semantic, *, reasons: bool) -> Iterator[Answer]:
+def _decisions(ready: Sequence[Question], semantic: Semantic, *, reasons: bool) -> Iterator[AccessAnswer]:
     """The decisions in order, up to the one that ends the request. Raises OperationOverBudget."""
     for question in ready:
         found = decide(question)
         allowed = found.decision.allowed
         if allowed or not reasons:
-            yield Answer(allowed)
+            yield AccessAnswer(allowed)
         else:
             message = denial_message(found.query, found.decision, question.query.principal.arns[0][0])
-            yield Answer(allowed, found.explained().to_json(), message)
+            yield AccessAnswer(allowed, found.explained().to_json(), message)
         if semantic.ends(allowed=allowed):
             return
 
@@ -247,20 +247,20 @@ def _decisions(ready: Sequence[Question], semantic: Semantic, *, reasons: bool) 
 
 
 async def _answers(
-    env: Env, call: Call, work: Sequence[Question | Answer], decisions: Sequence[Answer], semantic: Semantic
-) -> list[Answer]:
+    env: Env, call: Call, work: Sequence[Question | AccessAnswer], decisions: Sequence[AccessAnswer], semantic: Semantic
+) -> list[AccessAnswer]:
     """Answers to all questions, also undecidable ones, with the details that the caller may know."""
-    answers: list[Answer] = []
+    answers: list[AccessAnswer] = []
     following, visible = iter(decisions), None
     for item in work:
-        answer = item if isinstance(item, Answer) else next(following)
+        answer = item if isinstance(item, AccessAnswer) else next(following)
         if isinstance(item, Question) and answer.explanation is not None:
             if visible is None:
                 visible = await may_see_reasons(env, call)
             account = item.query.principal.account
             if not visible or account != call.caller.account:
                 packed = pack(answer.explanation, call.facts.request_id, 1)
-                answer = Answer(answer.allowed, encoded=env.sealer.seal_message(account, packed))
+                answer = AccessAnswer(answer.allowed, encoded=env.sealer.seal_message(account, packed))
         answers.append(answer)
         if semantic.ends(allowed=answer.allowed):
             break
@@ -276,7 +276,7 @@ async def may_see_reasons(env: Env, call: Call) -> bool:
 
 
 def _detail(
-    questions: Sequence[Evaluation | Answer], subjects: Subjects, answers: Sequence[Answer]
+    questions: Sequence[Evaluation | AccessAnswer], subjects: Subjects, answers: Sequence[AccessAnswer]
 ) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
     listed = (

@@ -20,13 +20,13 @@ from daypass.domain.policy_bundle import (
     TYPE,
     Held,
     PolicyRef,
-    Signed,
+    SignedContent,
     buckets_of,
     concerns,
     text_digest,
 )
 from daypass.domain.session import FeedPosition
-from daypass.operations.access.snapshot import Batch, context_in, in_batches
+from daypass.operations.access.snapshot import ResultPage, context_in, in_batches
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.management import allow
 from daypass.operations.outcome import served
@@ -49,7 +49,7 @@ class Built(Struct, frozen=True):
     texts: dict[str, str]
 
 
-class Part(Struct, frozen=True):
+class EntityBatch(Struct, frozen=True):
     """Entities read in one batch."""
 
     principals: tuple[Held, ...]
@@ -84,7 +84,7 @@ class PolicyBundles:
             raise DaypassError(ErrorKind.UNSUPPORTED_OPERATION, "OAuth is off: server.public_url is not set.")
         await refresh_if_changed(env)
         built = await self._current(env, call, service)
-        signed = Signed(
+        signed = SignedContent(
             server.issuer, call.caller.account, service, env.clock.now(), *built.seen, built.guardrails, built.digests
         )
         text = server.signer.sign(msgspec.to_builtins(signed), server.algorithm, TYPE)
@@ -121,7 +121,7 @@ async def _build(env: Env, call: Call, service: str, seen: FeedPosition) -> Buil
 # --- A batch, as heavy work ------------------------------------------------------------------------------------------
 
 
-def _read(scene: Scene, call: Call, service: str, place: str, size: int, steps: int) -> Batch[Part]:
+def _read(scene: Scene, call: Call, service: str, place: str, size: int, steps: int) -> ResultPage[EntityBatch]:
     kind, _, after = (place or "user:").partition(":")
     ctx = context_in(scene, call)
     gatherer, texts = Gatherer(ctx, blocks=True), dict[str, str]()
@@ -137,7 +137,7 @@ def _read(scene: Scene, call: Call, service: str, place: str, size: int, steps: 
         principals.append(Held(each.id, each.name, each.path, each.tags, identity, boundary, blocks))
     guardrails = tuple(_refs(level, service, texts) for level in gatherer.guardrail_policies())
     following = f"{kind}:{found[size - 1].name}" if len(found) > size else "role:" if kind == "user" else ""
-    return Batch((Part(tuple(principals), guardrails, texts),), size, following, steps)
+    return ResultPage((EntityBatch(tuple(principals), guardrails, texts),), size, following, steps)
 
 
 def _refs(policies: Iterable[NamedPolicy], service: str, texts: dict[str, str]) -> tuple[PolicyRef, ...]:

@@ -53,7 +53,7 @@ class Denial(NamedTuple):
     token: str
 
 
-class Wanted(NamedTuple):
+class WantedRole(NamedTuple):
     """The role of a denial. `beneficiary`: the ARN of the user who gets the access, "" for the caller."""
 
     role: str
@@ -85,7 +85,7 @@ async def requestable(env: Env, call: Call, asked: Evaluation) -> Denial | None:
     return Denial(call.facts.request_id, now + SECONDS, token)
 
 
-async def check_denial(env: Env, call: Call, unverified_token: str, asked: Evaluation) -> Wanted:
+async def check_denial(env: Env, call: Call, unverified_token: str, asked: Evaluation) -> WantedRole:
     """The terms of a request for this question, if the token binds it to a denial of the same caller.
 
     `asked.context` may have more members than that of the denial. Raises DaypassError: INVALID_GRANT (the token does not bind
@@ -120,7 +120,7 @@ def _digest(asked: Evaluation) -> str:
     return base64url(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
 
 
-async def _wanted(env: Env, call: Call, asked: Evaluation) -> Wanted | None:
+async def _wanted(env: Env, call: Call, asked: Evaluation) -> WantedRole | None:
     """The role that the question is about, if a rule of the caller's account lets the subject request it."""
     account = call.caller.account
     try:
@@ -145,7 +145,7 @@ async def _wanted(env: Env, call: Call, asked: Evaluation) -> Wanted | None:
 
     if not await env.directory.read(query, account=account):
         return None
-    return Wanted(arn, "" if isinstance(subject, Caller) else subject.arn)
+    return WantedRole(arn, "" if isinstance(subject, Caller) else subject.arn)
 
 
 async def _subject(env: Env, call: Call, entity: Entity) -> User | Caller | None:

@@ -32,7 +32,7 @@ from daypass.domain.question import Principal, Question, decide
 from daypass.domain.trust import CallerPolicies
 from daypass.operations import heavy
 from daypass.operations.access.evaluate_access import SLICE, permitted_subject, prepare
-from daypass.operations.access.snapshot import Batch, asked_in, by_name, context_in, in_batches
+from daypass.operations.access.snapshot import ResultPage, asked_in, by_name, context_in, in_batches
 from daypass.operations.access.subject import question_shown
 from daypass.operations.assume.request import commit_once
 from daypass.operations.iam.holdings import Gatherer
@@ -59,7 +59,7 @@ _IAM: Final = "iam"
 
 async def search_subjects(
     env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
-) -> Batch[str]:
+) -> ResultPage[str]:
     """daypass:SearchAccess. Names of the users or roles of the caller's account, by the type of the subject; none of
     another type. A page covers `limit` principals, so that it may have fewer results and still a next page.
 
@@ -71,7 +71,7 @@ async def search_subjects(
     _valid(lambda one: action_of(one.action, one.resource), question)
     keys = _valid(KeyReader().keys_of, question)
     await refresh_if_changed(env)
-    page = Batch[str](())
+    page = ResultPage[str](())
     if kind in _KINDS:
         page = await in_batches(env, call, _subjects, (question, keys), after, limit)
     return await _recorded(env, call, permission, question, page, replays)
@@ -79,7 +79,7 @@ async def search_subjects(
 
 def _subjects(
     scene: Scene, call: Call, question: Evaluation, keys: Mapping[str, Value], after: str, size: int, steps: int
-) -> Batch[str]:
+) -> ResultPage[str]:
     """One batch, as heavy work."""
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx, blocks=True)
@@ -99,12 +99,12 @@ def _subjects(
 
 async def search_resources(
     env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
-) -> Batch[str]:
+) -> ResultPage[str]:
     """daypass:SearchAccess. Ids of resources of the requested type. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
     keys = _valid(KeyReader().keys_of, question)
     subject = await permitted_subject(env, call, question, ACTION)
-    page = Batch[str](())
+    page = ResultPage[str](())
     if subject is not None:
         service = _valid(checked_type, question.resource.type)
         entities, following = await _candidates(env, call, subject, service, after, limit)
@@ -146,12 +146,12 @@ def _principals(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[
 
 async def search_actions(
     env: Env, call: Call, question: Evaluation, after: str, limit: int, replays: Replays = ()
-) -> Batch[str]:
+) -> ResultPage[str]:
     """daypass:SearchAccess. Names of actions on the resource. Raises DaypassError."""
     permission = await allow(env, call, ACTION, "access", "*")
     keys = _valid(KeyReader().keys_of, question)
     subject = await permitted_subject(env, call, question, ACTION)
-    page = Batch[str](())
+    page = ResultPage[str](())
     if subject is not None:
         _valid(lambda resource: resource_arn(resource, subject.account), question.resource)
         named = _literal_actions(subject.policies, fold(service_of(question.resource)))
@@ -179,7 +179,7 @@ def _valid(check: Callable[[V], R], value: V) -> R:
 
 async def _allowed(
     env: Env, call: Call, questions: Sequence[tuple[Evaluation, str]], subject: Principal, keys: Mapping[str, Value]
-) -> Batch[str]:
+) -> ResultPage[str]:
     """The names of the questions that are allowed."""
     items = []
     for number, (question, name) in enumerate(questions):
@@ -190,7 +190,7 @@ async def _allowed(
         except ValueError:  # a name that no request can have
             continue
     decisions = await heavy.compute(env, call.caller.account, _decisions, [item for item, _ in items])
-    return Batch(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
+    return ResultPage(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
 
 
 def _decisions(items: Sequence[Question]) -> list[bool]:
@@ -228,10 +228,10 @@ async def _recorded(
     call: Call,
     permission: Decision,
     question: Evaluation,
-    page: Batch[str],
+    page: ResultPage[str],
     replays: Replays,
     subject: Principal | None = None,
-) -> Batch[str]:
+) -> ResultPage[str]:
     detail = {**question_shown(question, subject), "results": len(page.entries)}
     await commit_once(env, served(call, decision=permission, detail=detail), replays)
     return page

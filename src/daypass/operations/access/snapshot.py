@@ -34,7 +34,7 @@ BATCH = 250
 _ASSUME: Final = fold(ASSUME_ROLE)
 
 
-class Asked(Struct, frozen=True):
+class AskedAction(Struct, frozen=True):
     """An action on a resource, which is asked of any principal of the account.
 
     `target`: the role, if the action is to assume a role of the account. `blocks` are those of that role and the account;
@@ -62,7 +62,7 @@ class Asked(Struct, frozen=True):
         return principal.asks(self.action, self.resource, self.target, own_side=self.own_side, context=self.context)
 
 
-def asked_in(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str, *, absent: bool = False) -> Asked:
+def asked_in(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str, *, absent: bool = False) -> AskedAction:
     """The question in this snapshot. `absent`: a role that does not exist admits nobody. Raises DaypassError(NOT_FOUND) for
     one otherwise.
     """
@@ -76,15 +76,15 @@ def asked_in(ctx: ReadContext, gatherer: Gatherer, action: str, resource: str, *
     else:
         target = None
     blocks = gatherer.blocks_of(ctx.account)
-    return Asked(ctx.account, action, resource, target, gatherer.guardrail_policies(), blocks)
+    return AskedAction(ctx.account, action, resource, target, gatherer.guardrail_policies(), blocks)
 
 
-def assumption_of(gatherer: Gatherer, role: Role) -> Asked:
+def assumption_of(gatherer: Gatherer, role: Role) -> AskedAction:
     """The question who may assume the role."""
     blocks = gatherer.blocks_of(role.id)
     guardrails = (*gatherer.guardrail_policies(), *blocks)
     own = (*gatherer.blocks_of(role.account), *blocks)
-    return Asked(role.account, ASSUME_ROLE, role.arn, target_in(role), guardrails, own)
+    return AskedAction(role.account, ASSUME_ROLE, role.arn, target_in(role), guardrails, own)
 
 
 def assumes(action: str, resource: str, account: str) -> bool:
@@ -142,7 +142,7 @@ def context_in(scene: Scene, call: Call) -> ReadContext:
 # --- Batches ---------------------------------------------------------------------------------------------------------
 
 
-class Batch(Struct, Generic[T], frozen=True):
+class ResultPage(Struct, Generic[T], frozen=True):
     """Results. `looked_at` counts the principals or roles evaluated; `following` is the cursor of the next page or "".
 
     `steps`: what is left of the operation's budget; a page ends when nothing is.
@@ -155,8 +155,8 @@ class Batch(Struct, Generic[T], frozen=True):
 
 
 async def in_batches(
-    env: Env, call: Call, read: Callable[..., Batch[T]], given: tuple[Any, ...], after: str, limit: int
-) -> Batch[T]:
+    env: Env, call: Call, read: Callable[..., ResultPage[T]], given: tuple[Any, ...], after: str, limit: int
+) -> ResultPage[T]:
     """One page of `read(scene, call, *given, after, size, steps)`, as heavy work: `limit` principals or roles after the
     cursor, or fewer when the budget of an operation is used up.
     """
@@ -168,16 +168,16 @@ async def in_batches(
         looked_at, place, steps = looked_at + batch.looked_at, batch.following, batch.steps
         if not place:
             break
-    return Batch(tuple(entries), looked_at, place)
+    return ResultPage(tuple(entries), looked_at, place)
 
 
 def by_name(
     tx: Reader, kind: type[N], account: str, after: str, size: int, steps: int, evaluate_one: Callable[[N], T | None]
-) -> Batch[T]:
+) -> ResultPage[T]:
     """The findings for the next `size` users or roles, in the order of their names."""
     entities = tx.find(kind, account=account, order="name", after=after, limit=size + 1)
     with metered(steps) as meter:
         results, exhausted = within_budget(entities[:size], evaluate_one)
     following = entities[len(results) - 1].name if exhausted or len(entities) > size else ""
     found = tuple(each for each in results if each is not None)
-    return Batch(found, size, following, meter.left)
+    return ResultPage(found, size, following, meter.left)

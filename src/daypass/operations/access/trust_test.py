@@ -17,7 +17,7 @@ from daypass.domain.directory import Group, InlinePolicy, ManagedPolicy, ReplayE
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
-from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.lint.finding import LintFinding
 from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.run import lint
 from daypass.domain.policy.model import PrincipalFacts, Value
@@ -168,7 +168,7 @@ class Linted:
     arn: str
     policy: str
     kind: PolicyKind
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
 
 
 async def lint_account(
@@ -201,7 +201,7 @@ def _lint_page(scene: Scene, owner: str, kind: str, after: str, limit: int) -> t
     return found, _next(kind, entities, limit)
 
 
-async def lint_document(env: Env, call: Call, text: str, kind: PolicyKind, role: str = "") -> tuple[Finding, ...]:
+async def lint_document(env: Env, call: Call, text: str, kind: PolicyKind, role: str = "") -> tuple[LintFinding, ...]:
     """daypass:LintPolicies for a document that is not stored yet; `role` names the role of a trust policy.
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
@@ -212,7 +212,7 @@ async def lint_document(env: Env, call: Call, text: str, kind: PolicyKind, role:
     return findings
 
 
-def _lint_document(scene: Scene, owner: str, text: str, kind: PolicyKind, role: str) -> tuple[Finding, ...]:
+def _lint_document(scene: Scene, owner: str, text: str, kind: PolicyKind, role: str) -> tuple[LintFinding, ...]:
     if role and scene.tx.get(Role, account=owner, name=role) is None:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role with name {role} cannot be found.")
     return findings_of(scene.tx, owner, Catalog(scene.builtin), text, kind, role)

@@ -24,14 +24,14 @@ from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.cover import Coverage, coverage, over_pattern, overlap, withholds_administration
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import Context, Decision, Effect, Layer
-from daypass.domain.policy.partial_evaluation import Outcome, Proviso
+from daypass.domain.policy.partial_evaluation import PartialOutcome, Proviso
 from daypass.domain.policy.pattern import V2012, fold, resolve, tokenize
 from daypass.domain.policy.principal import completed
 from daypass.domain.question import Principal, decide_partially, hypothetical, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE
 from daypass.operations import heavy
 from daypass.operations.access.snapshot import (
-    Batch,
+    ResultPage,
     assumption_of,
     by_name,
     context_in,
@@ -67,10 +67,10 @@ class Extent(StrEnum):
     DENIED = "denied"
 
 
-_OF_OUTCOME = {Outcome.ALLOWED: Extent.ALLOWED, Outcome.ALLOWED_IF: Extent.ALLOWED_IF}
+_OF_OUTCOME = {PartialOutcome.ALLOWED: Extent.ALLOWED, PartialOutcome.ALLOWED_IF: Extent.ALLOWED_IF}
 
 
-class Grant(Struct, frozen=True):
+class AllowedAction(Struct, frozen=True):
     """One action, or action pattern, that a statement allows.
 
     With `not_action` and `not_resource`, `action` and `resources` are the exceptions. `limits` are the policies that
@@ -96,7 +96,7 @@ class CanPage(Struct, frozen=True):
     """
 
     principal: str
-    grants: tuple[Grant, ...]
+    grants: tuple[AllowedAction, ...]
     more_grants: bool
     roles: tuple[Access, ...]
     following: str
@@ -113,7 +113,7 @@ async def what_can(env: Env, call: Call, principal: str, *, after: str = "", lim
     decision = await allow(env, call, "WhatCanAccess", "access", "*")
     principal_name(principal)
     await refresh_if_changed(env)
-    grants: tuple[Grant, ...] = ()
+    grants: tuple[AllowedAction, ...] = ()
     more = False
     if not after:
         grants, more = await heavy.read(env, call, grants_of_principal, call, principal)
@@ -128,7 +128,7 @@ async def what_can(env: Env, call: Call, principal: str, *, after: str = "", lim
 # --- As heavy work ---------------------------------------------------------------------------------------------------------
 
 
-def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> Batch[Access]:
+def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps: int) -> ResultPage[Access]:
     """The roles among the next `size` that the principal can assume."""
     ctx = context_in(scene, call)
     gatherer = Gatherer(ctx, blocks=True)
@@ -141,14 +141,14 @@ def _read_roles(scene: Scene, call: Call, arn: str, after: str, size: int, steps
         if certainly_not_admitted(target_in(role), facts, identity):
             return None
         evaluation = decide_partially(assumption_of(gatherer, role).of(entity, holdings))
-        if evaluation.outcome is Outcome.DENIED:
+        if evaluation.outcome is PartialOutcome.DENIED:
             return None
         return Access(role.arn, "role", ASSUME_ROLE, evaluation)
 
     return by_name(ctx.tx, Role, ctx.account, after, size, steps, access)
 
 
-def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant, ...], bool]:
+def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[AllowedAction, ...], bool]:
     """Lists what a user or role of the caller's account can do, and whether there is more. It authorizes nothing.
 
     Raises DaypassError: NOT_FOUND, VALIDATION, LIMIT_EXCEEDED.
@@ -157,7 +157,7 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     gatherer = Gatherer(ctx, blocks=True)
     holdings = gatherer.of(entity := principal_in(ctx.tx, ctx.account, arn))
     principal = hypothetical(entity, holdings.policies(gatherer.guardrail_policies()))
-    grants: list[Grant] = []
+    grants: list[AllowedAction] = []
     with metered():
         try:
             for grant in _grants(principal, holdings.identity):
@@ -171,7 +171,7 @@ def grants_of_principal(scene: Scene, call: Call, arn: str) -> tuple[tuple[Grant
     return tuple(grants), False
 
 
-def _grants(principal: Principal, sources: Sequence[PolicySource]) -> Iterator[Grant]:
+def _grants(principal: Principal, sources: Sequence[PolicySource]) -> Iterator[AllowedAction]:
     layers = principal.policies.layers(same_account=True)
     limited = layers.boundary is not None or any(
         layer is not Layer.IDENTITY or statement.effect is Effect.DENY
@@ -208,7 +208,7 @@ def _with_one(
     return replace(principal, policies=replace(principal.policies, identity=(allows, *denies)))
 
 
-def _grant(principal: Principal, policy: str, statement: Statement, action: str, *, limited: bool) -> Grant:
+def _grant(principal: Principal, policy: str, statement: Statement, action: str, *, limited: bool) -> AllowedAction:
     """`limited`: another policy or statement may take something away."""
     pattern = "*" if statement.not_action else action  # a grant by exception covers any remaining part
     resources = _ANYTHING if statement.not_resource else statement.written["Resource"]
@@ -226,7 +226,7 @@ def _grant(principal: Principal, policy: str, statement: Statement, action: str,
         limits = {_ADMINISTRATION: None, **limits}
     elif _stops_at_the_account(principal.account, pattern, resources):
         limits = {**limits, _ADMINISTRATION_ELSEWHERE: None}
-    return Grant(
+    return AllowedAction(
         action=action,
         resources=statement.written["NotResource" if statement.not_resource else "Resource"],
         policy=policy,
@@ -272,11 +272,11 @@ def _region(principal: Principal, action: str, pattern: str) -> _Region:
     layers, context = question.layers(), question.query.context
     over = partial(over_pattern, action=action, resource=resource, context=context)
     every = decide_partially(question, partial(over, at_best=False))
-    if every.outcome is not Outcome.DENIED:  # including the least favourable part
+    if every.outcome is not PartialOutcome.DENIED:  # including the least favourable part
         others = tuple(_others(principal.account, action, resource))
         return _Region(Extent.PARTLY if others else _OF_OUTCOME[every.outcome], every.provisos, others)
     some = decide_partially(question, partial(over, at_best=True))
-    if some.outcome is Outcome.DENIED:
+    if some.outcome is PartialOutcome.DENIED:
         return _Region(Extent.DENIED, limits=tuple(_denying(layers, some.best)))
     return _Region(Extent.PARTLY, some.provisos, tuple(_partial(layers, action, resource, context)))
 

@@ -20,13 +20,13 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.budget import charge, metered, within_budget
 from daypass.domain.policy.document import PrincipalValue, managed_kind
 from daypass.domain.policy.model import PrincipalFacts
-from daypass.domain.policy.partial_evaluation import Known, Outcome, PartialEvaluation
+from daypass.domain.policy.partial_evaluation import Known, PartialEvaluation, PartialOutcome
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Principal, decide_partially, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE, AssumedRole, CallerPolicies
 from daypass.operations.access.snapshot import (
-    Asked,
-    Batch,
+    AskedAction,
+    ResultPage,
     asked_in,
     check_question,
     context_in,
@@ -63,7 +63,7 @@ class Access(Struct, frozen=True):
 
 async def who_can(
     env: Env, call: Call, action: str, resource: str, *, after: str = "", limit: int = 100, denied: bool = False
-) -> Batch[Access]:
+) -> ResultPage[Access]:
     """daypass:WhoCanAccess, within the caller's account. Evaluates up to `limit` principals after the cursor `after`.
 
     Denied principals are omitted unless `denied`. A page may be empty and still have a next page. It ends early when
@@ -75,7 +75,7 @@ async def who_can(
     _place(after)
     await refresh_if_changed(env)
     page = await in_batches(env, call, _read, (action, resource, denied), after, limit)
-    kept = tuple(entry for entry in page.entries if denied or entry.evaluation.outcome is not Outcome.DENIED)
+    kept = tuple(entry for entry in page.entries if denied or entry.evaluation.outcome is not PartialOutcome.DENIED)
     detail = {"action": action[:256], "resource": resource[:2048], "looked_at": page.looked_at, "found": len(kept)}
     await env.journal.commit(served(call, decision=decision, detail=detail))
     return replace(page, entries=kept)
@@ -103,18 +103,18 @@ def _read(
     place: str,
     size: int,
     steps: int,
-) -> Batch[Access]:
+) -> ResultPage[Access]:
     with metered(steps) as meter:
         page = _batch(context_in(scene, call), (action, resource, denied), *_place(place), size)
         return replace(page, steps=meter.left)
 
 
-def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str, size: int) -> Batch[Access]:
+def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str, size: int) -> ResultPage[Access]:
     action, resource, denied = query
     gatherer = Gatherer(ctx, blocks=True)
     asked = asked_in(ctx, gatherer, action, resource)
     if kind == "start":  # the root and the principals of the trust policy: always few
-        return Batch((*_root(asked), *_outsiders(ctx, asked)), 1, "user:")
+        return ResultPage((*_root(asked), *_outsiders(ctx, asked)), 1, "user:")
     entities: list[User | Role]
     if not denied and not _needs_no_policy(ctx, asked, kind):
         order, least = "id", 1  # a page without any holder is a step forward, too
@@ -135,10 +135,10 @@ def _batch(ctx: ReadContext, query: tuple[str, str, bool], kind: str, after: str
     entries, exhausted = within_budget(entities, one)
     last = getattr(entities[len(entries) - 1], order) if exhausted else upto
     following = f"{kind}:{last}" if last else "role:" if kind == "user" else ""
-    return Batch(_noted(ctx, zip(entities, entries, strict=False)), max(least, len(entries)), following)
+    return ResultPage(_noted(ctx, zip(entities, entries, strict=False)), max(least, len(entries)), following)
 
 
-def _needs_no_policy(ctx: ReadContext, asked: Asked, kind: str) -> bool:
+def _needs_no_policy(ctx: ReadContext, asked: AskedAction, kind: str) -> bool:
     """Whether principals without any policy of their own may be allowed: then all have to be looked at."""
     if kind == "user":
         of_every_user = trust.of_every_user(ctx.tx.get(PasswordPolicy, account=ctx.account))
@@ -151,7 +151,7 @@ def _needs_no_policy(ctx: ReadContext, asked: Asked, kind: str) -> bool:
 
 
 def _holders(
-    ctx: ReadContext, gatherer: Gatherer, asked: Asked, kind: str, after: str
+    ctx: ReadContext, gatherer: Gatherer, asked: AskedAction, kind: str, after: str
 ) -> tuple[list[User | Role], str]:
     """The next users or roles who hold a statement that may allow it, or whom the trust policy names, in the order of their
     ids; and up to which id.
@@ -188,7 +188,7 @@ def _groups(ctx: ReadContext, gatherer: Gatherer, action: str) -> list[str]:
     return groups
 
 
-def _named(ctx: ReadContext, asked: Asked, kind: type[User | Role]) -> Sequence[User | Role]:
+def _named(ctx: ReadContext, asked: AskedAction, kind: type[User | Role]) -> Sequence[User | Role]:
     """The users or roles of the account that the trust policy of the role names."""
     if asked.target is None:
         return ()
@@ -204,7 +204,7 @@ def _noted(ctx: ReadContext, found: Iterable[tuple[User | Role, Access | None]])
     return tuple(replace(entry, note=NO_CREDENTIALS) if entity.id in without else entry for entity, entry in kept)
 
 
-def _is_denied(asked: Asked, entity: User | Role, holdings: Holdings) -> bool:
+def _is_denied(asked: AskedAction, entity: User | Role, holdings: Holdings) -> bool:
     """Whether no evaluation is needed. It counts as one decision."""
     charge(0)
     identity = policies_in(holdings.identity)
@@ -216,7 +216,7 @@ def _is_denied(asked: Asked, entity: User | Role, holdings: Holdings) -> bool:
 # --- Principals other than the account's users and roles -------------------------------------------------------------
 
 
-def _root(asked: Asked) -> Iterator[Access]:
+def _root(asked: AskedAction) -> Iterator[Access]:
     """The account's root may do everything but assume roles, within the guardrails."""
     if asked.target is not None:
         return
@@ -234,7 +234,7 @@ def _root(asked: Asked) -> Iterator[Access]:
     yield Access(arn, "root", asked.action, evaluation, asked.open_with)
 
 
-def _outsiders(ctx: ReadContext, asked: Asked) -> Iterator[Access]:
+def _outsiders(ctx: ReadContext, asked: AskedAction) -> Iterator[Access]:
     """The principals in a role's trust policy that are not users or roles of its account."""
     if asked.target is None:
         return
@@ -253,7 +253,7 @@ def _named_by(target: AssumedRole) -> Iterable[PrincipalValue]:
     return target.trust.document.principals() if target.trust is not None else ()
 
 
-def _aws(ctx: ReadContext, asked: Asked, target: AssumedRole, value: str) -> Iterator[Access]:
+def _aws(ctx: ReadContext, asked: AskedAction, target: AssumedRole, value: str) -> Iterator[Access]:
     """Nothing for the account itself and its users and roles: each of them is evaluated separately."""
     bound = (target.bindings or {}).get(value, "")
     if value == "*":
@@ -278,15 +278,15 @@ def _aws(ctx: ReadContext, asked: Asked, target: AssumedRole, value: str) -> Ite
         yield _by_trust(asked, target, value, "principal", facts, known, open_with=account)
 
 
-def _federated(asked: Asked, target: AssumedRole, provider: str) -> Access:
+def _federated(asked: AskedAction, target: AssumedRole, provider: str) -> Access:
     """A provider, with whichever of its two actions the trust policy allows."""
     facts = PrincipalFacts("Federated", "", (), federated=provider)
     found = [_by_trust(asked, target, provider, "provider", facts, action=action) for action in _FEDERATED]
-    return max(found, key=lambda entry: entry.evaluation.outcome is not Outcome.DENIED)
+    return max(found, key=lambda entry: entry.evaluation.outcome is not PartialOutcome.DENIED)
 
 
 def _by_trust(
-    asked: Asked,
+    asked: AskedAction,
     target: AssumedRole,
     shown: str,
     kind: str,

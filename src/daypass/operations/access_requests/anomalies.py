@@ -17,7 +17,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.cover import Budget, all_covered, covers
 from daypass.domain.policy.pattern import fold
 from daypass.operations import heavy
-from daypass.operations.access.what_can import Extent, Grant, grants_of_principal
+from daypass.operations.access.what_can import AllowedAction, Extent, grants_of_principal
 from daypass.operations.access_requests.read import allow_request, can_vote
 from daypass.operations.access_requests.view import RequestView, view_of
 from daypass.operations.grants.persons import person_of
@@ -284,7 +284,7 @@ def _added(
     return tuple(added_permissions[:MAX_ADDED]), len(added_permissions) > MAX_ADDED
 
 
-def _grants(scene: Scene, call: Call, arn: str) -> Sequence[Grant]:
+def _grants(scene: Scene, call: Call, arn: str) -> Sequence[AllowedAction]:
     """The grants of a user or role; () for a principal without policies, such as a subject of a provider."""
     try:
         return grants_of_principal(scene, call, arn)[0]
@@ -294,7 +294,7 @@ def _grants(scene: Scene, call: Call, arn: str) -> Sequence[Grant]:
         raise
 
 
-def _covers(own: Grant, other: Grant, budget: Budget) -> bool:
+def _covers(own: AllowedAction, other: AllowedAction, budget: Budget) -> bool:
     """Whether the person's own grant includes all of the role's. False when this is not certain."""
     if own.extent is not Extent.ALLOWED or own.not_action or own.not_resource or other.not_resource:
         return False

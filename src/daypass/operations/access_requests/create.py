@@ -20,7 +20,7 @@ from daypass.domain.directory import AccessRequest, Grant, RequestState, Role, U
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
-from daypass.operations.access_requests.prepare import Prepared, prepare
+from daypass.operations.access_requests.prepare import PreparedRequest, prepare
 from daypass.operations.access_requests.view import (
     RequestView,
     automatic_approval,
@@ -33,7 +33,7 @@ from daypass.operations.access_requests.view import (
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, requested_role
 from daypass.operations.grants.persons import Person, person_of, person_of_user
-from daypass.operations.grants.targets import Circumstances, RequestedRole, Snapshot, targets_of
+from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, targets_of
 from daypass.operations.grants.use import existing, no_such_request
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import allow_on_roles
@@ -159,7 +159,7 @@ class _Creation:
     decision: Decision
     mfa_at: int
     asked: Circumstances
-    prepared: Prepared
+    prepared: PreparedRequest
 
     def change(self, tx: Tx) -> tuple[RequestView, Event]:
         env, call, new = self.env, self.call, self.new
@@ -262,15 +262,15 @@ class _Creation:
         return person_of_user(tx, user)
 
     def _for_another(
-        self, tx: Reader, refs: Sequence[RoleRef], beneficiary: Person, own: Sequence[RequestedRole]
-    ) -> tuple[RequestedRole, ...]:
+        self, tx: Reader, refs: Sequence[RoleRef], beneficiary: Person, own: Sequence[TargetRole]
+    ) -> tuple[TargetRole, ...]:
         """The rules are those of the beneficiary; both must be allowed to request, and each rule must allow this."""
         targets = targets_of(tx, self.env.builtin, refs, beneficiary.names, None)
         if not all(target.rule.rule.on_behalf for target in (*targets, *own)):
             raise DaypassError(ErrorKind.ACCESS_DENIED, "The approval rule does not allow requests for another person.")
         return targets
 
-    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[RequestedRole]) -> Terms:
+    def _terms(self, requester: Person, beneficiary: Person, targets: Sequence[TargetRole]) -> Terms:
         """Raises LimitExceeded, DaypassError."""
         new, now = self.new, self.call.now
         rules = [target.rule.rule for target in targets]
@@ -327,7 +327,7 @@ class _Creation:
             raise DaypassError(ErrorKind.VALIDATION, "An extension is for all roles of a request of your own.")
 
     def _insert(
-        self, tx: Tx, requester: Person, beneficiary: Person, terms: Terms, targets: Sequence[RequestedRole]
+        self, tx: Tx, requester: Person, beneficiary: Person, terms: Terms, targets: Sequence[TargetRole]
     ) -> AccessRequest:
         now, request_id = self.call.now, self.env.ids.session()
         undecided = sum(

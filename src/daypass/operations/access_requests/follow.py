@@ -49,7 +49,7 @@ from daypass.operations.access_requests.view import (
 )
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.grants.persons import Person, person_of
-from daypass.operations.grants.targets import Circumstances, RequestedRole, Snapshot
+from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole
 from daypass.operations.grants.use import (
     announce_end,
     end_grants,
@@ -314,7 +314,7 @@ def _offered(tx: Reader, call: Call, request_id: str, mfa_at: int = 0) -> tuple[
     return request, person
 
 
-def _check_conditions(targets: Sequence[RequestedRole], person: Person, asked: Circumstances) -> None:
+def _check_conditions(targets: Sequence[TargetRole], person: Person, asked: Circumstances) -> None:
     """Raises DaypassError(ACCESS_DENIED) unless the rules' conditions on requesters hold for the beneficiary (A209)."""
     for target in targets:
         if not target.rule.requesters.include(person.names, asked.under(target.rule.rule)):
@@ -326,7 +326,7 @@ def _check_conditions(targets: Sequence[RequestedRole], person: Person, asked: C
 
 
 def _accepted(
-    request: AccessRequest, terms: Terms, targets: Sequence[RequestedRole], person: Person, now: int
+    request: AccessRequest, terms: Terms, targets: Sequence[TargetRole], person: Person, now: int
 ) -> AccessRequest:
     """The request under the rules as they are now, whose limits and conditions have been tested for the person."""
     persons = tuple(sorted({*request.persons, *person.identifiers}))

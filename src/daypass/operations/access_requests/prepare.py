@@ -49,7 +49,7 @@ _EMERGENCY_SECONDS: Final = 5  # that an emergency waits for the record
 _PAGES: Final = 100  # refused reads by a session, as of pages, that count as one refusal
 
 
-class Prepared(Struct, frozen=True):
+class PreparedRequest(Struct, frozen=True):
     """The results: context keys of the request for conditions, the schedules that name the person now, and the risk with
     its reasons.
     """
@@ -80,7 +80,7 @@ class _Facts(Struct, frozen=True):
 
 async def prepare(
     env: Env, call: Call, account: str, arns: Sequence[str], ticket: str, *, emergency: bool = False
-) -> Prepared:
+) -> PreparedRequest:
     """Raises DaypassError(VALIDATION) when a rule's webhook does not confirm the ticket. An emergency does not ask it."""
     known = await env.directory.read(lambda tx: _read_facts(tx, env, call, account, arns), account=call.caller.account)
     if ticket and not emergency:
@@ -89,7 +89,7 @@ async def prepare(
     on_call = await _on_call(env, account, known, call.now)
     risk, reasons = await _risk(env, call, account, known, emergency=emergency)
     keys = {"daypass:riskscore": str(risk), **({"daypass:ticketid": ticket} if ticket else {})}
-    return Prepared(keys, on_call, risk, reasons)
+    return PreparedRequest(keys, on_call, risk, reasons)
 
 
 async def _on_call(env: Env, account: str, known: _Facts, now: int) -> frozenset[OnCall]:

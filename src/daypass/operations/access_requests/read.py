@@ -16,7 +16,7 @@ from daypass.domain.directory import AccessRequest, AccessReview, Grant, Request
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision, Effect
-from daypass.domain.policy.partial_evaluation import Outcome
+from daypass.domain.policy.partial_evaluation import PartialOutcome
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import decide_partially
 from daypass.operations import heavy
@@ -390,14 +390,14 @@ def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -
     for role, rule in requestable_roles(scene.tx, ctx.account, person.names, "", _EXAMINED)[0]:
         holdings = gatherer.of(role)
         evaluation = decide_partially(asked.of(role, holdings))
-        if evaluation.outcome is Outcome.DENIED:
+        if evaluation.outcome is PartialOutcome.DENIED:
             continue
         actions = _actions(holdings)
         beyond = [each for each in actions if fold(each) != fold(action)]
         suggestion = Suggestion(
             role.arn,
             rule.name,
-            evaluation.outcome is Outcome.ALLOWED_IF,
+            evaluation.outcome is PartialOutcome.ALLOWED_IF,
             len(rule.rule.stages),
             tuple(beyond[:_BEYOND]),
             len(beyond) > _BEYOND,

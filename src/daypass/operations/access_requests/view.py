@@ -28,7 +28,7 @@ from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Gr
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
 from daypass.operations.grants.persons import names_of, principals_in, why_gone
-from daypass.operations.grants.targets import Circumstances, RequestedRole, Snapshot, binding, targets_of
+from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, binding, targets_of
 from daypass.operations.grants.use import grants_of
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import count_votes, votes_on
@@ -70,7 +70,7 @@ class RequestView(Struct, frozen=True):
     hint: str = ""
 
 
-def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[RequestedRole, ...]:
+def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[TargetRole, ...]:
     """The roles of an undecided request with the rules under which they are requested.
 
     Conditions on requesters were tested when the request was made, so no other rule may take the place of one whose
@@ -96,13 +96,13 @@ def _lost(request: AccessRequest, message: str) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, message, private=private)
 
 
-def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[RequestedRole, ...]:
+def open_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[TargetRole, ...]:
     """The roles of the open grants with their rules, without those that are void already (attack A325)."""
     opened = [grant for grant in grants_of(tx, request.id) if not grant.ended_at]
     return _remaining(tx, builtin, request, [(RoleRef(each.role_arn, each.role_id), each.rule) for each in opened])
 
 
-def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[RequestedRole, ...]:
+def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessRequest) -> tuple[TargetRole, ...]:
     """The roles of the request with their rules, without those that can no longer be granted: whose approvers see it, and
     may deny it (attack A375).
     """
@@ -112,15 +112,15 @@ def requested_targets(tx: Reader, builtin: Mapping[str, str], request: AccessReq
 
 def _remaining(
     tx: Reader, builtin: Mapping[str, str], request: AccessRequest, wanted: Iterable[tuple[RoleRef, str]]
-) -> tuple[RequestedRole, ...]:
-    names, found = names_of(tx, principals_in(request)), list[RequestedRole]()
+) -> tuple[TargetRole, ...]:
+    names, found = names_of(tx, principals_in(request)), list[TargetRole]()
     for ref, rule in wanted:
         with suppress(DaypassError):
             found += targets_of(tx, builtin, [ref], names, None, [rule])
     return tuple(found)
 
 
-def chat_allowed(request: AccessRequest, targets: Sequence[RequestedRole]) -> bool:
+def chat_allowed(request: AccessRequest, targets: Sequence[TargetRole]) -> bool:
     """Whether the rules allow votes on the request from a chat."""
     rules = [target.rule.rule for target in targets]
     return bool(rules) and all(rule.chat is not None and request.risk <= rule.chat.max_risk for rule in rules)
@@ -137,7 +137,7 @@ def view_of(env: Env, reader: Reader, request: AccessRequest, count: Count | Non
         refused = {grant.id: void.message for grant in opened if (void := why_void(env, tx, grant, now)) is not None}
         return structs.replace(view, refused=refused)
     try:
-        targets: Sequence[RequestedRole] = current_targets(env, tx, request, terms)
+        targets: Sequence[TargetRole] = current_targets(env, tx, request, terms)
     except DaypassError as error:
         return structs.replace(view, obstacle=str(error))
     count = count or count_votes(env, tx, request, targets, now)
@@ -208,7 +208,7 @@ def grant_request(
     tx: Tx,
     request: AccessRequest,
     terms: Terms,
-    targets: Sequence[RequestedRole],
+    targets: Sequence[TargetRole],
     approval: Approval,
     now: int,
 ) -> tuple[AccessRequest, list[Grant]]:
@@ -259,7 +259,7 @@ def _end_of_extended(tx: Reader, terms: Terms) -> int:
     return max((grant.ends_at for grant in earlier if not grant.ended_at), default=0)
 
 
-def _approvers(target: RequestedRole, approval: Approval) -> tuple[str, ...]:
+def _approvers(target: TargetRole, approval: Approval) -> tuple[str, ...]:
     """Who approved under this rule: those who approved another role of the request did not (attacks A285, A379)."""
     return tuple(sorted(vote.approver_id for (rule, _), vote in approval.counted if rule == target.rule.name))
 
@@ -280,7 +280,7 @@ def narrowed(terms: Terms, votes: Sequence[AccessVote]) -> tuple[int, tuple[str,
 
 
 def automatic_approval(
-    terms: Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int
+    terms: Terms, targets: Sequence[TargetRole], asked: Circumstances, mfa_at: int, now: int
 ) -> Approval | None:
     """The approval without a person, if the request is an emergency or an automatic rule of every role applies.
 
@@ -298,7 +298,7 @@ def automatic_approval(
     return Approval(seconds=min(seconds, default=0), on_call=on_call)
 
 
-def needs_mfa(terms: Terms, targets: Sequence[RequestedRole], asked: Circumstances, mfa_at: int, now: int) -> bool:
+def needs_mfa(terms: Terms, targets: Sequence[TargetRole], asked: Circumstances, mfa_at: int, now: int) -> bool:
     """Whether nothing but MFA of this moment is missing for an approval without a person."""
     with_mfa = automatic_approval(terms, targets, asked, now, now)
     return with_mfa is not None and automatic_approval(terms, targets, asked, mfa_at, now) is None

@@ -19,7 +19,7 @@ from daypass.domain.access.request import (
     check_voter,
     moved,
 )
-from daypass.domain.access.terms import MAX_REASON, Ballot, Tally, Terms, decode, keys_of, write_ballot
+from daypass.domain.access.terms import MAX_REASON, Ballot, Terms, VoteTally, decode, keys_of, write_ballot
 from daypass.domain.context import request_context
 from daypass.domain.directory import AccessRequest, AccessVote, ReplayEntry, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -39,7 +39,7 @@ from daypass.operations.access_requests.view import (
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, consume
 from daypass.operations.grants.persons import Person, person_of, persons_of, why_gone
-from daypass.operations.grants.targets import RequestedRole, Snapshot, binding
+from daypass.operations.grants.targets import Snapshot, TargetRole, binding
 from daypass.operations.grants.use import end_grants, existing, grants_of, no_such_request, refused
 from daypass.operations.grants.votes import StageMatch, allow_on_roles, count_votes, stages_for
 from daypass.operations.management import allow
@@ -157,7 +157,7 @@ class _Casting:
         self._cast(tx, request, targets, person, match, terms)
         return self._count(tx, request, terms, targets)
 
-    def _targets(self, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[Sequence[RequestedRole], str]:
+    def _targets(self, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[Sequence[TargetRole], str]:
         """The roles, and what the vote must name. A request that nobody can approve can be denied (attack A375)."""
         try:
             targets = current_targets(self.env, tx, request, terms)
@@ -178,7 +178,7 @@ class _Casting:
         )
 
     def _eligible(
-        self, tx: Reader, request: AccessRequest, targets: Sequence[RequestedRole], person: Person
+        self, tx: Reader, request: AccessRequest, targets: Sequence[TargetRole], person: Person
     ) -> StageMatch:
         now = self.call.now
         if gone := why_gone(tx, person.principal_ids, person.identifiers, now, now):
@@ -220,7 +220,7 @@ class _Casting:
         self,
         tx: Tx,
         request: AccessRequest,
-        targets: Sequence[RequestedRole],
+        targets: Sequence[TargetRole],
         person: Person,
         match: StageMatch,
         terms: Terms,
@@ -260,7 +260,7 @@ class _Casting:
         return self.sent.chat.user if self.sent.chat is not None else ""
 
     def _count(
-        self, tx: Tx, request: AccessRequest, terms: Terms, targets: Sequence[RequestedRole]
+        self, tx: Tx, request: AccessRequest, terms: Terms, targets: Sequence[TargetRole]
     ) -> tuple[RequestView, Event]:
         now = self.call.now
         if not self.sent.approve:
@@ -279,7 +279,7 @@ class _Casting:
         view = view_of(self.env, tx, request, count)
         return view, announce(self.env, tx, self._event(view, count.tally))
 
-    def _event(self, view: RequestView, count: Tally | None) -> Event:
+    def _event(self, view: RequestView, count: VoteTally | None) -> Event:
         request, sent = view.request, self.sent
         detail: dict[str, Any] = {
             "request": request.id,

@@ -46,7 +46,7 @@ from daypass.operations.assume.saml_ticket import (
     CODE_MS,
     CommandLine,
     Login,
-    Ticket,
+    SamlTicket,
     WaitingBrowser,
     open_login,
     open_ticket,
@@ -75,7 +75,7 @@ class Choice:
     browser: WaitingBrowser | None = None
 
 
-class Granted(Struct, Generic[C], frozen=True):
+class GrantedSession(Struct, Generic[C], frozen=True):
     """A session, or the address to which the browser takes its code."""
 
     role: str
@@ -122,7 +122,7 @@ async def accept(
         raise owned(refuse("The response offers no role together with the provider that signed it"), first.account)
     await _consume(env, call, proof)
     waiting = login.waiting if login else None
-    ticket = Ticket(
+    ticket = SamlTicket(
         id=env.ids.session(),
         expires_at=call.now + CHOICE_MS,
         assertion=assertion.essential(),
@@ -134,7 +134,9 @@ async def accept(
     return Choice(sealed, assertion.subject, assertion.issuer, pairs, ticket.command_line, ticket.browser)
 
 
-async def choose(env: Env, call: Call, unverified_ticket: str, unverified_choice: str, form: Form[C]) -> Granted[C]:
+async def choose(
+    env: Env, call: Call, unverified_ticket: str, unverified_choice: str, form: Form[C]
+) -> GrantedSession[C]:
     """The chosen role, by its index in `Choice.pairs`: its session or, for a command line, the code for it.
 
     Raises DaypassError.
@@ -145,21 +147,23 @@ async def choose(env: Env, call: Call, unverified_ticket: str, unverified_choice
         raise refuse("This login signs in a browser, and gives no credentials", reason="browser")
     line = ticket.command_line
     if line is None:
-        return Granted(pair[0], issued=await assume_chosen(env, call, made, form))
+        return GrantedSession(pair[0], issued=await assume_chosen(env, call, made, form))
     narrowed = replace(ticket, expires_at=call.now + CODE_MS, assertion=ticket.assertion.offering(*pair), pairs=(pair,))
     code, issuer = seal_ticket(env, CODE, narrowed), env.limits.public_url.rstrip("/")
     answer = {"code": code, "state": state_of(line.challenge), "iss": issuer}
-    return Granted(pair[0], redirect=f"http://127.0.0.1:{line.port}/?{urlencode(answer)}")
+    return GrantedSession(pair[0], redirect=f"http://127.0.0.1:{line.port}/?{urlencode(answer)}")
 
 
-async def redeem(env: Env, call: Call, unverified_code: str, unverified_verifier: str, form: Form[C]) -> Granted[C]:
+async def redeem(
+    env: Env, call: Call, unverified_code: str, unverified_verifier: str, form: Form[C]
+) -> GrantedSession[C]:
     """The session for a code, only for the command line that started the sign-in (S256 of RFC 7636). Raises DaypassError."""
     ticket = open_ticket(env, CODE, unverified_code, call.now)
     digest = hashlib.sha256(unverified_verifier.encode("utf-8", "surrogatepass")).digest()
     if ticket.command_line is None or not hmac.compare_digest(digest, ticket.command_line.challenge):
         raise refuse("This login was begun by another command line", reason="verifier")
     (pair,) = ticket.pairs
-    return Granted(pair[0], issued=await assume_chosen(env, call, Chosen(ticket, CODE, pair), form))
+    return GrantedSession(pair[0], issued=await assume_chosen(env, call, ChosenRole(ticket, CODE, pair), form))
 
 
 def state_of(challenge: bytes) -> str:
@@ -170,25 +174,25 @@ def state_of(challenge: bytes) -> str:
 # --- Steps -----------------------------------------------------------------------------------------------------------
 
 
-class Chosen(Struct, frozen=True):
+class ChosenRole(Struct, frozen=True):
     """A ticket of `stage`, and the chosen (role ARN, provider ARN)."""
 
-    ticket: Ticket
+    ticket: SamlTicket
     stage: str
     pair: tuple[str, str]
 
 
-def chosen(env: Env, call: Call, unverified_ticket: str, unverified_choice: str) -> Chosen:
+def chosen(env: Env, call: Call, unverified_ticket: str, unverified_choice: str) -> ChosenRole:
     """A choice, by its index in `Choice.pairs`. Raises DaypassError."""
     ticket = open_ticket(env, CHOICE, unverified_ticket, call.now)
     pair = {str(index): pair for index, pair in enumerate(ticket.pairs)}.get(unverified_choice)
     if pair is None:
         raise refuse("This login does not offer this role")
-    return Chosen(ticket, CHOICE, pair)
+    return ChosenRole(ticket, CHOICE, pair)
 
 
 async def assume_chosen(
-    env: Env, call: Call, made: Chosen, form: Form[C], also: Also[C] | None = None, *, longest: int = 0
+    env: Env, call: Call, made: ChosenRole, form: Form[C], also: Also[C] | None = None, *, longest: int = 0
 ) -> Issued[C]:
     """The last step of AssumeRoleWithSAML, with the ticket instead of the assertion. It consumes the ticket.
 

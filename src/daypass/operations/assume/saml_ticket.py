@@ -63,7 +63,7 @@ class Login(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class SamlTicket:
     """Verified facts that are passed from one step to the next.
 
     `pairs`: the available (role ARN, provider ARN): offered, and verified for this provider. After the choice, only
@@ -81,7 +81,7 @@ class Ticket:
         return OneTime(PURPOSE, f"{stage}:{self.id}", self.expires_at)
 
 
-def seal_ticket(env: Env, stage: str, ticket: Ticket) -> str:
+def seal_ticket(env: Env, stage: str, ticket: SamlTicket) -> str:
     """The ticket as text for a form or URL."""
     line = ticket.command_line
     body = {
@@ -95,7 +95,7 @@ def seal_ticket(env: Env, stage: str, ticket: Ticket) -> str:
     return _seal(env, stage, zlib.compress(json.dumps(body, separators=(",", ":")).encode("ascii"), 9))
 
 
-def open_ticket(env: Env, stage: str, unverified: str, now: int) -> Ticket:
+def open_ticket(env: Env, stage: str, unverified: str, now: int) -> SamlTicket:
     """Opens a ticket of this stage. Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN."""
     payload = _open(env, stage, unverified)
     try:
@@ -107,11 +107,11 @@ def open_ticket(env: Env, stage: str, unverified: str, now: int) -> Ticket:
     return ticket
 
 
-def _ticket(body: dict[str, Any]) -> Ticket:
+def _ticket(body: dict[str, Any]) -> SamlTicket:
     facts = body["assertion"]
     facts["attributes"] = tuple((name, tuple(values)) for name, values in facts["attributes"])
     line = body["command_line"]
-    return Ticket(
+    return SamlTicket(
         id=body["id"],
         expires_at=body["expires_at"],
         assertion=Assertion(**facts),

@@ -33,7 +33,7 @@ class Circumstances(NamedTuple):
         return {**self.context, "daypass:oncall": "true" if rule.on_call in self.on_call else "false"}
 
 
-class RequestedRole(NamedTuple):
+class TargetRole(NamedTuple):
     """A role of a request, with the rule that applies to it and the versions of both."""
 
     role: Role
@@ -41,7 +41,7 @@ class RequestedRole(NamedTuple):
     version: Version
 
 
-def binding(terms_digest: str, targets: Sequence[RequestedRole]) -> str:
+def binding(terms_digest: str, targets: Sequence[TargetRole]) -> str:
     """The digest to which votes on these terms are bound now."""
     return binding_of(terms_digest, (target.version for target in targets))
 
@@ -53,7 +53,7 @@ def targets_of(
     names: Sequence[str],
     now: Circumstances | None,
     rules: Sequence[str] = (),
-) -> tuple[RequestedRole, ...]:
+) -> tuple[TargetRole, ...]:
     """Roles with their rules for a person with these names. Raises DaypassError: NOT_FOUND, ACCESS_DENIED.
 
     `now` None: conditions on requesters are not tested. `rules`: the name of the only rule for each role; (): any.
@@ -64,7 +64,7 @@ def targets_of(
 
 def _target(
     tx: Reader, builtin: Mapping[str, str], ref: RoleRef, names: Sequence[str], now: Circumstances | None, only: str
-) -> RequestedRole:
+) -> TargetRole:
     role = find_by_arn(tx, Role, ref.arn)
     if role is None or ref.id not in ("", role.id):
         raise DaypassError(ErrorKind.NOT_FOUND, f"The role {ref.arn} cannot be found.")
@@ -75,7 +75,7 @@ def _target(
             f"No approval rule allows the person who gets the access to request {ref.arn}.",
             private={"reason": "no rule", "resource": ref.arn},
         )
-    return RequestedRole(role, rule, Version(role.id, version_of(tx, role, builtin), rule.name, rule.digest))
+    return TargetRole(role, rule, Version(role.id, version_of(tx, role, builtin), rule.name, rule.digest))
 
 
 def rule_for(

@@ -15,11 +15,11 @@ from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.context import resource_context
 from daypass.domain.directory import AccessRequest, AccessVote, Role, User
 from daypass.domain.policy.model import Context, Decision
-from daypass.domain.policy.partial_evaluation import Known, Outcome
+from daypass.domain.policy.partial_evaluation import Known, PartialOutcome
 from daypass.domain.question import decide_partially, hypothetical
 from daypass.domain.session import FeedPosition
 from daypass.operations.grants.persons import names_of, persons_of, why_gone, with_links
-from daypass.operations.grants.targets import RequestedRole, binding, once
+from daypass.operations.grants.targets import TargetRole, binding, once
 from daypass.operations.iam import builtin
 from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer
@@ -96,9 +96,7 @@ def votes_on(tx: Reader, request_id: str) -> list[AccessVote]:
     return tx.find(AccessVote, request_id=request_id, order="approver_id", limit=_MANY)
 
 
-def count_votes(
-    env: Env | Scene, tx: Reader, request: AccessRequest, targets: Sequence[RequestedRole], now: int
-) -> Count:
+def count_votes(env: Env | Scene, tx: Reader, request: AccessRequest, targets: Sequence[TargetRole], now: int) -> Count:
     """The votes on a pending request as they count now (ms)."""
     roles = [(target.rule, target.role.arn) for target in targets]
     votes = [
@@ -203,7 +201,7 @@ def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, 
     tags = resource_context("", role.tags if role is not None else ())
     question = principal.asks(action, resource, own_side=True, context=tags)
     known = Known(question.known.keys, (*question.known.prefixes, "aws:resourcetag/"))
-    return decide_partially(structs.replace(question, known=known)).outcome is not Outcome.DENIED
+    return decide_partially(structs.replace(question, known=known)).outcome is not PartialOutcome.DENIED
 
 
 def _caller(entity: User | Role) -> Caller:

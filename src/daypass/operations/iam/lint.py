@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from daypass.domain.directory import Account, Attachment, InlinePolicy, OidcProvider, Role
 from daypass.domain.policy.document import PolicyKind, compile_stored
-from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.lint.finding import LintFinding
 from daypass.domain.policy.lint.grants import Facts, powerful
 from daypass.domain.policy.lint.run import lint, lint_text
 from daypass.domain.policy.pattern import Patterns
@@ -33,7 +33,7 @@ _OF_POWERFUL = frozenset({"trust-no-mfa", "role-long-session"})
 
 def findings_of(  # a document and its environment
     tx: Reader, account: str, builtin: Catalog, text: str, kind: PolicyKind, role_name: str = ""
-) -> tuple[Finding, ...]:
+) -> tuple[LintFinding, ...]:
     """The findings about a document of an account; for a trust policy, using the permissions of its role if that exists."""
     if len(text) > MAX_CHARACTERS:
         return ()
@@ -44,7 +44,7 @@ def findings_of(  # a document and its environment
 
 def findings_of_role(  # a role, its environment, and the change
     tx: Reader, role: Role, builtin: Catalog, *, seconds: int, more: Sequence[str] = (), without: str = ""
-) -> tuple[Finding, ...]:
+) -> tuple[LintFinding, ...]:
     """The warnings about a role's trust policy after a change: those that depend on the role's permissions.
 
     `seconds`: the new longest session. `more`: the texts of the added policies. `without`: the inline policy that is
@@ -98,7 +98,7 @@ _is_powerful: SizedCache[bool] = SizedCache(_decide_powerful, 500_000)
 # --- Elevation
 
 
-def longer(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
+def longer(ctx: ReadContext, p: Params) -> tuple[LintFinding, ...]:
     """UpdateRole, when it sets MaxSessionDuration."""
     role = _role(ctx, p)
     if role is None or p.get("MaxSessionDuration") is None:
@@ -106,7 +106,7 @@ def longer(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
     return findings_of_role(ctx.tx, role, ctx.builtin, seconds=p["MaxSessionDuration"])
 
 
-def attached(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
+def attached(ctx: ReadContext, p: Params) -> tuple[LintFinding, ...]:
     """AttachRolePolicy."""
     role, arn = _role(ctx, p), p["PolicyArn"]
     text = policy_text(ctx.tx, ctx.builtin.texts, arn, account=ctx.account)
@@ -115,7 +115,7 @@ def attached(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
     return findings_of_role(ctx.tx, role, ctx.builtin, seconds=role.max_session_seconds, more=(text,))
 
 
-def inlined(ctx: ReadContext, p: Params) -> tuple[Finding, ...]:
+def inlined(ctx: ReadContext, p: Params) -> tuple[LintFinding, ...]:
     """PutRolePolicy."""
     role = _role(ctx, p)
     if role is None:

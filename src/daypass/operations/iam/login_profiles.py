@@ -32,7 +32,7 @@ _WRONG: Final[Answer] = MappingProxyType({REFUSED: "wrong old password"})
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedProfile:
     """A login profile as read (None: it did not exist), and the new values of its current and previous passwords."""
 
     before: LoginProfile | None
@@ -66,19 +66,19 @@ def _checked(tx: Reader, account_id: str, password: str) -> PasswordPolicy | Non
 # --- Administered by others ----------------------------------------------------------------------------------------
 
 
-def prepare_create(ctx: ReadContext, p: Params, ids: Ids) -> Prepared:
+def prepare_create(ctx: ReadContext, p: Params, ids: Ids) -> PreparedProfile:
     user = _user(ctx, p)
     if ctx.tx.get(LoginProfile, user_id=user.id) is not None:
         raise faults.login_profile_exists(user.name)
     if "Password" not in p:
         raise faults.missing("password")
     _checked(ctx.tx, ctx.account, p["Password"])
-    return Prepared(None, hashed(p["Password"], ids.secret()))
+    return PreparedProfile(None, hashed(p["Password"], ids.secret()))
 
 
 def create_login_profile(ctx: WriteContext, p: Params) -> Answer:
     user = _user(ctx, p)
-    prepared: Prepared = ctx.gathered
+    prepared: PreparedProfile = ctx.gathered
     profile = LoginProfile(
         user_id=user.id,
         account=ctx.account,
@@ -109,19 +109,19 @@ def _profile_members(profile: LoginProfile, user: User) -> dict[str, Any]:
     }
 
 
-def prepare_update(ctx: ReadContext, p: Params, _ids: Ids) -> Prepared | None:
+def prepare_update(ctx: ReadContext, p: Params, _ids: Ids) -> PreparedProfile | None:
     profile = _profile(ctx, _user(ctx, p))
     return next_password(ctx.tx, profile, p["Password"]) if "Password" in p else None
 
 
-def next_password(tx: Reader, profile: LoginProfile, password: str) -> Prepared:
+def next_password(tx: Reader, profile: LoginProfile, password: str) -> PreparedProfile:
     """The profile's next password: slow. Raises PASSWORD_POLICY, also for a previous password that the policy forbids."""
     policy = _checked(tx, profile.account, password)
     kept = (policy.reuse_prevention if policy is not None else None) or 0
     former = (profile.password_hash, *profile.former_hashes)[:kept]
     if former and uses_again(password, former):
         raise faults.password_policy()
-    return Prepared(profile, hashed(password, salt_of(profile.password_hash)), former)
+    return PreparedProfile(profile, hashed(password, salt_of(profile.password_hash)), former)
 
 
 def update_login_profile(ctx: WriteContext, p: Params) -> Answer:
@@ -140,7 +140,7 @@ def update_login_profile(ctx: WriteContext, p: Params) -> Answer:
     return {}
 
 
-def with_next(profile: LoginProfile, prepared: Prepared, now: int) -> LoginProfile:
+def with_next(profile: LoginProfile, prepared: PreparedProfile, now: int) -> LoginProfile:
     """The current profile with its next password. Raises CONCURRENT_MODIFICATION when it is not the one that was read."""
     before = prepared.before
     if before is None or (before.user_id, before.password_hash) != (profile.user_id, profile.password_hash):
@@ -174,7 +174,7 @@ def own(ctx: ReadContext, p: Params) -> AuthorizedResource:
     return resources.user_or_caller(ctx, p)
 
 
-def prepare_change(ctx: ReadContext, p: Params, _ids: Ids) -> Prepared | None:
+def prepare_change(ctx: ReadContext, p: Params, _ids: Ids) -> PreparedProfile | None:
     """None when the old password is wrong. While the profile is locked, none is checked."""
     profile = _profile(ctx, _user(ctx, {}))
     if ctx.now < profile.locked_until or not matches(p["OldPassword"], profile.password_hash):

@@ -56,7 +56,7 @@ _HANDLING: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
+class SimulatedScenario:
     """One simulation. `principal` has the keys of the request. `owner` is the account that owns resources
     whose ARN has no account, "" when none was given.
     """
@@ -74,7 +74,7 @@ class Scenario:
         """Whether the request names no particular resource."""
         return self.resources == (EVERY_RESOURCE,)
 
-    def under(self, holdings: Holdings, guardrails: tuple[tuple[PolicySource, ...], ...]) -> Scenario:
+    def under(self, holdings: Holdings, guardrails: tuple[tuple[PolicySource, ...], ...]) -> SimulatedScenario:
         """The simulation with these policies of the principal."""
         policies = holdings.policies(tuple(map(policies_in, guardrails)))
         principal = structs.replace(self.principal, policies=policies)
@@ -88,7 +88,7 @@ class Scenario:
         return next(source for source in sources if source.policy.name == name)
 
 
-def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
+def read(ctx: ReadContext, p: Params, source: Owner | None) -> SimulatedScenario:
     """The scenario of a request about the policies of `source` (None: those in the request).
 
     Raises DaypassError(INVALID_INPUT).
@@ -98,7 +98,7 @@ def read(ctx: ReadContext, p: Params, source: Owner | None) -> Scenario:
     caller_arn = p.get("CallerArn") or (source.arn if isinstance(source, (User, Role)) else "")
     principal = _caller(ctx, caller_arn, source)
     keys = {**principal.keys, **_context(p.get("ContextEntries") or ())}
-    return Scenario(
+    return SimulatedScenario(
         principal=structs.replace(principal, keys=keys),
         actions=actions,
         resources=resources,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from daypass.domain.policy.lint.finding import Finding
+from daypass.domain.policy.lint.finding import LintFinding
 from daypass.operations.crud import Params
 from daypass.operations.crud_engine import Service
 from daypass.operations.iam import (
@@ -53,7 +53,7 @@ class Iam(Service[ReadContext, WriteContext]):
         caller, facts, metadata = call.caller, call.facts, env.saml_metadata
         return WriteContext(tx, caller, facts, call.now, known, metadata, env.ids, env.sealer, gathered)
 
-    def check(self, context: ReadContext, operation: Operation, params: Params) -> tuple[Finding, ...]:
+    def check(self, context: ReadContext, operation: Operation, params: Params) -> tuple[LintFinding, ...]:
         """Parses the document, which must be done first, and lints it."""
         findings = super().check(context, operation, params)
         if operation.document is None:

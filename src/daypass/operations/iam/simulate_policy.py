@@ -30,7 +30,7 @@ from daypass.operations.iam.context import ReadContext
 from daypass.operations.iam.holdings import Gatherer, Holdings, PolicySource, policies_in
 from daypass.operations.iam.owners import Owner
 from daypass.operations.iam.paging import DEFAULT_ITEMS, page_of
-from daypass.operations.iam.scenario import Scenario
+from daypass.operations.iam.scenario import SimulatedScenario
 
 MAX_PAIRS: Final = 2_000
 """Maximum number of actions times resources evaluated for one answer; the rest is on the next page."""
@@ -113,7 +113,7 @@ def _entity(ctx: ReadContext, arn: str) -> Owner | None:
 # --- The answer ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(p: Params, simulation: Scenario) -> Answer:
+def _answer(p: Params, simulation: SimulatedScenario) -> Answer:
     _check_whole(simulation)
     results: list[dict[str, Any]] = []
     room = max(1, MAX_PAIRS // len(simulation.resources))
@@ -126,13 +126,13 @@ def _answer(p: Params, simulation: Scenario) -> Answer:
     return {"EvaluationResults": results, **more}
 
 
-def _evaluations(simulation: Scenario, actions: Iterable[str]) -> list[dict[str, Any]]:
+def _evaluations(simulation: SimulatedScenario, actions: Iterable[str]) -> list[dict[str, Any]]:
     """The actions that the budget of an operation is enough for. Raises DaypassError(LIMIT_EXCEEDED) when there is none."""
     with metered():
         return [*within_budget(actions, partial(_evaluation, simulation))[0]]
 
 
-def _check_whole(simulation: Scenario) -> None:
+def _check_whole(simulation: SimulatedScenario) -> None:
     """A stored policy that cannot be compiled denies at runtime, and no simulation can name the denying statement."""
     levels = (simulation.holdings.identity, simulation.holdings.boundary or (), *simulation.guardrails)
     broken = [source.id for level in levels for source in level if source.policy.document.broken]
@@ -142,7 +142,7 @@ def _check_whole(simulation: Scenario) -> None:
         )
 
 
-def _evaluation(simulation: Scenario, action: str) -> dict[str, Any]:
+def _evaluation(simulation: SimulatedScenario, action: str) -> dict[str, Any]:
     """One action: its strictest decision, and the decision of each resource."""
     results = [_simulate(simulation, action, resource) for resource in simulation.resources]
     strictest = max((result.decision for result in results), key=_SEVERITY.index)
@@ -201,7 +201,7 @@ def _without_duplicates(statements: Iterable[dict[str, Any]]) -> list[dict[str, 
 # --- One action on one resource ------------------------------------------------------------------------------------------
 
 
-def _simulate(simulation: Scenario, action: str, resource: str) -> _Result:
+def _simulate(simulation: SimulatedScenario, action: str, resource: str) -> _Result:
     given = simulation.resource.policy if simulation.resource is not None else None
     # Without a resource policy and an owner, the question is what the caller's side allows.
     own_side = given is None and simulation.owner == ""
@@ -251,7 +251,7 @@ def _by_kind(query: AccessQuery, layers: Layers) -> Iterator[tuple[str, str]]:
         yield _BOUNDARY_POLICY, _decision_name(_decide_by(query, layers.boundary))
 
 
-def _missing_keys(simulation: Scenario, query: AccessQuery) -> Iterator[str]:
+def _missing_keys(simulation: SimulatedScenario, query: AccessQuery) -> Iterator[str]:
     """Keys that an identity or resource policy reads and the request does not give, spelled as written."""
     seen: set[str] = set()
     sources = (*simulation.holdings.identity, *((simulation.resource,) if simulation.resource is not None else ()))
@@ -263,7 +263,7 @@ def _missing_keys(simulation: Scenario, query: AccessQuery) -> Iterator[str]:
                 yield key
 
 
-def _statements(simulation: Scenario, decision: Decision) -> Iterator[dict[str, Any]]:
+def _statements(simulation: SimulatedScenario, decision: Decision) -> Iterator[dict[str, Any]]:
     """The statements that determined a decision. Guardrail statements are not shown; of a boundary only denying ones are."""
     for found in decision.determining:
         if found.layer is Layer.GUARDRAIL or (found.layer is Layer.BOUNDARY and decision.allowed):
@@ -278,7 +278,7 @@ def _statements(simulation: Scenario, decision: Decision) -> Iterator[dict[str, 
         }
 
 
-def _overruled(simulation: Scenario, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
+def _overruled(simulation: SimulatedScenario, query: AccessQuery, decision: Decision) -> Iterator[dict[str, Any]]:
     """The decision of the identity's own policies, when only a boundary denies."""
     if decision.explicit and all(found.layer is Layer.BOUNDARY for found in decision.determining):
         yield from _statements(simulation, _decide_by(query, policies_in(simulation.holdings.identity)))

@@ -18,7 +18,7 @@ from daypass.domain.arn import UNKNOWN, Source, read_arn
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import Certificate, CertificateRefused, JoseError, UnverifiedJws, base64url, text_digest
+from daypass.domain.jws import CertificateRefused, JoseError, UnverifiedJws, VerifiedCertificate, base64url, text_digest
 from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.urls import is_document_id
 from daypass.operations import rates
@@ -337,7 +337,7 @@ async def _check_certificate(
         raise CertificateRefused("the certificate has another name than the client's")
 
 
-def _is_named(settings: ClientSettings, certificate: Certificate) -> bool:
+def _is_named(settings: ClientSettings, certificate: VerifiedCertificate) -> bool:
     if settings.tls_client_auth_subject_dn:
         return certificate.subject == settings.tls_client_auth_subject_dn
     if settings.tls_client_auth_san_dns:

@@ -22,7 +22,7 @@ from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.id_token import authentication_of, subject_of
 from daypass.operations.oauth.parties import role_of
-from daypass.operations.oauth.refresh import Granted, issue_with_refresh
+from daypass.operations.oauth.refresh import GrantedToken, issue_with_refresh
 from daypass.operations.oauth.refresh_families import end_what_was_granted
 from daypass.operations.oauth.request import Sender, TokenRequest
 from daypass.operations.sign_in.browser_session import SignedIn
@@ -33,7 +33,7 @@ from daypass.ports import Call, Env, Tx
 class Redeemed(Struct, frozen=True):
     """The token of a code, and the person who consented."""
 
-    granted: Granted
+    granted: GrantedToken
     person: SignedIn
 
 

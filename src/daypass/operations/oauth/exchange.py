@@ -19,8 +19,15 @@ from daypass.operations.assume.request import SessionRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.identity_assertion import bounded_by_assertion, is_identity_assertion
 from daypass.operations.oauth.jwt_form import IssuedToken, issue_token, on_record
-from daypass.operations.oauth.parties import Subject, is_own, own_subject, provider_subject, role_of, verified_actor
-from daypass.operations.oauth.refresh import Granted, issue_with_refresh
+from daypass.operations.oauth.parties import (
+    VerifiedSubject,
+    is_own,
+    own_subject,
+    provider_subject,
+    role_of,
+    verified_actor,
+)
+from daypass.operations.oauth.refresh import GrantedToken, issue_with_refresh
 from daypass.operations.oauth.request import ExchangeRequest, TokenRequest, TokenType
 from daypass.operations.oauth.targets import check_audiences
 from daypass.operations.oauth.web_identity_token import (
@@ -66,7 +73,7 @@ async def _with_default_role(env: Env, request: ExchangeRequest) -> ExchangeRequ
     return replace(request, token=replace(token, role_arn=role, audiences=()))
 
 
-async def exchange_for_refresh(env: Env, call: Call, request: ExchangeRequest) -> Granted:
+async def exchange_for_refresh(env: Env, call: Call, request: ExchangeRequest) -> GrantedToken:
     """The same, with a refresh token that ends with the session of the subject. Raises DaypassError.
 
     The subject must have a session here, because each use continues it; and each use would have to prove an actor again.
@@ -130,7 +137,7 @@ def _algorithm(env: Env, audiences: tuple[str, ...]) -> str:
 
 async def _subject(
     env: Env, call: Call, request: ExchangeRequest, issuance: IssuanceSnapshot, *, identity_assertion: bool = False
-) -> Subject:
+) -> VerifiedSubject:
     presented, token, actor = request.subject, request.token, None
     own = presented.type is TokenType.PRESIGNED or await is_own(env, presented)
     if request.assertion and own:
@@ -165,9 +172,11 @@ async def client_credentials(env: Env, call: Call, request: TokenRequest, proof:
     name = client.client.id
     if client.caller is not None:
         applicant = signing_applicant(env, Call(client.caller, call.facts, call.now))
-        subject = Subject(applicant, ASSUME_ROLE, client.caller.name, name, client.caller)
+        subject = VerifiedSubject(applicant, ASSUME_ROLE, client.caller.name, name, client.caller)
     else:
-        subject = Subject(proven_applicant(call, proof, snapshot(env)), WITH_WEB_IDENTITY, name, name, proof=proof)
+        subject = VerifiedSubject(
+            proven_applicant(call, proof, snapshot(env)), WITH_WEB_IDENTITY, name, name, proof=proof
+        )
     return await issue_token(env, call, request, subject)
 
 

@@ -29,7 +29,7 @@ from daypass.operations.oauth.access_token import actors_of, authenticated_at, i
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.jwt_form import on_record
-from daypass.operations.oauth.parties import Subject, own_subject, subject_of_caller
+from daypass.operations.oauth.parties import VerifiedSubject, own_subject, subject_of_caller
 from daypass.operations.oauth.refresh import session_of_person
 from daypass.operations.oauth.request import ExchangeRequest, Presented, Sender, TokenType
 from daypass.operations.oauth.targets import check_ceiling
@@ -79,7 +79,7 @@ async def issue_identity_assertion(env: Env, call: Call, request: AssertionReque
 
 async def _subject(
     env: Env, call: Call, request: AssertionRequest, client: AuthenticatedClient
-) -> tuple[Subject, dict[str, Any]]:
+) -> tuple[VerifiedSubject, dict[str, Any]]:
     """The subject, and the claims about it. `sub` of an ID token is that of the assertion, too (section 4.3.1), and that of
     a refresh token is the one that its ID token had.
 

@@ -30,7 +30,7 @@ from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import check_credentials
 from daypass.operations.oauth.access_token import SESSION, AccessToken, claims_of, invalid_session
 from daypass.operations.oauth.client_authentication import check_again_client, check_current
-from daypass.operations.oauth.parties import Subject, session_for
+from daypass.operations.oauth.parties import VerifiedSubject, session_for
 from daypass.operations.oauth.request import TokenRequest, TokenType
 from daypass.operations.oauth.targets import TokenTarget, ceilings, check_permission, target_of
 from daypass.operations.outcome import ACTOR, OWNER, served
@@ -112,7 +112,7 @@ class IssuedToken(Struct, frozen=True):
 
 
 async def issue_token(
-    env: Env, call: Call, request: TokenRequest, subject: Subject, also: AlsoWrites | None = None
+    env: Env, call: Call, request: TokenRequest, subject: VerifiedSubject, also: AlsoWrites | None = None
 ) -> IssuedToken:
     """The token of a grant whose subject is verified. The one-time proofs of the request are consumed with it.
 
@@ -126,7 +126,7 @@ async def issue_token(
         raise on_record(error, subject) from None
 
 
-def on_record(error: DaypassError, subject: Subject) -> DaypassError:
+def on_record(error: DaypassError, subject: VerifiedSubject) -> DaypassError:
     """The refusal with the subject as its actor, unless it names one. Subject and actor are tokens of the request: that one
     of them has ended meanwhile is no failure of the client's authentication.
     """
@@ -137,7 +137,9 @@ def on_record(error: DaypassError, subject: Subject) -> DaypassError:
     return DaypassError(error.kind, error.public, private={**known, **error.private}, explanation=error.explanation)
 
 
-async def _issue(env: Env, call: Call, request: TokenRequest, subject: Subject, also: AlsoWrites | None) -> IssuedToken:
+async def _issue(
+    env: Env, call: Call, request: TokenRequest, subject: VerifiedSubject, also: AlsoWrites | None
+) -> IssuedToken:
     session = subject.session
     if session is None and not request.role_arn:
         raise DaypassError(ErrorKind.MISSING_PARAMETER, "This subject has no session here: name the role to assume.")
@@ -159,7 +161,7 @@ async def _in_form(
     env: Env,
     call: Call,
     request: TokenRequest,
-    subject: Subject,
+    subject: VerifiedSubject,
     target: TokenTarget,
     form: Form[C],
     also: AlsoWrites | None,
@@ -185,7 +187,7 @@ async def _in_form(
 # --- With a role -----------------------------------------------------------------------------------------------------
 
 
-def _bounded(request: TokenRequest, subject: Subject, target: TokenTarget) -> Subject:
+def _bounded(request: TokenRequest, subject: VerifiedSubject, target: TokenTarget) -> VerifiedSubject:
     """The subject as the trust policy sees it, with the audience, scope and client of the new session."""
     sender, parent = request.sender, subject.applicant.parent
     audiences, scopes = ceilings(request, target, subject.session)
@@ -205,7 +207,7 @@ def _with_openid(keys: Tags, request: TokenRequest) -> Tags:
     return (*others, *((OPENID_KEY, name) for name in request.openid))
 
 
-def _with_replays(request: TokenRequest, subject: Subject) -> Subject:
+def _with_replays(request: TokenRequest, subject: VerifiedSubject) -> VerifiedSubject:
     """The subject with the one-time proofs of the request."""
     if not request.sender.replays:
         return subject
@@ -215,7 +217,7 @@ def _with_replays(request: TokenRequest, subject: Subject) -> Subject:
 
 
 async def _assumed(
-    env: Env, request: TokenRequest, subject: Subject, target: TokenTarget, form: Form[C], also: Also[C] | None
+    env: Env, request: TokenRequest, subject: VerifiedSubject, target: TokenTarget, form: Form[C], also: Also[C] | None
 ) -> Issued[C]:
     client = request.sender.client
     if client is not None and not client.settings.may_assume(request.role_arn):
@@ -236,7 +238,7 @@ async def _same_session(
     env: Env,
     call: Call,
     request: TokenRequest,
-    subject: Subject,
+    subject: VerifiedSubject,
     target: TokenTarget,
     form: Form[C],
     also: Also[C] | None,

@@ -55,7 +55,7 @@ _MAX_NAME: Final = 64
 _MAY_BE_OURS: Final = frozenset({TokenType.JWT, TokenType.ACCESS_TOKEN})
 
 
-class Subject(Struct, frozen=True):
+class VerifiedSubject(Struct, frozen=True):
     """A verified subject.
 
     Attributes:
@@ -166,7 +166,7 @@ def _own_actor(env: Env, caller: Caller) -> Actor:
 
 async def own_subject(
     env: Env, call: Call, presented: Presented, actor: Actor | None, now: int, sender: Binding | None = None
-) -> Subject:
+) -> VerifiedSubject:
     """A principal of this installation: the session of an access token, or the signer of a presigned request.
 
     An access token is accepted if its audience is this server, or the ARN of the actor's role or user. A service that
@@ -194,10 +194,10 @@ async def own_subject(
     return subject if actor is None else replace(subject, applicant=acted_for(subject.applicant, actor))
 
 
-def subject_of_caller(env: Env, call: Call, caller: Caller) -> Subject:
+def subject_of_caller(env: Env, call: Call, caller: Caller) -> VerifiedSubject:
     """A principal of this installation as the subject. `call`: the request, which another sender may have made."""
     applicant = signing_applicant(env, Call(caller, call.facts, call.now))
-    return Subject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
+    return VerifiedSubject(applicant, ASSUME_ROLE, caller.name, caller.principal_arn, caller)
 
 
 async def provider_subject(
@@ -209,7 +209,7 @@ async def provider_subject(
     issuance: IssuanceSnapshot,
     *,
     identity_assertion: bool = False,
-) -> Subject:
+) -> VerifiedSubject:
     """The subject of a token from a provider of the role's account. Raises DaypassError."""
     if presented.type is TokenType.SAML2:
         return await _saml_subject(env, call, presented, role, actor, issuance)
@@ -218,12 +218,12 @@ async def provider_subject(
     )
     applicant = proven_applicant(call, proof, issuance, actor)
     client = f"{proof.provider}:{proof.audience}"
-    return Subject(applicant, proofs.WITH_WEB_IDENTITY, _usable_name(proof.subject), client, proof=proof)
+    return VerifiedSubject(applicant, proofs.WITH_WEB_IDENTITY, _usable_name(proof.subject), client, proof=proof)
 
 
 async def _saml_subject(
     env: Env, call: Call, presented: Presented, role: RequestedRole, actor: Actor | None, issuance: IssuanceSnapshot
-) -> Subject:
+) -> VerifiedSubject:
     response = _standard_base64(presented.unverified)
     try:
         wanted = await _saml_provider(env, response, role, call.facts.source)
@@ -237,7 +237,7 @@ async def _saml_subject(
         raise proofs.owned(error, role.account) from None
     proofs.check_offered(assertion, proof, role)
     applicant = proven_applicant(call, proof, issuance, actor)
-    return Subject(applicant, proofs.WITH_SAML, name, proof.provider, proof=proof, seconds=seconds)
+    return VerifiedSubject(applicant, proofs.WITH_SAML, name, proof.provider, proof=proof, seconds=seconds)
 
 
 async def _saml_provider(env: Env, response: str, role: RequestedRole, source: Source) -> proofs.RequestedProvider:
@@ -285,7 +285,9 @@ def _usable_name(subject: str) -> str:
     return name if len(name) >= 2 else f"{name}-"
 
 
-def session_for(subject: Subject, requested: SessionRequest, scope_policy: str, max_seconds: int) -> SessionRequest:
+def session_for(
+    subject: VerifiedSubject, requested: SessionRequest, scope_policy: str, max_seconds: int
+) -> SessionRequest:
     """The requested session, with what the proof says of the subject. Raises DaypassError(INVALID_AUTHORIZATION_DETAILS).
 
     The request cannot add what the provider did not sign: policies trust these tags because the provider signed them.

@@ -31,7 +31,7 @@ from daypass.operations.assume.request import commit_once
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_again_client
 from daypass.operations.oauth.jwt_form import IssuedToken, JwtForm, issue_token, relisted
-from daypass.operations.oauth.parties import Subject, subject_of_caller
+from daypass.operations.oauth.parties import VerifiedSubject, subject_of_caller
 from daypass.operations.oauth.refresh_families import end_family, opened_family
 from daypass.operations.oauth.refresh_family import (
     FamilyContent,
@@ -59,7 +59,7 @@ AlsoWrites = Callable[[Tx, str], None]
 """Writes more in the transaction of the first token, with the id of what a second use must end: family or session."""
 
 
-class Granted(Struct, frozen=True):
+class GrantedToken(Struct, frozen=True):
     """A token, and the refresh token with it ("" for none), which expires at `expires_at` (ms).
 
     `content`: of its family, for a refresh.
@@ -71,7 +71,7 @@ class Granted(Struct, frozen=True):
     content: FamilyContent | None = None
 
     def __repr__(self) -> str:
-        return f"Granted({self.issued.session.session_id})"
+        return f"GrantedToken({self.issued.session.session_id})"
 
 
 async def issue_with_refresh(
@@ -84,7 +84,7 @@ async def issue_with_refresh(
     also: AlsoWrites | None = None,
     outlives_session: bool = False,
     consent_id: str = "",
-) -> Granted:
+) -> GrantedToken:
     """The token of a grant whose subject is `session`, with a refresh token if the client may use that grant.
 
     `outlives_session`: the refresh tokens may outlive `session`, because the person has consented to that; otherwise they end with it.
@@ -95,7 +95,7 @@ async def issue_with_refresh(
     if client is None or "refresh_token" not in client.settings.grant_types:
         subject = await _subject(env, call, session)
         write = None if also is None else lambda tx, made: also(tx, made.session_id)
-        return Granted(await issue_token(env, call, request, subject, write))
+        return GrantedToken(await issue_token(env, call, request, subject, write))
     family, content = await _new_family(
         env, call, client, request, session, context or {}, outlives_session=outlives_session
     )
@@ -109,10 +109,10 @@ async def issue_with_refresh(
             also(tx, family.id)
 
     issued = await _issue(env, call, request, family, content, start)
-    return Granted(issued, token_of(family, content, family.generation), family.expires_at)
+    return GrantedToken(issued, token_of(family, content, family.generation), family.expires_at)
 
 
-async def refresh(env: Env, call: Call, unverified_token: str, request: TokenRequest) -> Granted:
+async def refresh(env: Env, call: Call, unverified_token: str, request: TokenRequest) -> GrantedToken:
     """daypass:ExchangeToken, for a refresh token. Of `request` only sender, scope, audiences and requested type apply.
 
     Raises DaypassError: INVALID_GRANT, THROTTLED when the token is being used by a request in parallel, and what
@@ -155,7 +155,7 @@ async def _used_again(env: Env, call: Call, family: RefreshFamily, generation: i
 
 async def _rotate(
     env: Env, call: Call, family: RefreshFamily, content: FamilyContent, request: TokenRequest
-) -> Granted:
+) -> GrantedToken:
     def rotate(tx: Tx, made: SessionClaims) -> None:
         current = tx.get(RefreshFamily, id=family.id)
         if current is None or current.ended_at:
@@ -166,12 +166,12 @@ async def _rotate(
         tx.replace(replace(current, generation=current.generation + 1, rotated_at=call.now, last=last))
 
     issued = await _issue(env, call, request, family, content, rotate)
-    return Granted(issued, token_of(family, content, family.generation + 1), family.expires_at, content)
+    return GrantedToken(issued, token_of(family, content, family.generation + 1), family.expires_at, content)
 
 
 async def _repeat(
     env: Env, call: Call, family: RefreshFamily, content: FamilyContent, request: TokenRequest
-) -> Granted:
+) -> GrantedToken:
     """The response that was lost: the same session again, for its audiences and with its scope, and the same next token.
 
     `request`: as it was sent. Raises DaypassError: INVALID_TARGET, INVALID_SCOPE when the first use was for others.
@@ -200,7 +200,7 @@ async def _repeat(
         detail={"family": family.id, "generation": family.generation, "repeated": True, **listed},
     )
     await commit_once(env, event, request.sender.replays)
-    return Granted(issued, token_of(family, content, family.generation), family.expires_at, content)
+    return GrantedToken(issued, token_of(family, content, family.generation), family.expires_at, content)
 
 
 def _narrowed(request: TokenRequest, content: FamilyContent) -> TokenRequest:
@@ -240,7 +240,7 @@ async def _issue(
     return await issue_token(env, call, request, subject, also)
 
 
-async def _subject(env: Env, call: Call, session: SessionClaims) -> Subject:
+async def _subject(env: Env, call: Call, session: SessionClaims) -> VerifiedSubject:
     return subject_of_caller(env, call, await caller_of_session(env, session, call.now))
 
 

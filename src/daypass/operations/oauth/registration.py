@@ -32,7 +32,7 @@ from daypass.ports import Call, Env, Tx
 _PREFIX: Final = "dprg_"
 
 
-class Registered(Struct, frozen=True):
+class RegisteredClient(Struct, frozen=True):
     """A client with its registration access token, and the secret of a new client that uses one."""
 
     client: OAuthClient
@@ -40,10 +40,10 @@ class Registered(Struct, frozen=True):
     secret: str = ""
 
     def __repr__(self) -> str:
-        return f"Registered({self.client.id})"
+        return f"RegisteredClient({self.client.id})"
 
 
-async def register(env: Env, call: Call, document: Mapping[str, Any]) -> Registered:
+async def register(env: Env, call: Call, document: Mapping[str, Any]) -> RegisteredClient:
     """daypass:CreateClient, with iam:CreateOpenIDConnectProvider. `document`: client metadata.
 
     Raises DaypassError: ACCESS_DENIED, INVALID_CLIENT_METADATA, LIMIT_EXCEEDED.
@@ -61,7 +61,7 @@ async def register(env: Env, call: Call, document: Mapping[str, Any]) -> Registe
     members = json.loads(dump_client(settings))
     with _about_metadata():
         client = await create_client(env, call, _name(document) or "application", members, complete=complete)
-    return Registered(client, token, secret)
+    return RegisteredClient(client, token, secret)
 
 
 async def registered_by(env: Env, client_id: str, unverified_token: str) -> OAuthClient:
@@ -76,7 +76,7 @@ async def registered_by(env: Env, client_id: str, unverified_token: str) -> OAut
 
 async def update_registration(
     env: Env, call: Call, client: OAuthClient, document: Mapping[str, Any], token: str
-) -> Registered:
+) -> RegisteredClient:
     """Replaces the metadata of a client by its own (RFC 7592, 2.2). Raises DaypassError: INVALID_CLIENT_METADATA and others."""
     if document.get("client_id", client.id) != client.id:
         raise DaypassError(ErrorKind.INVALID_CLIENT_METADATA, "client_id: it cannot be changed.")
@@ -103,7 +103,7 @@ async def update_registration(
         return None, _event(call, client, before=describe(client), after=describe(changed))
 
     await env.journal.write(change, account=client.account)
-    return Registered(changed, token, secret)
+    return RegisteredClient(changed, token, secret)
 
 
 async def delete_registration(env: Env, call: Call, client: OAuthClient) -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionKind
-from daypass.observability.totals import NO_CAUSE, Attempt, attempt_in
+from daypass.observability.totals import NO_CAUSE, AssumeAttempt, attempt_in
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of
@@ -94,7 +94,7 @@ class Summary(Struct, frozen=True):
     recent: tuple[RecordView, ...]
     roles: tuple[Assumed, ...] = ()
     causes: tuple[Cause, ...] = ()
-    attempts: Mapping[Attempt, int] = {}
+    attempts: Mapping[AssumeAttempt, int] = {}
     anomalies: int = 0
     regions: tuple[str, ...] = ()
 
@@ -217,9 +217,9 @@ def _bucket(record: RecordView, since: int, width: int) -> int:
 
 def _attempts(
     records: Sequence[RecordView], series: Mapping[str, list[int]], since: int, width: int
-) -> Counter[Attempt]:
+) -> Counter[AssumeAttempt]:
     """Attempts to get a session, and other refusals, by their labels. Adds those with a proof or layer to its series."""
-    attempts = Counter[Attempt]()
+    attempts = Counter[AssumeAttempt]()
     for record in records:
         body, _, number = _read(record)
         if body.get("error") or body.get("type") == EventType.SESSION_ISSUED.value:
@@ -235,7 +235,7 @@ def _is_anomaly(body: Mapping[str, Any]) -> bool:
     return body.get("type") == EventType.ANOMALY.value and body["detail"].get("severity") == "high"
 
 
-def _causes(attempts: Mapping[Attempt, int]) -> tuple[Cause, ...]:
+def _causes(attempts: Mapping[AssumeAttempt, int]) -> tuple[Cause, ...]:
     causes = Counter[str]()
     for attempt, number in attempts.items():
         if attempt.cause not in ("", NO_CAUSE):

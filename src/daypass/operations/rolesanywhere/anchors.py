@@ -14,7 +14,7 @@ from daypass.domain.directory import Crl, TrustAnchor, X509Subject
 from daypass.domain.jws import CertificateRefused
 from daypass.operations.crud import Answer, Params
 from daypass.operations.rolesanywhere import context, entity_kind
-from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
+from daypass.operations.rolesanywhere.context import AnchorReadContext, AnchorWriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 from daypass.ports import CertificateUse, Tx
 
@@ -22,7 +22,7 @@ ANCHORS_PER_ACCOUNT: Final = 1_000
 _EVERY: Final = 1_000
 
 
-def _answer(_ctx: ReadContext, anchor: TrustAnchor) -> Answer:
+def _answer(_ctx: AnchorReadContext, anchor: TrustAnchor) -> Answer:
     return {"trustAnchor": entity_kind.trust_anchor(anchor)}
 
 
@@ -31,13 +31,13 @@ ANCHORS: Final = EntityKind(
 )
 
 
-def check_source(ctx: ReadContext, p: Params) -> None:
+def check_source(ctx: AnchorReadContext, p: Params) -> None:
     """Refuses anything but a bundle of CA certificates."""
     if (source := p.get("source")) is not None:
         certificates(ctx, source)
 
 
-def certificates(ctx: ReadContext, source: dict[str, Any]) -> str:
+def certificates(ctx: AnchorReadContext, source: dict[str, Any]) -> str:
     """The PEM text of a source. Raises VALIDATION."""
     kind = source.get("sourceType")
     pem = (source.get("sourceData") or {}).get("x509CertificateData")
@@ -59,7 +59,7 @@ def _check_unsupported(p: Params) -> None:
         raise context.unsupported("aliasName")
 
 
-def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
+def create_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
     _check_unsupported(p)
     within_quota(ctx, TrustAnchor, "trust anchors", ANCHORS_PER_ACCOUNT, account=ctx.account)
     anchor = TrustAnchor(
@@ -78,14 +78,14 @@ def create_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     return _answer(ctx, anchor)
 
 
-def update_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
+def update_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
     _check_unsupported(p)
     old = ANCHORS.find(ctx, p)
     pem = certificates(ctx, p["source"]) if "source" in p else old.certificates
     return ANCHORS.store(ctx, replace(old, name=p.get("name", old.name), certificates=pem))
 
 
-def delete_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
+def delete_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
     """Deletes its CRLs too."""
     anchor = ANCHORS.find(ctx, p)
     for crl in ctx.tx.find(Crl, trust_anchor_id=anchor.id, account=ctx.account, order="id", limit=_EVERY):
@@ -93,12 +93,12 @@ def delete_trust_anchor(ctx: WriteContext, p: Params) -> Answer:
     return ANCHORS.delete(ctx, p)
 
 
-def put_notification_settings(ctx: WriteContext, p: Params) -> Answer:
+def put_notification_settings(ctx: AnchorWriteContext, p: Params) -> Answer:
     old = ANCHORS.find(ctx, p)
     return ANCHORS.store(ctx, _with_notifications(old, p["notificationSettings"]))
 
 
-def reset_notification_settings(ctx: WriteContext, p: Params) -> Answer:
+def reset_notification_settings(ctx: AnchorWriteContext, p: Params) -> Answer:
     old = ANCHORS.find(ctx, p)
     reset = {key["event"] for key in p["notificationSettingKeys"]}
     return ANCHORS.store(
@@ -120,32 +120,32 @@ def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> 
 CRLS_PER_ANCHOR: Final = 20
 
 
-def _members(ctx: ReadContext, crl: Crl) -> dict[str, Any]:
+def _members(ctx: AnchorReadContext, crl: Crl) -> dict[str, Any]:
     anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
     arn = anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
     return entity_kind.crl(crl, arn)
 
 
-def _crls_answer(ctx: ReadContext, crl: Crl) -> Answer:
+def _crls_answer(ctx: AnchorReadContext, crl: Crl) -> Answer:
     return {"crl": _members(ctx, crl)}
 
 
 CRLS: Final = EntityKind(Crl, "crlId", "crls", _crls_answer, _members)
 
 
-def check_import(ctx: ReadContext, p: Params) -> None:
+def check_import(ctx: AnchorReadContext, p: Params) -> None:
     """Refuses data that is not a CRL of the trust anchor."""
     _checked(ctx, ctx.find(TrustAnchor, p["trustAnchorArn"]), p["crlData"])
 
 
-def check_update(ctx: ReadContext, p: Params) -> None:
+def check_update(ctx: AnchorReadContext, p: Params) -> None:
     """The same for an existing CRL."""
     old = CRLS.find(ctx, p)
     if "crlData" in p:
         _checked(ctx, ctx.find(TrustAnchor, old.trust_anchor_id), p["crlData"])
 
 
-def _checked(ctx: ReadContext, anchor: TrustAnchor, data: bytes) -> bytes:
+def _checked(ctx: AnchorReadContext, anchor: TrustAnchor, data: bytes) -> bytes:
     try:
         ctx.certificates.check_crl(data, anchor.certificates)
     except CertificateRefused as refusal:
@@ -153,7 +153,7 @@ def _checked(ctx: ReadContext, anchor: TrustAnchor, data: bytes) -> bytes:
     return data
 
 
-def import_crl(ctx: WriteContext, p: Params) -> Answer:
+def import_crl(ctx: AnchorWriteContext, p: Params) -> Answer:
     _check_alias(p)
     anchor = ctx.find(TrustAnchor, p["trustAnchorArn"])
     within_quota(ctx, Crl, "CRLs of a trust anchor", CRLS_PER_ANCHOR, account=ctx.account, trust_anchor_id=anchor.id)
@@ -178,7 +178,7 @@ def _check_alias(p: Params) -> None:
         raise context.unsupported("aliasName")
 
 
-def update_crl(ctx: WriteContext, p: Params) -> Answer:
+def update_crl(ctx: AnchorWriteContext, p: Params) -> Answer:
     _check_alias(p)
     old = CRLS.find(ctx, p)
     data = old.data

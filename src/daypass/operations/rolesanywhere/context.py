@@ -30,7 +30,7 @@ RESOURCES: Mapping[type[Any], tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ReadContext(Context):
+class AnchorReadContext(Context):
     """The context of a read."""
 
     certificates: X509Verifier
@@ -56,7 +56,7 @@ class ReadContext(Context):
 
 
 @dataclass(frozen=True, slots=True)
-class WriteContext(ReadContext):
+class AnchorWriteContext(AnchorReadContext):
     """The context of a write."""
 
     tx: Tx
@@ -72,8 +72,8 @@ def _id_of(identifier: str, noun: str) -> str:
     return found if kind == noun else ""
 
 
-Operation: TypeAlias = crud.DirectoryOperation[ReadContext, WriteContext]
-ResourceOf: TypeAlias = Callable[[ReadContext, Params], AuthorizedResource]
+Operation: TypeAlias = crud.DirectoryOperation[AnchorReadContext, AnchorWriteContext]
+ResourceOf: TypeAlias = Callable[[AnchorReadContext, Params], AuthorizedResource]
 
 
 # --- The errors of IAM Roles Anywhere, in one place

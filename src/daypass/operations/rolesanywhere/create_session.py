@@ -27,7 +27,7 @@ from daypass.domain.claims import PrincipalKind, Proof
 from daypass.domain.context import tag_keys
 from daypass.domain.directory import TrustAnchor, X509Profile
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.jws import SERVICE, Certificate, CertificateRefused
+from daypass.domain.jws import SERVICE, CertificateRefused, VerifiedCertificate
 from daypass.domain.policy.model import Value
 from daypass.operations.assume.applicant import proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
@@ -170,7 +170,7 @@ def _unverified(der: bytes) -> dict[str, str]:
 
 async def _trusted(
     env: Env, call: Call, anchor_arn: str, proven: ProvenCertificate
-) -> tuple[TrustAnchorView, Certificate]:
+) -> tuple[TrustAnchorView, VerifiedCertificate]:
     """The anchor and the verified certificate. When the cache refuses, it tries again after one poll of the feed."""
     try:
         return await _verify_against_anchor(env, call, anchor_arn, proven)
@@ -182,7 +182,7 @@ async def _trusted(
 
 async def _verify_against_anchor(
     env: Env, call: Call, anchor_arn: str, proven: ProvenCertificate
-) -> tuple[TrustAnchorView, Certificate]:
+) -> tuple[TrustAnchorView, VerifiedCertificate]:
     view = await env.directory.trust_anchor(_id_in(anchor_arn, "trust-anchor"))
     if view is None or view.anchor.arn != anchor_arn:
         raise _untrusted("no such trust anchor", proven=proven, anchor=anchor_arn)
@@ -257,7 +257,9 @@ def _why_not(profile: X509Profile | None, profile_arn: str, role: RequestedRole,
 # --- The requested session -------------------------------------------------------------------------------------------
 
 
-def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, proven: ProvenCertificate) -> Proof:
+def _proof(
+    anchor: TrustAnchor, profile: X509Profile, certificate: VerifiedCertificate, proven: ProvenCertificate
+) -> Proof:
     tags = certificate.tags(profile.mappings)
     keys: dict[str, Value] = {
         **tag_keys("aws:principaltag/", tags),
@@ -290,7 +292,7 @@ def _proof(anchor: TrustAnchor, profile: X509Profile, certificate: Certificate, 
 async def _session_request(
     env: Env,
     profile: X509Profile,
-    certificate: Certificate,
+    certificate: VerifiedCertificate,
     proof: Proof,
     role: RequestedRole,
     request: SessionFor,
@@ -324,7 +326,7 @@ async def _seconds(env: Env, profile: X509Profile, role: RequestedRole, requeste
 
 
 def _note(
-    env: Env, anchor: TrustAnchor, certificate: Certificate, request: SessionFor, now: int, *, failed: bool
+    env: Env, anchor: TrustAnchor, certificate: VerifiedCertificate, request: SessionFor, now: int, *, failed: bool
 ) -> None:
     subject_id = certificate.subject_id(anchor.account)
     env.certificate_uses.note(
@@ -332,6 +334,6 @@ def _note(
     )
 
 
-def _subject_arn(anchor: TrustAnchor, certificate: Certificate) -> str:
+def _subject_arn(anchor: TrustAnchor, certificate: VerifiedCertificate) -> str:
     subject_id = certificate.subject_id(anchor.account)
     return f"arn:aws:rolesanywhere:{anchor.region}:{anchor.account}:subject/{subject_id}"

@@ -15,12 +15,20 @@ from daypass.domain.jws import ISSUER, SAN, SUBJECT
 from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import paging
 from daypass.operations.iam.tags import exact, merged
-from daypass.operations.rolesanywhere.context import RESOURCES, E, Entity, ReadContext, WriteContext, invalid, no_such
+from daypass.operations.rolesanywhere.context import (
+    RESOURCES,
+    AnchorReadContext,
+    AnchorWriteContext,
+    E,
+    Entity,
+    invalid,
+    no_such,
+)
 
 _MAX_PAGE = 1_000
 
 
-def page(ctx: ReadContext, p: Params, kind: type[E]) -> tuple[list[E], Mapping[str, Any]]:
+def page(ctx: AnchorReadContext, p: Params, kind: type[E]) -> tuple[list[E], Mapping[str, Any]]:
     """Up to pageSize (default 100) entities of the account, and the nextToken member if there are more."""
     size = p.get("pageSize", paging.DEFAULT_ITEMS)
     if not 1 <= size <= _MAX_PAGE:
@@ -34,7 +42,7 @@ def page(ctx: ReadContext, p: Params, kind: type[E]) -> tuple[list[E], Mapping[s
     return entities, {"nextToken": more["Marker"]} if more["IsTruncated"] else {}
 
 
-def within_quota(ctx: WriteContext, kind: type[Any], what: str, limit: int, **equals: Any) -> None:
+def within_quota(ctx: AnchorWriteContext, kind: type[Any], what: str, limit: int, **equals: Any) -> None:
     """Refuses when there are already `limit` such entities."""
     if ctx.tx.count(kind, **equals) >= limit:
         raise invalid(f"The limit of {limit} {what} is reached.")
@@ -50,32 +58,32 @@ class EntityKind(Generic[E]):
     entity: type[E]
     parameter: str
     plural: str
-    show: Callable[[ReadContext, E], Answer]
-    listed: Callable[[ReadContext, E], Mapping[str, Any]]
+    show: Callable[[AnchorReadContext, E], Answer]
+    listed: Callable[[AnchorReadContext, E], Mapping[str, Any]]
 
-    def find(self, ctx: ReadContext, p: Params) -> E:
+    def find(self, ctx: AnchorReadContext, p: Params) -> E:
         """The named one. Raises NOT_FOUND."""
         return ctx.find(self.entity, p[self.parameter])
 
-    def get(self, ctx: ReadContext, p: Params) -> Answer:
+    def get(self, ctx: AnchorReadContext, p: Params) -> Answer:
         return self.show(ctx, self.find(ctx, p))
 
-    def list(self, ctx: ReadContext, p: Params) -> Answer:
+    def list(self, ctx: AnchorReadContext, p: Params) -> Answer:
         entities, more = page(ctx, p, self.entity)
         return {self.plural: [self.listed(ctx, entity) for entity in entities], **more}
 
-    def enable(self, ctx: WriteContext, p: Params) -> Answer:
+    def enable(self, ctx: AnchorWriteContext, p: Params) -> Answer:
         return self.store(ctx, replace(self.find(ctx, p), enabled=True))
 
-    def disable(self, ctx: WriteContext, p: Params) -> Answer:
+    def disable(self, ctx: AnchorWriteContext, p: Params) -> Answer:
         return self.store(ctx, replace(self.find(ctx, p), enabled=False))
 
-    def delete(self, ctx: WriteContext, p: Params) -> Answer:
+    def delete(self, ctx: AnchorWriteContext, p: Params) -> Answer:
         old = self.find(ctx, p)
         ctx.tx.delete(old)
         return self.show(ctx, old)
 
-    def store(self, ctx: WriteContext, changed: E) -> Answer:
+    def store(self, ctx: AnchorWriteContext, changed: E) -> Answer:
         """Stores a change with its time."""
         changed = replace(changed, updated_at=ctx.now)
         ctx.tx.replace(changed)
@@ -208,7 +216,7 @@ def first(p: Params) -> Tags:
     return merged((), tags_of(p.get("tags")), exact)
 
 
-def named(ctx: ReadContext, arn: str) -> Entity | None:
+def named(ctx: AnchorReadContext, arn: str) -> Entity | None:
     """The resource of the caller's account with this ARN."""
     parsed = read_arn(arn)
     kind = _KINDS.get(parsed.resource.partition("/")[0]) if parsed is not None else None
@@ -218,20 +226,20 @@ def named(ctx: ReadContext, arn: str) -> Entity | None:
     return found
 
 
-def _find(ctx: ReadContext, p: Params) -> Entity:
+def _find(ctx: AnchorReadContext, p: Params) -> Entity:
     found = named(ctx, p["resourceArn"])
     if found is None:
         raise no_such("Resource", p["resourceArn"])
     return found
 
 
-def tag_resource(ctx: WriteContext, p: Params) -> Answer:
+def tag_resource(ctx: AnchorWriteContext, p: Params) -> Answer:
     entity = _find(ctx, p)
     ctx.tx.replace(replace(entity, tags=merged(entity.tags, tags_of(p["tags"]), exact)))
     return {}
 
 
-def untag_resource(ctx: WriteContext, p: Params) -> Answer:
+def untag_resource(ctx: AnchorWriteContext, p: Params) -> Answer:
     """Missing keys are not an error."""
     entity = _find(ctx, p)
     removed = set(p["tagKeys"])
@@ -239,5 +247,5 @@ def untag_resource(ctx: WriteContext, p: Params) -> Answer:
     return {}
 
 
-def list_tags_for_resource(ctx: ReadContext, p: Params) -> Answer:
+def list_tags_for_resource(ctx: AnchorReadContext, p: Params) -> Answer:
     return {"tags": tags(_find(ctx, p).tags)}

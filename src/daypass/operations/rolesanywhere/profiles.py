@@ -17,7 +17,7 @@ from daypass.operations.assume.request import MAX_POLICY_ARNS, requested_role
 from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import documents
 from daypass.operations.rolesanywhere import context, entity_kind
-from daypass.operations.rolesanywhere.context import ReadContext, WriteContext
+from daypass.operations.rolesanywhere.context import AnchorReadContext, AnchorWriteContext
 from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
 
 PROFILES_PER_ACCOUNT: Final = 10_000
@@ -25,7 +25,7 @@ _MAX_RULES: Final = 60  # of one profile
 _DEFAULT_SECONDS: Final = 3600
 
 
-def _answer(_ctx: ReadContext, profile: X509Profile) -> Answer:
+def _answer(_ctx: AnchorReadContext, profile: X509Profile) -> Answer:
     return {"profile": entity_kind.profile(profile)}
 
 
@@ -34,7 +34,7 @@ PROFILES: Final = EntityKind(
 )
 
 
-def check_profile(ctx: ReadContext, p: Params) -> None:
+def check_profile(ctx: AnchorReadContext, p: Params) -> None:
     """Refuses roles of other accounts, invalid session policies, and unsupported members."""
     for arn in p.get("roleArns") or ():
         if _account_of_role(arn) != ctx.account:
@@ -59,7 +59,7 @@ def _account_of_role(arn: str) -> str:
         return ""
 
 
-def create_profile(ctx: WriteContext, p: Params) -> Answer:
+def create_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
     check_profile(ctx, p)
     within_quota(ctx, X509Profile, "profiles", PROFILES_PER_ACCOUNT, account=ctx.account)
     profile = X509Profile(
@@ -84,7 +84,7 @@ def create_profile(ctx: WriteContext, p: Params) -> Answer:
     return _answer(ctx, profile)
 
 
-def update_profile(ctx: WriteContext, p: Params) -> Answer:
+def update_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
     check_profile(ctx, p)
     old = PROFILES.find(ctx, p)
     changed = replace(
@@ -99,7 +99,7 @@ def update_profile(ctx: WriteContext, p: Params) -> Answer:
     return PROFILES.store(ctx, changed)
 
 
-def put_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
+def put_attribute_mapping(ctx: AnchorWriteContext, p: Params) -> Answer:
     """Adds rules for one certificate field. Existing rules remain until they are deleted."""
     old = PROFILES.find(ctx, p)
     field, specifiers = p["certificateField"], [rule["specifier"] for rule in p["mappingRules"]]
@@ -111,7 +111,7 @@ def put_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
     return PROFILES.store(ctx, replace(old, mappings=mappings))
 
 
-def delete_attribute_mapping(ctx: WriteContext, p: Params) -> Answer:
+def delete_attribute_mapping(ctx: AnchorWriteContext, p: Params) -> Answer:
     """The named specifiers of one certificate field, or all of them."""
     old = PROFILES.find(ctx, p)
     field, specifiers = p["certificateField"], p.get("specifiers") or ()

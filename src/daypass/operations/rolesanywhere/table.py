@@ -19,19 +19,19 @@ from daypass.operations.crud import Answer, AuthorizedResource, Params, Permissi
 from daypass.operations.crud_engine import Service
 from daypass.operations.rolesanywhere import anchors, context, entity_kind, profiles
 from daypass.operations.rolesanywhere.anchors import ANCHORS, CRLS, SUBJECTS
-from daypass.operations.rolesanywhere.context import Operation, ReadContext, ResourceOf, WriteContext
+from daypass.operations.rolesanywhere.context import AnchorReadContext, AnchorWriteContext, Operation, ResourceOf
 from daypass.operations.rolesanywhere.profiles import PROFILES
 from daypass.ports import Call, Env, Scene, Tx
 
 
-def _anything(_ctx: ReadContext, _p: Params) -> AuthorizedResource:
+def _anything(_ctx: AnchorReadContext, _p: Params) -> AuthorizedResource:
     return AuthorizedResource("*")
 
 
 def _named(kind: type[Any], parameter: str) -> ResourceOf:
     """The resource that a parameter names by id or ARN; a missing one, under the ARN that it would have."""
 
-    def resource(ctx: ReadContext, p: Params) -> AuthorizedResource:
+    def resource(ctx: AnchorReadContext, p: Params) -> AuthorizedResource:
         found = ctx.get(kind, p[parameter])
         return (
             AuthorizedResource(found.arn, tags=found.tags)
@@ -42,16 +42,16 @@ def _named(kind: type[Any], parameter: str) -> ResourceOf:
     return resource
 
 
-def _tagged(ctx: ReadContext, p: Params) -> AuthorizedResource:
+def _tagged(ctx: AnchorReadContext, p: Params) -> AuthorizedResource:
     found = entity_kind.named(ctx, p["resourceArn"])
     return AuthorizedResource(found.arn, tags=found.tags) if found is not None else AuthorizedResource(p["resourceArn"])
 
 
-def _new_profile(_ctx: ReadContext, p: Params) -> AuthorizedResource:
+def _new_profile(_ctx: AnchorReadContext, p: Params) -> AuthorizedResource:
     return AuthorizedResource("*", also=_passing(p["roleArns"]))
 
 
-def _changed_profile(ctx: ReadContext, p: Params) -> AuthorizedResource:
+def _changed_profile(ctx: AnchorReadContext, p: Params) -> AuthorizedResource:
     """Roles that are already in the profile need not be passed again."""
     profile = ctx.get(X509Profile, p["profileId"])
     if profile is None:
@@ -66,7 +66,7 @@ def _passing(role_arns: list[str]) -> tuple[Permission, ...]:
     return tuple(Permission(arn, "iam:PassRole", context) for arn in dict.fromkeys(role_arns))
 
 
-def _changed(change: str, ctx: WriteContext, _p: Params, answer: Answer) -> tuple[CredentialChange, ...]:
+def _changed(change: str, ctx: AnchorWriteContext, _p: Params, answer: Answer) -> tuple[CredentialChange, ...]:
     """For event streams: of an operation on a trust anchor, which decides which certificates give access (`x509`, CAEP 1.0,
     3.3.1), or on a CRL, by which other certificates are revoked. They belong to the account, not to a principal.
     """
@@ -167,7 +167,7 @@ OPERATIONS: Final = MappingProxyType({operation.name: operation for operation in
 # --- IAM Roles Anywhere as a service of the directory
 
 
-class RolesAnywhere(Service[ReadContext, WriteContext]):
+class RolesAnywhere(Service[AnchorReadContext, AnchorWriteContext]):
     """AWS IAM Roles Anywhere, 2018-05-10."""
 
     prefix: ClassVar = "rolesanywhere"
@@ -182,12 +182,12 @@ class RolesAnywhere(Service[ReadContext, WriteContext]):
     def operations(self) -> Mapping[str, Operation]:
         return OPERATIONS
 
-    def reading(self, scene: Scene, call: Call) -> ReadContext:
-        return ReadContext(scene.tx, call.caller, call.facts, call.now, scene.certificates)
+    def reading(self, scene: Scene, call: Call) -> AnchorReadContext:
+        return AnchorReadContext(scene.tx, call.caller, call.facts, call.now, scene.certificates)
 
-    def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> WriteContext:
+    def writing(self, env: Env, tx: Tx, call: Call, gathered: Any) -> AnchorWriteContext:
         del gathered
-        return WriteContext(tx, call.caller, call.facts, call.now, env.certificates, env.ids)
+        return AnchorWriteContext(tx, call.caller, call.facts, call.now, env.certificates, env.ids)
 
 
 ROLES_ANYWHERE = RolesAnywhere()

@@ -43,7 +43,7 @@ _NAMES: Final[Mapping[CertificateKind, re.Pattern[str]]] = {
 }
 
 
-class Wanted(Struct, frozen=True):
+class WantedCertificate(Struct, frozen=True):
     """The requested certificate; see `api.certificates`."""
 
     kind: str
@@ -55,7 +55,7 @@ class Wanted(Struct, frozen=True):
     source_addresses: tuple[str, ...] = ()
 
 
-async def issue_certificate(env: Env, call: Call, wanted: Wanted) -> dict[str, Any]:
+async def issue_certificate(env: Env, call: Call, wanted: WantedCertificate) -> dict[str, Any]:
     """daypass:IssueCertificate on `certificate/KIND/NAME` for each name.
 
     Raises DaypassError: INVALID_SUBJECT_CREDENTIALS, VALIDATION, ACCESS_DENIED, SESSION_DURATION_ESCALATION, UNAVAILABLE.
@@ -112,7 +112,7 @@ def _refused(call: Call, private: Mapping[str, Any]) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, public, private=private)
 
 
-def _checked(kind: CertificateKind, wanted: Wanted) -> dict[str, str]:
+def _checked(kind: CertificateKind, wanted: WantedCertificate) -> dict[str, str]:
     """The critical options. Raises DaypassError(VALIDATION)."""
     limited = wanted.extensions or wanted.force_command or wanted.source_addresses
     if kind is not CertificateKind.SSH_USER and limited:
@@ -152,7 +152,9 @@ def _end(call: Call, session: SessionClaims, seconds: int | None) -> int:
     return min(end, session.expires_at)
 
 
-async def _authorized(env: Env, call: Call, wanted: Wanted, critical: Mapping[str, str], seconds: int) -> Decision:
+async def _authorized(
+    env: Env, call: Call, wanted: WantedCertificate, critical: Mapping[str, str], seconds: int
+) -> Decision:
     keys: dict[str, Value] = {"daypass:certificateseconds": str(seconds)}
     if wanted.kind == CertificateKind.SSH_USER:
         keys["daypass:sshextension"] = wanted.extensions

@@ -25,7 +25,7 @@ from daypass.operations.principals import arn_of_principal
 from daypass.operations.revocation import Block, new_revocation, store
 from daypass.operations.sessions.subjects import (
     SUBJECTS,
-    Subject,
+    ResolvedSubject,
     resource_of,
     subject_in_memory,
     subject_of,
@@ -133,7 +133,7 @@ def _event(
     )
 
 
-async def _subject(env: Env, call: Call, request: RevocationRequest) -> Subject:
+async def _subject(env: Env, call: Call, request: RevocationRequest) -> ResolvedSubject:
     """The subject; from memory while the database is unavailable."""
     with ignored(ErrorKind.UNAVAILABLE):
         return await subject_of(env, call, request.subject, request.value, request.account)

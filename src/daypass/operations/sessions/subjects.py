@@ -49,7 +49,7 @@ class _Resolved:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ResolvedSubject:
     """Owner and canonical value of the subject. `tags`: of the user or role that it names, or whose session or key it is.
     `arn`: of the user, role or session.
     `fault`: the error to raise after authorization when the value is unknown; a value is then set only where it is an id.
@@ -73,7 +73,7 @@ def resource_of(subject: str, value: str) -> tuple[str, str]:
     return subject.replace("_", "-"), value
 
 
-async def subject_of(env: Env, call: Call, kind: str, value: str, account: str = "") -> Subject:
+async def subject_of(env: Env, call: Call, kind: str, value: str, account: str = "") -> ResolvedSubject:
     """The subject of this kind (a key of SUBJECTS) and name. `account`: its owner, "" for the default.
 
     The default is the caller's account; for the operator, the account of the subject when it can be found. Raises
@@ -86,19 +86,19 @@ async def subject_of(env: Env, call: Call, kind: str, value: str, account: str =
             raise _invalid("session", "32 hex digits")
         session = await find_session(env, call, value)
         if session is None or account not in ("", session.claims.account):
-            return Subject(owner, value, fault=no_such_session(value))
+            return ResolvedSubject(owner, value, fault=no_such_session(value))
         holder = session.claims.principal_id
         tags = await env.directory.read(lambda tx: tags_of_principal(tx, holder), account=own, urgent=True)
-        return Subject(session.claims.account, value, known=True, tags=tags, arn=session.claims.arn)
+        return ResolvedSubject(session.claims.account, value, known=True, tags=tags, arn=session.claims.arn)
     resolved = await env.directory.read(lambda tx: SUBJECTS[kind](tx, owner, value), account=own, urgent=True)
     if not account and resolved.owner and await is_operator(env, call.caller):
         owner = resolved.owner
     if resolved.value and (kind != "account" or resolved.value == owner):
         tags, arn = (resolved.tags, resolved.arn) if resolved.owner == owner else ((), "")
         known = resolved.known and resolved.owner in ("", owner)
-        return Subject(owner, resolved.value, known=known, tags=tags, arn=arn)
+        return ResolvedSubject(owner, resolved.value, known=known, tags=tags, arn=arn)
     fault = DaypassError(ErrorKind.NOT_FOUND, f"The {kind} with name {value} cannot be found.")
-    return Subject(owner, "", fault=fault)
+    return ResolvedSubject(owner, "", fault=fault)
 
 
 _BY_ID = {
@@ -113,7 +113,7 @@ _BY_ID = {
 }
 
 
-async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account: str = "") -> Subject:
+async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account: str = "") -> ResolvedSubject:
     """The same without the database: by id alone, and by name for roles that are cached.
 
     A value that is not known here counts as known, because a revocation must be possible. Raises
@@ -125,11 +125,11 @@ async def subject_in_memory(env: Env, call: Call, kind: str, value: str, account
     if kind == "account" and value != owner:
         raise DaypassError(ErrorKind.NOT_FOUND, f"The account with name {value} cannot be found.")
     if _BY_ID[kind].fullmatch(value):
-        return Subject(owner, value, known=True)
+        return ResolvedSubject(owner, value, known=True)
     if kind in ("role", "principal"):
         view = await _cached_role(env, owner, value.rpartition("/")[2])
         if view is not None and value in (view.role.arn, view.role.name):
-            return Subject(owner, view.role.id, known=True, tags=view.role.tags, arn=view.role.arn)
+            return ResolvedSubject(owner, view.role.id, known=True, tags=view.role.tags, arn=view.role.arn)
     raise DaypassError(ErrorKind.UNAVAILABLE, "The database is unavailable: name the subject by its unique id.")
 
 

@@ -62,14 +62,14 @@ async def list_devices(env: Env, call: Call, whose: Whose = OWN) -> Devices:
     return devices
 
 
-class SignIn(NamedTuple):
+class UserSignIn(NamedTuple):
     """How a user signs in: whether with any MFA, and when it last happened with a browser (ms; 0: never)."""
 
     mfa: bool
     at: int
 
 
-async def sign_ins(env: Env, call: Call, users: Sequence[str]) -> Mapping[str, SignIn]:
+async def sign_ins(env: Env, call: Call, users: Sequence[str]) -> Mapping[str, UserSignIn]:
     """daypass:ListMfaDevices on `user/*`: how each of these users of the caller's account signs in, by id.
 
     Raises DaypassError(ACCESS_DENIED).
@@ -85,7 +85,7 @@ class MembersSignIns(NamedTuple):
     """The members of a group: how many there are, and how those sign in that were looked at, by id."""
 
     number: int
-    looked_at: Mapping[str, SignIn]
+    looked_at: Mapping[str, UserSignIn]
 
 
 async def sign_ins_of_groups(env: Env, call: Call, groups: Sequence[str]) -> Mapping[str, MembersSignIns]:
@@ -117,12 +117,12 @@ async def sign_ins_of_groups(env: Env, call: Call, groups: Sequence[str]) -> Map
     return shown
 
 
-def _sign_ins(tx: Reader, now: int, account: str, users: Sequence[str]) -> dict[str, SignIn]:
+def _sign_ins(tx: Reader, now: int, account: str, users: Sequence[str]) -> dict[str, UserSignIn]:
     passkeys = tx.find_among(Passkey, "user_id", users, order="id", account=account)
     virtual = tx.find_among(MfaDevice, "owner_id", users, order="serial", account=account)
     protected = {each.user_id for each in passkeys} | {each.owner_id for each in virtual}
     last = last_sign_ins(tx, now, users)
-    return {user: SignIn(user in protected, last.get(user, 0)) for user in users}
+    return {user: UserSignIn(user in protected, last.get(user, 0)) for user in users}
 
 
 async def rename_passkey(env: Env, call: Call, passkey_id: str, name: str, whose: Whose = OWN) -> Passkey:

@@ -38,7 +38,7 @@ from daypass.operations.sign_in.ticket import (
     CODE,
     LIFETIME_MS,
     NEW_PASSWORD,
-    Ticket,
+    SignInTicket,
     open_ticket,
     seal,
 )
@@ -79,7 +79,7 @@ class Candidate(Struct, frozen=True):
         return text_digest("\0".join((self.profile.password_hash, required, *sorted(self.devices), *passkeys)))[:32]
 
 
-class Progress(Struct, frozen=True):
+class SignInStep(Struct, frozen=True):
     """The result of a step of a sign-in: `cookie` when it is complete, otherwise a ticket and its next stage.
 
     `devices`: the serial numbers that a code can be of. `prompt`: asks for a passkey, if the user has one.
@@ -107,7 +107,7 @@ class Browser(Struct, frozen=True):
 
 async def with_password(
     env: Env, call: Call, browser: Browser, account: str, user_name: str, unverified_password: str
-) -> Progress:
+) -> SignInStep:
     """The first step. `account`: its id or alias. Raises DaypassError: ACCESS_DENIED, THROTTLED, UNAVAILABLE."""
     seen, lane = env.directory.seen(), call.source.lane
 
@@ -130,7 +130,7 @@ async def with_password(
 
 async def with_code(
     env: Env, call: Call, browser: Browser, unverified_ticket: str, serial_number: str, unverified_code: str
-) -> Progress:
+) -> SignInStep:
     """The second step, for a user with MFA devices. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     candidate, seen = await user_of_ticket(env, call, ticket)
@@ -147,7 +147,7 @@ async def with_code(
 
 async def with_new_password(
     env: Env, call: Call, browser: Browser, unverified_ticket: str, unverified_password: str
-) -> Progress:
+) -> SignInStep:
     """The last step, where the password has expired or must be reset. Raises DaypassError: PASSWORD_POLICY and others."""
     ticket = open_ticket(env, NEW_PASSWORD, browser.id, unverified_ticket, call.now)
     candidate, seen = await user_of_ticket(env, call, ticket)
@@ -179,17 +179,17 @@ async def _set_password(env: Env, call: Call, profile: LoginProfile, password: s
     return await env.journal.write(lambda tx: (change(tx), event), account=call.caller.account)
 
 
-def _prepared(scene: Scene, profile: LoginProfile, password: str) -> login_profiles.Prepared:
+def _prepared(scene: Scene, profile: LoginProfile, password: str) -> login_profiles.PreparedProfile:
     return login_profiles.next_password(scene.tx, profile, password)
 
 
 async def next_step(
     env: Env, call: Call, browser: Browser, candidate: Candidate, seen: FeedPosition, *, must_change: bool, mfa_at: int
-) -> Progress:
+) -> SignInStep:
     """The next page, or the session."""
     if (candidate.needs_mfa and not mfa_at) or must_change:
         stage = CODE if candidate.needs_mfa and not mfa_at else NEW_PASSWORD
-        ticket = Ticket(
+        ticket = SignInTicket(
             stage,
             candidate.user.id,
             browser.id,
@@ -201,7 +201,7 @@ async def next_step(
         sealed = seal(env, stage, ticket)
         if stage == CODE:
             return second_stage(env, call, browser, candidate, sealed)
-        return Progress(stage=stage, ticket=sealed)
+        return SignInStep(stage=stage, ticket=sealed)
     return await start(env, as_user(call, candidate.user, seen), browser, candidate, mfa_at)
 
 
@@ -214,13 +214,13 @@ def _check_unchanged(before: Candidate, current: Candidate | None, now: int, *, 
     return current
 
 
-def second_stage(env: Env, call: Call, browser: Browser, candidate: Candidate, ticket: str) -> Progress:
+def second_stage(env: Env, call: Call, browser: Browser, candidate: Candidate, ticket: str) -> SignInStep:
     """The page that asks for a code of a device, a passkey or a recovery code."""
     usable = [passkey for passkey in candidate.passkeys if not passkey.blocked_at]
     prompt = None
     if usable and webauthn.available(env):
         prompt = webauthn.ask(env, webauthn.SECOND_FACTOR, browser.id, call.now, usable, user_id=candidate.user.id)
-    return Progress(stage=CODE, ticket=ticket, devices=candidate.devices, prompt=prompt)
+    return SignInStep(stage=CODE, ticket=ticket, devices=candidate.devices, prompt=prompt)
 
 
 def as_user(call: Call, user: User, seen: FeedPosition, method: str = PASSWORD_METHOD) -> Call:
@@ -230,7 +230,7 @@ def as_user(call: Call, user: User, seen: FeedPosition, method: str = PASSWORD_M
 
 async def start(
     env: Env, call: Call, browser: Browser, candidate: Candidate, mfa_at: int, *, by_password: bool = True
-) -> Progress:
+) -> SignInStep:
     """Signs the user in, who is `call.caller`, if the transaction finds what was proven. `by_password`: not by a passkey
     alone, which wrong passwords of others do not lock. Raises DaypassError(ACCESS_DENIED).
     """
@@ -239,7 +239,7 @@ async def start(
         _check_unchanged(candidate, _again(tx, candidate), call.now, by_password=by_password)
 
     seconds = candidate.profile.max_signin_seconds or env.limits.browser_session_ms // 1000
-    return Progress(cookie=await browser_session.start(env, call, mfa_at, seconds, check, browser.cookie))
+    return SignInStep(cookie=await browser_session.start(env, call, mfa_at, seconds, check, browser.cookie))
 
 
 # --- The user --------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def _again(tx: Reader, candidate: Candidate) -> Candidate | None:
     return candidate_of(tx, tx.get(User, id=candidate.user.id))
 
 
-async def user_of_ticket(env: Env, call: Call, ticket: Ticket) -> tuple[Candidate, FeedPosition]:
+async def user_of_ticket(env: Env, call: Call, ticket: SignInTicket) -> tuple[Candidate, FeedPosition]:
     """The user of a ticket, if password and devices are still those of that time. Raises DaypassError(ACCESS_DENIED)."""
     seen = env.directory.seen()
     candidate = await env.directory.read(

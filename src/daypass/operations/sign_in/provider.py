@@ -23,7 +23,7 @@ from daypass.domain.claims import Proof
 from daypass.domain.directory import OidcProvider, ReplayEntry, SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import base64url
-from daypass.domain.provider_settings import SignIn, parse_settings, url_of
+from daypass.domain.provider_settings import BrowserSignIn, parse_settings, url_of
 from daypass.domain.web_identity import claim_at, scalar_text, standard_claims
 from daypass.operations.assume.applicant import Applicant, IssuanceSnapshot, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
@@ -319,7 +319,7 @@ def _consuming(applicant: Applicant, state: ProviderState, issuance: IssuanceSna
 # --- The provider ----------------------------------------------------------------------------------------------------
 
 
-async def _provider(env: Env, arn: str) -> tuple[OidcProvider, SignIn]:
+async def _provider(env: Env, arn: str) -> tuple[OidcProvider, BrowserSignIn]:
     """A provider with which people sign in. Raises DaypassError(NOT_FOUND)."""
     match = _PROVIDER.fullmatch(arn)
     provider = await env.directory.entity(OidcProvider, match[1], url_of(match[2])) if match is not None else None
@@ -329,7 +329,7 @@ async def _provider(env: Env, arn: str) -> tuple[OidcProvider, SignIn]:
     return provider, settings
 
 
-def _settings(provider: OidcProvider) -> SignIn | None:
+def _settings(provider: OidcProvider) -> BrowserSignIn | None:
     try:
         return parse_settings(provider.settings).sign_in
     except ValueError:  # of another version

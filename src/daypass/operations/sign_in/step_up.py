@@ -25,7 +25,7 @@ from daypass.operations.outcome import OWNER, served
 from daypass.operations.sign_in import passkeys, password, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.devices import accept
-from daypass.operations.sign_in.password import Browser, Candidate, Progress
+from daypass.operations.sign_in.password import Browser, Candidate, SignInStep
 from daypass.operations.sign_in.ticket import CODE, LIFETIME_MS, open_ticket, seal, unseal
 from daypass.operations.sign_in.webauthn import Ceremony
 from daypass.ports import Call, Env, Reader, Tx
@@ -176,7 +176,7 @@ def ask_at_sign_in(env: Env, browser: Browser, now: int) -> webauthn.Prompt | No
     return webauthn.ask(env, webauthn.SIGN_IN, browser.id, now) if webauthn.available(env) else None
 
 
-async def stage(env: Env, call: Call, browser: Browser, unverified_ticket: str) -> Progress:
+async def stage(env: Env, call: Call, browser: Browser, unverified_ticket: str) -> SignInStep:
     """The page of the second factor again, after a refusal. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     candidate, _ = await password.user_of_ticket(env, call, ticket)
@@ -185,7 +185,7 @@ async def stage(env: Env, call: Call, browser: Browser, unverified_ticket: str) 
 
 async def with_passkey(
     env: Env, call: Call, browser: Browser, unverified_ceremony: str, unverified_assertion: str
-) -> Progress:
+) -> SignInStep:
     """A sign-in by passkey alone: user verification makes it MFA. Raises DaypassError: ACCESS_DENIED and others."""
     ceremony = webauthn.opened(env, webauthn.SIGN_IN, browser.id, unverified_ceremony, call.now)
     candidate, passkey, seen = await _holder(env, call, unverified_assertion)
@@ -195,7 +195,7 @@ async def with_passkey(
 
 async def with_second_passkey(
     env: Env, call: Call, browser: Browser, unverified_ticket: str, unverified_ceremony: str, unverified_assertion: str
-) -> Progress:
+) -> SignInStep:
     """A passkey after the right password. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     ceremony = webauthn.opened(env, webauthn.SECOND_FACTOR, browser.id, unverified_ceremony, call.now)
@@ -214,7 +214,7 @@ async def with_second_passkey(
 
 async def with_recovery_code(
     env: Env, call: Call, browser: Browser, unverified_ticket: str, unverified_code: str
-) -> Progress:
+) -> SignInStep:
     """A recovery code after the right password. Raises DaypassError."""
     ticket = open_ticket(env, CODE, browser.id, unverified_ticket, call.now)
     candidate, seen = await password.user_of_ticket(env, call, ticket)

@@ -28,7 +28,7 @@ _MAX: Final = 8_192  # characters
 _PURPOSE: Final = "sign-in"
 
 
-class Ticket(Struct, frozen=True):
+class SignInTicket(Struct, frozen=True):
     """A user whose password was verified.
 
     Attributes:
@@ -48,7 +48,7 @@ class Ticket(Struct, frozen=True):
     mfa_at: int = 0
 
 
-_read_ticket = msgspec.json.Decoder(Ticket).decode
+_read_ticket = msgspec.json.Decoder(SignInTicket).decode
 
 
 def seal(env: Env, purpose: str, value: Struct) -> str:
@@ -67,7 +67,7 @@ def unseal(env: Env, purpose: str, unverified: str, read: Callable[[bytes], S]) 
         return None
 
 
-def open_ticket(env: Env, stage: str, browser: str, unverified: str, now: int) -> Ticket:
+def open_ticket(env: Env, stage: str, browser: str, unverified: str, now: int) -> SignInTicket:
     """Opens a ticket of this stage and browser. Raises DaypassError: INVALID_IDENTITY_TOKEN, EXPIRED_IDENTITY_TOKEN."""
     ticket = unseal(env, stage, unverified, _read_ticket)
     if ticket is None or ticket.stage != stage or ticket.browser != browser:

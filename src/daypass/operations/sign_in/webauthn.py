@@ -92,7 +92,7 @@ class RelyingParty(NamedTuple):
     origin: str
 
 
-class Registered(NamedTuple):
+class RegisteredCredential(NamedTuple):
     """A new credential, verified."""
 
     id: str
@@ -240,14 +240,14 @@ def assertion(env: Env, ceremony: Ceremony, passkey: Passkey, unverified: str) -
     return _verified(verify, _REFUSED)
 
 
-def registration(env: Env, ceremony: Ceremony, unverified: str) -> Registered:
+def registration(env: Env, ceremony: Ceremony, unverified: str) -> RegisteredCredential:
     """Verifies a new credential, and its attestation where the settings require one. Raises DaypassError(ACCESS_DENIED)."""
     from fido2 import cbor  # noqa: PLC0415  # slow to import
     from fido2.webauthn import RegistrationResponse  # noqa: PLC0415
 
     members = _members(unverified, _UNREGISTERED)
 
-    def verify() -> Registered:
+    def verify() -> RegisteredCredential:
         answer = RegistrationResponse.from_dict(members)
         data = _server(env).register_complete(_state(ceremony), answer)
         _check_client_data(answer.response.client_data)
@@ -259,7 +259,7 @@ def registration(env: Env, ceremony: Ceremony, unverified: str) -> Registered:
         models = env.limits.passkeys.models
         if models and aaguid not in models:
             raise ValueError(f"model {aaguid} is not allowed")
-        return Registered(
+        return RegisteredCredential(
             base64url(made.credential_id),
             cbor.encode(dict(made.public_key)),
             data.counter,

@@ -47,7 +47,7 @@ _SENDING_SECONDS: Final = 10.0  # after which a slow receiver has its next event
 _KEEP_MS: Final = 30 * 86_400_000
 
 
-class Attempt(NamedTuple):
+class PushAttempt(NamedTuple):
     """An event that was sent. `fault`: "" when it was delivered. `refused`: the receiver does not accept it."""
 
     event: SecurityEvent
@@ -101,9 +101,9 @@ async def _lease(env: Env, stream: EventStream, now: int) -> list[SecurityEvent]
     return []
 
 
-async def _send_in_order(env: Env, stream: EventStream, events: Sequence[SecurityEvent]) -> list[Attempt]:
+async def _send_in_order(env: Env, stream: EventStream, events: Sequence[SecurityEvent]) -> list[PushAttempt]:
     """Sends until one fails, or the receiver has taken long."""
-    attempts: list[Attempt] = []
+    attempts: list[PushAttempt] = []
     until = time.monotonic() + _SENDING_SECONDS
     for event in events:
         attempts.append(await _send(env, stream, event))
@@ -112,7 +112,7 @@ async def _send_in_order(env: Env, stream: EventStream, events: Sequence[Securit
     return attempts
 
 
-async def _send(env: Env, stream: EventStream, event: SecurityEvent) -> Attempt:
+async def _send(env: Env, stream: EventStream, event: SecurityEvent) -> PushAttempt:
     headers = {"content-type": MEDIA_TYPE, "accept": "application/json"}
     if stream.sealed_secret:
         secret = env.sealer.open_secret(stream.sealed_secret, stream.account, secret_owner(stream.id))
@@ -121,11 +121,11 @@ async def _send(env: Env, stream: EventStream, event: SecurityEvent) -> Attempt:
     try:
         await env.outbound.post(stream.endpoint_url, body, headers, owner=stream.account)
     except OutboundFailed as error:
-        return Attempt(event, str(error)[:500], refused=error.status == _REFUSED)
-    return Attempt(event)
+        return PushAttempt(event, str(error)[:500], refused=error.status == _REFUSED)
+    return PushAttempt(event)
 
 
-async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) -> None:
+async def _finish(env: Env, stream: EventStream, attempts: Sequence[PushAttempt]) -> None:
     """Writes how the attempts ended, and when the stream is due again."""
     now = env.clock.now()
     failed = bool(attempts[-1].fault)
@@ -147,7 +147,7 @@ async def _finish(env: Env, stream: EventStream, attempts: Sequence[Attempt]) ->
         await env.journal.write(change)
 
 
-def _store_outcome(tx: Tx, attempt: Attempt, now: int) -> str:
+def _store_outcome(tx: Tx, attempt: PushAttempt, now: int) -> str:
     event = tx.get(SecurityEvent, id=attempt.event.id)
     if event is None or event.outcome:
         return "gone"

@@ -20,7 +20,7 @@ from daypass.wire.aws import json, models
 from daypass.wire.aws.errors import AwsErrors
 from daypass.wire.aws.models import ModelOperation, ServiceModel
 from daypass.wire.aws.query import parse_form
-from daypass.wire.front import Front, Progress, target_of
+from daypass.wire.front import Front, RequestProgress, target_of
 from daypass.wire.http import XML, Request, Response, accepted
 
 METHODS: Final = frozenset({"GET", "POST"})
@@ -65,7 +65,7 @@ class AwsEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """The answer. Anything but a DaypassError goes up to the error boundary."""
-        progress = Progress(request)
+        progress = RequestProgress(request)
         form: Mapping[str, str] = {}
         target, params = None, None
         try:

@@ -8,7 +8,7 @@ from typing import Final
 from daypass.domain.errors import ErrorKind as Kind
 from daypass.wire.aws import json
 from daypass.wire.aws.json import escape
-from daypass.wire.front import Refusal
+from daypass.wire.front import RecordedRefusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
 from daypass.wire.service_models import aws_code
@@ -39,7 +39,7 @@ class AwsErrors:
     def __init__(self, namespaces: Mapping[str, str]) -> None:
         self._namespaces = namespaces
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         """See `front.ErrorFormat`."""
         error, operation = refusal.error, refusal.operation
         code, status = aws_code(error.kind)

@@ -19,7 +19,7 @@ from daypass.operations.access_requests.vote import Vote, vote_digest
 from daypass.operations.grants.targets import compiled
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import FormChange, optional_confirmation
-from daypass.wire.console.context import ConsoleContext, Part, address, to
+from daypass.wire.console.context import ConsoleContext, PagePart, address, to
 from daypass.wire.console.table import Cell, TableView, columns, link
 from daypass.wire.http import Response
 from daypass.wire.web.devices import PROOF_FIELDS, proof_of
@@ -248,7 +248,7 @@ async def _requests_page(ctx: ConsoleContext, *, chosen: tuple[str, ...], proble
         "daypass:ListRequestableRoles", read.list_requestable_roles, ctx.value("after"), _ROLES
     )
     action, resource = ctx.value("action"), ctx.value("resource")
-    suggestions: Part[list[read.Suggestion]] = Part()
+    suggestions: PagePart[list[read.Suggestion]] = PagePart()
     if action:
         suggestions = await ctx.attempt("daypass:SuggestRoles", read.suggest_roles, action, resource or "*")
     listed = {role.arn for role in requestable.value[0]} if requestable.value else set()

@@ -73,7 +73,7 @@ class Console:
 
 
 @dataclass(frozen=True, slots=True)
-class Part(Generic[T]):
+class PagePart(Generic[T]):
     """A part of a page: its value, or why it was refused. `absent`: because it does not exist."""
 
     value: T | None = None
@@ -158,14 +158,14 @@ class ConsoleContext:
 
     async def attempt(
         self, operation: str, function: Callable[..., Awaitable[T]], *arguments: Any, **named: Any
-    ) -> Part[T]:
+    ) -> PagePart[T]:
         """As `perform`, for a part of a page: a refusal is recorded, and shown in its place.
 
         A missing object is an answer to the page, not a failed request. It is recorded as such. Parts that do not need one
         another are read at the same time, by `asyncio.gather`: their records share a commit.
         """
         try:
-            return Part(await self.perform(operation, function, *arguments, **named))
+            return PagePart(await self.perform(operation, function, *arguments, **named))
         except DaypassError as error:
             self.named(operation)  # other parts may have been read in the meantime
             if error.kind.family not in _SHOWN:
@@ -175,7 +175,7 @@ class ConsoleContext:
                 await self.env.journal.commit(served(self.named(operation), detail={"absent": error.public}))
             else:
                 await self.page_context.site.front.record(self.page_context.progress, error)
-            return Part(problem=error.public, absent=absent)
+            return PagePart(problem=error.public, absent=absent)
 
     async def problem(self, error: DaypassError) -> str:
         """Records a refusal after which the person may correct the form. Raises any other error again."""

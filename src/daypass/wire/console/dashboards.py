@@ -23,7 +23,7 @@ from daypass.operations.authorize import would_allow
 from daypass.operations.management import is_operator
 from daypass.operations.record.measure import Check, Latency, Measured, measure
 from daypass.operations.record.summarize import Assumed, Cause, Summary, summarize
-from daypass.wire.console.context import ConsoleContext, Part, address
+from daypass.wire.console.context import ConsoleContext, PagePart, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso, visible
 
@@ -133,13 +133,13 @@ def _chosen(ctx: ConsoleContext) -> Chosen:
     return Chosen(view, hours, ctx.value("account", 12), ctx.value("region", 64), ctx.value("measured", 2))
 
 
-async def _read(ctx: ConsoleContext, chosen: Chosen) -> tuple[Summary, Part[Measured]]:
+async def _read(ctx: ConsoleContext, chosen: Chosen) -> tuple[Summary, PagePart[Measured]]:
     """The figures of the record and, for operators, of this server: latency, errors and checks of all accounts."""
     until = ctx.call.now
     since = until - int(chosen.hours) * _HOUR_MS
     found = await ctx.perform(_READ, summarize, since, until, chosen.account, chosen.region)
     if chosen.measured == "no" or not (chosen.view == "on-call" or await _may_measure(ctx)):
-        return found, Part()
+        return found, PagePart()
     return found, await ctx.attempt(_MEASURE, measure, since, until)
 
 
@@ -150,7 +150,7 @@ async def _may_measure(ctx: ConsoleContext) -> bool:
     )
 
 
-async def _panels(ctx: ConsoleContext, chosen: Chosen, found: Summary, measured: Part[Measured]) -> dict[str, Any]:
+async def _panels(ctx: ConsoleContext, chosen: Chosen, found: Summary, measured: PagePart[Measured]) -> dict[str, Any]:
     """The values of the template of the panels."""
     figures = _figures(chosen, found, measured.value)
     more: dict[str, Any] = {"recent": found.recent}
@@ -215,7 +215,7 @@ def _of_caller(name: str) -> Mapping[str, object]:
     return {"decision": "refused", **({"source": source} if source else {"person": nobody})}
 
 
-class People(NamedTuple):
+class AssumeMap(NamedTuple):
     """Who assumed which role: a row for each person, a column for each role. `rows`: ARN, and number, level of colour and
     address for each role.
     """
@@ -224,7 +224,7 @@ class People(NamedTuple):
     rows: tuple[tuple[str, tuple[tuple[int, int, str], ...]], ...]
 
 
-def _people(found: Sequence[Assumed], chosen: Chosen) -> People:
+def _people(found: Sequence[Assumed], chosen: Chosen) -> AssumeMap:
     """The most frequent of both."""
     counts = {(each.who, each.role): each.count for each in found}
     people = tuple(dict.fromkeys(each.who for each in found))[:_SHOWN]
@@ -235,7 +235,7 @@ def _people(found: Sequence[Assumed], chosen: Chosen) -> People:
         count = counts.get((who, role), 0)
         return count, _level(count, most), chosen.records(person=who, role=role, type="session.issued")
 
-    return People(roles, tuple((who, tuple(cell(who, role) for role in roles)) for who in people))
+    return AssumeMap(roles, tuple((who, tuple(cell(who, role) for role in roles)) for who in people))
 
 
 def _level(count: int, most: int) -> int:
@@ -284,7 +284,7 @@ def milliseconds(latency: Latency, which: str) -> str:
     return "over 5 s" if latency.count else "–"
 
 
-def _charts(found: Summary, measured: Part[Measured]) -> dict[str, Any]:
+def _charts(found: Summary, measured: PagePart[Measured]) -> dict[str, Any]:
     """The series as uPlot takes them: times in seconds, then the numbers."""
     charts: dict[str, Any] = {"record": {"times": _seconds(found.times), **found.series}}
     if measured.value is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 from msgspec import inspect
 
-from daypass.api.operation import Operation, Part, bare_type
+from daypass.api.operation import InputField, Operation, bare_type
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
@@ -256,7 +256,7 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
     return FormView(f"{resource.one or resource.path}/save", "Save the settings", "Settings", fields, hidden)
 
 
-def _field(part: Part, value: str) -> Field:
+def _field(part: InputField, value: str) -> Field:
     hint = str(part.schema.get("description", ""))
     field = Field(part.name, _label(part.name), value, hint=hint, required=part.required, maxlength=_longest(part))
     match part.type:
@@ -273,7 +273,7 @@ def _field(part: Part, value: str) -> Field:
     return field._replace(kind="code") if part.name == "document" else field
 
 
-def _longest(part: Part) -> int:
+def _longest(part: InputField) -> int:
     if isinstance(part.type, inspect.DictType | inspect.ListType | inspect.VarTupleType):
         return _LONG
     return int(part.schema.get("maxLength", 2048))
@@ -333,7 +333,7 @@ def _values(operation: Operation, ctx: ConsoleContext) -> dict[str, Any]:
     return found
 
 
-def _read(part: Part, text: str) -> Any:
+def _read(part: InputField, text: str) -> Any:
     if isinstance(part.type, inspect.DictType):
         return members_of(text)
     if isinstance(part.type, inspect.ListType | inspect.VarTupleType):

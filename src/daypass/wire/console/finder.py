@@ -14,7 +14,7 @@ from daypass.wire.http import Response
 _PAGES: Final = 4  # of the menu that are shown
 
 
-class Result(NamedTuple):
+class FoundLink(NamedTuple):
     """A link. `more`: what it is, in small."""
 
     icon: str
@@ -50,7 +50,7 @@ _LOOKS: Final[Mapping[str, tuple[_Look, ...]]] = {
 
 async def page(ctx: ConsoleContext) -> Response:
     """GET /console/find?text=…"""
-    text, results, problem = ctx.value("text", 512), list[Result](), ""
+    text, results, problem = ctx.value("text", 512), list[FoundLink](), ""
     if text:
         results += [*_pages(text, ctx)][:_PAGES]
         try:
@@ -61,15 +61,15 @@ async def page(ctx: ConsoleContext) -> Response:
     return ctx.page("find", "Find", text=text, results=results, problem=problem)
 
 
-def _pages(text: str, ctx: ConsoleContext) -> Iterator[Result]:
+def _pages(text: str, ctx: ConsoleContext) -> Iterator[FoundLink]:
     for group, items in menu("", ctx.closed).groups:
         for item in items:
             if text.lower() in item.title.lower():
-                yield Result(item.icon, item.path, item.title, f"Page: {group.lower()}")
+                yield FoundLink(item.icon, item.path, item.title, f"Page: {group.lower()}")
 
 
-def _links(found: Found) -> Iterator[Result]:
+def _links(found: Found) -> Iterator[FoundLink]:
     for look in _LOOKS[found.kind]:
         shown = look.text.format(found.name) if look.text else found.name
         href = address(look.page, **{look.parameter: getattr(found, look.by)})
-        yield Result(look.icon, href, shown, found.kind.replace("-", " ").capitalize())
+        yield FoundLink(look.icon, href, shown, found.kind.replace("-", " ").capitalize())

@@ -28,7 +28,7 @@ _WIDTH, _HEIGHT, _GAP, _ROW = 232, 40, 96, 52
 _LETTERS: Final = 27  # of a name, in a node
 
 
-class Node(NamedTuple):
+class GraphNode(NamedTuple):
     """A box. `more`: a second line. `href`: where it leads; "": nowhere."""
 
     column: int
@@ -41,8 +41,8 @@ class Node(NamedTuple):
 class Edge(NamedTuple):
     """The reason why `source` reaches `target`: the statement, in words, and its place. `state`: allowed, allowed_if or denied."""
 
-    source: Node
-    target: Node
+    source: GraphNode
+    target: GraphNode
     state: str
     words: str
     where: str
@@ -51,7 +51,7 @@ class Edge(NamedTuple):
 class Placed(NamedTuple):
     """A node with its place in the picture; `short`: its name as far as it fits."""
 
-    node: Node
+    node: GraphNode
     x: int
     y: int
     short: str
@@ -97,9 +97,9 @@ def _note(found: TrustMap) -> str:
 
 def _overview(found: TrustMap, account: str) -> Iterator[Edge]:
     shown = found.groups[:_GROUPS]
-    own = Node(1, "This account", "whose own policies allow it", icon="key")
+    own = GraphNode(1, "This account", "whose own policies allow it", icon="key")
     for group in found.people if any(each.value == root_arn(account) for one in shown for each in one.trusted) else ():
-        people = Node(
+        people = GraphNode(
             0, group.name, f"{group.members} people", address("/console/group", name=group.name), "users-group"
         )
         yield Edge(people, own, "allowed_if", "A policy of the group may allow sts:AssumeRole.", f"group {group.name}")
@@ -110,36 +110,40 @@ def _overview(found: TrustMap, account: str) -> Iterator[Edge]:
             yield Edge(_trusted(each, account, own), target, state, each.words, each.where)
 
 
-def _roles_of(group: TrustGroup) -> Node:
+def _roles_of(group: TrustGroup) -> GraphNode:
     first = group.names[0]
     if group.count == 1:
-        return Node(2, first, "", address(_HERE, role=first), "id-badge-2")
+        return GraphNode(2, first, "", address(_HERE, role=first), "id-badge-2")
     others = ", ".join(group.names[1:])
-    return Node(2, f"{first} and {group.count - 1} more", others, address("/console/roles", start=first), "id-badge-2")
+    return GraphNode(
+        2, f"{first} and {group.count - 1} more", others, address("/console/roles", start=first), "id-badge-2"
+    )
 
 
-def _trusted(each: Trusted, account: str, own: Node) -> Node:
+def _trusted(each: Trusted, account: str, own: GraphNode) -> GraphNode:
     """The node of what a trust policy names: people and workloads left, what vouches for others in the middle."""
     if each.value == root_arn(account):
         return own
     if each.kind == "*":
-        return Node(0, "Everyone", "", icon="alert-triangle")
+        return GraphNode(0, "Everyone", "", icon="alert-triangle")
     if each.kind == "Federated":
-        return Node(
+        return GraphNode(
             1, arn_name(each.value), "identity provider", address("/console/provider", arn=each.value), "building-bank"
         )
     if each.kind == "Service":
-        return Node(1, each.value, "service", icon="server")
+        return GraphNode(1, each.value, "service", icon="server")
     other = account_of(each.value)
     if each.value == root_arn(other):
-        return Node(1, f"Account {other}", "another account", icon="building-bank")
+        return GraphNode(1, f"Account {other}", "another account", icon="building-bank")
     return _principal(each.value, "" if other in ("", account) else f"account {other}")
 
 
-def _principal(arn: str, more: str) -> Node:
+def _principal(arn: str, more: str) -> GraphNode:
     is_user = ":user/" in arn
     href = "" if more else address(_HERE, principal=arn)
-    return Node(0, arn_name(arn), more or ("user" if is_user else "role"), href, "user" if is_user else "id-badge-2")
+    return GraphNode(
+        0, arn_name(arn), more or ("user" if is_user else "role"), href, "user" if is_user else "id-badge-2"
+    )
 
 
 # --- One role, one principal: what the evaluator decides -------------------------------------------------------------
@@ -148,7 +152,7 @@ def _principal(arn: str, more: str) -> Node:
 async def _of_role(ctx: ConsoleContext, name: str) -> tuple[list[Edge], str]:
     arn = f"arn:aws:iam::{ctx.call.caller.account}:role/{name}"
     found = await ctx.perform("daypass:WhoCanAccess", who_can, ASSUME_ROLE, arn, limit=_ENTRIES)
-    target = Node(2, name, "role", address("/console/role", name=name), "id-badge-2")
+    target = GraphNode(2, name, "role", address("/console/role", name=name), "id-badge-2")
     edges = [edge for entry in found.entries for edge in _decided(_of_access(entry), target, entry)]
     more = f" Only the first {found.looked_at} principals are examined." if found.following else ""
     return edges, f"{len(found.entries)} principals can assume it, or could if conditions hold.{more}"
@@ -158,25 +162,25 @@ async def _of_principal(ctx: ConsoleContext, arn: str) -> tuple[list[Edge], str]
     found = await ctx.perform("daypass:WhatCanAccess", what_can, arn, limit=_ENTRIES * 5)
     kind = "user" if ":user/" in arn else "role"
     page = address(f"/console/{kind}", name=arn_name(arn))
-    source = Node(0, arn_name(arn), kind, page, "user" if kind == "user" else "id-badge-2")
+    source = GraphNode(0, arn_name(arn), kind, page, "user" if kind == "user" else "id-badge-2")
     shown = found.roles[:_ENTRIES]
     edges = [edge for entry in shown for edge in _decided(source, _target(entry.principal), entry)]
     more = " There are more." if found.following or len(found.roles) > _ENTRIES else ""
     return edges, f"It can assume {len(shown)} roles, or could if conditions hold.{more}"
 
 
-def _target(arn: str) -> Node:
-    return Node(2, arn_name(arn), "role", address(_HERE, role=arn_name(arn)), "id-badge-2")
+def _target(arn: str) -> GraphNode:
+    return GraphNode(2, arn_name(arn), "role", address(_HERE, role=arn_name(arn)), "id-badge-2")
 
 
-def _of_access(entry: Access) -> Node:
+def _of_access(entry: Access) -> GraphNode:
     if entry.kind in ("user", "role"):
         return _principal(entry.principal, "")
     icon = {"provider": "building-bank", "service": "server", "anyone": "alert-triangle"}.get(entry.kind, "circle-dot")
-    return Node(0, "Everyone" if entry.principal == "*" else arn_name(entry.principal), entry.kind, icon=icon)
+    return GraphNode(0, "Everyone" if entry.principal == "*" else arn_name(entry.principal), entry.kind, icon=icon)
 
 
-def _decided(source: Node, target: Node, entry: Access) -> Iterator[Edge]:
+def _decided(source: GraphNode, target: GraphNode, entry: Access) -> Iterator[Edge]:
     """The edges of one decision: by the policies of the principal, or by the trust policy alone."""
     state, determining = entry.evaluation.outcome.value, entry.evaluation.best.determining
     conditions = [
@@ -192,11 +196,11 @@ def _decided(source: Node, target: Node, entry: Access) -> Iterator[Edge]:
     for each in own:
         managed = each.policy.startswith("arn:")
         text = arn_name(each.policy) if managed else each.policy
-        middle = Node(1, text, "managed policy" if managed else "inline policy", icon="key")
+        middle = GraphNode(1, text, "managed policy" if managed else "inline policy", icon="key")
         yield Edge(source, middle, "allowed", "It allows sts:AssumeRole.", f"{each.policy}, line {each.line}")
         yield Edge(middle, target, state, words, f"trust policy of {target.text}, {at}")
     if not own:
-        middle = Node(1, "Trust policy", "names it directly", icon="shield-lock")
+        middle = GraphNode(1, "Trust policy", "names it directly", icon="shield-lock")
         yield Edge(source, middle, "allowed", "The trust policy names it.", f"trust policy, {at}")
         yield Edge(middle, target, state, words, f"trust policy, {at}")
 
@@ -208,8 +212,8 @@ def _picture(edges: Iterable[Edge]) -> Picture:
     """Three columns. Each node is near those that lead to it, so that fewer edges cross."""
     listed = list(edges)
     nodes = list(dict.fromkeys(node for edge in listed for node in (edge.source, edge.target)))
-    rows: dict[Node, float] = {}
-    places: dict[Node, Placed] = {}
+    rows: dict[GraphNode, float] = {}
+    places: dict[GraphNode, Placed] = {}
     used = sorted({node.column for node in nodes})
     for place, column in enumerate(used):
         inside = [node for node in nodes if node.column == column]

@@ -21,7 +21,7 @@ from daypass.operations.sessions import list_sessions
 from daypass.wire.body import environment, texts
 from daypass.wire.console.approvals import show_sent
 from daypass.wire.console.change import optional_confirmation
-from daypass.wire.console.context import ConsoleContext, Part, to
+from daypass.wire.console.context import ConsoleContext, PagePart, to
 from daypass.wire.console.navigation import HOME
 from daypass.wire.http import Response
 from daypass.wire.web.render import HEADERS, arn_name, visible
@@ -196,10 +196,10 @@ def _roles(view: Any) -> str:
     return ", ".join(arn_name(role.arn) for role in view.terms.roles)
 
 
-async def _dead(ctx: ConsoleContext) -> Part[Sequence[Notification]]:
+async def _dead(ctx: ConsoleContext) -> PagePart[Sequence[Notification]]:
     """Notifications that could not be delivered, for those who may see them."""
     action, resource = "daypass:ListNotifications", arn_of(ctx.call.caller.account, "notification-channel", "*")
     if not all(await would_allow(ctx.env, ctx.call, [(action, resource)])):
-        return Part()
+        return PagePart()
     found = await ctx.attempt(action, channels.list_notifications, "", outcome="dead", limit=_MOST)
-    return Part(found.value[0] if found.value is not None else None, found.problem)
+    return PagePart(found.value[0] if found.value is not None else None, found.problem)

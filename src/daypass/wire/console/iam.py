@@ -18,7 +18,7 @@ from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import ROLES_ANYWHERE
 from daypass.ports import Call, Env
-from daypass.wire.console.context import Console, ConsoleContext, ParameterCheck, Part
+from daypass.wire.console.context import Console, ConsoleContext, PagePart, ParameterCheck
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 
@@ -28,7 +28,7 @@ async def iam(ctx: ConsoleContext, operation: str, **params: Any) -> Mapping[str
     return await ctx.perform(f"iam:{operation}", _run_iam, operation, _without_empty(params), ctx.console.check)
 
 
-async def iam_part(ctx: ConsoleContext, operation: str, **params: Any) -> Part[Mapping[str, Any]]:
+async def iam_part(ctx: ConsoleContext, operation: str, **params: Any) -> PagePart[Mapping[str, Any]]:
     """As `iam`, for a part of a page."""
     return await ctx.attempt(f"iam:{operation}", _run_iam, operation, _without_empty(params), ctx.console.check)
 

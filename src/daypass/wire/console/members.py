@@ -14,7 +14,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.strict_json import read_json
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.wire.console.navigation import menu
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import Request, Response
 from daypass.wire.web.cookies import theme
 from daypass.wire.web.render import PageErrors, page
@@ -72,7 +72,7 @@ class ConsoleErrors(PageErrors):
     csrf: str = ""
     closed: Collection[str] = ()
 
-    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:
+    def show(self, request: Request, status: int, refusal: RecordedRefusal | None, **values: Any) -> Response:
         """See `PageErrors.show`."""
         path = request.raw_path.decode("latin-1")
         operation = refusal.operation if refusal is not None else ""

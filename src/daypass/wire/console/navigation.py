@@ -9,7 +9,7 @@ HOME: Final = "/console/"
 SETUP: Final = "/console/setup"
 
 
-class Item(NamedTuple):
+class NavigationItem(NamedTuple):
     """A page in the navigation.
 
     Attributes:
@@ -76,63 +76,67 @@ def _daypass(kind: str) -> str:
     return f"arn:aws:daypass::{{}}:{kind}/*"
 
 
-GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
+GROUPS: Final[tuple[tuple[str, tuple[NavigationItem, ...]], ...]] = (
     (
         "Access",
         (
-            Item("Home", HOME, paths=("/console/extend", "/console/credentials")),
-            Item("Inbox", "/console/inbox", paths=("/console/inbox",)),
-            Item("Request access", "/console/request", paths=("/console/request",)),
-            Item("Approvals", "/console/approvals", paths=("/console/access-request",)),
+            NavigationItem("Home", HOME, paths=("/console/extend", "/console/credentials")),
+            NavigationItem("Inbox", "/console/inbox", paths=("/console/inbox",)),
+            NavigationItem("Request access", "/console/request", paths=("/console/request",)),
+            NavigationItem("Approvals", "/console/approvals", paths=("/console/access-request",)),
         ),
     ),
     (
         "Use",
         (
-            Item(
+            NavigationItem(
                 "Sessions",
                 "/console/sessions",
                 "daypass:ListSessions",
                 _daypass("session"),
                 ("/console/session", "/console/revoke"),
             ),
-            Item("Roles", "/console/roles", "iam:ListRoles", "arn:aws:iam::{}:role/", ("/console/role",)),
-            Item("Who can what", "/console/graph", "daypass:WhoCanAccess", _daypass("access")),
-            Item(
+            NavigationItem("Roles", "/console/roles", "iam:ListRoles", "arn:aws:iam::{}:role/", ("/console/role",)),
+            NavigationItem("Who can what", "/console/graph", "daypass:WhoCanAccess", _daypass("access")),
+            NavigationItem(
                 "Record",
                 "/console/records",
                 "daypass:ReadAudit",
                 _daypass("audit"),
                 ("/console/record", "/console/timeline"),
             ),
-            Item("Anomalies", "/console/anomalies", "daypass:ReadAudit", _daypass("audit")),
-            Item("Simulator", "/console/simulator", "daypass:SimulateAccess", _daypass("access")),
-            Item("Why denied?", "/console/explain", "sts:DecodeAuthorizationMessage"),
+            NavigationItem("Anomalies", "/console/anomalies", "daypass:ReadAudit", _daypass("audit")),
+            NavigationItem("Simulator", "/console/simulator", "daypass:SimulateAccess", _daypass("access")),
+            NavigationItem("Why denied?", "/console/explain", "sts:DecodeAuthorizationMessage"),
         ),
     ),
     (
         "Directory",
         (
-            Item("Users", "/console/users", "iam:ListUsers", "arn:aws:iam::{}:user/", ("/console/user",)),
-            Item("Groups", "/console/groups", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/group",)),
-            Item("Access keys", "/console/keys", "daypass:ListLongLivedKeys", _daypass("access")),
-            Item("MFA devices", "/console/devices", "iam:ListVirtualMFADevices", "arn:aws:iam::{}:mfa/"),
-            Item(
+            NavigationItem("Users", "/console/users", "iam:ListUsers", "arn:aws:iam::{}:user/", ("/console/user",)),
+            NavigationItem(
+                "Groups", "/console/groups", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/group",)
+            ),
+            NavigationItem("Access keys", "/console/keys", "daypass:ListLongLivedKeys", _daypass("access")),
+            NavigationItem("MFA devices", "/console/devices", "iam:ListVirtualMFADevices", "arn:aws:iam::{}:mfa/"),
+            NavigationItem(
                 "Providers",
                 "/console/providers",
                 "iam:ListOpenIDConnectProviders",
                 "arn:aws:iam::{}:oidc-provider/*",
                 ("/console/provider",),
             ),
-            Item(
+            NavigationItem(
                 "Trust anchors",
                 "/console/trust-anchors",
                 "rolesanywhere:ListTrustAnchors",
                 "*",
                 ("/console/trust-anchor",),
             ),
-            Item("Clients", "/console/clients", "daypass:ListClients", _daypass("client"), ("/console/client",)),
-            Item(
+            NavigationItem(
+                "Clients", "/console/clients", "daypass:ListClients", _daypass("client"), ("/console/client",)
+            ),
+            NavigationItem(
                 "Resource servers",
                 "/console/resource-servers",
                 "daypass:ListResourceServers",
@@ -144,51 +148,55 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
     (
         "Administration",
         (
-            Item("Dashboards", "/console/dashboard", "daypass:ReadAudit", _daypass("audit")),
-            Item(
+            NavigationItem("Dashboards", "/console/dashboard", "daypass:ReadAudit", _daypass("audit")),
+            NavigationItem(
                 "Approval rules",
                 "/console/rules",
                 "daypass:ListApprovalRules",
                 _daypass("approval-rule"),
                 ("/console/rule",),
             ),
-            Item(
+            NavigationItem(
                 "Reviews",
                 "/console/reviews",
                 "daypass:ListAccessReviews",
                 _daypass("access-review"),
                 ("/console/reviews",),
             ),
-            Item(
+            NavigationItem(
                 "Notifications",
                 "/console/notifications",
                 "daypass:ListNotificationChannels",
                 _daypass("notification-channel"),
                 ("/console/notifications",),
             ),
-            Item(
+            NavigationItem(
                 "Sent notifications",
                 "/console/sent-notifications",
                 "daypass:ListNotifications",
                 _daypass("notification-channel"),
                 ("/console/sent-notifications",),
             ),
-            Item(
+            NavigationItem(
                 "SCIM tokens",
                 "/console/scim-tokens",
                 "daypass:ListScimTokens",
                 _daypass("scim-token"),
                 ("/console/scim-tokens",),
             ),
-            Item(
+            NavigationItem(
                 "Event streams",
                 "/console/event-streams",
                 "daypass:ListEventStreams",
                 _daypass("event-stream"),
                 ("/console/event-streams",),
             ),
-            Item("Settings", "/console/settings", "daypass:ReadSettings", _daypass("settings"), operator=True),
-            Item("First steps", "/console/start", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/start",)),
+            NavigationItem(
+                "Settings", "/console/settings", "daypass:ReadSettings", _daypass("settings"), operator=True
+            ),
+            NavigationItem(
+                "First steps", "/console/start", "iam:ListGroups", "arn:aws:iam::{}:group/", ("/console/start",)
+            ),
         ),
     ),
 )
@@ -197,8 +205,8 @@ GROUPS: Final[tuple[tuple[str, tuple[Item, ...]], ...]] = (
 class Menu(NamedTuple):
     """The navigation of one person: the groups with the pages that their policies open, and all other pages."""
 
-    groups: list[tuple[str, list[Item]]]
-    closed: list[Item]
+    groups: list[tuple[str, list[NavigationItem]]]
+    closed: list[NavigationItem]
 
 
 def menu(path: str, closed: Collection[str] = ()) -> Menu:
@@ -214,5 +222,5 @@ def page_of(path: str) -> str:
     return next((item.path for _, items in GROUPS for item in items if _belongs(item, path)), HOME)
 
 
-def _belongs(item: Item, path: str) -> bool:
+def _belongs(item: NavigationItem, path: str) -> bool:
     return path == item.path or any(path == each or path.startswith(f"{each}/") for each in item.paths)

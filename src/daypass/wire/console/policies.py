@@ -13,7 +13,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import Again, Facts, FormChange
-from daypass.wire.console.context import ConsoleContext, ConsolePage, Part, address, to
+from daypass.wire.console.context import ConsoleContext, ConsolePage, PagePart, address, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.table import Field, FormView
 from daypass.wire.http import Response
@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, str]] = {"User": "/console/user", "Group": "/console/g
 """The pages of the kinds of principals that have policies."""
 
 
-class Policies(NamedTuple):
+class PagePolicies(NamedTuple):
     """The policies on a page: managed ones (ARN and name), inline ones (name and text, "" when not read), and forms.
 
     `problems`: parts that the person may not see. `attach`: the form that attaches another. `detach`, `remove`: the form of one
@@ -49,14 +49,14 @@ class Policies(NamedTuple):
 
     attached: list[tuple[str, str]]
     inline: list[tuple[str, str]]
-    problems: tuple[Part[Any], ...]
+    problems: tuple[PagePart[Any], ...]
     attach: FormView
     detach: Mapping[str, FormView]
     remove: Mapping[str, FormView]
     editor: str
 
 
-async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policies:
+async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> PagePolicies:
     """The policies of the principal `name`."""
     kind, named = holder.kind, {f"{holder.kind}Name": name}
     attached, inline = await gather(
@@ -72,7 +72,7 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> Policie
     editor = address(EDIT, holder=kind, name=name, policy=" ").removesuffix("+")
     detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}
     remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, _ in texts}
-    return Policies(held, texts, (attached, inline), another, detach, remove, editor)
+    return PagePolicies(held, texts, (attached, inline), another, detach, remove, editor)
 
 
 async def page(ctx: ConsoleContext, problem: str = "", *, kind: str = "") -> Response:

@@ -18,7 +18,7 @@ from daypass.operations.record.explore import EventFilter
 from daypass.operations.record.read import RecordProof
 from daypass.operations.sessions import list_sessions
 from daypass.ports import LogView, RecordFilter, SessionFilter, SessionView
-from daypass.wire.console.context import ConsoleContext, Part, address
+from daypass.wire.console.context import ConsoleContext, PagePart, address
 from daypass.wire.console.sessions import Branch, tree_of
 from daypass.wire.content import cursor, record_cursor
 from daypass.wire.http import Response
@@ -90,18 +90,18 @@ def _hashes(proof: RecordProof) -> str:
     return json.dumps({"log": log, "seq": own.seq, "bytes": data, "records": records})
 
 
-def _head(logs: Part[list[LogView]], log: str) -> Part[LogView]:
+def _head(logs: PagePart[list[LogView]], log: str) -> PagePart[LogView]:
     found = [view for view in logs.value or () if view.log == log]
-    return Part(found[0] if found else None, logs.problem)
+    return PagePart(found[0] if found else None, logs.problem)
 
 
-async def _session(ctx: ConsoleContext, session_id: str) -> Part[SessionView]:
+async def _session(ctx: ConsoleContext, session_id: str) -> PagePart[SessionView]:
     if not session_id:
-        return Part()
+        return PagePart()
     return await ctx.attempt("daypass:GetSession", list_sessions.get_session, session_id)
 
 
-def _tree(session: Part[SessionView]) -> Branch | None:
+def _tree(session: PagePart[SessionView]) -> Branch | None:
     return tree_of(session.value, ()) if session.value is not None else None
 
 

@@ -21,7 +21,7 @@ from daypass.operations.access.trust_test import lint_document
 from daypass.operations.sessions import list_sessions
 from daypass.ports import SessionFilter
 from daypass.wire.console.change import FormChange
-from daypass.wire.console.context import ConsoleContext, Part, address, to
+from daypass.wire.console.context import ConsoleContext, PagePart, address, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, empty, policies_of, policy_changes
 from daypass.wire.console.table import FormView
@@ -81,7 +81,7 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
         policies_of(ctx, HOLDER, name),
     )
     job = ctx.value("job", 64)
-    report: Part[Mapping[str, Any]] = Part()
+    report: PagePart[Mapping[str, Any]] = PagePart()
     if job:
         report = await iam_part(ctx, "GetServiceLastAccessedDetails", JobId=job)
     return ctx.page(

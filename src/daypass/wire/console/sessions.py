@@ -13,7 +13,7 @@ from daypass.operations.sessions.revoke import RevocationRequest, Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
 from daypass.wire.console.change import Facts, FormChange
-from daypass.wire.console.context import ConsoleContext, Part, address, to
+from daypass.wire.console.context import ConsoleContext, PagePart, address, to
 from daypass.wire.console.table import FormView, chosen_rows, each_chosen
 from daypass.wire.content import cursor, session_cursor
 from daypass.wire.http import Response
@@ -181,7 +181,7 @@ def _person(view: SessionView | None) -> str:
     return (view.claims.hops[0].name or view.claims.hops[0].principal_id) if view is not None else "Unknown"
 
 
-def _in_words(session: str, part: Part[SessionView]) -> str:
+def _in_words(session: str, part: PagePart[SessionView]) -> str:
     if part.value is None:
         return f"{session}: {part.problem}"
     claims = part.value.claims
@@ -222,7 +222,7 @@ def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevocationRequest:
     )
 
 
-async def _affected(ctx: ConsoleContext, revoked: Revoked) -> Part[list[SessionView]]:
+async def _affected(ctx: ConsoleContext, revoked: Revoked) -> PagePart[list[SessionView]]:
     """The first sessions that would end, where the list has a filter for them."""
     revocation = revoked.revocation
     match revocation.subject:
@@ -231,23 +231,23 @@ async def _affected(ctx: ConsoleContext, revoked: Revoked) -> Part[list[SessionV
         case "role" | "principal":
             wanted = SessionFilter(principal_id=revocation.value, active=True, limit=_AFFECTED)
         case _:
-            return Part()
+            return PagePart()
     page = await ctx.attempt(_LIST, list_sessions.list_sessions, wanted)
-    return Part(page.value[0] if page.value is not None else None, page.problem)
+    return PagePart(page.value[0] if page.value is not None else None, page.problem)
 
 
 def _revoke_page(
     ctx: ConsoleContext,
     *,
     preview: Revoked | None = None,
-    affected: Part[list[SessionView]] | None = None,
+    affected: PagePart[list[SessionView]] | None = None,
     problem: str = "",
 ) -> Response:
     return ctx.page(
         "revoke",
         "Revoke sessions",
         preview=preview,
-        affected=affected or Part(),
+        affected=affected or PagePart(),
         problem=problem,
         subjects=[(subject, subject.replace("_", " ")) for subject in SUBJECTS],
         values=ctx.values,

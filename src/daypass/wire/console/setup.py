@@ -24,12 +24,12 @@ from daypass.operations.sign_in import password
 from daypass.operations.sign_in.password import Browser
 from daypass.ports import RecordFilter
 from daypass.wire.console.change import Facts, FormChange
-from daypass.wire.console.context import Console, ConsoleContext, Part, to
+from daypass.wire.console.context import Console, ConsoleContext, PagePart, to
 from daypass.wire.console.iam import iam, iam_part
 from daypass.wire.console.navigation import HOME, SETUP
 from daypass.wire.console.table import Field, FormView
 from daypass.wire.console.users import first_password
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import Request, Response
 from daypass.wire.web.context import Page, PageContext
 from daypass.wire.web.render import PageErrors, redirect
@@ -94,16 +94,16 @@ async def _has_used_cli(ctx: ConsoleContext) -> bool:
     return any("aws-cli" in str((body.get("source") or {}).get("user_agent")) for body in bodies)
 
 
-async def _groups(ctx: ConsoleContext) -> Part[Sequence[str]]:
+async def _groups(ctx: ConsoleContext) -> PagePart[Sequence[str]]:
     """Groups by name: some of them where there are many, but always those of the first steps that exist."""
     part = await iam_part(ctx, "ListGroups", MaxItems=_MOST)
     if part.value is None:
-        return Part(problem=part.problem)
+        return PagePart(problem=part.problem)
     names = [each["GroupName"] for each in part.value["Groups"]]
     for group in GROUPS if part.value.get("Marker") else ():
         if group not in names and (await iam_part(ctx, "GetGroup", GroupName=group, MaxItems=1)).value is not None:
             names.append(group)
-    return Part(names)
+    return PagePart(names)
 
 
 def _colleague_form(name: str) -> FormView:
@@ -250,7 +250,7 @@ _SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT}
 class _Errors(PageErrors):
     """For the form that is sent: while the server is overloaded it may have worked although nobody was told so."""
 
-    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:
+    def show(self, request: Request, status: int, refusal: RecordedRefusal | None, **values: Any) -> Response:
         """See `PageErrors.show`."""
         if refusal is not None and refusal.error.kind.family is Family.UNAVAILABLE:
             values["message"] += f" Open {HOME} again: if the administrator was made, it leads to the sign-in."

@@ -18,7 +18,7 @@ from daypass.operations.management import arn_of
 from daypass.operations.record.explore import EventFilter, RecordPage, explore
 from daypass.operations.record.read import explain_request
 from daypass.ports import RecordFilter
-from daypass.wire.console.context import ConsoleContext, Part
+from daypass.wire.console.context import ConsoleContext, PagePart
 from daypass.wire.console.iam import iam_part
 from daypass.wire.http import Response
 
@@ -114,16 +114,16 @@ async def explain(ctx: ConsoleContext) -> Response:
             explanation = await ctx.perform(name, decode_authorization_message, reference)
     except DaypassError as error:
         problem = await ctx.problem(error)
-        return ctx.page("explain", _WHY, reference=reference, explained=None, problem=problem, latest=Part())
+        return ctx.page("explain", _WHY, reference=reference, explained=None, problem=problem, latest=PagePart())
     explained = await _explained(ctx, explanation, {})
-    return ctx.page("explain", _WHY, reference=reference, explained=explained, problem="", latest=Part())
+    return ctx.page("explain", _WHY, reference=reference, explained=explained, problem="", latest=PagePart())
 
 
-async def _latest(ctx: ConsoleContext) -> Part[RecordPage]:
+async def _latest(ctx: ConsoleContext) -> PagePart[RecordPage]:
     """The newest refusals, for those who may read the record; nothing for others."""
     resource = arn_of(ctx.call.caller.account, "audit", "*")
     if not all(await would_allow(ctx.env, ctx.call, [("daypass:ReadAudit", resource)])):
-        return Part()
+        return PagePart()
     query = RecordFilter(error=ErrorKind.ACCESS_DENIED.value, changes=True, limit=_LATEST)
     refused = EventFilter(decision="refused")
     return await ctx.attempt("daypass:ReadAudit", explore, query, refused)

@@ -12,7 +12,7 @@ from daypass.operations.offboarding import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, MembersSignIns, Whose
 from daypass.wire.console.change import FormChange
-from daypass.wire.console.context import ConsoleContext, Part, to
+from daypass.wire.console.context import ConsoleContext, PagePart, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
 from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, columns, each_chosen, link, table_page
@@ -91,7 +91,7 @@ async def _has_password(ctx: ConsoleContext, name: str) -> bool | None:
     return True if part.value is not None else False if part.absent else None
 
 
-def _join(part: Part[Mapping[str, Any]], name: str, member: list[str]) -> FormView | None:
+def _join(part: PagePart[Mapping[str, Any]], name: str, member: list[str]) -> FormView | None:
     """The form that adds the user to another group; None: there is none."""
     names = [each["GroupName"] for each in (part.value or {}).get("Groups", ())]
     others = [each for each in names if each not in member]

@@ -24,7 +24,7 @@ from daypass.operations.access.key_inventory import list_long_lived_keys
 from daypass.operations.access.policy_bundle import PolicyBundles
 from daypass.operations.access.simulate import SimulationRequest, simulate
 from daypass.operations.access.trust_test import try_token
-from daypass.operations.access.what_can import Grant, what_can
+from daypass.operations.access.what_can import AllowedAction, what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.operations.access_requests.anomalies import list_anomalies
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest, get_jwt_bundle, get_web_identity_token
@@ -33,7 +33,7 @@ from daypass.operations.record import read as record_read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
 from daypass.operations.sessions import list_sessions, own, revoke
-from daypass.operations.sessions.certificates import CertificateLists, Wanted, issue_certificate
+from daypass.operations.sessions.certificates import CertificateLists, WantedCertificate, issue_certificate
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
 from daypass.wire.content import cursor, record_cursor, session_cursor
@@ -217,7 +217,7 @@ def _access(entry: Access) -> Over:
     return Over(entry, outcome=evaluation.outcome, conditions=conditions, because=[*denials])
 
 
-def _grant(grant: Grant) -> Over:
+def _grant(grant: AllowedAction) -> Over:
     return Over(grant, conditions=[each.to_json() for each in grant.provisos])
 
 
@@ -270,7 +270,7 @@ def endpoints() -> tuple[Endpoint, ...]:
         Endpoint(access_api.GET_POLICY_BUNDLE, lambda env, call, q: bundles.get(env, call, q.service, q.known)),
         Endpoint(
             certificate_api.ISSUE_CERTIFICATE,
-            lambda env, call, q: issue_certificate(env, call, Wanted(**fields_of(q))),
+            lambda env, call, q: issue_certificate(env, call, WantedCertificate(**fields_of(q))),
         ),
         Endpoint(certificate_api.GET_CERTIFICATE_AUTHORITIES, lambda env, call, _: lists.get(env, call)),
         Endpoint(certificate_api.ISSUE_JWT_SVID, _issue_jwt_svid),

@@ -31,7 +31,7 @@ from daypass.operations.sign_in.ticket import seal, unseal
 from daypass.ports import Env, Tx
 from daypass.wire.http import Response
 from daypass.wire.oauth.client import proof_of, required_client
-from daypass.wire.oauth.consent import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
+from daypass.wire.oauth.consent import PageQuestion, answered, asked, by_get, form_action, pairs_of, with_parameters
 from daypass.wire.oauth.endpoint import (
     REPEATABLE,
     EndpointContext,
@@ -66,14 +66,14 @@ class Interaction(Struct, frozen=True):
 _read_interaction = msgspec.json.Decoder(Interaction).decode
 
 
-class Asked(Struct, frozen=True):
+class ConsentContent(Struct, frozen=True):
     """The content of the consent page."""
 
     request: AuthorizationRequest
     request_uri: str
 
 
-_read_question = msgspec.json.Decoder(Question[Asked]).decode
+_read_question = msgspec.json.Decoder(PageQuestion[ConsentContent]).decode
 
 
 class AuthorizationError(Exception):
@@ -258,7 +258,7 @@ async def _consent(
         "consent",
         title=f"Sign in to {known.client.name}",
         form_action=form_action(request.redirect_uri),
-        ticket=asked(ctx, CONSENT, person, Asked(request, request_uri)),
+        ticket=asked(ctx, CONSENT, person, ConsentContent(request, request_uri)),
         client=known.client,
         request=request,
         full=known.client.id in BUILT_IN and not request.role,

@@ -26,11 +26,11 @@ from daypass.operations.oauth.aws_sessions import SessionQuery, SignInSession
 from daypass.operations.oauth.clients import CONFIRMATION
 from daypass.operations.oauth.id_token import authentication_of, id_token
 from daypass.operations.oauth.inspect import INACTIVE, introspect_token
-from daypass.operations.oauth.refresh import Granted, refresh
+from daypass.operations.oauth.refresh import GrantedToken, refresh
 from daypass.operations.oauth.request import Sender, TokenRequest, TokenType
 from daypass.ports import Call
 from daypass.wire.content import pairs_of
-from daypass.wire.front import Refusal
+from daypass.wire.front import RecordedRefusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL
 from daypass.wire.oauth.authorize import PATH as AUTHORIZE
@@ -123,7 +123,7 @@ def _credentials_for(sender: Sender) -> TokenRequest:
     return TokenRequest(SessionRequest("", duration=_SECONDS), requested=TokenType.AWS_CREDENTIALS, sender=sender)
 
 
-def _granted(ctx: EndpointContext, granted: Granted) -> dict[str, Any]:
+def _granted(ctx: EndpointContext, granted: GrantedToken) -> dict[str, Any]:
     issued = granted.issued
     credentials, session = issued.credential, issued.session
     assert isinstance(credentials, AwsCredentials)
@@ -330,7 +330,7 @@ def _refused(kind: ErrorKind) -> tuple[str, str, int]:
 class SignInErrors:
     """`front.ErrorFormat` of AWS Sign-In."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         """See `front.ErrorFormat`. A code and a refresh token fail alike; tools tell them apart by `error`."""
         code, error, status = _refused(refusal.error.kind)
         if error == "TOKEN_EXPIRED" and b"authorization_code" in request.body:
@@ -348,7 +348,7 @@ class SignInErrors:
         return Response(status, body, JSON, headers, operation, code)
 
 
-class Row(NamedTuple):
+class SignInRoute(NamedTuple):
     """A path with its operation."""
 
     path: str
@@ -358,14 +358,18 @@ class Row(NamedTuple):
 
 
 ROWS: Final = (
-    Row(TOKEN, "signin:CreateOAuth2Token", token, "Tokens of AWS Sign-In"),
-    Row(
+    SignInRoute(TOKEN, "signin:CreateOAuth2Token", token, "Tokens of AWS Sign-In"),
+    SignInRoute(
         "/v1/introspect", "signin:IntrospectOAuth2TokenWithIAM", introspect, "Introspects an access token for AWS SDKs"
     ),
-    Row("/v1/revoke", "signin:RevokeOAuth2TokenWithIAM", revoke, "Ends the session of a refresh token, for AWS SDKs"),
-    Row("/list-sessions", "signin:ListSessions", list_sessions, "Sessions of `aws login`"),
-    Row("/get-session", "signin:GetSession", get_session, "One session of `aws login`"),
-    Row("/batch-revoke-sessions", "signin:BatchRevokeSessions", revoke_sessions, "Ends sessions of `aws login`"),
+    SignInRoute(
+        "/v1/revoke", "signin:RevokeOAuth2TokenWithIAM", revoke, "Ends the session of a refresh token, for AWS SDKs"
+    ),
+    SignInRoute("/list-sessions", "signin:ListSessions", list_sessions, "Sessions of `aws login`"),
+    SignInRoute("/get-session", "signin:GetSession", get_session, "One session of `aws login`"),
+    SignInRoute(
+        "/batch-revoke-sessions", "signin:BatchRevokeSessions", revoke_sessions, "Ends sessions of `aws login`"
+    ),
 )
 PAGES: Final = (
     (PATH, authorize, "Begins `aws login`"),

@@ -32,7 +32,7 @@ _LIFETIME_MS: Final = 600_000
 _MAX_ADDRESS: Final = 4_096  # of a request; that of the sign-in page has it as a parameter
 
 
-class Question(Struct, Generic[T], frozen=True):
+class PageQuestion(Struct, Generic[T], frozen=True):
     """A page's question to a person, bound to the browser session."""
 
     content: T
@@ -43,11 +43,11 @@ class Question(Struct, Generic[T], frozen=True):
 def asked(ctx: PageContext, purpose: str, found: tuple[Call, SignedIn], content: T) -> str:
     """The question as a field of the page's form."""
     call, signed_in = found
-    return seal(ctx.env, purpose, Question(content, signed_in.row.session_id, call.now + _LIFETIME_MS))
+    return seal(ctx.env, purpose, PageQuestion(content, signed_in.row.session_id, call.now + _LIFETIME_MS))
 
 
 async def answered(
-    ctx: PageContext, purpose: str, read: Callable[[bytes], Question[T]], unverified: str, again: str
+    ctx: PageContext, purpose: str, read: Callable[[bytes], PageQuestion[T]], unverified: str, again: str
 ) -> tuple[Call, SignedIn, T]:
     """The person who answers, and what was asked. `again`: what the person may do after a refusal.
 
@@ -102,7 +102,7 @@ CHECK: Final = "/device/code"
 DECIDE: Final = "/device/decision"
 OPERATION: Final = "daypass:AuthorizeDevice"
 
-_read_question = msgspec.json.Decoder(Question[str]).decode  # the user code
+_read_question = msgspec.json.Decoder(PageQuestion[str]).decode  # the user code
 
 
 async def start(ctx: EndpointContext) -> Response:

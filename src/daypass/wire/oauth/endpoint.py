@@ -20,7 +20,7 @@ from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.ports import AuthorizationServer, Call, Env
 from daypass.wire.access_token import with_nonce
 from daypass.wire.content import check_media_type, pairs_of
-from daypass.wire.front import ErrorFormat, Front, Progress
+from daypass.wire.front import ErrorFormat, Front, RequestProgress
 from daypass.wire.http import FixedHeaders, Header, Request, Response, only_value
 from daypass.wire.oauth.errors import INVALID_CLIENT, INVALID_REQUEST, JSON, NO_STORE, OAuthErrors
 
@@ -86,7 +86,7 @@ class EndpointContext(msgspec.Struct, eq=False):
     front: Front
     env: Env
     request: Request
-    progress: Progress
+    progress: RequestProgress
     server: AuthorizationServer
     certificate_header: str = ""
     unacceptable: str = INVALID_REQUEST
@@ -175,7 +175,7 @@ class OAuthEndpoint:
             raise DaypassError(ErrorKind.NOT_FOUND, "OAuth is off: server.public_url is not set.")
         if request.method == "OPTIONS":
             return PREFLIGHT
-        progress = Progress(request, self.operation)
+        progress = RequestProgress(request, self.operation)
         ctx = EndpointContext(self._front, env, request, progress, server, self._certificate_header)
         try:
             response = await self._serve(ctx)

@@ -17,7 +17,7 @@ from daypass.domain.strict_json import read_json
 from daypass.domain.web_identity import tag_problem
 from daypass.operations.assume.request import SessionRequest
 from daypass.wire.access_token import DPOP_ERRORS, challenge
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import FixedHeaders, Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
 
@@ -98,7 +98,7 @@ class OAuthErrors:
         self._codes = unacceptable, unproven
         self._resource = resource
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         """See `front.ErrorFormat`. The body has no error code where the challenge has none (RFC 6750, 3.1)."""
         kind = refusal.error.kind
         code, status = oauth_error(kind, *self._codes)

@@ -21,7 +21,7 @@ from daypass.domain.oauth.client_metadata import metadata_of
 from daypass.domain.strict_json import read_json
 from daypass.operations.oauth.client_authentication import AuthenticatedClient
 from daypass.operations.oauth.registration import (
-    Registered,
+    RegisteredClient,
     delete_registration,
     register,
     registered_by,
@@ -73,7 +73,7 @@ async def manage(ctx: EndpointContext) -> Response:
         made = await update_registration(ctx.env, call, client, _document(ctx), token)
         return answer(_shown(ctx, made))
     await _record(ctx, call, client)
-    return answer(_shown(ctx, Registered(client, token)))
+    return answer(_shown(ctx, RegisteredClient(client, token)))
 
 
 async def _record(ctx: EndpointContext, call: Call, client: OAuthClient) -> None:
@@ -99,7 +99,7 @@ def _document(ctx: EndpointContext) -> Mapping[str, Any]:
     return document
 
 
-def _shown(ctx: EndpointContext, made: Registered) -> dict[str, Any]:
+def _shown(ctx: EndpointContext, made: RegisteredClient) -> dict[str, Any]:
     """The client information response (RFC 7591, 3.2.1; RFC 7592, 3)."""
     client, settings = made.client, parse_client(made.client.settings)
     shown = {

@@ -23,7 +23,7 @@ from daypass.ports import Call
 from daypass.wire.access_token import SCHEMES, authenticated_by_any, authorization_of, by_access_token
 from daypass.wire.http import Response, accepted
 from daypass.wire.oauth.client import SIGNED_FOR, client_of
-from daypass.wire.oauth.consent import Question, answered, asked, by_get, form_action, pairs_of, with_parameters
+from daypass.wire.oauth.consent import PageQuestion, answered, asked, by_get, form_action, pairs_of, with_parameters
 from daypass.wire.oauth.endpoint import EndpointContext, answer, malformed, one, required, text_of
 from daypass.wire.oauth.errors import JSON, NO_STORE
 from daypass.wire.web.context import Fields, PageContext
@@ -108,7 +108,7 @@ CONFIRM_LOGOUT: Final = "/oauth2/logout/confirm"
 SIGN_OUT: Final = "daypass:SignOut"
 _SIGNED_OUT: Final = "/login/signed-out"
 
-_read_question = msgspec.json.Decoder(Question[str]).decode  # where the person goes afterwards
+_read_question = msgspec.json.Decoder(PageQuestion[str]).decode  # where the person goes afterwards
 
 
 async def ask_logout(ctx: PageContext) -> Response:

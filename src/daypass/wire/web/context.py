@@ -18,7 +18,7 @@ from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
 from daypass.wire.content import check_media_type, pairs_of, unique
-from daypass.wire.front import ErrorFormat, Front, Progress
+from daypass.wire.front import ErrorFormat, Front, RequestProgress
 from daypass.wire.http import Handler, Header, Request, Response
 from daypass.wire.json_errors import wire_error
 from daypass.wire.web import cookies
@@ -54,7 +54,7 @@ class Site:
         """
 
         async def handle(request: Request) -> Response:
-            ctx = PageContext(self, Progress(request, operation, detail={}))
+            ctx = PageContext(self, RequestProgress(request, operation, detail={}))
             try:
                 if not always:
                     self._check()
@@ -78,7 +78,7 @@ class PageContext:
     """One request to a page, and its progress for a refusal."""
 
     site: Site
-    progress: Progress
+    progress: RequestProgress
     _cookie: str = ""
     _signed_in: SignedIn | None = None
     _refused: tuple[str, int] = ("", 200)  # code and status of the page

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.jws import iso_time
 from daypass.domain.visible import visible as visible_text
-from daypass.wire.front import ErrorFormat, Refusal
+from daypass.wire.front import ErrorFormat, RecordedRefusal
 from daypass.wire.http import Header, Request, Response
 from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, wire_error
 from daypass.wire.web.cookies import theme
@@ -319,7 +319,7 @@ _STATUS: Final[Mapping[ErrorKind, int]] = {ErrorKind.ALREADY_EXISTS: 409, ErrorK
 class PageErrors:
     """`front.ErrorFormat` for browsers."""
 
-    def refused(self, request: Request, refusal: Refusal) -> Response:
+    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         error = refusal.error
         code, status = wire_error(error.kind)
         title = _TITLES.get(error.kind.family, _OTHER)
@@ -338,7 +338,7 @@ class PageErrors:
         response = self.show(request, 500, None, title=_OTHER, message=INTERNAL, code=INTERNAL_CODE, encoded="")
         return replace(response, code=INTERNAL_CODE)
 
-    def show(self, request: Request, status: int, refusal: Refusal | None, **values: Any) -> Response:  # noqa: ARG002  # for pages that show more of it
+    def show(self, request: Request, status: int, refusal: RecordedRefusal | None, **values: Any) -> Response:  # noqa: ARG002  # for pages that show more of it
         """The page. `refusal`: None for an unexpected failure."""
         return page("error", status=status, theme=theme(request.headers), request_id=request.request_id, **values)
 

@@ -12,7 +12,7 @@ from daypass.domain.session import PASSKEY
 from daypass.operations.oauth import consent
 from daypass.operations.sign_in import browser_session, password, provider, step_up
 from daypass.operations.sign_in.browser_session import SignedIn
-from daypass.operations.sign_in.password import Browser, Progress
+from daypass.operations.sign_in.password import Browser, SignInStep
 from daypass.operations.sign_in.provider import Arrival
 from daypass.operations.sign_in.ticket import CODE, NEW_PASSWORD
 from daypass.ports import Call
@@ -120,7 +120,7 @@ async def submit_code(ctx: PageContext) -> Response:
             ctx.env, call, Browser(ctx.cookie), ticket, device, form.get("code", "").strip()
         )
     except DaypassError as error:
-        again = Progress(stage=CODE, ticket=ticket, devices=(device,))
+        again = SignInStep(stage=CODE, ticket=ticket, devices=(device,))
         return await _second_stage_again(ctx, call, ticket, following, error, again)
     return _following(ctx, progress, following)
 
@@ -170,7 +170,7 @@ async def submit_new_password(ctx: PageContext) -> Response:
     call, form = ctx.anonymous(), ctx.form()
     following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     chosen = form.get("password", "")
-    again = Progress(stage=NEW_PASSWORD, ticket=ticket)
+    again = SignInStep(stage=NEW_PASSWORD, ticket=ticket)
     if chosen != form.get("repeated", ""):
         return _stage_page(ctx, again, following, "The two passwords are different.")
     try:
@@ -249,19 +249,19 @@ async def file(ctx: PageContext) -> Response:
 # --- Steps -----------------------------------------------------------------------------------------------------------
 
 
-def _following(ctx: PageContext, progress: Progress, following: str) -> Response:
+def _following(ctx: PageContext, progress: SignInStep, following: str) -> Response:
     if progress.cookie:
         return ctx.signed_in(progress.cookie, following)
     return _stage_page(ctx, progress, following)
 
 
 async def _second_stage_again(
-    ctx: PageContext, call: Call, ticket: str, following: str, error: DaypassError, otherwise: Progress | None = None
+    ctx: PageContext, call: Call, ticket: str, following: str, error: DaypassError, otherwise: SignInStep | None = None
 ) -> Response:
     """The page of the second factor after a refusal; `otherwise`, or the sign-in page, if its ticket is not valid."""
     problem = await _problem(ctx, error)
     try:
-        again: Progress | None = await step_up.stage(ctx.env, call, Browser(ctx.cookie), ticket)
+        again: SignInStep | None = await step_up.stage(ctx.env, call, Browser(ctx.cookie), ticket)
     except DaypassError as fault:
         if fault.kind.family not in _SHOWN_AGAIN:
             raise
@@ -271,7 +271,7 @@ async def _second_stage_again(
     return _stage_page(ctx, again, following, problem)
 
 
-def _stage_page(ctx: PageContext, progress: Progress, following: str, problem: str = "") -> Response:
+def _stage_page(ctx: PageContext, progress: SignInStep, following: str, problem: str = "") -> Response:
     values = {"next": following, "ticket": progress.ticket, "problem": problem}
     if progress.stage == CODE:
         device, scripts = (progress.devices or ("",))[0], _SCRIPTS if progress.prompt else ()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from daypass.domain.policy import values
 from daypass.domain.policy.compiled import PolicyDocument, Statement
 from daypass.domain.policy.condition import Condition, Quantifier, split_operator
-from daypass.domain.policy.lint.finding import Finding, Locations, at_place
+from daypass.domain.policy.lint.finding import LintFinding, Locations, at_place
 from daypass.domain.policy.lint.grants import ALWAYS_PRESENT, OFTEN_EMPTY, is_known
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import Patterns, fold, replace_braces
@@ -34,7 +34,7 @@ def requires_value(condition: Condition) -> bool:
     return not condition.negated and not condition.when_absent and operator_of(condition) != "Null"
 
 
-def check(document: PolicyDocument) -> Iterator[Finding]:
+def check(document: PolicyDocument) -> Iterator[LintFinding]:
     """The findings about the conditions of all statements."""
     locations = Locations(document.text)
     for statement in document.statements:
@@ -43,7 +43,7 @@ def check(document: PolicyDocument) -> Iterator[Finding]:
             yield from _one(statement, condition, locations)
 
 
-def _one(statement: Statement, condition: Condition, locations: Locations) -> Iterator[Finding]:
+def _one(statement: Statement, condition: Condition, locations: Locations) -> Iterator[LintFinding]:
     at = locations.of(statement, condition)
     key, name = condition.key, operator_of(condition)
     if not is_known(key):
@@ -101,7 +101,7 @@ def _optional_fix(condition: Condition) -> str:
 # --- Never true ------------------------------------------------------------------------------------------------------
 
 
-def _impossible(statement: Statement, locations: Locations) -> Iterator[Finding]:
+def _impossible(statement: Statement, locations: Locations) -> Iterator[LintFinding]:
     by_key: dict[str, list[Condition]] = {}
     for condition in statement.conditions:
         by_key.setdefault(condition.key, []).append(condition)

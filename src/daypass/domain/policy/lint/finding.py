@@ -24,7 +24,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LintRule:
     """A kind of finding. `title` describes the fault in a few words."""
 
     id: str
@@ -34,40 +34,40 @@ class Rule:
 
 _E, _W, _N = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
-RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+RULES: Final[Mapping[str, LintRule]] = MappingProxyType(
     {
         rule.id: rule
         for rule in (
-            Rule("malformed", _E, "The document is not valid"),
-            Rule("trust-public", _E, "Anyone may assume the role"),
-            Rule("trust-whole-account", _W, "A whole foreign account is trusted"),
-            Rule("trust-own-account", _N, "Trust is left to the account's identity policies"),
-            Rule("trust-no-external-id", _W, "A third party is trusted without an external id"),
-            Rule("trust-gone-principal", _W, "A trusted principal no longer exists"),
-            Rule("trust-no-mfa", _W, "A powerful role is open to people without MFA"),
-            Rule("trust-wrong-action", _E, "The action is not the one by which this principal assumes roles"),
-            Rule("trust-certificate-any", _W, "Every certificate of every trust anchor is trusted"),
-            Rule("oidc-no-subject", _E, "Every token of a shared issuer is trusted"),
-            Rule("oidc-any-subject", _W, "Every token of an issuer is trusted"),
-            Rule("oidc-wide-subject", _E, "Tokens of other customers of the issuer are trusted"),
-            Rule("oidc-no-audience", _W, "Tokens meant for others are trusted"),
-            Rule("oidc-unknown-claim", _W, "The issuer does not send this claim"),
-            Rule("oidc-unknown-provider", _W, "The account has no such provider"),
-            Rule("kubernetes-any-namespace", _E, "Service accounts of every namespace are trusted"),
-            Rule("kubernetes-any-account", _W, "Every service account of a namespace is trusted"),
-            Rule("saml-no-audience", _W, "Assertions meant for others are trusted"),
-            Rule("role-long-session", _W, "Sessions of a powerful role last long"),
-            Rule("grant-everything", _W, "Everything is allowed"),
-            Rule("grant-by-exclusion", _W, "Allow with NotAction or NotResource allows all that is not named"),
-            Rule("grant-escalation", _W, "The holder can extend its own permissions"),
-            Rule("guardrail-allows-nothing", _E, "The guardrail leaves nothing allowed"),
-            Rule("condition-never-true", _E, "The condition can never hold"),
-            Rule("condition-optional", _W, "The condition holds if the key is absent"),
-            Rule("condition-literal-wildcard", _W, "A wildcard in an operator without wildcards"),
-            Rule("condition-unknown-key", _W, "The context key does not exist"),
-            Rule("statement-shadowed", _W, "A Deny cancels all that the statement allows"),
-            Rule("statement-redundant", _N, "Another statement allows the same"),
-            Rule("version-old", _W, "Policy variables are plain text in this version"),
+            LintRule("malformed", _E, "The document is not valid"),
+            LintRule("trust-public", _E, "Anyone may assume the role"),
+            LintRule("trust-whole-account", _W, "A whole foreign account is trusted"),
+            LintRule("trust-own-account", _N, "Trust is left to the account's identity policies"),
+            LintRule("trust-no-external-id", _W, "A third party is trusted without an external id"),
+            LintRule("trust-gone-principal", _W, "A trusted principal no longer exists"),
+            LintRule("trust-no-mfa", _W, "A powerful role is open to people without MFA"),
+            LintRule("trust-wrong-action", _E, "The action is not the one by which this principal assumes roles"),
+            LintRule("trust-certificate-any", _W, "Every certificate of every trust anchor is trusted"),
+            LintRule("oidc-no-subject", _E, "Every token of a shared issuer is trusted"),
+            LintRule("oidc-any-subject", _W, "Every token of an issuer is trusted"),
+            LintRule("oidc-wide-subject", _E, "Tokens of other customers of the issuer are trusted"),
+            LintRule("oidc-no-audience", _W, "Tokens meant for others are trusted"),
+            LintRule("oidc-unknown-claim", _W, "The issuer does not send this claim"),
+            LintRule("oidc-unknown-provider", _W, "The account has no such provider"),
+            LintRule("kubernetes-any-namespace", _E, "Service accounts of every namespace are trusted"),
+            LintRule("kubernetes-any-account", _W, "Every service account of a namespace is trusted"),
+            LintRule("saml-no-audience", _W, "Assertions meant for others are trusted"),
+            LintRule("role-long-session", _W, "Sessions of a powerful role last long"),
+            LintRule("grant-everything", _W, "Everything is allowed"),
+            LintRule("grant-by-exclusion", _W, "Allow with NotAction or NotResource allows all that is not named"),
+            LintRule("grant-escalation", _W, "The holder can extend its own permissions"),
+            LintRule("guardrail-allows-nothing", _E, "The guardrail leaves nothing allowed"),
+            LintRule("condition-never-true", _E, "The condition can never hold"),
+            LintRule("condition-optional", _W, "The condition holds if the key is absent"),
+            LintRule("condition-literal-wildcard", _W, "A wildcard in an operator without wildcards"),
+            LintRule("condition-unknown-key", _W, "The context key does not exist"),
+            LintRule("statement-shadowed", _W, "A Deny cancels all that the statement allows"),
+            LintRule("statement-redundant", _N, "Another statement allows the same"),
+            LintRule("version-old", _W, "Policy variables are plain text in this version"),
         )
     }
 )
@@ -75,7 +75,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """One finding. Lines and columns count from 1; `statement` is its index, -1 for the document or the role."""
 
     id: str
@@ -106,9 +106,9 @@ class Finding:
         }
 
 
-def at_statement(rule: str, statement: Statement, why: str, fix: str) -> Finding:
+def at_statement(rule: str, statement: Statement, why: str, fix: str) -> LintFinding:
     """A finding about a whole statement."""
-    return Finding(
+    return LintFinding(
         id=rule,
         severity=RULES[rule].severity,
         line=statement.line,
@@ -122,9 +122,9 @@ def at_statement(rule: str, statement: Statement, why: str, fix: str) -> Finding
     )
 
 
-def at_place(rule: str, line: int, column: int, why: str, fix: str, statement: Statement | None = None) -> Finding:
+def at_place(rule: str, line: int, column: int, why: str, fix: str, statement: Statement | None = None) -> LintFinding:
     """A finding about one position in the document."""
-    return Finding(
+    return LintFinding(
         id=rule,
         severity=RULES[rule].severity,
         line=line,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from daypass.domain.policy.compiled import PolicyDocument, Statement
-from daypass.domain.policy.lint.finding import Finding, at_statement
+from daypass.domain.policy.lint.finding import LintFinding, at_statement
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
 
@@ -48,7 +48,7 @@ _BOUNDED_BY = (
 """Conditions on these keys restrict the entities or policies. The rest is left to the author's judgement."""
 
 
-def check(document: PolicyDocument, account: str) -> Iterator[Finding]:
+def check(document: PolicyDocument, account: str) -> Iterator[LintFinding]:
     """The findings about the grants of Allow statements."""
     for statement in document.statements:
         if statement.effect is not Effect.ALLOW:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
-from daypass.domain.policy.lint.finding import Finding, Locations, at_place
+from daypass.domain.policy.lint.finding import LintFinding, Locations, at_place
 from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.lint.trust import kind_of
 from daypass.domain.policy.model import Effect
@@ -39,7 +39,7 @@ def url_of_arn(value: str, kind: str) -> str:
     return "" if set("*?$") & set(value) else name
 
 
-def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
+def check(document: PolicyDocument, facts: Facts) -> Iterator[LintFinding]:
     """The findings about Allow statements for token issuers."""
     locations = Locations(document.text)
     for statement, principal in _oidc_grants(document):
@@ -104,7 +104,7 @@ def _fixes_customer(beginning: str, value: str) -> bool:
 # --- Who is admitted -------------------------------------------------------------------------------------------------
 
 
-def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> Iterator[Finding]:
+def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> Iterator[LintFinding]:
     url = url_of(principal)
     foreign = principal.value.startswith("arn:") and facts.account and principal.value.split(":")[4] != facts.account
     if foreign or (facts.providers is not None and url not in facts.providers):
@@ -118,7 +118,7 @@ def _provider(statement: Statement, principal: PrincipalValue, facts: Facts) -> 
         )
 
 
-def _check_customer(statement: Statement, principal: PrincipalValue, claims: Claims) -> Iterator[Finding]:
+def _check_customer(statement: Statement, principal: PrincipalValue, claims: Claims) -> Iterator[LintFinding]:
     url = url_of(principal)
     preset = preset_of(url)
     at = (principal.line, principal.column)
@@ -164,7 +164,7 @@ def has_no_leading_wildcard(condition: Condition) -> bool:
     return all(value and value[0] not in "*?" for value in condition.values)
 
 
-def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, claims: Claims) -> Iterator[Finding]:
+def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, claims: Claims) -> Iterator[LintFinding]:
     if restricts_customer(preset, claims):
         return
     at = (principal.line, principal.column)
@@ -182,7 +182,7 @@ def _shared(statement: Statement, principal: PrincipalValue, preset: Preset, cla
 # --- Kubernetes ------------------------------------------------------------------------------------------------------
 
 
-def _kubernetes(statement: Statement, claims: Claims, locations: Locations) -> Iterator[Finding]:
+def _kubernetes(statement: Statement, claims: Claims, locations: Locations) -> Iterator[LintFinding]:
     named = {claim for claim, _ in claims}
     for claim, condition in claims:
         at = locations.of(statement, condition)
@@ -194,7 +194,7 @@ def _kubernetes(statement: Statement, claims: Claims, locations: Locations) -> I
             yield from _service_account(statement, at, value, named)
 
 
-def _service_account(statement: Statement, at: tuple[int, int], value: str, named: set[str]) -> Iterator[Finding]:
+def _service_account(statement: Statement, at: tuple[int, int], value: str, named: set[str]) -> Iterator[LintFinding]:
     if not value.startswith(_SERVICE_ACCOUNT):
         return
     namespace, _, name = value.removeprefix(_SERVICE_ACCOUNT).partition(":")
@@ -210,7 +210,7 @@ def _service_account(statement: Statement, at: tuple[int, int], value: str, name
         )
 
 
-def _any_namespace(at: tuple[int, int], statement: Statement, why: str) -> Finding:
+def _any_namespace(at: tuple[int, int], statement: Statement, why: str) -> LintFinding:
     return at_place(
         "kubernetes-any-namespace",
         *at,

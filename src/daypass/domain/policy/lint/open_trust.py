@@ -13,7 +13,7 @@ from typing import Final
 from daypass.domain.policy.compiled import PolicyDocument, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
-from daypass.domain.policy.lint.finding import Finding, at_statement
+from daypass.domain.policy.lint.finding import LintFinding, at_statement
 from daypass.domain.policy.lint.oidc import (
     AUDIENCE_CLAIMS,
     claims_of,
@@ -34,7 +34,7 @@ _EXACT = frozenset({"StringEquals", "ArnEquals", "ArnLike", "StringLike"})
 _EVERYONE = {WEB_IDENTITY: ("a token", "its sub"), WITH_SAML: ("an assertion", "saml:sub")}
 
 
-def check_open(document: PolicyDocument) -> Iterator[Finding]:
+def check_open(document: PolicyDocument) -> Iterator[LintFinding]:
     """The findings about `*` where it includes identities of other providers."""
     for statement in document.statements:
         for action in open_actions(statement):

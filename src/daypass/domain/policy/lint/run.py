@@ -10,7 +10,7 @@ from daypass.domain.policy.compiled import PolicyDocument, PolicyKind, Statement
 from daypass.domain.policy.cover import Budget, all_covered
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.lint import conditions, grants, oidc, open_trust, trust
-from daypass.domain.policy.lint.finding import RULES, Finding, Severity, at_place, at_statement
+from daypass.domain.policy.lint.finding import RULES, LintFinding, Severity, at_place, at_statement
 from daypass.domain.policy.lint.grants import Facts
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008, fold
@@ -22,7 +22,7 @@ _GIVING = (PolicyKind.IDENTITY, PolicyKind.MANAGED)
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
-def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[Finding, ...]:
+def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[LintFinding, ...]:
     """The findings about a document as written. A malformed document has one finding, which says so."""
     try:
         document = parse(text, kind)
@@ -33,7 +33,7 @@ def lint_text(text: str, kind: PolicyKind, facts: Facts = _NOTHING) -> tuple[Fin
     return lint(document, facts)
 
 
-def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ...]:
+def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[LintFinding, ...]:
     """The findings about a document, in text order. Their number is bounded by the size of the document."""
     if document.broken:
         return (at_place("malformed", 1, 1, "The stored document cannot be read. It allows nothing.", "Replace it."),)
@@ -55,7 +55,7 @@ def lint(document: PolicyDocument, facts: Facts = _NOTHING) -> tuple[Finding, ..
     return tuple(sorted(findings, key=lambda f: (f.line, f.column, _ORDER[f.severity], f.id)))
 
 
-def _closed(document: PolicyDocument) -> list[Finding]:
+def _closed(document: PolicyDocument) -> list[LintFinding]:
     """In AWS a service control policy may only deny, because another one allows everything. Here each guardrail must allow."""
     if any(statement.effect is Effect.ALLOW for statement in document.statements):
         return []
@@ -64,7 +64,7 @@ def _closed(document: PolicyDocument) -> list[Finding]:
     return [at_place("guardrail-allows-nothing", 1, 1, why, fix)]
 
 
-def _long(facts: Facts) -> list[Finding]:
+def _long(facts: Facts) -> list[LintFinding]:
     if not facts.powerful or facts.max_session_seconds <= _LONG_SECONDS:
         return []
     why = (
@@ -74,7 +74,7 @@ def _long(facts: Facts) -> list[Finding]:
     return [at_place("role-long-session", 1, 1, why, "Lower MaxSessionDuration to four hours or less.")]
 
 
-__all__ = ["RULES", "Facts", "Finding", "Severity", "lint", "lint_text"]
+__all__ = ["RULES", "Facts", "LintFinding", "Severity", "lint", "lint_text"]
 
 
 # --- Redundant
@@ -95,7 +95,7 @@ class _Elements(NamedTuple):
     conditions: frozenset[tuple[str, str, tuple[str, ...]]]
 
 
-def check(document: PolicyDocument) -> Iterator[Finding]:
+def check(document: PolicyDocument) -> Iterator[LintFinding]:
     """The findings about statements that other statements of the same document make redundant."""
     all_elements = [_elements(statement) for statement in document.statements[:_MAX_STATEMENTS]]
     budget = Budget(_STEPS)

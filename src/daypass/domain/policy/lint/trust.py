@@ -8,7 +8,7 @@ from daypass.domain.arn import is_account_id
 from daypass.domain.policy.compiled import PolicyDocument, PrincipalValue, Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.lint.conditions import operator_of, requires_value
-from daypass.domain.policy.lint.finding import Finding, at_place, at_statement
+from daypass.domain.policy.lint.finding import LintFinding, at_place, at_statement
 from daypass.domain.policy.lint.grants import WHO, Facts
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import fold
@@ -27,7 +27,7 @@ _CERTIFICATES = "rolesanywhere.amazonaws.com"
 _CERTIFICATE_KEYS = ("aws:sourcearn", "aws:principaltag/")
 
 
-def check(document: PolicyDocument, facts: Facts) -> Iterator[Finding]:
+def check(document: PolicyDocument, facts: Facts) -> Iterator[LintFinding]:
     """The findings about the principals of Allow statements, except token issuers (see `oidc`)."""
     for statement in document.statements:
         if statement.effect is not Effect.ALLOW:
@@ -71,7 +71,7 @@ def has(conditions: Iterable[Condition], *keys: str) -> bool:
     return any(c.key == key or (key.endswith("/") and c.key.startswith(key)) for c in conditions for key in keys)
 
 
-def _wrong_action(statement: Statement, principal: PrincipalValue) -> Iterator[Finding]:
+def _wrong_action(statement: Statement, principal: PrincipalValue) -> Iterator[LintFinding]:
     wanted = _BY.get(kind_of(principal))
     if wanted is None or principal.value == "*":
         return
@@ -91,7 +91,7 @@ def _wrong_action(statement: Statement, principal: PrincipalValue) -> Iterator[F
 
 def _aws(
     statement: Statement, principal: PrincipalValue, demanded: Sequence[Condition], facts: Facts
-) -> Iterator[Finding]:
+) -> Iterator[LintFinding]:
     value = principal.value
     at = (principal.line, principal.column)
     narrowed = any(c.key in WHO or c.key.startswith("aws:principaltag/") or c.key.endswith(":sub") for c in demanded)
@@ -153,7 +153,7 @@ def _admits_everyone(key: str, pattern: str) -> bool:
     return ends_early or not decisive.strip("*?")
 
 
-def _mfa(statement: Statement, facts: Facts) -> Iterator[Finding]:
+def _mfa(statement: Statement, facts: Facts) -> Iterator[LintFinding]:
     people = any(
         p.type == "AWS" and not (":role/" in p.value or ":assumed-role/" in p.value or p.value.startswith("AROA"))
         for p in statement.principal_values
