@@ -6,7 +6,6 @@ import base64
 import json
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from tests.processes import free_port
 
 TOKEN = "the-token-of-the-server"
 SOFTHSM = next(
@@ -113,8 +113,7 @@ def open_bao() -> Iterator[int]:
     program = shutil.which("bao")
     if program is None:
         pytest.skip("OpenBao (bao) is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [program, "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={TOKEN}"]
     process = subprocess.Popen(
         [*command, f"-dev-listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

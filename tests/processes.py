@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import shutil
 import socket
+import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
@@ -17,6 +19,22 @@ def bound(command: Sequence[str], signal: str = "TERM") -> list[str]:
     An interactive shell needs HUP, which it passes on to its jobs. Without setpriv (Linux has it) the command is as it was.
     """
     return [_SETPRIV, "--pdeathsig", signal, *command] if _SETPRIV else list(command)
+
+
+def until_listening(process: subprocess.Popen[bytes], port: int, host: str = "127.0.0.1") -> None:
+    """Returns when the program that was started takes connections; fails if it has ended."""
+    for _ in range(1200):  # only a failure waits so long
+        with socket.socket() as probe:
+            if probe.connect_ex((host, port)) == 0:
+                return
+        assert process.poll() is None, f"{process.args!r} has ended"
+        time.sleep(0.05)
+    raise AssertionError(f"{process.args!r} does not listen at {port}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def free_ports(count: int) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import ssl
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from tests.postgres import postgres_server, postgres_url
-from tests.processes import bound
+from tests.processes import bound, free_port
 
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
@@ -95,8 +94,7 @@ def running(
 
     `{url}` and `{port}` in a value of `environment` become the server's own.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     data.mkdir(parents=True, exist_ok=True)
     log = data / f"server-{secrets.token_hex(4)}.log"
     command = [sys.executable, "-m", "daypass.cli.main", "serve", "--port", str(port), "--data", str(data), *arguments]

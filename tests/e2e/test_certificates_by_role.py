@@ -9,7 +9,6 @@ import pwd
 import re
 import shlex
 import shutil
-import socket
 import struct
 import subprocess
 import sys
@@ -17,14 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, TENANT, Server, running, session_key
-from tests.processes import bound
+from tests.processes import bound, free_port, until_listening
 
 from daypass.client.certificates import new_key, store
 from daypass.client.errors import ClientError
@@ -144,8 +143,7 @@ def sshd(world: World) -> Iterator[World]:
     )
     assert made.returncode == 0, made.stderr
     world.fetch()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        world.port = free.getsockname()[1]
+    world.port = free_port()
     settings = {
         "ListenAddress": f"127.0.0.1:{world.port}",
         "HostKey": world.folder / "host",
@@ -164,12 +162,7 @@ def sshd(world: World) -> Iterator[World]:
     with (world.folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen(bound([SSHD, "-D", "-e", "-f", str(config)]), stdout=log, stderr=log)
     try:
-        for _ in range(300):
-            assert process.poll() is None, (world.folder / "sshd.log").read_text()
-            with closing(socket.socket()) as probe:
-                if probe.connect_ex(("127.0.0.1", world.port)) == 0:
-                    break
-            time.sleep(0.05)
+        until_listening(process, world.port)
         yield world
     finally:
         process.terminate()
@@ -338,8 +331,7 @@ def database(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     user = ME if os.geteuid() else "nobody"
     folder = Path(tempfile.mkdtemp(prefix="daypass-db-"))
     shutil.chown(folder, user)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     audience = f"https://localhost:{port}"
     route = {"path": "/", "methods": ["GET"], "query": ["DBUser"], "action": "rds-db:connect"}
     (world.folder / "routes.json").write_text(json.dumps([{**route, "resource": "dbuser:orders/{DBUser}"}]))

@@ -24,10 +24,10 @@ import pytest
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, TrailersReceived
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, Server, running
-from tests.e2e.test_proxies import free_port, replaced
+from tests.e2e.test_proxies import replaced
 from tests.issuer import Issuer
 from tests.oauth import EXCHANGE, ID_TOKEN
-from tests.processes import bound
+from tests.processes import bound, free_port
 
 from daypass import sigv4
 from daypass.client.http import post_form

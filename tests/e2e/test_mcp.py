@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.cookiejar import CookieJar
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +25,7 @@ import pytest
 from tests.browser import parsed_forms
 from tests.e2e.conftest import OPERATOR, Server, running
 from tests.e2e.pki import Pki
+from tests.processes import free_port, until_listening
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "Correct-horse-1"
@@ -78,17 +77,11 @@ def published(document: dict[str, Any], pki: Pki) -> Iterator[str]:
 @contextmanager
 def mcp_server(interpreter: str, issuer: str) -> Iterator[str]:
     """The MCP server; its URL."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [interpreter, str(ROOT / "tests/mcp/server.py"), str(port), issuer]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            for _ in range(600):  # only a failure waits so long
-                with closing(socket.socket()) as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                assert process.poll() is None, "the MCP server has ended"
-                time.sleep(0.1)
+            until_listening(process, port)
             yield f"http://127.0.0.1:{port}/mcp"
         finally:
             process.terminate()

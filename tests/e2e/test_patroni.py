@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -32,16 +31,12 @@ from tests.e2e.test_failover import ready
 from tests.e2e.test_hanging_database import issued
 from tests.e2e.test_running import cli, make_role, within
 from tests.packaging.deployment import PATRONI_MACHINE
+from tests.processes import free_port
 
 pytestmark = pytest.mark.slow
 _PROGRAMS = ("postgres", "initdb", "pg_basebackup", "pg_ctl", "pg_controldata", "pg_isready", "pg_rewind", "psql")
 _SECONDS = 120.0
 _PASSWORD = "of-the-test"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 class PatroniCluster:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.agent import configured, running_agent
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, ROOT_KEYS, Server
 from tests.e2e.test_agent import who
 from tests.kubernetes_api import ISSUER, READER, Cluster, cluster
+from tests.processes import bound, free_port, until_listening
 
 pytestmark = pytest.mark.parametrize("server", ["sqlite"], indirect=True)  # the protocol is the point
 AUDIENCE = "pods.eks.amazonaws.com"
@@ -123,3 +126,34 @@ def test_pod_finds_the_agent_of_its_node_by_the_standard_environment(
         for headers, status in (({"authorization": other}, 403), ({}, 401), ({"authorization": "x" * 9}, 403)):
             answered, body = agent.get("pod-identity", "/v1/credentials", **headers)
             assert (answered, first[1]["SecretAccessKey"] in json.dumps(body)) == (status, False)
+
+
+def test_pod_gets_its_role_from_the_agent_of_aws(
+    server: Server, kubernetes: Cluster, role: str, tmp_path: Path
+) -> None:
+    """AWS's program is in no package registry; docs/how-to/develop.md says how to build it. It answers at one address alone."""
+    program, address = shutil.which("eks-pod-identity-agent"), "169.254.170.23"
+    if program is None:
+        pytest.skip("eks-pod-identity-agent is not on PATH")
+    if subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=False).returncode:
+        pytest.skip("the address of the agent cannot be added")
+    port = free_port()
+    command = [program, "server", "--cluster-name", "prod", "--endpoint", server.url, "--bind-hosts", address]
+    command += ["--port", str(port), "--probe-port", str(free_port()), "--metrics-port", str(free_port())]
+    token = tmp_path / "eks-pod-identity-token"
+    environment = {
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{address}:{port}/v1/credentials",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token),
+    }
+    with subprocess.Popen(bound(command), env=server.environment(ADMIN_KEY), stdout=subprocess.DEVNULL) as agent:
+        try:
+            until_listening(agent, port, address)
+            token.write_text(kubernetes.token("shop", "orders", "orders-1", aud=[AUDIENCE]))
+            seen = who("boto3", server, environment, tmp_path)
+            assert seen == f"arn:aws:sts::{OPERATOR}:assumed-role/{role}/eks-prod-orders-1"
+            token.write_text(kubernetes.token("shop", "web", "orders-1", aud=[AUDIENCE]))  # not associated
+            with pytest.raises(AssertionError, match="ResourceNotFoundException"):
+                who("boto3", server, environment, tmp_path)
+        finally:
+            agent.terminate()
+            subprocess.run(["ip", "address", "del", f"{address}/32", "dev", "lo"], check=False)

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, Server, running
 from tests.e2e.pki import Pki
-from tests.processes import bound
+from tests.processes import bound, free_port, until_listening
 
 from daypass import sigv4
 from daypass.client.errors import ClientError as DaypassError
@@ -28,11 +27,6 @@ from daypass.client.profiles import Profile
 
 pytestmark = pytest.mark.slow
 PROXY = Path(__file__).resolve().parents[2] / "deploy/proxy"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def replaced(text: str, *pairs: tuple[str, str]) -> str:
@@ -90,15 +84,7 @@ def proxied(name: str, folder: Path, servers: list[Server], pki: Pki) -> Iterato
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(bound([program, *command[1:]]), stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 2).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < end
-                time.sleep(0.05)
+        until_listening(process, port)
         yield f"https://127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -30,7 +30,7 @@ from botocore.exceptions import ClientError
 from tests.e2e.conftest import ADMIN_KEY, BOOTSTRAP, OPERATOR, ROOT_KEYS, Server, running, session_key
 from tests.e2e.pki import Pki
 from tests.prepared import prepare_sqlite
-from tests.processes import bound
+from tests.processes import bound, free_port
 
 from daypass import sigv4
 from daypass.audit.stored import event_bytes
@@ -161,8 +161,7 @@ def test_second_process_on_the_same_data_sees_writes_and_revocations_within_a_se
 
 @pytest.mark.slow
 def test_health_port_of_several_workers_serves_health_and_metrics(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with running(tmp_path, "--workers", "2", environment={"DAYPASS_SERVER__HEALTH_PORT": str(port)}) as server:
         for path, base in (
             ("healthz", port),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import ADMIN_KEY, Server, running
+from tests.processes import free_port
 
 from daypass.client.http import signed_request
 from daypass.client.profiles import Profile
@@ -65,8 +65,7 @@ async def scraped(port: int, source: str) -> bytes:
 
 @pytest.mark.parametrize("separate", [True, False])
 def test_a584_metrics_are_answered_while_a_flood_is_shed(tmp_path: Path, *, separate: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        health = free.getsockname()[1]
+    health = free_port()
     rates = ("PRINCIPAL_PER_SECOND", "PRINCIPAL_BURST", "ACCOUNT_PER_SECOND", "ACCOUNT_BURST")
     given = {"DAYPASS_SERVER__QUEUE_SECONDS": "0.1", **{f"DAYPASS_RATES__{name}": "100000" for name in rates}}
     if separate:

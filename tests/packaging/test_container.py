@@ -8,7 +8,6 @@ import re
 import resource
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -20,6 +19,7 @@ import pytest
 import yaml
 from tests.packaging.deployment import CONTAINERFILE, compose
 from tests.packaging.machine import ROOT, run
+from tests.processes import free_port
 
 _BUILD = ROOT / "deploy/container/build.sh"
 _BOOTSTRAP = "AKIACONTAINERTEST001:a-long-random-secret-for-the-test:111122223333"
@@ -154,8 +154,7 @@ def image(engine: Engine, base: str, wheel: Path) -> Iterator[str]:
 @pytest.fixture
 def container(engine: Engine, image: str) -> Iterator[tuple[str, str]]:
     """The name and the URL of a server that runs as docs/how-to/packages.md says."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     name = f"{image}-{secrets.token_hex(3)}"
     started = engine(
         "run", "-d", "--name", name, "--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges",

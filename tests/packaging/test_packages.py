@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import pytest
 from tests.packaging.deployment import command, stages, words
 from tests.packaging.machine import ROOT, run, succeed
-from tests.processes import bound
+from tests.processes import bound, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +31,7 @@ _BOOTSTRAP = "AKIAPACKAGETEST00001:a-long-random-secret-for-the-test:11112222333
 @contextmanager
 def serving(*start: str | Path, data: Path, user: int | None = None) -> Iterator[str]:
     """A server started by this command as an unprivileged user; yields its URL when it is ready."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "DAYPASS_", "AWS_"))}
     environment = {**kept, "DAYPASS_BOOTSTRAP": _BOOTSTRAP, "HOME": str(data)}
     who = {"user": user, "group": user, "extra_groups": []} if user is not None and os.geteuid() == 0 else {}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import structlog
 from click.testing import CliRunner
 from sqlalchemy import select
 from tests.prepared import prepare_sqlite
+from tests.processes import free_port
 from tests.terminal import Terminal
 
 from daypass.audit.log import load_mark
@@ -89,8 +89,7 @@ def test_clock_without_a_database_names_the_place_and_makes_no_file(
 def test_clock_of_an_unreachable_database_names_the_host_and_what_to_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("DAYPASS_DATABASE__URL", f"postgresql://daypass:hidden@127.0.0.1:{port}/daypass")
     assert run(["clock", "show", "--data", str(tmp_path)]) == 5
     err = capfd.readouterr().err
