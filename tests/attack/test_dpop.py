@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(data: Path) -> Iterator[Installation]:
-    with authorization_server(data, rates=GENEROUS) as made:
+    with authorization_server(data, rates=GENEROUS, oauth={"registration": True}) as made:
         yield made
 
 
@@ -81,11 +81,47 @@ def test_a73_dpop_proof_of_a_refused_request_is_used(site: Installation, client:
     refusal(site, asked(client, proof), "invalid_dpop_proof")
 
 
-def test_a73_dpop_proof_is_good_once_at_a_resource_too(site: Installation, client: Client, key: DpopKey) -> None:
+RESOURCES = (
+    ("POST", "/oauth2/introspect", "token=x"),
+    ("GET", "/oauth2/userinfo", None),
+    ("POST", "/oauth2/register", {"redirect_uris": ["https://app.example/callback"]}),
+    ("POST", "/access/v1/evaluation", QUESTION),
+    ("POST", "/access/v1/search/action", QUESTION),
+    ("GET", "/access/v1/requests/REQUEST", None),
+    ("GET", "/ssf/streams", None),
+)
+
+
+@pytest.mark.parametrize(("method", "path", "body"), RESOURCES)
+def test_a73_dpop_proof_is_good_once_at_every_resource_too(
+    site: Installation, client: Client, key: DpopKey, method: str, path: str, body: Any
+) -> None:
+    path = path.replace("REQUEST", access_request(site) if "REQUEST" in path else "")
     text = given(client.token(dpop=key))["access_token"]
-    headers = (b"authorization", f"DPoP {text}".encode()), key.header("/oauth2/introspect", token=text)
-    given(post(site, "/oauth2/introspect", {"token": text}, *headers))
-    refusal(site, post(site, "/oauth2/introspect", {"token": text}, *headers), "invalid_dpop_proof", 401)
+    data = b"" if body is None else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    kind = b"application/json" if isinstance(body, dict) else b"application/x-www-form-urlencoded"
+    headers = [(b"authorization", f"DPoP {text}".encode()), key.header(path, method, token=text)]
+    headers += [(b"content-type", kind)] if data else []
+    first, second = (site.send(method, headers, data, path=path.encode()) for _ in range(2))
+    assert first.status in (200, 201), first.body
+    assert second.status == 401, second.body
+    (record,) = site.records(second.request_id)
+    assert record["detail"]["private"]["reason"] == "replay"
+
+
+def access_request(site: Installation) -> str:
+    """The id of a request that waits."""
+    gated = {"Bool": {"daypass:Approved": "true"}}
+    statement = {"Principal": {"AWS": f"arn:aws:iam::{ALPHA}:root"}, "Action": "sts:AssumeRole", "Condition": gated}
+    role = site.role("gated", document(statement))
+    stages = [{"name": "lead", "approvers": {"principals": ["user/lead"]}}]
+    rule = {"roles": ["role/gated"], "requesters": {"principals": ["user/ann"]}, "stages": stages}
+    for name in ("lead", "ann"):
+        _, key = site.user(name, policy=EVERYTHING)
+    assert api(site, "PUT", "/approval-rules/gated", {"document": json.dumps(rule)}).status == 200
+    asked_for = api(site, "POST", "/access-requests", {"roles": [role], "reason": "a good reason"}, key)
+    assert asked_for.status == 201, asked_for.body
+    return str(json.loads(asked_for.body)["id"])
 
 
 def test_a73_dpop_proof_of_a_revocation_of_another_session_is_good_once(

@@ -215,6 +215,7 @@ OTHERS: Final[tuple[tuple[str, str, Any], ...]] = (
     ("POST", "/access/v1/search/subject", {**QUESTION, "subject": {"type": "user"}}),
     ("POST", "/access/v1/search/resource", {**QUESTION, "resource": {"type": "role"}}),
     ("POST", "/access/v1/search/action", {"subject": QUESTION["subject"], "resource": QUESTION["resource"]}),
+    ("GET", "/access/v1/requests/" + "0" * 32, None),
     ("GET", "/events/revocations", None),
     ("POST", "/ssf/streams", {"delivery": {"method": "urn:ietf:rfc:8936"}}),
     ("GET", "/ssf/streams", None),
@@ -242,16 +243,22 @@ def test_session_that_denies_everything_is_refused_by_the_other_wires(
     walker.judged(answer, "", target)
 
 
-def test_duration_of_a_sign_in_token_that_is_no_sensible_number_is_refused(walker: Walker) -> None:
+SPOILED: Final = (
+    *({"duration": each} for each in ("²", "9" * 5_000, "900", 1.5, True, [900], -1, 2**70)),
+    *({"resource": each} for each in ("x" * 600, "https://x\0", "orders", "https://x example", 5, ["https://x"], {})),
+)
+
+
+def test_sign_in_token_of_a_wrong_duration_or_resource_is_refused(walker: Walker) -> None:
     _, key = walker.site.user("durable", policy=document({"Action": "*", "Resource": "*"}))
     session = walker.site.call(key, "GetSessionToken").key
     query, extra = "x-amz-client-auth-method=iam", {"content-type": "application/json"}
     wanted = {"grant_type": "client_credentials", "resource": "https://x.example"}
-    for duration in ("²", "9" * 5_000, "900", 1.5, True, [900], -1, 2**70):
-        data = json.dumps({**wanted, "duration": duration}).encode()
+    for spoiled in SPOILED:
+        data = json.dumps({**wanted, **spoiled}).encode()
         headers = walker.site.signed(session, data, "signin", method="POST", path="/v1/token", query=query, extra=extra)
         answer = walker.site.send("POST", headers, data, path=b"/v1/token", query=query.encode())
-        assert (answer.status, walker.served(answer)) == (400, []), duration
+        assert (answer.status, walker.served(answer)) == (400, []), spoiled
 
 
 def test_key_of_a_user_whose_policy_denies_everything_makes_a_session_that_may_do_nothing(walker: Walker) -> None:

@@ -309,19 +309,20 @@ def test_a617_decision_that_takes_long_allows_nothing_to_who_has_lost_the_creden
     assert site.call(ROOT, "GetGroup", {"GroupName": name}, service="iam").code == "NoSuchEntity"
 
 
-def slowly(site: Installation, monkeypatch: pytest.MonkeyPatch, act: Meanwhile) -> None:
-    """`act` happens once, while a decision or a search waits for its turn as heavy work."""
+def slowly(site: Installation, monkeypatch: pytest.MonkeyPatch, named: str, act: Meanwhile) -> None:
+    """`act` happens once, while the work of this name waits for its turn as heavy work."""
     heavy = site.runtime.env.heavy
     monkeypatch.setattr("daypass.operations.authorize.INLINE", 0)
 
     def waiting(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def work(*args: Any, **more: Any) -> Any:
-            result = await real(*args, **more)
-            monkeypatch.undo()
-            await act()
+        async def waited(account: str, work: Any, *args: Any, **more: Any) -> Any:
+            result = await real(account, work, *args, **more)
+            if work.__name__ == named:
+                monkeypatch.undo()
+                await act()
             return result
 
-        return work
+        return waited
 
     for name in ("compute", "read"):
         monkeypatch.setattr(heavy, name, waiting(getattr(heavy, name)))
@@ -366,7 +367,7 @@ def test_a617_exchange_whose_actor_client_or_provider_ends_while_it_is_decided_g
         elif what == "client":
             await change(site, lambda tx: tx.replace(replace(tx.get(OAuthClient, id=client.id), enabled=False)))
 
-    slowly(site, monkeypatch, lose)
+    slowly(site, monkeypatch, "_admitted", lose)
     sent = {
         "subject_token": issuer.token(site.now(), sub="ann"),
         "subject_token_type": ID_TOKEN,
@@ -380,6 +381,43 @@ def test_a617_exchange_whose_actor_client_or_provider_ends_while_it_is_decided_g
     records = site.records(answer.request_id)
     assert [each["detail"].get("private", {}).get("reason", "") for each in records] == [reason]
     assert [bool(each.get("session_id")) for each in records] == [status == 200]
+
+
+@pytest.mark.parametrize("act", ["request", "vote", "simulate"])
+def test_a617_request_or_vote_of_a_person_whose_key_ends_while_it_is_checked_counts_for_nothing(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    people = {
+        each: site.user(f"{each}-{act}", policy=document({"Action": "*", "Resource": "*"})) for each in ("a", "b")
+    }
+    gated = {"Condition": {"Bool": {"daypass:Approved": "true"}}}
+    role = site.role(f"gated-{act}", trust(f"arn:aws:iam::{ALPHA}:root", **gated))
+    stages = [{"name": "lead", "approvers": {"principals": [f"user/b-{act}"]}}]
+    rule = {"roles": [f"role/gated-{act}"], "requesters": {"principals": [f"user/a-{act}"]}, "stages": stages}
+    assert api(site, "PUT", f"/approval-rules/{act}", {"document": json.dumps(rule)}).status == 200
+    asked: dict[str, Any] = {"roles": [role], "reason": "a good reason"}
+    long = document(*({"Action": f"s3:{act}{number}", "Resource": "*"} for number in range(25)))
+    who = "b" if act == "vote" else "a"
+    _, key = people[who]
+    path = "/simulate" if act == "simulate" else "/access-requests"
+    if act == "vote":
+        made = members(api(site, "POST", path, asked, people["a"][1]))
+        seen = members(api(site, "GET", f"{path}/{made['id']}", key=key))
+        path, asked = f"{path}/{made['id']}/approve", {"binding": seen["binding"]}
+    asked = (
+        {"actions": ["s3:GetObject"], "principal": f"arn:aws:iam::{ALPHA}:user/a-simulate"}
+        if act == "simulate"
+        else asked | {"policy": long}
+    )
+    end = {"UserName": f"{who}-{act}", "AccessKeyId": key[0], "Status": "Inactive"}
+    work = "_answers" if act == "simulate" else "_check"
+    slowly(site, monkeypatch, work, lambda: iam(site, "UpdateAccessKey", **end))
+    answer = api(site, "POST", path, asked, key)
+    assert answer.status == 403, answer.body
+    (record,) = site.records(answer.request_id)
+    assert record["detail"]["private"]["reason"] == "access key is inactive"
+    waiting = members(api(site, "GET", "/access-requests?state=pending"))["access_requests"]
+    assert [each["missing"] for each in waiting if role in str(each)] == [{f"{act}/lead": 1}] * (act == "vote")
 
 
 @pytest.mark.parametrize("what", ["deleted", "expired"])
@@ -402,7 +440,7 @@ def test_a617_search_by_a_scim_token_that_ends_meanwhile_shows_nothing(
 
     path = "Users?filter=title%20eq%20%22x%22"
     assert directory.ok("GET", path)["totalResults"] == 0
-    slowly(site, monkeypatch, lose)
+    slowly(site, monkeypatch, "_scan", lose)
     answer = directory.send("GET", path)
     assert answer.status == 401, answer.body
     (record,) = site.records(answer.request_id)

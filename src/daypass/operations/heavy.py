@@ -52,11 +52,16 @@ async def compute(env: Env, account: str, work: Callable[..., T], *args: Any, si
     return await env.heavy.compute(account, work, *args, quick=size is not None and size <= QUICK)
 
 
-async def parse(env: Env, call: Call, work: Callable[[str], T], text: str) -> T:
-    """`work(text)` for the caller. `work` is a function of a module."""
-    found = await compute(env, call.caller.account, work, text, size=len(text))
+async def compute_for(env: Env, call: Call, work: Callable[..., T], *args: Any, size: int | None = None) -> T:
+    """`compute` for the caller."""
+    found = await compute(env, call.caller.account, work, *args, size=size)
     await authenticated_again(env, call.caller)
     return found
+
+
+async def parse(env: Env, call: Call, work: Callable[[str], T], text: str) -> T:
+    """`work(text)` for the caller. `work` is a function of a module."""
+    return await compute_for(env, call, work, text, size=len(text))
 
 
 def _portable(document: PolicyDocument) -> tuple[Any, ...]:

@@ -16,9 +16,11 @@ from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.oauth.client import FAPI_ALGORITHMS
 from daypass.domain.oauth.resource_server import X5T, Binding
 from daypass.operations import rates
+from daypass.operations.assume.request import commit_once
 from daypass.operations.oauth.client_authentication import TlsClientCertificate
 from daypass.operations.oauth.inspect import bearer_caller
 from daypass.operations.oauth.request import DpopProof, check_dpop, invalid_proof, new_nonce
+from daypass.operations.outcome import served
 from daypass.ports import Call, Env
 from daypass.wire.client_certificate import presented_certificate
 from daypass.wire.front import Front, RequestProgress
@@ -44,15 +46,20 @@ def authorization_of(request: Request) -> tuple[str, str]:
 
 
 async def authenticated_by_any(
-    front: Front, progress: RequestProgress, services: Collection[str], tokens: float, certificate_header: str = ""
+    front: Front,
+    progress: RequestProgress,
+    services: Collection[str],
+    tokens: float,
+    certificate_header: str = "",
+    *,
+    consuming: bool = False,
 ) -> Call:
-    """The call of a request with an access token or, without one, a signature.
+    """The call of a request with an access token or, without one, a signature. `consuming`: see `by_access_token`.
 
-    The operation consumes `progress.replays` in its transaction. Raises DaypassError: see `Front.authenticated` and
-    `by_access_token`.
+    Raises DaypassError: see `Front.authenticated` and `by_access_token`.
     """
     if authorization_of(progress.request)[0] in SCHEMES:
-        return await by_access_token(front, progress, tokens, certificate_header)
+        return await by_access_token(front, progress, tokens, certificate_header, consuming=consuming)
     return await front.authenticated(progress, services, tokens)
 
 
@@ -73,8 +80,11 @@ async def by_access_token(
     certificate_header: str = "",
     in_form: str = "",
     service: TokenAudience = _HERE,
+    *,
+    consuming: bool = False,
 ) -> Call:
     """The call of the session of an access token. `in_form`: a bearer token in the body; "": the token is in the header.
+    `consuming`: the operation consumes `progress.replays` in its transaction; otherwise they are consumed here, by themselves.
 
     Raises DaypassError: UNKNOWN_CREDENTIALS, INVALID_DPOP_PROOF, USE_DPOP_NONCE, THROTTLED, UNAVAILABLE.
     """
@@ -91,7 +101,11 @@ async def by_access_token(
     if certificate is not None:
         proven.add(Binding(X5T, certificate.thumbprint))
     caller = await bearer_caller(env, text, env.clock.now(), proven, dpop=dpop, audience=service.audience)
-    return front.proven(progress, caller, tokens)
+    call = front.proven(progress, caller, tokens)
+    if progress.replays and not consuming:
+        await commit_once(env, served(call, detail={"proof": "consumed"}), progress.replays)
+        progress.replays = ()
+    return call
 
 
 async def dpop_of(

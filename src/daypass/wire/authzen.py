@@ -110,7 +110,12 @@ class _Endpoint:
         progress = RequestProgress(request, self._operation)
         try:
             call = await authenticated_by_any(
-                self._front, progress, (_SERVICE,), self._tokens, self._certificate_header
+                self._front,
+                progress,
+                (_SERVICE,),
+                self._tokens,
+                self._certificate_header,
+                consuming=self._errors is ERRORS,
             )
             content = await self._serve(self._front, progress, call)
         except DaypassError as error:

@@ -66,7 +66,7 @@ async def _decide(front: Front, certificate_header: str, request: Request) -> Re
         wanted = meaning(target, asked.request.method, asked.request.raw_path, asked.request.raw_query)
         if authorization_of(asked.request)[0] in SCHEMES:
             service = TokenAudience(target.server.identifier, target.origin)
-            call = await by_access_token(front, progress, _TOKENS, certificate_header, service=service)
+            call = await by_access_token(front, progress, _TOKENS, certificate_header, service=service, consuming=True)
         else:
             call = await _signed(front, progress, wanted.service, target.origin)
         await check_request(front.env, call, target, wanted, progress.replays)

@@ -118,7 +118,9 @@ class RevocationStream:
         if len(brought) == 1 and brought[0][: len(_NODE)].lower() == _NODE:
             self._front.anonymous(progress)
             return await subscribe_node(env, progress.facts(), brought[0][len(_NODE) :].decode("latin-1").strip())
-        call = await authenticated_by_any(self._front, progress, (SERVICE,), _TOKENS, self._certificate_header)
+        call = await authenticated_by_any(
+            self._front, progress, (SERVICE,), _TOKENS, self._certificate_header, consuming=True
+        )
         return await subscribe(env, call, _accounts(request), progress.replays)
 
     def _is_full(self, account: str) -> bool:

@@ -12,8 +12,6 @@ from msgspec import structs
 from daypass.domain.directory import EventStream
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.ssf import SUPPORTED, InvalidSubject, SubjectId, parsed_subject
-from daypass.operations.assume.request import commit_once
-from daypass.operations.outcome import served
 from daypass.operations.ssf import poll as polling
 from daypass.operations.ssf import streams
 from daypass.operations.ssf.poll import WaitingPolls
@@ -88,9 +86,6 @@ class SsfEndpoint:
         if len(request.body) > MAX_BODY:
             raise DaypassError(ErrorKind.REQUEST_TOO_LARGE, f"The request body is over {MAX_BODY} bytes.")
         call = await authenticated_by_any(self._front, progress, (_SERVICE,), _TOKENS, self._certificate_header)
-        if progress.replays:  # most operations are reads, so the proof is consumed by itself
-            await commit_once(env, served(call, detail={"proof": "consumed"}), progress.replays)
-            progress.replays = ()
         return StreamContext(env, call, request, json_object_of(request.body))
 
 

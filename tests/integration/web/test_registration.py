@@ -96,6 +96,11 @@ def test_registration_is_decided_by_the_policies_of_the_initial_access_token(sit
         ({"jwks": {"keys": []}, "token_endpoint_auth_method": "private_key_jwt"}, "invalid_client_metadata"),
         ({"client_name": 5}, "invalid_client_metadata"),
         ({"scope": 5}, "invalid_client_metadata"),
+        ({"redirect_uris": 1.5}, "invalid_client_metadata"),
+        (
+            {"jwks": {"keys": [{"kty": 1e3}]}, "token_endpoint_auth_method": "private_key_jwt"},
+            "invalid_client_metadata",
+        ),
         *(
             ({name: f"https://{host}/x", **more}, "invalid_client_metadata")
             for name, more in ADDRESSES

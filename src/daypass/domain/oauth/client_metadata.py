@@ -62,13 +62,13 @@ def settings_of(document: Mapping[str, Any], old: ClientSettings | None = None) 
     else:
         known = json.loads(dump_client(old))
         members |= {name: known[name] for name in _LIMITS if name in known}
-    scopes = _scopes(document, set(members.get("scopes", ())))
+    scopes = _scopes(document, set(_texts(members, "scopes")))
     if old is None:
-        members["scopes"] = [*members.get("scopes", ()), *scopes]
+        members["scopes"] = [*_texts(members, "scopes"), *scopes]
     elif scopes:
         raise ValueError(f"scope: the client may not ask for {scopes[0][:64]!r}.")
     members["fapi_exceptions"] = _exceptions(str(members["token_endpoint_auth_method"]), members)
-    return parse_client(json.dumps(members))
+    return parse_client(json.dumps(members, default=str))
 
 
 def _scopes(document: Mapping[str, Any], known: set[str]) -> list[str]:
@@ -83,7 +83,7 @@ def _exceptions(method: str, members: Mapping[str, Any]) -> list[str]:
     if method == "none":
         return []
     own = ("client_secret",) if method in SECRET_METHODS else ()
-    return list(dict.fromkeys((*members.get("fapi_exceptions", ()), *_EXCEPTIONS, *own)))
+    return list(dict.fromkeys((*_texts(members, "fapi_exceptions"), *_EXCEPTIONS, *own)))
 
 
 def metadata_of(settings: ClientSettings) -> dict[str, Any]:
@@ -174,5 +174,5 @@ def _flag(document: Mapping[str, Any], name: str) -> bool:
 def _texts(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = document.get(name, [])
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"its {name} is not a list of strings")
+        raise ValueError(f"{name}: a list of strings is expected.")
     return tuple(value)

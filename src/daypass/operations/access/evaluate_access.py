@@ -102,7 +102,7 @@ async def evaluate_access(
     work = await _prepared_in_slices(env, account, subjects, questions)
     ready = [item for item in work if isinstance(item, Question)]
     if _is_heavy(ready, reasons=reasons):
-        decisions = await heavy.compute(env, account, decided, ready, semantic, reasons)
+        decisions = await heavy.compute_for(env, call, decided, ready, semantic, reasons)
     else:
         decisions = await _in_slices(env, account, ready, semantic, reasons=reasons)
     if len(work) > SLICE:

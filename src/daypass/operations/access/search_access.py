@@ -189,7 +189,7 @@ async def _allowed(
             items.append((await prepare(env, subject, question, keys), name))
         except ValueError:  # a name that no request can have
             continue
-    decisions = await heavy.compute(env, call.caller.account, _decisions, [item for item, _ in items])
+    decisions = await heavy.compute_for(env, call, _decisions, [item for item, _ in items])
     return ResultPage(tuple(name for (_, name), one in zip(items, decisions, strict=True) if one))
 
 

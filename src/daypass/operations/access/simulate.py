@@ -106,7 +106,7 @@ async def simulate(env: Env, call: Call, request: SimulationRequest) -> list[Sim
         check_action(action)
     await refresh_if_changed(env)
     stage = await _stage(env, call, request)
-    answers = await heavy.compute(env, call.caller.account, _answers, stage, request)
+    answers = await heavy.compute_for(env, call, _answers, stage, request)
     detail = {
         "principal": request.principal,
         "actions": list(request.actions[:10]),

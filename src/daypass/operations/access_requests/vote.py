@@ -91,7 +91,7 @@ async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) 
     """
     owner = account or call.caller.account
     action = "ApproveAccessRequest" if sent.approve else "DenyAccessRequest"
-    decision = await authorize_request(env, call, action, owner, request_id)
+    await authorize_request(env, call, action, owner, request_id)
     if len(sent.reason) > MAX_REASON or not sent.reason.isprintable():
         raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {MAX_REASON} printable characters.")
     if not sent.approve and not sent.reason.strip():
@@ -102,6 +102,7 @@ async def vote(env: Env, call: Call, account: str, request_id: str, sent: Vote) 
         mfa_at = await check_step_up(env, call, vote_digest(owner, request_id, sent), sent.step_up)
     else:
         mfa_at = await check_mfa(env, call, sent.mfa)
+    decision = await authorize_request(env, call, action, owner, request_id)  # the proofs took their time (attack A617)
     context = {**request_context(call.caller, call.facts, call.now), **mfa_context(mfa_at)}
     casting = _Casting(env, call, owner, request_id, sent, decision, mfa_at, context)
     return await env.journal.write(casting.change, account=call.caller.account)

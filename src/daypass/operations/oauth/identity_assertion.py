@@ -26,7 +26,7 @@ from daypass.operations.authenticate import caller_of_session
 from daypass.operations.authorize import authorize
 from daypass.operations.management import arn_of
 from daypass.operations.oauth.access_token import actors_of, authenticated_at, invalid_session, stable_id
-from daypass.operations.oauth.client_authentication import AuthenticatedClient
+from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_again_client
 from daypass.operations.oauth.id_token import delegation_of, signed_in_by, subject_of
 from daypass.operations.oauth.jwt_form import on_record
 from daypass.operations.oauth.parties import VerifiedSubject, own_subject, subject_of_caller
@@ -125,6 +125,7 @@ async def _issued(
     }
     arn = arn_of(client.client.account, "client", client.client.id)
     decision = await authorize(env, call, ACTION, arn, context=keys)
+    await check_again_client(env, client=client)
     if session is None:
         raise DaypassError(ErrorKind.INVALID_TARGET, "This principal has no session to get assertions for.")
     check_ceiling(session, (request.audience,))

@@ -35,7 +35,7 @@ from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL
 from daypass.wire.oauth.authorize import PATH as AUTHORIZE
 from daypass.wire.oauth.client import sender_of
-from daypass.wire.oauth.endpoint import EndpointContext, Form, answer, malformed, one, required
+from daypass.wire.oauth.endpoint import EndpointContext, Form, answer, audiences_of, malformed, one, required
 from daypass.wire.oauth.errors import JSON, NO_STORE, read_details
 from daypass.wire.oauth.token import JWT_BEARER, TOKEN_EXCHANGE, rendered, serve_grant
 from daypass.wire.web.context import PageContext
@@ -158,10 +158,10 @@ async def _client_credentials(ctx: EndpointContext) -> Response:
     if duration is not None and not _SHORTEST <= duration <= _LONGEST:
         raise malformed(f"duration is {_SHORTEST} to {_LONGEST} seconds.")
     form = _form(ctx, {}, values)
-    resource = required(form, "resource")
+    required(form, "resource")
     if one(form, "grant_type") != "client_credentials":
         raise DaypassError(ErrorKind.UNSUPPORTED_GRANT_TYPE, "The grant is client_credentials.")
-    request = TokenRequest(SessionRequest("", duration=duration), audiences=(resource,))
+    request = TokenRequest(SessionRequest("", duration=duration), audiences=audiences_of(form))
     issued = await aws_sessions.issue_for_resource(ctx.env, call, request)
     return answer(rendered(ctx, issued, _NO_DETAILS))
 

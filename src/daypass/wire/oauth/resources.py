@@ -80,7 +80,7 @@ async def userinfo(ctx: EndpointContext) -> Response:
         raise malformed("The access token is sent in two ways.")
     if not by_header and not text:
         raise DaypassError(ErrorKind.MISSING_CREDENTIALS, "Send an access token in the Authorization header.")
-    call = await by_access_token(ctx.front, ctx.progress, _TOKENS, ctx.certificate_header, text)
+    call = await by_access_token(ctx.front, ctx.progress, _TOKENS, ctx.certificate_header, text, consuming=True)
     return answer(await user_info(ctx.env, call, ctx.progress.replays))
 
 
@@ -91,7 +91,9 @@ async def _authenticated(ctx: EndpointContext, *, public: bool) -> tuple[Call, S
         ctx.unproven, ctx.resource = "invalid_token", True
     if scheme in SCHEMES or scheme.startswith("aws4-") or b"X-Amz-" in ctx.request.raw_query:
         progress = ctx.progress
-        call = await authenticated_by_any(ctx.front, progress, (SIGNED_FOR,), _TOKENS, ctx.certificate_header)
+        call = await authenticated_by_any(
+            ctx.front, progress, (SIGNED_FOR,), _TOKENS, ctx.certificate_header, consuming=True
+        )
         return call, Sender(replays=progress.replays)
     call = ctx.anonymous()
     client = await client_of(ctx, ctx.form())
