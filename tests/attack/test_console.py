@@ -200,7 +200,7 @@ def test_a87_names_of_clients_servers_anchors_and_passkeys_are_inert_also_when_t
     browser, authenticator = Browser(site), registered(site, signed_in(site, name := user(site)))
     site.iam("PutUserPolicy", UserName=name, PolicyName="all", PolicyDocument=policy("*", "daypass:*"))
     assert sign_in_with(browser, authenticator).status == 303
-    page = browser.get("/console/clients")
+    page = browser.get("/console/clients?new=1")
     asked = browser.submit(page, "/console/clients/create", name=SCRIPT, settings=BIDI)
     assert "You confirm exactly this" in text(asked)
     inert(asked)

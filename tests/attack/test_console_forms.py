@@ -115,7 +115,7 @@ def test_a217_secret_of_a_channel_is_confirmed_unseen_and_exactly(site: Installa
     eve, authenticator = administrator(site)
     path, secret = "/console/notifications/create", "0123456789abcdef" * 2
     fields = {"name": "a217", "kind": "slack", "target": "https://hooks.slack.example/x", "secret": secret}
-    asked = eve.submit(eve.get("/console/notifications"), path, **fields)
+    asked = eve.submit(eve.get("/console/notifications?new=1"), path, **fields)
     assert "You confirm exactly this" in text(asked)
     assert secret not in text(asked)
     assert "Secret ***" in text(asked)
@@ -123,7 +123,7 @@ def test_a217_secret_of_a_channel_is_confirmed_unseen_and_exactly(site: Installa
     proof = authenticator.assertion(forms(asked)[path].options)
     refused(site, eve.submit(asked, path, response=proof, secret="f" * 32), 400)
     assert "a217" not in api(site, "GET", "/notification-channels").body.decode()
-    asked = eve.submit(eve.get("/console/notifications"), path, **fields)
+    asked = eve.submit(eve.get("/console/notifications?new=1"), path, **fields)
     proof = authenticator.assertion(forms(asked)[path].options)
     answer = eve.submit(asked, path, response=proof)
     assert answer.status == 303, text(answer)

@@ -339,6 +339,8 @@ TOUR = {
     "trust-anchors": "/console/trust-anchors",
     "policy": "/console/policy?holder=User&name=ann&policy=work",
     "clients": "/console/clients",
+    "new-client": "/console/clients?new=1",
+    "new-provider": "/console/providers?new=2",
     "resource-servers": "/console/resource-servers",
     "resource-server": f"/console/resource-server?identifier={API}",
     "keys": "/console/keys",
@@ -346,6 +348,7 @@ TOUR = {
     "rule": "/console/rule?name=prod",
     "reviews": "/console/reviews",
     "notifications": "/console/notifications",
+    "new-channel": "/console/notifications?new=1",
     "sent-notifications": "/console/sent-notifications",
     "scim-tokens": "/console/scim-tokens",
     "event-streams": "/console/event-streams",
@@ -385,6 +388,14 @@ def test_rows_are_chosen_and_columns_hidden_which_the_browser_remembers(server: 
     users = ada.open("/console/users")
     assert not users.get_by_role("columnheader", name="Path").is_visible()
     assert users.get_by_role("columnheader", name="MFA").is_visible()
+    users.keyboard.press("c")
+    users.get_by_role("heading", name="New user").wait_for()
+    users.keyboard.type("not a name")
+    users.keyboard.press("Enter")
+    assert "not a name" in users.get_by_label("Name").input_value()
+    ada.said.clear()
+    users.get_by_role("link", name="Cancel").click()
+    users.get_by_role("heading", name="Users", exact=True).wait_for()
     ada.close()
 
 

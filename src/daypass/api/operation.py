@@ -21,7 +21,9 @@ _ACCOUNT: Final = r"^([0-9]{12}|\*)?$"
 
 
 class Input(Struct, forbid_unknown_fields=True):
-    """The input of an operation. `Meta(extra={"secret": True})` marks a secret field."""
+    """The input of an operation. `Meta(extra={"secret": True})` marks a secret field, `{"pick": "user"}` one that the console
+    completes.
+    """
 
 
 class Output(Struct):

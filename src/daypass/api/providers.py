@@ -103,7 +103,13 @@ class CreatePodIdentityAssociationInput(PodIdentityAssociationInput):
 class CreateScimTokenInput(Input):
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     user: Annotated[
-        str, Meta(min_length=1, max_length=64, description="The user who is the principal of SCIM requests.")
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="The user who is the principal of SCIM requests.",
+            extra={"pick": "user"},
+        ),
     ]
     days: Annotated[int, Meta(ge=1, le=366)] = 180
 

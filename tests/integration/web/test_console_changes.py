@@ -67,7 +67,7 @@ def once(answer: Answer) -> list[str]:
 def test_user_is_created_gets_a_password_and_must_change_it_at_the_first_sign_in(
     site: Installation, ada: Browser
 ) -> None:
-    created = ada.submit(ada.get("/console/users"), "/console/users/create", new_name="new-1")
+    created = ada.submit(ada.get("/console/users?new=1"), "/console/users/create", new_name="new-1")
     assert done(created) == {"name": "new-1", "done": "saved"}
     answer = of_user(ada, "new-1", "password")
     (password,) = once(answer)
@@ -157,7 +157,7 @@ def test_users_show_whether_they_have_mfa_and_chosen_ones_are_disabled(site: Ins
 
 def test_group_is_created_filled_renamed_and_deleted_with_what_it_has(site: Installation, ada: Browser) -> None:
     name = user(site)
-    done(ada.submit(ada.get("/console/groups"), "/console/groups/create", new_name="crew"))
+    done(ada.submit(ada.get("/console/groups?new=1"), "/console/groups/create", new_name="crew"))
     page = ada.get("/console/group?name=crew")
     done(ada.submit(page, "/console/group/add-user", user=name))
     done(ada.submit(page, "/console/group/attach", policy=MANAGED))
@@ -219,7 +219,7 @@ def test_virtual_device_of_another_user_is_removed(site: Installation, ada: Brow
 
 
 def test_oidc_provider_is_created_changed_and_deleted(site: Installation, ada: Browser) -> None:
-    page = ada.get("/console/providers")
+    page = ada.get("/console/providers?new=1")
     arn = done(
         ada.submit(page, "/console/providers/create-oidc", url="https://ci.example.com/x", audience="sts.example")
     )["arn"]
@@ -236,12 +236,14 @@ def test_oidc_provider_is_created_changed_and_deleted(site: Installation, ada: B
     done(ada.submit(page, "/console/provider/settings", settings=json.dumps(members)))
     done(ada.submit(page, "/console/provider/remove-audience"))
     assert done(ada.confirm(page, "/console/provider/delete"))["done"] == "deleted"
-    refused(site, ada.submit(ada.get("/console/providers"), "/console/providers/create-oidc", url="http://x"), 400)
+    refused(
+        site, ada.submit(ada.get("/console/providers?new=1"), "/console/providers/create-oidc", url="http://x"), 400
+    )
 
 
 def test_saml_provider_is_created_and_deleted(site: Installation, ada: Browser) -> None:
     document = metadata()
-    page = ada.get("/console/providers")
+    page = ada.get("/console/providers?new=2")
     made = done(ada.submit(page, "/console/providers/create-saml", saml_name="corp", metadata=document))
     page = ada.get(f"/console/provider?arn={made['arn']}")
     done(ada.submit(page, "/console/provider/metadata", metadata=document))
@@ -249,7 +251,7 @@ def test_saml_provider_is_created_and_deleted(site: Installation, ada: Browser) 
 
 
 def test_client_is_created_gets_a_secret_is_disabled_and_deleted(site: Installation, ada: Browser) -> None:
-    page, with_secret = ada.get("/console/clients"), json.dumps(WITH_SECRET)
+    page, with_secret = ada.get("/console/clients?new=1"), json.dumps(WITH_SECRET)
     made = ada.submit(page, "/console/clients/create", name="app", settings=with_secret)
     client = done(made)["client_id"]
     page = ada.get(f"/console/client?client_id={client}")
@@ -270,7 +272,7 @@ def test_client_is_created_gets_a_secret_is_disabled_and_deleted(site: Installat
 
 def test_resource_server_is_created_changed_and_deleted(site: Installation, ada: Browser) -> None:
     fields = {"identifier": "https://api.example.com", "name": "orders"}
-    page = ada.get("/console/resource-servers")
+    page = ada.get("/console/resource-servers?new=1")
     assert done(ada.submit(page, "/console/resource-servers/create", **fields))["identifier"] == fields["identifier"]
     page = ada.get("/console/resource-server?identifier=https://api.example.com")
     done(ada.submit(page, "/console/resource-server/save", settings='{"scopes": {"write": {}}}'))
@@ -280,7 +282,7 @@ def test_resource_server_is_created_changed_and_deleted(site: Installation, ada:
 
 def test_trust_anchor_is_created_disabled_enabled_and_deleted(site: Installation, ada: Browser) -> None:
     pem = Authority.make("O=Acme/CN=root").pem
-    page = ada.get("/console/trust-anchors")
+    page = ada.get("/console/trust-anchors?new=1")
     anchor = done(ada.submit(page, "/console/trust-anchors/create", anchor_name="acme", pem=pem))["id"]
     page = ada.get(f"/console/trust-anchor?id={anchor}")
     assert "arn:aws:rolesanywhere:us-east-1:" in text(page)
@@ -379,7 +381,7 @@ def blocked(found: Any) -> Any:
 def test_change_that_only_creates_is_not_confirmed(site: Installation) -> None:
     eve, _ = administrator(site)
     name = f"{user(site)}-made"
-    assert done(eve.submit(eve.get("/console/users"), "/console/users/create", new_name=name))["name"] == name
+    assert done(eve.submit(eve.get("/console/users?new=1"), "/console/users/create", new_name=name))["name"] == name
 
 
 def test_deletion_by_a_person_without_mfa_is_confirmed_by_a_button(site: Installation, ada: Browser) -> None:

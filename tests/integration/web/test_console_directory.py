@@ -122,7 +122,7 @@ def test_rule_is_written_read_and_deleted(site: Installation) -> None:
 
 def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation) -> None:
     ada = signed_in(site, "ada")
-    page = ada.get("/console/notifications")
+    page = ada.get("/console/notifications?new=1")
     made = ada.submit(
         page, "/console/notifications/create", name="ops", kind="webhook", target="https://hooks.example.com/x"
     )
@@ -144,7 +144,7 @@ def test_channel_is_made_with_a_secret_shown_once_and_tested(site: Installation)
 
 def test_deletion_of_a_channel_is_confirmed(site: Installation) -> None:
     ada = signed_in(site, "ada")
-    page = ada.get("/console/notifications")
+    page = ada.get("/console/notifications?new=1")
     made = ada.submit(
         page, "/console/notifications/create", name="kept", kind="webhook", target="https://hooks.example.com/x"
     )
@@ -156,7 +156,7 @@ def test_deletion_of_a_channel_is_confirmed(site: Installation) -> None:
 
 def test_new_channel_with_the_name_of_another_replaces_nothing(site: Installation) -> None:
     ada = signed_in(site, "ada")
-    page = ada.get("/console/notifications")
+    page = ada.get("/console/notifications?new=1")
     made = ada.submit(
         page, "/console/notifications/create", name="same", kind="webhook", target="https://hooks.example.com/x"
     )
@@ -171,7 +171,7 @@ def test_new_channel_with_the_name_of_another_replaces_nothing(site: Installatio
 
 def test_channel_of_a_ticket_system_is_made_with_its_secret(site: Installation) -> None:
     ada = signed_in(site, "ada")
-    page = ada.get("/console/notifications")
+    page = ada.get("/console/notifications?new=1")
     target = "https://jira.example.com?project=OPS&type=Task"
     new = {"name": "desk", "kind": "jira", "target": target, "secret": "bot:a-token-of-the-desk"}
     made = ada.submit(page, "/console/notifications/create", **new)

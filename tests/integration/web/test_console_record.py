@@ -152,9 +152,10 @@ def test_simulator_highlights_the_statement_that_allows(ada: Browser) -> None:
     user = f"arn:aws:iam::{ALPHA}:user/ann"
     answer = ada.get(f"/console/simulator?principal={user}&action=orders:GetItem")
     assert "This statement allows it." in text(answer)
-    marked = re.search(r'class="marked marked-allow"><code>(.*?)</code>', answer.body.decode(), re.DOTALL)
+    marked = re.search(r'class="statement marked">(.*?)</div>', answer.body.decode(), re.DOTALL)
     assert marked is not None
     assert "orders:GetItem" in marked[1]
+    assert "on every resource" in marked[1]
 
 
 def test_simulator_says_what_would_have_to_be_true(ada: Browser) -> None:

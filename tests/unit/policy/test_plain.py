@@ -55,6 +55,17 @@ def test_plain_condition_is_a_sentence(condition: dict[str, Any], words: str) ->
     assert statement(Condition=condition).conditions == (words,)
 
 
+def test_plain_permissions_name_their_resources() -> None:
+    found = {"Effect": "Deny", "NotAction": "sts:AssumeRole", "NotResource": ["arn:aws:s3:::a", "arn:aws:s3:::b"]}
+    every = {"Effect": "Allow", "Action": ["*", "sts:AssumeRole"], "Resource": ["arn:aws:s3:::a", "*"]}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [found, every]})
+    denied, allowed = plain(parse(text, PolicyKind.IDENTITY))
+    assert (denied.actions, denied.allows) == (("everything except: sts:AssumeRole",), False)
+    assert denied.resources == ("everything except: arn:aws:s3:::a, arn:aws:s3:::b",)
+    assert (allowed.actions, allowed.resources) == (("do everything", "sts:AssumeRole"), ("every resource",))
+    assert not allowed.principals
+
+
 def test_plain_actions_are_named_once_and_a_deny_does_not_allow() -> None:
     assert statement(Action=["sts:AssumeRole", "sts:assumerole", "sts:TagSession"]).actions == (
         "assume the role",

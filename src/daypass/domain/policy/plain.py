@@ -1,4 +1,4 @@
-"""Statements of a trust policy in plain language, for people. It describes; it decides nothing."""
+"""Statements of a policy in plain language, for people. It describes; it decides nothing."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ _SENTENCES: Final = {
 
 
 class PlainStatement(NamedTuple):
-    """A statement in words: "Users of account 1 may assume the role, if all of these hold: …"."""
+    """A statement in words: "Users of account 1 may assume the role, if all of these hold: …". A trust policy has no
+    `resources`; another one has no `principals`.
+    """
 
     sid: str
     allows: bool
@@ -63,10 +65,11 @@ class PlainStatement(NamedTuple):
     principals: tuple[str, ...]
     actions: tuple[str, ...]
     conditions: tuple[str, ...]
+    resources: tuple[str, ...] = ()
 
 
 def plain(document: PolicyDocument) -> tuple[PlainStatement, ...]:
-    """The statements of a trust policy, in their order."""
+    """The statements of a policy, in their order."""
     return tuple(_statement(statement) for statement in document.statements)
 
 
@@ -74,9 +77,15 @@ def _statement(statement: Statement) -> PlainStatement:
     excepted = "everyone except " if statement.not_principal else ""
     principals = [f"{excepted}{_principal(value)}" for value in statement.principal_values]
     named = statement.written.get("NotAction" if statement.not_action else "Action", ())
-    actions = [_ACTIONS.get(action.lower(), action) for action in named]
+    words = _ACTIONS if statement.principal_values else {"*": "do everything"}
+    actions = [words.get(action.lower(), action) for action in named]
     if statement.not_action:
         actions = [f"everything except: {', '.join(actions)}"]
+    resources = statement.written.get("NotResource" if statement.not_resource else "Resource", ())
+    if "*" in resources and not statement.not_resource:
+        resources = ("every resource",)
+    elif statement.not_resource:
+        resources = (f"everything except: {', '.join(resources)}",)
     return PlainStatement(
         statement.sid,
         statement.effect is Effect.ALLOW,
@@ -85,6 +94,7 @@ def _statement(statement: Statement) -> PlainStatement:
         tuple(dict.fromkeys(principals)),
         tuple(dict.fromkeys(actions)),
         tuple(_condition(condition) for condition in statement.conditions),
+        resources,
     )
 
 

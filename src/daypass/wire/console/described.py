@@ -244,7 +244,7 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
     hidden = {} if creates else {resource.key: values.get(resource.key, "")}
     example = (resource.example or {}) if creates else {}
     fields = tuple(
-        _field(part, values.get(part.name, example.get(part.name, "")))
+        _field(part, values.get(part.name, example.get(part.name, _text(part.default) if creates else "")))
         for part in operation.parts.values()
         if part.name not in (*_SERVER, *hidden)
     )
@@ -258,7 +258,8 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
 
 def _field(part: InputField, value: str) -> Field:
     hint = str(part.schema.get("description", ""))
-    field = Field(part.name, _label(part.name), value, hint=hint, required=part.required, maxlength=_longest(part))
+    pick, longest = part.extra.get("pick", ""), _longest(part)
+    field = Field(part.name, _label(part.name), value, hint=hint, required=part.required, maxlength=longest, pick=pick)
     match part.type:
         case inspect.LiteralType(values=values):
             return field._replace(kind="choice", options=[(str(each), str(each)) for each in values])

@@ -81,6 +81,7 @@ async def page(ctx: ConsoleContext) -> Response:
     except DaypassError as error:
         problem = await ctx.problem(error)
     shown = {"role": role, "principal": principal, "part": part, "problem": problem, "note": note}
+    edges = list(dict.fromkeys(edges))
     return ctx.page("graph", "Who can assume what", edges=edges, picture=_picture(edges), **shown)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from asyncio import gather
 from collections.abc import Mapping
 from functools import partial
-from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.document import compile_stored
+from daypass.domain.policy.plain import PlainStatement, plain
+from daypass.operations import heavy
 from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import Again, Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, PagePart, address, to
@@ -41,14 +43,14 @@ KINDS: Final[Mapping[str, str]] = {"User": "/console/user", "Group": "/console/g
 
 
 class PagePolicies(NamedTuple):
-    """The policies on a page: managed ones (ARN and name), inline ones (name and text, "" when not read), and forms.
+    """The policies on a page: managed ones (ARN and name), inline ones (name, text and its words; "" when not read), and forms.
 
     `problems`: parts that the person may not see. `attach`: the form that attaches another. `detach`, `remove`: the form of one
     policy, by ARN and by name. `editor`: the address of the form of an inline policy; its name follows.
     """
 
     attached: list[tuple[str, str]]
-    inline: list[tuple[str, str]]
+    inline: list[tuple[str, str, tuple[PlainStatement, ...] | None]]
     problems: tuple[PagePart[Any], ...]
     attach: FormView
     detach: Mapping[str, FormView]
@@ -66,13 +68,32 @@ async def policies_of(ctx: ConsoleContext, holder: Holder, name: str) -> PagePol
     names = (inline.value or {}).get("PolicyNames", ())
     shown = await gather(*(iam_part(ctx, f"Get{kind}Policy", **named, PolicyName=each) for each in names[:_SHOWN]))
     documents = [unquote((part.value or {}).get("PolicyDocument", "")) for part in shown]
-    texts = list(zip_longest(names, documents, fillvalue=""))
+    words = await gather(*(in_words(ctx, text, PolicyKind.IDENTITY) for text in documents))
+    texts = [*zip(names, documents, words, strict=False), *((each, "", None) for each in names[_SHOWN:])]
     attach = Field("policy", "Managed policy", hint="Its ARN; a part of its name finds it", pick="policy")
     another = FormView(f"{holder.page}/attach", "Attach", "Attach a policy", (attach,), {"name": name})
     editor = address(EDIT, holder=kind, name=name, policy=" ").removesuffix("+")
     detach = {arn: _button(holder, "detach", "Detach", name, arn, text) for arn, text in held}
-    remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, _ in texts}
+    remove = {text: _button(holder, "delete-policy", "Delete", name, text, text) for text, *_ in texts}
     return PagePolicies(held, texts, (attached, inline), another, detach, remove, editor)
+
+
+async def in_words(ctx: ConsoleContext, text: str, kind: PolicyKind) -> tuple[PlainStatement, ...] | None:
+    """The statements of a stored policy in words; None for one that cannot be read."""
+    return await heavy.parse(ctx.env, ctx.call, _trust if kind is PolicyKind.TRUST else _permissions, text)
+
+
+def _trust(text: str) -> tuple[PlainStatement, ...] | None:
+    return _plain(text, PolicyKind.TRUST)
+
+
+def _permissions(text: str) -> tuple[PlainStatement, ...] | None:
+    return _plain(text, PolicyKind.IDENTITY)
+
+
+def _plain(text: str, kind: PolicyKind) -> tuple[PlainStatement, ...] | None:
+    document = compile_stored(text, kind)
+    return None if document.broken else plain(document)
 
 
 async def page(ctx: ConsoleContext, problem: str = "", *, kind: str = "") -> Response:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.operations import providers as provider_settings
 from daypass.wire.console.change import FormChange
@@ -243,10 +246,24 @@ async def anchor(ctx: ConsoleContext, problem: str = "") -> Response:
         found["name"],
         anchor=found,
         switch=FormView(f"{_ANCHOR}/{action}", text, hidden=hidden, danger=enabled),
+        certificates=_certificates(pem),
         delete=FormView(f"{_ANCHOR}/delete", "Delete the anchor", hidden=hidden, danger=True),
-        forms=(FormView(f"{_ANCHOR}/save", "Save", "Name and certificates", fields, hidden),),
+        form=FormView(f"{_ANCHOR}/save", "Save", "Change name or certificates", fields, hidden),
         problem=problem,
     )
+
+
+def _certificates(pem: str) -> list[tuple[str, str, int, str]]:
+    """Subject, issuer, end (ms) and SHA-256 fingerprint of each certificate of a stored bundle."""
+    return [
+        (
+            each.subject.rfc4514_string(),
+            each.issuer.rfc4514_string(),
+            int(each.not_valid_after_utc.timestamp() * 1000),
+            each.fingerprint(hashes.SHA256()).hex(":"),
+        )
+        for each in x509.load_pem_x509_certificates(pem.encode())
+    ]
 
 
 def _source(ctx: ConsoleContext) -> dict[str, Any]:

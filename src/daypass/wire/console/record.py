@@ -8,9 +8,9 @@ import base64
 import json
 from asyncio import gather
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.record import explore, read
@@ -74,12 +74,25 @@ async def one(ctx: ConsoleContext) -> Response:
         f"Record {seq}",
         record=record,
         body=body,
+        facts=list(_facts(body)),
         proof=proof,
         hashes=_hashes(proof.value) if proof.value is not None else "",
         head=_head(logs, log),
         session=session,
         tree=_tree(session),
     )
+
+
+def _facts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The members of an event, each with its path: "actor access key id"."""
+    if isinstance(value, dict) and value:
+        for key, member in value.items():
+            yield from _facts(member, f"{name} {key}".strip())
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
+        for number, each in enumerate(value, 1):
+            yield from _facts(each, f"{name} {number}")
+    elif value not in ("", None, [], {}):
+        yield name.replace("_", " ").capitalize(), ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _hashes(proof: RecordProof) -> str:

@@ -9,11 +9,10 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
-from daypass.domain.policy.document import PolicyKind, compile_stored
+from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.lint.grants import KNOWN
-from daypass.domain.policy.plain import PlainStatement, plain, plain_condition
+from daypass.domain.policy.plain import plain_condition
 from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations import heavy
 from daypass.operations.access import trust_test, what_can, who_can
 from daypass.operations.access.actions import describe_actions, find_actions
 from daypass.operations.access.find import find, find_policies
@@ -23,7 +22,7 @@ from daypass.ports import SessionFilter
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, PagePart, address, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
-from daypass.wire.console.policies import Holder, empty, policies_of, policy_changes
+from daypass.wire.console.policies import Holder, empty, in_words, policies_of, policy_changes
 from daypass.wire.console.table import FormView
 from daypass.wire.http import Response
 from daypass.wire.web.render import HEADERS, pretty
@@ -73,7 +72,7 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
         can = await ctx.attempt("daypass:WhatCanAccess", what_can.what_can, role["Arn"], limit=1)
         return ctx.page("role_part", f"Permissions of {role['RoleName']}", can=can, limit_in_words=limit_in_words)
     text = _text(role["AssumeRolePolicyDocument"])
-    trust = await heavy.parse(ctx.env, ctx.call, _plain, text)
+    trust = await in_words(ctx, text, PolicyKind.TRUST)
     latest = SessionFilter(principal_id=role["RoleId"], limit=10)
     findings, used, policies = await gather(
         ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name),
@@ -116,12 +115,6 @@ def limit_in_words(limit: str) -> str:
 def _text(document: str) -> str:
     """IAM returns documents percent-encoded (RFC 3986)."""
     return unquote(document)
-
-
-def _plain(text: str) -> tuple[bool, tuple[PlainStatement, ...]]:
-    """Whether the document can be read, and its statements."""
-    document = compile_stored(text, PolicyKind.TRUST)
-    return not document.broken, () if document.broken else plain(document)
 
 
 # --- The editor of roles and their policies
@@ -232,7 +225,7 @@ async def findings(ctx: ConsoleContext) -> Response:
 
 
 async def pick(ctx: ConsoleContext) -> Response:
-    """GET /console/pick: values that begin a field, with what they are. `kind`: action, policy, key, arn, or about, for
+    """GET /console/pick: values that begin a field, with what they are. `kind`: action, policy, key, arn, user, or about, for
     what the actions in `text` do; `text`: what is typed.
     """
     kind, text = ctx.value("kind", 8), ctx.value("text", 4096)
@@ -247,6 +240,8 @@ async def pick(ctx: ConsoleContext) -> Response:
         found = [(key, "") for key in sorted(KNOWN) if text.lower() in key]
     elif text:
         listed = await ctx.attempt("daypass:Find", find, text)
-        found = [(each.arn, f"{each.kind} {each.name}") for each in listed.value or () if each.arn]
+        arns = [each for each in listed.value or () if each.arn]
+        users = [(each.name, each.arn) for each in arns if ":user/" in each.arn]
+        found = users if kind == "user" else [(each.arn, f"{each.kind} {each.name}") for each in arns]
     body = json.dumps(found[:50]).encode("ascii")
     return Response(200, body, b"application/json", HEADERS)

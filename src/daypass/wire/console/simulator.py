@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
@@ -10,7 +9,9 @@ from urllib.parse import unquote
 import msgspec
 
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
+from daypass.domain.policy.plain import PlainStatement
 from daypass.operations.access.simulate import Simulated, SimulationRequest, simulate
 from daypass.operations.access.subject import decode_authorization_message
 from daypass.operations.authorize import would_allow
@@ -20,6 +21,7 @@ from daypass.operations.record.read import explain_request
 from daypass.ports import RecordFilter
 from daypass.wire.console.context import ConsoleContext, PagePart
 from daypass.wire.console.iam import iam_part
+from daypass.wire.console.policies import in_words
 from daypass.wire.http import Response
 
 _read_members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -33,10 +35,11 @@ _MAX_MESSAGE: Final = 16_384
 
 
 class ShownPolicy(NamedTuple):
-    """A policy with the statements that decided. `statements`: (JSON, sid, highlighted)."""
+    """A policy with its statements in words, each with whether it decided."""
 
     name: str
-    statements: tuple[tuple[str, str, bool], ...]
+    text: str
+    statements: tuple[tuple[PlainStatement, bool], ...]
 
 
 class Explained(NamedTuple):
@@ -148,7 +151,9 @@ async def _explained(
     for (layer, name), numbers in list(marked.items())[:_MAX_POLICIES]:
         text = given.get(name) or await _text(ctx, explanation, layer, name)
         if text:
-            policies.append(ShownPolicy(name, tuple(_statements(text, numbers))))
+            words = await in_words(ctx, text, PolicyKind.TRUST if name == "trust" else PolicyKind.IDENTITY) or ()
+            shown = tuple((statement, at in numbers) for at, statement in enumerate(words))
+            policies.append(ShownPolicy(name, text, shown))
     return Explained(explanation, tuple(policies), not explanation["allowed"] and _asks_for_approval(explanation))
 
 
@@ -156,17 +161,6 @@ def _asks_for_approval(explanation: Mapping[str, Any]) -> bool:
     statements = (statement for layer in explanation.get("layers", ()) for statement in layer["statements"])
     conditions = (condition for statement in statements for condition in statement["conditions"])
     return any(condition["key"].lower() == _APPROVED and not condition["held"] for condition in conditions)
-
-
-def _statements(text: str, marked: set[int]) -> Iterator[tuple[str, str, bool]]:
-    try:
-        document = json.loads(text)
-    except ValueError:
-        return
-    found = document.get("Statement", []) if isinstance(document, dict) else []
-    for number, statement in enumerate(found if isinstance(found, list) else [found]):
-        sid = statement.get("Sid", "") if isinstance(statement, dict) else ""
-        yield json.dumps(statement, indent=2, ensure_ascii=False), str(sid), number in marked
 
 
 async def _text(ctx: ConsoleContext, explanation: Mapping[str, Any], layer: str, name: str) -> str:

@@ -78,7 +78,13 @@ def table_page(
     forms: Sequence[FormView] = (),
     once: Sequence[tuple[str, str]] = (),
 ) -> Response:
-    """A page with one table, and the forms for new rows. `once`: secrets with labels, which no other page shows."""
+    """A page with one table and a button for each form of a new row; `?new=NUMBER`, or a form that was refused, shows that
+    form alone. `once`: secrets with labels, which no other page shows.
+    """
+    path, number = ctx.page_context.request.raw_path.decode("latin-1"), ctx.value("new", 8)
+    for at, form in enumerate(forms, 1):
+        if not once and (number == str(at) or form.action == path):
+            return ctx.page("new", form.title, form=form, back=table.here, problem=problem)
     table = table._replace(first=bool(ctx.value("after") or ctx.value("start")))
     return ctx.page("table", title, table=table, problem=problem, forms=forms, once=once)
 

@@ -13,6 +13,7 @@
   };
   const list = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
   const empty = () => Object.create(null); // in which a name such as __proto__ is one like any other
+  const one = (label) => label.replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase()).replace(/s$/, "");
   const short = (values) => (values.length === 1 ? values[0] : values);
   let whole = {};
   let number = 0;
@@ -61,9 +62,9 @@
   const values = (label, found, kind, change) => {
     const lines = found.map((value, at) => h("div", { className: "line" },
       input(`${label} ${at + 1}`, value, (next) => { found[at] = next; change(found); write(); }, kind),
-      button("×", () => { found.splice(at, 1); change(found); write(true); }, `Remove ${label.toLowerCase()} ${value}`),
+      button("×", () => { found.splice(at, 1); change(found); write(true); }, `Remove ${one(label)} ${value}`),
       kind === "action" && h("p", { className: "hint" })));
-    return h("div", { className: "values" }, ...lines, button(`Add ${label.toLowerCase()}`, () => { found.push(""); change(found); draw(); }));
+    return h("div", { className: "values" }, ...lines, button(`Add ${one(label)}`, () => { found.push(""); change(found); draw(); }));
   };
   // What each action does stands below it.
   const known = new Map();
@@ -181,6 +182,8 @@
 
   // --- Settings, by their JSON Schema: a line for each that is set, and a choice of the others
 
+  const title = (name) => name.replace(/^urn:ietf:params:oauth:(?:grant|token)-type:/, "").replace(/[_-]/g, " ")
+    .replace(/\b(?:uri|jwks|mfa|arn|url|ip|dpop|id|saml|tls)(?=s?\b)/g, (word) => word.toUpperCase()).replace(/^[a-z]/, (letter) => letter.toUpperCase());
   const schema = builder.dataset.schema ? JSON.parse(builder.dataset.schema) : {};
   const resolved = (about) => {
     if (about.$ref) return resolved(schema.$defs[about.$ref.split("/").pop()]);
@@ -195,19 +198,19 @@
   const boxes = (label, options, found, change) => h("div", { className: "boxes" }, ...options.map((option) => {
     const box = h("input", { type: "checkbox", className: "form-check-input", checked: found.includes(option) });
     box.addEventListener("change", () => change(options.filter((each) => (each === option ? box.checked : found.includes(each)))));
-    return h("label", { className: "form-check" }, box, h("span", { className: "form-check-label", textContent: option }));
+    return h("label", { className: "form-check" }, box, h("span", { className: "form-check-label", textContent: title(option) }));
   }));
   const entries = (label, about, found) => [
     ...Object.entries(found).map(([name, value]) => group(name,
       h("div", { className: "line" },
-        input(`Name of ${label}`, name, (next) => { delete found[name]; found[next] = value; write(true); }),
-        button("×", () => { delete found[name]; write(true); }, `Remove ${label} ${name}`)),
+        input(`Name of ${one(label)}`, name, (next) => { delete found[name]; found[next] = value; write(true); }),
+        button("×", () => { delete found[name]; write(true); }, `Remove ${one(label)} ${name}`)),
       control(`${label} ${name}`, about, value, (next) => { found[name] = next; write(); }))),
-    button(`Add ${label}`, () => { found[`new-${Object.keys(found).length + 1}`] = firstOf(about); write(true); }),
+    button(`Add ${one(label)}`, () => { found[`new-${Object.keys(found).length + 1}`] = firstOf(about); write(true); }),
   ];
   const control = (label, found, value, change) => {
     const about = resolved(found);
-    const kind = /role|policy|trust_anchor/.test(label) ? "arn" : "";
+    const kind = /role|policy|trust anchor/i.test(label) ? "arn" : "";
     if (about.enum) return select(label, about.enum.map((each) => [each, each || "as the server"]), value, change);
     if (about.type === "boolean") return select(label, [["true", "yes"], ["false", "no"]], String(value), (next) => change(next === "true"));
     if (about.type === "integer") return input(label, String(value), (next) => change(Math.trunc(Number(next)) || 0));
@@ -224,14 +227,14 @@
   };
   const members = (about, found) => {
     const lines = Object.entries(about.properties).filter(([name]) => name in found && found[name] !== null).map(([name, each]) => {
-      const remove = button("×", () => { delete found[name]; write(true); }, `Remove ${name}`);
-      const made = group(name, remove, each.description && h("p", { className: "hint" }, ...marked(each.description)),
-        control(name, each, found[name], (next) => { found[name] = next; write(); }));
+      const remove = button("×", () => { delete found[name]; write(true); }, `Remove ${title(name)}`);
+      const made = group(title(name), remove, each.description && h("p", { className: "hint" }, ...marked(each.description)),
+        control(title(name), each, found[name], (next) => { found[name] = next; write(); }));
       made.classList.add("setting");
       return made;
     });
     const others = Object.keys(about.properties).filter((name) => !(name in found) || found[name] === null);
-    return [...lines, others.length && select("Add a setting", [["", "Add a setting…"], ...others.map((name) => [name, name])], "", (name) => {
+    return [...lines, others.length && select("Add a setting", [["", "Add a setting…"], ...others.map((name) => [name, title(name)])], "", (name) => {
       if (name) found[name] = firstOf(about.properties[name]);
       write(true);
     })];

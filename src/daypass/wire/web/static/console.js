@@ -308,6 +308,7 @@
     const typing = document.querySelector("dialog[open]") || (target.closest("input:not([type=checkbox]), textarea, select") && !target.closest("dialog"));
     if (event.ctrlKey || event.metaKey || event.altKey || typing || !letters?.checked) return;
     if (key === "?") open("keys");
+    else if (key === "c" && !(leader > Date.now() - 1500)) document.querySelector("main a[data-new]")?.click();
     else if (leader > Date.now() - 1500) document.querySelector(`#navigation a[data-key="${CSS.escape(key.toLowerCase())}"]`)?.click();
     leader = key === "g" && leader <= Date.now() - 1500 ? Date.now() : 0;
   });
@@ -387,6 +388,5 @@
     }
   }
 
-  const problem = document.getElementById("problem");
-  if (problem) problem.focus();
+  (document.getElementById("problem") || document.querySelector("#new .form-control"))?.focus();
 })();
