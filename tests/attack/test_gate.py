@@ -371,6 +371,17 @@ def test_identity_token_is_exchanged_for_nothing(walker: Walker, identity_token:
     assert refusal(walker.site, answer, "invalid_request")["error"] == "access_denied"
 
 
+@pytest.mark.parametrize(("method", "target", "body"), OTHERS)
+def test_identity_token_opens_no_other_wire(
+    walker: Walker, identity_token: str, method: str, target: str, body: Any
+) -> None:
+    data = json.dumps(body).encode() if body is not None else b""
+    path, _, query = target.partition("?")
+    headers = [bearer(identity_token), (b"content-type", b"application/json")]
+    answer = walker.site.send(method, headers, data, path=path.encode(), query=query.encode())
+    walker.judged(answer, "", target)
+
+
 def test_identity_token_says_who_the_person_is_and_ends_itself(walker: Walker, identity_token: str) -> None:
     """UserInfo, introspection and revocation of a token by itself ask no policy: they give and change nothing else."""
     site = walker.site

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -11,7 +12,8 @@ from tests.attack.installation import Answer, Installation
 from tests.browser import Browser, refused
 from tests.fake_network import FakeNetwork, http
 from tests.oauth import given, post
-from tests.sign_in import web_client
+from tests.oauth_client import DpopKey
+from tests.sign_in import CHALLENGE, VERIFIER, allowed, members, web_client
 from tests.sign_in_provider import Person, Provider, came_back, net, site, started
 
 __all__ = ["net", "site"]
@@ -231,3 +233,42 @@ def test_a256_wrong_device_codes_of_one_person_do_not_count_for_others_of_the_sa
     assert answers == [404, 404, 404, 404, 404, 429]
     assert guesser.submit(page, "/device/code", user_code=codes["user_code"]).status == 429
     assert person.submit(person.get("/device"), "/device/code", user_code=codes["user_code"]).status == 200
+
+
+def aws_login(site: Installation, provider: Provider, subject: str) -> dict[str, Any]:
+    """`aws login` of a person of the provider: the answer to its tool."""
+    browser, key = Browser(site), DpopKey(site)
+    came_back(browser, provider, Person(subject))
+    tool = {
+        "client_id": "arn:aws:signin:::devtools/same-device",
+        "redirect_uri": "http://127.0.0.1:49153/oauth/callback",
+    }
+    page = {"response_type": "code", "scope": "openid", "state": "s" * 32, "code_challenge": CHALLENGE}
+    address = browser.get(f"/v1/authorize?{urlencode({**page, **tool, 'code_challenge_method': 'SHA-256'})}")
+    code = allowed(browser, address.headers["location"])["code"]
+    sent = {"clientId": tool["client_id"], "grantType": "authorization_code", "redirectUri": tool["redirect_uri"]}
+    body = json.dumps({**sent, "code": code, "codeVerifier": VERIFIER}).encode()
+    headers = [(b"content-type", b"application/json"), key.header("/v1/token")]
+    return members(site.send("POST", headers, body, path=b"/v1/token"))
+
+
+def test_a548_person_of_a_provider_sees_and_ends_own_sign_ins_alone_though_others_share_the_role(
+    site: Installation, net: FakeNetwork
+) -> None:
+    shared = Provider(site, net, "shared.example.com")
+    shared.registered(shared.role("shared"))
+    keys = {}
+    for subject in ("ann", "bob"):
+        keys[subject] = tuple(aws_login(site, shared, subject)["accessToken"].values())
+
+    def ask(who: str, path: str, **values: Any) -> dict[str, Any]:
+        body = json.dumps(values).encode()
+        headers = site.signed(keys[who], body, "signin", path=path, extra={"content-type": "application/json"})
+        return members(site.send("POST", headers, body, path=path.encode()))
+
+    seen = {who: [each["sessionArn"] for each in ask(who, "/list-sessions")["items"]] for who in keys}
+    assert [len(each) for each in seen.values()] == [1, 1]
+    assert seen["ann"] != seen["bob"]
+    assert ask("bob", "/get-session", sessionArn=seen["ann"][0])["error"] == "RESOURCE_NOT_FOUND"
+    assert ask("bob", "/batch-revoke-sessions", sessionArns=seen["ann"])["revokedSessions"] == []
+    assert ask("ann", "/batch-revoke-sessions", sessionArns=seen["ann"])["revokedSessions"] != []

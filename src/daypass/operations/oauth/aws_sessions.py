@@ -17,6 +17,7 @@ from daypass.domain.directory import RefreshFamily, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.oauth.client import AWS_TOOLS
 from daypass.domain.policy.model import Decision
+from daypass.domain.session import SessionClaims
 from daypass.operations.authorize import Own, authorize, authorize_own
 from daypass.operations.oauth.access_token import session_arn
 from daypass.operations.oauth.jwt_form import IssuedToken, issue_token
@@ -58,28 +59,36 @@ class SessionQuery(NamedTuple):
 
 
 class _Owner(NamedTuple):
-    """Whose sessions a request may touch. `principal_id`: "*" for everybody in the account."""
+    """Whose sessions a request may touch. `principal_id`: "*" for everybody in the account. `person`: the one person, of
+    several who share the role of their identity provider; "" for all.
+    """
 
     account: str
     principal_id: str
     decision: Decision
+    person: str = ""
+
+    def has(self, env: Env, family: RefreshFamily) -> bool:
+        if family.client_id not in AWS_TOOLS or self.principal_id not in (_EVERYBODY, family.principal_id):
+            return False
+        return self.person in ("", _session(env, family).hops[0].principal_id)
 
 
 async def list_sessions(env: Env, call: Call, query: SessionQuery) -> tuple[list[SignInSession], str]:
     """signin:ListSessions: a page, and the `after` of the next one. Raises DaypassError: ACCESS_DENIED, UNAVAILABLE."""
     owner = await _owner(env, call, "ListSessions", query.principal_arn)
-    rows, after = await env.directory.read(lambda tx: _page(tx, owner, query), account=call.caller.account)
+    rows, after = await env.directory.read(lambda tx: _page(env, tx, owner, query), account=call.caller.account)
     detail = {"principal": owner.principal_id, "found": len(rows)}
     await env.journal.commit(served(call, account=owner.account, decision=owner.decision, detail=detail))
     return [_shown(env, row) for row in rows], after
 
 
-def _page(tx: Reader, owner: _Owner, query: SessionQuery) -> tuple[list[RefreshFamily], str]:
+def _page(env: Env, tx: Reader, owner: _Owner, query: SessionQuery) -> tuple[list[RefreshFamily], str]:
     one = {} if owner.principal_id == _EVERYBODY else {"principal_id": owner.principal_id}
     rows = tx.find(RefreshFamily, account=owner.account, order="id", after=query.after, limit=_LOOKED_AT, **one)
     found: list[RefreshFamily] = []
     for row in rows:
-        if _matches(row, query):
+        if _matches(row, query) and owner.has(env, row):
             found.append(row)
         if len(found) == query.most:
             return found, row.id
@@ -88,8 +97,7 @@ def _page(tx: Reader, owner: _Owner, query: SessionQuery) -> tuple[list[RefreshF
 
 def _matches(row: RefreshFamily, query: SessionQuery) -> bool:
     return (
-        row.client_id in AWS_TOOLS
-        and query.client_id in ("", row.client_id)
+        query.client_id in ("", row.client_id)
         and query.active in (None, not row.ended_at)
         and query.since <= row.created_at < query.before
     )
@@ -136,7 +144,7 @@ async def revoke_refresh_token(env: Env, call: Call, unverified_token: str) -> N
     """
     owner = await _owner(env, call, "RevokeOAuth2TokenWithIAM", "")
     family = await _authentic_family(env, call, unverified_token)
-    if family is None or (family.account, family.principal_id) != (owner.account, owner.principal_id):
+    if family is None or family.account != owner.account or not owner.has(env, family):
         event = served(call, account=owner.account, decision=owner.decision, detail={"active": False})
         await env.journal.commit(event)
         return
@@ -176,8 +184,7 @@ async def _family(env: Env, call: Call, owner: _Owner, unverified_arn: str) -> R
     family = await env.directory.read(
         lambda tx: tx.get(RefreshFamily, id=text, account=owner.account), account=call.caller.account
     )
-    wanted = family is not None and family.client_id in AWS_TOOLS and _arn(family) == unverified_arn
-    if family is None or not wanted or owner.principal_id not in (_EVERYBODY, family.principal_id):
+    if family is None or not owner.has(env, family) or _arn(family) != unverified_arn:
         raise DaypassError(ErrorKind.NOT_FOUND, "There is no such session of this identity.")
     return family
 
@@ -188,7 +195,8 @@ async def _owner(env: Env, call: Call, operation: str, principal_arn: str) -> _O
     account = caller.account
     resource = f"arn:aws:signin::{account}:session/*"
     if not principal_arn:
-        return _Owner(account, caller.principal_id, await authorize_own(env, call, action, resource))
+        decision = await authorize_own(env, call, action, resource)
+        return _Owner(account, caller.principal_id, decision, caller.hops[0].principal_id)
     decision = await authorize(env, call, action, resource)
     if principal_arn == f"arn:aws:iam::{account}:*":
         return _Owner(account, _EVERYBODY, decision)
@@ -202,7 +210,11 @@ async def _owner(env: Env, call: Call, operation: str, principal_arn: str) -> _O
 
 
 def _shown(env: Env, family: RefreshFamily) -> SignInSession:
-    return SignInSession(family, _arn(family), session_arn(payload.decode(content_of(env, family).session)))
+    return SignInSession(family, _arn(family), session_arn(_session(env, family)))
+
+
+def _session(env: Env, family: RefreshFamily) -> SessionClaims:
+    return payload.decode(content_of(env, family).session)
 
 
 def _arn(family: RefreshFamily) -> str:

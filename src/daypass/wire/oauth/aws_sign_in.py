@@ -70,7 +70,7 @@ async def confirmation(ctx: PageContext) -> Response:
     ctx.anonymous()
     fields = ctx.query()
     if "code" not in fields:
-        raise DaypassError(ErrorKind.ACCESS_DENIED, fields.get("error_description", "The sign-in was refused.")[:200])
+        raise DaypassError(ErrorKind.ACCESS_DENIED, "The sign-in was refused.")
     pairs = urlencode({"state": fields.get("state", ""), "code": fields["code"]})
     code = base64.b64encode(pairs.encode("ascii")).decode("ascii")
     return ctx.page("confirmation", title="Finish the sign-in", code=code)
