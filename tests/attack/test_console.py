@@ -20,6 +20,7 @@ from tests.sign_in import signed_in, user
 
 from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.model import Decision
+from daypass.operations.record.summarize import FRESH_MS
 from daypass.wire.routing import Route
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
@@ -159,7 +160,7 @@ def test_a87_names_descriptions_tags_and_user_agents_are_inert(site: Installatio
         "/console/rule?name=painted",
         f"/console/records?request_id={answer.request_id}",
         "/console/records?person=ada",
-        "/console/dashboard?view=debug",
+        "/console/dashboard?part=panels&view=debug",
         "/account",
     ):
         page = ada.get(path)
@@ -233,12 +234,13 @@ def test_a313_session_with_the_name_of_a_user_is_shown_with_its_role(site: Insta
     admin = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
     keys = site.assume(admin, f"arn:aws:iam::{ALPHA}:role/reader", "lee").key
     assert site.call(keys, "GetCallerIdentity").status == 200
-    for path in ("/console/records?operation=sts%3AGetCallerIdentity", "/console/dashboard?view=debug"):
+    for path in ("/console/records?operation=sts%3AGetCallerIdentity", "/console/dashboard?part=panels&view=debug"):
         shown = ada.get(path).body.decode()
         assert "<td>lee</td>" not in shown, path
     site.assume(keys, ORDERS, "refused")
+    site.wall.time += FRESH_MS
     assert "<td>reader/lee</td>" in ada.get("/console/records?operation=sts%3AAssumeRole").body.decode()
-    assert "<td>reader/lee</td>" in ada.get("/console/dashboard?view=debug").body.decode()
+    assert "<td>reader/lee</td>" in ada.get("/console/dashboard?part=panels&view=debug").body.decode()
 
 
 def test_a314_menu_of_a_person_with_expensive_policies_is_not_decided(

@@ -118,6 +118,14 @@ class MeasurementsOut(Output):
     refused: int
     operations: list[OperationLatencyOut]
     checks: list[CheckOut]
+    record_share: Annotated[
+        float | None,
+        Meta(description="Records in the database, of those that must be there (M9). Null: not compared yet."),
+    ]
+    auth_failing_seconds: Annotated[
+        float, Meta(description="The longest time for which authentication failed without a break (M10).")
+    ]
+    alerts: Annotated[list[str], Meta(description="Alerts whose condition holds on this server now.")]
 
 
 class SettingsOut(Output):

@@ -101,6 +101,11 @@ def _measured_figures(measured: dict[str, Any] | None) -> dict[str, object]:
         "p50 latency": _most(measured["latency"], "p50"),
         "p99 latency": _most(measured["latency"], "p99"),
         "faults of the server": str(sum(measured["faults"])),
+        "completeness of the record": "not compared yet"
+        if measured["record_share"] is None
+        else f"{measured['record_share']:.1%}",
+        "authentication failed for at most": f"{measured['auth_failing_seconds']:g} s",
+        "alerts": ", ".join(measured["alerts"]) or "none",
     }
 
 

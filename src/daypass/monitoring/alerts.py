@@ -24,7 +24,12 @@ _OF_SERVICE: Final = 'cause=~"unavailable|issuer"'
 """Causes that spend the error budget: a caller cannot produce them."""
 
 _FAILED: Final = 'outcome!="issued",cause!~"request|throttled"'
-_AUTHENTICATION: Final = 'cause=~"expired|credentials|proof|issuer"'
+
+
+FAULTS: Final = frozenset(
+    {"InternalFailure", "ServiceUnavailable", "SlowDown", "server_error", "temporarily_unavailable"}
+)
+"""Codes of answers that are the fault of the server, not of the request."""
 
 
 class Alert(NamedTuple):
@@ -70,6 +75,49 @@ def _at_least(number: int, part: str, window: str, wanted: str = "") -> str:
     return f"{less(found, expected(wanted, window, function='increase')) if wanted else found} > {number}"
 
 
+class Limit(NamedTuple):
+    """The limit of a gauge, so that a server can also tell by itself whether an alert is due. `least`: it is the least value,
+    and 0 means that there is none. `ends`: the value is a time (seconds since the epoch), the limit the seconds until then.
+    """
+
+    gauge: str
+    limit: float
+    least: bool = False
+    ends: bool = False
+
+    @property
+    def expr(self) -> str:
+        """The condition of the alert."""
+        if not self.least:
+            return f"max by (region) (abs({self.gauge})) > {self.limit:g}"
+        left = " - time()" if self.ends else ""
+        return f'min by (region) ({self.gauge}{{job="daypass"}} > 0){left} < {self.limit:g}'
+
+    def exceeded(self, value: float, now: float) -> bool:
+        """Whether the condition holds for a value. `now`: seconds since the epoch."""
+        return 0 < value < self.limit + now * self.ends if self.least else abs(value) > self.limit
+
+
+LIMITS: Final[Mapping[str, Limit]] = {
+    "DaypassDatabaseUnavailable": Limit("daypass_degraded", 0),
+    "DaypassDirectoryStale": Limit("daypass_directory_staleness_seconds", 60),
+    "DaypassSpoolRejected": Limit("daypass_spool_rejected", 0),
+    "DaypassDiskFull": Limit("daypass_disk_free_ratio", 0.05, least=True),
+    "DaypassClockWrong": Limit("daypass_clock_offset_seconds", 1),
+    "DaypassIssuerFailing": Limit("daypass_issuers_failing", 0),
+    "DaypassCertificateExpires": Limit("daypass_certificate_expires_seconds", 14 * 86_400, least=True, ends=True),
+}
+"""By the name of the alert."""
+
+AUTH_CAUSES: Final = ("expired", "credentials", "proof", "issuer")
+REMEDIATED_SECONDS: Final = 1_800
+"""The target of M10."""
+
+AUTH_SHARE: Final = 0.05
+AUTH_NUMBER: Final = 5
+"""Authentication fails while more than this share and number of the requests of five minutes are refused for one cause."""
+
+_AUTHENTICATION: Final = f'cause=~"{"|".join(AUTH_CAUSES)}"'
 WANTED_TOKENS: Final = 'check=~"(expired token|foreign key) is refused"'
 _WANTED_DENIALS: Final = 'expects="refusal",cause="trust_policy"'
 _WANTED: Final = 'check=~"(expired token|foreign key|other role|wrong external id) is refused"'
@@ -255,7 +303,7 @@ ALERTS: Final = (
         "DaypassAuthFailures",
         TICKET,
         "",
-        "daypass:auth_failure_ratio:rate5m > 0.05 and on (region, cause) daypass:auth_failures:increase5m > 5",
+        f"daypass:auth_failure_ratio:rate5m > {AUTH_SHARE} and on (region, cause) daypass:auth_failures:increase5m > {AUTH_NUMBER}",
         60,
         "{{ $value | humanizePercentage }} of the requests fail: {{ $labels.cause }}.",
     ),
@@ -263,7 +311,7 @@ ALERTS: Final = (
         "DaypassAuthFailuresUnremediated",
         PAGE,
         "",
-        "daypass:auth_failures:open_seconds > 1800",
+        f"daypass:auth_failures:open_seconds > {REMEDIATED_SECONDS}",
         0,
         "Authentication has been failing for {{ $value | humanizeDuration }} (M10: 30 min): {{ $labels.cause }}.",
         escalates=True,
@@ -272,7 +320,7 @@ ALERTS: Final = (
         "DaypassDatabaseUnavailable",
         PAGE,
         "database",
-        "sum by (region) (daypass_degraded) > 0",
+        LIMITS["DaypassDatabaseUnavailable"].expr,
         60,
         "The database is unavailable; sessions are issued from memory into the local spool.",
     ),
@@ -280,7 +328,7 @@ ALERTS: Final = (
         "DaypassDirectoryStale",
         TICKET,
         "database",
-        "max by (region) (daypass_directory_staleness_seconds) > 60",
+        LIMITS["DaypassDirectoryStale"].expr,
         60,
         "The directory in memory is {{ $value | humanizeDuration }} old.",
     ),
@@ -288,7 +336,7 @@ ALERTS: Final = (
         "DaypassSpoolRejected",
         PAGE,
         "record",
-        "max by (region) (daypass_spool_rejected) > 0",
+        LIMITS["DaypassSpoolRejected"].expr,
         0,
         "A spool was altered or does not fit the record, and was set aside.",
     ),
@@ -296,7 +344,7 @@ ALERTS: Final = (
         "DaypassDiskFull",
         PAGE,
         "disk",
-        'min by (region) (daypass_disk_free_ratio{job="daypass"} > 0) < 0.05',
+        LIMITS["DaypassDiskFull"].expr,
         60,
         "Only {{ $value | humanizePercentage }} of the data disk is free.",
     ),
@@ -304,7 +352,7 @@ ALERTS: Final = (
         "DaypassClockWrong",
         PAGE,
         "clock",
-        "max by (region) (abs(daypass_clock_offset_seconds)) > 1",
+        LIMITS["DaypassClockWrong"].expr,
         60,
         "The system clock is off by {{ $value | humanizeDuration }}.",
     ),
@@ -312,7 +360,7 @@ ALERTS: Final = (
         "DaypassIssuerFailing",
         TICKET,
         "issuer",
-        "max by (region) (daypass_issuers_failing) > 0",
+        LIMITS["DaypassIssuerFailing"].expr,
         300,
         "The keys of {{ $value }} identity providers cannot be fetched.",
     ),
@@ -320,7 +368,7 @@ ALERTS: Final = (
         "DaypassCertificateExpires",
         TICKET,
         "certificate",
-        "min by (region) (daypass_certificate_expires_seconds > 0) - time() < 14 * 86400",
+        LIMITS["DaypassCertificateExpires"].expr,
         60,
         "The TLS certificate ends in {{ $value | humanizeDuration }}.",
     ),

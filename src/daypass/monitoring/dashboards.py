@@ -60,17 +60,21 @@ def _dashboard(name: str, panels: Sequence[Panel]) -> dict[str, Any]:
         "templating": {
             "list": [_data_source(), _variable("region"), _variable("instance"), _variable("account"), _console()]
         },
-        "panels": _placed([each for each in panels if each.queries]),
+        "panels": _placed(panels, f"${{console}}/console/dashboard?view={name.lower().replace(' ', '-')}"),
     }
 
 
-def _placed(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """Places panels from left to right, then below."""
+def _placed(panels: Sequence[Panel], console: str) -> list[dict[str, Any]]:
+    """Places panels from left to right, then below. `console`: the same dashboard there."""
     placed, x, y, height = [], 0, 0, 0
     for number, panel in enumerate(panels, 1):
         if x + panel.width > _WIDTH:
             x, y, height = 0, y + height, 0
-        placed.append(_panel(number, panel, {"x": x, "y": y, "w": panel.width, "h": panel.height}))
+        made = _panel(number, panel, {"x": x, "y": y, "w": panel.width, "h": panel.height})
+        if not panel.queries:
+            text = f"[{panel.title}]({console}#panel-{panel.shows})"
+            made |= {"type": "text", "options": {"mode": "markdown", "content": text}}
+        placed.append(made)
         x, height = x + panel.width, max(height, panel.height)
     return placed
 

@@ -19,7 +19,7 @@ class Measure(NamedTuple):
         metric: what it is counted by.
         dashboard, unit: the dashboard that shows it, and Grafana's name of its unit.
         alerts: the first one tells that the target is missed.
-        link: the records behind it. shows: the figure of the console; "": it takes Prometheus.
+        link: the records behind it. shows: the figure of the console.
     """
 
     id: str
@@ -30,8 +30,8 @@ class Measure(NamedTuple):
     dashboard: str
     unit: str
     alerts: tuple[str, ...]
-    link: str = "/console/records?decision=refused"
-    shows: str = ""
+    link: str
+    shows: str
 
 
 def _share(part: str, every: str, window: str) -> str:
@@ -58,7 +58,8 @@ MEASURES: Final = (
             "DaypassBudgetEscalation",
             "DaypassWidespreadFailures",
         ),
-        shows="success",
+        "/console/records?decision=refused",
+        "success",
     ),
     Measure(
         "M2",
@@ -159,6 +160,7 @@ MEASURES: Final = (
         "percentunit",
         ("DaypassRecordIncomplete", "DaypassSpoolRejected"),
         "/console/records?type=records.restored",
+        "record_share",
     ),
     Measure(
         "M10",
@@ -170,5 +172,6 @@ MEASURES: Final = (
         "s",
         ("DaypassAuthFailuresUnremediated", "DaypassAuthFailures"),
         "/console/records?decision=refused&cause=credentials",
+        "auth_failing",
     ),
 )

@@ -9,7 +9,7 @@ from typing import Final
 
 from daypass.client.probe import CAUSES
 from daypass.observability import logs
-from daypass.observability.metrics import SECONDS, Metrics
+from daypass.observability.metrics import SECONDS, TOKEN_AGES, Metrics
 from daypass.observability.totals import CheckResult, Measurement, Totals, between
 
 EVERY_SECONDS: Final = 10.0
@@ -17,12 +17,14 @@ KEPT: Final = 2_160  # six hours
 
 
 class Measurements:
-    """The figures of one server. Use it from one event loop."""
+    """The figures of one server. Use it from one event loop. `set_gauges`: called before each sample."""
 
     bounds: Sequence[float] = SECONDS
+    token_ages: Sequence[float] = TOKEN_AGES
 
-    def __init__(self, metrics: Metrics, now: Callable[[], int]) -> None:
+    def __init__(self, metrics: Metrics, now: Callable[[], int], set_gauges: Callable[[], None]) -> None:
         self._metrics = metrics
+        self._set_gauges = set_gauges
         self._now = now
         self._kept: deque[Measurement] = deque(maxlen=KEPT)
         self._before: Totals | None = None
@@ -40,10 +42,10 @@ class Measurements:
 
     async def sample(self) -> None:
         """Ends the current interval and begins the next one. The first sample only begins one."""
+        self._set_gauges()
         totals, now = await self._metrics.totals(), self._now()
         if self._before is not None:
-            added = between(self._before, totals)
-            self._kept.append(Measurement(self._since, now, added.latency, added.refused, added.faults, added.checks))
+            self._kept.append(Measurement(self._since, now, between(self._before, totals)))
         self._before, self._since = totals, now
 
     def note_check(self, result: CheckResult) -> None:

@@ -41,7 +41,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0)
 _AHEAD = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0, 3600.0)
-_SKEW = (*(-seconds for seconds in reversed(_AHEAD)), 0.0, *_AHEAD)
+TOKEN_AGES = (*(-seconds for seconds in reversed(_AHEAD)), 0.0, *_AHEAD)
 _LIFETIMES = (300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 43200.0, 86400.0)
 _MAX_PROVIDERS = 100
 OTHER = "other"
@@ -197,7 +197,7 @@ METRICS: tuple[Metric, ...] = (
         "This server's time less the time at which a verified token was issued (iat): below zero, the issuer's clock is "
         "ahead. The first hundred providers of a process have a label each; the others are `other`.",
         ("provider",),
-        _SKEW,
+        TOKEN_AGES,
     ),
 )
 

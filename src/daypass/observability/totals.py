@@ -5,7 +5,7 @@ between.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -13,11 +13,7 @@ from msgspec import Struct
 
 from daypass.domain.errors import ErrorKind, Family
 from daypass.domain.events import Event, EventType
-
-FAULTS: Final = frozenset(
-    {"InternalFailure", "ServiceUnavailable", "SlowDown", "server_error", "temporarily_unavailable"}
-)
-"""Codes of answers that are the fault of the server, not of the request."""
+from daypass.monitoring.alerts import FAULTS
 
 
 class Totals(Struct, frozen=True):
@@ -25,33 +21,71 @@ class Totals(Struct, frozen=True):
 
     Attributes:
         latency: by operation, the number of requests in each bucket of `metrics.SECONDS`, and in the one above them.
-        refused, faults: requests refused, and those of them that were the fault of the server.
+        codes: refused requests by the code of the answer. causes: refusals by cause class, without those that synthetic
+            checks want.
         checks: by name of a synthetic check, how often it passed and failed.
+        buckets: by the name of a metric of `HISTOGRAMS`, the number of values in each of its buckets.
+        plain: the values of the metrics without labels, by name. They are current values, also in a difference.
     """
 
-    latency: Mapping[str, tuple[int, ...]]
-    refused: int = 0
-    faults: int = 0
-    checks: Mapping[str, tuple[int, int]] = {}
+    latency: Mapping[str, tuple[int, ...]] = {}
+    codes: Mapping[str, int] = {}
+    causes: Mapping[str, int] = {}
+    checks: Mapping[str, tuple[int, ...]] = {}
+    buckets: Mapping[str, tuple[int, ...]] = {}
+    plain: Mapping[str, float] = {}
+
+    @property
+    def requests(self) -> int:
+        """All answered requests."""
+        return sum(map(sum, self.latency.values()))
+
+    @property
+    def refused(self) -> int:
+        """Requests refused."""
+        return sum(self.codes.values())
+
+    @property
+    def faults(self) -> int:
+        """Refused requests that were the fault of the server."""
+        return sum(number for code, number in self.codes.items() if code in FAULTS)
+
+
+HISTOGRAMS: Final = frozenset({"daypass_token_skew_seconds", "daypass_journal_commit_seconds"})
+_LATENCY: Final = "daypass_request_seconds"
 
 
 def totals_of(families: Iterable[Any]) -> Totals:
     """Reads the metric families of a registry."""
-    buckets: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    refused = faults = 0
+    buckets: dict[tuple[str, str], Counter[float]] = defaultdict(Counter)
+    codes, causes = Counter[str](), Counter[str]()
     checks: dict[str, list[int]] = {}
-    for family in families:
-        for sample in family.samples:
-            labels, value = sample.labels, sample.value
-            if sample.name == "daypass_request_seconds_bucket":
-                buckets[labels["operation"]].append((float(labels["le"]), value))
-            elif sample.name == "daypass_requests_total" and labels["code"] != "OK":
-                refused += int(value)
-                faults += int(value) if labels["code"] in FAULTS else 0
-            elif sample.name == "daypass_checks_total":
-                checks.setdefault(labels["check"], [0, 0])[labels["outcome"] != "passed"] += int(value)
-    latency = {operation: _separate(sorted(found)) for operation, found in buckets.items()}
-    return Totals(latency, refused, faults, {name: (each[0], each[1]) for name, each in checks.items()})
+    plain: dict[str, float] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        name, labels, value = sample.name, sample.labels, sample.value
+        metric = name.removesuffix("_bucket")
+        if metric == _LATENCY or metric in HISTOGRAMS:
+            if "le" in labels:
+                buckets[metric, labels.get("operation", "")][float(labels["le"])] += value
+        elif name == "daypass_requests_total" and labels["code"] != "OK":
+            codes[labels["code"]] += int(value)
+        elif name == "daypass_refused_total":
+            causes[labels["cause"]] += int(value)
+        elif name == "daypass_checks_total":
+            passed = labels["outcome"] == "passed"
+            checks.setdefault(labels["check"], [0, 0])[not passed] += int(value)
+            causes[labels["cause"]] -= int(value) if passed and labels["expects"] == "refusal" else 0
+        elif not labels:
+            plain[name] = value
+    separate = {key: _separate(sorted(found.items())) for key, found in buckets.items()}
+    return Totals(
+        {operation: numbers for (metric, operation), numbers in separate.items() if metric == _LATENCY},
+        codes,
+        causes,
+        {name: (each[0], each[1]) for name, each in checks.items()},
+        {metric: numbers for (metric, _), numbers in separate.items() if metric in HISTOGRAMS},
+        plain,
+    )
 
 
 def _separate(cumulative: Sequence[tuple[float, float]]) -> tuple[int, ...]:
@@ -62,36 +96,36 @@ def _separate(cumulative: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 def between(earlier: Totals, later: Totals) -> Totals:
     """The difference between two moments."""
-    latency = {}
-    for operation, found in later.latency.items():
-        before = earlier.latency.get(operation, (0,) * len(found))
-        added = tuple(max(0, here - there) for here, there in zip(found, before, strict=True))
-        if any(added):
-            latency[operation] = added
-    checks = {}
-    for name, (passed, failed) in later.checks.items():
-        passed_before, failed_before = earlier.checks.get(name, (0, 0))
-        checks[name] = max(0, passed - passed_before), max(0, failed - failed_before)
-    refused, faults = later.refused - earlier.refused, later.faults - earlier.faults
-    return Totals(latency, max(0, refused), max(0, faults), checks)
+    return Totals(
+        {name: numbers for name, numbers in _added(earlier.latency, later.latency).items() if any(numbers)},
+        _counted(earlier.codes, later.codes),
+        _counted(earlier.causes, later.causes),
+        _added(earlier.checks, later.checks),
+        _added(earlier.buckets, later.buckets),
+        later.plain,
+    )
+
+
+def _added(earlier: Mapping[str, tuple[int, ...]], later: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """What was added to each number."""
+    return {
+        name: tuple(
+            max(0, here - there) for here, there in zip(found, earlier.get(name, (0,) * len(found)), strict=True)
+        )
+        for name, found in later.items()
+    }
+
+
+def _counted(earlier: Mapping[str, int], later: Mapping[str, int]) -> dict[str, int]:
+    return {name: number - earlier.get(name, 0) for name, number in later.items() if number > earlier.get(name, 0)}
 
 
 class Measurement(Struct, frozen=True):
-    """One interval, with what all worker processes of this server did in it.
-
-    Attributes:
-        since, until: ms.
-        latency: by operation, the number of requests in each bucket of `Measurements.bounds`, and above the last.
-        refused, faults: requests refused, and those of them that were the fault of the server.
-        checks: by name of a synthetic check, how often it passed and failed.
-    """
+    """One interval (ms), with what all worker processes of this server did in it."""
 
     since: int
     until: int
-    latency: Mapping[str, tuple[int, ...]]
-    refused: int
-    faults: int
-    checks: Mapping[str, tuple[int, int]]
+    figures: Totals
 
 
 class CheckResult(Struct, frozen=True):

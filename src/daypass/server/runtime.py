@@ -231,7 +231,7 @@ class Runtime:
         proofs = RingNodeProofs(RingSigner(self.rings, self.clock, ("ES256",)), self.clock, self._node)
         outbound = outbound_of(self.settings)
         peers = self.settings.peers
-        self._measurements = Measurements(self.metrics, self.clock.now)
+        self._measurements = Measurements(self.metrics, self.clock.now, self._set_gauges)
         self._peer_streams = PeerStreams(peers.urls, str(peers.ca_bundle or ""), proofs, self.directory)
         self._closing.callback(self._peer_streams.stop)
         return Env(
@@ -394,6 +394,10 @@ class Runtime:
 
     def render_metrics(self, *, openmetrics: bool = False) -> bytes:
         """The metrics with current gauges. See `Metrics.render`."""
+        self._set_gauges()
+        return self.metrics.render(openmetrics=openmetrics)
+
+    def _set_gauges(self) -> None:
         values = self._gauges
         values.set_journal(self.journal)
         values.set_clock(self.clock)
@@ -402,4 +406,3 @@ class Runtime:
         values.set_certificate()
         self.metrics["daypass_heavy_waiting"].set(self.heavy.waiting)
         observe_issuers(self.issuers, self.metrics)
-        return self.metrics.render(openmetrics=openmetrics)

@@ -304,7 +304,7 @@ def test_dashboard_and_reviews_show_persons_by_name_not_by_id(site: Installation
     lee.submit(lee.get(f"/console/access-request?id={request}"), "/console/access-request/approve")
     sent(ann, role=ORDERS, break_glass="yes", confirmation="prod-orders")
     ada = signed_in(site, "ada")
-    elevated = text(ada.get("/console/dashboard?view=executive"))
+    elevated = text(ada.get("/console/dashboard?part=panels&view=executive"))
     elevated = elevated[elevated.index("Elevated access now") :]
     assert "prod-orders ann, 1 h" in elevated
     assert "AIDA" not in elevated
@@ -352,10 +352,12 @@ def test_dashboard_does_not_count_grants_that_are_refused(site: Installation, an
     ada = signed_in(site, "ada")
 
     def number() -> int:
-        return int(re.findall(r"Open elevated access (\d+)", text(ada.get("/console/dashboard?view=executive")))[0])
+        return int(
+            re.findall(r"Open elevated access (\d+)", text(ada.get("/console/dashboard?part=panels&view=executive")))[0]
+        )
 
     before = number()
     site.iam("UpdateRole", RoleName="prod-admin", MaxSessionDuration="7200")
-    after = text(ada.get("/console/dashboard?view=executive"))
+    after = text(ada.get("/console/dashboard?part=panels&view=executive"))
     assert number() < before
     assert "prod-admin" not in after[after.index("Elevated access now") :]

@@ -18,8 +18,12 @@ from tests.console import filled_site, policy, served
 from tests.oauth_client import api
 from tests.sign_in import signed_in, user
 
+from daypass.monitoring.dashboards import dashboards
+from daypass.monitoring.panels import PANELS
 from daypass.observability.totals import CheckResult
+from daypass.operations.record.summarize import FRESH_MS
 from daypass.ports import RecordFilter, Viewer
+from daypass.wire.console.dashboards import VIEWS
 
 ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
 ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders", "reader"))
@@ -196,15 +200,20 @@ def explained_reader(site: Installation, ada: Browser) -> Answer:
 @pytest.mark.parametrize("view", ["executive", "on-call", "debug"])
 def test_dashboard_counts_what_is_on_the_record(site: Installation, ada: Browser, view: str) -> None:
     assert site.assume(ADMIN, ORDERS, "refused-1").status == 403
-    answer = ada.get(f"/console/dashboard?view={view}&hours=1")
+    site.wall.time += FRESH_MS
+    answer = ada.get(f"/console/dashboard?part=panels&view={view}&hours=1")
     assert answer.status == 200, text(answer)
     shown = text(answer)
-    assert "Refusals" in shown
+    every = [panel.title for panel in PANELS[VIEWS[view]]]
+    assert [title for title in every if title.removesuffix(" (30 days)").partition(", a ")[0] not in shown] == []
+    board = dashboards()[f"daypass-{view}.json"]
+    assert [panel["title"] for panel in board["panels"]] == every, "the same ones as in Grafana"
     if view == "debug":
         assert "sts:AssumeRole: access denied" in shown
 
 
 def test_dashboard_event_and_exports_agree(site: Installation, ada: Browser) -> None:
+    site.wall.time += FRESH_MS
     assert site.assume(ADMIN, READER, "counted-1").status == 200
     event = ada.get("/console/dashboard/events?hours=1")
     assert event.headers["content-type"] == "text/event-stream"
@@ -227,7 +236,7 @@ def test_on_call_dashboard_shows_latency_and_checks_to_the_operator(site: Instal
     assert site.assume(ADMIN, READER, "measured-1").status == 200
     measurements.note_check(CheckResult("ready", site.runtime.clock.now(), 0.01, '<script>alert("x")</script>'))
     site.run(measurements.sample())
-    page = ada.get("/console/dashboard?view=on-call&hours=1")
+    page = ada.get("/console/dashboard?part=panels&view=on-call&hours=1")
     shown = text(page)
     assert "Operations by time used" in shown
     assert re.search(r"≤ [0-9.]+ ms|over 5 s", shown)
@@ -241,7 +250,9 @@ def test_on_call_dashboard_shows_latency_and_checks_to_the_operator(site: Instal
     assert "ready <strong>passed 0, failed 1</strong>" in live["panels"]
     assert len(live["charts"]["measured"]["p99"]) == len(live["charts"]["measured"]["times"])
     rows_of_csv = ada.get("/console/dashboard/export?view=on-call&format=csv&hours=1").body.decode().splitlines()
-    heading = rows_of_csv.index("time,requests,faults,p50,p99")
+    heading = rows_of_csv.index(
+        "time,requests,refused,faults,p50,p99,degraded,spool,staleness,waiting,commit,token_age"
+    )
     assert sum(int(row.split(",")[1]) for row in rows_of_csv[heading + 1 :]) == figures["requests"]
 
 
@@ -250,7 +261,7 @@ def test_a190_measurements_of_all_tenants_are_refused_to_a_tenant_and_on_the_rec
     everything = document({"Action": "*", "Resource": "*"})
     site.iam("PutUserPolicy", ROOT_OF_BETA, UserName=name, PolicyName="all", PolicyDocument=everything)
     bea = signed_in(site, name, account=BETA)
-    page = bea.get("/console/dashboard?view=on-call&hours=1")
+    page = bea.get("/console/dashboard?part=panels&view=on-call&hours=1")
     assert page.status == 200, text(page)
     shown = text(page)
     assert "Not shown." in shown
@@ -271,7 +282,8 @@ def test_dashboard_account_and_region_narrow_figures_and_links(site: Installatio
     assert site.assume(ADMIN, ORDERS, "narrowed-1").status == 403
 
     def panels(view: str, **chosen: str) -> str:
-        return ada.get(f"/console/dashboard?view={view}&hours=1&{urlencode(chosen)}").body.decode()
+        site.wall.time += FRESH_MS
+        return ada.get(f"/console/dashboard?part=panels&view={view}&hours=1&{urlencode(chosen)}").body.decode()
 
     own, other = panels("debug"), panels("debug", account=BETA)
     assert "sts:AssumeRole: access denied" in own
@@ -312,7 +324,7 @@ def test_dashboard_of_a_browser_that_was_signed_out_is_notserved(site: Installat
 
 def test_dashboard_refused_measurements_are_not_asked_for_again(site: Installation) -> None:
     person = signed_in(site, _reader_of_beta(site), BETA)
-    page = person.get("/console/dashboard?view=on-call&hours=1")
+    page = person.get("/console/dashboard?part=panels&view=on-call&hours=1")
     assert "ReadMeasurements" in text(page)
     (live,) = re.findall(r'data-source="([^"]+)"', page.body.decode())
     exports = re.findall(r'href="(/console/dashboard/export[^"]+)"', page.body.decode())
@@ -325,7 +337,7 @@ def test_dashboard_refused_measurements_are_not_asked_for_again(site: Installati
 
 def test_dashboard_empty_list_has_no_number(site: Installation) -> None:
     site.wall.time += 2 * 3_600_000  # what the other tests did is out of the period
-    page = signed_in(site, _reader_of_beta(site), BETA).get("/console/dashboard?view=on-call&hours=1")
+    page = signed_in(site, _reader_of_beta(site), BETA).get("/console/dashboard?part=panels&view=on-call&hours=1")
     items = re.findall(r"<li[^>]*>None</li>", page.body.decode())
     assert items == ['<li class="none">None</li>'] * 2, text(page)  # failures and callers
 

@@ -6,14 +6,16 @@ bucket in which it lies.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
 from msgspec import Struct
 
-from daypass.observability.totals import ISSUING
+from daypass.monitoring.alerts import AUTH_CAUSES, AUTH_NUMBER, AUTH_SHARE, LIMITS, REMEDIATED_SECONDS
+from daypass.observability.totals import ISSUING, Totals
 from daypass.operations.management import allow_operator
 from daypass.operations.outcome import served
 from daypass.ports import Call, CheckResult, Env, Measurement
@@ -21,6 +23,7 @@ from daypass.ports import Call, CheckResult, Env, Measurement
 BUCKETS: Final = 48
 EVERY_MS: Final = 10_000  # about as long as one interval is
 _TOP: Final = 10
+_WINDOW_MS: Final = 300_000
 
 
 class Latency(Struct, frozen=True):
@@ -52,19 +55,21 @@ class Measured(Struct, frozen=True):
     """Figures from `since` to `until` (ms), which may begin later than asked: they are kept for some hours.
 
     Attributes:
-        times: the beginnings (ms) of the buckets. requests, faults: numbers for each bucket. faults are answers that were
-            the fault of the server. p50, p99: latencies for each bucket. heat: for each bucket of time, the number of
-            requests up to each of `bounds` (seconds), and above the last. issuing_heat: the same of sessions issued.
+        times: the beginnings (ms) of the buckets. series: by name, a value for each bucket: requests, refused and faults
+            (answers that were the fault of the server), p50 and p99 of the latency (ms), and what `_GAUGES` and
+            `_HISTOGRAMS` name. heat: for each bucket of time, the number of requests up to each of `bounds` (seconds), and
+            above the last. issuing_heat: the same of sessions issued.
         latency: of all requests; issuing: of those that issue sessions. operations: those with the most time in all, first.
+        codes: of refused requests, the most frequent first.
+        record_share: the records in the database, of those that must be there (M9); None: not compared yet.
+        auth_failing: the longest time (s) for which authentication failed, and that for which it does now (M10).
+        alerts: those that this server can tell by itself.
     """
 
     since: int
     until: int
     times: tuple[int, ...]
-    requests: tuple[int, ...]
-    faults: tuple[int, ...]
-    p50: tuple[float | None, ...]
-    p99: tuple[float | None, ...]
+    series: Mapping[str, tuple[float | None, ...]]
     latency: Latency
     refused: int
     operations: tuple[OperationLatency, ...]
@@ -73,49 +78,151 @@ class Measured(Struct, frozen=True):
     heat: tuple[tuple[int, ...], ...] = ()
     issuing: Latency = Latency(0, None, None, None)
     issuing_heat: tuple[tuple[int, ...], ...] = ()
+    codes: tuple[tuple[str, int], ...] = ()
+    record_share: float | None = None
+    auth_failing: tuple[float, float] = (0, 0)
+    alerts: tuple[str, ...] = ()
+
+
+_GAUGES: Final = {
+    "degraded": "daypass_degraded",
+    "spool": "daypass_spool_events",
+    "staleness": "daypass_directory_staleness_seconds",
+    "waiting": "daypass_journal_waiting",
+}
+_HISTOGRAMS: Final = {"commit": "daypass_journal_commit_seconds", "token_age": "daypass_token_skew_seconds"}
 
 
 async def measure(env: Env, call: Call, since: int, until: int) -> Measured:
     """daypass:ReadMeasurements. Raises DaypassError(ACCESS_DENIED): for other accounts than the operator's."""
     decision = await allow_operator(env, call, "ReadMeasurements", "measurements", "*")
-    measurements = [each for each in env.measurements.after(since) if each.since <= until]
+    kept = env.measurements
+    measurements = [each for each in kept.after(since) if each.since <= until]
     await env.journal.commit(served(call, decision=decision, detail={"measured": len(measurements)}))
-    return measured_of(measurements, env.measurements.bounds, env.measurements.last_checks(), (since, until))
+    return await asyncio.to_thread(
+        measured_of, measurements, kept.bounds, kept.last_checks(), (since, until), kept.token_ages
+    )
 
 
 def measured_of(
-    measurements: Sequence[Measurement], bounds: Sequence[float], last: Sequence[CheckResult], period: tuple[int, int]
+    measurements: Sequence[Measurement],
+    bounds: Sequence[float],
+    last: Sequence[CheckResult],
+    period: tuple[int, int],
+    token_ages: Sequence[float] = (),
 ) -> Measured:
     """The figures of these intervals, oldest first."""
     until = period[1]
     first = measurements[0].since if measurements else period[0]
     since = max(period[0], min(first, until - BUCKETS * EVERY_MS))  # no bucket is shorter than an interval
     width = max(1, (until - since) // BUCKETS)
-    places: list[list[Measurement]] = [[] for _ in range(BUCKETS)]
+    places: list[list[Totals]] = [[] for _ in range(BUCKETS)]
     for each in measurements:
-        places[min(BUCKETS - 1, max(0, (each.since - since) // width))].append(each)
+        places[min(BUCKETS - 1, max(0, (each.since - since) // width))].append(each.figures)
     heat = [_summed(each.latency for each in place) for place in places]
     issuing = [_summed(_of_issuing(each.latency) for each in place) for place in places]
-    by_place = [_latency(numbers, bounds) for numbers in heat]
-    by_operation = _summed_by_operation(measurements)
+    by_operation = _summed_by_operation(each.figures for each in measurements)
     slowest = sorted(by_operation, key=lambda name: -_seconds(by_operation[name], bounds))[:_TOP]
+    codes = sum((Counter(each.figures.codes) for each in measurements), Counter[str]())
+    newest = measurements[-1].figures if measurements else Totals()
+    failing = _auth_failing(measurements)
     return Measured(
         since=since,
         until=until,
         times=tuple(since + number * width for number in range(BUCKETS)),
-        requests=tuple(each.count for each in by_place),
-        faults=tuple(sum(each.faults for each in place) for place in places),
-        p50=tuple(each.p50 for each in by_place),
-        p99=tuple(each.p99 for each in by_place),
+        series=_series(places, [_latency(numbers, bounds) for numbers in heat], bounds, token_ages),
         latency=_latency(_summed([by_operation]), bounds),
-        refused=sum(each.refused for each in measurements),
+        refused=codes.total(),
         operations=tuple(OperationLatency(name, _latency(by_operation[name], bounds)) for name in slowest),
         checks=_checks(measurements, last),
         bounds=tuple(bounds),
         heat=tuple(heat),
         issuing=_latency(_summed([_of_issuing(by_operation)]), bounds),
         issuing_heat=tuple(issuing),
+        codes=tuple(codes.most_common(_TOP)),
+        record_share=_record_share(newest),
+        auth_failing=failing,
+        alerts=tuple(_alerts(measurements, last, failing[1])),
     )
+
+
+def _series(
+    places: Sequence[Sequence[Totals]],
+    latencies: Sequence[Latency],
+    bounds: Sequence[float],
+    token_ages: Sequence[float],
+) -> dict[str, tuple[float | None, ...]]:
+    limits = {"commit": bounds, "token_age": [each / 1000 for each in token_ages]}  # of tokens in seconds, others in ms
+    histograms = {
+        name: tuple(
+            _percentile(
+                _summed({"": each.buckets[metric]} for each in place if metric in each.buckets), limits[name], 0.95
+            )
+            for place in places
+        )
+        for name, metric in _HISTOGRAMS.items()
+    }
+    return {
+        "requests": tuple(each.count for each in latencies),
+        "refused": tuple(sum(each.refused for each in place) for place in places),
+        "faults": tuple(sum(each.faults for each in place) for place in places),
+        "p50": tuple(each.p50 for each in latencies),
+        "p99": tuple(each.p99 for each in latencies),
+        **{
+            name: tuple(
+                max((each.plain[metric] for each in place if metric in each.plain), default=None) for place in places
+            )
+            for name, metric in _GAUGES.items()
+        },
+        **histograms,
+    }
+
+
+def _record_share(newest: Totals) -> float | None:
+    expected = newest.plain.get("daypass_record_expected_total", 0)
+    return newest.plain["daypass_record_found_total"] / expected if expected else None
+
+
+def _auth_failing(measurements: Sequence[Measurement]) -> tuple[float, float]:
+    """How long the condition of DaypassAuthFailures held without a break, at most and until now (s)."""
+    requests = [each.figures.requests for each in measurements]
+    longest = now = 0.0
+    for cause in AUTH_CAUSES:
+        refused = [each.figures.causes.get(cause, 0) for each in measurements]
+        oldest = failed = every = 0
+        began: int | None = None
+        for number, each in enumerate(measurements):
+            failed, every = failed + refused[number], every + requests[number]
+            while measurements[oldest].until <= each.until - _WINDOW_MS:
+                failed, every, oldest = failed - refused[oldest], every - requests[oldest], oldest + 1
+            if not (failed > AUTH_NUMBER and failed > AUTH_SHARE * every):
+                began = None
+                continue
+            began = each.since if began is None else began
+            longest = max(longest, (each.until - began) / 1000)
+        now = max(now, (measurements[-1].until - began) / 1000 if began is not None else 0)
+    return longest, now
+
+
+def _alerts(measurements: Sequence[Measurement], last: Sequence[CheckResult], failing: float) -> Iterator[str]:
+    """The alerts whose condition holds now on this server."""
+    if not measurements:
+        return
+    until, newest = measurements[-1].until, measurements[-1].figures
+    for name, limit in LIMITS.items():
+        if limit.exceeded(newest.plain.get(limit.gauge, 0), until / 1000):
+            yield name
+    share = _record_share(newest)
+    recent = [each.figures for each in measurements if each.until > until - 3 * _WINDOW_MS]
+    conditions = {
+        "DaypassRecordIncomplete": share is not None and share < 1,
+        "DaypassInternalErrors": any("InternalFailure" in each.codes for each in recent),
+        "DaypassAuthFailures": failing > 0,
+        "DaypassAuthFailuresUnremediated": failing > REMEDIATED_SECONDS,
+        "DaypassCheckFailing": any(each.why and not each.forbidden for each in last),
+        "DaypassForbiddenAccepted": any(each.accepted for each in last),
+    }
+    yield from (name for name, holds in conditions.items() if holds)
 
 
 def _of_issuing(found: Mapping[str, tuple[int, ...]]) -> Mapping[str, tuple[int, ...]]:
@@ -127,7 +234,7 @@ def _summed(found: Iterable[Mapping[str, tuple[int, ...]]]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*(numbers for each in found for numbers in each.values()), strict=True)))
 
 
-def _summed_by_operation(measurements: Iterable[Measurement]) -> dict[str, tuple[int, ...]]:
+def _summed_by_operation(measurements: Iterable[Totals]) -> dict[str, tuple[int, ...]]:
     together: dict[str, tuple[int, ...]] = {}
     for each in measurements:
         for name, numbers in each.latency.items():
@@ -157,7 +264,7 @@ def _seconds(numbers: Sequence[int], bounds: Sequence[float]) -> float:
 def _checks(measurements: Iterable[Measurement], last: Sequence[CheckResult]) -> tuple[Check, ...]:
     passed, failed = Counter[str](), Counter[str]()
     for each in measurements:
-        for name, (good, bad) in each.checks.items():
+        for name, (good, bad) in each.figures.checks.items():
             passed[name] += good
             failed[name] += bad
     runs = {result.name: result for result in last}

@@ -1,13 +1,15 @@
 """Figures about a period from the record: sessions, refusals and access requests, by time and by cause.
 
-It reads the newest records of the period, up to a limit, so its cost does not grow with the record.
+It reads the newest records of the period, up to a limit, so its cost does not grow with the record: some tenths of a second,
+on threads. Readers of the same figures share them for some seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import Any, Final
@@ -21,10 +23,12 @@ from daypass.observability.totals import NO_CAUSE, AssumeAttempt, attempt_in
 from daypass.operations.management import allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import pages_of
-from daypass.ports import Call, Env, RecordFilter, RecordView
+from daypass.ports import Call, Env, RecordFilter, RecordView, Viewer
 
 MAX_RECORDS: Final = 5_000
 """Maximum number of records that are read."""
+FRESH_MS: Final = 8_000
+"""How long a summary is fresh: less than the pages wait before they ask again."""
 BUCKETS: Final = 48
 _BATCH: Final = 1_000
 _TOP: Final = 10
@@ -36,7 +40,7 @@ HIGH_RISK: Final = 60
 
 _PROOFS: Final = ("key", "session", "token", "saml", "certificate")
 _DENIALS: Final = ("trust_policy", "caller_policy", "blocked", "revoked")
-SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk", *_PROOFS, *_DENIALS)
+SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk", *_PROOFS, *_DENIALS, "elevated")
 _OF_TYPE: Final[Mapping[str, str]] = {
     EventType.SESSION_ISSUED.value: "issued",
     EventType.ACCESS_REQUESTED.value: "requested",
@@ -75,7 +79,7 @@ class Summary(Struct, frozen=True):
         recent: the newest refusals.
         roles: who assumed which role, the most frequent first.
         causes: refusals by cause class, as metrics name them. attempts: to get a session, and other refusals, by labels.
-        anomalies: those of high severity. regions: that the requests named.
+        anomalies: those of high severity. regions: that the requests named. read: the number of records.
     """
 
     since: int
@@ -97,6 +101,7 @@ class Summary(Struct, frozen=True):
     attempts: Mapping[AssumeAttempt, int] = {}
     anomalies: int = 0
     regions: tuple[str, ...] = ()
+    read: int = 0
 
     def attempted(self, **labels: str) -> int:
         """The number of attempts to get a session with these labels."""
@@ -119,27 +124,64 @@ class Summary(Struct, frozen=True):
         return self.assumed / total if total else None
 
 
-async def summarize(env: Env, call: Call, since: int, until: int, account: str = "", region: str = "") -> Summary:
+class Summaries:
+    """The summaries of the last seconds. Use it from one event loop."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, tuple[int, asyncio.Task[Summary]]] = {}
+
+    async def get(self, key: Hashable, now: int, make: Callable[[], Coroutine[Any, Any, Summary]]) -> Summary:
+        """The summary of this key, made anew if it is older than `FRESH_MS`. One that failed is not kept."""
+        self._made = {each: made for each, made in self._made.items() if 0 <= now - made[0] < FRESH_MS}
+        if key not in self._made:
+            self._made[key] = now, asyncio.ensure_future(make())
+        task = self._made[key][1]
+        try:
+            return await asyncio.shield(task)  # others may wait for it, too
+        finally:
+            if task.done() and (task.cancelled() or task.exception()):
+                self._made.pop(key, None)
+
+
+async def may_summarize(env: Env, call: Call, account: str = "") -> None:
+    """daypass:ReadAudit, for a page that asks for the figures afterwards."""
+    scope = await allow_reading(env, call, "ReadAudit", "audit", account)
+    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail={"summarized": 0}))
+
+
+async def summarize(
+    env: Env, call: Call, since: int, until: int, account: str = "", region: str = "", kept: Summaries | None = None
+) -> Summary:
     """daypass:ReadAudit of an account, by default the caller's, and of requests that named a region, by default any.
+    `kept`: from which a summary of a period of the same length up to now may be taken.
 
     Raises DaypassError: ACCESS_DENIED, UNAVAILABLE.
     """
     scope = await allow_reading(env, call, "ReadAudit", "audit", account)
     owner = scope.account if scope.viewer.operator else ""
     query = RecordFilter(account=owner, since=since, until=until, limit=_BATCH)
+    make = partial(_summary, env, scope.viewer, query, region)
+    key = scope.viewer, owner, until - since, region
+    found = await (kept.get(key, call.now, make) if kept is not None else make())
+    detail = {"summarized": found.read}
+    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
+    return found
+
+
+async def _summary(env: Env, viewer: Viewer, query: RecordFilter, region: str) -> Summary:
+    since, until = query.since or 0, query.until or 0
     records: list[RecordView] = []
-    async for page in pages_of(env, scope.viewer, query):
+    async for page in pages_of(env, viewer, query):
         records += page
         if len(records) >= MAX_RECORDS:
             break
     complete = len(records) < MAX_RECORDS
     covered = since if complete or not records else records[-1].at
-    detail = {"summarized": len(records)}
-    await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
     by_region = Counter(_region(record) for record in records)
     wanted = [record for record in records if region in ("", _region(record))]
     found = await asyncio.to_thread(summary_of, wanted, covered, until, complete=complete)  # 25 ms for 5,000 refusals
-    return replace(found, regions=tuple(name for name, _ in by_region.most_common(_TOP) if name))
+    regions = tuple(name for name, _ in by_region.most_common(_TOP) if name)
+    return replace(found, regions=regions, read=len(records))
 
 
 def _region(record: RecordView) -> str:
@@ -225,7 +267,7 @@ def _attempts(
         if body.get("error") or body.get("type") == EventType.SESSION_ISSUED.value:
             attempt = attempt_in(body)
             attempts[attempt] += number
-            for label in {attempt.proof, attempt.cause} & series.keys():
+            for label in {attempt.proof, attempt.cause, attempt.role_class} & series.keys():
                 series[label][_bucket(record, since, width)] += number
     return attempts
 

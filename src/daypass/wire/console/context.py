@@ -22,6 +22,7 @@ from daypass.operations.blocks import block_of
 from daypass.operations.guardrails import ShownSettings
 from daypass.operations.management import is_operator
 from daypass.operations.outcome import served
+from daypass.operations.record.summarize import Summaries
 from daypass.operations.sign_in import step_up
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env
@@ -62,6 +63,7 @@ class Console:
         region: shown with credentials.
         settings: the settings of the server, without secrets.
         setup_code: with which the first administrator is made; "": none. setup_done: called when it was used.
+        summaries: the figures of the dashboards of the last seconds.
     """
 
     site: Site
@@ -70,6 +72,7 @@ class Console:
     settings: ShownSettings
     setup_code: str = field(default="", repr=False)
     setup_done: SetupDone = not_stored
+    summaries: Summaries = field(default_factory=Summaries, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

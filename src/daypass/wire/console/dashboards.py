@@ -22,7 +22,7 @@ from daypass.operations.access_requests import read
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import is_operator
 from daypass.operations.record.measure import Check, Latency, Measured, measure
-from daypass.operations.record.summarize import Assumed, Cause, Summary, summarize
+from daypass.operations.record.summarize import Assumed, Cause, Summary, may_summarize, summarize
 from daypass.wire.console.context import ConsoleContext, PagePart, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso, visible
@@ -37,7 +37,6 @@ VIEWS: Final = {"executive": EXECUTIVE, "on-call": ON_CALL, "debug": DEBUG}
 _SHOWN: Final = 10  # people and roles of the map
 _RECORDS: Final = "/console/records"
 _WINDOW: Final = re.compile(r"(, a (week|quarter)| \(30 days\))$")  # the page has the chosen period
-_SERIES: Final = ("requests", "faults", "p50", "p99")
 HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 days"}
 
 
@@ -64,23 +63,32 @@ class Chosen(NamedTuple):
 
 async def dashboard(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard. `view`: executive, on-call or debug. `hours`: the period, up to now. `account`: another one,
-    or `*`, for the operator. `region`: that requests named.
+    or `*`, for the operator. `region`: that requests named. `part`: panels, which the page loads after the rest.
     """
     chosen = _chosen(ctx)
-    found, measured = await _read(ctx, chosen)
-    if measured.problem:
-        chosen = chosen._replace(measured="no")
     shown = chosen._asdict()
+    values: dict[str, Any] = {}
+    if ctx.value("part", 8) == "panels":
+        found, measured = await _read(ctx, chosen)
+        if measured.problem:
+            shown["measured"] = "no"
+        values = {
+            "charts": json.dumps(_charts(found, measured)),
+            "live": address("/console/dashboard/events", **shown),
+            "exports": {form: address("/console/dashboard/export", format=form, **shown) for form in ("csv", "json")},
+            **await _panels(ctx, chosen, found, measured),
+        }
+    else:
+        await ctx.perform(_READ, may_summarize, chosen.account)
     return ctx.page(
         "dashboard",
         f"Dashboard: {VIEWS[chosen.view].lower()}",
+        chosen=chosen,
         views={key: (name, address("/console/dashboard", **{**shown, "view": key})) for key, name in VIEWS.items()},
         periods={key: (name, address("/console/dashboard", **{**shown, "hours": key})) for key, name in HOURS.items()},
         operator=await is_operator(ctx.env, ctx.call.caller),
-        charts=json.dumps(_charts(found, measured)),
-        live=address("/console/dashboard/events", **shown),
-        exports={form: address("/console/dashboard/export", format=form, **shown) for form in ("csv", "json")},
-        **await _panels(ctx, chosen, found, measured),
+        part=address("/console/dashboard", **shown, part="panels"),
+        **values,
     )
 
 
@@ -88,7 +96,7 @@ async def events(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard/events: one event with the panels as they are now."""
     chosen = _chosen(ctx)
     found, measured = await _read(ctx, chosen)
-    panels = ctx.page("panels", "", **await _panels(ctx, chosen, found, measured))
+    panels = ctx.page("panels", "", chosen=chosen, **await _panels(ctx, chosen, found, measured))
     text = json.dumps({"panels": panels.body.decode(), "charts": _charts(found, measured)}, separators=(",", ":"))
     body = f"retry: {_RETRY_MS}\nevent: summary\ndata: {text}\n\n".encode("ascii")
     return Response(200, body, b"text/event-stream", HEADERS, _READ)
@@ -108,7 +116,7 @@ async def export(ctx: ConsoleContext) -> Response:
     _write_series(writer, found.times, found.series)
     if measured.value is not None:
         writer.writerow([])
-        _write_series(writer, measured.value.times, {name: getattr(measured.value, name) for name in _SERIES})
+        _write_series(writer, measured.value.times, measured.value.series)
     return _attachment("daypass-dashboard.csv", b"text/csv; charset=utf-8", text.getvalue().encode())
 
 
@@ -137,7 +145,7 @@ async def _read(ctx: ConsoleContext, chosen: Chosen) -> tuple[Summary, PagePart[
     """The figures of the record and, for operators, of this server: latency, errors and checks of all accounts."""
     until = ctx.call.now
     since = until - int(chosen.hours) * _HOUR_MS
-    found = await ctx.perform(_READ, summarize, since, until, chosen.account, chosen.region)
+    found = await ctx.perform(_READ, summarize, since, until, chosen.account, chosen.region, ctx.console.summaries)
     if chosen.measured == "no" or not (chosen.view == "on-call" or await _may_measure(ctx)):
         return found, PagePart()
     return found, await ctx.attempt(_MEASURE, measure, since, until)
@@ -167,7 +175,7 @@ async def _panels(ctx: ConsoleContext, chosen: Chosen, found: Summary, measured:
         for panel in PANELS[VIEWS[chosen.view]]
         if panel.shows in figures or panel.shows in more or panel.shows.partition(":")[0] in charts
     ]
-    return {"panels": panels, "figures": figures, "found": found, "measured": measured, "chosen": chosen, **more}
+    return {"panels": panels, "figures": figures, "found": found, "measured": measured, **more}
 
 
 def _figures(chosen: Chosen, found: Summary, measured: Measured | None) -> dict[str, Any]:
@@ -196,12 +204,16 @@ def _figures(chosen: Chosen, found: Summary, measured: Measured | None) -> dict[
         "operations": ranked(found.operations, lambda name: {"operation": name}),
         "durations": ranked(found.durations, lambda _: {"type": "session.issued"}),
         "people": _people(found.roles, chosen),
-        **(_measured_figures(measured) if measured is not None else {}),
+        **(_measured_figures(measured, chosen) if measured is not None else {}),
     }
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "–"
+    return _percent(part / whole) if whole else "–"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}"
 
 
 def _of_failure(cause: str) -> Mapping[str, object]:
@@ -252,7 +264,7 @@ def _heat(heat: Sequence[Sequence[int]], bounds: Sequence[float]) -> list[tuple[
     return rows[::-1]
 
 
-def _measured_figures(found: Measured) -> dict[str, Any]:
+def _measured_figures(found: Measured, chosen: Chosen) -> dict[str, Any]:
     passed, failed = sum(each.passed for each in found.checks), sum(each.failed for each in found.checks)
     return {
         "heat": _heat(found.heat, found.bounds),
@@ -261,7 +273,11 @@ def _measured_figures(found: Measured) -> dict[str, Any]:
         "check_share": _share(passed, passed + failed),
         "p99": milliseconds(found.latency, "p99"),
         "requests": found.latency.count,
-        "faults": sum(found.faults),
+        "faults": sum(each or 0 for each in found.series["faults"]),
+        "record_share": "–" if found.record_share is None else _percent(found.record_share),
+        "auth_failing": f"{round(found.auth_failing[0])} s",
+        "alerts": [(name, "", "", f"/help/runbooks/{name}") for name in found.alerts],
+        "codes": [(code, number, chosen.records(decision="refused")) for code, number in found.codes],
         "slowest": [
             (each.operation, f"{milliseconds(each.latency, 'p99')} ({each.latency.count})", "")
             for each in found.operations
@@ -288,9 +304,9 @@ def _charts(found: Summary, measured: PagePart[Measured]) -> dict[str, Any]:
     """The series as uPlot takes them: times in seconds, then the numbers."""
     charts: dict[str, Any] = {"record": {"times": _seconds(found.times), **found.series}}
     if measured.value is not None:
-        series = {name: getattr(measured.value, name) for name in _SERIES}
-        pairs = zip(measured.value.faults, measured.value.requests, strict=True)
-        burn = [round(1000 * faults / requests, 1) if requests else 0 for faults, requests in pairs]
+        series = measured.value.series
+        pairs = zip(series["faults"], series["requests"], strict=True)
+        burn = [round(1000 * (faults or 0) / requests, 1) if requests else 0 for faults, requests in pairs]
         charts["measured"] = {"times": _seconds(measured.value.times), **series, "burn": burn}
     return charts
 

@@ -1,11 +1,10 @@
 // Charts of the dashboards, their live updates, and PNG files of them.
-(() => {
+const dashboard = (live) => {
   "use strict";
-  const live = document.getElementById("live");
-  if (!live || typeof uPlot === "undefined") return;
 
   const names = { issued: "issued", refused: "refused", requested: "requested", approved: "approved", high_risk: "high risk",
-    requests: "requests", faults: "faults", burn: "times the budget", p50: "50 %", p99: "99 %", saml: "SAML",
+    requests: "requests", faults: "faults", burn: "times the budget", p50: "50 %", p99: "99 %", saml: "SAML", degraded: "without the database",
+    spool: "events in the spool", staleness: "age of the directory (s)", commit: "95 %", waiting: "events that wait", token_age: "95 %",
     trust_policy: "trust policy", caller_policy: "policies of the caller" };
   const colours = {
     light: ["#1f4fb8", "#a1260d", "#7a4d00", "#1b6b3a", "#6b2f8a"], dark: ["#8fb1ff", "#ffb4a3", "#ffd38a", "#8fe0b0", "#dcb0f5"],
@@ -44,7 +43,7 @@
           label: names[name] ?? name, stroke: colours[theme()][number], width: 2,
           fill: number === 0 ? `${colours[theme()][number]}22` : undefined,
         }))],
-        axes: [{ ...axis, values: clock, incrs }, { ...axis, size: 48, ...(element.dataset.of === "record" ? { incrs: whole } : {}) }], scales: { y: { range: (_, low, high) => [0, Math.max(1, high * 1.1)] } },
+        axes: [{ ...axis, values: clock, incrs }, { ...axis, size: 48, ...(element.dataset.of === "record" ? { incrs: whole } : {}) }], scales: { y: { range: (_, low, high) => [Math.min(0, low), Math.max(1, high * 1.1)] } },
       }, data(element), element));
     }
   };
@@ -126,4 +125,14 @@
       });
     });
   }
-})();
+};
+
+// The page loads the panels after the rest.
+const begin = () => {
+  const live = document.getElementById("live");
+  if (!live) return;
+  document.removeEventListener("htmx:afterSwap", begin);
+  dashboard(live);
+};
+document.addEventListener("htmx:afterSwap", begin);
+begin();
