@@ -73,6 +73,9 @@ class SummaryOut(Output):
     series: dict[str, list[int]]
     assumed: int
     not_assumed: int
+    success: Annotated[
+        float | None, Meta(description="The share of attempts that succeeded, without those denied by policies (M1).")
+    ]
     unavailable: int
     approval_ms: Annotated[int, Meta(description="Median time from a request to its vote; 0 without a vote.")]
     failures: list[CauseOut]

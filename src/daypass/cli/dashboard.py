@@ -118,12 +118,11 @@ def _most(latency: dict[str, Any], which: str) -> str:
 
 def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
     """Every figure as text, so that a zero is shown."""
-    total = found["assumed"] + found["not_assumed"]
     sums = {name: str(sum(numbers)) for name, numbers in found["series"].items()}
     return {
         "from": output.moment(found["since"]) + ("" if found["complete"] else " (earlier records were not read)"),
         "to": output.moment(found["until"]),
-        "success of assuming roles": f"{found['assumed'] / total:.1%}" if total else "no attempts",
+        "success of assuming roles": "no attempts" if found["success"] is None else f"{found['success']:.1%}",
         "sessions issued": sums["issued"],
         "requests refused": sums["refused"],
         "refused because unavailable": str(found["unavailable"]),

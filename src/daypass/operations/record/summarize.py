@@ -38,6 +38,7 @@ _BUDGET: Final = 0.001  # of the attempts may fail by the fault of the service (
 HIGH_RISK: Final = 60
 """Requests with at least this risk count as high risk."""
 
+_OF_CALLERS: Final = ("request", "throttled")
 _PROOFS: Final = ("key", "session", "token", "saml", "certificate")
 _DENIALS: Final = ("trust_policy", "caller_policy", "blocked", "revoked")
 SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk", *_PROOFS, *_DENIALS, "elevated")
@@ -119,9 +120,14 @@ class Summary(Struct, frozen=True):
 
     @property
     def success(self) -> float | None:
-        """The share of requests to assume a role that succeeded (M1); None without any."""
-        total = self.assumed + self.not_assumed
-        return self.assumed / total if total else None
+        """The share of attempts to get a session that succeeded (M1): without those that policies deny, or whose request is
+        wrong or too frequent. None without any.
+        """
+        counted = [
+            each for each in self.attempts if each.outcome not in ("", "denied") and each.cause not in _OF_CALLERS
+        ]
+        total = sum(self.attempts[each] for each in counted)
+        return self.attempted(outcome="issued") / total if total else None
 
 
 class Summaries:

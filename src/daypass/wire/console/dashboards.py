@@ -190,7 +190,7 @@ def _figures(chosen: Chosen, found: Summary, measured: Measured | None) -> dict[
     attempts, chained = found.attempted(), found.attempted(proof="session")
     issued_in_chains = found.attempted(proof="session", outcome="issued")
     return {
-        "success": _share(found.assumed, found.assumed + found.not_assumed),
+        "success": _percent(found.success),
         "budget": "–" if found.budget_left is None else f"{max(found.budget_left, -9.99):.0%}",
         "issued": sum(found.series["issued"]),
         "refused": sum(found.series["refused"]),
@@ -209,11 +209,11 @@ def _figures(chosen: Chosen, found: Summary, measured: Measured | None) -> dict[
 
 
 def _share(part: int, whole: int) -> str:
-    return _percent(part / whole) if whole else "–"
+    return _percent(part / whole if whole else None)
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _of_failure(cause: str) -> Mapping[str, object]:
@@ -274,7 +274,7 @@ def _measured_figures(found: Measured, chosen: Chosen) -> dict[str, Any]:
         "p99": milliseconds(found.latency, "p99"),
         "requests": found.latency.count,
         "faults": sum(each or 0 for each in found.series["faults"]),
-        "record_share": "–" if found.record_share is None else _percent(found.record_share),
+        "record_share": _percent(found.record_share),
         "auth_failing": f"{round(found.auth_failing[0])} s",
         "alerts": [(name, "", "", f"/help/runbooks/{name}") for name in found.alerts],
         "codes": [(code, number, chosen.records(decision="refused")) for code, number in found.codes],

@@ -86,10 +86,13 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
 
 
 async def _has_used_cli(ctx: ConsoleContext) -> bool:
-    """Whether the AWS CLI has assumed a role as the person, as far as they may read the record."""
-    query = RecordFilter(operation="sts:AssumeRole", limit=_MOST)
-    wanted = EventFilter(person=ctx.person_id, decision="allowed")
-    part = await ctx.attempt("daypass:ReadAudit", explore, query, wanted)
+    """Whether the AWS CLI has assumed a role with a key of the person, as far as they may read the record."""
+    listed = await iam_part(ctx, "ListAccessKeys")
+    keys = tuple(each["AccessKeyId"] for each in (listed.value or {}).get("AccessKeyMetadata", ()))
+    if not keys:
+        return False
+    query = RecordFilter(operation="sts:AssumeRole", access_key_ids=keys, limit=_MOST)
+    part = await ctx.attempt("daypass:ReadAudit", explore, query, EventFilter(decision="allowed"))
     bodies = [record.body or {} for record in (part.value.records if part.value is not None else ())]
     return any("aws-cli" in str((body.get("source") or {}).get("user_agent")) for body in bodies)
 
