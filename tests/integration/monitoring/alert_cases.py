@@ -140,8 +140,8 @@ CASES: Final = (
     Case("DaypassIssuerFailing", {"daypass_issuers_failing": "1x60"}, {"daypass_issuers_failing": "0x20 1x4 0x40"}),
     Case(
         "DaypassCertificateExpires",
-        {"daypass_certificate_expires_seconds": "900000x60"},  # time begins at 0
-        {"daypass_certificate_expires_seconds": "9000000x60"},
+        {'daypass_certificate_expires_seconds{job="daypass"}': "900000x60"},  # time begins at 0
+        {'daypass_certificate_expires_seconds{job="daypass"}': "9000000x60"},
     ),
     Case("DaypassInternalErrors", {"daypass_errors_total": "0x20 1x40"}, {"daypass_errors_total": "1x60"}),
     Case(
