@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -125,7 +126,7 @@ class PolicySet:
     def __init__(self, signed: SignedContent, buckets: Sequence[str], texts: Mapping[str, str]) -> None:
         if len(buckets) != BUCKETS or tuple(map(text_digest, buckets)) != signed.digests:
             raise ValueError("a bucket is not what was signed")
-        self.signed = signed
+        self.signed, self._service = signed, f"{signed.service}:"
         self.buckets = tuple(buckets)
         self.principals = {held.id: held for text in buckets for held in _READ_BUCKET.decode(text)}
         needed = refs_of(self.principals.values()) | {r.digest for level in signed.guardrails for r in level}
@@ -134,27 +135,20 @@ class PolicySet:
             raise ValueError("a policy is not what was signed")
         self._compiled: dict[tuple[str, PolicyKind], Any] = {}
         self._known: dict[str, Asker | None] = {}
-        self._decided: dict[tuple[str, str, str], PartialOutcome] = {}
+        self._decided = lru_cache(_DECISIONS)(self._outcome)
 
     def outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> PartialOutcome:
         """The decision for the verified token with these claims; ALLOWED_IF when only the server can decide."""
-        key = (claims["jti"], action, resource)
-        found = self._decided.get(key)
-        if found is None:
-            found = self._outcome(claims, action, resource)
-            if len(self._decided) >= _DECISIONS:
-                self._decided.clear()
-            self._decided[key] = found
-        return found
-
-    def _outcome(self, claims: Mapping[str, Any], action: str, resource: str) -> PartialOutcome:
         token = claims["jti"]
         if token not in self._known:
             if len(self._known) >= _PRINCIPALS:
                 self._known.clear()
             self._known[token] = self._asker(claims)
-        asker = self._known[token]
-        if asker is None or action.partition(":")[0].lower() != self.signed.service:
+        return self._decided(token, action, resource)
+
+    def _outcome(self, token: str, action: str, resource: str) -> PartialOutcome:
+        asker = self._known.get(token)  # None also if another thread has just cleared them
+        if asker is None or not action.lower().startswith(self._service):
             return PartialOutcome.ALLOWED_IF
         return asker.outcome(action, resource)
 

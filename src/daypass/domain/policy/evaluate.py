@@ -256,10 +256,12 @@ def judge(query: AccessQuery, layers: Layers, matcher: StatementMatcher) -> Verd
         required += [(_SESSION, level) for level in session]
     elif layers.scope_downs:
         required += [(_SESSION, allows) for level, allows in enumerate(session) if layers.limits(level)]
+    matches: list[Match] = []
     for layer, allows in required:
         if not allows:
             return Verdict(layer, False, ())
-    return Verdict(None, False, tuple([match for _, allows in required for match in allows]))
+        matches += allows
+    return Verdict(None, False, tuple(matches))
 
 
 def resource_required(layers: Layers, query: AccessQuery) -> bool:
