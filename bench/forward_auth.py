@@ -1,7 +1,7 @@
 """Checks of the gateway on kept-alive connections, beside nginx: requests through nginx with `auth_request` to a constant 204 of
-its own, and with `auth_request` to Daypass. Daypass and nginx have one core, the load the other.
+its own, with `auth_request` to Daypass, and through Envoy, which asks over gRPC. Daypass and nginx have one core, load and Envoy the other.
 
-Only ratios within one run say anything.
+Only ratios within one run say anything. A million divided by the CPU time of a check is the rate of a whole core.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assume_role import ACCOUNT, KEY, LOAD_CORE, SECRET, SERVER_CORE, daypass, iam_client, report
+from assume_role import ACCOUNT, KEY, LOAD_CORE, SECRET, SERVER_CORE, free_port, iam_client, report, served
 from daypass import sigv4
 from daypass.client.http import Connection, post_form
 from daypass.client.profiles import Profile
 from daypass.sigv4.canonical import presign
 from loadgen import Result, run
 
+ROOT = Path(__file__).resolve().parents[1]
 AUDIENCE, HOST, PORT = "https://orders.example", "orders.example", 18791
 FORWARDED = ("X-Forwarded-Method: GET", "X-Forwarded-Uri: /orders/7")
 _RATES = ("PRINCIPAL", "ACCOUNT", "FAILURES")
@@ -88,6 +91,7 @@ def nginx(folder: Path, url: str) -> Iterator[str]:
         {"user root;" if os.geteuid() == 0 else ""}
         http {{ access_log off; keepalive_requests 10000000; {paths}
             upstream daypass {{ server {url.removeprefix("http://")}; keepalive 64; }}
+            server {{ listen 127.0.0.1:{PORT + 1}; location / {{ return 200; }} }}
             server {{ listen 127.0.0.1:{PORT};
                 location /bare/ {{ auth_request /_bare; try_files /none =404; error_page 404 =200 @ok; }}
                 location /orders/ {{ auth_request /_ask; try_files /none =404; error_page 404 =200 @ok; }}
@@ -104,6 +108,36 @@ def nginx(folder: Path, url: str) -> Iterator[str]:
         process.terminate()
 
 
+@contextmanager
+def envoy(folder: Path, grpc_port: str) -> Iterator[str]:
+    """The example of the docs, in front of nginx."""
+    program = Path(sys.executable).with_name("envoy")
+    if not program.exists():
+        yield ""
+        return
+    port, text = free_port(), (ROOT / "deploy/proxy/gateway/envoy-grpc.yaml").read_text()
+    text = text.replace("port_value: 8701", f"port_value: {grpc_port}").replace(
+        "port_value: 8080", f"port_value: {PORT + 1}"
+    )
+    text = text.replace("0.0.0.0, port_value: 80}", f"127.0.0.1, port_value: {port}}}")
+    (folder / "envoy.yaml").write_text(text)
+    command = [program, "-c", folder / "envoy.yaml", "--concurrency", "1", "--base-id", str(port), "-l", "off"]
+    with subprocess.Popen(command) as process:
+        os.sched_setaffinity(process.pid, {LOAD_CORE})
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def play(url: str, request: bytes, options: argparse.Namespace) -> Result:
     asyncio.run(run(url, [request] * 50, options.connections, 5))
     return asyncio.run(run(url, [request] * 200_000, options.connections, options.seconds))
@@ -115,9 +149,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, daypass(Path(name) / "data", ENVIRONMENT) as url:
+    grpc_port = str(free_port())
+    environment = {**ENVIRONMENT, "DAYPASS_SERVER__EXT_AUTHZ_PORT": grpc_port}
+    with tempfile.TemporaryDirectory() as name, served(Path(name) / "data", environment, 1) as (url, pid):
         token = f"Authorization: Bearer {set_up(url)}"
-        with nginx(Path(name), url) as proxy:
+        with nginx(Path(name), url) as proxy, envoy(Path(name), grpc_port) as over_grpc:
             os.sched_setaffinity(0, {LOAD_CORE})
             ways = {
                 "gateway, bearer token": (url, head(f"/gateway/auth?audience={AUDIENCE}", *FORWARDED, token)),
@@ -128,9 +164,14 @@ def main() -> None:
                     "nginx, bare auth_request": (proxy, head("/bare/7", token)),
                     "nginx, auth_request to Daypass": (proxy, head("/orders/7", token)),
                 }
+            if proxy and over_grpc:
+                ways["Envoy, gRPC to Daypass"] = (over_grpc, head("/orders/7", token))
             for _ in range(options.rounds):
                 for way, (at, request) in ways.items():
-                    report(way, play(at, request, options))
+                    before = cpu_seconds(pid)
+                    result = play(at, request, options)
+                    each = (cpu_seconds(pid) - before) / max(len(result.latencies), 1) * 1e6
+                    report(way, result, f"  CPU of Daypass {each:.0f} µs")
 
 
 if __name__ == "__main__":
