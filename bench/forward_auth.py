@@ -121,7 +121,17 @@ def envoy(folder: Path, grpc_port: str) -> Iterator[str]:
     )
     text = text.replace("0.0.0.0, port_value: 80}", f"127.0.0.1, port_value: {port}}}")
     (folder / "envoy.yaml").write_text(text)
-    command = [program, "-c", folder / "envoy.yaml", "--concurrency", "1", "--base-id", str(port), "-l", "off"]
+    command = [
+        str(program),
+        "-c",
+        str(folder / "envoy.yaml"),
+        "--concurrency",
+        "1",
+        "--base-id",
+        str(port),
+        "-l",
+        "off",
+    ]
     with subprocess.Popen(command) as process:
         os.sched_setaffinity(process.pid, {LOAD_CORE})
         for _ in range(100):

@@ -7,6 +7,7 @@ Source: protobuf.dev, "Encoding".
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,6 +60,8 @@ def fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    if at < len(data) and data[at] < 0x80:  # most are short
+        return data[at], at + 1
     value = 0
     for shift in range(_MAX_VARINT):
         if at + shift >= len(data):
@@ -77,7 +80,16 @@ def texts(data: bytes, number: int) -> list[str]:
 
 def contents(data: bytes, number: int) -> list[bytes]:
     """Every message, or bytes, of this number. Raises ValueError."""
-    return [value for found, value in fields(data) if found == number and isinstance(value, bytes)]
+    return grouped(data)[number]
+
+
+def grouped(data: bytes) -> defaultdict[int, list[bytes]]:
+    """Every message, text or bytes, by number. Raises ValueError."""
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
+    for number, value in fields(data):
+        if isinstance(value, bytes):
+            found[number].append(value)
+    return found
 
 
 def struct_of(value: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from grpclib.server import Stream
 
 from daypass.grpc_messages import LimitedServer, received
 from daypass.observability import logs
-from daypass.protobuf import contents, fields, message, texts
+from daypass.protobuf import contents, fields, grouped, message
 from daypass.server.runtime import Receive, Send
 from daypass.wire.http import WHOLE_BODY
 
@@ -93,18 +93,18 @@ class ExtAuthzPort:
 
 def scope_of(check: bytes, audience: str) -> dict[str, Any]:
     """The ASGI scope of the request that a CheckRequest is about. Raises ValueError."""
-    http = _only(_only(_only(check, _ATTRIBUTES), _REQUEST), _HTTP)
-    (method,), (target,) = texts(http, _HTTP_METHOD), texts(http, _HTTP_PATH)
-    if not audience or not target.startswith("/") or not _NAME.fullmatch(method.lower().encode()):
+    http = grouped(_only(_only(_only(check, _ATTRIBUTES), _REQUEST), _HTTP))
+    (method,), (target,) = http[_HTTP_METHOD], (text.decode().encode("latin-1") for text in http[_HTTP_PATH])
+    if not audience or not target.startswith(b"/") or not _NAME.fullmatch(method.lower()):
         raise ValueError("it has no audience, path or method")
-    path, _, query = target.partition("?")
-    raw_path = _PLACE.encode() + quote(audience, safe="").encode() + path.encode("latin-1")
+    path, _, query = target.partition(b"?")
+    raw_path = _PLACE.encode() + quote(audience, safe="").encode() + path
     return {
         "type": "http",
-        "method": method,
+        "method": method.decode(),
         "path": raw_path.decode("latin-1"),
         "raw_path": raw_path,
-        "query_string": query.encode("latin-1"),
+        "query_string": query,
         "headers": list(_headers(http)),
         "scheme": "http",
         WHOLE_BODY: b"",
@@ -117,10 +117,10 @@ def _only(data: bytes, number: int) -> bytes:
     return found
 
 
-def _headers(http: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _headers(http: Mapping[int, list[bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Its headers, as HTTP allows them. Raises ValueError."""
-    pairs = [(b"host", host.encode("latin-1")) for host in texts(http, _HTTP_HOST)[:1]]
-    for entry in contents(http, _HTTP_HEADERS):
+    pairs = [(b"host", host.decode().encode("latin-1")) for host in http[_HTTP_HOST][:1]]
+    for entry in http[_HTTP_HEADERS]:
         pair = {number: value for number, value in fields(entry) if isinstance(value, bytes)}
         name = pair.get(1, b"").lower()
         if not name.startswith(b":") and name != b"host":
