@@ -148,7 +148,7 @@ class PolicyBundleOut(Output):
 GET_POLICY_BUNDLE = Operation(
     "GetPolicyBundle",
     "GET /access/policy-bundle",
-    "The policies of your account that decide about one service, signed, for verifiers that decide by themselves.",
+    "The policies of your account that decide about one service, signed, for verifiers that decide locally.",
     "access",
     GetPolicyBundleInput,
     PolicyBundleOut,
@@ -237,7 +237,7 @@ FIND = Operation(
         "find TEXT",
         "Find people, roles, groups, providers, sessions and requests by TEXT.",
         columns=("KIND", "NAME", "ID", "ARN"),
-        empty="Nothing that you may see has this name or id.",
+        empty="No match that you may see.",
     ),
 )
 WHAT_CAN_ACCESS = Operation(

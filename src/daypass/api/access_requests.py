@@ -390,7 +390,7 @@ EXAMINE_ACCESS_REQUEST = Operation(
 GET_ACCESS_REQUEST = Operation(
     "GetAccessRequest",
     "GET /access-requests/{request_id}",
-    "One access request, with its votes and grants. Its persons and its approvers need no permission.",
+    "One access request, with its votes and grants. Its people and approvers need no permission.",
     "access requests",
     ExamineAccessRequestInput,
     AccessRequestOut,

@@ -89,7 +89,7 @@ class CreateChatCodeInput(Input):
         str,
         Meta(
             max_length=256,
-            description="The only chat user who can use the code; empty: whoever sends it. Teams takes only codes for its sender.",
+            description="The only chat user who can use the code; empty: any sender. Teams takes only codes for their sender.",
         ),
     ] = ""
 

@@ -11,7 +11,9 @@ from daypass.api.operation import After, Command, Id, Input, Limit, Millis, OneP
 
 class ListSessionsInput(OnePage):
     principal_id: Annotated[str, Meta(max_length=2048, description="A role or user, by unique id, name or ARN.")] = ""
-    root_principal_id: Annotated[str, Meta(max_length=2048, description="Whoever began the chain, likewise.")] = ""
+    root_principal_id: Annotated[
+        str, Meta(max_length=2048, description="The principal that began the chain, likewise.")
+    ] = ""
     active: bool | None = None
     revoked: bool | None = None
 

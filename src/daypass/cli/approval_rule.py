@@ -32,9 +32,7 @@ from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
 
 _PATH = "/approval-rules"
-rule = group_of(
-    "rule", "Approval rules of your account: which persons may request a role, and who approves.", access_requests
-)
+rule = group_of("rule", "Approval rules of your account: who may request a role, and who approves.", access_requests)
 _folder = click.argument("folder", type=click.Path(exists=True, path_type=Path))
 
 

@@ -276,12 +276,14 @@ def _print(record: dict[str, Any], form: str) -> None:
     what = event.get("operation") or ("-" if event else "(not yours to see)")
     outcome = output.safe(event.get("error") or event.get("type", ""))
     at, request = output.moment(record["at"]), output.safe(event.get("request_id", ""))
+    wide, wider = 24, 32
     if output.room(sys.stdout):  # a person reads it: whose account it is, the profile says
-        who = who.split(":", 5)[-1]
-    text = output.fitted(f"{at}  {outcome:24} {output.safe(what):32} {output.safe(who)}", request)
+        who, wide, wider = who.split(":", 5)[-1], 17, 26
+    text = output.fitted(f"{at}  {outcome:{wide}} {output.safe(what):{wider}} {output.safe(who)}", request)
     word = "refused" if event.get("error") else ""
     begin = len(at) + 2
-    click.echo(text[:begin] + output.coloured(text[begin : begin + 24], word) + text[begin + 24 :])
+    end = begin + max(wide, len(outcome))
+    click.echo(text[:begin] + output.coloured(text[begin:end], word) + text[end:])
 
 
 add_commands(audit, record_api)

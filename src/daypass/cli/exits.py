@@ -19,7 +19,7 @@ EXIT_CODES: dict[int, str] = {
     126: "`exec`: the command cannot be run.",
     127: "`exec`: the command does not exist.",
     130: "Interrupted.",
-    141: "Whoever read the output has stopped reading.",
+    141: "The reader of the output stopped reading.",
 }
 
 OF_STARTUP: dict[str, int] = {

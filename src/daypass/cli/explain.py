@@ -228,7 +228,9 @@ def _show_layer(found: dict[str, Any], *, every: bool) -> None:
     elif found["omitted"]:
         number, names = found["omitted"], ", ".join(found["policies"])
         which = "1 statement is" if number == 1 else f"{output.safe(number)} statements are"
-        output.prose(f"  {which} not shown, about other actions or for lack of room. Policies: {output.safe(names)}")
+        output.prose(
+            f"  {which} not shown: they are about other actions, or there is no room. Policies: {output.safe(names)}"
+        )
 
 
 def _show_condition(condition: dict[str, Any], *, every: bool) -> None:

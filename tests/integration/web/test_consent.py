@@ -97,11 +97,11 @@ def test_remembered_consent_is_for_exactly_that_request_person_and_time(
         ({}, "until the role's session ends"),
         (
             {"grant_types": ["authorization_code", "refresh_token"]},
-            "can renew this by itself for 1 day, also after you have signed out",
+            "can renew this without you for 1 day, also after you have signed out",
         ),
         (
             {"grant_types": ["authorization_code", "refresh_token"], "refresh_token_seconds": 604_800},
-            "can renew this by itself for 7 days, also after you have signed out",
+            "can renew this without you for 7 days, also after you have signed out",
         ),
     ],
 )

@@ -82,7 +82,7 @@ def test_lists_that_have_further_pages_do_not_say_that_there_is_nothing(
     request = sent(ann, role=ORDERS)
     for path in ("/console/?requestable_after=prod-orders", "/console/request?after=prod-orders"):
         shown = text(ann.get(path))  # the page looks through `reader` alone
-        assert "None of the roles of this page." in shown, path
+        assert "None of the roles on this page." in shown, path
         assert "No approval rule" not in shown, path
     inbox = text(lee.get("/console/approvals"))
     assert "No requests wait for your vote." not in inbox

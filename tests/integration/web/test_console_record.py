@@ -108,7 +108,7 @@ def test_one_record_shows_its_chain_of_custody_and_its_proof(site: Installation,
     api_record = json.loads(served(api(site, "GET", f"/audit/records/{record['log']}/{record['seq']}")).body)
     assert api_record["leaf"] in words
     assert api_record["chain"] in words
-    assert "The server has computed the hashes of" in words
+    assert "The server computed the hashes of" in words
     assert "all agree" in words
     assert "does not verify" not in words
 

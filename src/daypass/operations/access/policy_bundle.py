@@ -1,4 +1,4 @@
-"""The policies of an account that decide about one service, signed, for verifiers that decide by themselves.
+"""The policies of an account that decide about one service, signed, for verifiers that decide locally.
 
 Reading every user and role is heavy work. It is done once for each position of the change feed, however many verifiers ask.
 """

@@ -40,7 +40,7 @@ _MAX_FINDING: Final = 4_096
 
 
 async def get_request(env: Env, call: Call, account: str, request_id: str) -> RequestView:
-    """daypass:GetAccessRequest on `access-request/ID`. Its persons and its approvers need no permission.
+    """daypass:GetAccessRequest on `access-request/ID`. Its people and approvers need no permission.
 
     Raises DaypassError: ACCESS_DENIED, NOT_FOUND.
     """

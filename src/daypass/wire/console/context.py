@@ -127,7 +127,7 @@ class ConsoleContext:
         """A parameter that names an object. Without a name, operations act on the caller. Raises DaypassError(VALIDATION)."""
         found = self.value(name, limit)
         if not found:
-            raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is missing: it names what the form is about.")
+            raise DaypassError(ErrorKind.VALIDATION, f"The field {name} is missing: it names the object.")
         return found
 
     def number(self, name: str, default: int = 0) -> int:

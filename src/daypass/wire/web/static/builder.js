@@ -163,7 +163,7 @@
     const sentence = [
       group("These people", values("Requester", list(requesters.principals), "arn", (next) => { requesters.principals = next; })),
       group("may take these roles", values("Role", list(whole.roles), "arn", (next) => { whole.roles = next; })),
-      group("for at most so many hours", input("Hours", hours(whole.max_seconds), (next) => { whole.max_seconds = Math.round(Number(next) * 3600) || 3600; write(); })),
+      group("for at most this many hours", input("Hours", hours(whole.max_seconds), (next) => { whole.max_seconds = Math.round(Number(next) * 3600) || 3600; write(); })),
     ];
     const voters = stages.map((stage, at) => {
       stage.approvers ||= { principals: [] };
