@@ -122,6 +122,7 @@ def test_plain_link_to_logout_asks_and_ends_at_our_own_page(
     page, said = page_of(chromium, scheme, width)
     sign_in(page, address)
     page.wait_for_url("**/application.html?*")
+    told(page)  # the application goes on until then, also without its page
     page.set_content(f'<a href="{server.url}/oauth2/logout">Sign out</a>')
     page.focus("a")
     page.keyboard.press("Enter")

@@ -168,8 +168,8 @@ def test_assume_role_is_decided_with_the_trust_policy(world: World, staff: dict[
     assert [one["id"] for one in world.found("resource", roles)["results"]] == ["role/staff"]
 
 
-def test_resource_of_another_account_is_denied(world: World) -> None:
-    body = question("user", "dora", "s3:GetObject", f"arn:aws:orders::{BETA}:order/1")
+def test_resource_of_another_account_is_denied(world: World, staff: dict[str, str]) -> None:
+    body = question("user", staff["user"], "s3:GetObject", f"arn:aws:orders::{BETA}:order/1")
     assert world.decision(body)["decision"] is False
     assert world.decision(question("user", "dora", "s3:GetObject", "arn:aws:s3:::bucket/key"))["decision"] is True
 

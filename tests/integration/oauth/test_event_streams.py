@@ -38,7 +38,8 @@ from daypass.operations.ssf.push import ATTEMPTS, PAUSES_MS, REFUSALS
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with authorization_server(tmp_path_factory.mktemp("ssf")) as made:
+    patient = {"fetch_seconds": 30}  # the receiver runs in this process
+    with authorization_server(tmp_path_factory.mktemp("ssf"), federation=patient) as made:
         made.runtime.env.outbound._private_hosts = frozenset({"127.0.0.1"})  # type: ignore[attr-defined]
         yield made
 
