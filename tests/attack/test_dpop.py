@@ -26,7 +26,10 @@ from tests.oauth import (
     verified,
 )
 from tests.oauth_client import Client, DpopKey, api, register, trusting
+from tests.sign_in import CALLBACK
 from tests.x509 import Authority, Holder
+
+from daypass.domain.directory import ReplayEntry
 
 GENEROUS = {"failures_per_second": 1_000_000, "failures_burst": 1_000_000}
 QUESTION = {
@@ -132,6 +135,26 @@ def test_a73_dpop_proof_of_a_revocation_of_another_session_is_good_once(
     assert post(site, "/oauth2/revoke", {"token": first}, *headers).status == 200
     refusal(site, post(site, "/oauth2/revoke", {"token": second}, *headers), "invalid_dpop_proof", 401)
     assert given(post(site, "/oauth2/introspect", {"token": second, **client.credentials()}))["active"] is True
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_a641_refusals_that_store_proofs_are_charged_as_writes_unless_a_client_has_authenticated(
+    tmp_path: Path, *, proven: bool
+) -> None:
+    rates = {"failures_per_second": 1, "failures_burst": 200}
+    with authorization_server(tmp_path, rates=rates) as site:
+        client, key = (
+            register(site, grant_types=["refresh_token", "authorization_code"], redirect_uris=[CALLBACK]),
+            DpopKey(site),
+        )
+        public = {"client_id": "DPCL0000000000DAYPASS"}
+        statuses = []
+        for _ in range(20):
+            own = client.credentials() if proven else public
+            statuses.append(client.token(grant="refresh_token", dpop=key, refresh_token="x", **own).status)
+        stored = site.run(site.runtime.env.directory.read(lambda tx: tx.count(ReplayEntry), account=""))
+        assert statuses.count(429) == (0 if proven else 10)
+        assert stored == (2 * 20 - 1 if proven else 9)
 
 
 def test_a73_dpop_proof_is_remembered_by_another_process_and_after_a_restart(tmp_path: Path) -> None:

@@ -49,10 +49,14 @@ def charge_write(env: Env, facts: RequestFacts) -> None:
         raise _from_source()
 
 
-def refusal_of(env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError) -> DaypassError:
-    """The error to return for a request refused with `error`. A request that proved no identity is charged to its source."""
+def refusal_of(
+    env: Env, facts: RequestFacts, caller: Caller | None, error: DaypassError, *, stores: bool = False
+) -> DaypassError:
+    """The error to return for a request refused with `error`. A request that proved no identity is charged to its source.
+    `stores`: the refusal stores a one-time proof, which anybody can make.
+    """
     unproven = caller is None and error.kind.family in _UNPROVEN
-    if unproven and env.rates.charge_network(facts.source):
+    if unproven and env.rates.charge_network(facts.source, _WRITE if stores else 1.0):
         return _from_source()
     return error
 

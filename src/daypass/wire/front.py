@@ -46,6 +46,7 @@ class RequestProgress(msgspec.Struct):
         detail: for the record, redacted; None means the method and the path.
         replays: one-time proofs that the request brought: its refusal consumes them.
         dpop: the request has a DPoP proof, so its response has a nonce.
+        client_proven: an OAuth client has authenticated.
     """
 
     request: Request
@@ -55,6 +56,7 @@ class RequestProgress(msgspec.Struct):
     detail: Mapping[str, Any] | None = None
     replays: tuple[ReplayEntry, ...] = ()
     dpop: bool = False
+    client_proven: bool = False
 
     def facts(self) -> RequestFacts:
         """How the request arrived."""
@@ -175,7 +177,8 @@ class Front:
 
         `status`: replaces the status that `errors` has for this error.
         """
-        answered = rates.refusal_of(self.env, progress.facts(), progress.caller, error)
+        stores = bool(progress.replays) and not progress.client_proven
+        answered = rates.refusal_of(self.env, progress.facts(), progress.caller, error, stores=stores)
         try:
             encoded = await self.record(progress, answered)
         except DaypassError:

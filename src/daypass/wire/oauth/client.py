@@ -79,6 +79,7 @@ async def client_of(ctx: EndpointContext, form: Form) -> AuthenticatedClient | N
         presented = replace(presented, account=await _account_of(ctx, form))
     client = await authenticate_client(ctx.env, presented, ctx.env.clock.now())
     ctx.progress.replays = (*ctx.progress.replays, *client.replays)
+    ctx.progress.client_proven = client.method != "none"
     ctx.client = client
     return client
 
