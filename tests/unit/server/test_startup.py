@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import stat
 from pathlib import Path
@@ -287,13 +288,15 @@ def test_dev_key_that_the_database_does_not_know_is_refused(data: Path) -> None:
         startup.initialise(settings_of(data), (other,), other)
 
 
-def test_dev_key_on_a_full_disk_leaves_no_empty_file(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StartupError, match="No space left on device"):
-        startup.dev_key(data)
+def test_dev_key_that_cannot_be_written_leaves_no_empty_file(data: Path) -> None:
+    """A limit of the size of files stands for a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(StartupError, match="File too large"):
+            startup.dev_key(data)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(data.iterdir())
 
 

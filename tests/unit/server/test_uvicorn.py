@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import pickle
@@ -43,11 +44,26 @@ def test_protocol_takes_the_arguments_that_uvicorn_gives_its_own() -> None:
     assert list(ours)[:5] == list(theirs)[:5] == ["self", "config", "server_state", "app_state", "_loop"]
 
 
-def test_protocol_has_the_methods_that_uvicorn_calls_at_a_stop() -> None:
-    """`Server.shutdown` calls `shutdown` of every connection and waits for its tasks."""
-    source = inspect.getsource(Server.shutdown)
-    for used in ("server_state.connections", "connection.shutdown()", "server_state.tasks"):
-        assert used in source
+async def test_stop_of_uvicorn_shuts_connections_down_and_waits_for_their_tasks() -> None:
+    """So does `HttpProtocol`: it leaves `connections` and `tasks` when it is done."""
+    server = Server(Config(lambda: None, lifespan="off"))
+    server.servers, server.lifespan = [], SimpleNamespace(shutdown=partial(asyncio.sleep, 0))  # type: ignore[assignment]
+    state, steps = server.server_state, list[str]()
+
+    async def answer() -> None:
+        steps.append("task")
+
+    class Connection:
+        def shutdown(self) -> None:
+            steps.append("shutdown")
+            state.connections.discard(self)  # type: ignore[arg-type]
+            task = asyncio.ensure_future(answer())
+            state.tasks.add(task)
+            task.add_done_callback(state.tasks.discard)
+
+    state.connections.add(Connection())  # type: ignore[arg-type]
+    await server.shutdown(sockets=[])
+    assert steps == ["shutdown", "task"]
     assert callable(HttpProtocol.shutdown)
 
 
