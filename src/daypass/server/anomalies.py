@@ -22,7 +22,8 @@ from daypass.ports import Env, RecordFilter, Viewer
 
 _SECONDS: Final = 1.0
 _WAITING: Final = 20_000  # events; of more, the oldest are forgotten
-_AT_ONCE: Final = 2_000  # events between two turns of the event loop
+_ROUND: Final = 5_000  # events of one second
+_SLICE: Final = 50  # events between two turns of the event loop: at most 2 ms
 _JUDGED: Final = 10  # sessions that are judged in one round: each takes some look-ups in the database
 _REPORTED: Final = 10_000  # principals; after as many, one may be reported twice on a day
 _REMEMBERED: Final = 10  # pages of the record at the start
@@ -80,9 +81,7 @@ class AnomalyWatch:
     def _note(self, actor: Any, source: Any, detail: Any, at: int) -> int:
         """Learns from a session. Returns how far it deviates from what was seen before."""
         seen = seen_of(principal_of(actor), str(detail.get("principal_id", "")), str(source.get("ip", "")), at)
-        estimate = self._baselines.estimate(seen)
-        self._baselines.note(seen)
-        return estimate
+        return self._baselines.learn(seen)
 
     async def _look(self, env: Env) -> None:
         day = env.clock.now() // _DAY_MS
@@ -91,24 +90,31 @@ class AnomalyWatch:
             self._reported.clear()
             self._baselines.forget_denials()
         judged = 0
-        for _ in range(_AT_ONCE):
-            if not self._waiting:
-                return
+        for number in range(min(len(self._waiting), _ROUND)):
             event = self._waiting.popleft()
-            principal = principal_of(event.actor)
-            if not principal:
-                continue
-            if event.type is _DENIED:
-                self._baselines.note_denial(principal)
-                continue
-            estimate = self._note(event.actor, event.source, event.detail, event.at)
-            if estimate < THRESHOLD or principal in self._reported:
-                continue
-            if judged == _JUDGED:
-                self._metrics["daypass_anomalies"].labels("unjudged", OTHER).inc()
-                continue
-            judged += 1
-            if await judge(env, event, self._baselines.denials_of(principal)):
-                if len(self._reported) >= _REPORTED:
-                    self._reported.clear()
-                self._reported.add(principal)
+            if self._is_suspect(event):
+                if judged < _JUDGED:
+                    await self._judge(env, event)
+                else:
+                    self._metrics["daypass_anomalies"].labels("unjudged", OTHER).inc()
+                judged += 1
+            if number % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)
+
+    def _is_suspect(self, event: Event) -> bool:
+        """Learns from an event. Whether it deviates, and is of a principal that is not reported yet."""
+        principal = principal_of(event.actor)
+        if not principal:
+            return False
+        if event.type is _DENIED:
+            self._baselines.note_denial(principal)
+            return False
+        estimate = self._note(event.actor, event.source, event.detail, event.at)
+        return estimate >= THRESHOLD and principal not in self._reported
+
+    async def _judge(self, env: Env, event: Event) -> None:
+        principal = principal_of(event.actor)
+        if await judge(env, event, self._baselines.denials_of(principal)):
+            if len(self._reported) >= _REPORTED:
+                self._reported.clear()
+            self._reported.add(principal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -98,14 +99,14 @@ def test_back_test_finds_planted_incidents_with_few_false_alarms() -> None:
             baselines.note_denial(use.principal)
         else:
             seen = seen_of(use.principal, use.role, use.ip, use.at)
-            if today >= 30 and baselines.estimate(seen) >= THRESHOLD:
+            estimate = baselines.learn(seen)
+            if today >= 30 and estimate >= THRESHOLD:
                 score, _ = deviation(record.facts(use))
                 for limit in (each for each in (THRESHOLD, SURE) if score >= each):
                     if use.incident >= 0:
                         caught[limit].add(use.incident)
                     else:
                         false[limit].add((use.principal, today))
-            baselines.note(seen)
         record.add(use)
     weeks = 30 / 7
     for limit, recall, precision, false_a_week in ((THRESHOLD, 0.7, 0.6, 5.0), (SURE, 0.45, 0.9, 0.5)):
@@ -116,6 +117,28 @@ def test_back_test_finds_planted_incidents_with_few_false_alarms() -> None:
         assert right / 40 >= recall
         assert right / (right + wrong) >= precision
         assert wrong / weeks <= false_a_week
+
+
+def test_learn_gives_what_estimating_and_noting_each_session_gives() -> None:
+    """With refusals, and filters so small that generations end."""
+    choose, learning, plain = random.Random(7), Baselines(1 << 12), Baselines(1 << 12)
+    deviating = 0
+    for number in range(6_000):
+        who = choose.randrange(12)
+        if number % 200 == 0:
+            learning.note_denial(f"p{who}")
+            plain.note_denial(f"p{who}")
+        elif number % 1_900 == 0:
+            learning.forget_denials()
+            plain.forget_denials()
+        ip = f"10.{choose.randrange(30) if choose.random() < 0.02 else who}.0.1"
+        seen = seen_of(f"p{who}", f"r{who % 3}", ip, number // 600 * 3_600_000)
+        expected = plain.estimate(seen)
+        plain.note(seen)
+        assert learning.learn(seen) == expected
+        deviating += expected > 0
+    assert 100 < deviating < 3_000
+    assert learning._new.members == plain._new.members
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ _BITS_EACH: Final = 10  # of a filter for each member, when it is full
 _DENYING: Final = 4_096  # principals whose refusals are counted
 _MANY_DENIALS: Final = 5
 _HOURS: Final = 24
+_USUAL: Final = 20_000
 
 
 class Seen(NamedTuple):
@@ -123,11 +124,26 @@ class Baselines:
         self._size = bits
         self._new, self._old = _Filter(bits), _Filter(0)
         self._denied: OrderedDict[str, int] = OrderedDict()
+        self._usual: set[Seen] = set()  # sessions that deviate in nothing and add nothing to the newer filter
 
     @property
     def bytes(self) -> int:
         """The memory of the filters, in bytes."""
         return (self._new._size + self._old._size) // 8  # noqa: SLF001  # of the same module
+
+    def learn(self, seen: Seen) -> int:
+        """`estimate` of a session by what was seen before; then notes it. Most sessions repeat earlier ones, at a 20th of
+        the cost.
+        """
+        if seen in self._usual and seen.principal not in self._denied:
+            return 0
+        estimate, newer, members = self.estimate(seen), self._new, self._new.members
+        self.note(seen)
+        if not estimate and newer is self._new and members == newer.members:
+            if len(self._usual) >= _USUAL:
+                self._usual.clear()
+            self._usual.add(seen)
+        return estimate
 
     def note(self, seen: Seen) -> None:
         """A session."""
@@ -197,4 +213,5 @@ class Baselines:
             return
         if self._new.full:
             self._new, self._old = _Filter(self._size), self._new
+            self._usual.clear()  # what is noted again must reach the newer filter
         self._new.add(key)

@@ -7,6 +7,7 @@ approvers and conditions (daypass:RiskScore); it never decides by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
@@ -115,6 +116,7 @@ def _is_new(address: str, known: frozenset[str]) -> bool:
     return bool(known and address) and network_of(address) not in {network_of(each) for each in known}
 
 
+@lru_cache(4_096)
 def network_of(address: str) -> str:
     """The network of an address: /24 of IPv4, /48 of IPv6; the text itself if it is not an address."""
     try:
