@@ -115,7 +115,7 @@ def _roles_of(group: TrustGroup) -> GraphNode:
     first = group.names[0]
     if group.count == 1:
         return GraphNode(2, first, "", address(_HERE, role=first), "id-badge-2")
-    others = ", ".join(group.names[1:])
+    others = ", ".join(group.names[1:4]) + ("…" if group.count > 4 else "")
     return GraphNode(
         2, f"{first} and {group.count - 1} more", others, address("/console/roles", start=first), "id-badge-2"
     )
