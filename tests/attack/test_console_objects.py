@@ -62,7 +62,7 @@ def test_a249_form_that_does_not_name_its_object_does_not_act_on_the_person(
     told = 0
     for path in found:
         answer = ada.post(path, fields)
-        told += "it names what the form is about" in text(answer)
+        told += "it names the object" in text(answer)
         assert 400 <= answer.status < 500, (path, answer.status, answer.headers)
         records = site.records(answer.request_id)
         assert [each for each in records if each.get("error")], path

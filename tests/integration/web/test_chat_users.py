@@ -55,7 +55,7 @@ def test_person_links_a_chat_user_with_a_code_of_the_page_and_removes_it(site: I
     assert ":T1:U1, linked" in text(listed)
     assert b"ann <b>" not in listed.body
     assert browser.submit(listed, f"{DEVICES}/chat-unlink").status == 303
-    assert "None is linked." in text(browser.get(DEVICES))
+    assert "No chat user is linked." in text(browser.get(DEVICES))
 
 
 def test_code_of_the_page_for_a_chat_user_of_teams_is_for_teams_and_another_text_is_refused(site: Installation) -> None:

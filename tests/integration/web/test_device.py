@@ -169,7 +169,7 @@ def test_command_line_is_a_client_of_every_account_and_gets_what_the_person_may_
     codes = started(line)
     browser = signed_in(site, name, BETA)
     page = browser.submit(browser.get("/device"), "/device/code", user_code=codes["user_code"])
-    assert "everything in your name that you may do yourself" in text(page)
+    assert "everything that you may do" in text(page)
     browser.submit(page, "/device/decision", decision="allow")
     first = given(polled(line, codes["device_code"]))
     renewed = line.token(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from daypass.domain.provider_settings import ProviderSettings
 from daypass.operations import providers as provider_settings
 from daypass.wire.console.change import FormChange
-from daypass.wire.console.context import ConsoleContext, ConsolePage, to
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, roles_anywhere
 from daypass.wire.console.members import form_schema, members_of
 from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
@@ -70,32 +70,32 @@ async def provider(ctx: ConsoleContext, problem: str = "") -> Response:
         found = await iam(ctx, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=arn)
     hidden = {"arn": arn}
     delete = FormView(f"{_PROVIDER}/delete", "Delete the provider", hidden=hidden, danger=True)
-    values: dict[str, Any] = {"settings_problem": "", "forms": (_metadata_form(hidden),)}
-    if not saml:
-        values = await _oidc_values(ctx, arn, hidden)
+    about, forms = [("ARN", Cell(arn)), ("Created", Cell(at=found.get("CreateDate") or 0))], [_metadata_form(hidden)]
+    if saml:
+        about.append(("Certificates valid until", Cell(at=found.get("ValidUntil") or 0)))
+        about.append(("Encryption", Cell(found["AssertionEncryptionMode"])))
+    else:
+        about.append(("Audiences", Cell(", ".join(found["ClientIDList"]) or "none: no token is accepted")))
+        about.append(("Thumbprints", Cell(", ".join(found["ThumbprintList"]))))
+        forms, refused = await _oidc_forms(ctx, arn, hidden)
+        problem = problem or refused
+    about += [(f"Tag {tag['Key']}", Cell(tag["Value"])) for tag in found.get("Tags", ())]
+    remove = [
+        FormView(
+            f"{_PROVIDER}/remove-audience",
+            f"Remove {audience}",
+            hidden={**hidden, "audience": audience},
+            danger=True,
+        )
+        for audience in found.get("ClientIDList", ())
+    ]
     return ctx.page(
-        "provider",
-        _short(arn),
-        arn=arn,
-        found=found,
-        saml=saml,
-        delete=delete,
-        remove={
-            audience: FormView(
-                f"{_PROVIDER}/remove-audience",
-                "Remove",
-                hidden={**hidden, "audience": audience},
-                label=f"Remove {audience}",
-                danger=True,
-            )
-            for audience in found.get("ClientIDList", ())
-        },
-        problem=problem,
-        **values,
+        "described", _short(arn), about=about, forms=forms, buttons=[*remove, delete], problem=problem, once=()
     )
 
 
-async def _oidc_values(ctx: ConsoleContext, arn: str, hidden: Mapping[str, str]) -> dict[str, Any]:
+async def _oidc_forms(ctx: ConsoleContext, arn: str, hidden: Mapping[str, str]) -> tuple[list[FormView], str]:
+    """The forms of a provider, and why its settings are not shown."""
     settings = await ctx.attempt("daypass:GetProviderSettings", provider_settings.get_provider_settings, arn)
     audience = FormView(
         f"{_PROVIDER}/add-audience", "Add", "Add an audience", (Field("audience", "Audience", maxlength=255),), hidden
@@ -105,9 +105,9 @@ async def _oidc_values(ctx: ConsoleContext, arn: str, hidden: Mapping[str, str])
         text = ctx.value("settings", _MAX_DOCUMENT) or json.dumps(settings.value.members, indent=2)
         hint = f"JSON. A secret is shown as {provider_settings.KEPT}, which keeps it."
         schema = form_schema(ProviderSettings)
-        field = Field("settings", "Members", text, "code", hint, maxlength=_MAX_DOCUMENT, schema=schema)
+        field = Field("settings", "Settings", text, "code", hint, maxlength=_MAX_DOCUMENT, schema=schema)
         forms.append(FormView(f"{_PROVIDER}/settings", "Save the settings", "Settings", (field,), hidden))
-    return {"settings_problem": settings.problem, "forms": tuple(forms)}
+    return forms, settings.problem
 
 
 def _metadata_form(hidden: Mapping[str, str]) -> FormView:
@@ -138,18 +138,9 @@ def _to_provider(ctx: ConsoleContext) -> Response:
     return to(_PROVIDER, arn=ctx.value("arn"), done="saved")
 
 
-async def _add_audience(ctx: ConsoleContext) -> Response:
-    await _audience(ctx, "AddClientIDToOpenIDConnectProvider")
-    return _to_provider(ctx)
-
-
-async def _remove_audience(ctx: ConsoleContext) -> Response:
-    await _audience(ctx, "RemoveClientIDFromOpenIDConnectProvider")
-    return _to_provider(ctx)
-
-
-async def _audience(ctx: ConsoleContext, operation: str) -> None:
+async def _audience(operation: str, ctx: ConsoleContext) -> Response:
     await iam(ctx, operation, OpenIDConnectProviderArn=ctx.value("arn"), ClientID=ctx.value("audience"))
+    return _to_provider(ctx)
 
 
 async def _metadata(ctx: ConsoleContext) -> Response:
@@ -177,17 +168,13 @@ def provider_changes() -> Sequence[FormChange]:
     """Every change of an identity provider. Each is confirmed: a provider decides who people and workloads are."""
     created = partial(FormChange, again=providers, confirmed=True)
     change = partial(FormChange, again=provider, confirmed=True, of="arn")
-    oidc, audience = "iam:CreateOpenIDConnectProvider", "ClientIDToOpenIDConnectProvider"
+    oidc = "iam:CreateOpenIDConnectProvider"
+    add, remove = "AddClientIDToOpenIDConnectProvider", "RemoveClientIDFromOpenIDConnectProvider"
     return (
         created(f"{_PROVIDERS}/create-oidc", oidc, "Create an OpenID Connect provider", _create_oidc),
         created(f"{_PROVIDERS}/create-saml", "iam:CreateSAMLProvider", "Create a SAML provider", _create_saml),
-        change(f"{_PROVIDER}/add-audience", f"iam:Add{audience}", "Add an audience", _add_audience),
-        change(
-            f"{_PROVIDER}/remove-audience",
-            "iam:RemoveClientIDFromOpenIDConnectProvider",
-            "Remove an audience",
-            _remove_audience,
-        ),
+        change(f"{_PROVIDER}/add-audience", f"iam:{add}", "Add an audience", partial(_audience, add)),
+        change(f"{_PROVIDER}/remove-audience", f"iam:{remove}", "Remove an audience", partial(_audience, remove)),
         change(f"{_PROVIDER}/metadata", "iam:UpdateSAMLProvider", "Replace the metadata of a provider", _metadata),
         change(f"{_PROVIDER}/settings", "daypass:PutProviderSettings", "Change a provider's settings", _settings),
         change(
@@ -241,29 +228,28 @@ async def anchor(ctx: ConsoleContext, problem: str = "") -> Response:
         Field("anchor_name", "Name", found["name"], maxlength=255),
         _PEM._replace(value=ctx.value("pem", _MAX_PEM) or pem),
     )
+    about = [
+        ("ARN", Cell(found["trustAnchorArn"])),
+        ("State", Cell(state="active" if enabled else "inactive")),
+        ("Created", Cell(at=found["createdAt"])),
+        ("Changed", Cell(at=found["updatedAt"])),
+        *_certificates(pem),
+    ]
+    switch = FormView(f"{_ANCHOR}/{action}", text, hidden=hidden, danger=enabled)
+    delete = FormView(f"{_ANCHOR}/delete", "Delete the anchor", hidden=hidden, danger=True)
+    form = FormView(f"{_ANCHOR}/save", "Save", "Change name or certificates", fields, hidden)
     return ctx.page(
-        "trust_anchor",
-        found["name"],
-        anchor=found,
-        switch=FormView(f"{_ANCHOR}/{action}", text, hidden=hidden, danger=enabled),
-        certificates=_certificates(pem),
-        delete=FormView(f"{_ANCHOR}/delete", "Delete the anchor", hidden=hidden, danger=True),
-        form=FormView(f"{_ANCHOR}/save", "Save", "Change name or certificates", fields, hidden),
-        problem=problem,
+        "described", found["name"], about=about, forms=[form], buttons=[switch, delete], problem=problem, once=()
     )
 
 
-def _certificates(pem: str) -> list[tuple[str, str, int, str]]:
-    """Subject, issuer, end (ms) and SHA-256 fingerprint of each certificate of a stored bundle."""
-    return [
-        (
-            each.subject.rfc4514_string(),
-            each.issuer.rfc4514_string(),
-            int(each.not_valid_after_utc.timestamp() * 1000),
-            each.fingerprint(hashes.SHA256()).hex(":"),
-        )
-        for each in x509.load_pem_x509_certificates(pem.encode())
-    ]
+def _certificates(pem: str) -> Iterator[tuple[str, Cell]]:
+    """What to know about each certificate of a stored bundle."""
+    for each in x509.load_pem_x509_certificates(pem.encode()):
+        yield "Certificate", Cell(each.subject.rfc4514_string())
+        yield "Issuer", Cell(each.issuer.rfc4514_string())
+        yield "Ends", Cell(at=int(each.not_valid_after_utc.timestamp() * 1000))
+        yield "SHA-256", Cell(each.fingerprint(hashes.SHA256()).hex(":"))
 
 
 def _source(ctx: ConsoleContext) -> dict[str, Any]:
@@ -284,13 +270,10 @@ async def _save(ctx: ConsoleContext) -> Response:
     return to(_ANCHOR, id=identifier, done="saved")
 
 
-def _switching(operation: str) -> ConsolePage:
-    async def perform(ctx: ConsoleContext) -> Response:
-        identifier = ctx.value("id", 64)
-        await roles_anywhere(ctx, operation, trustAnchorId=identifier)
-        return to(_ANCHOR, id=identifier, done="saved")
-
-    return perform
+async def _switch(operation: str, ctx: ConsoleContext) -> Response:
+    identifier = ctx.value("id", 64)
+    await roles_anywhere(ctx, operation, trustAnchorId=identifier)
+    return to(_ANCHOR, id=identifier, done="saved")
 
 
 async def _delete_anchor(ctx: ConsoleContext) -> Response:
@@ -302,7 +285,7 @@ def anchor_changes() -> Sequence[FormChange]:
     """Every change of a trust anchor. Each is confirmed: an anchor decides which certificates are accepted."""
     change = partial(FormChange, again=anchor, confirmed=True, of="id")
     of = "rolesanywhere:"
-    enable, disable = _switching("EnableTrustAnchor"), _switching("DisableTrustAnchor")
+    enable, disable = partial(_switch, "EnableTrustAnchor"), partial(_switch, "DisableTrustAnchor")
     return (
         FormChange(
             f"{_ANCHORS}/create", f"{of}CreateTrustAnchor", "Create a trust anchor", _create, anchors, confirmed=True

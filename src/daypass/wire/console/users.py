@@ -74,12 +74,11 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
         keys=keys,
         used=dict(zip(listed, used, strict=True)),
         devices=part,
-        **_device_buttons(name, part.value),
         policies=policies,
         password=password,
         join=_join(every, name, member),
         rename=FormView(f"{USER}/rename", "Rename", "Rename", (_NAME._replace(value=name),), {"name": name}),
-        buttons=_buttons(name, member, listed),
+        buttons=_buttons(name, member, listed, part.value),
         problem=problem,
         once=once,
     )
@@ -102,8 +101,8 @@ def _join(part: PagePart[Mapping[str, Any]], name: str, member: list[str]) -> Fo
     return FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (group,), {"name": name})
 
 
-def _buttons(name: str, member: list[str], keys: list[str]) -> dict[str, FormView]:
-    """Forms without fields, by what they are about: an action, "leave GROUP", or "STATUS KEY"."""
+def _buttons(name: str, member: list[str], keys: list[str], held: Devices | None) -> dict[str, FormView]:
+    """Forms without fields, by what they are about: an action, "leave GROUP", "STATUS KEY", or the id of a device."""
 
     def button(action: str, text: str, label: str = "", **hidden: str) -> FormView:
         danger = action not in ("password", "create-key")
@@ -122,21 +121,11 @@ def _buttons(name: str, member: list[str], keys: list[str]) -> dict[str, FormVie
         for status, text in (("Inactive", "Deactivate"), ("Active", "Activate")):
             made[f"{status} {key}"] = button("switch-key", text, f"{text} {key}", key=key, status=status)
         made[f"delete {key}"] = button("delete-key", "Delete", f"Delete {key}", key=key)
+    for each in held.passkeys if held is not None else ():
+        made[each.id] = button("remove-passkey", "Remove", f"Remove {each.name}", passkey=each.id)
+    for device in held.virtual if held is not None else ():
+        made[device.serial] = button("remove-device", "Remove", f"Remove {device.name}", serial=device.serial)
     return made
-
-
-def _device_buttons(name: str, held: Devices | None) -> dict[str, dict[str, FormView]]:
-    """Forms that take a device from the user, by passkey id and by serial number."""
-
-    def button(action: str, field: str, identifier: str, shown: str) -> FormView:
-        hidden = {"name": name, field: identifier}
-        return FormView(f"{USER}/{action}", "Remove", hidden=hidden, label=f"Remove {shown}", danger=True)
-
-    passkeys, virtual = (held.passkeys, held.virtual) if held is not None else ((), ())
-    return {
-        "remove_passkey": {each.id: button("remove-passkey", "passkey", each.id, each.name) for each in passkeys},
-        "remove_device": {each.serial: button("remove-device", "serial", each.serial, each.name) for each in virtual},
-    }
 
 
 # --- Changes of users: each by the operations of IAM, and confirmed where it gives access or takes it
@@ -191,24 +180,23 @@ async def _remove_passkey(ctx: ConsoleContext) -> Response:
     return _to_user(ctx)
 
 
-async def _offboard(ctx: ConsoleContext) -> Response:
-    request = OffboardRequest(user=_name(ctx), reason="disabled in the console")
+async def _end(ctx: ConsoleContext, name: str, *, delete: bool = False) -> None:
+    request = OffboardRequest(user=name, reason="ended in the console", delete=delete)
     await ctx.perform("daypass:Offboard", offboarding.offboard, request)
+
+
+async def _offboard(ctx: ConsoleContext) -> Response:
+    await _end(ctx, _name(ctx))
     return _to_user(ctx)
 
 
 async def _offboard_chosen(ctx: ConsoleContext) -> Response:
-    async def disable(name: str) -> None:
-        request = OffboardRequest(user=name, reason="disabled in the console")
-        await ctx.perform("daypass:Offboard", offboarding.offboard, request)
-
-    problem = await each_chosen(ctx, disable)
+    problem = await each_chosen(ctx, partial(_end, ctx))
     return await users(ctx, problem) if problem else to(USERS, done="saved")
 
 
 async def _delete(ctx: ConsoleContext) -> Response:
-    request = OffboardRequest(user=_name(ctx), reason="deleted in the console", delete=True)
-    await ctx.perform("daypass:Offboard", offboarding.offboard, request)
+    await _end(ctx, _name(ctx), delete=True)
     return to(USERS, done="deleted")
 
 
