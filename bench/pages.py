@@ -67,7 +67,9 @@ def fill(site: Installation, many: int, records: int) -> dict[str, str]:
     ann, ada = signed_in(site, "ann"), signed_in(site, "ada")
     sent = ann.submit(ann.get("/console/request"), "/console/request/send", reason=REASON, role=_ROLE)
     pem = Authority.make("CN=plant root").pem
-    made = ada.submit(ada.get("/console/trust-anchors"), "/console/trust-anchors/create", anchor_name="acme", pem=pem)
+    made = ada.submit(
+        ada.get("/console/trust-anchors?new=1"), "/console/trust-anchors/create", anchor_name="acme", pem=pem
+    )
     request, anchor = (each.headers["location"].partition("?")[2].partition("&")[0] for each in (sent, made))
     session = json.loads(api(site, "GET", "/sessions").body)["sessions"][0]["session_id"]
     record = json.loads(api(site, "GET", "/audit/records").body)["records"][0]

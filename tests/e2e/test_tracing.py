@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,9 +12,9 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ import pytest
 from botocore import UNSIGNED
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.e2e.conftest import ADMIN_KEY, OPERATOR, running
-from tests.e2e.test_proxies import free_port
 from tests.e2e.test_web_identity import federated, now_ms
+from tests.processes import free_port, until_listening
 
 from daypass.client.http import segment
 from daypass.gameday.deployment import Missing, program
@@ -331,42 +329,36 @@ def test_server_without_traces_does_not_import_opentelemetry(tmp_path: Path) -> 
     assert ran.stdout == "[]\n"
 
 
-def test_real_collector_stores_the_trace_of_a_request(tmp_path: Path) -> None:
-    """Phoenix stores traces that arrive by OTLP: a judge that is not of our making."""
-    found = shutil.which("phoenix")
-    if found is None:
-        pytest.skip("Phoenix is not in the PATH: pip install arize-phoenix, into an environment of its own")
-    url = f"http://127.0.0.1:{free_port()}"
-    environment = {
-        "PATH": os.environ["PATH"], "HOME": str(tmp_path), "PHOENIX_WORKING_DIR": str(tmp_path), "PHOENIX_HOST": "127.0.0.1",
-        "PHOENIX_PORT": url.rpartition(":")[2], "PHOENIX_GRPC_PORT": str(free_port()), "PHOENIX_TELEMETRY_ENABLED": "false",
+def test_real_collector_reads_the_trace_of_a_request_and_passes_it_on(collector: Collector, tmp_path: Path) -> None:
+    """Rotel, a judge that is not of our making, decodes what the server sends and encodes it anew."""
+    if (found := find_spec("rotel")) is None or found.origin is None:
+        pytest.skip("Rotel is not installed: sh tools/setup.sh programs")
+    address = f"127.0.0.1:{free_port()}"
+    options = {
+        "otlp-http-endpoint": address, "otlp-grpc-endpoint": f"127.0.0.1:{free_port()}", "exporter": "otlp",
+        "otlp-exporter-endpoint": collector.url, "otlp-exporter-protocol": "http", "batch-timeout": "100ms",
+        "pid-file": str(tmp_path / "rotel.pid"),
     }  # fmt: skip
-
-    def shown(path: str, seconds: int, wanted: int) -> list[dict[str, Any]]:
-        for _ in range(seconds * 4):  # only a failure waits so long
-            with suppress(OSError), urllib.request.urlopen(f"{url}/v1/projects{path}", timeout=10) as answer:
-                items: list[dict[str, Any]] = json.load(answer)["data"]
-                if len(items) >= wanted:
-                    return items
-            time.sleep(0.25)
-        pytest.fail(f"{path} does not have {wanted} items")
-
-    with subprocess.Popen(
-        [found, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    ) as phoenix:
+    command = [str(Path(found.origin).with_name("rotel-agent")), "start"]
+    command += [part for name, value in options.items() for part in (f"--{name}", value)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as rotel:
         try:
-            shown("", 240, 1)
-            with running(tmp_path / "data", environment={"DAYPASS_TRACING__ENDPOINT": f"{url}/v1/traces"}) as server:
+            until_listening(rotel, int(address.rpartition(":")[2]))
+            environment = {"DAYPASS_TRACING__ENDPOINT": f"http://{address}/v1/traces"}
+            with running(tmp_path / "data", environment=environment) as server:
                 sts, context = server.client("sts"), f"00-{TRACE}-{PARENT}-01"
                 sts.meta.events.register(
                     "before-send", lambda request, **_: request.headers.update(traceparent=context)
                 )
                 sts.get_caller_identity()
-            stored = shown(f"/default/spans?trace_id={TRACE}", 60, 2)
+            of_trace = [each for each in collector.spans(is_whole) if each["trace"] == TRACE]
         finally:
-            phoenix.terminate()
-    by_name = {each["name"]: each for each in stored}
+            rotel.terminate()
+    by_name = {each["name"]: each for each in of_trace}
     whole, commit = by_name["sts:GetCallerIdentity"], by_name["daypass.commit"]
-    assert (whole["parent_id"], whole["attributes"]["daypass.operation"]) == (PARENT, "sts:GetCallerIdentity")
-    assert commit["parent_id"] == whole["context"]["span_id"]
-    assert {each["context"]["trace_id"] for each in stored} == {TRACE}
+    assert (whole["parent"], whole["daypass.operation"]) == (PARENT, "sts:GetCallerIdentity")
+    assert commit["parent"] == whole["id"]
+
+
+def is_whole(spans: list[dict[str, Any]]) -> bool:
+    return {"sts:GetCallerIdentity", "daypass.commit"} <= {each["name"] for each in spans if each["trace"] == TRACE}

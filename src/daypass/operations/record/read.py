@@ -20,7 +20,7 @@ from daypass.operations.record.explore import STEP, RecordPage, fitting, logged,
 from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, RecordView, Viewer
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
-PROVED = 200
+PROVED = 50
 """At most so many records after a record are in its proof."""
 _LOOK_EVERY = 0.5
 _READ = "ReadAudit"

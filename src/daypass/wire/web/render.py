@@ -102,7 +102,10 @@ def exact(text: str) -> str:
     """A text for an attribute that comes back exactly as it is: the value of a hidden field, which nobody sees."""
     from markupsafe import Markup, escape  # noqa: PLC0415  # comes with Jinja2
 
-    kept = (c if c.isprintable() or "\x80" <= c <= "\x9f" else f"&#{ord(c)};" for c in escape(text))
+    escaped = escape(text)
+    if escaped.isprintable():
+        return escaped
+    kept = (c if c.isprintable() or "\x80" <= c <= "\x9f" else f"&#{ord(c)};" for c in escaped)
     return Markup("".join(kept))  # noqa: S704  # escaped above
 
 
