@@ -15,7 +15,6 @@ from daypass.monitoring.measures import DEBUG, EXECUTIVE, MEASURES, ON_CALL, Mea
 
 _RECORDS: Final = "/console/records"
 _REFUSALS: Final = f"{_RECORDS}?decision=refused"
-_HEALTH: Final = "/console/dashboard?view=on-call"
 _ISSUED: Final = f"{_RECORDS}?type=session.issued"
 
 
@@ -138,7 +137,7 @@ _ON_CALL: Final = (
         "table",
         "alerts",
         (('sum by (alertname, severity, cause, region) (ALERTS{alertstate="firing"})', "{{alertname}}"),),
-        link=_HEALTH,
+        link=_REFUSALS,
         note="In the console, those that this server can tell by itself.",
     ),
     Panel(
