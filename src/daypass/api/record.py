@@ -71,12 +71,9 @@ class SummaryOut(Output):
     complete: Annotated[bool, Meta(description="Whether all records of the period were read.")]
     times: Annotated[list[int], Meta(description="The beginnings of the buckets of `series`.")]
     series: dict[str, list[int]]
-    assumed: int
-    not_assumed: int
     success: Annotated[
         float | None, Meta(description="The share of attempts that succeeded, without those denied by policies (M1).")
     ]
-    unavailable: int
     approval_ms: Annotated[int, Meta(description="Median time from a request to its vote; 0 without a vote.")]
     failures: list[CauseOut]
     callers: list[CauseOut]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +15,6 @@ from daypass.client.http import Connection
 
 _MAX_SECONDS = 30 * 86_400
 _GRANTS = 1_000
-_MEASURED = ("requests", "faults", "p50", "p99")
 _TABLES = (
     ("failures", "FAILURE"),
     ("callers", "REFUSED CALLER"),
@@ -30,9 +27,8 @@ _TABLES = (
 @click.option(
     "--last", type=Duration(), default="24h", show_default=True, metavar="TIME", help="The period, up to now."
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print the series as CSV.")
 @server_command
-def dashboard(last: int, as_csv: bool, connect: Connect) -> CommandResult:
+def dashboard(last: int, connect: Connect) -> CommandResult:
     """Show the figures of the record: sessions, refusals, access requests, elevated access, and causes.
 
     Principals of the operator also see latency, faults and synthetic checks of the server.
@@ -44,8 +40,6 @@ def dashboard(last: int, as_csv: bool, connect: Connect) -> CommandResult:
     query = {"since": str(until - last * 1000), "until": str(until)}
     summary = connection.api("GET", "/audit/summary", query)
     measured = _measured(connection, query)
-    if as_csv:
-        return CommandResult({**summary, "measurements": measured}, lambda: _print_csv(summary, measured))
     grants = connection.api("GET", "/grants", {"active": "true", "limit": str(_GRANTS)})["grants"]
     tables = [table for table in _tables(summary, grants, measured) if table.rows]
     return CommandResult(
@@ -76,21 +70,6 @@ def _measured(connection: Connection, query: dict[str, str]) -> dict[str, Any] |
             raise
         return None
     return measured
-
-
-def _print_csv(found: dict[str, Any], measured: dict[str, Any] | None) -> None:
-    """The series of the record, then those of the server, each with a heading."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    _write_series(writer, found["times"], found["series"])
-    if measured is not None:
-        writer.writerow([])
-        _write_series(writer, measured["times"], {name: measured[name] for name in _MEASURED})
-
-
-def _write_series(writer: Any, times: list[int], series: dict[str, list[Any]]) -> None:
-    writer.writerow(["time", *series])
-    for number, at in enumerate(times):
-        writer.writerow([output.moment(at), *(values[number] for values in series.values())])
 
 
 def _measured_figures(measured: dict[str, Any] | None) -> dict[str, object]:
@@ -125,7 +104,6 @@ def _figures(found: dict[str, Any], grants: list[Any]) -> dict[str, object]:
         "success of assuming roles": "no attempts" if found["success"] is None else f"{found['success']:.1%}",
         "sessions issued": sums["issued"],
         "requests refused": sums["refused"],
-        "refused because unavailable": str(found["unavailable"]),
         "access requested": sums["requested"],
         "access approved": sums["approved"],
         "high risk": sums["high_risk"],

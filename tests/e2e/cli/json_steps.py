@@ -171,7 +171,6 @@ root 0 revoke source-identity eve-$tag --block --force -> revocation=id
 root 0 revocations ls
 root 0 revocations lift $revocation
 root 0 dashboard
-root 0 dashboard --csv
 root 0 settings
 admin 0 probe
 admin 0 audit anomalies

@@ -39,6 +39,7 @@ HIGH_RISK: Final = 60
 """Requests with at least this risk count as high risk."""
 
 _OF_CALLERS: Final = ("request", "throttled")
+_OF_SERVICE: Final = ("unavailable", "issuer")
 _PROOFS: Final = ("key", "session", "token", "saml", "certificate")
 _DENIALS: Final = ("trust_policy", "caller_policy", "blocked", "revoked")
 SERIES: Final = ("issued", "refused", "requested", "approved", "high_risk", *_PROOFS, *_DENIALS, "elevated")
@@ -72,8 +73,6 @@ class Summary(Struct, frozen=True):
         complete: all records of the period were read; otherwise only those after `since`, which is later than asked.
         times: the beginnings (ms) of the buckets. series: numbers by name of `SERIES`, one for each bucket: what happened,
             attempts by proof, and denials by layer.
-        assumed, not_assumed: requests to assume a role that succeeded, and that were refused.
-        unavailable: refusals because the service could not answer.
         approval_ms: median time from a request to the vote on it; 0: no vote.
         failures: refusals by operation and error. callers: refused callers. operations: by number of records.
         durations: sessions by their length in minutes, as text.
@@ -88,9 +87,6 @@ class Summary(Struct, frozen=True):
     complete: bool
     times: tuple[int, ...]
     series: Mapping[str, tuple[int, ...]]
-    assumed: int
-    not_assumed: int
-    unavailable: int
     approval_ms: int
     failures: tuple[Cause, ...]
     callers: tuple[Cause, ...]
@@ -115,8 +111,8 @@ class Summary(Struct, frozen=True):
     @property
     def budget_left(self) -> float | None:
         """The share of the error budget of this period that is left, below 0 if it is overspent; None without attempts."""
-        total = self.assumed + self.not_assumed
-        return 1 - self.unavailable / (_BUDGET * total) if total else None
+        failed = sum(self.attempted(cause=cause) for cause in _OF_SERVICE)
+        return 1 - failed / (_BUDGET * total) if (total := self.attempted()) else None
 
     @property
     def success(self) -> float | None:
@@ -201,7 +197,6 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
     series = {name: [0] * BUCKETS for name in SERIES}
     failures, callers, operations, durations = (Counter[str]() for _ in range(4))
     roles = Counter[tuple[str, str]]()
-    assumed = not_assumed = unavailable = 0
     for record in records:
         body, detail, number = _read(record)
         bucket = _bucket(record, since, width)
@@ -214,10 +209,7 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         if error:
             failures[f"{operation or 'unknown operation'}: {error}"] += number
             callers[_actor(body)] += number
-            unavailable += number if error in ("unavailable", "overloaded") else 0
-            not_assumed += number if operation.startswith("sts:AssumeRole") else 0
         elif name == "issued":
-            assumed += operation.startswith("sts:AssumeRole")
             durations[_length(detail, record.at)] += 1
             if detail.get("kind") == SessionKind.ROLE.value:
                 roles[_actor(body), str(detail.get("principal", ""))] += 1
@@ -231,9 +223,6 @@ def summary_of(records: list[RecordView], since: int, until: int, *, complete: b
         complete=complete,
         times=tuple(since + number * width for number in range(BUCKETS)),
         series={name: tuple(numbers) for name, numbers in series.items()},
-        assumed=assumed,
-        not_assumed=not_assumed,
-        unavailable=unavailable,
         approval_ms=_approval_ms(records),
         failures=_top(failures),
         callers=_top(callers),
