@@ -41,7 +41,8 @@ def test_timeline_shows_use_refusals_and_nothing_of_others(site: Installation, a
     for query in ("person=ada", "role=reader"):
         page = text(ada.get(f"/console/timeline?{query}"))
         assert "sts:AssumeRole" in page
-        assert "1 session; most begin on" in page or "sessions; most begin on" in page
+        use = text(ada.get(f"/console/timeline?part=heat&{query}"))
+        assert "1 session; most begin on" in use or "sessions; most begin on" in use
     assert "sts:AssumeRole" not in text(ada.get("/console/timeline?person=lee"))
     latest = text(ada.get("/console/explain"))
     assert "The latest refusals" in latest

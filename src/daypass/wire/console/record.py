@@ -137,25 +137,27 @@ class Heat(NamedTuple):
 
 
 async def page(ctx: ConsoleContext) -> Response:
-    """GET /console/timeline: one of `person`, `role` (a name or id) and `session` (an id)."""
+    """GET /console/timeline: one of `person`, `role` (a name or id) and `session` (an id). `part`: heat, which the page loads
+    after the events.
+    """
     given = {subject: ctx.value(subject, 256) for subject in _SUBJECTS}
     named = [(subject, value) for subject, value in given.items() if value]
     if len(named) != 1:
         raise DaypassError(ErrorKind.VALIDATION, "A timeline is of one person, role or session.")
     subject, name = named[0]
+    shown: dict[str, Any] = {"subject": subject, "name": name}
+    if ctx.value("part", 8) == "heat":
+        return ctx.page("timeline", f"Timeline of {name}", heat=await _heat(ctx, given), **shown)
     wanted = EventFilter(person=given["person"], role=given["role"], chain=given["session"])
     query = RecordFilter(changes=True, limit=_EVENTS, before=record_cursor(ctx.value("after", 128)))
     events = await ctx.attempt("daypass:ReadAudit", explore.explore, query, wanted)
     before = events.value.before if events.value is not None else None
     following = cursor(*before) if before is not None else ""
-    shown = {"subject": subject, "name": name, "events": events, "following": following}
-    return ctx.page("timeline", f"Timeline of {name}", heat=await _heat(ctx, given), **shown)
+    return ctx.page("timeline", f"Timeline of {name}", events=events, following=following, **shown)
 
 
 async def _heat(ctx: ConsoleContext, given: dict[str, str]) -> Heat | None:
-    """The use of a role or by a person in four weeks; none for a session."""
-    if given["session"]:
-        return None
+    """The use of a role or by a person in four weeks."""
     since = ctx.call.now - _WEEKS_MS
     of = SessionFilter(principal_id=given["role"], root_principal_id=given["person"], since=since, limit=_SESSIONS)
     part = await ctx.attempt("daypass:ListSessions", list_sessions.list_sessions, of)
