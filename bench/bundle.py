@@ -15,7 +15,16 @@ import cedarpy
 
 from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.partial_evaluation import PartialOutcome
-from daypass.domain.policy_bundle import Held, PolicyRef, PolicySet, SignedContent, buckets_of, text_digest
+from daypass.domain.policy_bundle import (
+    BUCKETS,
+    Held,
+    PolicyRef,
+    PolicySet,
+    SignedContent,
+    bucket_of,
+    text_digest,
+    text_of,
+)
 
 ACCOUNT = "111122223333"
 
@@ -45,7 +54,10 @@ def made(roles: int) -> PolicySet:
             PolicyRef(name, PolicyKind.IDENTITY, text_digest(t)) for name, t in (("own", own), ("all", shared))
         )
         principals.append(Held(f"AROA{number:017}", f"role{number}", "/", (("team", f"team{number}"),), refs, None))
-    buckets = buckets_of(principals)
+    sorted_in: list[list[Held]] = [[] for _ in range(BUCKETS)]
+    for held in principals:
+        sorted_in[bucket_of(held.id)].append(held)
+    buckets = tuple(map(text_of, sorted_in))
     signed = SignedContent("https://x", ACCOUNT, "orders", 0, "e", 1, (), tuple(map(text_digest, buckets)))
     return PolicySet(signed, buckets, texts)
 

@@ -11,18 +11,23 @@ from urllib.parse import urlencode
 
 import pytest
 from tests import saml_idp
-from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key, trust
+from tests.attack.installation import ALPHA, BETA, EVERYTHING, ROOT, ROOT_OF_BETA, Answer, Installation, Key, trust
 from tests.cost import least_cpu_seconds
 from tests.oauth_client import api
 from tests.sign_in import site_with_pages
 
 from daypass.audit import read
 from daypass.domain import authzen as questions
+from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.errors import DaypassError
+from daypass.domain.policy_bundle import BUCKETS
+from daypass.domain.session import FeedPosition
 from daypass.domain.strict_json import read_json
-from daypass.operations.access import evaluate_access, search_access
+from daypass.operations.access import evaluate_access, policy_bundle, search_access
 from daypass.operations.access.evaluate_access import SLICE
+from daypass.operations.access.policy_bundle import PolicyBundles
 from daypass.operations.sessions import list_sessions
+from daypass.ports import Call
 from daypass.scheduling.buckets import Slices
 from daypass.wire.api import MAX_VALUES
 from daypass.wire.aws import dispatch
@@ -292,3 +297,31 @@ def test_a236_large_body_takes_a_turn_before_anything_reads_it(
     turns = calls_of(monkeypatch, Slices, "begin")
     assert site.send("POST", FORM, b"a=" + b"b" * 100_000, path=path.encode()).status >= 400
     assert [account for _, account in turns] == ["127.0.0.1"]
+
+
+def test_a642_bundle_of_policies_is_made_in_turns_and_keeps_no_other_account_waiting(
+    site: Installation, caller: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, turns = site.user("caller", ROOT_OF_BETA, EVERYTHING)[1], calls_of(monkeypatch, Slices, "turn")
+    bundles, builds, real = PolicyBundles(), list[str](), policy_bundle._build
+
+    async def build(env: Any, call: Call, service: str, seen: Any) -> Any:
+        builds.append(call.caller.account)
+        if service == "slow":  # the other account's is made meanwhile
+            assert (await bundle(ROOT_OF_BETA, "orders")).policies
+        return await real(env, call, service, seen)
+
+    async def bundle(key: Key, service: str) -> Any:
+        view = await site.runtime.env.directory.access_key(key[0])
+        assert view is not None
+        kind, account, arn, principal_id, name = view.holder.identity
+        who = Caller(kind, account, arn, arn, principal_id, principal_id, name, key[0], FeedPosition("", 0), ())
+        return await bundles.get(site.runtime.env, Call(who, RequestFacts("r", 0, "", "", ""), site.now()), service, "")
+
+    monkeypatch.setattr(policy_bundle, "_build", build)
+    assert len(site.run(bundle(caller, "slow")).buckets) == BUCKETS
+    assert len(turns) > 2 * BUCKETS
+    for number in range(30):
+        site.run(bundle(caller, f"service-{number}"))
+    site.run(bundle(other, "orders"))
+    assert builds.count(BETA) == 1  # what ALPHA asked for has not driven it out

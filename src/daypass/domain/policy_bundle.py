@@ -81,12 +81,8 @@ def bucket_of(principal_id: str) -> int:
     return int(hashlib.sha256(principal_id.encode()).hexdigest()[:2], 16) % BUCKETS
 
 
-def buckets_of(principals: Iterable[Held]) -> tuple[str, ...]:
-    """The text of each bucket."""
-    sorted_in: list[list[Held]] = [[] for _ in range(BUCKETS)]
-    for held in sorted(principals, key=lambda each: each.id):
-        sorted_in[bucket_of(held.id)].append(held)
-    return tuple(msgspec.json.encode(bucket).decode() for bucket in sorted_in)
+def text_of(bucket: Iterable[Held]) -> str:
+    return msgspec.json.encode(sorted(bucket, key=lambda each: each.id)).decode()
 
 
 def refs_of(principals: Iterable[Held]) -> set[str]:

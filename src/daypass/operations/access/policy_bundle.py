@@ -17,13 +17,16 @@ from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.policy_bundle import (
+    BUCKETS,
     TYPE,
     Held,
     PolicyRef,
     SignedContent,
-    buckets_of,
+    bucket_of,
     concerns,
+    refs_of,
     text_digest,
+    text_of,
 )
 from daypass.domain.session import FeedPosition
 from daypass.operations.access.snapshot import ResultPage, context_in, in_batches
@@ -35,6 +38,7 @@ from daypass.ports import Call, Env, Scene
 
 ACTION: Final = "GetPolicyBundle"
 _KEPT: Final = 16  # accounts and services whose bundle is kept
+_OF_ACCOUNT: Final = 4
 _EVERY: Final = 1_000_000
 
 
@@ -70,7 +74,7 @@ class PolicyBundles:
 
     def __init__(self) -> None:
         self._built: OrderedDict[tuple[str, str], Built] = OrderedDict()
-        self._lock = asyncio.Lock()
+        self._locks: dict[str, asyncio.Lock] = {}
 
     async def get(self, env: Env, call: Call, service: str, known: str) -> BundleOut:
         """daypass:GetPolicyBundle on the caller's account. `known`: the first 8 characters of the digests that the verifier has,
@@ -97,25 +101,36 @@ class PolicyBundles:
         )
 
     async def _current(self, env: Env, call: Call, service: str) -> Built:
-        key = call.caller.account, service
-        async with self._lock:
+        account = call.caller.account
+        key = account, service
+        async with self._locks.setdefault(account, asyncio.Lock()):
             seen, found = env.directory.seen(), self._built.get(key)
             if found is None or found.seen != seen:
                 found = await _build(env, call, service, seen)
                 self._built[key] = found
-                while len(self._built) > _KEPT:
-                    self._built.popitem(last=False)
+                self._built.move_to_end(key)
+                own = [each for each in self._built if each[0] == account]
+                if len(own) > _OF_ACCOUNT or len(self._built) > _KEPT:
+                    del self._built[own[0] if len(own) > _OF_ACCOUNT else next(iter(self._built))]
             self._built.move_to_end(key)
             return found
 
 
 async def _build(env: Env, call: Call, service: str, seen: FeedPosition) -> Built:
     page = await in_batches(env, call, _read, (service,), "", _EVERY)
-    principals = [held for part in page.entries for held in part.principals]
-    texts = {digest: text for part in page.entries for digest, text in part.texts.items()}
-    buckets = buckets_of(principals)
-    refs = tuple(frozenset(digest for digest in texts if digest in bucket) for bucket in buckets)
-    return Built(seen, page.entries[0].guardrails, buckets, tuple(map(text_digest, buckets)), refs, texts)
+    account, texts = call.caller.account, dict[str, str]()
+    sorted_in: list[list[Held]] = [[] for _ in range(BUCKETS)]
+    for part in page.entries:
+        await env.slices.turn(account)
+        texts |= part.texts
+        for held in part.principals:
+            sorted_in[bucket_of(held.id)].append(held)
+    made = []
+    for bucket in sorted_in:
+        await env.slices.turn(account)
+        made.append((text := text_of(bucket), text_digest(text), frozenset(refs_of(bucket))))
+    buckets, digests, refs = zip(*made, strict=True)
+    return Built(seen, page.entries[0].guardrails, buckets, digests, refs, texts)
 
 
 # --- A batch, as heavy work ------------------------------------------------------------------------------------------
