@@ -256,7 +256,8 @@ async def keep_revokers_loaded(
                 listed = seen()
                 keys = await on_thread(revokers)
             for start in range(0, len(keys), BATCH):
-                await asyncio.gather(*(_look_up(directory, key) for key in keys[start : start + BATCH]))
+                missing = [key for key in keys[start : start + BATCH] if not directory.is_loaded(key)]
+                await asyncio.gather(*(_look_up(directory, key) for key in missing))
         await sleep(_KEEP_SECONDS)
 
 

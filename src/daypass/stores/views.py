@@ -253,6 +253,10 @@ class Lookups(ABC):
     async def _miss(self, key: str, load: Callable[[Reader], Loaded]) -> Any:
         """Loads a view into the cache."""
 
+    def is_loaded(self, key: str) -> bool:
+        """Whether a look-up under this key finds its view in memory. It counts as a use."""
+        return self._cache.get(key) is not MISSING
+
     async def _view(self, key: str, load: Callable[..., Loaded], *values: Any) -> Any:
         view = self._cache.get(key)
         if view is MISSING:
