@@ -110,7 +110,7 @@ def test_page_says_how_long_the_client_has_what_the_person_allows(
 ) -> None:
     page = text(browser.get(target(web_client(site, **settings), role=role_for(site, f"renewed-{len(str(settings))}"))))
     assert shown in page
-    assert ("by itself" in page) == bool(settings)
+    assert ("without you" in page) == bool(settings)
 
 
 def test_remembered_consent_ends_with_a_change_of_the_client(site: Installation, browser: Browser) -> None:

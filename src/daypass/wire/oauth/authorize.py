@@ -265,7 +265,7 @@ async def _consent(
         renewal_seconds=known.settings.renewal_seconds,
         goes_to=_host(request.redirect_uri),
         audiences=request.audiences or known.settings.audiences[:1],
-        remember_days=ctx.env.limits.consent_ms // 86_400_000
+        remember_seconds=ctx.env.limits.consent_ms // 1_000
         if consent.may_be_remembered(ctx.env, known, request)
         else 0,
     )
