@@ -353,6 +353,8 @@ def test_a113_source_that_proves_nothing_is_throttled_and_valid_requests_from_it
     assert limited.call(ROOT_OF_BETA, "GetCallerIdentity").status == 200
     session = limited.send("POST", [], b"{}", path=b"/sessions")
     assert (session.status, session.headers["retry-after"]) == (429, "1")
+    guess = limited.send("GET", path=f"/statuslists/{'0' * 32}-0".encode())  # it costs a read of the record
+    assert guess.status == 429
 
 
 def test_a113_reads_that_fill_the_readers_leave_a_thread_for_revocations_and_loads(site: Installation) -> None:

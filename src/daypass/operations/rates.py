@@ -20,7 +20,9 @@ RETRY_SECONDS: Final = 1
 _SOURCE: Final = "source"
 _WRITE: Final = 20.0
 """Tokens of a network for an unsigned request that stores something: it costs the database a transaction, and lasts."""
-_UNPROVEN: Final = frozenset({Family.REQUEST, Family.CREDENTIALS, Family.PROOF, Family.DENIED, Family.CONTENT})
+_UNPROVEN: Final = frozenset(
+    {Family.REQUEST, Family.CREDENTIALS, Family.PROOF, Family.DENIED, Family.CONTENT, Family.ABSENT}
+)
 
 
 def charge(env: Env, caller: Caller, tokens: float) -> None:

@@ -34,6 +34,7 @@ MAX_LISTED: Final = 20_000
 """Certificates of half a day that the lists are made from. If an account has more, every one is on the lists."""
 _PAGE: Final = 1_000
 _KEEP_MS: Final = 10_000
+_SLICE: Final = 200  # certificates that are compared in a turn
 _NAMES: Final[Mapping[CertificateKind, re.Pattern[str]]] = {
     CertificateKind.SSH_USER: re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}"),
     CertificateKind.SSH_HOST: re.compile(
@@ -225,7 +226,9 @@ async def _lists(env: Env, account: str, last: _Lists | None) -> _Lists:
             raise
         issued = last.issued
     serials: dict[str, list[int]] | None = None if issued is None else {}
-    for each in issued or ():
+    for number, each in enumerate(issued or ()):
+        if number % _SLICE == 0:
+            await env.slices.turn(account)
         ended = each.session is None or env.directory.revoked(each.session) is not None
         if ended and each.expires_at > now and serials is not None:
             serials.setdefault(each.authority, []).append(each.serial)
