@@ -340,7 +340,9 @@ def test_a113_principal_over_its_rate_is_throttled_in_each_protocol_and_on_the_r
     assert any(b"throttled" in raw and b"principal" in raw for raw in counted)
 
 
-def test_a113_source_that_proves_nothing_is_throttled_and_valid_requests_from_it_are_not(limited: Installation) -> None:
+def test_a113_a643_source_that_proves_nothing_is_throttled_and_valid_requests_from_it_are_not(
+    limited: Installation,
+) -> None:
     params = {"RoleArn": "x", "RoleSessionName": "job", "WebIdentityToken": "x" * 9}
     body = form("AssumeRoleWithWebIdentity", params)
     codes = [
