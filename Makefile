@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-agent demo-bridge demo-incident demo-remediation demo-etl demo-chain demo-functions demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-login demo-agent demo-bridge demo-incident demo-remediation demo-etl demo-chain demo-functions demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 # Compiled code is kept wherever make runs: without it every server that a test starts takes twice as long to come up.
@@ -45,6 +45,10 @@ demo-gateway:  ## a real proxy in front of an application without code: allowed,
 	$(SETUP_DEMO)
 	$(SETUP_PROGRAMS)
 	@$(PYTHON_BIN) demo/gateway.py $(ARGS)
+
+demo-login:  ## a person signs in as by `aws login`, and boto3 renews the keys by itself until they are revoked
+	$(SETUP_DEV)
+	@PYTHONPATH=. $(PYTHON_BIN) demo/login.py $(ARGS)
 
 demo-agent:  ## an agent acts for a person with a narrower role, is refused outside it, and is stopped by one revocation
 	$(SETUP_DEMO)

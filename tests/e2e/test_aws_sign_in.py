@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import re
 import secrets
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -167,6 +170,53 @@ def test_login_provider_of_botocore_renews_until_the_session_is_revoked(
     cache.save_token(ANN, renewed)
     with pytest.raises(LoginRefreshRequired):
         boto3.Session().client("sts").get_caller_identity()
+
+
+def cli_with_login() -> str:
+    """The AWS CLI on PATH that has `aws login`; version 1 and Debian's version 2 do not."""
+    for folder in os.environ["PATH"].split(os.pathsep):
+        program = Path(folder) / "aws"
+        if program.is_file():
+            shown = subprocess.run(
+                [program, "--version"], capture_output=True, text=True, timeout=60, check=False
+            ).stdout
+            found = re.match(r"aws-cli/2\.(\d+)", shown)
+            if found and int(found[1]) >= 32:
+                return str(program)
+    pytest.skip("AWS CLI 2.32 or later is not on PATH")
+
+
+@pytest.mark.slow
+def test_aws_cli_logs_in_with_a_browser_renews_and_logs_out(server: Server, tmp_path: Path) -> None:
+    program = cli_with_login()
+    browser = tmp_path / "browser"
+    browser.write_text('#!/bin/sh\necho "$1" >"$0.address"\n')
+    browser.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {**kept, "HOME": str(tmp_path), "BROWSER": f"{browser} %s", "AWS_ENDPOINT_URL": server.url}
+    environment |= {"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def aws(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [program, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    with subprocess.Popen([program, "login"], env=environment, stdin=subprocess.DEVNULL) as login:
+        asked = tmp_path / "browser.address"
+        for _ in range(600):  # only a failure waits so long
+            if login.poll() is not None or (asked.exists() and asked.read_text().endswith("\n")):
+                break
+            time.sleep(0.05)
+        urllib.request.urlopen(Person(server).consent(asked.read_text().strip()), timeout=30).close()
+        assert login.wait(60) == 0
+    assert aws("sts", "get-caller-identity", "--query", "Arn", "--output", "text").stdout.strip() == ANN
+    (cached,) = (tmp_path / ".aws/login/cache").iterdir()
+    first = json.loads(cached.read_text())
+    first["accessToken"]["expiresAt"] = "2026-01-01T00:00:00Z"
+    cached.write_text(json.dumps(first))
+    assert aws("sts", "get-caller-identity", "--query", "Arn", "--output", "text").stdout.strip() == ANN
+    assert json.loads(cached.read_text())["refreshToken"] != first["refreshToken"]
+    assert aws("logout").returncode == 0
+    assert aws("sts", "get-caller-identity").returncode != 0
 
 
 def test_code_for_another_device_is_shown_and_redeemed(server: Server) -> None:

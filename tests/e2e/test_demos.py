@@ -42,6 +42,13 @@ SHOWN = {  # what must be told, in this order
         r"4\. job \(AROA\w+\) in 444455556666",
         r"refused: ExpiredToken",
     ),
+    "login": (
+        r"boto3: arn:aws:iam::111122223333:user/ann",
+        r"active sessions? ended",
+        r"boto3: refused: .*ExpiredToken",
+        r"renewal: refused: .*reauthenticate",
+        r"session\.issued",
+    ),
     "functions": (
         r"200 read the secret, 0 were refused",
         r"from cold to secret +\d+ +\d+",
@@ -175,6 +182,7 @@ def test_demo_runs_to_its_end_and_shows_what_it_is_for(name: str) -> None:
     script, *arguments = name.split()
     ran = subprocess.run(
         [sys.executable, str(DEMO / f"{script}.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": str(DEMO.parent)},
         capture_output=True,
         text=True,
         check=False,
