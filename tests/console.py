@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
+from tests.browser import Browser
 from tests.oauth_client import api as signed
-from tests.sign_in import PASSWORD, site_with_pages
+from tests.sign_in import PASSWORD, signed_in, site_with_pages
 
 RULE: dict[str, Any] = {
     "roles": ["role/prod*"],
@@ -81,3 +83,27 @@ def filled_site(data: Path) -> Iterator[Installation]:
     with site_with_pages(data) as made:
         fill(ALPHA, made.iam, lambda method, path, body: served(signed(made, method, path, body)))
         yield made
+
+
+# --- Fixtures. A module that imports `site` has an installation of its own.
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with filled_site(tmp_path_factory.mktemp("console")) as made:
+        yield made
+
+
+@pytest.fixture
+def ada(site: Installation) -> Browser:
+    return signed_in(site, "ada")
+
+
+@pytest.fixture
+def ann(site: Installation) -> Browser:
+    return signed_in(site, "ann")
+
+
+@pytest.fixture
+def lee(site: Installation) -> Browser:
+    return signed_in(site, "lee")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, trust
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import filled_site, policy, served
+from tests.console import ada, policy, served, site
 from tests.oauth_client import api
 from tests.passkeys import registered, sign_in_with
 from tests.sign_in import signed_in, user
@@ -23,27 +22,18 @@ from daypass.domain.policy.model import Decision
 from daypass.operations.record.summarize import FRESH_MS
 from daypass.wire.routing import Route
 
+__all__ = ["ada", "site"]
+
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'"
 _CODE = {"grant_types": ["authorization_code"], "redirect_uris": ["https://app.example.com/"]}
 BIDI = "safe\u202egpj.exe"
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("console")) as made:
-        yield made
-
-
 def paths(site: Installation, method: str) -> list[str]:
     """The paths of the console for a method."""
     rows = [row for row in site.application.routes.rows if isinstance(row, Route)]
     return sorted(row.path for row in rows if row.path.startswith("/console") and method in row.methods)
-
-
-@pytest.fixture
-def ada(site: Installation) -> Browser:
-    return signed_in(site, "ada")
 
 
 class _Markup(HTMLParser):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
 import pytest
 from tests.attack.installation import ALPHA, Installation
 from tests.attack.test_console import SCRIPT, inert, paths
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import REASON, filled_site, policy, served
+from tests.console import REASON, policy, served, site
 from tests.directory_service import USER, directory_of
 from tests.integration.web.test_chat_users import DEVICES, KEY, sent
 from tests.oauth_client import api
@@ -19,6 +18,8 @@ from tests.passkeys import registered, sign_in_with
 from tests.sign_in import signed_in, user
 
 from daypass.wire.console.navigation import GROUPS
+
+__all__ = ["site"]
 
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 OBJECTS = ("name", "id", "arn", "request", "review", "user", "role", "new_name")
@@ -31,12 +32,6 @@ ABOUT_NOTHING = {
     "/console/setup/create",
 }
 """Forms that have no object."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("objects")) as made:
-        yield made
 
 
 def own(site: Installation) -> list[str]:

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import ALPHA, Installation
 from tests.authenticator import Authenticator
 from tests.browser import Browser, forms, query_of, text
-from tests.console import APPROVE, REASON, filled_site, policy
+from tests.console import APPROVE, REASON, policy, site
 from tests.oauth_client import api
 from tests.passkeys import registered
 from tests.sign_in import signed_in, user
 
 from daypass.wire.web.render import arn_name
 
+__all__ = ["site"]
+
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("deceptive")) as made:
-        yield made
 
 
 def requested(site: Installation, **fields: str) -> str:

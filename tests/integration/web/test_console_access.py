@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import ALPHA, ROOT, Installation
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import APPROVE, REASON, REQUEST, RULE, filled_site, policy, served, trust
+from tests.console import APPROVE, REASON, REQUEST, RULE, ann, lee, policy, served, site, trust
 from tests.oauth_client import api
 from tests.sign_in import PASSWORD, signed_in, with_device
 
@@ -17,23 +16,9 @@ from daypass.operations.access_requests import read
 from daypass.operations.grants import targets
 from daypass.wire.console.navigation import GROUPS
 
+__all__ = ["ann", "lee", "site"]
+
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("console")) as made:
-        yield made
-
-
-@pytest.fixture
-def ann(site: Installation) -> Browser:
-    return signed_in(site, "ann")
-
-
-@pytest.fixture
-def lee(site: Installation) -> Browser:
-    return signed_in(site, "lee")
 
 
 def sent(ann: Browser, **fields: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.authenticator import Authenticator
 from tests.browser import Browser, forms, query_of, refused, text
-from tests.console import filled_site, policy, served
+from tests.console import ada, policy, served, site
 from tests.oauth_client import api
 from tests.passkeys import new_passkey, registered, sign_in_with
 from tests.saml_idp import metadata
@@ -22,6 +21,8 @@ from tests.x509 import Authority
 from daypass.operations.iam import mfa as user_devices
 from daypass.operations.sign_in import webauthn
 
+__all__ = ["ada", "site"]
+
 USER = "/console/user"
 WITH_SECRET = {
     "token_endpoint_auth_method": "client_secret_basic",
@@ -29,17 +30,6 @@ WITH_SECRET = {
     "fapi_exceptions": ["client_secret", "bearer_tokens"],
 }
 MANAGED = "arn:aws:iam::aws:policy/ReadOnlyAccess"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("console")) as made:
-        yield made
-
-
-@pytest.fixture
-def ada(site: Installation) -> Browser:
-    return signed_in(site, "ada")
 
 
 def done(answer: Answer) -> dict[str, str]:

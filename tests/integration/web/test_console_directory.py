@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Installation
 from tests.browser import Answer, Browser, forms, query_of, refused, text
-from tests.console import RULE, filled_site, policy, served
+from tests.console import RULE, policy, served, site
 from tests.oauth_client import api
 from tests.sign_in import signed_in, user
 
@@ -18,11 +17,7 @@ from daypass.operations.access.key_inventory import _advice
 from daypass.operations.notifications import deliver_due
 from daypass.wire.console import setup, users
 
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("console")) as made:
-        yield made
+__all__ = ["site"]
 
 
 @pytest.fixture(scope="module")

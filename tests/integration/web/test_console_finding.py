@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.browser import Browser, query_of, text
-from tests.console import REASON, fill
+from tests.console import REASON, site
 from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages
+from tests.sign_in import signed_in
+
+__all__ = ["site"]
 
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
 EVENTS = "/console/inbox/events"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("finding")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: api(made, method, path, body))
-        yield made
 
 
 def found(person: Browser, wanted: str) -> list[str]:

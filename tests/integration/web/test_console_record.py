@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from html import unescape
 from pathlib import Path
@@ -14,7 +13,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from tests.attack.installation import ALPHA, BETA, ROOT_OF_BETA, Answer, Installation, document
 from tests.browser import Browser, refused, text
-from tests.console import filled_site, policy, served
+from tests.console import ada, filled_site, policy, served, site
 from tests.oauth_client import api
 from tests.sign_in import signed_in, user
 
@@ -25,19 +24,10 @@ from daypass.operations.record.summarize import FRESH_MS
 from daypass.ports import RecordFilter, Viewer
 from daypass.wire.console.dashboards import VIEWS
 
+__all__ = ["ada", "site"]
+
 ADMIN = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
 ORDERS, READER = (f"arn:aws:iam::{ALPHA}:role/{name}" for name in ("prod-orders", "reader"))
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("console")) as made:
-        yield made
-
-
-@pytest.fixture
-def ada(site: Installation) -> Browser:
-    return signed_in(site, "ada")
 
 
 def rows(answer: Answer) -> int:

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
-import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.browser import Browser, query_of, refused, text
-from tests.console import filled_site, served
+from tests.console import ada, served, site
 from tests.oauth_client import api
 from tests.sign_in import signed_in
 
+__all__ = ["ada", "site"]
+
 READER = f"arn:aws:iam::{ALPHA}:role/reader"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with filled_site(tmp_path_factory.mktemp("console")) as made:
-        yield made
-
-
-@pytest.fixture
-def ada(site: Installation) -> Browser:
-    return signed_in(site, "ada")
 
 
 def credentials(browser: Browser, **fields: str) -> Answer:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.attack.installation import ALPHA, Installation
 from tests.browser import Browser, text
-from tests.console import fill
-from tests.oauth_client import api
-from tests.sign_in import signed_in, site_with_pages
+from tests.console import ada, site
+from tests.sign_in import signed_in
 
 from daypass.wire.console.record import heat_of
+
+__all__ = ["ada", "site"]
 
 READER = f"arn:aws:iam::{ALPHA}:role/reader"
 HOUR = 3_600_000
 MONDAY = 4 * 24 * HOUR  # 5 January 1970
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with site_with_pages(tmp_path_factory.mktemp("timeline")) as made:
-        fill(ALPHA, made.iam, lambda method, path, body: api(made, method, path, body))
-        yield made
-
-
-@pytest.fixture
-def ada(site: Installation) -> Browser:
-    return signed_in(site, "ada")
 
 
 def credentials(person: Browser, role: str) -> int:
