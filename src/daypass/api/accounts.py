@@ -109,11 +109,10 @@ class MeasurementsOut(Output):
         int, Meta(description="Later than requested if the figures do not go back so far: they are kept for six hours.")
     ]
     until: int
-    times: Annotated[list[int], Meta(description="The beginnings of the buckets of the lists below.")]
-    requests: list[int]
-    faults: Annotated[list[int], Meta(description="Answers that were the fault of the server.")]
-    p50: list[float | None]
-    p99: list[float | None]
+    times: Annotated[list[int], Meta(description="The beginnings of the buckets of `series`.")]
+    series: Annotated[
+        dict[str, list[float | None]], Meta(description="`faults` are answers that were the fault of the server.")
+    ]
     latency: LatencyOut
     refused: int
     operations: list[OperationLatencyOut]

@@ -79,7 +79,7 @@ def _measured_figures(measured: dict[str, Any] | None) -> dict[str, object]:
         "measured from": output.moment(measured["since"]),
         "p50 latency": _most(measured["latency"], "p50"),
         "p99 latency": _most(measured["latency"], "p99"),
-        "faults of the server": str(sum(measured["faults"])),
+        "faults of the server": f"{sum(measured['series']['faults']):g}",
         "completeness of the record": "not compared yet"
         if measured["record_share"] is None
         else f"{measured['record_share']:.1%}",
