@@ -22,6 +22,7 @@ from daypass.wire.console.context import ConsoleContext, PagePart, address
 from daypass.wire.console.sessions import Branch, tree_of
 from daypass.wire.content import cursor, record_cursor
 from daypass.wire.http import Response
+from daypass.wire.web.render import iso
 
 _ROWS: Final = 50
 _READ: Final = "daypass:ReadAudit"
@@ -91,6 +92,8 @@ def _facts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
         for number, each in enumerate(value, 1):
             yield from _facts(each, f"{name} {number}")
+    elif isinstance(value, int) and name.endswith("at"):
+        yield name.replace("_", " ").capitalize(), iso(value)
     elif value not in ("", None, [], {}):
         yield name.replace("_", " ").capitalize(), ", ".join(map(str, value)) if isinstance(value, list) else value
 
