@@ -392,6 +392,7 @@ def test_rows_are_chosen_and_columns_hidden_which_the_browser_remembers(server: 
     users.get_by_role("heading", name="New user").wait_for()
     users.keyboard.type("not a name")
     users.keyboard.press("Enter")
+    users.get_by_role("alert").wait_for()
     assert "not a name" in users.get_by_label("Name").input_value()
     ada.said.clear()
     users.get_by_role("link", name="Cancel").click()
