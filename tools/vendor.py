@@ -21,7 +21,7 @@ STATIC: Final = Path(__file__).resolve().parents[1] / "src/daypass/wire/web/stat
 
 
 class Vendored(NamedTuple):
-    """One file: its package with version, its path in it, and its SHA-256."""
+    """One file: its package with version, its path in it, and its SHA-256. Without a package: the bundle."""
 
     package: str
     path: str
@@ -43,6 +43,7 @@ FILES: Final = {
     "uplot.css": Vendored(
         "uplot@1.6.32", "dist/uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"
     ),
+    "codemirror.js": Vendored("", "", "5184db7d08377593eee85135d08332407e82eefc38efae8d7ee495b2e6cd9bd0"),
     "icons.svg": Vendored(
         "@tabler/icons@3.52.0", "icons/outline", "6ca529e50e15b4cccdd63bec7f285ef8312adfd38df78bea00e45cb0d93c355d"
     ),
@@ -89,6 +90,24 @@ ICONS: Final = [
 """The icons of the sprite `icons.svg`, by their names in the package."""
 
 
+CODE: Final = {
+    "@codemirror/autocomplete@6.20.4": "autocompletion, completionKeymap",
+    "@codemirror/commands@6.11.1": "defaultKeymap, history, historyKeymap",
+    "@codemirror/lang-json@6.0.2": "json, jsonParseLinter",
+    "@codemirror/language@6.13.1": "HighlightStyle, bracketMatching, syntaxHighlighting, syntaxTree",
+    "@codemirror/lint@6.9.8": "lintGutter, linter",
+    "@codemirror/state@6.7.6": "EditorState",
+    "@codemirror/view@6.43.15": "EditorView, keymap, lineNumbers",
+    "@lezer/highlight@1.2.5": "tags",
+}
+"""The packages of the bundle `codemirror.js`, and what builder.js uses of each."""
+BUNDLING: Final = (
+    "esbuild@0.25.8", "@lezer/common@1.5.5", "@lezer/json@1.0.3", "@lezer/lr@1.4.12", "style-mod@4.1.5",
+    "w3c-keyname@2.2.8", "crelt@1.0.7", "@marijn/find-cluster-break@1.0.4",
+)  # fmt: skip
+"""The bundler, and what the packages of `CODE` need, at exact versions: the bundle has a digest."""
+
+
 def fetched(package: str, folder: Path) -> dict[str, bytes]:
     """The files of an npm package, by path."""
     command = ["npm", "pack", "--silent", package]
@@ -112,6 +131,18 @@ def sprite(files: dict[str, bytes], folder: str) -> bytes:
     return "\n".join([*parts, "</svg>\n"]).encode()
 
 
+def bundle(folder: Path) -> bytes:
+    """The packages of `CODE` as one script that sets `CodeMirror`."""
+    (folder / "package.json").write_text('{"private": true}')
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--save-exact", *CODE, *BUNDLING]
+    subprocess.run(install, cwd=folder, check=True)
+    lines = [f'export {{ {names} }} from "{package.rpartition("@")[0]}";' for package, names in CODE.items()]
+    (folder / "entry.js").write_text("\n".join(lines))
+    build = ["node_modules/.bin/esbuild", "entry.js", "--bundle", "--minify", "--legal-comments=none"]
+    build += ["--format=iife", "--global-name=CodeMirror"]
+    return subprocess.run(build, cwd=folder, capture_output=True, check=True).stdout
+
+
 def main() -> int:
     """Compares or writes the files. Returns 1 when one differs from the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -119,7 +150,8 @@ def main() -> int:
     write = parser.parse_args().write
     differing = 0
     with tempfile.TemporaryDirectory() as folder:
-        packages = {package: fetched(package, Path(folder)) for package in {file.package for file in FILES.values()}}
+        names = {file.package for file in FILES.values()} - {""}
+        packages = {package: fetched(package, Path(folder)) for package in names} | {"": {"": bundle(Path(folder))}}
     for name, file in FILES.items():
         files = packages[file.package]
         body = sprite(files, file.path) if name == "icons.svg" else files[file.path]

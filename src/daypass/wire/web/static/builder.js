@@ -18,13 +18,6 @@
   let whole = {};
   let number = 0;
 
-  const numbers = text.parentElement.querySelector(".numbers");
-  const count = () => {
-    numbers.textContent = Array.from(text.value.split("\n"), (_, line) => line + 1).join("\n");
-    numbers.scrollTop = text.scrollTop;
-  };
-  text.addEventListener("scroll", () => { numbers.scrollTop = text.scrollTop; });
-
   let ours = false;
   const write = (again = false) => {
     text.value = JSON.stringify(whole, null, 2);
@@ -240,6 +233,91 @@
     })];
   };
 
+  // --- The JSON, in an editor. The text area stays the field of the form.
+
+  const { EditorState, EditorView, HighlightStyle, tags, syntaxTree, ...editor } = CodeMirror;
+  const KEYS = {
+    "": ["Version", "Statement"],
+    Statement: ["Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "NotResource", "Condition"],
+    "Statement/Principal": TYPES.map(([type]) => type),
+    "Statement/Condition": OPERATORS.map(([operator]) => operator),
+  };
+  const VALUES = { Version: ["2012-10-17"], Effect: ["Allow", "Deny"] };
+  const PICKS = { Action: "action", NotAction: "action", Resource: "arn", NotResource: "arn", AWS: "arn", Federated: "arn", roles: "arn", principals: "arn" };
+  const picked = async (kind, typed) => {
+    const answer = await fetch(`/console/pick?kind=${kind}&text=${encodeURIComponent(typed)}`);
+    return answer.ok && !answer.redirected ? (await answer.json()).map(([value, detail]) => ({ label: value, detail })) : [];
+  };
+  const labels = (found) => (found || []).map((label) => ({ label: String(label) }));
+  const described = (path) => path.reduce((about, name) => {
+    const within = about && resolved(about);
+    const next = within && (within.properties?.[name] || within.additionalProperties || undefined);
+    return next && resolved(next).type === "array" ? resolved(next).items : next;
+  }, schema);
+  // Members and values that the policy language or the schema of the settings knows at this place.
+  const complete = async ({ state, pos }) => {
+    const node = syntaxTree(state).resolveInner(pos, -1);
+    if (!["PropertyName", "String"].includes(node.name)) return null;
+    const textOf = ({ from, to }) => state.sliceDoc(from, to).replaceAll('"', "");
+    const path = [];
+    for (let each = node.name === "PropertyName" ? node.parent.parent : node.parent; each; each = each.parent) {
+      if (each.name === "Property") path.unshift(textOf(each.firstChild));
+    }
+    const last = path.at(-1);
+    const about = builder.dataset.schema && described(path);
+    const typed = textOf({ from: node.from, to: pos });
+    const member = node.name === "PropertyName";
+    const options = about ? labels(member ? Object.keys(resolved(about).properties || {}) : resolved(about).enum)
+      : member && path.length === 3 && path[1] === "Condition" ? await picked("key", typed)
+      : member ? labels(KEYS[path.join("/")])
+      : PICKS[last] ? await picked(PICKS[last], typed) : labels(VALUES[last]);
+    const closed = /.".*$/.test(state.sliceDoc(node.from, node.to));
+    return { from: node.from + 1, to: closed ? node.to - 1 : pos, options, filter: !PICKS[last] };
+  };
+  const look = EditorView.theme({
+    "&": { color: "var(--ink)", backgroundColor: "var(--field)", fontSize: "var(--text-s)", maxHeight: "36rem" },
+    "&.cm-focused": { outline: "2px solid var(--focus)" },
+    ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5" },
+    ".cm-content": { caretColor: "var(--ink)", minHeight: "12rem" },
+    ".cm-gutters": { color: "var(--soft)", backgroundColor: "var(--ground)", borderRight: "1px solid var(--line)" },
+    ".cm-tooltip": { color: "var(--ink)", backgroundColor: "var(--raised)", border: "1px solid var(--line)" },
+    ".cm-tooltip-autocomplete ul li[aria-selected]": { color: "var(--on-accent)", backgroundColor: "var(--accent)" },
+    "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--accent-ground)" },
+  });
+  const colours = HighlightStyle.define([
+    { tag: tags.propertyName, color: "var(--accent)" },
+    { tag: tags.string, color: "var(--ok)" },
+    { tag: [tags.number, tags.bool, tags.null], color: "var(--wait)" },
+  ]);
+  const label = document.querySelector(`label[for="${text.id}"]`);
+  const host = h("div", { className: "code-editor" });
+  text.before(host);
+  text.hidden = true;
+  text.required = false; // the server says what is missing: a hidden field cannot
+  label.removeAttribute("for");
+  label.addEventListener("click", () => code.focus());
+  const root = host.attachShadow({ mode: "open" }); // its style sheets are objects, which the page's policy permits
+  const code = new EditorView({
+    root, parent: root, doc: text.value,
+    extensions: [
+      editor.lineNumbers(), editor.history(), editor.bracketMatching(), editor.json(), editor.syntaxHighlighting(colours), look,
+      editor.linter(editor.jsonParseLinter()), editor.lintGutter(), editor.autocompletion({ override: [complete] }),
+      editor.keymap.of([...editor.completionKeymap, ...editor.defaultKeymap, ...editor.historyKeymap]),
+      EditorView.lineWrapping,
+      EditorView.contentAttributes.of({ "aria-label": label.textContent, tabindex: "0" }),
+      EditorState.changeFilter.of((change) => change.newDoc.length <= text.maxLength),
+      EditorView.updateListener.of(({ docChanged, state }) => {
+        if (!docChanged || state.doc.toString() === text.value) return;
+        text.value = state.doc.toString();
+        text.dispatchEvent(new Event("input", { bubbles: true }));
+      }),
+    ],
+  });
+  const show = () => {
+    const shown = code.state.doc.toString();
+    if (shown !== text.value) code.dispatch({ changes: { from: 0, to: shown.length, insert: text.value } });
+  };
+
   // --- Both sides
 
   const draw = () => {
@@ -260,8 +338,7 @@
       builder.replaceChildren(h("p", { className: "alert alert-danger", textContent: `The JSON cannot be read: ${error.message}` }));
     }
   };
-  text.addEventListener("input", () => { count(); if (!ours) read(); });
+  text.addEventListener("input", () => { show(); if (!ours) read(); });
   builder.hidden = false;
-  count();
   read();
 })();
