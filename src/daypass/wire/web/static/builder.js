@@ -248,7 +248,7 @@
     const answer = await fetch(`/console/pick?kind=${kind}&text=${encodeURIComponent(typed)}`);
     return answer.ok && !answer.redirected ? (await answer.json()).map(([value, detail]) => ({ label: value, detail })) : [];
   };
-  const labels = (found) => (found || []).map((label) => ({ label: String(label) }));
+  const labels = (found) => (Array.isArray(found) ? found : []).map((label) => ({ label: String(label) }));
   const described = (path) => path.reduce((about, name) => {
     const within = about && resolved(about);
     const next = within && (within.properties?.[name] || within.additionalProperties || undefined);
