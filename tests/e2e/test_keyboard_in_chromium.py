@@ -38,9 +38,9 @@ MORE = {
     "device": "/device",
 }
 _STOPS = """(root) => {
-    const all = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]';
+    const all = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"], .code-editor';
     window.stops = [...document.querySelectorAll(`${root} :is(${all})`)].filter(
-        (each) => !each.disabled && each.tabIndex >= 0 && each.checkVisibility({checkVisibilityCSS: true}));
+        (each) => !each.disabled && (each.tabIndex >= 0 || each.shadowRoot) && each.checkVisibility({checkVisibilityCSS: true}));
     return window.stops.map((each) => each.outerHTML.slice(0, 120));
 }"""
 _FOCUSED = """() => {

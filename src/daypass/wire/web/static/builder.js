@@ -276,7 +276,7 @@
   };
   const look = EditorView.theme({
     "&": { color: "var(--ink)", backgroundColor: "var(--field)", fontSize: "var(--text-s)", maxHeight: "36rem" },
-    "&.cm-focused": { outline: "2px solid var(--focus)" },
+    "&.cm-focused": { outline: "none" },
     ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.5" },
     ".cm-content": { caretColor: "var(--ink)", minHeight: "12rem" },
     ".cm-gutters": { color: "var(--soft)", backgroundColor: "var(--ground)", borderRight: "1px solid var(--line)" },
