@@ -227,10 +227,8 @@ def _show_layer(found: dict[str, Any], *, every: bool) -> None:
         click.echo("  No policy applies here.")
     elif found["omitted"]:
         number, names = found["omitted"], ", ".join(found["policies"])
-        which = "1 statement is" if number == 1 else f"{output.safe(number)} statements are"
-        output.prose(
-            f"  {which} not shown: they are about other actions, or there is no room. Policies: {output.safe(names)}"
-        )
+        which = "1 statement" if number == 1 else f"{output.safe(number)} statements"
+        output.prose(f"  Not shown: {which}, about other actions or over the limit. Policies: {output.safe(names)}")
 
 
 def _show_condition(condition: dict[str, Any], *, every: bool) -> None:

@@ -127,8 +127,8 @@ async def issue_token(
 
 
 def on_record(error: DaypassError, subject: VerifiedSubject) -> DaypassError:
-    """The refusal with the subject as its actor, unless it names one. Subject and actor are tokens of the request: that one
-    of them has ended meanwhile is no failure of the client's authentication.
+    """The refusal with the subject as its actor, unless it names one. A subject or actor token that has ended meanwhile is an
+    invalid token of the request: the client's authentication has not failed.
     """
     if error.kind in {ErrorKind.UNKNOWN_CREDENTIALS, ErrorKind.EXPIRED_CREDENTIALS}:
         error = invalid_session(error)
