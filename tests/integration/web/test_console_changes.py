@@ -490,6 +490,8 @@ def test_findings_and_pickers_answer_what_is_typed(site: Installation, ada: Brow
     assert picked("action", "storage serv")[0] == "s3:"
     assert "daypass:approved" in picked("key", "approved")
     assert f"arn:aws:iam::{ALPHA}:user/ann" in picked("arn", "ann")
+    assert "ann" in picked("user", "ann")
+    assert "leads" in picked("group", "lea")
     assert picked("policy", "readonlya")[0] == MANAGED
     assert picked("policy", "no-policy-has-this") == picked("policy", "%00") == []
     assert picked("arn", "%00") == picked("x", "") == []

@@ -15,7 +15,7 @@ from tests.sign_in import signed_in, user
 from daypass.domain.directory import Notification
 from daypass.operations.access.key_inventory import _advice
 from daypass.operations.notifications import deliver_due
-from daypass.wire.console import setup, users
+from daypass.wire.console import setup
 
 __all__ = ["site"]
 
@@ -241,11 +241,5 @@ def test_groups_show_state_mfa_share_and_last_sign_in_of_their_members(
 
 def test_groups_of_the_first_steps_are_known_behind_many_others(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "_MOST", 1)
-    monkeypatch.setattr(users, "_MOST", 1)
     assert "Make both groups" not in text(ada.get("/console/start"))
     assert '<option value="leads" selected>' in ada.get("/console/start").body.decode()
-    page = ada.get("/console/user?name=ann")
-    assert query_of(ada.submit(page, "/console/user/add-group", group="leads"))["done"] == "saved"
-    left = ada.get("/console/user?name=ann")
-    assert "leads" in text(left)
-    assert ada.submit(left, "/console/user/remove-group", group="leads").status == 303

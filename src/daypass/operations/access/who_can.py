@@ -183,6 +183,7 @@ def _groups(ctx: ReadContext, gatherer: Gatherer, action: str) -> list[str]:
     """The groups of the account whose policies may allow the action."""
     groups, after = [], ""
     while found := ctx.tx.find(Group, account=ctx.account, order="name", after=after):
+        gatherer.read_ahead(found)
         groups += [g.id for g in found if not certainly_denied(policies_in(gatherer.of(g).identity), action)]
         after = found[-1].name
     return groups

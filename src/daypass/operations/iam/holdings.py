@@ -110,8 +110,8 @@ class Gatherer:
         self._prefetched = _RowsByOwner()
         self._guardrails: tuple[tuple[PolicySource, ...], ...] | None = None
 
-    def read_ahead(self, entities: Sequence[User | Role]) -> None:
-        """Reads the rows of these users or roles together: one query for many takes as long as one for each of a few."""
+    def read_ahead(self, entities: Sequence[Owner]) -> None:
+        """Reads the rows of these users, groups or roles together: one query for many takes as long as one for each of a few."""
         ids = [entity.id for entity in entities]
         users = [entity.id for entity in entities if isinstance(entity, User)]
         tx = self._ctx.tx

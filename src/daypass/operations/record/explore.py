@@ -20,7 +20,6 @@ from daypass.ports import Call, Env, RecordFilter, RecordView, Viewer
 
 MAX_LOOKED_AT: Final = 2_000
 """Maximum number of records that one page looks through."""
-_BATCH: Final = 200
 
 
 class EventFilter(Struct, frozen=True):
@@ -71,7 +70,8 @@ async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter
     account = scope.account if scope.viewer.operator else ""
     records: list[RecordView] = []
     before, looked_at, size = query.before, 0, 0
-    async for page in pages_of(env, scope.viewer, replace(query, account=account, limit=_BATCH)):
+    step = STEP if wanted != EventFilter() else min(query.limit, STEP)
+    async for page in pages_of(env, scope.viewer, replace(query, account=account, limit=step)):
         for record in page:
             before = place_of(record)
             looked_at += 1
@@ -103,12 +103,12 @@ def _contains(value: Any, text: str) -> bool:
     waiting = [value]
     while waiting:
         each = waiting.pop()
-        if isinstance(each, str):
+        if type(each) is str:
             if wanted in each.casefold():
                 return True
-        elif isinstance(each, Mapping):
+        elif type(each) is dict:
             waiting.extend(each.values())
-        elif isinstance(each, (list, tuple)):
+        elif type(each) in (list, tuple):
             waiting.extend(each)
     return False
 

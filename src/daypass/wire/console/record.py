@@ -125,7 +125,7 @@ def _tree(session: PagePart[SessionView]) -> Branch | None:
 
 
 _SESSIONS: Final = 1_000
-_EVENTS: Final = 50
+_EVENTS: Final = 30
 _WEEKS_MS: Final = 28 * 86_400_000
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SUBJECTS: Final = ("person", "role", "session")

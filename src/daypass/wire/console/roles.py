@@ -225,8 +225,8 @@ async def findings(ctx: ConsoleContext) -> Response:
 
 
 async def pick(ctx: ConsoleContext) -> Response:
-    """GET /console/pick: values that begin a field, with what they are. `kind`: action, policy, key, arn, user, or about, for
-    what the actions in `text` do; `text`: what is typed.
+    """GET /console/pick: values that begin a field, with what they are. `kind`: action, policy, key, arn, user, group, or about,
+    for what the actions in `text` do; `text`: what is typed.
     """
     kind, text = ctx.value("kind", 8), ctx.value("text", 4096)
     found: Sequence[tuple[str, str]] = ()
@@ -241,7 +241,9 @@ async def pick(ctx: ConsoleContext) -> Response:
     elif text:
         listed = await ctx.attempt("daypass:Find", find, text)
         arns = [each for each in listed.value or () if each.arn]
-        users = [(each.name, each.arn) for each in arns if ":user/" in each.arn]
-        found = users if kind == "user" else [(each.arn, f"{each.kind} {each.name}") for each in arns]
+        if kind in ("user", "group"):
+            found = [(each.name, each.arn) for each in arns if f":{kind}/" in each.arn]
+        else:
+            found = [(each.arn, f"{each.kind} {each.name}") for each in arns]
     body = json.dumps(found[:50]).encode("ascii")
     return Response(200, body, b"application/json", HEADERS)

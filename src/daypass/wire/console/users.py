@@ -12,17 +12,17 @@ from daypass.operations.offboarding import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, MembersSignIns, Whose
 from daypass.wire.console.change import FormChange
-from daypass.wire.console.context import ConsoleContext, PagePart, to
+from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
-from daypass.wire.console.table import Cell, Field, FormView, TableView, chosen, columns, each_chosen, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, each_chosen, link, table_page
 from daypass.wire.http import Response
 
 ROWS: Final = 50
 USERS: Final = "/console/users"
 USER: Final = "/console/user"
 HOLDER: Final = Holder("User", USER, 64)
-_MOST: Final = 100  # groups that the choice offers
+_JOINED: Final = Field("group", "Group", hint="A part of its name finds it", maxlength=128, pick="group")
 _NAME: Final = Field("new_name", "Name", hint="Letters, digits and _+=,.@-", maxlength=64)
 
 
@@ -54,10 +54,9 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
     """GET /console/user?name=… `once`: secrets with their labels, which no other page shows."""
     name = ctx.value("name", 64)
     found = (await iam(ctx, "GetUser", UserName=name))["User"]
-    keys, groups, every, policies, password, part = await gather(
+    keys, groups, policies, password, part = await gather(
         iam_part(ctx, "ListAccessKeys", UserName=name),
         iam_part(ctx, "ListGroupsForUser", UserName=name),
-        iam_part(ctx, "ListGroups", MaxItems=_MOST),
         policies_of(ctx, HOLDER, name),
         _has_password(ctx, name),
         ctx.attempt("daypass:ListMfaDevices", devices.list_devices, Whose(name)),
@@ -76,7 +75,7 @@ async def user(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, st
         devices=part,
         policies=policies,
         password=password,
-        join=_join(every, name, member),
+        join=FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (_JOINED,), {"name": name}),
         rename=FormView(f"{USER}/rename", "Rename", "Rename", (_NAME._replace(value=name),), {"name": name}),
         buttons=_buttons(name, member, listed, part.value),
         problem=problem,
@@ -88,17 +87,6 @@ async def _has_password(ctx: ConsoleContext, name: str) -> bool | None:
     """None: the person may not know."""
     part = await iam_part(ctx, "GetLoginProfile", UserName=name)
     return True if part.value is not None else False if part.absent else None
-
-
-def _join(part: PagePart[Mapping[str, Any]], name: str, member: list[str]) -> FormView | None:
-    """The form that adds the user to another group; None: there is none."""
-    names = [each["GroupName"] for each in (part.value or {}).get("Groups", ())]
-    others = [each for each in names if each not in member]
-    more = bool((part.value or {}).get("Marker"))
-    if not (others or more):
-        return None
-    group = Field("group", "Group", hint="Its name", maxlength=128) if more else chosen("group", "Group", others)
-    return FormView(f"{USER}/add-group", "Add to the group", "Add to a group", (group,), {"name": name})
 
 
 def _buttons(name: str, member: list[str], keys: list[str], held: Devices | None) -> dict[str, FormView]:
@@ -324,7 +312,13 @@ async def group(ctx: ConsoleContext, problem: str = "") -> Response:
         )
         for user in (each["UserName"] for each in found["Users"])
     }
-    add = FormView(f"{_GROUP}/add-user", "Add", "Add a user", (Field("user", "User", maxlength=64),), hidden)
+    add = FormView(
+        f"{_GROUP}/add-user",
+        "Add",
+        "Add a user",
+        (Field("user", "User", hint="A part of the name finds it", maxlength=64, pick="user"),),
+        hidden,
+    )
     rename = FormView(f"{_GROUP}/rename", "Rename", "Rename", (_GROUP_NAME._replace(value=name),), hidden)
     delete = FormView(f"{_GROUP}/delete", "Delete the group", hidden=hidden, danger=True)
     return ctx.page(
