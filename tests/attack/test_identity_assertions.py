@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jwt
 import pytest
 from tests.attack.installation import ALPHA, EVERYTHING, Answer, Installation, document, trust
+from tests.attack.meanwhile import EXPENSIVE, change, slowly
 from tests.attack.tokens import bring, provider, trust_in
 from tests.issuer import Issuer
 from tests.oauth import (
@@ -29,6 +30,8 @@ from tests.oauth import (
 )
 from tests.oauth_client import Client, register
 from tests.saml_idp import Response, metadata
+
+from daypass.domain.directory import OAuthClient
 
 RESOURCE_SERVER = "https://resource.test"
 API = "https://api.resource.test"
@@ -89,6 +92,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made = provider(resource, issuer, client_ids=(RESOURCE_SERVER,), static_jwks=keys, token_types=["JWT", TYPE])
         role = resource.role("reader", trust_in(made.arn, StringEquals={"daypass.test:aud": RESOURCE_SERVER}))
         yield World(home, resource, here, there, person, stranger, role)
+
+
+def test_a617_assertion_whose_client_is_disabled_while_it_is_decided_is_not_issued(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = document({"Action": "daypass:IssueIdentityAssertion", "Resource": "*", **EXPENSIVE})
+    arn, key = world.home.user("slow", policy=EVERYTHING)
+    person = _access_token(world.home, world.home.role("slow-person", trust(arn), policy=policy), key)
+    client = register(world.home, grant_types=[EXCHANGE], external_client_ids={RESOURCE_SERVER: "x"}, **CONFIDENTIAL)
+
+    async def lose() -> None:
+        await change(world.home, lambda tx: tx.replace(replace(tx.get(OAuthClient, id=client.id), enabled=False)))
+
+    slowly(world.home, monkeypatch, "_decide_decided", lose)
+    answer = world.asked(client, subject_token=person)
+    refusal(world.home, answer, "invalid_client", 401)
+    assert b"access_token" not in answer.body
 
 
 def test_saml_response_gives_an_assertion_by_way_of_an_access_token_of_a_role(world: World) -> None:

@@ -5,13 +5,14 @@ computed or a person is asked for a second factor; the sign-in that began before
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from tests.attack.installation import ALPHA, ROOT, Installation, document, form, trust
+from tests.attack.meanwhile import EXPENSIVE, Meanwhile, change, slowly
 from tests.attack.tokens import bring, provider, trust_in
 from tests.browser import Browser, forms, refused
 from tests.directory_service import directory_of
@@ -41,7 +42,6 @@ from daypass.operations.iam import login_profiles
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_current
 from daypass.ports import Tx
 
-Meanwhile = Callable[[], Awaitable[Any]]
 POD = "system:serviceaccount:shop:orders"
 ANOTHER = "Another-Passw0rd-of-9"
 
@@ -65,11 +65,6 @@ def meanwhile(site: Installation, monkeypatch: pytest.MonkeyPatch, act: Meanwhil
         return result
 
     monkeypatch.setattr(heavy, "compute", waiting)
-
-
-async def change(site: Installation, work: Callable[[Tx], Any]) -> None:
-    event = Event(EventType.DIRECTORY_CHANGED, site.now(), ALPHA)
-    await site.runtime.env.journal.write(lambda tx: (work(tx), event), account=ALPHA)
 
 
 def profile_of(tx: Tx, name: str) -> LoginProfile:
@@ -271,8 +266,8 @@ def test_a617_password_is_not_set_by_who_has_lost_permission_or_credentials_whil
 def test_a617_decision_that_takes_long_allows_nothing_to_who_has_lost_the_credentials_meanwhile(
     site: Installation, monkeypatch: pytest.MonkeyPatch, what: str, action: str
 ) -> None:
-    name, expensive = f"slow-{what}-{action}", {"StringNotLike": {"aws:UserAgent": "*?never?*"}}
-    policy = document({"Action": ["iam:*", "sts:*"], "Resource": "*", "Condition": expensive})
+    name = f"slow-{what}-{action}"
+    policy = document({"Action": ["iam:*", "sts:*"], "Resource": "*", **EXPENSIVE})
     _, caller = site.user(name, policy=policy)
     role = site.role(name, trust(ALPHA), policy=policy)
     if what in {"revoked", "expired"}:
@@ -307,25 +302,6 @@ def test_a617_decision_that_takes_long_allows_nothing_to_who_has_lost_the_creden
     assert record["detail"]["private"]["reason"] == reasons.get(what, what)
     monkeypatch.undo()
     assert site.call(ROOT, "GetGroup", {"GroupName": name}, service="iam").code == "NoSuchEntity"
-
-
-def slowly(site: Installation, monkeypatch: pytest.MonkeyPatch, named: str, act: Meanwhile) -> None:
-    """`act` happens once, while the work of this name waits for its turn as heavy work."""
-    heavy = site.runtime.env.heavy
-    monkeypatch.setattr("daypass.operations.authorize.INLINE", 0)
-
-    def waiting(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def waited(account: str, work: Any, *args: Any, **more: Any) -> Any:
-            result = await real(account, work, *args, **more)
-            if work.__name__ == named:
-                monkeypatch.undo()
-                await act()
-            return result
-
-        return waited
-
-    for name in ("compute", "read"):
-        monkeypatch.setattr(heavy, name, waiting(getattr(heavy, name)))
 
 
 LOST = {
@@ -470,39 +446,41 @@ def test_token_of_a_provider_that_is_deleted_while_it_is_verified_gives_no_sessi
     assert (answer.status, answer.code) == (400, "InvalidIdentityToken")
 
 
-def test_a616_node_that_loses_its_permission_while_the_token_of_a_pod_is_verified_gets_no_session(
-    site: Installation, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["permission", "key"])
+def test_a616_node_that_loses_permission_or_key_while_a_pod_is_admitted_gets_no_session(
+    site: Installation, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    issuer = Issuer("cluster.example.com", alg="ES256", audience="pods.eks.amazonaws.com")
+    issuer = Issuer(f"cluster-{what}.example.com", alg="ES256", audience="pods.eks.amazonaws.com")
     provider(site, issuer)
     actions = ["sts:AssumeRole", "sts:TagSession"]
-    role = site.role("pod", document({"Principal": {"Service": issuer.audience}, "Action": actions}))
-    subject = {"subject": "prod/shop/orders", "role": role, "issuer": f"https://{issuer.url}"}
+    role = site.role(
+        f"pod-{what}", document({"Principal": {"Service": issuer.audience}, "Action": actions, **EXPENSIVE})
+    )
+    subject = {"subject": f"{what}/shop/orders", "role": role, "issuer": f"https://{issuer.url}"}
     assert api(site, "POST", "/pod-identity-associations", subject).status == 201
     permission = document({"Action": "eks-auth:AssumeRoleForPodIdentity", "Resource": "*"})
-    _, node = site.user("node", policy=permission)
-    path, body = "/clusters/prod/assume-role-for-pod-identity", {"token": issuer.token(site.now(), sub=POD)}
+    _, node = site.user(f"node-{what}", policy=permission)
+    path, body = f"/clusters/{what}/assume-role-for-pod-identity", {"token": issuer.token(site.now(), sub=POD)}
 
     def asked() -> int:
         raw = json.dumps(body).encode()
         headers = site.signed(node, raw, "eks-auth", method="POST", path=path)
         return site.send("POST", headers, raw, path=path.encode()).status
 
+    if what == "key":
+        ended = {"UserName": "node-key", "AccessKeyId": node[0], "Status": "Inactive"}
+        slowly(site, monkeypatch, "_admitted", lambda: iam(site, "UpdateAccessKey", **ended))
+        assert asked() == 403
+        return
     assert asked() == 200
-    verify = site.runtime.env.tokens.verify
+    verify, denied = site.runtime.env.tokens.verify, document({"Effect": "Deny", "Action": "*", "Resource": "*"})
 
-    async def slowly(*args: Any, **more: Any) -> Any:
+    async def verified(*args: Any, **more: Any) -> Any:
         proof = await verify(*args, **more)
-        await iam(
-            site,
-            "PutUserPolicy",
-            UserName="node",
-            PolicyName="own",
-            PolicyDocument=document({"Effect": "Deny", "Action": "*", "Resource": "*"}),
-        )
+        await iam(site, "PutUserPolicy", UserName=f"node-{what}", PolicyName="own", PolicyDocument=denied)
         return proof
 
-    monkeypatch.setattr(site.runtime.env.tokens, "verify", slowly)
+    monkeypatch.setattr(site.runtime.env.tokens, "verify", verified)
     assert asked() == 403
 
 

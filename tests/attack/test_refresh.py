@@ -6,10 +6,14 @@ import asyncio
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from tests.attack.installation import EVERYTHING, Answer, Installation, trust
+from tests.attack.meanwhile import change
 from tests.attack.tokens import provider, trust_in
 from tests.issuer import Issuer
 from tests.oauth import (
@@ -31,6 +35,10 @@ from tests.oauth import (
     verified,
 )
 from tests.oauth_client import BEARER_TOKENS, Client, register
+
+from daypass.domain.directory import OAuthClient
+from daypass.operations.oauth import refresh
+from daypass.operations.oauth.targets import target_of
 
 REFRESH = "urn:ietf:params:oauth:token-type:refresh_token"
 GENEROUS = {"failures_per_second": 1_000_000, "failures_burst": 1_000_000}
@@ -118,3 +126,19 @@ def test_a257_repeated_use_is_for_the_audiences_and_scope_of_the_first_one_alone
             repeated = given(client.token(**use, **again))
             claims = verified(site, repeated["access_token"], one)
             assert (claims["aud"], claims["scope"], repeated["refresh_token"]) == (one, "read", first["refresh_token"])
+
+
+def test_a617_repeated_use_by_a_client_that_is_disabled_meanwhile_gives_no_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with authorization_server(tmp_path, rates=GENEROUS) as site:
+        client, token = first_token(site)
+        given(client.token(grant="refresh_token", refresh_token=token))
+        site.wall.time += 2_000
+
+        async def slowly(*args: Any) -> Any:
+            await change(site, lambda tx: tx.replace(replace(tx.get(OAuthClient, id=client.id), enabled=False)))
+            return await target_of(*args)
+
+        monkeypatch.setattr(refresh, "target_of", slowly)
+        refusal(site, client.token(grant="refresh_token", refresh_token=token), "invalid_client", 401)

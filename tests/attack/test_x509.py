@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, ROOT_OF_BETA, Answer, Installation, document, installed
+from tests.attack.meanwhile import EXPENSIVE, change, slowly
 from tests.x509 import NOW, Authority, Holder, SlowKey, body, certify, key_usage, name, sign
+
+from daypass.domain.directory import TrustAnchor, X509Profile
+from daypass.ports import Tx
 
 DENIED = "Untrusted certificate."
 TRUST = document(
@@ -56,11 +60,11 @@ class Plant:
         return self.site.send("POST", headers, raw, path=b"/sessions")
 
 
-def build(site: Installation, key: tuple[str, ...], name: str) -> Plant:
+def build(site: Installation, key: tuple[str, ...], name: str, trusted: str = TRUST) -> Plant:
     plant = Plant(site, Authority.make(f"CN={name} root"), {}, key)
     source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": plant.authority.pem}}
     anchor = plant.rest("POST", "/trustanchors", {"name": name, "source": source, "enabled": True})["trustAnchor"]
-    role = site.role(f"{name}-host", TRUST, key, EVERYTHING)
+    role = site.role(f"{name}-host", trusted, key, EVERYTHING)
     made = {"name": name, "roleArns": [role], "enabled": True}
     profile = plant.rest("POST", "/profiles", made)["profile"]
     plant.arns = {"anchor": anchor["trustAnchorArn"], "role": role, "profile": profile["profileArn"]}
@@ -115,6 +119,24 @@ def test_create_session_of_the_anchors_host_gives_credentials_that_work(plant: P
     key = (credentials["accessKeyId"], credentials["secretAccessKey"], credentials["sessionToken"])
     assert plant.site.call(key, "GetCallerIdentity").text("Arn") == made["assumedRoleUser"]["arn"]
     assert plant.site.call(key, "ListRoles", service="iam").status == 200
+
+
+@pytest.mark.parametrize("what", ["trust anchor", "profile"])
+def test_a617_create_session_whose_anchor_or_profile_changes_while_it_is_decided_is_refused(
+    plants: tuple[Plant, Plant], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    trusted = document({**json.loads(TRUST)["Statement"][0], **EXPENSIVE})
+    plant = build(plants[0].site, ROOT, what.replace(" ", "-"), trusted)
+    kind, name = (TrustAnchor, "anchor") if what == "trust anchor" else (X509Profile, "profile")
+
+    def disable(tx: Tx) -> None:
+        found = tx.get(kind, id=plant.arns[name].rpartition("/")[2])
+        assert found is not None
+        tx.replace(replace(found, enabled=False))
+
+    slowly(plant.site, monkeypatch, "_admitted", lambda: change(plant.site, disable))
+    record = refused(plant, plant.ask(plant.authority.host("O=Acme/CN=host-1")))
+    assert reason(record) == f"the {what} changed meanwhile"
 
 
 def test_create_session_is_counted_by_its_outcome(plant: Plant) -> None:
