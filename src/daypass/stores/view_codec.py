@@ -5,14 +5,13 @@ again; the secret of an access key is stored as it is in the database, sealed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from daypass.crypto.seal import Sealer
-from daypass.domain.directory import AccessKey, Account, Grant, OAuthClient, Revocation, Role, User
-from daypass.domain.policy.compiled import PolicyKind
-from daypass.domain.policy.document import PolicyDocument
+from daypass.domain.directory import Grant, OAuthClient, Revocation, Role, User
+from daypass.domain.policy.compiled import PolicyDocument, PolicyKind
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.session import FeedPosition
 from daypass.ports.directory import (
@@ -26,10 +25,7 @@ from daypass.ports.directory import (
 )
 from daypass.stores.entities import ENTITY_TABLES
 
-Policy: TypeAlias = tuple[str, PolicyKind, str]
-"""Name, kind and text."""
-Policies: TypeAlias = tuple[Policy, ...]
-_encode = msgspec.msgpack.Encoder().encode
+Policies = tuple[NamedPolicy, ...]
 
 
 class _User(msgspec.Struct, array_like=True):
@@ -40,86 +36,55 @@ class _User(msgspec.Struct, array_like=True):
 
 class _Role(msgspec.Struct, array_like=True):
     role: Role
-    trust: Policy
+    trust: NamedPolicy
     bindings: dict[str, str]
     identity: Policies
     boundary: Policies | None
     grants: tuple[Grant, ...]
 
 
-class _Key(msgspec.Struct, array_like=True):
-    key: AccessKey
-    user: User | None
-
-
-class _Account(msgspec.Struct, array_like=True):
-    account: Account
-    guardrails: tuple[Policies, ...]
-    issuers: tuple[str, ...] | None
-
-
-class _Content(msgspec.Struct, array_like=True):
-    policy: Policy
-    keep_until: int
-
-
-_ENTITIES: Final[dict[str, type[Any]]] = {
-    table.feed_keys[0].kind: entity for entity, table in ENTITY_TABLES.items() if table.cached
-}
 _STORED: Final[dict[str, Any]] = {
     "user": _User,
     "user_name": _User,
     "role": _Role,
     "role_name": _Role,
-    "access_key": _Key,
-    "account": _Account,
-    "content": _Content,
+    "access_key": KeyView,
+    "account": AccountView,
+    "content": PolicyContentView,
     "policy": ManagedPolicyView,
     "x509_anchor": TrustAnchorView,
     "document_clients": tuple[OAuthClient, ...],
-    **_ENTITIES,
+    **{table.feed_keys[0].kind: entity for entity, table in ENTITY_TABLES.items() if table.cached},
 }
-_DECODERS: Final = {kind: msgspec.msgpack.Decoder(stored) for kind, stored in _STORED.items()}
+"""The form of each kind of view. A principal says which of the two it is."""
+
+
+def _policy_out(document: Any) -> Any:
+    if not isinstance(document, PolicyDocument):
+        raise TypeError(type(document).__name__)
+    return document.kind, document.text
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_policy_out).encode
 
 
 def can_decode(key: str) -> bool:
     """Whether a view that is cached under this key can be made from bytes."""
-    return key.partition(":")[0] in _DECODERS
+    return key.partition(":")[0] in _STORED
 
 
 def encode_view(view: Any) -> bytes:
     """The view as bytes. Raises TypeError for one that cannot be encoded."""
-    return _encode(_stored(view))
-
-
-def _stored(view: Any) -> Any:
     match view:
         case PrincipalView():
-            return _User(view.entity, _texts(view.identity), _optional(view.boundary))  # type: ignore[arg-type]  # roles are in a RoleView
+            return _encode(_User(view.entity, view.identity, view.boundary))  # type: ignore[arg-type]  # roles are in a RoleView
         case RoleView():
-            principal = view.principal
-            texts, boundary = _texts(principal.identity), _optional(principal.boundary)
-            return _Role(view.role, _text(view.trust), view.bindings, texts, boundary, view.grants)
+            of = view.principal
+            return _encode(_Role(view.role, view.trust, view.bindings, of.identity, of.boundary, view.grants))
         case KeyView():
-            return _Key(view.key, view.user)
-        case AccountView():
-            return _Account(view.account, tuple(map(_texts, view.guardrails)), view.issuers)
-        case PolicyContentView():
-            return _Content(_text(view.policy), view.keep_until)
+            return _encode(msgspec.structs.replace(view, secret=""))
         case _:
-            return view
-
-
-def _text(policy: NamedPolicy) -> Policy:
-    return policy.name, policy.document.kind, policy.document.text
-
-
-def _texts(policies: tuple[NamedPolicy, ...]) -> Policies:
-    return tuple(map(_text, policies))
-
-
-def _optional(policies: tuple[NamedPolicy, ...] | None) -> Policies | None:
-    return None if policies is None else _texts(policies)
+            return _encode(view)
 
 
 class ViewDecoder:
@@ -132,42 +97,32 @@ class ViewDecoder:
 
     def __init__(self, secrets: Sealer, compile_policy: Callable[[str, PolicyKind], PolicyDocument]) -> None:
         self._secrets = secrets
-        self._compile = compile_policy
+
+        def policy_in(_: type[Any], stored: Any) -> PolicyDocument:
+            kind, text = stored
+            return compile_policy(text, PolicyKind(kind))
+
+        self._decoders = {kind: msgspec.msgpack.Decoder(form, dec_hook=policy_in) for kind, form in _STORED.items()}
 
     def decode(self, key: str, data: bytes) -> Any:
         """The view that was cached under this key. Raises ValueError: the bytes are of another form, or a secret does
         not open.
         """
-        decoder = _DECODERS.get(key.partition(":")[0])
-        if decoder is None:
+        if not can_decode(key):
             raise ValueError(f"views of the kind {key.partition(':')[0]} are not known")
-        stored = decoder.decode(data)
+        stored = self._decoders[key.partition(":")[0]].decode(data)
         match stored:
             case _User():
-                return PrincipalView(stored.user, self._policies(stored.identity), self._boundary(stored.boundary))
+                return PrincipalView(stored.user, stored.identity, stored.boundary)
             case _Role():
-                principal = PrincipalView(stored.role, self._policies(stored.identity), self._boundary(stored.boundary))
-                return RoleView(stored.role, self._policy(stored.trust), stored.bindings, principal, stored.grants)
-            case _Key():
-                key_ = stored.key
-                secret = self._secrets.open_secret(key_.sealed_secret, key_.account, key_.owner_id).decode("ascii")
-                return KeyView(key_, secret, stored.user)
-            case _Account():
-                return AccountView(stored.account, tuple(map(self._policies, stored.guardrails)), stored.issuers)
-            case _Content():
-                return PolicyContentView(self._policy(stored.policy), stored.keep_until)
+                principal = PrincipalView(stored.role, stored.identity, stored.boundary)
+                return RoleView(stored.role, stored.trust, stored.bindings, principal, stored.grants)
+            case KeyView():
+                of = stored.key
+                secret = self._secrets.open_secret(of.sealed_secret, of.account, of.owner_id).decode("ascii")
+                return KeyView(of, secret, stored.user)
             case _:
                 return stored
-
-    def _policy(self, stored: Policy) -> NamedPolicy:
-        name, kind, text = stored
-        return NamedPolicy(name, self._compile(text, kind))
-
-    def _policies(self, stored: Policies) -> tuple[NamedPolicy, ...]:
-        return tuple(map(self._policy, stored))
-
-    def _boundary(self, stored: Policies | None) -> tuple[NamedPolicy, ...] | None:
-        return None if stored is None else self._policies(stored)
 
 
 # --- Image

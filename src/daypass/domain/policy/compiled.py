@@ -6,7 +6,7 @@ These are values: this module parses no text and makes no decisions.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
@@ -118,15 +118,13 @@ class Compiled(NamedTuple):
     broken: bool = False
 
 
-@dataclass(frozen=True, eq=False)
 class PolicyDocument:
     """A compiled document. `source`: what was compiled, or the function that compiles the text on first use, because many
-    policies that are loaded decide nothing: those of a role, while it is only assumed.
+    policies that are loaded decide nothing: those of a role, while it is only assumed. Never changed.
     """
 
-    kind: PolicyKind
-    text: str
-    source: Compiled | Callable[[str, PolicyKind], Compiled]
+    def __init__(self, kind: PolicyKind, text: str, source: Compiled | Callable[[str, PolicyKind], Compiled]) -> None:
+        self.kind, self.text, self.source = kind, text, source
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -150,7 +148,7 @@ class PolicyDocument:
 
     def having(self, statements: Iterable[Statement]) -> PolicyDocument:
         """The document with these statements in place of its own."""
-        return replace(self, source=self.compiled._replace(statements=tuple(statements)))
+        return PolicyDocument(self.kind, self.text, self.compiled._replace(statements=tuple(statements)))
 
     def principals(self) -> tuple[PrincipalValue, ...]:
         """Every principal value in written order, for binding ARNs to unique ids."""
