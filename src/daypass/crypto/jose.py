@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.serialization import load_der_private_key
+
 from daypass.domain.jws import PRIVATE_MEMBERS, JoseError, UnverifiedJws, base64url, refusal_of_rsa
 from daypass.domain.provider_settings import ALGORITHMS
 from daypass.domain.strict_json import read_json
@@ -268,13 +270,17 @@ def _usable(entry: Mapping[str, Any]) -> _Key | None:
     return _Key(kid, (kty, crv), alg, {"kty": kty, **material}) if _strong(kty, material) else None
 
 
-def _import(material: Mapping[str, Any]) -> Any:
-    """The library's key of the bare material, or None when it is malformed."""
+def _kind_of_key(kty: str) -> Any:
     from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415  # slow to import
 
     kinds: Mapping[str, Any] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
+    return kinds[kty]
+
+
+def _import(material: Mapping[str, Any]) -> Any:
+    """The library's key of the bare material, or None when it is malformed."""
     try:
-        key = kinds[material["kty"]].import_key(material)
+        key = _kind_of_key(material["kty"]).import_key(material)
         key.get_op_key("verify")
     except Exception:  # noqa: BLE001  # somebody else's bytes: a key that the library does not accept is not a key
         return None
@@ -291,3 +297,27 @@ def _strong(kty: str, material: Mapping[str, Any]) -> bool:
         return True
     n, e = (int.from_bytes(numbers[name], "big") for name in ("n", "e"))
     return not refusal_of_rsa(n.bit_length(), e)
+
+
+class SigningKey:
+    """A private key of ours (PKCS #8, DER) for one algorithm."""
+
+    def __init__(self, algorithm: str, material: bytes) -> None:
+        self._algorithm = algorithm
+        self._model = _models()[algorithm]
+        self._key = _kind_of_key(_KIND_OF[algorithm][0]).import_key(load_der_private_key(material, None))
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature as a JWS has it."""
+        signature: bytes = self._model.sign(message, self._key)
+        return signature
+
+    def verify(self, message: bytes, signature: bytes) -> bool:
+        """Whether this key has made the signature."""
+        genuine: bool = self._model.verify(message, signature, self._key)
+        return genuine
+
+    def public(self, kid: str) -> dict[str, Any]:
+        """The public key as a JWK."""
+        found: dict[str, Any] = self._key.as_dict(private=False, kid=kid, use="sig", alg=self._algorithm)
+        return found

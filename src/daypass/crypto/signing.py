@@ -10,25 +10,18 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from daypass.crypto.jose import read
+from daypass.crypto.jose import SigningKey, read
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import JoseError, base64url
 from daypass.ports.clock import Clock
-
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 RINGS: Final[Mapping[str, Ring]] = {
     "ES256": Ring.SIGNING,
@@ -58,7 +51,7 @@ class RingSigner:
         self._rings = rings
         self._clock = clock
         self.algorithms = tuple(name for name in RINGS if name in algorithms)
-        self._loaded: dict[str, PrivateKey] = {}
+        self._loaded: dict[str, SigningKey] = {}
         self._jwks: tuple[tuple[str, ...], bytes] = ((), b"")
         self._cache = cache
         self._verified: OrderedDict[bytes, tuple[Mapping[str, Any], tuple[Ring, str]]] = OrderedDict()
@@ -74,7 +67,8 @@ class RingSigner:
         except RingError as error:
             raise unavailable(error) from None
         text = f"{_header(algorithm, key.id, typ)}.{base64url(msgspec.json.encode(claims))}"
-        return partial(_signed, _SIGN[algorithm], self._private(key), text)
+        private = self._private(algorithm, key)
+        return lambda: f"{text}.{base64url(private.sign(text.encode('ascii')))}"
 
     async def verify(self, unverified_text: str, typ: str = TYPE) -> Mapping[str, Any]:
         """The claims of a token that one of these keys has signed. Raises JoseError, DaypassError(UNAVAILABLE).
@@ -108,7 +102,7 @@ class RingSigner:
             key = await self._rings.verifying(RINGS[token.alg], token.kid, self._clock.now())
         except RingError as error:
             raise unavailable(error) from None
-        if key is None or not _is_genuine(self._private(key), token.signature, token.signing_input):
+        if key is None or not self._private(token.alg, key).verify(token.signing_input, token.signature):
             raise JoseError("it is not signed by a key of this server")
         return token.unverified_claims, (RINGS[token.alg], key.id)  # verified by now
 
@@ -118,79 +112,22 @@ class RingSigner:
         found = [(name, key) for name, ring in RINGS.items() for key in self._rings.published(ring, now)]
         ids = tuple(key.id for _, key in found)
         if self._jwks[0] != ids or not ids:
-            keys = [_public_jwk(name, key.id, self._private(key)) for name, key in found]
+            self._loaded = {key.id: self._private(name, key) for name, key in found}
+            keys = [self._loaded[key.id].public(key.id) for _, key in found]
             self._jwks = ids, msgspec.json.encode({"keys": keys})
-            self._loaded = {key.id: self._private(key) for _, key in found}
         return self._jwks[1]
 
-    def _private(self, key: RingKey) -> PrivateKey:
-        loaded_key = self._loaded.get(key.id)
-        if loaded_key is None:
-            loaded = load_der_private_key(key.material, None)
-            assert isinstance(loaded, PrivateKey)
-            loaded_key = self._loaded[key.id] = loaded
-        return loaded_key
+    def _private(self, algorithm: str, key: RingKey) -> SigningKey:
+        loaded = self._loaded.get(key.id)
+        if loaded is None:
+            loaded = self._loaded[key.id] = SigningKey(algorithm, key.material)
+        return loaded
 
 
 @lru_cache(maxsize=64)
 def _header(algorithm: str, kid: str, typ: str) -> str:
     """The first part of a token; it is the same for all tokens of a key."""
     return base64url(msgspec.json.encode({"alg": algorithm, "kid": kid, "typ": typ}))
-
-
-def _signed(sign: Callable[[Any, bytes], bytes], key: PrivateKey, text: str) -> str:
-    return f"{text}.{base64url(sign(key, text.encode('ascii')))}"
-
-
-def _curve(key: ec.EllipticCurvePrivateKey) -> tuple[str, int, HashAlgorithm]:
-    """The name of the curve in a JWK, the bytes of a coordinate, and the hash of its algorithm (RFC 7518, 3.4)."""
-    return ("P-384", 48, SHA384()) if key.key_size == 384 else ("P-256", 32, SHA256())
-
-
-def _ecdsa(key: Any, message: bytes, half: int, digest: ec.ECDSA) -> bytes:
-    """R and s, each of `half` bytes (RFC 7518, 3.4)."""
-    r, s = decode_dss_signature(key.sign(message, digest))
-    return r.to_bytes(half, "big") + s.to_bytes(half, "big")
-
-
-_SIGN: Final[Mapping[str, Callable[[Any, bytes], bytes]]] = {
-    "ES256": partial(_ecdsa, half=32, digest=ec.ECDSA(SHA256())),
-    "ES384": partial(_ecdsa, half=48, digest=ec.ECDSA(SHA384())),
-    "EdDSA": lambda key, message: key.sign(message),
-    "RS256": lambda key, message: key.sign(message, padding.PKCS1v15(), SHA256()),
-}
-"""How each algorithm signs, with a private key of its ring."""
-
-
-def _is_genuine(key: PrivateKey, signature: bytes, message: bytes) -> bool:
-    try:
-        if isinstance(key, ec.EllipticCurvePrivateKey):
-            _, half, digest = _curve(key)
-            if len(signature) != 2 * half:
-                return False
-            r, s = int.from_bytes(signature[:half], "big"), int.from_bytes(signature[half:], "big")
-            key.public_key().verify(encode_dss_signature(r, s), message, ec.ECDSA(digest))
-        elif isinstance(key, ed25519.Ed25519PrivateKey):
-            key.public_key().verify(signature, message)
-        else:
-            key.public_key().verify(signature, message, padding.PKCS1v15(), SHA256())
-    except InvalidSignature:
-        return False
-    return True
-
-
-def _public_jwk(algorithm: str, kid: str, key: PrivateKey) -> dict[str, str]:
-    common = {"kid": kid, "use": "sig", "alg": algorithm}
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        name, half, _ = _curve(key)
-        point = key.public_key().public_numbers()
-        x, y = (base64url(n.to_bytes(half, "big")) for n in (point.x, point.y))
-        return {"kty": "EC", "crv": name, "x": x, "y": y, **common}
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return {"kty": "OKP", "crv": "Ed25519", "x": base64url(key.public_key().public_bytes_raw()), **common}
-    numbers = key.public_key().public_numbers()
-    n, e = (base64url(v.to_bytes(-(-v.bit_length() // 8), "big")) for v in (numbers.n, numbers.e))
-    return {"kty": "RSA", "n": n, "e": e, **common}
 
 
 # --- Proofs that a request comes from a node of this installation: short-lived tokens of the signing ring

@@ -6,6 +6,7 @@ import json
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tests.issuer import b64, compact, make_key
 from tests.unit.crypto.rings import KEK, NOW, FixedClock, Shelf
 
@@ -72,9 +73,9 @@ async def test_verify_refuses_what_no_key_of_ours_signed(shelf: Shelf) -> None:
 @pytest.mark.parametrize("typ", ["JWT", "logout+jwt", "dpop+jwt", "id_token", ""])
 async def test_a25_verify_refuses_a_token_of_another_type_even_with_our_own_signature(shelf: Shelf, typ: str) -> None:
     made = signer(shelf=shelf)
-    key = made._private(made._rings.signing(Ring.SIGNING, NOW))
-    kid = made._rings.signing(Ring.SIGNING, NOW).id
-    header = {"alg": "ES256", "kid": kid, **({"typ": typ} if typ else {})}
+    ours = made._rings.signing(Ring.SIGNING, NOW)
+    key = load_der_private_key(ours.material, None)
+    header = {"alg": "ES256", "kid": ours.id, **({"typ": typ} if typ else {})}
     with pytest.raises(JoseError, match="not an access token"):
         await made.verify(compact(header, CLAIMS, key, "ES256"))
 
