@@ -8,7 +8,10 @@ about durability takes the fixture `durable`. Servers that tests start as proces
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -38,6 +41,14 @@ PATIENT_POSTGRES: Final[dict[str, dict[str, float]]] = {
 
 _REAL: Final = (sqlite._PRAGMAS, spool._PRAGMAS)
 _FSYNC: Final = os.fsync
+
+
+async def eventually(holds: Callable[[], object]) -> None:
+    """Waits until it holds."""
+    ends = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < ends, "it has not happened"
+        await asyncio.sleep(0.01)
 
 
 def be_patient(patch: pytest.MonkeyPatch) -> None:

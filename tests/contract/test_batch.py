@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 from tests.contract.conftest import Opener
 from tests.contract.making import ACCOUNT, ALLOW, DENY, NOW, OTHER, Recorder, insert, key, policy, role, user, write
+from tests.patience import eventually
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, LastUse, Membership, PolicyVersion
 from daypass.domain.errors import DaypassError
@@ -187,10 +188,7 @@ async def test_preload_loads_those_used_last_and_no_more_than_it_may(
     insert(database, *uses, LastUse("AIDAGONE", "iam:GetUser", ACCOUNT, NOW + 99, ""))
     directory = recorder.directory(database, preload=6)
     await directory.start()
-    for _ in range(6000):
-        if not directory._tasks:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not directory._tasks)
     not_in_memory = AsyncMock(side_effect=AssertionError("a view was not in memory"))
     monkeypatch.setattr(directory._loader, "_on_thread", not_in_memory)
     for number in range(15, 20):

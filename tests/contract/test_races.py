@@ -27,6 +27,7 @@ from tests.contract.making import (
     user,
     write,
 )
+from tests.patience import eventually
 
 from daypass.domain.directory import InlinePolicy, Revocation
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -419,10 +420,7 @@ async def test_poller_lives_through_anything_and_catches_up(
         patch.setattr(ours, "read", lambda _fn, **_how: 1 / 0)
         await asyncio.sleep(0.05)
     insert(theirs, DEPLOY)
-    for _ in range(12_000):
-        if directory.seen().position:
-            break
-        await asyncio.sleep(0.005)
+    await eventually(lambda: directory.seen().position)
     assert directory.seen().position == 1
     await directory.stop()
 
@@ -522,10 +520,7 @@ async def test_spent_revocations_are_pruned_from_the_database_in_time(
     recorder.wall += 86_400_000
     later = recorder.directory(database)
     await later.start()
-    for _ in range(6000):
-        if read(database, lambda tx: tx.count(Revocation)) == 1:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: read(database, lambda tx: tx.count(Revocation)) == 1)
     await later.stop()
     assert [one.value for one in read(database, lambda tx: tx.find(Revocation))] == ["AROABLOCKED"]
 
@@ -577,10 +572,7 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
     assert directory.revoked(claims) is not None
     afresh = session(directory.seen(), "AROAOTHER")
     assert directory.revoked(afresh) is None
-    for _ in range(6000):
-        if theirs.read(feed_head).position:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: theirs.read(feed_head).position)
     second = recorder.directory(theirs)
     await second.start()
     assert second.revoked(claims) is not None
@@ -666,10 +658,7 @@ async def test_a359_revocations_that_several_failovers_have_lost_wait_once(
     for failover in range(1, 5):
         forget_all(theirs)
         await directory.refresh()
-        for _ in range(6_000):
-            if len(waiting) >= failover and len(directory._lost) > RESTORED_AT_ONCE:
-                break
-            await asyncio.sleep(0.01)
+        await eventually(lambda failover=failover: len(waiting) >= failover and len(directory._lost) > RESTORED_AT_ONCE)
     assert waiting == [1] * 4
     assert len(directory._lost) == RESTORED_AT_ONCE + 1
     await directory.stop()
@@ -695,10 +684,7 @@ async def test_a105_renewed_revocation_outlives_a_database_that_has_its_earlier_
     assert await directory.refresh()
     hops = session(directory.seen(), DEPLOY.id).hops
     assert directory.blocked(hops, "", NOW) is not None
-    for _ in range(6000):
-        if theirs.read(feed_head).position:
-            break
-        await asyncio.sleep(0.01)
+    await eventually(lambda: theirs.read(feed_head).position)
     second = recorder.directory(theirs)
     await second.start()
     assert second.blocked(hops, "", NOW) is not None

@@ -7,6 +7,7 @@ either, the items are refused. `drainer` moves the batches to the database.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +20,10 @@ from daypass.audit.completeness import note_ended, note_recorded
 from daypass.audit.database_sink import DatabaseSink
 from daypass.audit.drain import Drainer
 from daypass.audit.log import Log, LogBatch, Position, Unopened, open_log_without_database
-from daypass.audit.own_spool import OwnSpool, not_recordable
 from daypass.audit.rows import EventRow, event_row
 from daypass.audit.sink import PAUSE_SECONDS, Halted, Outage, Pauses, UnknownOutcome
-from daypass.audit.spool import Spool, SpoolDirectory, SpoolTampered
-from daypass.domain.errors import DaypassError
+from daypass.audit.spool import Spool, SpoolDirectory, SpoolError, SpoolTampered
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.observability import logs
 from daypass.ports.clock import Clock
@@ -79,7 +79,10 @@ class SpoolSink:
         """Held by the writer while it appends to the spool, and by the drain while it ends an outage."""
         self._outage = Outage()
         self._pauses = Pauses()
-        self._own = OwnSpool(place)
+        self._name = ""  # the id of the first log, once it is known
+        self._own: Spool | None = None  # made when it is first needed
+        self.fault = ""
+        """Why the spool cannot take batches, as far as is known; "" when it can."""
         self._rejected = ""  # why the spool of this process is not drained
         self._offline: OfflineStart | None = None
         self._stop = threading.Event()
@@ -103,11 +106,6 @@ class SpoolSink:
         return self._outage
 
     @property
-    def fault(self) -> str:
-        """Why the spool cannot take batches, as far as is known; "" when it can."""
-        return self._own.fault
-
-    @property
     def began_without_database(self) -> bool:
         """Whether the current outage began before the process started, which then serves from a snapshot."""
         return self._offline is not None and bool(self._outage.since)
@@ -115,7 +113,7 @@ class SpoolSink:
     @property
     def depth(self) -> tuple[int, int]:
         """Events and bytes in the spool of this process."""
-        spool = self._own.spool
+        spool = self._own
         return (spool.events, spool.bytes) if spool is not None else (0, 0)
 
     @property
@@ -135,8 +133,8 @@ class SpoolSink:
 
     def start(self, name: str) -> None:
         """Makes the spool under this name (a log's id), and begins to drain. A failure is reported by `fault`."""
-        self._own.name = name
-        self._own.make()
+        self._name = name
+        self._made()
         self._thread.start()
 
     def close(self) -> None:
@@ -145,28 +143,29 @@ class SpoolSink:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._own.close(ended=not self._outage.since and self._note_ended())
+        ended = not self._outage.since and self._note_ended()
+        if self._own is not None:
+            self._own.close(ended=ended)
+            self._own = None
 
     def note_recorded(self) -> None:
         """States in the database that the logs of this process are complete until now, unless the spool holds events.
         Blocks. Raises the database's error.
         """
-        if self._own.name:
+        if self._name:
             now, spooling = self._clock.now(), lambda: bool(self._outage.since)
             stated, self._recorded = self._recorded, None  # not known if the transaction fails: it may be committed
             if self._recorded_in != self._inner.epoch:  # a failover can have lost the last statements
                 stated, self._recorded_in = None, self._inner.epoch
-            self._recorded = note_recorded(
-                self._database, self._own.name, now, spooling, stated, self._inner.check_epoch
-            )
+            self._recorded = note_recorded(self._database, self._name, now, spooling, stated, self._inner.check_epoch)
 
     def _note_ended(self) -> bool:
         """Returns whether it is noted. If not, the process that adopts the spool notes it."""
         try:
             with self._database.write_transaction() as conn:
-                note_ended(conn, self._own.name)
+                note_ended(conn, self._name)
         except Exception as error:  # noqa: BLE001 - until then its status lists count as incomplete
-            logs.get().warning("spool.end_not_noted", log=self._own.name, error=describe(error))
+            logs.get().warning("spool.end_not_noted", log=self._name, error=describe(error))
             return False
         return True
 
@@ -175,7 +174,7 @@ class SpoolSink:
     def open(self, log: str) -> Log:
         if self._offline is None:
             return self._inner.open(log)
-        self._own.name = log
+        self._name = log
         self._inner.open_later(log, self._offline.installation, self._offline.clock_reset)
         with self._gate:
             self._begin(OSError("the database was unavailable when the process started"))
@@ -191,7 +190,7 @@ class SpoolSink:
             if not self._outage.since:
                 return None
             try:
-                return self._open_in_spool(name, {log.id: log.end}, {"continues": self._own.name})
+                return self._open_in_spool(name, {log.id: log.end}, {"continues": self._name})
             except DaypassError:
                 return None
 
@@ -234,8 +233,8 @@ class SpoolSink:
                     raise not_recordable(self._outage.cause)
                 if in_doubt is not None:
                     self._keep(in_doubt)
-                elif self._own.fault:
-                    self._own.check()
+                elif self.fault:
+                    self._use(Spool.check)
                 return True
         try:
             return self._inner.resolve(log, in_doubt)
@@ -265,7 +264,7 @@ class SpoolSink:
             cause = describe(error)
             self._outage = Outage(time.monotonic(), self._clock.now(), cause)
             self._pauses.began(self._outage.since)
-            logs.get().error("database.unavailable", error=cause, spool=self._own.fault or "in use")
+            logs.get().error("database.unavailable", error=cause, spool=self.fault or "in use")
         self._wake.set()
 
     def _append(self, log: Log, items: Sequence[JournalItem]) -> LogBatch:
@@ -282,7 +281,35 @@ class SpoolSink:
         """Raises DaypassError(UNAVAILABLE), Halted."""
         if self._rejected:
             raise Halted(self._rejected)
-        self._own.append(batch)
+        self._use(lambda spool: spool.append(batch))
+
+    def _made(self) -> Spool | None:
+        """The spool; None, with `fault`, if it cannot be made."""
+        if self._own is None and self._name:
+            try:
+                self._own = self._place.create(self._name)
+                self.fault = ""
+            except (OSError, sqlite3.Error) as error:
+                words = getattr(error, "strerror", None) or error  # without the path: /readyz shows it to anyone
+                self._failed(f"the spool cannot be made: {words}")
+        return self._own
+
+    def _use(self, use: Callable[[Spool], None]) -> None:
+        """Raises DaypassError(UNAVAILABLE) if the spool cannot be used."""
+        spool = self._made()
+        if spool is None:
+            raise not_recordable(self.fault)
+        try:
+            use(spool)
+        except SpoolError as error:
+            self._failed(str(error))
+            raise not_recordable(self.fault) from error
+        self.fault = ""
+
+    def _failed(self, why: str) -> None:
+        if why != self.fault:
+            logs.get().error("spool.unusable", why=why, directory=str(self._place.directory))
+        self.fault = why
 
     def _keep_in_doubt(self, unknown: UnknownOutcome) -> None:
         try:
@@ -316,13 +343,13 @@ class SpoolSink:
     def _check_own(self) -> None:
         """Between outages: a spool that could not be written, because the disk was full, may be usable again."""
         with self._gate:
-            if self._own.fault and not self._outage.since:
+            if self.fault and not self._outage.since:
                 with contextlib.suppress(DaypassError):  # the fault remains, and was logged
-                    self._own.check()
+                    self._use(Spool.check)
 
     def _drain_own(self) -> None:
         """Drains the spool of this process. The outage ends when the spool is empty."""
-        spool = self._own.spool
+        spool = self._own
         try:
             self._drainer.probe(self._offline.installation if self._offline is not None else "")
             restored = self._inner.restore_lost()
@@ -361,10 +388,16 @@ class SpoolSink:
     def _reject_own(self, error: SpoolTampered) -> None:
         """The log halts: its history in the database cannot be continued."""
         with self._gate:
-            spool, self._own.spool = self._own.spool, None
+            spool, self._own = self._own, None
             self._rejected = f"its spool is not accepted: {error}"
             path = spool.reject() if spool is not None else None
         self._drainer.report_rejected(str(error), path.name if path is not None else "")
+
+
+def not_recordable(cause: str) -> DaypassError:
+    """The refusal of what neither the database nor the spool can record."""
+    public = "The service is unavailable: neither the database nor the local spool can record the request."
+    return DaypassError(ErrorKind.UNAVAILABLE, public, private={"spool": cause})
 
 
 def _offline(item: JournalItem, batch: LogBatch) -> tuple[Any, EventRow]:

@@ -299,7 +299,7 @@ def _strong(kty: str, material: Mapping[str, Any]) -> bool:
     return not refusal_of_rsa(n.bit_length(), e)
 
 
-class SigningKey:
+class PrivateJwsKey:
     """A private key of ours (PKCS #8, DER) for one algorithm."""
 
     def __init__(self, algorithm: str, material: bytes) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from daypass.crypto.jose import SigningKey, read
+from daypass.crypto.jose import PrivateJwsKey, read
 from daypass.crypto.key_encryption import RingError, unavailable
 from daypass.crypto.keys import KeyRings, Ring, RingKey
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -51,7 +51,7 @@ class RingSigner:
         self._rings = rings
         self._clock = clock
         self.algorithms = tuple(name for name in RINGS if name in algorithms)
-        self._loaded: dict[str, SigningKey] = {}
+        self._loaded: dict[str, PrivateJwsKey] = {}
         self._jwks: tuple[tuple[str, ...], bytes] = ((), b"")
         self._cache = cache
         self._verified: OrderedDict[bytes, tuple[Mapping[str, Any], tuple[Ring, str]]] = OrderedDict()
@@ -117,10 +117,10 @@ class RingSigner:
             self._jwks = ids, msgspec.json.encode({"keys": keys})
         return self._jwks[1]
 
-    def _private(self, algorithm: str, key: RingKey) -> SigningKey:
+    def _private(self, algorithm: str, key: RingKey) -> PrivateJwsKey:
         loaded = self._loaded.get(key.id)
         if loaded is None:
-            loaded = self._loaded[key.id] = SigningKey(algorithm, key.material)
+            loaded = self._loaded[key.id] = PrivateJwsKey(algorithm, key.material)
         return loaded
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from tests.integration.audit.making import (
     verified,
 )
 from tests.integration.audit.test_journal import accounts, add_account
+from tests.patience import eventually
 
 from daypass.audit.format import chain_hash, leaf_hash
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -35,14 +35,6 @@ def sqlite_full() -> sqlite3.OperationalError:
     error = sqlite3.OperationalError("database or disk is full")
     error.sqlite_errorcode = sqlite3.SQLITE_FULL
     return error
-
-
-async def eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(6000):
-        if holds():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it has not happened")
 
 
 def tamper(flaky: Flaky, statement: str, **values: Any) -> None:
@@ -90,10 +82,7 @@ async def test_away_for_a_while_refuses_at_once_and_takes_again_when_it_is_back(
     captured = capfd.readouterr()
     assert (captured.out + captured.err).count("journal_refuses") == 1  # however many are refused
     flaky.always = ""
-    for _ in range(1200):
-        if not journal.problem():
-            break
-        await asyncio.sleep(0.05)
+    await eventually(lambda: not journal.problem())
     await journal.commit(event("back"))
     assert requests_of(flaky, journal.log)[1:] == ["back"]
 

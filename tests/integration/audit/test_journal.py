@@ -23,6 +23,7 @@ from tests.integration.audit.making import (
     session_ids,
     verified,
 )
+from tests.patience import eventually
 
 from daypass.audit import batch
 from daypass.audit.log import load_mark, reset_mark
@@ -416,11 +417,7 @@ async def test_a60_mark_is_kept_while_nothing_happens(start: Starter, flaky: Fla
     clock = SettableClock()
     await start(clock=clock, options={"idle_seconds": 0.05})
     clock.time = 9_000_000
-    for _ in range(3000):
-        await asyncio.sleep(0.02)
-        if flaky.read(load_mark) == 9_000_000:
-            break
-    assert flaky.read(load_mark) == 9_000_000
+    await eventually(lambda: flaky.read(load_mark) == 9_000_000)
 
 
 async def test_write_urgent_change_is_made_before_those_of_others_and_the_log_has_that_order(
@@ -512,8 +509,4 @@ async def test_commit_when_durable_frees_the_event_before_the_next_one(start: St
     one = event("freed")
     before = sys.getrefcount(one)
     await journal.commit(one)
-    for _ in range(6_000):  # the writer thread is done with it in a moment
-        if sys.getrefcount(one) == before:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the journal holds an event that it does not need any more")
+    await eventually(lambda: sys.getrefcount(one) == before)  # the writer thread is done with it in a moment

@@ -32,6 +32,7 @@ from tests.integration.audit.making import (
 from tests.integration.audit.test_doubt import _fail_to_commit, lose_a_record, tamper
 from tests.integration.audit.test_journal import accounts, add_account
 from tests.integration.audit.test_lost_proofs import disconnect, fail_over
+from tests.patience import eventually
 
 from daypass.audit import drain as drainer
 from daypass.audit import spool_sink
@@ -80,11 +81,7 @@ def place(tmp_path: Path) -> SpoolDirectory:
 
 async def returned(journal: Journal) -> None:
     """Waits until the outage is over."""
-    for _ in range(3000):
-        if journal.outage is None:
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("the outage did not end")
+    await eventually(lambda: journal.outage is None)
 
 
 async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
@@ -101,11 +98,7 @@ async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
 
 async def accepts(journal: Journal) -> None:
     """Waits until the journal takes items again."""
-    for _ in range(3000):
-        if not journal.problem():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail(journal.problem())
+    await eventually(lambda: not journal.problem())
 
 
 def files(place: SpoolDirectory) -> list[str]:
@@ -116,14 +109,14 @@ def kill(journal: Journal) -> None:
     """The state after a kill: the files as they are, and no lock."""
     sink = journal.spool
     assert sink is not None
-    assert sink._own.spool is not None
+    assert sink._own is not None
     sink._stop.set()
     sink._wake.set()
     sink._thread.join()
-    os.close(sink._own.spool._lock_fd)
-    sink._own.spool._conn.close()
-    sink._own.spool = None
-    sink._own.name = ""
+    os.close(sink._own._lock_fd)
+    sink._own._conn.close()
+    sink._own = None
+    sink._name = ""
     journal._accepting = False
     journal._writer.queue.end()
     journal._thread.join()
@@ -487,11 +480,7 @@ async def test_end_of_a_process_that_stops_in_an_outage_with_an_empty_spool_is_n
     log = journal.first_log
     journal.note_recorded()
     flaky.always = "refuse"
-    for _ in range(3000):  # begun by the probe of an idle writer
-        if journal.outage is not None:
-            break
-        await asyncio.sleep(0.02)
-    assert journal.outage is not None
+    await eventually(lambda: journal.outage is not None)  # begun by the probe of an idle writer
     assert journal.spool is not None
     assert journal.spool.depth == (0, 0)
     await journal.close()
@@ -672,10 +661,7 @@ async def test_a103_altered_spool_of_a_running_process_halts_its_log(
         conn.execute("UPDATE batches SET signature = zeroblob(32) WHERE id = 3")
     conn.close()
     flaky.always = ""
-    for _ in range(3000):
-        if journal.spool is not None and journal.spool.rejected():
-            break
-        await asyncio.sleep(0.02)
+    await eventually(lambda: journal.spool is not None and journal.spool.rejected())
     with pytest.raises(DaypassError):
         await journal.commit(event("refused"))
     assert "halted" in journal.problem()

@@ -4,7 +4,6 @@ counted.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import resource
 import shutil
@@ -18,6 +17,7 @@ import pytest
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import Flaky, event, requests_of, session, verified
 from tests.integration.audit.test_spool import QUICK, Signer, accepts, kill, recorded, returned
+from tests.patience import eventually
 
 from daypass.audit.completeness import process_logs
 from daypass.audit.journal import Journal
@@ -180,11 +180,8 @@ async def test_fault_of_a_spool_after_an_outage_lasts_only_until_it_can_be_writt
     monkeypatch.setattr(Spool, "check", check)
     journal = await start(spool=place, options=QUICK)
     assert journal.spool is not None
-    journal.spool._own._failed("the disk is full")
-    for _ in range(3000):
-        if checks >= 2 or not journal.spool.fault:
-            break
-        await asyncio.sleep(0.02)
+    journal.spool._failed("the disk is full")
+    await eventually(lambda: checks >= 2 or not journal.spool.fault)
     assert journal.spool.fault == ("" if writable else "the disk is full")
     assert checks
 

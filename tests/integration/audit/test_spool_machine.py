@@ -201,7 +201,7 @@ class Outages(RuleBasedStateMachine):
             self.run_(self.journals.pop().close())
         self.start()
         for _ in range(6_000):
-            own = {f"{journal.spool._own.name}.db" for journal in self.journals if journal.spool is not None}
+            own = {f"{journal.spool._name}.db" for journal in self.journals if journal.spool is not None}
             left = {path.name for path in self.place.directory.glob("*.db")} - own
             if not left and not any(journal.outage for journal in self.journals):
                 return

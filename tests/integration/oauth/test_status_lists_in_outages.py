@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.attack.installation import ALPHA, Installation, installed
 from tests.integration.oauth.conftest import World
 from tests.integration.oauth.test_status_lists import claims_of, reference, revoke
 from tests.oauth import ISSUER, verified
+from tests.patience import eventually
 
 from daypass.audit.completeness import process_logs
 from daypass.audit.status_lists import LogStatusLists
@@ -83,20 +84,12 @@ def pass_time(site: Installation, ms: int) -> None:
     site.run(site.runtime.directory.refresh())
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("it did not happen")
-
-
 def returned(site: Installation, faults: Faults) -> None:
     """The database is available again, and the spool is drained."""
     faults.ended = True
 
     async def drained() -> None:
-        await until(lambda: site.runtime.journal.outage is None)
+        await eventually(lambda: site.runtime.journal.outage is None)
         await asyncio.to_thread(site.runtime.journal.note_recorded)
 
     site.run(drained())
@@ -140,7 +133,7 @@ def test_a134_revoked_session_in_the_second_log_of_a_process_is_not_accepted(
     async def begin_in_doubt() -> asyncio.Future[None]:
         """A directory change whose commit has no answer ends the log."""
         write = asyncio.ensure_future(journal.write(change))
-        await until(lambda: journal.log != first)
+        await eventually(lambda: journal.log != first)
         return write
 
     write = site.run(begin_in_doubt())

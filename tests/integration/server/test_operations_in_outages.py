@@ -20,6 +20,7 @@ from tests.attack.test_x509 import Plant, build
 from tests.attack.tokens import bring, provider, trust_in
 from tests.issuer import Issuer
 from tests.oauth import ACCESS_TOKEN, ID_TOKEN, ISSUER, exchange, given
+from tests.patience import eventually
 from tests.saml_idp import ec_key, metadata, rsa_key
 from tests.x509 import NOW
 
@@ -248,14 +249,7 @@ def test_everything_that_was_issued_is_recorded_once_afterwards(world: World, mo
 
 
 def _drained(site: Installation) -> None:
-    async def wait() -> None:
-        for _ in range(3000):
-            if site.runtime.journal.outage is None:
-                return
-            await asyncio.sleep(0.02)
-        pytest.fail("the outage did not end")
-
-    site.run(wait())
+    site.run(eventually(lambda: site.runtime.journal.outage is None))
 
 
 # --- Ring keys whose time to sign ends

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.patience import eventually
 
 from daypass.server import nodes
 from daypass.server.nodes import PeerStreams
@@ -41,13 +41,6 @@ class Peer:
         return PeerStreams(["http://127.0.0.1:1"], "", proofs, known)  # type: ignore[arg-type]
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("broken", [{"at": 1, "nodes": None}, {"at": 1, "nodes": []}, [], {"at": 10**400, "nodes": {}}])
 async def test_peer_that_sends_what_cannot_be_read_is_followed_again(
     monkeypatch: pytest.MonkeyPatch, broken: Any
@@ -55,7 +48,7 @@ async def test_peer_that_sends_what_cannot_be_read_is_followed_again(
     peer = Peer(monkeypatch, broken, {"at": 1000, "nodes": {"other": 0}})
     streams = peer.streams()
     streams.start()
-    await until(lambda: peer.heard == ["other"])
+    await eventually(lambda: peer.heard == ["other"])
     streams.stop()
 
 

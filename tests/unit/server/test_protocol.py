@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.patience import eventually
 from uvicorn.server import ServerState
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -988,15 +989,6 @@ async def test_a114_lost_connection_is_freed_at_once_with_its_body(cut: bytes) -
         gc.enable()
 
 
-async def happens(condition: Callable[[], bool]) -> None:
-    """Waits for what another thread does."""
-    for _ in range(10_000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it does not happen")
-
-
 async def test_a114_memory_is_given_back_once_after_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[int] = []
     monkeypatch.setattr(bodies, "_malloc_trim", given.append)
@@ -1006,9 +998,9 @@ async def test_a114_memory_is_given_back_once_after_a_burst(monkeypatch: pytest.
         assert budget.charge("192.0.2.1", 1_000_000)
     for _ in range(100):
         budget.release("192.0.2.1", 1_000_000)
-    await happens(lambda: given == [0])
+    await eventually(lambda: given == [0])
     budget.dropped(9_000_000)
-    await happens(lambda: given == [0, 0])
+    await eventually(lambda: given == [0, 0])
     budget.dropped(9_000)
     await asyncio.sleep(0.01)
     assert given == [0, 0]
