@@ -44,10 +44,6 @@ _DOCUMENTED_LIMITS: Mapping[tuple[str, str], Mapping[str, int]] = {
 }
 
 
-# Lists that come with request after request, and hold no secret.
-_CACHED: Mapping[str, tuple[str, ...]] = {"sts": ("Tags", "TransitiveTagKeys", "PolicyArns")}
-
-
 @dataclass(frozen=True, slots=True)
 class ModelOperation:
     """One operation, compiled.
@@ -123,13 +119,6 @@ class ServiceModel:
             operation = self._compiled[name] = self._compile(self._operations[name])
         return operation
 
-    def _cached_lists(self, shape_name: str) -> dict[str, validate.Check]:
-        """The checks of those lists of an operation that are cached."""
-        members = self._shapes[shape_name]["members"] if shape_name else {}
-        return {
-            name: self._checks.compile(members[name]["shape"]) for name in _CACHED.get(self.name, ()) if name in members
-        }
-
     def _compile(self, description: Mapping[str, Any]) -> ModelOperation:
         shape_name = description["input"]["shape"] if "input" in description else ""
         check: validate.Check = self._checks.compile(shape_name) if shape_name else (lambda _: True)
@@ -137,7 +126,7 @@ class ServiceModel:
             name=description["name"],
             anonymous=description.get("authtype") == "none",
             members=frozenset(self._shapes[shape_name]["members"]) if shape_name else frozenset(),
-            parse=query.compile_input(self._shapes, description, self._cached_lists(shape_name)),
+            parse=query.compile_input(self._shapes, description),
             check=check,
             explain=lambda params: validate.explain(self.name, self._shapes, shape_name, params),
             render=json.compile_result(self._shapes, self.namespace, description),

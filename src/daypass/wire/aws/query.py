@@ -16,8 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.wire.aws.json import Shapes
-from daypass.wire.aws.members import Layouts, MemberCache
-from daypass.wire.aws.validate import Check
+from daypass.wire.aws.members import Layouts
 from daypass.wire.content import decoded
 
 MAX_PARAMETERS = 1000
@@ -91,11 +90,10 @@ def _read_pairs(raw: bytes, form: dict[str, str]) -> None:
 # --- Typed parameters ----------------------------------------------------------------------------------------------
 
 
-def compile_input(shapes: Shapes, operation: Mapping[str, Any], checks: Mapping[str, Check] | None = None) -> Parse:
+def compile_input(shapes: Shapes, operation: Mapping[str, Any]) -> Parse:
     """The parser of an operation's parameters: form to typed values by member name; absent members stay absent.
 
-    `checks`: lists that are cached with their parsed values if these meet every constraint (`members.CheckedList`). It
-    raises DaypassError(MALFORMED_REQUEST) for a value of the wrong type.
+    It raises DaypassError(MALFORMED_REQUEST) for a value of the wrong type.
     """
     if "input" not in operation:
         return lambda _: {}
@@ -106,7 +104,7 @@ def compile_input(shapes: Shapes, operation: Mapping[str, Any], checks: Mapping[
     nested = frozenset(n for n, m in members.items() if shapes[m["shape"]]["type"] in ("list", "map", "structure"))
 
     lists = frozenset(name for name in nested if _is_list_of_texts(shapes, shapes[members[name]["shape"]]))
-    read_nested = MemberCache(Layouts(partial(_read_nested, nested, readers), lists), checks or {})
+    read_nested = Layouts(partial(_read_nested, nested, readers), lists)
 
     def parse(form: Mapping[str, str]) -> dict[str, Any]:
         values: dict[str, Any] = {}

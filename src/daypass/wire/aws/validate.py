@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 
 from daypass.wire.aws import errors
 from daypass.wire.aws.json import Shapes
-from daypass.wire.aws.members import CheckedList
 
 Check: TypeAlias = Callable[[Any], object]  # its truth counts
 
@@ -159,10 +158,7 @@ class Checks:
         low, high = shape.get("min", 0), shape.get("max", 1 << 31)
         check = self.compile(shape["member"]["shape"])
 
-        def checks(items: Any) -> bool:
-            return type(items) is CheckedList or (low <= len(items) <= high and all(map(check, items)))
-
-        return checks
+        return lambda items: low <= len(items) <= high and all(map(check, items))
 
     def _map(self, _: str, shape: Mapping[str, Any]) -> Check:
         low, high = shape.get("min", 0), shape.get("max", 1 << 31)
