@@ -29,7 +29,6 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.option("--issuer-role", default="", metavar="ROLE", help="A role that its tokens can assume.")
 @click.option("--client-id", default="daypass-probe", show_default=True, help="The audience of its tokens.")
 @click.option("--region", default="", metavar="NAME", help="From where this probe looks: a label of its metrics.")
-@click.option("--textfile", type=_file, metavar="FILE", help="Write metrics into FILE, for node_exporter.")
 @click.option("--listen", default="", metavar="HOST:PORT", help="Serve metrics there, and go on until interrupted.")
 @click.option("--every", type=Duration(), default="30s", show_default=True, help="The pause with --listen.")
 @server_command
@@ -41,14 +40,10 @@ def probe(role: str, connect: Connect, **given: Any) -> CommandResult:
     """
     connection = connect()
     check = _probe(connection, role, given)
-    file: Path | None = given["textfile"]
-    metrics = ProbeMetrics(given["region"], file.read_text("utf-8") if file is not None and file.exists() else "")
+    metrics = ProbeMetrics(given["region"])
     if given["listen"]:
         _follow(check, metrics, given["listen"], given["every"])
     runs = list(check.run())
-    if file is not None:
-        metrics.note(runs)
-        metrics.write(file)
     rows = [(run.name, f"{run.seconds * 1000:.0f} ms", run.why or "passed") for run in runs]
     return CommandResult(
         [{"check": r.name, "ms": round(r.seconds * 1000, 1), "problem": r.why, "forbidden": r.forbidden} for r in runs],

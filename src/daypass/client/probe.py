@@ -7,19 +7,17 @@ returns a secret.
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, post_form, result_of, signed_request
-from daypass.client.profiles import Profile, replace_file
+from daypass.client.profiles import Profile
 from daypass.client.serving import Handler
 from daypass.client.transport import ClientRequest, NoAnswer, Transport, base64url, endpoint_of, exchange
 
@@ -290,7 +288,6 @@ _SECONDS = """\
 # HELP daypass_check_seconds How long a check took when it last ran.
 # TYPE daypass_check_seconds gauge
 """
-_LINE = re.compile(r"daypass_checks_total(\{.*\}) (\d+)")
 
 
 class ProbeMetrics:
@@ -298,12 +295,11 @@ class ProbeMetrics:
 
     Args:
         region: a label of every series; "": none, as where Prometheus's configuration has it.
-        earlier: what was written before; its counts go on.
     """
 
-    def __init__(self, region: str = "", earlier: str = "") -> None:
+    def __init__(self, region: str = "") -> None:
         self._region = f'region="{_escaped(region)}",' if region else ""
-        self._counts = Counter({labels: int(count) for labels, count in _LINE.findall(earlier)})
+        self._counts = Counter[str]()
         self._seconds: dict[str, float] = {}
 
     def note(self, runs: Iterable[CheckRun]) -> None:
@@ -323,10 +319,6 @@ class ProbeMetrics:
         counts = "".join(f"daypass_checks_total{labels} {count}\n" for labels, count in sorted(self._counts.items()))
         times = "".join(f"daypass_check_seconds{labels} {time:.6f}\n" for labels, time in sorted(self._seconds.items()))
         return _TYPES + counts + _SECONDS + times
-
-    def write(self, file: Path) -> None:
-        """Replaces the file as a whole: node_exporter must not read half of it."""
-        replace_file(file, self.text(), 0o644)  # another user's exporter reads it; it holds no secret
 
 
 def metrics_server(metrics: ProbeMetrics, host: str, port: int) -> ThreadingHTTPServer:
