@@ -33,8 +33,8 @@ def _wire(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(n.lower().encode("latin-1"), v.encode("utf-8")) for n, v in headers.items()]
 
 
-def _signed(body: bytes = BODY, now: int = NOW, service: str = "sts", **more: str) -> dict[str, str]:
-    return sigv4.sign(SigningKey(KEY, SECRET, "us-east-1", service), "POST", "/", "", {**HEADERS, **more}, body, now)
+def _signed(body: bytes = BODY, now: int = NOW, **more: str) -> dict[str, str]:
+    return sigv4.sign(SigningKey(KEY, SECRET, "us-east-1", "sts"), "POST", "/", "", {**HEADERS, **more}, body, now)
 
 
 def _verify(claimed: UnverifiedSignature, now: int = NOW, **more: object) -> None:
@@ -104,19 +104,6 @@ def test_verify_own_signature_accepts() -> None:
     _verify(claimed, NOW + 900_000)
 
 
-@pytest.mark.parametrize("header", ["host", "x-amz-date", "x-amz-meta"])
-def test_a2_header_not_under_the_signature_refused(header: str) -> None:
-    signed = _signed(**{"x-amz-meta": "1"})
-    names = signed["Authorization"].split("SignedHeaders=")[1].split(",")[0]
-    fewer = ";".join(n for n in names.split(";") if n != header)
-    assert _refused(_with(signed, "Authorization", names, fewer)).kind == "signature_mismatch"
-
-
-def test_a2_header_added_on_the_way_refused() -> None:
-    assert _refused([*_wire(_signed()), (b"x-amz-security-token", b"x")]).kind == "signature_mismatch"
-    assert _refused([*_wire(_signed()), (b"host", b"evil")]).kind == "signature_mismatch"
-
-
 @pytest.mark.parametrize("name", [b"x-amz-foo", b"x-amz-", b"x-amz-date\nx-amz-foo"])
 def test_a2_unsigned_marked_header_refused_whatever_its_name(name: bytes) -> None:
     assert "must be a 'SignedHeader'" in _refused([*_wire(_signed()), (name, b"x")]).message
@@ -127,69 +114,9 @@ def test_a2_signed_name_that_hides_an_unsigned_one_refused() -> None:
     assert _refused([(b"host", b"h:1"), (b"x-amz-foo", b"x")], query, b"").kind == "signature_mismatch"
 
 
-def test_a4_two_mechanisms_refused() -> None:
-    assert _refused(_wire(_signed()), _presigned()).kind == "incomplete_signature"
-    assert _refused([*_wire(_signed()), (b"authorization", b"AWS4-HMAC-SHA256 x")]).kind == "incomplete_signature"
-
-
-@pytest.mark.parametrize(("offset", "word"), [(301_000, "Signature expired"), (-301_000, "Signature not yet current")])
-def test_a5_skew_over_five_minutes_refused_with_server_time(offset: int, word: str) -> None:
-    refusal = _refused(_wire(_signed()), now=NOW + offset)
-    assert refusal.kind == "signature_mismatch"
-    assert word in refusal.message
-    assert sigv4.format_time(NOW + offset) in refusal.message
-
-
-def test_a5_scope_date_unlike_request_date_refused() -> None:
-    refusal = _refused(_with(_signed(), "Authorization", "/20261125/", "/20261126/"))
-    assert refusal.kind == "signature_mismatch"
-    assert "Date in Credential scope" in refusal.message
-
-
-def test_a6_other_service_or_region_refused() -> None:
-    assert "correct service: 'sts'" in _refused(_wire(_signed(service="s3"))).message
+def test_a6_other_region_refused() -> None:
     assert "valid region" in _refused(_wire(_signed()), regions=frozenset({"eu-west-1"})).message
     assert _refused(_with(_signed(), "Authorization", "/us-east-1/", "/eu-west-1/")).message == sigv4.MISMATCH
-
-
-def test_a7_presigned_after_its_end_refused() -> None:
-    claimed = sigv4.parse_request("GET", b"/", _presigned(), [(b"host", b"h:1")], b"")
-    with pytest.raises(SigV4Error, match="Signature expired"):
-        _verify(claimed, NOW + 901_000)
-
-
-def test_a8_changed_body_refused() -> None:
-    assert _refused(_wire(_signed()), body=BODY + b"&x=1").kind == "signature_mismatch"
-
-
-def test_a8_unsigned_payload_refused() -> None:
-    headers = {**_signed(), "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
-    assert _refused(_wire(headers)).kind == "signature_mismatch"
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "AWS AKIAIOSFODNN7EXAMPLE:frJIUN8DYpKDtOLCwo//yllqDzg=",
-        "AWS4-HMAC-SHA1 Credential=x",
-        "AWS4-ECDSA-P256-SHA256 x",
-    ],
-)
-def test_a9_other_algorithm_refused(value: str) -> None:
-    assert _refused(_wire({**HEADERS, "authorization": value})).kind == "incomplete_signature"
-
-
-def test_a9_signature_version_2_in_query_refused() -> None:
-    assert (
-        _refused([(b"host", b"h")], b"AWSAccessKeyId=x&Signature=y&SignatureVersion=2").kind == "incomplete_signature"
-    )
-
-
-def test_a11_altered_presigned_identity_refused() -> None:
-    query = _presigned()
-    for altered in (query.replace(b"GetCallerIdentity", b"GetSessionToken"), query + b"&Extra=1"):
-        assert _refused([(b"host", b"h:1")], altered, b"").kind == "signature_mismatch"
-    assert _refused([(b"host", b"evil:1")], query, b"").kind == "signature_mismatch"
 
 
 def test_parse_nothing_signed_is_missing_credentials() -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NoReturn
 
@@ -29,7 +31,6 @@ _HTTP_DATE = re.compile(
     r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) (?:GMT|-0000|\+0000)"
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365)
 
 _KEPT = 512  # bytes: the longest start of an Authorization header that is remembered
 
@@ -320,14 +321,12 @@ def _epoch_ms(stamp: str) -> int:
             f"Date must be in ISO-8601 'basic format'. Got '{stamp[:64]}'. See http://en.wikipedia.org/wiki/ISO_8601"
         )
     year, month, day, hour, minute, second = map(int, match.groups())
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    real = year >= 1970 and 1 <= month <= 12 and hour < 24 and minute < 60 and second < 60
-    if not real or not 1 <= day <= _DAYS_BEFORE[month] - _DAYS_BEFORE[month - 1] + (leap and month == 2):
+    seconds = -1
+    with suppress(ValueError):
+        seconds = int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+    if seconds < 0:
         incomplete(f"Date must be a time that exists. Got '{stamp}'.")
-    past = year - 1
-    days = past * 365 + past // 4 - past // 100 + past // 400 - 719_162  # days from the epoch to the year
-    days += _DAYS_BEFORE[month - 1] + (leap and month > 2) + day - 1
-    return (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000
+    return seconds * 1000
 
 
 def _from_http_date(value: bytes) -> bytes:
