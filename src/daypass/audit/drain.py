@@ -155,12 +155,7 @@ _SMALL_CHUNK_BYTES: Final = 524_288  # while requests wait for it
 
 
 class Drainer:
-    """Use it from one thread.
-
-    Args:
-        recent: gets the batches that were drained.
-        report: takes events about spools for the record.
-    """
+    """Use it from one thread."""
 
     def __init__(
         self, database: Database, clock: Clock, recent: RecentBatches, report: Callable[[Event], None]

@@ -146,7 +146,6 @@ class Arrivals:
     Args:
         encode: makes the rows of some events. The same work for several takes less time than between other work, because
         its code and data are in the processor's cache.
-        hand_over: takes the events, in order of arrival.
     """
 
     def __init__(

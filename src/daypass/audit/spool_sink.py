@@ -53,7 +53,6 @@ class SpoolSink:
     """Implements `sink.Sink` over a `DatabaseSink` and a `Spool`. `start` begins the drain; `close` ends it.
 
     Args:
-        node: a human-readable name of this process, for logs that begin in the spool.
         report: takes events about the spool for the record; called on the thread of the drain.
     """
 

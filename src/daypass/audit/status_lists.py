@@ -132,11 +132,7 @@ class LogStatusLists:
     """Allocates places in the lists of this process, and makes the token of any list.
 
     Args:
-        log: the id of this process's log.
         issuer: the URL of the authorization server; "": no lists are made.
-        sign: the claims as a token of a type.
-        feed: the revocations.
-        read: runs a query of the record on a thread.
         ttl: seconds after which a verifier fetches a list again.
     """
 

@@ -164,7 +164,6 @@ def verify_log(
     """Verifies one log's rows, ordered by sequence number, from record 0 or from the record after `after`.
 
     Args:
-        log_id: the log that the rows must belong to.
         rows: streamed; only one is held at a time.
         known: heads of logs that are known from elsewhere. The heads of this log must be found in its rows, so that
         truncated records, or records rewritten with a new chain, are detected.

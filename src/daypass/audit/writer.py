@@ -35,9 +35,7 @@ class LogWriter:
     """Runs on its own thread from `open` to the end of `run`. Its plain attributes may be read from anywhere.
 
     Args:
-        sink: makes batches durable.
         wake: takes a `TransactionOutcome` on the writer thread; hands it to the event loop.
-        new_log: makes the id of a log.
         is_hurried: whether an idle sink must be checked now. Asked every second.
     """
 

@@ -75,8 +75,6 @@ class KeyRings:
     """All rings of this process: an immutable snapshot, replaced whole by `load`.
 
     Args:
-        fetch: reads every stored key.
-        kek: unwraps them.
         reload_pause: seconds between two reloads, at least.
         rings: those that `maintain` makes keys for; keys of others are read too, because they may still verify.
     """

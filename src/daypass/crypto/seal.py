@@ -59,13 +59,7 @@ def _undecodable() -> DaypassError:
 
 
 class Sealer:
-    """Seals sessions, messages and stored secrets. Ring keys never leave it.
-
-    Args:
-        rings: the keys.
-        clock: decides which key signs and which may still verify.
-        cache: number of opened tokens to cache by hash.
-    """
+    """Seals sessions, messages and stored secrets. Ring keys never leave it."""
 
     def __init__(self, rings: KeyRings, clock: Clock, cache: int = DEFAULT_CACHE) -> None:
         self._rings = rings

@@ -40,8 +40,6 @@ class RingSigner:
     """Signs and verifies access tokens (RFC 9068) with the keys of the signing rings. Private keys never leave it.
 
     Args:
-        rings: the keys.
-        clock: decides which key signs and which may still verify.
         algorithms: those that tokens are signed with. Keys of the others are published and verify too: the settings may
             have been different, or may be soon.
         cache: how many verified tokens to remember, by a hash: verifying one again costs a look-up.

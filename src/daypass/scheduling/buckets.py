@@ -29,7 +29,6 @@ class Buckets:
     Args:
         rate: tokens a second; 0: nothing is ever refused.
         burst: tokens of a full bucket.
-        monotonic: returns seconds of a clock that never jumps.
     """
 
     __slots__ = ("_burst", "_monotonic", "_older", "_seconds", "_younger")

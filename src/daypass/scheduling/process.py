@@ -31,12 +31,7 @@ class Abandoned(Exception):
 
 
 class WorkerProcess:
-    """The process. It is not safe to share between threads.
-
-    Args:
-        command: program and arguments.
-        setup: the first message it gets.
-    """
+    """The process. It is not safe to share between threads."""
 
     def __init__(self, command: Sequence[str], setup: bytes) -> None:
         self._command = command

@@ -37,7 +37,6 @@ class FairThreads:
 
     Args:
         threads: how many, those in reserve included.
-        name: prefix of the threads' names.
         reserved: threads that only urgent work may use; less than `threads`.
         most_of_account: jobs of one account that may wait; the next one is refused with THROTTLED.
     """

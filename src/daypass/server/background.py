@@ -44,7 +44,6 @@ class AccountTasks:
     """Tasks of this process, each with a key.
 
     Args:
-        name: of the work, for its failures.
         at_once, of_account: the most tasks that run, of all accounts and of one.
     """
 

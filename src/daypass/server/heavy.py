@@ -33,10 +33,6 @@ _BUSY: Final = "The request could not be processed in time. Try again later."
 class HeavyOnThreads:
     """`heavy.processes = 0`: heavy work that reads runs on the directory's readers. The rest has two threads, one of them
     for quick work, because it must not need the database: client secrets are checked during an outage, too.
-
-    Args:
-        directory: whose threads read.
-        scene: the inputs of work in one snapshot.
     """
 
     def __init__(self, directory: Directory, scene: Callable[[Reader], Scene]) -> None:
@@ -70,7 +66,6 @@ class HeavyProcesses:
 
     Args:
         processes: how many, and one more for quick work.
-        setup: the first message to each.
         seen: the position up to which a standby must have everything.
         seconds: time limit of one piece of work from when a process has it. After that it is refused with UNAVAILABLE. Waiting
         for a process has a separate limit, besides that of the request: on a busy machine a start takes long.

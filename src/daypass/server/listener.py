@@ -40,7 +40,6 @@ class Listener(asyncio.AbstractServer):
     """Accepts from `sock`, which it makes listen, until it is closed. The socket stays the caller's.
 
     Args:
-        protocol: makes the protocol of a connection.
         tls: for connections with TLS. A client that keeps an idle connection does not read, so it does not answer the server's
             close_notify: the end of such a connection waits one second for it, not uvloop's 30.
         on_refusal: called for a connection that ends before it is one of HTTP: the client's address, kind and reason.

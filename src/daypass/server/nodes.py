@@ -162,12 +162,7 @@ def _is_locked(file: Path) -> bool:
 
 
 class Registration:
-    """The row of this process in the registry of nodes, and how far its log is complete.
-
-    Args:
-        on_thread: runs a function that blocks.
-        note_recorded: blocks; see `Journal.note_recorded`.
-    """
+    """The row of this process in the registry of nodes, and how far its log is complete."""
 
     def __init__(
         self,
@@ -238,7 +233,6 @@ class PeerStreams:
     Args:
         urls: the peers, as http[s]://host:port.
         ca_bundle: a file of certificates that may vouch for them; "" for the system's.
-        proofs: makes the proof that this is a node of the installation.
     """
 
     def __init__(self, urls: Sequence[str], ca_bundle: str, proofs: RingNodeProofs, known: Directory) -> None:

@@ -202,11 +202,7 @@ _RETRY_SECONDS: Final = 2.0
 
 
 class KeyRotation:
-    """Call `open` first, and `record` as soon as the journal is open.
-
-    Args:
-        on_thread: runs work that waits for the database.
-    """
+    """Call `open` first, and `record` as soon as the journal is open."""
 
     rings: KeyRings
     kek: KeyEncryptionKey

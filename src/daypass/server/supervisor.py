@@ -58,7 +58,6 @@ class Workers(Multiprocess):
     """Worker processes that share the port, and this process, which supervises them.
 
     Args:
-        on_ready: called when they accept connections.
         ends_on_hangup: whether SIGHUP stops the server.
     """
 

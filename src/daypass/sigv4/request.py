@@ -64,7 +64,6 @@ def parse_request(
     """Reads the signature of a request as it came over the wire.
 
     Args:
-        method: as sent.
         raw_path: as sent, still percent-encoded, without the query.
         raw_query: as sent, still percent-encoded, without the question mark.
         headers: names in lower case, in the order in which they came.

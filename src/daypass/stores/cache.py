@@ -33,7 +33,6 @@ class ViewCache:
         entries: maximum number of views; the least recently used is evicted first.
         absent: maximum number of keys known not to exist; the oldest is evicted first.
         absent_seconds: how long such a key is cached.
-        monotonic: returns seconds of a clock that never jumps.
         freshness: until when anything may be returned.
     """
 
@@ -203,7 +202,6 @@ class Freshness:
     """Use it from one event loop.
 
     Args:
-        monotonic: the clock.
         max_staleness: seconds.
         revocation_staleness: seconds; a process that was the only one listed has `max_staleness` instead.
     """

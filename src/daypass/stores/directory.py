@@ -60,7 +60,6 @@ class Directory(Lookups):
 
     Args:
         database: the database whose feed is polled and whose rows are read; both must be the same server.
-        sealer: opens the secrets of access keys.
         clock: wall time, only for revocations.
         builtin: text of the managed policies that come with Daypass, by ARN.
         poll_seconds: the pause between two polls; 0 leaves polling to `refresh`.
@@ -68,10 +67,8 @@ class Directory(Lookups):
         revocation_staleness_seconds: the same for revocations, while other processes are listed and not in contact.
         node: the id of this process in the registry.
         own: the sessions that this process honours beyond that limit; None: no session.
-        entries: maximum number of cached views.
         standby: a streaming standby of `database` near this process.
         preload: how many of the most recently used views are loaded in the background after the start; 0 for none.
-        tuning: the rest.
     """
 
     def __init__(  # noqa: PLR0913  # each is a setting of its own

@@ -48,13 +48,9 @@ class ViewLoader:
     """Use it from one event loop.
 
     Args:
-        cache: where the views go.
         threads: batches that may be read at the same time.
-        seen: the feed position that the directory has applied.
-        poll: polls the change feed.
         on_thread: calls a function with a connection whose reads are one snapshot.
         on_standby: the same on a standby near this process; None when there is none to use.
-        spawn: starts a task that the directory ends when it stops.
     """
 
     def __init__(  # what it needs of the directory

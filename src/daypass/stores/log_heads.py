@@ -31,11 +31,7 @@ class LogHead:
 
 
 class LogHeads:
-    """One slot of fixed size for each log. Every call except the first must be made under the write lock.
-
-    Args:
-        side: file descriptor of the side file, open for reading and writing.
-    """
+    """One slot of fixed size for each log. Every call except the first must be made under the write lock."""
 
     def __init__(self, side: int) -> None:
         self._side = side

@@ -28,8 +28,6 @@ class RevocationFeed:
     """The revocations that this process knows, from memory alone. Reading never waits for the database.
 
     Args:
-        cache: the revocations.
-        state: the position and completeness of the directory.
         ages: for each process in contact, this one included, how old (ms) its revocations here may be.
     """
 

@@ -64,13 +64,9 @@ class Standby:
     """Use it from one event loop, `read` and `read_after` from any thread.
 
     Args:
-        database: the standby.
         clock: wall time, for a process that has never reached the primary.
-        applied, cache: what changes are applied to.
-        freshness: knows when the primary was last polled.
         advanced: called with the time (monotonic) up to which changes are known, and the listed processes, when that is
             later than the last poll of the primary.
-        monotonic: the clock of that time.
     """
 
     def __init__(  # each is a part of the directory

@@ -88,12 +88,7 @@ def encode_view(view: Any) -> bytes:
 
 
 class ViewDecoder:
-    """Makes views from bytes.
-
-    Args:
-        secrets: opens the secrets of access keys.
-        compile_policy: compiles the text of a stored policy, as for views that are loaded.
-    """
+    """Makes views from bytes."""
 
     def __init__(self, secrets: Sealer, compile_policy: Callable[[str, PolicyKind], PolicyDocument]) -> None:
         self._secrets = secrets

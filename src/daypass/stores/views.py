@@ -70,9 +70,7 @@ class Views:
     """Loaders of every view.
 
     Args:
-        secrets: opens the secrets of access keys.
         builtin: text of the managed policies that come with Daypass, by ARN.
-        compiled: maximum number of cached compiled documents, by content.
     """
 
     def __init__(self, secrets: Sealer, builtin: Mapping[str, str], compiled: int) -> None:
