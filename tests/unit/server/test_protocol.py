@@ -113,8 +113,36 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await answering((b"content-length", b"%d" % len(body)), parts=(body,))(scope, receive, send)
 
 
+OK = answering((b"content-length", b"2"))
+
+
+def gated(app: App, gate: asyncio.Event) -> App:
+    """The application, which waits for `gate` first."""
+
+    async def waiting(*call: Any) -> None:
+        await gate.wait()
+        await app(*call)
+
+    return waiting
+
+
+def noting(notes: list[Any], app: App = OK, key: str = "path") -> App:
+    """The application, which first notes this of the scope."""
+
+    async def noted(scope: Any, receive: Any, send: Any) -> None:
+        notes.append(scope[key])
+        await app(scope, receive, send)
+
+    return noted
+
+
+async def endless(*_: Any) -> None:
+    """Never answers."""
+    await asyncio.Event().wait()
+
+
 async def test_answer_is_one_write_with_the_common_lines() -> None:
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     connection.state.default_headers = [(b"date", b"today")]
     assert await connection.send(GET) == b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n\r\nok"
     connection.state.default_headers = [(b"date", b"tomorrow")]
@@ -216,7 +244,7 @@ async def test_close_is_asked_for_by_either_side() -> None:
     connection = Connection(answering((b"content-length", b"2"), (b"connection", b"close")))
     assert (await connection.send(GET)).count(b"connection: close") == 1
     assert connection.paper.closed
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     assert b"connection: close" in await connection.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
     assert connection.paper.closed
 
@@ -272,12 +300,7 @@ async def test_a448_requests_before_what_is_no_request_are_answered_and_nothing_
     common.on_refusal = lambda *refusal: reported.append(refusal)
     gate = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await gate.wait()
-        served.append(scope["path"])
-        await answering((b"content-length", b"2"))(scope, receive, send)
-
-    connection = Connection(app, common=common)
+    connection = Connection(gated(noting(served), gate), common=common)
     first, behind = GET * good, bad + GET * 3
     assert await connection.send(*([first + behind] if together else [first, behind])) == b""
     assert (connection.paper.closed, connection.paper.reading) == (False, False)
@@ -291,7 +314,7 @@ async def test_a448_requests_before_what_is_no_request_are_answered_and_nothing_
 
 async def test_a448_junk_behind_an_answer_whose_application_goes_on_is_refused_at_once() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await answering((b"content-length", b"2"))(scope, receive, send)
+        await OK(scope, receive, send)
         await asyncio.Event().wait()
 
     connection = Connection(app)
@@ -305,17 +328,13 @@ async def test_expectation_is_answered_when_the_body_is_wanted() -> None:
     head = POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
     assert await connection.send(head) == b"HTTP/1.1 100 Continue\r\n\r\n"
     assert (await connection.send(b"hello")).endswith(b"hello")
-    assert not (await Connection(answering((b"content-length", b"2"))).send(head)).startswith(b"HTTP/1.1 100")
+    assert not (await Connection(OK).send(head)).startswith(b"HTTP/1.1 100")
 
 
 async def test_body_that_nobody_takes_is_not_read_without_end() -> None:
     gate = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await gate.wait()
-        await echo(scope, receive, send)
-
-    connection = Connection(app)
+    connection = Connection(gated(echo, gate))
     await connection.send(POST.replace(b"5", b"200000"), b"a" * 70_000)
     assert not connection.paper.reading
     gate.set()
@@ -343,7 +362,7 @@ async def test_client_that_goes_away_is_told_to_whoever_waits() -> None:
 
 
 async def test_transport_that_is_full_makes_the_application_wait() -> None:
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     connection.protocol.pause_writing()
     assert await connection.send(GET) == b""
     connection.protocol.resume_writing()
@@ -520,7 +539,7 @@ async def test_a108_head_without_an_end_is_refused() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", GET])
 async def test_a108_connection_that_brings_no_request_is_closed_in_time(sent: bytes) -> None:
-    connection = Connection(answering((b"content-length", b"2")), idle_seconds=0.2)
+    connection = Connection(OK, idle_seconds=0.2)
     await connection.send(sent)
     assert not connection.paper.closed
     await asyncio.sleep(0.3)
@@ -528,7 +547,7 @@ async def test_a108_connection_that_brings_no_request_is_closed_in_time(sent: by
 
 
 async def test_a108_client_that_takes_no_answer_is_cut_off_in_time() -> None:
-    full = Connection(answering((b"content-length", b"2")), idle_seconds=0.2)
+    full = Connection(OK, idle_seconds=0.2)
     full.protocol.pause_writing()
     await full.send(GET)
     closing = Connection(answering((b"content-length", b"2"), (b"connection", b"close")), idle_seconds=0.2)
@@ -570,10 +589,7 @@ async def test_a108_body_of_many_small_parts_is_no_long_head() -> None:
 async def test_a229_more_chunks_than_the_limit_end_the_connection(count: int) -> None:
     """The requests before the last one are complete: pipelining must not multiply the limit."""
 
-    async def app(*_: Any) -> None:
-        await asyncio.Event().wait()
-
-    connection = Connection(app)
+    connection = Connection(endless)
     head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     share = protocol_module._MOST_CHUNKS // count - 1  # the last chunk of a request has a header too
     request = head + b"1\r\na\r\n" * share
@@ -593,26 +609,20 @@ async def test_a229_requests_that_were_answered_do_not_count_against_the_limit_o
 
 
 async def test_a108_requests_without_end_on_one_connection_are_not_kept() -> None:
-    asked = 0
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal asked
-        asked += 1
-        await answering((b"content-length", b"2"))(scope, receive, send)
-
-    connection = Connection(app)
+    asked: list[str] = []
+    connection = Connection(noting(asked))
     connection.protocol.data_received(GET * 5_000)
     assert not connection.paper.reading
     for _ in range(5_000):
         await asyncio.sleep(0)
     sent = await connection.send(GET)  # what comes now is not read either
-    assert sent.count(b"HTTP/1.1 200") == asked < 100
+    assert sent.count(b"HTTP/1.1 200") == len(asked) < 100
     assert sent.count(b"connection: close") == 1
     assert connection.paper.closed
 
 
 async def test_a108_requests_that_come_together_leave_others_their_turn() -> None:
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     connection.protocol.data_received(GET * 20)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -623,11 +633,7 @@ async def test_a108_requests_that_come_together_leave_others_their_turn() -> Non
 async def test_request_that_takes_long_is_not_idle() -> None:
     gate = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await gate.wait()
-        await answering()(scope, receive, send)
-
-    connection = Connection(app, idle_seconds=0.02)
+    connection = Connection(gated(answering(), gate), idle_seconds=0.02)
     await connection.send(GET)
     await asyncio.sleep(0.06)
     assert not connection.paper.closed
@@ -636,7 +642,7 @@ async def test_request_that_takes_long_is_not_idle() -> None:
 
 
 async def test_upgrade_is_not_offered_and_the_connection_goes_on() -> None:
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     asking = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert await connection.send(asking) == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     assert (await connection.send(asking + GET)).count(b"HTTP/1.1 200 OK") == 2
@@ -658,33 +664,25 @@ async def test_body_behind_a_head_that_asks_for_an_upgrade_arrives(rest: bytes, 
 
 
 async def test_a392_requests_without_end_that_ask_for_an_upgrade_are_not_kept() -> None:
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     asking = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert 0 < (await connection.send(asking * 3_000)).count(b"HTTP/1.1 200 OK") <= 40
 
 
 async def test_a392_body_cannot_be_read_as_a_request_of_a_head_that_asks_for_an_upgrade() -> None:
     """A proxy that knows no Upgrade sends the body on; a server that took it for a request would be smuggled one."""
-    paths: list[str] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        paths.append(scope["path"])
-        await answering((b"content-length", b"2"))(scope, receive, send)
+    paths: list[Any] = []
 
     head = b"POST /x HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
     hidden = b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
-    await Connection(app).send(head % len(hidden) + hidden + GET)
+    await Connection(noting(paths)).send(head % len(hidden) + hidden + GET)
     assert paths == ["/x", "/x"]
 
 
 async def test_shutdown_lets_the_answer_out_first() -> None:
     gate = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await gate.wait()
-        await answering((b"content-length", b"2"))(scope, receive, send)
-
-    connection = Connection(app)
+    connection = Connection(gated(OK, gate))
     await connection.send(GET)
     connection.protocol.shutdown()
     assert not connection.paper.closed
@@ -714,7 +712,7 @@ async def test_shutdown_answers_the_next_request_of_an_idle_connection_then_ends
     monkeypatch.setattr(protocol_module, "_LINGER_SECONDS", 0.0)
     unread = True
     monkeypatch.setattr(protocol_module, "readable", lambda those: set(those) if unread else set())
-    busy, quiet = (Connection(answering((b"content-length", b"2"))) for _ in range(2))
+    busy, quiet = (Connection(OK) for _ in range(2))
     await busy.send(GET)
     busy.protocol.shutdown()
     quiet.protocol.shutdown()
@@ -730,11 +728,7 @@ async def test_shutdown_answers_the_next_request_of_an_idle_connection_then_ends
 async def test_shutdown_answers_all_requests_that_have_come() -> None:
     gate = asyncio.Event()
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await gate.wait()
-        await answering((b"content-length", b"2"))(scope, receive, send)
-
-    connection = Connection(app)
+    connection = Connection(gated(OK, gate))
     await connection.send(GET * 3)
     connection.protocol.shutdown()
     gate.set()
@@ -744,10 +738,7 @@ async def test_shutdown_answers_all_requests_that_have_come() -> None:
 
 
 async def test_request_whose_task_is_cancelled_is_answered_and_ends_the_connection() -> None:
-    async def app(_: Any, __: Any, ___: Any) -> None:
-        await asyncio.Event().wait()
-
-    connection = Connection(app)
+    connection = Connection(endless)
     await connection.send(GET)
     (task,) = connection.state.tasks
     task.cancel()
@@ -763,7 +754,7 @@ async def test_a115_close_of_all_connections_answers_what_is_in_progress_and_ser
         served.append(scope["path"])
         if scope["path"] == "/slow":
             await asyncio.Event().wait()
-        await answering((b"content-length", b"2"))(scope, receive, send)
+        await OK(scope, receive, send)
 
     common = Connections(ConnectionLimits())
     slow, idle, pipelined = (Connection(app, common=common) for _ in range(3))
@@ -785,7 +776,7 @@ async def test_application_that_goes_on_after_its_answer_holds_back_the_next_req
     gate = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await answering((b"content-length", b"2"))(scope, receive, send)
+        await OK(scope, receive, send)
         await gate.wait()
 
     connection = Connection(app)
@@ -801,13 +792,9 @@ async def test_application_that_goes_on_after_its_answer_holds_back_the_next_req
 
 
 async def test_nothing_is_started_on_a_connection_that_is_closing() -> None:
-    started: list[str] = []
+    started: list[Any] = []
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        started.append(scope["path"])
-        await answering((b"content-length", b"2"), (b"connection", b"close"))(scope, receive, send)
-
-    connection = Connection(app)
+    connection = Connection(noting(started, answering((b"content-length", b"2"), (b"connection", b"close"))))
     await connection.send(b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\n")
     connection.protocol.connection_lost(None)
     await connection.send()
@@ -821,14 +808,10 @@ async def test_nothing_is_started_on_a_connection_that_is_closing() -> None:
 async def test_a115_requests_that_come_together_begin_in_order_and_not_all_in_one_turn() -> None:
     common, asked = Connections(ConnectionLimits(patience_seconds=60.0)), []
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        asked.append(scope["query_string"])
-        await answering((b"content-length", b"2"))(scope, receive, send)
-
-    those = [Connection(app, common=common) for _ in range(200)]
+    those = [Connection(noting(asked, key="query_string"), common=common) for _ in range(200)]
     for number, connection in enumerate(those):
         connection.protocol.data_received(b"GET /?%d HTTP/1.1\r\nHost: h\r\n\r\n" % number)
-    last = Connection(app, common=common)
+    last = Connection(noting(asked, key="query_string"), common=common)
     last.protocol.data_received(b"GET /healthz?health HTTP/1.1\r\nHost: h\r\n\r\n")
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -844,7 +827,7 @@ async def test_a115_request_that_waited_too_long_is_late() -> None:
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         late.append(scope.get(LATE, False))
-        await answering((b"content-length", b"2"))(scope, receive, send)
+        await OK(scope, receive, send)
 
     for _ in range(100):
         Connection(app, common=common).protocol.data_received(GET)
@@ -881,27 +864,22 @@ async def test_a115_request_that_has_no_answer_in_time_is_cancelled_as_overdue()
 
 async def test_a109_connections_of_one_address_are_bounded_and_idle_ones_end_first() -> None:
     common = Connections(ConnectionLimits(per_address=3))
-    app = answering((b"content-length", b"2"))
     gate = asyncio.Event()
 
-    async def waiting(scope: Any, receive: Any, send: Any) -> None:
-        await gate.wait()
-        await app(scope, receive, send)
-
     first, second, third = (
-        Connection(waiting, common=common),
-        Connection(app, common=common),
-        Connection(app, common=common),
+        Connection(gated(OK, gate), common=common),
+        Connection(OK, common=common),
+        Connection(OK, common=common),
     )
     await first.send(GET)
     second.protocol.idle_since, third.protocol.idle_since = 2.0, 1.0
-    fourth = Connection(app, common=common)
+    fourth = Connection(OK, common=common)
     assert [c.paper.closed for c in (first, second, third, fourth)] == [False, False, True, False]
-    other = Connection(app, common=common, client="192.0.2.9")
+    other = Connection(OK, common=common, client="192.0.2.9")
     assert (await other.send(GET)).endswith(b"ok"), "other addresses have their own"
     for busy in (second, fourth):
         busy.protocol.idle_since = 0.0
-    fifth = Connection(app, common=common)
+    fifth = Connection(OK, common=common)
     assert fifth.paper.sent.startswith(b"HTTP/1.1 503")
     assert b"retry-after" in fifth.paper.sent
     assert fifth.paper.closed
@@ -910,17 +888,16 @@ async def test_a109_connections_of_one_address_are_bounded_and_idle_ones_end_fir
     gate.set()
     assert (await first.send(b"")).endswith(b"ok")
     first.protocol.connection_lost(None)
-    assert (await Connection(app, common=common).send(GET)).endswith(b"ok"), "there is room again"
+    assert (await Connection(OK, common=common).send(GET)).endswith(b"ok"), "there is room again"
 
 
 async def test_connections_of_a_trusted_proxy_are_not_limited_by_address() -> None:
     common = Connections(ConnectionLimits(per_address=1, connections=3, trusted_proxies=("192.0.2.0/24",)))
-    app = answering((b"content-length", b"2"))
-    those = [Connection(app, common=common) for _ in range(3)]
+    those = [Connection(OK, common=common) for _ in range(3)]
     for one in those:
         assert (await one.send(GET)).endswith(b"ok")
         one.protocol.idle_since = 0.0
-    assert Connection(app, common=common).paper.sent.startswith(b"HTTP/1.1 503"), "but by the number of all"
+    assert Connection(OK, common=common).paper.sent.startswith(b"HTTP/1.1 503"), "but by the number of all"
 
 
 async def test_a114_bodies_in_flight_are_bounded_and_their_room_comes_back() -> None:
@@ -935,7 +912,7 @@ async def test_a114_bodies_in_flight_are_bounded_and_their_room_comes_back() -> 
             refused.append(error.kind)
             await answering((b"content-length", b"2"), (b"connection", b"close"), status=503)(scope, receive, send)
             return
-        await answering((b"content-length", b"2"))(scope, receive, send)
+        await OK(scope, receive, send)
 
     head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 150000\r\n\r\n"
     one, two = Connection(app, common=common), Connection(app, common=common)
@@ -973,7 +950,7 @@ async def test_refusal_before_the_body_has_come_reads_on_for_a_moment(monkeypatc
 
 @pytest.mark.parametrize("cut", [b"", b"Content-Length: 90000\r\n"], ids=["whole", "in a body"])
 async def test_a114_lost_connection_is_freed_at_once_with_its_body(cut: bytes) -> None:
-    connection = Connection(answering((b"content-length", b"2")))
+    connection = Connection(OK)
     request = b"POST / HTTP/1.1\r\nHost: x\r\n" + cut + b"\r\n"
     await connection.send(request, *[b"x" * 30_000] * bool(cut))
     freed = weakref.ref(connection.protocol)
@@ -1051,7 +1028,7 @@ async def throttled(scope: Any, _: Any, send: Any) -> None:
     """Refuses the path /x because its source is over its rate, and answers any other."""
     if scope["path"] == "/x":
         scope[HOLD] = 1
-    await answering((b"content-length", b"2"))(scope, None, send)
+    await OK(scope, None, send)
 
 
 OTHER = b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -1094,14 +1071,6 @@ async def test_a113_pipelined_requests_of_a_throttled_source_wait(monkeypatch: p
     held[0][1]()
     assert (await connection.send(b"")).count(b"200 OK") == 2
     assert connection.paper.reading
-
-
-async def test_connection_of_a_trusted_proxy_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    common = Connections(ConnectionLimits(trusted_proxies=("10.0.0.0/8",)))
-    connection = Connection(throttled, common=common, client="10.1.2.3")
-    held = timers(monkeypatch)
-    assert (await connection.send(GET + GET)).count(b"200 OK") == 2
-    assert not held
 
 
 async def test_shutdown_answers_a_request_that_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1170,12 +1139,14 @@ async def test_health_check_on_a_held_connection_is_answered_and_does_not_end_th
     assert await new.send(OTHER) == b""
 
 
-async def test_new_connection_of_a_trusted_proxy_is_not_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_of_a_trusted_proxy_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     common = Connections(ConnectionLimits(trusted_proxies=("10.0.0.0/8",)))
-    timers(monkeypatch)
-    await Connection(throttled, common=common, client="10.1.2.3").send(GET)
-    assert not len(common.holds)
+    connection = Connection(throttled, common=common, client="10.1.2.3")
+    held = timers(monkeypatch)
+    assert (await connection.send(GET + GET)).count(b"200 OK") == 2
     assert b"200 OK" in await Connection(throttled, common=common, client="10.1.2.3").send(OTHER)
+    assert not held
+    assert not len(common.holds)
 
 
 def test_holds_forget_what_has_ended_and_the_oldest_beyond_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
