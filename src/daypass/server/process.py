@@ -29,7 +29,6 @@ from daypass.server.listener import refuse_handshakes
 from daypass.server.protocol import HttpProtocol
 from daypass.server.runtime import Receive, Runtime, Send
 from daypass.server.supervisor import WORKER_SECONDS, Workers
-from daypass.wire.app import Application
 from daypass.wire.health import health_routes
 from daypass.wire.web import render
 
@@ -59,7 +58,6 @@ class Lifespan:
         self._settings = settings
         disable_core_dumps()  # a worker is a new program, which may be dumped again
         self._runtime: Runtime | None = None
-        self._application: Any = None
         self._serve: Any = None
         self._tracing: Any = None  # a Tracing, if traces are exported
 
@@ -74,7 +72,7 @@ class Lifespan:
         try:
             with startup.database_errors(self._settings):
                 self._runtime = await startup.started(self._settings, self._connections)
-            self._application, serve = self._built(self._runtime)
+            serve = self._serving(self._runtime)
             if self._connections is not None:
                 self._connections.on_refusal = self._runtime.refusals.count_unparsed
             if self._health_socket is not None:
@@ -94,7 +92,7 @@ class Lifespan:
             return
         self._serve = serve
         await send({"type": "lifespan.startup.complete"})
-        building = asyncio.create_task(self._build())
+        building = asyncio.create_task(asyncio.to_thread(render.prepare))  # beside the first requests
         await receive()  # lifespan.shutdown
         if self._connections is not None:
             await self._connections.close()  # no request may reach what is stopped now
@@ -107,23 +105,17 @@ class Lifespan:
             await asyncio.to_thread(self._tracing.stop)
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _built(self, runtime: Runtime) -> tuple[Application, Callable[..., Awaitable[None]]]:
-        """The application, and what serves requests: it, or it with traces. Raises ConfigError without OpenTelemetry."""
+    def _serving(self, runtime: Runtime) -> Callable[..., Awaitable[None]]:
+        """What serves requests: the application, or it with traces. Raises ConfigError without OpenTelemetry."""
         if not self._settings.tracing.endpoint:
-            application = build(runtime)
-            return application, application
+            return build(runtime)
         try:
             from daypass.server.tracing import Tracing  # noqa: PLC0415  # optional
         except ImportError as error:
             raise ConfigError(f"tracing.endpoint needs the extra `tracing`: {error}.") from None
         tracing = self._tracing = Tracing(self._settings.tracing)
-        application = build(runtime, tracing.observing(runtime.metrics))
-        return application, tracing.around(application)
-
-    async def _build(self) -> None:
-        """Prepares, beside the first requests, values that they would otherwise wait for."""
-        await self._application.build_mounts()
-        await asyncio.to_thread(render.prepare)
+        around: Callable[..., Awaitable[None]] = tracing.around(build(runtime, tracing.observing(runtime.metrics)))
+        return around
 
 
 class Server(uvicorn.Server):

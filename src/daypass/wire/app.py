@@ -34,7 +34,7 @@ from daypass.wire.http import (
     Response,
 )
 from daypass.wire.json_errors import INTERNAL_CODE, JSON_ERRORS
-from daypass.wire.routing import GET, AsgiApp, Mount, Route, Routes
+from daypass.wire.routing import GET, Mount, Route, Routes
 
 Scope: TypeAlias = dict[str, Any]
 Message: TypeAlias = dict[str, Any]
@@ -99,7 +99,6 @@ class Application:
         self._new_id = front.env.ids.request
         self._log = log
         self._observe = observe
-        self._built: dict[str, asyncio.Future[AsgiApp]] = {}
         self._limits = limits or HttpLimits()
         self._small = min(_LARGE_BODY, self._limits.anonymous_body)
         self._origin = ClientAddress(trusted_proxies)
@@ -257,9 +256,8 @@ class Application:
                 message = {**message, "headers": [*message.get("headers", ()), _id_header(request)]}
             await send(message)
 
-        app = await asyncio.shield(self._build(row))
         try:
-            await app({**scope, REQUEST: request}, _replay(request.body, receive), watched)
+            await row.app({**scope, REQUEST: request}, _replay(request.body, receive), watched)
         except Exception:
             if not status:
                 raise
@@ -267,25 +265,6 @@ class Application:
             self._log("request failed unexpectedly", request_id=request.request_id, exc_info=True)
             return INTERNAL_CODE
         return "" if status < 400 else str(status)
-
-    def _build(self, row: Mount) -> asyncio.Future[AsgiApp]:
-        """Builds a mounted application, unless that was done or has begun. An attempt that failed is repeated."""
-        built = self._built.get(row.path)
-        if built is None or (built.done() and built.exception() is not None):
-            # In a thread: it imports packages for about half a second, in which the event loop serves others.
-            built = self._built[row.path] = asyncio.ensure_future(asyncio.to_thread(row.app))
-        return built
-
-    async def build_mounts(self) -> None:
-        """Builds every mounted application. Without it the first call waits for that, on a busy machine for many seconds,
-        and the first call may be a revocation.
-        """
-        for row in self.routes.rows:
-            if isinstance(row, Mount):
-                try:
-                    await asyncio.shield(self._build(row))
-                except Exception:  # noqa: BLE001  # the first request tries again
-                    self._log("a mounted application could not be built", path=row.path, exc_info=True)
 
 
 async def _close(kind: str, receive: Receive, send: Send) -> None:

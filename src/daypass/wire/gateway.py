@@ -31,7 +31,7 @@ from daypass.wire.access_token import (
 )
 from daypass.wire.front import Front, RecordedRefusal, RequestProgress, read_signature
 from daypass.wire.http import FixedHeaders, Header, Request, Response
-from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, MEDIA_TYPE, error_json, wire_error
+from daypass.wire.json_errors import MEDIA_TYPE, JsonErrors, error_json, wire_error
 from daypass.wire.routing import POST, Route
 
 _OPERATION: Final = f"daypass:{ACTION}"
@@ -103,7 +103,7 @@ def _identity(*values: str) -> FixedHeaders:
     return FixedHeaders(_NO_STORE, *zip(_SHOWN, encoded, strict=True))
 
 
-class GatewayErrors:
+class GatewayErrors(JsonErrors):
     """`front.ErrorFormat`: the three statuses that every proxy understands."""
 
     def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
@@ -116,12 +116,8 @@ class GatewayErrors:
         body = error_json(code, refusal.error.public, request.request_id, refusal.encoded)
         return Response(status, body, MEDIA_TYPE, headers, refusal.operation, code)
 
-    def broken(self, request: Request) -> Response:
-        body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
-        return Response(500, body, MEDIA_TYPE, (_NO_STORE,), code=INTERNAL_CODE)
 
-
-ERRORS: Final = GatewayErrors()
+ERRORS: Final = GatewayErrors(headers=(_NO_STORE,))
 
 
 # --- The request that a proxy asks about
@@ -295,20 +291,14 @@ def _answer(status: dict[str, Any], code: str = "") -> Response:
     return Response(200, msgspec.json.encode(review), MEDIA_TYPE, (_NO_STORE,), _REVIEW, code)
 
 
-class _Errors:
+class _Errors(JsonErrors):
     """`front.ErrorFormat`: a token that is refused is an answer, and everything else is an error, which is asked again."""
 
     def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
         kind = refusal.error.kind
-        code, status = wire_error(kind)
         if kind.family is Family.DENIED:
-            return _answer({"authenticated": False, "error": refusal.error.public}, code)
-        body = error_json(code, refusal.error.public, request.request_id)
-        return Response(status, body, MEDIA_TYPE, (_NO_STORE,), refusal.operation, code)
-
-    def broken(self, request: Request) -> Response:
-        body = error_json(INTERNAL_CODE, INTERNAL, request.request_id)
-        return Response(500, body, MEDIA_TYPE, (_NO_STORE,), code=INTERNAL_CODE)
+            return _answer({"authenticated": False, "error": refusal.error.public}, wire_error(kind)[0])
+        return super().refused(request, refusal._replace(encoded=""))
 
 
-REVIEW_ERRORS: Final = _Errors()
+REVIEW_ERRORS: Final = _Errors(headers=(_NO_STORE,))

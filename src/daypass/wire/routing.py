@@ -43,10 +43,10 @@ class Route(Struct, frozen=True):
 
 
 class Mount(Struct, frozen=True):
-    """An ASGI application that serves every path below `path`, and receives full paths. `app` builds it, once."""
+    """An ASGI application that serves every path below `path`, and receives full paths."""
 
     path: str
-    app: Callable[[], AsgiApp]
+    app: AsgiApp
     summary: str
     errors: ErrorFormat = JSON_ERRORS
     operation: str = ""

@@ -131,7 +131,7 @@ class World:
             Route("/boom", self._boom, "", POST),
             Route("/refused", self._refuse, "", operation="daypass:Refused"),
             Route("/below/", self._health, ""),
-            *(Mount(path, build, "") for path, build in self.mounts.items()),
+            *(Mount(path, app, "") for path, app in self.mounts.items()),
         )
         self.app = Application(
             front,

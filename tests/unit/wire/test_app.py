@@ -164,7 +164,7 @@ async def test_route_below_a_prefix_is_found_as_sent_and_an_exact_path_wins() ->
 
 def test_routes_with_two_rows_of_one_path_are_refused() -> None:
     with pytest.raises(ValueError, match="the same path"):
-        Routes([Mount("/api/", lambda: _mounted, "")] * 2)
+        Routes([Mount("/api/", _mounted, "")] * 2)
 
 
 async def test_route_whose_handler_refuses_is_recorded_with_its_operation_and_answered_in_its_format() -> None:
@@ -228,48 +228,18 @@ async def _mounted(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": seen.encode()})
 
 
-async def test_mount_is_built_once_and_told_where_the_request_came_from() -> None:
-    built: list[int] = []
-
-    def build() -> Any:
-        built.append(1)
-        return _mounted
-
-    world = World(mounts={"/api/": build})
-    for _ in range(2):
-        answer = await world.send("POST", b"/api/v1/x", body=b"hello")
-        assert answer.status == 200
-        assert json.loads(answer.body) == [REQUEST_ID, "10.1.2.3", False, "hello", "hello"]
-        assert answer.headers[b"x-amzn-requestid"] == REQUEST_ID.encode()
-    assert built == [1]
+async def test_mount_is_told_where_the_request_came_from() -> None:
+    world = World(mounts={"/api/": _mounted})
+    answer = await world.send("POST", b"/api/v1/x", body=b"hello")
+    assert answer.status == 200
+    assert json.loads(answer.body) == [REQUEST_ID, "10.1.2.3", False, "hello", "hello"]
+    assert answer.headers[b"x-amzn-requestid"] == REQUEST_ID.encode()
     assert (await world.send("GET", b"/apis")).status == 404
     assert world.observed[0] == ("/api/", "")
 
 
-async def test_build_mounts_before_the_first_request_leaves_nothing_to_build_for_it() -> None:
-    built: list[str] = []
-
-    def broken() -> Any:
-        built.append("broken")
-        if built.count("broken") == 1:
-            raise ImportError("canary")
-        return _mounted
-
-    def whole() -> Any:
-        built.append("whole")
-        return _mounted
-
-    world = World(mounts={"/broken/": broken, "/api/": whole})
-    await world.app.build_mounts()
-    assert (built, world.logged) == (["broken", "whole"], ["a mounted application could not be built"])
-    assert (await world.send("POST", b"/api/x")).status == 200
-    assert built == ["broken", "whole"]
-    assert (await world.send("POST", b"/broken/x")).status == 200  # built again, because the first attempt failed
-    assert built == ["broken", "whole", "broken"]
-
-
 async def test_mount_obeys_limits_and_the_error_boundary() -> None:
-    world = World(limits=SMALL, mounts={"/api/": lambda: _mounted})
+    world = World(limits=SMALL, mounts={"/api/": _mounted})
     answer = await world.send("POST", b"/api/x", body=b"a" * 1001)
     assert (answer.status, _error(answer.body)["code"]) == (413, "RequestEntityTooLarge")
     answer = await world.send("POST", b"/api/boom")
@@ -278,7 +248,7 @@ async def test_mount_obeys_limits_and_the_error_boundary() -> None:
 
 
 async def test_mount_that_fails_after_it_began_is_logged_and_not_answered_twice() -> None:
-    world = World(mounts={"/api/": lambda: _mounted})
+    world = World(mounts={"/api/": _mounted})
     with pytest.raises(AssertionError):  # only the start was sent: the server cuts the connection
         await world.send("POST", b"/api/late")
     assert world.logged == ["request failed unexpectedly"]
@@ -290,7 +260,7 @@ async def test_mount_longest_prefix_wins() -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    world = World(mounts={"/api/": lambda: _mounted, "/api/docs/": lambda: inner})
+    world = World(mounts={"/api/": _mounted, "/api/docs/": inner})
     assert (await world.send("GET", b"/api/docs/x")).status == 204
 
 
@@ -414,7 +384,7 @@ async def test_websocket_is_closed() -> None:
 
 @pytest.mark.parametrize("path", [b"/", b"/api/v1/x", b"/nothing"])
 async def test_a115_late_request_is_503_with_retry_after_and_recorded(path: bytes) -> None:
-    world = World(mounts={"/api/": lambda: _mounted})
+    world = World(mounts={"/api/": _mounted})
     answer = await world.send(path=path, headers=signed(IDENTITY), body=IDENTITY, scope={LATE: True})
     assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
     assert b"SlowDown" in answer.body
@@ -464,7 +434,7 @@ async def test_a114_large_body_needs_credentials(known: bool, way: str) -> None:
 
 
 async def test_a114_body_without_room_is_503_with_retry_after_and_recorded() -> None:
-    world = World(mounts={"/api/": lambda: _mounted})
+    world = World(mounts={"/api/": _mounted})
     for path in (b"/", b"/api/v1/x"):
         error = DaypassError(ErrorKind.OVERLOADED, "No room.")
         answer = await world.send(path=path, receive_raises=error)
