@@ -15,7 +15,6 @@ from daypass.domain.authzen import Entity, Evaluation
 from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.jws import iso_time
-from daypass.domain.strict_json import read_json
 from daypass.operations.access.evaluate_access import MAX_QUESTIONS, AccessAnswer, Semantic, unreadable
 from daypass.operations.access.requestable import Denial, check_denial, requestable
 from daypass.operations.access.search_access import MAX_LIMIT
@@ -24,6 +23,7 @@ from daypass.operations.access_requests.read import get_request
 from daypass.operations.access_requests.view import RequestView
 from daypass.ports import Call, Env
 from daypass.wire.access_token import UNPROVEN, challenge
+from daypass.wire.content import json_object_of
 from daypass.wire.front import Front, RecordedRefusal, RequestProgress
 from daypass.wire.http import Header, Request, Response, media_type, only_value
 from daypass.wire.json_errors import wire_error
@@ -54,13 +54,7 @@ def body_of(request: Request) -> Mapping[str, Any]:
     """The JSON object in the body. Raises DaypassError(MALFORMED_REQUEST)."""
     if media_type(request.headers) != _JSON:
         raise _malformed("The media type of the body must be application/json.")
-    try:
-        body = read_json(request.body)
-    except ValueError as error:
-        raise _malformed(f"The body cannot be read: {error}.") from None
-    if not isinstance(body, dict):
-        raise _malformed("The body must be a JSON object.")
-    return body
+    return json_object_of(request.body)
 
 
 def evaluation(body: Mapping[str, Any]) -> Evaluations:

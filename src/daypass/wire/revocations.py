@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +33,7 @@ from daypass.operations.sessions.follow_revocations import (
 )
 from daypass.wire.access_token import SCHEMES, UNPROVEN, authenticated_by_any, authorization_of, challenge, with_nonce
 from daypass.wire.front import Front, RequestProgress
+from daypass.wire.health import Health
 from daypass.wire.http import REQUEST, Request, Response, entity_tag, public_document
 from daypass.wire.json_errors import JSON_ERRORS
 from daypass.wire.routing import GET, Route
@@ -65,16 +66,14 @@ class StreamLimits:
 
 
 class RevocationStream:
-    """The ASGI application of the stream. `observe`: called with the number of streams when it changes.
+    """The ASGI application of the stream. `health`: told the number of streams when it changes.
     `certificate_header`: see `RouteSettings`.
     """
 
-    def __init__(
-        self, front: Front, limits: StreamLimits, observe: Callable[[int], None], certificate_header: str = ""
-    ) -> None:
+    def __init__(self, front: Front, limits: StreamLimits, health: Health, certificate_header: str = "") -> None:
         self._front = front
         self._limits = limits
-        self._observe = observe
+        self._health = health
         self._certificate_header = certificate_header.lower()
         self._open: Counter[str] = Counter()
 
@@ -133,7 +132,7 @@ class RevocationStream:
         self._open[account] += change
         if not self._open[account]:
             del self._open[account]
-        self._observe(self._open.total())
+        self._health.observe_streams(self._open.total())
 
 
 async def _stream(changes: AsyncIterator[Change], receive: Any, send: Any) -> None:

@@ -83,7 +83,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
             *pod_identity_routes(front),
             Mount(
                 STREAMS,
-                RevocationStream(front, settings.streams, health.observe_streams, settings.certificate_header),
+                RevocationStream(front, settings.streams, health, settings.certificate_header),
                 "Revocations as server-sent events (`/events/revocations`)",
                 operation=FOLLOW,
             ),

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lxml import etree
 from signxml import DigestAlgorithm, SignatureMethod
 from tests.cost import least_cpu_seconds
 from tests.heavy import PickledHeavyWork
@@ -510,31 +509,6 @@ def test_verify_altered_response_is_refused_or_says_the_same(what: str, at: int,
     at %= len(text)
     try:
         facts = verify(encode(text[:at] + put + text[at + cut :]))
-    except DaypassError:
-        return
-    assert facts == _FACTS[what]
-
-
-@given(st.sampled_from(sorted(_BASES)), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_verify_rearranged_response_is_refused_or_says_the_same(what: str, random: Any) -> None:
-    """Elements moved, copied and renamed at will: signature wrapping without a plan."""
-    root = etree.fromstring(_BASES[what])
-    for _ in range(random.randint(1, 3)):
-        elements = list(root.iter(etree.Element))
-        moved, target = random.choice(elements), random.choice(elements)
-        if random.random() < 0.6:
-            moved = etree.fromstring(etree.tostring(moved, with_tail=False))
-            for inner in moved.iter():
-                if random.random() < 0.7 and inner.get("ID"):
-                    inner.set("ID", "_copy")
-                if inner.text and "ann@" in inner.text:
-                    inner.text = "mallory@evil.example"
-        elif moved is root or target in moved.iter():
-            continue
-        target.insert(random.randint(0, len(target)), moved)
-    try:
-        facts = verify(encode(etree.tostring(root)))
     except DaypassError:
         return
     assert facts == _FACTS[what]

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event, EventType
+from daypass.domain.events import Event
 from daypass.domain.oauth.client import ClientSettings, parse_client
 from daypass.domain.oauth.resource_server import parse_resource_server
 from daypass.domain.oauth.urls import is_challenge, is_registered
@@ -26,7 +26,7 @@ from daypass.operations.management import allow_own
 from daypass.operations.oauth import codes
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, charge_write, registered_client
 from daypass.operations.oauth.targets import registered
-from daypass.operations.outcome import OWNER, event_of, served
+from daypass.operations.outcome import OWNER, served
 from daypass.operations.sign_in import browser_session
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Tx
@@ -207,10 +207,10 @@ async def push(
     Raises DaypassError: INVALID_CLIENT when a proof was used before, THROTTLED, UNAVAILABLE.
     """
     charge_write(env, call.facts, client)
-    value, account = codes.new_value(env), client.client.account
+    value = codes.new_value(env)
     row = codes.new_row(env, codes.REQUEST_URI, value, client.client, request, PUSHED_MS)
     detail = {"client_id": client.client.id, "redirect_uri": request.redirect_uri, "role": request.role}
-    event = event_of(EventType.REQUEST_ALLOWED, call.facts, client.actor, at=call.now, account=account, detail=detail)
+    event = client.served(call, detail=detail)
 
     def change(tx: Tx) -> tuple[None, Event]:
         for entry in replays:

@@ -18,6 +18,7 @@ from daypass.domain.arn import UNKNOWN, Source, read_arn
 from daypass.domain.claims import Caller, RequestFacts
 from daypass.domain.directory import OAuthClient, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.events import Event, EventType
 from daypass.domain.jws import CertificateRefused, JoseError, UnverifiedJws, VerifiedCertificate, base64url, text_digest
 from daypass.domain.oauth.client import BUILT_IN, FAPI_ALGORITHMS, AuthMethod, ClientSettings, parse_client
 from daypass.domain.oauth.urls import is_document_id
@@ -26,10 +27,10 @@ from daypass.operations.assume.request import CLIENT_ASSERTION
 from daypass.operations.authenticate import authenticated_again
 from daypass.operations.oauth.clients import built_in, check_secret
 from daypass.operations.oauth.document_clients import document_client
-from daypass.operations.outcome import ACTOR, OWNER
+from daypass.operations.outcome import ACTOR, OWNER, event_of
 from daypass.operations.principals import find_current, refresh_if_changed
 from daypass.operations.rates import charge_client
-from daypass.ports import Env
+from daypass.ports import Call, Env
 
 TOKEN_PATH: Final = "/oauth2/token"  # a path
 _FAILED: Final = "Client authentication failed."
@@ -110,6 +111,11 @@ class AuthenticatedClient(Struct, frozen=True):
             "access_key_id": "",
             "auth_method": self.method,
         }
+
+    def served(self, call: Call, **more: Any) -> Event:
+        """The event of a request that the client was served."""
+        more.setdefault("account", self.client.account)
+        return event_of(EventType.REQUEST_ALLOWED, call.facts, self.actor, at=call.now, **more)
 
     @property
     def private(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from msgspec.structs import replace as replace_struct
 
 from daypass.domain.directory import OAuthCode, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import Event, EventType
+from daypass.domain.events import Event
 from daypass.operations.assume.request import consume
 from daypass.operations.authorize import Own
 from daypass.operations.management import allow_own
@@ -27,7 +27,7 @@ from daypass.operations.oauth.authorization import AuthorizationRequest
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, charge_write
 from daypass.operations.oauth.codes import Code
 from daypass.operations.oauth.request import Sender
-from daypass.operations.outcome import event_of, served
+from daypass.operations.outcome import served
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.ports import Call, Env, Reader, Tx
 
@@ -95,9 +95,8 @@ async def start(
     content = DeviceGrant(request, call.facts.source_ip, call.facts.user_agent[:256], format_user_code(letters))
     device = codes.new_row(env, DEVICE, device_code, client.client, content, LIFETIME_MS)
     user = codes.new_row(env, USER, letters, client.client, UserCode(device.id), LIFETIME_MS)
-    account = client.client.account
     detail = {"client_id": client.client.id, "role": request.role}
-    event = event_of(EventType.REQUEST_ALLOWED, call.facts, client.actor, at=call.now, account=account, detail=detail)
+    event = client.served(call, detail=detail)
 
     def change(tx: Tx) -> tuple[None, Event]:
         for entry in replays:

@@ -118,8 +118,7 @@ def _event(call: Call, inspector: Sender, *, account: str = "", **more: Any) -> 
     client = inspector.client
     if client is None:
         return served(call, account=account, **more)
-    owner = account or client.client.account
-    return event_of(EventType.REQUEST_ALLOWED, call.facts, client.actor, at=call.now, account=owner, **more)
+    return client.served(call, account=account or client.client.account, **more)
 
 
 async def _may_see(env: Env, call: Call, token: OwnToken, inspector: Sender) -> Decision | None:

@@ -11,12 +11,10 @@ from typing import Any
 
 from daypass.domain.directory import RefreshFamily, ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import EventType
 from daypass.operations.assume.request import commit_once
 from daypass.operations.oauth.inspect import end_session, token_of_another_client
 from daypass.operations.oauth.refresh_family import FamilyContent, content_of, invalid, is_authentic, parse_token
 from daypass.operations.oauth.request import Sender
-from daypass.operations.outcome import event_of
 from daypass.ports import Call, Env, Tx
 
 
@@ -56,15 +54,7 @@ async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sen
     except DaypassError as error:
         if error.kind is not ErrorKind.INVALID_GRANT:
             raise
-        event = event_of(
-            EventType.REQUEST_ALLOWED,
-            call.facts,
-            client.actor,
-            at=call.now,
-            account=client.client.account,
-            detail={"active": False},
-        )
-        await commit_once(env, event, sender.replays)
+        await commit_once(env, client.served(call, detail={"active": False}), sender.replays)
         return
     await end_family(env, call, family, client.actor, "revoked at the OAuth endpoint", sender)
 

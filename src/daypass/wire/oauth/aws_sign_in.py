@@ -18,7 +18,6 @@ from msgspec.structs import replace
 
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.domain.oauth.client import AWS_TOOLS
-from daypass.domain.strict_json import read_json
 from daypass.operations.assume.forms import AwsCredentials
 from daypass.operations.assume.request import SessionRequest
 from daypass.operations.oauth import aws_sessions, code_grant
@@ -29,7 +28,7 @@ from daypass.operations.oauth.inspect import INACTIVE, introspect_token
 from daypass.operations.oauth.refresh import GrantedToken, refresh
 from daypass.operations.oauth.request import Sender, TokenRequest, TokenType
 from daypass.ports import Call
-from daypass.wire.content import pairs_of
+from daypass.wire.content import json_object_of, pairs_of
 from daypass.wire.front import RecordedRefusal
 from daypass.wire.http import Request, Response
 from daypass.wire.json_errors import INTERNAL
@@ -152,7 +151,7 @@ async def _token_exchange(ctx: EndpointContext) -> Response:
 
 async def _client_credentials(ctx: EndpointContext) -> Response:
     """CreateOAuth2TokenWithIAM and CreateBearerToken: an access token of the caller for one resource."""
-    call, values = await _signed(ctx), dict(_body(ctx))
+    call, values = await _signed(ctx), dict(json_object_of(ctx.request.body))
     duration = _number(values, "duration", 0) if "duration" in values else None
     values.pop("duration", None)
     if duration is not None and not _SHORTEST <= duration <= _LONGEST:
@@ -197,7 +196,7 @@ async def revoke(ctx: EndpointContext) -> Response:
 
 async def list_sessions(ctx: EndpointContext) -> Response:
     """POST /list-sessions."""
-    call, values = await _signed(ctx), _body(ctx)
+    call, values = await _signed(ctx), json_object_of(ctx.request.body)
     status = _text(values, "status")
     query = SessionQuery(
         _text(values, "principalArn"),
@@ -214,14 +213,14 @@ async def list_sessions(ctx: EndpointContext) -> Response:
 
 async def get_session(ctx: EndpointContext) -> Response:
     """POST /get-session."""
-    call, values = await _signed(ctx), _body(ctx)
+    call, values = await _signed(ctx), json_object_of(ctx.request.body)
     found = await aws_sessions.get_session(ctx.env, call, _text(values, "principalArn"), _text(values, "sessionArn"))
     return answer({**_session(found), "lastUsedAt": found.family.rotated_at // 1000})
 
 
 async def revoke_sessions(ctx: EndpointContext) -> Response:
     """POST /batch-revoke-sessions."""
-    call, values = await _signed(ctx), _body(ctx)
+    call, values = await _signed(ctx), json_object_of(ctx.request.body)
     arns = values.get("sessionArns")
     if not isinstance(arns, list) or not 1 <= len(arns) <= _MAX_SESSIONS or not all(isinstance(a, str) for a in arns):
         raise malformed(f"sessionArns has one to {_MAX_SESSIONS} ARNs.")
@@ -264,19 +263,8 @@ async def _signed(ctx: EndpointContext) -> Call:
     return await ctx.front.authenticated(ctx.progress, (SERVICE,), _TOKENS)
 
 
-def _body(ctx: EndpointContext) -> Values:
-    """The members of a JSON object. Raises DaypassError(MALFORMED_REQUEST)."""
-    try:
-        values = read_json(ctx.request.body or b"{}")
-    except ValueError as error:
-        raise malformed(f"The body is not JSON: {error}.") from None
-    if not isinstance(values, dict):
-        raise malformed("The body must be a JSON object.")
-    return values
-
-
 def _form(ctx: EndpointContext, names: Mapping[str, str], body: Values | None = None) -> Form:
-    members = _body(ctx) if body is None else body
+    members = json_object_of(ctx.request.body) if body is None else body
     values = {names.get(name, name): value for name, value in members.items() if value not in ("", None)}
     ctx.detail["parameters"] = sorted(name[:64] for name in values)[:64]
     return {name: (_text(values, name),) for name in values}

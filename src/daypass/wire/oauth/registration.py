@@ -15,7 +15,6 @@ from daypass.domain.arn import Source
 from daypass.domain.claims import Proof
 from daypass.domain.directory import OAuthClient
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import EventType
 from daypass.domain.oauth.client import SECRET_METHODS, parse_client
 from daypass.domain.oauth.client_metadata import metadata_of
 from daypass.domain.strict_json import read_json
@@ -28,9 +27,7 @@ from daypass.operations.oauth.registration import (
     update_registration,
 )
 from daypass.operations.oauth.request import TokenRequest
-from daypass.operations.outcome import event_of
 from daypass.operations.rates import charge_client
-from daypass.ports import Call
 from daypass.wire.access_token import SCHEMES, authorization_of, by_access_token
 from daypass.wire.client_certificate import NAMES
 from daypass.wire.http import Response
@@ -72,14 +69,8 @@ async def manage(ctx: EndpointContext) -> Response:
     if ctx.request.method == "PUT":
         made = await update_registration(ctx.env, call, client, _document(ctx), token)
         return answer(_shown(ctx, made))
-    await _record(ctx, call, client)
+    await ctx.env.journal.commit(ctx.client.served(call))
     return answer(_shown(ctx, RegisteredClient(client, token)))
-
-
-async def _record(ctx: EndpointContext, call: Call, client: OAuthClient) -> None:
-    assert ctx.client is not None
-    event = event_of(EventType.REQUEST_ALLOWED, call.facts, ctx.client.actor, at=call.now, account=client.account)
-    await ctx.env.journal.commit(event)
 
 
 def _check_enabled(ctx: EndpointContext) -> None:
