@@ -22,13 +22,7 @@ ANCHORS_PER_ACCOUNT: Final = 1_000
 _EVERY: Final = 1_000
 
 
-def _answer(_ctx: AnchorReadContext, anchor: TrustAnchor) -> Answer:
-    return {"trustAnchor": entity_kind.trust_anchor(anchor)}
-
-
-ANCHORS: Final = EntityKind(
-    TrustAnchor, "trustAnchorId", "trustAnchors", _answer, lambda _ctx, anchor: entity_kind.trust_anchor(anchor)
-)
+ANCHORS: Final = EntityKind(TrustAnchor, "trustAnchor", entity_kind.trust_anchor)
 
 
 def check_source(ctx: AnchorReadContext, p: Params) -> None:
@@ -75,7 +69,7 @@ def create_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
     )
     anchor = _with_notifications(anchor, p.get("notificationSettings") or [])
     ctx.tx.insert(anchor)
-    return _answer(ctx, anchor)
+    return ANCHORS.show(ctx, anchor)
 
 
 def update_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
@@ -120,17 +114,7 @@ def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> 
 CRLS_PER_ANCHOR: Final = 20
 
 
-def _members(ctx: AnchorReadContext, crl: Crl) -> dict[str, Any]:
-    anchor = ctx.get(TrustAnchor, crl.trust_anchor_id)
-    arn = anchor.arn if anchor is not None else ctx.arn(TrustAnchor, crl.trust_anchor_id)
-    return entity_kind.crl(crl, arn)
-
-
-def _crls_answer(ctx: AnchorReadContext, crl: Crl) -> Answer:
-    return {"crl": _members(ctx, crl)}
-
-
-CRLS: Final = EntityKind(Crl, "crlId", "crls", _crls_answer, _members)
+CRLS: Final = EntityKind(Crl, "crl", entity_kind.crl)
 
 
 def check_import(ctx: AnchorReadContext, p: Params) -> None:
@@ -154,7 +138,7 @@ def _checked(ctx: AnchorReadContext, anchor: TrustAnchor, data: bytes) -> bytes:
 
 
 def import_crl(ctx: AnchorWriteContext, p: Params) -> Answer:
-    _check_alias(p)
+    _check_unsupported(p)
     anchor = ctx.find(TrustAnchor, p["trustAnchorArn"])
     within_quota(ctx, Crl, "CRLs of a trust anchor", CRLS_PER_ANCHOR, account=ctx.account, trust_anchor_id=anchor.id)
     crl = Crl(
@@ -170,16 +154,11 @@ def import_crl(ctx: AnchorWriteContext, p: Params) -> Answer:
         tags=first(p),
     )
     ctx.tx.insert(crl)
-    return _crls_answer(ctx, crl)
-
-
-def _check_alias(p: Params) -> None:
-    if p.get("aliasName"):
-        raise context.unsupported("aliasName")
+    return CRLS.show(ctx, crl)
 
 
 def update_crl(ctx: AnchorWriteContext, p: Params) -> Answer:
-    _check_alias(p)
+    _check_unsupported(p)
     old = CRLS.find(ctx, p)
     data = old.data
     if "crlData" in p:
@@ -194,13 +173,7 @@ _CERTIFICATES: Final = 10
 _PROPERTIES: Final = 10
 
 
-SUBJECTS: Final = EntityKind(
-    X509Subject,
-    "subjectId",
-    "subjects",
-    lambda _ctx, subject: {"subject": entity_kind.subject_whole(subject)},
-    lambda _ctx, subject: entity_kind.subject(subject),
-)
+SUBJECTS: Final = EntityKind(X509Subject, "subject", entity_kind.subject, entity_kind.subject_whole)
 
 
 def record_uses(tx: Tx, uses: Sequence[CertificateUse]) -> None:

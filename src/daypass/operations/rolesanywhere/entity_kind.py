@@ -50,27 +50,28 @@ def within_quota(ctx: AnchorWriteContext, kind: type[Any], what: str, limit: int
 
 @dataclass(frozen=True)  # without slots: a generic alias could not create an instance
 class EntityKind(Generic[E]):
-    """One kind of entity.
-
-    `parameter` has the id of one in a request; `show` is one in an answer, `listed` in a list, whose member is `plural`.
+    """One kind of entity. `name`: that of its member in answers, "profile". `members`: what a list shows of one; `whole`:
+    what an answer about it shows, if that is more.
     """
 
     entity: type[E]
-    parameter: str
-    plural: str
-    show: Callable[[AnchorReadContext, E], Answer]
-    listed: Callable[[AnchorReadContext, E], Mapping[str, Any]]
+    name: str
+    members: Callable[[AnchorReadContext, E], Mapping[str, Any]]
+    whole: Callable[[AnchorReadContext, E], Mapping[str, Any]] | None = None
 
     def find(self, ctx: AnchorReadContext, p: Params) -> E:
-        """The named one. Raises NOT_FOUND."""
-        return ctx.find(self.entity, p[self.parameter])
+        """The one that a request names. Raises NOT_FOUND."""
+        return ctx.find(self.entity, p[f"{self.name}Id"])
+
+    def show(self, ctx: AnchorReadContext, entity: E) -> Answer:
+        return {self.name: (self.whole or self.members)(ctx, entity)}
 
     def get(self, ctx: AnchorReadContext, p: Params) -> Answer:
         return self.show(ctx, self.find(ctx, p))
 
     def list(self, ctx: AnchorReadContext, p: Params) -> Answer:
         entities, more = page(ctx, p, self.entity)
-        return {self.plural: [self.listed(ctx, entity) for entity in entities], **more}
+        return {f"{self.name}s": [self.members(ctx, entity) for entity in entities], **more}
 
     def enable(self, ctx: AnchorWriteContext, p: Params) -> Answer:
         return self.store(ctx, replace(self.find(ctx, p), enabled=True))
@@ -107,7 +108,7 @@ def tags(pairs: Tags) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in pairs]
 
 
-def trust_anchor(entity: TrustAnchor) -> dict[str, Any]:
+def trust_anchor(_ctx: AnchorReadContext, entity: TrustAnchor) -> dict[str, Any]:
     return {
         "trustAnchorId": entity.id,
         "trustAnchorArn": entity.arn,
@@ -141,7 +142,7 @@ def _notifications(entity: TrustAnchor) -> list[dict[str, Any]]:
     return shown
 
 
-def profile(entity: X509Profile) -> dict[str, Any]:
+def profile(_ctx: AnchorReadContext, entity: X509Profile) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "profileId": entity.id,
         "profileArn": entity.arn,
@@ -171,20 +172,21 @@ def _mappings(entity: X509Profile) -> list[dict[str, Any]]:
     return [{"certificateField": field, "mappingRules": rules} for field, rules in by_field.items()]
 
 
-def crl(entity: Crl, trust_anchor_arn: str) -> dict[str, Any]:
+def crl(ctx: AnchorReadContext, entity: Crl) -> dict[str, Any]:
+    anchor = ctx.get(TrustAnchor, entity.trust_anchor_id)
     return {
         "crlId": entity.id,
         "crlArn": entity.arn,
         "name": entity.name,
         "enabled": entity.enabled,
         "crlData": entity.data,
-        "trustAnchorArn": trust_anchor_arn,
+        "trustAnchorArn": anchor.arn if anchor is not None else ctx.arn(TrustAnchor, entity.trust_anchor_id),
         "createdAt": entity.created_at,
         "updatedAt": entity.updated_at,
     }
 
 
-def subject(entity: X509Subject) -> dict[str, Any]:
+def subject(_ctx: AnchorReadContext, entity: X509Subject) -> dict[str, Any]:
     """The subject's members in a list."""
     return {
         "subjectArn": entity.arn,
@@ -197,9 +199,9 @@ def subject(entity: X509Subject) -> dict[str, Any]:
     }
 
 
-def subject_whole(entity: X509Subject) -> dict[str, Any]:
+def subject_whole(ctx: AnchorReadContext, entity: X509Subject) -> dict[str, Any]:
     return {
-        **subject(entity),
+        **subject(ctx, entity),
         "credentials": json.loads(entity.credentials),
         "instanceProperties": json.loads(entity.instance_properties),
     }

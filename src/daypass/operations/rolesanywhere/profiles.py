@@ -25,13 +25,7 @@ _MAX_RULES: Final = 60  # of one profile
 _DEFAULT_SECONDS: Final = 3600
 
 
-def _answer(_ctx: AnchorReadContext, profile: X509Profile) -> Answer:
-    return {"profile": entity_kind.profile(profile)}
-
-
-PROFILES: Final = EntityKind(
-    X509Profile, "profileId", "profiles", _answer, lambda _ctx, profile: entity_kind.profile(profile)
-)
+PROFILES: Final = EntityKind(X509Profile, "profile", entity_kind.profile)
 
 
 def check_profile(ctx: AnchorReadContext, p: Params) -> None:
@@ -81,7 +75,7 @@ def create_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
         tags=first(p),
     )
     ctx.tx.insert(profile)
-    return _answer(ctx, profile)
+    return PROFILES.show(ctx, profile)
 
 
 def update_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
