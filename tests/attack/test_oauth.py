@@ -11,8 +11,6 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tests.attack.installation import (
     ADMIN,
     ALPHA,
@@ -430,24 +428,6 @@ def check(answer: Answer) -> None:
     assert answer.headers["cache-control"] == "no-store"
     if answer.status != 200:
         assert content["error"] in CODES, answer.body
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    pairs=st.lists(st.tuples(st.sampled_from(NAMES), st.text(max_size=40)), max_size=6),
-    path=st.sampled_from(["/oauth2/token", "/oauth2/introspect", "/oauth2/revoke"]),
-    authorization=st.none() | st.text(alphabet=st.characters(max_codepoint=255), max_size=60),
-)
-def test_oauth_endpoints_survive_any_text(
-    site: Installation, pairs: list[tuple[str, str]], path: str, authorization: str | None
-) -> None:
-    """Whatever comes, it is refused in OAuth's form."""
-    scheme = "Bearer " if authorization is not None and len(authorization) % 2 else ""
-    proof = [] if authorization is None else [(b"authorization", f"{scheme}{authorization}".encode("latin-1"))]
-    body = urlencode(pairs, errors="surrogatepass").encode()
-    answer = site.send("POST", [*FORM, *proof], body, path=path.encode())
-    assert answer.status in (400, 401), answer.body
-    assert json.loads(answer.body)["error"] in CODES
 
 
 # --- Ways around -----------------------------------------------------------------------------------------------------
