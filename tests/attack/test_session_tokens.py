@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import random
 import traceback
 from collections.abc import Callable
 
@@ -17,7 +15,6 @@ from daypass.crypto.seal import Sealer
 from daypass.domain.errors import DaypassError, ErrorKind
 
 AKID = "ASIAABCDEFGHIJKLMNOP"
-ROUNDS = int(os.environ.get("DAYPASS_TOKEN_FLIPS", "20000"))  # `DAYPASS_TOKEN_FLIPS=1000000` for the whole row
 
 
 async def refusal(made: Sealer, token: str, key_id: str = AKID) -> tuple[ErrorKind, str]:
@@ -29,53 +26,18 @@ async def refusal(made: Sealer, token: str, key_id: str = AKID) -> tuple[ErrorKi
 INVALID = (ErrorKind.UNKNOWN_CREDENTIALS, "The security token included in the request is invalid.")
 
 
-def flip(rng: random.Random, one: bytes, _other: bytes) -> bytes:
-    altered = bytearray(one)
-    altered[rng.randrange(len(one))] ^= 1 << rng.randrange(8)
-    return bytes(altered)
-
-
-def splice(rng: random.Random, one: bytes, other: bytes) -> bytes:
-    at = rng.randrange(1, min(len(one), len(other)))
-    return one[:at] + other[at:]
-
-
-def drop(rng: random.Random, one: bytes, _other: bytes) -> bytes:
-    at = rng.randrange(len(one))
-    return one[:at] + one[at + rng.randrange(1, 4) :]
-
-
-def repeat(rng: random.Random, one: bytes, _other: bytes) -> bytes:
-    at = rng.randrange(len(one))
-    return one[:at] + one[at : at + 16] + one[at:]
-
-
-async def test_a58_flips_and_splices_are_refused_all_alike() -> None:
-    rng = random.Random(58)
+async def test_a58_every_single_bit_and_byte_matters_and_tokens_do_not_mix() -> None:
     made = sealer()
     one, other = (base64.b64decode(made.seal(role_session(made))) for _ in range(2))
-    changes: tuple[Callable[[random.Random, bytes, bytes], bytes], ...] = (flip, splice, drop, repeat)
-    seen = set()
-    for turn in range(ROUNDS):
-        altered = changes[turn % len(changes)](rng, one, other)
-        if altered in (one, other):
-            continue
-        try:
-            await made.open(base64.b64encode(altered).decode(), AKID)
-        except DaypassError as refused:
-            seen.add((refused.kind, refused.public, str(refused.private)))
-        else:
-            pytest.fail(f"opened after {changes[turn % len(changes)].__name__}")
-    assert seen == {(*INVALID, "{}")}
-
-
-async def test_a58_every_single_bit_matters() -> None:
-    made = sealer()
-    data = base64.b64decode(made.seal(role_session(made)))
-    for bit in range(len(data) * 8):
-        altered = bytearray(data)
-        altered[bit // 8] ^= 1 << bit % 8
-        assert await refusal(made, base64.b64encode(bytes(altered)).decode()) == INVALID
+    altered = []
+    for at, byte in enumerate(one):
+        altered += [one[:at] + bytes([byte ^ 1 << bit]) + one[at + 1 :] for bit in range(8)]
+        altered += [one[:at] + one[at + 1 :], one[:at] + one[at : at + 16] + one[at:]]
+        altered += [one[:at] + other[at:]] if one[:at] != other[:at] else []
+    for data in altered:
+        with pytest.raises(DaypassError) as refused:
+            await made.open(base64.b64encode(data).decode(), AKID)
+        assert (refused.value.kind, refused.value.public, refused.value.private) == (*INVALID, {})
 
 
 async def test_a58_token_of_another_key_id_or_installation_is_refused() -> None:

@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cost import least_cpu_seconds
 from tests.issuer import b64, compact, make_key, number, public_jwk, raw_signature, rsa_key
 
 from daypass.crypto import jose
@@ -235,15 +234,6 @@ def test_read_signature_is_taken_in_the_one_spelling_of_rfc_7515(text: str) -> N
         jose.read(f"{header}.{payload}.{text}")
 
 
-def test_read_last_character_with_spare_bits_set_is_refused() -> None:
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    last = alphabet.index(SIGNATURE[-1])
-    assert last % 16 == 0  # 64 bytes leave two characters, the last with four spare bits
-    for spare in range(1, 16):
-        with pytest.raises(JoseError, match="canonical"):
-            jose.read(f"{HEADER}.{PAYLOAD}.{SIGNATURE[:-1]}{alphabet[last + spare]}")
-
-
 @pytest.mark.parametrize(
     "header",
     [
@@ -314,21 +304,6 @@ def test_read_any_text_is_taken_apart_or_refused(text: str) -> None:
     ):
         with contextlib.suppress(JoseError):
             assert jose.read(candidate).text == candidate
-
-
-def test_a26_encrypted_and_compressed_tokens_are_refused_without_work() -> None:
-    header = {"alg": "PBES2-HS256+A128KW", "enc": "A128GCM", "p2c": 10**9, "p2s": b64(bytes(16)), "zip": "DEF"}
-    bomb = ".".join([b64(json.dumps(header).encode()), b64(bytes(24)), b64(bytes(12)), "A" * 19_000, b64(bytes(16))])
-
-    def refused() -> None:
-        for text in (bomb[:20_000], f"{b64(json.dumps(header).encode())}.{PAYLOAD}.{SIGNATURE}"):
-            with pytest.raises(JoseError):
-                jose.read(text)
-
-    assert least_cpu_seconds(refused) < 0.5  # a thousand million iterations take minutes
-
-
-# --- Keys ------------------------------------------------------------------------------------------------------------
 
 
 def es256(kid: str = "", **more: Any) -> dict[str, Any]:
