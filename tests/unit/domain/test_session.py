@@ -112,11 +112,6 @@ def test_merge_transitive_spells_keys_as_the_tags_do_and_keeps_inherited() -> No
     assert merge_transitive(["TEAM", "team"], (("Team", "red"),), (("old", "1"),)) == ("old", "Team")
 
 
-def test_merge_transitive_key_without_tag_is_refused() -> None:
-    with pytest.raises(SessionRefused):
-        merge_transitive(["ghost"], (("Team", "red"),), ())
-
-
 # --- lifetimes
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 from tests.unit.iam.memory import ALPHA, World, allow, policy, refusal, trusting
 
@@ -38,12 +36,6 @@ async def test_get_group_pages_members(world: World) -> None:
     names = [user["UserName"] for page in (first, rest) for user in page["Users"]]
     assert (len(first["Users"]), sorted(names)) == (2, ["B", "a", "c"])
     assert not rest["IsTruncated"]
-
-
-async def test_get_group_refuses_the_marker_of_a_release_that_listed_by_name(world: World) -> None:
-    await world.call("CreateGroup", GroupName="g")
-    with refusal(ErrorKind.VALIDATION):
-        await world.call("GetGroup", GroupName="g", Marker=base64.urlsafe_b64encode(b"members\nann").decode())
 
 
 async def test_get_group_reads_the_members_of_its_page_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

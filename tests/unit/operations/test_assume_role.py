@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, allow, assume_role, deny, policy, trust
 
+from daypass.domain.directory import Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionKind
@@ -35,6 +36,12 @@ def ask(arn: str, **more: Any) -> dict[str, Any]:
 
 def tags(**pairs: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in pairs.items()]
+
+
+def opened(world: World, actions: str | list[str] = "sts:AssumeRole") -> tuple[Credentials, Role]:
+    """The key of a user who may do everything, and a role that trusts the user."""
+    user = world.user("ann", policies=[ALL])
+    return world.key(user), world.role("ops", trusts=[trust(user.arn, actions)])
 
 
 # --- The answer and the record ---------------------------------------------------------------------------------------
@@ -87,16 +94,13 @@ async def test_assume_role_answers_packed_policy_size_with_policies_or_tags_alon
     world: World, more: dict[str, Any], there: bool
 ) -> None:
     """As AWS was recorded in 2024; its value is documented as the percentage of the largest token."""
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn, BOTH)])
-    answer = await world.call(assume_role, world.key(user), ask(role.arn, **more))
+    key, role = opened(world, BOTH)
+    answer = await world.call(assume_role, key, ask(role.arn, **more))
     assert answer["PackedPolicySize"] == (answer["SessionTokenUtilization"] if there else None)
 
 
 async def test_assume_role_without_a_record_gives_no_credential(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
-    key = world.key(user)
+    key, role = opened(world)
     world.journal.broken = True
     with pytest.raises(DaypassError) as caught:
         await world.call(assume_role, key, ask(role.arn))
@@ -105,19 +109,17 @@ async def test_assume_role_without_a_record_gives_no_credential(world: World) ->
 
 
 async def test_assume_role_minimum_size_pads_the_token(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
-    answer = await world.call(assume_role, world.key(user), ask(role.arn, MinimumSessionTokenSize=3000))
+    key, role = opened(world)
+    answer = await world.call(assume_role, key, ask(role.arn, MinimumSessionTokenSize=3000))
     assert answer["SessionTokenSize"] >= 3000
     await world.caller(Credentials.of(answer))
 
 
 async def test_assume_role_token_over_the_cap_tells_both_sizes(world: World) -> None:
     world = World(limits=Limits(token_bytes=600))
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn, BOTH)])
+    key, role = opened(world, BOTH)
     long = {f"k{number}": "v" * 100 for number in range(8)}
-    error = await refusal(world, world.key(user), ask(role.arn, Tags=tags(**long)))
+    error = await refusal(world, key, ask(role.arn, Tags=tags(**long)))
     assert error.kind is ErrorKind.PACKED_POLICY_TOO_LARGE
     assert " 600 bytes" in error.public
     assert world.journal.events[-1].type is EventType.REQUEST_FAILED
@@ -186,35 +188,13 @@ async def test_assume_role_context_assertions_are_refused_not_ignored(world: Wor
     ],
 )
 async def test_assume_role_unknown_mfa_device_is_denied(world: World, mfa: dict[str, str], words: str) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
-    error = await refusal(world, world.key(user), ask(role.arn, **mfa))
+    key, role = opened(world)
+    error = await refusal(world, key, ask(role.arn, **mfa))
     assert error.kind is ErrorKind.ACCESS_DENIED
     assert words in error.public
 
 
 # --- Lifetime --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("asked", "maximum", "given"), [(None, 43200, 3600), (43200, 43200, 43200), (900, 3600, 900)])
-async def test_assume_role_lifetime_is_as_asked_within_the_roles_maximum(
-    world: World, asked: int | None, maximum: int, given: int
-) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)], max_session_seconds=maximum)
-    more = {} if asked is None else {"DurationSeconds": asked}
-    answer = await world.call(assume_role, world.key(user), ask(role.arn, **more))
-    assert answer["Credentials"]["Expiration"] == NOW + given * 1000
-
-
-async def test_assume_role_lifetime_over_the_roles_maximum_is_a_validation_error(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)], max_session_seconds=7200)
-    error = await refusal(world, world.key(user), ask(role.arn, DurationSeconds=7201))
-    assert (error.kind, error.public) == (
-        ErrorKind.VALIDATION,
-        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
-    )
 
 
 async def test_assume_role_lifetime_of_a_role_is_told_to_nobody_who_may_not_have_it(world: World) -> None:
@@ -343,18 +323,16 @@ async def test_assume_role_denial_by_the_callers_own_account_stays_there(world: 
 # --- Tags and source identity ----------------------------------------------------------------------------------------
 
 
-async def test_assume_role_tags_take_their_own_permission(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
-    error = await refusal(world, world.key(user), ask(role.arn, Tags=tags(team="red")))
-    assert "not authorized to perform: sts:TagSession on resource: " in error.public
-
-
-async def test_assume_role_source_identity_takes_its_own_permission(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
-    error = await refusal(world, world.key(user), ask(role.arn, SourceIdentity="ann"))
-    assert "not authorized to perform: sts:SetSourceIdentity on resource: " in error.public
+@pytest.mark.parametrize(
+    ("more", "action"),
+    [({"Tags": tags(team="red")}, "sts:TagSession"), ({"SourceIdentity": "ann"}, "sts:SetSourceIdentity")],
+)
+async def test_assume_role_tags_and_source_identity_take_their_own_permissions(
+    world: World, more: dict[str, Any], action: str
+) -> None:
+    key, role = opened(world)
+    error = await refusal(world, key, ask(role.arn, **more))
+    assert f"not authorized to perform: {action} on resource: " in error.public
 
 
 @pytest.mark.parametrize(
@@ -384,10 +362,9 @@ async def test_assume_role_conditions_of_the_trust_policy_see_the_request(
 
 
 async def test_assume_role_transitive_key_must_be_among_the_tags(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn, BOTH)])
+    key, role = opened(world, BOTH)
     params = ask(role.arn, Tags=tags(team="red"), TransitiveTagKeys=["city"])
-    error = await refusal(world, world.key(user), params)
+    error = await refusal(world, key, params)
     assert (error.kind, error.public) == (
         ErrorKind.INVALID_PARAMETER,
         "The specified transitive tag key must be included in the requested tags.",
@@ -398,10 +375,9 @@ async def test_assume_role_transitive_key_must_be_among_the_tags(world: World) -
 
 
 async def test_assume_role_managed_session_policies_are_kept_once_and_long_enough(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
+    key, role = opened(world)
     arn = world.managed("reads", policy(allow("orders:Read")))
-    key, params = world.key(user), ask(role.arn, PolicyArns=[{"arn": arn}, {"arn": arn}])
+    params = ask(role.arn, PolicyArns=[{"arn": arn}, {"arn": arn}])
     for _ in range(3):
         await world.call(assume_role, key, params)
     assert world.journal.writes == 1
@@ -416,11 +392,10 @@ async def test_assume_role_managed_session_policies_are_kept_once_and_long_enoug
 
 
 async def test_assume_role_policy_kept_by_another_process_meanwhile_is_used(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
+    key, role = opened(world)
     arn = world.managed("reads", policy(allow("orders:Read")))
     world.journal.lose_races = 1
-    await world.call(assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": arn}]))
+    await world.call(assume_role, key, ask(role.arn, PolicyArns=[{"arn": arn}]))
     assert world.journal.sessions[0].policy_hashes
 
 
@@ -428,12 +403,11 @@ async def test_assume_role_policy_kept_by_another_process_meanwhile_is_used(worl
 async def test_assume_role_managed_session_policy_must_be_there_and_of_the_roles_account(
     world: World, account: str
 ) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
+    key, role = opened(world)
     arn = f"arn:aws:iam::{account}:policy/none"
     if account == BETA:
         arn = world.managed("theirs", ALL, BETA)
-    error = await refusal(world, world.key(user), ask(role.arn, PolicyArns=[{"arn": arn}]))
+    error = await refusal(world, key, ask(role.arn, PolicyArns=[{"arn": arn}]))
     assert (error.kind, error.public) == (
         ErrorKind.VALIDATION,
         f"Policy {arn} does not exist or is not attachable.",
@@ -441,25 +415,21 @@ async def test_assume_role_managed_session_policy_must_be_there_and_of_the_roles
 
 
 async def test_assume_role_texts_of_managed_session_policies_go_when_no_session_can_need_them(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
+    key, role = opened(world)
     first, second = (world.managed(name, text) for name, text in (("one", ALL), ("two", ALL + " ")))
-    await world.call(assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": first}]))
+    await world.call(assume_role, key, ask(role.arn, PolicyArns=[{"arn": first}]))
     world.clock.time += 48 * 3_600_000
-    await world.call(assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": second}]))
+    await world.call(assume_role, key, ask(role.arn, PolicyArns=[{"arn": second}]))
     assert len(world.journal.rows) == 2  # a day of grace
     world.clock.time += 40 * 3_600_000
-    await world.call(
-        assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": world.managed("three", ALL + "  ")}])
-    )
+    await world.call(assume_role, key, ask(role.arn, PolicyArns=[{"arn": world.managed("three", ALL + "  ")}]))
     assert len(world.journal.rows) == 2
 
 
 async def test_assume_role_managed_session_policy_that_comes_with_daypass_is_taken(world: World) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
+    key, role = opened(world)
     arn = world.managed("ReadOnlyAccess", ALL, "aws")
-    await world.call(assume_role, world.key(user), ask(role.arn, PolicyArns=[{"arn": arn}]))
+    await world.call(assume_role, key, ask(role.arn, PolicyArns=[{"arn": arn}]))
 
 
 async def test_assume_role_more_than_ten_managed_session_policies_is_a_validation_error(world: World) -> None:
@@ -535,8 +505,7 @@ def test_assume_role_whatever_is_asked_is_answered_or_refused_and_recorded(
 
 
 async def test_assume_role_answer_is_made_while_the_session_is_recorded(world: World, monkeypatch: Any) -> None:
-    user = world.user("ann", policies=[ALL])
-    role = world.role("ops", trusts=[trust(user.arn)])
+    key, role = opened(world)
     steps: list[str] = []
     commit = world.journal.commit
 
@@ -551,7 +520,7 @@ async def test_assume_role_answer_is_made_while_the_session_is_recorded(world: W
         return answer["Credentials"]["SessionToken"]
 
     monkeypatch.setattr(world.journal, "commit", noted)
-    call = Call(await world.caller(world.key(user)), world.facts("sts:AssumeRole"), world.clock.now())
+    call = Call(await world.caller(key), world.facts("sts:AssumeRole"), world.clock.now())
     token = await sts.assume_role(world.env, call, ask(role.arn), render)
 
     assert steps == ["handed over", "made", "recorded"]
