@@ -223,3 +223,10 @@ async def _keep(
         await env.journal.write(change, account=account)
         return
     await env.journal.write(change, account=account)  # another process stored it at the same time
+
+
+def delete_expired(tx: Tx, kind: type[Any], now: int) -> None:
+    """Deletes some expired entities of a kind, with each new one: more than are inserted."""
+    for old in tx.find(kind, order="expires_at", limit=4):
+        if old.expires_at <= now:
+            tx.delete(old)

@@ -19,6 +19,7 @@ from daypass.domain.arn import Source
 from daypass.domain.directory import OAuthClient, OAuthCode
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.jws import base64url, text_digest
+from daypass.operations.assume.request import delete_expired
 from daypass.ports import Env, Tx
 
 S = TypeVar("S", bound=Struct)
@@ -27,7 +28,6 @@ Reader = Callable[[bytes], S]
 AUTHORIZATION: Final = "authorization_code"
 REQUEST_URI: Final = "request_uri"
 _VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_EXPIRED: Final = 4  # expired codes checked with each new one: more are deleted than inserted
 
 
 class Code(Struct, Generic[S], frozen=True):
@@ -65,9 +65,7 @@ def resealed(env: Env, row: OAuthCode, content: Struct) -> bytes:
 
 def insert(tx: Tx, row: OAuthCode) -> None:
     """Stores a code, and deletes some expired ones."""
-    for old in tx.find(OAuthCode, order="expires_at", limit=_EXPIRED):
-        if old.expires_at <= row.created_at:
-            tx.delete(old)
+    delete_expired(tx, OAuthCode, row.created_at)
     tx.insert(row)
 
 

@@ -17,6 +17,7 @@ from daypass.domain.directory import Consent, RefreshFamily, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
+from daypass.operations.assume.request import delete_expired
 from daypass.operations.management import allow, allow_own
 from daypass.operations.oauth.authorization import AuthorizationRequest, KnownClient, consent_id
 from daypass.operations.outcome import served
@@ -28,7 +29,6 @@ from daypass.ports import Call, Env, Reader, Tx
 MAX_CONSENTS: Final = 200
 """Consents of one person."""
 
-_EXPIRED: Final = 4  # expired rows that each new one looks at: more are deleted than inserted
 _KIND: Final = "consent"
 _NOT_FOUND: Final = "The consent does not exist."
 _REASON: Final = "the consent was withdrawn"
@@ -65,9 +65,7 @@ def remembered(env: Env, known: KnownClient, request: AuthorizationRequest, pers
 
 def store(tx: Tx, consent: Consent) -> None:
     """Stores a consent, in place of an earlier one for the same request. Raises DaypassError(LIMIT_EXCEEDED)."""
-    for old in tx.find(Consent, order="expires_at", limit=_EXPIRED):
-        if old.expires_at <= consent.created_at:
-            tx.delete(old)
+    delete_expired(tx, Consent, consent.created_at)
     if tx.get(Consent, id=consent.id) is not None:
         tx.replace(consent)
         return

@@ -27,7 +27,7 @@ from daypass.domain.session import SessionClaims
 from daypass.operations.assume.applicant import uses_grant
 from daypass.operations.assume.forms import AWS_FORM
 from daypass.operations.assume.issue import narrower_hop
-from daypass.operations.assume.request import commit_once
+from daypass.operations.assume.request import commit_once, delete_expired
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.oauth.client_authentication import AuthenticatedClient, check_again_client
 from daypass.operations.oauth.jwt_form import IssuedToken, JwtForm, issue_token, relisted
@@ -53,7 +53,6 @@ BUSY_MS: Final = 1_000
 """For this time after a rotation, another request with the same token is refused with 429: it runs in parallel."""
 
 _MAX_SECONDS: Final = 3600  # of a session without a role
-_EXPIRED: Final = 4  # expired families checked with each new one: more are deleted than inserted
 
 AlsoWrites = Callable[[Tx, str], None]
 """Writes more in the transaction of the first token, with the id of what a second use must end: family or session."""
@@ -101,9 +100,7 @@ async def issue_with_refresh(
     )
 
     def start(tx: Tx, made: SessionClaims) -> None:
-        for old in tx.find(RefreshFamily, order="expires_at", limit=_EXPIRED):
-            if old.expires_at <= call.now:
-                tx.delete(old)
+        delete_expired(tx, RefreshFamily, call.now)
         tx.insert(replace(family, last=sealed_session(env, family, made), consent_id=consent_id or None))
         if also is not None:
             also(tx, family.id)

@@ -22,7 +22,7 @@ from daypass.domain.jws import text_digest
 from daypass.domain.session import SessionClaims, SessionKind
 from daypass.operations.assume.applicant import signing_applicant
 from daypass.operations.assume.issue import Also, Issued, SessionOwner, compose, issue
-from daypass.operations.assume.request import SessionRequest
+from daypass.operations.assume.request import SessionRequest, delete_expired
 from daypass.operations.authenticate import caller_of_session
 from daypass.operations.management import allow_own
 from daypass.operations.outcome import served
@@ -31,7 +31,6 @@ from daypass.operations.sign_in.ticket import BROWSER_FORM
 from daypass.operations.ssf.logout import sign_out
 from daypass.ports import Call, Env, Tx
 
-_EXPIRED: Final = 4  # expired rows that each sign-in looks at: more are deleted than inserted
 _MAX_AGENT: Final = 256  # characters of a User-Agent in the list
 
 
@@ -110,7 +109,7 @@ def signs_in(call: Call, cookie: str, replacing: str, provider: ProviderSignIn |
     """Gives the browser with `cookie` a session, in the transaction that records it. `replacing`: see `start`."""
 
     def also(tx: Tx, issued: Issued[str]) -> None:
-        _delete_expired(tx, issued.session.issued_at)
+        delete_expired(tx, BrowserSession, issued.session.issued_at)
         if known := tx.get(BrowserSession, id=digest(replacing)):
             tx.delete(known)
         tx.insert(_row(call, cookie, issued, provider))
@@ -134,12 +133,6 @@ def _row(call: Call, cookie: str, issued: Issued[str], provider: ProviderSignIn 
         user_agent=call.facts.user_agent[:_MAX_AGENT],
         proof="" if provider is None else msgspec.json.encode(provider).decode(),
     )
-
-
-def _delete_expired(tx: Tx, now: int) -> None:
-    for old in tx.find(BrowserSession, order="expires_at", limit=_EXPIRED):
-        if old.expires_at <= now:
-            tx.delete(old)
 
 
 async def read(env: Env, cookie: str, now: int) -> SignedIn | None:
