@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from sqlalchemy import select
 from tests.integration.audit.conftest import Starter
 from tests.integration.audit.making import Flaky, event, requests_of, verified
 from tests.integration.audit.test_spool import QUICK, files, place, returned
+from tests.patience import eventually
 
 from daypass.audit.journal import Journal
 from daypass.audit.spool import SpoolDirectory
@@ -26,11 +25,8 @@ def logs(flaky: Flaky) -> set[str]:
 async def rejected(journal: Journal) -> list[str]:
     """Waits until the spool was set aside; its files."""
     assert journal.spool is not None
-    for _ in range(1500):
-        if journal.spool.rejected():
-            return journal.spool.rejected()
-        await asyncio.sleep(0.02)
-    pytest.fail("the spool was not set aside")
+    await eventually(journal.spool.rejected)
+    return journal.spool.rejected()
 
 
 async def test_start_from_a_snapshot_is_drained_into_the_database_of_its_installation(

@@ -87,13 +87,9 @@ async def returned(journal: Journal) -> None:
 async def recorded(database: Any, kind: EventType) -> list[dict[str, Any]]:
     """The events of this type, of all logs; waits for the first."""
     query = select(audit_records.c.log).where(audit_records.c.type == kind.value)
-    for _ in range(3000):
-        logs = database.read(lambda conn: conn.execute(query).scalars().all())
-        if logs:
-            bodies = [body for log in set(logs) for body in bodies_of(database, log)]
-            return [body for body in bodies if body["type"] == kind]
-        await asyncio.sleep(0.02)
-    pytest.fail(f"no {kind} on the record")
+    logs: set[str] = set()
+    await eventually(lambda: logs.update(database.read(lambda conn: conn.execute(query).scalars().all())) or logs)
+    return [body for log in logs for body in bodies_of(database, log) if body["type"] == kind]
 
 
 async def accepts(journal: Journal) -> None:
@@ -464,12 +460,12 @@ async def test_altered_recorded_until_of_a_running_process_is_logged_and_put_rig
 
 async def noted_as_ended(flaky: Flaky, log: str) -> None:
     """Waits until the record says that the log of an ended process is complete."""
-    for _ in range(3000):
+
+    def noted() -> bool:
         found = flaky.read(lambda conn: process_logs(conn, log))
-        if found is not None and found.recorded_until is None:
-            return
-        await asyncio.sleep(0.02)
-    pytest.fail("the end of the process was not noted")
+        return found is not None and found.recorded_until is None
+
+    await eventually(noted)
 
 
 async def test_end_of_a_process_that_stops_in_an_outage_with_an_empty_spool_is_noted_by_the_next(
