@@ -14,8 +14,7 @@ from pathlib import Path
 from stage import cli, client, document, new_key, note, say, server
 
 from daypass.client import AssumeRole, CredentialProvider
-from daypass.client.auth import session_profile
-from daypass.client.credentials import Credentials, identity
+from daypass.client.credentials import Credentials, identity, session_profile
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile

@@ -24,8 +24,7 @@ from typing import Any
 
 from stage import cli, client, document, new_key, note, say, server
 
-from daypass.client.auth import session_profile
-from daypass.client.credentials import assume_role_with_web_identity
+from daypass.client.credentials import assume_role_with_web_identity, session_profile
 from daypass.client.http import Connection
 from daypass.client.profiles import Profile
 from daypass.client.transport import LoginServer

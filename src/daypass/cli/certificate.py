@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +27,7 @@ from daypass.cli.options import (
 )
 from daypass.cli.process import issued_for
 from daypass.cli.request import request_of, request_options, suggesting
+from daypass.client.credentials import session_profile
 from daypass.client.profiles import LocalStateError, known
 from daypass.client.usable import resolve
 
@@ -162,9 +162,8 @@ def _connection(role: str, given: dict[str, Any]) -> Connection:
         return open_connection(resolve(profile, endpoint))
     found = known(profile, endpoint)
     with suggesting(role, found):
-        issued = asdict(issued_for(found, request_of(role, found, given), given["mfa_code"], fresh=False))
-    own = {name: issued[name] for name in ("access_key_id", "secret_access_key", "session_token")}
-    return open_connection(replace(found, **own, keyring_entry="", refresh_token="", login=""))
+        issued = issued_for(found, request_of(role, found, given), given["mfa_code"], fresh=False)
+    return open_connection(session_profile(found, issued))
 
 
 def _login(arguments: tuple[str, ...]) -> str:

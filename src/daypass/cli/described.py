@@ -274,7 +274,7 @@ def _shown(name: str, value: Any, form: str = "") -> str:
         return ", ".join(_shown("", each, form) for each in value)
     if isinstance(value, bool):
         return "yes" if value else ""
-    if name in output.TIMES:
+    if output.is_time(name):
         return output.moment(value)
     text = "" if value is None else str(value)
     match form:

@@ -7,7 +7,6 @@ import webbrowser
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -29,7 +28,7 @@ from daypass.cli.options import (
     yes_option,
 )
 from daypass.cli.request import mfa_code_on_terminal, mfa_device
-from daypass.client.credentials import identity, read_credentials
+from daypass.client.credentials import identity, read_credentials, session_profile
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection, segment
 from daypass.client.profiles import LocalStateError
@@ -50,13 +49,7 @@ def _with_mfa(connect: Connect, *, mfa_serial: str, mfa_code: str, own: bool = T
         code = mfa_code or mfa_code_on_terminal("This call", serial)
         answer = connection.sts("GetSessionToken", SerialNumber=serial, TokenCode=code, DurationSeconds=_SECONDS)
         keys = read_credentials(answer, connection.clock(), connection.offset)
-        session = replace(
-            connection.profile,
-            access_key_id=keys.access_key_id,
-            secret_access_key=keys.secret_access_key,
-            session_token=keys.session_token,
-        )
-        connection = open_connection(session)
+        connection = open_connection(session_profile(connection.profile, keys))
     try:
         yield connection
     except ClientError as error:

@@ -105,47 +105,14 @@ def message(text: str) -> None:
     prose(f"daypass: {text}", err=True)
 
 
-TIMES = frozenset(
-    [
-        "at",
-        "block_until",
-        "claim_by",
-        "blocked_at",
-        "claimed_at",
-        "closed_at",
-        "created_at",
-        "deadline",
-        "decided_at",
-        "delivered_at",
-        "due_at",
-        "enabled_at",
-        "ended_at",
-        "ends_at",
-        "expires_at",
-        "failed_at",
-        "fetched_at",
-        "finished_at",
-        "issued_at",
-        "issued_before",
-        "last_at",
-        "last_expiry",
-        "mfa_at",
-        "next_at",
-        "not_before",
-        "opened_at",
-        "sign_until",
-        "since",
-        "starts_at",
-        "times",
-        "tried_at",
-        "until",
-        "updated_at",
-        "used_at",
-        "usable_until",
-        "verify_until",
-    ]
+_TIMES = frozenset(
+    ["at", "claim_by", "deadline", "issued_before", "last_expiry", "not_before", "since", "times", "until"]
 )
-"""Members that are milliseconds in the API."""
+
+
+def is_time(member: str) -> bool:
+    """Whether a member of the API is in milliseconds."""
+    return member in _TIMES or (member.endswith(("_at", "_until")) and member != "looked_at")
 
 
 def data(value: Any) -> None:
@@ -168,7 +135,7 @@ def _with_times(value: Any) -> Any:
 
 
 def _member(name: str, value: Any) -> Any:
-    if name not in TIMES:
+    if not is_time(name):
         return _with_times(value)
     if isinstance(value, list):
         return [_member(name, each) for each in value]

@@ -18,6 +18,7 @@ from daypass.cli.options import (
     Connect,
     confirmed,
     done,
+    pages,
     server_command,
     server_connection,
     yes_option,
@@ -129,7 +130,7 @@ def remove(name: str, yes: bool, connect: Connect) -> CommandResult:
 _RULE = "rule"
 _KINDS = ("auto", "identity", "managed", "trust", "session", "guardrail", "resource", _RULE)
 _SEVERITIES = ("error", "warning", "note")
-_PAGE = "100"
+_MAX_POLICIES = 1_000_000
 
 Finding = dict[str, Any]
 Linted = tuple[str, list[Finding]]
@@ -234,14 +235,8 @@ def _lint_on_server(connect: Connect, text: str, role: str) -> list[Finding]:
 
 
 def _stored(connect: Connect, account: str) -> Iterator[Linted]:
-    connection, after = connect(), ""
-    while True:
-        page = connection.api("GET", "/lint", {"account": account, "after": after, "limit": _PAGE})
-        for linted in page["policies"]:
-            yield f"{linted['arn']} {linted['policy']}", linted["findings"]
-        if page["next"] in ("", after):
-            return
-        after = page["next"]
+    for linted in pages(connect(), "/lint", "policies", {"account": account}, _MAX_POLICIES):
+        yield f"{linted['arn']} {linted['policy']}", linted["findings"]
 
 
 # --- What is printed -------------------------------------------------------------------------------------------------

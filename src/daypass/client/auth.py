@@ -15,13 +15,12 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from daypass import sigv4
 from daypass.client import state
-from daypass.client.credentials import Credentials
+from daypass.client.credentials import Credentials, session_profile
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 from daypass.client.loopback import access_token
@@ -33,18 +32,6 @@ class CredentialSource(Protocol):
     """A source of credentials: a `CredentialProvider`, or a `HeldSession`."""
 
     def get(self) -> Credentials: ...
-
-
-def session_profile(profile: Profile, credentials: Credentials) -> Profile:
-    """The profile with a session in the place of its key."""
-    return replace(
-        profile,
-        access_key_id=credentials.access_key_id,
-        secret_access_key=credentials.secret_access_key,
-        session_token=credentials.session_token,
-        keyring_entry="",
-        login="",
-    )
 
 
 class TokenSource:

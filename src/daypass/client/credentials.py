@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from daypass.client import state
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from daypass.client.http import Connection
 from daypass.client.http import offset_of, post_form, result_of
-from daypass.client.profiles import LocalStateError
+from daypass.client.profiles import LocalStateError, Profile
 from daypass.client.transport import LoginServer
 
 _ROLE = re.compile(r"[\w+=,.@/-]+")
@@ -150,3 +150,16 @@ def assume_role_with_web_identity(
     if abs(offset) < _SKEW:  # the header has whole seconds, and the answer took some
         offset = 0.0
     return read_credentials(result_of(answer, "AssumeRoleWithWebIdentity"), now, offset)
+
+
+def session_profile(profile: Profile, credentials: Credentials) -> Profile:
+    """The profile with a session in the place of its key."""
+    return replace(
+        profile,
+        access_key_id=credentials.access_key_id,
+        secret_access_key=credentials.secret_access_key,
+        session_token=credentials.session_token,
+        keyring_entry="",
+        refresh_token="",
+        login="",
+    )

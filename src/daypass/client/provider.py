@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from daypass.client import state
-from daypass.client.credentials import AssumeRole, Credentials, assume_role
+from daypass.client.credentials import AssumeRole, Credentials, assume_role, session_profile
 from daypass.client.errors import ClientError
 from daypass.client.profiles import Busy, LocalStateError, Profile, Unwritable, home, locked, write_private
 from daypass.client.usable import with_secret
@@ -169,12 +169,7 @@ class CredentialProvider:
         """Whether the server accepts a cached session; also true when it cannot answer now."""
         if self._check is None or state.is_checked(cached.checked_at, self._clock(), self._check):
             return True
-        session = replace(
-            self._profile,
-            access_key_id=cached.access_key_id,
-            secret_access_key=cached.secret_access_key,
-            session_token=cached.session_token,
-        )
+        session = session_profile(self._profile, cached)
         checked_at = self._clock()
         try:
             replace(self._connection, profile=session, deadline=_SHORT).sts("GetCallerIdentity")

@@ -59,7 +59,7 @@ def _key_in(answer: ET.Element) -> Key:
     return Key(*(answer.findtext(f".//{n}", "") for n in ("AccessKeyId", "SecretAccessKey", "SessionToken")))
 
 
-_TIMES = output.TIMES - {"since", "until"}  # these repeat what was asked
+_ASKED = frozenset({"since", "until"})  # these repeat what was asked
 
 
 def _times_of_zero(value: Any) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _times_of_zero(value: Any) -> Iterator[str]:
             yield from _times_of_zero(each)
     elif isinstance(value, dict):
         for name, member in value.items():
-            if name in _TIMES and member == 0 and member is not False:
+            if output.is_time(name) and name not in _ASKED and member == 0 and member is not False:
                 yield name
             elif name != "event":
                 yield from _times_of_zero(member)

@@ -322,10 +322,6 @@ def test_assume_denied_on_a_terminal_offers_to_request_the_role(
     assert offer not in cli("assume", role).err
 
 
-def test_elevate_without_a_command_needs_a_terminal(cli) -> None:
-    assert cli("elevate", ROLE, "--reason", "why").status == 2
-
-
 def test_request_create_sends_what_the_options_say(cli, serve, tmp_path: Path) -> None:
     policy = tmp_path / "narrow.json"
     policy.write_text("{}")

@@ -41,12 +41,6 @@ def test_login_stores_the_profile_for_its_owner_alone(cli, serve, monkeypatch, t
     assert cli("whoami").out.startswith("arn      arn:aws:iam::1:user/a\n")
 
 
-def test_login_refused_stores_nothing(cli, serve, monkeypatch, tmp_path: Path) -> None:
-    serve(error("InvalidClientTokenId", "no", 403))
-    assert _login(monkeypatch, cli).status == 3
-    assert not (tmp_path / "home").exists()
-
-
 def test_login_empty_secret_is_refused(cli, serve, monkeypatch) -> None:
     server = serve(IDENTITY)
     assert _login(monkeypatch, cli, "\n").status == 2

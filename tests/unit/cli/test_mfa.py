@@ -76,13 +76,6 @@ def test_mfa_rename_and_rm_name_the_passkey_in_the_path_and_the_user_in_the_quer
     assert server.sent[0].method == "DELETE"
 
 
-@pytest.mark.parametrize("command", [("mfa", "rm", "a1"), ("mfa", "recovery-codes")])
-def test_mfa_command_that_takes_something_away_asks_first(cli: Any, serve: Any, command: tuple[str, ...]) -> None:
-    server = serve(as_json({"codes": []}))
-    assert cli(*command).status != 0
-    assert server.sent == []
-
-
 def test_mfa_recovery_codes_prints_each_on_its_own_line(cli: Any, serve: Any) -> None:
     server = serve(as_json({"codes": ["aaaa-bbbb", "cccc-dddd"]}))
     ran = cli("mfa", "recovery-codes", "--yes")
@@ -107,11 +100,3 @@ def test_notify_chat_code_for_a_chat_user_of_teams_names_it_and_prints_what_to_s
     ran = cli("notify", "chat-code", "--for", "teams:ab:t:u")
     assert ran.out.splitlines()[-1] == "In Teams, mention the webhook with: link c0de"
     assert json.loads(server.sent[0].body) == {"chat_user": "teams:ab:t:u"}
-
-
-def test_notify_chat_users_and_chat_unlink_name_the_chat_user(cli: Any, serve: Any) -> None:
-    serve(as_json({"chat_users": [{"id": "slack:ab:T1:U1", "name": "ann", "created_at": 1}]}))
-    assert "slack:ab:T1:U1" in cli("notify", "chat-users").out
-    server = serve(as_json({}, status=204))
-    assert cli("notify", "chat-unlink", "slack:ab:T1:U1", "--user", "ann", "--yes").status == 0
-    assert server.sent[0].target == "/api/v1/chat-users/slack%3Aab%3AT1%3AU1?user=ann"

@@ -50,27 +50,10 @@ def test_client_set_without_a_change_is_a_usage_error(cli: Any, serve: Any) -> N
     assert server.sent == []
 
 
-def test_client_commands_name_the_client_in_the_path(cli: Any, serve: Any) -> None:
-    for arguments, method, target in (
-        (("show", "DPCL1"), "GET", "/clients/DPCL1"),
-        (("rm", "DPCL1", "--yes"), "DELETE", "/clients/DPCL1"),
-        (("secret", "rm", "DPCL1", "ab12", "--yes"), "DELETE", "/clients/DPCL1/secrets/ab12"),
-    ):
-        server = serve(as_json(CLIENT))
-        ran = cli("client", *arguments)
-        assert ran.status == 0, ran.err
-        assert (server.sent[0].method, server.sent[0].target) == (method, f"/api/v1{target}")
-
-
 def test_client_secret_create_prints_the_secret(cli: Any, serve: Any) -> None:
     server = serve(as_json({"id": "ab12", "client_secret": "ab12.s3cret"}))
     assert "ab12.s3cret" in cli("client", "secret", "create", "DPCL1").out
     assert (server.sent[0].method, server.sent[0].target) == ("POST", "/api/v1/clients/DPCL1/secrets")
-
-
-def test_client_ls_prints_a_table(cli: Any, serve: Any) -> None:
-    serve(as_json({"clients": [CLIENT], "next": ""}))
-    assert "DPCL1" in cli("client", "ls").out
 
 
 def test_resource_server_put_sends_scopes_with_their_policies(cli: Any, serve: Any, tmp_path: Path) -> None:
@@ -89,18 +72,3 @@ def test_resource_server_put_sends_scopes_with_their_policies(cli: Any, serve: A
             "token_seconds": 300,
         },
     }
-
-
-def test_resource_server_commands_name_it_in_the_path(cli: Any, serve: Any) -> None:
-    for arguments, method in ((("show", "a"), "GET"), (("rm", "a", "--yes"), "DELETE")):
-        server = serve(as_json(SERVER))
-        assert cli("resource-server", *arguments).status == 0
-        assert (server.sent[0].method, server.sent[0].target) == (method, "/api/v1/resource-servers/a")
-    serve(as_json({"resource_servers": [SERVER], "next": ""}))
-    assert "https://a" in cli("resource-server", "ls").out
-
-
-def test_resource_server_metadata_prints_the_document(cli: Any, serve: Any) -> None:
-    server = serve(as_json({"resource": "https://a"}))
-    assert json.loads(cli("resource-server", "metadata", "https://a").out) == {"resource": "https://a"}
-    assert server.sent[0].target == "/api/v1/resource-servers/https%3A%2F%2Fa/metadata"

@@ -155,34 +155,6 @@ def test_keys_show_the_fault_and_end_with_a_finding(cli: Any, serve: Any) -> Non
     )
 
 
-def test_list_show_and_remove(cli: Any, serve: Any) -> None:
-    serve(as_json({"providers": [SHOWN]}))
-    assert "ci.example.com/a  2027-01-15 08:00:00Z  x\n" in cli("provider", "ls").out
-    serve(as_json(SHOWN))
-    assert cli("provider", "show", "ci.example.com/a").out.splitlines()[-2:] == [
-        "jwks_bearer = ***",
-        "leeway_seconds = 5",
-    ]
-    server = serve(as_json(SHOWN), ClientResponse(200, {}, b"<DeleteOpenIDConnectProviderResponse/>"))
-    assert cli("provider", "rm", "ci.example.com/a", "--yes").out == f"Deleted {SHOWN['arn']}.\n"
-    assert b"Action=DeleteOpenIDConnectProvider" in server.sent[1].body
-
-
-def test_allow_list_is_shown_set_and_taken_away(cli: Any, serve: Any) -> None:
-    serve(as_json({"issuers": None}))
-    assert "any issuer" in cli("provider", "allow", "ls").out
-    server = serve(as_json({"issuers": None}), as_json({"issuers": ["a.example.com"]}))
-    assert (
-        cli("provider", "allow", "set", "https://a.example.com").out == "Issuers that may be trusted: a.example.com.\n"
-    )
-    assert json.loads(server.sent[1].body) == {"issuers": ["a.example.com"]}
-    serve(as_json({"issuers": ["a.example.com"]}))
-    assert "a.example.com" in cli("provider", "allow", "ls").out
-    server = serve(ClientResponse(204, {}, b""))
-    assert cli("provider", "allow", "off", "--yes").status == 0
-    assert server.sent[0].method == "DELETE"
-
-
 def test_trust_test_says_of_each_condition_whether_it_holds(cli: Any, serve: Any, tmp_path: Path) -> None:
     condition = {"operator": "StringEquals", "wanted": ["acme"], "found": "acme", "held": True}
     conditions = [{**condition, "key": "i:org"}, {**condition, "key": "i:ref", "found": None, "held": False}]

@@ -17,14 +17,6 @@ STREAM = {
     "aud": "arn:aws:daypass::1:event-stream/ab12",
     "delivery": {"endpoint_url": "https://s/p"},
 }
-ROW = {"id": "ab12", "delivery_status": "enabled", "method": "push", "endpoint_url": "https://s", "failures": 3}
-EVENT = {
-    "id": "e1",
-    "event": f"{CAEP}session-revoked",
-    "created_at": 1_800_000_000_000,
-    "attempts": 8,
-    "error": "the answer has the status 500",
-}
 
 
 def test_stream_create_sends_the_address_the_header_of_a_file_and_the_events(
@@ -58,29 +50,3 @@ def test_stream_create_with_a_header_and_no_address_is_a_usage_error(cli: Any, s
     server = serve(as_json(STREAM))
     assert cli("stream", "create", "--header-file", f"{tmp_path}/header").status == 2
     assert server.sent == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "answer", "method", "target", "shown"),
-    [
-        (("ls",), {"event_streams": [ROW]}, "GET", "/api/v1/event-streams", "https://s"),
-        (("rm", "ab12", "--yes"), {}, "DELETE", "/ssf/streams?stream_id=ab12", ""),
-        (("set", "ab12", "paused"), {}, "POST", "/ssf/status", ""),
-        (
-            ("events", "ab12"),
-            {"security_events": [EVENT], "next": ""},
-            "GET",
-            "/api/v1/event-streams/ab12/events?outcome=dead&limit=100",
-            "the answer has the status 500",
-        ),
-        (("retry", "ab12", "e1"), EVENT, "POST", "/api/v1/event-streams/ab12/events/e1/retry", ""),
-    ],
-)
-def test_stream_commands_call_the_paths_of_the_stream(
-    cli: Any, serve: Any, arguments: tuple[str, ...], answer: Any, method: str, target: str, shown: str
-) -> None:
-    server = serve(as_json(answer))
-    ran = cli("stream", *arguments)
-    assert ran.status == 0, ran.err
-    assert shown in ran.out
-    assert (server.sent[0].method, server.sent[0].target) == (method, target)

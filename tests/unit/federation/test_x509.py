@@ -187,29 +187,11 @@ def test_verify_chain_that_is_not_whole_or_too_long_is_refused() -> None:
     refused("no valid path", issuers[-1].host(), *issuers[2:])
 
 
-def test_verify_chain_in_a_loop_is_refused() -> None:
-    one = Authority.make("CN=one", Authority.make("CN=two"))
-    two = Authority.make("CN=two", one)
-    refused("no valid path", one.host(), one, two)
-    refused("same subject", one.host(), one, two, Authority.make("CN=one", two, key=one.key))
-
-
 def test_verify_chain_that_makes_paths_multiply_costs_nothing() -> None:
     key = ec.generate_private_key(ec.SECP521R1())
     twins = [Authority.make("CN=twin", key=key) for _ in range(MAX_CHAIN)]
     refused("same subject", twins[0].host(), *twins)
     verify(MIDDLE.host(), MIDDLE, MIDDLE, ROOT, ROOT)  # the same one again is not a twin
-
-
-def test_verify_authority_of_the_same_name_is_refused() -> None:
-    refused("no valid path", Authority.make().host())
-    refused("no valid path", Authority.make("CN=plant issuing", Authority.make()).host(), MIDDLE)
-
-
-@pytest.mark.parametrize(("days", "what"), [(-2, "before"), (40, "after")])
-def test_verify_outside_its_time_is_refused(days: int, what: str) -> None:
-    assert what
-    refused("no valid path", ROOT.host(), now=MS + days * DAY)
 
 
 def test_verify_expired_intermediate_or_anchor_is_refused() -> None:
@@ -313,13 +295,6 @@ def test_verify_what_is_no_certificate_is_refused(der: bytes) -> None:
 
 
 # --- Revocation ------------------------------------------------------------------------------------------------------
-
-
-def test_verify_revoked_host_is_refused_and_its_neighbour_is_not() -> None:
-    gone, host = ROOT.host(), ROOT.host("CN=host-2")
-    crl = ROOT.crl(gone.certificate.serial_number)
-    refused("is revoked", gone, crls=(crl,))
-    verify(host, crls=(crl,))
 
 
 def test_verify_revoked_intermediate_is_refused() -> None:

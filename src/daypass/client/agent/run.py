@@ -26,8 +26,7 @@ from daypass.client.agent.endpoints import Endpoints, FailoverConnection
 from daypass.client.agent.keeper import Keeper
 from daypass.client.agent.listener import MAX_HEAD, AgentListener, Answer
 from daypass.client.agent.pods import PodEndpoint
-from daypass.client.auth import session_profile
-from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity
+from daypass.client.credentials import AssumeRole, Credentials, assume_role_with_web_identity, session_profile
 from daypass.client.loopback import access_token
 from daypass.client.profiles import Busy, LocalStateError, Profile, known, locked
 from daypass.client.provider import CredentialProvider
