@@ -47,11 +47,11 @@ class NewChannel(NamedTuple):
 
 
 async def put_channel(
-    env: Env, call: Call, account: str, name: str, new: NewChannel, *, replace_existing: bool = True
+    env: Env, call: Call, account: str, name: str, new: NewChannel
 ) -> tuple[NotificationChannel, str]:
     """daypass:PutNotificationChannel on `notification-channel/NAME`. Also returns a secret that was made, else "".
 
-    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED; ALREADY_EXISTS unless it may `replace_existing`.
+    Raises DaypassError: ACCESS_DENIED, VALIDATION, LIMIT_EXCEEDED.
     """
     owner = account or call.caller.account
     decision = await allow(env, call, "PutNotificationChannel", "notification-channel", name, owner)
@@ -66,8 +66,6 @@ async def put_channel(
 
     def change(tx: Tx) -> tuple[NotificationChannel, Event]:
         old = tx.get(NotificationChannel, account=owner, name=name)
-        if old is not None and not replace_existing:
-            raise DaypassError(ErrorKind.ALREADY_EXISTS, f"A channel with the name {old.name} exists.")
         created = old.created_at if old is not None else call.now
         channel = NotificationChannel(owner, name, new.kind, new.target, sealed, new.event_types, created, call.now)
         CHANNELS.put(tx, old, channel)

@@ -9,9 +9,7 @@ from tests.unit.operations.fakes import ALPHA, NOW, Credentials, World, allow, a
 
 from daypass.domain.directory import MfaDevice, User
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.events import EventType
 from daypass.domain.totp import code_at, step_at
-from daypass.operations.assume.mfa_code import LOCK_MS, MAX_FAILURES
 from daypass.operations.iam.mfa import seal_seed
 from daypass.wire.aws.sts import get_session_token
 
@@ -46,32 +44,6 @@ async def denied(world: World, key: Credentials, params: dict[str, Any]) -> str:
     return reason
 
 
-async def test_assume_role_with_a_right_code_meets_conditions_on_mfa_in_every_policy(world: World, ann: User) -> None:
-    fresh = {"NumericEquals": {"aws:MultiFactorAuthAge": "0"}}
-    role = world.role("ops", trusts=[trust(ann.arn, Condition={**PRESENT, **fresh})])
-    ask = {"RoleArn": role.arn, "RoleSessionName": "job"}
-    with pytest.raises(DaypassError, match="not authorized"):
-        await world.call(assume_role, world.key(ann), ask)
-    answer = await world.call(assume_role, world.key(ann), {**ask, **right(world)})
-    accepted, issued = world.journal.events[-2:]
-    assert (accepted.type, accepted.detail["mfa"]) == (EventType.DIRECTORY_CHANGED, "code accepted")
-    assert issued.type is EventType.SESSION_ISSUED
-    assert world.journal.sessions[-1].mfa_at == 0
-    assert (await world.caller(Credentials.of(answer))).mfa_at == 0
-
-
-async def test_get_session_token_with_a_right_code_makes_a_session_that_mfa_vouches_for(
-    world: World, ann: User
-) -> None:
-    answer = await world.call(get_session_token, world.key(ann), right(world))
-    world.clock.time += 61_000
-    caller = await world.caller(Credentials.of(answer))
-    assert caller.mfa_at == NOW
-    role = world.role("ops", trusts=[trust(ann.arn, Condition={"NumericEquals": {"aws:MultiFactorAuthAge": "61"}})])
-    await world.call(assume_role, Credentials.of(answer), {"RoleArn": role.arn, "RoleSessionName": "job"})
-    assert world.journal.sessions[-1].mfa_at == 0
-
-
 @pytest.mark.parametrize("off", [-1, 0, 1])
 async def test_code_of_a_drifting_device_is_taken_within_a_step_of_its_own_time(
     world: World, ann: User, off: int
@@ -89,17 +61,6 @@ async def test_code_of_our_time_is_wrong_for_a_device_that_drifts(world: World, 
 async def test_codes_of_one_window_are_taken_in_any_order(world: World, ann: User) -> None:
     for off in (1, -1, 0):
         await world.call(get_session_token, world.key(ann), right(world, off))
-
-
-async def test_wrong_codes_in_a_row_lock_the_device_and_a_right_one_ends_the_row(world: World, ann: User) -> None:
-    for _ in range(MAX_FAILURES - 1):
-        assert await denied(world, world.key(ann), right(world, 5)) == "wrong code"
-    await world.call(get_session_token, world.key(ann), right(world))
-    for _ in range(MAX_FAILURES):
-        assert await denied(world, world.key(ann), right(world, 5)) == "wrong code"
-    assert await denied(world, world.key(ann), right(world, 1)) == "locked after wrong codes"
-    world.clock.time += LOCK_MS
-    await world.call(get_session_token, world.key(ann), right(world))
 
 
 async def test_no_code_is_right_while_the_database_is_away(world: World, ann: User) -> None:

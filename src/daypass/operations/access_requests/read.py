@@ -15,7 +15,7 @@ from daypass.domain.access.terms import Terms, decode
 from daypass.domain.directory import AccessRequest, AccessReview, Grant, RequestState, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
-from daypass.domain.policy.model import Decision, Effect
+from daypass.domain.policy.model import Decision
 from daypass.domain.policy.partial_evaluation import PartialOutcome
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import decide_partially
@@ -27,7 +27,8 @@ from daypass.operations.grants.targets import Snapshot, requestable_roles
 from daypass.operations.grants.use import no_such_request
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import stages_for
-from daypass.operations.iam.holdings import Gatherer, Holdings
+from daypass.operations.iam.builtin import actions_in
+from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.iam.mfa import enabled_devices
 from daypass.operations.management import allow, allow_all_or_own, allow_own, read_page
 from daypass.operations.notifications import announce
@@ -392,7 +393,7 @@ def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -
         evaluation = decide_partially(asked.of(role, holdings))
         if evaluation.outcome is PartialOutcome.DENIED:
             continue
-        actions = _actions(holdings)
+        actions = list(dict.fromkeys(actions_in(source.policy.document for source in holdings.identity)))
         beyond = [each for each in actions if fold(each) != fold(action)]
         suggestion = Suggestion(
             role.arn,
@@ -405,17 +406,6 @@ def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -
         )
         found.append(((breadth_of(actions), len(beyond), role.arn), suggestion))
     return [suggestion for _, suggestion in sorted(found)[:limit]]
-
-
-def _actions(holdings: Holdings) -> list[str]:
-    """The actions that the role's policies allow, as they are written."""
-    actions: dict[str, None] = {}
-    for source in holdings.identity:
-        for statement in source.policy.document.statements:
-            if statement.effect is Effect.ALLOW:
-                written = ("*",) if statement.not_action else statement.written["Action"]
-                actions.update(dict.fromkeys(written))
-    return list(actions)
 
 
 def _grant_for(scene: Scene, role: Role, person: Person, now: int) -> str:

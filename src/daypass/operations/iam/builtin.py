@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from daypass.data import BuiltinPolicies
 from daypass.domain.directory import Attachment, InlinePolicy, ManagedPolicy, PolicyVersion
-from daypass.domain.policy.compiled import PolicyKind
+from daypass.domain.policy.compiled import PolicyDocument, PolicyKind
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.model import Effect
 from daypass.ports import Env, Reader
@@ -95,9 +95,13 @@ def allowed_actions(tx: Reader, env: Env, owner_id: str) -> list[str]:
     texts = [policy.document for policy in tx.find(InlinePolicy, owner_id=owner_id, order="name", limit=_MANY)]
     attached = tx.find(Attachment, owner_id=owner_id, order="policy_arn", limit=_MANY)
     texts += [policy_text(tx, env.builtin, each.policy_arn) for each in attached]
+    return actions_in(compile_stored(text, PolicyKind.IDENTITY) for text in texts if text)
+
+
+def actions_in(documents: Iterable[PolicyDocument]) -> list[str]:
+    """The actions that the documents allow, as they are written."""
     found: list[str] = []
-    for text in filter(None, texts):
-        for statement in compile_stored(text, PolicyKind.IDENTITY).statements:
-            if statement.effect is Effect.ALLOW:
-                found += ["*"] if statement.not_action else statement.written.get("Action", ())
+    for statement in (each for document in documents for each in document.statements):
+        if statement.effect is Effect.ALLOW:
+            found += ["*"] if statement.not_action else statement.written.get("Action", ())
     return found

@@ -7,7 +7,7 @@ request. Reading is itself recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -76,7 +76,6 @@ async def tail(
     *,
     limit: int = 100,
     wait: float = 0.0,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Tail:
     """daypass:ReadAudit: records after `cursor`, waiting up to `wait` seconds for new ones.
 
@@ -90,7 +89,7 @@ async def tail(
         page = await _since(env, scope, cursor, limit)
         waited = 0.0
         while not page.records and waited < min(wait, MAX_WAIT):
-            await sleep(_LOOK_EVERY)
+            await asyncio.sleep(_LOOK_EVERY)
             waited += _LOOK_EVERY
             page = await _since(env, scope, page.cursor, limit)
     await _record(env, call, scope, {"followed": len(page.records)})
