@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
 
 import click
 
 from daypass.cli import output
-from daypass.cli.options import CommandGroup, complete_roles, open_connection, server_options
-from daypass.client.credentials import role_arn
+from daypass.cli.options import CommandGroup, complete_roles, server_options
+from daypass.client import state
 from daypass.client.profiles import LocalStateError
-from daypass.client.usable import resolve
 
 _VERSION = "client.authentication.k8s.io/v1"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -67,18 +65,11 @@ def webhook(**given: str) -> None:
 @server_options
 def credential(audience: str, role: str, profile: str, endpoint: str) -> None:
     """Print an access token as kubectl reads it (ExecCredential). It is the `exec` of a user in a kubeconfig."""
-    from daypass.client.loopback import access_token
+    from daypass.client.package_hosts import token_for
 
     _check_version(os.environ.get("KUBERNETES_EXEC_INFO", ""))
-    connection = open_connection(resolve(profile, endpoint))
-    wanted = {"audience": audience, **({"role": role_arn(connection, role)} if role else {})}
-    answer = access_token(connection, wanted)
-    status: dict[str, Any] = {"token": str(answer["access_token"])}
-    if seconds := answer.get("expires_in"):
-        from datetime import UTC, datetime
-
-        ends = datetime.fromtimestamp(connection.clock() + float(seconds), UTC)
-        status["expirationTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+    token = token_for(audience, role, profile, endpoint)
+    status = {"token": token.text, "expirationTimestamp": state.iso_time(token.expires_at)}
     click.echo(json.dumps({"apiVersion": _VERSION, "kind": "ExecCredential", "status": status}))
 
 
