@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from msgspec import to_builtins
+
 from daypass.domain.policy.layers import BLOCK
 from daypass.domain.policy.model import Decision, Determining, Effect, Layer, Value
 
@@ -66,16 +68,6 @@ class ConditionResult:
     found: Value | None
     held: bool
 
-    def to_json(self) -> dict[str, Any]:
-        found = list(self.found) if isinstance(self.found, tuple) else self.found
-        return {
-            "operator": self.operator,
-            "key": self.key,
-            "wanted": list(self.wanted),
-            "found": found,
-            "held": self.held,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class StatementResult:
@@ -106,7 +98,7 @@ class StatementResult:
             "matched": self.matched,
             "failed_at": self.failed_at.value,
             "would_have_to_be_true": self.would_have_to_be_true,
-            "conditions": [condition.to_json() for condition in self.conditions],
+            "conditions": to_builtins(self.conditions),
         }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
+
+from msgspec import to_builtins
 
 from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.condition import Condition
@@ -91,35 +93,14 @@ class LintFinding:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {
-            "id": self.id,
-            "severity": self.severity.value,
-            "title": RULES[self.id].title,
-            "line": self.line,
-            "column": self.column,
-            "end_line": self.end_line,
-            "end_column": self.end_column,
-            "statement": self.statement,
-            "sid": self.sid,
-            "why": self.why,
-            "fix": self.fix,
-        }
+        shown = {"id": self.id, "severity": self.severity.value, "title": RULES[self.id].title}
+        return {**shown, **to_builtins(self)}
 
 
 def at_statement(rule: str, statement: Statement, why: str, fix: str) -> LintFinding:
     """A finding about a whole statement."""
-    return LintFinding(
-        id=rule,
-        severity=RULES[rule].severity,
-        line=statement.line,
-        column=statement.column,
-        end_line=statement.end_line,
-        end_column=statement.end_column,
-        statement=statement.index,
-        sid=statement.sid,
-        why=why,
-        fix=fix,
-    )
+    begin = at_place(rule, statement.line, statement.column, why, fix, statement)
+    return replace(begin, end_line=statement.end_line, end_column=statement.end_column)
 
 
 def at_place(rule: str, line: int, column: int, why: str, fix: str, statement: Statement | None = None) -> LintFinding:
