@@ -38,7 +38,7 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.revocation_feed import prune_revocations
-from daypass.stores.tx import StoreTx, _select
+from daypass.stores.tx import StoreTx, _count_under, _select
 
 NAMES = ["b", "A", "c10", "C1", "a-", "Z", "_x", "a.b"]
 IN_ORDER = ["_x", "A", "a-", "a.b", "b", "C1", "c10", "Z"]
@@ -365,7 +365,12 @@ def test_get_by_absent_optional_field_finds_those_without(database: Database) ->
     assert [u.name for u in read(database, lambda tx: tx.find(User, boundary_arn=None))] == ["a"]
 
 
-def test_find_by_path_prefix_finds_names_in_order_without_regard_to_case(database: Database) -> None:
+@pytest.mark.parametrize("few", [0, 3, 2000])
+def test_find_by_path_prefix_is_the_same_however_many_match(
+    database: Database, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("daypass.stores.tx._FEW", few)
+    _count_under.cache_clear()
     paths = {"b": "/team/", "A": "/team/", "c": "/team/sub/", "D": "/teams/", "e": "/Team/", "f": "/", "g": "/team/"}
     insert(database, *(user(name, path=path) for name, path in paths.items()))
     insert(database, user("x", id="AIDAOTHER", account=OTHER, path="/team/"))
@@ -379,6 +384,7 @@ def test_find_by_path_prefix_finds_names_in_order_without_regard_to_case(databas
     assert names("/team/", after="B", limit=2) == ["c", "g"]
     assert names("/none/") == names("/team/\x7f") == []
     assert names("/") == ["A", "b", "c", "D", "e", "f", "g"]
+    _count_under.cache_clear()
 
 
 def plan_of(database: Database, query: Select[Any], values: dict[str, object], table: str) -> str:
@@ -394,9 +400,19 @@ def plan_of(database: Database, query: Select[Any], values: dict[str, object], t
     return step
 
 
+@pytest.mark.parametrize("way", ["nothing", "few"])
+def test_find_by_path_prefix_of_few_reads_the_index_on_paths(database: Database, way: str) -> None:
+    """However large the account, its names are not walked."""
+    shape = (("account", False),)
+    query = _count_under("users", shape) if way == "nothing" else _select("users", "name", ("few", True), shape)[0]
+    values = {"eq_account": ACCOUNT, "prefix": "/none/", "prefix_end": "/none0", "after": "a", "limit_": 100}
+    step = plan_of(database, query, values, "users")
+    assert "ix_users_account_path (account=? AND path>? AND path<?)" in step
+
+
 def test_find_revocations_of_a_subject_reads_their_index(database: Database) -> None:
     """A use of a grant looks for several, and an account can have thousands (attack A431)."""
-    query = _select("revocations", "", (False, False), (("account", False), ("subject", False), ("value", False)))[0]
+    query = _select("revocations", "", ("all", False), (("account", False), ("subject", False), ("value", False)))[0]
     values = {"eq_account": ACCOUNT, "eq_subject": "session", "eq_value": "s", "limit_": 100}
     step = plan_of(database, query, values, "revocations")
     assert "ix_revocations_account_subject_value (account=? AND subject=? AND value=?)" in step

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     or_,
     select,
     update,
@@ -51,6 +52,7 @@ E = TypeVar("E")
 _BIGGEST = 2**63
 _EVERY = 2**31 - 1
 LOST = "The database lacks what was acknowledged, or is not the one that was last written: it may have forgotten revocations."
+_FEW = 2000  # this many rows are sorted in less time than a page takes to return
 
 _INTEGER = re.compile(r"[0-9]{1,18}")  # within 63 bits, as both databases have them
 
@@ -101,10 +103,13 @@ class StoreReader:
             return []  # such a value cannot have been stored
         mapping = ENTITY_TABLES[kind]
         values = {f"eq_{field}": _value(mapping, field, value) for field, value in equals.items()}
-        statement, first = _select(mapping.table.name, order, (bool(path_prefix), bool(after)), _shape(equals))
+        strategy = self._prefix_strategy(mapping, order, path_prefix, equals, values)
+        if strategy is None:
+            return []
+        statement, first = _select(mapping.table.name, order, (strategy, bool(after)), _shape(equals))
         if after and first in mapping.integers and not _INTEGER.fullmatch(after):
             return []  # not a number, or one that no column can hold: nothing comes after it
-        values |= {"prefix": path_prefix, "length": len(path_prefix)} if path_prefix else {}
+        values |= _PREFIX_VALUES[strategy](path_prefix)
         values |= {"after": _value(mapping, first, after)} if after else {}
         rows = self._conn.execute(statement, {**values, "limit_": limit})
         return [mapping.to_entity(row) for row in rows]
@@ -150,6 +155,21 @@ class StoreReader:
         if len(ids) > _MOST_HOLDERS:
             ids, upto = ids[:_MOST_HOLDERS], ids[_MOST_HOLDERS - 1]
         return self.find_among(kind, "id", ids, order="id", account=account), upto
+
+    def _prefix_strategy(
+        self, mapping: EntityTable, order: str, prefix: str, equals: dict[str, Any], values: dict[str, Any]
+    ) -> str | None:
+        """How to find the entities under a path prefix without reading the whole account or sorting most of it. None
+        when there are none. "few": reads the prefix by the index on paths, then sorts. "many": reads the names in
+        order, because enough of them match.
+        """
+        if not prefix:
+            return "all"
+        if order != "name" or "account" not in equals or not prefix.isascii() or prefix == "/":
+            return "many"
+        counting = _count_under(mapping.table.name, _shape(equals))
+        count = int(self._conn.execute(counting, {**values, **_range(prefix)}).scalar_one())
+        return None if not count else "few" if count <= _FEW else "many"
 
     def count(self, kind: type[Any], **equals: Any) -> int:
         if not all(map(storable, equals.values())):
@@ -219,8 +239,8 @@ _MEMBERS = (
 )
 
 
-_Options = tuple[bool, bool]
-"""Whether paths must begin with a prefix, and whether the page is not the first."""
+_Options = tuple[str, bool]
+"""The access path for a path prefix (see `_prefix_strategy`), and whether the page is not the first."""
 _Shape = tuple[tuple[str, bool], ...]
 """The queried fields, and for each whether its value is None."""
 _BY_TABLE = {mapping.table.name: mapping for mapping in ENTITY_TABLES.values()}
@@ -253,16 +273,19 @@ def _conditions(mapping: EntityTable, shape: _Shape) -> list[ColumnElement[bool]
 def _select(table: str, order: str, options: _Options, shape: _Shape) -> tuple[Select[Any], str]:
     """The statement, and its first sort column."""
     mapping, descending = _BY_TABLE[table], order.startswith("-")
-    prefixed, after = options
+    strategy, after = options
     conditions = _conditions(mapping, shape)
-    if prefixed:
+    if strategy == "many":
         start = func.substr(mapping.table.c.path, 1, bindparam("length", type_=Integer))
         conditions.append(start == bindparam("prefix"))
+    if strategy == "few":
+        conditions += _under(mapping)
     fixed = {field for field, _ in shape}
     columns: list[Column[Any]] = [mapping.table.c[name] for name in mapping.primary if name not in fixed]
     if order:
         columns.insert(0, _order_column(mapping, order.removeprefix("-")))
-    places: list[ColumnElement[Any]] = [*columns]
+    # No index on names contains the expression, so the database uses the index on paths.
+    places: list[ColumnElement[Any]] = [columns[0].concat(""), *columns[1:]] if strategy == "few" else [*columns]
     if after:
         if not columns:
             raise ValueError("`after` needs an order")
@@ -279,6 +302,31 @@ def _among(table: str, field: str, order: str, shape: _Shape, *, any_case: bool)
     column = func.lower(mapping.table.c[field]) if any_case else mapping.table.c[field]
     conditions = (column.in_(bindparam("some", expanding=True)), *_conditions(mapping, shape))
     return select(*mapping.columns).where(*conditions).order_by(_order_column(mapping, order))
+
+
+def _under(mapping: EntityTable) -> list[ColumnElement[bool]]:
+    """A path prefix as a range of paths, which an index can search."""
+    path = mapping.table.c.path
+    return [path >= bindparam("prefix"), path < bindparam("prefix_end")]
+
+
+def _range(prefix: str) -> dict[str, Any]:
+    return {"prefix": prefix, "prefix_end": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
+
+
+_PREFIX_VALUES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "all": lambda _: {},
+    "few": _range,
+    "many": lambda prefix: {"prefix": prefix, "length": len(prefix)},
+}
+
+
+@lru_cache(maxsize=64)
+def _count_under(table: str, shape: _Shape) -> Select[Any]:
+    """The number of entities under a path prefix. Counting stops above `_FEW`."""
+    mapping = _BY_TABLE[table]
+    some = select(literal(1)).select_from(mapping.table).where(*_conditions(mapping, shape), *_under(mapping))
+    return select(func.count()).select_from(some.limit(_FEW + 1).subquery())
 
 
 @lru_cache(maxsize=16)
