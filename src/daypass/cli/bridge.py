@@ -180,8 +180,8 @@ def vault(
             _command(program, "write", f"auth/jwt/role/{role}", *_pairs(rules)),
         )
     )
-    found = {"config": config, "role": {"name": role, **rules}}
-    return _commands_and_document(found, commands, "The role as JSON:", "role")
+    found = {"config": config, "role": {"name": role, **rules}, "command": commands}
+    return CommandResult(found, partial(click.echo, commands))
 
 
 @bridge.command("seaweedfs")
