@@ -21,7 +21,7 @@ STATIC: Final = Path(__file__).resolve().parents[1] / "src/daypass/wire/web/stat
 
 
 class Vendored(NamedTuple):
-    """One file: its package with version, its path in it, and its SHA-256. Without a package: the bundle."""
+    """One file: its package with version, its path in it, and its SHA-256. Without a package: one of `BUNDLES`."""
 
     package: str
     path: str
@@ -44,6 +44,7 @@ FILES: Final = {
         "uplot@1.6.32", "dist/uPlot.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"
     ),
     "codemirror.js": Vendored("", "", "5184db7d08377593eee85135d08332407e82eefc38efae8d7ee495b2e6cd9bd0"),
+    "d3.js": Vendored("", "", "f24d4a38181230ed0935ba81d6714b07bda0f5da950bf89d9475d98e2ea67e8c"),
     "icons.svg": Vendored(
         "@tabler/icons@3.52.0", "icons/outline", "6ca529e50e15b4cccdd63bec7f285ef8312adfd38df78bea00e45cb0d93c355d"
     ),
@@ -90,22 +91,40 @@ ICONS: Final = [
 """The icons of the sprite `icons.svg`, by their names in the package."""
 
 
-CODE: Final = {
-    "@codemirror/autocomplete@6.20.4": "autocompletion, completionKeymap",
-    "@codemirror/commands@6.11.1": "defaultKeymap, history, historyKeymap",
-    "@codemirror/lang-json@6.0.2": "json, jsonParseLinter",
-    "@codemirror/language@6.13.1": "HighlightStyle, bracketMatching, syntaxHighlighting, syntaxTree",
-    "@codemirror/lint@6.9.8": "lintGutter, linter",
-    "@codemirror/state@6.7.6": "EditorState",
-    "@codemirror/view@6.43.15": "EditorView, keymap, lineNumbers",
-    "@lezer/highlight@1.2.5": "tags",
-}
-"""The packages of the bundle `codemirror.js`, and what builder.js uses of each."""
-BUNDLING: Final = (
-    "esbuild@0.25.8", "@lezer/common@1.5.5", "@lezer/json@1.0.3", "@lezer/lr@1.4.12", "style-mod@4.1.5",
-    "w3c-keyname@2.2.8", "crelt@1.0.7", "@marijn/find-cluster-break@1.0.4",
-)  # fmt: skip
-"""The bundler, and what the packages of `CODE` need, at exact versions: the bundle has a digest."""
+class Bundle(NamedTuple):
+    """A script that sets `name`. `code`: its packages, and what our scripts use of each. `needs`: what these packages need, at
+    exact versions, because the bundle has a digest.
+    """
+
+    name: str
+    code: dict[str, str]
+    needs: tuple[str, ...]
+
+
+ESBUILD: Final = "esbuild@0.25.8"
+BUNDLES: Final = {
+    "codemirror.js": Bundle(
+        "CodeMirror",
+        {
+            "@codemirror/autocomplete@6.20.4": "autocompletion, completionKeymap",
+            "@codemirror/commands@6.11.1": "defaultKeymap, history, historyKeymap",
+            "@codemirror/lang-json@6.0.2": "json, jsonParseLinter",
+            "@codemirror/language@6.13.1": "HighlightStyle, bracketMatching, syntaxHighlighting, syntaxTree",
+            "@codemirror/lint@6.9.8": "lintGutter, linter",
+            "@codemirror/state@6.7.6": "EditorState",
+            "@codemirror/view@6.43.15": "EditorView, keymap, lineNumbers",
+            "@lezer/highlight@1.2.5": "tags",
+        },
+        ("@lezer/common@1.5.5", "@lezer/json@1.0.3", "@lezer/lr@1.4.12", "style-mod@4.1.5", "w3c-keyname@2.2.8",
+         "crelt@1.0.7", "@marijn/find-cluster-break@1.0.4"),
+    ),
+    "d3.js": Bundle(
+        "d3",
+        {"d3-selection@3.0.1": "select", "d3-zoom@3.0.1": "zoom, zoomIdentity, zoomTransform"},
+        ("d3-color@3.1.1", "d3-dispatch@3.0.2", "d3-drag@3.0.1", "d3-ease@3.0.2", "d3-interpolate@3.0.2", "d3-timer@3.0.2",
+         "d3-transition@3.0.2"),
+    ),
+}  # fmt: skip
 
 
 def fetched(package: str, folder: Path) -> dict[str, bytes]:
@@ -131,15 +150,17 @@ def sprite(files: dict[str, bytes], folder: str) -> bytes:
     return "\n".join([*parts, "</svg>\n"]).encode()
 
 
-def bundle(folder: Path) -> bytes:
-    """The packages of `CODE` as one script that sets `CodeMirror`."""
+def bundled(bundle: Bundle, folder: Path) -> bytes:
+    """The packages as one script."""
+    folder.mkdir()
     (folder / "package.json").write_text('{"private": true}')
-    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--save-exact", *CODE, *BUNDLING]
+    packages = [*bundle.code, *bundle.needs, ESBUILD]
+    install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--save-exact", *packages]
     subprocess.run(install, cwd=folder, check=True)
-    lines = [f'export {{ {names} }} from "{package.rpartition("@")[0]}";' for package, names in CODE.items()]
+    lines = [f'export {{ {names} }} from "{package.rpartition("@")[0]}";' for package, names in bundle.code.items()]
     (folder / "entry.js").write_text("\n".join(lines))
     build = ["node_modules/.bin/esbuild", "entry.js", "--bundle", "--minify", "--legal-comments=none"]
-    build += ["--format=iife", "--global-name=CodeMirror"]
+    build += ["--format=iife", f"--global-name={bundle.name}"]
     return subprocess.run(build, cwd=folder, capture_output=True, check=True).stdout
 
 
@@ -151,10 +172,13 @@ def main() -> int:
     differing = 0
     with tempfile.TemporaryDirectory() as folder:
         names = {file.package for file in FILES.values()} - {""}
-        packages = {package: fetched(package, Path(folder)) for package in names} | {"": {"": bundle(Path(folder))}}
+        packages = {package: fetched(package, Path(folder)) for package in names}
+        bundles = {name: bundled(bundle, Path(folder) / name) for name, bundle in BUNDLES.items()}
     for name, file in FILES.items():
-        files = packages[file.package]
-        body = sprite(files, file.path) if name == "icons.svg" else files[file.path]
+        if name == "icons.svg":
+            body = sprite(packages[file.package], file.path)
+        else:
+            body = bundles[name] if name in bundles else packages[file.package][file.path]
         digest = hashlib.sha256(body).hexdigest()
         if write:
             (STATIC / name).write_bytes(body)

@@ -117,6 +117,42 @@ def test_part_that_fails_leaves_its_page(server: Server, chromium: Browser) -> N
     page.context.close()
 
 
+def test_picture_is_zoomed_by_buttons_keys_wheel_and_mouse_and_its_links_still_lead(
+    server: Server, chromium: Browser
+) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page = ada.open("/console/graph?role=prod-orders")
+    frame = page.locator(".graph")
+
+    def place() -> tuple[float, float, float]:
+        found = frame.locator("svg > g").evaluate("each => (({a, e, f}) => [a, e, f])(each.getCTM())")
+        return (found[0], found[1], found[2])
+
+    whole = place()
+    page.get_by_role("button", name="Zoom in").click()
+    assert place()[0] > whole[0]
+    page.get_by_role("button", name="Whole picture").click()
+    assert place() == whole
+    frame.focus()
+    frame.press("+")
+    zoomed = place()
+    frame.press("ArrowLeft")
+    assert place()[1] > zoomed[1]
+    frame.press("0")
+    frame.hover()
+    page.mouse.wheel(0, -200)
+    assert place() == whole  # the wheel alone scrolls the page
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -200)
+    page.keyboard.up("Control")
+    frame.locator("svg > g:not([transform$='scale(1)'])").wait_for()
+    page.get_by_role("button", name="Whole picture").click()
+    frame.locator("a .box").first.click()
+    page.wait_for_url("**principal=**")
+    assert frame.locator("svg > g").count() == 1
+    page.context.close()
+
+
 def test_first_page_is_small(server: Server, chromium: Browser) -> None:
     """What the network carries for the sign-in page and for the first page after it, with an empty cache."""
     sizes = dict[str, float]()

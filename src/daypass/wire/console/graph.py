@@ -1,7 +1,8 @@
 """Who can assume what, as a picture: from people and workloads through what lets them in to the roles.
 
-The picture is SVG that the server makes, so it needs no script, and each edge leads to its row of a table with the same
-data. The overview shows whom trust policies name; the picture of one role or principal shows what the evaluator decides.
+The picture is SVG that the server makes, so it needs no script but for zoom (graph.js), and each edge leads to its row of a
+table with the same data. The overview shows whom trust policies name; the picture of one role or principal shows what the
+evaluator decides.
 """
 
 from __future__ import annotations
