@@ -247,7 +247,7 @@ class Installation:
         return self.runtime.database.read(read)
 
     def records(self, request_id: str) -> list[dict[str, Any]]:
-        """The bodies of the records about one request. What was read before is not read again: a record does not change."""
+        """The bodies of the records about one request. Records that were read before are not read again: a record does not change."""
         self.runtime.database.read(self._read_new_records)
         return [body for *_, body in sorted(self._about[request_id], key=lambda record: record[:3])]
 

@@ -1,4 +1,4 @@
-"""Attack A226: odd key sets of clients. What can never verify is refused when it is written; the rest fails closed."""
+"""Attack A226: odd key sets of clients. Keys that can never verify are refused when they are written; the rest fails closed."""
 
 from __future__ import annotations
 

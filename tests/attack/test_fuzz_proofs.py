@@ -1,6 +1,6 @@
 """Honest signatures over dishonest content: answered in form, on the record, never failing.
 
-What a provider signs is not what a provider should sign: its users choose their names, and it may be an attacker's own.
+A provider may sign more than it should: its users choose their names, and it may be an attacker's own.
 `DAYPASS_FUZZ=20` makes twenty times as many requests.
 """
 

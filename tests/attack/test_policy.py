@@ -1,4 +1,4 @@
-"""Attacks on policies, over the whole application: rows A38 to A49. What the evaluator owes is proved in tests/reference."""
+"""Attacks on policies, over the whole application: rows A38 to A49. tests/reference proves the evaluator."""
 
 from __future__ import annotations
 

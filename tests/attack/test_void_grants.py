@@ -1,7 +1,7 @@
 """The rule that says when a grant is void, as one table: what changes after the approval, and whether it ends the access
 before its first use and afterwards (rows A85, A120 and A364).
 
-What was approved is compared at each use. The persons are asked about once, at the first use; who is blocked later loses
+The approval is compared at each use. The persons are asked about once, at the first use; who is blocked later loses
 sessions by the block itself.
 """
 

@@ -70,7 +70,7 @@ class Reader:
         self._terminal.__exit__(None, None, None)
 
     def run(self, command: str) -> Ran:
-        """Types a command and waits for the next prompt. What it asks on the way is answered."""
+        """Types a command and waits for the next prompt. Its questions on the way are answered."""
         self._terminal.type(f"{command}\n")
         status, shown = self._until_prompt()
         return Ran(command, status, shown)

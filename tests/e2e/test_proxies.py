@@ -30,7 +30,7 @@ PROXY = Path(__file__).resolve().parents[2] / "deploy/proxy"
 
 
 def replaced(text: str, *pairs: tuple[str, str]) -> str:
-    """The example with this test's addresses. What is replaced must be there."""
+    """The example with this test's addresses. The replaced text must be there."""
     for before, after in pairs:
         assert before in text, before
         text = text.replace(before, after)

@@ -77,7 +77,7 @@ def set_up(server: Server) -> tuple[list[tuple[str, str]], list[tuple[str, str]]
 
 
 def asked(server: Server, path: str, key: tuple[str, str], body: Any) -> tuple[int, Any]:
-    """Status and answer, or the error, with status 0 when there is no answer. What the server sheds is sent again, as a
+    """Status and answer, or the error, with status 0 when there is no answer. A request that the server sheds is sent again, as a
     client does.
     """
     for _ in range(TRIES):

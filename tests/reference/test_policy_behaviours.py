@@ -1,6 +1,6 @@
 """Every behaviour in tests/cases, one JSON file each, against the evaluator and against the reference.
 
-A file says `why`, and which page of AWS's documentation says so (`source`). What it leaves out is the ordinary: the user
+A file says `why`, and which page of AWS's documentation says so (`source`). It leaves out the ordinary: the user
 alice reads order 7 of her own account, with no context and no policies but those given.
 """
 

@@ -1,7 +1,7 @@
 """Questions of the AuthZEN Authorization API in the terms of the policy language: ARN, action and context keys.
 
-What a request says of its subject, action and environment has context keys of its own (`daypass:SubjectProperty/…`), so
-that it never passes for a verified fact. This module never decides.
+Properties that a request gives of its subject, action and environment have context keys of their own
+(`daypass:SubjectProperty/…`), so that they never pass for verified facts. This module never decides.
 Source: OpenID AuthZEN Authorization API 1.0, 5 (information model).
 """
 

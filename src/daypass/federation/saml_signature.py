@@ -1,6 +1,6 @@
 """Signatures of SAML: one narrow profile of XML Signature, checked piece by piece before anything is computed.
 
-What is verified is one element with its ID, whole, signed once, by a key of the metadata. It must never take a key, an
+One whole element with its ID is verified, signed once, by a key of the metadata. This module must never take a key, an
 algorithm or a transform because the document proposes it (attacks A29, A30), and returns nothing but what was signed:
 parsed again from the very bytes that were digested. Source: SAML core, section 5.4 (saml-core-2.0-os).
 """

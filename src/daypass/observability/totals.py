@@ -107,7 +107,7 @@ def between(earlier: Totals, later: Totals) -> Totals:
 
 
 def _added(earlier: Mapping[str, tuple[int, ...]], later: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """What was added to each number."""
+    """The increase of each number."""
     return {
         name: tuple(
             max(0, here - there) for here, there in zip(found, earlier.get(name, (0,) * len(found)), strict=True)

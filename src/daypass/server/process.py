@@ -106,7 +106,7 @@ class Lifespan:
         await send({"type": "lifespan.shutdown.complete"})
 
     def _serving(self, runtime: Runtime) -> Callable[..., Awaitable[None]]:
-        """What serves requests: the application, or it with traces. Raises ConfigError without OpenTelemetry."""
+        """The application, or it with traces. Raises ConfigError without OpenTelemetry."""
         if not self._settings.tracing.endpoint:
             return build(runtime)
         try:

@@ -1,6 +1,6 @@
 """Command lines of `test_json_output`, in an order in which each finds what it needs, and why some are not among them.
 
-`$name` is filled in. A line begins with the profile that runs it and the exit status. What follows `->` is kept from the
+`$name` is filled in. A line begins with the profile that runs it and the exit status. The text after `->` is kept from the
 document: `name=member.member`.
 """
 

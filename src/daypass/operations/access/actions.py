@@ -57,7 +57,7 @@ async def find_actions(env: Env, call: Call, part: str) -> list[Described]:
 
 
 async def describe_actions(env: Env, call: Call, actions: Sequence[str]) -> list[Described]:
-    """What these actions do. An action that no model describes is left out."""
+    """Descriptions of these actions. An action that no model describes is left out."""
     return await heavy.read(env, call, _of_actions, tuple(actions[:_SHOWN]))
 
 
@@ -127,7 +127,7 @@ def name_of(prefix: str) -> str:
 
 @lru_cache(maxsize=32)
 def _sentences(prefix: str) -> Mapping[str, str]:
-    """What each action of a service does, by its name in lower case."""
+    """The description of each action of a service, by its name in lower case."""
     if prefix == "daypass":
         return {name.lower(): _first_sentence(text) for name, text in _own().items()}
     found: dict[str, str] = {}

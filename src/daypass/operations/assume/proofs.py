@@ -234,7 +234,7 @@ async def _check_saml_provider(env: Env, *, known: SamlProvider) -> None:
 
 
 def saml_proof(assertion: Assertion, provider: SamlProvider, used: OneTime) -> Proof:
-    """What an assertion of this provider proves."""
+    """The proof that an assertion of this provider gives."""
     return replace(proof_of(assertion, provider, used), again=(partial(_check_saml_provider, known=provider),))
 
 

@@ -1,6 +1,6 @@
 """Whether a grant is void: the one function that says so, for its uses, the sweep and readers.
 
-What was approved is recorded with the grant: a digest of the request, the role and the rule, and the votes that counted.
+The approval is recorded with the grant: a digest of the request, the role and the rule, and the votes that counted.
 The digest is compared at each use. Whether the persons are still permitted is asked once, when the grant is first used.
 Who is blocked later loses the sessions by the block itself.
 """

@@ -41,7 +41,7 @@ HOURS: Final = {"1": "1 hour", "24": "24 hours", "168": "7 days", "720": "30 day
 
 
 class Chosen(NamedTuple):
-    """What a dashboard is about. `measured`: "no" after the measurements of the server were refused: the page follows the
+    """The subject of a dashboard. `measured`: "no" after the measurements of the server were refused: the page follows the
     events, and each refusal is recorded.
     """
 

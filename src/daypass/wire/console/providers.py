@@ -244,7 +244,7 @@ async def anchor(ctx: ConsoleContext, problem: str = "") -> Response:
 
 
 def _certificates(pem: str) -> Iterator[tuple[str, Cell]]:
-    """What to know about each certificate of a stored bundle."""
+    """Facts about each certificate of a stored bundle."""
     for each in x509.load_pem_x509_certificates(pem.encode()):
         yield "Certificate", Cell(each.subject.rfc4514_string())
         yield "Issuer", Cell(each.issuer.rfc4514_string())

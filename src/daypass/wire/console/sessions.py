@@ -194,7 +194,7 @@ async def _again(ctx: ConsoleContext, problem: str) -> Response:
 
 
 def session_changes() -> Sequence[FormChange]:
-    """What is done to several sessions that were chosen in the list."""
+    """The changes of several sessions that were chosen in the list."""
     summary = "Revoke several sessions, with those made from them"
     return (
         FormChange(

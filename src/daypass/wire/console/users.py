@@ -283,7 +283,7 @@ async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
 
 
 async def _members(ctx: ConsoleContext, groups: Sequence[str]) -> Mapping[str, MembersSignIns]:
-    """What is known about the members of groups, by id of the group; nothing to a person who may not know."""
+    """Facts about the members of groups, by id of the group; none to a person who may not know."""
     return (await ctx.attempt("daypass:ListMfaDevices", devices.sign_ins_of_groups, groups)).value or {}
 
 
