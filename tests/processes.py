@@ -33,15 +33,18 @@ def until_listening(process: subprocess.Popen[bytes], port: int, host: str = "12
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    """See `free_ports`."""
+    (port,) = free_ports(1)
+    return port
 
 
 def free_ports(count: int) -> list[int]:
-    """SeaweedFS takes each port and the one 10,000 above it, which is above those that systems give out by themselves."""
+    """Below those that systems give to clients, one of which may take a port before its server does. SeaweedFS also takes the
+    port 10,000 above each.
+    """
     with ExitStack() as held:
         ports: list[int] = []
-        for port in random.sample(range(51_000, 55_000), 1_000):
+        for port in random.sample(range(12_000, 22_700), 1_000):
             with suppress(OSError):
                 held.enter_context(socket.create_server(("127.0.0.1", port)))
                 ports.append(port)
