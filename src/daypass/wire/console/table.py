@@ -162,9 +162,3 @@ async def each_chosen(ctx: ConsoleContext, perform: Callable[[str], Awaitable[ob
                 failure.public += f" Before it, {done} of {len(rows)} were done."
                 raise
     return " ".join([f"{done} of {len(rows)} were done.", *problems]) if problems else ""
-
-
-def chosen(name: str, label: str, options: Sequence[str], shown: Sequence[str] = ()) -> Field:
-    """A choice among texts. `shown`: what a person reads in place of each; the last part of it, by default."""
-    texts = shown or [option.rpartition("/")[2] for option in options]
-    return Field(name, label, kind="choice", options=tuple(zip(options, texts, strict=True)))
