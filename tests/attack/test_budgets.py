@@ -325,3 +325,9 @@ def test_a642_bundle_of_policies_is_made_in_turns_and_keeps_no_other_account_wai
         site.run(bundle(caller, f"service-{number}"))
     site.run(bundle(other, "orders"))
     assert builds.count(BETA) == 1  # what ALPHA asked for has not driven it out
+    site.user("another", ROOT, EVERYTHING)
+    site.run(bundle(other, "orders"))
+    assert builds.count(BETA) == 1  # nor does a change of ALPHA make it anew
+    site.user("another", ROOT_OF_BETA, EVERYTHING)
+    site.run(bundle(other, "orders"))
+    assert builds.count(BETA) == 2

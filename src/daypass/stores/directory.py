@@ -288,11 +288,11 @@ class Directory(Lookups):
                 raise
         return await self._read_threads.run(account, lambda _: standby.read_after(work, seen), urgent=urgent)
 
-    async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]]) -> frozenset[str] | None:
-        """The accounts of which an entity of these kinds has changed after `since`. None: nobody knows, because the feed
-        does not go back so far, or too much has changed. Raises DaypassError(UNAVAILABLE).
+    async def changed_accounts(self, since: FeedPosition, kinds: Collection[type[Any]] = ()) -> frozenset[str] | None:
+        """The accounts of which an entity of these kinds (none: any kind) has changed after `since`. None: nobody knows,
+        because the feed does not go back so far, or too much has changed. Raises DaypassError(UNAVAILABLE).
         """
-        tables = [ENTITY_TABLES[kind].table.name for kind in kinds]
+        tables = [ENTITY_TABLES[kind].table.name for kind in kinds or ENTITY_TABLES]
         return await self._on_thread(lambda conn: accounts_changed(conn, since, tables, MANY_CHANGES), urgent=False)
 
     def _refuse_unless_own(self, session_id: str) -> None:

@@ -1,6 +1,6 @@
 """The policies of an account that decide about one service, signed, for verifiers that decide locally.
 
-Reading every user and role is heavy work. It is done once for each position of the change feed, however many verifiers ask.
+Reading every user and role is heavy work. It is done once after each change of the account, however many verifiers ask.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -105,6 +105,8 @@ class PolicyBundles:
         key = account, service
         async with self._locks.setdefault(account, asyncio.Lock()):
             seen, found = env.directory.seen(), self._built.get(key)
+            if found is not None and found.seen != seen and await _is_unchanged(env, account, found.seen):
+                found = self._built[key] = structs.replace(found, seen=seen)
             if found is None or found.seen != seen:
                 found = await _build(env, call, service, seen)
                 self._built[key] = found
@@ -114,6 +116,12 @@ class PolicyBundles:
                     del self._built[own[0] if len(own) > _OF_ACCOUNT else next(iter(self._built))]
             self._built.move_to_end(key)
             return found
+
+
+async def _is_unchanged(env: Env, account: str, since: FeedPosition) -> bool:
+    """Whether only entities of other accounts have changed."""
+    changed = await env.directory.changed_accounts(since)
+    return changed is not None and not changed & {account, ""}
 
 
 async def _build(env: Env, call: Call, service: str, seen: FeedPosition) -> Built:
