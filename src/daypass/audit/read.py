@@ -186,13 +186,11 @@ def _search(conn: Connection, viewer: Viewer, query: RecordFilter, limit: int) -
         remaining = limit - len(records)
         rows = _newest(conn, viewer, query, remaining)
         data = event_bytes(conn, rows)
-        bodies = {place: body_of(each) for place, each in data.items()}
-        records += [
-            _view(viewer, row, data[row.log, row.seq], bodies[row.log, row.seq])
-            for row in rows
-            if not altered_column(columns_of(row), bodies[row.log, row.seq])
-            and _has_ids(bodies[row.log, row.seq], query)
-        ]
+        for row in rows:
+            of = data[row.log, row.seq]
+            body = body_of(of)
+            if not altered_column(columns_of(row), body) and _has_ids(body, query):
+                records.append(_view(viewer, row, of, body))
         if len(rows) < remaining or len(records) == limit or type(rows[-1].at) is not int:
             return records
         query = replace(query, before=(rows[-1].at, rows[-1].log, rows[-1].seq))

@@ -19,6 +19,7 @@ import msgspec
 EVENT_VERSION = 1
 MAX_EVENT_BYTES = 32_768
 _CUT_STRING = 512
+_DECODER = msgspec.json.Decoder()
 
 
 class EventType(StrEnum):
@@ -193,7 +194,10 @@ def _shortened(event: Event) -> bytes:
 
 def decode(data: bytes) -> dict[str, Any]:
     """The body of an event from its canonical bytes. Raises ValueError when they are not an event."""
-    body = json.loads(data)
+    try:
+        body = _DECODER.decode(data)
+    except msgspec.DecodeError:  # also for lone surrogates, which an event may have
+        body = json.loads(data)
     if not isinstance(body, dict) or body.get("v") != EVENT_VERSION:
         raise ValueError("not an event of a known version")
     return body

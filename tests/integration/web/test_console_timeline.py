@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
-from tests.attack.installation import ALPHA, Installation
+from tests.attack.installation import ALPHA, ROOT, Installation
 from tests.browser import Browser, text
 from tests.console import ada, site
 from tests.sign_in import signed_in
 
+from daypass.operations.record import explore
+from daypass.wire.console import record
 from daypass.wire.console.record import heat_of
 
 __all__ = ["ada", "site"]
@@ -38,6 +43,27 @@ def test_timeline_shows_use_refusals_and_nothing_of_others(site: Installation, a
     assert "The latest refusals" not in text(ann.get("/console/explain"))
     form = ann.get(f"/console/credentials?role={READER.replace('reader', 'absent')}")
     assert "Request access to this role" in text(ann.submit(form, "/console/credentials/show", session_name="shift"))
+
+
+@pytest.mark.parametrize("path", ["/console/timeline?role=", "/console/records?role="])
+def test_list_of_records_continues_by_itself_until_enough_was_looked_at(
+    site: Installation, ada: Browser, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    for module, name in ((explore, "STEP"), (record, "_LOOKED_AT")):
+        monkeypatch.setattr(module, name, 4)
+    for number in range(12):
+        site.assume(ROOT, READER, f"wanted-{number}")
+        site.iam("CreateUser", ROOT, UserName=f"other-{path[9:10]}-{number}")
+    shown, steps, here = list[str](), 0, f"{path}reader"
+    while here:
+        page = ada.get(here).body.decode()
+        shown += re.findall(r'"/console/record\?log=([^"]+)"', page)
+        here = unescape(next(iter(re.findall(r'class="older"[^>]+hx-get="([^"]+)"', page)), ""))
+        steps += 1
+    assert steps == record._STEPS + 1
+    assert len(set(shown)) == len(shown) > 2 * 4
+    assert 'rel="next"' in page
+    assert "No record matches here." in text(ada.get("/console/records?role=absent&step=9"))
 
 
 @pytest.mark.parametrize("query", ["", "person=", "person=a&role=b", "session=%00", "after=x&person=a"])

@@ -61,8 +61,10 @@ class EventFilter(Struct, frozen=True):
         )
 
 
-async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter) -> RecordPage:
-    """daypass:ReadAudit. A page may hold fewer than `query.limit` and still have a next one.
+async def explore(
+    env: Env, call: Call, query: RecordFilter, wanted: EventFilter, most: int = MAX_LOOKED_AT
+) -> RecordPage:
+    """daypass:ReadAudit. It looks through `most` records. A page may hold fewer than `query.limit` and still have a next one.
 
     Raises DaypassError: ACCESS_DENIED, UNAVAILABLE.
     """
@@ -80,7 +82,7 @@ async def explore(env: Env, call: Call, query: RecordFilter, wanted: EventFilter
                 size += size_of(record)
                 if _full(records, size, query.limit):
                     break
-        if _full(records, size, query.limit) or looked_at >= MAX_LOOKED_AT:
+        if _full(records, size, query.limit) or looked_at >= most:
             break
     else:
         before = None

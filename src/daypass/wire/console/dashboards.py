@@ -21,8 +21,9 @@ from daypass.monitoring.panels import PANELS, Panel
 from daypass.operations.access_requests import read
 from daypass.operations.authorize import would_allow
 from daypass.operations.management import is_operator
+from daypass.operations.record.figures import Assumed, Cause, Summary
 from daypass.operations.record.measure import Check, Latency, Measured, measure
-from daypass.operations.record.summarize import Assumed, Cause, Summary, may_summarize, summarize
+from daypass.operations.record.summarize import may_summarize, summarize
 from daypass.wire.console.context import ConsoleContext, PagePart, address
 from daypass.wire.http import Header, Response
 from daypass.wire.web.render import HEADERS, iso, visible
@@ -31,6 +32,7 @@ _READ: Final = "daypass:ReadAudit"
 _MEASURE: Final = "daypass:ReadMeasurements"
 _HOUR_MS: Final = 3_600_000
 _RETRY_MS: Final = 10_000
+_COUNTING_MS: Final = 200  # until the next page of records is counted
 _GRANTS: Final = 100
 _NAMED: Final = 20  # grants that are shown, with the names of their persons
 VIEWS: Final = {"executive": EXECUTIVE, "on-call": ON_CALL, "debug": DEBUG}
@@ -98,14 +100,15 @@ async def events(ctx: ConsoleContext) -> Response:
     found, measured = await _read(ctx, chosen)
     panels = ctx.page("panels", "", chosen=chosen, **await _panels(ctx, chosen, found, measured))
     text = json.dumps({"panels": panels.body.decode(), "charts": _charts(found, measured)}, separators=(",", ":"))
-    body = f"retry: {_RETRY_MS}\nevent: summary\ndata: {text}\n\n".encode("ascii")
+    retry = _COUNTING_MS if found.counting else _RETRY_MS
+    body = f"retry: {retry}\nevent: summary\ndata: {text}\n\n".encode("ascii")
     return Response(200, body, b"text/event-stream", HEADERS, _READ)
 
 
 async def export(ctx: ConsoleContext) -> Response:
     """GET /console/dashboard/export. `format`: csv (the series) or json (everything)."""
     chosen = _chosen(ctx)
-    found, measured = await _read(ctx, chosen)
+    found, measured = await _read(ctx, chosen, whole=True)
     if ctx.value("format", 8) == "json":
         everything = {"figures": _figures(chosen, found, measured.value), "charts": _charts(found, measured)}
         return _attachment(
@@ -141,11 +144,15 @@ def _chosen(ctx: ConsoleContext) -> Chosen:
     return Chosen(view, hours, ctx.value("account", 12), ctx.value("region", 64), ctx.value("measured", 2))
 
 
-async def _read(ctx: ConsoleContext, chosen: Chosen) -> tuple[Summary, PagePart[Measured]]:
-    """The figures of the record and, for operators, of this server: latency, errors and checks of all accounts."""
+async def _read(ctx: ConsoleContext, chosen: Chosen, *, whole: bool = False) -> tuple[Summary, PagePart[Measured]]:
+    """The figures of the record and, for operators, of this server: latency, errors and checks of all accounts.
+
+    `whole`: of all records; otherwise those that are counted yet, and one page of further ones.
+    """
     until = ctx.call.now
     since = until - int(chosen.hours) * _HOUR_MS
-    found = await ctx.perform(_READ, summarize, since, until, chosen.account, chosen.region, ctx.console.summaries)
+    of = chosen.account, chosen.region, ctx.console.summaries
+    found = await ctx.perform(_READ, summarize, since, until, *of, whole=whole)
     if chosen.measured == "no" or not (chosen.view == "on-call" or await _may_measure(ctx)):
         return found, PagePart()
     return found, await ctx.attempt(_MEASURE, measure, since, until)

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.record import explore, read
-from daypass.operations.record.explore import EventFilter
+from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.read import RecordProof
 from daypass.operations.sessions import list_sessions
 from daypass.ports import LogView, RecordFilter, SessionFilter, SessionView
@@ -25,6 +26,8 @@ from daypass.wire.http import Response
 from daypass.wire.web.render import iso
 
 _ROWS: Final = 50
+_LOOKED_AT: Final = 200  # records for one answer: some milliseconds
+_STEPS: Final = 9  # further answers that a list asks for by itself
 _READ: Final = "daypass:ReadAudit"
 _FIELDS: Final = ("operation", "type", "request_id", "session_id", "access_key_id", "error")
 _EXACT: Final = ("type", "operation", "request_id", "session_id", "trace")
@@ -35,6 +38,7 @@ _TEXTS: Final = ("person", "role", "chain", "source", "decision", "trace", "caus
 async def search(ctx: ConsoleContext) -> Response:
     """GET /console/records."""
     given = {name: ctx.value(name, 256) for name in (*_FIELDS, *_TEXTS, "account", "since", "until")}
+    part = _part(ctx, _ROWS)
     reads = ctx.value("reads", 8) == "yes" or any(given[name] for name in _EXACT)
     given["error"] = given["error"].replace(" ", "_")  # pages show kinds of errors in words
     query = RecordFilter(
@@ -44,20 +48,46 @@ async def search(ctx: ConsoleContext) -> Response:
         until=ctx.time("until"),
         changes=not reads,
         before=record_cursor(ctx.value("after", 128)),
-        limit=_ROWS,
+        limit=part.limit,
     )
     wanted = EventFilter(**{name: given[name] for name in _TEXTS})
-    record_page = await ctx.perform(_READ, explore.explore, query, wanted)
+    record_page = await ctx.perform(_READ, explore.explore, query, wanted, _LOOKED_AT)
+    here = address("/console/records", **given, reads="yes" if ctx.value("reads", 8) == "yes" else "")
     return ctx.page(
         "records",
         "Record",
         rows=record_page.records,
-        following=cursor(*record_page.before) if record_page.before is not None else "",
         given=given,
         reads=reads,
-        here=address("/console/records", **given, reads="yes" if ctx.value("reads", 8) == "yes" else ""),
-        first=bool(ctx.value("after")),
+        first=bool(ctx.value("after")) and not part.step,
+        **part.values(here, record_page),
     )
+
+
+class _Part(NamedTuple):
+    """A part of a list of records. The page loads the next ones by itself until the list is full or enough was looked at.
+
+    `step`: its number. `shown`: rows of the parts before. `limit`: rows that it may have.
+    """
+
+    step: int
+    shown: int
+    limit: int
+
+    def values(self, here: str, found: RecordPage | None) -> dict[str, Any]:
+        """The values of the template. `here`: the address of the list."""
+        following = cursor(*found.before) if found is not None and found.before is not None else ""
+        count = len(found.records) if found is not None else 0
+        more = following and count < self.limit and self.step < _STEPS
+        rest = {"after": following, "step": self.step + 1, "shown": self.shown + count}
+        older = f"{here}{'&' if '?' in here else '?'}{urlencode(rest)}" if more else ""
+        nothing = not (self.shown or count or more)
+        return {"here": here, "following": following, "older_part": older, "nothing": nothing, "further": self.step > 0}
+
+
+def _part(ctx: ConsoleContext, rows: int) -> _Part:
+    shown = min(ctx.number("shown"), rows - 1)
+    return _Part(ctx.number("step"), shown, rows - shown)
 
 
 async def one(ctx: ConsoleContext) -> Response:
@@ -152,11 +182,11 @@ async def page(ctx: ConsoleContext) -> Response:
     if ctx.value("part", 8) == "heat":
         return ctx.page("timeline", f"Timeline of {name}", heat=await _heat(ctx, given), **shown)
     wanted = EventFilter(person=given["person"], role=given["role"], chain=given["session"])
-    query = RecordFilter(changes=True, limit=_EVENTS, before=record_cursor(ctx.value("after", 128)))
-    events = await ctx.attempt("daypass:ReadAudit", explore.explore, query, wanted)
-    before = events.value.before if events.value is not None else None
-    following = cursor(*before) if before is not None else ""
-    return ctx.page("timeline", f"Timeline of {name}", events=events, following=following, **shown)
+    part = _part(ctx, _EVENTS)
+    query = RecordFilter(changes=True, limit=part.limit, before=record_cursor(ctx.value("after", 128)))
+    events = await ctx.attempt(_READ, explore.explore, query, wanted, _LOOKED_AT)
+    shown |= part.values(address("/console/timeline", **{subject: name}), events.value)
+    return ctx.page("timeline", f"Timeline of {name}", events=events, **shown)
 
 
 async def _heat(ctx: ConsoleContext, given: dict[str, str]) -> Heat | None:
