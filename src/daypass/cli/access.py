@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -176,14 +175,10 @@ class _Search:
 
     def run(self, limit: int, look_at: int | None) -> None:
         """Until `limit` are found or `look_at` looked at. Says on stderr when there are more."""
-        show = sys.stderr.isatty()
         more = True
-        while more and len(self.found) < limit and (look_at is None or self._looked_at < look_at):
-            more = self._page(PAGE if look_at is None else min(PAGE, look_at - self._looked_at))
-            if show and more:
-                click.echo(f"\r{self._looked_at:,} looked at, {len(self.found):,} found", nl=False, err=True)
-        if show:
-            click.echo("\r" + " " * 60 + "\r", nl=False, err=True)
+        with output.working("searching", lambda: f"{self._looked_at:,} looked at, {len(self.found):,} found"):
+            while more and len(self.found) < limit and (look_at is None or self._looked_at < look_at):
+                more = self._page(PAGE if look_at is None else min(PAGE, look_at - self._looked_at))
         if len(self.found) >= limit:
             more = False
             if len(self.found) > limit or self._following:

@@ -159,7 +159,9 @@ def verify(
         spool, url, notes = settings.spool_directory(), settings.database_url(), settings.acknowledged_files()
     elif database:
         url = f"sqlite:///{database.absolute()}"
-    results = _record_of(url, connect, account, notes).verified()
+    record = _record_of(url, connect, account, notes)
+    with output.working("verifying", lambda: output.counted(record.read, "record")):
+        results = record.verified()
     bad = [r for r in results if isinstance(r, BadRecord)]
     good = [r for r in results if isinstance(r, VerifiedLog)]
     waiting, rejected = _spools(spool) if spool else (0, 0)

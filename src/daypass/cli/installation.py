@@ -100,7 +100,8 @@ def keygen(file: Path) -> CommandResult:
 @output_option
 def create(file: Path, recipient: str, config: Path | None, data: Path | None) -> CommandResult:
     """Write a backup to the new FILE, while servers run."""
-    made = server_module("backup").make(settings_of(config, data), recipient, file)
+    with output.working("writing the backup"):
+        made = server_module("backup").make(settings_of(config, data), recipient, file)
     found = {"file": str(file), "accounts": made.accounts, "records": made.records, "rows": made.rows}
     size = ", ".join((counted(made.accounts, "account"), counted(made.records, "record"), counted(made.rows, "row")))
     return CommandResult(found, f"Wrote {file}: {size}.")
@@ -117,7 +118,8 @@ def restore(file: Path, identity: Path, config: Path | None, data: Path | None) 
 
     Blocks that were made, and keys that were disabled, after the backup was made are not in it: make them again.
     """
-    restored = server_module("backup").restore(settings_of(config, data), text_at(identity), file)
+    with output.working("restoring the backup"):
+        restored = server_module("backup").restore(settings_of(config, data), text_at(identity), file)
     done = f"{counted(restored.accounts, 'account')} and {counted(restored.records, 'record')} of {moment(restored.created_at)}"
     return CommandResult(
         {"accounts": restored.accounts, "records": restored.records, "created_at": restored.created_at},
@@ -142,7 +144,7 @@ def drill(file: Path, identity: Path, config: Path | None, data: Path | None) ->
     from daypass.config import Settings
 
     server, settings = server_module("backup"), settings_of(config, data)
-    with tempfile.TemporaryDirectory(prefix="daypass-drill-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="daypass-drill-") as scratch, output.working("restoring and verifying"):
         temporary = Settings.model_validate({"server": {"data": scratch}})
         restored = server.restore(temporary, text_at(identity), file)
         keys = server.check_keys(settings, temporary)

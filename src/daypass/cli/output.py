@@ -10,7 +10,8 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
@@ -271,43 +272,64 @@ def interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-# --- Say on a terminal that a call takes longer than a second, and remove the message when it is done
+# --- Say on a terminal that something takes longer than a second, and remove the message when it is done
 
 
-_AFTER = 1.0  # seconds of waiting, all calls of the command together
+_AFTER = 1.0  # seconds; of waiting for a server, all calls of the command together
+_telling = threading.Lock()  # one message at a time, that of the longest step
+
+
+@contextmanager
+def working(
+    text: str,
+    amount: Callable[[], str] = str,
+    after: float = _AFTER,
+    event: Callable[[], threading.Event] = threading.Event,
+) -> Iterator[None]:
+    """Says `text` on standard error while the block takes longer, with `amount` so far and the seconds; nothing where that is
+    not a terminal.
+    """
+    if not sys.stderr.isatty() or not _telling.acquire(blocking=False):
+        yield
+        return
+    done = event()
+
+    def tell() -> None:
+        seconds, wait = 0, after
+        while not done.wait(wait):
+            seconds, wait = seconds + 1, 1.0
+            said = ", ".join(filter(None, (amount(), f"{seconds} s")))
+            sys.stderr.write(f"\r\x1b[K{f'daypass: {safe(text)} … {said}'[: room(sys.stderr) - 1]}")
+            sys.stderr.flush()
+        if seconds:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        _telling.release()
 
 
 def announced(
     transport: Transport,
-    timer: Callable[[float, Callable[[], None]], threading.Timer] = threading.Timer,
+    event: Callable[[], threading.Event] = threading.Event,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> Transport:
-    """`transport`, with a message on standard error while it waits; as it is where that is not a terminal."""
-    if not sys.stderr.isatty():
-        return transport
+    """`transport`, which says that it waits."""
     waited = 0.0
 
     def exchange(request: ClientRequest, seconds: float) -> ClientResponse:
         nonlocal waited
         began = monotonic()
-        shown = threading.Event()
-
-        def show() -> None:
-            shown.set()
-            sys.stderr.write(f"\rdaypass: waiting for {safe(request.endpoint)} …")
-            sys.stderr.flush()
-
-        alarm = timer(max(0.0, _AFTER - waited), show)
-        alarm.daemon = True
-        alarm.start()
         try:
-            return transport(request, seconds)
+            with working(f"waiting for {request.endpoint}", after=max(0.0, _AFTER - waited), event=event):
+                return transport(request, seconds)
         finally:
-            alarm.cancel()
-            alarm.join()
             waited += monotonic() - began
-            if shown.is_set():
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
 
     return exchange

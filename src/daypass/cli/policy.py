@@ -161,12 +161,13 @@ def lint(files: Sequence[TextIO], stored: bool, fail_on: str, form: str, connect
     """
     if stored == bool(files):
         raise click.UsageError("Name files, or --stored.")
-    if stored:
-        found = list(_stored(connect, given["account"]))
-    elif given["role"]:
-        found = [(file.name, _lint_on_server(connect, text_of(file), given["role"])) for file in files]
-    else:
-        found = [(file.name, offline(text_of(file), given["kind"], given["account"])) for file in files]
+    with output.working("linting"):
+        if stored:
+            found = list(_stored(connect, given["account"]))
+        elif given["role"]:
+            found = [(file.name, _lint_on_server(connect, text_of(file), given["role"])) for file in files]
+        else:
+            found = [(file.name, offline(text_of(file), given["kind"], given["account"])) for file in files]
     _PRINT[form](found)
     return _status((finding for _, findings in found for finding in findings), fail_on)
 

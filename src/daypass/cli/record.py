@@ -37,7 +37,9 @@ def gap_text(gap: Gap) -> str:
 
 
 class Record(ABC):
-    """All logs of an installation, as far as the reader may see them."""
+    """All logs of an installation, as far as the reader may see them. `read`: records that were read."""
+
+    read = 0
 
     def verified(self) -> list[VerifiedLog | BadRecord]:
         """The verdict on each log, including missing logs that another log's opening names."""
@@ -53,7 +55,12 @@ class Record(ABC):
     def _verify_log(self, log: str, known: list[Head]) -> VerifiedLog | BadRecord:
         if not _LOG.fullmatch(log):
             return BadRecord(log, 0, "altered: this is not the id of a log")
-        return verify_log(log, self._rows(log), known)
+        return verify_log(log, self._counted(log), known)
+
+    def _counted(self, log: str) -> Iterator[RecordRow]:
+        for row in self._rows(log):
+            self.read += 1
+            yield row
 
     def _first(self, log: str) -> Iterator[RecordRow]:
         for row in self._rows(log):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -9,41 +10,35 @@ import pytest
 from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Clock, Script, as_json, error
 
-from daypass.cli.output import announced
+from daypass.cli.output import announced, working
 from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 REQUEST = ClientRequest("http://server\x1b[31m:8700", "GET", "/", {}, b"")
 ROLES = [{"arn": f"arn:aws:iam::111122223333:role/{n}", "max_session_seconds": 60} for n in ("deployer", "reader")]
 
 
-class Timer:
-    """Rings at its time, if the call takes so long."""
+class Taking(threading.Event):
+    """The end of something that takes so many seconds."""
 
     takes = 0.0
 
-    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
-        self.seconds, self.ring = seconds, ring
-
-    def start(self) -> None:
-        if self.takes > self.seconds:
-            self.ring()
-
-    def cancel(self) -> None:
-        """It has rung, or will not."""
-
-    join = cancel
+    def wait(self, timeout: float | None = None) -> bool:
+        if timeout is not None and self.takes > timeout:
+            self.takes -= timeout
+            return False
+        return super().wait()
 
 
 def _waiting(takes: float, calls: int, monkeypatch: pytest.MonkeyPatch, *, terminal: bool = True) -> None:
     clock = Clock()
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
-    monkeypatch.setattr(Timer, "takes", takes)
+    monkeypatch.setattr(Taking, "takes", takes)
 
     def slow(_: ClientRequest, _seconds: float) -> ClientResponse:
         clock.sleep(takes)
         return ClientResponse(200, {}, b"")
 
-    transport = announced(slow, Timer, clock)  # type: ignore[arg-type]
+    transport = announced(slow, Taking, clock)
     for _ in range(calls):
         transport(REQUEST, 20)
 
@@ -55,7 +50,7 @@ def test_waiting_longer_than_a_second_is_announced_and_taken_back(
     _waiting(takes, calls, monkeypatch)
     shown = capsys.readouterr().err
     assert shown.count("waiting for http://server\\u001b[31m:8700") == said
-    assert shown.count("\r\x1b[K") == said
+    assert shown.count("\r\x1b[K") == 2 * said
     assert not said or shown.endswith("\r\x1b[K")
 
 
@@ -64,6 +59,19 @@ def test_waiting_is_not_announced_where_nobody_sees_it(
 ) -> None:
     _waiting(9, 1, monkeypatch, terminal=False)
     assert capsys.readouterr().err == ""
+
+
+def test_work_longer_than_a_second_shows_how_much_is_done_and_hides_the_waits_within(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    amounts = iter(("1 record", "20 records"))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Taking, "takes", 2.5)
+    with working("verifying", lambda: next(amounts), event=Taking), working("waiting", after=0.0, event=Taking):
+        pass
+    clear = "\r\x1b[K"
+    shown = f"{clear}daypass: verifying … 1 record, 1 s{clear}daypass: verifying … 20 records, 2 s{clear}"
+    assert capsys.readouterr().err == shown
 
 
 @pytest.mark.usefixtures("key")
