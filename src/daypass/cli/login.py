@@ -25,6 +25,7 @@ from daypass.client.transport import LoginServer, endpoint_of
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _WAIT_SECONDS = 300.0
+_WAITING = "waiting for the browser"
 
 
 @click.command()
@@ -215,7 +216,8 @@ def _by_browser(server: LoginServer, *, no_browser: bool) -> _Key:
     """The person's own session, of a sign-in with a browser on this computer."""
     with AuthorizationLogin(server) as waiting:
         _open(waiting.url, "Sign in", no_browser=no_browser)
-        session = waiting.wait(_WAIT_SECONDS)
+        with output.working(_WAITING):
+            session = waiting.wait(_WAIT_SECONDS)
     return _Key.of(session.credentials, session.refresh_token)
 
 
@@ -228,7 +230,8 @@ def _by_device(server: LoginServer) -> _Key:
         err=True,
     )
     output.qr_code(device.address)
-    session = device.wait()
+    with output.working(_WAITING):
+        session = device.wait()
     return _Key.of(session.credentials, session.refresh_token)
 
 
@@ -276,7 +279,8 @@ def _by_saml(server: LoginServer, given: Mapping[str, Any]) -> Credentials:
         raise click.UsageError("Which identity provider? --provider arn:aws:iam::ACCOUNT:saml-provider/NAME")
     with BrowserLogin(server, given["provider"]) as waiting:
         _open(waiting.url, "Log in", no_browser=given["no_browser"])
-        role, issued = waiting.wait(_WAIT_SECONDS)
+        with output.working(_WAITING):
+            role, issued = waiting.wait(_WAIT_SECONDS)
     output.prose(f"Role {output.safe(role)}, until {issued.expiration_text()}.", err=True)
     return issued
 

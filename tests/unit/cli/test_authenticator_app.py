@@ -6,6 +6,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import segno
 from tests.unit.client.servers import Script, actions, error, parameters, result
 
 from daypass.cli import output
+from daypass.client.profiles import LocalStateError
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -62,10 +64,31 @@ def test_mfa_add_app_draws_a_qr_code_of_the_address_on_a_terminal(
     serve(ANNA, MADE, DONE)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     shown = cli("mfa", "add", "--app").err
+    assert_drawn(shown, f"otpauth://totp/Daypass%3Aanna%40111122223333?secret={SECRET}&issuer=Daypass")
+
+
+def test_login_by_device_draws_a_qr_code_of_the_address_on_a_terminal(
+    cli: Any, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "http://127.0.0.1:8700/device?user_code=WDJB-MJHT"
+    device = SimpleNamespace(user_code="WDJB-MJHT", address=address, wait=not_answered)
+    monkeypatch.setattr("daypass.cli.login.DeviceLogin.begin", lambda _: device)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    serve()
+    ran = cli("login", "--device", "--endpoint", "http://127.0.0.1:8700")
+    assert "allow only the code WDJB-MJHT" in ran.err
+    assert_drawn(ran.err, address)
+
+
+def not_answered() -> Any:
+    raise LocalStateError("The login was not completed in time. Try again.")
+
+
+def assert_drawn(shown: str, address: str) -> None:
+    """The QR code of an address is on the terminal."""
     halves = {"█": (1, 1), "▀": (1, 0), "▄": (0, 1), " ": (0, 0)}
     plain = re.sub(r"\x1b\[[0-9;]*m", "", shown)
     drawn = [line for line in plain.splitlines() if line and set(line) <= set(halves) and set(line) & set("█▀▄")]
-    address = f"otpauth://totp/Daypass%3Aanna%40111122223333?secret={SECRET}&issuer=Daypass"
     code = segno.make(address, error="l", micro=False)
     light = [[1 - bit for bit in row] for row in code.matrix_iter(border=4)]
     rows = [[halves[mark][half] for mark in line] for line in drawn for half in (0, 1)]
