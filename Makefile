@@ -1,6 +1,6 @@
 # Everything a developer or CI runs. Each target sets up what it needs first; a second run starts at once.
 # ARGS passes options on: make test ARGS="-k assume_role -x".
-.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-login demo-agent demo-bridge demo-incident demo-remediation demo-etl demo-chain demo-functions demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen bench chaos fuzz vectors lock build clean
+.PHONY: help demo demo-ci demo-k8s demo-saml demo-x509 demo-oauth demo-gateway demo-login demo-agent demo-bridge demo-incident demo-remediation demo-etl demo-chain demo-functions demo-regions demo-operate serve test test-slow check lint types layers docs docs-check docs-gen screenshots bench chaos fuzz vectors lock build clean
 .DEFAULT_GOAL := help
 
 # Compiled code is kept wherever make runs: without it every server that a test starts takes twice as long to come up.
@@ -135,6 +135,12 @@ docs-gen:  ## generate the reference pages, diagrams and terminal captures
 	@$(PYTHON_BIN) tools/gen_docs.py
 	@$(PYTHON_BIN) tools/diagrams.py
 	@PYTHONPATH=. $(PYTHON_BIN) tools/captures.py
+
+screenshots:  ## take a screenshot of every page of the console, for docs/images; ten minutes
+	$(SETUP_DEV)
+	$(SETUP_JS)
+	@DAYPASS_SCREENSHOTS=docs/images $(PYTEST) -n 2 -m slow -k "not look1 and not look2" tests/e2e/test_*_in_chromium.py tests/e2e/test_provider_sign_in.py
+	@$(PYTHON_BIN) tools/gen_docs.py
 
 bench:  ## measure on this machine; BENCH=assume_role measures one thing, BENCH=outage,workers two
 	$(SETUP_DEV)

@@ -1,10 +1,11 @@
 """The system's Chromium for tests of pages, and the rules of axe-core.
 
-DAYPASS_SCREENSHOTS names a folder that gets a picture of every page. In docs/images only pictures that are there are renewed.
+DAYPASS_SCREENSHOTS names a folder that gets a picture of every page, in both colour schemes (`make screenshots`).
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ from tests.patience import SECONDS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 AXE = FOLDER / "node_modules/axe-core/axe.min.js"
-DOCUMENTED = Path(__file__).parents[1] / "docs/images"
 needs_chromium = pytest.mark.skipif(
     not CHROMIUM or not AXE.exists(), reason="it needs Chromium and the JavaScript packages"
 )
@@ -47,11 +47,24 @@ def judged(page: Page, name: str) -> None:
     assert not violations, f"{name}: {violations}"
     if folder := os.environ.get("DAYPASS_SCREENSHOTS"):
         for look in ("light", "dark"):
-            picture = Path(folder) / f"{name}-{look}.png"
-            if picture.exists() or picture.parent.resolve() != DOCUMENTED.resolve():
-                page.emulate_media(color_scheme=look)  # type: ignore[arg-type]
-                page.screenshot(path=picture, full_page=True, animations="disabled")
-        page.emulate_media(color_scheme=scheme)
+            page.emulate_media(color_scheme=look, reduced_motion="reduce")  # type: ignore[arg-type]
+            (Path(folder) / f"{name}-{look}.webp").write_bytes(_picture(page))
+        page.emulate_media(color_scheme=scheme, reduced_motion="no-preference")
+
+
+def _picture(page: Page) -> bytes:
+    """The page as WebP, in a window that shows all of it, or `_TALLEST` pixels."""
+    window = page.viewport_size or {"width": 1280, "height": 740}
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": window["width"], "height": max(window["height"], min(height, _TALLEST))})
+    session = page.context.new_cdp_session(page)
+    made = session.send("Page.captureScreenshot", {"format": "webp", "quality": 60})
+    session.detach()
+    page.set_viewport_size(window)
+    return base64.b64decode(made["data"])
+
+
+_TALLEST = 2_400
 
 
 def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]]:

@@ -421,6 +421,21 @@ def oauth_page() -> str:
     return gen_oauth.page((REFERENCE / "oauth.md").read_text("utf-8"), table, described)
 
 
+def gallery_page() -> str:
+    """The pictures of the console's pages that `make screenshots` has made."""
+    light = sorted((ROOT / "docs/images").glob("*-light.webp"))
+    names = [path.name.removesuffix("-light.webp") for path in light]
+    entries = (
+        f"## {name.removeprefix('console-').replace('-', ' ').capitalize()}\n\n{_picture(name)}" for name in names
+    )
+    return "# Every page of the console\n\nTests in Chromium take these screenshots.\n\n" + "\n".join(entries)
+
+
+def _picture(name: str) -> str:
+    looks = (f"![{name}](../images/{name}-{look}.webp#only-{look}){{loading=lazy}}\n" for look in ("light", "dark"))
+    return "".join(looks)
+
+
 def _monitoring_file(name: str) -> str:
     """Runbooks among them follow from help.json, which may just have been written."""
     help_texts.cache_clear()
@@ -430,6 +445,7 @@ def _monitoring_file(name: str) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "../reference/oauth.md": oauth_page,
     "../threat-model.md": threat_model_page,
+    "../how-to/console-pages.md": gallery_page,
     "../../src/daypass/monitoring/help.json": help_pages,
     "cli.md": cli_page,
     "errors.md": errors_page,
