@@ -98,7 +98,7 @@ SHOWN = {  # what must be told, in this order
     "saml": (
         r"2\. .*\n +arn:aws:sts::111122223333:assumed-role/developer/ann",
         r"Choose a role",
-        r"developer account 111122223333 \[Assume role\]",
+        r"developer account 111122223333",
         r"Your credentials",
         r"export AWS_SESSION_TOKEN=",
         r"boto3 with these: arn:aws:sts::111122223333:assumed-role/developer/ann",

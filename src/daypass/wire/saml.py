@@ -1,8 +1,8 @@
 """Logins by browser, below `/saml/`: our metadata, the address for responses, the choice of a role, and the code for
 the command line.
 
-Pages run no script and are never cached. The cookies are the CSRF token of a choice, and that of `wire.web`. The Host header is never used;
-addresses are the configured ones (attack A88).
+Pages run no script and are never cached. The cookies are that of a choice, and that of `wire.web`. The Host header is never
+used; addresses are the configured ones (attack A88).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, assert_never
-from urllib.parse import unquote, urlsplit
+from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -22,19 +22,19 @@ from daypass.domain.jws import iso_time
 from daypass.operations.assume import saml_sign_in
 from daypass.operations.assume.forms import AWS_FORM, AwsCredentials
 from daypass.operations.assume.proofs import RequestedProvider, provider_of, requested_provider
-from daypass.operations.assume.saml_sign_in import GrantedSession
+from daypass.operations.assume.saml_sign_in import Choice, GrantedSession
 from daypass.operations.assume.saml_ticket import CommandLine
 from daypass.operations.sign_in import saml as browser_sign_in
 from daypass.ports import Call
-from daypass.wire import saml_pages
+from daypass.wire.body import environment, texts
 from daypass.wire.content import pairs_of, unique
 from daypass.wire.front import ErrorFormat, Front, RecordedRefusal, RequestProgress
 from daypass.wire.http import Handler, Header, Request, Response
-from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE, JsonErrors
+from daypass.wire.json_errors import JsonErrors
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web import cookies
 from daypass.wire.web.cookies import Cookies
-from daypass.wire.web.render import redirect
+from daypass.wire.web.render import HEADERS, PageErrors, page, redirect
 
 SIGN_IN: Final = "daypass:SignInWithSAML"
 ASSUME: Final = "sts:AssumeRoleWithSAML"
@@ -42,6 +42,8 @@ _MAX_FIELDS: Final = 16
 _PROVIDER_PATH = re.compile(r"([0-9]{12})/([A-Za-z0-9._-]{1,128})")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _PORT = re.compile(r"[1-9][0-9]{3,4}")
+_BROWSER: Final = "browser"
+"""The field `for` of a choice that signs the browser in."""
 
 Page: TypeAlias = "Callable[[_PageContext], Awaitable[Response]]"
 
@@ -94,8 +96,8 @@ class SamlPages:
         self._secure = self._base.startswith("https:")
         self._region = region
         self._cookies = Cookies(self._base)
+        self._cookie = "__Host-daypass-saml" if self._secure else "daypass-saml"
         self.metadata = self._handler(self._metadata, "")
-        self.style = self._handler(self._style, "")
         self.login = self._handler(self._login, SIGN_IN)
         self.acs = self._handler(self._acs, SIGN_IN)
         self.choose = self._handler(self._choose, ASSUME)
@@ -130,9 +132,6 @@ class SamlPages:
         body = await self._env.saml.metadata(provider)
         return Response(200, body, b"application/samlmetadata+xml", (NO_SNIFF,))
 
-    async def _style(self, _: _PageContext) -> Response:
-        return Response(200, saml_pages.STYLE.encode(), b"text/css; charset=utf-8", (NO_SNIFF,))
-
     async def _login(self, ctx: _PageContext) -> Response:
         """Redirects a browser to the identity provider: for a waiting command line, or to sign in to Daypass itself."""
         asked = ctx.parameters()
@@ -143,7 +142,7 @@ class SamlPages:
             raise DaypassError(ErrorKind.VALIDATION, "A login is begun by: daypass login --saml")
         line = CommandLine(int(port), base64.urlsafe_b64decode(f"{challenge}="))
         where = await saml_sign_in.begin(self._env, ctx.call, asked.get("provider", ""), line)
-        return Response(303, b"", b"text/plain", (*NO_STORE, (b"location", where.encode("ascii", "replace"))))
+        return redirect(where)
 
     async def _begin(self, ctx: _PageContext, asked: dict[str, str]) -> Response:
         if not self._cookies.allowed:
@@ -162,42 +161,59 @@ class SamlPages:
         choice = await saml_sign_in.accept(
             self._env, ctx.call, form.get("SAMLResponse", ""), form.get("RelayState", ""), ctx.provider()
         )
+        return self._choice_page(choice, self._env.ids.secret(), cookies.theme(ctx.request.headers))
+
+    def _choice_page(self, choice: Choice, cookie: str, theme: str) -> Response:
+        """The roles of a response. `cookie`: that its form needs. It is valid as long as the choice."""
         line = choice.command_line
-        token = self._env.ids.secret()
-        page = html(saml_pages.choice_page(choice, token), allowed=f" http://127.0.0.1:{line.port}" if line else "")
-        return replace(page, headers=(*page.headers, saml_pages.cookie(token, secure=self._secure)))
+        text = f"{self._cookie}={cookie}; Path=/; Max-Age=300; HttpOnly; SameSite=Strict{'; Secure' if self._secure else ''}"
+        arns = (role.removeprefix("arn:aws:iam::").partition(":role/") for role, _ in choice.pairs)
+        return page(
+            "saml_choice",
+            (b"set-cookie", text.encode("ascii")),
+            form_action=f"http://127.0.0.1:{line.port}" if line else "",
+            theme=theme,
+            title="Choose a role",
+            choice=choice,
+            roles=[(account, name) for account, _, name in arns],
+            kept={
+                "ticket": choice.ticket,
+                cookies.FIELD: cookies.token(cookie),
+                "for": _BROWSER if choice.browser is not None else "",
+            },
+        )
 
     async def _choose(self, ctx: _PageContext) -> Response:
-        self._check_origin(ctx)
-        form = ctx.form()
-        saml_pages.check(ctx.request.headers, form.get(saml_pages.FIELD, ""), secure=self._secure)
+        form, headers = ctx.form(), ctx.request.headers
+        cookie = cookies.only_value(headers, self._cookie)
+        cookies.check(headers, self._base, cookie, form.get(cookies.FIELD, ""))
         ticket, choice = form.get("ticket", ""), form.get("choice", "")
-        if form.get("for") == saml_pages.BROWSER:
-            own = self._cookies.value(ctx.request.headers)
+        if form.get("for") == _BROWSER:
+            own = self._cookies.value(headers)
             signed_in = await browser_sign_in.choose(self._env, ctx.call, own, ticket, choice)
             return redirect(signed_in.following, self._cookies.set(signed_in.cookie))
         granted = await saml_sign_in.choose(self._env, ctx.call, ticket, choice, AWS_FORM)
         if granted.redirect:
-            location = (b"location", granted.redirect.encode("ascii"))
-            return Response(303, b"", b"text/plain", (*NO_STORE, location), SIGN_IN)  # no session yet
-        return html(saml_pages.credentials_page(granted, self._base, self._region))
+            return replace(redirect(granted.redirect), operation=SIGN_IN)  # no session yet
+        assert granted.issued is not None
+        return page(
+            "saml_credentials",
+            theme=cookies.theme(headers),
+            title="Your credentials",
+            role=granted.role,
+            expires_at=granted.issued.session.expires_at,
+            formats=texts(environment(granted.issued, self._base, self._region)),
+        )
 
     async def _token(self, ctx: _PageContext) -> Response:
         form = ctx.form()
         granted = await saml_sign_in.redeem(
             self._env, ctx.call, form.get("code", ""), form.get("code_verifier", ""), AWS_FORM
         )
-        return Response(200, json.dumps(_credentials_json(granted)).encode("ascii"), b"application/json", NO_STORE)
+        return Response(200, json.dumps(_credentials_json(granted)).encode("ascii"), b"application/json", HEADERS)
 
     async def _other(self, _: _PageContext) -> Response:
         raise _no_page()
-
-    def _check_origin(self, ctx: _PageContext) -> None:
-        """Refuses a choice from another site's page, because browsers send the origin of a form."""
-        origin = dict(ctx.request.headers).get(b"origin", b"").decode("latin-1")
-        ours = urlsplit(self._base)
-        if origin and origin != f"{ours.scheme}://{ours.netloc}":
-            raise DaypassError(ErrorKind.ACCESS_DENIED, "This choice was not made on our own page.")
 
 
 def _no_page() -> DaypassError:
@@ -218,83 +234,21 @@ def _credentials_json(granted: GrantedSession[AwsCredentials]) -> dict[str, Any]
     }
 
 
-# --- ErrorKind to the pages of a login by browser: code and status
+# --- Errors
+
+
+class SamlPageErrors(PageErrors):
+    """Says what to do if a new response may help."""
+
+    def show(self, request: Request, status: int, refusal: RecordedRefusal | None, **values: Any) -> Response:
+        if refusal is not None and refusal.error.kind.family is Family.PROOF:
+            values["message"] = f"{refusal.error.public.rstrip('.')}. To try again, start at your identity provider."
+        return super().show(request, status, refusal, **values)
 
 
 NO_SNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")
-NO_STORE: Final[tuple[Header, ...]] = (
-    (b"cache-control", b"no-store"),
-    (b"pragma", b"no-cache"),
-    NO_SNIFF,
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-)
-_OTHER: Final = ("InvalidRequest", 400)
-
-
-_EXCEPTIONS: Final[Mapping[ErrorKind, tuple[str, int]]] = {
-    ErrorKind.UNKNOWN_OPERATION: ("NotFound", 404),
-    ErrorKind.NOT_FOUND: ("NotFound", 404),
-    ErrorKind.MISSING_ACTION: _OTHER,
-    ErrorKind.UNSUPPORTED_OPERATION: _OTHER,
-    ErrorKind.INVALID_INPUT: _OTHER,
-    ErrorKind.REQUEST_TOO_LARGE: ("RequestEntityTooLarge", 413),
-    ErrorKind.HEADERS_TOO_LARGE: ("RequestHeaderSectionTooLarge", 431),
-    ErrorKind.PACKED_POLICY_TOO_LARGE: ("PackedPolicyTooLarge", 400),
-    ErrorKind.EXPIRED_IDENTITY_TOKEN: ("ExpiredToken", 400),
-    ErrorKind.IDP_REJECTED_CLAIM: ("IDPRejectedClaim", 403),
-}
-
-
-def wire_error(kind: ErrorKind) -> tuple[str, int]:
-    """Code and HTTP status. Kinds that cannot occur in a sign-in share one case."""
-    return _EXCEPTIONS.get(kind) or _of_family(kind.family)
-
-
-def _of_family(family: Family) -> tuple[str, int]:
-    match family:
-        case Family.REQUEST:
-            return "ValidationError", 400
-        case Family.PROOF:
-            return "InvalidIdentityToken", 400
-        case Family.DENIED:
-            return "AccessDenied", 403
-        case Family.THROTTLED:
-            return "Throttling", 429
-        case Family.UNAVAILABLE:
-            return "ServiceUnavailable", 503
-        case Family.CONTENT | Family.CREDENTIALS | Family.ABSENT | Family.CONFLICT | Family.UPSTREAM:
-            return _OTHER
-        case _:
-            assert_never(family)
-
-
-def html(body: bytes, *, status: int = 200, allowed: str = "") -> Response:
-    """A page. `allowed`: the additional origin to which a form may redirect."""
-    policy = (
-        f"default-src 'none'; style-src 'self'; form-action 'self'{allowed}; base-uri 'none'; frame-ancestors 'none'"
-    )
-    headers = (*NO_STORE, (b"content-security-policy", policy.encode("ascii")))
-    return Response(status, body, b"text/html; charset=utf-8", headers)
-
-
-class SamlPageErrors:
-    """`front.ErrorFormat` for browsers."""
-
-    def refused(self, request: Request, refusal: RecordedRefusal) -> Response:
-        code, status = wire_error(refusal.error.kind)
-        page = html(
-            saml_pages.error_page(code, refusal.error.public, request.request_id, refusal.encoded), status=status
-        )
-        return replace(page, operation=refusal.operation, code=code)
-
-    def broken(self, request: Request) -> Response:
-        page = html(saml_pages.error_page(INTERNAL_CODE, INTERNAL, request.request_id, ""), status=500)
-        return replace(page, code=INTERNAL_CODE)
-
-
 PAGE_ERRORS: Final[ErrorFormat] = SamlPageErrors()
-TOKEN_ERRORS: Final[ErrorFormat] = JsonErrors(wire_error, NO_STORE)
+TOKEN_ERRORS: Final[ErrorFormat] = JsonErrors(headers=HEADERS)
 """For the command line, which exchanges a code."""
 
 
@@ -315,6 +269,5 @@ def saml_routes(front: Front, public_url: str, region: str = "us-east-1") -> tup
         Route("/saml/acs/", saml.acs, f"{acs}: the own address of one provider", POST, PAGE_ERRORS, SIGN_IN),
         Route("/saml/choose", saml.choose, "Assumes the role that was chosen", POST, PAGE_ERRORS, ASSUME),
         Route("/saml/token", saml.token, "Exchanges the code of a command line", POST, TOKEN_ERRORS, ASSUME),
-        Route("/saml/style.css", saml.style, "The style sheet of the pages", GET, PAGE_ERRORS),
         Route("/saml/", saml.other, "Every other page: not found", frozenset(), PAGE_ERRORS),
     )
