@@ -7,27 +7,21 @@ Source: Envoy, envoy.service.auth.v3.Authorization.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from grpclib.const import Cardinality, Handler, Status
-from grpclib.exceptions import GRPCError
-from grpclib.server import Stream
-
-from daypass.grpc_messages import LimitedServer, received
+from daypass.grpc_server import Call, GrpcError, GrpcServer, Status
 from daypass.observability import logs
 from daypass.protobuf import contents, fields, grouped, message
 from daypass.server.runtime import Receive, Send
 from daypass.wire.http import WHOLE_BODY
 
 _METHOD: Final = "/envoy.service.auth.v3.Authorization/Check"
-_AUDIENCE: Final = "daypass-audience"
+_AUDIENCE: Final = b"daypass-audience"
 _PLACE: Final = "/gateway/ext_authz/"
-_AT_ONCE: Final = 512
 _CONNECTIONS: Final = 1024
 _SECONDS: Final = 5.0
 _ATTRIBUTES, _REQUEST, _HTTP = 1, 4, 2
@@ -46,33 +40,28 @@ class ExtAuthzPort:
 
     def __init__(self, serve: Asgi) -> None:
         self._serve = serve
-        self._checks = asyncio.Semaphore(_AT_ONCE)
-        self._server = LimitedServer(self, _CONNECTIONS, lambda _: None)
-
-    def __mapping__(self) -> dict[str, Handler]:
-        return {_METHOD: Handler(self._check, Cardinality.UNARY_UNARY, bytes, bytes)}
+        self._server = GrpcServer(
+            {_METHOD: self._check},
+            peer_of=lambda transport: transport.get_extra_info("peername"),
+            connections=_CONNECTIONS,
+            group_of=lambda _: None,
+            seconds=_SECONDS,
+        )
 
     async def start(self, sock: socket.socket) -> None:
-        await self._server.start(sock=sock.dup())
+        await self._server.start(sock.dup())
 
     async def close(self) -> None:
-        """Closes the port and its connections."""
-        self._server.close()
-        await self._server.wait_closed()
+        """Closes the port and its connections, after the checks that have begun."""
+        await self._server.close()
 
-    async def _check(self, stream: Stream[bytes, bytes]) -> None:
-        given = stream.metadata.getall(_AUDIENCE, []) if stream.metadata is not None else []
-        audience = str(given[0]) if len(given) == 1 else ""
+    async def _check(self, call: Call) -> bytes:
         try:
-            async with asyncio.timeout(_SECONDS), self._checks:
-                scope = scope_of(await received(stream), audience)
-                scope["client"] = stream.peer.addr()
-                status, headers, body = await self._answered(scope)
+            scope = scope_of(call.message, call.only(_AUDIENCE))
         except ValueError:
-            raise GRPCError(Status.INVALID_ARGUMENT, "the check cannot be read") from None
-        except TimeoutError:
-            raise GRPCError(Status.UNAVAILABLE, "the check took too long") from None
-        await stream.send_message(reply_of(status, headers, body))
+            raise GrpcError(Status.INVALID_ARGUMENT, "the check cannot be read") from None
+        scope["client"] = call.peer
+        return reply_of(*await self._answered(scope))
 
     async def _answered(self, scope: dict[str, Any]) -> tuple[int, dict[str, str], str]:
         sent: list[Mapping[str, Any]] = []
@@ -86,7 +75,7 @@ class ExtAuthzPort:
         await self._serve(scope, receive, send)
         if len(sent) < 2:
             logs.get().error("ext_authz.unanswered")
-            raise GRPCError(Status.INTERNAL, "the check got no answer")
+            raise GrpcError(Status.INTERNAL, "the check got no answer")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
         return sent[0]["status"], headers, sent[1]["body"].decode("utf-8", "replace")
 

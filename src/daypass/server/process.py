@@ -195,7 +195,7 @@ def serve(settings: Settings, environ: Mapping[str, str], *, dev: bool, setup: b
 
 
 async def _ext_authz_port(serve: Any, sock: socket.socket) -> Any:
-    """The port for Envoy's checks. Raises ConfigError without grpclib."""
+    """The port for Envoy's checks. Raises ConfigError without hpack."""
     try:
         from daypass.server.ext_authz import ExtAuthzPort  # noqa: PLC0415  # optional
     except ImportError as error:

@@ -198,9 +198,8 @@ class Agent:
 
         api = WorkloadApi(self.keepers, lambda held: self.connection(session_profile(self.profile, held)))
         server = api.server()
-        await server.start(sock=_socket_at(path))
-        stack.push_async_callback(server.wait_closed)
-        stack.callback(server.close)
+        await server.start(_socket_at(path))
+        stack.push_async_callback(server.close)
         ready(f"spiffe unix://{path}")
 
     def status(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from daypass.client.agent.answers import Users
@@ -24,16 +24,12 @@ from daypass.client.verifier.keys import AVAILABLE, Malformed, VerifierKeys, spl
 from daypass.protobuf import message, struct_of, texts
 
 try:
-    from grpclib.const import Cardinality, Handler, Status
-    from grpclib.exceptions import GRPCError
-    from grpclib.server import Stream
-
-    from daypass.grpc_messages import LimitedServer, received, socket_of
+    from daypass.grpc_server import Call, GrpcError, GrpcServer, Status
 except ImportError:
-    raise LocalStateError("The Workload API needs the extra spiffe (grpclib).") from None
+    raise LocalStateError("The Workload API needs the extra spiffe (hpack).") from None
 
 _SERVICE: Final = "/SpiffeWorkloadAPI/"
-_HEADER: Final = "workload.spiffe.io"  # a browser or a confused proxy does not send it
+_HEADER: Final = b"workload.spiffe.io"  # a browser or a confused proxy does not send it
 _AT_ONCE: Final = 16  # calls of the server
 _CONNECTIONS: Final = 64  # of a user
 _MOST: Final = 256  # SVIDs that are kept
@@ -42,7 +38,6 @@ _BUNDLE_SECONDS: Final = 60.0
 _CALL_SECONDS: Final = 10.0
 
 Connect: TypeAlias = Callable[[Credentials], Connection]
-_Reply: TypeAlias = "Stream[bytes, bytes]"
 
 
 class _Svid(NamedTuple):
@@ -67,72 +62,62 @@ class WorkloadApi:
         self._bundle = Bundle("", {}, float("-inf"))
         self._calls = asyncio.Semaphore(_AT_ONCE)
 
-    def server(self) -> LimitedServer:
+    def server(self) -> GrpcServer:
         """A gRPC server of this API."""
-        return LimitedServer(self, _CONNECTIONS, uid_of_socket)
+        unary = {_SERVICE + "FetchJWTSVID": self._fetch, _SERVICE + "ValidateJWTSVID": self._validate}
+        streaming = {_SERVICE + "FetchJWTBundles": self._follow}
+        return GrpcServer(unary, streaming, peer_of=_uid_of, connections=_CONNECTIONS)
 
-    def __mapping__(self) -> dict[str, Handler]:
-        one, many = Cardinality.UNARY_UNARY, Cardinality.UNARY_STREAM
-        served = (
-            ("FetchJWTSVID", self._fetch, one),
-            ("FetchJWTBundles", self._follow, many),
-            ("ValidateJWTSVID", self._validate, one),
-        )
-        return {_SERVICE + name: Handler(answer, kind, bytes, bytes) for name, answer, kind in served}
-
-    async def _fetch(self, stream: _Reply) -> None:
-        roles, asked = await self._asked(stream)
+    async def _fetch(self, call: Call) -> bytes:
+        roles, asked = self._asked(call)
         audiences, wanted = sorted(set(_texts(asked, 1))), "".join(_texts(asked, 2))
         if not 0 < len(audiences) <= _MAX_AUDIENCES or not all(audiences):
-            raise GRPCError(Status.INVALID_ARGUMENT, f"1 to {_MAX_AUDIENCES} audiences are needed")
-        chosen, why = [], GRPCError(Status.PERMISSION_DENIED, "no identity issued")
+            raise GrpcError(Status.INVALID_ARGUMENT, f"1 to {_MAX_AUDIENCES} audiences are needed")
+        chosen, why = [], GrpcError(Status.PERMISSION_DENIED, "no identity issued")
         for name in roles:  # a role that gets none does not withhold those of the others
             try:
                 found = await self._svid(name, audiences)
-            except GRPCError as error:
+            except GrpcError as error:
                 why = error
             else:
                 chosen += [found] if wanted in ("", found.spiffe_id) else []
         if not chosen:
             raise why
-        await stream.send_message(message(*((1, message((1, each.spiffe_id), (2, each.svid))) for each in chosen)))
+        return message(*((1, message((1, each.spiffe_id), (2, each.svid))) for each in chosen))
 
-    async def _follow(self, stream: _Reply) -> None:
+    async def _follow(self, call: Call) -> AsyncGenerator[bytes]:
         """Sends the bundle, and again when its keys have changed."""
-        roles, _ = await self._asked(stream)
+        roles, _ = self._asked(call)
         sent = b""
         while True:
             bundle = await self._current_bundle(roles)
             keys = [{**key, "use": "jwt-svid"} for key in bundle.jwks["keys"]]
             entry = message((1, f"spiffe://{bundle.trust_domain}"), (2, json.dumps({"keys": keys})))
             if entry != sent:
-                await stream.send_message(message((1, entry)))
                 sent = entry
+                yield message((1, entry))
             await asyncio.sleep(_BUNDLE_SECONDS)
 
-    async def _validate(self, stream: _Reply) -> None:
-        roles, asked = await self._asked(stream)
+    async def _validate(self, call: Call) -> bytes:
+        roles, asked = self._asked(call)
         audience, svid = "".join(_texts(asked, 1)), "".join(_texts(asked, 2))
         if not AVAILABLE:
-            raise GRPCError(Status.UNIMPLEMENTED, "the package cryptography is not installed")
+            raise GrpcError(Status.UNIMPLEMENTED, "the package cryptography is not installed")
         bundle = await self._current_bundle(roles)
         try:
             claims = verified(svid, bundle, audience, self._clock())
         except Malformed as error:
-            raise GRPCError(Status.INVALID_ARGUMENT, f"the SVID is refused: {error}") from None
-        await stream.send_message(message((1, claims["sub"]), (2, struct_of(claims))))
+            raise GrpcError(Status.INVALID_ARGUMENT, f"the SVID is refused: {error}") from None
+        return message((1, claims["sub"]), (2, struct_of(claims)))
 
-    async def _asked(self, stream: _Reply) -> tuple[list[str], bytes]:
-        """The roles that the caller may have, and its request. Raises GRPCError."""
-        if stream.metadata is None or stream.metadata.get(_HEADER) != "true":
-            raise GRPCError(Status.INVALID_ARGUMENT, "security header missing from request")
-        roles = self._users.roles_of(uid_of_socket(socket_of(stream)))
+    def _asked(self, call: Call) -> tuple[list[str], bytes]:
+        """The roles that the caller may have, and its request. Raises GrpcError."""
+        if call.only(_HEADER) != "true":
+            raise GrpcError(Status.INVALID_ARGUMENT, "security header missing from request")
+        roles = self._users.roles_of(call.peer)
         if not roles:
-            raise GRPCError(Status.PERMISSION_DENIED, "no identity issued")
-        try:
-            return roles, await received(stream)
-        except ValueError as error:
-            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from None
+            raise GrpcError(Status.PERMISSION_DENIED, "no identity issued")
+        return roles, call.message
 
     # --- What the server gives
 
@@ -154,7 +139,7 @@ class WorkloadApi:
             try:
                 made = await self._call(self._held(roles[0]), "GET", "/jwt-bundle")
                 self._bundle = Bundle(made["trust_domain"], json.loads(made["jwks"]), self._clock())
-            except GRPCError:
+            except GrpcError:
                 if not self._bundle.trust_domain:
                     raise  # else the keys of before still verify
         return self._bundle
@@ -162,7 +147,7 @@ class WorkloadApi:
     def _held(self, name: str) -> Credentials:
         held = self._keepers[name].held
         if held is None:
-            raise GRPCError(Status.UNAVAILABLE, f"the role has no session: {self._keepers[name].why}")
+            raise GrpcError(Status.UNAVAILABLE, f"the role has no session: {self._keepers[name].why}")
         return held
 
     async def _call(self, held: Credentials, method: str, path: str, body: Any = None) -> Any:
@@ -171,16 +156,20 @@ class WorkloadApi:
                 return await asyncio.to_thread(lambda: self._connect(held).api(method, path, body=body))
         except ClientError as error:
             denied = error.status in (400, 403)
-            raise GRPCError(Status.PERMISSION_DENIED if denied else Status.UNAVAILABLE, str(error)[:500]) from None
+            raise GrpcError(Status.PERMISSION_DENIED if denied else Status.UNAVAILABLE, str(error)[:500]) from None
         except TimeoutError:
-            raise GRPCError(Status.UNAVAILABLE, "the server does not answer") from None
+            raise GrpcError(Status.UNAVAILABLE, "the server does not answer") from None
+
+
+def _uid_of(transport: asyncio.Transport) -> int:
+    return uid_of_socket(transport.get_extra_info("socket"))
 
 
 def _texts(asked: bytes, number: int) -> list[str]:
     try:
         return texts(asked, number)
     except ValueError as error:
-        raise GRPCError(Status.INVALID_ARGUMENT, f"the message cannot be read: {error}") from None
+        raise GrpcError(Status.INVALID_ARGUMENT, f"the message cannot be read: {error}") from None
 
 
 def verified(svid: str, bundle: Bundle, audience: str, now: float) -> Mapping[str, Any]:

@@ -1,0 +1,309 @@
+"""What a connection of an HTTP/2 server receives: frames, flow control and their limits.
+
+There is no push, no priority and no upgrade from HTTP/1.1. It must never keep more of a peer than the limits below, nor
+work on for one whose frames have no use.
+Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from daypass.http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    DEFAULT_WINDOW,
+    ENABLE_PUSH,
+    END_HEADERS,
+    END_STREAM,
+    HEAD,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
+    MAX_FRAME,
+    MAX_FRAME_SIZE,
+    MAX_HEADER_LIST_SIZE,
+    MAX_ID,
+    MAX_WINDOW,
+    PING,
+    PREFACE,
+    SETTING,
+    SETTINGS,
+    WINDOW_UPDATE,
+    WITH_PRIORITY,
+    ErrorCode,
+    Http2Error,
+    frame,
+    need_size,
+    unpadded,
+)  # fmt: skip
+from daypass.http2.header_blocks import MAX_HEADERS, Fields, HeaderBlocks, OpenBlock
+from daypass.http2.sending import Sender, Stream
+
+MAX_STREAMS: Final = 128  # at once
+MAX_BODY: Final = 65_541  # bytes: a message of gRPC with its prefix
+MAX_BUFFERED: Final = 1 << 25  # bytes, of all connections
+MAX_SETTINGS: Final = 32  # in a frame
+_SHORT: Final = 256  # bytes: a smaller DATA frame has a use only at the end
+_STREAM_WINDOW: Final = 2 * MAX_BODY  # so that no stream needs a WINDOW_UPDATE
+_WINDOW: Final = 1 << 20
+
+_SETTINGS: Final = frame(
+    SETTINGS,
+    0,
+    0,
+    SETTING.pack(MAX_CONCURRENT_STREAMS, MAX_STREAMS)
+    + SETTING.pack(INITIAL_WINDOW_SIZE, _STREAM_WINDOW)
+    + SETTING.pack(MAX_HEADER_LIST_SIZE, MAX_HEADERS),
+) + frame(WINDOW_UPDATE, 0, 0, (_WINDOW - DEFAULT_WINDOW).to_bytes(4, "big"))
+
+
+@dataclass(slots=True)
+class Buffer:
+    """Bytes of the requests that all connections of a server keep."""
+
+    used: int = 0
+
+
+class Http2Connection(Sender):
+    """A connection. A subclass overrides the methods that give a request its meaning.
+
+    `read_head`: makes of header fields the `head` of a stream, or raises MalformedRequest.
+    """
+
+    def __init__(self, read_head: Callable[[Fields], Any], buffer: Buffer) -> None:
+        super().__init__()
+        self._buffer = buffer
+        self._has_preface = False
+        self._rest = b""
+        self._blocks = HeaderBlocks(read_head)
+        self._open_block: OpenBlock | None = None
+        self._unread = _WINDOW
+
+    def request_begins(self, stream: Stream) -> None:
+        """Called with the head of a request."""
+
+    def request_ends(self, stream: Stream) -> None:
+        """Called when a request is complete."""
+
+    def body_is_too_large(self, stream: Stream) -> None:
+        """Called for a request whose body is over a limit."""
+
+    def end_of_read(self) -> None:
+        """Called after all frames of a read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Sender
+        super().connection_made(transport)
+        self.write(_SETTINGS)
+
+    def data_received(self, data: bytes) -> None:
+        if self.ended:
+            return
+        self.heard = self.loop.time()
+        if self._rest:
+            data = self._rest + data
+        try:
+            self._rest = data[self._read(data) :]
+        except Http2Error as error:
+            self.end(error.code)
+        else:
+            self.end_of_read()
+
+    def _read(self, data: bytes) -> int:
+        """Reads whole frames; how many bytes they have. Raises Http2Error."""
+        at, end = 0, len(data)
+        if not self._has_preface:
+            if data[:24] != PREFACE[:end]:
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+            if end < len(PREFACE):
+                return 0
+            at, self._has_preface = len(PREFACE), True
+        while end - at >= HEAD.size and not self.ended:
+            high, low, kind, flags, number = HEAD.unpack_from(data, at)
+            stop = at + HEAD.size + (high << 16 | low)
+            if high or low > MAX_FRAME:
+                raise Http2Error(ErrorCode.FRAME_SIZE_ERROR)
+            if stop > end:
+                break
+            self._frame(kind, flags, number & MAX_ID, data[at + HEAD.size : stop])
+            at = stop
+        return at
+
+    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        first = not self.settled and (kind != SETTINGS or flags & ACK)
+        if (
+            first
+            or (kind == CONTINUATION) == (self._open_block is None)
+            or (kind < PING and kind != SETTINGS and not number)
+        ):
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        if kind == DATA:
+            self._data(flags, number, payload)
+        elif kind == HEADERS:
+            self._headers(flags, number, payload)
+        else:
+            self.spend()
+            if kind < len(_OTHERS):
+                _OTHERS[kind](self, flags, number, payload)
+
+    def _data(self, flags: int, number: int, payload: bytes) -> None:
+        size, ends = len(payload), flags & END_STREAM
+        self._unread -= size
+        if self._unread < 0:
+            raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR)
+        if self._unread < _WINDOW // 2:
+            self.write(frame(WINDOW_UPDATE, 0, 0, (_WINDOW - self._unread).to_bytes(4, "big")))
+            self._unread = _WINDOW
+        payload = unpadded(flags, payload)
+        if not ends and len(payload) < _SHORT:
+            self.spend()
+        stream = self.streams.get(number)
+        if stream is None or stream.ended:
+            self._stray(number, ErrorCode.STREAM_CLOSED)
+            return
+        stream.unread -= size
+        if stream.unread < 0:
+            self._stray(number, ErrorCode.FLOW_CONTROL_ERROR)
+            return
+        if ends and not stream.body:
+            stream.body = payload
+        else:
+            stream.body = stream.body or bytearray()
+            stream.body += payload
+        self._buffer.used += len(payload)
+        if len(stream.body) > MAX_BODY or self._buffer.used > MAX_BUFFERED:
+            self.body_is_too_large(stream)
+        elif ends:
+            self._end_request(stream)
+
+    def close_stream(self, stream: Stream) -> None:
+        self._buffer.used -= len(stream.body)
+        stream.body = b""
+        super().close_stream(stream)
+
+    def _end_request(self, stream: Stream) -> None:
+        stream.ended = True
+        self.request_ends(stream)
+
+    def _stray(self, number: int, code: ErrorCode) -> None:
+        """A frame that its stream does not admit. Raises Http2Error."""
+        if number > self.last_id or not number % 2:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)  # the stream is idle
+        self.spend()
+        self.reset(number, code)
+
+    def _headers(self, flags: int, number: int, payload: bytes) -> None:
+        payload = unpadded(flags, payload)
+        if flags & WITH_PRIORITY:
+            if len(payload) < 5:
+                raise Http2Error(ErrorCode.FRAME_SIZE_ERROR)
+            payload = payload[5:]
+        if flags & END_HEADERS:
+            self._header_block(flags, number, payload)
+        else:
+            self._open_block = OpenBlock(number, flags, payload)
+
+    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
+        opened = self._open_block
+        assert opened is not None  # else the frame is refused
+        opened.add(number, payload)
+        if flags & END_HEADERS:
+            self._open_block = None
+            self._header_block(opened.flags, number, opened.whole())
+
+    def _header_block(self, flags: int, number: int, block: bytes) -> None:
+        head = self._blocks.decode(block)
+        stream = self.streams.get(number)
+        if stream is not None and not stream.ended:  # trailers
+            self.spend()
+            if flags & END_STREAM:
+                self._end_request(stream)
+            else:
+                self.reset(number, ErrorCode.PROTOCOL_ERROR)
+            return
+        if number <= self.last_id or not number % 2:
+            raise Http2Error(ErrorCode.STREAM_CLOSED if number % 2 else ErrorCode.PROTOCOL_ERROR)
+        self.last_id = number
+        if head is None or self.leaving or len(self.streams) >= MAX_STREAMS:
+            self.spend()
+            self.reset(number, ErrorCode.PROTOCOL_ERROR if head is None else ErrorCode.REFUSED_STREAM)
+            return
+        stream = self.streams[number] = Stream(self, number, head, _STREAM_WINDOW)
+        self.request_begins(stream)
+        if flags & END_STREAM:
+            self._end_request(stream)
+
+    def _priority(self, _flags: int, _number: int, payload: bytes) -> None:
+        need_size(payload, 5)
+
+    def _reset(self, _flags: int, number: int, payload: bytes) -> None:
+        need_size(payload, 4)
+        if number > self.last_id or not number % 2:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        if stream := self.streams.get(number):
+            self.close_stream(stream)
+
+    def _settings(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        if len(payload) % SETTING.size or (flags & ACK and payload):
+            raise Http2Error(ErrorCode.FRAME_SIZE_ERROR)
+        if flags & ACK:
+            return
+        if len(payload) > MAX_SETTINGS * SETTING.size:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM)
+        self.settled = True
+        before = self.peer_window
+        for name, value in SETTING.iter_unpack(payload):
+            if name == INITIAL_WINDOW_SIZE:
+                if value > MAX_WINDOW:
+                    raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR)
+                self.peer_window = value
+            elif (name == ENABLE_PUSH and value > 1) or (name == MAX_FRAME_SIZE and not MAX_FRAME <= value < 1 << 24):
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        for stream in list(self.streams.values()):
+            self.open_window(stream.id, self.peer_window - before)
+        self.write(frame(SETTINGS, ACK, 0))
+
+    def _push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
+        raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+
+    def _ping(self, flags: int, number: int, payload: bytes) -> None:
+        if number:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        need_size(payload, 8)
+        if not flags & ACK:
+            self.write(frame(PING, ACK, 0, payload))
+
+    def _goaway(self, _flags: int, number: int, _payload: bytes) -> None:
+        if number:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        self.leave_after_streams()
+
+    def _window_update(self, _flags: int, number: int, payload: bytes) -> None:
+        need_size(payload, 4)
+        more = int.from_bytes(payload, "big") & MAX_WINDOW
+        if number > self.last_id or (not more and not number):
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        if more:
+            self.open_window(number, more)
+        else:
+            self.reset(number, ErrorCode.PROTOCOL_ERROR)
+
+
+_OTHERS: Final[tuple[Callable[[Http2Connection, int, int, bytes], None], ...]] = (
+    Http2Connection._data,  # noqa: SLF001
+    Http2Connection._headers,  # noqa: SLF001
+    Http2Connection._priority,  # noqa: SLF001
+    Http2Connection._reset,  # noqa: SLF001
+    Http2Connection._settings,  # noqa: SLF001
+    Http2Connection._push_promise,  # noqa: SLF001
+    Http2Connection._ping,  # noqa: SLF001
+    Http2Connection._goaway,  # noqa: SLF001
+    Http2Connection._window_update,  # noqa: SLF001
+    Http2Connection._continuation,  # noqa: SLF001
+)
