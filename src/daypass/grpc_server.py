@@ -238,8 +238,12 @@ class GrpcServer:
         """Takes over a listening socket."""
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-        self._listener = await create(lambda: _Connection(self), sock=sock)
+        self._listener = await create(self.connection, sock=sock)
         self._sweeping = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def connection(self) -> Http2Connection:
+        """The protocol of a new connection."""
+        return _Connection(self)
 
     async def close(self, seconds: float = 5.0) -> None:
         """Answers the calls that have begun, or are on their way, if that takes no longer; then closes everything."""

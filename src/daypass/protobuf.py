@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED = {_FIXED64: 8, _FIXED32: 4}  # bytes
 _MAX_VARINT = 10  # bytes
 
 
@@ -40,28 +41,28 @@ def _varint(value: int) -> bytes:
 
 def fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
     """The fields of a message: number and content. Raises ValueError."""
-    at = 0
-    while at < len(data):
-        key, at = _read_varint(data, at)
+    at, end = 0, len(data)
+    while at < end:
+        key, at = (data[at], at + 1) if data[at] < 0x80 else _read_varint(data, at)  # most are short
         kind = key & 7
         if kind == _VARINT:
             value, at = _read_varint(data, at)
             yield key >> 3, value
             continue
-        if kind not in (_BYTES, _FIXED64, _FIXED32):
-            raise ValueError("a field of an unknown kind")
-        length = {_FIXED64: 8, _FIXED32: 4}.get(kind, 0)
         if kind == _BYTES:
-            length, at = _read_varint(data, at)
-        if length > len(data) - at:
+            length, at = (data[at], at + 1) if at < end and data[at] < 0x80 else _read_varint(data, at)
+        else:
+            length = _FIXED.get(kind, -1)
+            if length < 0:
+                raise ValueError("a field of an unknown kind")
+        stop = at + length
+        if stop > end:
             raise ValueError("a field is cut short")
-        yield key >> 3, data[at : at + length]
-        at += length
+        yield key >> 3, data[at:stop]
+        at = stop
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    if at < len(data) and data[at] < 0x80:  # most are short
-        return data[at], at + 1
     value = 0
     for shift in range(_MAX_VARINT):
         if at + shift >= len(data):

@@ -162,12 +162,15 @@ class Http2Connection(Sender):
         if not ends and len(payload) < _SHORT:
             self.spend()
         stream = self.streams.get(number)
-        if stream is None or stream.ended:
-            self._stray(number, ErrorCode.STREAM_CLOSED)
+        if stream is None:
+            if number > self.last_id or not number % 2:
+                raise Http2Error(ErrorCode.PROTOCOL_ERROR)  # it is idle
+            self.spend()  # it has been closed or reset
             return
         stream.unread -= size
-        if stream.unread < 0:
-            self._stray(number, ErrorCode.FLOW_CONTROL_ERROR)
+        if stream.ended or stream.unread < 0:
+            self.spend()
+            self.reset(number, ErrorCode.STREAM_CLOSED if stream.ended else ErrorCode.FLOW_CONTROL_ERROR)
             return
         if ends and not stream.body:
             stream.body = payload
@@ -188,13 +191,6 @@ class Http2Connection(Sender):
     def _end_request(self, stream: Stream) -> None:
         stream.ended = True
         self.request_ends(stream)
-
-    def _stray(self, number: int, code: ErrorCode) -> None:
-        """A frame that its stream does not admit. Raises Http2Error."""
-        if number > self.last_id or not number % 2:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR)  # the stream is idle
-        self.spend()
-        self.reset(number, code)
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         payload = unpadded(flags, payload)

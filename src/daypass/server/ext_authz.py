@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
 from daypass.grpc_server import Call, GrpcError, GrpcServer, Status
 from daypass.observability import logs
-from daypass.protobuf import contents, fields, grouped, message
+from daypass.protobuf import fields, grouped, message
 from daypass.server.runtime import Receive, Send
-from daypass.wire.http import WHOLE_BODY
+from daypass.wire.http import WHOLE_BODY, Header
 
 _METHOD: Final = "/envoy.service.auth.v3.Authorization/Check"
 _AUDIENCE: Final = b"daypass-audience"
-_PLACE: Final = "/gateway/ext_authz/"
 _CONNECTIONS: Final = 1024
 _SECONDS: Final = 5.0
 _ATTRIBUTES, _REQUEST, _HTTP = 1, 4, 2
 _HTTP_METHOD, _HTTP_HEADERS, _HTTP_PATH, _HTTP_HOST = 2, 3, 4, 5
 _OVERWRITE: Final = 2
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
-_VALUE: Final = re.compile(rb"[^\0\r\n]*")
-_CODES: Final[Mapping[int, Status]] = {200: Status.OK, 401: Status.UNAUTHENTICATED, 503: Status.UNAVAILABLE}
-_SHOWN: Final = frozenset({"www-authenticate", "dpop-nonce", "retry-after", "content-type"})
+_FORBIDDEN: Final = re.compile(rb"[\0\r\n]")
+_CODES: Final[Mapping[int, Status]] = {401: Status.UNAUTHENTICATED, 503: Status.UNAVAILABLE}
+_SHOWN: Final = frozenset({b"www-authenticate", b"dpop-nonce", b"retry-after", b"content-type"})
 
 Asgi = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
@@ -61,9 +61,9 @@ class ExtAuthzPort:
         except ValueError:
             raise GrpcError(Status.INVALID_ARGUMENT, "the check cannot be read") from None
         scope["client"] = call.peer
-        return reply_of(*await self._answered(scope))
+        return await self._answered(scope)
 
-    async def _answered(self, scope: dict[str, Any]) -> tuple[int, dict[str, str], str]:
+    async def _answered(self, scope: dict[str, Any]) -> bytes:
         sent: list[Mapping[str, Any]] = []
 
         async def send(part: Mapping[str, Any]) -> None:
@@ -76,25 +76,30 @@ class ExtAuthzPort:
         if len(sent) < 2:
             logs.get().error("ext_authz.unanswered")
             raise GrpcError(Status.INTERNAL, "the check got no answer")
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
-        return sent[0]["status"], headers, sent[1]["body"].decode("utf-8", "replace")
+        return reply_of(sent[0]["status"], sent[0]["headers"], sent[1]["body"])
+
+
+# --- The request that a check is about
 
 
 def scope_of(check: bytes, audience: str) -> dict[str, Any]:
     """The ASGI scope of the request that a CheckRequest is about. Raises ValueError."""
     http = grouped(_only(_only(_only(check, _ATTRIBUTES), _REQUEST), _HTTP))
-    (method,), (target,) = http[_HTTP_METHOD], (text.decode().encode("latin-1") for text in http[_HTTP_PATH])
+    (method,), (target,) = http[_HTTP_METHOD], http[_HTTP_PATH]
+    target = _latin(target)
     if not audience or not target.startswith(b"/") or not _NAME.fullmatch(method.lower()):
         raise ValueError("it has no audience, path or method")
     path, _, query = target.partition(b"?")
-    raw_path = _PLACE.encode() + quote(audience, safe="").encode() + path
+    raw_path = _place(audience) + path
+    headers = [(b"host", _checked(_latin(host))) for host in http[_HTTP_HOST][:1]]
+    headers += [pair for pair in map(_header, http[_HTTP_HEADERS]) if pair[0]]
     return {
         "type": "http",
         "method": method.decode(),
         "path": raw_path.decode("latin-1"),
         "raw_path": raw_path,
         "query_string": query,
-        "headers": list(_headers(http)),
+        "headers": headers,
         "scheme": "http",
         WHOLE_BODY: b"",
     }
@@ -102,34 +107,61 @@ def scope_of(check: bytes, audience: str) -> dict[str, Any]:
 
 def _only(data: bytes, number: int) -> bytes:
     """The one message of this number. Raises ValueError."""
-    (found,) = contents(data, number)
+    (found,) = [value for each, value in fields(data) if each == number and isinstance(value, bytes)]
     return found
 
 
-def _headers(http: Mapping[int, list[bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Its headers, as HTTP allows them. Raises ValueError."""
-    pairs = [(b"host", host.decode().encode("latin-1")) for host in http[_HTTP_HOST][:1]]
-    for entry in http[_HTTP_HEADERS]:
-        pair = {number: value for number, value in fields(entry) if isinstance(value, bytes)}
-        name = pair.get(1, b"").lower()
-        if not name.startswith(b":") and name != b"host":
-            pairs.append((name, pair.get(2, b"")))
-    for name, value in pairs:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ValueError("a header that HTTP does not allow")
-        yield name, value
+def _latin(text: bytes) -> bytes:
+    return text if text.isascii() else text.decode().encode("latin-1")
 
 
-def reply_of(status: int, headers: Mapping[str, str], body: str) -> bytes:
+@lru_cache(maxsize=64)  # a proxy says the same
+def _place(audience: str) -> bytes:
+    return f"/gateway/ext_authz/{quote(audience, safe='')}".encode("ascii")
+
+
+def _header(entry: bytes) -> tuple[bytes, bytes]:
+    """A header, as HTTP allows it; without a name if it is no field of HTTP. Raises ValueError."""
+    name = value = b""
+    for number, found in fields(entry):
+        if isinstance(found, bytes):
+            name, value = (found, value) if number == 1 else (name, found) if number == 2 else (name, value)
+    return _field_name(name), _checked(value)
+
+
+@lru_cache(maxsize=256)  # clients send the same
+def _field_name(name: bytes) -> bytes:
+    name = name.lower()
+    if name.startswith(b":") or name == b"host":
+        return b""
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name that HTTP does not allow")
+    return name
+
+
+def _checked(value: bytes) -> bytes:
+    if _FORBIDDEN.search(value):
+        raise ValueError("a value that HTTP does not allow")
+    return value
+
+
+# --- The answer
+
+
+def reply_of(status: int, headers: Iterable[Header], body: bytes) -> bytes:
     """The CheckResponse of an answer."""
-    code = _CODES.get(status, Status.PERMISSION_DENIED)
     if status == 200:
-        shown = {name: value for name, value in headers.items() if name.startswith("x-daypass-") and value}
-        return message((1, message((1, code.value))), (3, message(*((2, _option(*pair)) for pair in shown.items()))))
-    shown = {name: value for name, value in headers.items() if name in _SHOWN}
-    denied = message((1, message((1, status))), *((2, _option(*pair)) for pair in shown.items()), (3, body))
+        return _allowed(tuple(pair for pair in headers if pair[0].startswith(b"x-daypass-") and pair[1]))
+    code = _CODES.get(status, Status.PERMISSION_DENIED)
+    shown = ((2, _option(*pair)) for pair in headers if pair[0] in _SHOWN)
+    denied = message((1, message((1, status))), *shown, (3, body))
     return message((1, message((1, code.value))), (2, denied))
 
 
-def _option(name: str, value: str) -> bytes:
+@lru_cache(maxsize=1024)  # as the identities of the gateway
+def _allowed(headers: tuple[Header, ...]) -> bytes:
+    return message((1, message((1, 0))), (3, message(*((2, _option(*pair)) for pair in headers))))
+
+
+def _option(name: bytes, value: bytes) -> bytes:
     return message((1, message((1, name), (2, value))), (3, _OVERWRITE))
