@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from hpack import Decoder, Encoder
 
-from daypass.grpc_server import Call, GrpcServer
+from daypass.grpc_server import GrpcCall, GrpcServer
 from daypass.http2.frames import (
     DATA,
     END_HEADERS,
@@ -140,20 +140,20 @@ def update(number: int, more: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, number, more.to_bytes(4, "big"))
 
 
-async def echo(call: Call) -> bytes:
+async def echo(call: GrpcCall) -> bytes:
     return call.message
 
 
-async def never(call: Call) -> bytes:
+async def never(call: GrpcCall) -> bytes:
     await asyncio.Event().wait()
     return call.message
 
 
-async def large(_: Call) -> bytes:
+async def large(_: GrpcCall) -> bytes:
     return bytes(range(256)) * 400
 
 
-UNARY: Mapping[str, Callable[[Call], Awaitable[bytes]]] = {
+UNARY: Mapping[str, Callable[[GrpcCall], Awaitable[bytes]]] = {
     "/test/Echo": echo,
     "/test/Never": never,
     "/test/Large": large,

@@ -33,8 +33,8 @@ _REQUIRED: Final = {b":method", b":scheme", b":path"}
 _OF_CONNECTIONS: Final = {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 _PRINTABLE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
-Unary = Callable[["Call"], Awaitable[bytes]]
-Streaming = Callable[["Call"], AsyncGenerator[bytes]]
+Unary = Callable[["GrpcCall"], Awaitable[bytes]]
+Streaming = Callable[["GrpcCall"], AsyncGenerator[bytes]]
 
 
 class Status(IntEnum):
@@ -59,7 +59,7 @@ class GrpcError(Exception):
         self.status = status
 
 
-class Call(NamedTuple):
+class GrpcCall(NamedTuple):
     """A call with its message. `peer`: what `peer_of` said of its connection."""
 
     metadata: tuple[tuple[bytes, bytes], ...]
@@ -147,7 +147,7 @@ class _Connection(Http2Connection):
         self._server = server
         self._begun: list[Stream] = []  # in this read
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Sender
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in SendingHalf
         super().connection_made(transport)
         self._server.enter(self)
 
@@ -335,7 +335,7 @@ class GrpcServer:
     async def _serve(self, connection: _Connection, stream: Stream) -> None:
         head: _Head = stream.head
         try:
-            call = Call(head.metadata, _message_of(bytes(stream.body)), connection.peer)
+            call = GrpcCall(head.metadata, _message_of(bytes(stream.body)), connection.peer)
             if head.path in self._unary:
                 connection.answer(stream, await self._unary[head.path](call), last=True)
             else:

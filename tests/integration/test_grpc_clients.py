@@ -11,7 +11,7 @@ import grpc
 import pytest
 from tests.http2 import UNARY
 
-from daypass.grpc_server import Call, GrpcServer
+from daypass.grpc_server import GrpcCall, GrpcServer
 
 ADDRESS = "127.0.0.1"
 
@@ -25,7 +25,7 @@ class Served:
         self.address = f"{ADDRESS}:{self.listener.getsockname()[1]}"
         self.go = asyncio.Event()
 
-    async def waits(self, call: Call) -> bytes:
+    async def waits(self, call: GrpcCall) -> bytes:
         self.begun.set()
         try:
             await self.go.wait()
@@ -34,7 +34,7 @@ class Served:
             raise
         return call.message
 
-    async def count(self, call: Call) -> AsyncGenerator[bytes]:
+    async def count(self, call: GrpcCall) -> AsyncGenerator[bytes]:
         for number in range(int(call.message)):
             yield b"%d" % number + bytes(1000)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.http2 import OPENING, Peer, echo, frame, prefixed, server, update
 
-from daypass.grpc_server import Call, GrpcError, GrpcServer, Status
+from daypass.grpc_server import GrpcCall, GrpcError, GrpcServer, Status
 from daypass.http2.frames import (
     ACK,
     CONTINUATION,
@@ -65,7 +65,7 @@ async def test_several_calls_of_a_read_are_answered_with_one_write() -> None:
 
 
 async def test_header_block_means_something_else_when_the_table_has_changed() -> None:
-    async def path(call: Call) -> bytes:
+    async def path(call: GrpcCall) -> bytes:
         return call.only(b"name").encode()
 
     def named(number: int, name: bytes) -> bytes:
@@ -109,7 +109,7 @@ async def test_long_session_never_runs_out_of_window() -> None:
 async def test_stream_of_messages_is_sent_as_the_client_reads_it() -> None:
     made = 0
 
-    async def count(_: Call) -> object:
+    async def count(_: GrpcCall) -> object:
         nonlocal made
         for made in range(1, 100):  # noqa: B007
             yield b"x" * 1000
@@ -123,7 +123,7 @@ async def test_stream_of_messages_is_sent_as_the_client_reads_it() -> None:
 
 
 async def test_method_that_fails_ends_its_call_alone(caplog: pytest.LogCaptureFixture) -> None:
-    async def fails(call: Call) -> bytes:
+    async def fails(call: GrpcCall) -> bytes:
         if call.message == b"refused":
             raise GrpcError(Status.PERMISSION_DENIED, "100 % no: \N{SNOWMAN}\n")
         raise KeyError
@@ -187,7 +187,7 @@ async def test_request_that_is_no_call_is_refused(more: dict[str, str], status: 
 async def test_closing_server_answers_what_is_under_way_and_takes_no_more() -> None:
     go = asyncio.Event()
 
-    async def waits(call: Call) -> bytes:
+    async def waits(call: GrpcCall) -> bytes:
         await go.wait()
         return call.message
 

@@ -42,7 +42,7 @@ from daypass.http2.frames import (
     unpadded,
 )  # fmt: skip
 from daypass.http2.header_blocks import MAX_HEADERS, Fields, HeaderBlocks, OpenBlock
-from daypass.http2.sending import Sender, Stream
+from daypass.http2.sending import SendingHalf, Stream
 
 MAX_STREAMS: Final = 128  # at once
 MAX_BODY: Final = 65_541  # bytes: a message of gRPC with its prefix
@@ -69,7 +69,7 @@ class Buffer:
     used: int = 0
 
 
-class Http2Connection(Sender):
+class Http2Connection(SendingHalf):
     """A connection. A subclass overrides the methods that give a request its meaning.
 
     `read_head`: makes of header fields the `head` of a stream, or raises MalformedRequest.
@@ -96,7 +96,7 @@ class Http2Connection(Sender):
     def end_of_read(self) -> None:
         """Called after all frames of a read."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in Sender
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in SendingHalf
         super().connection_made(transport)
         self.write(_SETTINGS)
 
@@ -147,8 +147,8 @@ class Http2Connection(Sender):
             self._headers(flags, number, payload)
         else:
             self.spend()
-            if kind < len(_OTHERS):
-                _OTHERS[kind](self, flags, number, payload)
+            if kind < len(self._METHODS):
+                self._METHODS[kind](self, flags, number, payload)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size, ends = len(payload), flags & END_STREAM
@@ -290,16 +290,15 @@ class Http2Connection(Sender):
         else:
             self.reset(number, ErrorCode.PROTOCOL_ERROR)
 
-
-_OTHERS: Final[tuple[Callable[[Http2Connection, int, int, bytes], None], ...]] = (
-    Http2Connection._data,  # noqa: SLF001
-    Http2Connection._headers,  # noqa: SLF001
-    Http2Connection._priority,  # noqa: SLF001
-    Http2Connection._reset,  # noqa: SLF001
-    Http2Connection._settings,  # noqa: SLF001
-    Http2Connection._push_promise,  # noqa: SLF001
-    Http2Connection._ping,  # noqa: SLF001
-    Http2Connection._goaway,  # noqa: SLF001
-    Http2Connection._window_update,  # noqa: SLF001
-    Http2Connection._continuation,  # noqa: SLF001
-)
+    _METHODS = (
+        _data,
+        _headers,
+        _priority,
+        _reset,
+        _settings,
+        _push_promise,
+        _ping,
+        _goaway,
+        _window_update,
+        _continuation,
+    )

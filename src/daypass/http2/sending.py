@@ -39,7 +39,7 @@ class Stream:
     __slots__ = ("answered", "blocked_since", "body", "connection", "drained", "ended", "head", "id", "opened", "pending",
                  "task", "timer", "unread", "window")  # fmt: skip
 
-    def __init__(self, connection: Sender, number: int, head: Any, unread: int) -> None:
+    def __init__(self, connection: SendingHalf, number: int, head: Any, unread: int) -> None:
         self.connection = connection
         self.id = number
         self.head = head  # what `read_head` has made of its header block
@@ -60,7 +60,7 @@ class Stream:
         return self.connection.streams.get(self.id) is self
 
 
-class Sender(asyncio.Protocol):
+class SendingHalf(asyncio.Protocol):
     """The sending half."""
 
     transport: asyncio.Transport

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
-from daypass.grpc_server import Call, GrpcError, GrpcServer, Status
+from daypass.grpc_server import GrpcCall, GrpcError, GrpcServer, Status
 from daypass.observability import logs
 from daypass.protobuf import fields, grouped, message
 from daypass.server.runtime import Receive, Send
@@ -55,7 +55,7 @@ class ExtAuthzPort:
         """Closes the port and its connections, after the checks that have begun."""
         await self._server.close()
 
-    async def _check(self, call: Call) -> bytes:
+    async def _check(self, call: GrpcCall) -> bytes:
         try:
             scope = scope_of(call.message, call.only(_AUDIENCE))
         except ValueError:

@@ -24,7 +24,7 @@ from daypass.client.verifier.keys import AVAILABLE, Malformed, VerifierKeys, spl
 from daypass.protobuf import message, struct_of, texts
 
 try:
-    from daypass.grpc_server import Call, GrpcError, GrpcServer, Status
+    from daypass.grpc_server import GrpcCall, GrpcError, GrpcServer, Status
 except ImportError:
     raise LocalStateError("The Workload API needs the extra spiffe (hpack).") from None
 
@@ -68,7 +68,7 @@ class WorkloadApi:
         streaming = {_SERVICE + "FetchJWTBundles": self._follow}
         return GrpcServer(unary, streaming, peer_of=_uid_of, connections=_CONNECTIONS)
 
-    async def _fetch(self, call: Call) -> bytes:
+    async def _fetch(self, call: GrpcCall) -> bytes:
         roles, asked = self._asked(call)
         audiences, wanted = sorted(set(_texts(asked, 1))), "".join(_texts(asked, 2))
         if not 0 < len(audiences) <= _MAX_AUDIENCES or not all(audiences):
@@ -85,7 +85,7 @@ class WorkloadApi:
             raise why
         return message(*((1, message((1, each.spiffe_id), (2, each.svid))) for each in chosen))
 
-    async def _follow(self, call: Call) -> AsyncGenerator[bytes]:
+    async def _follow(self, call: GrpcCall) -> AsyncGenerator[bytes]:
         """Sends the bundle, and again when its keys have changed."""
         roles, _ = self._asked(call)
         sent = b""
@@ -98,7 +98,7 @@ class WorkloadApi:
                 yield message((1, entry))
             await asyncio.sleep(_BUNDLE_SECONDS)
 
-    async def _validate(self, call: Call) -> bytes:
+    async def _validate(self, call: GrpcCall) -> bytes:
         roles, asked = self._asked(call)
         audience, svid = "".join(_texts(asked, 1)), "".join(_texts(asked, 2))
         if not AVAILABLE:
@@ -110,7 +110,7 @@ class WorkloadApi:
             raise GrpcError(Status.INVALID_ARGUMENT, f"the SVID is refused: {error}") from None
         return message((1, claims["sub"]), (2, struct_of(claims)))
 
-    def _asked(self, call: Call) -> tuple[list[str], bytes]:
+    def _asked(self, call: GrpcCall) -> tuple[list[str], bytes]:
         """The roles that the caller may have, and its request. Raises GrpcError."""
         if call.only(_HEADER) != "true":
             raise GrpcError(Status.INVALID_ARGUMENT, "security header missing from request")
