@@ -24,7 +24,7 @@ from daypass.http2.header_blocks import Fields
 from daypass.http2.sending import Stream
 
 _PREFIX: Final = 5  # bytes before a message
-_AT_ONCE: Final = 16  # calls that begin in one iteration of the event loop
+_AT_ONCE: Final = 16  # calls that begin before others have a turn
 _SWEEP_SECONDS: Final = 1.0
 _LINGER_SECONDS: Final = 0.3  # for calls that are on their way when the server closes
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
@@ -192,6 +192,12 @@ class _Connection(Http2Connection):
         end = frame(HEADERS, END_HEADERS | END_STREAM, stream.id, _DONE) if last else b""
         self.send(stream, opening, b"\0%b%b" % (len(message).to_bytes(4, "big"), message), end)
 
+    def end_answer(self, stream: Stream) -> None:
+        """Ends a stream of messages."""
+        if stream.is_open:
+            block = _DONE if stream.answered else _OPENING + _DONE
+            self.finish(stream, frame(HEADERS, END_HEADERS | END_STREAM, stream.id, block))
+
 
 # --- The server
 
@@ -356,7 +362,7 @@ class GrpcServer:
                 if stream.pending:
                     stream.drained = connection.loop.create_future()
                     await stream.drained
-        connection.refuse(stream, Status.OK, "")
+        connection.end_answer(stream)
 
 
 def _task(loop: asyncio.AbstractEventLoop, serve: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -12,35 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from daypass.http2.frames import (
-    ACK,
-    CONTINUATION,
-    DATA,
-    DEFAULT_WINDOW,
-    ENABLE_PUSH,
-    END_HEADERS,
-    END_STREAM,
-    HEAD,
-    HEADERS,
-    INITIAL_WINDOW_SIZE,
-    MAX_CONCURRENT_STREAMS,
-    MAX_FRAME,
-    MAX_FRAME_SIZE,
-    MAX_HEADER_LIST_SIZE,
-    MAX_ID,
-    MAX_WINDOW,
-    PING,
-    PREFACE,
-    SETTING,
-    SETTINGS,
-    WINDOW_UPDATE,
-    WITH_PRIORITY,
-    ErrorCode,
-    Http2Error,
-    frame,
-    need_size,
-    unpadded,
-)  # fmt: skip
+from daypass.http2 import frames
+from daypass.http2.frames import ErrorCode, Http2Error, frame
 from daypass.http2.header_blocks import MAX_HEADERS, Fields, HeaderBlocks, OpenBlock
 from daypass.http2.sending import SendingHalf, Stream
 
@@ -53,13 +26,13 @@ _STREAM_WINDOW: Final = 2 * MAX_BODY  # so that no stream needs a WINDOW_UPDATE
 _WINDOW: Final = 1 << 20
 
 _SETTINGS: Final = frame(
-    SETTINGS,
+    frames.SETTINGS,
     0,
     0,
-    SETTING.pack(MAX_CONCURRENT_STREAMS, MAX_STREAMS)
-    + SETTING.pack(INITIAL_WINDOW_SIZE, _STREAM_WINDOW)
-    + SETTING.pack(MAX_HEADER_LIST_SIZE, MAX_HEADERS),
-) + frame(WINDOW_UPDATE, 0, 0, (_WINDOW - DEFAULT_WINDOW).to_bytes(4, "big"))
+    frames.SETTING.pack(frames.MAX_CONCURRENT_STREAMS, MAX_STREAMS)
+    + frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, _STREAM_WINDOW)
+    + frames.SETTING.pack(frames.MAX_HEADER_LIST_SIZE, MAX_HEADERS),
+) + frame(frames.WINDOW_UPDATE, 0, 0, (_WINDOW - frames.DEFAULT_WINDOW).to_bytes(4, "big"))
 
 
 @dataclass(slots=True)
@@ -117,33 +90,33 @@ class Http2Connection(SendingHalf):
         """Reads whole frames; how many bytes they have. Raises Http2Error."""
         at, end = 0, len(data)
         if not self._has_preface:
-            if data[:24] != PREFACE[:end]:
+            if data[:24] != frames.PREFACE[:end]:
                 raise Http2Error(ErrorCode.PROTOCOL_ERROR)
-            if end < len(PREFACE):
+            if end < len(frames.PREFACE):
                 return 0
-            at, self._has_preface = len(PREFACE), True
-        while end - at >= HEAD.size and not self.ended:
-            high, low, kind, flags, number = HEAD.unpack_from(data, at)
-            stop = at + HEAD.size + (high << 16 | low)
-            if high or low > MAX_FRAME:
+            at, self._has_preface = len(frames.PREFACE), True
+        while end - at >= frames.HEAD.size and not self.ended:
+            high, low, kind, flags, number = frames.HEAD.unpack_from(data, at)
+            stop = at + frames.HEAD.size + (high << 16 | low)
+            if high or low > frames.MAX_FRAME:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR)
             if stop > end:
                 break
-            self._frame(kind, flags, number & MAX_ID, data[at + HEAD.size : stop])
+            self._frame(kind, flags, number & frames.MAX_ID, data[at + frames.HEAD.size : stop])
             at = stop
         return at
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        first = not self.settled and (kind != SETTINGS or flags & ACK)
+        first = not self.settled and (kind != frames.SETTINGS or flags & frames.ACK)
         if (
             first
-            or (kind == CONTINUATION) == (self._open_block is None)
-            or (kind < PING and kind != SETTINGS and not number)
+            or (kind == frames.CONTINUATION) == (self._open_block is None)
+            or (kind < frames.PING and kind != frames.SETTINGS and not number)
         ):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR)
-        if kind == DATA:
+        if kind == frames.DATA:
             self._data(flags, number, payload)
-        elif kind == HEADERS:
+        elif kind == frames.HEADERS:
             self._headers(flags, number, payload)
         else:
             self.spend()
@@ -151,14 +124,14 @@ class Http2Connection(SendingHalf):
                 self._METHODS[kind](self, flags, number, payload)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
-        size, ends = len(payload), flags & END_STREAM
+        size, ends = len(payload), flags & frames.END_STREAM
         self._unread -= size
         if self._unread < 0:
             raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR)
         if self._unread < _WINDOW // 2:
-            self.write(frame(WINDOW_UPDATE, 0, 0, (_WINDOW - self._unread).to_bytes(4, "big")))
+            self.write(frame(frames.WINDOW_UPDATE, 0, 0, (_WINDOW - self._unread).to_bytes(4, "big")))
             self._unread = _WINDOW
-        payload = unpadded(flags, payload)
+        payload = frames.unpadded(flags, payload)
         if not ends and len(payload) < _SHORT:
             self.spend()
         stream = self.streams.get(number)
@@ -193,12 +166,12 @@ class Http2Connection(SendingHalf):
         self.request_ends(stream)
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        payload = unpadded(flags, payload)
-        if flags & WITH_PRIORITY:
+        payload = frames.unpadded(flags, payload)
+        if flags & frames.WITH_PRIORITY:
             if len(payload) < 5:
                 raise Http2Error(ErrorCode.FRAME_SIZE_ERROR)
             payload = payload[5:]
-        if flags & END_HEADERS:
+        if flags & frames.END_HEADERS:
             self._header_block(flags, number, payload)
         else:
             self._open_block = OpenBlock(number, flags, payload)
@@ -207,7 +180,7 @@ class Http2Connection(SendingHalf):
         opened = self._open_block
         assert opened is not None  # else the frame is refused
         opened.add(number, payload)
-        if flags & END_HEADERS:
+        if flags & frames.END_HEADERS:
             self._open_block = None
             self._header_block(opened.flags, number, opened.whole())
 
@@ -216,7 +189,7 @@ class Http2Connection(SendingHalf):
         stream = self.streams.get(number)
         if stream is not None and not stream.ended:  # trailers
             self.spend()
-            if flags & END_STREAM:
+            if flags & frames.END_STREAM:
                 self._end_request(stream)
             else:
                 self.reset(number, ErrorCode.PROTOCOL_ERROR)
@@ -230,14 +203,14 @@ class Http2Connection(SendingHalf):
             return
         stream = self.streams[number] = Stream(self, number, head, _STREAM_WINDOW)
         self.request_begins(stream)
-        if flags & END_STREAM:
+        if flags & frames.END_STREAM:
             self._end_request(stream)
 
     def _priority(self, _flags: int, _number: int, payload: bytes) -> None:
-        need_size(payload, 5)
+        frames.need_size(payload, 5)
 
     def _reset(self, _flags: int, number: int, payload: bytes) -> None:
-        need_size(payload, 4)
+        frames.need_size(payload, 4)
         if number > self.last_id or not number % 2:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR)
         if stream := self.streams.get(number):
@@ -246,24 +219,26 @@ class Http2Connection(SendingHalf):
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR)
-        if len(payload) % SETTING.size or (flags & ACK and payload):
+        if len(payload) % frames.SETTING.size or (flags & frames.ACK and payload):
             raise Http2Error(ErrorCode.FRAME_SIZE_ERROR)
-        if flags & ACK:
+        if flags & frames.ACK:
             return
-        if len(payload) > MAX_SETTINGS * SETTING.size:
+        if len(payload) > MAX_SETTINGS * frames.SETTING.size:
             raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM)
         self.settled = True
         before = self.peer_window
-        for name, value in SETTING.iter_unpack(payload):
-            if name == INITIAL_WINDOW_SIZE:
-                if value > MAX_WINDOW:
+        for name, value in frames.SETTING.iter_unpack(payload):
+            if name == frames.INITIAL_WINDOW_SIZE:
+                if value > frames.MAX_WINDOW:
                     raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR)
                 self.peer_window = value
-            elif (name == ENABLE_PUSH and value > 1) or (name == MAX_FRAME_SIZE and not MAX_FRAME <= value < 1 << 24):
+            elif (name == frames.ENABLE_PUSH and value > 1) or (
+                name == frames.MAX_FRAME_SIZE and not frames.MAX_FRAME <= value < 1 << 24
+            ):
                 raise Http2Error(ErrorCode.PROTOCOL_ERROR)
         for stream in list(self.streams.values()):
             self.open_window(stream.id, self.peer_window - before)
-        self.write(frame(SETTINGS, ACK, 0))
+        self.write(frame(frames.SETTINGS, frames.ACK, 0))
 
     def _push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
         raise Http2Error(ErrorCode.PROTOCOL_ERROR)
@@ -271,9 +246,9 @@ class Http2Connection(SendingHalf):
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise Http2Error(ErrorCode.PROTOCOL_ERROR)
-        need_size(payload, 8)
-        if not flags & ACK:
-            self.write(frame(PING, ACK, 0, payload))
+        frames.need_size(payload, 8)
+        if not flags & frames.ACK:
+            self.write(frame(frames.PING, frames.ACK, 0, payload))
 
     def _goaway(self, _flags: int, number: int, _payload: bytes) -> None:
         if number:
@@ -281,8 +256,8 @@ class Http2Connection(SendingHalf):
         self.leave_after_streams()
 
     def _window_update(self, _flags: int, number: int, payload: bytes) -> None:
-        need_size(payload, 4)
-        more = int.from_bytes(payload, "big") & MAX_WINDOW
+        frames.need_size(payload, 4)
+        more = int.from_bytes(payload, "big") & frames.MAX_WINDOW
         if number > self.last_id or (not more and not number):
             raise Http2Error(ErrorCode.PROTOCOL_ERROR)
         if more:

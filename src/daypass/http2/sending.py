@@ -8,19 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from daypass.http2.frames import (
-    DATA,
-    DEFAULT_WINDOW,
-    GOAWAY,
-    MAX_FRAME,
-    MAX_ID,
-    MAX_WINDOW,
-    PING,
-    RST_STREAM,
-    ErrorCode,
-    Http2Error,
-    frame,
-)
+from daypass.http2 import frames
+from daypass.http2.frames import ErrorCode, Http2Error, frame
 
 PATIENCE: Final = 1_000  # frames without a use, in excess of those that the peer has earned
 _EARNED: Final = 4  # by a stream that is served
@@ -69,7 +58,7 @@ class SendingHalf(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.streams: dict[int, Stream] = {}
         self.last_id = 0  # of the peer's streams
-        self.peer_window = DEFAULT_WINDOW  # of a new stream
+        self.peer_window = frames.DEFAULT_WINDOW  # of a new stream
         self.ended = False  # nothing more is read
         self.leaving = False  # it takes no more streams, and closes after the last one
         self.settled = False  # the first frames have come
@@ -77,7 +66,7 @@ class SendingHalf(asyncio.Protocol):
         self._served = self._earned_at = self.heard
         self._blocked_since = 0.0  # since when the transport takes no more; 0 while it does
         self._pinged = self._announced = False
-        self._window = DEFAULT_WINDOW
+        self._window = frames.DEFAULT_WINDOW
         self._patience = float(PATIENCE)
         self._out: list[bytes] = []
 
@@ -140,7 +129,7 @@ class SendingHalf(asyncio.Protocol):
             return
         data, last = stream.pending
         while data:
-            size = min(len(data), stream.window, self._window, MAX_FRAME)
+            size = min(len(data), stream.window, self._window, frames.MAX_FRAME)
             if size <= 0:
                 stream.pending[0] = data
                 stream.blocked_since = stream.blocked_since or self.loop.time()
@@ -148,7 +137,7 @@ class SendingHalf(asyncio.Protocol):
             stream.window -= size
             self._window -= size
             stream.blocked_since = 0.0
-            self.write(frame(DATA, 0, stream.id, data[:size]))
+            self.write(frame(frames.DATA, 0, stream.id, data[:size]))
             data = data[size:]
         stream.pending = []
         if last:
@@ -162,20 +151,20 @@ class SendingHalf(asyncio.Protocol):
         if stream.ended:
             self._patience = min(self._patience + _EARNED, PATIENCE)
         else:  # the rest of the request is not needed (RFC 9113, section 8.1)
-            self.write(frame(RST_STREAM, 0, stream.id, bytes(4)))
+            self.write(frame(frames.RST_STREAM, 0, stream.id, bytes(4)))
         self.close_stream(stream)
 
     def open_window(self, number: int, more: int) -> None:
         """The peer takes so much more: of one stream, or of all (0). Raises Http2Error."""
         if not number:
             self._window += more
-            if self._window > MAX_WINDOW:
+            if self._window > frames.MAX_WINDOW:
                 raise Http2Error(ErrorCode.FLOW_CONTROL_ERROR)
             for each in list(self.streams.values()):
                 self.send_pending(each)
         elif stream := self.streams.get(number):
             stream.window += more
-            if stream.window > MAX_WINDOW:
+            if stream.window > frames.MAX_WINDOW:
                 self.spend()
                 self.reset(number, ErrorCode.FLOW_CONTROL_ERROR)
             else:
@@ -183,7 +172,7 @@ class SendingHalf(asyncio.Protocol):
 
     def reset(self, number: int, code: ErrorCode) -> None:
         """Sends RST_STREAM and closes the stream, if it is open."""
-        self.write(frame(RST_STREAM, 0, number, code.to_bytes(4, "big")))
+        self.write(frame(frames.RST_STREAM, 0, number, code.to_bytes(4, "big")))
         if stream := self.streams.get(number):
             self.close_stream(stream)
 
@@ -203,7 +192,7 @@ class SendingHalf(asyncio.Protocol):
     def announce(self) -> None:
         """Asks the peer to open no more streams. Those that are on their way are served."""
         self._announced = True
-        self._go_away(MAX_ID, ErrorCode.NO_ERROR)
+        self._go_away(frames.MAX_ID, ErrorCode.NO_ERROR)
 
     def leave(self) -> None:
         """Closes the connection after its last stream."""
@@ -224,7 +213,7 @@ class SendingHalf(asyncio.Protocol):
             self._close()
 
     def _go_away(self, last_id: int, code: ErrorCode) -> None:
-        self.write(frame(GOAWAY, 0, 0, last_id.to_bytes(4, "big") + code.to_bytes(4, "big")))
+        self.write(frame(frames.GOAWAY, 0, 0, last_id.to_bytes(4, "big") + code.to_bytes(4, "big")))
 
     def _close(self) -> None:
         self.ended = True
@@ -251,7 +240,7 @@ class SendingHalf(asyncio.Protocol):
             self._pinged = False
         elif not self._pinged:
             self._pinged = True
-            self.write(frame(PING, 0, 0, bytes(8)))
+            self.write(frame(frames.PING, 0, 0, bytes(8)))
         if idle > _IDLE_SECONDS + _LEAVE_SECONDS:
             self.leave()
         elif idle > _IDLE_SECONDS and not self._announced:
