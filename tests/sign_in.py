@@ -29,10 +29,10 @@ _numbers = itertools.count()
 
 @contextmanager
 def site_with_pages(data: Path, **settings: Any) -> Iterator[Installation]:
-    """An installation with pages, whose password hashes are cheap."""
+    """An installation with pages, whose password hashes are cheap, and which delivers only what tests deliver."""
     with (
         pytest.MonkeyPatch.context() as patched,
-        installed(data, server={"public_url": BASE}, **settings) as made,
+        installed(data, server={"public_url": BASE}, access={"sweep_seconds": 300}, **settings) as made,
     ):
         patched.setattr(login_profiles, "_COST", (4, 8, 1))
         yield made
