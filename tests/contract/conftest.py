@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.contract.making import Recorder
 from tests.postgres import postgres_server, postgres_url
 from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
 
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, open_database
 
 __all__ = ["postgres_server", "postgres_url", "prepared_postgres"]
 
 Opener = Callable[[], Database]
+Follower = Callable[..., Awaitable[Directory]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -50,3 +53,23 @@ def database(opener: Opener) -> Database:
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
+
+
+@pytest.fixture
+async def follow(opener: Opener, recorder: Recorder) -> AsyncIterator[Follower]:
+    """Starts directories that follow a database."""
+    started: list[Directory] = []
+
+    async def start(database: Database, **options: Any) -> Directory:
+        started.append(recorder.directory(database, **options))
+        await started[-1].start()
+        return started[-1]
+
+    yield start
+    for directory in started:
+        await directory.stop()
+
+
+@pytest.fixture
+async def directory(database: Database, follow: Follower) -> Directory:
+    return await follow(database)

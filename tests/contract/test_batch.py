@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
-from tests.contract.conftest import Opener
-from tests.contract.making import ACCOUNT, ALLOW, DENY, NOW, OTHER, Recorder, insert, key, policy, role, user, write
+from tests.contract.conftest import Follower, Opener
+from tests.contract.making import ACCOUNT, ALLOW, DENY, NOW, OTHER, insert, key, policy, role, user, write
 from tests.patience import eventually
 
 from daypass.domain.directory import Attachment, Group, InlinePolicy, LastUse, Membership, PolicyVersion
@@ -27,12 +26,9 @@ MANY = 40
 
 
 @pytest.fixture
-async def directory(database: Database, recorder: Recorder) -> AsyncIterator[Directory]:
+async def directory(database: Database, follow: Follower) -> Directory:
     fill(database)
-    made = recorder.directory(database)
-    await made.start()
-    yield made
-    await made.stop()
+    return await follow(database)
 
 
 def fill(database: Database) -> None:
@@ -73,13 +69,10 @@ def shape(view: Any) -> str:
 
 
 async def test_views_of_a_batch_are_those_that_are_loaded_one_by_one(
-    directory: Directory, opener: Opener, recorder: Recorder
+    directory: Directory, opener: Opener, follow: Follower
 ) -> None:
     together = await asyncio.gather(*looks(directory))
-    single = recorder.directory(opener())
-    await single.start()
-    one_by_one = [await look for look in looks(single)]
-    await single.stop()
+    one_by_one = [await look for look in looks(await follow(opener()))]
     assert [shape(view) for view in together] == [shape(view) for view in one_by_one]
     assert sum(view is not None for view in together) > 3 * MANY
 
@@ -181,13 +174,12 @@ async def test_stop_during_loads_cancels_those_who_wait(directory: Directory) ->
 
 
 async def test_preload_loads_those_used_last_and_no_more_than_it_may(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database)
     uses = [LastUse(f"AROA{n:017}", "sts:GetCallerIdentity", ACCOUNT, NOW + n, "") for n in range(20)]
     insert(database, *uses, LastUse("AIDAGONE", "iam:GetUser", ACCOUNT, NOW + 99, ""))
-    directory = recorder.directory(database, preload=6)
-    await directory.start()
+    directory = await follow(database, preload=6)
     await eventually(lambda: not directory._tasks)
     not_in_memory = AsyncMock(side_effect=AssertionError("a view was not in memory"))
     monkeypatch.setattr(directory._loader, "_on_thread", not_in_memory)
@@ -196,11 +188,10 @@ async def test_preload_loads_those_used_last_and_no_more_than_it_may(
     assert await directory.user("AIDAGONE") is None
     monkeypatch.undo()
     assert directory._cache.get(f"role:AROA{14:017}") is MISSING
-    await directory.stop()
 
 
 async def test_preload_from_a_database_that_fails_leaves_the_directory_working(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database)
 
@@ -208,10 +199,8 @@ async def test_preload_from_a_database_that_fails_leaves_the_directory_working(
         raise OperationalError(None, None, OSError("gone"))
 
     monkeypatch.setattr("daypass.stores.loading.recently_used", fail)
-    directory = recorder.directory(database, preload=6)
-    await directory.start()
+    directory = await follow(database, preload=6)
     assert await directory.role(ACCOUNT, "Role-1") is not None
-    await directory.stop()
 
 
 def test_recently_used_passes_over_what_is_no_principal_here(database: Database) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.contract.conftest import Opener
+from tests.contract.conftest import Follower, Opener
 from tests.contract.making import (
     ACCOUNT,
     ALLOW,
@@ -28,32 +28,29 @@ from tests.contract.making import (
 from daypass.domain.directory import (
     Account,
     Attachment,
+    Crl,
     Group,
     Guardrail,
     InlinePolicy,
     KeyStatus,
     Membership,
+    OAuthClient,
     PasswordPolicy,
     PolicyContent,
     PolicyVersion,
+    TrustAnchor,
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.policy.document import compile_stored
 from daypass.ports import PrincipalView
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.tx import StoreTx
+from daypass.stores.view_codec import ViewDecoder, can_decode, encode_view
 
 ADMIN = "arn:aws:iam::aws:policy/AdministratorAccess"
 GROUP = Group("AGPA1", ACCOUNT, "Admins", "/", NOW)
-
-
-@pytest.fixture
-async def directory(database: Database, recorder: Recorder) -> AsyncIterator[Directory]:
-    made = recorder.directory(database)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 def count_reads(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -233,10 +230,9 @@ async def test_cancelled_waiter_does_not_end_the_load_of_others(database: Databa
 
 
 async def test_absent_keys_are_remembered_in_bounded_number_and_time(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = recorder.directory(database, absent=3, absent_seconds=30)
-    await directory.start()
+    directory = await follow(database, absent=3, absent_seconds=30)
     for number in range(8):
         assert await directory.access_key(f"AKIA{number}") is None
     assert directory._cache.absent == 3
@@ -248,14 +244,12 @@ async def test_absent_keys_are_remembered_in_bounded_number_and_time(
     recorder.seconds += 30
     assert await directory.access_key("AKIA7") is None
     assert len(reads) == 2
-    await directory.stop()
 
 
 async def test_cache_is_bounded_and_keeps_what_is_used(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = recorder.directory(database, entries=3)
-    await directory.start()
+    directory = await follow(database, entries=3)
     insert(database, *(user(f"u{number}") for number in range(6)))
     for number in range(6):
         await directory.user(user("u0").id)
@@ -266,7 +260,6 @@ async def test_cache_is_bounded_and_keeps_what_is_used(
     assert not reads
     await directory.user(user("u2").id)
     assert len(reads) == 1
-    await directory.stop()
 
 
 @pytest.mark.parametrize("hostile", ["\0", "\ud800", "a" * 100_000, "", "x\ny", "％"])
@@ -397,16 +390,14 @@ async def absent(directory: Directory) -> bool:
     return await directory.user(ALICE.id) is None
 
 
-async def test_write_of_another_process_is_seen_by_the_poller_alone(opener: Opener, recorder: Recorder) -> None:
+async def test_write_of_another_process_is_seen_by_the_poller_alone(opener: Opener, follow: Follower) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours, poll_seconds=0.25)
-    await directory.start()
+    directory = await follow(ours, poll_seconds=0.25)
     assert await directory.user(ALICE.id) is None
     insert(theirs, ALICE)
     assert await eventually(lambda: directory.user(ALICE.id))
     write(theirs, lambda tx: tx.delete(ALICE))
     assert await eventually(lambda: absent(directory))
-    await directory.stop()
 
 
 async def test_read_runs_in_one_snapshot(database: Database, directory: Directory) -> None:
@@ -419,3 +410,78 @@ async def test_read_runs_in_one_snapshot(database: Database, directory: Director
 
     assert await directory.read(both, account="") == (1, 1)
     assert await directory.read(lambda reader: reader.count(User), account="") == 2
+
+
+# --- Views of several entities
+
+ANCHOR = TrustAnchor("0190-a", ACCOUNT, "eu-central-1", "plant", NOW, NOW, "PEM", enabled=True)
+
+
+def crl(crl_id: str, *, enabled: bool = True, anchor: str = ANCHOR.id) -> Crl:
+    return Crl(crl_id, ACCOUNT, "eu-central-1", crl_id, NOW, NOW, anchor, b"DATA", enabled=enabled)
+
+
+async def test_trust_anchor_comes_with_its_enabled_crls_and_follows_their_changes(
+    database: Database, directory: Directory
+) -> None:
+    assert await directory.trust_anchor(ANCHOR.id) is None
+    insert(database, ANCHOR, crl("c1"), crl("c2", enabled=False), crl("c3", anchor="other"))
+    await directory.refresh()
+    view = await directory.trust_anchor(ANCHOR.id)
+    assert view is not None
+    assert (view.anchor, [one.id for one in view.crls]) == (ANCHOR, ["c1"])
+    assert await directory.trust_anchor(ANCHOR.id) is view
+    write(database, lambda tx: tx.replace(crl("c2")))
+    await directory.refresh()
+    view = await directory.trust_anchor(ANCHOR.id)
+    assert view is not None
+    assert [one.id for one in view.crls] == ["c1", "c2"]
+    write(database, lambda tx: tx.delete(crl("c1")), lambda tx: tx.replace(dataclasses.replace(ANCHOR, enabled=False)))
+    await directory.refresh()
+    view = await directory.trust_anchor(ANCHOR.id)
+    assert view is not None
+    assert ([one.id for one in view.crls], view.anchor.enabled) == (["c2"], False)
+    write(database, lambda tx: tx.delete(dataclasses.replace(ANCHOR, enabled=False)))
+    await directory.refresh()
+    assert await directory.trust_anchor(ANCHOR.id) is None
+
+
+LISTS = '{"metadata_documents":["https://agent.example.com/client.json"]}'
+
+
+def client(client_id: str, settings: str = LISTS, account: str = ACCOUNT) -> OAuthClient:
+    return OAuthClient(client_id, account, client_id, NOW, NOW, settings=settings)
+
+
+async def test_document_clients_are_those_of_the_account_that_list_some_and_follow_changes(
+    database: Database, directory: Directory
+) -> None:
+    async def ids() -> list[str]:
+        await directory.refresh()
+        return [each.id for each in await directory.document_clients(ACCOUNT)]
+
+    assert await ids() == []
+    insert(database, client("B"), client("A"), client("C", "{}"), client("D", account="999988887777"))
+    assert await ids() == ["A", "B"]
+    view = await directory.document_clients(ACCOUNT)
+    assert await directory.document_clients(ACCOUNT) is view, "a look-up reads no database"
+    write(database, lambda tx: tx.replace(client("C")))
+    assert await ids() == ["A", "B", "C"]
+    write(database, lambda tx: tx.replace(client("B", "{}")), lambda tx: tx.delete(client("A")))
+    assert await ids() == ["C"]
+    write(database, lambda tx: tx.replace(dataclasses.replace(client("C"), enabled=False)))
+    await directory.refresh()
+    assert [each.enabled for each in await directory.document_clients(ACCOUNT)] == [False]
+
+
+class _Unused:
+    """This view has no secrets and no policies."""
+
+    def open_secret(self, sealed: bytes, account: str, owner_id: str) -> bytes:
+        raise AssertionError((sealed, account, owner_id))
+
+
+def test_document_clients_view_as_bytes_is_the_same_again() -> None:
+    key, view = f"document_clients:{ACCOUNT}", (client("A"), client("B"))
+    assert can_decode(key)
+    assert ViewDecoder(_Unused(), compile_stored).decode(key, encode_view(view)) == view

@@ -13,7 +13,6 @@ from tests.contract.making import (
     ALLOW,
     NOW,
     OTHER,
-    Recorder,
     insert,
     one_of_each,
     policy,
@@ -35,6 +34,7 @@ from daypass.domain.directory import (
     User,
 )
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.entities import ENTITY_TABLES
 from daypass.stores.revocation_feed import prune_revocations
@@ -78,31 +78,25 @@ def test_entity_that_is_cached_is_announced_under_a_unique_key_of_its_own() -> N
 
 
 @pytest.mark.parametrize("entity", CACHED, ids=lambda entity: type(entity).__name__)
-async def test_cached_entity_follows_its_changes(database: Database, entity: Any) -> None:
+async def test_cached_entity_follows_its_changes(database: Database, directory: Directory, entity: Any) -> None:
     values = [getattr(entity, name) for name in ENTITY_TABLES[type(entity)].feed_keys[0].fields]
-    directory = Recorder().directory(database)
-    await directory.start()
-    try:
-        assert await directory.entity(type(entity), *values) is None
-        insert(database, entity)
-        await directory.refresh()
-        found = await directory.entity(type(entity), *values)
-        assert found == entity
-        assert await directory.entity(type(entity), *values) is found
-        name = next(name for name in ("tags", "created_at", "changed_at") if hasattr(entity, name))
-        changed = replace(entity, **{name: (("changed", "yes"),) if name == "tags" else 1})
-        write(database, lambda tx: tx.replace(changed))
-        await directory.refresh()
-        assert await directory.entity(type(entity), *values) == changed
-        write(database, lambda tx: tx.delete(changed))
-        await directory.refresh()
-        assert await directory.entity(type(entity), *values) is None
-    finally:
-        await directory.stop()
+    assert await directory.entity(type(entity), *values) is None
+    insert(database, entity)
+    await directory.refresh()
+    found = await directory.entity(type(entity), *values)
+    assert found == entity
+    assert await directory.entity(type(entity), *values) is found
+    name = next(name for name in ("tags", "created_at", "changed_at") if hasattr(entity, name))
+    changed = replace(entity, **{name: (("changed", "yes"),) if name == "tags" else 1})
+    write(database, lambda tx: tx.replace(changed))
+    await directory.refresh()
+    assert await directory.entity(type(entity), *values) == changed
+    write(database, lambda tx: tx.delete(changed))
+    await directory.refresh()
+    assert await directory.entity(type(entity), *values) is None
 
 
-async def test_entity_that_is_not_cached_as_it_is_cannot_be_looked_up(database: Database) -> None:
-    directory = Recorder().directory(database)
+async def test_entity_that_is_not_cached_as_it_is_cannot_be_looked_up(directory: Directory) -> None:
     with pytest.raises(TypeError, match="Role is not cached"):
         await directory.entity(Role, "AROA1")
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.contract.conftest import Opener
+from tests.contract.conftest import Follower, Opener
 from tests.contract.making import ACCOUNT, NOW, Recorder, insert, session
 from tests.contract.test_races import DEPLOY, away
 
@@ -15,7 +15,6 @@ from daypass.domain.directory import Revocation
 from daypass.domain.errors import DaypassError
 from daypass.server.nodes import Peers
 from daypass.stores.cache import Freshness, OwnSessions
-from daypass.stores.directory import Directory
 from daypass.stores.engine import Database
 from daypass.stores.feed import FeedChange
 from daypass.stores.nodes import listed_nodes, remove_node, report_node
@@ -84,19 +83,16 @@ def test_nodes_are_listed_until_they_leave_or_are_silent(database: Database, mon
     assert database.read(listed_nodes) == {"a"}
 
 
-async def started(recorder: Recorder, database: Database, **options: object) -> Directory:
-    directory = recorder.directory(database, max_staleness_seconds=900, revocation_staleness_seconds=60, **options)
-    await directory.start()
-    return directory
+LIMITS = {"max_staleness_seconds": 900, "revocation_staleness_seconds": 60}
 
 
 async def test_revoked_is_not_known_when_another_process_is_listed_and_silent(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(database, DEPLOY)
     report_node(database, "self", "host", NOW)
     report_node(database, "other", "host", NOW)
-    directory = await started(recorder, database, node="self")
+    directory = await follow(database, **LIMITS, node="self")
     await directory.role(ACCOUNT, "Deploy")
     claims = session(directory.seen(), DEPLOY.id)
     away(database, monkeypatch)
@@ -109,15 +105,14 @@ async def test_revoked_is_not_known_when_another_process_is_listed_and_silent(
     assert await directory.role(ACCOUNT, "Deploy") is not None, "the directory has its own limit"
     directory.freshness.note_contact("other", recorder.seconds)
     assert directory.revoked(claims) is None
-    await directory.stop()
 
 
 async def test_revoked_of_own_sessions_is_answered_beyond_the_limit_if_configured(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = OwnSessions()
     report_node(database, "other", "host", NOW)
-    directory = await started(recorder, database, node="self", own=own)
+    directory = await follow(database, **LIMITS, node="self", own=own)
     claims = session(directory.seen(), "AROAX")
     away(database, monkeypatch)
     recorder.seconds += 61
@@ -130,21 +125,20 @@ async def test_revoked_of_own_sessions_is_answered_beyond_the_limit_if_configure
     recorder.seconds += 900
     with pytest.raises(DaypassError, match=r"older than 900 s"):
         directory.revoked(claims)
-    await directory.stop()
 
 
 # --- Processes on one machine
 
 
 async def test_peers_revocation_without_database_reaches_the_other_process(
-    opener: Opener, recorder: Recorder, tmp_path: Path
+    opener: Opener, follow: Follower, recorder: Recorder, tmp_path: Path
 ) -> None:
     recorder.seconds = time.monotonic()  # the time of files is real, too
     database = opener()
     report_node(database, "one", "host", NOW)
     report_node(database, "two", "host", NOW)
-    ours = await started(recorder, database, node="one")
-    theirs = await started(recorder, opener(), node="two")
+    ours = await follow(database, **LIMITS, node="one")
+    theirs = await follow(opener(), **LIMITS, node="two")
     one, two = Peers(tmp_path, "one", ours), Peers(tmp_path, "two", theirs)
     made = Revocation("r" * 32, ACCOUNT, "role", "AROAX", NOW, NOW, block=True)
     one.poll()
@@ -158,15 +152,13 @@ async def test_peers_revocation_without_database_reaches_the_other_process(
     two.poll()
     one.close()
     assert not (tmp_path / "one.peer").exists()
-    for directory in (ours, theirs):
-        await directory.stop()
 
 
 async def test_h8_problem_of_one_process_is_known_to_the_others_while_it_runs(
-    database: Database, recorder: Recorder, tmp_path: Path
+    database: Database, follow: Follower, recorder: Recorder, tmp_path: Path
 ) -> None:
     recorder.seconds = time.monotonic()
-    directory = await started(recorder, database, node="one")
+    directory = await follow(database, **LIMITS, node="one")
     problem = ["the audit log is halted"]
     one, two = Peers(tmp_path, "one", directory, lambda: problem[0]), Peers(tmp_path, "two", directory)
     one.poll()
@@ -181,14 +173,13 @@ async def test_h8_problem_of_one_process_is_known_to_the_others_while_it_runs(
     one.close()
     two.poll()
     assert two.problems() == []
-    await directory.stop()
 
 
 async def test_peers_that_are_silent_or_unreadable_do_not_count_as_heard(
-    database: Database, recorder: Recorder, tmp_path: Path
+    database: Database, follow: Follower, recorder: Recorder, tmp_path: Path
 ) -> None:
     report_node(database, "gone", "host", NOW)
-    directory = await started(recorder, database, node="self")
+    directory = await follow(database, **LIMITS, node="self")
     heard: list[str] = []
     directory.freshness.note_contact = lambda node, _: heard.append(node)  # type: ignore[method-assign]
     peers = Peers(tmp_path, "self", directory)
@@ -204,4 +195,3 @@ async def test_peers_that_are_silent_or_unreadable_do_not_count_as_heard(
     peers.poll()
     assert heard == ["gone"]
     assert directory._applied.version == version, "a heartbeat alone changes nothing"
-    await directory.stop()

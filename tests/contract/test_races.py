@@ -6,13 +6,13 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contract.conftest import Opener
+from tests.contract.conftest import Follower, Opener
 from tests.contract.making import (
     ACCOUNT,
     ALLOW,
@@ -40,14 +40,6 @@ from daypass.stores.engine import Database, unavailable
 from daypass.stores.feed import feed_head, prune, renew_epoch
 
 DEPLOY = role("Deploy")
-
-
-@pytest.fixture
-async def directory(database: Database, recorder: Recorder) -> AsyncIterator[Directory]:
-    made = recorder.directory(database)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 class Gate:
@@ -90,12 +82,11 @@ def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("how", ["local", "polled"])
 async def test_load_that_an_invalidation_overtook_is_thrown_away(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, how: str
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY, InlinePolicy(ACCOUNT, DEPLOY.id, "p", ALLOW, NOW))
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     with monkeypatch.context() as patch:
         gate = Gate(ours, patch)
         loading = asyncio.create_task(directory.role(ACCOUNT, "Deploy"))
@@ -111,15 +102,13 @@ async def test_load_that_an_invalidation_overtook_is_thrown_away(
     assert view.principal.identity[0].document.text == DENY
     cached = await directory.role_by_id(DEPLOY.id)
     assert cached is view
-    await directory.stop()
 
 
 async def test_absence_that_an_insert_overtook_is_not_remembered(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     with monkeypatch.context() as patch:
         gate = Gate(ours, patch)
         loading = asyncio.create_task(directory.role(ACCOUNT, "Deploy"))
@@ -127,32 +116,28 @@ async def test_absence_that_an_insert_overtook_is_not_remembered(
         directory.apply_local(insert(theirs, DEPLOY))
         gate.open()
         assert await loading is not None
-    await directory.stop()
 
 
 async def test_load_from_another_life_of_the_database_is_read_again(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     old = directory.seen()
     with theirs.write_transaction() as conn:
         renew_epoch(conn)
     assert await directory.role(ACCOUNT, "Deploy") is not None
     assert directory.seen().epoch == theirs.epoch() != old.epoch
-    await directory.stop()
 
 
 async def test_load_begun_before_a_flush_is_not_taken_in(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Epoch and position of the load fit again after the flush; only its age tells."""
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     with monkeypatch.context() as patch:
         gate = Gate(ours, patch)
         loading = asyncio.create_task(directory.role(ACCOUNT, "Deploy"))
@@ -161,7 +146,6 @@ async def test_load_begun_before_a_flush_is_not_taken_in(
         directory._cache.flush(directory.seen().position)
         gate.open()
         assert await loading is None
-    await directory.stop()
 
 
 def fresh() -> Freshness:
@@ -237,11 +221,10 @@ async def test_failed_poll_fails_its_callers_and_not_the_next() -> None:
 
 
 async def test_refresh_sees_what_was_committed_before_it_was_called(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     assert await directory.role(ACCOUNT, "Deploy") is None
     with monkeypatch.context() as patch:
         gate = Gate(ours, patch)
@@ -255,7 +238,6 @@ async def test_refresh_sees_what_was_committed_before_it_was_called(
         assert all(await asyncio.gather(*late))
     assert await directory.role(ACCOUNT, "Deploy") is not None
     assert not await directory.refresh()
-    await directory.stop()
 
 
 async def test_refreshes_of_a_flood_keep_a_pause_between_polls(
@@ -270,11 +252,10 @@ async def test_refreshes_of_a_flood_keep_a_pause_between_polls(
 # --- Following
 
 
-async def test_another_epoch_flushes_everything(opener: Opener, recorder: Recorder) -> None:
+async def test_another_epoch_flushes_everything(opener: Opener, follow: Follower) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY, user("alice"))
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     await directory.role(ACCOUNT, "Deploy")
     await directory.user(user("alice").id)
     with theirs.write_transaction() as conn:
@@ -283,14 +264,12 @@ async def test_another_epoch_flushes_everything(opener: Opener, recorder: Record
     assert await directory.refresh()
     assert directory.entries == 0
     assert directory.seen() == (theirs.epoch(), 2)
-    await directory.stop()
 
 
-async def test_cursor_older_than_the_pruned_feed_flushes_everything(opener: Opener, recorder: Recorder) -> None:
+async def test_cursor_older_than_the_pruned_feed_flushes_everything(opener: Opener, follow: Follower) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     assert await directory.role(ACCOUNT, "Deploy") is not None
     write(theirs, lambda tx: tx.delete(DEPLOY), now=NOW)
     insert(theirs, revocation("role", DEPLOY.id), now=NOW)
@@ -300,29 +279,25 @@ async def test_cursor_older_than_the_pruned_feed_flushes_everything(opener: Open
     assert await directory.role(ACCOUNT, "Deploy") is None
     assert directory.seen().position == 3
     assert directory.revocations == 1
-    await directory.stop()
 
 
 async def test_far_behind_starts_over_instead_of_reading_every_change(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daypass.stores.applied_feed.MANY_CHANGES", 3)
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     assert await directory.role(ACCOUNT, "Deploy") is not None
     write(theirs, lambda tx: tx.delete(DEPLOY))
     insert(theirs, *(user(f"u{number}") for number in range(4)))
     await directory.refresh()
     assert (directory.entries, directory.seen().position) == (0, 6)
-    await directory.stop()
 
 
-async def test_local_write_moves_the_cursor_only_where_nothing_is_left_out(opener: Opener, recorder: Recorder) -> None:
+async def test_local_write_moves_the_cursor_only_where_nothing_is_left_out(opener: Opener, follow: Follower) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     directory.apply_local(insert(ours, user("a")))
     assert directory.seen().position == 1
     fact = revocation("role", DEPLOY.id)
@@ -332,13 +307,11 @@ async def test_local_write_moves_the_cursor_only_where_nothing_is_left_out(opene
     await directory.refresh()
     assert directory.seen().position == 3
     assert directory.revocations == 1
-    await directory.stop()
 
 
-async def test_two_processes_on_the_same_data_see_each_other(url: str, opener: Opener, recorder: Recorder) -> None:
+async def test_two_processes_on_the_same_data_see_each_other(url: str, opener: Opener, follow: Follower) -> None:
     database = opener()
-    directory = recorder.directory(database)
-    await directory.start()
+    directory = await follow(database)
     assert await directory.user(user("bob").id) is None
     script = (
         "import sys\n"
@@ -355,7 +328,6 @@ async def test_two_processes_on_the_same_data_see_each_other(url: str, opener: O
     assert done.returncode == 0, done.stderr
     assert await directory.refresh()
     assert await directory.user(user("bob").id) == await directory.user(user("bob").id) is not None
-    await directory.stop()
 
 
 # --- The database away
@@ -378,11 +350,10 @@ async def test_database_away_serves_what_is_known_and_says_what_is_not(
 
 
 async def test_staleness_counts_from_the_last_good_poll_and_ends_service(
-    database: Database, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    database: Database, follow: Follower, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(database, DEPLOY)
-    directory = recorder.directory(database, max_staleness_seconds=900)
-    await directory.start()
+    directory = await follow(database, max_staleness_seconds=900)
     await directory.role(ACCOUNT, "Deploy")
     claims = session(directory.seen(), DEPLOY.id)
     recorder.seconds += 800
@@ -405,15 +376,13 @@ async def test_staleness_counts_from_the_last_good_poll_and_ends_service(
             assert caught.value.kind is ErrorKind.UNAVAILABLE
     await directory.refresh()
     assert await directory.role(ACCOUNT, "Deploy") is not None
-    await directory.stop()
 
 
 async def test_poller_lives_through_anything_and_catches_up(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours, poll_seconds=0.25)
-    await directory.start()
+    directory = await follow(ours, poll_seconds=0.25)
     with monkeypatch.context() as patch:
         away(ours, patch)
         await asyncio.sleep(0.05)
@@ -422,7 +391,6 @@ async def test_poller_lives_through_anything_and_catches_up(
     insert(theirs, DEPLOY)
     await eventually(lambda: directory.seen().position)
     assert directory.seen().position == 1
-    await directory.stop()
 
 
 async def test_poll_that_hangs_fails_after_its_time(
@@ -441,10 +409,9 @@ async def test_poll_that_hangs_fails_after_its_time(
 # --- Revocations and `seen`
 
 
-async def test_seen_is_never_ahead_of_what_was_applied(opener: Opener, recorder: Recorder) -> None:
+async def test_seen_is_never_ahead_of_what_was_applied(opener: Opener, follow: Follower) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     fact = insert(theirs, revocation("role", DEPLOY.id))[0].revocation
     assert fact is not None
     early = session(directory.seen(), DEPLOY.id)
@@ -456,13 +423,12 @@ async def test_seen_is_never_ahead_of_what_was_applied(opener: Opener, recorder:
 
 
 async def test_session_whose_seen_was_taken_before_reading_dies_with_the_revocation(
-    opener: Opener, recorder: Recorder
+    opener: Opener, follow: Follower
 ) -> None:
     """The role is read before the revocation lands, the session is issued after: `seen` must be the one from before."""
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY)
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     seen = directory.seen()
     assert await directory.role(ACCOUNT, "Deploy") is not None
     insert(theirs, revocation("role", DEPLOY.id))
@@ -471,7 +437,6 @@ async def test_session_whose_seen_was_taken_before_reading_dies_with_the_revocat
     taken_after = session(directory.seen(), DEPLOY.id, issued_at=NOW + 60_000)
     assert directory.revoked(issued_late) is not None
     assert directory.revoked(taken_after) is None
-    await directory.stop()
 
 
 async def test_local_revocation_is_obeyed_at_once(database: Database, directory: Directory) -> None:
@@ -482,7 +447,7 @@ async def test_local_revocation_is_obeyed_at_once(database: Database, directory:
     assert directory.blocked(claims.hops, "", NOW) is not None
 
 
-async def test_revocations_are_loaded_at_start_unless_they_are_spent(opener: Opener, recorder: Recorder) -> None:
+async def test_revocations_are_loaded_at_start_unless_they_are_spent(opener: Opener, follow: Follower) -> None:
     database = opener()
     old = NOW - 30 * 86_400_000
     insert(
@@ -492,10 +457,8 @@ async def test_revocations_are_loaded_at_start_unless_they_are_spent(opener: Ope
         revocation("role", "AROANEW"),
         revocation("role", "AROAENDED", created_at=old, block=True, block_until=old + 1),
     )
-    directory = recorder.directory(database)
-    await directory.start()
+    directory = await follow(database)
     assert directory.revocations == 2
-    await directory.stop()
 
 
 async def test_spent_revocations_are_forgotten_in_time(
@@ -509,7 +472,7 @@ async def test_spent_revocations_are_forgotten_in_time(
 
 
 async def test_spent_revocations_are_pruned_from_the_database_in_time(
-    database: Database, directory: Directory, recorder: Recorder
+    database: Database, follow: Follower, directory: Directory, recorder: Recorder
 ) -> None:
     insert(database, revocation("role", DEPLOY.id), revocation("role", "AROABLOCKED", block=True))
     await directory.refresh()
@@ -518,19 +481,16 @@ async def test_spent_revocations_are_pruned_from_the_database_in_time(
     await directory.stop()
     assert read(database, lambda tx: tx.count(Revocation)) == 2
     recorder.wall += 86_400_000
-    later = recorder.directory(database)
-    await later.start()
+    await follow(database)
     await eventually(lambda: read(database, lambda tx: tx.count(Revocation)) == 1)
-    await later.stop()
     assert [one.value for one in read(database, lambda tx: tx.find(Revocation))] == ["AROABLOCKED"]
 
 
 async def test_lifted_block_reaches_a_process_that_polls_and_what_it_ended_stays_ended(
-    opener: Opener, recorder: Recorder
+    opener: Opener, follow: Follower
 ) -> None:
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     claims = session(directory.seen(), DEPLOY.id)
     insert(theirs, revocation("role", DEPLOY.id, block=True))
     await directory.refresh()
@@ -542,7 +502,6 @@ async def test_lifted_block_reaches_a_process_that_polls_and_what_it_ended_stays
     assert directory.revoked(claims) is not None
     assert directory.revocations == 1
     assert directory.revoked(session(directory.seen(), DEPLOY.id)) is None, "a session made after it lives"
-    await directory.stop()
 
 
 async def test_revocation_of_an_unknown_kind_does_not_stop_the_others(database: Database, directory: Directory) -> None:
@@ -560,11 +519,12 @@ def forget_all(database: Database) -> None:
         renew_epoch(conn)
 
 
-async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Opener, recorder: Recorder) -> None:
+async def test_a105_revocation_outlives_the_database_that_forgot_it(
+    opener: Opener, follow: Follower, recorder: Recorder
+) -> None:
     """A restored database lacks the revocation; whoever still knows it obeys it and puts it back."""
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     claims = session(directory.seen(), DEPLOY.id)
     directory.apply_local(insert(ours, user("a"), revocation("role", DEPLOY.id)))
     forget_all(theirs)
@@ -573,22 +533,18 @@ async def test_a105_revocation_outlives_the_database_that_forgot_it(opener: Open
     afresh = session(directory.seen(), "AROAOTHER")
     assert directory.revoked(afresh) is None
     await eventually(lambda: theirs.read(feed_head).position)
-    second = recorder.directory(theirs)
-    await second.start()
+    second = await follow(theirs)
     assert second.revoked(claims) is not None
-    await second.stop()
     await directory.refresh()
     assert directory.revocations == 1
-    await directory.stop()
 
 
 async def test_a341_revocation_that_could_not_be_put_back_is_put_back_after_the_next_poll(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The connection for it was one that the failover had broken."""
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     directory.apply_local(insert(ours, revocation("role", DEPLOY.id)))
     forget_all(theirs)
     tried = asyncio.Event()
@@ -608,16 +564,14 @@ async def test_a341_revocation_that_could_not_be_put_back_is_put_back_after_the_
             break
         await asyncio.sleep(0.01)
     assert [each.value for each in read(theirs, lambda tx: tx.find(Revocation))] == [DEPLOY.id]
-    await directory.stop()
 
 
 async def test_a359_many_lost_revocations_are_put_back_some_after_each_poll(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A359: to put all of them back took longer than a poll may take, failed for that, and was tried after every poll."""
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     values = {f"AROA{number}" for number in range(2 * RESTORED_AT_ONCE + 1)}
     directory.apply_local(insert(ours, *(revocation("role", value) for value in sorted(values))))
     forget_all(theirs)
@@ -637,16 +591,14 @@ async def test_a359_many_lost_revocations_are_put_back_some_after_each_poll(
         await asyncio.sleep(0.01)
     assert sizes == [RESTORED_AT_ONCE, RESTORED_AT_ONCE, RESTORED_AT_ONCE, 1]
     assert {each.value for each in read(theirs, lambda tx: tx.find(Revocation))} == values
-    await directory.stop()
 
 
 async def test_a359_revocations_that_several_failovers_have_lost_wait_once(
-    opener: Opener, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    opener: Opener, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A359: an address that leads to two databases in turn, of which one cannot be written, made the list grow forever."""
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     directory.apply_local(insert(ours, *(revocation("role", f"AROA{n}") for n in range(RESTORED_AT_ONCE + 1))))
     waiting: list[int] = []
 
@@ -661,7 +613,6 @@ async def test_a359_revocations_that_several_failovers_have_lost_wait_once(
         await eventually(lambda failover=failover: len(waiting) >= failover and len(directory._lost) > RESTORED_AT_ONCE)
     assert waiting == [1] * 4
     assert len(directory._lost) == RESTORED_AT_ONCE + 1
-    await directory.stop()
 
 
 async def _set(event: asyncio.Event) -> None:
@@ -669,12 +620,11 @@ async def _set(event: asyncio.Event) -> None:
 
 
 async def test_a105_renewed_revocation_outlives_a_database_that_has_its_earlier_state(
-    opener: Opener, recorder: Recorder
+    opener: Opener, follow: Follower, recorder: Recorder
 ) -> None:
     """The database is restored to a time when the block was lifted: whoever knows that it was renewed puts that back."""
     ours, theirs = opener(), opener()
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     directory.apply_local(insert(ours, revocation("role", DEPLOY.id, block=True, issued_before=NOW)))
     with theirs.write_transaction() as conn:
         conn.exec_driver_sql(f"UPDATE revocations SET issued_before = {NOW - 9_000}, block_until = {NOW - 5_000}")
@@ -685,20 +635,16 @@ async def test_a105_renewed_revocation_outlives_a_database_that_has_its_earlier_
     hops = session(directory.seen(), DEPLOY.id).hops
     assert directory.blocked(hops, "", NOW) is not None
     await eventually(lambda: theirs.read(feed_head).position)
-    second = recorder.directory(theirs)
-    await second.start()
+    second = await follow(theirs)
     assert second.blocked(hops, "", NOW) is not None
-    await second.stop()
     await directory.refresh()
     assert directory.revocations == 1
-    await directory.stop()
 
 
-async def test_feed_that_goes_backwards_is_another_life(opener: Opener, recorder: Recorder) -> None:
+async def test_feed_that_goes_backwards_is_another_life(opener: Opener, follow: Follower) -> None:
     ours, theirs = opener(), opener()
     insert(theirs, DEPLOY, user("a"), user("b"))
-    directory = recorder.directory(ours)
-    await directory.start()
+    directory = await follow(ours)
     assert await directory.role(ACCOUNT, "Deploy") is not None
     before = directory.seen()
     with theirs.write_transaction() as conn:
@@ -712,4 +658,3 @@ async def test_feed_that_goes_backwards_is_another_life(opener: Opener, recorder
     assert directory.revoked(session(before, DEPLOY.id)) is None
     directory.apply_local(insert(ours, revocation("role", DEPLOY.id)))
     assert directory.revoked(session(before, DEPLOY.id)) is not None  # though its position was 3, this one's is 2
-    await directory.stop()
