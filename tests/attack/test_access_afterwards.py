@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.attack.test_approvals import place
+from tests.attack.test_approvals import FOR_MFA, place
 from tests.attack.test_approvers import NOT_ELIGIBLE, by_role
-from tests.attack.test_extensions import FOR_MFA
 from tests.integration.api.access import Place
 from tests.integration.api.conftest import ROOT, TENANT, policy, server
 

@@ -7,17 +7,19 @@ from dataclasses import replace
 
 import pytest
 from tests.attack.test_access_afterwards import revoke
-from tests.attack.test_access_whole import NOT_ELIGIBLE
 from tests.attack.test_approvals import events, place
+from tests.attack.test_approvers import NOT_ELIGIBLE, link
 from tests.attack.test_federated_approvers import ISSUER, approved
-from tests.integration.api.access import APPROVE, Place
-from tests.integration.api.conftest import TENANT, server
+from tests.integration.api.access import APPROVE, REQUEST, Place, gated
+from tests.integration.api.conftest import TENANT, policy, server
 
 from daypass.domain.directory import (
     AccessRequest,
+    Grant,
     InlinePolicy,
     IssuerAllowList,
     Membership,
+    Role,
 )
 from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
@@ -154,3 +156,154 @@ async def permissions(place: Place, name: str, document: str) -> None:
         tx.replace(replace(old, document=document))
 
     await place.change(change)
+
+
+# --- The decision about access: rows A279, A280, A285 and A286
+
+
+def schedules(place: Place, **people: str) -> None:
+    """Each calendar file names one person."""
+
+    async def on_call(kind: str, source: str, now: int, *, owner: str) -> frozenset[str]:
+        del kind, now, owner
+        return frozenset({people[source.partition(".")[0]]})
+
+    place.server.runtime.env.schedules.on_call = on_call  # type: ignore[method-assign]
+
+
+ON_CALL = {"Bool": {"daypass:OnCall": "true"}}
+
+
+async def test_a279_who_is_on_call_for_one_role_is_not_for_another(place: Place) -> None:
+    schedules(place, prod="eve", web="ann")
+    await place.role("web")
+    automatic = [{"name": "on call", "condition": ON_CALL}]
+    for name in ("prod", "web"):
+        await place.rule(name, roles=[f"role/{name}"], on_call={"calendar": f"{name}.ics"}, automatic=automatic)
+    request = await place.request("ann", "prod", "web")
+    assert (request["state"], request["grants"]) == ("pending", [])
+    await place.denied("ann")
+    assert (await place.request("ann", "web"))["state"] == "approved"
+
+
+async def test_a279_schedule_of_a_rule_that_does_not_apply_puts_nobody_on_call(place: Place) -> None:
+    schedules(place, prod="eve", web="ann")
+    condition = {"principals": ["group/engineers"], "condition": ON_CALL}
+    await place.rule("prod", on_call={"calendar": "prod.ics"}, automatic=[{"name": "x", "condition": ON_CALL}])
+    await place.rule("general", roles=["role/*"], on_call={"calendar": "web.ics"}, requesters=condition)
+    assert (await place.request("ann"))["state"] == "pending"
+    await place.denied("ann")
+
+
+async def test_a279_grant_says_on_call_for_the_role_alone_whose_schedule_names_the_person(place: Place) -> None:
+    schedules(place, prod="eve", web="ann")
+    await place.role("web")
+    always = [{"name": "always", "condition": {"StringEquals": {"aws:username": "ann"}}}]
+    for name in ("prod", "web"):
+        await place.rule(name, roles=[f"role/{name}"], on_call={"calendar": f"{name}.ics"}, automatic=always)
+    await place.request("ann", "prod", "web")
+    found = await place.server.runtime.directory.read(lambda tx: tx.find(Grant, account=TENANT), account="")
+    on_call = {grant.role_arn: grant.on_call for grant in found}
+    assert on_call == {place.roles["prod"].arn: False, place.roles["web"].arn: True}
+
+
+async def test_a280_chain_does_not_hide_who_the_person_is(place: Place) -> None:
+    """The link is a tag of the first session, as of one from an identity provider, that is not transitive."""
+    trust = gated().replace('"true"', '"false"').replace('"sts:AssumeRole",', '"sts:AssumeRole", "sts:TagSession",')
+    for name in ("first", "leading"):
+        await place.role(name, trust, policy("daypass:*", "sts:*"))
+    await place.rule("prod", stages=[{"approvers": {"principals": ["role/leading"]}}])
+    await place.person("ann-two", policy("sts:*"))
+    await link(place, "ann")
+    request = await place.request("ann")
+    tag = {"Tags.member.1.Key": "daypass:person", "Tags.member.1.Value": "ann@example.com"}
+    first = await place.server.assume(place.keys["ann-two"], place.roles["first"].arn, **tag)
+    place.keys["two"] = await place.server.assume(first, place.roles["leading"].arn)
+    body = {"binding": request["binding"]}
+    status, code, message = await place.refused("two", f"/access-requests/{request['id']}/approve", body)
+    assert (status, code, "own access request" in message) == (403, "AccessDenied", True)
+    [refused] = [each for each in await events(place, "request.denied") if "Approve" in each["operation"]]
+    assert refused["actor"]["arn"].endswith(":assumed-role/leading/shift")
+    await place.denied("ann")
+
+
+async def test_a285_who_approves_another_role_of_the_request_does_not_count_for_this_one(place: Place) -> None:
+    two = gated(NumericGreaterThanEquals={"daypass:ApproverCount": "2"})
+    await place.role("strict", two)
+    await place.role("web")
+    await place.person("kim", APPROVE)
+    await place.rule("strict", roles=["role/strict"])
+    await place.rule("web", roles=["role/web"], stages=[{"approvers": {"principals": ["user/kim"]}}])
+    request = await place.request("ann", "strict", "web")
+    for name in ("lee", "kim"):
+        request = await place.approve(name, request)
+    assert request["state"] == "approved"
+    await place.denied("ann", "strict")
+    await place.assume("ann", "web")
+    await place.rule(
+        "strict", roles=["role/strict"], stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
+    )
+    request = await place.request("ann", "strict")
+    for name in ("lee", "lou"):
+        await place.approve(name, request)
+    await place.assume("ann", "strict")
+
+
+async def test_a286_of_two_rules_for_the_same_roles_the_one_with_more_tags_applies(place: Place) -> None:
+    role = replace(place.roles["prod"], tags=(("env", "prod"),))
+    await place.change(lambda tx: tx.replace(role))
+    strict = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
+    await place.rule("prod", roles=["role/*"])
+    await place.rule("a-strict", roles=["role/*"], role_tags={"env": "prod"}, stages=strict)
+    assert (await place.request("ann"))["missing"] == {"a-strict/approval": 2}
+
+
+# --- Grants by roles that their persons have lost, and one approval for several roles: rows A378 and A379
+
+
+OPEN = gated().replace('"true"', '"false"')
+
+
+async def in_a_shift(place: Place) -> Role:
+    """Kim, who may request by the role of a shift alone, has access that was requested in a session of that role."""
+    shift = await place.role("shift", OPEN, REQUEST)
+    await place.person("kim", policy("sts:AssumeRole"), "engineers")
+    place.keys["shift"] = await place.assume("kim", "shift")
+    await place.approve("lee", await place.request("shift"))
+    return shift
+
+
+async def for_two_roles(place: Place) -> None:
+    """Access of ann to two roles with a rule each, which took the approvals of two persons."""
+    await place.role("web")
+    await place.rule("web", roles=["role/web"])
+    request = await place.request("ann", "prod", "web")
+    assert (await place.approve("lee", request))["state"] == "pending"
+    assert (await place.approve("lou", request))["state"] == "approved"
+
+
+async def test_a378_grant_that_was_requested_by_a_role_is_used_by_who_may_still_request(place: Place) -> None:
+    """The person's own key has no permission to request; a session of the role, while it lasts, has."""
+    await in_a_shift(place)
+    assert "no longer permitted to request" in await place.denied("kim")
+    await permissions(place, "kim", REQUEST)
+    await place.assume("kim")
+
+
+async def test_a379_approver_of_one_role_does_not_stand_in_for_a_revoked_one_of_the_other(place: Place) -> None:
+    """Both may approve both roles: each has filled the place of one of them."""
+    await for_two_roles(place)
+    await asyncio.sleep(0.01)
+    await revoke(place, "principal", place.users["lee"].arn, block=False)
+    answers = [
+        await place.server.sts(place.keys["ann"], "AssumeRole", RoleArn=place.roles[name].arn, RoleSessionName="shift")
+        for name in ("prod", "web")
+    ]
+    assert sorted(answer.tag.rpartition("}")[2] for answer in answers) == ["AssumeRoleResponse", "ErrorResponse"]
+
+
+async def test_a379_role_that_changed_leaves_the_access_to_the_other(place: Place) -> None:
+    await for_two_roles(place)
+    await place.change(lambda tx: tx.replace(replace(place.roles["web"], tags=(("tier", "1"),))))
+    await place.denied("ann", "web")
+    await place.assume("ann")

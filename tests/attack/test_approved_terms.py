@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.attack.test_approvals import place
-from tests.attack.test_extensions import FOR_MFA
+from tests.attack.test_approvals import FOR_MFA, place
 from tests.integration.api.access import APPROVE, Place, gated
 from tests.integration.api.conftest import ROOT, TENANT, Answer, policy, server
 
