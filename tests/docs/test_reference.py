@@ -47,6 +47,7 @@ class Odd(StrEnum):
 _PAGES = (
     "../reference/oauth.md",
     "../threat-model.md",
+    "../how-to/console-pages.md",
     "../../src/daypass/monitoring/help.json",
     *(
         "cli.md",
