@@ -74,6 +74,30 @@ def test_inbox_and_home_change_by_themselves(server: Server, chromium: Browser, 
         person.close()
 
 
+def test_new_approval_shows_a_desktop_notification_and_a_badge_on_any_page(server: Server, chromium: Browser) -> None:
+    ann, lee = Person(server, chromium, "ann", LOOKS[0]), Person(server, chromium, "lee", LOOKS[0])
+    lee.page.context.grant_permissions(["notifications"], origin=lee.base)
+    lee.page.add_init_script(
+        "self.told = []; self.Notification = class extends Notification {"
+        "constructor(title, more) { super(title, more); told.push([title, more.body, this]); } }"
+    )
+    page = lee.open("/console/approvals")
+    page.wait_for_function("() => Object.keys(localStorage).some((key) => key.startsWith('daypass-inbox'))")
+    before = int(page.locator("#badge").inner_text() or 0)
+    sent = ann.open(f"/console/request?role=arn:aws:iam::{OPERATOR}:role/prod-orders")
+    sent.get_by_label("Reason").fill(f"{REASON}, told")
+    sent.get_by_role("button", name="Send the request").click()
+    sent.get_by_role("status").wait_for()
+    page.wait_for_function("() => told.length > 0")  # nobody has loaded the page again
+    assert page.evaluate("told.map((each) => each.slice(0, 2))") == [["Daypass", "ann asks for prod-orders"]]
+    assert page.locator("#badge").inner_text() == str(before + 1)
+    assert page.title().startswith(f"({before + 1}) ")
+    page.evaluate("told[0][2].onclick()")
+    page.wait_for_url("**/console/access-request?id=*")
+    for person in (ann, lee):
+        person.close()
+
+
 def test_last_step_of_the_first_run_is_done_by_the_aws_cli(server: Server, chromium: Browser) -> None:
     ada = Person(server, chromium, "ada", ("light", 1280))
     page = ada.open("/console/start")

@@ -333,7 +333,8 @@
   };
   const notify = ([text, href]) => {
     if (!("Notification" in window) || Notification.permission !== "granted") return;
-    const shown = new Notification("Daypass", { body: text, tag: href });
+    let shown;
+    try { shown = new Notification("Daypass", { body: text, tag: href }); } catch { return; } // some phones have no constructor
     shown.onclick = () => { window.focus(); location.assign(href); };
   };
   const soon = new Set();
@@ -368,7 +369,8 @@
       source.addEventListener("inbox", ({ data, lastEventId }) => {
         const summary = { ...JSON.parse(data), id: lastEventId };
         const before = new Set((known().items || []).map(String));
-        for (const item of summary.items) if (!before.has(String(item))) notify(item);
+        // What waited before this browser looked for the first time is not new.
+        for (const item of summary.items) if (known().id && !before.has(String(item))) notify(item);
         localStorage.setItem(stored, JSON.stringify(summary));
         channel.postMessage({ who, summary });
         heard(summary);
