@@ -18,7 +18,7 @@ from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from tests.attack.installation import ALPHA, ROOT, Answer, Installation, document
+from tests.attack.installation import ADMIN, ALPHA, ROOT, Answer, Installation, document
 from tests.browser import Browser
 from tests.console import REASON, filled_site, served
 from tests.oauth_client import api, register
@@ -48,7 +48,7 @@ def fill(site: Installation, many: int, records: int) -> dict[str, str]:
     object.
     """
     for number in range(records):
-        site.assume(ROOT, f"arn:aws:iam::{ALPHA}:role/{'reader' if number % 3 else 'nobody'}", f"job-{number % 50}")
+        site.assume(ADMIN, f"arn:aws:iam::{ALPHA}:role/{'reader' if number % 3 else 'nobody'}", f"job-{number % 50}")
     everything = document({"Action": "*", "Resource": "*"})
     audience = {"ClientIDList.member.1": "sts.example"}
     site.iam("CreateOpenIDConnectProvider", ROOT, Url=f"https://{_PROVIDER}", **audience)

@@ -36,6 +36,7 @@ from daypass.audit.rows import (
     columns_of,
     list_sessions,
     redact_for_actor,
+    session_hours,
     sessions_of,
     stored_integer,
 )
@@ -430,6 +431,10 @@ class Records:
             if len(rows) < step:
                 return views, None
         return views, before
+
+    async def session_hours(self, viewer: Viewer, query: SessionFilter, limit: int) -> list[tuple[int, int]]:
+        """The hours in which the newest sessions were issued, at most `limit`, and how many in each."""
+        return await self.run(lambda conn: session_hours(conn, viewer, query, limit), viewer.account)
 
     def _session(self, row: ListedSession, claims: SessionClaims, now: int) -> SessionView:
         revoked = self._revoked(claims)

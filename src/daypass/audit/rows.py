@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import astuple, replace
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, false, func, literal_column, or_, select
 
-from daypass.audit.columns import LARGEST, altered_session_column, bounded, id_key, record_columns, searchable
+from daypass.audit.columns import HOUR_MS, LARGEST, altered_session_column, bounded, id_key, record_columns, searchable
 from daypass.audit.format import leaf_hash
 from daypass.audit.stored import events_of
 from daypass.domain.events import Event, SessionRecord, decode, encoded
@@ -144,21 +144,14 @@ def list_sessions(
 
     Those of all accounts are ordered by their ids, which begin with the time, so that no index need have the times alone.
     """
-    statement = select(sessions) if narrow is None else select(sessions).where(narrow)
-    account = query.account if viewer.operator else viewer.account
-    if not viewer.operator and query.account not in ("", viewer.account):
-        return []
+    statement = select(sessions).where(*_matching(viewer, query))
+    if narrow is not None:
+        statement = statement.where(narrow)
     order: list[ColumnElement[Any]] = [_s.session_id]
-    if account or not viewer.operator:
-        statement = statement.where(_s.account == searchable(account))
+    if query.account or not viewer.operator:
         order = [_s.issued_at, _s.session_id]
-    for name in ("session_id", "principal_id", "root_principal_id"):
-        if getattr(query, name):
-            statement = statement.where(_s[name] == searchable(getattr(query, name)))
     if query.active:  # "+ 0": the order of the list has an index, and the index of active sessions another order
         statement = statement.where(_s.expires_at + 0 > now)
-    if query.since is not None:
-        statement = statement.where(_s.issued_at >= stored_integer(query.since))
     if query.before is not None:
         at, session_id = stored_integer(query.before[0]), searchable(query.before[1])
         later = _s.session_id < session_id
@@ -167,6 +160,27 @@ def list_sessions(
             later = or_(_s.issued_at < at, and_(_s.issued_at == at, later))
         statement = statement.where(later)
     return _all(conn, statement.order_by(*(column.desc() for column in order)).limit(limit))
+
+
+def session_hours(conn: Connection, viewer: Viewer, query: SessionFilter, limit: int) -> list[tuple[int, int]]:
+    """The hours (since 1970) in which the newest `limit` sessions were issued, according to their rows, and how many in each."""
+    newest = select(_s.issued_at).where(*_matching(viewer, query)).order_by(_s.issued_at.desc()).limit(limit).subquery()
+    hour = newest.c.issued_at // literal_column(str(HOUR_MS))  # PostgreSQL takes two parameters for two expressions
+    return [(int(at), number) for at, number in conn.execute(select(hour, func.count()).group_by(hour))]
+
+
+def _matching(viewer: Viewer, query: SessionFilter) -> list[ColumnElement[bool]]:
+    """The accounts, ids and the beginning that a query names."""
+    if not viewer.operator and query.account not in ("", viewer.account):
+        return [false()]
+    conditions: list[ColumnElement[bool]] = []
+    if query.account or not viewer.operator:
+        conditions.append(_s.account == searchable(query.account or viewer.account))
+    ids = {name: getattr(query, name) for name in ("session_id", "principal_id", "root_principal_id")}
+    conditions += [_s[name] == searchable(value) for name, value in ids.items() if value]
+    if query.since is not None:
+        conditions.append(_s.issued_at >= stored_integer(query.since))
+    return conditions
 
 
 def sessions_of(conn: Connection, ids: Sequence[str]) -> list[SessionClaims]:

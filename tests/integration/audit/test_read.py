@@ -287,6 +287,22 @@ async def test_sessions_filters(reader: Records, sessions: Journal) -> None:
     assert await listed(reader, ACTOR, session_id=f"{3:032x}") == [3]
 
 
+async def test_session_hours_count_the_newest_sessions_that_the_viewer_may_see(
+    reader: Records, sessions: Journal
+) -> None:
+    hour = T0 // 3_600_000
+
+    async def hours(viewer: Viewer, limit: int = 100, **query: Any) -> list[tuple[int, int]]:
+        return await reader.session_hours(viewer, SessionFilter(**query), limit)
+
+    assert await hours(ACTOR) == [(hour, 9)]
+    assert await hours(OPERATOR) == [(hour, 10)]
+    assert await hours(OPERATOR, limit=4) == [(hour, 4)]
+    assert await hours(ACTOR, principal_id="AROASECOND") == [(hour, 1)]
+    assert await hours(ACTOR, since=T0 + 7000) == [(hour, 2)]
+    assert await hours(ACTOR, account=OTHER) == []
+
+
 async def ended_by(reader: Records, role_id: str, most: int = 100) -> list[int]:
     revocation = Revocation("v", ACCOUNT, "role", role_id, issued_before=T0 + 90_000, created_at=T0 + 90_000)
     return sorted([int(one.session_id, 16) async for one in reader.may_be_ended([revocation], most)])

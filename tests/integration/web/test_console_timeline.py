@@ -84,7 +84,7 @@ def test_timeline_of_nothing_or_of_two_is_refused(ada: Browser, query: str) -> N
 def test_heat_is_relative_to_the_busiest_hour(
     times: list[int], levels: dict[tuple[int, int], tuple[int, int]], busiest: str
 ) -> None:
-    heat = heat_of(times)
+    heat = heat_of((at // HOUR, 1) for at in times)
     found = {
         (day, hour): cell for day, (_, hours) in enumerate(heat.days) for hour, cell in enumerate(hours) if cell[0]
     }

@@ -22,7 +22,7 @@ from daypass.operations.assume.request import SessionRequest
 from daypass.operations.authorize import admission_of, layers_for
 from daypass.operations.blocks import in_force
 from daypass.operations.grants.use import candidates
-from daypass.operations.management import allow, allow_own, allow_reading, is_operator, read_page
+from daypass.operations.management import Scope, allow, allow_own, allow_reading, is_operator, read_page
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, SessionFilter, SessionView, Viewer
 
@@ -41,9 +41,24 @@ async def list_sessions(env: Env, call: Call, query: SessionFilter) -> tuple[lis
     scope = await allow_reading(env, call, "ListSessions", "session", query.account)
     query = await _by_ids(env, call, query)
     page = await env.records.sessions(scope.viewer, dataclasses.replace(query, account=scope.account))
+    await _record(env, call, scope, query)
+    return page
+
+
+async def session_hours(env: Env, call: Call, query: SessionFilter, limit: int) -> list[tuple[int, int]]:
+    """daypass:ListSessions, as `list_sessions`: the hours (since 1970) in which the newest `limit` of them were issued, and how
+    many in each.
+    """
+    scope = await allow_reading(env, call, "ListSessions", "session", query.account)
+    query = await _by_ids(env, call, query)
+    hours = await env.records.session_hours(scope.viewer, dataclasses.replace(query, account=scope.account), limit)
+    await _record(env, call, scope, query)
+    return hours
+
+
+async def _record(env: Env, call: Call, scope: Scope, query: SessionFilter) -> None:
     detail = {"account": query.account, "principal_id": query.principal_id, "root": query.root_principal_id}
     await env.journal.commit(served(call, account=scope.account, decision=scope.decision, detail=detail))
-    return page
 
 
 async def _by_ids(env: Env, call: Call, query: SessionFilter) -> SessionFilter:
