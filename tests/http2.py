@@ -161,4 +161,4 @@ UNARY: Mapping[str, Callable[[GrpcCall], Awaitable[bytes]]] = {
 
 
 def server(**settings: Any) -> GrpcServer:
-    return GrpcServer(UNARY, **{"peer_of": lambda _: "peer", "connections": 8, **settings})
+    return GrpcServer(UNARY, **{"connections": 8, **settings})

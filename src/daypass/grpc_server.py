@@ -60,11 +60,11 @@ class GrpcError(Exception):
 
 
 class GrpcCall(NamedTuple):
-    """A call with its message. `peer`: what `peer_of` said of its connection."""
+    """A call with its message."""
 
     metadata: tuple[tuple[bytes, bytes], ...]
     message: bytes
-    peer: Any
+    transport: asyncio.Transport
 
     def only(self, name: bytes) -> str:
         """The value of a key that is sent once; "" otherwise."""
@@ -143,7 +143,7 @@ def _refusal(status: Status, why: str) -> bytes:
 class _Connection(Http2Connection):
     def __init__(self, server: GrpcServer) -> None:
         super().__init__(read_head, server.buffer)
-        self.peer: Any = None
+        self.peer: Hashable = None
         self._server = server
         self._begun: list[Stream] = []  # in this read
 
@@ -179,12 +179,7 @@ class _Connection(Http2Connection):
 
     def refuse(self, stream: Stream, status: Status, why: str) -> None:
         """Ends a call without an answer, or in the middle of one."""
-        if stream.is_open:
-            block = _refusal(status, why) if stream.answered else _OPENING + _refusal(status, why)
-            self.finish(stream, frame(HEADERS, END_HEADERS | END_STREAM, stream.id, block))
-
-    def refuse_http(self, stream: Stream) -> None:
-        self.finish(stream, frame(HEADERS, END_HEADERS | END_STREAM, stream.id, _NO_GRPC))
+        self.end_call(stream, _refusal(status, why))
 
     def answer(self, stream: Stream, message: bytes, *, last: bool) -> None:
         """Sends a message."""
@@ -192,10 +187,10 @@ class _Connection(Http2Connection):
         end = frame(HEADERS, END_HEADERS | END_STREAM, stream.id, _DONE) if last else b""
         self.send(stream, opening, b"\0%b%b" % (len(message).to_bytes(4, "big"), message), end)
 
-    def end_answer(self, stream: Stream) -> None:
-        """Ends a stream of messages."""
+    def end_call(self, stream: Stream, fields: bytes, opening: bytes = _OPENING) -> None:
+        """Sends the last fields. `opening`: those of an answer that has not begun."""
         if stream.is_open:
-            block = _DONE if stream.answered else _OPENING + _DONE
+            block = fields if stream.answered else opening + fields
             self.finish(stream, frame(HEADERS, END_HEADERS | END_STREAM, stream.id, block))
 
 
@@ -208,9 +203,8 @@ class GrpcServer:
     Args:
         unary: the methods that answer with one message, by their paths.
         streaming: those that answer with any number.
-        peer_of: what identifies the peer of a connection.
-        connections: how many a group of peers may have. Idle ones cost descriptors, which the whole process shares.
-        group_of: the group of a peer.
+        connections: how many a peer may have. Idle ones cost descriptors, which the whole process shares.
+        peer_of: what identifies the peer of a connection; by default all are one.
         seconds: how long a call may take at most, if its client does not say less.
         at_once: unary calls.
     """
@@ -220,18 +214,17 @@ class GrpcServer:
         unary: Mapping[str, Unary],
         streaming: Mapping[str, Streaming] | None = None,
         *,
-        peer_of: Callable[[asyncio.Transport], Any],
         connections: int,
-        group_of: Callable[[Any], Hashable] = lambda peer: peer,
+        peer_of: Callable[[asyncio.Transport], Hashable] = lambda _: None,
         seconds: float | None = None,
         at_once: int = 512,
     ) -> None:
         self.buffer = Buffer()
         self.seconds = seconds
         self._unary, self._streaming = unary, streaming or {}
-        self._peer_of, self._group_of, self._most = peer_of, group_of, connections
+        self._peer_of, self._most = peer_of, connections
         self._at_once = at_once
-        self._groups: Counter[Hashable] = Counter()
+        self._of_peers: Counter[Hashable] = Counter()
         self._connections: set[_Connection] = set()
         self._waiting: deque[tuple[_Connection, Stream]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()  # of unary calls
@@ -282,16 +275,15 @@ class GrpcServer:
     def enter(self, connection: _Connection) -> None:
         """Counts a connection of its peer, and ends one too many."""
         connection.peer = self._peer_of(connection.transport)
-        group = self._group_of(connection.peer)
-        self._groups[group] += 1
+        self._of_peers[connection.peer] += 1
         self._connections.add(connection)
-        if self._groups[group] > self._most:
+        if self._of_peers[connection.peer] > self._most:
             connection.transport.abort()
 
     def discard(self, connection: _Connection) -> None:
         """Called when a connection is lost."""
         self._connections.discard(connection)
-        self._groups[self._group_of(connection.peer)] -= 1
+        self._of_peers[connection.peer] -= 1
 
     # --- Calls
 
@@ -299,7 +291,7 @@ class GrpcServer:
         """Takes a call whose message is complete."""
         head: _Head = stream.head
         if not head.is_grpc:
-            connection.refuse_http(stream)
+            connection.end_call(stream, b"", _NO_GRPC)
         elif head.timeout is not None and head.timeout < 0:
             connection.refuse(stream, Status.INVALID_ARGUMENT, "grpc-timeout has another form")
         elif head.path in self._unary or head.path in self._streaming:
@@ -341,7 +333,7 @@ class GrpcServer:
     async def _serve(self, connection: _Connection, stream: Stream) -> None:
         head: _Head = stream.head
         try:
-            call = GrpcCall(head.metadata, _message_of(bytes(stream.body)), connection.peer)
+            call = GrpcCall(head.metadata, _message_of(bytes(stream.body)), connection.transport)
             if head.path in self._unary:
                 connection.answer(stream, await self._unary[head.path](call), last=True)
             else:
@@ -362,7 +354,7 @@ class GrpcServer:
                 if stream.pending:
                     stream.drained = connection.loop.create_future()
                     await stream.drained
-        connection.end_answer(stream)
+        connection.end_call(stream, _DONE)
 
 
 def _task(loop: asyncio.AbstractEventLoop, serve: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -9,7 +9,7 @@ import pytest
 from tests.http2 import UNARY, Peer, frame, never, server, update
 
 from daypass.grpc_server import GrpcServer
-from daypass.http2.connection import MAX_BODY, MAX_BUFFERED, MAX_STREAMS
+from daypass.http2.connection import MAX_BODY, MAX_BUFFERED, MAX_CONTINUATIONS, MAX_STREAMS
 from daypass.http2.frames import (
     ACK,
     CONTINUATION,
@@ -30,7 +30,7 @@ from daypass.http2.frames import (
     WITH_PRIORITY,
     ErrorCode,
 )
-from daypass.http2.header_blocks import MAX_CONTINUATIONS, MAX_HEADERS
+from daypass.http2.header_blocks import MAX_HEADERS
 from daypass.http2.sending import PATIENCE
 
 E = ErrorCode
@@ -188,7 +188,7 @@ async def test_a644_calls_at_once_are_limited_and_reset_calls_do_not_begin() -> 
         begun += 1
         return await never(call)  # type: ignore[arg-type]
 
-    peer = Peer(GrpcServer({"/test/Never": count}, peer_of=lambda _: 0, connections=1, at_once=10))
+    peer = Peer(GrpcServer({"/test/Never": count}, connections=1, at_once=10))
     await peer.frames(*(peer.call(2 * n + 1, path="/test/Never") for n in range(50)))
     assert begun == 10
     await peer.frames(*(reset(2 * n + 1) for n in range(45)))

@@ -20,7 +20,7 @@ class Served:
     def __init__(self) -> None:
         self.begun, self.cancelled = asyncio.Event(), asyncio.Event()
         unary = {**UNARY, "/test/Waits": self.waits}
-        self.server = GrpcServer(unary, {"/test/Count": self.count}, peer_of=lambda _: 0, connections=8)
+        self.server = GrpcServer(unary, {"/test/Count": self.count}, connections=8)
         self.listener = socket.create_server((ADDRESS, 0))
         self.address = f"{ADDRESS}:{self.listener.getsockname()[1]}"
         self.go = asyncio.Event()

@@ -72,7 +72,7 @@ async def test_header_block_means_something_else_when_the_table_has_changed() ->
         head = b"\x83\x86\x04\x0a/test/Echo\x0f\x10\x10application/grpc"  # no part of it changes the table
         return frame(HEADERS, END_HEADERS, number, head + name) + frame(DATA, END_STREAM, number, prefixed(b""))
 
-    peer = Peer(GrpcServer({"/test/Echo": path}, peer_of=lambda _: 0, connections=1))
+    peer = Peer(GrpcServer({"/test/Echo": path}, connections=1))
     newest = b"\xbe"
     calls = b"\x40\4name\5first", newest, newest, b"\x40\4name\6second", newest, newest, b"\x40\1a\1b", newest
     answers = peer.answers(await peer.frames(*(named(2 * n + 1, name) for n, name in enumerate(calls))))
@@ -114,7 +114,7 @@ async def test_stream_of_messages_is_sent_as_the_client_reads_it() -> None:
         for made in range(1, 100):  # noqa: B007
             yield b"x" * 1000
 
-    peer = Peer(GrpcServer({}, {"/test/Echo": count}, peer_of=lambda _: 0, connections=1))
+    peer = Peer(GrpcServer({}, {"/test/Echo": count}, connections=1))
     await peer.frames(peer.call(1))
     assert made == 66  # the window of a connection
     sent = await peer.frames(update(0, 100_000), update(1, 100_000))
@@ -128,7 +128,7 @@ async def test_method_that_fails_ends_its_call_alone(caplog: pytest.LogCaptureFi
             raise GrpcError(Status.PERMISSION_DENIED, "100 % no: \N{SNOWMAN}\n")
         raise KeyError
 
-    peer = Peer(GrpcServer({"/test/Fails": fails, "/test/Echo": echo}, peer_of=lambda _: 0, connections=1))
+    peer = Peer(GrpcServer({"/test/Fails": fails, "/test/Echo": echo}, connections=1))
     calls = peer.call(1, path="/test/Fails"), peer.call(3, b"refused", path="/test/Fails"), peer.call(5)
     answers = peer.answers(await peer.frames(*calls))
     assert [answers[number][0]["grpc-status"] for number in (1, 3, 5)] == ["13", "7", "0"]
@@ -191,7 +191,7 @@ async def test_closing_server_answers_what_is_under_way_and_takes_no_more() -> N
         await go.wait()
         return call.message
 
-    served = GrpcServer({"/test/Echo": waits}, peer_of=lambda _: 0, connections=1)
+    served = GrpcServer({"/test/Echo": waits}, connections=1)
     peer = Peer(served)
     await peer.frames(peer.call(1))
     peer.connection.leave()

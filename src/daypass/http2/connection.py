@@ -14,12 +14,13 @@ from typing import Any, Final
 
 from daypass.http2 import frames
 from daypass.http2.frames import ErrorCode, Http2Error, frame
-from daypass.http2.header_blocks import MAX_HEADERS, Fields, HeaderBlocks, OpenBlock
+from daypass.http2.header_blocks import MAX_HEADERS, Fields, HeaderBlocks
 from daypass.http2.sending import SendingHalf, Stream
 
 MAX_STREAMS: Final = 128  # at once
 MAX_BODY: Final = 65_541  # bytes: a message of gRPC with its prefix
 MAX_BUFFERED: Final = 1 << 25  # bytes, of all connections
+MAX_CONTINUATIONS: Final = 8  # of a header block
 MAX_SETTINGS: Final = 32  # in a frame
 _SHORT: Final = 256  # bytes: a smaller DATA frame has a use only at the end
 _STREAM_WINDOW: Final = 2 * MAX_BODY  # so that no stream needs a WINDOW_UPDATE
@@ -54,7 +55,9 @@ class Http2Connection(SendingHalf):
         self._has_preface = False
         self._rest = b""
         self._blocks = HeaderBlocks(read_head)
-        self._open_block: OpenBlock | None = None
+        self._open_block: tuple[int, int, list[bytes]] | None = (
+            None  # stream, flags and parts: CONTINUATION must follow
+        )
         self._unread = _WINDOW
 
     def request_begins(self, stream: Stream) -> None:
@@ -174,15 +177,19 @@ class Http2Connection(SendingHalf):
         if flags & frames.END_HEADERS:
             self._header_block(flags, number, payload)
         else:
-            self._open_block = OpenBlock(number, flags, payload)
+            self._open_block = number, flags, [payload]
 
     def _continuation(self, flags: int, number: int, payload: bytes) -> None:
-        opened = self._open_block
-        assert opened is not None  # else the frame is refused
-        opened.add(number, payload)
+        assert self._open_block is not None  # else the frame is refused
+        opened, first, parts = self._open_block
+        parts.append(payload)
+        if number != opened:
+            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
+        if len(parts) > MAX_CONTINUATIONS + 1 or sum(map(len, parts)) > MAX_HEADERS:
+            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM)
         if flags & frames.END_HEADERS:
             self._open_block = None
-            self._header_block(opened.flags, number, opened.whole())
+            self._header_block(first, number, b"".join(parts))
 
     def _header_block(self, flags: int, number: int, block: bytes) -> None:
         head = self._blocks.decode(block)
@@ -266,14 +273,5 @@ class Http2Connection(SendingHalf):
             self.reset(number, ErrorCode.PROTOCOL_ERROR)
 
     _METHODS = (
-        _data,
-        _headers,
-        _priority,
-        _reset,
-        _settings,
-        _push_promise,
-        _ping,
-        _goaway,
-        _window_update,
-        _continuation,
-    )
+        _data, _headers, _priority, _reset, _settings, _push_promise, _ping, _goaway, _window_update, _continuation
+    )  # fmt: skip  # by the numbers of their frames

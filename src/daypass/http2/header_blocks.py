@@ -17,7 +17,6 @@ Fields = Iterable[tuple[bytes, bytes]]
 T = TypeVar("T")
 
 MAX_HEADERS: Final = 16_384  # bytes of a header block, encoded and decoded
-MAX_CONTINUATIONS: Final = 8
 _MAX_REMEMBERED: Final = 16
 
 
@@ -65,22 +64,3 @@ class HeaderBlocks(Generic[T]):
         if not self._table.changed:
             self._known[block] = made
         return made
-
-
-class OpenBlock:
-    """A header block whose CONTINUATION frames must follow. `flags`: of its HEADERS frame."""
-
-    def __init__(self, stream: int, flags: int, first: bytes) -> None:
-        self.stream, self.flags = stream, flags
-        self._parts = [first]
-
-    def add(self, stream: int, payload: bytes) -> None:
-        """Raises Http2Error for one of another stream, or one too many."""
-        if stream != self.stream:
-            raise Http2Error(ErrorCode.PROTOCOL_ERROR)
-        self._parts.append(payload)
-        if len(self._parts) > MAX_CONTINUATIONS + 1 or sum(map(len, self._parts)) > MAX_HEADERS:
-            raise Http2Error(ErrorCode.ENHANCE_YOUR_CALM)
-
-    def whole(self) -> bytes:
-        return b"".join(self._parts)

@@ -40,13 +40,7 @@ class ExtAuthzPort:
 
     def __init__(self, serve: Asgi) -> None:
         self._serve = serve
-        self._server = GrpcServer(
-            {_METHOD: self._check},
-            peer_of=lambda transport: transport.get_extra_info("peername"),
-            connections=_CONNECTIONS,
-            group_of=lambda _: None,
-            seconds=_SECONDS,
-        )
+        self._server = GrpcServer({_METHOD: self._check}, connections=_CONNECTIONS, seconds=_SECONDS)
 
     async def start(self, sock: socket.socket) -> None:
         await self._server.start(sock.dup())
@@ -60,7 +54,7 @@ class ExtAuthzPort:
             scope = scope_of(call.message, call.only(_AUDIENCE))
         except ValueError:
             raise GrpcError(Status.INVALID_ARGUMENT, "the check cannot be read") from None
-        scope["client"] = call.peer
+        scope["client"] = call.transport.get_extra_info("peername")
         return await self._answered(scope)
 
     async def _answered(self, scope: dict[str, Any]) -> bytes:

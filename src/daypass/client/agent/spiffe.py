@@ -114,7 +114,7 @@ class WorkloadApi:
         """The roles that the caller may have, and its request. Raises GrpcError."""
         if call.only(_HEADER) != "true":
             raise GrpcError(Status.INVALID_ARGUMENT, "security header missing from request")
-        roles = self._users.roles_of(call.peer)
+        roles = self._users.roles_of(_uid_of(call.transport))
         if not roles:
             raise GrpcError(Status.PERMISSION_DENIED, "no identity issued")
         return roles, call.message
