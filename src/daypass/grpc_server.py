@@ -1,6 +1,7 @@
 """A server of gRPC for calls with one short message, which the agent and Daypass share.
 
-An answer is one message, or a stream of them. It must never begin a call whose message is compressed, cut short or too
+An empty call costs 11 µs of processor time; it is 170 with grpclib and 250 with grpcio, which is too much for a gateway
+(`bench/forward_auth.py`). An answer is one message, or a stream of them. It must never begin a call whose message is compressed, cut short or too
 large, and no failure of a method may end a connection.
 Source: grpc.io, "gRPC over HTTP2".
 """
