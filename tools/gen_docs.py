@@ -72,6 +72,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def listed(rows: Iterable[tuple[str, str]]) -> str:
+    """A Markdown list of names with their meanings."""
+    return "".join(f"- {name}: {meaning}\n" for name, meaning in rows)
+
+
 def described(what: str, text: str | None) -> str:
     """`text`, if there is any."""
     if not (text or "").strip():
@@ -143,14 +148,14 @@ def errors_page() -> str:
     text = "\n".join(f"## {section}\n\n{entry}" for section, entry in entries.items())
     return f"""# Errors
 
-Each failure has one kind, which the record names and `daypass explain REQUEST_ID` shows. The code and the HTTP status are those of the AWS wire;
-[OAuth](oauth.md#errors) has its own. Any other failure is a bug: its answer is `{INTERNAL_CODE}`, 500, with the request id alone.
-Each server has a page for each code and kind, `/help/errors/CODE`, which the console and the command line name.
+Each failure has one kind, which the record and `daypass explain REQUEST_ID` show. Code and HTTP status are those of the AWS wire;
+[OAuth](oauth.md#errors) has its own. Any other failure is a bug: `{INTERNAL_CODE}`, 500. Each server explains codes and kinds at
+`/help/errors/CODE`.
 
 {text}
 ## What to do
 
-{table(("Failure", "What to do"), advice)}"""
+{listed(advice)}"""
 
 
 def help_pages() -> str:
@@ -171,34 +176,37 @@ def events_page() -> str:
     rows = ((f"`{value}`", meaning) for _, value, meaning in members(EventType))
     return f"""# Events
 
-Every event on the record is one of these. [The record's format](record-format.md) describes how they are stored.
+The types of the events on the record ([format](record-format.md)).
 
-{table(("Event", "When"), rows)}"""
+{listed(rows)}"""
 
 
 def metrics_page() -> str:
     """The METRICS table."""
-    rows = []
+    kinds: dict[str, list[tuple[str, str]]] = {}
     for metric in METRICS:
         name = metric.name + ("_total" if metric.kind is Counter else "")
-        labels = ", ".join(f"`{label}`" for label in metric.labels)
-        rows.append((f"`{name}`", metric.kind.__name__.lower(), labels, described(metric.name, metric.help)))
+        labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
+        kinds.setdefault(f"{metric.kind.__name__}s", []).append(
+            (f"`{name}{labels}`", described(metric.name, metric.help))
+        )
+    metrics = "\n".join(f"## {kind}\n\n{listed(rows)}" for kind, rows in sorted(kinds.items()))
     return f"""# Metrics
 
-`GET /metrics` shows these in Prometheus's text format. Labels are closed sets; ids go to the logs and the record. The region is a label of
-the target, from Prometheus's configuration.
+`GET /metrics` shows these in Prometheus's text format, each here with its labels, which are closed sets. Prometheus adds the region.
 
-{table(("Metric", "Type", "Labels", "Meaning"), rows)}
+{metrics}
 ## Measures
 
-The queries are of the rules and dashboards that `daypass monitoring` writes; see [Monitor a server](../how-to/monitor.md).
+The rules and dashboards of `daypass monitoring` use these queries; see [Monitor a server](../how-to/monitor.md).
 
-{table(("Measure", "Target", "Metric", "Query", "Panel", "Alerts, with their runbooks"), map(_measure, MEASURES))}
+{table(("Measure", "Target", "Metric", "Query", "Dashboard", "Alerts"), map(_measure, MEASURES))}
 ## Alerts
 
-`deploy/monitoring/daypass.rules.yml` has their expressions.
+`deploy/monitoring/daypass.rules.yml` has their expressions. Each alert links to its runbook; its severity, its cause and how long its
+condition must hold follow.
 
-{table(("Alert", "Severity", "Cause", "For"), map(_alert, ALERTS))}"""
+{listed(map(_alert, ALERTS))}"""
 
 
 def _runbook(alert: str) -> str:
@@ -207,14 +215,13 @@ def _runbook(alert: str) -> str:
 
 def _measure(measure: Measure) -> tuple[str, ...]:
     metrics = ", ".join(f"`{name}`" for name in measure.metric.split(", "))
-    panel = f"{measure.dashboard}: {measure.id}"
     alerts = ", ".join(map(_runbook, measure.alerts))
-    return f"{measure.id}: {measure.title}", measure.target, metrics, f"`{measure.query}`", panel, alerts
+    return f"{measure.id}: {measure.title}", measure.target, metrics, f"`{measure.query}`", measure.dashboard, alerts
 
 
-def _alert(alert: Alert) -> tuple[str, ...]:
+def _alert(alert: Alert) -> tuple[str, str]:
     severity = f"{alert.severity}{', escalated' if alert.escalates else ''}{', synthetic' if alert.synthetic else ''}"
-    return _runbook(alert.name), severity, alert.cause or "its label", f"{alert.hold} s"
+    return _runbook(alert.name), f"{severity}; {alert.cause or 'its label'}; {alert.hold} s"
 
 
 def settings_page() -> str:
@@ -223,38 +230,38 @@ def settings_page() -> str:
     for section, info in Settings.model_fields.items():
         model = type(info.default)
         rows = (_setting(section, key, field, getattr(info.default, key)) for key, field in model.model_fields.items())
-        sections.append(f"## [{section}]\n\n{table(('Key', 'Type', 'Default', 'Meaning'), rows)}")
+        sections.append(f"## [{section}]\n\n{listed(rows)}")
     return f"""# Settings
 
-The command line overrides the environment, which overrides the TOML file (`daypass serve --config FILE`), which overrides the defaults.
-The environment variable of a key is `DAYPASS_SECTION__KEY`, for example `DAYPASS_SERVER__PORT=8700`; write a list
-with commas, a table as JSON. An unknown section or key stops the start, in the file and in variables whose name has `__`.
+The command line overrides the environment, which overrides the TOML file (`daypass serve --config FILE`).
+The variable of a key is `DAYPASS_SECTION__KEY`, for example `DAYPASS_SERVER__PORT=8700`: a list has commas, a table is JSON. An
+unknown section or key stops the start. Defaults stand in parentheses.
 
-Two variables belong to no section: `DAYPASS_BOOTSTRAP`, see [Run a server](../how-to/run.md), and `DAYPASS_HOME`, the
-directory of the command line's profiles.
+`DAYPASS_BOOTSTRAP` ([Run a server](../how-to/run.md)) and `DAYPASS_HOME`, the directory of profiles, belong to no section.
 
 {chr(10).join(sections)}"""
 
 
-def _setting(section: str, key: str, field: FieldInfo, default: Any) -> tuple[str, str, str, str]:
+def _setting(section: str, key: str, field: FieldInfo, default: Any) -> tuple[str, str]:
     shown = default.get_secret_value() if isinstance(default, SecretStr) else default
-    text = "" if shown in (None, "", ()) else f"`{shown}`"
-    return f"`{key}`", _type(field), text, described(f"{section}.{key}", field.description)
+    written = str(shown).lower() if isinstance(shown, bool) else ",".join(shown) if isinstance(shown, tuple) else shown
+    text = "" if shown in (None, "", ()) else f" (`{written}`)"
+    meaning = described(f"{section}.{key}", field.description)
+    return f"`{key}`{text}", f"{meaning} {_accepted(field)}".strip()
 
 
-def _type(field: FieldInfo) -> str:
+def _accepted(field: FieldInfo) -> str:
+    """The values that a key takes, if its description does not tell them."""
     kind = str(field.annotation)
-    names = (("tuple", "list of text"), ("Path", "path"), ("SecretStr", "text, secret"), ("Literal", ""), ("float", "number"),
-             ("int", "integer"), ("bool", "true or false"), ("str", "text"))  # fmt: skip
-    name = next((shown for part, shown in names if part in kind), kind)
-    if "Literal" in kind:
-        name = " or ".join(f"`{value}`" for value in re.findall(r"'([^']+)'", kind))
+    choices = re.findall(r"'([^']+)'", kind) if "Literal" in kind else []
+    if any(choice not in str(field.description) for choice in choices):
+        return f"{'A list of ' * ('tuple' in kind)}{' or '.join(f'`{choice}`' for choice in choices)}."
     limits = {type(m).__name__: m for m in field.metadata}
     low = limits.get("Ge") or limits.get("Gt")
     high = limits.get("Le") or limits.get("Lt")
     if low and high:
-        return f"{name}, {getattr(low, 'ge', getattr(low, 'gt', ''))} to {getattr(high, 'le', getattr(high, 'lt', ''))}"
-    return name
+        return f"{getattr(low, 'ge', getattr(low, 'gt', ''))} to {getattr(high, 'le', getattr(high, 'lt', ''))}."
+    return "A list." if "tuple" in kind else "Secret." if "SecretStr" in kind else ""
 
 
 def cli_page() -> str:
@@ -262,16 +269,16 @@ def cli_page() -> str:
     named = [name for names in GROUPS.values() for name in names]
     groups = {**GROUPS, "Other": tuple(name for name in COMMANDS if name not in named)}
     commands = [
-        f"## {title}\n\n{table(('Command', 'Purpose'), rows)}"
+        f"## {title}\n\n{listed(rows)}"
         for title, names in groups.items()
         if (rows := [row for name in names for row in _commands(f"daypass {name}", found_command(name))])
     ]
     statuses = table(("Status", "Meaning"), ((str(code), meaning) for code, meaning in EXIT_CODES.items()))
     return f"""# Command line
 
-`daypass COMMAND --help` describes a command with its options; so do the man pages (`man daypass-assume`). `pip install .` in a
-checkout installs every command but `daypass serve`, which needs `.[server]`. An argument in brackets is optional. Most commands have
-`--profile NAME`, `--endpoint URL` and `--output [text|json]`; those that delete or replace something ask first, but for `--yes`.
+`daypass COMMAND --help` and the man pages (`man daypass-assume`) have the options of each command. `pip install .` in a checkout installs
+all but `daypass serve`, which needs `.[server]`. Most commands take `--profile NAME`, `--endpoint URL` and `--output [text|json]`.
+Commands that delete or replace ask first, except with `--yes`.
 
 {chr(10).join(commands)}
 ## Exit status
@@ -292,7 +299,7 @@ def _commands(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
         maxsplit=1,
     )[0]
     sentence = sentence.rpartition(" (")[0] if sentence.count("(") > sentence.count(")") else sentence
-    yield f"`{name} {usage}`" if usage else f"`{name}`", f"{sentence}."
+    yield f"`{name} {usage}`" if usage else f"`{name}`", sentence
 
 
 def operations_page() -> str:
@@ -313,12 +320,10 @@ def operations_page() -> str:
         services.append(f"## {title}\n\n{served_by}\n\n**Refused.** {no or 'None'}.\n")
     return f"""# Operations
 
-The operations of AWS's STS, IAM and IAM Roles Anywhere, served or refused. A test calls each. A refused operation gets
-`UnsupportedOperation`, 400, and is recorded. [Divergences from AWS](aws-divergences.md) lists differences of served ones.
+A refused operation gets `UnsupportedOperation`, 400, and is recorded. Served ones differ from AWS as [Divergences](aws-divergences.md) says.
 
 {chr(10).join(services)}
-[Routes](routes.md) has the paths. `POST /sessions`, which no model describes, is CreateSession, by which
-[hosts get a role by their certificates](../how-to/x509.md).
+`POST /sessions` is CreateSession, by which [hosts get a role by their certificates](../how-to/x509.md).
 """
 
 
@@ -360,40 +365,43 @@ def _tested(service: str, operation: str, called: list[tuple[str, re.Pattern[str
 
 def routes_page() -> str:
     """The routes table, and what stands behind the rows that serve many operations."""
+    import gen_oauth  # noqa: PLC0415  # see oauth_page
+
     front = Front(cast("Env", None))  # the table is built, not called
     table_of = routes(front, cast("Health", None), RouteSettings())
     rows = sorted(
-        (f"`{row.path}`", _methods(row), described(row.path, row.summary))
+        (row.path, gen_oauth.shown_methods(_methods(row)), described(row.path, row.summary))
         for row in table_of.rows
-        if not row.path.startswith(_ON_OTHER_PAGES) and "Roles Anywhere, by" not in row.summary
+        if not row.path.startswith(("/console", "/account"))
+        and row.path not in gen_oauth.paths()
+        and "Roles Anywhere, by" not in row.summary
     )
     return f"""# Routes
 
-The paths of a server. A path that ends with `/` stands for all paths below it, `/` for itself only. Any other path gets 404, another
-method 405; both are recorded. [OAuth's paths](oauth.md) have their own table.
+A path that ends with `/` stands for all paths below it, `/` for itself only. `GET` includes `HEAD`. Any other path gets 404, another
+method 405; both are recorded. [OAuth](oauth.md#paths) has the other paths.
 
-{table(("Path", "Methods", "Purpose"), rows)}
-`/api/docs` of a server describes the management API. Each call is signed, and authorized as the action `daypass:NAME`.
+{listed((f"`{methods} {path}`", summary) for path, methods, summary in rows)}
+`/api/docs` describes the management API. Each call is signed, and authorized as the action `daypass:NAME`.
 """
 
 
-_ON_OTHER_PAGES = ("/console", "/account", "/oauth2/", "/device", "/statuslists/", "/outbound/")
-
-
-def _methods(row: Route | Mount) -> str:
-    methods = row.methods if isinstance(row, Route) else frozenset[str]()
-    return ", ".join(sorted(methods)) or "any"
+def _methods(row: Route | Mount) -> frozenset[str]:
+    return row.methods if isinstance(row, Route) else frozenset()
 
 
 def lint_page() -> str:
     """Every rule of the linter, by severity."""
-    rows = [(f"`{rule.id}`", rule.severity.value, rule.title) for rule in RULES.values()]
+    levels: dict[str, list[tuple[str, str]]] = {}
+    for rule in RULES.values():
+        levels.setdefault(f"{rule.severity.value.capitalize()}s", []).append((f"`{rule.id}`", rule.title))
+    rules = "\n".join(f"## {level}\n\n{listed(rows)}" for level, rows in sorted(levels.items()))
     return f"""# Lint rules
 
-The rules of `daypass lint` and of the linter on write. An `error` admits somebody by mistake, or nobody; a
-`warning` grants more than is likely intended; a `note` is worth a look. Each finding has its place, its reason and a remedy.
+`daypass lint` and the linter on write have these rules. An error admits somebody by mistake, or nobody. A warning grants more than is
+likely intended. A note is worth a look.
 
-{table(("Rule", "Severity", "What it finds"), rows)}"""
+{rules}"""
 
 
 def threat_model_page() -> str:
@@ -418,7 +426,7 @@ def oauth_page() -> str:
     """The page as it stands, with the tables that the code tells (gen_oauth.py)."""
     import gen_oauth  # noqa: PLC0415  # it is beside this file, which is where a script imports from
 
-    return gen_oauth.page((REFERENCE / "oauth.md").read_text("utf-8"), table, described)
+    return gen_oauth.page((REFERENCE / "oauth.md").read_text("utf-8"), table, listed, described)
 
 
 def gallery_page() -> str:

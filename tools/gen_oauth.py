@@ -81,9 +81,9 @@ STANDARDS: Final = (
 )  # fmt: skip
 
 
-def page(text: str, table: Any, described: Any) -> str:
-    """The page with each region filled. `table`, `described`: see gen_docs."""
-    regions = _regions(table, described)
+def page(text: str, table: Any, listed: Any, described: Any) -> str:
+    """The page with each region filled. `table`, `listed`, `described`: see gen_docs."""
+    regions = _regions(table, listed, described)
     used = set[str]()
 
     def filled(match: re.Match[str]) -> str:
@@ -95,18 +95,16 @@ def page(text: str, table: Any, described: Any) -> str:
     return made
 
 
-def _regions(table: Any, described: Any) -> dict[str, str]:
+def _regions(table: Any, listed: Any, described: Any) -> dict[str, str]:
     metadata = openid_configuration(_server(), served_metadata(_server()))
     return {
-        "paths": table(("Path", "Methods", "Purpose"), _paths()),
-        "standards": table(("Standard", "Supported"), _standards(metadata, described)),
-        "grants": table(("Grant type", "Without a client"), _grants()),
-        "client-settings": table(("Setting", "Default", "Meaning"), _settings(ClientSettings, described)),
-        "resource-server-settings": table(
-            ("Setting", "Default", "Meaning"), _settings(ResourceServerSettings, described)
-        ),
+        "paths": listed((f"`{methods} {path}`", purpose) for path, methods, purpose in _paths()),
+        "standards": listed(_standards(metadata, described)),
+        "grants": _grants(),
+        "client-settings": listed(_settings(ClientSettings, described)),
+        "resource-server-settings": listed(_settings(ResourceServerSettings, described)),
         "token-types": table(("Type", "Subject", "Actor", "Can be requested"), _token_types()),
-        "errors": table(("Error", "Status", "Kinds on the record"), _errors()),
+        "errors": listed(_errors()),
     }
 
 
@@ -119,18 +117,25 @@ def _server() -> AuthorizationServer:
     return AuthorizationServer(ISSUER, cast("Any", SimpleNamespace(signer=Signer())))
 
 
+def shown_methods(methods: Iterable[str]) -> str:
+    """The methods of a path, without HEAD, which comes with GET."""
+    return ",".join(sorted({*methods} - {"HEAD"})) or "any"
+
+
 def _paths() -> Iterable[tuple[str, str, str]]:
     front = Front(cast("Env", None))  # the table is built, not called
-    rows = [
-        (f"`{row.path}`", ", ".join(sorted(row.methods)), row.summary) for row in oauth_routes(front, Site(front, ""))
-    ]
-    return sorted([*rows, ("`/statuslists/`", "GET", "A status list token: which access tokens are revoked")])
+    rows = [(row.path, shown_methods(row.methods), row.summary) for row in oauth_routes(front, Site(front, ""))]
+    return sorted([*rows, ("/statuslists/", "GET", "A status list token: which access tokens are revoked")])
+
+
+def paths() -> frozenset[str]:
+    """The paths that this page lists."""
+    return frozenset(path for path, _, _ in _paths())
 
 
 def _standards(metadata: Mapping[str, Any], described: Any) -> Iterable[tuple[str, str]]:
     """Checks both directions: whatever a row names is served, and whatever is served is named by a row."""
-    paths = {path.strip("`") for path, _, _ in _paths()}
-    required = {*paths, *metadata, *protected_resource(_server(), served_metadata(_server())), *GRANTS, *AUTH_METHODS}
+    required = {*paths(), *metadata, *protected_resource(_server(), served_metadata(_server())), *GRANTS, *AUTH_METHODS}
     served = {*required, *TokenType, *(code for code, _ in map(oauth_error, ErrorKind))}
     named = {name for row in STANDARDS for name in row.served.split()}
     for missing in sorted(named - served):
@@ -142,18 +147,23 @@ def _standards(metadata: Mapping[str, Any], described: Any) -> Iterable[tuple[st
     return ((row.name, row.part) for row in STANDARDS)
 
 
-def _grants() -> Iterable[tuple[str, str]]:
-    return ((f"`{name}`", "" if grant.needs_client else "yes") for name, grant in GRANTS.items())
+def _grants() -> str:
+    return "".join(
+        f"- `{name}`{'' if grant.needs_client else ', also without a client'}\n" for name, grant in GRANTS.items()
+    )
 
 
-def _settings(kind: type[Any], described: Any) -> Iterable[tuple[str, str, str]]:
-    """Each field, with the paragraph of the class's docstring that begins with its name."""
+def _settings(kind: type[Any], described: Any) -> Iterable[tuple[str, str]]:
+    """Each field, with the paragraph of the class's docstring that begins with its name, and its default."""
     texts = descriptions(kind)
+    rows: dict[str, list[str]] = {}
     for field in msgspec.structs.fields(kind):
         default = "" if field.default is msgspec.NODEFAULT else field.default
-        shown = "" if default in ("", None, (), False, 0) else f"`{default}`"
+        shown = default if isinstance(default, str) else ", ".join(default) if isinstance(default, tuple) else default
         text = described(f"{kind.__name__}.{field.name}", texts.get(field.name))
-        yield f"`{field.name}`", shown, text[0].upper() + text[1:]
+        meaning = f"{text.rstrip('.')}; default `{shown}`." if default and shown else text
+        rows.setdefault(meaning, []).append(f"`{field.name}`")
+    return ((", ".join(names), meaning) for meaning, names in rows.items())
 
 
 def _token_types() -> Iterable[tuple[str, str, str, str]]:
@@ -166,8 +176,13 @@ def _token_types() -> Iterable[tuple[str, str, str, str]]:
     )
 
 
-def _errors() -> Iterable[tuple[str, str, str]]:
+def _errors() -> Iterable[tuple[str, str]]:
+    """Each code and status with the kinds of errors that have it; the pair of most kinds stands for all that are not named."""
     found: dict[tuple[str, int], list[str]] = {}
     for kind in ErrorKind:
         found.setdefault(oauth_error(kind), []).append(f"`{kind.value}`")
-    return ((f"`{code}`", str(status), ", ".join(kinds)) for (code, status), kinds in sorted(found.items()))
+    most = max(found.values(), key=len)
+    return (
+        (f"`{code}`, {status}", "every other kind" if kinds is most else ", ".join(kinds))
+        for (code, status), kinds in sorted(found.items())
+    )

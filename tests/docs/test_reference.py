@@ -85,9 +85,9 @@ def test_page_names_everything_there_is() -> None:
         "events.md": [f"`{event}`" for event in EventType],
         "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
-        "cli.md": [f"| `daypass {name}" for name in COMMANDS],
+        "cli.md": [f"- `daypass {name}" for name in COMMANDS],
         "provider-settings.md": [f"| `{field.name}` |" for field in fields(ProviderSettings)],
-        "settings.md": [f"| `{key}` |" for s in Settings.model_fields.values() for key in type(s.default).model_fields],
+        "settings.md": [f"- `{key}`" for s in Settings.model_fields.values() for key in type(s.default).model_fields],
     }
     for page, names in expected.items():
         text = (reference / page).read_text()

@@ -113,7 +113,7 @@ class ErrorKind(StrEnum):
     POLICY_EVALUATION = "policy_evaluation", Family.CONTENT  # PolicyEvaluation, 500: a stored policy cannot be simulated
     # The service
     THROTTLED = "throttled", Family.THROTTLED  # Throttling, 400
-    OVERLOADED = "overloaded", Family.UNAVAILABLE  # SlowDown, 503, Retry-After: too much to do, or no memory for the body
+    OVERLOADED = "overloaded", Family.UNAVAILABLE  # SlowDown, 503: too much to do, or no memory for the body (with Retry-After)
     UNAVAILABLE = "unavailable", Family.UNAVAILABLE  # ServiceUnavailable, 503
     # fmt: on
 

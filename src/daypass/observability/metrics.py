@@ -67,103 +67,101 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "daypass_assume",
         Counter,
-        "Attempts to get a session, counted from the events on the record, whichever wire the request came by. `proof`: `key`, "
-        "`session` (a chained attempt), `token`, `saml` or `certificate`. `outcome`: `issued`, `denied`, `failed` or `unavailable`. "
-        "`role_class`: `elevated` for a session that rests on an access grant, otherwise `standard`. `account`: a name in "
-        "`server.metrics_accounts`, or `other`.",
+        "Attempts to get a session, from the events on the record. `proof`: `key`, `session` (a chained "
+        "attempt), `token`, `saml` or `certificate`. `outcome`: `issued`, `denied`, `failed` or "
+        "`unavailable`. `role_class`: `elevated` for a session by an access grant, otherwise `standard`. "
+        "`account`: a name in `server.metrics_accounts`, or `other`.",
         AssumeAttempt._fields,
     ),
     Metric(
         "daypass_refused",
         Counter,
-        "Refusals on the record, by cause class: `trust_policy`, `caller_policy`, `blocked`, `expired`, `revoked`, `credentials`, "
-        "`proof`, `issuer`, `request`, `throttled` or `unavailable`.",
+        "Refusals on the record. `cause`: `trust_policy`, `caller_policy`, `blocked`, `expired`, `revoked`, "
+        "`credentials`, `proof`, `issuer`, `request`, `throttled` or `unavailable`.",
         ("cause", "account"),
     ),
     Metric(
         "daypass_session_seconds",
         Histogram,
-        "Lifetimes of issued sessions (M6), by class of the role.",
+        "Lifetimes of issued sessions (M6).",
         ("role_class", "account"),
         _LIFETIMES,
     ),
     Metric(
         "daypass_anomalies",
         Counter,
-        "Sessions that deviate from what is usual for their principal (M7). `severity`: `high` (a large deviation, or a role of high "
-        "privilege) or `low`; `unjudged`: there were too many at once.",
+        "Sessions that deviate from what is usual for their principal (M7). `severity`: `high` (a large "
+        "deviation, or a role of high privilege) or `low`; `unjudged`: too many at once.",
         ("severity", "account"),
     ),
     Metric(
         "daypass_record_expected",
         Counter,
-        "Records that this server's logs must have in the database, by their sequence numbers (M9). They are compared every few seconds.",
+        "Records of this server that must be in the database (M9), compared every few seconds.",
     ),
-    Metric("daypass_record_found", Counter, "Those of them that the database has (M9)."),
+    Metric("daypass_record_found", Counter, "Those that are (M9)."),
     Metric(
         "daypass_long_lived_keys",
         Gauge,
-        "Active long-term access keys of all accounts (O1), by age: `under_90_days` or `over_90_days`. Roles make them unnecessary.",
+        "Active long-term access keys of all accounts (O1). `age`: `under_90_days` or `over_90_days`.",
         ("age",),
     ),
-    Metric("daypass_disk_free_ratio", Gauge, "The free part of the disk with the data directory, 0 to 1."),
+    Metric("daypass_disk_free_ratio", Gauge, "Free part of the data directory's disk, 0 to 1."),
     Metric(
         "daypass_certificate_expires_seconds",
         Gauge,
-        "When the certificate of `server.tls_cert` ends, in seconds since the epoch; 0 without one.",
+        "End of the certificate in `server.tls_cert`, in seconds since the epoch; 0 without one.",
     ),
-    Metric(
-        "daypass_issuance_seconds", Histogram, "Latency of sessions that were issued (M2).", ("operation",), SECONDS
-    ),
+    Metric("daypass_issuance_seconds", Histogram, "Latency of issued sessions (M2).", ("operation",), SECONDS),
     Metric("daypass_errors", Counter, "Requests that ended in a constant 500: each is a bug."),
-    Metric("daypass_events", Counter, "Events made durable, by type.", ("type",)),
+    Metric("daypass_events", Counter, "Durable events.", ("type",)),
     Metric("daypass_connections", Gauge, "Open connections."),
     Metric("daypass_event_streams", Gauge, "Open streams of revocations."),
     Metric("daypass_connections_refused", Counter, "Connections refused because there were too many."),
-    Metric("daypass_connections_evicted", Counter, "Idle connections that were ended to make room."),
-    Metric("daypass_requests_waiting", Gauge, "Requests that wait for their turn to begin."),
+    Metric("daypass_connections_evicted", Counter, "Idle connections ended to make room."),
+    Metric("daypass_requests_waiting", Gauge, "Requests that wait for their turn."),
     Metric("daypass_body_bytes", Gauge, "Bytes of request bodies in flight."),
-    Metric("daypass_journal_batch_events", Histogram, "Events made durable by one group commit.", (), _BATCH),
-    Metric("daypass_journal_commit_seconds", Histogram, "Duration of one group commit.", (), SECONDS),
-    Metric("daypass_journal_failures", Counter, "Group commits that failed and were tried again or refused."),
+    Metric("daypass_journal_batch_events", Histogram, "Events in a group commit.", (), _BATCH),
+    Metric("daypass_journal_commit_seconds", Histogram, "Duration of a group commit.", (), SECONDS),
+    Metric("daypass_journal_failures", Counter, "Failed group commits."),
     Metric("daypass_journal_waiting", Gauge, "Events waiting for the writer."),
     Metric(
         "daypass_degraded",
         Gauge,
-        "1 while the database is unavailable and events go to the local spool; summed up over the workers.",
+        "Workers whose events go to the local spool because the database is unavailable.",
     ),
     Metric("daypass_spool_events", Gauge, "Events in the spool that are not in the database yet."),
     Metric("daypass_spool_bytes", Gauge, "Size of the batches in the spool."),
-    Metric("daypass_spool_drained", Counter, "Events that were moved from a spool to the database."),
+    Metric("daypass_spool_drained", Counter, "Events moved from a spool to the database."),
     Metric(
         "daypass_spool_rejected",
         Gauge,
-        "Spools that were set aside because they were altered or do not fit the record.",
+        "Spools set aside because they were altered or do not fit the record.",
     ),
-    Metric("daypass_clock_jumps", Counter, "Jumps of the system clock that were refused as implausible."),
+    Metric("daypass_clock_jumps", Counter, "Refused jumps of the system clock."),
     Metric(
         "daypass_clock_offset_seconds",
         Gauge,
-        "The system clock less the time that Daypass goes by: above zero while a jump is refused and nothing is issued, below "
-        "zero while the clock is behind the time that was recorded before.",
+        "System clock less Daypass's time: above zero while a jump is refused and nothing is issued, below "
+        "zero while the clock is behind the recorded time.",
     ),
     Metric("daypass_directory_staleness_seconds", Gauge, "Since the last good poll of the change feed."),
-    Metric("daypass_standby_usable", Gauge, "1 if the standby of database.read_url is read, 0 if not or without one."),
+    Metric("daypass_standby_usable", Gauge, "1 while the standby of `database.read_url` is read, otherwise 0."),
     Metric(
         "daypass_standby_age_seconds",
         Gauge,
-        "How old the data of that standby are at most. Up to five seconds on an idle installation.",
+        "Greatest age of its data, up to five seconds on an idle installation.",
     ),
-    Metric("daypass_standby_reads", Counter, "Snapshots that were read from that standby."),
+    Metric("daypass_standby_reads", Counter, "Snapshots read from the standby of `database.read_url`."),
     Metric("daypass_directory_entries", Gauge, "Views in the directory cache."),
     Metric("daypass_throttled", Counter, "Requests over a rate: `principal`, `account` or `source`.", ("rate",)),
-    Metric("daypass_heavy_waiting", Gauge, "Pieces of heavy work that wait for a worker process."),
-    Metric("daypass_grants_open", Gauge, "Access grants that have not ended: approved or in use (M6)."),
+    Metric("daypass_heavy_waiting", Gauge, "Heavy work that waits for a process."),
+    Metric("daypass_grants_open", Gauge, "Access grants that are approved or in use (M6)."),
     Metric(
         "daypass_access_requests",
         Counter,
-        "Access requests, by what happened: requested, emergency, accepted, approved (each vote), denied, cancelled, expired, "
-        "ended, reviewed.",
+        "Access requests. `event`: requested, emergency, accepted, approved (each vote), denied, cancelled, "
+        "expired, ended, reviewed.",
         ("event", "account"),
     ),
     Metric(
@@ -176,26 +174,26 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "daypass_checks",
         Counter,
-        "Synthetic checks (M5) that the server ran against itself (`checks.seconds`); `daypass probe` has the same metric. `expects`: "
-        "`success` or `refusal`. `outcome`: `passed`, `failed`, or `accepted` for what must be refused and was served. `cause`: by which `daypass_refused` "
-        "counts the refusal; the measures subtract it.",
+        "Synthetic checks (M5) of the server by itself (`checks.seconds`); `daypass probe` has the same "
+        "metric. `expects`: `success` or `refusal`. `outcome`: `passed`, `failed`, or `accepted` for what "
+        "must be refused. `cause`: that of `daypass_refused`, which the measures subtract.",
         ("check", "cause", "expects", "outcome"),
     ),
-    Metric("daypass_revocations", Gauge, "Revocations in force, with which every session is compared."),
+    Metric("daypass_revocations", Gauge, "Revocations in force."),
     Metric(
         "daypass_issuer_fetches",
         Counter,
-        "Fetches of issuers' keys, by outcome: `ok`, or what failed (url, address, resolve, connect, tls, timeout, "
-        "redirect, status, content, size, protocol, busy, secret, file, keys).",
+        "Fetches of issuers' keys. `outcome`: `ok`, or what failed (url, address, resolve, connect, tls, "
+        "timeout, redirect, status, content, size, protocol, busy, secret, file, keys).",
         ("outcome",),
     ),
     Metric("daypass_issuer_keys_age_seconds", Gauge, "Since the last good fetch of the oldest keys in use."),
-    Metric("daypass_issuers_failing", Gauge, "Issuers in use whose keys could not be fetched when last tried."),
+    Metric("daypass_issuers_failing", Gauge, "Issuers in use whose last fetch of keys failed."),
     Metric(
         "daypass_token_skew_seconds",
         Histogram,
-        "This server's time less the time at which a verified token was issued (iat): below zero, the issuer's clock is "
-        "ahead. The first hundred providers of a process have a label each; the others are `other`.",
+        "Server's time less a verified token's `iat`: below zero, the issuer's clock is ahead. The first "
+        "hundred providers of a process have a label; others are `other`.",
         ("provider",),
         TOKEN_AGES,
     ),

@@ -89,34 +89,32 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, om
     """Settings of one client.
 
     Attributes:
-        token_endpoint_auth_method: how it authenticates; `none`: a public client; `aws_sigv4`: a session of `role` signs its
-            requests for the service `daypass`.
-        jwks, jwks_uri: the keys of `private_key_jwt`; a URL is fetched like those of identity providers.
-        tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri: the name in its certificate
-            (`tls_client_auth`); exactly one of them. A DN is as in RFC 4514.
-        trust_anchor: the ARN of the trust anchor of its certificate (`tls_client_auth`).
-        tls_client_certificates: thumbprints (`x5t#S256`) of its certificates (`self_signed_tls_client_auth`).
-        role: the ARN of the role that is the client (`aws_sigv4`).
+        token_endpoint_auth_method: how it authenticates. `none`: a public client. `aws_sigv4`: a session of `role` signs for the
+            service `daypass`.
+        jwks, jwks_uri: the keys of `private_key_jwt`, fetched like those of identity providers.
+        tls_client_auth_subject_dn, tls_client_auth_san_dns, tls_client_auth_san_uri: exactly one name in its
+            certificate (`tls_client_auth`). A DN is as in RFC 4514.
+        trust_anchor: the ARN of its trust anchor (`tls_client_auth`).
+        tls_client_certificates: thumbprints (`x5t#S256`) for `self_signed_tls_client_auth`.
+        role: the ARN of its role (`aws_sigv4`).
         redirect_uris: compared as text; only the port of `http://127.0.0.1` and `http://[::1]` may differ.
-        post_logout_redirect_uris: targets after a sign-out, compared in the same way.
-        backchannel_logout_uri: gets logout tokens (OpenID Connect Back-Channel Logout 1.0).
-        grant_types: the grants that it may use.
+        post_logout_redirect_uris: targets after a sign-out, compared as text.
+        backchannel_logout_uri: gets logout tokens.
+        grant_types: its grants.
         roles: ARNs of its roles, or `*`.
-        default_role: for a token request that names no role; empty: the only one, for client credentials.
+        default_role: for requests without a role. Empty: the only one, for client credentials.
         audiences: its audiences; the first is the default. Empty: this server alone.
         scopes: its scopes.
         default_scopes: for an authorization request without `scope`.
-        claims: the claims about people that it may have.
+        claims: its claims about people.
         id_token_signed_response_alg: `ES256`, `EdDSA` or `RS256`. Empty: the server's.
-        dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound in this way.
-        fapi_exceptions: requirements of FAPI 2.0 that a confidential client need not meet: `bearer_tokens` (its tokens are not bound),
-            `client_secret` (it may use a secret), `other_algorithms` (it may sign with RS256), `pkce` (it needs no
-            code_challenge), `token_endpoint_audience` (its assertions may name the token endpoint), `unpushed_requests` (it
-            need not push its requests).
+        dpop_bound_access_tokens, tls_client_certificate_bound_access_tokens: its tokens must be bound.
+        fapi_exceptions: exceptions of a confidential client from FAPI 2.0: `bearer_tokens` (unbound tokens), `client_secret`,
+            `other_algorithms` (RS256), `pkce` (no code_challenge), `token_endpoint_audience` (assertions may name the token
+            endpoint), `unpushed_requests`.
         refresh_token_seconds: the lifetime of a family of refresh tokens.
-        external_client_ids: its id at other authorization servers, by their issuers, for identity assertions (`id-jag`).
-        metadata_documents: this client limits others, whose `client_id` is one of these URLs or begins with one that ends in
-            `/*`.
+        external_client_ids: its ids at other issuers, for identity assertions (`id-jag`).
+        metadata_documents: URLs of client ids that this client limits; a URL that ends in `/*` stands for those below it.
     """
 
     token_endpoint_auth_method: AuthMethod = "private_key_jwt"

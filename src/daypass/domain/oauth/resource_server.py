@@ -34,16 +34,15 @@ class ResourceServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=
     """Settings of one resource server.
 
     Attributes:
-        scopes: by name, each with a `description` and a session `policy`. Several scopes add up, within the role. If there are
-            scopes, tokens need at least one of them.
-        default_scopes: for a request without `scope`; empty: such a request is refused.
+        scopes: by name, each with a `description` and a session `policy`. Several add up, within the role. Tokens need at least
+            one of them.
+        default_scopes: for a request without `scope`. Empty: it is refused.
         algorithm: `ES256`, `EdDSA` or `RS256`. Empty: the server's.
-        token_seconds: the longest lifetime of tokens for it; 0: no limit.
-        introspection_clients: clients of the account that may introspect tokens for it.
+        token_seconds: the longest lifetime of its tokens. 0: no limit.
+        introspection_clients: clients of the account that may introspect its tokens.
         policy: the resource policy. Principals of other accounts also need its permission: `daypass:GetAccessToken`, and at a
             gateway the action of the route.
-        routes: for requests of proxies (`/gateway/auth`): a list of `path`, `action`, `resource` and `methods`. The first that
-            fits decides.
+        routes: for proxies (`/gateway/auth`): a list of `path`, `action`, `resource` and `methods`. The first match decides.
         origin: scheme and host of the service, as DPoP proofs and signatures name it. Empty: those of the identifier.
     """
 
