@@ -273,12 +273,13 @@ def cli_page() -> str:
         for title, names in groups.items()
         if (rows := [row for name in names for row in _commands(f"daypass {name}", found_command(name))])
     ]
-    statuses = table(("Status", "Meaning"), ((str(code), meaning) for code, meaning in EXIT_CODES.items()))
+    statuses = listed((str(code), meaning) for code, meaning in EXIT_CODES.items())
     return f"""# Command line
 
 `daypass COMMAND --help` and the man pages (`man daypass-assume`) have the options of each command. `pip install .` in a checkout installs
 all but `daypass serve`, which needs `.[server]`. Most commands take `--profile NAME`, `--endpoint URL` and `--output [text|json]`.
-Commands that delete or replace ask first, except with `--yes`.
+Commands that delete or replace ask first, except with `--yes`. A ROLE or POLICY is an ARN or a name of your account, or `aws/NAME` for
+AWS's policies; FILE `-` is standard input.
 
 {chr(10).join(commands)}
 ## Exit status
@@ -299,6 +300,7 @@ def _commands(name: str, command: click.Command) -> Iterator[tuple[str, str]]:
         maxsplit=1,
     )[0]
     sentence = sentence.rpartition(" (")[0] if sentence.count("(") > sentence.count(")") else sentence
+    sentence = re.sub(r" \([^()]*\)", "", sentence)  # forms of the arguments: `--help` has them
     yield f"`{name} {usage}`" if usage else f"`{name}`", sentence
 
 

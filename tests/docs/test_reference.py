@@ -86,7 +86,7 @@ def test_page_names_everything_there_is() -> None:
         "lint.md": [f"`{rule}`" for rule in RULES],
         "metrics.md": [f"`{metric.name}" for metric in METRICS],
         "cli.md": [f"- `daypass {name}" for name in COMMANDS],
-        "provider-settings.md": [f"| `{field.name}` |" for field in fields(ProviderSettings)],
+        "provider-settings.md": [f"- `{field.name}`" for field in fields(ProviderSettings)],
         "settings.md": [f"- `{key}`" for s in Settings.model_fields.values() for key in type(s.default).model_fields],
     }
     for page, names in expected.items():
