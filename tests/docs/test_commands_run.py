@@ -35,10 +35,7 @@ pytestmark = pytest.mark.slow
 
 _BLOCKS = blocks()
 _RUN = [block for block in _BLOCKS if not block.reason]
-_BY_ANOTHER = re.compile(
-    r"run on a terminal by tests/e2e/test_first_hour\.py|tests/e2e/(?:cli/)?\w+\.py runs these commands$"
-    r"|tests/unit/cli/\w+\.py runs these commands over a scripted server$"
-)
+_BY_ANOTHER = re.compile(r"tests/(?:e2e|unit)/(?:cli/)?\w+\.py runs these$")
 _PAGES = sorted({block.page for block in _RUN})
 _ARN = f"arn:aws:iam::{OPERATOR}"
 # The answer of these may be no (status 1): about policies of the reader, and about subjects of tokens that nobody has used here.
