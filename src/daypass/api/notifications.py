@@ -215,7 +215,7 @@ CREATE_CHAT_CODE = Operation(
     status=201,
     command=Command(
         "notify chat-code",
-        "Make a code that links your chat user with you, so that you can approve in the chat.",
+        "Make a code that links your chat user with you.",
         says=(
             "Send this from your chat user within ten minutes, and give it to nobody:",
             "/daypass link {code}",

@@ -64,7 +64,7 @@ def run(file: str, check: bool) -> None:
 @user_option
 @output_option
 def status(file: str, path: str, user: str) -> CommandResult:
-    """Show the roles that you may have, until when their sessions last, and what is wrong.
+    """Show your roles, until when their sessions last, and what is wrong.
 
     The agent's own user and root also see its endpoints. The exit status is 1 when something is wrong.
     """
@@ -102,7 +102,7 @@ def _problem_of_files(role: dict[str, Any]) -> str:
 @socket_option
 @user_option
 def credentials(role: str, file: str, path: str, user: str) -> None:
-    """Print the credentials of ROLE, a name of the configuration, as AWS SDKs read them from a process. The agent gives them
+    """Print the credentials of ROLE, a name of the configuration, for an AWS SDK. The agent gives them
     to the users that the configuration names.
     """
     found = _ask(path or load(file).socket_path, f"/roles/{role}", user)

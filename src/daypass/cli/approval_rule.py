@@ -163,6 +163,6 @@ def list_schedules(account: str, connect: Connect) -> CommandResult:
 @account_option
 @server_command
 def show(rule: str, account: str, connect: Connect) -> CommandResult:
-    """Print the names and addresses that are on call now, by the schedule of RULE."""
+    """Print who is on call now by the schedule of RULE."""
     answer = connect().api("GET", f"{_PATH}/{segment(rule)}/on-call", {"account": account})
     return CommandResult(answer, *(answer["people"] or ["Nobody is on call."]))

@@ -126,7 +126,7 @@ class _OwnFirst(click.Command):
 @request_options
 @click.pass_obj
 def ssh(arguments: tuple[str, ...], /, role: str, principal: str, allow: tuple[str, ...], **given: Any) -> int:
-    """Run ssh to HOST with a new key and a certificate that ends within the hour and with the session.
+    """Run ssh to HOST with a new key and a certificate of an hour at most, which ends with the session.
     Hosts with a certificate of your account are known, unless it was revoked.
 
     \b
@@ -205,7 +205,7 @@ def _database_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_database_options
 @click.option("--listen", default="127.0.0.1:3890", metavar="HOST:PORT", show_default=True, help="A loopback address.")
 def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
-    """Let a database check passwords that are presigned requests of a role, as those of `aws rds generate-db-auth-token`. It
+    """Let a database check passwords that a role has presigned, as `aws rds generate-db-auth-token` does. It
     answers the simple bind of LDAP, at a loopback address.
 
     \b

@@ -65,7 +65,7 @@ def _answer_of_git(token: ExpiringToken, *, bearer: bool) -> Mapping[str, str]:
 @credential_helper.command("docker")
 @click.argument("action", type=_ACTIONS)
 def docker(action: str) -> int:
-    """Answer Docker, Podman and their like as docker-credential-daypass does, for the hosts in DAYPASS_CREDENTIAL_HOSTS."""
+    """Answer Docker and Podman as docker-credential-daypass, for the hosts in DAYPASS_CREDENTIAL_HOSTS."""
     given = sys.stdin.read(_MAX_BYTES).strip() if action != "list" else ""
     if action == "list":
         click.echo("{}")

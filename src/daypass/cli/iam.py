@@ -185,7 +185,7 @@ def _add_inline(group: click.Group, kind: str) -> None:
 
     @group.command(
         "put",
-        help=f"Set the inline policy POLICY of {what} NAME to the document in FILE (- for stdin).  Shows the change and asks first.",
+        help=f"Set inline policy POLICY of {what} NAME to FILE (- for stdin).  Shows the change and asks first.",
     )
     @click.argument("name")
     @click.argument("policy")

@@ -37,7 +37,7 @@ def k8s() -> None:
 @click.option("--api", default="https://kubernetes.default.svc", metavar="URL", show_default=True, help="API server.")
 @click.option("--account", default=_ACCOUNT, metavar="DIR", show_default=True, help="Has token and ca.crt for it.")
 def webhook(**given: str) -> None:
-    """Serve the admission webhook that gives pods the role of their service account, by the annotations of EKS.
+    """Serve the admission webhook that gives pods a role by the annotations of EKS.
 
     /mutate/required refuses a pod that it cannot serve; /mutate admits it unchanged, with a warning.
     """

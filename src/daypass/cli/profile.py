@@ -329,7 +329,7 @@ def _session(connection: Connection) -> dict[str, Any] | None:
 @click.command()
 @server_command
 def roles(connect: Connect) -> CommandResult:
-    """List the roles of your account that you may assume now, by their trust policies and your own policies."""
+    """List the roles of your account that you may assume now."""
     connection = connect()
     found = pages(connection, "/roles/assumable", "roles", {}, 10_000)
     remember_roles(connection.profile, (str(role["arn"]) for role in found))

@@ -26,7 +26,7 @@ from daypass.client.transport import endpoint_of
 @click.option("--any-user", is_flag=True, help="Serve other users of this machine too.")
 @request_options
 def proxy(role: str, profile: str, endpoint: str, **given: Any) -> None:
-    """Forward requests of programs without credentials to URL, with an access token or signature of ROLE. The credentials are
+    """Forward requests to URL, with an access token or signature of ROLE. The credentials are
     renewed, and replaced when the server no longer accepts them.
 
     \b

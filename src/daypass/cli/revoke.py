@@ -45,7 +45,7 @@ class _Subject(_Choice):
 @click.option("--dry-run", is_flag=True, help="Only show how many sessions would end.")
 @server_command
 def revoke(subject: str, value: str, connect: Connect, **given: Any) -> CommandResult:
-    """End immediately a session, or all sessions of a role, principal, key, source identity, account, grant or client.
+    """End a session, or all sessions of a role, principal, key, source identity, account, grant or client.
 
     Sessions made from an ended session end with it. Name roles and principals by name, ARN or id; the subject of a token,
     assertion or certificate by the ARN of its provider or trust anchor, a colon and the subject.

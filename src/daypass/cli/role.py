@@ -152,7 +152,7 @@ def _trusting(principals: list[str]) -> str:
 @yes_option
 @server_command
 def trust(name: str, file: TextIO, yes: bool, connect: Connect) -> CommandResult:
-    """Replace the trust policy of role NAME by the document in FILE (- for stdin).
+    """Replace the trust policy of role NAME by FILE (- for stdin).
 
     Shows the change and asks first.
     """
