@@ -19,18 +19,17 @@ from daypass.wire.oauth.errors import oauth_error
 from daypass.wire.service_models import aws_code
 
 ADVICE: Final = {
-    Family.REQUEST: "Correct the request: the message names the parameter. The same request is refused again.",
-    Family.CONTENT: "The request is well-formed but cannot be fulfilled; the message says why. The same request is refused again.",
-    Family.CREDENTIALS: "Use valid credentials. `daypass whoami` tests those that you have; `daypass login` gets new ones.",
-    Family.PROOF: "Get a new token, assertion or certificate from your identity provider. If a new one is refused too, an administrator finds the "
+    Family.REQUEST: "Correct the parameter that the message names. The same request is refused again.",
+    Family.CONTENT: "The request cannot be fulfilled; the message says why. The same request is refused again.",
+    Family.CREDENTIALS: "`daypass whoami` tests your credentials; `daypass login` gets new ones.",
+    Family.PROOF: "Get a new token, assertion or certificate from your identity provider. If it is refused too, an administrator finds the "
     "check that failed with `daypass explain REQUEST_ID`.",
-    Family.DENIED: "Policies do not allow it. `daypass explain REQUEST_ID` names the statement and the condition. `daypass request` asks for access.",
-    Family.ABSENT: "Check the name and the account. Names of users, roles and policies are listed by `daypass user ls`, `daypass role ls` and `daypass policy ls`.",
-    Family.CONFLICT: "The current state does not allow the change; the message says what is in the way. Remove it, then repeat the request.",
+    Family.DENIED: "`daypass explain REQUEST_ID` names the statement and the condition. `daypass request` asks for access.",
+    Family.ABSENT: "Check the name and the account: `daypass user ls`, `daypass role ls`, `daypass policy ls`.",
+    Family.CONFLICT: "Remove what the message says is in the way, then repeat the request.",
     Family.UPSTREAM: "The identity provider did not answer. Repeat the request. An operator continues with DaypassIssuerFailing.",
-    Family.THROTTLED: "Wait as long as the header `Retry-After` says, then repeat the request; SDKs do so. Keep a session until it ends instead of "
-    "taking a new one for each call.",
-    Family.UNAVAILABLE: "Repeat the request after the time in the header `Retry-After`; SDKs do so. An operator runs `daypass doctor` and continues "
+    Family.THROTTLED: "Repeat the request after the time in `Retry-After`, as SDKs do. Keep a session until it ends instead of taking one for each call.",
+    Family.UNAVAILABLE: "Repeat the request after the time in `Retry-After`, as SDKs do. An operator runs `daypass doctor` and continues "
     "with DaypassBudgetEscalation.",
 }  # fmt: skip
 """Advice for the errors of a family."""
