@@ -102,6 +102,7 @@ def test_last_step_of_the_first_run_is_done_by_the_aws_cli(server: Server, chrom
     ada = Person(server, chromium, "ada", ("light", 1280))
     page = ada.open("/console/start")
     assert page.locator("#by-cli.done").count() == 0
+    done = page.locator("#progress").evaluate("(bar) => bar.value")
     lines = page.locator("#cli-text").inner_text().splitlines()
     shown, command = dict(pair.split("=") for pair in lines[0].split()[1:]), lines[-1].split()
     key = server.client("iam").create_access_key(UserName="ada")["AccessKey"]
@@ -113,4 +114,5 @@ def test_last_step_of_the_first_run_is_done_by_the_aws_cli(server: Server, chrom
     ran = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     page.locator("#by-cli.done").wait_for()  # nobody has loaded the page again
+    assert page.locator("#progress").evaluate("(bar) => bar.value") == done + 1
     ada.close()

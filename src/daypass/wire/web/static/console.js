@@ -148,7 +148,7 @@
     for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = !navigator.clipboard;
     for (const form of root.querySelectorAll("form.bulk")) prepareBulk(form);
     for (const wrap of root.querySelectorAll("#list .card.table-wrap")) prepareTable(wrap);
-    for (const button of root.querySelectorAll("button[data-reveal]")) {
+    for (const button of root.querySelectorAll("button[data-reveal][hidden]")) {
       const secret = document.getElementById(button.dataset.reveal);
       button.hidden = false;
       secret.classList.add("masked");
