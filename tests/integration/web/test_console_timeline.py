@@ -39,7 +39,9 @@ def test_timeline_shows_use_refusals_and_nothing_of_others(site: Installation, a
     latest = text(ada.get("/console/explain"))
     assert "The latest refusals" in latest
     ann = signed_in(site, "ann")
-    assert "Not shown." in text(ann.get("/console/timeline?person=ada"))
+    refused = text(ann.get("/console/timeline?person=ada"))
+    assert "Not shown." in refused
+    assert "allows the daypass:ReadAudit action Request access" in refused
     assert "The latest refusals" not in text(ann.get("/console/explain"))
     form = ann.get(f"/console/credentials?role={READER.replace('reader', 'absent')}")
     assert "Request access to this role" in text(ann.submit(form, "/console/credentials/show", session_name="shift"))

@@ -77,11 +77,12 @@ class Console:
 
 @dataclass(frozen=True, slots=True)
 class PagePart(Generic[T]):
-    """A part of a page: its value, or why it was refused. `absent`: because it does not exist."""
+    """A part of a page: its value, or why it was refused. `absent`: because it does not exist. `denied`: by policies."""
 
     value: T | None = None
     problem: str = ""
     absent: bool = False
+    denied: bool = False
 
 
 @dataclass(slots=True)
@@ -178,7 +179,7 @@ class ConsoleContext:
                 await self.env.journal.commit(served(self.named(operation), detail={"absent": error.public}))
             else:
                 await self.page_context.site.front.record(self.page_context.progress, error)
-            return PagePart(problem=error.public, absent=absent)
+            return PagePart(problem=error.public, absent=absent, denied=error.kind.family is Family.DENIED)
 
     async def problem(self, error: DaypassError) -> str:
         """Records a refusal after which the person may correct the form. Raises any other error again."""
