@@ -57,9 +57,8 @@ def _picture(page: Page) -> bytes:
     window = page.viewport_size or {"width": 1280, "height": 740}
     height = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": window["width"], "height": max(window["height"], min(height, _TALLEST))})
-    session = page.context.new_cdp_session(page)
+    session = page.context.new_cdp_session(page)  # never detached: that would remove the page's virtual authenticator
     made = session.send("Page.captureScreenshot", {"format": "webp", "quality": 60})
-    session.detach()
     page.set_viewport_size(window)
     return base64.b64decode(made["data"])
 

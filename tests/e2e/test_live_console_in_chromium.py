@@ -91,7 +91,7 @@ def test_new_approval_shows_a_desktop_notification_and_a_badge_on_any_page(serve
     page.wait_for_function("() => told.length > 0")  # nobody has loaded the page again
     assert page.evaluate("told.map((each) => each.slice(0, 2))") == [["Daypass", "ann asks for prod-orders"]]
     assert page.locator("#badge").inner_text() == str(before + 1)
-    assert page.title().startswith(f"({before + 1}) ")
+    page.wait_for_function(f"() => document.title.startsWith('({before + 1}) ')")  # htmx sets it, then the inbox
     page.evaluate("told[0][2].onclick()")
     page.wait_for_url("**/console/access-request?id=*")
     for person in (ann, lee):

@@ -6,10 +6,10 @@ import pytest
 
 from daypass.domain.errors import ErrorKind, Family
 from daypass.wire import json_errors as api
-from daypass.wire import rolesanywhere_model, saml
+from daypass.wire import rolesanywhere_model
 from daypass.wire.service_models import aws_code
 
-WIRES = (api.wire_error, aws_code, rolesanywhere_model.wire_error, saml.wire_error)
+WIRES = (api.wire_error, aws_code, rolesanywhere_model.wire_error)  # pages, SCIM and AuthZEN answer by the first
 
 
 def test_family_every_family_has_a_kind() -> None:
