@@ -20,8 +20,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from daypass.http2.connection import MAX_BODY, Buffer, Http2Connection
-from daypass.http2.frames import END_HEADERS, END_STREAM, HEADERS, ErrorCode, MalformedRequest, frame
-from daypass.http2.header_blocks import Fields
+from daypass.http2.frames import END_HEADERS, END_STREAM, HEADERS, ErrorCode, Fields, MalformedRequest, frame
 from daypass.http2.sending import Stream
 
 _PREFIX: Final = 5  # bytes before a message

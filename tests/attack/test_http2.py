@@ -18,6 +18,7 @@ from daypass.http2.frames import (
     END_STREAM,
     GOAWAY,
     HEADERS,
+    MAX_HEADERS,
     PADDED,
     PING,
     PREFACE,
@@ -30,7 +31,6 @@ from daypass.http2.frames import (
     WITH_PRIORITY,
     ErrorCode,
 )
-from daypass.http2.header_blocks import MAX_HEADERS
 from daypass.http2.sending import PATIENCE
 
 E = ErrorCode

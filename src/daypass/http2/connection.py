@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from daypass.http2 import frames
-from daypass.http2.frames import ErrorCode, Http2Error, frame
-from daypass.http2.header_blocks import MAX_HEADERS, Fields, HeaderBlocks
+from daypass.http2.frames import MAX_HEADERS, ErrorCode, Fields, HeaderBlocks, Http2Error, frame
 from daypass.http2.sending import SendingHalf, Stream
 
 MAX_STREAMS: Final = 128  # at once
