@@ -9,6 +9,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/deploy/deb
 python=${PYTHON:-/usr/bin/python3}
 export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-1700000000}" UV_LINK_MODE=copy # the times of linked files are uv's
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}" # as pip does: a network may have a certificate authority of its own
 umask 022
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
