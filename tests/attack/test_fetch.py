@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import time
 from typing import Any
 
 import pytest
 from tests.fake_network import PUBLIC, FakeNetwork, http
 from tests.patience import SECONDS
+from tests.unit.federation.keys_world import KeyWorld, oidc
 
+from daypass.domain.errors import DaypassError
+from daypass.federation.client_proofs import ClientDocuments
 from daypass.federation.fetch import Bounds, Fetched, Fetcher, FetchError, FetchReason, Order
 from daypass.federation.network import refused
 
 URL = "https://ci.example.com/jwks"
+OTHER = "444455556666"
 
 
 def fetcher(network: FakeNetwork, **bounds: Any) -> Fetcher:
@@ -267,6 +272,40 @@ async def test_slow_issuer_of_one_account_holds_up_no_other() -> None:
     await one.fetch(Order(URL, owner="a"))  # every place has been given back
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["first keys", "unknown key"])
+async def test_a645_slow_issuers_of_one_account_keep_no_other_from_the_keys_of_a_shared_one(*, known: bool) -> None:
+    world = KeyWorld(seconds=0.5)
+    if known:
+        await world.kids(provider=oidc(account=OTHER))
+        world.clock.time += 30_000
+    world.issuer.rotate()
+    world.publish()
+    world.network.pages["https://slow.example.com/"] = "hang"
+    one = world.keys._getter.fetcher
+    order, long = Order("https://slow.example.com/", owner=OTHER), asyncio.get_running_loop().time() + SECONDS
+    slow = [asyncio.create_task(one.fetch(order, long)) for _ in range(one.bounds.for_owner)]
+    own = asyncio.create_task(world.kids("key-2", provider=oidc(account=OTHER)))
+    await asyncio.sleep(0.01)
+    assert "key-2" in await world.kids("key-2")
+    assert world.outcomes[-2:] == ["busy", "ok"]
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(own, *slow, return_exceptions=True)
+
+
+async def test_a645_document_that_an_account_has_no_share_left_to_fetch_is_not_refused_to_others() -> None:
+    network = FakeNetwork({"https://slow.example.com/": "hang", URL: "hang"})
+    documents = ClientDocuments(fetcher(network, seconds=0.2, for_owner=1))
+    slow = asyncio.create_task(documents.fetch("https://slow.example.com/", "a", 0))
+    await asyncio.sleep(0.01)
+    with pytest.raises(DaypassError):
+        await documents.fetch(URL, "a", 0)
+    network.pages[URL] = http({"client_id": URL})
+    assert json.loads(await documents.fetch(URL, "b", 0)) == {"client_id": URL}
+    with pytest.raises(DaypassError):
+        await slow
+
+
 async def test_more_fetches_than_may_wait_are_refused_at_once() -> None:
     network = FakeNetwork({URL: "hang"})
     one = fetcher(network, seconds=0.2, at_once=1, waiting=1)
@@ -274,7 +313,7 @@ async def test_more_fetches_than_may_wait_are_refused_at_once() -> None:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [r.reason for r in results if isinstance(r, FetchError)] == [
         FetchReason.TIMEOUT,
-        FetchReason.TIMEOUT,
+        FetchReason.BUSY,
         FetchReason.BUSY,
     ]
 

@@ -19,7 +19,7 @@ from daypass.domain.jws import JoseError, UnverifiedJws
 from daypass.domain.oauth.client import key_source
 from daypass.domain.oauth.client_metadata import MAX_DOCUMENT
 from daypass.domain.provider_settings import ALGORITHMS
-from daypass.federation.fetch import Fetcher, FetchError, Order
+from daypass.federation.fetch import Fetcher, FetchError, FetchReason, Order
 from daypass.federation.keys import IssuerKeys
 from daypass.ports.certificates import DpopClaims
 from daypass.scheduling.buckets import TickBatcher
@@ -130,8 +130,9 @@ class ClientDocuments:
         cached = self._cache.get(client_id)
         if cached is None or now >= cached[0]:
             cached = await self._fetched(client_id, account, now)
-            self._cache[client_id] = cached
-            self._cache.move_to_end(client_id)
+            if not (isinstance(cached[1], FetchError) and cached[1].reason is FetchReason.BUSY):
+                self._cache[client_id] = cached
+                self._cache.move_to_end(client_id)
             if len(self._cache) > _MAX_CACHED:
                 self._cache.popitem(last=False)
         if isinstance(cached[1], FetchError):

@@ -22,7 +22,14 @@ from urllib.parse import urlsplit
 import h11
 
 from daypass import __version__
-from daypass.federation.network import OutboundNetwork, SystemNetwork, host_refused, refused, tls_context
+from daypass.federation.network import (
+    LookupsBusyError,
+    OutboundNetwork,
+    SystemNetwork,
+    host_refused,
+    refused,
+    tls_context,
+)
 
 MAX_URL = 2048
 _MAX_HEADERS = 16_384  # bytes
@@ -57,7 +64,7 @@ class FetchReason(StrEnum):
     CONTENT = "content"  # type or encoding
     SIZE = "size"
     PROTOCOL = "protocol"
-    BUSY = "busy"
+    BUSY = "busy"  # other fetches hinder it: says nothing about the host
     SECRET = "secret"  # the bearer token does not open
 
 
@@ -152,13 +159,23 @@ class Fetcher:
         self._shares: dict[str, _Share] = {}
         self._present = 0
 
-    async def fetch(self, order: Order) -> Fetched:
-        """The answer to `order`. Raises FetchError, within the time that `bounds` give, and nothing else."""
+    def deadline(self) -> float:
+        """When a fetch that begins now must end, in the time of the event loop."""
+        return asyncio.get_running_loop().time() + self.bounds.seconds
+
+    async def fetch(self, order: Order, deadline: float | None = None) -> Fetched:
+        """The answer to `order`. Raises FetchError, by `deadline` or within the time that `bounds` give, and nothing else."""
         url = parse_url(order.url, allow_http=order.allow_http)
+        waits = False
         try:
-            async with asyncio.timeout(self.bounds.seconds), self._share(order.owner), self._turns:
-                return await self._fetch(order, url)
+            async with asyncio.timeout_at(self.deadline() if deadline is None else deadline):
+                async with self._share(order.owner) as share:
+                    waits = share.slots.locked() or self._turns.locked()
+                    async with share.slots, self._turns:
+                        return await self._fetch(order, url)
         except TimeoutError:
+            if waits:
+                raise FetchError(FetchReason.BUSY, "other fetches take too long") from None
             raise FetchError(FetchReason.TIMEOUT, f"no complete answer within {self.bounds.seconds:g} s") from None
         except (OSError, ssl.SSLError, EOFError) as error:
             raise FetchError(FetchReason.CONNECT, f"the connection failed: {type(error).__name__}") from None
@@ -166,16 +183,15 @@ class Fetcher:
             raise FetchError(FetchReason.PROTOCOL, "the answer is not well-formed HTTP") from None
 
     @asynccontextmanager
-    async def _share(self, owner: str) -> AsyncIterator[None]:
-        """Takes one of the owner's slots, so that a slow account delays only its own fetches."""
+    async def _share(self, owner: str) -> AsyncIterator[_Share]:
+        """The owner's slots. A slow account delays only its own fetches."""
         if self._present >= self.bounds.at_once + self.bounds.waiting:
             raise FetchError(FetchReason.BUSY, "too many fetches are under way")
         share = self._shares.setdefault(owner, _Share(asyncio.Semaphore(self.bounds.for_owner)))
         self._present += 1
         share.users += 1
         try:
-            async with share.slots:
-                yield
+            yield share
         finally:
             self._present -= 1
             share.users -= 1
@@ -203,6 +219,8 @@ class Fetcher:
         unknown = f"the host {url.host} has no address that may be fetched from"
         try:
             addresses = await self._network.resolve(url.host, url.port, order.owner)
+        except LookupsBusyError as error:
+            raise FetchError(FetchReason.BUSY, str(error)) from None
         except OSError:
             raise FetchError(FetchReason.RESOLVE, unknown) from None
         if not addresses:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from daypass.audit.journal import Journal
 from daypass.domain.directory import OidcProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.federation.fetch import FetchError
+from daypass.federation.fetch import FetchError, FetchReason
 from daypass.federation.jwks import Keys, described, read_keys
 from daypass.federation.jwks_store import JwksStore, StoredKeySet
 from daypass.federation.sources import FetchedKeys, FileError, Getter, IssuerKeySource, fault_of, source_of
@@ -78,6 +78,7 @@ class _Entry:
     failed_at: int = 0
     skew: int | None = None
     saved_at: int = 0
+    hindered: str = ""  # the account whose other fetches hindered the last one
     claimed: bool = False  # this fetch is for an unknown key: other callers wait for its result
     flight: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -151,9 +152,13 @@ class IssuerKeys:
             if now >= cached.due_at:
                 self._begin(entry, now)
             return cached.keys.set
-        self._begin(entry, now, kid)
-        if entry.flight is not None:
-            await asyncio.shield(entry.flight)
+        for _ in range(2):
+            self._begin(entry, now, kid)
+            if entry.flight is not None:
+                await asyncio.shield(entry.flight)
+            if entry.hindered in ("", source.owner):
+                break
+            entry.source = source
         cached = self._usable(entry, now)
         if cached is None:
             raise _unavailable(provider, entry.error or "no keys have been fetched")
@@ -250,7 +255,9 @@ class IssuerKeys:
         self._fetch(entry, now, kid)
 
     def _fetch(self, entry: _Entry, now: int, kid: str | None = None) -> None:
-        entry.tried_at, entry.claimed = now, False
+        if entry.hindered:  # this process has looked elsewhere, and holds the claim
+            kid = None
+        entry.tried_at, entry.claimed, entry.hindered = now, False, ""
         entry.flight = self._spawn(self._refresh(entry, kid))
         entry.flight.add_done_callback(lambda _: setattr(entry, "flight", None))
 
@@ -258,14 +265,15 @@ class IssuerKeys:
         """One fetch. It raises nothing except cancellation."""
         if kid is not None and await self._found_elsewhere(entry, kid):
             return
+        source = entry.source
         try:
-            fetched = await self._getter.get(entry.source)
+            fetched = await self._getter.get(source)
             self._take(entry, fetched)
         except (FetchError, FileError, ValueError, TimeoutError) as error:
-            self._fail(entry, error)
+            self._fail(entry, error, source.owner)
         except Exception as error:  # noqa: BLE001  # the requests that wait for the fetch must be answered
-            logs.get().error("issuer.broken", url=entry.source.place, exc_info=True)
-            self._fail(entry, error)
+            logs.get().error("issuer.broken", url=source.place, exc_info=True)
+            self._fail(entry, error, source.owner)
 
     def _take(self, entry: _Entry, fetched: FetchedKeys) -> None:
         now, before = self._clock.now(), entry.cached
@@ -293,8 +301,11 @@ class IssuerKeys:
         wanted = rules.refresh if announced is None else min(max(announced * 1000, rules.shortest), rules.longest)
         return wanted - wanted // 10
 
-    def _fail(self, entry: _Entry, error: Exception) -> None:
-        entry.failures += 1
+    def _fail(self, entry: _Entry, error: Exception, owner: str) -> None:
+        if isinstance(error, FetchError) and error.reason is FetchReason.BUSY:
+            entry.tried_at, entry.hindered = None, owner  # this is no failure of the issuer
+        else:
+            entry.failures += 1
         entry.failed_at = self._clock.now()
         reason = error.reason.value if isinstance(error, FetchError) else _OTHER.get(type(error), "keys")
         entry.error = _error_text(error)

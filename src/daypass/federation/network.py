@@ -23,11 +23,15 @@ _MAX_FOR_OWNER = 8
 _READ_BUFFER = 65_536
 
 
+class LookupsBusyError(OSError):
+    """A name was not looked up, because others of the same owner, or of everyone, have not been answered."""
+
+
 class OutboundNetwork(Protocol):
     """The network as `fetch.Fetcher` needs it; tests replace it."""
 
     async def resolve(self, host: str, port: int, owner: str) -> Sequence[str]:
-        """All addresses of a name, as text. Raises OSError."""
+        """All addresses of a name, as text. Raises OSError (also LookupsBusyError)."""
         ...
 
     async def open(
@@ -51,7 +55,7 @@ class SystemNetwork:
         pending = self._pending.get(key)
         if pending is None:
             if len(self._pending) >= _MAX_LOOKUPS or self._owners[owner] >= _MAX_FOR_OWNER:
-                raise OSError("too many look-ups have not been answered yet")
+                raise LookupsBusyError("too many look-ups have not been answered yet")
             pending = self._pending[key] = self._start(key)
         return await asyncio.shield(pending)
 

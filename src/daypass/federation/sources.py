@@ -131,16 +131,15 @@ class Getter:
         return await self._fetched(source, bearer)
 
     async def _fetched(self, source: IssuerKeySource, bearer: str) -> FetchedKeys:
-        async with asyncio.timeout(self.fetcher.bounds.seconds):  # of both fetches together
-            place = source.place
-            if source.kind == "discovery":
-                fetched = await self._fetch(source, place, bearer)
-                place = read_discovery(fetched.body, source.issuers)
-                bearer = bearer if _same_origin(source.place, place, source.settings) else ""
-            answer = await self._fetch(source, place, bearer)
+        place, deadline = source.place, self.fetcher.deadline()  # of both fetches together
+        if source.kind == "discovery":
+            fetched = await self._fetch(source, place, bearer, deadline)
+            place = read_discovery(fetched.body, source.issuers)
+            bearer = bearer if _same_origin(source.place, place, source.settings) else ""
+        answer = await self._fetch(source, place, bearer, deadline)
         return FetchedKeys(self._read(source, answer.body), answer.max_age, answer.date)
 
-    async def _fetch(self, source: IssuerKeySource, url: str, bearer: str) -> Fetched:
+    async def _fetch(self, source: IssuerKeySource, url: str, bearer: str, deadline: float) -> Fetched:
         settings = source.settings
         order = Order(
             url,
@@ -150,7 +149,7 @@ class Getter:
             allow_http=settings.allow_http,
             owner=source.owner,
         )
-        return await self.fetcher.fetch(order)
+        return await self.fetcher.fetch(order, deadline)
 
     def _read(self, source: IssuerKeySource, body: bytes) -> Keys:
         return read_keys(body, spiffe=bool(source.settings.spiffe_trust_domain))

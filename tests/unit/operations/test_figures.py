@@ -156,3 +156,14 @@ async def test_summaries_drop_figures_that_nobody_looks_at(records: FakeRecords,
     assert summaries.get(Viewer("444455556666"), "", LENGTH, "", START) is not kept
     assert summaries.get(VIEWER, "", LENGTH, "", START + AGAIN_MS) is not kept
     assert not records.views
+
+
+async def test_summaries_of_one_account_displace_no_other_ones(records: FakeRecords, env: Env) -> None:
+    summaries, other = Summaries(), Viewer("444455556666")
+    kept = summaries.get(other, "", LENGTH, "", START)
+    await kept.advance(env, START)
+    for number in range(40):
+        mine = summaries.get(VIEWER, "", LENGTH, f"region-{number}", START)
+        await mine.advance(env, START)
+    assert summaries.get(other, "", LENGTH, "", START) is kept
+    assert summaries.get(VIEWER, "", LENGTH, "region-39", START) is mine

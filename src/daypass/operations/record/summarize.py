@@ -5,9 +5,9 @@ all; the next one continues, and later ones count only what arrived since.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections import Counter
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec.structs import replace as with_fields
 
@@ -27,6 +27,7 @@ STEP: Final = 200
 """Records that one request for a page counts."""
 _BATCH: Final = 1_000
 _IDLE_MS: Final = 60_000
+_Key: TypeAlias = tuple[Viewer, str, int, str]
 _KEPT: Final = 16  # periods, each with up to `MAX_RECORDS` counted records
 
 
@@ -82,14 +83,19 @@ class Summaries:
     """The figures that somebody looks at. Use it from one event loop."""
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, Counting] = {}
+        self._kept: dict[_Key, Counting] = {}
 
     def get(self, viewer: Viewer, owner: str, length: int, region: str, now: int) -> Counting:
-        """The figures of this viewer. Those that nobody asked for in the last minute are dropped."""
+        """The figures of this viewer. Those that nobody asked for in the last minute are dropped, and the oldest of the account
+        that has most.
+        """
         key = viewer, owner, length, region
         used = {each: kept for each, kept in self._kept.items() if now - kept.until < _IDLE_MS}
         found = used.pop(key, None) or Counting(*key)
-        self._kept = dict([*list(used.items())[1 - _KEPT :], (key, found)])
+        self._kept = used | {key: found}
+        if len(self._kept) > _KEPT:
+            accounts = Counter(each.account for each, *_ in self._kept)
+            del self._kept[max(self._kept, key=lambda each: accounts[each[0].account])]
         return found
 
 
