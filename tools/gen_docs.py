@@ -434,16 +434,14 @@ def oauth_page() -> str:
 def gallery_page() -> str:
     """The pictures of the console's pages that `make screenshots` has made."""
     light = sorted((ROOT / "docs/images").glob("*-light.webp"))
-    names = [path.name.removesuffix("-light.webp") for path in light]
-    entries = (
-        f"## {name.removeprefix('console-').replace('-', ' ').capitalize()}\n\n{_picture(name)}" for name in names
-    )
+    entries = (_picture(path.name.removesuffix("-light.webp")) for path in light)
     return "# Every page of the console\n\nTests in Chromium take these screenshots.\n\n" + "\n".join(entries)
 
 
 def _picture(name: str) -> str:
-    looks = (f"![{name}](../images/{name}-{look}.webp#only-{look}){{loading=lazy}}\n" for look in ("light", "dark"))
-    return "".join(looks)
+    title = name.removeprefix("console-").replace("-", " ").capitalize()
+    looks = (f"![{title}](../images/{name}-{look}.webp#only-{look}){{loading=lazy}}" for look in ("light", "dark"))
+    return f"## {title}\n\n{''.join(looks)}\n"
 
 
 def _monitoring_file(name: str) -> str:
