@@ -164,7 +164,7 @@ def test_load_bad_environment_is_refused_by_name(name: str, value: str, says: st
     ("text", "says"),
     [
         ("port = 1", "is not in a section"),
-        ("[server]\nprot = 1", "'prot' is not a setting"),
+        ("[server]\nprot = 1", r"'prot' is not a setting of section 'server'\. Did you mean 'port'\?"),
         ("[nothing]\nx = 1", "'nothing' is not a section"),
         ("[server", "is not TOML"),
         ("[server]\nport = 99999", "server.port"),

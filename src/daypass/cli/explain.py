@@ -87,6 +87,8 @@ def explain(message: str, connect: Connect) -> CommandResult:
 
 def _helping(explanation: dict[str, Any]) -> list[Part]:
     """The command that would help: an access request, or an option that fulfils a condition of the trust policy."""
+    if explanation.get("role"):  # there is none of this ARN
+        return ["", "The roles that you may assume: daypass roles"]
     if explanation.get("allowed") or not explanation.get("layers"):
         return []
     statements = [each for layer in explanation["layers"] for each in layer["statements"]]
@@ -94,6 +96,8 @@ def _helping(explanation: dict[str, Any]) -> list[Part]:
     action, resource = (shlex.quote(output.safe(explanation.get(name, ""))) for name in ("action", "resource"))
     if "daypass:approved" in missing:
         return ["", f"An approved access request would help: daypass request create {resource} --reason TEXT"]
+    if explanation.get("blocked_by") == "block":
+        return ["", "The blocks in force: daypass revocations ls"]
     if explanation.get("explicit"):
         return []
     options = dict.fromkeys(option for key, option in _OPTIONS.items() if key in missing)

@@ -132,6 +132,8 @@ def _usage(error: click.ClickException, called: str) -> int:
         text = f"'{command} {wrong}' is not a command.{close}"
     elif close := _mistyped_choice(error):
         text += close
+    elif isinstance(error, click.NoSuchOption) and context is not None and context.parent is None:
+        text += f" Options come after the command: daypass COMMAND {error.option_name}."
     text = text.rstrip()
     end = "" if text.endswith((".", "?", "!")) else "."
     return _report(f"{text}{end} See: {command} --help", exits.USAGE)

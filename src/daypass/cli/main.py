@@ -29,7 +29,9 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Runs one command; its exit status."""
+    """Runs one command; its exit status. `help COMMAND` is `COMMAND --help`."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     try:
         served = _quick(arguments)
     except BrokenPipeError:

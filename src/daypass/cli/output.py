@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 import shutil
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from daypass.client.transport import ClientRequest, ClientResponse, Transport
 
 MAX_COLUMNS = 100
 _ANY = 10_000
+_COMMAND = re.compile(r"(.+:) (daypass [a-z].*)", re.DOTALL)  # a sentence that ends with what to run
 _NARROWEST = 26  # of a folded column: `arn:aws:iam::123456789012:` stays whole
 
 
@@ -80,7 +82,8 @@ def qr_code(text: str) -> None:
 
 
 def prose(text: str, *, err: bool = False, indent: int | None = None, colour: bool = False) -> None:
-    """Prints a line. On a terminal it is broken between words, so that it fits; text for programs stays one line.
+    """Prints a line. On a terminal it is broken between words, so that it fits, and a command at its end gets a line that
+    can be copied; text for programs stays one line.
 
     `indent`: of the lines after the first; by default two columns more than the first has. `colour`: it is a field with a
     name of that many columns less two.
@@ -89,13 +92,15 @@ def prose(text: str, *, err: bool = False, indent: int | None = None, colour: bo
     if columns and len(text) > columns:
         if indent is None:
             indent = len(text) - len(text.lstrip()) + 2
+        said = _COMMAND.fullmatch(text)
         text = textwrap.fill(
-            text,
+            said[1] if said else text,
             columns,
             subsequent_indent=" " * min(indent, columns // 2),
             break_long_words=False,  # an ARN or a command must stay one word, to be copied
             break_on_hyphens=False,
         )
+        text += f"\n{' ' * indent}{said[2]}" if said else ""
     if colour and indent is not None:
         text = text[:indent] + coloured(text[indent:])
     click.echo(text, err=err)

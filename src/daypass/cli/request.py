@@ -18,12 +18,24 @@ from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError, Profile
 from daypass.client.usable import with_secret
 
+_SHORTEST, _LONGEST = 900, 43_200  # seconds; of AssumeRole
+
+
+class _SessionTime(Duration):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        seconds = super().convert(value, param, ctx)
+        if seconds and not _SHORTEST <= seconds <= _LONGEST:
+            self.fail("A session lasts from 15m to 12h.", param, ctx)
+        return seconds
+
 
 def request_options(command: Any) -> Any:
     """The parameters of AssumeRole, --profile and --endpoint."""
     options = (
         *_texts("--session-name"),
-        click.option("--duration", type=Duration(), default=0, metavar="TIME", help="3600, 90m or 1h30m. Default: 1h."),
+        click.option(
+            "--duration", type=_SessionTime(), default=0, metavar="TIME", help="3600, 90m or 1h30m. Default: 1h."
+        ),
         click.option(
             "--policy", type=click.File(encoding="utf-8"), help="File with a session policy; it can only narrow."
         ),

@@ -77,15 +77,20 @@ class AccessApp(App[None]):
         inbox = output.counted(view.waiting, "request")
         waiting = f"   {inbox} for your decision: daypass request ls --inbox" if view.waiting else ""
         self.query_one("#who", Static).update(view.who + waiting)
-        title = "Sessions in the cache of this machine" if view.local else _TABLES["sessions"][0]
-        self.query_one("#title-sessions", Label).update(title)
-        for name in _TABLES:
+        for name, (title, _) in _TABLES.items():
+            rows, where = getattr(view, name), ""
+            if name == "sessions" and view.local:
+                where = " in the cache of this machine"
+            self.query_one(f"#title-{name}", Label).update(f"{title}{where}{'' if rows else ': none'}")
             table = self.query_one(f"#{name}", DataTable)
             row = table.cursor_row
             table.clear()
-            for each in getattr(view, name):
+            table.display = bool(rows)  # an empty table would take room, and the focus
+            for each in rows:
                 table.add_row(*map(Text, each.cells), "")
             table.move_cursor(row=row)
+        if self.focused is None:
+            self.screen.focus_next()
         self.suggest()
         self.count_down()
 

@@ -22,6 +22,7 @@ from daypass.client.http import offset_of, post_form, result_of
 from daypass.client.profiles import LocalStateError, Profile
 from daypass.client.transport import LoginServer
 
+_ARN = re.compile(r"arn:[^:]+:iam::[0-9]{12}:role/.+")
 _ROLE = re.compile(r"[\w+=,.@/-]+")
 
 
@@ -81,10 +82,11 @@ def assume_role(connection: Connection, request: AssumeRole, now: float, token_c
 
 def role_arn(connection: Connection, role: str) -> str:
     """The ARN of `role`: an ARN, ACCOUNT/NAME, or the NAME of a role in one's own account, which costs a call."""
-    if role.startswith("arn:"):
+    if _ARN.fullmatch(role):
         return role
     if not _ROLE.fullmatch(role):
-        why = f"{role!r} is not a role: give its ARN, ACCOUNT/NAME, or a NAME of your account"
+        forms = "its ARN (arn:aws:iam::ACCOUNT:role/NAME), ACCOUNT/NAME, or a NAME of your account"
+        why = f"{role!r} is not a role: give {forms}"
         raise ClientError("ValidationError", why, 400)
     account, slash, name = role.partition("/")
     if slash and len(account) == 12 and account.isascii() and account.isdigit():

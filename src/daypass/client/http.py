@@ -29,6 +29,7 @@ _UNREACHED = 1.0  # seconds for which an unreachable server is retried
 _UNREACHED_ATTEMPTS = 3  # on a busy machine each attempt takes time of its own
 _UNABLE = 1.0  # seconds for which a server that answers 503 is retried: 503 mostly lasts
 _MAX_MESSAGE = 4096  # characters of a server's message that are kept
+_NOT_IMPLEMENTED = 501  # Daypass has no such answer
 _SKEWED = re.compile(r"Signature (expired|not yet current)")
 _SAFE = "-_.~"
 
@@ -302,5 +303,5 @@ def _refusal(answer: ClientResponse, endpoint: str) -> ClientError:
         return refused
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ClientError):
         what = f"the server at {endpoint} answered with HTTP status {answer.status}"
-        question = ": is it a Daypass server?" if answer.status < 500 else ""
+        question = ": is it a Daypass server?" if answer.status <= _NOT_IMPLEMENTED else ""
         return ClientError("", what + question, answer.status, request_id[:128])

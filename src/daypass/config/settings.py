@@ -13,7 +13,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -191,13 +191,19 @@ def _from_text(section: str, key: str, value: str) -> Any:
 def _check_known(section: str, keys: Mapping[str, Any], where: str) -> None:
     known = Settings.model_fields.get(section)
     if known is None:
-        raise ConfigError(f"{where}: '{section}' is not a section. Sections: {', '.join(Settings.model_fields)}.")
+        raise ConfigError(f"{where}: '{section}' is not a section.{_names('Sections', section, Settings.model_fields)}")
     names = type(known.default).model_fields
     for key in keys:
         if key not in names:
             raise ConfigError(
-                f"{where}: '{key}' is not a setting of section '{section}'. Settings: {', '.join(names)}."
+                f"{where}: '{key}' is not a setting of section '{section}'.{_names('Settings', key, names)}"
             )
+
+
+def _names(what: str, wrong: str, names: Iterable[str]) -> str:
+    """The name that was probably meant, or all names."""
+    close = difflib.get_close_matches(wrong, names := [*names], 1)
+    return f" Did you mean '{close[0]}'?" if close else f" {what}: {', '.join(names)}."
 
 
 def _merge(into: dict[str, dict[str, Any]], more: Mapping[str, Mapping[str, Any]]) -> None:

@@ -214,6 +214,8 @@ def test_explain_offers_the_access_request_that_would_help(cli, serve) -> None:
         ("sts:ExternalId", {}, "daypass exec arn:aws:iam::1:role/prod --external-id ID"),
         ("aws:SourceIp", {}, "daypass request suggest sts:AssumeRole arn:aws:iam::1:role/prod"),
         ("sts:ExternalId", {"action": "s3:Get;x"}, "daypass request suggest 's3:Get;x' arn:aws:iam::1:role/prod"),
+        ("sts:ExternalId", {"role": "no role has this ARN"}, "daypass roles"),
+        ("sts:ExternalId", {"blocked_by": "block", "explicit": True}, "daypass revocations ls"),
         ("sts:ExternalId", {"explicit": True}, None),
         ("sts:ExternalId", {"allowed": True}, None),
     ],

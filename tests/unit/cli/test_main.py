@@ -171,6 +171,9 @@ WRONG = pytest.mark.parametrize(
         (["who-can"], "daypass: 'daypass who-can' is not a command. Did you mean 'access who-can'? See: daypass --help\n"),
         (["ls"], "daypass: 'daypass ls' is not a command. See: daypass --help\n"),
         (["audit", "tial"], "daypass: 'daypass audit tial' is not a command. Did you mean 'tail'? See: daypass audit --help\n"),
+        (["--profile", "x", "whoami"], "daypass: No such option '--profile'. Options come after the command: daypass COMMAND --profile. See: "),
+        (["help", "whoam"], "daypass: 'daypass whoam' is not a command. Did you mean 'whoami'? See: daypass --help\n"),
+        (["assume", "x", "--duration", "3d"], "daypass: Invalid value for '--duration': A session lasts from 15m to 12h. See: "),
         (["whoami", "--profil", "x"], "daypass: No such option '--profil'. Did you mean '--profile'? See: daypass whoami --help\n"),
         (["exec", "r"], "daypass: Name a command: daypass exec ROLE COMMAND. A shell needs a terminal. See: daypass exec --help\n"),
         (["exec", "r", "--", ""], "daypass: Name a command: daypass exec ROLE COMMAND. A shell needs a terminal. See: daypass exec --help\n"),
@@ -251,6 +254,8 @@ def test_line_to_be_pasted_is_not_folded(capfd: pytest.CaptureFixture[str]) -> N
     paste = f"  export DAYPASS_BOOTSTRAP='{'x' * 60}' {'y' * 60}"
     assert report(type("StartupError", (Exception,), {})(f"nobody could log in:\n\n{paste}\n\n{'word ' * 40}")) == 6
     lines = capfd.readouterr().err.splitlines()
+    output.message(f"{'word ' * 20}to see why: daypass {'explain ' * 20}")
+    assert f"  daypass {'explain ' * 20}".rstrip() in map(str.rstrip, capfd.readouterr().err.splitlines())
     assert paste in lines
     assert _too_long("\n".join(line for line in lines if line != paste)) == []
 
@@ -377,10 +382,11 @@ def test_group_without_a_command_prints_its_help_with_status_2(cli: Callable, gr
 
 @pytest.mark.usefixtures("key")
 def test_answer_of_another_server_names_the_address_that_was_tried(cli: Callable, serve: Callable) -> None:
-    serve(ClientResponse(404, {"content-type": "text/html"}, b"<html>"))
-    assert cli("whoami").err == (
-        "daypass: the server at http://127.0.0.1:8700 answered with HTTP status 404: is it a Daypass server?\n"
-    )
+    for status in (404, 501):
+        serve(ClientResponse(status, {"content-type": "text/html"}, b"<html>"))
+        assert cli("whoami").err == (
+            f"daypass: the server at http://127.0.0.1:8700 answered with HTTP status {status}: is it a Daypass server?\n"
+        )
 
 
 @pytest.mark.usefixtures("key")
@@ -663,13 +669,18 @@ def test_refusal_that_the_caller_can_act_on_says_how(
     assert not [line for line in further if "to see why" in line]
 
 
-@pytest.mark.parametrize("role", ["ro le", "http://127.0.0.1:1", "a\\b", "*"])
+@pytest.mark.parametrize(
+    "role", ["ro le", "http://127.0.0.1:1", "a\\b", "*", "arn:aws:iam::1:role/x", "arn:aws:iam::111122223333:user/x"]
+)
 @pytest.mark.usefixtures("key")
 def test_role_of_a_form_that_no_role_has_is_refused_before_a_call(cli: Callable, serve: Callable, role: str) -> None:
     serve()
     ran = cli("assume", role)
     assert ran.status == 7
-    assert "is not a role: give its ARN, ACCOUNT/NAME, or a NAME of your account" in ran.err
+    assert (
+        "is not a role: give its ARN (arn:aws:iam::ACCOUNT:role/NAME), ACCOUNT/NAME, or a NAME of your account"
+        in ran.err
+    )
 
 
 @pytest.mark.usefixtures("key")

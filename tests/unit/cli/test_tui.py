@@ -102,12 +102,15 @@ async def test_without_permission_the_sessions_are_those_of_the_cache(tmp_path: 
     held = Credentials("ASIA1", "s", "t", NOW + 700, NOW, role=ROLE, source_key="AKIA1", endpoint="http://x")
     (home() / "cache").mkdir(parents=True)
     (home() / "cache/a.json").write_text(json.dumps(asdict(held)))
-    app = AccessApp(anna(as_json({"error": {"code": "AccessDenied", "message": "no"}}, 403)).connection(), view_of)
+    denied = as_json({"error": {"code": "AccessDenied", "message": "no"}}, 403)
+    app = AccessApp(anna(denied, grants=[], access_requests=[]).connection(), view_of)
     async with app.run_test() as pilot:
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert rows(app, "sessions") == [["role/prod", "cached", "http://x", "11m"]]
         assert "cache" in str(app.query_one("#title-sessions", Label).content)
+        assert str(app.query_one("#title-access", Label).content) == "Access: none"
+        assert text(app, "said") == f"daypass exec {ROLE}"
 
 
 @pytest.mark.parametrize("failure", [error("AccessDenied", "the key is \x1b[31mdisabled", 403), NoAnswer("refused")])

@@ -247,7 +247,7 @@ def test_credentials_never_show_their_secrets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("role", "arn"),
-    [("arn:aws:iam::1:role/x", "arn:aws:iam::1:role/x"), ("444455556666/team/x", "arn:aws:iam::444455556666:role/team/x"),
+    [("arn:aws:iam::111122223333:role/x", "arn:aws:iam::111122223333:role/x"), ("444455556666/team/x", "arn:aws:iam::444455556666:role/team/x"),
      ("team/x", "arn:aws:iam::111122223333:role/team/x"), ("４４４４55556666/x", "arn:aws:iam::111122223333:role/４４４４55556666/x")],
 )  # fmt: skip
 def test_role_is_an_arn_a_name_or_an_account_and_a_name(tmp_path: Path, role: str, arn: str) -> None:

@@ -224,7 +224,10 @@ def test_a75_middleware_accepts_a_bound_token_with_its_proof_alone(world: World,
         assert (status, headers["www-authenticate"].partition(" ")[0]) == (401, "DPoP")
         assert 'error="invalid_dpop_proof"' in headers["www-authenticate"]
     status, headers = by_wsgi(world, HTTP_AUTHORIZATION=f"Bearer {token}")
-    assert (status, headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
+    challenge = (
+        'Bearer error="invalid_token", error_description="it is bound to a key, and came without the scheme DPoP"'
+    )
+    assert (status, headers["www-authenticate"]) == (401, challenge)
 
 
 def test_middleware_with_a_certificate_of_the_connection_accepts_the_token_that_is_bound_to_it(world: World) -> None:

@@ -48,7 +48,7 @@ def check(verifier: Verifier, authorization: str, scope: str = "", sent: Sent = 
         verified = verifier.verify(token.strip(), replace(sent, dpop=dpop))
     except InvalidToken as error:
         code = "invalid_dpop_proof" if error.proof else "invalid_token"
-        challenge = f'{scheme}{"," if dpop else ""} error="{code}"'
+        challenge = f'{scheme}{"," if dpop else ""} error="{code}", error_description="{error}"'
         raise Refusal(401, "Unauthorized", (("www-authenticate", challenge),)) from None
     except NotCurrent:
         raise Refusal(503, "Service Unavailable", (("retry-after", _RETRY_SECONDS),)) from None

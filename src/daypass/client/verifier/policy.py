@@ -145,7 +145,7 @@ class Policies:
 
     def _check(self, signed: SignedContent, held: PolicySet | None) -> None:
         if signed.iss != self._verifier.issuer or signed.service != self._service:
-            raise RefusedBundle("it is of another issuer or service")
+            raise RefusedBundle(f"it is of another issuer or service than {self._verifier.issuer}, {self._service}")
         served = self._verifier.revocations.accounts
         if signed.account not in (served or (signed.account,)) and "*" not in served:
             raise RefusedBundle("it is of another account")

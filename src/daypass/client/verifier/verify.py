@@ -37,7 +37,8 @@ _REVALIDATED: Final = {"cache-control": "no-cache"}  # a cache on the way may ha
 
 
 class InvalidToken(Exception):
-    """The token is not valid here: answer 401 (RFC 6750, 3.1, invalid_token). The message is for the log.
+    """The token is not valid here: answer 401 (RFC 6750, 3.1, invalid_token). The message is in the answer, so it never holds
+    text of the token.
 
     `proof`: its DPoP proof is the reason (RFC 9449, 7.1, invalid_dpop_proof).
     """
@@ -166,7 +167,7 @@ class Verifier:
         audience = claims.get("aud")
         audiences = audience if isinstance(audience, list) else [audience]
         if claims.get("iss") != self.issuer:
-            raise InvalidToken("it is of another issuer")
+            raise InvalidToken(f"it is of another issuer than {self.issuer}")
         if self.settings.audience not in audiences:
             raise InvalidToken("it is for another audience")
         if not _is_number(claims.get("exp")) or claims["exp"] <= now:
