@@ -204,7 +204,7 @@ def test_credentials_are_shown_once_and_their_session_is_revoked(
     ada = Person(server, chromium, "ada", look)
     page = ada.open("/console/roles", "roles")
     page.get_by_role("link", name="reader").click()
-    page.get_by_role("button", name="Make a report").click()
+    page.get_by_role("button", name="Create a report").click()
     page.wait_for_url("**job=*")
     ada.judge("role")
     page.get_by_role("link", name="Get credentials").click()

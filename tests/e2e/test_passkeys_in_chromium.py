@@ -61,7 +61,7 @@ def test_person_registers_a_passkey_and_signs_in_with_it(
     page.goto(f"{base}/account")
     assert "passkey" in page.inner_text("main")
     page.goto(f"{base}/account/devices")
-    page.click("text=Make new recovery codes")
+    page.click("text=Create new recovery codes")
     page.wait_for_selector("text=They are not shown again")
     judged(page, "recovery-codes")
     present(False)

@@ -148,7 +148,7 @@ def remove(device: str, user: str, account: str, yes: bool, connect: Connect, **
 @server_command
 def recovery_codes(yes: bool, connect: Connect, **given: Any) -> CommandResult:
     """Make ten new recovery codes. Those that you have stop working."""
-    confirmed("Make new recovery codes? Those that you have stop working.", yes=yes)
+    confirmed("Create new recovery codes? Those that you have stop working.", yes=yes)
     with _with_mfa(connect, **given) as connection:
         made = connection.api("POST", "/recovery-codes", body={})
     return CommandResult(

@@ -241,5 +241,5 @@ def test_groups_show_state_mfa_share_and_last_sign_in_of_their_members(
 
 def test_groups_of_the_first_steps_are_known_behind_many_others(ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "_MOST", 1)
-    assert "Make both groups" not in text(ada.get("/console/start"))
+    assert "Create both groups" not in text(ada.get("/console/start"))
     assert '<option value="leads" selected>' in ada.get("/console/start").body.decode()

@@ -69,12 +69,15 @@ def test_first_steps_lead_to_an_approved_request_in_browsers_alone(new_site: Ins
     asked = admin.submit(
         admin.get(f"/console/request?{urlencode({'role': role})}"), "/console/request/send", reason="The first request"
     )
-    request = query_of(asked)["id"]
+    request, step = query_of(asked)["id"], '<li class="done">The first request'
     lee = Browser(new_site)
     changed = lee.sign_in(ACCOUNT, "lee", password)
     assert lee.submit(changed, "/login/new-password", password=PASSWORD, repeated=PASSWORD).status == 303
     page = lee.get(f"/console/access-request?id={request}")
+    assert "1 approval of stage leads" in text(page)
+    assert step not in admin.get("/console/start").body.decode()
     assert query_of(lee.submit(page, "/console/access-request/approve"))["done"] == "approved"
+    assert step in admin.get("/console/start").body.decode()
     page = admin.get(f"/console/credentials?{urlencode({'role': role})}")
     assert "AWS_SECRET_ACCESS_KEY" in text(admin.submit(page, "/console/credentials/show"))
 
@@ -113,6 +116,7 @@ def test_set_up_with_a_wrong_field_is_refused_recorded_and_changes_nothing(
     assert record["operation"] == "daypass:CreateFirstAdministrator"
     assert CODE not in json.dumps(record)
     assert PASSWORD not in answer.body.decode()
+    assert forms(answer)[PATH].fields["user"] == {**FORM, **changes}["user"]  # the form again, for the correction
     assert set_up(new_site)[1].status == 303  # it still waits for its administrator
 
 

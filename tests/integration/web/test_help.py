@@ -56,4 +56,5 @@ def test_error_pages_and_refused_forms_lead_to_help(site: Installation, browser:
     form = browser.get(f"/console/credentials?role=arn:aws:iam::{ALPHA}:role/absent")
     refused = browser.submit(form, "/console/credentials/show")
     [link] = [each for each in links(refused) if each.startswith("/help/errors/")]
+    assert refused.body.index(b'role="alert"') < refused.body.index(link.encode())  # the problem, then its page
     assert "What to do" in text(Browser(site).get(link))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from daypass.domain.arn import root_arn
 from daypass.domain.claims import PrincipalKind
+from daypass.domain.directory import RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
 from daypass.operations.access_requests import read, rules
 from daypass.operations.accounts import (
@@ -43,7 +44,8 @@ PERMISSIONS: Final[Mapping[str, str]] = {
 GROUPS: Final = ("engineers", "leads")
 """The groups of the first steps: who requests and who approves."""
 START: Final = "/console/start"
-_MOST: Final = 100  # groups that the choices offer
+_MOST: Final = 100  # groups that the choices offer; requests that are looked at
+_APPROVED: Final = (RequestState.APPROVED, RequestState.CLAIMED, RequestState.ENDED)
 
 
 async def settings_page(ctx: ConsoleContext) -> Response:
@@ -59,7 +61,7 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
         iam_part(ctx, "ListRoles", MaxItems=1),
         iam_part(ctx, "ListUsers", MaxItems=2),
         ctx.attempt("daypass:ListApprovalRules", rules.RULES.every),
-        ctx.attempt("daypass:ListAccessRequests", read.list_requests, limit=1),
+        ctx.attempt("daypass:ListAccessRequests", read.list_requests, limit=_MOST),
         _has_used_cli(ctx),
     )
     names = groups.value or ()
@@ -69,13 +71,13 @@ async def start(ctx: ConsoleContext, problem: str = "", once: tuple[tuple[str, s
         "start",
         "First steps",
         groups=names,
-        make_groups=None if has_groups else FormView(f"{START}/groups", "Make both groups", "Two groups"),
+        make_groups=None if has_groups else FormView(f"{START}/groups", "Create both groups", "Two groups"),
         colleague=_colleague_form("" if once else ctx.value("new_name")) if has_groups else None,
         role=_role_form(ctx, names) if names else None,
         people=len((people.value or {}).get("Users", ())),
         has_roles=bool((roles.value or {}).get("Roles")),
         rules=part,
-        requested=bool(requests.value and requests.value[0]),
+        approved=any(view.request.state in _APPROVED for view in (requests.value or ((), ""))[0]),
         by_cli=by_cli,
         role_arn=found[0]["Arn"],
         public_url=ctx.page_context.site.public_url,
@@ -111,7 +113,7 @@ async def _groups(ctx: ConsoleContext) -> PagePart[Sequence[str]]:
 
 def _colleague_form(name: str) -> FormView:
     field = Field("new_name", "User name", name, hint="Nobody approves a request of their own", maxlength=64)
-    return FormView(f"{START}/colleague", "Make the user", "A person who approves", (field,))
+    return FormView(f"{START}/colleague", "Create the user", "A person who approves", (field,))
 
 
 def _role_form(ctx: ConsoleContext, names: Sequence[str]) -> FormView:
@@ -122,7 +124,7 @@ def _role_form(ctx: ConsoleContext, names: Sequence[str]) -> FormView:
         _group_field(ctx, "requesters", "Who may request it", names, "engineers"),
         _group_field(ctx, "approvers", "Who approves it", names, "leads"),
     )
-    return FormView(f"{START}/role", "Make the role and its rule", "A role that needs approval", fields)
+    return FormView(f"{START}/role", "Create the role and its rule", "A role that needs approval", fields)
 
 
 def _group_field(ctx: ConsoleContext, name: str, label: str, names: Sequence[str], default: str) -> Field:
@@ -227,7 +229,7 @@ def _trust(account: str) -> str:
 
 
 def _rule(name: str, requesters: str, approvers: str) -> str:
-    stage = {"name": "approval", "approvers": {"principals": [f"group/{approvers}"]}}
+    stage = {"name": approvers[:64], "approvers": {"principals": [f"group/{approvers}"]}}
     rule = {"roles": [f"role/{name}"], "requesters": {"principals": [f"group/{requesters}"]}, "stages": [stage]}
     return json.dumps(rule)
 
@@ -236,18 +238,22 @@ def setup_changes() -> Sequence[FormChange]:
     """The forms of the first steps."""
     change = partial(FormChange, again=start, confirmed=True, asks=True)
     return (
-        change(f"{START}/groups", "iam:CreateGroup", "Make the first groups", _make_groups, exists=_groups_made),
+        change(f"{START}/groups", "iam:CreateGroup", "Create the first groups", _make_groups, exists=_groups_made),
         change(
-            f"{START}/colleague", "iam:CreateUser", "Make a user who approves", _make_colleague, exists=_colleague_made
+            f"{START}/colleague",
+            "iam:CreateUser",
+            "Create a user who approves",
+            _make_colleague,
+            exists=_colleague_made,
         ),
-        change(f"{START}/role", "iam:CreateRole", "Make the first role and its rule", _make_role, exists=_role_made),
+        change(f"{START}/role", "iam:CreateRole", "Create the first role and its rule", _make_role, exists=_role_made),
     )
 
 
 # --- The first administrator of a new installation, made in a browser by whoever has the set-up code
 
 
-_SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT})
+_SHOWN_AGAIN: Final = frozenset({Family.REQUEST, Family.DENIED, Family.CONTENT, Family.CONFLICT})
 
 
 class _Errors(PageErrors):

@@ -97,7 +97,7 @@ def _buttons(name: str, member: list[str], keys: list[str], held: Devices | None
         return FormView(f"{USER}/{action}", text, hidden={"name": name, **hidden}, label=label, danger=danger)
 
     made = {
-        "password": button("password", "Make a new password"),
+        "password": button("password", "Set a new password"),
         "remove-password": button("remove-password", "Remove the password"),
         "create-key": button("create-key", "Create an access key"),
         "offboard": button("offboard", "Disable: end all access"),
@@ -213,7 +213,7 @@ def user_changes() -> Sequence[FormChange]:
             "chosen",
         ),
         sensitive(f"{USER}/rename", "iam:UpdateUser", "Rename a user", _rename),
-        sensitive(f"{USER}/password", "iam:UpdateLoginProfile", "Make a new password", _new_password),
+        sensitive(f"{USER}/password", "iam:UpdateLoginProfile", "Set a new password", _new_password),
         sensitive(f"{USER}/remove-password", "iam:DeleteLoginProfile", "Remove the password", remove_password),
         sensitive(f"{USER}/create-key", "iam:CreateAccessKey", "Create an access key", _create_key),
         sensitive(f"{USER}/switch-key", "iam:UpdateAccessKey", "Activate or deactivate a key", switch),
