@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
@@ -135,6 +137,9 @@ class Browser:
         return [(b"cookie", pairs.encode("latin-1"))] if pairs else []
 
     def _kept(self, answer: Answer) -> Answer:
+        if "html" in answer.headers.get("content-type", ""):
+            ids = Counter(re.findall(rb'<[a-z][^<>]* id="([^"]*)"', answer.body))
+            assert not [each for each, times in ids.items() if times > 1], "scripts find the first of them only"
         for given in answer.headers.get("set-cookie", "").splitlines():
             pair, *attributes = (part.strip() for part in given.split(";"))
             name, _, value = pair.partition("=")

@@ -31,7 +31,7 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import denial_message, explain
 from daypass.domain.policy.layers import Layers, NamedPolicy
 from daypass.domain.policy.model import AccessQuery, Context, Decision, PrincipalFacts, Value
-from daypass.domain.session import PASSWORD, SessionClaims, SessionKind, scope_downs
+from daypass.domain.session import PASSKEY, PASSWORD, SessionClaims, SessionKind, scope_downs
 from daypass.domain.trust import Admission, AssumedRole, CallerPolicies, admit
 from daypass.operations import blocks, heavy
 from daypass.operations.authenticate import authenticated_again
@@ -174,7 +174,10 @@ def check_credentials(caller: Caller, action: str) -> None:
         return
     allowed = _STS_OF.get(session.kind)
     service, _, operation = action.partition(":")
-    explains = action == _DECODE and session.auth_method == PASSWORD  # people read explanations in the console
+    explains = action == _DECODE and session.auth_method in (
+        PASSWORD,
+        PASSKEY,
+    )  # people read explanations in the console
     if action in _LONG_TERM_ONLY or (
         service == "sts" and allowed is not None and action not in allowed and not explains
     ):

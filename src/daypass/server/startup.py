@@ -438,7 +438,10 @@ Then try:
 def setup_lines(public_url: str, data: Path, code: str) -> str:
     """The address at which to make the first administrator. A log must not hold a secret, so only a terminal shows the code."""
     shown = code if sys.stderr.isatty() else f"in {data / SETUP_CODE}"
-    return f"Create the first administrator: {public_url.rstrip('/')}/console/setup\nThe set-up code is {shown}\n"
+    return (
+        f"Create the first administrator: {public_url.rstrip('/')}/console/setup\nThe set-up code is {shown}\n"
+        f"A later start without --setup needs DAYPASS_SERVER__PUBLIC_URL={public_url} for the console\n"
+    )
 
 
 def _console_lines(public_url: str, key: FirstKey) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from tests.attack.installation import ALPHA, Installation
@@ -22,6 +23,17 @@ def test_register_a_passkey_then_sign_in_with_it_alone_is_mfa(site: Installation
     (record,) = [r for r in site.records(answer.request_id) if r["type"] == "session.issued"]
     assert record["actor"]["arn"] == f"arn:aws:iam::{ALPHA}:user/{name}"
     assert "laptop" in text(browser.get(DEVICES))
+
+
+def test_explain_after_a_sign_in_by_passkey_is_allowed_as_after_a_password(site: Installation) -> None:
+    name = user(site)
+    everything = {"Effect": "Allow", "Action": ["daypass:*", "sts:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": everything})
+    site.iam("PutUserPolicy", UserName=name, PolicyName="everything", PolicyDocument=document)
+    by_password, by_passkey = signed_in(site, name), Browser(site)
+    sign_in_with(by_passkey, registered(site, by_password))
+    for browser in (by_password, by_passkey):
+        assert "Why denied?" in text(browser.get("/console/")).partition("Without permission")[0]
 
 
 def test_sign_in_with_a_password_asks_a_user_with_a_passkey_for_it(site: Installation) -> None:

@@ -353,6 +353,11 @@ def test_setup_code_is_kept_until_there_is_an_account(data: Path) -> None:
     assert not file.exists()
 
 
+def test_setup_lines_name_the_setting_that_a_start_without_setup_needs(data: Path) -> None:
+    said = startup.setup_lines("http://localhost:8700", data, "code")
+    assert "DAYPASS_SERVER__PUBLIC_URL=http://localhost:8700" in said
+
+
 def test_setup_without_an_address_for_browsers_is_refused(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"server\.public_url"):
         startup.prepare_setup(settings_of(data))

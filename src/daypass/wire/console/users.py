@@ -235,7 +235,10 @@ async def mfa_devices(ctx: ConsoleContext) -> Response:
     """GET /console/devices."""
     found = await iam(ctx, "ListVirtualMFADevices", Marker=ctx.value("after"), MaxItems=ROWS)
     rows = [_device(device) for device in found["VirtualMFADevices"]]
-    empty = ("No virtual MFA devices.", "People register passkeys and devices on the page of their account.")
+    empty = (
+        "No virtual MFA devices.",
+        "People register passkeys on the page of their account, and authenticator apps with `daypass mfa add --app`.",
+    )
     table = TableView(
         columns("Device", "User", "Enabled"), rows, "/console/devices", found.get("Marker", ""), empty=empty
     )

@@ -68,7 +68,10 @@ class Site:
 
     def _check(self) -> None:
         if not self.public_url:
-            raise DaypassError(ErrorKind.NOT_FOUND, "The pages are off: server.public_url is not set.")
+            raise DaypassError(
+                ErrorKind.NOT_FOUND,
+                "The pages are off. Set server.public_url to the address that browsers use, and start the server again.",
+            )
         if not self.cookies.allowed:
             raise DaypassError(ErrorKind.NOT_FOUND, "The pages are off: server.public_url must begin with https://.")
 
