@@ -1,18 +1,32 @@
+"""Rows of the record: ids, packing, stored bytes, order of writers."""
+
 from __future__ import annotations
 
+import gc
+import time
 import unicodedata
+import uuid
+import zlib
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
+from sqlalchemy import create_engine
 
+from daypass.audit.batch import JournalOptions
 from daypass.audit.columns import altered_column, altered_session_column, searchable
-from daypass.audit.format import leaf_hash
+from daypass.audit.format import CHUNK_RECORDS, Unpacker, leaf_hash, pack, unpack
 from daypass.audit.rows import SESSION_FIELDS, event_row, session_record, session_row
+from daypass.audit.stored import events_of
+from daypass.audit.writer import LogWriter
+from daypass.crypto.ids import Ids
 from daypass.domain.events import MAX_EVENT_BYTES, Event, EventType, decode
 from daypass.domain.session import FeedPosition, Hop, SessionClaims, SessionKind
+from daypass.stores.records import audit_records
 
 HOSTILE = "a\r\nb\x1b[31mc\x00d\u202ee\ud800" + "x" * 1_000_000
 
@@ -143,3 +157,157 @@ def test_searchable_is_short_printable_and_leaves_clean_text_alone(value: str) -
     if len(value) <= 256 and value.isprintable():
         assert copy == value
     assert searchable(copy) == copy
+
+
+# --- The ids that the record is indexed by grow with time: an index on random ones costs more than the row
+
+
+def test_session_ids_are_in_order_of_time() -> None:
+    ids, made = Ids(), []
+    began = time.time_ns() // 1_000_000
+    for _ in range(5):
+        made.append(ids.session())
+        time.sleep(0.002)
+    assert made == sorted(made)
+    assert all(len(each) == 32 and each == each.lower() and int(each, 16) >= 0 for each in made)
+    assert began <= int(made[-1][:12], 16) <= time.time_ns() // 1_000_000
+
+
+def test_request_ids_are_version_7_uuids_in_order_of_time() -> None:
+    ids, made = Ids(), []
+    for _ in range(5):
+        made.append(ids.request())
+        time.sleep(0.002)
+    assert made == sorted(made)
+    for each in made:
+        parsed = uuid.UUID(each)
+        assert (str(parsed), parsed.version, parsed.variant) == (each, 7, uuid.RFC_4122)
+
+
+def test_ids_of_the_same_millisecond_differ_and_are_in_order() -> None:
+    ids = Ids()
+    made = [ids.session() for _ in range(20_000)]
+    assert made == sorted(made)
+    assert len({ids.session() for _ in range(20_000)} | {ids.request() for _ in range(20_000)}) == 40_000
+
+
+# --- test_packing
+
+
+EVENT = (
+    b'{"account":"111122223333","at":1700000000000,"operation":"sts:GetCallerIdentity","type":"request.allowed","v":1}'
+)
+
+
+@given(
+    st.lists(st.text(alphabet="ab", min_size=1, max_size=9).map(lambda t: b'{"' + t.encode() + b'":1}'), max_size=200)
+)
+def test_unpack_of_pack_gives_every_event_back(events: list[bytes]) -> None:
+    stored = pack(events)
+    assert len(stored) == len(events)
+    unpacker = Unpacker()
+    assert [unpacker.data(seq, row) for seq, row in enumerate(stored)] == events
+    assert sum(1 for row in stored if row) == -(-len(events) // CHUNK_RECORDS)
+
+
+def test_pack_large_events_are_chunks_of_their_own() -> None:
+    large = [b'{"' + b"x" * 100_000 + b'":1}'] * 3
+    assert all(pack(large))
+    assert [unpack(row) for row in pack(large)] == [[event] for event in large]
+
+
+def test_pack_of_alike_events_is_a_small_part_of_them() -> None:
+    assert sum(map(len, pack([EVENT] * 50))) < 50 * len(EVENT) / 10
+    assert len(pack([EVENT])[0]) < len(EVENT) / 2
+
+
+def test_unpack_of_bytes_without_a_version_is_nothing() -> None:
+    assert unpack(EVENT) == unpack(b"") == []
+
+
+def bomb() -> bytes:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return b"\x01" + deflater.compress(bytes(50_000_000)) + deflater.flush()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [lambda: pack([EVENT])[0][:-3], lambda: b"\x01", lambda: b"\x01junk", bomb],
+    ids=["cut", "empty", "junk", "bomb"],
+)
+def test_unpack_what_was_damaged_is_nothing(damaged: Callable[[], bytes]) -> None:
+    assert unpack(damaged()) == []
+
+
+def test_unpacker_without_the_first_record_of_a_chunk_has_nothing() -> None:
+    unpacker = Unpacker()
+    assert unpacker.data(5, b"") == b""
+    assert unpacker.data(6, pack([EVENT])[0]) == EVENT
+    assert unpacker.data(7, b"") == b""
+
+
+# --- How the bytes of events are read
+
+
+@pytest.mark.parametrize("count", [10, 1_000])
+def test_events_of_leaves_nothing_for_the_garbage_collector_that_grows_with_the_number_of_records(count: int) -> None:
+    """The garbage collector stops the event loop: see ADR 0011."""
+    engine = create_engine("sqlite://")
+    with engine.connect() as conn:
+        audit_records.create(conn)
+        events_of(conn, [("log", 1)])  # compiles the statement
+        gc.collect()
+        gc.disable()
+        try:
+            assert events_of(conn, [("log", number) for number in range(count)]) == {}
+            assert gc.collect() < 10 + count // 10
+        finally:
+            gc.enable()
+    engine.dispose()
+
+
+# --- The writer as other threads see it while its own thread changes it
+
+
+class _FinishesMeanwhile(LogWriter):
+    """Its batch ends after the first time that another thread reads `busy_since`."""
+
+    def __init__(self) -> None:
+        self._options = JournalOptions()
+        self._reads = [time.monotonic()]
+        self._sink: Any = SimpleNamespace(hangs=False)
+        self.unavailable_since = 0.0
+
+    @property
+    def busy_since(self) -> float:
+        return self._reads.pop() if self._reads else 0.0
+
+
+def test_stuck_batch_that_ends_while_it_is_read_is_not_stuck() -> None:
+    assert not _FinishesMeanwhile().stuck_seconds
+
+
+class _UnderWay(LogWriter):
+    """Its batch began `busy` seconds ago, and its database has been unavailable for `away` seconds; 0 is: neither."""
+
+    def __init__(self, *, hangs: bool, busy: float = 0.0, away: float = 0.0, deadline: float = 5.0) -> None:
+        now = time.monotonic()
+        self._options = JournalOptions(deadline_seconds=deadline)
+        self._sink: Any = SimpleNamespace(hangs=hangs)
+        self.busy_since = now - busy if busy else 0.0
+        self.unavailable_since = now - away if away else 0.0
+
+
+def test_stuck_seconds_are_those_of_the_batch_or_of_the_outage() -> None:
+    assert _UnderWay(hangs=False, busy=1.5).stuck_seconds == 0.0
+    assert _UnderWay(hangs=False, busy=9.0).stuck_seconds >= 9.0
+    assert _UnderWay(hangs=True, busy=1.5).stuck_seconds >= 1.5
+    assert _UnderWay(hangs=True, busy=0.5).stuck_seconds == 0.0
+    assert _UnderWay(hangs=True, away=0.5).stuck_seconds >= 0.5
+    assert _UnderWay(hangs=False, away=0.5).stuck_seconds == 0.0
+
+
+def test_stuck_batch_whose_own_callers_still_wait_refuses_no_others() -> None:
+    assert _UnderWay(hangs=False, busy=4.0).stuck_seconds == 0.0
+    assert _UnderWay(hangs=False, busy=4.0, deadline=3.0).stuck_seconds >= 4.0
+    assert _UnderWay(hangs=False, busy=40.0, deadline=60.0).stuck_seconds == 0.0

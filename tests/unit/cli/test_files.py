@@ -1,13 +1,22 @@
-"""Files that users name: whatever is in one, a fault is one line that names it, and nothing is sent."""
+"""Streams, interrupts and files of commands."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.terminal import Terminal
 from tests.unit.cli.conftest import Run
 from tests.unit.client.servers import Script, as_json
+
+from daypass.client.profiles import Profile, save
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -76,3 +85,79 @@ def test_file_that_is_not_json_is_refused(cli: Run, serve: Serve, tmp_path: Path
     path = tmp_path / "given"
     path.write_bytes(content)
     assert "JSON" in (line := refused(cli, serve, command, path)) or "nested" in line
+
+
+# --- `daypass stream` over a scripted server
+
+
+CAEP = "https://schemas.openid.net/secevent/caep/event-type/"
+STREAM = {
+    "stream_id": "ab12",
+    "aud": "arn:aws:daypass::1:event-stream/ab12",
+    "delivery": {"endpoint_url": "https://s/p"},
+}
+
+
+def test_stream_create_sends_the_address_the_header_of_a_file_and_the_events(
+    cli: Any, serve: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "header").write_text("Bearer s3cret\n")
+    server = serve(as_json(STREAM))
+    options = ("--push", "https://siem.example", "--header-file", f"{tmp_path}/header", "--event", "session-revoked")
+    ran = cli("stream", "create", *options)
+    assert ran.status == 0, ran.err
+    assert "ab12" in ran.out
+    assert "s3cret" not in ran.out
+    (sent,) = server.sent
+    assert (sent.method, sent.target) == ("POST", "/ssf/streams")
+    delivery = {
+        "method": "urn:ietf:rfc:8935",
+        "endpoint_url": "https://siem.example",
+        "authorization_header": "Bearer s3cret",
+    }
+    assert json.loads(sent.body) == {"delivery": delivery, "events_requested": [f"{CAEP}session-revoked"]}
+
+
+def test_stream_create_without_an_address_is_polled(cli: Any, serve: Any) -> None:
+    server = serve(as_json(STREAM))
+    assert cli("stream", "create").status == 0
+    assert json.loads(server.sent[0].body) == {"delivery": {"method": "urn:ietf:rfc:8936"}}
+
+
+def test_stream_create_with_a_header_and_no_address_is_a_usage_error(cli: Any, serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "header").write_text("x")
+    server = serve(as_json(STREAM))
+    assert cli("stream", "create", "--header-file", f"{tmp_path}/header").status == 2
+    assert server.sent == []
+
+
+# --- Ctrl-C at each prompt, on terminals of 80 and 100 columns: a quiet end, and nothing is changed
+
+
+DAYPASS = [sys.executable, "-m", "daypass.cli.main"]
+KEY = Profile("http://127.0.0.1:9", "AKIAEXAMPLE000000000", "top-secret")
+PROMPTS = {
+    "deletion": (("key", "rm", "AKIAEXAMPLE000000001"), "[y/N]"),
+    "removal of a profile": (("profile", "rm", "work"), "[y/N]"),
+    "address": (("login",), "Server:"),
+    "secret": (("login", "--endpoint", KEY.endpoint, "--access-key-id", "AKIA"), "Secret access key:"),
+    "code": (("assume", "111122223333/r", "--mfa-serial", "arn:mfa"), "MFA code of arn:mfa:"),
+    "code of a program": (("credential-process", "111122223333/r", "--mfa-serial", "arn:mfa"), "MFA code of arn:mfa:"),
+    "profile": (("profile", "use"), "Profile (number, or text to filter)"),
+}
+
+
+@pytest.mark.parametrize(("name", "columns"), [(name, 80 + 20 * (i % 2)) for i, name in enumerate(PROMPTS)])
+def test_prompt_that_is_interrupted_ends_quietly_and_changes_nothing(tmp_path: Path, name: str, columns: int) -> None:
+    environment = {"DAYPASS_HOME": str(tmp_path), "HOME": str(tmp_path), "TERM": "xterm", "PATH": os.environ["PATH"]}
+    for profile in ("default", "work"):
+        save(profile, KEY, environment)
+    stored = (tmp_path / "profiles.json").read_bytes()
+    command, prompt = PROMPTS[name]
+    with Terminal([*DAYPASS, *command], environment, columns) as terminal:
+        terminal.wait_for(prompt)
+        assert terminal.interrupt() in (130, -signal.SIGINT)  # a second Ctrl-C may arrive while the program ends
+    assert "Traceback" not in terminal.shown
+    assert re.search(r"\n(\^C)*\Z", terminal.shown), "the shell's prompt begins on a line of its own"
+    assert all(len(line.replace("^C", "")) <= columns for line in terminal.shown.splitlines())
+    assert (tmp_path / "profiles.json").read_bytes() == stored

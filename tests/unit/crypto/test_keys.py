@@ -1,10 +1,11 @@
-"""Rings: times, rotation, races, wrapping."""
+"""Keys of the rings: their phases, randomness, and an end in an emergency."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import stat
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tests.unit.crypto.rings import KEK, NOW, Shelf
 
+from daypass.crypto import ids
+from daypass.crypto.ids import random_bytes
 from daypass.crypto.key_encryption import KeyEncryptionKey, RingError
 from daypass.crypto.keys import ALWAYS, DAY, KeyRings, Ring, due, ended_keys, next_keys, rewrapped
 from daypass.domain.session import LONGEST_SESSION_MS
@@ -282,3 +285,50 @@ def test_key_encryption_key_that_accepts_another_unwraps_both_and_wraps_by_its_o
     KEK.unwrap(rewrapped([key], KEK, both)[0])
     with pytest.raises(RingError):
         KEK.unwrap(rewrapped([key], KEK, new)[0])
+
+
+# --- An emergency ends keys that have not begun, too; a ring has one key for each not-before time
+
+
+DAY = 86_400_000
+
+
+def test_ended_keys_that_have_not_begun_get_different_times_before_the_new_key() -> None:
+    kek = KeyEncryptionKey(b"k" * 32)
+    stored = [key for at in (NOW, NOW + 1_000) for key in next_keys(kek, at, 30 * DAY, (Ring.SIGNING,), DAY)]
+    ended = ended_keys(stored, kek, NOW)
+    times = [key.not_before for key in ended]
+    assert len(times) == len(set(times)) == 2
+    assert max(times) < NOW
+    assert {key.verify_until for key in ended} == {NOW}
+
+
+# --- Random bytes: each is given out once, in whichever thread or process
+
+
+def test_random_bytes_are_given_out_once_by_many_threads() -> None:
+    given: list[list[bytes]] = [[] for _ in range(4)]
+
+    def take(into: list[bytes]) -> None:
+        into.extend(random_bytes(24) for _ in range(2000))
+
+    threads = [threading.Thread(target=take, args=(into,)) for into in given]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    everything = [part for into in given for part in into]
+    assert len(set(everything)) == len(everything) == 8000
+    assert {len(part) for part in everything} == {24}
+
+
+def test_random_bytes_of_any_size_have_it() -> None:
+    for count in (0, 1, 31, 8191, 8192, 8193, 100_000):
+        assert len(random_bytes(count)) == count
+
+
+def test_random_bytes_of_a_forked_child_are_not_its_parents() -> None:
+    random_bytes(1)  # a page is there
+    ids._renew()
+    assert ids._page.getvalue() == b""
+    assert random_bytes(32) != random_bytes(32)

@@ -1,14 +1,19 @@
-"""The risk of a request: deterministic, with reasons, and text of notifications that is never markup."""
+"""Messages, texts, persons and risk of access requests, at their boundaries."""
 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from daypass.domain.access.message import email_of, message_of, slack_of, teams_of
+from daypass.domain.access.message import Message, email_of, message_of, slack_of, teams_of
+from daypass.domain.access.request import identifier, identifiers, original_principal, same_person
 from daypass.domain.access.risk import FEATURES, RiskFacts, breadth_of, network_of, score
+from daypass.domain.access.rule import LimitExceeded, ReasonRule, check_reason, check_ticket
+from daypass.domain.access.terms import MAX_REASON, MAX_TICKET
+from daypass.domain.session import FeedPosition, Hop
 
 DAY = 86_400_000
 NOON = 1_800_014_400_000  # 12:00 UTC
@@ -122,3 +127,120 @@ def test_notification_text_of_people_is_never_markup() -> None:
 def test_hour_is_unusual_when_no_session_was_within_an_hour_of_it(hours: int, unusual: bool) -> None:
     _, reasons = score(replace(CALM, at=NOON + hours * 3_600_000, session_times=(NOON,) * 5))
     assert ("unusual_hour" in [reason.feature for reason in reasons]) == unusual
+
+
+# --- Messages of notifications, and the limits of a request's texts, at their boundaries
+
+
+def document(**detail: Any) -> dict[str, Any]:
+    return {"type": "access.requested", "actor": "ann", "link": "", "detail": detail}
+
+
+def test_message_of_shows_what_is_there_in_order() -> None:
+    shown = message_of(
+        document(ticket="T-1", reason="x\u202ey", roles=["a", "b"], risk=0, seconds=60, grants=[], other=1)
+    )
+    assert shown.lines == (("by", "ann"), ("roles", "a, b"), ("reason", "x y"), ("ticket", "T-1"), ("seconds", "60"))
+
+
+@pytest.mark.parametrize(
+    ("detail", "title"),
+    [
+        ({}, "Access is requested"),
+        (
+            {"roles": ["arn:aws:iam::111122223333:role/prod/x"], "requester": "arn:aws:iam::111122223333:user/a/ann"},
+            "Access is requested: x, for ann",
+        ),
+        ({"roles": ["r/a", "r/b", "r/c", "r/d", "r/e"]}, "Access is requested: a, b, c and 2 more"),
+        (
+            {"roles": ["r/a"], "requester": "arn:aws:sts::111122223333:assumed-role/engineer/boss"},
+            "Access is requested: a",
+        ),
+    ],
+)
+def test_message_of_a_title_names_the_roles_and_a_user(detail: dict[str, Any], title: str) -> None:
+    """Not a session, whose name people choose: the approver would take it for a person."""
+    assert message_of(document(**detail)).title == title
+
+
+@pytest.mark.parametrize(("length", "expected"), [(300, "x" * 300), (301, "x" * 300 + "…")])
+def test_message_of_a_long_text_is_shortened(length: int, expected: str) -> None:
+    assert dict(message_of(document(reason="x" * length)).lines)["reason"] == expected
+
+
+def test_slack_of_a_long_message_has_what_slack_accepts() -> None:
+    body = json.loads(slack_of(Message("t", tuple((str(n), "x" * 300) for n in range(20)), "")))
+    assert len(body["blocks"][0]["text"]["text"]) == 3_000
+
+
+def test_check_reason_and_ticket_of_the_longest_are_accepted_and_one_more_is_refused() -> None:
+    reason, ticket = ("abcd" * 300)[:MAX_REASON], "T" * MAX_TICKET
+    check_reason(reason, ReasonRule())
+    check_ticket(ticket, None)
+    assert (MAX_REASON, MAX_TICKET) == (1_024, 128)
+    for longer in (lambda: check_reason(reason + "a", ReasonRule()), lambda: check_ticket(ticket + "T", None)):
+        with pytest.raises(LimitExceeded):
+            longer()
+
+
+# --- Who is the same person: by hops, source identities and linked identities
+
+
+SEEN = FeedPosition("e", 1)
+OIDC = "arn:aws:iam::111122223333:oidc-provider/idp.example.com:ann"
+
+
+def hop(principal_id: str, session_id: str = "", name: str = "x") -> Hop:
+    return Hop(session_id, "111122223333", principal_id, 1, SEEN, "AKIA", name)
+
+
+def test_same_person_through_a_chain_of_roles_is_found() -> None:
+    alone = identifiers([hop("AIDA1")])
+    chained = identifiers([hop("AIDA1"), hop("AROA1", "a" * 32), hop("AROA2", "b" * 32)])
+    assert same_person(alone, chained)
+
+
+def test_same_role_used_by_two_persons_does_not_make_them_one() -> None:
+    one = identifiers([hop("AIDA1"), hop("AROA1", "a" * 32)])
+    assert not same_person(one, identifiers([hop("AIDA2"), hop("AROA1", "b" * 32)]))
+
+
+def test_names_do_not_decide() -> None:
+    assert not same_person(identifiers([hop("AIDA1", name="ann")]), identifiers([hop("AIDA2", name="ann")]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        OIDC.replace("111122223333", "444455556666"),  # the same issuer, trusted by another account
+        OIDC.replace(":ann", ":Ann"),
+    ],
+)
+def test_same_subject_of_one_issuer_is_one_person(other: str) -> None:
+    assert identifier(OIDC) == identifier(other)
+
+
+def test_subject_with_a_line_break_is_one_person_in_every_account() -> None:
+    other = OIDC.replace("111122223333", "444455556666")
+    assert identifier(f"{OIDC}\n1") == identifier(f"{other}\n1") != identifier(OIDC)
+
+
+def test_subjects_of_two_issuers_are_two_persons() -> None:
+    assert identifier(OIDC) != identifier(OIDC.replace("idp.", "idp2."))
+
+
+@pytest.mark.parametrize("kind", ["saml-provider/corp", "saml-provider/corp2"])
+def test_same_saml_subject_is_one_person_whatever_the_provider_is_called(kind: str) -> None:
+    assert identifier(f"arn:aws:iam::111122223333:{kind}:ann@example.com") == "subject:saml-provider:ann@example.com"
+
+
+def test_source_identity_and_person_tag_link_two_users() -> None:
+    assert same_person(identifiers([hop("AIDA1")], "ann"), identifiers([hop("AIDA2")], "ANN"))
+    assert same_person(identifiers([hop("AIDA1")], "", ["ann@x.org"]), identifiers([hop("AIDA2")], "", ["Ann@x.org "]))
+    assert not same_person(identifiers([hop("AIDA1")], "", [""]), identifiers([hop("AIDA2")], "", [""]))
+
+
+def test_a_grant_belongs_to_the_first_hop_unless_somebody_else_acts() -> None:
+    assert original_principal([hop("AIDA1"), hop("AROA1", "a" * 32)]) == "AIDA1"
+    assert original_principal([hop("AIDA1"), hop("AIDA2")]) == ""
+    assert original_principal([]) == ""

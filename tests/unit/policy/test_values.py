@@ -1,10 +1,21 @@
+"""Values, keys and ARNs of a request, as policies compare them."""
+
+from __future__ import annotations
+
+import json
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
+from daypass.domain import arn
+from daypass.domain.directory import Role, User
 from daypass.domain.policy import values
+from daypass.domain.policy.document import PolicyKind, compile_stored
+from daypass.domain.policy.layers import context_keys
 from daypass.domain.policy.pattern import tokenize
+from daypass.domain.question import hypothetical
+from daypass.domain.trust import CallerPolicies
 
 NANO = 10**9
 
@@ -154,3 +165,101 @@ def test_address_of_the_longest_form_is_read():
 def test_number_of_forty_digits_before_and_after_the_point_is_read():
     assert values.number(f"{'9' * 40}.{'9' * 40}") is not None
     assert values.number(f"1.{'9' * 41}") is None
+
+
+# --- test_arn
+
+
+def test_parse_arn_whole_gives_fields_and_name():
+    parsed = arn.parse_arn("arn:aws:iam::111111111111:role/team/ops")
+    assert parsed == ("aws", "iam", "", "111111111111", "role/team/ops")
+    assert parsed.name == "ops"
+    assert str(parsed) == "arn:aws:iam::111111111111:role/team/ops"
+
+
+def test_parse_arn_resource_keeps_its_colons():
+    assert arn.parse_arn("arn:aws:sns:eu-west-1:111111111111:topic:sub").resource == "topic:sub"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "arn",
+        "arn:aws:iam::1",
+        "ARN:aws:iam::1:x",
+        "arn::iam::1:x",
+        "arn:aws:::1:x",
+        "arn:aws:iam::1:",
+        "arn:a s:iam::1:x",
+        "arn:aws:iam:\n:1:x",
+    ],
+)
+def test_parse_arn_malformed_raises(text):
+    with pytest.raises(ValueError, match="ARN"):
+        arn.parse_arn(text)
+
+
+def test_spelling_of_principals():
+    assert arn.root_arn("1") == "arn:aws:iam::1:root"
+    assert arn.role_arn("1", "/a/", "r") == "arn:aws:iam::1:role/a/r"
+    assert arn.assumed_role_arn("1", "r", "s") == "arn:aws:sts::1:assumed-role/r/s"
+    assert arn.federated_user_arn("1", "f") == "arn:aws:sts::1:federated-user/f"
+
+
+@pytest.mark.parametrize("text", ["11111111111", "1111111111111", "11111111111a", "１１１１１１１１１１１１", ""])
+def test_is_account_id_other_text_is_not(text):
+    assert not arn.is_account_id(text)
+
+
+def test_is_session_arn_tells_sessions_from_identities():
+    assert arn.is_session_arn("arn:aws:sts::1:assumed-role/r/s")
+    assert arn.is_session_arn("arn:aws:sts::1:federated-user/f")
+    assert not arn.is_session_arn("arn:aws:iam::1:role/assumed-role/x")
+    assert not arn.is_session_arn("arn:aws:sts::1")
+
+
+# --- test_keys
+
+
+def document(**statement):
+    made = {"Effect": "Allow", "Action": "x:y", "Resource": "*", **statement}
+    return compile_stored(json.dumps({"Version": "2012-10-17", "Statement": [made]}), PolicyKind.IDENTITY)
+
+
+def test_context_keys_come_in_the_order_and_spelling_of_the_text():
+    found = context_keys(
+        document(
+            Resource=["arn:aws:x:::${aws:UserName}/${*}", "arn:aws:x:::${AWS:username, 'nobody'}"],
+            Condition={"StringLike": {"x:B": "${x:A}"}, "Bool": {"X:b": "true"}, "NumericEquals": {"x:C": 5}},
+        )
+    )
+    assert found == ("aws:UserName", "x:B", "x:A", "x:C")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"Statement": 5}', '{"Statement": {"Effect": "Deny", "Condition": 1}}']
+)
+def test_context_keys_of_what_is_no_policy_are_none(text):
+    assert context_keys(compile_stored(text, PolicyKind.IDENTITY)) == ()
+
+
+def test_hypothetical_role_is_one_session_only_when_it_is_named():
+    role = Role("AROA", "111111111111", "ops", "/p/", 0, "{}", tags=(("Team", "red"),))
+    arn = "arn:aws:iam::111111111111:role/p/ops"
+    any_session, session = hypothetical(role, CallerPolicies()), hypothetical(role, CallerPolicies(), "s")
+    assert any_session.facts.arns == ((arn, "AROA"),)
+    session_arn = "arn:aws:sts::111111111111:assumed-role/ops/s"
+    assert session.facts.arns == ((session_arn, "AROA"), (arn, "AROA"))
+    assert "aws:userid" not in any_session.keys
+    assert (session.keys["aws:userid"], session.keys["aws:principaltag/team"]) == ("AROA:s", "red")
+    assert "aws:username" in any_session.known  # known to be absent
+    assert "aws:principaltag/team" not in any_session.known  # its sessions may bring another
+
+
+def test_hypothetical_user_is_known_as_a_whole():
+    user = hypothetical(User("AIDA", "111111111111", "al", "/", 0), CallerPolicies())
+    keys, known = user.keys, user.known
+    assert (keys["aws:userid"], keys["aws:username"]) == ("AIDA", "al")
+    assert all(key in known for key in (*keys, "aws:principaltag/any", "aws:resourceaccount"))
+    assert "aws:sourceip" not in known

@@ -1,20 +1,28 @@
-"""Streams of peers: one that sends what cannot be read is followed again, and a loop that has closed ends the thread."""
+"""Streams between servers: greetings, peers, policies."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.patience import eventually
 
+from daypass.config import ConfigError
+from daypass.operations.accounts import FirstKey
 from daypass.server import nodes
+from daypass.server.from_settings import further_policies
 from daypass.server.nodes import PeerStreams
+from daypass.server.startup import greet
 
 
 class Peer:
@@ -68,3 +76,103 @@ def test_thread_of_a_peer_ends_quietly_when_the_loop_has_closed(monkeypatch: pyt
     [thread] = streams._threads
     thread.join(20)
     assert (thread.is_alive(), faults, peer.heard) == (False, [], [])
+
+
+# --- The lines that `daypass serve --dev` prints to be pasted: each shell takes them, and they fit a terminal
+
+
+URL = "http://127.0.0.1:65535"
+KEY = FirstKey("AKIAEXAMPLE000000000", "s" * 40, "123456789012", "admin")
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The command of an installation that is not on PATH."""
+    path = tmp_path / "its own" / "daypass"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\necho own\n")
+    path.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(path), "serve", "--dev"])
+    return path
+
+
+def pasted(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    greet(URL, KEY, "")
+    return [line.strip() for line in capsys.readouterr().out.splitlines() if line.startswith("  export ")]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+def test_lines_pasted_into_a_shell_set_every_variable_and_keep_its_path(
+    program: Path, capsys: pytest.CaptureFixture[str], shell: str
+) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = "\n".join([*pasted(capsys), "daypass", "env"])
+    plain = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    ran = subprocess.run([shell, "-c", script], env=plain, capture_output=True, text=True, check=False)
+    first, *lines = ran.stdout.splitlines()
+    assert (first, ran.stderr) == ("own", "")
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert found["PATH"] == f"{program.parent}:{plain['PATH']}"
+    assert {name: value for name, value in found.items() if name.startswith("AWS_")} == {
+        "AWS_ENDPOINT_URL": URL, "AWS_ENDPOINT_URL_STS": URL, "AWS_ENDPOINT_URL_IAM": URL,
+        "AWS_ACCESS_KEY_ID": KEY.key_id, "AWS_SECRET_ACCESS_KEY": KEY.secret,
+        "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
+    }  # fmt: skip
+
+
+def test_lines_fit_a_terminal(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    greet(URL, KEY, "https://daypass.example.com")
+    lines = [line for line in capsys.readouterr().out.splitlines() if str(program.parent) not in line]
+    assert max(map(len, lines)) <= 100, max(lines, key=len)
+
+
+def test_path_is_named_where_another_installation_would_be_found(
+    program: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other/daypass"
+    other.parent.mkdir()
+    shutil.copy(program, other)
+    monkeypatch.setenv("PATH", f"{other.parent}:{program.parent}")
+    assert pasted(capsys)[0].startswith("export PATH=")
+    monkeypatch.setenv("PATH", f"{program.parent}:{other.parent}")
+    assert pasted(capsys)[0] == f"export AWS_ENDPOINT_URL={URL}"
+
+
+def test_what_to_try_needs_no_other_program_first(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    greet(URL, KEY, "https://daypass.example.com")
+    _, _, tried = capsys.readouterr().out.partition("Then try:\n")
+    commands = [line.split() for line in tried.splitlines() if line.startswith("  ") and "://" not in line]
+    assert commands[0] == ["daypass", "whoami"]
+    assert [words[0] for words in commands] == ["daypass", "daypass", "aws", "daypass"]
+
+
+# --- The managed policies that an operator adds from files
+
+
+STATEMENT = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": "*"}
+DOCUMENT = json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})
+
+
+def test_further_policies_have_the_paths_of_their_files(tmp_path: Path) -> None:
+    (tmp_path / "service-role").mkdir()
+    (tmp_path / "service-role" / "AWSLambdaBasicExecutionRole.json").write_text(DOCUMENT)
+    (tmp_path / "Billing.json").write_text(DOCUMENT)
+    (tmp_path / "README.md").write_text("no policy")
+    assert further_policies(tmp_path) == {
+        "arn:aws:iam::aws:policy/Billing": DOCUMENT,
+        "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole": DOCUMENT,
+    }
+    assert further_policies(None) == {}
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"PolicyVersion": {}}', b"\xff"])
+def test_further_policies_that_are_none_keep_the_server_from_starting(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "Broken.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"^aws\.policies: .*(policy/Broken|utf-8)"):
+        further_policies(tmp_path)
+
+
+def test_further_policies_need_their_directory(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is not a directory"):
+        further_policies(tmp_path / "none")

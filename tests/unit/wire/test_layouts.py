@@ -1,8 +1,10 @@
-"""The layouts of flat names: they give what parsing gives, and only names decide."""
+"""Forms, layouts and user agents."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import example, given
@@ -12,6 +14,8 @@ from daypass.domain.errors import DaypassError
 from daypass.wire.aws import members as layouts
 from daypass.wire.aws import models, query
 from daypass.wire.aws.members import MAX_LAYOUTS, MAX_NAMES, Layouts
+from daypass.wire.content import pairs_of
+from daypass.wire.web.render import user_agent_name
 
 MODEL = models.load("sts")
 MEMBERS = MODEL._shapes["AssumeRoleRequest"]["members"]
@@ -105,3 +109,78 @@ def test_a114_layouts_do_not_keep_long_names_of_strangers() -> None:
     assert not len(parse)
     parse({f"Tags.member.{number}.{part}": "a" for number in range(1, 51) for part in ("Key", "Value")})
     assert len(parse) == 1
+
+
+# --- Forms: both ways to parse them find what the standard library finds, except that they refuse bad escapes
+
+
+_PARTS = st.sampled_from(
+    ["a", "b", "=", "&", "%3A", "%2F", "%3a", "%25", "%26", "%3D", "%", "+", ":", "/", ";", "%C3", "\r", "%0A"]
+)
+
+
+def expected(text: str, most: int, *, strict: bool) -> list[tuple[str, str]] | None:
+    if re.search("%(?![0-9A-Fa-f]{2})", text):
+        return None
+    try:
+        return parse_qsl(
+            text, keep_blank_values=True, strict_parsing=strict and bool(text), max_num_fields=most, errors="strict"
+        )
+    except ValueError:
+        return None
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@example(parts=["a", "=", "%", "\r"])
+@example(parts=["a", "=", "%", "\n"])
+@given(parts=st.lists(_PARTS, max_size=16))
+def test_pairs_of_any_form_are_those_of_the_standard_library(strict: bool, parts: list[str]) -> None:
+    text = "".join(parts)
+    try:
+        found: list[tuple[str, str]] | None = pairs_of(text.encode(), 3, strict=strict)
+    except DaypassError:
+        found = None
+    assert found == expected(text, 3, strict=strict)
+
+
+# --- User agents in words
+
+
+WEBKIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", "Firefox 128 on Linux"),
+        (f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {WEBKIT} Chrome/131.0.0.0 Safari/537.36", "Chrome 131 on Windows"),
+        (
+            f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {WEBKIT} Chrome/131.0.0.0 Safari/537.36 Edg/131.0.2903.86",
+            "Edge 131 on Windows",
+        ),
+        (f"Mozilla/5.0 (Linux; Android 10; K) {WEBKIT} Chrome/131.0.0.0 Mobile Safari/537.36", "Chrome 131 on Android"),
+        (f"Mozilla/5.0 (X11; Linux x86_64) {WEBKIT} HeadlessChrome/131.0.0.0 Safari/537.36", "Chrome 131 on Linux"),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Safari/605.1.15",
+            "Safari 18 on macOS",
+        ),
+        (
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+                "Version/18.1 Mobile/15E148 Safari/604.1"
+            ),
+            "Safari 18 on iOS",
+        ),
+        ("aws-cli/2.22.4 md/awscrt#0.22.0 ua/2.0 os/linux#6.8", "aws-cli 2.22.4"),
+        ("Boto3/1.35.71 md/Botocore#1.35.71 ua/2.0 os/linux#6.8", "Boto3 1.35.71"),
+        ("Mozilla/5.0", "Mozilla/5.0"),
+        ("ours", "ours"),
+        ("", ""),
+    ],
+)
+def test_user_agent_name_of_common_clients_is_product_and_system(text: str, name: str) -> None:
+    assert user_agent_name(text) == name
+
+
+def test_user_agent_name_of_a_long_text_is_bounded() -> None:
+    assert len(user_agent_name("x" * 10_000)) == 512

@@ -1,13 +1,14 @@
-"""Patches of SCIM resources: odd operations are refused, and no patch takes long in the transaction that applies it."""
+"""SCIM: the attributes that a directory may send, and patches, which never take long in their transaction."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from tests.cost import least_cpu_seconds
 
-from daypass.domain.scim import ScimError
+from daypass.domain.scim import ScimError, user_name, user_of
 from daypass.domain.scim_patch import PATCH_SCHEMA, apply_patch
 
 LONG_FILTER = " and ".join([*['type eq "User"'] * 7, 'type eq "x"'])
@@ -100,3 +101,29 @@ def test_a350_patch_that_puts_a_large_value_into_many_elements_is_refused_soon(v
 def test_apply_patch_of_the_largest_group_may_have_some_operations() -> None:
     operations = [{"op": "remove", "path": f'members[value eq "AIDA{number:017}"]'} for number in range(20)]
     assert len(patched({"members": members(10_000)}, *operations)["members"]) == 9_980
+
+
+# --- The attributes of a user that a directory may send
+
+
+@pytest.mark.parametrize("name", ["ann", "Ann.Lee+x=1,2@a.example-b_c", "a" * 64])
+def test_user_of_a_name_of_iam_is_kept_and_active(name: str) -> None:
+    assert user_of({"userName": name}) == {"userName": name, "active": True}
+
+
+@pytest.mark.parametrize("name", ["a" * 65, "ann lee", "änne", "a/b", "\u0410dmin", "山田太郎", "ß" * 256])
+def test_user_of_another_name_has_a_name_of_iam_that_is_derived_and_stable(name: str) -> None:
+    derived = user_name(name)
+    assert re.fullmatch(r"[a-z0-9+=,.@_-]{1,40}-[0-9a-f]{20}", derived)
+    assert derived == user_name(name.upper()) == user_name(f" {name}")
+    assert user_of({"userName": name})["userName"] == name
+
+
+def test_user_name_in_another_form_of_a_character_is_that_name() -> None:
+    assert user_name("ａdmin") == user_name("admin ") == "admin", "it is refused as taken where there is an admin"
+
+
+@pytest.mark.parametrize("name", ["", "a" * 257, "ad\u202emin"])
+def test_user_of_an_unusable_name_is_refused(name: str) -> None:
+    with pytest.raises(ScimError):
+        user_of({"userName": name})
