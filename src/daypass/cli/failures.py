@@ -26,6 +26,9 @@ def report(error: Exception, command: str = "daypass") -> int:
         return _usage(error, command)
     if isinstance(error, ClientError):
         return _refused(error)
+    if isinstance(error, ModuleNotFoundError):
+        install = "pip install '.[server]' in a checkout of Daypass"
+        return _report(f"the server is not installed ({safe(error.name)} is missing): {install}.", exits.USAGE)
     if isinstance(error, LocalStateError):
         return _report(str(error), exits.LOCAL)
     if type(error).__name__ in exits.OF_STARTUP:  # the server's modules are not imported here
@@ -58,6 +61,7 @@ _NEXT = {
     "FeatureDisabled": "an administrator enables it once: daypass iam EnableOutboundWebIdentityFederation",
 }
 """The next step, by the code of the error."""
+_NEEDS_MFA = re.compile(r"MFA at most [0-9]+ seconds ago is required")
 
 
 def _refused(error: ClientError) -> int:
@@ -71,6 +75,8 @@ def _refused(error: ClientError) -> int:
     status = exits.status_of(error)
     if error.code in _NEXT:
         message(_NEXT[error.code])
+    if _NEEDS_MFA.match(error.message):
+        message("to give a code: --mfa-serial ARN; your devices are in: daypass mfa ls")
     if status == exits.DENIED and _EXPLAINING in error.message:
         message("give the request id of the denial to somebody who has this permission")
     elif status == exits.DENIED and error.request_id:

@@ -30,32 +30,20 @@ data_option = click.option(
 
 
 def server_module(name: str) -> ModuleType:
-    """`daypass.server.NAME`. Raises UsageError where only the client is installed."""
-    try:
-        return import_module(f"daypass.server.{name}")
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+    """`daypass.server.NAME`. Raises ModuleNotFoundError where only the client is installed."""
+    return import_module(f"daypass.server.{name}")
 
 
 def settings_of(config: Path | None, data: Path | None) -> Settings:
     """The settings of the installation. Logs of the server's modules go to standard error. Raises ConfigError, and
-    UsageError where only the client is installed.
+    ModuleNotFoundError where only the client is installed.
     """
-    try:
-        from daypass.config import load  # of the server's packages, which take time to import
-        from daypass.observability import logs
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+    from daypass.config import load  # of the server's packages, which take time to import
+    from daypass.observability import logs
 
     settings = load(config, os.environ, {"server": {"data": data}} if data else {})
     logs.configure("warning", "text")
     return settings
-
-
-def _not_installed(error: ModuleNotFoundError) -> click.UsageError:
-    return click.UsageError(
-        f"the server is not installed ({error.name} is missing): pip install '.[server]' in a checkout of Daypass"
-    )
 
 
 # --- `daypass backup`: encrypted backups of an installation's database, restoring them, and drills

@@ -90,9 +90,10 @@ def suggesting(role: str, profile: Profile) -> Iterator[None]:
         yield
     except ClientError as error:
         name, known = role.rpartition("/")[2], roles_of(profile)
+        exists = " because " in error.message  # the server names a reason only then
         if error.code == "AccessDenied" and output.interactive() and _is_requestable(role, profile):
             error.add_note(f"you may request it: daypass elevate {name} --reason TEXT -- COMMAND")
-        elif error.code == "AccessDenied" and not role.startswith("arn:") and name not in known:
+        elif error.code == "AccessDenied" and not exists and not role.startswith("arn:") and name not in known:
             from daypass.cli.failures import suggestion  # only a failure needs it
 
             if close := suggestion(name, known):

@@ -145,6 +145,8 @@ def test_denial_says_how_to_explain_it_by_its_request_id(cli: Callable, serve: C
     assert cli("sessions", "ls").err.splitlines()[1] == "daypass: to see why: daypass explain r"
     serve(as_json({"error": body | {"request_id": ""}}, 403))
     assert cli("sessions", "ls").err.splitlines()[1] == "daypass: to see why: daypass explain abc"
+    serve(error("ValidationError", "MFA at most 900 seconds ago is required.", 400))
+    assert "--mfa-serial ARN" in cli("sessions", "ls").err.splitlines()[1]
 
 
 @pytest.mark.usefixtures("key")

@@ -219,10 +219,14 @@ def test_a435_audit_verify_of_a_url_that_is_not_valid_shows_no_password(cli: Cal
     assert "the URL of the database is not valid: postgresql://USER:PASSWORD@HOST/NAME." in ran.err
 
 
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [("daypass.config", ("audit", "verify", "--data", ".")), ("daypass.gameday.scenarios", ("gameday", "ls"))],
+)
 @pytest.mark.usefixtures("key")
-def test_audit_verify_of_a_data_directory_where_only_the_client_is_installed_says_so(
-    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_command_of_the_server_where_only_the_client_is_installed_says_so(
+    cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, module: str, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "daypass.config", None)
-    ran = cli("audit", "verify", "--data", str(tmp_path))
+    monkeypatch.setitem(sys.modules, module, None)
+    ran = cli(*command)
     assert (ran.status, "the server is not installed" in ran.err) == (2, True), ran.err
