@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta, field
@@ -145,28 +146,27 @@ class PolicyBundleOut(Output):
     policies: Annotated[dict[str, str], Meta(description="Texts of policies by their SHA-256.")]
 
 
-GET_POLICY_BUNDLE = Operation(
+operation = partial(Operation, section="access")
+
+GET_POLICY_BUNDLE = operation(
     "GetPolicyBundle",
     "GET /access/policy-bundle",
     "The policies of your account that decide about one service, signed, for verifiers that decide locally.",
-    "access",
     GetPolicyBundleInput,
     PolicyBundleOut,
 )
-SIMULATE_ACCESS = Operation(
+SIMULATE_ACCESS = operation(
     "SimulateAccess",
     "POST /simulate",
     "The decision, and its reason, for each action on each resource. Context keys of the principal are known; pass those of the request in `context`. For assuming a role, its trust policy is evaluated too.",
-    "access",
     SimulateAccessInput,
     SimulatedOut,
     items="results",
 )
-WHO_CAN_ACCESS = Operation(
+WHO_CAN_ACCESS = operation(
     "WhoCanAccess",
     "GET /access/who-can",
     "Which principals of your account can do this: its root, users and roles; for sts:AssumeRole on a role of yours, also the external principals that the trust policy admits. `limit` principals are evaluated for each page; a page may be empty and still have a `next`.",
-    "access",
     WhoCanAccessInput,
     WhoCanOut,
 )
@@ -191,11 +191,10 @@ class LongLivedKeyOut(Output):
     trust_policy: Annotated[str, Meta(description="The trust policy of that role.")]
 
 
-LIST_LONG_LIVED_KEYS = Operation(
+LIST_LONG_LIVED_KEYS = operation(
     "ListLongLivedKeys",
     "GET /long-lived-keys",
     "Active access keys of your account: age, last use, reach, and the role that would replace each.",
-    "access",
     ListLongLivedKeysInput,
     LongLivedKeyOut,
     items="keys",
@@ -225,11 +224,10 @@ class FoundOut(Output):
     arn: str
 
 
-FIND = Operation(
+FIND = operation(
     "Find",
     "GET /find",
     "Principals, providers, sessions, access requests and records by a part of a name, an ARN or an id. It needs no permission itself: each kind is found by callers who may list it.",
-    "access",
     FindInput,
     FoundOut,
     items="found",
@@ -240,11 +238,10 @@ FIND = Operation(
         empty="No match that you may see.",
     ),
 )
-WHAT_CAN_ACCESS = Operation(
+WHAT_CAN_ACCESS = operation(
     "WhatCanAccess",
     "GET /access/what-can",
     "Everything that a user or role can do: each grant, limited by its other policies, and the roles that it can assume.",
-    "access",
     WhatCanAccessInput,
     WhatCanOut,
 )

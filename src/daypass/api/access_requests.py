@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
@@ -324,46 +325,43 @@ class CloseAccessReviewInput(InAccount):
     finding: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
-CREATE_ACCESS_REQUEST = Operation(
+operation = partial(Operation, section="access requests")
+
+CREATE_ACCESS_REQUEST = operation(
     "CreateAccessRequest",
     "POST /access-requests",
     "Requests access to roles. An automatic rule may grant it at once.",
-    "access requests",
     CreateAccessRequestInput,
     AccessRequestOut,
     status=201,
 )
-LIST_ACCESS_REQUESTS = Operation(
+LIST_ACCESS_REQUESTS = operation(
     "ListAccessRequests",
     "GET /access-requests",
     "Access requests, newest first, but `draft` and `pending` ones oldest first; without the permission, those that concern you. `approvable`: those that wait for your vote. `person`: the ARN, or its last part, of who gets the access.",
-    "access requests",
     ListAccessRequestsInput,
     AccessRequestOut,
     items="access_requests",
     paged=True,
 )
-SUGGEST_ROLES = Operation(
+SUGGEST_ROLES = operation(
     "SuggestRoles",
     "GET /role-suggestions",
     "Roles that you may request and that permit an action on a resource, least privileged first.",
-    "access requests",
     SuggestRolesInput,
     SuggestionOut,
     items="suggestions",
 )
-GET_OWN_ACCESS = Operation(
+GET_OWN_ACCESS = operation(
     "GetOwnAccess",
     "GET /own-access",
     "Your open requests and your grants that have not ended. No permission is needed.",
-    "access requests",
     output=OwnAccessOut,
 )
-LIST_REQUESTABLE_ROLES = Operation(
+LIST_REQUESTABLE_ROLES = operation(
     "ListRequestableRoles",
     "GET /roles/requestable",
     "Roles of your account that you may request. A page may hold fewer than `limit` and still have a `next`.",
-    "access requests",
     ListRequestableRolesInput,
     RequestableRoleOut,
     items="roles",
@@ -378,140 +376,124 @@ LIST_REQUESTABLE_ROLES = Operation(
         empty="no approval rule lets you request a role. For roles that you may assume at once: daypass roles",
     ),
 )
-EXAMINE_ACCESS_REQUEST = Operation(
+EXAMINE_ACCESS_REQUEST = operation(
     "GetAccessRequest",
     "GET /access-requests/{request_id}/examination",
     "Facts for the approver: the permissions that a request would add, and earlier requests like it.",
-    "access requests",
     ExamineAccessRequestInput,
     ExaminationOut,
     unique="ExamineAccessRequest",
 )
-GET_ACCESS_REQUEST = Operation(
+GET_ACCESS_REQUEST = operation(
     "GetAccessRequest",
     "GET /access-requests/{request_id}",
     "One access request, with its votes and grants. Its people and approvers need no permission.",
-    "access requests",
     ExamineAccessRequestInput,
     AccessRequestOut,
 )
-APPROVE_ACCESS_REQUEST = Operation(
+APPROVE_ACCESS_REQUEST = operation(
     "ApproveAccessRequest",
     "POST /access-requests/{request_id}/approve",
     "Approves exactly what you have read. Nobody approves their own request, by whatever identity.",
-    "access requests",
     ApproveAccessRequestInput,
     AccessRequestOut,
 )
-DENY_ACCESS_REQUEST = Operation(
+DENY_ACCESS_REQUEST = operation(
     "DenyAccessRequest",
     "POST /access-requests/{request_id}/deny",
     "Denies a request, even if others approved it. Access that it gave already ends, with its sessions.",
-    "access requests",
     DenyAccessRequestInput,
     AccessRequestOut,
 )
-ACCEPT_ACCESS_REQUEST = Operation(
+ACCEPT_ACCESS_REQUEST = operation(
     "AcceptAccessRequest",
     "POST /access-requests/{request_id}/accept",
     "Accepts a request that somebody made for you. Until then nobody can approve it.",
-    "access requests",
     AcceptAccessRequestInput,
     AccessRequestOut,
 )
-CANCEL_ACCESS_REQUEST = Operation(
+CANCEL_ACCESS_REQUEST = operation(
     "CancelAccessRequest",
     "POST /access-requests/{request_id}/cancel",
     "Takes back a request of yours that has not been used.",
-    "access requests",
     CancelAccessRequestInput,
     AccessRequestOut,
 )
-FINISH_ACCESS_REQUEST = Operation(
+FINISH_ACCESS_REQUEST = operation(
     "FinishAccessRequest",
     "POST /access-requests/{request_id}/done",
     "You are done: the grants of your request and all their sessions end.",
-    "access requests",
     CancelAccessRequestInput,
     AccessRequestOut,
 )
-EXTEND_ACCESS_REQUEST = Operation(
+EXTEND_ACCESS_REQUEST = operation(
     "ExtendAccessRequest",
     "POST /access-requests/{request_id}/extend",
     "Requests more time for access that you have. The rule decides about it as about a new request.",
-    "access requests",
     ExtendAccessRequestInput,
     AccessRequestOut,
     status=201,
 )
-LIST_GRANTS = Operation(
+LIST_GRANTS = operation(
     "ListGrants",
     "GET /grants",
     "Grants, newest first; without the permission, your own.",
-    "access requests",
     ListGrantsInput,
     GrantOut,
     items="grants",
     paged=True,
 )
-END_GRANT = Operation(
+END_GRANT = operation(
     "EndGrant",
     "POST /grants/{grant_id}/end",
     "Ends a grant and its sessions, everywhere within a second.",
-    "access requests",
     EndGrantInput,
     GrantOut,
 )
-END_GRANTS_OF_TICKET = Operation(
+END_GRANTS_OF_TICKET = operation(
     "EndGrant",
     "POST /grants/end-for-ticket",
     "Ends all grants of a ticket that has been closed, with their sessions.",
-    "access requests",
     EndGrantsOfTicketInput,
     GrantOut,
     items="grants",
     paged=True,
     unique="EndGrantsOfTicket",
 )
-LIST_APPROVAL_RULES = Operation(
+LIST_APPROVAL_RULES = operation(
     "ListApprovalRules",
     "GET /approval-rules",
     "The approval rules of an account, by name.",
-    "access requests",
     InAccount,
     ApprovalRuleOut,
     items="approval_rules",
 )
-GET_APPROVAL_RULE = Operation(
+GET_APPROVAL_RULE = operation(
     "GetApprovalRule",
     "GET /approval-rules/{name}",
     "One approval rule, as it was written.",
-    "access requests",
     GetApprovalRuleInput,
     ApprovalRuleOut,
     command=Command("rule show NAME", "Print rule NAME, as it was written.", prints="document"),
 )
-GET_ON_CALL = Operation(
+GET_ON_CALL = operation(
     "GetOnCall",
     "GET /approval-rules/{name}/on-call",
     "Who is on call now, by the schedule of an approval rule.",
-    "access requests",
     GetApprovalRuleInput,
     OnCallOut,
 )
-PUT_APPROVAL_RULE = Operation(
+PUT_APPROVAL_RULE = operation(
     "PutApprovalRule",
     "PUT /approval-rules/{name}",
     "Creates or replaces an approval rule. Approvals under the old rule become void.",
-    "access requests",
     PutApprovalRuleInput,
     ApprovalRuleOut,
 )
-DELETE_APPROVAL_RULE = Operation(
+DELETE_APPROVAL_RULE = operation(
     "DeleteApprovalRule",
     "DELETE /approval-rules/{name}",
     "Deletes an approval rule. Access that was approved under it ends.",
-    "access requests",
     GetApprovalRuleInput,
     status=204,
     command=Command(
@@ -523,11 +505,10 @@ DELETE_APPROVAL_RULE = Operation(
         why="access that was approved under it ends",
     ),
 )
-LIST_ACCESS_REVIEWS = Operation(
+LIST_ACCESS_REVIEWS = operation(
     "ListAccessReviews",
     "GET /access-reviews",
     "Reviews of emergency access that are open; with `every`, the closed ones too.",
-    "access requests",
     ListAccessReviewsInput,
     ReviewOut,
     items="access_reviews",
@@ -542,11 +523,10 @@ LIST_ACCESS_REVIEWS = Operation(
         options={"every": "--all"},
     ),
 )
-CLOSE_ACCESS_REVIEW = Operation(
+CLOSE_ACCESS_REVIEW = operation(
     "CloseAccessReview",
     "POST /access-reviews/{review_id}/close",
     "Closes a review with its finding. The person who had the access cannot.",
-    "access requests",
     CloseAccessReviewInput,
     ReviewOut,
     command=Command(

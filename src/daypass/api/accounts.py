@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -131,32 +132,33 @@ class SettingsOut(Output):
     sections: dict[str, dict[str, str]]
 
 
+guardrail_operation = partial(Operation, section="guardrails")
+
 CREATE_ACCOUNT = Operation(
     "CreateAccount",
     "POST /accounts",
     "Creates an account. Only the operator's principals may do this.",
-    "accounts",
     CreateAccountInput,
     NewAccountOut,
     status=201,
     command=Command("account create NAME", "Create an account called NAME."),
+    section="accounts",
 )
 LIST_ACCOUNTS = Operation(
     "ListAccounts",
     "GET /accounts",
     "Accounts by id. Only the operator's principals may list them.",
-    "accounts",
     ListAccountsInput,
     AccountOut,
     items="accounts",
     paged=True,
     command=Command("account ls", "List accounts.", columns=("ACCOUNT=id", "NAME", "MADE=created_at", "OPERATOR")),
+    section="accounts",
 )
-LIST_GUARDRAILS = Operation(
+LIST_GUARDRAILS = guardrail_operation(
     "ListGuardrails",
     "GET /accounts/{account_id}/guardrails",
     "The guardrails of one account.",
-    "guardrails",
     ListGuardrailsInput,
     GuardrailOut,
     items="guardrails",
@@ -164,28 +166,25 @@ LIST_GUARDRAILS = Operation(
         "guardrail ls ACCOUNT_ID", "List the guardrails of ACCOUNT_ID.", columns=("NAME", "MADE=created_at")
     ),
 )
-GET_GUARDRAIL = Operation(
+GET_GUARDRAIL = guardrail_operation(
     "GetGuardrail",
     "GET /accounts/{account_id}/guardrails/{name}",
     "One guardrail, with its text as written.",
-    "guardrails",
     GetGuardrailInput,
     GuardrailOut,
     command=Command("guardrail show ACCOUNT_ID NAME", "Print the policy of a guardrail.", prints="document"),
 )
-PUT_GUARDRAIL = Operation(
+PUT_GUARDRAIL = guardrail_operation(
     "PutGuardrail",
     "PUT /accounts/{account_id}/guardrails/{name}",
     "Creates a guardrail or replaces its text. Only the operator's principals may do this.",
-    "guardrails",
     PutGuardrailInput,
     GuardrailOut,
 )
-DELETE_GUARDRAIL = Operation(
+DELETE_GUARDRAIL = guardrail_operation(
     "DeleteGuardrail",
     "DELETE /accounts/{account_id}/guardrails/{name}",
     "Deletes a guardrail. Only the operator's principals may do this.",
-    "guardrails",
     GetGuardrailInput,
     status=204,
     command=Command(
@@ -201,30 +200,30 @@ GET_ROLE_SETTINGS = Operation(
     "GetRoleSettings",
     "GET /roles/{name}/settings",
     "The Daypass settings of a role.",
-    "roles",
     GetRoleSettingsInput,
     RoleSettingsOut,
+    section="roles",
 )
 PUT_ROLE_SETTINGS = Operation(
     "PutRoleSettings",
     "PUT /roles/{name}/settings",
     "Sets the Daypass settings of a role. Existing sessions do not change.",
-    "roles",
     PutRoleSettingsInput,
     RoleSettingsOut,
+    section="roles",
 )
 READ_MEASUREMENTS = Operation(
     "ReadMeasurements",
     "GET /measurements",
     "Latency, errors and synthetic checks of the server that answers, with all its worker processes. Only the operator's principals may read them.",
-    "installation",
     ReadMeasurementsInput,
     MeasurementsOut,
+    section="installation",
 )
 READ_SETTINGS = Operation(
     "ReadSettings",
     "GET /settings",
     "The settings of the server by section, as text, without secrets. Only the operator's principals may read them.",
-    "installation",
     output=SettingsOut,
+    section="installation",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -71,38 +72,36 @@ class JwtBundleOut(Output):
     jwks: Annotated[str, Meta(description="The keys that verify JWT-SVIDs, as JSON.")]
 
 
-ISSUE_CERTIFICATE = Operation(
+operation = partial(Operation, section="certificates")
+
+ISSUE_CERTIFICATE = operation(
     "IssueCertificate",
     "POST /certificates",
     "Issues a certificate to the session that signs the request. Each name needs the permission on `certificate/KIND/NAME`. The certificate ends with the session, and a revocation of the session puts it on the lists.",
-    "certificates",
     IssueCertificateInput,
     CertificateOut,
     resource="certificate/KIND/NAME",
     status=201,
     query=(),
 )
-GET_CERTIFICATE_AUTHORITIES = Operation(
+GET_CERTIFICATE_AUTHORITIES = operation(
     "GetCertificateAuthorities",
     "GET /certificate-authorities",
     "The authorities of your account, and the certificates that were revoked. No permission is needed.",
-    "certificates",
     output=AuthoritiesOut,
 )
-ISSUE_JWT_SVID = Operation(
+ISSUE_JWT_SVID = operation(
     "IssueJwtSvid",
     "POST /jwt-svids",
     "Issues a JWT-SVID with the SPIFFE ID of the session's role. It is a token of `sts:GetWebIdentityToken`, needs its permission, and ends with the session at the latest; no revocation reaches it.",
-    "certificates",
     IssueJwtSvidInput,
     JwtSvidOut,
     status=201,
     query=(),
 )
-GET_JWT_BUNDLE = Operation(
+GET_JWT_BUNDLE = operation(
     "GetJwtBundle",
     "GET /jwt-bundle",
     "The SPIFFE trust domain and its keys. No permission is needed.",
-    "certificates",
     output=JwtBundleOut,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta
@@ -114,21 +115,22 @@ class DeleteChatUserInput(InAccount):
     user: Annotated[str, Meta(max_length=64, description="Name of a user; empty: you.")] = ""
 
 
-LIST_NOTIFICATION_CHANNELS = Operation(
+operation = partial(Operation, section="notifications")
+stream_operation = partial(Operation, section="event streams")
+
+LIST_NOTIFICATION_CHANNELS = operation(
     "ListNotificationChannels",
     "GET /notification-channels",
     "The notification channels of an account, by name.",
-    "notifications",
     InAccount,
     ChannelOut,
     items="notification_channels",
     command=Command("notify ls", "List the channels.", columns=("CHANNEL=name", "KIND", "TARGET", "EVENTS")),
 )
-PUT_NOTIFICATION_CHANNEL = Operation(
+PUT_NOTIFICATION_CHANNEL = operation(
     "PutNotificationChannel",
     "PUT /notification-channels/{name}",
     "Creates or replaces a notification channel.",
-    "notifications",
     PutNotificationChannelInput,
     NewChannelOut,
     command=Command(
@@ -146,11 +148,10 @@ PUT_NOTIFICATION_CHANNEL = Operation(
         "the change of an existing channel and asks first; it also gets a new secret.",
     ),
 )
-DELETE_NOTIFICATION_CHANNEL = Operation(
+DELETE_NOTIFICATION_CHANNEL = operation(
     "DeleteNotificationChannel",
     "DELETE /notification-channels/{name}",
     "Deletes a notification channel.",
-    "notifications",
     DeleteNotificationChannelInput,
     status=204,
     command=Command(
@@ -161,11 +162,10 @@ DELETE_NOTIFICATION_CHANNEL = Operation(
         confirm="Delete channel {name}?",
     ),
 )
-SEND_TEST_NOTIFICATION = Operation(
+SEND_TEST_NOTIFICATION = operation(
     "TestNotificationChannel",
     "POST /notification-channels/{name}/test",
     "Sends a notification that tests the channel.",
-    "notifications",
     DeleteNotificationChannelInput,
     NotificationOut,
     status=202,
@@ -176,11 +176,10 @@ SEND_TEST_NOTIFICATION = Operation(
         says=("Notification {id} is on its way.",),
     ),
 )
-LIST_NOTIFICATIONS = Operation(
+LIST_NOTIFICATIONS = operation(
     "ListNotifications",
     "GET /notifications",
     "Notifications, newest first; `dead`: those that could not be delivered.",
-    "notifications",
     ListNotificationsInput,
     NotificationOut,
     items="notifications",
@@ -192,11 +191,10 @@ LIST_NOTIFICATIONS = Operation(
         flags={"--dead": ("outcome", "dead", "Only those that could not be delivered.")},
     ),
 )
-RETRY_NOTIFICATION = Operation(
+RETRY_NOTIFICATION = operation(
     "RetryNotification",
     "POST /notifications/{notification_id}/retry",
     "Delivers a notification again that could not be delivered; one that waits for its next attempt, now.",
-    "notifications",
     RetryNotificationInput,
     NotificationOut,
     command=Command(
@@ -205,11 +203,10 @@ RETRY_NOTIFICATION = Operation(
         says=("Notification {id} waits for delivery.",),
     ),
 )
-CREATE_CHAT_CODE = Operation(
+CREATE_CHAT_CODE = operation(
     "CreateChatCode",
     "POST /chat-codes",
     "Makes a code that links a chat user with you. Your session's MFA is at most 15 minutes old.",
-    "notifications",
     CreateChatCodeInput,
     ChatCodeOut,
     status=201,
@@ -225,11 +222,10 @@ CREATE_CHAT_CODE = Operation(
         help='In Teams, mention the webhook with "link" first: it answers with the chat user that you give to --for.',
     ),
 )
-LIST_CHAT_USERS = Operation(
+LIST_CHAT_USERS = operation(
     "ListChatLinks",
     "GET /chat-users",
     "The chat users who may vote as a user. Your own need no permission.",
-    "notifications",
     ListChatUsersInput,
     ChatUserOut,
     items="chat_users",
@@ -240,11 +236,10 @@ LIST_CHAT_USERS = Operation(
         columns=("CHAT USER=id", "NAME", "LINKED=created_at"),
     ),
 )
-DELETE_CHAT_USER = Operation(
+DELETE_CHAT_USER = operation(
     "DeleteChatLink",
     "DELETE /chat-users/{chat_user_id}",
     "Removes the link of a chat user. Your own need no permission.",
-    "notifications",
     DeleteChatUserInput,
     status=204,
     unique="DeleteChatUser",
@@ -293,11 +288,10 @@ class RetrySecurityEventInput(InAccount):
     event_id: Id
 
 
-LIST_EVENT_STREAMS = Operation(
+LIST_EVENT_STREAMS = stream_operation(
     "ListEventStreams",
     "GET /event-streams",
     "The event streams of an account.",
-    "event streams",
     InAccount,
     EventStreamOut,
     items="event_streams",
@@ -307,11 +301,10 @@ LIST_EVENT_STREAMS = Operation(
         columns=("STREAM=id", "STATUS=delivery_status", "METHOD", "ENDPOINT=endpoint_url", "FAILURES"),
     ),
 )
-LIST_SECURITY_EVENTS = Operation(
+LIST_SECURITY_EVENTS = stream_operation(
     "ListSecurityEvents",
     "GET /event-streams/{stream_id}/events",
     "Security events of a stream, oldest first; by default those that could not be delivered.",
-    "event streams",
     ListSecurityEventsInput,
     SecurityEventOut,
     items="security_events",
@@ -322,11 +315,10 @@ LIST_SECURITY_EVENTS = Operation(
         columns=("EVENT=id", "TYPE=event:end", "CREATED=created_at", "ATTEMPTS", "ERROR"),
     ),
 )
-RETRY_SECURITY_EVENT = Operation(
+RETRY_SECURITY_EVENT = stream_operation(
     "RetrySecurityEvent",
     "POST /event-streams/{stream_id}/events/{event_id}/retry",
     "Delivers a dead security event again.",
-    "event streams",
     RetrySecurityEventInput,
     SecurityEventOut,
     command=Command(

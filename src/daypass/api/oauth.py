@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -125,11 +126,12 @@ class DeleteConsentInput(InAccount):
     consent_id: Annotated[str, Meta(max_length=64)]
 
 
-LIST_CLIENTS = Operation(
+operation = partial(Operation, section="oauth")
+
+LIST_CLIENTS = operation(
     "ListClients",
     "GET /clients",
     "The OAuth clients of an account, oldest first.",
-    "oauth",
     OnePage,
     ClientOut,
     items="clients",
@@ -140,37 +142,33 @@ LIST_CLIENTS = Operation(
         columns=("CLIENT ID=client_id", "NAME", "TYPE", "ENABLED", "GRANTS=settings.grant_types"),
     ),
 )
-CREATE_CLIENT = Operation(
+CREATE_CLIENT = operation(
     "CreateClient",
     "POST /clients",
     "Creates an OAuth client. A role admits it only if the role's trust policy names its ARN.",
-    "oauth",
     CreateClientInput,
     ClientOut,
     status=201,
 )
-GET_CLIENT = Operation(
+GET_CLIENT = operation(
     "GetClient",
     "GET /clients/{client_id}",
     "One OAuth client.",
-    "oauth",
     GetClientInput,
     ClientOut,
     command=Command("client show CLIENT_ID", "Show a client and its settings."),
 )
-UPDATE_CLIENT = Operation(
+UPDATE_CLIENT = operation(
     "UpdateClient",
     "PUT /clients/{client_id}",
     "Changes an OAuth client. A disabled client cannot authenticate.",
-    "oauth",
     UpdateClientInput,
     ClientOut,
 )
-DELETE_CLIENT = Operation(
+DELETE_CLIENT = operation(
     "DeleteClient",
     "DELETE /clients/{client_id}",
     "Deletes an OAuth client. Its refresh tokens and its sessions end.",
-    "oauth",
     GetClientInput,
     status=204,
     command=Command(
@@ -180,11 +178,10 @@ DELETE_CLIENT = Operation(
         confirm="Delete client {client_id}?",
     ),
 )
-CREATE_CLIENT_SECRET = Operation(
+CREATE_CLIENT_SECRET = operation(
     "CreateClientSecret",
     "POST /clients/{client_id}/secrets",
     "Adds a secret to a client that authenticates with one. Two can be active, so that they can be rotated.",
-    "oauth",
     GetClientInput,
     NewSecretOut,
     status=201,
@@ -193,11 +190,10 @@ CREATE_CLIENT_SECRET = Operation(
         "Make a secret. It is shown once. Two can be active, so that they can be rotated.",
     ),
 )
-DELETE_CLIENT_SECRET = Operation(
+DELETE_CLIENT_SECRET = operation(
     "DeleteClientSecret",
     "DELETE /clients/{client_id}/secrets/{secret_id}",
     "Deletes a secret of a client. It stops working at once.",
-    "oauth",
     DeleteClientSecretInput,
     status=204,
     command=Command(
@@ -207,11 +203,10 @@ DELETE_CLIENT_SECRET = Operation(
         confirm="Delete secret {secret_id} of client {client_id}?",
     ),
 )
-LIST_RESOURCE_SERVERS = Operation(
+LIST_RESOURCE_SERVERS = operation(
     "ListResourceServers",
     "GET /resource-servers",
     "The resource servers of an account, by identifier.",
-    "oauth",
     ListResourceServersInput,
     ResourceServerOut,
     items="resource_servers",
@@ -222,37 +217,33 @@ LIST_RESOURCE_SERVERS = Operation(
         columns=("IDENTIFIER", "NAME", "SCOPES=settings.scopes"),
     ),
 )
-GET_RESOURCE_SERVER_METADATA = Operation(
+GET_RESOURCE_SERVER_METADATA = operation(
     "GetResourceServer",
     "GET /resource-servers/{identifier:path}/metadata",
     "The document that the resource server publishes below its own `/.well-known/oauth-protected-resource` (RFC 9728).",
-    "oauth",
     GetResourceServerMetadataInput,
     ResourceMetadataOut,
     unique="GetResourceServerMetadata",
 )
-GET_RESOURCE_SERVER = Operation(
+GET_RESOURCE_SERVER = operation(
     "GetResourceServer",
     "GET /resource-servers/{identifier:path}",
     "One resource server.",
-    "oauth",
     GetResourceServerMetadataInput,
     ResourceServerOut,
     command=Command("resource-server show IDENTIFIER", "Show a resource server and its settings."),
 )
-PUT_RESOURCE_SERVER = Operation(
+PUT_RESOURCE_SERVER = operation(
     "PutResourceServer",
     "PUT /resource-servers/{identifier:path}",
     "Creates or replaces a resource server: its scopes as session policies, the algorithm and lifetime of its tokens.",
-    "oauth",
     PutResourceServerInput,
     ResourceServerOut,
 )
-DELETE_RESOURCE_SERVER = Operation(
+DELETE_RESOURCE_SERVER = operation(
     "DeleteResourceServer",
     "DELETE /resource-servers/{identifier:path}",
     "Deletes a resource server. Tokens for it are made like those for an unknown audience from then on.",
-    "oauth",
     GetResourceServerMetadataInput,
     status=204,
     command=Command(
@@ -262,11 +253,10 @@ DELETE_RESOURCE_SERVER = Operation(
         confirm="Delete resource server {identifier}?",
     ),
 )
-LIST_CONSENTS = Operation(
+LIST_CONSENTS = operation(
     "ListConsents",
     "GET /consents",
     "The consents that a person let Daypass remember.",
-    "oauth",
     ListConsentsInput,
     ConsentOut,
     items="consents",
@@ -276,11 +266,10 @@ LIST_CONSENTS = Operation(
         columns=("ID", "CLIENT=client_id", "ROLE", "SCOPE", "UNTIL=expires_at"),
     ),
 )
-DELETE_CONSENT = Operation(
+DELETE_CONSENT = operation(
     "DeleteConsent",
     "DELETE /consents/{consent_id}",
     "Removes a remembered consent, and ends its refresh tokens and their sessions. The person is asked again.",
-    "oauth",
     DeleteConsentInput,
     status=204,
     command=Command(

@@ -117,19 +117,18 @@ class Operation:
         route: method and path below `/api/v1`. The fields in braces are in the path. The others are in the query of a GET or
         DELETE, else in the body, except those in `query`.
         summary: what it does, in whole sentences.
-        section: the part of the reference in which it stands.
         output: the response, or each element of its `items`. None: the response has no body.
         items: the member of the response that holds the list; "" without a list. paged: the response has `next`.
         resource: the resource that policies see, as KIND/NAME.
         status: of the answer.
         command: how the command line offers it; None: by hand, or not at all.
         unique: the `operationId`, if several operations share a name.
+        section: the part of the reference in which it stands.
     """
 
     name: str
     route: str
     summary: str
-    section: str
     input: type[Input] = Empty
     output: type[Output] | None = None
     items: str = ""
@@ -139,6 +138,7 @@ class Operation:
     query: tuple[str, ...] = ("account",)
     command: Command | None = None
     unique: str = ""
+    section: str = ""
 
     @property
     def method(self) -> str:

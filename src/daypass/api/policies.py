@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
@@ -61,32 +62,32 @@ class TrustTestOut(Output):
     explanation: dict[str, Any]
 
 
-LINT_DOCUMENT = Operation(
+device_operation = partial(Operation, section="MFA devices")
+policy_operation = partial(Operation, section="policies")
+
+LINT_DOCUMENT = policy_operation(
     "LintPolicies",
     "POST /lint",
     "Findings where a document probably does not say what its author intended. Nothing is stored.",
-    "policies",
     LintDocumentInput,
     FindingOut,
     items="findings",
     unique="LintDocument",
 )
-LINT_ACCOUNT = Operation(
+LINT_ACCOUNT = policy_operation(
     "LintPolicies",
     "GET /lint",
     "Findings about the stored policies of one account. A page may be empty and still have a `next`.",
-    "policies",
     LintAccountInput,
     LintedOut,
     items="policies",
     paged=True,
     unique="LintAccount",
 )
-TEST_TRUST = Operation(
+TEST_TRUST = policy_operation(
     "TestTrust",
     "POST /trust/test",
     "Compares a token with a role's trust policy, claim by claim. No session is issued, and no one-time token is consumed.",
-    "policies",
     TestTrustInput,
     TrustTestOut,
 )
@@ -137,36 +138,32 @@ class RecoveryCodesOut(Output):
     codes: Annotated[list[str], Meta(description="Each works once. Only this answer has them.")]
 
 
-LIST_MFA_DEVICES = Operation(
+LIST_MFA_DEVICES = device_operation(
     "ListMfaDevices",
     "GET /mfa-devices",
     "A user's passkeys and MFA devices. Your own need no permission.",
-    "MFA devices",
     ListMfaDevicesInput,
     DevicesOut,
 )
-UPDATE_PASSKEY = Operation(
+UPDATE_PASSKEY = device_operation(
     "UpdatePasskey",
     "PUT /passkeys/{passkey_id}",
     "Renames a passkey. For your own, your session's MFA is at most 15 minutes old.",
-    "MFA devices",
     UpdatePasskeyInput,
     PasskeyOut,
     query=("account", "user"),
 )
-DELETE_PASSKEY = Operation(
+DELETE_PASSKEY = device_operation(
     "DeletePasskey",
     "DELETE /passkeys/{passkey_id}",
     "Removes a passkey, and signs its user out of other browsers. For your own, as for `UpdatePasskey`.",
-    "MFA devices",
     DeletePasskeyInput,
     status=204,
 )
-CREATE_RECOVERY_CODES = Operation(
+CREATE_RECOVERY_CODES = device_operation(
     "CreateRecoveryCodes",
     "POST /recovery-codes",
     "Makes ten recovery codes for you and revokes the earlier ones. Your session's MFA is at most 15 minutes old.",
-    "MFA devices",
     output=RecoveryCodesOut,
     status=201,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -131,11 +132,13 @@ class DeleteScimTokenInput(Input):
     name: Id
 
 
-LIST_PROVIDERS = Operation(
+operation = partial(Operation, section="providers")
+scim_operation = partial(Operation, section="SCIM")
+
+LIST_PROVIDERS = operation(
     "ListProviders",
     "GET /providers/oidc",
     "The OpenID Connect providers of an account, by URL.",
-    "providers",
     InAccount,
     ProviderOut,
     items="providers",
@@ -143,60 +146,53 @@ LIST_PROVIDERS = Operation(
         "provider ls", "List the providers of an account.", columns=("URL", "MADE=created_at", "CLIENT IDS=client_ids")
     ),
 )
-GET_PROVIDER_SETTINGS = Operation(
+GET_PROVIDER_SETTINGS = operation(
     "GetProviderSettings",
     "GET /providers/oidc/{provider:path}/settings",
     "One provider with its Daypass settings.",
-    "providers",
     GetProviderSettingsInput,
     ProviderSettingsOut,
 )
-PUT_PROVIDER_SETTINGS = Operation(
+PUT_PROVIDER_SETTINGS = operation(
     "PutProviderSettings",
     "PUT /providers/oidc/{provider:path}/settings",
     "Replaces a provider's settings. Only the operator's principals may set private networks, plain HTTP and files.",
-    "providers",
     PutProviderSettingsInput,
     ProviderSettingsOut,
 )
-GET_PROVIDER_KEYS = Operation(
+GET_PROVIDER_KEYS = operation(
     "GetProviderKeys",
     "GET /providers/oidc/{provider:path}/keys",
     "The status of a provider's keys. They are fetched if they were never fetched.",
-    "providers",
     GetProviderSettingsInput,
     ProviderKeysOut,
 )
-REFRESH_PROVIDER_KEYS = Operation(
+REFRESH_PROVIDER_KEYS = operation(
     "GetProviderKeys",
     "POST /providers/oidc/{provider:path}/keys/refresh",
     "Fetches a provider's keys again, unless they were fetched within the last second.",
-    "providers",
     GetProviderSettingsInput,
     ProviderKeysOut,
     unique="RefreshProviderKeys",
 )
-GET_ALLOWED_ISSUERS = Operation(
+GET_ALLOWED_ISSUERS = operation(
     "GetAllowedIssuers",
     "GET /issuers/allowed",
     "The only issuers that the account may trust.",
-    "providers",
     InAccount,
     AllowedIssuersOut,
 )
-PUT_ALLOWED_ISSUERS = Operation(
+PUT_ALLOWED_ISSUERS = operation(
     "PutAllowedIssuers",
     "PUT /issuers/allowed",
     "Replaces the list. Tokens of issuers that are not on it are refused from then on; an empty list allows none.",
-    "providers",
     PutAllowedIssuersInput,
     AllowedIssuersOut,
 )
-DELETE_ALLOWED_ISSUERS = Operation(
+DELETE_ALLOWED_ISSUERS = operation(
     "PutAllowedIssuers",
     "DELETE /issuers/allowed",
     "Removes the list: any issuer may be trusted.",
-    "providers",
     InAccount,
     status=204,
     unique="DeleteAllowedIssuers",
@@ -207,11 +203,10 @@ DELETE_ALLOWED_ISSUERS = Operation(
         why="this changes whose tokens are accepted",
     ),
 )
-LIST_POD_IDENTITY_ASSOCIATIONS = Operation(
+LIST_POD_IDENTITY_ASSOCIATIONS = operation(
     "ListPodIdentityAssociations",
     "GET /pod-identity-associations",
     "The roles of Kubernetes service accounts, by subject.",
-    "providers",
     InAccount,
     PodIdentityAssociationOut,
     items="pod_identity_associations",
@@ -221,11 +216,10 @@ LIST_POD_IDENTITY_ASSOCIATIONS = Operation(
         columns=("CLUSTER/NAMESPACE/SERVICE ACCOUNT=subject", "ROLE=role_arn", "ISSUER=issuer"),
     ),
 )
-CREATE_POD_IDENTITY_ASSOCIATION = Operation(
+CREATE_POD_IDENTITY_ASSOCIATION = operation(
     "CreatePodIdentityAssociation",
     "POST /pod-identity-associations",
     "Gives a Kubernetes service account a role by EKS Pod Identity. The role must trust `pods.eks.amazonaws.com`.",
-    "providers",
     CreatePodIdentityAssociationInput,
     PodIdentityAssociationOut,
     status=201,
@@ -235,11 +229,10 @@ CREATE_POD_IDENTITY_ASSOCIATION = Operation(
         says=("{subject} has {role_arn}.",),
     ),
 )
-DELETE_POD_IDENTITY_ASSOCIATION = Operation(
+DELETE_POD_IDENTITY_ASSOCIATION = operation(
     "DeletePodIdentityAssociation",
     "DELETE /pod-identity-associations/{subject:path}",
     "Deletes an association. Sessions that it gave live on until they expire or are revoked.",
-    "providers",
     PodIdentityAssociationInput,
     status=204,
     command=Command(
@@ -250,11 +243,10 @@ DELETE_POD_IDENTITY_ASSOCIATION = Operation(
         confirm="Delete the association of {subject}?",
     ),
 )
-CREATE_SCIM_TOKEN = Operation(
+CREATE_SCIM_TOKEN = scim_operation(
     "CreateScimToken",
     "POST /scim-tokens",
     "Makes a bearer token. Its user needs daypass:Provision on `directory/scim`.",
-    "SCIM",
     CreateScimTokenInput,
     NewScimTokenOut,
     status=201,
@@ -264,20 +256,18 @@ CREATE_SCIM_TOKEN = Operation(
         says=("url: {url}", "token: {token}"),
     ),
 )
-LIST_SCIM_TOKENS = Operation(
+LIST_SCIM_TOKENS = scim_operation(
     "ListScimTokens",
     "GET /scim-tokens",
     "The tokens of your account, by name.",
-    "SCIM",
     output=ScimTokenOut,
     items="scim_tokens",
     command=Command("scim ls", "List the tokens.", columns=("TOKEN=name", "USER ID=user_id", "EXPIRES=expires_at")),
 )
-DELETE_SCIM_TOKEN = Operation(
+DELETE_SCIM_TOKEN = scim_operation(
     "DeleteScimToken",
     "DELETE /scim-tokens/{name}",
     "Deletes a token. It is refused within a second everywhere.",
-    "SCIM",
     DeleteScimTokenInput,
     status=204,
     command=Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
@@ -145,69 +146,64 @@ class LeafOut(Output):
     bytes: str | UnsetType = UNSET
 
 
-EXPLAIN_REQUEST = Operation(
+operation = partial(Operation, section="audit")
+
+EXPLAIN_REQUEST = operation(
     "ExplainRequest",
     "GET /explanations/{request_id}",
     "Why a request was denied, by its id: as sts:DecodeAuthorizationMessage returns it, with the same permission.",
-    "audit",
     ExplainRequestInput,
     ExplanationOut,
 )
-SEARCH_RECORDS = Operation(
+SEARCH_RECORDS = operation(
     "ReadAudit",
     "GET /audit/records",
     "Records that you may see, newest first. A page may hold fewer than `limit` and still have a `next`.",
-    "audit",
     SearchRecordsInput,
     RecordOut,
     items="records",
     paged=True,
     unique="SearchRecords",
 )
-EXPLORE_RECORDS = Operation(
+EXPLORE_RECORDS = operation(
     "ReadAudit",
     "GET /audit/events",
     "Records by person, role, chain, source or decision, newest first. A page may hold fewer than `limit` and still have a `next`.",
-    "audit",
     ExploreRecordsInput,
     RecordOut,
     items="records",
     paged=True,
     unique="ExploreRecords",
 )
-SUMMARIZE_RECORDS = Operation(
+SUMMARIZE_RECORDS = operation(
     "ReadAudit",
     "GET /audit/summary",
     "Figures about a period: sessions, refusals and access requests, by time and by cause.",
-    "audit",
     SummarizeRecordsInput,
     SummaryOut,
     unique="SummarizeRecords",
 )
-GET_RECORD = Operation(
+GET_RECORD = operation(
     "ReadAudit",
     "GET /audit/records/{log}/{seq}",
     "One record by its position.",
-    "audit",
     GetRecordInput,
     RecordOut,
     unique="GetRecord",
 )
-FOLLOW_RECORDS = Operation(
+FOLLOW_RECORDS = operation(
     "ReadAudit",
     "POST /audit/tail",
     "The records since the cursor of the last response, without calls that read the record.",
-    "audit",
     FollowRecordsInput,
     TailOut,
     query=(),
     unique="FollowRecords",
 )
-LIST_ANOMALIES = Operation(
+LIST_ANOMALIES = operation(
     "ReadAudit",
     "GET /anomalies",
     "Sessions that deviate from what is usual for their principals, newest first.",
-    "audit",
     OnePage,
     AnomalyOut,
     items="anomalies",
@@ -228,21 +224,19 @@ LIST_ANOMALIES = Operation(
         empty="No anomalies.",
     ),
 )
-LIST_LOGS = Operation(
+LIST_LOGS = operation(
     "VerifyAudit",
     "GET /audit/logs",
     "Every log with its head, oldest first.",
-    "audit",
     InAccount,
     LogOut,
     items="logs",
     unique="ListLogs",
 )
-EXPORT_LOG = Operation(
+EXPORT_LOG = operation(
     "VerifyAudit",
     "GET /audit/logs/{log}/records",
     "A log's records without a gap, to verify the chain yourself. Events of other accounts are returned as leaves. A page of large events holds fewer than `limit`: the log has been read when a page is empty.",
-    "audit",
     ExportLogInput,
     LeafOut,
     items="records",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -211,56 +212,52 @@ class BrowserSessionOut(Output):
     user_agent: Annotated[str, Meta(description="As the browser says.")]
 
 
-LIST_SESSIONS = Operation(
+operation = partial(Operation, section="sessions")
+
+LIST_SESSIONS = operation(
     "ListSessions",
     "GET /sessions",
     "Sessions, newest first. A page may hold fewer than `limit` and still have a `next`.",
-    "sessions",
     ListSessionsInput,
     SessionOut,
     items="sessions",
     paged=True,
 )
-GET_SESSION = Operation(
+GET_SESSION = operation(
     "GetSession",
     "GET /sessions/{session_id}",
     "One session, with its chain of custody.",
-    "sessions",
     GetSessionInput,
     SessionOut,
 )
-GET_CALLER_SESSION = Operation(
+GET_CALLER_SESSION = operation(
     "GetCallerSession",
     "GET /session",
     "The session that signed this request, with its chain. No permission is needed.",
-    "sessions",
     output=CallerSessionOut,
 )
-LIST_ASSUMABLE_ROLES = Operation(
+LIST_ASSUMABLE_ROLES = operation(
     "ListAssumableRoles",
     "GET /roles/assumable",
     "Roles of your account that you could assume now. A page may hold fewer than `limit` and still have a `next`.",
-    "sessions",
     ListAssumableRolesInput,
     RoleOut,
     items="roles",
     paged=True,
 )
-REVOKE_SESSION = Operation(
+REVOKE_SESSION = operation(
     "RevokeSession",
     "POST /revocations",
     "Ends sessions, everywhere within a second. With `block`, no new ones may begin either. Only a block can be lifted. A value that is unknown in the account and that no active session has is refused unless `force` is set. With `dry_run`, the answer is the same, but nothing is revoked.",
-    "sessions",
     RevokeSessionInput,
     NewRevocationOut,
     status=201,
     query=(),
 )
-LIST_REVOCATIONS = Operation(
+LIST_REVOCATIONS = operation(
     "ListRevocations",
     "GET /revocations",
     "Revocations of one account, oldest first.",
-    "sessions",
     ListRevocationsInput,
     RevocationOut,
     items="revocations",
@@ -274,11 +271,10 @@ LIST_REVOCATIONS = Operation(
         ),
     ),
 )
-LIFT_BLOCK = Operation(
+LIFT_BLOCK = operation(
     "LiftBlock",
     "POST /revocations/{revocation_id}/lift",
     "Lifts the block of a revocation, everywhere within a second. Sessions that it ended stay ended.",
-    "sessions",
     LiftBlockInput,
     RevocationOut,
     command=Command(
@@ -288,20 +284,18 @@ LIFT_BLOCK = Operation(
         help="Sessions that the revocation has ended stay ended. `daypass revocations ls` shows the ids.",
     ),
 )
-OFFBOARD = Operation(
+OFFBOARD = operation(
     "Offboard",
     "POST /offboardings",
     "Ends and blocks every session of a person, disables the user's keys, removes its password, MFA devices and passkeys, and ends its access requests and grants. With `delete`, the user is deleted as well. A second call changes only what has come back.",
-    "sessions",
     OffboardInput,
     OffboardOut,
     query=(),
 )
-LIST_BROWSER_SESSIONS = Operation(
+LIST_BROWSER_SESSIONS = operation(
     "ListBrowserSessions",
     "GET /browser-sessions",
     "The browsers in which you are signed in, newest first. No permission is needed.",
-    "sessions",
     output=BrowserSessionOut,
     items="browser_sessions",
     command=Command(
@@ -313,11 +307,10 @@ LIST_BROWSER_SESSIONS = Operation(
         ),
     ),
 )
-SIGN_OUT = Operation(
+SIGN_OUT = operation(
     "SignOut",
     "DELETE /browser-sessions/{session_id}",
     "Signs one of your browsers out. Sessions that were made from it stay valid. No permission is needed.",
-    "sessions",
     GetSessionInput,
     status=204,
     command=Command(
