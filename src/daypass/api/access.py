@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from daypass.api.operation import After, Command, Input, Limit, Operation, OptionalMillis, Output
+from daypass.api.operation import After, Command, Input, Limit, Operation, OptionalMillis, Output, Page
 
 Note = Annotated[
     str,
@@ -172,11 +172,6 @@ WHO_CAN_ACCESS = operation(
 )
 
 
-class ListLongLivedKeysInput(Input):
-    after: After = ""
-    limit: Limit = 100
-
-
 class LongLivedKeyOut(Output):
     access_key_id: str
     owner: str
@@ -195,7 +190,7 @@ LIST_LONG_LIVED_KEYS = operation(
     "ListLongLivedKeys",
     "GET /long-lived-keys",
     "Active access keys of your account: age, last use, reach, and the role that would replace each.",
-    ListLongLivedKeysInput,
+    Page,
     LongLivedKeyOut,
     items="keys",
     paged=True,

@@ -8,17 +8,17 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, field
 
 from daypass.api.operation import (
-    After,
     Command,
+    Empty,
     Id,
     InAccount,
     Input,
-    Limit,
     Millis,
     OnePage,
     Operation,
     OptionalMillis,
     Output,
+    Page,
 )
 
 
@@ -190,11 +190,6 @@ class OwnAccessOut(Output):
     waiting: Annotated[list[str], Meta(description="Ids of pending requests that you could decide.")]
 
 
-class ListRequestableRolesInput(Input):
-    after: After = ""
-    limit: Limit = 100
-
-
 class RequestableRoleOut(Output):
     arn: str
     rule: Annotated[str, Meta(description="The approval rule that applies.")]
@@ -205,10 +200,6 @@ class RequestableRoleOut(Output):
     mfa_seconds: Annotated[int, Meta(description="Your MFA must be at most this old; 0: none is needed.")]
     automatic: Annotated[bool, Meta(description="Whether the rule has conditions under which no person approves.")]
     break_glass: bool
-
-
-class ExamineAccessRequestInput(InAccount):
-    request_id: Id
 
 
 class AddedPermissionOut(Output):
@@ -235,7 +226,6 @@ class ExaminationOut(Output):
 
 
 class ApproveAccessRequestInput(InAccount):
-    request_id: Id
     binding: Annotated[
         str, Meta(pattern="^([0-9a-f]{64})?$", description="`binding` of the request as you have read it.")
     ]
@@ -246,23 +236,16 @@ class ApproveAccessRequestInput(InAccount):
 
 
 class DenyAccessRequestInput(InAccount):
-    request_id: Id
     reason: Annotated[str, Meta(min_length=1, max_length=1024)]
     binding: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     mfa: MfaIn = field(default_factory=MfaIn)
 
 
 class AcceptAccessRequestInput(Input):
-    request_id: Id
     mfa: MfaIn = field(default_factory=MfaIn)
 
 
-class CancelAccessRequestInput(Input):
-    request_id: Id
-
-
 class ExtendAccessRequestInput(InAccount):
-    request_id: Id
     seconds: Annotated[int, Meta(ge=60, le=604800, description="Additional time.")]
     reason: Annotated[str, Meta(min_length=1, max_length=1024)]
     mfa: MfaIn = field(default_factory=MfaIn)
@@ -273,7 +256,6 @@ class ListGrantsInput(OnePage):
 
 
 class EndGrantInput(InAccount):
-    grant_id: Id
     reason: Literal["revoked", "ticket_closed"] = "revoked"
 
 
@@ -291,16 +273,11 @@ class ApprovalRuleOut(Output):
     updated_by: str
 
 
-class GetApprovalRuleInput(InAccount):
-    name: Id
-
-
 class OnCallOut(Output):
     people: Annotated[list[str], Meta(description="Names and addresses, in lower case, as the schedule gives them.")]
 
 
 class PutApprovalRuleInput(InAccount):
-    name: Id
     document: Annotated[str, Meta(min_length=2, max_length=16384, description="The rule, JSON.")]
 
 
@@ -321,7 +298,6 @@ class ReviewOut(Output):
 
 
 class CloseAccessReviewInput(InAccount):
-    review_id: Id
     finding: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -362,7 +338,7 @@ LIST_REQUESTABLE_ROLES = operation(
     "ListRequestableRoles",
     "GET /roles/requestable",
     "Roles of your account that you may request. A page may hold fewer than `limit` and still have a `next`.",
-    ListRequestableRolesInput,
+    Page,
     RequestableRoleOut,
     items="roles",
     paged=True,
@@ -380,7 +356,7 @@ EXAMINE_ACCESS_REQUEST = operation(
     "GetAccessRequest",
     "GET /access-requests/{request_id}/examination",
     "Facts for the approver: the permissions that a request would add, and earlier requests like it.",
-    ExamineAccessRequestInput,
+    InAccount,
     ExaminationOut,
     unique="ExamineAccessRequest",
 )
@@ -388,7 +364,7 @@ GET_ACCESS_REQUEST = operation(
     "GetAccessRequest",
     "GET /access-requests/{request_id}",
     "One access request, with its votes and grants. Its people and approvers need no permission.",
-    ExamineAccessRequestInput,
+    InAccount,
     AccessRequestOut,
 )
 APPROVE_ACCESS_REQUEST = operation(
@@ -416,14 +392,14 @@ CANCEL_ACCESS_REQUEST = operation(
     "CancelAccessRequest",
     "POST /access-requests/{request_id}/cancel",
     "Takes back a request of yours that has not been used.",
-    CancelAccessRequestInput,
+    Empty,
     AccessRequestOut,
 )
 FINISH_ACCESS_REQUEST = operation(
     "FinishAccessRequest",
     "POST /access-requests/{request_id}/done",
     "You are done: the grants of your request and all their sessions end.",
-    CancelAccessRequestInput,
+    Empty,
     AccessRequestOut,
 )
 EXTEND_ACCESS_REQUEST = operation(
@@ -472,7 +448,7 @@ GET_APPROVAL_RULE = operation(
     "GetApprovalRule",
     "GET /approval-rules/{name}",
     "One approval rule, as it was written.",
-    GetApprovalRuleInput,
+    InAccount,
     ApprovalRuleOut,
     command=Command("rule show NAME", "Print rule NAME, as it was written.", prints="document"),
 )
@@ -480,7 +456,7 @@ GET_ON_CALL = operation(
     "GetOnCall",
     "GET /approval-rules/{name}/on-call",
     "Who is on call now, by the schedule of an approval rule.",
-    GetApprovalRuleInput,
+    InAccount,
     OnCallOut,
 )
 PUT_APPROVAL_RULE = operation(
@@ -494,7 +470,7 @@ DELETE_APPROVAL_RULE = operation(
     "DeleteApprovalRule",
     "DELETE /approval-rules/{name}",
     "Deletes an approval rule. Access that was approved under it ends.",
-    GetApprovalRuleInput,
+    InAccount,
     status=204,
     command=Command(
         "rule rm NAME",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from daypass.api.operation import AccountId, After, Command, Id, InAccount, Input, Limit, Millis, Operation, Output
+from daypass.api.operation import AccountId, Command, InAccount, Input, Millis, Operation, Output, Page
 
 
 class CreateAccountInput(Input):
@@ -32,11 +32,6 @@ class NewAccountOut(AccountOut):
     root_key: RootKeyOut | None = None
 
 
-class ListAccountsInput(Input):
-    after: After = ""
-    limit: Limit = 100
-
-
 class ListGuardrailsInput(Input):
     account_id: AccountId
 
@@ -50,17 +45,11 @@ class GuardrailOut(Output):
 
 class GetGuardrailInput(Input):
     account_id: AccountId
-    name: Id
 
 
 class PutGuardrailInput(Input):
     account_id: AccountId
-    name: Id
     document: Annotated[str, Meta(min_length=1, max_length=5120, description="The policy, as text.")]
-
-
-class GetRoleSettingsInput(InAccount):
-    name: Id
 
 
 class RoleSettingsOut(Output):
@@ -69,7 +58,6 @@ class RoleSettingsOut(Output):
 
 
 class PutRoleSettingsInput(InAccount):
-    name: Id
     chained_max_seconds: Annotated[
         int,
         Meta(
@@ -148,7 +136,7 @@ LIST_ACCOUNTS = Operation(
     "ListAccounts",
     "GET /accounts",
     "Accounts by id. Only the operator's principals may list them.",
-    ListAccountsInput,
+    Page,
     AccountOut,
     items="accounts",
     paged=True,
@@ -200,7 +188,7 @@ GET_ROLE_SETTINGS = Operation(
     "GetRoleSettings",
     "GET /roles/{name}/settings",
     "The Daypass settings of a role.",
-    GetRoleSettingsInput,
+    InAccount,
     RoleSettingsOut,
     section="roles",
 )

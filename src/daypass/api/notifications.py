@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from daypass.api.operation import Command, Id, InAccount, Input, OnePage, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, InAccount, Input, OnePage, Operation, OptionalMillis, Output
 
 DEFAULT_EVENTS: Final = (
     *("access.requested", "access.emergency", "access.approved", "access.denied", "access.escalated", "access.ended"),
@@ -25,7 +25,6 @@ class ChannelOut(Output):
 
 
 class PutNotificationChannelInput(InAccount):
-    name: Id
     kind: Literal["webhook", "email", "slack", "teams", "jira", "servicenow"]
     target: Annotated[str, Meta(min_length=3, max_length=2048, description="A URL; for e-mail, addresses with commas.")]
     events: Annotated[
@@ -55,10 +54,6 @@ class NewChannelOut(ChannelOut):
     ] = ""
 
 
-class DeleteNotificationChannelInput(InAccount):
-    name: Id
-
-
 class DeliveryOut(Output):
     """Something in a queue of deliveries: a notification or a security event."""
 
@@ -79,10 +74,6 @@ class NotificationOut(DeliveryOut):
 
 class ListNotificationsInput(OnePage):
     outcome: Literal["", "waiting", "delivered", "dead"] = ""
-
-
-class RetryNotificationInput(InAccount):
-    notification_id: Id
 
 
 class CreateChatCodeInput(Input):
@@ -111,7 +102,6 @@ class ChatUserOut(Output):
 
 
 class DeleteChatUserInput(InAccount):
-    chat_user_id: Id
     user: Annotated[str, Meta(max_length=64, description="Name of a user; empty: you.")] = ""
 
 
@@ -152,7 +142,7 @@ DELETE_NOTIFICATION_CHANNEL = operation(
     "DeleteNotificationChannel",
     "DELETE /notification-channels/{name}",
     "Deletes a notification channel.",
-    DeleteNotificationChannelInput,
+    InAccount,
     status=204,
     command=Command(
         "notify rm NAME",
@@ -166,7 +156,7 @@ SEND_TEST_NOTIFICATION = operation(
     "TestNotificationChannel",
     "POST /notification-channels/{name}/test",
     "Sends a notification that tests the channel.",
-    DeleteNotificationChannelInput,
+    InAccount,
     NotificationOut,
     status=202,
     unique="SendTestNotification",
@@ -195,7 +185,7 @@ RETRY_NOTIFICATION = operation(
     "RetryNotification",
     "POST /notifications/{notification_id}/retry",
     "Delivers a notification again that could not be delivered; one that waits for its next attempt, now.",
-    RetryNotificationInput,
+    InAccount,
     NotificationOut,
     command=Command(
         "notify retry NOTIFICATION_ID",
@@ -272,7 +262,6 @@ class EventStreamOut(Output):
 
 
 class ListSecurityEventsInput(OnePage):
-    stream_id: Id
     outcome: Literal["waiting", "delivered", "dead"] = "dead"
 
 
@@ -281,11 +270,6 @@ class SecurityEventOut(DeliveryOut):
     stream_id: str
     event: str
     finished_at: OptionalMillis
-
-
-class RetrySecurityEventInput(InAccount):
-    stream_id: Id
-    event_id: Id
 
 
 LIST_EVENT_STREAMS = stream_operation(
@@ -319,7 +303,7 @@ RETRY_SECURITY_EVENT = stream_operation(
     "RetrySecurityEvent",
     "POST /event-streams/{stream_id}/events/{event_id}/retry",
     "Delivers a dead security event again.",
-    RetrySecurityEventInput,
+    InAccount,
     SecurityEventOut,
     command=Command(
         "stream retry STREAM_ID EVENT_ID", "Deliver a dead event again.", says=("Event {id} waits for delivery.",)

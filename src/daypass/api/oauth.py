@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from daypass.api.operation import Command, Id, InAccount, Limit, OnePage, Operation, Output
+from daypass.api.operation import Command, InAccount, Limit, OnePage, Operation, Output
 
 
 class SecretOut(Output):
@@ -57,7 +57,6 @@ class NewSecretOut(Output):
 
 class DeleteClientSecretInput(InAccount):
     client_id: Annotated[str, Meta(max_length=64, description="The client_id.")]
-    secret_id: Id
 
 
 class ListResourceServersInput(InAccount):

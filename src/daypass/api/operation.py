@@ -51,8 +51,15 @@ class InAccount(Input, kw_only=True):
     account: Account = ""
 
 
-class OnePage(InAccount, kw_only=True):
+class Page(Input, kw_only=True):
     """The input of an operation that lists, page by page."""
+
+    after: After = ""
+    limit: Limit = 100
+
+
+class OnePage(InAccount, kw_only=True):
+    """The same of an account."""
 
     after: After = ""
     limit: Limit = 100
@@ -123,6 +130,7 @@ class Operation:
         status: of the answer.
         command: how the command line offers it; None: by hand, or not at all.
         unique: the `operationId`, if several operations share a name.
+        input: without the fields of the path that are an `Id`.
         section: the part of the reference in which it stands.
     """
 
@@ -139,6 +147,14 @@ class Operation:
     command: Command | None = None
     unique: str = ""
     section: str = ""
+
+    def __post_init__(self) -> None:
+        """Adds the fields of the path that the input lacks."""
+        names = [name for name, _ in _PLACE.findall(self.route) if name not in self.input.__struct_fields__]
+        if names:
+            fields: list[tuple[str, Any]] = [(name, Id) for name in names]
+            whole = msgspec.defstruct(f"{self.operation_id}Input", fields, bases=(self.input,), kw_only=True)
+            object.__setattr__(self, "input", whole)
 
     @property
     def method(self) -> str:

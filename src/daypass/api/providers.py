@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from daypass.api.operation import Command, Id, InAccount, Input, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, Empty, InAccount, Input, Operation, OptionalMillis, Output
 
 
 class ProviderOut(Output):
@@ -126,10 +126,6 @@ class NewScimTokenOut(Output):
     scim_token: ScimTokenOut
     token: Annotated[str, Meta(description="Only this answer has it.", extra={"secret": True})]
     url: Annotated[str, Meta(description="The base URL for the directory's settings.")]
-
-
-class DeleteScimTokenInput(Input):
-    name: Id
 
 
 operation = partial(Operation, section="providers")
@@ -268,7 +264,7 @@ DELETE_SCIM_TOKEN = scim_operation(
     "DeleteScimToken",
     "DELETE /scim-tokens/{name}",
     "Deletes a token. It is refused within a second everywhere.",
-    DeleteScimTokenInput,
+    Empty,
     status=204,
     command=Command(
         "scim rm NAME",

@@ -7,11 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from daypass.api.operation import Command, Id, InAccount, Input, Limit, Millis, OnePage, Operation, Output
-
-
-class ExplainRequestInput(Input):
-    request_id: Id
+from daypass.api.operation import Command, Empty, Id, InAccount, Limit, Millis, OnePage, Operation, Output
 
 
 class ExplanationOut(Output):
@@ -129,7 +125,6 @@ class LogOut(Output):
 
 
 class ExportLogInput(InAccount):
-    log: Id
     after: Annotated[
         int, Meta(ge=-1, le=9223372036854775807, description="Sequence number of the last record you have.")
     ] = -1
@@ -152,7 +147,7 @@ EXPLAIN_REQUEST = operation(
     "ExplainRequest",
     "GET /explanations/{request_id}",
     "Why a request was denied, by its id: as sts:DecodeAuthorizationMessage returns it, with the same permission.",
-    ExplainRequestInput,
+    Empty,
     ExplanationOut,
 )
 SEARCH_RECORDS = operation(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from daypass.api.operation import After, Command, Id, Input, Limit, Millis, OnePage, Operation, Output
+from daypass.api.operation import After, Command, Empty, Input, Limit, Millis, OnePage, Operation, Output
 
 
 class ListSessionsInput(OnePage):
@@ -47,10 +47,6 @@ class SessionOut(Output):
     ]
     log: str
     seq: int
-
-
-class GetSessionInput(Input):
-    session_id: Id
 
 
 class CallerSessionOut(Output):
@@ -133,7 +129,6 @@ class ListRevocationsInput(OnePage):
 
 
 class LiftBlockInput(Input):
-    revocation_id: Id
     reason: Annotated[str, Meta(max_length=256)] = ""
 
 
@@ -227,7 +222,7 @@ GET_SESSION = operation(
     "GetSession",
     "GET /sessions/{session_id}",
     "One session, with its chain of custody.",
-    GetSessionInput,
+    Empty,
     SessionOut,
 )
 GET_CALLER_SESSION = operation(
@@ -311,7 +306,7 @@ SIGN_OUT = operation(
     "SignOut",
     "DELETE /browser-sessions/{session_id}",
     "Signs one of your browsers out. Sessions that were made from it stay valid. No permission is needed.",
-    GetSessionInput,
+    Empty,
     status=204,
     command=Command(
         "browser end SESSION_ID",

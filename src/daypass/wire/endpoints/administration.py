@@ -256,7 +256,7 @@ _DEVICES: Final = (
 # --- Notifications, chat users, event streams
 
 
-async def _put_channel(env: Env, call: Call, q: notification_api.PutNotificationChannelInput) -> Over:
+async def _put_channel(env: Env, call: Call, q: Any) -> Over:
     new = channels.NewChannel(q.kind, q.target, tuple(dict.fromkeys(q.events)), q.secret)
     channel, secret = await channels.put_channel(env, call, q.account, q.name, new)
     return Over(channel, secret=secret)

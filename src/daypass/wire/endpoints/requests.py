@@ -86,12 +86,12 @@ def _create(env: Env, call: Call, q: api.CreateAccessRequestInput) -> Awaitable[
     return create.create_request(env, call, NewRequest(**fields_of(q, "mfa"), mfa=_code(q.mfa)))
 
 
-def _approve(env: Env, call: Call, q: api.ApproveAccessRequestInput) -> Awaitable[RequestView]:
+def _approve(env: Env, call: Call, q: Any) -> Awaitable[RequestView]:
     ballot = Vote(**fields_of(q, "account", "request_id", "mfa"), approve=True, mfa=_code(q.mfa))
     return vote.vote(env, call, q.account, q.request_id, ballot)
 
 
-def _deny(env: Env, call: Call, q: api.DenyAccessRequestInput) -> Awaitable[RequestView]:
+def _deny(env: Env, call: Call, q: Any) -> Awaitable[RequestView]:
     ballot = Vote(**fields_of(q, "account", "request_id", "mfa"), approve=False, mfa=_code(q.mfa))
     return vote.vote(env, call, q.account, q.request_id, ballot)
 
@@ -114,7 +114,7 @@ async def _own_access(env: Env, call: Call, _: Any) -> Over:
     return Over(found, access_requests=requests, grants=[_grant(grant, call.now) for grant in found.grants])
 
 
-async def _examine(env: Env, call: Call, q: api.ExamineAccessRequestInput) -> Over:
+async def _examine(env: Env, call: Call, q: Any) -> Over:
     found = await anomalies.examine_request(env, call, q.account, q.request_id)
     history = [_request(view, call.now) for view in found.history]
     return Over(found, access_request=_request(found.view, call.now), history=history)
@@ -126,7 +126,7 @@ async def _list_grants(env: Env, call: Call, q: api.ListGrantsInput) -> Any:
     return [_grant(grant, call.now, refused) for grant in grants], following
 
 
-async def _end_grant(env: Env, call: Call, q: api.EndGrantInput) -> Over:
+async def _end_grant(env: Env, call: Call, q: Any) -> Over:
     return _grant(await follow.end_grant(env, call, q.account, q.grant_id, EndReason(q.reason)), call.now)
 
 
@@ -134,7 +134,7 @@ async def _end_for_ticket(env: Env, call: Call, q: api.EndGrantsOfTicketInput) -
     return [_grant(each, call.now) for each in await follow.end_for_ticket(env, call, q.account, q.ticket)], ""
 
 
-async def _on_call(env: Env, call: Call, q: api.GetApprovalRuleInput) -> Any:
+async def _on_call(env: Env, call: Call, q: Any) -> Any:
     return {"people": await rules.people_on_call(env, call, q.account, q.name)}
 
 
@@ -149,7 +149,7 @@ async def _list_reviews(env: Env, call: Call, q: api.ListAccessReviewsInput) -> 
     return [_review(each) for each in found], following
 
 
-async def _close_review(env: Env, call: Call, q: api.CloseAccessReviewInput) -> Over:
+async def _close_review(env: Env, call: Call, q: Any) -> Over:
     return _review(await read.close_review(env, call, q.account, q.review_id, q.finding))
 
 
