@@ -23,8 +23,9 @@ from daypass.operations.access.find import find
 from daypass.operations.access.key_inventory import list_long_lived_keys
 from daypass.operations.access.policy_bundle import PolicyBundles
 from daypass.operations.access.simulate import SimulationRequest, simulate
+from daypass.operations.access.snapshot import ResultPage
 from daypass.operations.access.trust_test import try_token
-from daypass.operations.access.what_can import AllowedAction, what_can
+from daypass.operations.access.what_can import AllowedAction, CanPage, what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.operations.access_requests.anomalies import list_anomalies
 from daypass.operations.oauth.web_identity_token import WebIdentityRequest, get_jwt_bundle, get_web_identity_token
@@ -37,7 +38,7 @@ from daypass.operations.sessions.certificates import CertificateLists, WantedCer
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
 from daypass.wire.content import cursor, record_cursor, session_cursor
-from daypass.wire.endpoints.endpoint import Endpoint, Over, fields_of
+from daypass.wire.endpoints.endpoint import Endpoint, Over, calls, fields_of, items_as
 
 MAX_SESSIONS: Final = 250
 """The most sessions in one page: the event loop took 50 ms to show a thousand (attack A311)."""
@@ -64,10 +65,6 @@ async def _list_sessions(env: Env, call: Call, q: session_api.ListSessionsInput)
     )
     views, following = await list_sessions.list_sessions(env, call, wanted)
     return [_session(view) for view in views], cursor(*following) if following else ""
-
-
-async def _get_session(env: Env, call: Call, q: Any) -> Over:
-    return _session(await list_sessions.get_session(env, call, q.session_id))
 
 
 def _ended(ended: Any) -> dict[str, Any]:
@@ -111,21 +108,15 @@ async def _offboard(env: Env, call: Call, q: session_api.OffboardInput) -> Any:
 
 _SESSIONS: Final = (
     Endpoint(session_api.LIST_SESSIONS, _list_sessions),
-    Endpoint(session_api.GET_SESSION, _get_session),
-    Endpoint(session_api.GET_CALLER_SESSION, lambda env, call, _: own.get_caller_session(env, call)),
-    Endpoint(
-        session_api.LIST_ASSUMABLE_ROLES,
-        lambda env, call, q: list_sessions.list_assumable_roles(env, call, q.after, q.limit),
-    ),
+    Endpoint(session_api.GET_SESSION, calls(list_sessions.get_session, _session)),
+    Endpoint(session_api.GET_CALLER_SESSION, calls(own.get_caller_session)),
+    Endpoint(session_api.LIST_ASSUMABLE_ROLES, calls(list_sessions.list_assumable_roles)),
     Endpoint(session_api.REVOKE_SESSION, _revoke),
-    Endpoint(
-        session_api.LIST_REVOCATIONS,
-        lambda env, call, q: revoke.list_revocations(env, call, q.account, q.after, q.limit, blocks=q.blocks),
-    ),
-    Endpoint(session_api.LIFT_BLOCK, lambda env, call, q: revoke.lift_block(env, call, q.revocation_id, q.reason)),
+    Endpoint(session_api.LIST_REVOCATIONS, calls(revoke.list_revocations)),
+    Endpoint(session_api.LIFT_BLOCK, calls(revoke.lift_block)),
     Endpoint(session_api.OFFBOARD, _offboard),
-    Endpoint(session_api.LIST_BROWSER_SESSIONS, lambda env, call, _: browser_session.list_own(env, call)),
-    Endpoint(session_api.SIGN_OUT, lambda env, call, q: browser_session.end_own(env, call, q.session_id)),
+    Endpoint(session_api.LIST_BROWSER_SESSIONS, calls(browser_session.list_own)),
+    Endpoint(session_api.SIGN_OUT, calls(browser_session.end_own)),
 )
 
 # --- The record
@@ -158,22 +149,10 @@ async def _explore(env: Env, call: Call, q: record_api.ExploreRecordsInput) -> A
     return _page(await record_explore.explore(env, call, wanted, named))
 
 
-async def _get_record(env: Env, call: Call, q: Any) -> Any:
-    return _record(await record_read.get_record(env, call, q.account, q.log, q.seq))
-
-
 async def _follow(env: Env, call: Call, q: record_api.FollowRecordsInput) -> Any:
     tail = await record_read.tail(env, call, q.account, q.cursor, limit=q.limit, wait=q.wait)
     await env.slices.turn(call.caller.account)
     return {"records": [_record(view) for view in tail.records], "cursor": dict(tail.cursor)}
-
-
-async def _export(env: Env, call: Call, q: Any) -> Any:
-    return [_leaf(view) for view in await record_read.export_log(env, call, q.account, q.log, q.after, q.limit)]
-
-
-async def _explain(env: Env, call: Call, q: Any) -> Any:
-    return {"explanation": dict(await record_read.explain_request(env, call, q.request_id))}
 
 
 async def _list_anomalies(env: Env, call: Call, q: OnePage) -> Any:
@@ -182,17 +161,17 @@ async def _list_anomalies(env: Env, call: Call, q: OnePage) -> Any:
 
 
 _RECORD: Final = (
-    Endpoint(record_api.EXPLAIN_REQUEST, _explain),
+    Endpoint(
+        record_api.EXPLAIN_REQUEST, calls(record_read.explain_request, lambda found: {"explanation": dict(found)})
+    ),
     Endpoint(record_api.SEARCH_RECORDS, _search),
     Endpoint(record_api.EXPLORE_RECORDS, _explore),
-    Endpoint(
-        record_api.SUMMARIZE_RECORDS, lambda env, call, q: summarize(env, call, q.since, q.until, q.account, q.region)
-    ),
-    Endpoint(record_api.GET_RECORD, _get_record),
+    Endpoint(record_api.SUMMARIZE_RECORDS, calls(summarize)),
+    Endpoint(record_api.GET_RECORD, calls(record_read.get_record, _record)),
     Endpoint(record_api.FOLLOW_RECORDS, _follow),
     Endpoint(record_api.LIST_ANOMALIES, _list_anomalies),
-    Endpoint(record_api.LIST_LOGS, lambda env, call, q: record_read.list_logs(env, call, q.account)),
-    Endpoint(record_api.EXPORT_LOG, _export),
+    Endpoint(record_api.LIST_LOGS, calls(record_read.list_logs)),
+    Endpoint(record_api.EXPORT_LOG, calls(record_read.export_log, lambda views: [_leaf(view) for view in views])),
 )
 
 # --- Questions about permissions
@@ -221,14 +200,12 @@ def _grant(grant: AllowedAction) -> Over:
     return Over(grant, conditions=[each.to_json() for each in grant.provisos])
 
 
-async def _who_can(env: Env, call: Call, q: access_api.WhoCanAccessInput) -> Any:
-    page = await who_can(env, call, q.action, q.resource, after=q.after, limit=q.limit, denied=q.denied)
+def _who_can(page: ResultPage[Access]) -> Any:
     access = [_access(entry) for entry in page.entries]
     return {"access": access, "looked_at": page.looked_at, "next": page.following}
 
 
-async def _what_can(env: Env, call: Call, q: access_api.WhatCanAccessInput) -> Over:
-    page = await what_can(env, call, q.principal, after=q.after, limit=q.limit)
+def _what_can(page: CanPage) -> Over:
     grants, roles = [_grant(each) for each in page.grants], [_access(each) for each in page.roles]
     return Over(page, grants=grants, roles=roles, next=page.following)
 
@@ -238,20 +215,19 @@ async def _lint(env: Env, call: Call, q: policy_api.LintDocumentInput) -> Any:
     return [each.to_json() for each in findings]
 
 
-async def _lint_account(env: Env, call: Call, q: policy_api.LintAccountInput) -> Any:
-    found, following = await trust_test.lint_account(env, call, q.account, q.after, q.limit)
-    return [Over(each, findings=[one.to_json() for one in each.findings]) for each in found], following
+def _linted(found: trust_test.Linted) -> Over:
+    return Over(found, findings=[finding.to_json() for finding in found.findings])
 
 
 _QUESTIONS: Final = (
-    Endpoint(access_api.LIST_LONG_LIVED_KEYS, lambda env, call, q: list_long_lived_keys(env, call, q.after, q.limit)),
+    Endpoint(access_api.LIST_LONG_LIVED_KEYS, calls(list_long_lived_keys)),
     Endpoint(access_api.SIMULATE_ACCESS, _simulate),
-    Endpoint(access_api.WHO_CAN_ACCESS, _who_can),
-    Endpoint(access_api.WHAT_CAN_ACCESS, _what_can),
-    Endpoint(access_api.FIND, lambda env, call, q: find(env, call, q.text)),
+    Endpoint(access_api.WHO_CAN_ACCESS, calls(who_can, _who_can)),
+    Endpoint(access_api.WHAT_CAN_ACCESS, calls(what_can, _what_can)),
+    Endpoint(access_api.FIND, calls(find)),
     Endpoint(policy_api.LINT_DOCUMENT, _lint),
-    Endpoint(policy_api.LINT_ACCOUNT, _lint_account),
-    Endpoint(policy_api.TEST_TRUST, lambda env, call, q: try_token(env, call, q.role, q.token)),
+    Endpoint(policy_api.LINT_ACCOUNT, calls(trust_test.lint_account, items_as(_linted))),
+    Endpoint(policy_api.TEST_TRUST, calls(try_token, role_name="role", unverified_token="token")),
 )
 
 
@@ -267,13 +243,13 @@ def endpoints() -> tuple[Endpoint, ...]:
     bundles = PolicyBundles()
     lists = CertificateLists()
     own = (
-        Endpoint(access_api.GET_POLICY_BUNDLE, lambda env, call, q: bundles.get(env, call, q.service, q.known)),
+        Endpoint(access_api.GET_POLICY_BUNDLE, calls(bundles.get)),
         Endpoint(
             certificate_api.ISSUE_CERTIFICATE,
             lambda env, call, q: issue_certificate(env, call, WantedCertificate(**fields_of(q))),
         ),
-        Endpoint(certificate_api.GET_CERTIFICATE_AUTHORITIES, lambda env, call, _: lists.get(env, call)),
+        Endpoint(certificate_api.GET_CERTIFICATE_AUTHORITIES, calls(lists.get)),
         Endpoint(certificate_api.ISSUE_JWT_SVID, _issue_jwt_svid),
-        Endpoint(certificate_api.GET_JWT_BUNDLE, lambda env, call, _: get_jwt_bundle(env, call)),
+        Endpoint(certificate_api.GET_JWT_BUNDLE, calls(get_jwt_bundle)),
     )
     return (*_SESSIONS, *_RECORD, *_QUESTIONS, *own)

@@ -33,6 +33,26 @@ def fields_of(given: Input, *without: str) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
+def calls(
+    function: Callable[..., Awaitable[Any]], answer: Callable[[Any], Any] = lambda result: result, **names: str
+) -> Perform:
+    """Performs an operation by a function whose parameters are the fields of its input. `answer`: makes the answer from the
+    result. `names`: of fields, by parameter, where they differ.
+    """
+    parameters = {field: parameter for parameter, field in names.items()}
+
+    async def perform(env: Env, call: Call, given: Input) -> Any:
+        fields = {parameters.get(name, name): value for name, value in fields_of(given).items()}
+        return answer(await function(env, call, **fields))
+
+    return perform
+
+
+def items_as(answer: Callable[[Any], Any]) -> Callable[[tuple[Sequence[Any], str]], Any]:
+    """Makes the answer of a list, page by page, from each of its items."""
+    return lambda page: ([answer(item) for item in page[0]], page[1])
+
+
 def read_text(kind: inspect.Type, where: str, text: str) -> Any:
     """The value of a text in a path, a query or a form. Raises DaypassError(VALIDATION). `where`: of the text."""
     if isinstance(kind, inspect.BoolType):

@@ -17,7 +17,7 @@ from daypass.operations.access_requests.view import RequestView
 from daypass.operations.access_requests.vote import Vote
 from daypass.operations.assume.mfa_code import MfaCode
 from daypass.ports import Call, Env
-from daypass.wire.endpoints.endpoint import Endpoint, Over, fields_of
+from daypass.wire.endpoints.endpoint import Endpoint, Over, calls, fields_of, items_as
 
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -103,11 +103,6 @@ async def _list_requests(env: Env, call: Call, q: api.ListAccessRequestsInput) -
     return [_request(view, call.now) for view in views], following
 
 
-async def _suggest(env: Env, call: Call, q: api.SuggestRolesInput) -> Any:
-    found = await read.suggest_roles(env, call, q.action, q.resource, q.limit)
-    return [Over(each, role=each.role_arn) for each in found]
-
-
 async def _own_access(env: Env, call: Call, _: Any) -> Over:
     found = await read.get_own_access(env, call)
     requests = [_request(view, call.now) for view in found.requests]
@@ -134,44 +129,31 @@ async def _end_for_ticket(env: Env, call: Call, q: api.EndGrantsOfTicketInput) -
     return [_grant(each, call.now) for each in await follow.end_for_ticket(env, call, q.account, q.ticket)], ""
 
 
-async def _on_call(env: Env, call: Call, q: Any) -> Any:
-    return {"people": await rules.people_on_call(env, call, q.account, q.name)}
-
-
 def _review(view: read.ReviewView) -> Over:
     terms = view.terms
     roles = [ref.arn for ref in terms.roles]
     return Over(view.review, beneficiary=terms.beneficiary, roles=roles, reason=terms.reason)
 
 
-async def _list_reviews(env: Env, call: Call, q: api.ListAccessReviewsInput) -> Any:
-    found, following = await read.list_reviews(env, call, q.account, every=q.every, after=q.after, limit=q.limit)
-    return [_review(each) for each in found], following
-
-
-async def _close_review(env: Env, call: Call, q: Any) -> Over:
-    return _review(await read.close_review(env, call, q.account, q.review_id, q.finding))
-
-
 ENDPOINTS: Final = (
     Endpoint(api.CREATE_ACCESS_REQUEST, _shown(_create)),
     Endpoint(api.LIST_ACCESS_REQUESTS, _list_requests),
-    Endpoint(api.SUGGEST_ROLES, _suggest),
-    Endpoint(api.GET_OWN_ACCESS, _own_access),
-    Endpoint(api.LIST_REQUESTABLE_ROLES, lambda env, call, q: read.list_requestable_roles(env, call, q.after, q.limit)),
-    Endpoint(api.EXAMINE_ACCESS_REQUEST, _examine),
     Endpoint(
-        api.GET_ACCESS_REQUEST,
-        _shown(lambda env, call, q: read.get_request(env, call, q.account, q.request_id)),
+        api.SUGGEST_ROLES,
+        calls(read.suggest_roles, lambda found: [Over(suggestion, role=suggestion.role_arn) for suggestion in found]),
     ),
+    Endpoint(api.GET_OWN_ACCESS, _own_access),
+    Endpoint(api.LIST_REQUESTABLE_ROLES, calls(read.list_requestable_roles)),
+    Endpoint(api.EXAMINE_ACCESS_REQUEST, _examine),
+    Endpoint(api.GET_ACCESS_REQUEST, _shown(calls(read.get_request))),
     Endpoint(api.APPROVE_ACCESS_REQUEST, _shown(_approve)),
     Endpoint(api.DENY_ACCESS_REQUEST, _shown(_deny)),
     Endpoint(
         api.ACCEPT_ACCESS_REQUEST,
         _shown(lambda env, call, q: follow.accept_request(env, call, q.request_id, _code(q.mfa))),
     ),
-    Endpoint(api.CANCEL_ACCESS_REQUEST, _shown(lambda env, call, q: follow.cancel_request(env, call, q.request_id))),
-    Endpoint(api.FINISH_ACCESS_REQUEST, _shown(lambda env, call, q: follow.finish_request(env, call, q.request_id))),
+    Endpoint(api.CANCEL_ACCESS_REQUEST, _shown(calls(follow.cancel_request))),
+    Endpoint(api.FINISH_ACCESS_REQUEST, _shown(calls(follow.finish_request))),
     Endpoint(
         api.EXTEND_ACCESS_REQUEST,
         _shown(
@@ -183,14 +165,11 @@ ENDPOINTS: Final = (
     Endpoint(api.LIST_GRANTS, _list_grants),
     Endpoint(api.END_GRANT, _end_grant),
     Endpoint(api.END_GRANTS_OF_TICKET, _end_for_ticket),
-    Endpoint(api.LIST_APPROVAL_RULES, lambda env, call, q: rules.RULES.every(env, call, q.account)),
-    Endpoint(api.GET_APPROVAL_RULE, lambda env, call, q: rules.RULES.get(env, call, q.name, q.account)),
-    Endpoint(api.GET_ON_CALL, _on_call),
-    Endpoint(
-        api.PUT_APPROVAL_RULE,
-        lambda env, call, q: rules.put_rule(env, call, q.account, q.name, q.document),
-    ),
-    Endpoint(api.DELETE_APPROVAL_RULE, lambda env, call, q: rules.RULES.delete(env, call, q.name, q.account)),
-    Endpoint(api.LIST_ACCESS_REVIEWS, _list_reviews),
-    Endpoint(api.CLOSE_ACCESS_REVIEW, _close_review),
+    Endpoint(api.LIST_APPROVAL_RULES, calls(rules.RULES.every)),
+    Endpoint(api.GET_APPROVAL_RULE, calls(rules.RULES.get, key="name")),
+    Endpoint(api.GET_ON_CALL, calls(rules.people_on_call, lambda people: {"people": people})),
+    Endpoint(api.PUT_APPROVAL_RULE, calls(rules.put_rule)),
+    Endpoint(api.DELETE_APPROVAL_RULE, calls(rules.RULES.delete, key="name")),
+    Endpoint(api.LIST_ACCESS_REVIEWS, calls(read.list_reviews, items_as(_review))),
+    Endpoint(api.CLOSE_ACCESS_REVIEW, calls(read.close_review, _review)),
 )
