@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from daypass.api.operation import After, Command, Input, Limit, Operation, OptionalMillis, Output, Page
+from daypass.api.operation import After, Command, Input, Limit, Operation, OptionalMillis, Output, Page, ResourcePages
 
 Note = Annotated[
     str,
@@ -239,4 +239,12 @@ WHAT_CAN_ACCESS = operation(
     "Everything that a user or role can do: each grant, limited by its other policies, and the roles that it can assume.",
     WhatCanAccessInput,
     WhatCanOut,
+)
+KEY_PAGES = ResourcePages(
+    "/console/keys",
+    "Access keys",
+    "access key",
+    LIST_LONG_LIVED_KEYS,
+    "access_key_id",
+    ("No active access keys.", "People and workloads here use roles."),
 )

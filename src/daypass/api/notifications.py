@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from daypass.api.operation import Command, InAccount, Input, OnePage, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, InAccount, Input, OnePage, Operation, OptionalMillis, Output, ResourcePages
 
 DEFAULT_EVENTS: Final = (
     *("access.requested", "access.emergency", "access.approved", "access.denied", "access.escalated", "access.ended"),
@@ -308,4 +308,35 @@ RETRY_SECURITY_EVENT = stream_operation(
     command=Command(
         "stream retry STREAM_ID EVENT_ID", "Deliver a dead event again.", says=("Event {id} waits for delivery.",)
     ),
+)
+CHANNEL_PAGES = ResourcePages(
+    "/console/notifications",
+    "Notification channels",
+    "channel",
+    LIST_NOTIFICATION_CHANNELS,
+    "name",
+    (
+        "No channels.",
+        "A channel reports access requests: to a webhook, by e-mail, in a chat, or as a ticket.",
+    ),
+    create=PUT_NOTIFICATION_CHANNEL,
+    remove=DELETE_NOTIFICATION_CHANNEL,
+    actions=(SEND_TEST_NOTIFICATION,),
+)
+NOTIFICATION_PAGES = ResourcePages(
+    "/console/sent-notifications",
+    "Sent notifications",
+    "notification",
+    LIST_NOTIFICATIONS,
+    "id",
+    ("No ", "Sent and undelivered notifications are listed here."),
+    actions=(RETRY_NOTIFICATION,),
+)
+EVENT_STREAM_PAGES = ResourcePages(
+    "/console/event-streams",
+    "Event streams",
+    "event stream",
+    LIST_EVENT_STREAMS,
+    "id",
+    ("No event streams.", "Other systems follow ended sessions and changed credentials by streams (SSF)."),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from daypass.api.operation import Command, InAccount, Limit, OnePage, Operation, Output
+from daypass.api.operation import Command, InAccount, Limit, OnePage, Operation, Output, ResourcePages
 
 
 class SecretOut(Output):
@@ -277,4 +277,43 @@ DELETE_CONSENT = operation(
         says=("Removed {consent_id}.",),
         confirm="Remove consent {consent_id}?",
     ),
+)
+
+_NEW_CLIENT = """{
+  "token_endpoint_auth_method": "none",
+  "grant_types": ["authorization_code", "refresh_token"],
+  "redirect_uris": ["https://app.example.com/callback"],
+  "roles": []
+}"""
+CLIENT_PAGES = ResourcePages(
+    "/console/clients",
+    "OAuth clients",
+    "client",
+    LIST_CLIENTS,
+    "client_id",
+    ("No OAuth clients.", "Applications that act for people are clients."),
+    one="/console/client",
+    show=GET_CLIENT,
+    create=CREATE_CLIENT,
+    change=UPDATE_CLIENT,
+    remove=DELETE_CLIENT,
+    actions=(CREATE_CLIENT_SECRET, DELETE_CLIENT_SECRET),
+    example={"settings": _NEW_CLIENT},
+)
+RESOURCE_SERVER_PAGES = ResourcePages(
+    "/console/resource-servers",
+    "Resource servers",
+    "resource server",
+    LIST_RESOURCE_SERVERS,
+    "identifier",
+    (
+        "No resource servers.",
+        "Services that accept access tokens are resource servers. Their scopes limit tokens.",
+    ),
+    one="/console/resource-server",
+    show=GET_RESOURCE_SERVER,
+    create=PUT_RESOURCE_SERVER,
+    change=PUT_RESOURCE_SERVER,
+    remove=DELETE_RESOURCE_SERVER,
+    example={"settings": '{\n  "scopes": {"read": {}}\n}'},
 )

@@ -213,6 +213,40 @@ class Operation:
         return msgspec.defstruct(f"{self.operation_id}Out", members, kw_only=True)
 
 
+@dataclass(frozen=True)
+class ResourcePages:
+    """How the console shows a resource: a list and, if there is `show`, a page for each.
+
+    Attributes:
+        path: of the list. one: of the page of one.
+        title: of the list. noun: one of them, "client".
+        list: the operation that lists; its command names the columns. key: the field that identifies one.
+        show, create, change, remove: operations; None: there is none.
+        actions: further operations on one, as buttons and forms.
+        empty: what an empty list says.
+        example: the JSON that a new form begins with, by field.
+    """
+
+    path: str
+    title: str
+    noun: str
+    list: Operation
+    key: str
+    empty: tuple[str, str]
+    one: str = ""
+    show: Operation | None = None
+    create: Operation | None = None
+    change: Operation | None = None
+    remove: Operation | None = None
+    actions: tuple[Operation, ...] = ()
+    example: Mapping[str, str] | None = None
+
+    @property
+    def buttons_in_rows(self) -> bool:
+        """Whether the list has a column of buttons: there is something to do, and no page for each."""
+        return self.show is None and (self.remove is not None or bool(self.actions))
+
+
 def bare_type(found: inspect.Type) -> tuple[inspect.Type, Mapping[str, Any]]:
     """A type without its metadata, and the `extra` of the metadata."""
     extra: dict[str, Any] = {}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from daypass.api.operation import Command, Empty, InAccount, Input, Operation, OptionalMillis, Output
+from daypass.api.operation import Command, Empty, InAccount, Input, Operation, OptionalMillis, Output, ResourcePages
 
 
 class ProviderOut(Output):
@@ -273,4 +273,14 @@ DELETE_SCIM_TOKEN = scim_operation(
         noun="token",
         confirm="Delete SCIM token {name}?",
     ),
+)
+SCIM_TOKEN_PAGES = ResourcePages(
+    "/console/scim-tokens",
+    "SCIM tokens",
+    "SCIM token",
+    LIST_SCIM_TOKENS,
+    "name",
+    ("No SCIM tokens.", "A directory, such as Entra ID or Okta, provisions users and groups with a token."),
+    create=CREATE_SCIM_TOKEN,
+    remove=DELETE_SCIM_TOKEN,
 )

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType
 
-from daypass.api.operation import Command, Empty, Id, InAccount, Limit, Millis, OnePage, Operation, Output
+from daypass.api.operation import (
+    Command,
+    Empty,
+    Id,
+    InAccount,
+    Limit,
+    Millis,
+    OnePage,
+    Operation,
+    Output,
+    ResourcePages,
+)
 
 
 class ExplanationOut(Output):
@@ -236,4 +247,15 @@ EXPORT_LOG = operation(
     LeafOut,
     items="records",
     unique="ExportLog",
+)
+ANOMALY_PAGES = ResourcePages(
+    "/console/anomalies",
+    "Anomalies",
+    "anomaly",
+    LIST_ANOMALIES,
+    "session_id",
+    (
+        "No anomalies.",
+        "A session that deviates from what is usual for its principal is listed here, with the reasons.",
+    ),
 )

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 from msgspec import inspect
 
-from daypass.api.operation import InputField, Operation, bare_type
+from daypass.api import access, notifications, oauth, providers, record
+from daypass.api.operation import InputField, Operation, ResourcePages, bare_type
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.oauth.client import ClientSettings
+from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
 from daypass.wire.console.members import form_schema, members_of
@@ -34,53 +36,27 @@ _SERVER: Final = ("account", "after", "limit")
 """Fields that no form has."""
 
 
-@dataclass(frozen=True)
-class ResourcePages:
-    """A resource with a list and, if there is `show`, a page for each.
-
-    Attributes:
-        path: of the list. one: of the page of one.
-        title: of the list. noun: one of them, "client".
-        list: the operation that lists; its command names the columns. key: the field that identifies one.
-        show, create, change, remove: operations; None: there is none.
-        actions: further operations on one, as buttons and forms.
-        empty: what an empty list says.
-        example: the JSON that a new form begins with, by field.
-        settings: the class of the field `settings`, from which its form is made.
-    """
-
-    path: str
-    title: str
-    noun: str
-    list: Operation
-    key: str
-    empty: tuple[str, str]
-    one: str = ""
-    show: Operation | None = None
-    create: Operation | None = None
-    change: Operation | None = None
-    remove: Operation | None = None
-    actions: tuple[Operation, ...] = ()
-    example: Mapping[str, str] | None = None
-    settings: type[Any] | None = None
-
-    @property
-    def buttons_in_rows(self) -> bool:
-        """Whether the list has a column of buttons: there is something to do, and no page for each."""
-        return self.show is None and (self.remove is not None or bool(self.actions))
+PAGES: Final = tuple(
+    pages
+    for module in (oauth, notifications, providers, access, record)
+    for pages in vars(module).values()
+    if isinstance(pages, ResourcePages)
+)
+"""The resources that have described pages."""
+_SETTINGS: Final[Mapping[str, type[Any]]] = {"client": ClientSettings, "resource server": ResourceServerSettings}
+"""The classes of fields `settings`, by what has them: forms are made from them."""
 
 
 class Pages:
-    """The pages of some resources. `endpoints`: what performs their operations."""
+    """The pages of `PAGES`. `endpoints`: what performs their operations."""
 
-    def __init__(self, resources: Sequence[ResourcePages], endpoints: Sequence[Endpoint]) -> None:
-        self._resources = resources
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self._perform = {each.operation: each.perform for each in endpoints}
 
     def pages(self) -> list[tuple[str, ConsolePage, str, str]]:
         """Path, function, summary and operation of each page that is only read."""
         found: list[tuple[str, ConsolePage, str, str]] = []
-        for each in self._resources:
+        for each in PAGES:
             found.append((each.path, partial(self._list, each), f"Console: {each.title}", _named(each.list)))
             if each.show is not None:
                 found.append((each.one, partial(self._one, each), f"Console: one {each.noun}", _named(each.show)))
@@ -99,7 +75,7 @@ class Pages:
                 asks=operation.method == "DELETE",
                 of="" if creates else resource.key,
             )
-            for resource in self._resources
+            for resource in PAGES
             for address, operation, creates in _changing(resource)
         ]
 
@@ -248,8 +224,8 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
         for part in operation.parts.values()
         if part.name not in (*_SERVER, *hidden)
     )
-    if resource.settings is not None:
-        schema = form_schema(resource.settings)  # type: ignore[arg-type]  # a class is hashable
+    if resource.noun in _SETTINGS:
+        schema = form_schema(_SETTINGS[resource.noun])  # type: ignore[arg-type]  # a class is hashable
         fields = tuple(each._replace(schema=schema) if each.name == "settings" else each for each in fields)
     if creates:
         return FormView(f"{resource.path}/create", f"Create the {resource.noun}", f"New {resource.noun}", fields)

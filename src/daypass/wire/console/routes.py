@@ -25,7 +25,6 @@ from daypass.wire.console.described import Pages, described_routes
 from daypass.wire.console.members import CONSOLE_ERRORS
 from daypass.wire.console.navigation import HOME, SETUP, page_of
 from daypass.wire.console.providers import anchor_changes, provider_changes
-from daypass.wire.console.resources import RESOURCES
 from daypass.wire.console.users import group_changes, user_changes
 from daypass.wire.endpoints.endpoint import Endpoint
 from daypass.wire.routing import GET, POST, Route
@@ -78,7 +77,7 @@ def console_routes(console: Console, endpoints: Sequence[Endpoint]) -> tuple[Rou
         *_use(show, form),
         *_directory(show, form),
         *_administration(show, form),
-        *described_routes(Pages(RESOURCES, endpoints), show, form),
+        *described_routes(Pages(endpoints), show, form),
     )
 
 
