@@ -22,6 +22,7 @@ from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, UNTOUCHED, An
 __all__ = ["server", "untouched"]
 TOKEN = base64.b64encode(bytes(range(32))).decode()
 OTHER_TOKEN = base64.b64encode(bytes(32)).decode()
+PATH = f"/chat/teams/{TENANT}/ops"
 CONTOSO, FABRIKAM = "72f988bf-86f1-41af-91ab-2d7cd011db47", "9188040d-6c67-4c5b-b112-36a304b66dad"
 LEE, ANN, EVE = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "1a3")
 
@@ -32,7 +33,6 @@ class Teams:
 
     place: Place
     posts: Posts = field(default_factory=Posts)
-    path: str = f"/chat/teams/{TENANT}/ops"
     messages: int = 0
     sessions: dict[str, Any] = field(default_factory=dict)
 
@@ -73,11 +73,11 @@ class Teams:
         }
         return json.dumps(activity, ensure_ascii=False).encode()
 
-    async def post(self, body: bytes, token: str = TOKEN, authorization: str | None = None) -> Answer:
+    async def post(self, body: bytes, token: str = TOKEN, authorization: str | None = None, path: str = PATH) -> Answer:
         mac = hmac.new(base64.b64decode(token), body, hashlib.sha256).digest()
         value = f"HMAC {base64.b64encode(mac).decode()}" if authorization is None else authorization
         headers = {"Content-Type": "application/json; charset=utf-8", "Authorization": value}
-        return await self.place.server.send("POST", self.path, "", headers, body)
+        return await self.place.server.send("POST", path, "", headers, body)
 
     async def say(self, text: str, user: str = LEE, tenant: str = CONTOSO, **more: Any) -> str:
         """The text of the answer in the channel."""
@@ -145,7 +145,7 @@ async def test_line_of_the_card_from_a_linked_approver_grants_access_and_the_rec
     texts = [each.get("text") for each in message["attachments"][0]["content"]["body"]]
     assert vote(request) in texts
     assert "Access is granted" in await teams.say(vote(request))
-    assert await state(teams, request) == ("approved", 1)  # type: ignore[arg-type]
+    assert await state(teams, request) == ("approved", 1)
     [event] = [each for each in await teams.place.server.events() if each["type"] == "access.approved"]
     assert event["actor"]["arn"].endswith(":user/lee")
     assert event["detail"]["chat_user"].endswith(f":{CONTOSO}:{LEE}")
@@ -179,16 +179,17 @@ async def test_vote_is_read_in_each_form_that_teams_gives_to_text(teams: Teams, 
 async def test_a198_text_that_only_contains_a_vote_is_no_vote(refusing: Teams, text: str) -> None:
     request = await refusing.place.request()
     assert "Send `link`" in await refusing.say(text.format(vote(request)))
-    assert await state(refusing, request) == ("pending", 0)  # type: ignore[arg-type]
+    assert await state(refusing, request) == ("pending", 0)
 
 
 @pytest.mark.parametrize(
     "how",
     ["token", "old", "early", "body", "none", "bearer", "two parts", "url alphabet", "channel", "slack", "account"],
 )
-async def test_a198_message_that_teams_did_not_sign_now_is_refused(teams: Teams, how: str) -> None:
-    request = await teams.place.request()
-    body = teams.message(vote(request), ago={"old": 302, "early": -302}.get(how, 0))
+@UNTOUCHED
+async def test_a198_message_that_teams_did_not_sign_now_is_refused(refusing: Teams, how: str) -> None:
+    request = await refusing.place.request()
+    body = refusing.message(vote(request), ago={"old": 302, "early": -302}.get(how, 0))
     right = base64.b64encode(hmac.new(base64.b64decode(TOKEN), body, hashlib.sha256).digest()).decode()
     given = {
         "none": "",
@@ -203,11 +204,10 @@ async def test_a198_message_that_teams_did_not_sign_now_is_refused(teams: Teams,
         "slack": f"/chat/slack/{TENANT}/ops",
         "account": f"/chat/teams/{OPERATOR}/ops",
     }
-    teams.path = paths.get(how, teams.path)
-    answer = await teams.post(body, OTHER_TOKEN if how == "token" else TOKEN, given.get(how))
+    answer = await refusing.post(body, OTHER_TOKEN if how == "token" else TOKEN, given.get(how), paths.get(how, PATH))
     assert answer.status == 403
-    assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
-    assert (await refusals(teams))[-1]["type"] in ("request.unauthenticated", "request.denied")  # type: ignore[arg-type]
+    assert await state(refusing, request) == ("pending", 0)
+    assert (await refusals(refusing))[-1]["type"] in ("request.unauthenticated", "request.denied")
 
 
 async def test_a198_repeated_message_counts_once(teams: Teams) -> None:
@@ -217,17 +217,18 @@ async def test_a198_repeated_message_counts_once(teams: Teams) -> None:
     body = teams.message(vote(request))
     assert "further approval" in (await teams.post(body)).json["text"]
     assert "used before" in (await teams.post(body)).json["text"]
-    assert await state(teams, request) == ("pending", 1)  # type: ignore[arg-type]
+    assert await state(teams, request) == ("pending", 1)
 
 
 @pytest.mark.parametrize("sender", [(EVE, CONTOSO), (LEE, FABRIKAM)])
+@UNTOUCHED
 async def test_a198_user_who_is_not_linked_and_same_id_of_another_tenant_are_refused(
-    teams: Teams, sender: tuple[str, str]
+    refusing: Teams, sender: tuple[str, str]
 ) -> None:
-    request = await teams.place.request()
-    assert "not linked" in await teams.say(vote(request), *sender)
-    assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
-    event = (await refusals(teams))[-1]  # type: ignore[arg-type]
+    request = await refusing.place.request()
+    assert "not linked" in await refusing.say(vote(request), *sender)
+    assert await state(refusing, request) == ("pending", 0)
+    event = (await refusals(refusing))[-1]
     assert event["account"] == TENANT
     assert event["detail"]["private"]["reason"] == "not linked"
 
@@ -235,7 +236,7 @@ async def test_a198_user_who_is_not_linked_and_same_id_of_another_tenant_are_ref
 async def test_a198_code_that_the_channel_could_read_links_nobody_else(teams: Teams) -> None:
     code = await teams.code("lou", await teams.chat_user(ANN))
     assert "not made for this chat user" in await teams.say(f"link {code}", EVE)
-    assert (await refusals(teams))[-1]["detail"]["private"]["reason"] == "chat code for another chat user"  # type: ignore[arg-type]
+    assert (await refusals(teams))[-1]["detail"]["private"]["reason"] == "chat code for another chat user"
     assert ":user/lou" in await teams.say(f"link {code}", ANN)
     session = teams.sessions["lou"]
     unbound = (await teams.place.server.api(session, "POST", "/chat-codes", body={})).json["code"]
@@ -249,9 +250,10 @@ async def test_a198_code_that_the_channel_could_read_links_nobody_else(teams: Te
 @pytest.mark.parametrize(
     "chat_user", ["x", "teams:zz:a:b", "irc:0123456789abcdef:aa:bb", "teams:0123456789abcdef:aa:bb\n"]
 )
-async def test_create_chat_code_for_what_is_no_chat_user_is_refused(teams: Teams, chat_user: str) -> None:
-    session = await teams.place.with_mfa("lou")
-    made = await teams.place.server.api(session, "POST", "/chat-codes", body={"chat_user": chat_user})
+@UNTOUCHED
+async def test_create_chat_code_for_what_is_no_chat_user_is_refused(refusing: Teams, chat_user: str) -> None:
+    session = refusing.sessions["lee"]
+    made = await refusing.place.server.api(session, "POST", "/chat-codes", body={"chat_user": chat_user})
     assert (made.status, made.code) == (400, "ValidationError")
 
 
@@ -260,7 +262,7 @@ async def test_a198_who_replaces_the_token_of_a_channel_speaks_for_nobody(teams:
     request = await teams.place.request()
     answer = await teams.post(teams.message(vote(request)), OTHER_TOKEN)
     assert "not linked" in answer.json["text"]
-    assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
+    assert await state(teams, request) == ("pending", 0)
 
 
 async def test_a198_vote_above_the_risk_and_on_what_has_changed_is_refused(teams: Teams) -> None:
@@ -269,34 +271,42 @@ async def test_a198_vote_above_the_risk_and_on_what_has_changed_is_refused(teams
     assert "has changed since" in await teams.say(vote(request))
     again = await teams.place.request(reason="Incident 42 again, under the new rule")
     assert "cannot be approved in a chat" in await teams.say(vote(again))
-    assert await state(teams, again) == ("pending", 0)  # type: ignore[arg-type]
+    assert await state(teams, again) == ("pending", 0)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"type": "conversationUpdate"},
-        {"from": None},
-        {"from": {"id": "29:1", "name": "Lee"}},
-        {"from": {"aadObjectId": [LEE]}},
-        {"from": {"aadObjectId": f"{LEE}\n"}},
-        {"timestamp": None},
-        {"timestamp": "2026-13-01T00:00:00Z"},
-        {"timestamp": "２０26-01-01T00:00:00Z"},
-        {"channelData": {"tenant": {"id": FABRIKAM}}},
-        {"channelData": {}},
-        {"conversation": "x"},
-        {"text": 1},
-        {"text": "x" * 4097},
-        {"text": "<at>Daypass</at> approve 1.2"},
-    ],
-)
-async def test_a198_signed_message_that_cannot_be_read_is_refused_on_the_record(
-    teams: Teams, changes: dict[str, Any]
-) -> None:
-    answer = await teams.post(teams.message("link", **changes))
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "another type": {"type": "conversationUpdate"},
+    "nobody": {"from": None},
+    "sender without an id": {"from": {"id": "29:1", "name": "Lee"}},
+    "list as an id": {"from": {"aadObjectId": [LEE]}},
+    "id with a line end": {"from": {"aadObjectId": f"{LEE}\n"}},
+    "no time": {"timestamp": None},
+    "month 13": {"timestamp": "2026-13-01T00:00:00Z"},
+    "wide digits": {"timestamp": "２０26-01-01T00:00:00Z"},
+    "two tenants": {"channelData": {"tenant": {"id": FABRIKAM}}},
+    "no tenant": {"channelData": {}},
+    "text as a conversation": {"conversation": "x"},
+    "number as text": {"text": 1},
+    "long text": {"text": "x" * 4097},
+    "vote without a binding": {"text": "<at>Daypass</at> approve 1.2"},
+}
+_WRONG: tuple[object, ...] = ([], {}, [CONTOSO], 7, "", "x")
+for _wrong in _WRONG:
+    for _member in ("from", "timestamp"):
+        UNREADABLE[f"{_member} is {_wrong!r}"] = {_member: _wrong}
+    UNREADABLE[f"tenant is {_wrong!r}"] = {"channelData": {"tenant": {"id": _wrong}}}
+    UNREADABLE[f"conversation's tenant is {_wrong!r}"] = {"conversation": {"tenantId": _wrong}}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@UNTOUCHED
+async def test_a198_signed_message_that_cannot_be_read_is_refused_on_the_record(refusing: Teams, what: str) -> None:
+    request = await refusing.place.request()
+    answer = await refusing.post(refusing.message(vote(request), **UNREADABLE[what]))
     assert answer.status == 400
-    event = (await refusals(teams))[-1]  # type: ignore[arg-type]
+    assert b"cannot be read" in answer.body
+    assert await state(refusing, request) == ("pending", 0)
+    event = (await refusals(refusing))[-1]
     assert (event["account"], event["error"]) == (TENANT, "malformed_request")
 
 
@@ -318,20 +328,3 @@ async def test_a198_hostile_name_is_shown_as_text_and_the_token_is_not_shown(tea
 @UNTOUCHED
 async def test_put_channel_with_what_is_no_security_token_is_refused(refusing: Teams, secret: str) -> None:
     assert (await channel(refusing.place, secret)).status == 400
-
-
-@pytest.mark.parametrize("wrong", [[], {}, [CONTOSO], 7, "", "x"])
-@pytest.mark.parametrize("member", ["from", "timestamp", "tenant", "tenantId"])
-async def test_a198_signed_message_with_members_of_other_types_is_refused(
-    teams: Teams, member: str, wrong: object
-) -> None:
-    request = await teams.place.request()
-    changes = {
-        "tenant": {"channelData": {"tenant": {"id": wrong}}},
-        "tenantId": {"conversation": {"tenantId": wrong}},
-    }.get(member, {member: wrong})
-    answer = await teams.post(teams.message(vote(request), **changes))
-    assert answer.status == 400
-    assert b"cannot be read" in answer.body
-    assert await state(teams, request) == ("pending", 0)  # type: ignore[arg-type]
-    assert (await refusals(teams))[-1]["account"] == TENANT  # type: ignore[arg-type]

@@ -25,7 +25,6 @@ from typing import Any
 from urllib.parse import quote
 
 import jsonpatch
-import kubernetes_validate
 import pytest
 import yaml
 from tests.e2e.cli.sdks import go_program
@@ -33,7 +32,7 @@ from tests.e2e.conftest import OPERATOR, Server, running
 from tests.e2e.pki import Pki
 from tests.e2e.test_kubernetes import configure, role_for
 from tests.e2e.test_own_proxy import LENGTHS
-from tests.kubernetes_api import AUDIENCE, READER, Cluster, cluster
+from tests.kubernetes_api import AUDIENCE, READER, Cluster, cluster, validate
 from tests.processes import bound
 
 pytestmark = pytest.mark.slow
@@ -89,7 +88,7 @@ class World:
         response = self.admit(pod)
         assert (response["allowed"], response["patchType"]) == (True, "JSONPatch"), response
         made: dict[str, Any] = jsonpatch.apply_patch(pod, json.loads(base64.b64decode(response["patch"])))
-        kubernetes_validate.validate(made, "1.37", strict=True)
+        validate(made)
         return made
 
     def run(self, pod: dict[str, Any], name: str) -> tuple[dict[str, str], list[str]]:
@@ -319,7 +318,7 @@ def test_manifest_is_valid() -> None:
     documents = list(yaml.safe_load_all(Path("deploy/kubernetes/webhook.yaml").read_text()))
     for each in documents:
         if not each["apiVersion"].startswith("cert-manager.io"):
-            kubernetes_validate.validate(each, "1.37", strict=True)
+            validate(each)
     assert {each["failurePolicy"] for each in documents[-1]["webhooks"]} == {"Fail", "Ignore"}
 
 
