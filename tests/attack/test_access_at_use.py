@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.attack.test_access_afterwards import revoke
-from tests.attack.test_access_standing import OPEN
+from tests.attack.test_access_afterwards import OPEN, revoke
 from tests.attack.test_approvals import events, place
 from tests.integration.api.access import REQUEST, Place
 from tests.integration.api.conftest import ROOT, TENANT, server

@@ -1,30 +1,30 @@
-"""Attacks by votes and grants that do not count any more, and what people see of them: rows A334 to A336, and A339."""
+"""Votes and grants that do not count any more, and what people see of them (rows A334 to A336, and A339); and random
+histories of requests against an independent oracle (A211, A213, A214, A254 and A262).
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from tests.attack.access_cast import FIRST_KEYS
+from tests.attack.access_driver import Driver
+from tests.attack.installation import installed
 from tests.attack.test_access_afterwards import revoke
 from tests.attack.test_approvals import events, place
-from tests.attack.test_approvers import NOT_ELIGIBLE, link
-from tests.attack.test_federated_approvers import ISSUER, approved
+from tests.attack.test_approvers import ISSUER, NOT_ELIGIBLE, approved, link
 from tests.integration.api.access import APPROVE, REQUEST, Place, gated
 from tests.integration.api.conftest import TENANT, policy, server
 
-from daypass.domain.directory import (
-    AccessRequest,
-    Grant,
-    InlinePolicy,
-    IssuerAllowList,
-    Membership,
-    Role,
-)
+from daypass.domain.directory import AccessRequest, Grant, InlinePolicy, IssuerAllowList, Membership, Role
 from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]
+
+
 TWO = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
 
 
@@ -307,3 +307,23 @@ async def test_a379_role_that_changed_leaves_the_access_to_the_other(place: Plac
     await place.change(lambda tx: tx.replace(replace(place.roles["web"], tags=(("tier", "1"),))))
     await place.denied("ann", "web")
     await place.assume("ann")
+
+
+def drive(data: Path, seeds: range, steps: int) -> None:
+    with installed(data, first_keys=FIRST_KEYS, access={"sweep_seconds": 300}) as installation:
+        for seed in seeds:
+            installation.run(Driver(installation, seed).run(steps))
+
+
+def test_random_histories_of_access_requests_agree_with_the_oracle(tmp_path: Path) -> None:
+    drive(tmp_path, range(101, 102), 120)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "seeds", [range(102, 103), *(range(first, first + 10) for first in range(110, 150, 10))], ids=lambda seeds: seeds[0]
+)
+def test_random_histories_of_access_requests_agree_with_the_oracle_over_many_histories(
+    tmp_path: Path, seeds: range
+) -> None:
+    drive(tmp_path, seeds, 120)

@@ -1,13 +1,18 @@
-"""A clock that is wrong for a while, or in one process: nobody honest is locked out, no session lives longer (A111)."""
+"""A clock that is wrong for a while, or in one process (A111), and a copy of an installation that runs beside the
+original (A441): nobody honest is locked out, no session lives longer.
+"""
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, SetClock, installed, trust
 
 HOUR = 3_600_000
+
+
 DAY = 24 * HOUR
 
 
@@ -69,3 +74,25 @@ def test_a111_clock_that_was_ahead_since_the_start_locks_nobody_out_when_it_is_s
     with installed(tmp_path, wall) as site:
         assert site.call(ROOT, "GetCallerIdentity").status == 200
         assert "behind the time that was recorded" in site.runtime.readiness.warnings(detailed=False)[0]
+
+
+def test_a441_session_that_the_administrator_of_a_copy_issues_is_refused_by_the_original(tmp_path: Path) -> None:
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    with installed(original) as site:
+        role = site.role("deploy", trust(ALPHA), policy=EVERYTHING)
+        _, key = site.user("ann")
+        assert site.assume(key, role).status == 403
+    shutil.copytree(original, copy)
+    with installed(copy) as site:
+        changed = {"RoleName": "deploy", "PolicyDocument": trust(f"arn:aws:iam::{ALPHA}:user/ann")}
+        site.iam("UpdateAssumeRolePolicy", ROOT, **changed)
+        forged = site.assume(key, role)
+        assert forged.status == 200
+        assert site.call(forged.key, "GetCallerIdentity").status == 200
+    with installed(original) as site:
+        refused = site.call(forged.key, "GetCallerIdentity")
+        assert (refused.status, refused.code) == (403, "InvalidClientTokenId")
+        (record,) = site.records(refused.request_id)
+        assert record["type"] == "request.unauthenticated"
+        assert site.assume(key, role).status == 403

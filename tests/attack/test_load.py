@@ -1,13 +1,23 @@
-"""Cheap attacks must cost little: refusals, bodies, connections."""
+"""Cheap attacks must cost little: refusals, bodies, connections. Operations of AWS that are not served say so, and a
+backup's draft is not written through a link (A203).
+"""
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
-from tests.attack.installation import ROOT, form, installed
+import pytest
+from tests.attack.installation import HOST, ROOT, Installation, form, installed
 
+from daypass.config import Settings
+from daypass.crypto import age
 from daypass.domain.errors import ErrorKind
 from daypass.domain.events import decode
+from daypass.operations.iam.service import OPERATIONS as IAM
+from daypass.server import backup
+from daypass.wire.aws.models import load
+from daypass.wire.aws.sts import STS_OPERATIONS as STS
 
 TOKEN = {"RoleArn": "arn:aws:iam::111122223333:role/ops", "RoleSessionName": "me", "WebIdentityToken": "x" * 9_000}
 
@@ -58,3 +68,45 @@ def test_a114_large_body_is_read_for_those_alone_who_name_credentials_of_ours(tm
             assert site.records(answer.request_id)[0]["error"] == "request_too_large"
         for headers in ([], [(b"authorization", b"Bearer x")]):
             assert site.send("POST", headers, body).status == 413
+
+
+UNSERVED = [
+    (service, name) for service, served in (("sts", STS), ("iam", IAM)) for name in load(service).names - set(served)
+]
+
+
+def test_operations_that_are_not_served_are_unsupported_and_on_the_record(site: Installation) -> None:
+    assert ("iam", "SetSecurityTokenServicePreferences") in UNSERVED
+    for service, name in UNSERVED:
+        operation = load(service).operation(name)
+        assert operation is not None
+        answer = site.call(ROOT, name, service=service)
+        assert (answer.code, answer.status) == ("UnsupportedOperation", 400), name
+        assert answer.text("Message") == f"{name} is not supported by this service."
+        [record] = site.records(answer.request_id)
+        assert (record["operation"], record["error"]) == (f"{service}:{name}", "unsupported_operation")
+
+
+@pytest.mark.parametrize(("service", "name"), [("iam", "SetSecurityTokenServicePreferences"), ("sts", "AssumeRoot")])
+def test_operations_that_are_not_served_tell_nothing_to_whoever_has_not_signed(
+    site: Installation, service: str, name: str
+) -> None:
+    answer = site.send(headers=[(b"host", HOST.encode())], body=form(name, {}, service))
+    assert (answer.code, answer.status) == ("MissingAuthenticationToken", 403)
+
+
+@pytest.mark.parametrize("name", [".daypass.age.partial", ".daypass.age", "daypass.age.partial"])
+def test_a203_link_in_the_directory_of_a_backup_is_not_followed(tmp_path: Path, name: str) -> None:
+    """The directory may be one that others can write, such as /tmp."""
+    victim, shared, data = tmp_path / "victim", tmp_path / "shared", tmp_path / "data"
+    shared.mkdir(mode=0o777)
+    victim.write_text("kept")
+    (shared / name).symlink_to(victim)
+    with installed(data):
+        pass
+    settings = Settings.model_validate({"server": {"data": str(data)}})
+    made = backup.make(settings, age.new_identity()[1], shared / "daypass.age")
+    assert made.rows
+    assert victim.read_text() == "kept"
+    assert stat.S_IMODE((shared / "daypass.age").stat().st_mode) == 0o600
+    assert {file.name for file in shared.iterdir()} == {"daypass.age", name}

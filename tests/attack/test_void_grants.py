@@ -12,8 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from tests.attack.test_access_afterwards import revoke
-from tests.attack.test_access_standing import second_key, take
+from tests.attack.test_access_afterwards import revoke, second_key, take
 from tests.attack.test_approvals import events, place
 from tests.integration.api.access import REQUEST, Place
 from tests.integration.api.conftest import ROOT, TENANT, policy, server

@@ -102,7 +102,7 @@ def test_answer_and_errors_read_as_boto3_expects(server: Server) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "server", ["sqlite"], indirect=True
-)  # both databases, and restarts: tests/contract/test_one_time.py
+)  # both databases, and restarts: tests/contract/test_acknowledged.py
 def test_a19_hundred_redemptions_over_two_processes_get_one_session(server: Server) -> None:
     with running(server.data) as second:
         issuer, role = federated(server, one_time=True)

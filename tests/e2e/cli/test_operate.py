@@ -10,12 +10,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from tests.e2e.cli.conftest import DAYPASS, ME, Command, policy
-from tests.e2e.conftest import OPERATOR, ROOT_KEYS, TENANT, Server
+from tests.e2e.conftest import ADMIN_KEY, BOOTSTRAP, OPERATOR, ROOT_KEYS, TENANT, Server, running
+from tests.x509 import Authority
 
 LIST_USERS = "import boto3\ntry: boto3.client('iam').list_users()\nexcept Exception as e: print(e, e.response)"
 
@@ -312,3 +315,87 @@ def test_simulate_and_access_tell_what_a_role_can(daypass: Command, role: str) -
     assert found.status == 0, found.err
     assert f"arn:aws:iam::{OPERATOR}:user/" in found.out
     assert daypass("access", "who-can", "sts:AssumeRole", f"{arn}-none").status == 1
+
+
+def test_anchor_is_created_listed_disabled_enabled_and_removed(daypass: Command, tmp_path: Path) -> None:
+    name, file = f"plant-{secrets.token_hex(3)}", tmp_path / "ca.pem"
+    file.write_text(Authority.make().pem)
+    made = daypass("anchor", "create", name, str(file), "--output", "json").json()
+    identifier = made["trustAnchorId"]
+    assert (made["name"], made["enabled"]) == (name, True)
+    shown = daypass("anchor", "show", identifier)
+    assert "BEGIN CERTIFICATE" in shown.out
+    for command, state in (("disable", False), ("enable", True)):
+        assert daypass("anchor", command, identifier).status == 0
+        listed = {each["trustAnchorId"]: each for each in daypass("anchor", "ls", "--output", "json").json()}
+        assert listed[identifier]["enabled"] is state
+    assert daypass("anchor", "rm", identifier).status == 2, "not without --yes where nobody can be asked"
+    assert daypass("anchor", "rm", identifier, "--yes").status == 0
+    gone = daypass("anchor", "show", identifier)
+    assert (gone.status, gone.out) == (1, "")
+    assert "ResourceNotFoundException" in gone.err
+
+
+def test_anchor_of_another_account_is_not_found_and_a_file_that_is_no_certificate_is_refused(
+    daypass: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text(Authority.make().pem)
+    identifier = daypass("anchor", "create", "mine", str(file), "--output", "json").json()["trustAnchorId"]
+    file.write_text("no certificate")
+    refused = daypass("anchor", "create", "other", str(file))
+    assert (refused.status, refused.out) == (7, "")
+    assert "ValidationException" in refused.err
+    daypass.login(ROOT_KEYS[TENANT])
+    assert daypass("anchor", "show", identifier).status == 1
+    assert daypass("anchor", "disable", identifier).status == 1
+
+
+CANARIES = {
+    "DAYPASS_SERVER__METRICS_TOKEN": "metrics-canary",
+    "DAYPASS_ACCESS__SMTP_PASSWORD": "smtp-canary",
+    "DAYPASS_CHECKS__SECRET_ACCESS_KEY": "checks-canary-0123456789",
+}
+
+
+@pytest.mark.slow
+def test_a583_doctor_names_what_is_wrong_and_the_bundle_holds_no_secret(tmp_path: Path) -> None:
+    settings = {**CANARIES, "DAYPASS_SPOOL__AFTER_SECONDS": "1"}
+    with running(tmp_path / "data", environment=settings) as server:
+        daypass = Command(server, tmp_path / "home")
+        daypass.login(ADMIN_KEY)
+        token = CANARIES["DAYPASS_SERVER__METRICS_TOKEN"]
+
+        def found(*more: str) -> dict[str, tuple[str, str]]:
+            ran = daypass("doctor", "--output", "json", *more)
+            states = {each["subject"]: (each["state"], each["runbook"]) for each in ran.json()}
+            assert ran.status == int(any(state in ("warning", "critical") for state, _ in states.values()))
+            return states
+
+        assert {state for state, _ in found("--metrics-token", token).values()} == {"ok"}
+        assert found()["disk"][0] == "not known", "metrics need the token"
+
+        file = tmp_path / "bundle.tar.gz"
+        ran = daypass("support-bundle", str(file), DAYPASS_METRICS_TOKEN=token)
+        assert ran.status == 0, ran.err
+        with tarfile.open(file) as bundle:
+            texts = {each.name: bundle.extractfile(each).read().decode() for each in bundle}  # type: ignore[union-attr]
+        assert {name.rpartition("/")[2] for name in texts} >= {"findings.json", "settings.json", "metrics.txt"}
+        secrets = (*CANARIES.values(), ADMIN_KEY[1], *(each.split(":")[1] for each in BOOTSTRAP.split(",")))
+        assert not [(name, secret) for name, text in texts.items() for secret in secrets if secret in text]
+        assert "***" in texts["daypass-support/settings.json"]
+        assert "refused" not in json.loads(texts["daypass-support/summary.json"])
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert daypass("support-bundle", str(file)).status != 0, "an existing file is kept"
+
+        with closing(sqlite3.connect(tmp_path / "data/daypass.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")  # as a forgotten backup does
+            for _ in range(150):
+                states = found("--metrics-token", token)
+                if states["database"] == ("critical", "DaypassDatabaseUnavailable"):
+                    break
+                time.sleep(0.2)
+        assert states["database"] == ("critical", "DaypassDatabaseUnavailable")
+
+    ran = daypass("doctor", "--output", "json")
+    assert [(each["state"], each["runbook"]) for each in ran.json()] == [("critical", "DaypassDown")]

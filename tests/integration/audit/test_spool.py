@@ -31,7 +31,7 @@ from tests.integration.audit.making import (
 )
 from tests.integration.audit.test_doubt import _fail_to_commit, lose_a_record, tamper
 from tests.integration.audit.test_journal import accounts, add_account
-from tests.integration.audit.test_lost_proofs import disconnect, fail_over
+from tests.integration.audit.test_lost import disconnect, fail_over
 from tests.patience import eventually
 
 from daypass.audit import drain as drainer

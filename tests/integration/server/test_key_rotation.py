@@ -1,4 +1,4 @@
-"""The ring keys of a running process: what it makes is on the record, also when the record was not available at first."""
+"""The ring keys of a running process, and their rotation by command while no server runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import pytest
 from tests.prepared import prepare_sqlite
 from tests.unit.crypto.rings import NOW, FixedClock
 
-from daypass.config import load
-from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError
+from daypass.config import Settings, load
+from daypass.crypto.key_encryption import KeyEncryptionKey, KeySourceError, RingError
 from daypass.crypto.keys import DAY, KeyRings, Ring
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
+from daypass.server import ring_keys
 from daypass.server import ring_keys as key_rotation
 from daypass.server.ring_keys import KeyRotation
+from daypass.server.runtime import Runtime
 from daypass.stores.engine import open_database
 
 
@@ -151,3 +153,43 @@ async def test_key_source_that_has_gone_is_a_warning_until_it_is_back(rotation: 
                 await asyncio.sleep(0.001)
         assert rotation.source_problem == ("source cannot decrypt: it is away." if away else "")
     checks.cancel()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Those of an installation whose server has run once and has stopped."""
+    prepare_sqlite(tmp_path / "daypass.db")
+    settings = Settings.model_validate({"server": {"data": str(tmp_path)}})
+    asyncio.run(run_once(settings))
+    return settings
+
+
+async def run_once(settings: Settings) -> None:
+    runtime = Runtime(settings)
+    await runtime.start()
+    await runtime.stop()
+
+
+def test_rotate_twice_at_the_same_moment_is_refused_and_changes_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = ring_keys.wall()
+    monkeypatch.setattr(ring_keys, "wall", lambda: now)
+    ring_keys.rotate(settings, ())
+    before = ring_keys.list_keys(settings)
+    with pytest.raises(RingError, match="at the same moment"):
+        ring_keys.rotate(settings, ())
+    assert ring_keys.list_keys(settings) == before
+
+
+def test_emergency_rotation_after_two_planned_ones_adds_every_new_key(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = ring_keys.wall()
+    for later in (1, 2):
+        monkeypatch.setattr(ring_keys, "wall", lambda later=later: now + later)
+        ring_keys.rotate(settings, ())
+    monkeypatch.setattr(ring_keys, "wall", lambda: now + 3)
+    _, made = ring_keys.rotate_in_emergency(settings)
+    stored = {key.id for key in ring_keys.list_keys(settings)}
+    assert {key.id for key in made} <= stored

@@ -1,14 +1,27 @@
-"""Passkeys in the browser: registered, used to sign in alone and as a second factor, renamed, removed; recovery codes."""
+"""A person's devices in the browser: passkeys, recovery codes, chat users; and the help that each page links to."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import re
+from urllib.parse import urlencode, urlsplit
 
-from tests.attack.installation import ALPHA, Installation
+import pytest
+from tests.attack.installation import ALPHA, Answer, Installation
 from tests.browser import Browser, forms, text
+from tests.oauth_client import api
 from tests.passkeys import new_passkey, registered, sign_in_with
 from tests.sign_in import PASSWORD, signed_in, user, with_device
+
+from daypass.domain.errors import ErrorKind
+from daypass.monitoring.alerts import ALERTS
+from daypass.monitoring.help import copy_of_runbooks
+from daypass.monitoring.rules import Places, rules
+from daypass.wire.json_errors import INTERNAL_CODE, wire_error
+from daypass.wire.oauth.errors import oauth_error
+from daypass.wire.service_models import aws_code
 
 DEVICES = "/account/devices"
 
@@ -145,3 +158,113 @@ def test_user_with_a_virtual_device_and_a_passkey_may_use_either(site: Installat
     page = browser.sign_in(ALPHA, name, PASSWORD)
     assert browser.submit(page, "/login/code", code=totp.at(site.now() // 1000)).status == 303
     assert sign_in_with(Browser(site), authenticator).status == 303
+
+
+KEY = "8f742231b10e8888abcd99yyyzzz85a5"
+
+
+def sent(site: Installation, body: bytes) -> str:
+    """The answer to a command in Slack."""
+    at = site.wall.time // 1000
+    mac = hmac.new(KEY.encode(), b"v0:%d:" % at + body, hashlib.sha256).hexdigest()
+    headers = [
+        (b"host", b"daypass.test"),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+        (b"x-slack-request-timestamp", str(at).encode()),
+        (b"x-slack-signature", f"v0={mac}".encode()),
+    ]
+    answer = site.run(site.ask("POST", headers, body, path=f"/chat/slack/{ALPHA}/ops".encode()))
+    assert answer.status == 200, answer.body
+    return str(json.loads(answer.body)["text"])
+
+
+def test_person_links_a_chat_user_with_a_code_of_the_page_and_removes_it(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    channel = {
+        "kind": "slack",
+        "target": "https://hooks.slack.example/1",
+        "events": ["access.requested"],
+        "secret": KEY,
+    }
+    assert api(site, "PUT", "/notification-channels/ops", channel).status == 200
+    browser = Browser(site)
+    sign_in_with(browser, authenticator)
+    page = browser.submit(browser.get(DEVICES), f"{DEVICES}/chat-code")
+    found = re.search(r"/daypass (link [A-Za-z0-9_-]+)", text(page))
+    assert found, text(page)
+    assert found[1] not in text(browser.get(DEVICES))
+    given = {"team_id": "T1", "user_id": "U1", "user_name": "ann <b>", "text": found[1]}
+    assert f":user/{name}" in sent(site, urlencode(given).encode())
+    listed = browser.get(DEVICES)
+    assert ":T1:U1, linked" in text(listed)
+    assert b"ann <b>" not in listed.body
+    assert browser.submit(listed, f"{DEVICES}/chat-unlink").status == 303
+    assert "No chat user is linked." in text(browser.get(DEVICES))
+
+
+def test_code_of_the_page_for_a_chat_user_of_teams_is_for_teams_and_another_text_is_refused(site: Installation) -> None:
+    name = user(site)
+    authenticator = registered(site, signed_in(site, name))
+    browser = Browser(site)
+    sign_in_with(browser, authenticator)
+    form = forms(browser.get(DEVICES))[f"{DEVICES}/chat-code"].fields
+    page = browser.post(f"{DEVICES}/chat-code", {**form, "chat_user": "teams:0123456789abcdef:t-1:u-1"})
+    assert re.search(r"(?<!/daypass )link [A-Za-z0-9_-]{40,}", text(page)), text(page)
+    refused = browser.post(f"{DEVICES}/chat-code", {**form, "chat_user": "<b>ann"})
+    assert "A chat user is SERVICE:KEY:WORKSPACE:USER" in text(refused)
+    assert b"<b>ann" not in refused.body
+
+
+def test_sign_in_without_mfa_gets_no_code_for_a_chat(site: Installation) -> None:
+    name = user(site)
+    registered(site, browser := signed_in(site, name))
+    page = browser.get(DEVICES)
+    assert f"{DEVICES}/chat-code" not in forms(page)
+    form = forms(page)
+    token = next(iter(form.values())).fields["csrf"]
+    answer = browser.post(f"{DEVICES}/chat-code", {"csrf": token})
+    assert "MFA is at most 15 minutes old" in text(answer)
+    assert "/daypass link" not in text(answer)
+
+
+def links(answer: Answer) -> set[str]:
+    return set(re.findall(r'href="(/help/[^"]*)"', answer.body.decode()))
+
+
+def test_everybody_reaches_each_page_from_the_first_one(site: Installation) -> None:
+    stranger, waiting, seen = Browser(site), ["/help/"], set[str]()
+    while waiting:
+        path = waiting.pop()
+        page = stranger.get(path)
+        assert page.status == 200, path
+        seen.add(path)
+        waiting.extend(links(page) - seen - {*waiting})
+    codes = {of(kind)[0] for kind in ErrorKind for of in (aws_code, wire_error, oauth_error)}
+    wanted = {*codes, *(kind.value for kind in ErrorKind), INTERNAL_CODE}
+    assert {f"/help/errors/{code}" for code in wanted} <= seen
+    alerting = rules(Places())["groups"][1]["rules"]
+    assert {urlsplit(each["annotations"]["runbook_url"]).path for each in alerting} <= seen
+    assert all(f'id="{alert.name}"' in copy_of_runbooks() for alert in ALERTS)
+    assert set(re.findall(r'href="#(\w+)"', copy_of_runbooks())) <= {alert.name for alert in ALERTS}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["errors/%3Cscript%3E", "errors/../runbooks", "errors/AccessDenied/x", "nothing", "errors/__class__", "runbooks/" + "x" * 500],
+)  # fmt: skip
+def test_unknown_name_is_not_found_and_not_repeated(site: Installation, name: str) -> None:
+    answer = Browser(site).get(f"/help/{name}")
+    assert answer.status == 404
+    assert "script>" not in answer.body.decode()
+    assert links(answer) == {"/help/errors/NoSuchEntity"}
+
+
+def test_error_pages_and_refused_forms_lead_to_help(site: Installation, browser: Browser) -> None:
+    denied = browser.get("/console/settings")
+    assert "/help/errors/AccessDenied" in links(denied)
+    form = browser.get(f"/console/credentials?role=arn:aws:iam::{ALPHA}:role/absent")
+    refused = browser.submit(form, "/console/credentials/show")
+    [link] = [each for each in links(refused) if each.startswith("/help/errors/")]
+    assert refused.body.index(b'role="alert"') < refused.body.index(link.encode())  # the problem, then its page
+    assert "What to do" in text(Browser(site).get(link))
