@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.attack.test_approvals import FOR_MFA, events, place
+from tests.attack.test_approvals import FOR_MFA
 from tests.attack.test_approvers import NOT_ELIGIBLE, by_role
 from tests.attack.test_chat import chat
-from tests.integration.api.access import APPROVE, REQUEST, Place, gated
-from tests.integration.api.conftest import ROOT, TENANT, Key, policy, server
+from tests.integration.api.access import APPROVE, REQUEST, Place, gated, place
+from tests.integration.api.conftest import TENANT, Key, policy, server
 
 from daypass.domain.access.rule import CompiledPeople, People
 from daypass.domain.directory import AccessKey, Grant, KeyStatus, Revocation, Role
@@ -24,11 +24,7 @@ from daypass.operations.revocation import new_revocation
 from daypass.ports import OutboundFailed, Tx
 
 __all__ = ["chat", "place", "server"]
-
-
 CALENDARS = 4
-
-
 CLOSE = policy("daypass:CloseAccessReview")
 
 
@@ -54,15 +50,9 @@ async def test_a264_emergency_waits_for_all_calendars_that_hang_at_once(
     await place.assume("ann", names[-1])
 
 
-async def revoke(place: Place, subject: str, value: str, *, block: bool) -> None:
-    body = {"subject": subject, "value": value, "account": TENANT, "block": block, "reason": "stolen", "force": True}
-    made = await place.server.api(ROOT, "POST", "/revocations", body=body)
-    assert made.status == 201, made.body
-
-
 async def test_a268_vote_of_a_stolen_key_ends_with_the_sessions_of_its_person(place: Place) -> None:
     await place.granted()
-    await revoke(place, "principal", place.users["lee"].arn, block=False)
+    await place.revoke("principal", place.users["lee"].arn)
     assert NOT_ELIGIBLE in await place.denied("ann")
     await place.granted()  # what Lee approves afterwards counts
     await place.assume("ann")
@@ -70,13 +60,13 @@ async def test_a268_vote_of_a_stolen_key_ends_with_the_sessions_of_its_person(pl
 
 async def test_a268_vote_with_a_source_identity_ends_with_the_sessions_of_it(place: Place) -> None:
     await by_role(place)
-    await revoke(place, "source_identity", "Lisa-at-work", block=False)
+    await place.revoke("source_identity", "Lisa-at-work")
     assert NOT_ELIGIBLE in await place.denied("ann")
 
 
 async def test_a268_vote_of_a_person_who_was_blocked_does_not_come_back_with_the_person(place: Place) -> None:
     request = await place.granted()
-    await revoke(place, "principal", place.users["lee"].arn, block=True)
+    await place.revoke("principal", place.users["lee"].arn, block=True)
 
     def lift(tx: Tx) -> None:
         for found in tx.find(Revocation, account=TENANT, subject="principal", value=place.users["lee"].id):
@@ -178,17 +168,7 @@ async def test_a120_newer_rule_that_is_more_specific_applies_to_what_was_request
 
 
 OPEN = gated().replace('"true"', '"false"')
-
-
 GLASS = {"people": {"principals": ["user/ann"]}, "mfa_seconds": None}
-
-
-async def second_key(place: Place, name: str) -> Key:
-    env, user = place.server.runtime.env, place.users[name]
-    secret, key_id = env.ids.secret(), env.ids.access_key("AKIA")
-    sealed = env.sealer.seal_secret(secret.encode(), TENANT, user.id)
-    await place.server.write(AccessKey(key_id, TENANT, user.id, KeyStatus.ACTIVE, sealed, place.now, place.now))
-    return Key(key_id, secret)
 
 
 async def take(place: Place, key: Key, *, deleted: bool) -> None:
@@ -297,7 +277,7 @@ async def test_a375_request_for_a_deleted_role_is_shown_with_the_reason_and_deni
     for who in ("ann", "eve"):
         assert (await place.refused(who, f"{path}/deny", DENIAL))[:2] == (403, "AccessDenied")
     assert (await place.ask("lee", f"{path}/deny", DENIAL))["state"] == "denied"
-    assert (await events(place, "access.denied"))[-1]["detail"]["reason"] == DENIAL["reason"]
+    assert (await place.events("access.denied"))[-1]["detail"]["reason"] == DENIAL["reason"]
 
 
 async def test_cancel_request_for_a_deleted_role_cancels_it(place: Place) -> None:

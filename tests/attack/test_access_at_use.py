@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from tests.attack.test_access_afterwards import OPEN, revoke
-from tests.attack.test_approvals import events, place
-from tests.integration.api.access import REQUEST, Place
-from tests.integration.api.conftest import ROOT, TENANT, server
+from tests.attack.test_access_afterwards import OPEN
+from tests.integration.api.access import REQUEST, Place, place
+from tests.integration.api.conftest import TENANT, server
 
 from daypass.domain.directory import (
     Grant,
@@ -41,7 +40,7 @@ async def test_a289_draft_is_not_accepted_after_its_deadline(place: Place, monke
     status, _, message = await place.refused("eve", f"/access-requests/{request['id']}/accept")
     assert (status, message) == (409, "The access request has expired.")
     await place.denied("eve")
-    assert await events(place, "access.accepted") == []
+    assert await place.events("access.accepted") == []
 
 
 @pytest.mark.parametrize("action", ["approve", "deny"])
@@ -103,7 +102,7 @@ async def test_a342_access_whose_end_a_failover_has_lost_gives_no_session(place:
         lambda tx: tx.find(Grant, request_id=request["id"]), account=TENANT
     )
     if how == "end":
-        await place.server.api(ROOT, "POST", f"/grants/{grant.id}/end", {"account": TENANT}, body={})
+        await place.operator("POST", f"/grants/{grant.id}/end", {})
     else:
         body = {"reason": "it was a mistake", "binding": ""} if how == "deny" else None
         await place.ask("lou" if how == "deny" else "ann", f"{path}/{how}", body)
@@ -159,10 +158,10 @@ async def test_a381_requests_and_grants_of_before_a_revocation_of_their_source_i
     request = await at_work(place)
     if state != "pending":
         await place.approve("lee", request)
-    await revoke(place, "source_identity", "ann-at-home", block=False)
+    await place.revoke("source_identity", "ann-at-home")
     assert (await shown(place, request))["refused"] == {}
     await asyncio.sleep(0.01)
-    await revoke(place, "source_identity", "Ann-at-work", block=False)
+    await place.revoke("source_identity", "Ann-at-work")
     after = await shown(place, request)
     assert (after["state"], after["binding"], len(after["refused"])) == (state, "", state != "pending")
     if state != "pending":

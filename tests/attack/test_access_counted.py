@@ -12,10 +12,8 @@ import pytest
 from tests.attack.access_cast import FIRST_KEYS
 from tests.attack.access_driver import Driver
 from tests.attack.installation import installed
-from tests.attack.test_access_afterwards import revoke
-from tests.attack.test_approvals import events, place
 from tests.attack.test_approvers import ISSUER, NOT_ELIGIBLE, approved, link
-from tests.integration.api.access import APPROVE, REQUEST, Place, gated
+from tests.integration.api.access import APPROVE, REQUEST, Place, gated, place
 from tests.integration.api.conftest import TENANT, policy, server
 
 from daypass.domain.directory import AccessRequest, Grant, InlinePolicy, IssuerAllowList, Membership, Role
@@ -23,8 +21,6 @@ from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
 __all__ = ["place", "server"]
-
-
 TWO = [{"approvers": {"principals": ["group/leads"]}, "threshold": 2}]
 
 
@@ -40,7 +36,7 @@ async def test_a334_requests_and_grants_of_before_a_revocation_of_their_person_e
     if state != "pending":
         await place.approve("lee", request)
     await asyncio.sleep(0.01)
-    await revoke(place, "principal", place.users["ann"].arn, block=False)
+    await place.revoke("principal", place.users["ann"].arn)
     shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
     assert (shown["state"], shown["binding"], len(shown["refused"])) == (state, "", state != "pending")
     path, body = f"/access-requests/{request['id']}/approve", {"binding": request["binding"]}
@@ -56,7 +52,7 @@ async def test_a334_request_for_a_person_who_was_revoked_cannot_be_accepted(plac
     await place.rule("prod", on_behalf=True)
     request = await place.request("ann", beneficiary=place.users["eve"].arn)
     await asyncio.sleep(0.01)
-    await revoke(place, "principal", place.users["ann"].arn, block=False)
+    await place.revoke("principal", place.users["ann"].arn)
     assert (await place.refused("eve", f"/access-requests/{request['id']}/accept"))[:2] == (403, "AccessDenied")
 
 
@@ -71,7 +67,7 @@ async def test_a335_vote_that_does_not_count_any_more_completes_no_decision(plac
     assert shown["missing"] == {"prod/approval": 2}
     after = await place.approve("lou", request)
     assert (after["state"], after["missing"], after["grants"]) == ("pending", {"prod/approval": 1}, [])
-    [*_, event] = await events(place, "access.approved")
+    [*_, event] = await place.events("access.approved")
     assert event["detail"]["void"] == {place.users["lee"].id: "the rule no longer names the approver"}
     assert (await place.approve("lia", request))["state"] == "approved"
     await place.assume("ann")
@@ -87,7 +83,7 @@ async def test_a335_grant_that_would_be_refused_is_shown_so_and_offered_to_nobod
         role = place.roles["prod"]
         await place.change(lambda tx: tx.replace(replace(role, tags=(("tier", "1"),))))
     else:
-        await revoke(place, "principal", place.users["lee"].arn, block=False)
+        await place.revoke("principal", place.users["lee"].arn)
     shown = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
     [why] = shown["refused"].values()
     assert shown["state"] == "approved"
@@ -100,7 +96,7 @@ async def test_a335_grant_that_would_be_refused_is_shown_so_and_offered_to_nobod
     assert suggestion["grant_id"] == ""
     assert (await place.request(reuse=True))["reused"] is False
     assert why in await place.denied("ann")
-    [ended] = await events(place, "access.ended")
+    [ended] = await place.events("access.ended")
     assert ended["detail"]["why"] == why
 
 
@@ -133,7 +129,7 @@ async def test_a336_escalation_counts_from_the_acceptance(place: Place) -> None:
     await sweep(place.server.runtime.env)
     path, body = f"/access-requests/{request['id']}/approve", {"binding": request["binding"]}
     assert (await place.refused("boss", path, body))[:2] == (403, "AccessDenied")
-    assert await events(place, "access.escalated") == []
+    assert await place.events("access.escalated") == []
 
 
 @pytest.mark.parametrize("allowed", [(ISSUER,), ()])
@@ -222,7 +218,7 @@ async def test_a280_chain_does_not_hide_who_the_person_is(place: Place) -> None:
     body = {"binding": request["binding"]}
     status, code, message = await place.refused("two", f"/access-requests/{request['id']}/approve", body)
     assert (status, code, "own access request" in message) == (403, "AccessDenied", True)
-    [refused] = [each for each in await events(place, "request.denied") if "Approve" in each["operation"]]
+    [refused] = [each for each in await place.events("request.denied") if "Approve" in each["operation"]]
     assert refused["actor"]["arn"].endswith(":assumed-role/leading/shift")
     await place.denied("ann")
 
@@ -294,7 +290,7 @@ async def test_a379_approver_of_one_role_does_not_stand_in_for_a_revoked_one_of_
     """Both may approve both roles: each has filled the place of one of them."""
     await for_two_roles(place)
     await asyncio.sleep(0.01)
-    await revoke(place, "principal", place.users["lee"].arn, block=False)
+    await place.revoke("principal", place.users["lee"].arn)
     answers = [
         await place.server.sts(place.keys["ann"], "AssumeRole", RoleArn=place.roles[name].arn, RoleSessionName="shift")
         for name in ("prod", "web")

@@ -11,34 +11,32 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.api.access import APPROVE, Place, gated
-from tests.integration.api.conftest import ROOT, TENANT, Answer, Server, policy, server
+import pytest_asyncio
+from tests.integration.api.access import APPROVE, Place, gated, own_place
+from tests.integration.api.conftest import UNTOUCHED, Answer, Server, policy, shared
 
 from daypass.domain.directory import AccessKey, AccessRequest, InlinePolicy, KeyStatus, Membership
 from daypass.domain.events import Event, EventType
 from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
-__all__ = ["place", "server"]
+__all__ = ["shared"]
 
 
-@pytest.fixture
-async def place(server: Server) -> Place:  # the fixture that is imported
-    made = Place(server)
-    await made.fill()
-    return made
+pytestmark = UNTOUCHED
 
 
-async def events(place: Place, kind: str) -> list[dict[str, Any]]:
-    return [event for event in await place.server.events() if event["type"] == kind]
+@pytest_asyncio.fixture(loop_scope="module")
+async def place(shared: Server) -> Place:
+    return await own_place(shared)
 
 
 async def test_a121_requester_cannot_approve_through_a_chain_another_key_or_a_linked_user(place: Place) -> None:
     """Ann is a lead too, and has a role of leads, a second key and a second user."""
     server = place.server
     ids, now = server.runtime.env.ids, place.now
-    await server.write(Membership(TENANT, place.groups["leads"].id, place.users["ann"].id, now))
-    await place.role("leading", gated().replace('"true"', '"false"'), APPROVE)
+    await server.write(Membership(place.account, place.groups["leads"].id, place.users["ann"].id, now))
+    await place.role("leading", gated(place.account).replace('"true"', '"false"'), APPROVE)
     await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads", "role/leading"]}}])
     approver = replace(place.users["ann"], tags=(("daypass:person", "ann@example.com"),))
     await place.change(lambda tx: tx.replace(approver))
@@ -47,8 +45,8 @@ async def test_a121_requester_cannot_approve_through_a_chain_another_key_or_a_li
     await place.change(lambda tx: tx.replace(twin))
     secret = ids.secret()
     key = ids.access_key("AKIA")
-    sealed = server.runtime.env.sealer.seal_secret(secret.encode(), TENANT, place.users["ann"].id)
-    await server.write(AccessKey(key, TENANT, place.users["ann"].id, KeyStatus.ACTIVE, sealed, now, now))
+    sealed = server.runtime.env.sealer.seal_secret(secret.encode(), place.account, place.users["ann"].id)
+    await server.write(AccessKey(key, place.account, place.users["ann"].id, KeyStatus.ACTIVE, sealed, now, now))
     place.keys["ann-key"] = type(place.keys["ann"])(key, secret)
     await place.person("permitted", APPROVE)
     request = await place.request("ann")
@@ -62,7 +60,7 @@ async def test_a121_requester_cannot_approve_through_a_chain_another_key_or_a_li
         assert (status, code) == (403, "AccessDenied")
         assert "own access request" in message
     refusals = [
-        event for event in await events(place, "request.denied") if event["operation"].endswith("ApproveAccessRequest")
+        event for event in await place.events("request.denied") if event["operation"].endswith("ApproveAccessRequest")
     ]
     assert len(refusals) == 4
     mine = await place.ask("ann", f"/access-requests/{request['id']}", method="GET")
@@ -70,7 +68,7 @@ async def test_a121_requester_cannot_approve_through_a_chain_another_key_or_a_li
 
 
 def _allow(place: Place, name: str) -> Any:
-    return InlinePolicy(TENANT, place.users[name].id, "approve", APPROVE, place.now)
+    return InlinePolicy(place.account, place.users[name].id, "approve", APPROVE, place.now)
 
 
 async def test_a120_vote_on_what_was_read_before_a_change_is_refused(place: Place) -> None:
@@ -102,13 +100,13 @@ async def test_a120_grant_is_void_when_role_or_rule_change_before_its_use(place:
     elif changed == "rule":
         await place.rule("prod", max_seconds=7200)
     else:
-        answer = await place.server.api(ROOT, "DELETE", "/approval-rules/prod", {"account": TENANT})
+        answer = await place.operator("DELETE", "/approval-rules/prod")
         assert answer.status == 204
     message = await place.denied("ann")
     assert "access grant" in message
-    [ended] = await events(place, "access.ended")
+    [ended] = await place.events("access.ended")
     assert ended["detail"]["reason"] == "policy_changed"
-    answer = await place.server.api(ROOT, "GET", f"/access-requests/{request['id']}", {"account": TENANT})
+    answer = await place.operator("GET", f"/access-requests/{request['id']}")
     assert (answer.json["state"], answer.json["grants"][0]["state"]) == ("ended", "ended")
 
 
@@ -128,7 +126,7 @@ async def test_a85_approver_disabled_before_use_voids_the_grant(place: Place, ho
 
     await place.change(disable)
     assert "An approval does not count any more" in await place.denied("ann")
-    [ended] = await events(place, "access.ended")
+    [ended] = await place.events("access.ended")
     assert ended["detail"]["reason"] == "ineligible"
 
 
@@ -136,7 +134,7 @@ async def test_a84_hundred_parallel_redemptions_of_a_one_time_grant_give_one_ses
     await place.granted(max_uses=1)
     answers = await asyncio.gather(*(redeemed(place, f"shift{number}") for number in range(100)))
     assert sorted(answers) == [*["AccessDenied"] * 99, "AssumeRoleResponse"]
-    assert len(await events(place, "session.issued")) == 1
+    assert len(await place.events("session.issued")) == 1
 
 
 async def redeemed(place: Place, name: str) -> str:
@@ -175,11 +173,11 @@ async def test_a85_approver_without_the_permission_at_use_voids_the_grant(place:
     lee = place.users["lee"]
     text = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"daypass:Approve*","Resource":"*"}]}'
     if how == "denied":
-        await place.server.write(InlinePolicy(TENANT, lee.id, "deny", text, place.now))
+        await place.server.write(InlinePolicy(place.account, lee.id, "deny", text, place.now))
     else:
         await place.change(lambda tx: [tx.delete(each) for each in tx.find(InlinePolicy, owner_id=lee.id)])
     assert "cannot be used: An approval does not count any more" in await place.denied("ann")
-    (ended,) = await events(place, "access.ended")
+    (ended,) = await place.events("access.ended")
     assert (ended["detail"]["request"], ended["detail"]["reason"]) == (request["id"], "ineligible")
 
 
@@ -187,14 +185,8 @@ async def test_a85_approver_without_the_permission_at_use_voids_the_grant(place:
 
 
 NARROW = policy("orders:Get")
-
-
 MORE = {"seconds": 600, "reason": "the fix takes longer"}
-
-
 IS_ANN = {"StringEquals": {"aws:username": "ann"}}
-
-
 FOR_MFA = {"principals": ["group/engineers"], "condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}
 
 
@@ -259,11 +251,7 @@ async def test_a209_beneficiary_accepts_under_the_conditions_of_the_rule(place: 
 
 
 NOBODY = {"principals": ["user/nobody"]}
-
-
 NEVER = {"StringEquals": {"aws:username": "nobody"}}
-
-
 AUTOMATIC = [{"name": "ann", "condition": IS_ANN}]
 
 
@@ -271,14 +259,6 @@ async def vote(place: Place, who: str, request: Any, **more: Any) -> Answer:
     path = f"/access-requests/{request['id']}"
     seen = await place.ask(who, path, method="GET")
     return await place.server.api(place.keys[who], "POST", f"{path}/approve", body={"binding": seen["binding"], **more})
-
-
-async def disabled(place: Place, name: str) -> None:
-    def disable(tx: Tx) -> None:
-        for key in tx.find(AccessKey, owner_id=place.users[name].id):
-            tx.replace(replace(key, status=KeyStatus.INACTIVE))
-
-    await place.change(disable)
 
 
 @pytest.mark.parametrize(
@@ -376,11 +356,11 @@ async def reasons(place: Place, who: str = "ann") -> set[str]:
 
 
 async def test_a212_call_from_a_new_network_does_not_make_it_known(place: Place) -> None:
-    actor = {"arn": place.users["ann"].arn, "principal_id": place.users["ann"].id, "account": TENANT}
+    actor = {"arn": place.users["ann"].arn, "principal_id": place.users["ann"].id, "account": place.account}
     actor |= {"access_key_id": place.keys["ann"].id, "kind": "user"}
     long_ago, source = place.now - 10 * 86_400_000, {"ip": "198.51.100.7"}
     env = place.server.runtime.env
-    await env.journal.commit(Event(EventType.REQUEST_ALLOWED, long_ago, TENANT, actor=actor, source=source))
+    await env.journal.commit(Event(EventType.REQUEST_ALLOWED, long_ago, place.account, actor=actor, source=source))
     await place.server.sts(place.keys["ann"], "GetCallerIdentity")
     assert "new_network" in await reasons(place)
 
@@ -394,16 +374,22 @@ async def test_a212_refusals_of_another_key_and_behind_other_calls_count(place: 
     assert "recent_denials" in await reasons(place)
     env, user = place.server.runtime.env, place.users["ann"]
     second = type(first)(env.ids.access_key("AKIA"), env.ids.secret())
-    sealed = env.sealer.seal_secret(second.secret.encode(), TENANT, user.id)
-    await place.server.write(AccessKey(second.id, TENANT, user.id, KeyStatus.ACTIVE, sealed, place.now, place.now))
+    sealed = env.sealer.seal_secret(second.secret.encode(), place.account, user.id)
+    await place.server.write(
+        AccessKey(second.id, place.account, user.id, KeyStatus.ACTIVE, sealed, place.now, place.now)
+    )
     place.keys["ann"] = second
     assert "recent_denials" in await reasons(place)
 
 
 async def test_a213_sessions_made_from_a_granted_one_end_with_it(place: Place) -> None:
-    await place.role("door", gated(), policy("sts:AssumeRole"))
+    await place.role("door", gated(place.account), policy("sts:AssumeRole"))
     await place.rule("door", roles=["role/door"])
-    statement = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{TENANT}:root"}, "Action": "sts:AssumeRole"}
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{place.account}:root"},
+        "Action": "sts:AssumeRole",
+    }
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     further = [await place.role(name, trust, policy("sts:AssumeRole")) for name in ("next", "last")]
     await place.approve("lee", await place.request("ann", "door", seconds=300))
@@ -412,5 +398,5 @@ async def test_a213_sessions_made_from_a_granted_one_end_with_it(place: Place) -
     for role in further:
         key = await place.server.assume(key, role.arn)
         assert (await place.server.session_of(key))["expires_at"] <= ends
-    listed = await place.server.api(ROOT, "GET", "/sessions", {"account": "*"})
+    listed = await place.operator("GET", "/sessions")
     assert len(listed.json["sessions"]) == 3

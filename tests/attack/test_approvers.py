@@ -12,9 +12,8 @@ from urllib.parse import urlencode
 
 import pytest
 from msgspec import structs
-from tests.attack.test_approvals import disabled, events, place
 from tests.attack.tokens import trust_in
-from tests.integration.api.access import APPROVE, Place, gated
+from tests.integration.api.access import APPROVE, Place, gated, place
 from tests.integration.api.conftest import OPERATOR, ROOT, TENANT, Key, policy, server
 from tests.issuer import Issuer
 
@@ -27,15 +26,7 @@ from daypass.operations.revocation import MAX_REVOCATIONS, RESERVED
 from daypass.ports import Call, Reader, Tx
 
 __all__ = ["place", "server"]
-
-
 NOT_ELIGIBLE = "An approval does not count any more"
-
-
-async def blocked(place: Place, subject: str, value: str) -> None:
-    body = {"subject": subject, "value": value, "account": TENANT, "block": True, "reason": "stolen", "force": True}
-    made = await place.server.api(ROOT, "POST", "/revocations", body=body)
-    assert made.status == 201, made.body
 
 
 async def by_role(place: Place) -> None:
@@ -58,13 +49,13 @@ async def test_a214_approval_does_not_count_when_its_role_or_source_identity_is_
         "source_identity": "Lisa-at-work",
         "principal": place.users["lisa"].arn,
     }
-    await blocked(place, subject, values[subject])
+    await place.revoke(subject, values[subject], block=True)
     assert NOT_ELIGIBLE in await place.denied("ann")
 
 
 async def test_a214_block_of_another_source_identity_changes_nothing(place: Place) -> None:
     await by_role(place)
-    await blocked(place, "source_identity", "Lisa")
+    await place.revoke("source_identity", "Lisa", block=True)
     await place.assume("ann")
 
 
@@ -175,7 +166,7 @@ async def test_a210_source_identity_that_a_further_session_of_a_chain_chose_puts
 
 
 async def lift(place: Place) -> None:
-    listed = await place.server.api(ROOT, "GET", "/revocations", {"account": TENANT})
+    listed = await place.operator("GET", "/revocations")
     for each in listed.json["revocations"]:
         answer = await place.server.api(ROOT, "POST", f"/revocations/{each['id']}/lift", body={"reason": "new key"})
         assert answer.status == 200, answer.body
@@ -188,11 +179,11 @@ async def test_a254_vote_of_a_blocked_approver_is_refused_and_does_not_count_aft
     """Lee's key works until it is deleted: whoever stole it would leave a vote for the time after the block."""
     await place.rule("prod", stages=[{"approvers": {"principals": ["group/leads"]}, "threshold": 2}])
     request = await place.request()
-    await blocked(place, "principal", place.users["lee"].arn)
+    await place.revoke("principal", place.users["lee"].arn, block=True)
     body = {"binding": request["binding"], **({"reason": "not today"} if verb == "deny" else {})}
     status, code, _ = await place.refused("lee", f"/access-requests/{request['id']}/{verb}", body)
     assert (status, code) == (403, "AccessDenied")
-    [refusal] = [event for event in await events(place, "request.denied") if "AccessRequest" in event["operation"]]
+    [refusal] = [event for event in await place.events("request.denied") if "AccessRequest" in event["operation"]]
     assert refusal["actor"]["principal_id"] == place.users["lee"].id
     await lift(place)
     after = await place.approve("lou", request)
@@ -201,7 +192,7 @@ async def test_a254_vote_of_a_blocked_approver_is_refused_and_does_not_count_aft
 
 async def test_a254_vote_of_a_disabled_approver_by_a_session_is_refused(place: Place) -> None:
     place.keys["session"] = await place.server.session_token(place.keys["lee"])
-    await disabled(place, "lee")
+    await place.disable("lee")
     request = await place.request()
     path = f"/access-requests/{request['id']}/approve"
     assert (await place.refused("session", path, {"binding": request["binding"]}))[0] == 403
@@ -250,7 +241,7 @@ async def test_a274_approval_of_an_approver_who_was_blocked_before_the_first_use
     }
     assert (await place.server.api(ROOT, "POST", "/revocations", body=body)).status == 201
     await place.denied("ann")
-    [ended] = await events(place, "access.ended")
+    [ended] = await place.events("access.ended")
     assert (ended["detail"]["request"], ended["detail"]["reason"]) == (request["id"], "ineligible")
 
 
@@ -263,8 +254,6 @@ async def test_a274_block_by_another_account_ends_nothing(place: Place) -> None:
 
 
 ISSUER = "idp.example.com"
-
-
 PROVIDER = f"arn:aws:iam::{TENANT}:oidc-provider/{ISSUER}"
 
 
@@ -309,7 +298,7 @@ async def test_a304_vote_of_a_federated_approver_ends_with_its_provider(place: P
         await place.assume("ann")
         return
     assert NOT_ELIGIBLE in await place.denied("ann")
-    [ended] = await events(place, "access.ended")
+    [ended] = await place.events("access.ended")
     assert ended["detail"]["reason"] == "ineligible"
 
 

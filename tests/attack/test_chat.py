@@ -425,7 +425,7 @@ async def test_other_button_and_other_command_change_nothing(chat: Chat) -> None
 
 
 async def test_signing_secret_of_a_channel_is_not_shown(chat: Chat) -> None:
-    listed = await chat.place.server.api(ROOT, "GET", "/notification-channels", {"account": TENANT})
+    listed = await chat.place.operator("GET", "/notification-channels")
     assert KEY.encode() not in listed.body
     assert KEY not in json.dumps(await chat.place.server.events())
     await chat.place.request()

@@ -11,8 +11,6 @@ from pathlib import Path
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, SetClock, installed, trust
 
 HOUR = 3_600_000
-
-
 DAY = 24 * HOUR
 
 

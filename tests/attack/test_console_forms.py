@@ -212,14 +212,8 @@ def test_a219_no_text_that_people_write_is_in_an_exported_table(site: Installati
 
 
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
-
-
 OBJECTS = ("name", "id", "arn", "request", "review", "user", "role", "new_name")
-
-
 """Fields that name an object of the console."""
-
-
 ABOUT_NOTHING = {
     "/console/keys/report",
     "/console/lint",
@@ -227,8 +221,6 @@ ABOUT_NOTHING = {
     "/console/start/create",
     "/console/setup/create",
 }
-
-
 """Forms that have no object."""
 
 
@@ -308,8 +300,6 @@ def test_unknown_page_is_recorded_without_an_operation(site: Installation) -> No
 
 
 TAG = "x onfocus=alert@1 autofocus"
-
-
 """Allowed values of IAM that look most like markup."""
 
 

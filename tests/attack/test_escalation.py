@@ -28,14 +28,8 @@ SCIM = [
         "RemoveUserFromGroup",
     )
 ]
-
-
 TOKENS = {"Action": ["daypass:CreateScimToken", *SCIM], "Resource": "*"}
-
-
 ANY_ACTION = {"Action": "*", "Resource": "*"}
-
-
 URL = "idp.a202.example"
 
 

@@ -40,17 +40,9 @@ from tests.sign_in import CALLBACK, VERIFIER, allowed, signed_in, site_with_page
 from daypass.domain.directory import OAuthClient
 
 RESOURCE_SERVER = "https://resource.test"
-
-
 API = "https://api.resource.test"
-
-
 ID_JAG = "urn:ietf:params:oauth:token-type:id-jag"
-
-
 TYPE = "oauth-id-jag+jwt"
-
-
 CONFIDENTIAL = {"fapi_exceptions": ["bearer_tokens"], "roles": ["*"], "scopes": ["read", "write"]}
 
 
@@ -256,8 +248,6 @@ def test_identity_assertion_for_a_request_without_a_client_is_refused(world: Wor
 
 
 REFRESH_TOKEN = "urn:ietf:params:oauth:token-type:refresh_token"
-
-
 SETTINGS = {
     "grant_types": ["authorization_code", EXCHANGE],
     "redirect_uris": [CALLBACK],

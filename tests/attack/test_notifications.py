@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from tests.attack.installation import ALPHA, ROOT_OF_BETA, Installation, form, installed, trust
 from tests.console import policy
-from tests.integration.api.access import Place
-from tests.integration.api.conftest import OPERATOR, TENANT, Server, server
+from tests.integration.api.access import Place, place
+from tests.integration.api.conftest import OPERATOR, TENANT, server
 from tests.oauth_client import api
 
 from daypass.domain.directory import AccessRequest, Notification
@@ -29,14 +29,7 @@ from daypass.ports import Tx
 from daypass.server import background
 from daypass.server.anomalies import AnomalyWatch
 
-__all__ = ["server"]
-
-
-@pytest.fixture
-async def place(server: Server) -> Place:  # the fixture that is imported
-    made = Place(server)
-    await made.fill()
-    return made
+__all__ = ["place", "server"]
 
 
 async def test_a252_slow_receivers_of_one_account_delay_no_other(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,6 @@ import pytest
 from tests.attack.installation import ALPHA, EVERYTHING, ROOT, Answer, Installation, Key, document, trust
 
 Refused = Callable[..., dict[str, Any]]
-
-
 LISTED = f"arn:aws:iam::{ALPHA}:user/"
 
 

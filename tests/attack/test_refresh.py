@@ -46,11 +46,7 @@ from daypass.operations.oauth import refresh
 from daypass.operations.oauth.targets import target_of
 
 REFRESH = "urn:ietf:params:oauth:token-type:refresh_token"
-
-
 GENEROUS = {"failures_per_second": 1_000_000, "failures_burst": 1_000_000}
-
-
 EACH = 50
 
 

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from tests.attack.test_access_afterwards import revoke, second_key, take
-from tests.attack.test_approvals import events, place
-from tests.integration.api.access import REQUEST, Place
-from tests.integration.api.conftest import ROOT, TENANT, policy, server
+import pytest_asyncio
+from tests.attack.test_access_afterwards import take
+from tests.integration.api.access import REQUEST, Place, own_place
+from tests.integration.api.conftest import UNTOUCHED, Server, policy, shared
 
 from daypass.domain.directory import (
     AccessRequest,
@@ -30,9 +30,17 @@ from daypass.domain.directory import (
 from daypass.operations.access_requests.follow import sweep
 from daypass.ports import Tx
 
-__all__ = ["place", "server"]
+__all__ = ["shared"]
 Change = Callable[[Place], Awaitable[object]]
 CHANGED, INELIGIBLE = "policy_changed", "ineligible"
+
+
+pytestmark = UNTOUCHED
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def place(shared: Server) -> Place:
+    return await own_place(shared)
 
 
 def role(**changes: object) -> Change:
@@ -63,7 +71,7 @@ def leave(name: str, group: str) -> Change:
 
 
 def revoked(name: str, *, block: bool) -> Change:
-    return lambda place: revoke(place, "principal", place.users[name].arn, block=block)
+    return lambda place: place.revoke("principal", place.users[name].arn, block=block)
 
 
 def deleted(name: str) -> Change:
@@ -74,20 +82,20 @@ async def other_terms(place: Place) -> None:
     """Somebody changes the stored request."""
 
     def run(tx: Tx) -> None:
-        [request] = tx.find(AccessRequest, account=TENANT)
+        [request] = tx.find(AccessRequest, account=place.account)
         tx.replace(replace(request, document=request.document.replace("Incident 42", "Incident 43")))
 
     await place.change(run)
 
 
 async def deleted_rule(place: Place) -> None:
-    answer = await place.server.api(ROOT, "DELETE", "/approval-rules/prod", {"account": TENANT})
+    answer = await place.operator("DELETE", "/approval-rules/prod")
     assert answer.status == 204
 
 
 async def revoked_grant(place: Place) -> None:
-    [grant] = await place.server.runtime.directory.read(lambda tx: tx.find(Grant, account=TENANT), account="")
-    await revoke(place, "grant", grant.id, block=False)
+    [grant] = await place.server.runtime.directory.read(lambda tx: tx.find(Grant, account=place.account), account="")
+    await place.revoke("grant", grant.id)
 
 
 async def denied(place: Place) -> None:
@@ -97,14 +105,14 @@ async def denied(place: Place) -> None:
 
 async def another_key(place: Place) -> None:
     """The approver's key is replaced by another."""
-    old, place.keys["lee"] = place.keys["lee"], await second_key(place, "lee")
+    old, place.keys["lee"] = place.keys["lee"], await place.second_key("lee")
     await take(place, old, deleted=True)
 
 
 async def other_devices(place: Place) -> None:
     """The approver's password changes, and an MFA device goes."""
     lee, now = place.users["lee"], place.now
-    await place.server.write(LoginProfile(TENANT, lee.id, b"", now, now))
+    await place.server.write(LoginProfile(place.account, lee.id, b"", now, now))
     await place.with_mfa("lee")
     await place.change(lambda tx: [tx.delete(device) for device in tx.find(MfaDevice, owner_id=lee.id)])
 
@@ -125,13 +133,13 @@ EITHER: dict[str, tuple[Change, str]] = {
     "role tag": (role(tags=(("tier", "1"),)), CHANGED),
     "boundary": (role(boundary_arn="arn:aws:iam::aws:policy/ReadOnlyAccess"), CHANGED),
     "inline policy": (
-        written(lambda place: InlinePolicy(TENANT, place.roles["prod"].id, "q", policy("s3:*"), place.now)),
+        written(lambda place: InlinePolicy(place.account, place.roles["prod"].id, "q", policy("s3:*"), place.now)),
         CHANGED,
     ),
     "attached policy": (
         written(
             lambda place: Attachment(
-                TENANT, place.roles["prod"].id, "arn:aws:iam::aws:policy/ReadOnlyAccess", place.now
+                place.account, place.roles["prod"].id, "arn:aws:iam::aws:policy/ReadOnlyAccess", place.now
             )
         ),
         CHANGED,
@@ -174,7 +182,7 @@ async def granted(place: Place, *, used: bool) -> None:
 
 
 async def ends(place: Place) -> list[str]:
-    return [str(event["detail"]["reason"]) for event in await events(place, "access.ended")]
+    return [str(event["detail"]["reason"]) for event in await place.events("access.ended")]
 
 
 @pytest.mark.parametrize("used", [False, True])

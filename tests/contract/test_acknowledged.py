@@ -201,14 +201,8 @@ def test_put_meta_replaces_the_value(database: Database) -> None:
 
 
 Headers = list[tuple[bytes, bytes]]
-
-
 Bring = Callable[[], tuple[Headers, bytes]]
-
-
 """Makes a request that brings the one proof: its headers and body."""
-
-
 FORM: Headers = [(b"content-type", b"application/x-www-form-urlencoded"), (b"host", b"daypass.test")]
 
 

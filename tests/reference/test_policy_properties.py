@@ -15,8 +15,6 @@ from daypass.domain.policy.evaluate import evaluate
 from daypass.domain.policy.explain import explain
 
 SEEDS = range(4)
-
-
 CASES = 2_500
 
 
@@ -124,23 +122,11 @@ def test_order_of_statements_policies_and_values_never_matters(seed):
 
 
 FILES = sorted((Path(__file__).parents[1] / "cases").glob("*.json"))
-
-
 ACCOUNT = "111111111111"
-
-
 ALICE = ["arn:aws:iam::111111111111:user/alice", "AIDAALICEALICEALICEAL"]
-
-
 ROLE_ID = "AROAOPSOPSOPSOPSOPSOP"
-
-
 BLANK = {"account": ACCOUNT, "arns": [], "federated": "", "service": "", "canonical_id": ""}
-
-
 OUTSIDER = {**BLANK, "kind": "Anonymous", "account": ""}
-
-
 PRINCIPALS = {
     "user": {**BLANK, "kind": "User", "arns": [ALICE]},
     "canonical": {**BLANK, "kind": "User", "arns": [ALICE], "canonical_id": "c" * 64},
@@ -162,8 +148,6 @@ PRINCIPALS = {
     "service": {**OUTSIDER, "service": "orders.example.com"},
     "anonymous": OUTSIDER,
 }
-
-
 ORDINARY = {
     "action": "orders:Read",
     "resource": "arn:aws:orders:eu-west-1:111111111111:order/7",

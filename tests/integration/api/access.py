@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from tests.integration.api.conftest import ROOT, TENANT, Key, Server, policy
+import pytest
+from tests.integration.api.conftest import ROOT, TENANT, Answer, Key, Server, policy
 
-from daypass.domain.directory import Group, InlinePolicy, Membership, MfaDevice, Role, User
+from daypass.domain.directory import (
+    AccessKey,
+    Account,
+    Group,
+    InlinePolicy,
+    KeyStatus,
+    Membership,
+    MfaDevice,
+    Role,
+    User,
+)
 from daypass.domain.events import Event, EventType
 from daypass.domain.totp import code_at, step_at
 from daypass.operations.iam.mfa import seal_seed
@@ -41,8 +54,9 @@ async def deliver(env: Env) -> int:
 class Place:
     """One account with engineers and leads, a role that needs approval, and a rule for it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, account: str = TENANT) -> None:
         self.server = server
+        self.account = account
         self.users: dict[str, User] = {}
         self.keys: dict[str, Key] = {}
         self.groups: dict[str, Group] = {}
@@ -64,7 +78,7 @@ class Place:
         await self.server.write(self._group(name))
 
     def _group(self, name: str) -> Group:
-        made = self.groups[name] = Group(self.server.runtime.env.ids.unique("AGPA"), TENANT, name, "/", self.now)
+        made = self.groups[name] = Group(self.server.runtime.env.ids.unique("AGPA"), self.account, name, "/", self.now)
         return made
 
     @property
@@ -77,7 +91,7 @@ class Place:
         def run(tx: Tx) -> tuple[None, Event]:
             for step in steps:
                 step(tx)
-            return None, Event(EventType.DIRECTORY_CHANGED, self.now, account=TENANT)
+            return None, Event(EventType.DIRECTORY_CHANGED, self.now, account=self.account)
 
         await self.server.runtime.env.journal.write(run)
 
@@ -86,9 +100,9 @@ class Place:
         return self.keys[name]
 
     def _person(self, name: str, document: str, *groups: str) -> list[Any]:
-        user, key, entities = self.server.new_user(name, TENANT, document)
+        user, key, entities = self.server.new_user(name, self.account, document)
         self.users[name], self.keys[name] = user, key
-        return [*entities, *(Membership(TENANT, self.groups[group].id, user.id, self.now) for group in groups)]
+        return [*entities, *(Membership(self.account, self.groups[group].id, user.id, self.now) for group in groups)]
 
     async def role(self, name: str, trust: str = "", document: str = "") -> Role:
         await self.server.write(*self._role(name, trust, document))
@@ -96,16 +110,29 @@ class Place:
 
     def _role(self, name: str, trust: str = "", document: str = "") -> list[Any]:
         ids = self.server.runtime.env.ids
-        made = Role(ids.unique("AROA"), TENANT, name, "/", self.now, trust or gated(), max_session_seconds=43_200)
+        trust = trust or gated(self.account)
+        made = Role(ids.unique("AROA"), self.account, name, "/", self.now, trust, max_session_seconds=43_200)
         self.roles[name] = made
-        return [made, InlinePolicy(TENANT, made.id, "p", document or policy("orders:*"), self.now)]
+        return [made, InlinePolicy(self.account, made.id, "p", document or policy("orders:*"), self.now)]
 
     async def rule(self, name: str, **changes: Any) -> None:
         document = json.dumps({**RULE, **changes})
-        made = await self.server.api(
-            ROOT, "PUT", f"/approval-rules/{name}", {"account": TENANT}, body={"document": document}
-        )
+        made = await self.operator("PUT", f"/approval-rules/{name}", {"document": document})
         assert made.status == 200, made.body
+
+    async def operator(self, method: str, path: str, body: Any = None) -> Answer:
+        """The answer to a call of the operator about this account."""
+        return await self.server.api(ROOT, method, path, {"account": self.account}, body=body)
+
+    async def revoke(self, subject: str, value: str, **more: Any) -> None:
+        """Revokes sessions, as the operator."""
+        body = {"subject": subject, "value": value, "account": self.account, "reason": "stolen", "force": True, **more}
+        made = await self.server.api(ROOT, "POST", "/revocations", body=body)
+        assert made.status == 201, made.body
+
+    async def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of a kind on the account's record, oldest first."""
+        return [event for event in await self.server.events(self.account) if event["type"] == kind]
 
     async def ask(self, who: str, path: str, body: Any = None, method: str = "POST", query: Any = None) -> Any:
         """The answer to one call, which must succeed."""
@@ -138,13 +165,30 @@ class Place:
     async def assume(self, who: str, role: str = "prod", **more: str) -> Key:
         return await self.server.assume(self.keys[who], self.roles[role].arn, **more)
 
+    async def second_key(self, who: str) -> Key:
+        """Another access key of the person, who keeps the first one."""
+        user, env = self.users[who], self.server.runtime.env
+        key = Key(env.ids.access_key("AKIA"), env.ids.secret())
+        sealed = env.sealer.seal_secret(key.secret.encode(), self.account, user.id)
+        await self.server.write(AccessKey(key.id, self.account, user.id, KeyStatus.ACTIVE, sealed, self.now, self.now))
+        return key
+
+    async def disable(self, who: str) -> None:
+        """Disables the keys of the person."""
+
+        def run(tx: Tx) -> None:
+            for key in tx.find(AccessKey, owner_id=self.users[who].id):
+                tx.replace(replace(key, status=KeyStatus.INACTIVE))
+
+        await self.change(run)
+
     async def with_mfa(self, who: str) -> Key:
         """A session of the person with MFA, by a device that the person gets for it."""
         env, user = self.server.runtime.env, self.users[who]
         seed, name = env.ids.seed()[:20], f"{who}-{env.ids.unique('AIDA')}"
-        serial = f"arn:aws:iam::{TENANT}:mfa/{name}"
-        sealed = seal_seed(env.sealer, seed, TENANT, user.id, serial)
-        await self.server.write(MfaDevice(TENANT, serial, name, "/", self.now, sealed, user.id, self.now))
+        serial = f"arn:aws:iam::{self.account}:mfa/{name}"
+        sealed = seal_seed(env.sealer, seed, self.account, user.id, serial)
+        await self.server.write(MfaDevice(self.account, serial, name, "/", self.now, sealed, user.id, self.now))
         code = code_at(seed, step_at(self.now))
         answer = await self.server.sts(self.keys[who], "GetSessionToken", SerialNumber=serial, TokenCode=code)
         parts = (answer.findtext(f".//{name}", "") for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
@@ -158,3 +202,22 @@ class Place:
         assert answer.tag == "ErrorResponse"
         assert answer.findtext(".//Code") == "AccessDenied"
         return answer.findtext(".//Message", "")
+
+
+_ACCOUNTS = itertools.count(300_000_000_000)
+
+
+async def own_place(server: Server) -> Place:
+    """A place in an account of its own, for a test that shares its server with others."""
+    made = Place(server, str(next(_ACCOUNTS)))
+    await server.write(Account(made.account, made.account, operator=False, created_at=made.now))
+    await made.fill()
+    return made
+
+
+@pytest.fixture
+async def place(server: Server) -> Place:
+    """For a test that has the server for itself."""
+    made = Place(server)
+    await made.fill()
+    return made

@@ -206,9 +206,9 @@ class Server:
         await self.write(role, *granted)
         return role
 
-    async def events(self) -> list[dict[str, Any]]:
-        """Everything on the record, oldest first."""
-        answer = await self.api(ROOT, "GET", "/audit/records", {"account": "*", "limit": 1000})
+    async def events(self, account: str = "*") -> list[dict[str, Any]]:
+        """Everything on the record, or on that of an account, oldest first."""
+        answer = await self.api(ROOT, "GET", "/audit/records", {"account": account, "limit": 1000})
         assert answer.status == 200, answer.body
         return [record["event"] for record in reversed(answer.json["records"])]
 
@@ -218,7 +218,7 @@ class Server:
 
 
 UNTOUCHED: Final = pytest.mark.asyncio(loop_scope="module")
-"""The mark of tests that take `untouched`."""
+"""The mark of tests that take `untouched` or `shared`."""
 
 
 @pytest.fixture
@@ -231,6 +231,13 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
 async def untouched(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     """One server for the tests of a module whose calls are all refused or read only."""
     async with started(tmp_path_factory.mktemp("untouched")) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    """One server for the tests of a module, of which each has an account of its own: see `own_place`."""
+    async with started(tmp_path_factory.mktemp("shared")) as made:
         yield made
 
 

@@ -171,8 +171,6 @@ async def test_guardrail_that_is_not_there_is_not_found(server: Server, method: 
 
 
 PATH = "/roles/{}/settings"
-
-
 _EXCEEDS = "The requested DurationSeconds exceeds the"
 
 
@@ -225,8 +223,6 @@ async def test_service_linked_role_is_assumed_by_nobody(server: Server) -> None:
 
 
 ACTION = "orders:Read"
-
-
 ASSUME = "sts:AssumeRole"
 
 

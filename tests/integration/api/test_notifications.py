@@ -66,7 +66,7 @@ async def place(server: Server) -> Place:
 
 async def channel(place: Place, receiver: Receiver, kind: str = "webhook", *events: str) -> dict[str, Any]:
     body = {"kind": kind, "target": receiver.url, "events": list(events or ("access.requested", "access.approved"))}
-    made = await place.server.api(ROOT, "PUT", "/notification-channels/ops", {"account": TENANT}, body=body)
+    made = await place.operator("PUT", "/notification-channels/ops", body)
     assert made.status == 200, made.body
     return dict(made.json)
 
@@ -125,7 +125,7 @@ async def test_notification_that_fails_is_repeated_then_dead_then_retried(place:
     assert await deliver(env) == 0
     receiver.status = 204
     receiver.answer = b""
-    again = await place.server.api(ROOT, "POST", f"/notifications/{dead['id']}/retry", {"account": TENANT})
+    again = await place.operator("POST", f"/notifications/{dead['id']}/retry")
     assert again.status == 200
     assert await deliver(env) == 1
     assert len(await log(place, "delivered")) == 1
@@ -156,7 +156,7 @@ async def test_channel_test_and_slack_and_teams_shapes_are_delivered(place: Plac
     env = place.server.runtime.env
     for kind, member in (("slack", "blocks"), ("teams", "attachments")):
         assert not (await channel(place, receiver, kind))["secret"]
-        sent = await place.server.api(ROOT, "POST", "/notification-channels/ops/test", {"account": TENANT})
+        sent = await place.operator("POST", "/notification-channels/ops/test")
         assert sent.status == 202
         assert await deliver(env) == 1
         assert member in json.loads(receiver.got[-1][1])
@@ -164,7 +164,7 @@ async def test_channel_test_and_slack_and_teams_shapes_are_delivered(place: Plac
 
 async def test_email_without_a_server_is_not_delivered_and_says_why(place: Place) -> None:
     body = {"kind": "email", "target": "ops@example.com", "events": ["access.requested"]}
-    await place.server.api(ROOT, "PUT", "/notification-channels/ops", {"account": TENANT}, body=body)
+    await place.operator("PUT", "/notification-channels/ops", body)
     await place.request()
     assert await deliver(place.server.runtime.env) == 1
     [logged] = await log(place)
@@ -197,7 +197,7 @@ async def test_webhook_to_a_forbidden_address_is_not_sent(place: Place, receiver
 )
 async def test_channel_that_is_not_valid_is_refused(place: Place, changes: dict[str, Any]) -> None:
     body = {"kind": "webhook", "target": "https://x.example/", "events": ["access.requested"], **changes}
-    made = await place.server.api(ROOT, "PUT", "/notification-channels/ops", {"account": TENANT}, body=body)
+    made = await place.operator("PUT", "/notification-channels/ops", body)
     assert made.status == 400
 
 
@@ -216,7 +216,7 @@ async def test_old_notifications_are_forgotten_whether_or_not_they_were_delivere
 async def test_secret_of_a_channel_is_nowhere_but_in_the_answer(place: Place, receiver: Receiver) -> None:
     secret = (await channel(place, receiver))["secret"]
     assert secret not in json.dumps(await place.server.events())
-    listed = await place.server.api(ROOT, "GET", "/notification-channels", {"account": TENANT})
+    listed = await place.operator("GET", "/notification-channels")
     assert secret.encode() not in listed.body
 
 
@@ -317,7 +317,7 @@ async def test_people_on_call_are_shown_to_those_who_may_see_them(place: Place) 
     place.server.runtime.env.schedules.on_call = OnCall().on_call  # type: ignore[method-assign]
 
     async def ask(name: str = "prod") -> Answer:
-        return await place.server.api(ROOT, "GET", f"/approval-rules/{name}/on-call", {"account": TENANT})
+        return await place.operator("GET", f"/approval-rules/{name}/on-call")
 
     answer = await ask()
     assert (answer.status, "has no schedule" in str(answer.json)) == (404, True)

@@ -103,7 +103,7 @@ async def test_system_that_does_not_answer_makes_nobody_on_call_and_leaks_no_tok
     assert (await place.request("ann"))["state"] == "pending"
     assert system.asked
     assert TOKEN not in json.dumps(await place.server.events())
-    listed = await place.server.api(ROOT, "GET", "/approval-rules", {"account": TENANT})
+    listed = await place.operator("GET", "/approval-rules")
     assert TOKEN.encode() not in listed.body
 
 

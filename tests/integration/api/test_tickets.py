@@ -93,7 +93,7 @@ async def end(place: Place, request: Any, how: str) -> None:
         assert (await place.server.api(ROOT, "POST", "/revocations", body=body)).status == 201
     else:
         body = {"ticket": "INC-1"}
-        answer = await place.server.api(ROOT, "POST", "/grants/end-for-ticket", {"account": TENANT}, body=body)
+        answer = await place.operator("POST", "/grants/end-for-ticket", body)
         assert answer.status == 200
 
 
@@ -120,7 +120,7 @@ async def test_ticket_stays_open_while_another_role_of_the_request_is_granted(
     for number, grant in enumerate(request["grants"]):
         await delivered(place)
         assert not is_closed(only(system)), number
-        answer = await place.server.api(ROOT, "POST", f"/grants/{grant['id']}/end", {"account": TENANT})
+        answer = await place.operator("POST", f"/grants/{grant['id']}/end")
         assert answer.status == 200
     await delivered(place)
     assert is_closed(only(system))
@@ -165,13 +165,13 @@ async def test_wrong_credentials_are_visible_and_the_secret_is_not(
         "events": ["access.ended"],
         "secret": "canary:wrong",
     }
-    await place.server.api(ROOT, "PUT", "/notification-channels/tickets", {"account": TENANT}, body=body)
-    await place.server.api(ROOT, "POST", "/notification-channels/tickets/test", {"account": TENANT})
+    await place.operator("PUT", "/notification-channels/tickets", body)
+    await place.operator("POST", "/notification-channels/tickets/test")
     await delivered(place)
-    listed = await place.server.api(ROOT, "GET", "/notifications", {"account": TENANT})
+    listed = await place.operator("GET", "/notifications")
     [logged] = listed.json["notifications"]
     assert "401" in logged["error"]
-    channels = await place.server.api(ROOT, "GET", "/notification-channels", {"account": TENANT})
+    channels = await place.operator("GET", "/notification-channels")
     assert b"canary" not in listed.body + channels.body
     assert "canary" not in str(await place.server.events())
 

@@ -174,15 +174,11 @@ async def test_lint_account_of_others_is_for_the_operator_alone(server: Server) 
 
 
 WITHHELD = "administration daypass:*"
-
-
 ADMINISTRATION = (
     *("CreateAccount", "ListAccounts", "PutGuardrail", "GetGuardrail", "DeleteGuardrail", "PutProviderSettings"),
     *("GetProviderSettings", "GetProviderKeys", "PutAllowedIssuers", "PutRoleSettings", "RevokeSession"),
     *("ListSessions", "ReadAudit", "VerifyAudit", "SimulateAccess", "WhoCanAccess", "TestTrust", "LintPolicies"),
 )
-
-
 AWSS = (
     "iam:UpdateOpenIDConnectProviderThumbprint",
     "iam:CreateOpenIDConnectProvider",
@@ -193,8 +189,6 @@ AWSS = (
     "organizations:CreateAccount",
     "organizations:AttachPolicy",
 )
-
-
 EXPECTED: dict[str, tuple[bool, set[str]]] = {
     # policy: whether it grants Daypass's own actions, and which of AWSS
     "DaypassOperatorAccess": (True, set()),

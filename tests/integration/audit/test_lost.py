@@ -206,8 +206,6 @@ def test_verify_of_a_directory_without_a_sqlite_file_names_the_option_for_postgr
 
 
 CODE = ReplayEntry("totp", "code-1", ACCOUNT, 1_700_000_000_000, 4_000_000_000_000)
-
-
 _DISCONNECT = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                  WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 

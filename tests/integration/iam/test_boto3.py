@@ -14,14 +14,10 @@ from daypass.operations.iam import login_profiles
 from daypass.operations.iam.service import OPERATIONS
 
 ALLOW_LIST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:List*", "Resource": "*"}]}
-
-
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Principal": {"AWS": ALPHA}, "Action": "sts:AssumeRole"}],
 }
-
-
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 
 

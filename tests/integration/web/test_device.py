@@ -15,8 +15,6 @@ from tests.passkeys import registered, sign_in_with
 from tests.sign_in import may_assume, members, role_for, signed_in, user, web_client, with_device
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-
-
 CLI = "DPCL0000000000DAYPASS"
 
 
