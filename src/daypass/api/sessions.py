@@ -76,6 +76,16 @@ class RoleOut(Output):
     max_session_seconds: int
 
 
+SubjectValue = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=2048,
+        description="An id; roles and users also by ARN or name; whom a provider or trust anchor vouches for by its ARN, a colon and the subject.",
+    ),
+]
+
+
 class RevokeSessionInput(Input):
     subject: Annotated[
         str,
@@ -84,14 +94,7 @@ class RevokeSessionInput(Input):
             description="session, role, principal, access_key, source_identity, account, grant or client.",
         ),
     ]
-    value: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=2048,
-            description="An id; roles and users also by ARN or name; whom a provider or trust anchor vouches for by its ARN, a colon and the subject.",
-        ),
-    ]
+    value: SubjectValue
     account: Annotated[str, Meta(max_length=12, description="The owning account; empty: your own.")] = ""
     block: Annotated[bool, Meta(description="Also keep it from getting new sessions.")] = False
     block_until: Annotated[Millis | None, Meta(description="End of the block; it implies `block`.")] = None
@@ -134,14 +137,7 @@ class LiftBlockInput(Input):
 
 class PrincipalIn(Input):
     kind: Annotated[str, Meta(max_length=32, description="principal, source_identity or access_key.")]
-    value: Annotated[
-        str,
-        Meta(
-            min_length=1,
-            max_length=2048,
-            description="An id; roles and users also by ARN or name; whom a provider or trust anchor vouches for by its ARN, a colon and the subject.",
-        ),
-    ]
+    value: SubjectValue
 
 
 class OffboardInput(Input):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from daypass.domain.directory.identities import Tags
 
@@ -68,12 +69,10 @@ class SamlProvider:
 
 
 @dataclass(frozen=True, slots=True)
-class TrustAnchor:
-    """A certification authority whose certificates an account accepts (Roles Anywhere API, TrustAnchorDetail).
+class Anywhere:
+    """What trust anchors, profiles and CRLs have. `kind`: of the resource in their ARNs."""
 
-    `notifications` are the settings that differ from the defaults: (event, channel, "true" | "false", threshold in
-    days).
-    """
+    kind: ClassVar[str]
 
     id: str  # UUID
     account: str
@@ -81,29 +80,37 @@ class TrustAnchor:
     name: str
     created_at: int
     updated_at: int
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:{self.kind}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchor(Anywhere):
+    """A certification authority whose certificates an account accepts (Roles Anywhere API, TrustAnchorDetail).
+
+    `notifications` are the settings that differ from the defaults: (event, channel, "true" | "false", threshold in
+    days).
+    """
+
+    kind: ClassVar = "trust-anchor"
+
     certificates: str  # PEM, one or more
     enabled: bool = False
     notifications: tuple[tuple[str, str, str, str], ...] = ()
     tags: Tags = ()
 
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:trust-anchor/{self.id}"
-
 
 @dataclass(frozen=True, slots=True)
-class X509Profile:
+class X509Profile(Anywhere):
     """Which roles certificates may be exchanged for, and how (Roles Anywhere API, ProfileDetail).
 
     `mappings` define which parts of a certificate become session tags: (certificate field, specifier).
     """
 
-    id: str  # UUID
-    account: str
-    region: str
-    name: str
-    created_at: int
-    updated_at: int
+    kind: ClassVar = "profile"
+
     created_by: str  # ARN of the caller
     enabled: bool = False
     role_arns: tuple[str, ...] = ()
@@ -115,29 +122,17 @@ class X509Profile:
     mappings: tuple[tuple[str, str], ...] = ()
     tags: Tags = ()
 
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:profile/{self.id}"
-
 
 @dataclass(frozen=True, slots=True)
-class Crl:
+class Crl(Anywhere):
     """A certificate revocation list of a trust anchor's authority (Roles Anywhere API, CrlDetail)."""
 
-    id: str  # UUID
-    account: str
-    region: str
-    name: str
-    created_at: int
-    updated_at: int
+    kind: ClassVar = "crl"
+
     trust_anchor_id: str
     data: bytes  # PEM, as imported
     enabled: bool = False
     tags: Tags = ()
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:rolesanywhere:{self.region}:{self.account}:crl/{self.id}"
 
 
 @dataclass(frozen=True, slots=True)

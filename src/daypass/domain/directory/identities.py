@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 Tags: TypeAlias = tuple[tuple[str, str], ...]
 """Tag keys and values in the order in which they were written. Keys are unique; case is ignored."""
@@ -28,31 +28,33 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class User:
-    id: str  # AIDA…, 21 characters
+class Named:
+    """What users, groups, roles and instance profiles have. `kind`: of the resource in their ARNs."""
+
+    kind: ClassVar[str]
+
+    id: str  # 21 characters: AIDA…, AGPA…, AROA…, AIPA…
     account: str
     name: str
     path: str
     created_at: int
-    boundary_arn: str | None = None
-    tags: Tags = ()
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:iam::{self.account}:user{self.path}{self.name}"
+        return f"arn:aws:iam::{self.account}:{self.kind}{self.path}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    id: str  # AGPA…
-    account: str
-    name: str
-    path: str
-    created_at: int
+class User(Named):
+    kind: ClassVar = "user"
 
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:iam::{self.account}:group{self.path}{self.name}"
+    boundary_arn: str | None = None
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Named):
+    kind: ClassVar = "group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,11 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class Role(Named):
     """A role. `trust_bindings` maps each principal ARN of the trust policy to the unique id that it had when written."""
 
-    id: str  # AROA…
-    account: str
-    name: str
-    path: str
-    created_at: int
+    kind: ClassVar = "role"
+
     trust_document: str
     trust_bindings: tuple[tuple[str, str], ...] = ()
     description: str | None = None
@@ -79,10 +78,6 @@ class Role:
     chained_max_seconds: int = 3600  # a Daypass setting: a role may raise the hour limit of chained sessions
     boundary_arn: str | None = None
     tags: Tags = ()
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:iam::{self.account}:role{self.path}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +149,13 @@ class AccessKey:
 
 
 @dataclass(frozen=True, slots=True)
-class InstanceProfile:
+class InstanceProfile(Named):
     """A container for at most one role, which AWS's tools use to assign a role to a machine (IAM API, InstanceProfile)."""
 
-    id: str  # AIPA…
-    account: str
-    name: str
-    path: str
-    created_at: int
+    kind: ClassVar = "instance-profile"
+
     role_id: str | None = None
     tags: Tags = ()
-
-    @property
-    def arn(self) -> str:
-        return f"arn:aws:iam::{self.account}:instance-profile{self.path}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

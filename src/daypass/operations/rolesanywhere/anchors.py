@@ -8,20 +8,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from daypass.domain.directory import Crl, TrustAnchor, X509Subject
 from daypass.domain.jws import CertificateRefused
 from daypass.operations.crud import Answer, Params
 from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import AnchorReadContext, AnchorWriteContext
-from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
 from daypass.ports import CertificateUse, Tx
 
 ANCHORS_PER_ACCOUNT: Final = 1_000
 _EVERY: Final = 1_000
 
 
+Notifications: TypeAlias = tuple[tuple[str, str, str, str], ...]
 ANCHORS: Final = EntityKind(TrustAnchor, "trustAnchor", entity_kind.trust_anchor)
 
 
@@ -56,20 +57,8 @@ def _check_unsupported(p: Params) -> None:
 def create_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
     _check_unsupported(p)
     within_quota(ctx, TrustAnchor, "trust anchors", ANCHORS_PER_ACCOUNT, account=ctx.account)
-    anchor = TrustAnchor(
-        id=ctx.ids.request(),
-        account=ctx.account,
-        region=ctx.facts.region,
-        name=p["name"],
-        created_at=ctx.now,
-        updated_at=ctx.now,
-        certificates=certificates(ctx, p["source"]),
-        enabled=p.get("enabled", False),
-        tags=first(p),
-    )
-    anchor = _with_notifications(anchor, p.get("notificationSettings") or [])
-    ctx.tx.insert(anchor)
-    return ANCHORS.show(ctx, anchor)
+    pem, notifications = certificates(ctx, p["source"]), _merged((), p.get("notificationSettings") or [])
+    return ANCHORS.create(ctx, p, certificates=pem, notifications=notifications)
 
 
 def update_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
@@ -89,7 +78,7 @@ def delete_trust_anchor(ctx: AnchorWriteContext, p: Params) -> Answer:
 
 def put_notification_settings(ctx: AnchorWriteContext, p: Params) -> Answer:
     old = ANCHORS.find(ctx, p)
-    return ANCHORS.store(ctx, _with_notifications(old, p["notificationSettings"]))
+    return ANCHORS.store(ctx, replace(old, notifications=_merged(old.notifications, p["notificationSettings"])))
 
 
 def reset_notification_settings(ctx: AnchorWriteContext, p: Params) -> Answer:
@@ -100,12 +89,12 @@ def reset_notification_settings(ctx: AnchorWriteContext, p: Params) -> Answer:
     )
 
 
-def _with_notifications(anchor: TrustAnchor, settings: list[dict[str, Any]]) -> TrustAnchor:
-    own = {row[0]: row for row in anchor.notifications}
+def _merged(stored: Notifications, settings: list[dict[str, Any]]) -> Notifications:
+    own = {row[0]: row for row in stored}
     for setting in settings:
         event, enabled = setting["event"], "true" if setting["enabled"] else "false"
         own[event] = (event, setting.get("channel", "ALL"), enabled, str(setting.get("threshold", 45)))
-    return replace(anchor, notifications=tuple(own.values()))
+    return tuple(own.values())
 
 
 # --- Certificate revocation lists: imported, never fetched
@@ -141,20 +130,8 @@ def import_crl(ctx: AnchorWriteContext, p: Params) -> Answer:
     _check_unsupported(p)
     anchor = ctx.find(TrustAnchor, p["trustAnchorArn"])
     within_quota(ctx, Crl, "CRLs of a trust anchor", CRLS_PER_ANCHOR, account=ctx.account, trust_anchor_id=anchor.id)
-    crl = Crl(
-        id=ctx.ids.request(),
-        account=ctx.account,
-        region=anchor.region,
-        name=p["name"],
-        created_at=ctx.now,
-        updated_at=ctx.now,
-        trust_anchor_id=anchor.id,
-        data=_checked(ctx, anchor, p["crlData"]),
-        enabled=p.get("enabled", False),
-        tags=first(p),
-    )
-    ctx.tx.insert(crl)
-    return CRLS.show(ctx, crl)
+    data = _checked(ctx, anchor, p["crlData"])
+    return CRLS.create(ctx, p, region=anchor.region, trust_anchor_id=anchor.id, data=data)
 
 
 def update_crl(ctx: AnchorWriteContext, p: Params) -> Answer:

@@ -59,6 +59,22 @@ class EntityKind(Generic[E]):
     members: Callable[[AnchorReadContext, E], Mapping[str, Any]]
     whole: Callable[[AnchorReadContext, E], Mapping[str, Any]] | None = None
 
+    def create(self, ctx: AnchorWriteContext, p: Params, **members: Any) -> Answer:
+        """Stores a new one with these members, and those of the request that every kind has."""
+        own: Any = {
+            "id": ctx.ids.request(),
+            "account": ctx.account,
+            "region": ctx.facts.region,
+            "name": p["name"],
+            "created_at": ctx.now,
+            "updated_at": ctx.now,
+            "enabled": p.get("enabled", False),
+            "tags": first(p),
+        }
+        entity = self.entity(**{**own, **members})
+        ctx.tx.insert(entity)
+        return self.show(ctx, entity)
+
     def find(self, ctx: AnchorReadContext, p: Params) -> E:
         """The one that a request names. Raises NOT_FOUND."""
         return ctx.find(self.entity, p[f"{self.name}Id"])

@@ -18,7 +18,7 @@ from daypass.operations.crud import Answer, Params
 from daypass.operations.iam import documents
 from daypass.operations.rolesanywhere import context, entity_kind
 from daypass.operations.rolesanywhere.context import AnchorReadContext, AnchorWriteContext
-from daypass.operations.rolesanywhere.entity_kind import EntityKind, first, within_quota
+from daypass.operations.rolesanywhere.entity_kind import EntityKind, within_quota
 
 PROFILES_PER_ACCOUNT: Final = 10_000
 _MAX_RULES: Final = 60  # of one profile
@@ -56,15 +56,10 @@ def _account_of_role(arn: str) -> str:
 def create_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
     check_profile(ctx, p)
     within_quota(ctx, X509Profile, "profiles", PROFILES_PER_ACCOUNT, account=ctx.account)
-    profile = X509Profile(
-        id=ctx.ids.request(),
-        account=ctx.account,
-        region=ctx.facts.region,
-        name=p["name"],
-        created_at=ctx.now,
-        updated_at=ctx.now,
+    return PROFILES.create(
+        ctx,
+        p,
         created_by=ctx.caller.arn,
-        enabled=p.get("enabled", False),
         role_arns=tuple(dict.fromkeys(p["roleArns"])),
         managed_policy_arns=tuple(dict.fromkeys(p.get("managedPolicyArns") or ())),
         session_policy=p.get("sessionPolicy") or "",
@@ -72,10 +67,7 @@ def create_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
         require_instance_properties=p.get("requireInstanceProperties", False),
         accept_role_session_name=p.get("acceptRoleSessionName", False),
         mappings=DEFAULT_MAPPINGS,
-        tags=first(p),
     )
-    ctx.tx.insert(profile)
-    return PROFILES.show(ctx, profile)
 
 
 def update_profile(ctx: AnchorWriteContext, p: Params) -> Answer:
