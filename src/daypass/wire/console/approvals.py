@@ -20,7 +20,7 @@ from daypass.operations.grants.targets import compiled
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import FormChange, optional_confirmation
 from daypass.wire.console.context import ConsoleContext, PagePart, address, to
-from daypass.wire.console.table import Cell, TableView, columns, link
+from daypass.wire.console.table import Cell, TableView, link
 from daypass.wire.http import Response
 from daypass.wire.web.devices import PROOF_FIELDS, proof_of
 from daypass.wire.web.render import arn_name, duration, moment
@@ -293,7 +293,7 @@ async def listed(ctx: ConsoleContext) -> Response:
         for rule in found
     ]
     empty = ("No approval rules.", "A role without a rule cannot be requested.")
-    table = TableView(columns("Name", "Roles", "Changed", "By"), rows, _RULES, empty=empty)
+    table = TableView(("Name", "Roles", "Changed", "By"), rows, _RULES, empty=empty)
     return ctx.page("rules", "Approval rules", table=table)
 
 

@@ -22,7 +22,7 @@ from daypass.domain.oauth.resource_server import ResourceServerSettings
 from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, address, to
 from daypass.wire.console.members import form_schema, members_of
-from daypass.wire.console.table import Cell, Column, Field, FormView, TableView, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, link, table_page
 from daypass.wire.endpoints.endpoint import Endpoint, make_input, read_text, shown
 from daypass.wire.http import Response
 from daypass.wire.routing import Route
@@ -91,8 +91,8 @@ class Pages:
         items, following = found if operation.paged else (found, "")
         columns = operation.command.columns if operation.command is not None else ()
         rows = [self._row(resource, columns, shown(output, item)) for item in items]
-        titles = [Column(column.partition("=")[0].capitalize()) for column in columns]
-        beside = [Column("")] if resource.buttons_in_rows else []
+        titles = [column.partition("=")[0].capitalize() for column in columns]
+        beside = [""] if resource.buttons_in_rows else []
         here = address(resource.path, **wanted)
         table = TableView(
             [*titles, *beside], rows, here, following, empty=resource.empty, filters=_filters(resource, wanted)

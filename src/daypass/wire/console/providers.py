@@ -16,7 +16,7 @@ from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, roles_anywhere
 from daypass.wire.console.members import form_schema, members_of
-from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, link, table_page
 from daypass.wire.http import Response
 
 _PROVIDERS: Final = "/console/providers"
@@ -31,7 +31,7 @@ async def providers(ctx: ConsoleContext, problem: str = "") -> Response:
     rows = [(Cell("OpenID Connect"), _link(each["Arn"])) for each in oidc["OpenIDConnectProviderList"]]
     rows.extend((Cell("SAML"), _link(each["Arn"])) for each in (saml.value or {}).get("SAMLProviderList", ()))
     empty = ("No identity providers.", "With one, people and workloads need no key.")
-    table = TableView(columns("Kind", "Provider"), rows, _PROVIDERS, empty=empty)
+    table = TableView(("Kind", "Provider"), rows, _PROVIDERS, empty=empty)
     return table_page(ctx, "Identity providers", table, problem=problem or saml.problem, forms=_new(ctx))
 
 
@@ -210,7 +210,7 @@ async def anchors(ctx: ConsoleContext, problem: str = "") -> Response:
         for each in found["trustAnchors"]
     ]
     empty = ("No trust anchors.", "With one, servers get sessions with certificates that they already have.")
-    titles = columns("Name", "State", "Created", "Changed")
+    titles = ("Name", "State", "Created", "Changed")
     table = TableView(titles, rows, _ANCHORS, found.get("nextToken", ""), empty=empty)
     name = Field("anchor_name", "Name", ctx.value("anchor_name"), maxlength=255)
     pem = _PEM._replace(value=ctx.value("pem", _MAX_PEM))

@@ -23,17 +23,11 @@ class Cell(NamedTuple):
     buttons: Sequence[FormView] = ()
 
 
-class Column(NamedTuple):
-    """A column. `sort`: the value of the parameter `sort` by which the server sorts by it; "": it does not."""
-
-    title: str
-    sort: str = ""
-
-
 class TableView(NamedTuple):
     """A table.
 
     Attributes:
+        columns: their titles; "": of buttons.
         here: the address of the page without its cursor.
         empty: what an empty table says.
         filters: links to the table with other rows: text, address, and whether it shows these.
@@ -41,27 +35,16 @@ class TableView(NamedTuple):
         start: with what the names of the page begin; None: the page cannot begin at a name.
     """
 
-    columns: Sequence[Column]
+    columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     here: str
     following: str = ""
     first: bool = False
-    sorted_by: str = ""
     empty: tuple[str, str] = ("Nothing here.", "")
     start: str | None = None
     filters: Sequence[tuple[str, str, bool]] = ()
     keys: Sequence[str] = ()
     bulk: FormView | None = None
-
-    def sort_address(self, column: Column) -> str:
-        """The address of this page, sorted by a column."""
-        path = self.here.partition("?")[0]
-        return address(path, sort=column.sort)
-
-
-def columns(*titles: str) -> tuple[Column, ...]:
-    """Columns that the server does not sort by."""
-    return tuple(Column(title) for title in titles)
 
 
 def link(text: str, path: str, **parameters: object) -> Cell:

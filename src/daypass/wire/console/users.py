@@ -15,7 +15,7 @@ from daypass.wire.console.change import FormChange
 from daypass.wire.console.context import ConsoleContext, to
 from daypass.wire.console.iam import iam, iam_part, page_marker
 from daypass.wire.console.policies import Holder, calling, empty, policies_of, policy_changes
-from daypass.wire.console.table import Cell, Field, FormView, TableView, columns, each_chosen, link, table_page
+from daypass.wire.console.table import Cell, Field, FormView, TableView, each_chosen, link, table_page
 from daypass.wire.http import Response
 
 ROWS: Final = 50
@@ -42,7 +42,7 @@ async def users(ctx: ConsoleContext, problem: str = "") -> Response:
         )
         for user in found["Users"]
     ]
-    titles = columns("Name", "State", "MFA", "Last sign-in", "Path", "Created")
+    titles = ("Name", "State", "MFA", "Last sign-in", "Path", "Created")
     empty = ("No users.", "Create one here, or let people sign in with an identity provider.")
     start, bulk = ctx.value("start", 64), FormView(f"{USERS}/offboard", "Disable the chosen users", danger=True)
     table = TableView(titles, rows, USERS, found.get("Marker", ""), empty=empty, start=start, keys=names, bulk=bulk)
@@ -239,9 +239,7 @@ async def mfa_devices(ctx: ConsoleContext) -> Response:
         "No virtual MFA devices.",
         "People register passkeys on the page of their account, and authenticator apps with `daypass mfa add --app`.",
     )
-    table = TableView(
-        columns("Device", "User", "Enabled"), rows, "/console/devices", found.get("Marker", ""), empty=empty
-    )
+    table = TableView(("Device", "User", "Enabled"), rows, "/console/devices", found.get("Marker", ""), empty=empty)
     return table_page(ctx, "MFA devices", table)
 
 
@@ -277,7 +275,7 @@ async def groups(ctx: ConsoleContext, problem: str = "") -> Response:
         for group in found["Groups"]
     ]
     empty_text = ("No groups.", "Groups give their users the same policies. Approval rules name them.")
-    titles, start = columns("Name", "State", "Users", "MFA", "Last sign-in", "Path", "Created"), ctx.value("start", 64)
+    titles, start = ("Name", "State", "Users", "MFA", "Last sign-in", "Path", "Created"), ctx.value("start", 64)
     table = TableView(titles, rows, _GROUPS, found.get("Marker", ""), empty=empty_text, start=start)
     new = FormView(
         f"{_GROUPS}/create", "Create the group", "New group", (_GROUP_NAME._replace(value=ctx.value("new_name")),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -112,17 +113,10 @@ async def submit_login(ctx: PageContext) -> Response:
 
 async def submit_code(ctx: PageContext) -> Response:
     """POST /login/code."""
-    call, form = ctx.anonymous(), ctx.form()
-    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
+    form = ctx.form()
     device = form.get("device", "")
-    try:
-        progress = await password.with_code(
-            ctx.env, call, Browser(ctx.cookie), ticket, device, form.get("code", "").strip()
-        )
-    except DaypassError as error:
-        again = SignInStep(stage=CODE, ticket=ticket, devices=(device,))
-        return await _second_stage_again(ctx, call, ticket, following, error, again)
-    return _following(ctx, progress, following)
+    again = SignInStep(stage=CODE, ticket=form.get("ticket", ""), devices=(device,))
+    return await _second_stage(ctx, password.with_code, device, form.get("code", "").strip(), otherwise=again)
 
 
 async def submit_passkey(ctx: PageContext) -> Response:
@@ -141,28 +135,13 @@ async def submit_passkey(ctx: PageContext) -> Response:
 
 async def submit_second_passkey(ctx: PageContext) -> Response:
     """POST /login/second-passkey: a passkey after the password."""
-    call, form = ctx.anonymous(), ctx.form()
-    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
-    try:
-        progress = await step_up.with_second_passkey(
-            ctx.env, call, Browser(ctx.cookie), ticket, form.get("ceremony", ""), form.get("response", "")
-        )
-    except DaypassError as error:
-        return await _second_stage_again(ctx, call, ticket, following, error)
-    return _following(ctx, progress, following)
+    form = ctx.form()
+    return await _second_stage(ctx, step_up.with_second_passkey, form.get("ceremony", ""), form.get("response", ""))
 
 
 async def submit_recovery(ctx: PageContext) -> Response:
     """POST /login/recovery: a recovery code after the password."""
-    call, form = ctx.anonymous(), ctx.form()
-    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
-    try:
-        progress = await step_up.with_recovery_code(
-            ctx.env, call, Browser(ctx.cookie), ticket, form.get("recovery", "")
-        )
-    except DaypassError as error:
-        return await _second_stage_again(ctx, call, ticket, following, error)
-    return _following(ctx, progress, following)
+    return await _second_stage(ctx, step_up.with_recovery_code, ctx.form().get("recovery", ""))
 
 
 async def submit_new_password(ctx: PageContext) -> Response:
@@ -255,13 +234,20 @@ def _following(ctx: PageContext, progress: SignInStep, following: str) -> Respon
     return _stage_page(ctx, progress, following)
 
 
-async def _second_stage_again(
-    ctx: PageContext, call: Call, ticket: str, following: str, error: DaypassError, otherwise: SignInStep | None = None
+async def _second_stage(
+    ctx: PageContext, sign_in: Callable[..., Awaitable[SignInStep]], *proof: str, otherwise: SignInStep | None = None
 ) -> Response:
-    """The page of the second factor after a refusal; `otherwise`, or the sign-in page, if its ticket is not valid."""
-    problem = await _problem(ctx, error)
+    """Signs in by a proof after the password. After a refusal, the same page again; `otherwise`, or the sign-in page, if its
+    ticket is not valid.
+    """
+    call, form, browser = ctx.anonymous(), ctx.form(), Browser(ctx.cookie)
+    following, ticket = cookies.checked(form.get("next", "")), form.get("ticket", "")
     try:
-        again: SignInStep | None = await step_up.stage(ctx.env, call, Browser(ctx.cookie), ticket)
+        return _following(ctx, await sign_in(ctx.env, call, browser, ticket, *proof), following)
+    except DaypassError as error:
+        problem = await _problem(ctx, error)
+    try:
+        again: SignInStep | None = await step_up.stage(ctx.env, call, browser, ticket)
     except DaypassError as fault:
         if fault.kind.family not in _SHOWN_AGAIN:
             raise
