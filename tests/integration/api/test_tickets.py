@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.api.access import Place, deliver
-from tests.integration.api.conftest import ROOT, TENANT, Server
+import pytest_asyncio
+from tests.integration.api.access import Place, deliver, own_place
+from tests.integration.api.conftest import ROOT, TENANT, UNTOUCHED, Server
 from tests.ticket_systems import TOKEN, USER, Jira, ServiceNow, TicketSystem, serving
 
 from daypass.domain.directory import Notification
@@ -16,6 +17,7 @@ from daypass.domain.events import Event, EventType
 from daypass.operations.tickets import EVENTS
 from daypass.ports import Tx
 
+pytestmark = UNTOUCHED
 TARGETS = {"jira": "{}?project=OPS&type=Task", "servicenow": "{}?table=incident"}
 MAKERS: dict[str, type[TicketSystem]] = {"jira": Jira, "servicenow": ServiceNow}
 
@@ -31,14 +33,13 @@ def system(kind: str) -> Iterator[TicketSystem]:
         yield started
 
 
-@pytest.fixture
-async def place(server: Server, system: TicketSystem, kind: str) -> Place:
-    server.runtime.env.outbound._private_hosts = frozenset({"127.0.0.1"})  # type: ignore[attr-defined]
-    made = Place(server)
-    await made.fill()
+@pytest_asyncio.fixture(loop_scope="module")
+async def place(shared: Server, system: TicketSystem, kind: str) -> Place:
+    shared.runtime.env.outbound._private_hosts = frozenset({"127.0.0.1"})  # type: ignore[attr-defined]
+    made = await own_place(shared)
     target = TARGETS[kind].format(system.url)
     body = {"kind": kind, "target": target, "events": ["access.requested"], "secret": f"{USER}:{TOKEN}"}
-    answer = await server.api(ROOT, "PUT", "/notification-channels/tickets", {"account": TENANT}, body=body)
+    answer = await made.operator("PUT", "/notification-channels/tickets", body)
     assert answer.status == 200, answer.body
     assert set(answer.json["events"]) == set(EVENTS)
     assert answer.json["secret"] == ""
@@ -51,7 +52,7 @@ async def delivered(place: Place) -> int:
     def due(tx: Tx) -> tuple[None, Event]:
         for each in tx.find(Notification, outcome=""):
             tx.replace(replace(each, next_at=0))
-        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=TENANT)
+        return None, Event(EventType.DIRECTORY_CHANGED, place.now, account=place.account)
 
     await place.server.runtime.env.journal.write(due)
     return await deliver(place.server.runtime.env)
@@ -89,7 +90,7 @@ async def end(place: Place, request: Any, how: str) -> None:
     elif how == "cancelled":
         await place.ask("ann", f"{path}/cancel")
     elif how == "revoked":
-        body = {"subject": "grant", "value": request["grants"][0]["id"], "account": TENANT}
+        body = {"subject": "grant", "value": request["grants"][0]["id"], "account": place.account}
         assert (await place.server.api(ROOT, "POST", "/revocations", body=body)).status == 201
     else:
         body = {"ticket": "INC-1"}
@@ -187,10 +188,10 @@ async def test_wrong_credentials_are_visible_and_the_secret_is_not(
         {"secret": "user:token\r\nhost: evil"},
     ],
 )
-async def test_ticket_channel_without_what_it_needs_is_refused(server: Server, changes: dict[str, str]) -> None:
+async def test_ticket_channel_without_what_it_needs_is_refused(shared: Server, changes: dict[str, str]) -> None:
     body = {"kind": "jira", "target": "https://jira.example?project=OPS", "events": ["access.ended"], "secret": "u:t"}
     body |= changes  # type: ignore[arg-type]
-    answer = await server.api(ROOT, "PUT", "/notification-channels/t", {"account": TENANT}, body=body)
+    answer = await shared.api(ROOT, "PUT", "/notification-channels/t", {"account": TENANT}, body=body)
     assert answer.status == 400
 
 
@@ -203,6 +204,6 @@ async def test_answer_of_another_form_is_a_failed_delivery(
     monkeypatch.setattr(system, "answer", lambda *_: (200, answer))
     await place.approve("lee", await place.request())
     await delivered(place)
-    listed = await place.server.api(ROOT, "GET", "/notifications", {"account": TENANT, "outcome": "waiting"})
+    listed = await place.server.api(ROOT, "GET", "/notifications", {"account": place.account, "outcome": "waiting"})
     failed = [each for each in listed.json["notifications"] if each["attempts"]]
     assert [each["error"] for each in failed] == ["the ticket system's answer cannot be read"]
