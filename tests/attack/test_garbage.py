@@ -11,7 +11,7 @@ from tests.integration.api.conftest import ROOT, UNTOUCHED, Server, untouched
 
 __all__ = ["untouched"]
 pytestmark = UNTOUCHED
-CALLS = 30
+CALLS = 12
 WRONG = ROOT._replace(secret="wrong")
 KINDS: dict[str, tuple[Any, str, str, int]] = {
     "signature": (WRONG, "GET", "/grants", 403),

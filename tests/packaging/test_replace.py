@@ -24,7 +24,7 @@ class Class(NamedTuple):
 
 def classes(trees: dict[Path, ast.Module]) -> dict[str, list[Class]]:
     """The dataclasses and Structs of the source by name, with inherited fields."""
-    every = [n for tree in trees.values() for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
+    every = [n for tree in trees.values() for n in tree.body if isinstance(n, ast.ClassDef)]
     nodes = {node.name: node for node in every}
 
     def bases(node: ast.ClassDef) -> Iterator[str]:

@@ -46,9 +46,9 @@ def test_take_rate_of_zero_refuses_nothing_and_keeps_nothing() -> None:
     assert len(buckets) == 0
 
 
-def test_take_a_million_keys_take_bounded_memory() -> None:
+def test_take_many_keys_takes_bounded_memory() -> None:
     buckets = Buckets(10, 5, Time())
-    for number in range(1_000_000):
+    for number in range(300_000):
         buckets.take(f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::/64")
     assert len(buckets) <= 100_000
     held = sum(map(sys.getsizeof, (buckets._younger, buckets._older)))
