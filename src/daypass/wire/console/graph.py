@@ -88,7 +88,8 @@ async def page(ctx: ConsoleContext) -> Response:
 
 def _note(found: TrustMap) -> str:
     left = sum(group.count for group in found.groups[_GROUPS:])
-    text = f"{found.roles} roles in {len(found.groups)} groups, by whom their trust policies name."
+    groups = len(found.groups)
+    text = f"{found.roles} roles in {groups} {'group' if groups == 1 else 'groups'}, by whom their trust policies name."
     if found.more:
         text = f"More than {text}"
     return f"{text} {left} roles in smaller groups are not drawn; filter by name." if left else text

@@ -83,7 +83,7 @@ async def provider(ctx: ConsoleContext, problem: str = "") -> Response:
     remove = [
         FormView(
             f"{_PROVIDER}/remove-audience",
-            f"Remove {audience}",
+            f"Remove the audience {audience}",
             hidden={**hidden, "audience": audience},
             danger=True,
         )

@@ -176,7 +176,7 @@
   // --- Settings, by their JSON Schema: a line for each that is set, and a choice of the others
 
   const title = (name) => name.replace(/^urn:ietf:params:oauth:(?:grant|token)-type:/, "").replace(/[_-]/g, " ")
-    .replace(/\b(?:uri|jwks|mfa|arn|url|ip|dpop|id|saml|tls)(?=s?\b)/g, (word) => word.toUpperCase()).replace(/^[a-z]/, (letter) => letter.toUpperCase());
+    .replace(/\b(?:uri|jwks|jwt|mfa|arn|url|ip|id|saml|tls|dns|ca|pem|http|spiffe|fapi)(?=s?\b)/g, (word) => word.toUpperCase()).replace(/\bdpop\b/, "DPoP").replace(/^[a-z]/, (letter) => letter.toUpperCase());
   const schema = builder.dataset.schema ? JSON.parse(builder.dataset.schema) : {};
   const resolved = (about) => {
     if (about.$ref) return resolved(schema.$defs[about.$ref.split("/").pop()]);
