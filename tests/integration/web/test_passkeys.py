@@ -263,6 +263,11 @@ def test_unknown_name_is_not_found_and_not_repeated(site: Installation, name: st
 def test_error_pages_and_refused_forms_lead_to_help(site: Installation, browser: Browser) -> None:
     denied = browser.get("/console/settings")
     assert "/help/errors/AccessDenied" in links(denied)
+    assert b"/console/explain?" not in denied.body, "that page would refuse, too"
+    role = f"arn:aws:iam::{ALPHA}:role/absent"
+    own = browser.submit(browser.get("/console/request"), "/console/request/send", reason="To see its answer", role=role)
+    assert "/help/errors/AccessDenied" in links(own)
+    assert b"About AccessDenied</a></p>" in own.body, "a link to the same form helps nobody"
     form = browser.get(f"/console/credentials?role=arn:aws:iam::{ALPHA}:role/absent")
     refused = browser.submit(form, "/console/credentials/show")
     [link] = [each for each in links(refused) if each.startswith("/help/errors/")]
