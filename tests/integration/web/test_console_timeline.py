@@ -27,6 +27,16 @@ def credentials(person: Browser, role: str) -> int:
     return person.submit(form, "/console/credentials/show", session_name="shift").status
 
 
+def test_why_denied_links_only_to_refusals_that_have_an_explanation(site: Installation, ada: Browser) -> None:
+    assert credentials(ada, READER.replace("reader", "absent")) == 403
+    assert Browser(site).sign_in(ALPHA, "ada", "wrong").status == 403  # no policy decides about a password
+    page = ada.get("/console/explain").body.decode()
+    assert "daypass:SignIn" in page
+    found = re.findall(r'"(/console/explain\?of=[^"]+)"', page)
+    assert found
+    assert {ada.get(each).status for each in found} == {200}
+
+
 def test_timeline_shows_use_refusals_and_nothing_of_others(site: Installation, ada: Browser) -> None:
     assert credentials(ada, READER) == 200
     assert credentials(ada, READER.replace("reader", "absent")) == 403

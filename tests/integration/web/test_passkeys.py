@@ -265,7 +265,9 @@ def test_error_pages_and_refused_forms_lead_to_help(site: Installation, browser:
     assert "/help/errors/AccessDenied" in links(denied)
     assert b"/console/explain?" not in denied.body, "that page would refuse, too"
     role = f"arn:aws:iam::{ALPHA}:role/absent"
-    own = browser.submit(browser.get("/console/request"), "/console/request/send", reason="To see its answer", role=role)
+    own = browser.submit(
+        browser.get("/console/request"), "/console/request/send", reason="To see its answer", role=role
+    )
     assert "/help/errors/AccessDenied" in links(own)
     assert b"About AccessDenied</a></p>" in own.body, "a link to the same form helps nobody"
     form = browser.get(f"/console/credentials?role=arn:aws:iam::{ALPHA}:role/absent")

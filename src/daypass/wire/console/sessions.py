@@ -195,7 +195,7 @@ async def _again(ctx: ConsoleContext, problem: str) -> Response:
 
 def session_changes() -> Sequence[FormChange]:
     """The changes of several sessions that were chosen in the list."""
-    summary = "Revoke several sessions, with those made from them"
+    summary = "Revoke sessions, and those made from them"
     return (
         FormChange(
             f"{_SESSIONS}/revoke",

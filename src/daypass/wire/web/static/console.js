@@ -252,6 +252,10 @@
     dialogs[name].showModal();
     if (name === "find") { const field = dialogs.find.querySelector("input"); field.select(); showRecent(field); }
   };
+  for (const button of document.querySelectorAll("button[data-back]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => history.back());
+  }
   for (const button of document.querySelectorAll("button[data-open]")) {
     button.hidden = false;
     button.addEventListener("click", () => open(button.dataset.open));
