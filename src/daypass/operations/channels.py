@@ -13,9 +13,9 @@ from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event, EventType
 from daypass.operations import notifications, tickets
 from daypass.operations.crud import Collection
-from daypass.operations.management import allow, read_page
+from daypass.operations.management import allow, read_page, read_recorded
 from daypass.operations.outcome import check_web_address, served
-from daypass.ports import Call, Env, Tx
+from daypass.ports import Call, Env, Reader, Tx
 
 KINDS: Final = ("webhook", "email", "slack", "teams", *tickets.KINDS)
 EVENTS: Final = tuple(sorted(kind.value for kind in EventType if kind.value.startswith(("access.", "mfa."))))
@@ -141,15 +141,12 @@ async def list_notifications(
     env: Env, call: Call, account: str, *, outcome: str = "", after: str = "", limit: int = 100
 ) -> tuple[list[Notification], str]:
     """daypass:ListNotifications, newest first. `outcome`: "waiting", "delivered" or "dead"; "": all."""
-    owner = account or call.caller.account
-    decision = await allow(env, call, "ListNotifications", "notification-channel", "*", owner)
     wanted = {"outcome": "" if outcome == "waiting" else outcome} if outcome else {}
-    page = await env.directory.read(
-        lambda tx: read_page(tx, Notification, "-id", after, limit, account=owner, **wanted),
-        account=call.caller.account,
-    )
-    await env.journal.commit(served(call, account=owner, decision=decision))
-    return page
+
+    def query(tx: Reader, owner: str) -> tuple[list[Notification], str]:
+        return read_page(tx, Notification, "-id", after, limit, account=owner, **wanted)
+
+    return await read_recorded(env, call, "ListNotifications", "notification-channel", "*", account, query)
 
 
 async def retry_notification(env: Env, call: Call, account: str, notification_id: str) -> Notification:

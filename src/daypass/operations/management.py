@@ -163,16 +163,23 @@ async def allow(
 
 
 async def read_recorded(
-    env: Env, call: Call, action: str, kind: str, name: str, account: str, query: Callable[[Reader, str], T]
+    env: Env,
+    call: Call,
+    action: str,
+    kind: str,
+    name: str,
+    account: str,
+    query: Callable[[Reader, str], T],
+    **detail: Any,
 ) -> T:
-    """Authorizes `daypass:ACTION` on a resource, runs `query` for the owning account, and records the read.
+    """Authorizes `daypass:ACTION` on a resource, runs `query` for the owning account, and records the read with `detail`.
 
     `account`: "" is the caller's. Raises DaypassError(ACCESS_DENIED).
     """
     owner = account or call.caller.account
     decision = await allow(env, call, action, kind, name, owner)
     found = await env.directory.read(lambda tx: query(tx, owner), account=call.caller.account)
-    await env.journal.commit(served(call, account=owner, decision=decision))
+    await env.journal.commit(served(call, account=owner, decision=decision, detail=detail))
     return found
 
 

@@ -30,7 +30,7 @@ from daypass.operations.grants.votes import stages_for
 from daypass.operations.iam.builtin import actions_in
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.iam.mfa import enabled_devices
-from daypass.operations.management import allow, allow_all_or_own, allow_own, read_page
+from daypass.operations.management import allow, allow_all_or_own, allow_own, read_page, read_recorded
 from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.ports import Call, Env, Reader, Scene, Tx
@@ -173,20 +173,16 @@ async def list_reviews(
     env: Env, call: Call, account: str = "", *, every: bool = False, after: str = "", limit: int = 100
 ) -> tuple[list[ReviewView], str]:
     """daypass:ListAccessReviews: the open reviews of emergency access, oldest first, or all of them, newest first."""
-    owner = account or call.caller.account
-    decision = await allow(env, call, "ListAccessReviews", "access-review", "*", owner)
     wanted: dict[str, Any] = {} if every else {"closed_at": 0}
     order = "-id" if every else "id"
 
-    def query(tx: Reader) -> tuple[list[ReviewView], str]:
+    def query(tx: Reader, owner: str) -> tuple[list[ReviewView], str]:
         reviews, following = read_page(tx, AccessReview, order, after, limit, account=owner, **wanted)
         requests = tx.find_among(AccessRequest, "id", [each.id for each in reviews], order="id")
         terms = {each.id: decode(each.document) for each in requests}
         return [ReviewView(each, terms[each.id]) for each in reviews], following
 
-    page = await env.directory.read(query, account=call.caller.account)
-    await env.journal.commit(served(call, account=owner, decision=decision))
-    return page
+    return await read_recorded(env, call, "ListAccessReviews", "access-review", "*", account, query)
 
 
 async def close_review(env: Env, call: Call, account: str, review_id: str, finding: str) -> ReviewView:

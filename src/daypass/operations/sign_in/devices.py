@@ -19,7 +19,7 @@ from daypass.domain.events import Event, EventType
 from daypass.domain.policy.model import Decision
 from daypass.operations.iam.access_keys import sign_ins as last_sign_ins
 from daypass.operations.iam.mfa import codes_change, has_device, is_recent, of_user, remove_codes
-from daypass.operations.management import InAws, allow, allow_own
+from daypass.operations.management import InAws, allow, allow_own, read_recorded
 from daypass.operations.notifications import announce
 from daypass.operations.outcome import served
 from daypass.operations.sign_in import passkeys
@@ -74,11 +74,11 @@ async def sign_ins(env: Env, call: Call, users: Sequence[str]) -> Mapping[str, U
 
     Raises DaypassError(ACCESS_DENIED).
     """
-    account = call.caller.account
-    decision = await allow(env, call, "ListMfaDevices", "user", "*")
-    found = await env.directory.read(lambda tx: _sign_ins(tx, call.now, account, users), account=account)
-    await env.journal.commit(served(call, decision=decision, detail={"users": len(users)}))
-    return found
+
+    def query(tx: Reader, account: str) -> Mapping[str, UserSignIn]:
+        return _sign_ins(tx, call.now, account, users)
+
+    return await read_recorded(env, call, "ListMfaDevices", "user", "*", "", query, users=len(users))
 
 
 class MembersSignIns(NamedTuple):
@@ -93,10 +93,8 @@ async def sign_ins_of_groups(env: Env, call: Call, groups: Sequence[str]) -> Map
 
     Raises DaypassError(ACCESS_DENIED).
     """
-    account = call.caller.account
-    decision = await allow(env, call, "ListMfaDevices", "user", "*")
 
-    def read(tx: Reader) -> Mapping[str, MembersSignIns]:
+    def query(tx: Reader, account: str) -> Mapping[str, MembersSignIns]:
         members: dict[str, list[str]] = {}
         left = _LOOKED_AT
         for group in groups:
@@ -112,9 +110,7 @@ async def sign_ins_of_groups(env: Env, call: Call, groups: Sequence[str]) -> Map
             for group, ids in members.items()
         }
 
-    shown = await env.directory.read(read, account=account)
-    await env.journal.commit(served(call, decision=decision, detail={"groups": len(groups)}))
-    return shown
+    return await read_recorded(env, call, "ListMfaDevices", "user", "*", "", query, groups=len(groups))
 
 
 def _sign_ins(tx: Reader, now: int, account: str, users: Sequence[str]) -> dict[str, UserSignIn]:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 from daypass.domain.directory import EventStream, SecurityEvent
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
-from daypass.operations.management import allow, read_page
+from daypass.operations.management import allow, read_page, read_recorded
 from daypass.operations.outcome import served
 from daypass.operations.ssf.push import MAX_STREAMS, POLL, PUSH, STREAM, deliverable, existing, signed
 from daypass.ports import Call, Env, Reader, Tx
@@ -126,17 +126,13 @@ async def list_events(
     """daypass:ListSecurityEvents on `event-stream/ID`, oldest first, with the `after` of the next page. `outcome`:
     "waiting", "delivered" or "dead".
     """
-    owner = account or call.caller.account
-    decision = await allow(env, call, "ListSecurityEvents", STREAM, stream_id, owner)
 
-    def read(tx: Reader) -> tuple[list[SecurityEvent], str]:
+    def query(tx: Reader, owner: str) -> tuple[list[SecurityEvent], str]:
         existing(tx, stream_id, owner)
         stored = "" if outcome == "waiting" else outcome
         return read_page(tx, SecurityEvent, "id", after, limit, stream_id=stream_id, outcome=stored)
 
-    page = await env.directory.read(read, account=call.caller.account)
-    await env.journal.commit(served(call, account=owner, decision=decision, detail={"stream": stream_id}))
-    return page
+    return await read_recorded(env, call, "ListSecurityEvents", STREAM, stream_id, account, query, stream=stream_id)
 
 
 async def retry_event(env: Env, call: Call, stream_id: str, account: str, event_id: str) -> SecurityEvent:

@@ -33,7 +33,7 @@ from daypass.operations.ssf.push import (
     secret_owner,
     streams_of,
 )
-from daypass.ports import Call, Env, Tx
+from daypass.ports import Call, Env, Reader, Tx
 
 STATUSES: Final = (ENABLED, PAUSED, DISABLED)
 VERIFICATION_SECONDS: Final = 10
@@ -120,12 +120,11 @@ def _invalid(message: str) -> DaypassError:
 
 async def get_stream(env: Env, call: Call, stream_id: str) -> EventStream:
     """daypass:GetEventStream on `event-stream/ID`. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
-    decision = await allow(env, call, "GetEventStream", STREAM, stream_id)
-    stream = await env.directory.read(
-        lambda tx: existing(tx, stream_id, call.caller.account), account=call.caller.account
-    )
-    await env.journal.commit(served(call, decision=decision, detail={"stream": stream_id}))
-    return stream
+
+    def query(tx: Reader, owner: str) -> EventStream:
+        return existing(tx, stream_id, owner)
+
+    return await read_recorded(env, call, "GetEventStream", STREAM, stream_id, "", query, stream=stream_id)
 
 
 async def list_streams(env: Env, call: Call, account: str = "") -> list[EventStream]:
