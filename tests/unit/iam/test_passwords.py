@@ -12,6 +12,7 @@ from tests.unit.iam.memory import ALPHA, BETA, NOW, World, allow, policy, refusa
 from daypass.domain.directory import LoginProfile, PasswordPolicy
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.iam import login_profiles
+from daypass.operations.sign_in import password
 
 GOOD, OTHER, THIRD = "Correct-Horse-1", "Battery-Staple-2", "Other-Stapler-3"
 NOT_CONFORMING = "Password does not conform to the account password policy."
@@ -412,6 +413,7 @@ def test_hash_is_memory_hard_salted_and_tells_how_it_was_made(monkeypatch: pytes
     assert (scheme, salt) == ("scrypt", "some/salt+")
     assert 128 * int(r) * 2 ** int(n) >= 32 * 2**20  # bytes of memory
     assert int(p) >= 3
+    assert password._NOBODY.split("$")[:4] == [scheme, n, r, p], "the answer about nobody takes as long"
     assert login_profiles.matches(GOOD, stored)
     assert stored != login_profiles.hashed(GOOD, "other", (2, 8, 1))
 
