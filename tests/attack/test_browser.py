@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.attack.installation import ALPHA, Answer, Installation, installed
-from tests.browser import BASE, Browser, forms, refused
+from tests.attack.installation import ALPHA, Answer, Installation
+from tests.browser import Browser, forms, refused
+from tests.sign_in import site_with_pages
 
-from daypass.operations.iam import login_profiles
 from daypass.wire.web.cookies import DEFAULT, checked
 
 PASSWORD = "canary-Correct-horse-1"
@@ -17,11 +17,7 @@ ABROAD = "https://evil.example"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    with (
-        pytest.MonkeyPatch.context() as patched,
-        installed(tmp_path_factory.mktemp("browser"), server={"public_url": BASE}) as made,
-    ):
-        patched.setattr(login_profiles, "_COST", (4, 8, 1))
+    with site_with_pages(tmp_path_factory.mktemp("browser")) as made:
         for name in ("ann", "mallory"):
             made.iam("CreateUser", UserName=name)
             made.iam("CreateLoginProfile", UserName=name, Password=PASSWORD)
@@ -181,7 +177,7 @@ def test_a345_cookie_whose_name_begins_with_white_space_is_not_ours(site: Instal
 def test_a71_guesses_at_users_get_one_answer_and_are_throttled(tmp_path_factory: pytest.TempPathFactory) -> None:
     rates = {"failures_per_second": 0.01, "failures_burst": 6}
     data = tmp_path_factory.mktemp("guessing")
-    with installed(data, server={"public_url": BASE}, rates=rates) as site:
+    with site_with_pages(data, rates=rates) as site:
         answers = [Browser(site).sign_in(ALPHA, f"user-{n}", "guess") for n in range(4)]
         shown = {answer.body.partition(b'<form method="post"')[0] for answer in answers}
         assert len(shown) == 1
