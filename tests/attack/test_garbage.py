@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.cost import only_new_garbage
 from tests.integration.api.conftest import ROOT, UNTOUCHED, Server, untouched
 
 __all__ = ["untouched"]
@@ -40,15 +41,11 @@ STRANGERS: dict[str, tuple[str, str, str, dict[str, str], bytes, int]] = {
 async def garbage_of(call: Callable[[], Awaitable[Any]], status: int) -> int:
     """The objects that calls leave to the collector."""
     await call()
-    gc.collect()
-    gc.disable()
-    try:
+    with only_new_garbage():
         for _ in range(CALLS):
             answer = await call()
             assert answer.status == status, answer
         return gc.collect()
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("kind", KINDS)

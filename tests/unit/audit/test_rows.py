@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 from sqlalchemy import create_engine
+from tests.cost import only_new_garbage
 
 from daypass.audit.batch import JournalOptions
 from daypass.audit.columns import altered_column, altered_session_column, searchable
@@ -256,13 +257,9 @@ def test_events_of_leaves_nothing_for_the_garbage_collector_that_grows_with_the_
     with engine.connect() as conn:
         audit_records.create(conn)
         events_of(conn, [("log", 1)])  # compiles the statement
-        gc.collect()
-        gc.disable()
-        try:
+        with only_new_garbage():
             assert events_of(conn, [("log", number) for number in range(count)]) == {}
             assert gc.collect() < 10 + count // 10
-        finally:
-            gc.enable()
     engine.dispose()
 
 
