@@ -51,7 +51,7 @@ def run(file: str, check: bool) -> None:
     """
     config = load(file)
     if check:
-        output.message(f"{file} is right: {len(config.roles)} roles")
+        output.message(f"{file} is right: {output.counted(len(config.roles), 'role')}")
         return
     from daypass.client.agent.run import Agent  # it loads the event loop
 
@@ -118,6 +118,8 @@ def _ask(path: str, target: str, user: str) -> dict[str, Any]:
         with connection.getresponse() as response:
             body = json.loads(response.read(_MAX_ANSWER))
             status = response.status
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise LocalStateError(f"No agent runs at {path}. To start one: daypass agent run") from None
     except OSError as error:
         raise LocalStateError(f"The agent at {path} does not answer: {error.strerror or error}.") from None
     except (http.client.HTTPException, ValueError, RecursionError):

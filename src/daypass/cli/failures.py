@@ -100,15 +100,15 @@ def _explain_key() -> None:
         stored = load_all()
     except LocalStateError:
         stored = {}
-    if role := os.environ.get("DAYPASS_ROLE"):  # set by `daypass exec` for what it runs
+    clear = 'eval "$(daypass assume --unset)"'
+    if role := os.environ.get("DAYPASS_ROLE"):  # set by `daypass exec` and `daypass assume`
         message(
-            f"the credentials are those of `daypass exec`; for new ones, leave it and run: daypass exec --fresh {safe(role)}"
+            f"the credentials are those of role {safe(role)}. For new ones: daypass exec --fresh {safe(role)}, outside of it. To clear them: {clear}"
         )
         return
     ends = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
     until = f" They were good until {safe(ends)}." if ends else ""
     instead = "; they override your profiles" if stored else ""
-    clear = 'eval "$(daypass assume --unset)"'
     message(f"the credentials are those of the AWS_… variables{instead}.{until} To clear them: {clear}")
 
 

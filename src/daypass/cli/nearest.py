@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 import click
@@ -13,14 +14,15 @@ from daypass.client.http import Connection
 
 _KEY = "daypass.connection"
 _MISSING = re.compile(r"(?:The (user|role|group) with name |(Policy) arn:\S*:policy/(?:\S*/)?)([^\s/]{1,128}) ")
-_LISTS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "user": ("ListUsers", "Users/member/UserName", {}),
-    "role": ("ListRoles", "Roles/member/RoleName", {}),
-    "group": ("ListGroups", "Groups/member/GroupName", {}),
-    "Policy": ("ListPolicies", "Policies/member/Arn", {"Scope": "All"}),
+_LISTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "user": ("ListUsers", "Users/member", "UserName", {}),
+    "role": ("ListRoles", "Roles/member", "RoleName", {}),
+    "group": ("ListGroups", "Groups/member", "GroupName", {}),
+    "Policy": ("ListPolicies", "Policies/member", "Arn", {"Scope": "All"}),
 }
-"""Kind of object, as refusals name it → the IAM action that lists it, the member with names or ARNs, and parameters."""
-_MAX_NAMES = 1000  # names that are looked at: one page
+"""Kind of object, as refusals name it → the IAM action that lists it, the members, theirs with the name or ARN, and parameters."""
+_PAGE = 1000
+_MAX_NAMES = 3 * _PAGE  # names that are looked at; AWS has more policies than a page holds
 
 
 def remember(connection: Connection) -> Connection:
@@ -32,18 +34,20 @@ def remember(connection: Connection) -> Connection:
 
 
 def add_suggestion(error: Exception, context: click.Context) -> None:
-    """Adds "Did you mean …?" to a refusal that says that a name does not exist. It asks the server once, and is silent
+    """Adds "Did you mean …?" to a refusal that says that a name does not exist. It is silent
     where the caller may not list names, and where none is near.
     """
     missing, connection = _MISSING.match(str(error)), context.meta.get(_KEY)
     if missing is None or not isinstance(connection, Connection):
         return
-    action, path, parameters = _LISTS[missing[1] or missing[2]]
+    from daypass.cli.iam import listed  # for a mistake alone
+
+    action, path, name, parameters = _LISTS[missing[1] or missing[2]]
     try:
-        found = connection.iam(action, MaxItems=_MAX_NAMES, **parameters)
+        found = [*islice(listed(connection, action, path, MaxItems=_PAGE, **parameters), _MAX_NAMES)]
     except ClientError:
         return
-    if close := suggestion(missing[3], [_as_given(name.text or "") for name in found.findall(path)]):
+    if close := suggestion(missing[3], [_as_given(each.get(name, "")) for each in found]):
         error.add_note(close.strip())
 
 

@@ -144,7 +144,8 @@ def test_command_name_of_the_management_api_absent_suggests_the_nearest(
     body = {
         "error": {"code": "NoSuchEntity", "message": "The role with name raeder cannot be found.", "request_id": ""}
     }
-    serve(as_json(body, 404), _listed("ListRoles", "Role", "reader"))
+    first = result("ListRoles", "<Roles/><IsTruncated>true</IsTruncated><Marker>m</Marker>")
+    serve(as_json(body, 404), first, _listed("ListRoles", "Role", "reader"))
     assert "Did you mean 'reader'?" in cli("revoke", "role", "raeder").err
 
 

@@ -701,8 +701,7 @@ def test_expired_session_of_exec_says_how_to_get_a_new_one(
     monkeypatch.setenv("DAYPASS_ROLE", "reader")
     serve(error("ExpiredToken", "The security token included in the request is expired", 403))
     ran = cli("whoami")
-    assert "leave it and run: daypass exec --fresh reader" in ran.err
-    assert "--unset" not in ran.err
+    assert "For new ones: daypass exec --fresh reader, outside of it. To clear them: eval " in ran.err
 
 
 def test_help_shows_each_command_in_one_group() -> None:

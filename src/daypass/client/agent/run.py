@@ -168,7 +168,8 @@ class Agent:
         try:
             bound = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         except OSError as error:
-            raise LocalStateError(f"{at} cannot be listened on: {error.strerror}.") from None
+            why = os.strerror(error.errno) if error.errno else error
+            raise LocalStateError(f"{at} cannot be listened on: {why}. Set another `listen` of {name}.") from None
         if (
             hops and bound.family == socket.AF_INET
         ):  # an answer never leaves this machine, not even into a container's network
