@@ -50,8 +50,13 @@ def listed(connection: Connection, action: str, path: str, **parameters: Any) ->
 
 
 def row(element: ET.Element) -> Row:
-    """The members of an element that are text."""
-    return {child.tag: child.text or "" for child in element} if len(element) else {"": element.text or ""}
+    """The members of an element that are text, policy documents as JSON."""
+    return {child.tag: _text(child) for child in element} if len(element) else {"": element.text or ""}
+
+
+def _text(element: ET.Element) -> str:
+    text = element.text or ""
+    return unquote(text) if element.tag.endswith("PolicyDocument") else text
 
 
 def one(connection: Connection, action: str, path: str, **parameters: Any) -> Row:
@@ -112,9 +117,9 @@ def policy_arn(connection: Connection, name: str) -> str:
 def document(text: str) -> str:
     """A policy document of an answer, for people."""
     try:
-        return json.dumps(json.loads(unquote(text)), indent=2)
+        return json.dumps(json.loads(text), indent=2)
     except (ValueError, RecursionError):
-        return output.safe(unquote(text))
+        return output.safe(text)
 
 
 def stored(connection: Connection, action: str, path: str, **parameters: Any) -> dict[str, Any]:

@@ -302,10 +302,11 @@ def test_role_create_with_a_bare_name_as_principal_is_refused_before_the_server_
 
 
 def test_role_create_with_a_client_as_principal_trusts_its_tokens(cli: Run, serve: Serve) -> None:
-    server = serve(result("CreateRole", "<Role><Arn>arn:aws:iam::111122223333:role/app</Arn></Role>"))
+    trust = "<AssumeRolePolicyDocument>%7B%7D</AssumeRolePolicyDocument>"
+    server = serve(result("CreateRole", f"<Role><Arn>arn:aws:iam::111122223333:role/app</Arn>{trust}</Role>"))
     client, account = "arn:aws:daypass::111122223333:client/DPCLEXAMPLEEXAMPLEEXA", "111122223333"
-    ran = cli("role", "create", "app", "--principal", client, "--principal", account)
-    assert ran.status == 0, ran.err
+    ran = cli("role", "create", "app", "--principal", client, "--principal", account, "--output", "json")
+    assert (ran.status, json.loads(ran.out)["AssumeRolePolicyDocument"]) == (0, "{}"), ran.err
     statements = json.loads(parameters(server.sent[0])["AssumeRolePolicyDocument"])["Statement"]
     assert [(each["Principal"], each["Action"]) for each in statements] == [
         ({"AWS": account}, ["sts:AssumeRole", "sts:TagSession"]),
