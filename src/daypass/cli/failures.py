@@ -7,6 +7,7 @@ that could control a terminal.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from daypass.cli import exits
 from daypass.cli.output import message, prose, safe
 from daypass.client.errors import ClientError
 from daypass.client.profiles import LocalStateError
+
+_IN_WORDS = {errno.EADDRINUSE: "The address to listen on is in use: --listen chooses another."}
 
 
 def report(error: Exception, command: str = "daypass") -> int:
@@ -41,7 +44,8 @@ def report(error: Exception, command: str = "daypass") -> int:
                 prose(line, err=True)
         return exits.OF_STARTUP[type(error).__name__]
     if isinstance(error, OSError):
-        return _report(f"{error.filename or 'output'}: {error.strerror or error}", exits.LOCAL)
+        plain = f"{error.filename or 'output'}: {error.strerror or error}"
+        return _report(_IN_WORDS.get(error.errno or 0, plain), exits.LOCAL)
     if os.environ.get("DAYPASS_DEBUG"):
         raise error
     return _report(f"internal error: {type(error).__name__}: {error} (DAYPASS_DEBUG=1 shows where)", exits.LOCAL)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -260,6 +261,11 @@ def test_line_to_be_pasted_is_not_folded(capfd: pytest.CaptureFixture[str]) -> N
     assert f"  daypass {'explain ' * 20}".rstrip() in map(str.rstrip, capfd.readouterr().err.splitlines())
     assert paste in lines
     assert _too_long("\n".join(line for line in lines if line != paste)) == []
+
+
+def test_report_address_in_use_names_the_option(capfd: pytest.CaptureFixture[str]) -> None:
+    assert report(OSError(errno.EADDRINUSE, "Address already in use")) == 6
+    assert capfd.readouterr().err == "daypass: The address to listen on is in use: --listen chooses another.\n"
 
 
 def test_text_for_programs_is_not_folded(capfd: pytest.CaptureFixture[str]) -> None:
