@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from tests.chromium import chromium, needs_chromium
 from tests.e2e.conftest import OPERATOR, Server
-from tests.e2e.test_console_in_chromium import API, Person, server
+from tests.e2e.test_console_in_chromium import API, PROVIDER, Person, server
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 __all__ = ["chromium", "server"]
@@ -172,4 +172,18 @@ def test_settings_of_a_client_and_a_resource_server_are_changed_by_forms(server:
     page.wait_for_url("**done=saved**")
     scopes = server.api("GET", f"/resource-servers/{API}")["settings"]["scopes"]
     assert scopes == {"read": {}, "write": {"description": "Change orders"}}
+    ada.close()
+
+
+def test_setting_of_a_provider_that_is_added_has_the_members_that_it_needs(server: Server, chromium: Browser) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page = ada.open(f"/console/provider?arn=arn:aws:iam::{OPERATOR}:oidc-provider/{PROVIDER}")
+    page.get_by_label("Add a setting").select_option("sign_in")
+    page.get_by_label("Client ID", exact=True).fill("daypass")
+    page.get_by_label("Client ID", exact=True).blur()
+    page.get_by_role("button", name="Add role").click()
+    page.get_by_label("Roles 1", exact=True).fill(f"arn:aws:iam::{OPERATOR}:role/reader")
+    page.get_by_label("Roles 1", exact=True).blur()
+    settings = json.loads(page.locator("textarea[name=settings]").input_value())
+    assert settings["sign_in"] == {"client_id": "daypass", "roles": [f"arn:aws:iam::{OPERATOR}:role/reader"]}
     ada.close()

@@ -185,7 +185,8 @@
   const firstOf = (found) => {
     const about = resolved(found);
     if (about.enum) return about.enum[0];
-    return { boolean: true, integer: 0, string: "", array: [] }[about.type] ?? empty();
+    const needed = (about.required || []).map((name) => [name, firstOf(about.properties[name])]);
+    return { boolean: true, integer: 0, string: "", array: [] }[about.type] ?? Object.assign(empty(), Object.fromEntries(needed));
   };
   const marked = (text) => text.split("`").map((part, at) => (at % 2 ? h("code", { textContent: part }) : part));
   const boxes = (label, options, found, change) => h("div", { className: "boxes" }, ...options.map((option) => {
@@ -216,7 +217,7 @@
     if (!items?.properties) return h("p", { className: "small", textContent: "It is edited in the JSON." });
     return h("div", {}, ...list(value).map((each, at) => group(`${label} ${at + 1}`, ...members(items, each),
       button("Remove", () => { value.splice(at, 1); write(true); }, `Remove ${label} ${at + 1}`))),
-    button(`Add to ${label}`, () => { value.push({}); write(true); }));
+    button(`Add to ${label}`, () => { value.push(firstOf(items)); write(true); }));
   };
   const members = (about, found) => {
     const lines = Object.entries(about.properties).filter(([name]) => name in found && found[name] !== null).map(([name, each]) => {
