@@ -122,7 +122,9 @@ def test_provider_that_fails_is_asked_again_only_after_a_pause(site: Installatio
     whole, net.pages[document] = net.pages[document], http(b"no", "500 Oops")
     before = net.asked.count(document)
     for _ in range(5):
-        assert Browser(site).get(f"/login/provider?provider={broken.arn}").status == 400
+        answer = Browser(site).get(f"/login/provider?provider={broken.arn}")
+        assert answer.status == 400
+        assert b'href="/login"' in answer.body  # the way back: a password may work
     assert net.asked.count(document) == before + 1
     net.pages[document] = whole
     site.wall.time += 11_000
