@@ -1,6 +1,4 @@
-"""Work in the background: tasks of accounts, bounded in number, and the delivery of events and notifications.
-task and nothing else.
-"""
+"""Work in the background: tasks of accounts, bounded in number, and the delivery of events and notifications."""
 
 from __future__ import annotations
 
