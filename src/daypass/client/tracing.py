@@ -59,7 +59,7 @@ def start() -> None:
     """Begins to export spans of this process, as part of the trace of `TRACEPARENT`. Call it once."""
     logging.getLogger("opentelemetry").addHandler(
         logging.NullHandler()
-    )  # a collector that is down is no error of a command
+    )  # a collector that is down does not fail the command
     trace.set_tracer_provider(provider_of("daypass-cli"))
     context.attach(propagate.extract({"traceparent": os.environ.get("TRACEPARENT", "")}))
 

@@ -51,7 +51,7 @@ class ApiServer:
         except (NoAnswer, ValueError, LookupError, TypeError, AttributeError) as error:
             raise OSError(str(error)) from None
         if not isinstance(found, dict):
-            raise OSError("it is no service account")
+            raise OSError("it is not a service account")
         return found
 
 

@@ -303,7 +303,7 @@ class IssuerKeys:
 
     def _fail(self, entry: _Entry, error: Exception, owner: str) -> None:
         if isinstance(error, FetchError) and error.reason is FetchReason.BUSY:
-            entry.tried_at, entry.hindered = None, owner  # this is no failure of the issuer
+            entry.tried_at, entry.hindered = None, owner  # the issuer did not fail
         else:
             entry.failures += 1
         entry.failed_at = self._clock.now()

@@ -54,7 +54,7 @@ class Alert(NamedTuple):
 
 
 def expected(part: str, window: str, by: str = "region", function: str = "rate") -> str:
-    """The refusals that synthetic checks want, which are no failures. `part`: labels of the checks."""
+    """The refusals that synthetic checks want; they do not count as failures. `part`: labels of the checks."""
     return f'sum by ({by}) ({function}(daypass_checks_total{{outcome="passed",{part}}}[{window}]))'
 
 

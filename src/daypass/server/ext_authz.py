@@ -115,7 +115,7 @@ def _place(audience: str) -> bytes:
 
 
 def _header(entry: bytes) -> tuple[bytes, bytes]:
-    """A header, as HTTP allows it; without a name if it is no field of HTTP. Raises ValueError."""
+    """A header, as HTTP allows it; without a name if HTTP has no such field. Raises ValueError."""
     name = value = b""
     for number, found in fields(entry):
         if isinstance(found, bytes):
