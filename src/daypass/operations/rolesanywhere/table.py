@@ -86,6 +86,9 @@ _ANCHOR = _named(TrustAnchor, "trustAnchorId")
 _PROFILE = _named(X509Profile, "profileId")
 _CRL = _named(Crl, "crlId")
 _TAGS = (_request_tags,)
+_CREATED, _UPDATED, _REVOKED, _DELETED = (
+    partial(_changed, change) for change in ("create", "update", "revoke", "delete")
+)
 
 _ALL = (
     Operation(
@@ -94,32 +97,16 @@ _ALL = (
         write=anchors.create_trust_anchor,
         keys=_TAGS,
         check=anchors.check_source,
-        credential=partial(_changed, "create"),
+        credential=_CREATED,
     ),
     Operation("GetTrustAnchor", _ANCHOR, read=ANCHORS.get),
     Operation("ListTrustAnchors", _anything, read=ANCHORS.list),
     Operation(
-        "UpdateTrustAnchor",
-        _ANCHOR,
-        write=anchors.update_trust_anchor,
-        check=anchors.check_source,
-        credential=partial(_changed, "update"),
+        "UpdateTrustAnchor", _ANCHOR, write=anchors.update_trust_anchor, check=anchors.check_source, credential=_UPDATED
     ),
-    Operation("EnableTrustAnchor", _ANCHOR, write=ANCHORS.enable, credential=partial(_changed, "update")),
-    Operation(
-        "DisableTrustAnchor",
-        _ANCHOR,
-        write=ANCHORS.disable,
-        credential=partial(_changed, "revoke"),
-        urgent=True,
-    ),
-    Operation(
-        "DeleteTrustAnchor",
-        _ANCHOR,
-        write=anchors.delete_trust_anchor,
-        credential=partial(_changed, "delete"),
-        urgent=True,
-    ),
+    Operation("EnableTrustAnchor", _ANCHOR, write=ANCHORS.enable, credential=_UPDATED),
+    Operation("DisableTrustAnchor", _ANCHOR, write=ANCHORS.disable, credential=_REVOKED, urgent=True),
+    Operation("DeleteTrustAnchor", _ANCHOR, write=anchors.delete_trust_anchor, credential=_DELETED, urgent=True),
     Operation("PutNotificationSettings", _ANCHOR, write=anchors.put_notification_settings),
     Operation("ResetNotificationSettings", _ANCHOR, write=anchors.reset_notification_settings),
     Operation("CreateProfile", _new_profile, write=profiles.create_profile, keys=_TAGS, check=profiles.check_profile),
@@ -137,22 +124,17 @@ _ALL = (
         write=anchors.import_crl,
         keys=_TAGS,
         check=anchors.check_import,
-        credential=partial(_changed, "update"),
+        credential=_UPDATED,
         urgent=True,
     ),
     Operation("GetCrl", _CRL, read=CRLS.get),
     Operation("ListCrls", _anything, read=CRLS.list),
     Operation(
-        "UpdateCrl",
-        _CRL,
-        write=anchors.update_crl,
-        check=anchors.check_update,
-        credential=partial(_changed, "update"),
-        urgent=True,
+        "UpdateCrl", _CRL, write=anchors.update_crl, check=anchors.check_update, credential=_UPDATED, urgent=True
     ),
-    Operation("EnableCrl", _CRL, write=CRLS.enable, credential=partial(_changed, "update"), urgent=True),
-    Operation("DisableCrl", _CRL, write=CRLS.disable, credential=partial(_changed, "update")),
-    Operation("DeleteCrl", _CRL, write=CRLS.delete, credential=partial(_changed, "update")),
+    Operation("EnableCrl", _CRL, write=CRLS.enable, credential=_UPDATED, urgent=True),
+    Operation("DisableCrl", _CRL, write=CRLS.disable, credential=_UPDATED),
+    Operation("DeleteCrl", _CRL, write=CRLS.delete, credential=_UPDATED),
     Operation("GetSubject", _named(X509Subject, "subjectId"), read=SUBJECTS.get),
     Operation("ListSubjects", _anything, read=SUBJECTS.list),
     Operation("TagResource", _tagged, write=entity_kind.tag_resource, keys=_TAGS),
