@@ -27,6 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from daypass.api.record import LogOut
 from daypass.audit.columns import CHANGES, HOUR_MS, LARGEST, READ, altered_column, id_key, searchable, usual_value
 from daypass.audit.format import chain_hash, chain_seed, leaf_hash
 from daypass.audit.recent import active_sessions, may_be_revoked
@@ -45,7 +46,7 @@ from daypass.domain.directory import Revocation
 from daypass.domain.events import EventType
 from daypass.domain.session import SessionClaims, chain_depth
 from daypass.ports.clock import Clock
-from daypass.ports.record import ChainCheck, LogView, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
+from daypass.ports.record import ChainCheck, RecordFilter, RecordView, SessionFilter, SessionView, Viewer
 from daypass.scheduling.threads import FairThreads
 from daypass.stores.engine import Database
 from daypass.stores.records import USUAL, audit_hours, audit_logs, audit_records, sessions, unusual
@@ -73,7 +74,7 @@ _ISSUED: ColumnElement[str] = literal_column(f"'{EventType.SESSION_ISSUED.value}
 # --- Logs and their records
 
 
-def list_logs(conn: Connection) -> list[LogView]:
+def list_logs(conn: Connection) -> list[LogOut]:
     """Every log with its last record, oldest first. The place and time of opening are read from its first record."""
     rows = _last_records(conn)
     data = event_bytes(conn, rows)
@@ -95,9 +96,9 @@ def _last_records(conn: Connection) -> Sequence[Any]:
     return whole(conn.execute(query))
 
 
-def _log_view(row: Any, last: bytes, opening: Mapping[str, Any]) -> LogView:
+def _log_view(row: Any, last: bytes, opening: Mapping[str, Any]) -> LogOut:
     detail = opening.get("detail", {})
-    return LogView(
+    return LogOut(
         log=row.log,
         installation=str(detail.get("installation", "")),
         node=str(detail.get("node", "")),
@@ -339,7 +340,7 @@ class Records:
             account, lambda _: self._database.read(query, seconds=_SEARCH_SECONDS), urgent=urgent
         )
 
-    async def logs(self, viewer: Viewer) -> list[LogView]:
+    async def logs(self, viewer: Viewer) -> list[LogOut]:
         """Every log, oldest first."""
         return await self.run(list_logs, viewer.account)
 

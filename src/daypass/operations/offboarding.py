@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from daypass.api.sessions import OutstandingTokenOut
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
@@ -209,19 +210,10 @@ MAX_RECORDS: Final = 10_000
 _PAGE: Final = 1_000
 
 
-class OutstandingToken(NamedTuple):
-    """A token that services outside accept until `expires_at` (ms)."""
-
-    jti: str
-    subject: str  # ARN
-    audiences: tuple[str, ...]
-    expires_at: int
-
-
 class Outstanding(NamedTuple):
     """The tokens; there may be more when not `complete`."""
 
-    tokens: tuple[OutstandingToken, ...]
+    tokens: tuple[OutstandingTokenOut, ...]
     complete: bool
 
 
@@ -233,7 +225,7 @@ async def outstanding_tokens(env: Env, account: str, subjects: Collection[tuple[
     query = RecordFilter(
         account=account, type=EventType.WEB_IDENTITY_ISSUED.value, since=now - 1000 * MAX_SECONDS, limit=_PAGE
     )
-    found: list[OutstandingToken] = []
+    found: list[OutstandingTokenOut] = []
     looked_at = 0
     with ignored(ErrorKind.UNAVAILABLE):
         async for page in pages_of(env, Viewer(account), query):
@@ -246,7 +238,7 @@ async def outstanding_tokens(env: Env, account: str, subjects: Collection[tuple[
     return None
 
 
-def _token(body: Mapping[str, Any], subjects: Collection[tuple[str, str]]) -> OutstandingToken | None:
+def _token(body: Mapping[str, Any], subjects: Collection[tuple[str, str]]) -> OutstandingTokenOut | None:
     actor, detail = body.get("actor", {}), body.get("detail", {})
     origin = actor.get("origin", {})
     named = {
@@ -257,6 +249,6 @@ def _token(body: Mapping[str, Any], subjects: Collection[tuple[str, str]]) -> Ou
     }
     if named.isdisjoint(subjects):
         return None
-    return OutstandingToken(
-        detail.get("jti", ""), actor.get("arn", ""), tuple(detail.get("audience", ())), detail.get("expires_at", 0)
+    return OutstandingTokenOut(
+        detail.get("jti", ""), actor.get("arn", ""), list(detail.get("audience", ())), detail.get("expires_at", 0)
     )

@@ -37,7 +37,6 @@ from daypass.ports.record import (
     CertificateUse,
     ChainCheck,
     FeedState,
-    LogView,
     Offline,
     ProofUsed,
     RecordFilter,

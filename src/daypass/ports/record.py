@@ -44,19 +44,6 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
-class LogView:
-    """One log: a process's, from its start to its end. Its last record is `seq`; hashes are hex."""
-
-    log: str
-    installation: str
-    node: str
-    opened_at: int
-    seq: int
-    chain: str
-    closed: bool  # ended by log.closed; false for a running log and for one that was interrupted
-
-
-@dataclass(frozen=True, slots=True)
 class RecordView:
     """The part of one record that the viewer may see.
 

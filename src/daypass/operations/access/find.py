@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from daypass.api.access import FoundOut
 from daypass.domain.access.request import original_principal
 from daypass.domain.arn import is_account_id, root_arn
 from daypass.domain.directory import (
@@ -47,17 +48,6 @@ _REQUEST: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _KEY: Final = re.compile("A[KS]IA[A-Z0-9]{12,124}")
 
 
-class Found(Struct, frozen=True):
-    """One result. `kind`: user, role, group, provider, session or access-request; request or access-key, whose `id` finds
-    their records.
-    """
-
-    kind: str
-    id: str
-    name: str
-    arn: str = ""
-
-
 class _Kind(NamedTuple):
     """A kind of object, and the permission that shows it; "{}" stands for the account."""
 
@@ -76,7 +66,7 @@ _PROVIDERS: Final = ("iam:ListOpenIDConnectProviders", "iam:ListSAMLProviders")
 _OTHER: Final = (("ListSessions", "session"), ("ListAccessRequests", "access-request"), ("ReadAudit", "audit"))
 
 
-async def find(env: Env, call: Call, text: str) -> list[Found]:
+async def find(env: Env, call: Call, text: str) -> list[FoundOut]:
     """daypass:Find, within the caller's account. It needs no permission itself. Raises DaypassError(ACCESS_DENIED)."""
     account = call.caller.account
     decision = await allow_own(env, call, "Find", "access")
@@ -89,15 +79,15 @@ async def find(env: Env, call: Call, text: str) -> list[Found]:
     if may["daypass:ListSessions"] and _SESSION.fullmatch(wanted):
         query = SessionFilter(session_id=wanted, limit=1)
         views, _ = await env.records.sessions(Viewer(account), query)
-        found += [Found("session", wanted, view.claims.name, view.claims.arn) for view in views]
+        found += [FoundOut("session", wanted, view.claims.name, view.claims.arn) for view in views]
     for kind, pattern in (("request", _REQUEST), ("access-key", _KEY)):
         if may["daypass:ReadAudit"] and pattern.fullmatch(wanted):
-            found.append(Found(kind, wanted, wanted))
+            found.append(FoundOut(kind, wanted, wanted, ""))
     await env.journal.commit(served(call, decision=decision, detail={"text": wanted[:256], "found": len(found)}))
     return found
 
 
-def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Iterator[Found]:
+def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Iterator[FoundOut]:
     account, name = call.caller.account, wanted
     if wanted.startswith("arn:"):
         kind, _, rest = wanted.rpartition(":")[2].partition("/")
@@ -115,32 +105,34 @@ def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Ite
             names = tx.names(each.entity, account, name, 4 * _EACH)
             first = sorted(names, key=lambda found: not found.lower().startswith(name.lower()))[:_EACH]
             members = [tx.get(each.entity, account=account, name=one) for one in first]
-            yield from (Found(each.name, one.id, one.name, one.arn) for one in members if one is not None)
+            yield from (FoundOut(each.name, one.id, one.name, one.arn) for one in members if one is not None)
     if may[_PROVIDERS[0]]:
         oidc = tx.find(OidcProvider, account=account, order="url")
-        yield from (Found("provider", one.arn, one.url, one.arn) for one in oidc if name.lower() in one.url.lower())
+        yield from (FoundOut("provider", one.arn, one.url, one.arn) for one in oidc if name.lower() in one.url.lower())
     if may[_PROVIDERS[1]]:
         saml = tx.find(SamlProvider, account=account, order="name")
-        yield from (Found("provider", one.arn, one.name, one.arn) for one in saml if name.lower() in one.name.lower())
+        yield from (
+            FoundOut("provider", one.arn, one.name, one.arn) for one in saml if name.lower() in one.name.lower()
+        )
     key = tx.get(AccessKey, id=wanted) if _KEY.fullmatch(wanted) else None
     owner = tx.get(User, id=key.owner_id) if key is not None and key.account == account else None
     yield from _shown([owner] if owner is not None else (), may)
     yield from _requests(tx, call, wanted, everything=may["daypass:ListAccessRequests"])
 
 
-def _shown(principals: Sequence[User | Role], may: dict[str, bool]) -> Iterator[Found]:
+def _shown(principals: Sequence[User | Role], may: dict[str, bool]) -> Iterator[FoundOut]:
     for each in principals:
         kind = _NAMED[0] if isinstance(each, Role) else _NAMED[1]
         if may[kind.action]:
-            yield Found(kind.name, each.id, each.name, each.arn)
+            yield FoundOut(kind.name, each.id, each.name, each.arn)
 
 
-def _requests(tx: Reader, call: Call, wanted: str, *, everything: bool) -> Iterator[Found]:
+def _requests(tx: Reader, call: Call, wanted: str, *, everything: bool) -> Iterator[FoundOut]:
     request = tx.get(AccessRequest, id=wanted) if _SESSION.fullmatch(wanted) else None
     if request is None or request.account != call.caller.account:
         return
     if everything or original_principal(call.caller.hops) in (request.requester_id, request.beneficiary_id):
-        yield Found("access-request", request.id, f"Access request {request.id}")
+        yield FoundOut("access-request", request.id, f"Access request {request.id}", "")
 
 
 async def find_policies(env: Env, call: Call, part: str) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, structs
 
+from daypass.api.access import PolicyBundleOut
 from daypass.domain.directory import Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.layers import NamedPolicy
@@ -61,14 +62,6 @@ class EntityBatch(Struct, frozen=True):
     texts: dict[str, str]
 
 
-class BundleOut(Struct, frozen=True):
-    """The answer: what is signed, and the buckets and policies that the verifier lacks."""
-
-    signed: str
-    buckets: dict[str, str]
-    policies: dict[str, str]
-
-
 class PolicyBundles:
     """The bundles of this process."""
 
@@ -76,7 +69,7 @@ class PolicyBundles:
         self._built: OrderedDict[tuple[str, str], Built] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def get(self, env: Env, call: Call, service: str, known: str) -> BundleOut:
+    async def get(self, env: Env, call: Call, service: str, known: str) -> PolicyBundleOut:
         """daypass:GetPolicyBundle on the caller's account. `known`: the first 8 characters of the digests that the verifier has,
         in the order of the buckets, without separators; "" for none.
 
@@ -96,7 +89,7 @@ class PolicyBundles:
         wanted = {ref for n in stale for ref in built.refs[n]} | {r.digest for level in built.guardrails for r in level}
         if stale or not known:
             await env.journal.commit(served(call, decision=decision, detail={"service": service, "sent": len(stale)}))
-        return BundleOut(
+        return PolicyBundleOut(
             text, {str(n): built.buckets[n] for n in stale}, {digest: built.texts[digest] for digest in wanted}
         )
 

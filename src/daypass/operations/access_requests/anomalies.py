@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from daypass.api.access_requests import AddedPermissionOut
 from daypass.domain.access.baseline import BROAD, SURE, THRESHOLD, deviation
 from daypass.domain.access.risk import Reason, RiskFacts, breadth_of
 from daypass.domain.access.terms import decode
@@ -170,20 +171,6 @@ _LOOKED_AT: Final = 1_000
 _STEPS: Final = 200_000  # of the comparisons of patterns
 
 
-class AddedPermission(Struct, frozen=True):
-    """An action, or action pattern, that the role has and that the person does not have yet.
-
-    `excepted`: the action is the exception of a NotAction. `partly`: other policies of the role leave only a part.
-    """
-
-    role: str
-    action: str
-    resources: tuple[str, ...]
-    policy: str
-    excepted: bool
-    partly: bool
-
-
 class Examination(Struct, frozen=True):
     """A request with what an approver needs to know.
 
@@ -197,7 +184,7 @@ class Examination(Struct, frozen=True):
     """
 
     view: RequestView
-    added: tuple[AddedPermission, ...] | None
+    added: tuple[AddedPermissionOut, ...] | None
     more: bool
     history: tuple[RequestView, ...]
     may_vote: bool
@@ -225,7 +212,7 @@ async def examine_request(env: Env, call: Call, account: str, request_id: str) -
     decision, permitted = await allow_request(env, call, request_id, owner, concerned=concerned)
     if seen is None:
         raise no_such_request(request_id)
-    added: tuple[AddedPermission, ...] | None = None
+    added: tuple[AddedPermissionOut, ...] | None = None
     more = False
     # who asks for somebody else is not shown what that person asked for before and may do (attack A214)
     whole = permitted or seen.may_vote or seen.beneficiary
@@ -268,18 +255,18 @@ def _history(tx: Reader, request: AccessRequest) -> list[AccessRequest]:
 
 def _added(
     scene: Scene, call: Call, roles: Sequence[str], beneficiary: str
-) -> tuple[tuple[AddedPermission, ...] | None, bool]:
+) -> tuple[tuple[AddedPermissionOut, ...] | None, bool]:
     """The permissions of the roles beyond those of the beneficiary, in the caller's account."""
     own = _grants(scene, call, beneficiary)
     budget = Budget(_STEPS)
-    added_permissions: list[AddedPermission] = []
+    added_permissions: list[AddedPermissionOut] = []
     for role in roles:
         for grant in _grants(scene, call, role):
             if grant.extent is Extent.DENIED or any(_covers(each, grant, budget) for each in own):
                 continue
             partly = grant.extent is Extent.PARTLY
             added_permissions.append(
-                AddedPermission(role, grant.action, grant.resources, grant.policy, grant.not_action, partly)
+                AddedPermissionOut(role, grant.action, list(grant.resources), grant.policy, grant.not_action, partly)
             )
     return tuple(added_permissions[:MAX_ADDED]), len(added_permissions) > MAX_ADDED
 

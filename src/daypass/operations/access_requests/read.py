@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 
+from daypass.api.access_requests import RequestableRoleOut
 from daypass.domain.access.request import NOBODY, OPEN, UNDECIDED, GrantState, is_usable, same_person, state_of
 from daypass.domain.access.risk import breadth_of
 from daypass.domain.access.rule import CompiledRule, is_meaningful
@@ -262,23 +263,6 @@ class OwnAccess(Struct, frozen=True):
     waiting: tuple[str, ...] = ()
 
 
-class RequestableRole(Struct, frozen=True):
-    """A role that the caller may request, with the terms of the approval rule that applies.
-
-    `stages`: the names of the stages of approval; () for automatic or emergency access only. Times in seconds.
-    """
-
-    arn: str
-    rule: str
-    stages: tuple[str, ...]
-    max_seconds: int
-    default_seconds: int
-    ticket_required: bool
-    mfa_seconds: int
-    automatic: bool
-    break_glass: bool
-
-
 async def get_own_access(env: Env, call: Call) -> OwnAccess:
     """daypass:GetOwnAccess. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED)."""
     decision = await allow_own(env, call, "GetOwnAccess", "access-request")
@@ -309,7 +293,7 @@ def _own_access(reader: Reader, env: Env, call: Call) -> OwnAccess:
 
 async def list_requestable_roles(
     env: Env, call: Call, after: str = "", limit: int = 100
-) -> tuple[list[RequestableRole], str]:
+) -> tuple[list[RequestableRoleOut], str]:
     """daypass:ListRequestableRoles: roles of the caller's account that an approval rule lets the caller request.
 
     At most `limit` roles after `after`, by name; a page may have fewer and still have a next one. Conditions of the rule
@@ -317,7 +301,7 @@ async def list_requestable_roles(
     """
     decision = await allow_own(env, call, "ListRequestableRoles", "role")
 
-    def query(tx: Reader) -> tuple[list[RequestableRole], str]:
+    def query(tx: Reader) -> tuple[list[RequestableRoleOut], str]:
         names = person_of(tx, call.caller).names
         roles, following = requestable_roles(tx, call.caller.account, names, after, limit)
         return [_requestable(role, rule) for role, rule in roles], following
@@ -327,12 +311,12 @@ async def list_requestable_roles(
     return found, following
 
 
-def _requestable(role: Role, compiled: CompiledRule) -> RequestableRole:
+def _requestable(role: Role, compiled: CompiledRule) -> RequestableRoleOut:
     rule = compiled.rule
-    return RequestableRole(
+    return RequestableRoleOut(
         arn=role.arn,
         rule=compiled.name,
-        stages=tuple(stage.name for stage in rule.stages),
+        stages=[stage.name for stage in rule.stages],
         max_seconds=rule.max_seconds,
         default_seconds=rule.default_seconds or rule.max_seconds,
         ticket_required=rule.ticket is not None and rule.ticket.required,

@@ -11,13 +11,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
+from daypass.api.record import LogOut
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
 from daypass.operations.authorize import authorize
 from daypass.operations.management import Scope, allow_reading
 from daypass.operations.outcome import served
 from daypass.operations.record.explore import STEP, RecordPage, fitting, logged, pages_of, place_of
-from daypass.ports import Call, ChainCheck, Env, LogView, RecordFilter, RecordView, Viewer
+from daypass.ports import Call, ChainCheck, Env, RecordFilter, RecordView, Viewer
 
 MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its requests
 PROVED = 50
@@ -96,14 +99,14 @@ async def tail(
     return page
 
 
-async def list_logs(env: Env, call: Call, account: str) -> list[LogView]:
+async def list_logs(env: Env, call: Call, account: str) -> list[LogOut]:
     """daypass:VerifyAudit: every log of the installation with its head, oldest first. The names of its machines are for
     operators; the heads are for all, because nobody can verify a record without its chain (attack A394).
     """
     scope = await allow_reading(env, call, "VerifyAudit", "audit", account)
     logs = await env.records.logs(scope.viewer)
     await _record(env, call, scope, {"logs": len(logs)})
-    return logs if scope.viewer.operator else [replace(log, node="") for log in logs]
+    return logs if scope.viewer.operator else [structs.replace(log, node="") for log in logs]
 
 
 async def export_log(env: Env, call: Call, account: str, log: str, after: int, limit: int) -> Sequence[RecordView]:

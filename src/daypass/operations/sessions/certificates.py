@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from daypass.api.certificates import IssueCertificateInput
 from daypass.domain.access.request import original_principal
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import EventType
@@ -44,19 +45,7 @@ _NAMES: Final[Mapping[CertificateKind, re.Pattern[str]]] = {
 }
 
 
-class WantedCertificate(Struct, frozen=True):
-    """The requested certificate; see `api.certificates`."""
-
-    kind: str
-    public_key: str
-    names: tuple[str, ...]
-    seconds: int | None = None
-    extensions: tuple[str, ...] = ()
-    force_command: str = ""
-    source_addresses: tuple[str, ...] = ()
-
-
-async def issue_certificate(env: Env, call: Call, wanted: WantedCertificate) -> dict[str, Any]:
+async def issue_certificate(env: Env, call: Call, wanted: IssueCertificateInput) -> dict[str, Any]:
     """daypass:IssueCertificate on `certificate/KIND/NAME` for each name.
 
     Raises DaypassError: INVALID_SUBJECT_CREDENTIALS, VALIDATION, ACCESS_DENIED, SESSION_DURATION_ESCALATION, UNAVAILABLE.
@@ -113,7 +102,7 @@ def _refused(call: Call, private: Mapping[str, Any]) -> DaypassError:
     return DaypassError(ErrorKind.ACCESS_DENIED, public, private=private)
 
 
-def _checked(kind: CertificateKind, wanted: WantedCertificate) -> dict[str, str]:
+def _checked(kind: CertificateKind, wanted: IssueCertificateInput) -> dict[str, str]:
     """The critical options. Raises DaypassError(VALIDATION)."""
     limited = wanted.extensions or wanted.force_command or wanted.source_addresses
     if kind is not CertificateKind.SSH_USER and limited:
@@ -154,11 +143,11 @@ def _end(call: Call, session: SessionClaims, seconds: int | None) -> int:
 
 
 async def _authorized(
-    env: Env, call: Call, wanted: WantedCertificate, critical: Mapping[str, str], seconds: int
+    env: Env, call: Call, wanted: IssueCertificateInput, critical: Mapping[str, str], seconds: int
 ) -> Decision:
     keys: dict[str, Value] = {"daypass:certificateseconds": str(seconds)}
-    if wanted.kind == CertificateKind.SSH_USER:
-        keys["daypass:sshextension"] = wanted.extensions
+    if wanted.kind == "ssh-user":
+        keys["daypass:sshextension"] = tuple(wanted.extensions)
     if networks := critical.get("source-address"):
         keys["daypass:sshsourceaddress"] = tuple(networks.split(","))
     if command := critical.get("force-command"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
+from daypass.api.access import FoundOut
 from daypass.domain.errors import DaypassError
-from daypass.operations.access.find import Found, find
+from daypass.operations.access.find import find
 from daypass.wire.console.context import ConsoleContext, address
 from daypass.wire.console.navigation import menu
 from daypass.wire.http import Response
@@ -68,7 +69,7 @@ def _pages(text: str, ctx: ConsoleContext) -> Iterator[FoundLink]:
                 yield FoundLink(item.icon, item.path, item.title, f"Page: {group.lower()}")
 
 
-def _links(found: Found) -> Iterator[FoundLink]:
+def _links(found: FoundOut) -> Iterator[FoundLink]:
     for look in _LOOKS[found.kind]:
         shown = look.text.format(found.name) if look.text else found.name
         href = address(look.page, **{look.parameter: getattr(found, look.by)})

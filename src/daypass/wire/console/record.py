@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
+from daypass.api.record import LogOut
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.record import explore, read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.read import RecordProof
 from daypass.operations.sessions import list_sessions
-from daypass.ports import LogView, RecordFilter, SessionFilter, SessionView
+from daypass.ports import RecordFilter, SessionFilter, SessionView
 from daypass.wire.console.context import ConsoleContext, PagePart, address
 from daypass.wire.console.sessions import Branch, tree_of
 from daypass.wire.content import cursor, record_cursor
@@ -135,7 +136,7 @@ def _hashes(proof: RecordProof) -> str:
     return json.dumps({"log": log, "seq": own.seq, "bytes": data, "records": records})
 
 
-def _head(logs: PagePart[list[LogView]], log: str) -> PagePart[LogView]:
+def _head(logs: PagePart[list[LogOut]], log: str) -> PagePart[LogOut]:
     found = [view for view in logs.value or () if view.log == log]
     return PagePart(found[0] if found else None, logs.problem)
 

@@ -34,7 +34,7 @@ from daypass.operations.record import read as record_read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.summarize import summarize
 from daypass.operations.sessions import list_sessions, own, revoke
-from daypass.operations.sessions.certificates import CertificateLists, WantedCertificate, issue_certificate
+from daypass.operations.sessions.certificates import CertificateLists, issue_certificate
 from daypass.operations.sign_in import browser_session
 from daypass.ports import Call, Env, RecordFilter, RecordView, SessionFilter, SessionView
 from daypass.wire.content import cursor, record_cursor, session_cursor
@@ -244,10 +244,7 @@ def endpoints() -> tuple[Endpoint, ...]:
     lists = CertificateLists()
     own = (
         Endpoint(access_api.GET_POLICY_BUNDLE, calls(bundles.get)),
-        Endpoint(
-            certificate_api.ISSUE_CERTIFICATE,
-            lambda env, call, q: issue_certificate(env, call, WantedCertificate(**fields_of(q))),
-        ),
+        Endpoint(certificate_api.ISSUE_CERTIFICATE, issue_certificate),
         Endpoint(certificate_api.GET_CERTIFICATE_AUTHORITIES, calls(lists.get)),
         Endpoint(certificate_api.ISSUE_JWT_SVID, _issue_jwt_svid),
         Endpoint(certificate_api.GET_JWT_BUNDLE, calls(get_jwt_bundle)),
