@@ -9,10 +9,9 @@ provider, source identities) are named in the request, because only the operator
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from daypass.api.sessions import OutstandingTokenOut
+from daypass.api.sessions import OffboardInput, OutstandingTokenOut
 from daypass.domain.arn import is_account_id
 from daypass.domain.directory import Revocation, User
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
@@ -42,22 +41,6 @@ DELETING: Final = (
 """The further permissions, on the user, to delete it as well."""
 
 
-@dataclass(frozen=True, slots=True)
-class OffboardRequest:
-    """Who leaves: `user`, a name in the account ("" for none), and further subjects, each as (kind, value).
-
-    Kinds of `also` are principal, source_identity and access_key. `account`: "" is the caller's own. `delete`: the user
-    is deleted as well, with its keys, memberships and policies.
-    """
-
-    user: str = ""
-    also: Sequence[tuple[str, str]] = ()
-    account: str = ""
-    reason: str = ""
-    dry_run: bool = False
-    delete: bool = False
-
-
 class Offboarded(NamedTuple):
     """The report.
 
@@ -78,7 +61,7 @@ class Offboarded(NamedTuple):
     outstanding: Outstanding | None = None
 
 
-async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded:
+async def offboard(env: Env, call: Call, request: OffboardInput) -> Offboarded:
     """daypass:Offboard on `user/NAME`, with iam:UpdateAccessKey, iam:DeleteLoginProfile and iam:DeactivateMFADevice on
     the user (to delete it, also those of `DELETING`), and daypass:RevokeSession on each further subject.
 
@@ -88,7 +71,8 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
     owner = request.account or call.caller.account
     user, decision = await _user(env, call, owner, request)
     subjects = [("principal", user.id)] if user is not None else []
-    for kind, value in request.also:
+    for each in request.also:
+        kind, value = each.kind, each.value
         subject = await subject_of(env, call, kind, value, owner)
         resource, in_aws = resource_of(kind, subject.value or value), InAws(tags=subject.tags)
         decision = await allow(env, call, "RevokeSession", *resource, owner, in_aws=in_aws)
@@ -127,7 +111,7 @@ async def offboard(env: Env, call: Call, request: OffboardRequest) -> Offboarded
 
 
 def _revocations(
-    env: Env, call: Call, request: OffboardRequest, owner: str, subjects: Sequence[tuple[str, str]]
+    env: Env, call: Call, request: OffboardInput, owner: str, subjects: Sequence[tuple[str, str]]
 ) -> list[Revocation]:
     """One for each subject. The id of a user that is deleted needs no block: it is the first subject."""
     gone = subjects[0] if request.user and request.delete else None
@@ -140,7 +124,7 @@ def _revocations(
     ]
 
 
-def _check(request: OffboardRequest) -> None:
+def _check(request: OffboardInput) -> None:
     check_reason(request.reason)
     if not request.user and not request.also:
         raise DaypassError(ErrorKind.VALIDATION, "Name a user, or at least one principal or source identity.")
@@ -150,11 +134,11 @@ def _check(request: OffboardRequest) -> None:
         raise DaypassError(ErrorKind.VALIDATION, f"At most {MAX_SUBJECTS} further subjects are possible.")
     if request.account and not is_account_id(request.account):
         raise DaypassError(ErrorKind.VALIDATION, "An account id is 12 digits.")
-    if any(kind not in ("principal", "source_identity", "access_key") for kind, _ in request.also):
+    if any(each.kind not in ("principal", "source_identity", "access_key") for each in request.also):
         raise DaypassError(ErrorKind.VALIDATION, "Further subjects are principals, source identities or access keys.")
 
 
-async def _user(env: Env, call: Call, owner: str, request: OffboardRequest) -> tuple[User | None, Decision | None]:
+async def _user(env: Env, call: Call, owner: str, request: OffboardInput) -> tuple[User | None, Decision | None]:
     """The user, after authorization; (None, None) when the request names none."""
     name = request.user
     if not name:
@@ -179,7 +163,7 @@ def _end(env: Env, call: Call, tx: Tx, user: User, *, delete: bool) -> None:
         delete_disabled(env, call, tx, user)
 
 
-def _event(call: Call, request: OffboardRequest, report: Offboarded, decision: Decision | None) -> Event:
+def _event(call: Call, request: OffboardInput, report: Offboarded, decision: Decision | None) -> Event:
     changed = report.made or any(report.removed) or request.delete
     detail: dict[str, Any] = {
         "user": report.user.arn if report.user is not None else "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
+from daypass.api.sessions import RevokeSessionInput
 from daypass.domain.claims import Caller
 from daypass.domain.directory import ReplayEntry
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -24,7 +25,7 @@ from daypass.operations.oauth.request import NOBODY, Sender
 from daypass.operations.oauth.targets import registered
 from daypass.operations.outcome import actor_of, event_of, served
 from daypass.operations.revocation import new_revocation
-from daypass.operations.sessions.revoke import RevocationRequest, revoke
+from daypass.operations.sessions.revoke import revoke
 from daypass.ports import Call, Env, Tx
 
 INACTIVE: Final[Mapping[str, Any]] = {"active": False}
@@ -179,7 +180,7 @@ async def revoke_token(env: Env, call: Call, unverified_text: str, sender: Sende
             raise token_of_another_client(session=session.session_id)
         actor: Mapping[str, Any] = client.actor
     elif caller.session is None or caller.session.session_id not in {hop.session_id for hop in session.hops}:
-        request = RevocationRequest("session", session.session_id, session.account, reason=_REASON)
+        request = RevokeSessionInput("session", session.session_id, session.account, reason=_REASON)
         await revoke(env, call, request, sender.replays)
         return
     else:

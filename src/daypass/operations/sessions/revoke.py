@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from daypass.api.sessions import RevokeSessionInput
 from daypass.domain.arn import is_account_id, role_arn
 from daypass.domain.directory import ReplayEntry, Revocation, Role
 from daypass.domain.errors import DaypassError, ErrorKind, ignored
@@ -39,25 +40,6 @@ SECONDS_TO_FIND = 0.1
 """How long a value that names no entity is looked for among the active sessions. It delays the revocation."""
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationRequest:
-    """The revocation to make. `subject` is a key of SUBJECTS; roles and principals may be given by id, ARN or name.
-
-    `account`: the owner; "" is the caller's own (for the operator: the account of the subject, when it can be found).
-    `block_until` in ms; it implies `block`. `force`: also accept a value that is not known here. `dry_run`: only
-    count the sessions that would end.
-    """
-
-    subject: str
-    value: str
-    account: str = ""
-    block: bool = False
-    block_until: int | None = None
-    reason: str = ""
-    force: bool = False
-    dry_run: bool = False
-
-
 class Revoked(NamedTuple):
     """The revocation, and the sessions that it ended; `ended` is None when they could not be counted."""
 
@@ -65,7 +47,7 @@ class Revoked(NamedTuple):
     ended: Ended | None
 
 
-async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tuple[ReplayEntry, ...] = ()) -> Revoked:
+async def revoke(env: Env, call: Call, request: RevokeSessionInput, replays: tuple[ReplayEntry, ...] = ()) -> Revoked:
     """daypass:RevokeSession on `KIND/VALUE`. Raises DaypassError: ACCESS_DENIED, VALIDATION, NOT_FOUND, LIMIT_EXCEEDED.
 
     A value without an entity and without active sessions in the owning account is NOT_FOUND unless `force` is set. So is
@@ -114,7 +96,11 @@ async def revoke(env: Env, call: Call, request: RevocationRequest, replays: tupl
 
 
 def _event(
-    call: Call, request: RevocationRequest, made: tuple[Revocation, str], decision: Decision, ended: Ended | None = None
+    call: Call,
+    request: RevokeSessionInput,
+    made: tuple[Revocation, str],
+    decision: Decision,
+    ended: Ended | None = None,
 ) -> Event:
     """`made`: the revocation, and the ARN of whom it is about; "": none is known."""
     revocation, arn = made
@@ -133,7 +119,7 @@ def _event(
     )
 
 
-async def _subject(env: Env, call: Call, request: RevocationRequest) -> ResolvedSubject:
+async def _subject(env: Env, call: Call, request: RevokeSessionInput) -> ResolvedSubject:
     """The subject; from memory while the database is unavailable."""
     with ignored(ErrorKind.UNAVAILABLE):
         return await subject_of(env, call, request.subject, request.value, request.account)
@@ -175,7 +161,7 @@ async def list_revocations(
     return await read_recorded(env, call, "ListRevocations", "revocation", "*", account, query)
 
 
-def _check(call: Call, request: RevocationRequest) -> None:
+def _check(call: Call, request: RevokeSessionInput) -> None:
     if request.subject not in SUBJECTS:
         raise DaypassError(ErrorKind.VALIDATION, f"The subject must be one of: {', '.join(SUBJECTS)}.")
     if request.account and not is_account_id(request.account):
@@ -191,7 +177,7 @@ def check_reason(reason: str) -> None:
         raise DaypassError(ErrorKind.VALIDATION, f"A reason is at most {MAX_REASON} printable characters.")
 
 
-def _unknown(request: RevocationRequest) -> DaypassError:
+def _unknown(request: RevokeSessionInput) -> DaypassError:
     what = request.subject.replace("_", " ")
     return DaypassError(
         ErrorKind.NOT_FOUND,

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
+from daypass.api.sessions import RevokeSessionInput
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.operations.sessions import list_sessions, revoke
-from daypass.operations.sessions.revoke import RevocationRequest, Revoked
+from daypass.operations.sessions.revoke import Revoked
 from daypass.operations.sessions.subjects import SUBJECTS
 from daypass.ports import SessionFilter, SessionView
 from daypass.wire.console.change import Facts, FormChange
@@ -163,7 +164,7 @@ async def revoke_send(ctx: ConsoleContext) -> Response:
 
 async def _revoke_chosen(ctx: ConsoleContext) -> Response:
     async def end(session: str) -> None:
-        await ctx.perform("daypass:RevokeSession", revoke.revoke, RevocationRequest(subject="session", value=session))
+        await ctx.perform("daypass:RevokeSession", revoke.revoke, RevokeSessionInput(subject="session", value=session))
 
     problem = await each_chosen(ctx, end)
     return _revoke_page(ctx, problem=problem) if problem else to(_SESSIONS, state="revoked", done="revoked")
@@ -211,8 +212,8 @@ def session_changes() -> Sequence[FormChange]:
     )
 
 
-def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevocationRequest:
-    return RevocationRequest(
+def _request(ctx: ConsoleContext, *, dry_run: bool) -> RevokeSessionInput:
+    return RevokeSessionInput(
         subject=ctx.value("subject", 32),
         value=ctx.value("value"),
         block=ctx.value("block", 8) == "yes",

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from daypass.api.sessions import OffboardInput
 from daypass.operations import offboarding
-from daypass.operations.offboarding import OffboardRequest
 from daypass.operations.sign_in import devices
 from daypass.operations.sign_in.devices import Devices, MembersSignIns, Whose
 from daypass.wire.console.change import FormChange
@@ -169,7 +169,7 @@ async def _remove_passkey(ctx: ConsoleContext) -> Response:
 
 
 async def _end(ctx: ConsoleContext, name: str, *, delete: bool = False) -> None:
-    request = OffboardRequest(user=name, reason="ended in the console", delete=delete)
+    request = OffboardInput(user=name, reason="ended in the console", delete=delete)
     await ctx.perform("daypass:Offboard", offboarding.offboard, request)
 
 

@@ -77,13 +77,12 @@ def _ended(ended: Any) -> dict[str, Any]:
 
 
 async def _revoke(env: Env, call: Call, q: session_api.RevokeSessionInput) -> Over:
-    revoked = await revoke.revoke(env, call, revoke.RevocationRequest(**fields_of(q)))
+    revoked = await revoke.revoke(env, call, q)
     return Over(revoked.revocation, **_ended(revoked.ended), dry_run=q.dry_run)
 
 
 async def _offboard(env: Env, call: Call, q: session_api.OffboardInput) -> Any:
-    request = offboarding.OffboardRequest(**fields_of(q, "also"), also=[(each.kind, each.value) for each in q.also])
-    report = await offboarding.offboard(env, call, request)
+    report = await offboarding.offboard(env, call, q)
     removed, outstanding = report.removed, report.outstanding
     return {
         "account": report.account,
