@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 from msgspec import Meta, field
 
-from daypass.api.operation import After, Command, Input, Limit, Operation, OptionalMillis, Output, Page, ResourcePages
+from daypass.api.operation import (
+    After,
+    Command,
+    Input,
+    Limit,
+    Operation,
+    OptionalMillis,
+    Output,
+    PageInput,
+    ResourcePages,
+)
 
 Note = Annotated[
     str,
@@ -190,7 +200,7 @@ LIST_LONG_LIVED_KEYS = operation(
     "ListLongLivedKeys",
     "GET /long-lived-keys",
     "Active access keys of your account: age, last use, reach, and the role that would replace each.",
-    Page,
+    PageInput,
     LongLivedKeyOut,
     items="keys",
     paged=True,

@@ -18,7 +18,7 @@ from daypass.api.operation import (
     Operation,
     OptionalMillis,
     Output,
-    Page,
+    PageInput,
 )
 
 
@@ -338,7 +338,7 @@ LIST_REQUESTABLE_ROLES = operation(
     "ListRequestableRoles",
     "GET /roles/requestable",
     "Roles of your account that you may request. A page may hold fewer than `limit` and still have a `next`.",
-    Page,
+    PageInput,
     RequestableRoleOut,
     items="roles",
     paged=True,

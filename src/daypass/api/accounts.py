@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from daypass.api.operation import AccountId, Command, InAccount, Input, Millis, Operation, Output, Page
+from daypass.api.operation import AccountId, Command, InAccount, Input, Millis, Operation, Output, PageInput
 
 
 class CreateAccountInput(Input):
@@ -136,7 +136,7 @@ LIST_ACCOUNTS = Operation(
     "ListAccounts",
     "GET /accounts",
     "Accounts by id. Only the operator's principals may list them.",
-    Page,
+    PageInput,
     AccountOut,
     items="accounts",
     paged=True,

@@ -51,7 +51,7 @@ class InAccount(Input, kw_only=True):
     account: Account = ""
 
 
-class Page(Input, kw_only=True):
+class PageInput(Input, kw_only=True):
     """The input of an operation that lists, page by page."""
 
     after: After = ""
