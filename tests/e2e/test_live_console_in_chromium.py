@@ -42,7 +42,7 @@ def test_anything_is_found_by_keyboard_and_what_was_opened_is_offered_again(
     page.keyboard.press("?")
     page.locator("#keys[open]").wait_for()
     ada.judge("keys")
-    page.get_by_label("Shortcuts of letters alone").uncheck()
+    page.get_by_label("Single-letter shortcuts in this browser").uncheck()
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("?")  # switched off; the next key shows that this one was heard
     page.keyboard.press("Control+k")

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from daypass.cli.failures import suggestion
+from daypass.cli.iam import listed
+from daypass.cli.options import CONNECTION
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
 
-_KEY = "daypass.connection"
 _MISSING = re.compile(r"(?:The (user|role|group) with name |(Policy) arn:\S*:policy/(?:\S*/)?)([^\s/]{1,128}) ")
 _LISTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "user": ("ListUsers", "Users/member", "UserName", {}),
@@ -25,23 +26,13 @@ _PAGE = 1000
 _MAX_NAMES = 3 * _PAGE  # names that are looked at; AWS has more policies than a page holds
 
 
-def remember(connection: Connection) -> Connection:
-    """Keeps the connection of the command that runs, to ask for names if it fails; the connection itself."""
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.meta[_KEY] = connection
-    return connection
-
-
 def add_suggestion(error: Exception, context: click.Context) -> None:
     """Adds "Did you mean …?" to a refusal that says that a name does not exist. It is silent
     where the caller may not list names, and where none is near.
     """
-    missing, connection = _MISSING.match(str(error)), context.meta.get(_KEY)
+    missing, connection = _MISSING.match(str(error)), context.meta.get(CONNECTION)
     if missing is None or not isinstance(connection, Connection):
         return
-    from daypass.cli.iam import listed  # for a mistake alone
-
     action, path, name, parameters = _LISTS[missing[1] or missing[2]]
     try:
         found = [*islice(listed(connection, action, path, MaxItems=_PAGE, **parameters), _MAX_NAMES)]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PAGE = 250
+CONNECTION = "daypass.connection"
+"""The connection of a command, in the context of click: to ask for names if the command fails."""
 """Items of one page: as large as they can be, so many of them stay below the size of an answer that we read."""
 
 if TYPE_CHECKING:
@@ -183,10 +185,12 @@ def _start_tracing() -> None:
 
 
 def _connect(profile: str, endpoint: str) -> Connection:
-    """A connection as the profile; see `client.usable.resolve`."""
-    from daypass.cli.nearest import remember  # the HTTP client takes time to import
-
-    return remember(open_connection(resolve(profile, endpoint)))
+    """A connection as the profile; see `client.usable.resolve`. The command that runs keeps it in its context."""
+    connection = open_connection(resolve(profile, endpoint))
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[CONNECTION] = connection
+    return connection
 
 
 def pages(connection: Connection, path: str, name: str, query: dict[str, str], limit: int) -> list[dict[str, Any]]:
