@@ -427,7 +427,7 @@ def test_prepare_loads_every_algorithm() -> None:
 # --- Replays Project Wycheproof's vectors of signed tokens: where the algorithm can be allowed, the verdicts agree
 
 
-pytestmark = pytest.mark.skipif(not jws_file().exists(), reason="the vectors are not here: docs/how-to/develop.md")
+needs_vectors = pytest.mark.skipif(not jws_file().exists(), reason="the vectors are not here: docs/how-to/develop.md")
 
 # Vectors that hold good only if a key serves for another algorithm than the one that it is marked with.
 _OTHERWISE_MARKED = {"Figure20", "Figure27"}
@@ -443,6 +443,7 @@ def vectors() -> Iterator[Any]:
             yield pytest.param(keys, test, id=f"{test['tcId']}-{test['comment'][:40]}")
 
 
+@needs_vectors
 @pytest.mark.parametrize(("keys", "test"), [*vectors()])
 def test_vectors_of_signed_tokens_agree(keys: bytes, test: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     real = jose._object
