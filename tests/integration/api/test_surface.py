@@ -185,7 +185,7 @@ def as_call(case: Any) -> tuple[str, str, Any]:
 async def test_pages_without_a_public_url_are_off_and_their_refusal_has_its_style(server: Server) -> None:
     refused = await server.send("GET", "/console/")
     assert refused.status == 404
-    assert "server.public_url is not set" in refused.body.decode()
+    assert "Set server.public_url" in refused.body.decode()
     sheets = re.findall(r'<link rel="stylesheet" href="([^"]+)"', refused.body.decode())
     assert sheets
     assert {(await server.send("GET", sheet)).status for sheet in sheets} == {200}
