@@ -57,6 +57,20 @@ def test_home_shows_what_is_ready_and_what_can_be_requested(ann: Browser) -> Non
     assert ready < shown.index("reader") < requestable < shown.index("prod-orders")
 
 
+def test_home_without_the_permission_to_request_offers_no_role(site: Installation, ann: Browser) -> None:
+    deny = {"Effect": "Deny", "Action": "daypass:CreateAccessRequest", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
+    site.iam("PutUserPolicy", UserName="ann", PolicyName="no-requests", PolicyDocument=document)
+    try:
+        for path in ("/console/", "/console/request"):
+            shown = text(ann.get(path))
+            assert "prod-orders" not in shown, path
+            assert "You can request no role" in shown, path
+        assert "No role that you can request" in text(ann.get("/console/request?action=orders:PutItem"))
+    finally:
+        site.iam("DeleteUserPolicy", UserName="ann", PolicyName="no-requests")
+
+
 def test_lists_that_have_further_pages_do_not_say_that_there_is_nothing(
     site: Installation, ann: Browser, lee: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +82,7 @@ def test_lists_that_have_further_pages_do_not_say_that_there_is_nothing(
     for path in ("/console/?requestable_after=prod-orders", "/console/request?after=prod-orders"):
         shown = text(ann.get(path))  # the page looks through `reader` alone
         assert "None of the roles on this page." in shown, path
-        assert "No approval rule" not in shown, path
+        assert "You can request no role" not in shown, path
     inbox = text(lee.get("/console/approvals"))
     assert "No requests wait for your vote." not in inbox
     assert "Next page" in inbox

@@ -27,7 +27,7 @@ from daypass.operations.grants.persons import Person, person_of, persons_of
 from daypass.operations.grants.targets import Snapshot, requestable_roles
 from daypass.operations.grants.use import no_such_request
 from daypass.operations.grants.void import why_void
-from daypass.operations.grants.votes import stages_for
+from daypass.operations.grants.votes import may_request, stages_for
 from daypass.operations.iam.builtin import actions_in
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.iam.mfa import enabled_devices
@@ -294,21 +294,28 @@ def _own_access(reader: Reader, env: Env, call: Call) -> OwnAccess:
 async def list_requestable_roles(
     env: Env, call: Call, after: str = "", limit: int = 100
 ) -> tuple[list[RequestableRoleOut], str]:
-    """daypass:ListRequestableRoles: roles of the caller's account that an approval rule lets the caller request.
+    """daypass:ListRequestableRoles: roles of the caller's account that an approval rule and policies let the caller request.
 
     At most `limit` roles after `after`, by name; a page may have fewer and still have a next one. Conditions of the rule
     are tested when the request is made. A Deny of the action applies. Raises DaypassError(ACCESS_DENIED).
     """
     decision = await allow_own(env, call, "ListRequestableRoles", "role")
-
-    def query(tx: Reader) -> tuple[list[RequestableRoleOut], str]:
-        names = person_of(tx, call.caller).names
-        roles, following = requestable_roles(tx, call.caller.account, names, after, limit)
-        return [_requestable(role, rule) for role, rule in roles], following
-
-    found, following = await env.directory.read(query, account=call.caller.account)
+    found, following = await heavy.read(env, call, _list_requestable, call, after, limit)
     await env.journal.commit(served(call, decision=decision, detail={"found": len(found)}))
     return found, following
+
+
+def _list_requestable(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[RequestableRoleOut], str]:
+    roles, following = _permitted(scene, call, after, limit)
+    return [_requestable(role, rule) for role, rule in roles], following
+
+
+def _permitted(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[tuple[Role, CompiledRule]], str]:
+    """The roles that rules and policies let the person request. Policies whose conditions may hold do (such as MFA)."""
+    person = person_of(scene.tx, call.caller)
+    roles, following = requestable_roles(scene.tx, call.caller.account, person.names, after, limit)
+    permitted = [each for each in roles if may_request(scene, scene.tx, person.principal_ids, each[0].arn)]
+    return permitted, following
 
 
 def _requestable(role: Role, compiled: CompiledRule) -> RequestableRoleOut:
@@ -368,7 +375,7 @@ def _suggest(scene: Scene, call: Call, action: str, resource: str, limit: int) -
     asked = asked_in(ctx, gatherer, action, resource)
     person = person_of(scene.tx, call.caller)
     found: list[tuple[tuple[float, int, str], Suggestion]] = []
-    for role, rule in requestable_roles(scene.tx, ctx.account, person.names, "", _EXAMINED)[0]:
+    for role, rule in _permitted(scene, call, "", _EXAMINED)[0]:
         holdings = gatherer.of(role)
         evaluation = decide_partially(asked.of(role, holdings))
         if evaluation.outcome is PartialOutcome.DENIED:
