@@ -74,7 +74,7 @@ def test_inbox_and_home_change_by_themselves(server: Server, chromium: Browser, 
         person.close()
 
 
-def test_new_approval_shows_a_desktop_notification_and_a_badge_on_any_page(server: Server, chromium: Browser) -> None:
+def test_new_approval_shows_a_desktop_notification_a_toast_and_a_badge_on_any_page(server: Server, chromium: Browser) -> None:
     ann, lee = Person(server, chromium, "ann", LOOKS[0]), Person(server, chromium, "lee", LOOKS[0])
     lee.page.context.grant_permissions(["notifications"], origin=lee.base)
     lee.page.add_init_script(
@@ -91,6 +91,9 @@ def test_new_approval_shows_a_desktop_notification_and_a_badge_on_any_page(serve
     page.wait_for_function("() => told.length > 0")  # nobody has loaded the page again
     assert page.evaluate("told.map((each) => each.slice(0, 2))") == [["Daypass", "ann asks for prod-orders"]]
     assert page.locator("#badge").inner_text() == str(before + 1)
+    assert page.locator(".toast-note a").get_attribute("href") == page.evaluate("told[0][2].tag")
+    lee.judge("toast")
+    page.get_by_role("button", name="Dismiss the message").click()
     page.wait_for_function(f"() => document.title.startsWith('({before + 1}) ')")  # htmx sets it, then the inbox
     page.evaluate("told[0][2].onclick()")
     page.wait_for_url("**/console/access-request?id=*")

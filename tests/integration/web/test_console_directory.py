@@ -83,7 +83,9 @@ def test_keys_are_listed_with_reach_and_the_role_that_replaces_each(site: Instal
     )
     root = next(each for each in found.values() if each["owner"].endswith(":root"))
     assert (root["reach"], root["trust_policy"]) == ("everything", "")
-    assert mine["advice"] in text(ada.get("/console/keys"))
+    page = ada.get("/console/keys")
+    assert f"user/job {key} 0 " in text(page), text(page)
+    assert b'href="/console/user?name=job"' in page.body
     site.iam("UpdateAccessKey", UserName="job", AccessKeyId=key, Status="Inactive")
     assert key not in api(site, "GET", "/long-lived-keys").body.decode()
 

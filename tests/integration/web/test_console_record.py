@@ -127,6 +127,15 @@ def test_record_that_was_altered_or_whose_neighbour_was_does_not_verify(
         assert "all agree" not in shown
 
 
+def test_record_of_a_session_names_each_member_of_its_hops(site: Installation, ada: Browser) -> None:
+    query = "limit=1&type=session.issued"
+    found = json.loads(served(api(site, "GET", f"/audit/records?{query}")).body)["records"][0]
+    answer = ada.get(f"/console/record?log={found['log']}&seq={found['seq']}")
+    facts = text(answer).partition("The event")[2].partition(" JSON ")[0]
+    assert "Session hops 1 principal id AIDA" in facts, facts
+    assert "['" not in facts
+
+
 def test_record_page_without_the_permission_to_verify_says_so(site: Installation) -> None:
     name = user(site)
     site.iam("PutUserPolicy", UserName=name, PolicyName="read", PolicyDocument=policy("daypass:ReadAudit"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -208,6 +209,10 @@ def test_code_of_the_page_for_a_chat_user_of_teams_is_for_teams_and_another_text
     authenticator = registered(site, signed_in(site, name))
     browser = Browser(site)
     sign_in_with(browser, authenticator)
+    assert "Chat user of Teams" not in text(browser.get(DEVICES)), "no channel takes votes of Teams"
+    channel = {"kind": "teams", "target": "https://teams.example/1", "events": ["access.requested"]}
+    key = base64.b64encode(KEY.encode()).decode()
+    assert api(site, "PUT", "/notification-channels/teams", {**channel, "secret": key}).status == 200
     form = forms(browser.get(DEVICES))[f"{DEVICES}/chat-code"].fields
     page = browser.post(f"{DEVICES}/chat-code", {**form, "chat_user": "teams:0123456789abcdef:t-1:u-1"})
     assert re.search(r"(?<!/daypass )link [A-Za-z0-9_-]{40,}", text(page)), text(page)

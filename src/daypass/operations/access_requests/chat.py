@@ -112,6 +112,14 @@ async def create_code(env: Env, call: Call, for_chat_user: str = "") -> str:
     return seal(env, _PURPOSE, _Code(user.account, user.id, env.ids.session(), call.now + CODE_MS, for_chat_user))
 
 
+async def services_of(env: Env, account: str) -> frozenset[str]:
+    """The chat services of the account's channels that take votes."""
+    channels = await env.directory.read(
+        lambda tx: tx.find(NotificationChannel, account=account, order="name"), account=account
+    )
+    return frozenset(each.kind for each in channels if each.kind in SERVICES and each.sealed_secret)
+
+
 async def list_links(env: Env, call: Call, whose: Whose = OWN) -> list[ChatLink]:
     """daypass:ListChatLinks on `user/NAME`; one's own need no permission. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
     user, decision = await user_of(env, call, whose, "ListChatLinks", fresh=False)

@@ -336,7 +336,10 @@ def _cell(column: str, item: Mapping[str, Any]) -> Cell:
         return Cell(", ".join(str(each.get("id") if isinstance(each, dict) else each) for each in value) or otherwise)
     if isinstance(value, dict):
         return Cell(", ".join(value) or otherwise)
-    return Cell(("yes" if value else "") if isinstance(value, bool) else str(value or "") or otherwise)
+    if place == "who" and value.startswith("user/"):
+        return link(value, "/console/user", name=value.rpartition("/")[2])
+    text = ("yes" if value else "") if isinstance(value, bool) else "" if value is None else str(value)
+    return Cell(text or otherwise)
 
 
 def _secrets(operation: Operation, result: Any) -> Once:

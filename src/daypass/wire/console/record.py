@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 from daypass.api.record import LogOut
 from daypass.domain.errors import DaypassError, ErrorKind
+from daypass.domain.session import Hop
 from daypass.operations.record import explore, read
 from daypass.operations.record.explore import EventFilter, RecordPage
 from daypass.operations.record.read import RecordProof
@@ -122,6 +123,9 @@ def _facts(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
         for number, each in enumerate(value, 1):
             yield from _facts(each, f"{name} {number}")
+    elif name == "session hops" and isinstance(value, list):
+        for number, each in enumerate(value, 1):
+            yield from _facts(dict(zip(Hop.__struct_fields__, each, strict=False)), f"{name} {number}")
     elif isinstance(value, int) and name.endswith("at"):
         yield name.replace("_", " ").capitalize(), iso(value)
     elif value not in ("", None, [], {}):

@@ -113,6 +113,7 @@ async def _page(
         prompt = await passkeys.ask_to_register(ctx.env, call, signed_in)
     shown: dict[str, Any] = {
         "chat_users": chat_users,
+        "chats": await chat.services_of(ctx.env, call.caller.account),
         "devices": known,
         "problem": problem,
         "prompt": prompt,

@@ -342,19 +342,26 @@
     shown.onclick = () => { window.focus(); location.assign(href); };
   };
   const soon = new Set();
-  const heard = (summary) => {
+  const linkTo = (href, textContent) => Object.assign(document.createElement("a"), { href, textContent });
+  const toast = (...parts) => {
+    const text = Object.assign(document.createElement("div"), { className: "toast-note", role: "status" });
+    const said = document.createElement("span");
+    said.append(...parts);
+    const dismiss = Object.assign(document.createElement("button"), { type: "button", textContent: "×", ariaLabel: "Dismiss the message" });
+    dismiss.addEventListener("click", () => text.remove());
+    text.append(said, dismiss);
+    document.querySelector(".toast-note")?.remove();
+    document.body.append(text);
+  };
+  const heard = (summary, fresh = []) => {
     showInbox(summary);
+    if (fresh.length) toast(...fresh.slice(0, 3).flatMap(([text, href]) => [linkTo(href, text), " "]));
     const main = document.querySelector("main[data-live]");
     if (!main || main.dataset.live === summary.live) return;
     main.dataset.live = summary.live;
     // Nobody loses what they write or where they are: a page in use offers to be loaded again.
     if (main.contains(document.activeElement) && main !== document.activeElement) {
-      const text = document.createElement("div");
-      text.className = "toast-note";
-      text.setAttribute("role", "status");
-      text.append("This page has changed. ", Object.assign(document.createElement("a"), { href: location.href, textContent: "Show it" }));
-      document.querySelector(".toast-note")?.remove();
-      document.body.append(text);
+      toast("This page has changed. ", linkTo(location.href, "Show it"), ...fresh.slice(0, 3).flatMap(([text, href]) => [" ", linkTo(href, text)]));
     } else {
       htmx.ajax("GET", location.pathname + location.search, { target: "#main", select: "#main", swap: "outerHTML" });
     }
@@ -367,17 +374,18 @@
       showInbox(known());
     });
     const channel = new BroadcastChannel("daypass-inbox");
-    channel.addEventListener("message", ({ data }) => { if (data.who === who) heard(data.summary); });
+    channel.addEventListener("message", ({ data }) => { if (data.who === who) heard(data.summary, data.fresh); });
     const lead = () => {
       const source = new EventSource(`/console/inbox/events?since=${encodeURIComponent(known().id || "")}`);
       source.addEventListener("inbox", ({ data, lastEventId }) => {
         const summary = { ...JSON.parse(data), id: lastEventId };
         const before = new Set((known().items || []).map(String));
         // What waited before this browser looked for the first time is not new.
-        for (const item of summary.items) if (known().id && !before.has(String(item))) notify(item);
+        const fresh = known().id ? summary.items.filter((item) => !before.has(String(item))) : [];
+        fresh.forEach(notify);
         localStorage.setItem(stored, JSON.stringify(summary));
-        channel.postMessage({ who, summary });
-        heard(summary);
+        channel.postMessage({ who, summary, fresh });
+        heard(summary, fresh);
       });
       setInterval(() => {
         for (const [text, href, at] of known().ends || []) {
