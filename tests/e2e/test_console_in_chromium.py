@@ -392,6 +392,9 @@ def test_rows_are_chosen_and_columns_hidden_which_the_browser_remembers(server: 
     users = ada.open("/console/users")
     assert not users.get_by_role("columnheader", name="Path").is_visible()
     assert users.get_by_role("columnheader", name="MFA").is_visible()
+    one = ada.open("/console/users?start=lee")
+    assert one.locator("#list tbody tr").count() == 1
+    assert one.get_by_role("button", name="Save as CSV").is_visible()
     users.keyboard.press("c")
     users.get_by_role("heading", name="New user").wait_for()
     users.keyboard.type("not a name")

@@ -74,7 +74,9 @@ def test_inbox_and_home_change_by_themselves(server: Server, chromium: Browser, 
         person.close()
 
 
-def test_new_approval_shows_a_desktop_notification_a_toast_and_a_badge_on_any_page(server: Server, chromium: Browser) -> None:
+def test_new_approval_shows_a_desktop_notification_a_toast_and_a_badge_on_any_page(
+    server: Server, chromium: Browser
+) -> None:
     ann, lee = Person(server, chromium, "ann", LOOKS[0]), Person(server, chromium, "lee", LOOKS[0])
     lee.page.context.grant_permissions(["notifications"], origin=lee.base)
     lee.page.add_init_script(

@@ -66,7 +66,7 @@ def routes(front: Front, health: Health, settings: RouteSettings) -> Routes:
         (
             *aws_routes(front, HOME if site.cookies.allowed else ""),
             status_list_route(front),
-            *web_routes(site),
+            *web_routes(site, check_parameters),
             *console_routes(
                 Console(
                     site, check_parameters, settings.region, settings.shown, settings.setup_code, settings.setup_done

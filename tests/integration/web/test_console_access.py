@@ -66,6 +66,7 @@ def test_home_without_the_permission_to_request_offers_no_role(site: Installatio
             shown = text(ann.get(path))
             assert "prod-orders" not in shown, path
             assert "You can request no role" in shown, path
+        assert b'class="btn btn-primary" href="/console/request"' not in ann.get("/console/").body
         assert "No role that you can request" in text(ann.get("/console/request?action=orders:PutItem"))
     finally:
         site.iam("DeleteUserPolicy", UserName="ann", PolicyName="no-requests")

@@ -9,9 +9,11 @@ import json
 import re
 from urllib.parse import urlencode, urlsplit
 
+import pyotp
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
 from tests.browser import Browser, forms, text
+from tests.console import policy
 from tests.oauth_client import api
 from tests.passkeys import new_passkey, registered, sign_in_with
 from tests.sign_in import PASSWORD, signed_in, user, with_device
@@ -159,6 +161,61 @@ def test_user_with_a_virtual_device_and_a_passkey_may_use_either(site: Installat
     page = browser.sign_in(ALPHA, name, PASSWORD)
     assert browser.submit(page, "/login/code", code=totp.at(site.now() // 1000)).status == 303
     assert sign_in_with(Browser(site), authenticator).status == 303
+
+
+def may_add_apps(site: Installation) -> str:
+    name = user(site)
+    document = policy("iam:CreateVirtualMFADevice", "iam:DeleteVirtualMFADevice", "iam:EnableMFADevice")
+    site.iam("PutUserPolicy", UserName=name, PolicyName="apps", PolicyDocument=document)
+    return name
+
+
+def devices_of(site: Installation, name: str) -> list[str]:
+    """The serial numbers of devices named after the user, used or not."""
+    body = site.iam("ListVirtualMFADevices").body.decode()
+    return re.findall(rf"<SerialNumber>([^<]*:mfa/{name}[-0-9]*)<", body)
+
+
+def test_authenticator_app_is_added_by_two_codes_of_the_secret_that_is_shown_once(site: Installation) -> None:
+    name = may_add_apps(site)
+    browser = signed_in(site, name)
+    given_up = browser.submit(browser.get(DEVICES), f"{DEVICES}/new-app")
+    page = browser.submit(browser.get(DEVICES), f"{DEVICES}/new-app")
+    assert len(devices_of(site, name)) == 1, "the device of the attempt that was given up is replaced"
+    assert b'src="data:image/png;base64,iVBORw0KGgo' in page.body
+    assert "img-src 'self' data:;" in page.headers["content-security-policy"]
+    secret = re.search(r"\b[A-Z2-7]{64}\b", text(page))
+    assert secret, text(page)
+    assert secret[0] not in text(given_up)
+    totp, now = pyotp.TOTP(secret[0]), site.now() // 1000
+    again = browser.submit(page, f"{DEVICES}/enable-app", code1=totp.at(now), code2=totp.at(now))
+    assert "Authentication code for device is not valid." in text(again)
+    assert secret[0] not in text(again)
+    added = browser.submit(again, f"{DEVICES}/enable-app", code1=totp.at(now - 30), code2=totp.at(now))
+    assert (added.status, added.headers["location"]) == (303, DEVICES), text(added)
+    shown = browser.get(DEVICES)
+    assert devices_of(site, name)[0] in text(shown)
+    assert f"{DEVICES}/new-app" not in forms(shown), "a change now takes a sign-in with MFA"
+
+
+def test_authenticator_app_without_the_permission_is_not_offered_and_refused(site: Installation) -> None:
+    browser = signed_in(site, user(site))
+    page = browser.get(DEVICES)
+    assert f"{DEVICES}/new-app" not in forms(page)
+    csrf = next(iter(forms(page).values())).fields["csrf"]
+    assert "is not authorized to perform: iam:CreateVirtualMFADevice" in text(
+        browser.post(f"{DEVICES}/new-app", {"csrf": csrf})
+    )
+
+
+def test_authenticator_app_after_a_sign_in_without_mfa_is_refused_to_a_person_with_a_device(site: Installation) -> None:
+    name = may_add_apps(site)
+    browser = signed_in(site, name)
+    page = browser.get(DEVICES)
+    with_device(site, name)
+    answer = browser.submit(page, f"{DEVICES}/new-app")
+    assert "Sign in with MFA to change your devices." in text(answer)
+    assert len(devices_of(site, name)) == 1
 
 
 KEY = "8f742231b10e8888abcd99yyyzzz85a5"

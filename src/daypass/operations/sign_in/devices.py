@@ -140,6 +140,23 @@ async def remove_passkey(env: Env, call: Call, passkey_id: str, whose: Whose = O
     )
 
 
+async def name_of_app(env: Env, call: Call) -> tuple[str, str]:
+    """A name for the caller's next virtual device, and the serial number of an unused device that has it; "" for none.
+
+    An attempt that was given up leaves an unused device: the next one replaces it.
+    """
+    account, name = call.caller.account, call.caller.name
+
+    def query(tx: Reader) -> tuple[str, str]:
+        for each in (name, *(f"{name}-{number}" for number in range(2, _MANY))):
+            device = tx.get(MfaDevice, serial=f"arn:aws:iam::{account}:mfa/{each}")
+            if device is None or device.owner_id is None:
+                return each, device.serial if device is not None else ""
+        raise DaypassError(ErrorKind.LIMIT_EXCEEDED, f"A user has less than {_MANY} devices.")
+
+    return await env.directory.read(query, account=account)
+
+
 async def create_recovery_codes(env: Env, call: Call) -> tuple[str, ...]:
     """Replaces the caller's recovery codes; only this answer has them. Raises DaypassError: ACCESS_DENIED, VALIDATION."""
     user, decision = await user_of(env, call, OWN, "CreateRecoveryCodes")

@@ -94,6 +94,14 @@ def check_recent(signed_in: SignedIn, *, has_devices: bool, now: int) -> None:
         )
 
 
+async def check_fresh(env: Env, call: Call, signed_in: SignedIn) -> None:
+    """`check_recent` for the devices that the browser's user has now. Raises DaypassError: ACCESS_DENIED, NOT_FOUND."""
+    _, _, has_devices = await env.directory.read(
+        lambda tx: _owner(tx, call.caller.account, call.caller.principal_id), account=call.caller.account
+    )
+    check_recent(signed_in, has_devices=has_devices, now=call.now)
+
+
 async def ask_to_register(env: Env, call: Call, signed_in: SignedIn) -> Prompt:
     """Asks the browser for a new passkey of its user. Raises DaypassError: ACCESS_DENIED, NOT_FOUND, VALIDATION."""
     user, known, has_devices = await env.directory.read(

@@ -37,6 +37,7 @@ _LABELS: Final[Mapping[str, str]] = {
     "chosen": "Chosen",
     "confirmed": "",
     "id": "Id",
+    "lint": "",
     "mfa": "",
     "name": "Name",
     "pem": "Certificates",

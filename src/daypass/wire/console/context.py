@@ -30,7 +30,7 @@ from daypass.wire.console.members import CONSOLE_ERRORS, ConsoleErrors
 from daypass.wire.console.navigation import GROUPS, HOME, SETUP, menu
 from daypass.wire.http import Handler, Response
 from daypass.wire.web import cookies
-from daypass.wire.web.context import PageContext, Site
+from daypass.wire.web.context import PageContext, ParameterCheck, Site
 from daypass.wire.web.render import redirect
 
 T = TypeVar("T")
@@ -41,11 +41,6 @@ _SHOWN: Final = frozenset(
 """Refusals that a page can show in the place of the part that was refused."""
 
 ConsolePage: TypeAlias = "Callable[[ConsoleContext], Awaitable[Response]]"
-ParameterCheck: TypeAlias = "Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]"
-"""Service ("iam"), operation and parameters to parameters that satisfy the service model. Raises DaypassError(VALIDATION)
-with AWS's message. It is the check of the service's own wire."""
-
-
 SetupDone: TypeAlias = Callable[[], Awaitable[None]]
 
 

@@ -50,6 +50,7 @@ async def home(ctx: ConsoleContext) -> Response:
         requests=() if own_access is None else own_access.requests,
         ready=ready,
         requestable=requestable,
+        may_request=requestable.value is None or any(requestable.value),
     )
 
 

@@ -18,7 +18,8 @@ from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.rolesanywhere.table import OPERATIONS as OF_ROLES_ANYWHERE
 from daypass.operations.rolesanywhere.table import ROLES_ANYWHERE
 from daypass.ports import Call, Env
-from daypass.wire.console.context import Console, ConsoleContext, PagePart, ParameterCheck
+from daypass.wire.console.context import Console, ConsoleContext, PagePart
+from daypass.wire.web.context import ParameterCheck
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 

@@ -32,6 +32,10 @@ _TOKENS: Final = 1.0  # that a page costs a person, relative to an STS request
 Fields: TypeAlias = "Mapping[str, tuple[str, ...]]"
 """Parameters by name; one that may be repeated has several values. Those without a value are absent."""
 
+ParameterCheck: TypeAlias = "Callable[[str, str, Mapping[str, Any]], Mapping[str, Any]]"
+"""Service ("iam"), operation and parameters to parameters that satisfy the service model. Raises DaypassError(VALIDATION)
+with AWS's message. It is the check of the service's own wire."""
+
 Page: TypeAlias = "Callable[[PageContext], Awaitable[Response]]"
 
 

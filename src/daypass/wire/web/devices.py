@@ -5,19 +5,25 @@ A sign-in that is too old, or without MFA, shows the devices; changing one takes
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
+from msgspec.structs import replace
+
 from daypass.domain.errors import DaypassError, Family
 from daypass.operations.access_requests import chat
 from daypass.operations.assume.mfa_code import MfaCode
+from daypass.operations.authorize import would_allow
+from daypass.operations.crud_engine import perform
+from daypass.operations.iam.service import IAM, OPERATIONS
 from daypass.operations.sign_in import devices, passkeys, webauthn
 from daypass.operations.sign_in.browser_session import SignedIn
 from daypass.operations.sign_in.step_up import StepUpProof
 from daypass.ports import Call, Env
 from daypass.wire.http import Response
-from daypass.wire.web.context import LOGIN, Page, PageContext
+from daypass.wire.web.context import LOGIN, Page, PageContext, ParameterCheck
 from daypass.wire.web.render import redirect
 
 PAGE: Final = "/account/devices"
@@ -25,6 +31,8 @@ LIST: Final = "daypass:ListMfaDevices"
 REGISTER: Final = "daypass:RegisterPasskey"
 UPDATE: Final = "daypass:UpdatePasskey"
 DELETE: Final = "daypass:DeletePasskey"
+NEW_APP: Final = "iam:CreateVirtualMFADevice"
+ENABLE_APP: Final = "iam:EnableMFADevice"
 CODES: Final = "daypass:CreateRecoveryCodes"
 CHAT_CODE: Final = "daypass:CreateChatCode"
 CHAT_UNLINK: Final = "daypass:DeleteChatLink"
@@ -55,7 +63,7 @@ def changing(change: Change) -> Page:
         except DaypassError as error:
             if error.kind.family not in _SHOWN_AGAIN:
                 raise
-            return await _page(ctx, *person, problem=await ctx.refused(error))
+            return await _page(ctx, *person, await ctx.refused(error), {"app": form.get("app", "")})
         return await _page(ctx, *person, made=made) if made else redirect(PAGE)
 
     return serve
@@ -78,6 +86,32 @@ async def remove(env: Env, call: Call, _signed_in: SignedIn, form: Mapping[str, 
     """Removes a passkey."""
     await devices.remove_passkey(env, call, form.get("passkey", ""))
     return {}
+
+
+async def new_app(check: ParameterCheck, env: Env, call: Call, signed_in: SignedIn, _form: Mapping[str, str]) -> Made:
+    """A virtual MFA device, whose secret only this answer has. It replaces one that was never enabled."""
+    await passkeys.check_fresh(env, call, signed_in)
+    name, unused = await devices.name_of_app(env, call)
+    if unused:
+        await _iam(check, env, call, "iam:DeleteVirtualMFADevice", SerialNumber=unused)
+    made = (await _iam(check, env, call, NEW_APP, VirtualMFADeviceName=name))["VirtualMFADevice"]
+    picture = base64.b64encode(made["QRCodePNG"]).decode("ascii")
+    return {"app": made["SerialNumber"], "secret": made["Base32StringSeed"].decode("ascii"), "picture": picture}
+
+
+async def enable_app(check: ParameterCheck, env: Env, call: Call, signed_in: SignedIn, form: Mapping[str, str]) -> Made:
+    """Enables the device of `new_app` by two codes."""
+    await passkeys.check_fresh(env, call, signed_in)
+    codes = {f"AuthenticationCode{each}": form.get(f"code{each}", "").strip() for each in (1, 2)}
+    serial = form.get("app", "")
+    await _iam(check, env, call, ENABLE_APP, UserName=call.caller.name, SerialNumber=serial, **codes)
+    return {}
+
+
+async def _iam(check: ParameterCheck, env: Env, call: Call, action: str, **params: str) -> Mapping[str, Any]:
+    name = action.removeprefix("iam:")
+    call = replace(call, facts=replace(call.facts, operation=action))
+    return await perform(env, call, IAM, OPERATIONS[name], check("iam", name, params))
 
 
 async def recovery_codes(env: Env, call: Call, _signed_in: SignedIn, _form: Mapping[str, str]) -> Made:
@@ -117,6 +151,16 @@ async def _page(
         "devices": known,
         "problem": problem,
         "prompt": prompt,
+        "may_add_app": all(
+            await would_allow(
+                ctx.env,
+                call,
+                [(NEW_APP, f"arn:aws:iam::{known.user.account}:mfa/{known.user.name}"), (ENABLE_APP, known.user.arn)],
+            )
+        ),
+        "app": "",
+        "secret": "",
+        "picture": "",
         "chat_code": "",
         "codes": (),
         **made,

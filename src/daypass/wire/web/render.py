@@ -38,7 +38,7 @@ HEADERS: Final[tuple[Header, ...]] = (
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
-_POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'{}; base-uri 'none'; frame-ancestors 'none'{}"
+_POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'{}; form-action 'self'{}; base-uri 'none'; frame-ancestors 'none'{}"
 _CONSOLE: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -55,6 +55,7 @@ def page(
     form_action: str = "",
     scripts: tuple[str, ...] = (),
     theme: str = "",
+    picture: str = "",
     **values: Any,
 ) -> Response:
     """The page of a template.
@@ -65,10 +66,15 @@ def page(
         form_action: a further origin or scheme to which the answer to a form may redirect.
         scripts: static files that the page runs; a page without them may run no script at all.
         theme: "dark" or "light"; "": as the system.
+        picture: a PNG in base64; a page without one may show no image from its own text.
         values: what the template shows. `title` is needed; see base.html for the others.
     """
-    body = _environment().get_template(f"{template}.html").render(scripts=scripts, theme=theme, **values)
-    policy = _POLICY.format(f" {form_action}" if form_action else "", "; script-src 'self'" if scripts else "")
+    body = (
+        _environment().get_template(f"{template}.html").render(scripts=scripts, theme=theme, picture=picture, **values)
+    )
+    policy = _POLICY.format(
+        " data:" if picture else "", f" {form_action}" if form_action else "", "; script-src 'self'" if scripts else ""
+    )
     if template.startswith("console/"):
         policy = _CONSOLE
     sent = (*HEADERS, (b"content-security-policy", policy.encode("ascii")), *headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -10,12 +11,12 @@ from daypass.monitoring import help as written
 from daypass.wire.http import Response
 from daypass.wire.routing import GET, POST, Route
 from daypass.wire.web import devices, render, sign_in
-from daypass.wire.web.context import LOGIN, Page, PageContext, Site
+from daypass.wire.web.context import LOGIN, Page, PageContext, ParameterCheck, Site
 from daypass.wire.web.cookies import theme
 from daypass.wire.web.render import PAGE_ERRORS, page
 
 
-def web_routes(site: Site) -> tuple[Route, ...]:
+def web_routes(site: Site, check: ParameterCheck) -> tuple[Route, ...]:
     """Every path with its handler."""
 
     def show(path: str, serve: Page, summary: str, operation: str = "") -> Route:
@@ -49,6 +50,8 @@ def web_routes(site: Site) -> tuple[Route, ...]:
         change("add", devices.add, "Registers a passkey", devices.REGISTER),
         change("rename", devices.rename, "Renames a passkey", devices.UPDATE),
         change("remove", devices.remove, "Removes a passkey", devices.DELETE),
+        change("new-app", partial(devices.new_app, check), "Makes a virtual MFA device", devices.NEW_APP),
+        change("enable-app", partial(devices.enable_app, check), "Enables the virtual MFA device", devices.ENABLE_APP),
         change("recovery-codes", devices.recovery_codes, "Makes recovery codes", devices.CODES),
         change("chat-code", devices.chat_code, "Makes a code for a chat user", devices.CHAT_CODE),
         change("chat-unlink", devices.unlink, "Unlinks a chat user", devices.CHAT_UNLINK),

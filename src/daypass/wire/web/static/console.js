@@ -101,10 +101,10 @@
   };
   const prepareTable = (wrap) => {
     const table = wrap.querySelector("table");
-    if (!table?.tHead || !table.tBodies[0] || table.tBodies[0].rows.length < 2 || wrap.dataset.prepared) return;
+    if (!table?.tHead || !table.tBodies[0] || !table.tBodies[0].rows.length || wrap.dataset.prepared) return;
     wrap.dataset.prepared = "yes";
     for (const each of table.tHead.rows[0].cells) {
-      if (each.querySelector("a, .visually-hidden") || !each.textContent.trim()) continue;
+      if (table.tBodies[0].rows.length < 2 || each.querySelector("a, .visually-hidden") || !each.textContent.trim()) continue;
       const button = Object.assign(document.createElement("button"), { type: "button", className: "sort" });
       button.append(...each.childNodes);
       button.addEventListener("click", () => sortBy(table, each));
