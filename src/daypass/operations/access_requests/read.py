@@ -27,7 +27,7 @@ from daypass.operations.grants.persons import Person, person_of, persons_of
 from daypass.operations.grants.targets import Snapshot, requestable_roles
 from daypass.operations.grants.use import no_such_request
 from daypass.operations.grants.void import why_void
-from daypass.operations.grants.votes import may_request, stages_for
+from daypass.operations.grants.votes import requester, stages_for
 from daypass.operations.iam.builtin import actions_in
 from daypass.operations.iam.holdings import Gatherer
 from daypass.operations.iam.mfa import enabled_devices
@@ -314,8 +314,8 @@ def _permitted(scene: Scene, call: Call, after: str, limit: int) -> tuple[list[t
     """The roles that rules and policies let the person request. Policies whose conditions may hold do (such as MFA)."""
     person = person_of(scene.tx, call.caller)
     roles, following = requestable_roles(scene.tx, call.caller.account, person.names, after, limit)
-    permitted = [each for each in roles if may_request(scene, scene.tx, person.principal_ids, each[0].arn)]
-    return permitted, following
+    permits = requester(scene, scene.tx, person.principal_ids)
+    return [each for each in roles if permits(each[0].arn)], following
 
 
 def _requestable(role: Role, compiled: CompiledRule) -> RequestableRoleOut:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -16,7 +16,7 @@ from daypass.domain.context import resource_context
 from daypass.domain.directory import AccessRequest, AccessVote, Role, User
 from daypass.domain.policy.model import Context, Decision
 from daypass.domain.policy.partial_evaluation import Known, PartialOutcome
-from daypass.domain.question import decide_partially, hypothetical
+from daypass.domain.question import Principal, decide_partially, hypothetical
 from daypass.domain.session import FeedPosition
 from daypass.operations.grants.persons import names_of, persons_of, why_gone, with_links
 from daypass.operations.grants.targets import TargetRole, binding, once
@@ -175,29 +175,44 @@ def may_approve(env: Env | Scene, tx: Reader, principal_ids: Sequence[str], role
 def may_request(
     env: Env | Scene, tx: Reader, principal_ids: Sequence[str], role_arn: str, *, emergency: bool = False
 ) -> bool:
-    """Whether one of these principals of a person, a user or the role of a session, may request the role (attack A364). A root
-    always may.
+    """`requester` for one role."""
+    return requester(env, tx, principal_ids, emergency=emergency)(role_arn)
+
+
+def requester(
+    env: Env | Scene, tx: Reader, principal_ids: Sequence[str], *, emergency: bool = False
+) -> Callable[[str], bool]:
+    """Whether one of these principals of a person, a user or the role of a session, may request a role, by its ARN (attack
+    A364). A root always may.
     """
+    if any(each.isdigit() for each in principal_ids):
+        return lambda _: True
     actions = (_REQUEST, _EMERGENCY) if emergency else (_REQUEST,)
-    return any(
-        each.isdigit()
-        or (each.startswith(("AIDA", "AROA")) and all(_is_permitted(env, tx, each, a, role_arn) for a in actions))
-        for each in principal_ids
-    )
+    found = [_principal(env, tx, each, _REQUEST) for each in principal_ids if each.startswith(("AIDA", "AROA"))]
+    principals = [each for each in found if each is not None]
+    return lambda arn: any(all(_permits(tx, each, action, arn) for action in actions) for each in principals)
 
 
 def _is_permitted(env: Env | Scene, tx: Reader, principal_id: str, action: str, role_arn: str) -> bool:
+    principal = _principal(env, tx, principal_id, action)
+    return principal is not None and _permits(tx, principal, action, role_arn)
+
+
+def _principal(env: Env | Scene, tx: Reader, principal_id: str, action: str) -> Principal | None:
     entity = find_by_id(tx, principal_id)
     if entity is None:
-        return False
+        return None
     ctx = ReadContext(tx, _caller(entity), _FACTS, 0, builtin.Catalog(env.builtin), env.saml_metadata)
     gatherer = Gatherer(ctx)
     guardrails = (
         gatherer.guardrail_policies() if action == _APPROVE else ()
     )  # ADR 0017: one against requests ends no access
+    return hypothetical(entity, gatherer.of(entity).policies(guardrails))
+
+
+def _permits(tx: Reader, principal: Principal, action: str, role_arn: str) -> bool:
     role = find_by_arn(tx, Role, role_arn)
     resource = arn_of(account_of(role_arn), "access-request", parse_arn(role_arn).name)
-    principal = hypothetical(entity, gatherer.of(entity).policies(guardrails))
     tags = resource_context("", role.tags if role is not None else ())
     question = principal.asks(action, resource, own_side=True, context=tags)
     known = Known(question.known.keys, (*question.known.prefixes, "aws:resourcetag/"))
