@@ -36,11 +36,11 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "src/daypass", folder / "daypass", ignore=shutil.ignore_patterns("__pycache__"))
     versions = folder / "daypass/stores/migrations/versions"
     _edit(versions / "initial.py", 'revision = f"1.{_digest()}"', f'revision = "{program_format()}"')
+    limits = "limit of chained sessions\n    boundary_arn: str | None = None\n"  # of a role
     _edit(
         folder / "daypass/domain/directory/identities.py",
-        '    tags: Tags = ()\n\n    @property\n    def arn(self) -> str:\n        return f"arn:aws:iam::{self.account}:role{',
-        '    tags: Tags = ()\n    purpose: str | None = "later"\n\n    @property\n    def arn(self) -> str:\n'
-        '        return f"arn:aws:iam::{self.account}:role{',
+        f"{limits}    tags: Tags = ()\n",
+        f'{limits}    tags: Tags = ()\n    purpose: str | None = "later"\n',
     )
     expand = (ROOT / "tests/contract/example_migrations/expand/r0002.py").read_text()
     (versions / "r0002.py").write_text(expand)
