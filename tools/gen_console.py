@@ -66,6 +66,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "daypass:LintPolicies": "lint",
     "iam:CreateSAMLProvider": "iam",
     "iam:CreateUser": "user create",
+    "iam:CreateVirtualMFADevice": "mfa add",
+    "iam:EnableMFADevice": "mfa add",
     "iam:DeactivateMFADevice": "mfa rm",
     "iam:DeleteAccessKey": "key rm",
     "iam:DeleteGroup": "group rm",
