@@ -188,6 +188,8 @@ def test_authenticator_app_is_added_by_two_codes_of_the_secret_that_is_shown_onc
     assert secret, text(page)
     assert secret[0] not in text(given_up)
     totp, now = pyotp.TOTP(secret[0]), site.now() // 1000
+    page = browser.submit(page, f"{DEVICES}/enable-app", code1="12345", code2=totp.at(now))
+    assert f"{DEVICES}/enable-app" in forms(page), "the form is shown again after a code that is too short"
     again = browser.submit(page, f"{DEVICES}/enable-app", code1=totp.at(now), code2=totp.at(now))
     assert "Authentication code for device is not valid." in text(again)
     assert secret[0] not in text(again)

@@ -39,7 +39,7 @@ CHAT_UNLINK: Final = "daypass:DeleteChatLink"
 Made: TypeAlias = Mapping[str, object]
 """Values that only the answering page shows; {} if nothing was made."""
 Change: TypeAlias = Callable[[Env, Call, SignedIn, Mapping[str, str]], Awaitable[Made]]
-_SHOWN_AGAIN: Final = frozenset({Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
+_SHOWN_AGAIN: Final = frozenset({Family.REQUEST, Family.DENIED, Family.CONTENT, Family.CONFLICT, Family.PROOF})
 
 
 async def page(ctx: PageContext) -> Response:
