@@ -186,17 +186,13 @@ def open_log(
 
 
 class Unopened(NamedTuple):
-    """The content of the opening record of a log that begins in the spool.
+    """The content of the opening record of a log that begins in the spool."""
 
-    Attributes:
-        installation, node: as in every opening.
-        heads: the acknowledged ends of other logs, by log.
-        further: members of the opening's detail: the log that it continues, or the snapshot that its process uses.
-    """
-
+    # installation, node: as in every opening.
     installation: str
     node: str
-    heads: Mapping[str, Position]
+    heads: Mapping[str, Position]  # the acknowledged ends of other logs, by log
+    # Members of the opening's detail: the log that it continues, or the snapshot that its process uses.
     further: Mapping[str, Any]
 
 

@@ -89,17 +89,11 @@ _decode = msgspec.msgpack.Decoder(_Payload).decode
 
 @dataclass(frozen=True, slots=True)
 class SpoolDirectory:
-    """The directory of spools, and the size of each.
+    """The directory of spools, and the size of each."""
 
-    Attributes:
-        directory: made with mode 0700 if it is absent.
-        most_bytes: maximum size of the batches in one spool.
-        signer: signs and verifies batches.
-    """
-
-    directory: Path
-    most_bytes: int
-    signer: SpoolSigner
+    directory: Path  # made with mode 0700 if it is absent
+    most_bytes: int  # maximum size of the batches in one spool
+    signer: SpoolSigner  # signs and verifies batches
 
     def create(self, name: str) -> Spool:
         """A new spool of this process. Raises OSError or sqlite3.Error."""

@@ -36,17 +36,11 @@ _ADOPT_SECONDS: Final = 5.0  # between two searches for spools without an owner
 
 
 class OfflineStart(NamedTuple):
-    """Facts about the database, from a snapshot, for a process that starts without it.
+    """Facts about the database, from a snapshot, for a process that starts without it."""
 
-    Attributes:
-        installation: its id.
-        clock_reset: the id of the last reset of the clock.
-        detail: members of the opening of its log, which say what it serves from.
-    """
-
-    installation: str
-    clock_reset: str
-    detail: Mapping[str, Any]
+    installation: str  # its id
+    clock_reset: str  # the id of the last reset of the clock
+    detail: Mapping[str, Any]  # members of the opening of its log, which say what it serves from
 
 
 class SpoolSink:

@@ -88,28 +88,19 @@ class OwnIssuer:
 
 @dataclass(slots=True)
 class Probe:
-    """The checks to make. A probe that runs again also checks that an old session has expired.
+    """The checks to make. A probe that runs again also checks that an old session has expired."""
 
-    Attributes:
-        profile: endpoint, region and credentials; without an access key id, only what needs none is checked.
-        role: the ARN of a role that these credentials can assume; "" for none.
-        denied_role: the ARN of a role that they must not be able to assume; "" for none.
-        revoke: they may also revoke sessions (daypass:RevokeSession).
-        external_role: the ARN of a role that needs `external_id`.
-        issuer: whose tokens can assume `issuer_role`.
-    """
-
-    profile: Profile
-    role: str = ""
-    denied_role: str = ""
+    profile: Profile  # endpoint, region and credentials; without an access key id, only what needs none is checked
+    role: str = ""  # the ARN of a role that these credentials can assume; "" for none
+    denied_role: str = ""  # the ARN of a role that they must not be able to assume; "" for none
     transport: Transport = exchange
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    revoke: bool = False
-    external_role: str = ""
+    revoke: bool = False  # they may also revoke sessions (daypass:RevokeSession)
+    external_role: str = ""  # the ARN of a role that needs `external_id`
     external_id: str = ""
-    issuer: OwnIssuer | None = None
+    issuer: OwnIssuer | None = None  # whose tokens can assume `issuer_role`
     issuer_role: str = ""
     _old: tuple[Profile, float] | None = field(default=None, init=False, repr=False)  # a session, and when it ends
 

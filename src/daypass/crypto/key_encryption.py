@@ -49,15 +49,10 @@ class KeySourceError(RingError):
 
 
 class KeySource(Protocol):
-    """A key that never leaves its device or service. Both methods block, for a bounded time.
+    """A key that never leaves its device or service. Both methods block, for a bounded time."""
 
-    Attributes:
-        kind: which sort of source, as the stored values name it.
-        name: the key and where it is, for messages. Without secrets.
-    """
-
-    kind: str
-    name: str
+    kind: str  # which sort of source, as the stored values name it
+    name: str  # the key and where it is, for messages. Without secrets
 
     def wrap(self, data_key: bytes) -> bytes:
         """Encrypts a data key. Raises KeySourceError."""

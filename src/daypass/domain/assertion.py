@@ -96,31 +96,20 @@ _SESSION_KEYS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """The content of one assertion. All of it is signed. Times in ms; 0 when absent.
-
-    Attributes:
-        subject_format: the full Format of the NameID.
-        recipient: the address that the assertion was issued for (saml:aud).
-        in_response_to: the id of the request that it answers, or "".
-        not_after: the end of its validity; it is refused later.
-        session_ends_at: SessionNotOnOrAfter.
-        attributes: names with their values, in document order, each name once.
-        key: SHA-256 of the public key that verified the signature, in hex.
-        authenticated_at: AuthnInstant.
-    """
+    """The content of one assertion. All of it is signed. Times in ms; 0 when absent."""
 
     id: str
     issuer: str
     subject: str
-    subject_format: str
-    recipient: str
-    in_response_to: str
+    subject_format: str  # the full Format of the NameID
+    recipient: str  # the address that the assertion was issued for (saml:aud)
+    in_response_to: str  # the id of the request that it answers, or ""
     issued_at: int
-    not_after: int
-    session_ends_at: int
-    attributes: tuple[tuple[str, tuple[str, ...]], ...]
-    key: str
-    authenticated_at: int = 0
+    not_after: int  # the end of its validity; it is refused later
+    session_ends_at: int  # SessionNotOnOrAfter
+    attributes: tuple[tuple[str, tuple[str, ...]], ...]  # names with their values, in document order, each name once
+    key: str  # SHA-256 of the public key that verified the signature, in hex
+    authenticated_at: int = 0  # AuthnInstant
 
     def essential(self) -> Assertion:
         """The assertion with only the attributes that Daypass uses."""

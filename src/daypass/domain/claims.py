@@ -138,52 +138,36 @@ TRANSIENT: Final = "transient:"
 
 
 class Proof(Struct, frozen=True):
-    """Verified facts about a federated principal.
+    """Verified facts about a federated principal."""
 
-    Attributes:
-        kind: WEB_IDENTITY, SAML or CERTIFICATE.
-        method: daypass:AuthMethod, and `auth_method` of the session: "oidc", "saml", "x509".
-        account: the account of the provider (or trust anchor).
-        provider: its ARN, which Principal elements of the type Federated name.
-        subject: the identity, as the provider names it.
-        issuer, audience: for the response and the record.
-        keys: context keys of the proof, lower-cased: "<issuer>:sub", "saml:aud", "aws:principaltag/x509subject/cn" ….
-        tags, transitive_keys, source_identity: what the proof requests for the session.
-        service: the service principal that trust policies name instead of a provider, or "".
-        one_time: set when this proof may be used only once.
-        not_after: ms; the latest end of the session; 0: no limit.
-        record: further facts for the record, JSON; never the proof itself.
-        actors: the parties that act for the subject, newest first.
-        may_act: the party that may act for the subject; the proof is then accepted only together with a proof of that
-            party.
-        session_keys: the context keys of the proof that policies also see in calls of the session.
-        authenticated_at: ms; when the provider authenticated the person, as it says; 0: it does not say.
-        methods: how (RFC 8176), as it says.
-        transient: the provider names the identity anew at each sign-in.
-        again: checks that the provider is still the one that verified it. They take the environment.
-    """
-
-    kind: PrincipalKind
-    method: str
-    account: str
-    provider: str
-    subject: str
+    kind: PrincipalKind  # WEB_IDENTITY, SAML or CERTIFICATE
+    method: str  # daypass:AuthMethod, and `auth_method` of the session: "oidc", "saml", "x509"
+    account: str  # the account of the provider (or trust anchor)
+    provider: str  # its ARN, which Principal elements of the type Federated name
+    subject: str  # the identity, as the provider names it
+    # issuer, audience: for the response and the record.
     issuer: str = ""
     audience: str = ""
+    # Context keys of the proof, lower-cased: "<issuer>:sub", "saml:aud", "aws:principaltag/x509subject/cn" ….
     keys: Mapping[str, Value] = field(default_factory=dict)
+    # tags, transitive_keys, source_identity: what the proof requests for the session.
     tags: Tags = ()
     transitive_keys: tuple[str, ...] = ()
     source_identity: str = ""
-    service: str = ""
-    one_time: OneTime | None = None
-    not_after: int = 0
+    service: str = ""  # the service principal that trust policies name instead of a provider, or ""
+    one_time: OneTime | None = None  # set when this proof may be used only once
+    not_after: int = 0  # ms; the latest end of the session; 0: no limit
+    # Further facts for the record, JSON; never the proof itself.
     record: Mapping[str, object] = field(default_factory=dict)
+    # The context keys of the proof that policies also see in calls of the session.
     session_keys: Mapping[str, Value] = field(default_factory=dict)
-    actors: tuple[Party, ...] = ()
+    actors: tuple[Party, ...] = ()  # the parties that act for the subject, newest first
+    # The party that may act for the subject; the proof is then accepted only together with a proof of that party.
     may_act: Party | None = None
-    authenticated_at: int = 0
-    methods: tuple[str, ...] = ()
-    transient: bool = False
+    authenticated_at: int = 0  # ms; when the provider authenticated the person, as it says; 0: it does not say
+    methods: tuple[str, ...] = ()  # how (RFC 8176), as it says
+    transient: bool = False  # the provider names the identity anew at each sign-in
+    # Checks that the provider is still the one that verified it. They take the environment.
     again: tuple[Callable[[Any], Awaitable[object]], ...] = ()
 
     @property

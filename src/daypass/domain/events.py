@@ -72,38 +72,28 @@ class EventType(StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="v", tag=EVENT_VERSION):
-    """One fact for the record.
+    """One fact for the record."""
 
-    Attributes:
-        type: what happened.
-        at: milliseconds since the epoch.
-        account: the account that owns what was acted on; "" when unknown.
-        actor: who acted: kind, account, arn, principal_id, access_key_id, session_id, source_identity … or {}.
-        source: how it came: ip, user_agent, region.
-        request_id, trace_id: as on the wire.
-        operation: "sts:AssumeRole", or "" when unknown.
-        error: an ErrorKind value, "" when served.
-        session_id: of the session issued or acted on, else "".
-        grant_id, client_id: the access grant and the OAuth client that the session rests on, else "".
-        decision: the `Decision` in JSON form with all layers, or None when none was taken.
-        session: the session that was issued; set by the journal, with which its row is stored.
-        detail: everything else: request parameters (redacted), resource, private facts.
-    """
-
-    type: EventType
-    at: int
-    account: str = ""
+    type: EventType  # what happened
+    at: int  # milliseconds since the epoch
+    account: str = ""  # the account that owns what was acted on; "" when unknown
+    # Who acted: kind, account, arn, principal_id, access_key_id, session_id, source_identity … or {}.
     actor: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    source: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    source: Mapping[str, Any] = msgspec.field(default_factory=dict)  # how it came: ip, user_agent, region
+    # request_id, trace_id: as on the wire.
     request_id: str = ""
     trace_id: str = ""
-    operation: str = ""
-    error: str = ""
-    session_id: str = ""
+    operation: str = ""  # "sts:AssumeRole", or "" when unknown
+    error: str = ""  # an ErrorKind value, "" when served
+    session_id: str = ""  # of the session issued or acted on, else ""
+    # The `Decision` in JSON form with all layers, or None when none was taken.
     decision: Mapping[str, Any] | None = None
+    # Everything else: request parameters (redacted), resource, private facts.
     detail: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    # grant_id, client_id: the access grant and the OAuth client that the session rests on, else "".
     grant_id: str = ""
     client_id: str = ""
+    # The session that was issued; set by the journal, with which its row is stored.
     session: SessionRecord | None = None
 
 

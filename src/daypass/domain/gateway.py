@@ -31,21 +31,13 @@ _MAX_PARAMETERS: Final = 4
 
 
 class GatewayRoute(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One route. The first route that fits decides; a request that fits none is refused.
+    """One route. The first route that fits decides; a request that fits none is refused."""
 
-    Attributes:
-        path: `/orders/{id}`: a place in braces is one segment. `/**` at the end is any rest, `{rest}` in `resource`.
-        action: `orders:Read`. Its prefix is the service in the resource's ARN, and that of SigV4 signatures.
-        resource: `order/{id}`, which stands for `arn:aws:orders::ACCOUNT:order/7`.
-        methods: empty for all. HEAD is read as GET.
-        query: parameters that the query must have once, and that `resource` may name, as `{DBUser}`.
-    """
-
-    path: str
-    action: str
-    resource: str
-    methods: tuple[str, ...] = ()
-    query: tuple[str, ...] = ()
+    path: str  # `/orders/{id}`: a place in braces is one segment. `/**` at the end is any rest, `{rest}` in `resource`
+    action: str  # `orders:Read`. Its prefix is the service in the resource's ARN, and that of SigV4 signatures
+    resource: str  # `order/{id}`, which stands for `arn:aws:orders::ACCOUNT:order/7`
+    methods: tuple[str, ...] = ()  # empty for all. HEAD is read as GET
+    query: tuple[str, ...] = ()  # parameters that the query must have once, and that `resource` may name, as `{DBUser}`
 
 
 class Meaning(NamedTuple):

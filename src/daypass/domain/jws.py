@@ -192,27 +192,20 @@ class CertificateRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCertificate:
-    """An end-entity certificate that was verified against a trust anchor.
+    """An end-entity certificate that was verified against a trust anchor."""
 
-    Attributes:
-        serial: as an integer.
-        subject, issuer: distinguished names, RFC 4514.
-        not_after: ms; the earliest end of validity in the chain.
-        fingerprint: SHA-256 of its DER form, hex.
-        subject_fields, issuer_fields: the attributes of the names.
-        sans: subject alternative names that become tags: DNS, URI, and Name/<attribute> of the first directory name.
-        pem: the certificate.
-    """
-
-    serial: int
+    serial: int  # as an integer
+    # subject, issuer: distinguished names, RFC 4514.
     subject: str
     issuer: str
-    not_after: int
-    fingerprint: str
+    not_after: int  # ms; the earliest end of validity in the chain
+    fingerprint: str  # SHA-256 of its DER form, hex
+    # subject_fields, issuer_fields: the attributes of the names.
     subject_fields: Fields
     issuer_fields: Fields
+    # Subject alternative names that become tags: DNS, URI, and Name/<attribute> of the first directory name.
     sans: Fields = ()
-    pem: str = ""
+    pem: str = ""  # the certificate
 
     @property
     def display_name(self) -> str:

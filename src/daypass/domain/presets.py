@@ -44,38 +44,26 @@ class SubjectForm:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """One kind of issuer.
+    """One kind of issuer."""
 
-    Attributes:
-        name: as in commands.
-        title: as people call it.
-        issuer: its URL without `https://`, with `{tenant}` where every customer has a separate issuer.
-        audience: the recommended audience; may contain `{tenant}`; "" where only the customer can know it.
-        tenant: describes `{tenant}` for people; "" for an issuer that all customers share.
-        claims: claims of its tokens other than the registered ones; nested ones by path, a `*` at the end for any.
-        pins: claim to the beginning that a value must have, as a regular expression, to identify one customer.
-        forms: templates of the subject, the tightest first.
-        paths: parameters that are OWNER/NAME: a name alone would match no token.
-        demanded: whether a trust policy that does not restrict the customer is refused when it is written, as in AWS.
-        authorized_party: whether its tokens always have an `azp`, so that the audience is `oaud` (see
-            `domain.web_identity`).
-        settings: provider settings that it needs; values may contain `{tenant}`.
-        note: a common mistake.
-    """
-
-    name: str
-    title: str
-    issuer: str
-    audience: str
+    name: str  # as in commands
+    title: str  # as people call it
+    issuer: str  # its URL without `https://`, with `{tenant}` where every customer has a separate issuer
+    audience: str  # the recommended audience; may contain `{tenant}`; "" where only the customer can know it
+    # Claims of its tokens other than the registered ones; nested ones by path, a `*` at the end for any.
     claims: tuple[str, ...]
-    forms: tuple[SubjectForm, ...]
+    forms: tuple[SubjectForm, ...]  # templates of the subject, the tightest first
+    # Claim to the beginning that a value must have, as a regular expression, to identify one customer.
     pins: Mapping[str, str] = field(default_factory=dict)
-    tenant: str = ""
-    paths: tuple[str, ...] = ()
+    tenant: str = ""  # describes `{tenant}` for people; "" for an issuer that all customers share
+    paths: tuple[str, ...] = ()  # parameters that are OWNER/NAME: a name alone would match no token
+    # Whether a trust policy that does not restrict the customer is refused when it is written, as in AWS.
     demanded: bool = False
+    # Whether its tokens always have an `azp`, so that the audience is `oaud` (see `domain.web_identity`).
     authorized_party: bool = False
+    # Provider settings that it needs; values may contain `{tenant}`.
     settings: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""
+    note: str = ""  # a common mistake
 
     @property
     def shared(self) -> bool:

@@ -211,23 +211,14 @@ class TemplateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TrustTemplate:
-    """A policy, and the tokens that it trusts.
+    """A policy, and the tokens that it trusts."""
 
-    Attributes:
-        document: the policy, as JSON values.
-        url: the provider's URL, without `https://`.
-        audience: the required audience of tokens.
-        subject: the pattern of `sub`.
-        like: whether `*` in it is a wildcard.
-        admits: jobs that it also admits unexpectedly; "" when there are none.
-    """
-
-    document: Mapping[str, Any]
-    url: str
-    audience: str
-    subject: str
-    like: bool
-    admits: str = ""
+    document: Mapping[str, Any]  # the policy, as JSON values
+    url: str  # the provider's URL, without `https://`
+    audience: str  # the required audience of tokens
+    subject: str  # the pattern of `sub`
+    like: bool  # whether `*` in it is a wildcard
+    admits: str = ""  # jobs that it also admits unexpectedly; "" when there are none
 
 
 def trust_policy(

@@ -82,29 +82,19 @@ class FetchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request to fetch, with its rules.
+    """A request to fetch, with its rules."""
 
-    Attributes:
-        url: https; http only with `allow_http`.
-        body: a JSON document to POST; b"": a GET.
-        bearer: the token of the Authorization header, "" for none.
-        ca_pem: roots that are trusted in addition to the system's.
-        allow_private: private ranges and loopback are allowed.
-        owner: the account for which it is fetched; each account has a limited share.
-        method: of a request with a body, if it is not POST.
-        headers: further headers. any_content: the answer may have any content type and any status of success.
-    """
-
-    url: str
-    body: bytes = b""
-    bearer: str = field(default="", repr=False)
-    ca_pem: str = field(default="", repr=False)
-    allow_private: bool = False
+    url: str  # https; http only with `allow_http`
+    body: bytes = b""  # a JSON document to POST; b"": a GET
+    bearer: str = field(default="", repr=False)  # the token of the Authorization header, "" for none
+    ca_pem: str = field(default="", repr=False)  # roots that are trusted in addition to the system's
+    allow_private: bool = False  # private ranges and loopback are allowed
     allow_http: bool = False
-    owner: str = ""
+    owner: str = ""  # the account for which it is fetched; each account has a limited share
+    # headers: further headers. any_content: the answer may have any content type and any status of success.
     headers: tuple[tuple[str, str], ...] = ()
     any_content: bool = False
-    method: str = ""
+    method: str = ""  # of a request with a body, if it is not POST
 
 
 class Fetched(NamedTuple):
@@ -119,20 +109,14 @@ class Fetched(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits of a fetcher.
+    """Limits of a fetcher."""
 
-    Attributes:
-        seconds: for a whole fetch, waiting for its turn included.
-        max_bytes: of a body.
-        at_once, for_owner: fetches in flight, of everyone and of one owner.
-        waiting: maximum number of waiting fetches; more are refused.
-    """
-
-    seconds: float = 1.8
-    max_bytes: int = 262_144
+    seconds: float = 1.8  # for a whole fetch, waiting for its turn included
+    max_bytes: int = 262_144  # of a body
+    # at_once, for_owner: fetches in flight, of everyone and of one owner.
     at_once: int = 64
     for_owner: int = 8
-    waiting: int = 256
+    waiting: int = 256  # maximum number of waiting fetches; more are refused
 
 
 class _Url(NamedTuple):

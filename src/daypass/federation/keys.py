@@ -31,32 +31,22 @@ _MAX_SOURCES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class KeyRules:
-    """Times in ms.
+    """Times in ms."""
 
-    Attributes:
-        min_interval: between the beginnings of two fetches of one source, however many tokens name unknown keys.
-        ordered: the same, when an operator asks for one.
-        stale: how long keys are used after the last successful fetch.
-        refresh, shortest, longest: when the next fetch is due: by default, and within which bounds max-age may say.
-        file_refresh: the same for a file.
-        idle: a source that was not used for this long is not refreshed.
-        save: minimum time between two writes of unchanged keys to the database.
-        background: sources fetched at a time to keep them fresh.
-        database_seconds: time limit for reading stored keys.
-        polls, poll_seconds: how often, and after which pauses, to check whether another process has fetched them.
-    """
-
+    # Between the beginnings of two fetches of one source, however many tokens name unknown keys.
     min_interval: int = 30_000
-    ordered: int = 1_000
-    stale: int = 24 * _HOUR
+    ordered: int = 1_000  # the same, when an operator asks for one
+    stale: int = 24 * _HOUR  # how long keys are used after the last successful fetch
+    # refresh, shortest, longest: when the next fetch is due: by default, and within which bounds max-age may say.
     refresh: int = _HOUR
     shortest: int = 300_000
     longest: int = 6 * _HOUR
-    file_refresh: int = 60_000
-    idle: int = 24 * _HOUR
-    save: int = _HOUR
-    background: int = 16
-    database_seconds: float = 0.5
+    file_refresh: int = 60_000  # the same for a file
+    idle: int = 24 * _HOUR  # a source that was not used for this long is not refreshed
+    save: int = _HOUR  # minimum time between two writes of unchanged keys to the database
+    background: int = 16  # sources fetched at a time to keep them fresh
+    database_seconds: float = 0.5  # time limit for reading stored keys
+    # polls, poll_seconds: how often, and after which pauses, to check whether another process has fetched them.
     polls: int = 10
     poll_seconds: float = 0.2
 

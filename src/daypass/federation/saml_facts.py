@@ -40,29 +40,17 @@ _AWS_NAME: Final = "urn:amazon:webservices"
 
 @dataclass(frozen=True, slots=True)
 class SamlRules:
-    """The facts against which a response is verified.
+    """The facts against which a response is verified."""
 
-    Attributes:
-        metadata: of the provider, or why it cannot be used.
-        provider_id: of the provider, which AWS's sign-in addresses contain.
-        only_encrypted: whether the provider accepts encrypted assertions only.
-        arrival_url: our address to which a browser posted it, and which it must name; "" for a parameter of a call.
-        addresses: our addresses, one of which it must name otherwise.
-        entity_id: our name as an audience; "" for none.
-        aws_addresses: whether AWS's sign-in addresses and its audience are accepted too.
-        request_id: the request that it must answer; "" for none.
-        now: ms.
-    """
-
-    metadata: SamlMetadataView | str
-    provider_id: str
-    only_encrypted: bool
-    arrival_url: str
-    addresses: tuple[str, ...]
-    entity_id: str
-    aws_addresses: bool
-    request_id: str
-    now: int
+    metadata: SamlMetadataView | str  # of the provider, or why it cannot be used
+    provider_id: str  # of the provider, which AWS's sign-in addresses contain
+    only_encrypted: bool  # whether the provider accepts encrypted assertions only
+    arrival_url: str  # our address to which a browser posted it, and which it must name; "" for a parameter of a call
+    addresses: tuple[str, ...]  # our addresses, one of which it must name otherwise
+    entity_id: str  # our name as an audience; "" for none
+    aws_addresses: bool  # whether AWS's sign-in addresses and its audience are accepted too
+    request_id: str  # the request that it must answer; "" for none
+    now: int  # ms
 
     def is_recipient(self, url: str) -> bool:
         """Whether it is the address that received the response."""

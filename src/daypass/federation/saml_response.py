@@ -54,17 +54,12 @@ _NOT_SIGNED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Encrypted:
-    """A response whose assertion must be decrypted first.
+    """A response whose assertion must be decrypted first."""
 
-    Attributes:
-        response: XML of the response: the bytes that its signature covers, if it has one.
-        signed_by: the digest of the key that signed the response; "" when it is not signed.
-        ciphertext: the encrypted assertion.
-    """
-
+    # response: XML of the response: the bytes that its signature covers, if it has one.
     response: bytes
-    signed_by: str
-    ciphertext: Ciphertext
+    signed_by: str  # the digest of the key that signed the response; "" when it is not signed
+    ciphertext: Ciphertext  # the encrypted assertion
 
 
 @dataclass(frozen=True, slots=True)

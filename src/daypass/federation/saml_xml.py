@@ -202,17 +202,12 @@ _ELEMENT: Final = f"{_XENC_URI}Element"
 
 @dataclass(frozen=True, slots=True)
 class Ciphertext:
-    """An encrypted assertion.
+    """An encrypted assertion."""
 
-    Attributes:
-        wrapped: the content key, encrypted by RSA-OAEP with the hash functions `digest` and `mask` (URIs).
-        content: the assertion, encrypted by `algorithm` (URI).
-    """
-
-    wrapped: bytes
+    wrapped: bytes  # the content key, encrypted by RSA-OAEP with the hash functions `digest` and `mask` (URIs)
     digest: str
     mask: str
-    content: bytes
+    content: bytes  # the assertion, encrypted by `algorithm` (URI)
     algorithm: str
 
 

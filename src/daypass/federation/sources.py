@@ -30,24 +30,15 @@ _DISCOVERY = "/.well-known/openid-configuration"
 
 @dataclass(frozen=True, slots=True)
 class IssuerKeySource:
-    """A source of keys and its rules.
+    """A source of keys and its rules."""
 
-    Attributes:
-        id: a digest of all that matters; providers of several accounts that differ in nothing share it.
-        kind: static | file | url | discovery.
-        account: the provider's; "" where the source is shared.
-        owner: the account that asked, whose share of the fetches it takes. No part of the digest.
-        place: the file, the URL, or that of the discovery document.
-        issuers: the accepted issuers in the discovery document.
-    """
-
-    id: str
-    kind: str
-    account: str
-    owner: str
+    id: str  # a digest of all that matters; providers of several accounts that differ in nothing share it
+    kind: str  # static | file | url | discovery
+    account: str  # the provider's; "" where the source is shared
+    owner: str  # the account that asked, whose share of the fetches it takes. No part of the digest
     provider_url: str
-    place: str
-    issuers: frozenset[str]
+    place: str  # the file, the URL, or that of the discovery document
+    issuers: frozenset[str]  # the accepted issuers in the discovery document
     settings: ProviderSettings = field(repr=False)
 
 

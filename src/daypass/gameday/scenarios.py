@@ -30,23 +30,15 @@ Step = tuple[str, Callable[[], object]]
 
 
 class Scenario(NamedTuple):
-    """One incident.
-
-    Attributes:
-        alerts: any of them is the detection; the runbook is that of the first.
-        breaks: breaks the deployment.
-        repairs: the steps of the runbook.
-        tls: the deployment serves HTTPS.
-        replicated: its database is PostgreSQL with a standby.
-    """
+    """One incident."""
 
     name: str
     summary: str
-    alerts: tuple[str, ...]
-    breaks: Callable[[Deployment, ExitStack], None]
-    repairs: Callable[[Deployment, ExitStack], Iterator[Step]]
-    tls: bool = False
-    replicated: bool = False
+    alerts: tuple[str, ...]  # any of them is the detection; the runbook is that of the first
+    breaks: Callable[[Deployment, ExitStack], None]  # breaks the deployment
+    repairs: Callable[[Deployment, ExitStack], Iterator[Step]]  # the steps of the runbook
+    tls: bool = False  # the deployment serves HTTPS
+    replicated: bool = False  # its database is PostgreSQL with a standby
 
 
 def command(deployment: Deployment, *arguments: str) -> Step:

@@ -33,24 +33,16 @@ FAULTS: Final = frozenset(
 
 
 class Alert(NamedTuple):
-    """One alerting rule.
-
-    Attributes:
-        cause: what is wrong, for grouping; "" where the expression has it as a label.
-        hold: how long the expression must be true, in seconds.
-        summary: one sentence, which may use the labels of the alert.
-        synthetic: only synthetic checks suffer, so that a maintenance window may silence it.
-        escalates: it goes to the second person at once.
-    """
+    """One alerting rule."""
 
     name: str
     severity: str
-    cause: str
+    cause: str  # what is wrong, for grouping; "" where the expression has it as a label
     expr: str
-    hold: int
-    summary: str
-    synthetic: bool = False
-    escalates: bool = False
+    hold: int  # how long the expression must be true, in seconds
+    summary: str  # one sentence, which may use the labels of the alert
+    synthetic: bool = False  # only synthetic checks suffer, so that a maintenance window may silence it
+    escalates: bool = False  # it goes to the second person at once
 
 
 def expected(part: str, window: str, by: str = "region", function: str = "rate") -> str:

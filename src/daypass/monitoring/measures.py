@@ -12,24 +12,18 @@ DEBUG: Final = "Debug"
 
 
 class Measure(NamedTuple):
-    """One measure.
-
-    Attributes:
-        query: PromQL of its value in each region.
-        metric: what it is counted by.
-        dashboard, unit: the dashboard that shows it, and Grafana's name of its unit.
-        alerts: the first one tells that the target is missed.
-        link: the records behind it. shows: the figure of the console.
-    """
+    """One measure."""
 
     id: str
     title: str
     target: str
-    metric: str
-    query: str
+    metric: str  # what it is counted by
+    query: str  # PromQL of its value in each region
+    # dashboard, unit: the dashboard that shows it, and Grafana's name of its unit.
     dashboard: str
     unit: str
-    alerts: tuple[str, ...]
+    alerts: tuple[str, ...]  # the first one tells that the target is missed
+    # link: the records behind it. shows: the figure of the console.
     link: str
     shows: str
 

@@ -19,27 +19,21 @@ _ISSUED: Final = f"{_RECORDS}?type=session.issued"
 
 
 class Panel(NamedTuple):
-    """One panel.
-
-    Attributes:
-        kind: of Grafana's, or "people", "grants", "refusals".
-        shows: the figure of the console, or of a time series `SOURCE:NAME,NAME`.
-        queries: PromQL with its legend.
-        link: the page of the console behind it. by: a label and a parameter of that page, so that a bar leads to its records.
-        alert: its runbook is the panel's.
-    """
+    """One panel."""
 
     title: str
-    kind: str
-    shows: str
-    queries: tuple[tuple[str, str], ...] = ()
+    kind: str  # of Grafana's, or "people", "grants", "refusals"
+    shows: str  # the figure of the console, or of a time series `SOURCE:NAME,NAME`
+    queries: tuple[tuple[str, str], ...] = ()  # PromQL with its legend
     unit: str = "short"
+    # link: the page of the console behind it. by: a label and a parameter of that page, so that a bar leads to its
+    # records.
     link: str = _RECORDS
     by: str = ""
     width: int = 12
     height: int = 8
     note: str = ""
-    alert: str = ""
+    alert: str = ""  # its runbook is the panel's
 
 
 def _rate(metric: str, by: str, part: str = "") -> str:

@@ -18,14 +18,10 @@ _RESERVED: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off"}
 
 
 class Places(NamedTuple):
-    """Addresses of the operator.
+    """Addresses of the operator."""
 
-    Attributes:
-        runbooks: what precedes the name of the alert in the address of its runbook. page, ticket, escalate, watchdog: webhooks that take alerts.
-        maintenance: weekday, from and to (UTC) of the maintenance window.
-        pace: factor for all times that alerts wait; game days use a small one.
-    """
-
+    # runbooks: what precedes the name of the alert in the address of its runbook. page, ticket, escalate, watchdog:
+    # webhooks that take alerts.
     runbooks: str = RUNBOOKS
     targets: tuple[str, ...] = ("127.0.0.1:8700",)
     probes: tuple[str, ...] = ("127.0.0.1:9870",)
@@ -35,8 +31,9 @@ class Places(NamedTuple):
     ticket: str = "http://127.0.0.1:9099/ticket"
     escalate: str = "http://127.0.0.1:9099/escalate"
     watchdog: str = "http://127.0.0.1:9099/watchdog"
+    # Weekday, from and to (UTC) of the maintenance window.
     maintenance: tuple[str, str, str] = ("sunday", "02:00", "04:00")
-    pace: float = 1.0
+    pace: float = 1.0  # factor for all times that alerts wait; game days use a small one
 
 
 def rules(places: Places) -> dict[str, Any]:

@@ -17,22 +17,18 @@ from daypass.monitoring.alerts import FAULTS
 
 
 class Totals(Struct, frozen=True):
-    """Since the start of the server.
+    """Since the start of the server."""
 
-    Attributes:
-        latency: by operation, the number of requests in each bucket of `metrics.SECONDS`, and in the one above them.
-        codes: refused requests by the code of the answer. causes: refusals by cause class, without those that synthetic
-            checks want.
-        checks: by name of a synthetic check, how often it passed and failed.
-        buckets: by the name of a metric of `HISTOGRAMS`, the number of values in each of its buckets.
-        plain: the values of the metrics without labels, by name. They are current values, also in a difference.
-    """
-
+    # By operation, the number of requests in each bucket of `metrics.SECONDS`, and in the one above them.
     latency: Mapping[str, tuple[int, ...]] = {}
+    # codes: refused requests by the code of the answer. causes: refusals by cause class, without those that synthetic
+    # checks want.
     codes: Mapping[str, int] = {}
     causes: Mapping[str, int] = {}
-    checks: Mapping[str, tuple[int, ...]] = {}
+    checks: Mapping[str, tuple[int, ...]] = {}  # by name of a synthetic check, how often it passed and failed
+    # By the name of a metric of `HISTOGRAMS`, the number of values in each of its buckets.
     buckets: Mapping[str, tuple[int, ...]] = {}
+    # The values of the metrics without labels, by name. They are current values, also in a difference.
     plain: Mapping[str, float] = {}
 
     @property

@@ -89,37 +89,31 @@ class DirectoryOperation(Generic[R, W]):
     """One row of a service's table.
 
     Exactly one of `read` and `write` is given.
-
-    Attributes:
-        name: as in the API.
-        resource: what to authorize.
-        read, write: executes the operation and returns the answer.
-        keys: further context keys of the request.
-        document: a parameter with a policy, which must parse before anything else is tried.
-        check: off the writer's thread, refuses what takes time to check, or returns the linter's findings. Only
-            authorized callers see the refusal.
-        gather: does slow work before a write, after authorization and on another thread or process, because all share
-            the writer's thread.
-        after_commit: may refuse after the write is durable, for example because of a failure that was counted.
-        credential: the changes of credentials that a write was, for event streams.
-        tagging: the additional action of a request with Tags.
-        heavy: its `read` or `gather` is heavy work: evaluation, hashing, a report (see `operations.heavy`).
-        urgent: it removes permissions, so it may use the reserved capacity.
     """
 
-    name: str
-    resource: Callable[[R, Params], AuthorizedResource]
+    name: str  # as in the API
+    resource: Callable[[R, Params], AuthorizedResource]  # what to authorize
+    # read, write: executes the operation and returns the answer.
     read: Callable[[R, Params], Answer] | None = None
     write: Callable[[W, Params], Answer] | None = None
+    # Further context keys of the request.
     keys: tuple[Callable[[Params, AuthorizedResource], Mapping[str, Value]], ...] = ()
+    # A parameter with a policy, which must parse before anything else is tried.
     document: tuple[str, PolicyKind] | None = None
+    # Off the writer's thread, refuses what takes time to check, or returns the linter's findings. Only authorized
+    # callers see the refusal.
     check: Callable[[R, Params], Sequence[LintFinding] | None] | None = None
+    # Does slow work before a write, after authorization and on another thread or process, because all share the
+    # writer's thread.
     gather: Callable[[R, Params, Ids], Any] | None = None
+    # May refuse after the write is durable, for example because of a failure that was counted.
     after_commit: Callable[[Answer], None] | None = None
+    # The changes of credentials that a write was, for event streams.
     credential: Callable[[W, Params, Answer], Sequence[CredentialChange]] | None = field(default=None, kw_only=True)
-    tagging: str = field(default="", kw_only=True)
+    tagging: str = field(default="", kw_only=True)  # the additional action of a request with Tags
+    # Its `read` or `gather` is heavy work: evaluation, hashing, a report (see `operations.heavy`).
     heavy: bool = field(default=False, kw_only=True)
-    urgent: bool = field(default=False, kw_only=True)
+    urgent: bool = field(default=False, kw_only=True)  # it removes permissions, so it may use the reserved capacity
 
 
 # --- Details of events

@@ -42,22 +42,15 @@ DELETING: Final = (
 
 
 class Offboarded(NamedTuple):
-    """The report.
-
-    Attributes:
-        removed: what this call disabled (with `dry_run`: what a call would disable).
-        made: the new revocations.
-        already_blocked: earlier revocations that already block a subject.
-        ended: the sessions that ended; None when the database could not count them.
-        outstanding: tokens for other clouds, which no revocation reaches; None when the database could not list them.
-    """
+    """The report."""
 
     account: str
     user: User | None
-    removed: ActiveCredentials
-    made: tuple[Revocation, ...]
-    already_blocked: tuple[Revocation, ...]
-    ended: Ended | None = None
+    removed: ActiveCredentials  # what this call disabled (with `dry_run`: what a call would disable)
+    made: tuple[Revocation, ...]  # the new revocations
+    already_blocked: tuple[Revocation, ...]  # earlier revocations that already block a subject
+    ended: Ended | None = None  # the sessions that ended; None when the database could not count them
+    # Tokens for other clouds, which no revocation reaches; None when the database could not list them.
     outstanding: Outstanding | None = None
 
 

@@ -38,21 +38,15 @@ T = TypeVar("T")
 
 
 class KeyHolder(Struct, frozen=True):
-    """Values derived from a long-term key alone.
-
-    Attributes:
-        gone: whether the user of the key has been deleted.
-        identity: kind, account, ARN, unique id and name.
-        signing_keys: derived for each scope, see `sigv4.verify`.
-        derived: shared by all callers with this key.
-    """
+    """Values derived from a long-term key alone."""
 
     active: bool
-    gone: bool
-    identity: tuple[PrincipalKind, str, str, str, str]
+    gone: bool  # whether the user of the key has been deleted
+    identity: tuple[PrincipalKind, str, str, str, str]  # kind, account, ARN, unique id and name
     tags: Tags = ()
+    # Derived for each scope, see `sigv4.verify`.
     signing_keys: dict[tuple[str, str, str], Mac] = field(default_factory=dict)
-    derived: CallerDerived = field(default_factory=CallerDerived)
+    derived: CallerDerived = field(default_factory=CallerDerived)  # shared by all callers with this key
 
 
 class KeyView(Struct, frozen=True, dict=True):

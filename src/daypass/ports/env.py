@@ -42,15 +42,10 @@ if TYPE_CHECKING:  # nothing is loaded: the adapters import the modules of `port
 
 
 class PasskeyPolicy(Struct, frozen=True):
-    """Which authenticators may be registered. The default accepts all.
+    """Which authenticators may be registered. The default accepts all."""
 
-    Attributes:
-        roots: certificates (DER), one of which must have issued the authenticator's attestation.
-        models: AAGUIDs; one must be the authenticator's. Only an attestation proves a model.
-    """
-
-    roots: tuple[bytes, ...] = ()
-    models: frozenset[str] = frozenset()
+    roots: tuple[bytes, ...] = ()  # certificates (DER), one of which must have issued the authenticator's attestation
+    models: frozenset[str] = frozenset()  # AAGUIDs; one must be the authenticator's. Only an attestation proves a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +75,15 @@ class OAuthKeys:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationServer:
-    """The authorization server of this installation. It exists only with a public URL.
+    """The authorization server of this installation. It exists only with a public URL."""
 
-    Attributes:
-        issuer: its URL, without a slash at its end; "" when OAuth is off.
-        algorithm: what access tokens are signed with.
-        exceptions: algorithm by audience, where it is another.
-        registration: whether clients may register themselves (RFC 7591).
-        web_identity_algorithms: what tokens for other clouds may be signed with; the first is the default.
-    """
-
-    issuer: str
+    issuer: str  # its URL, without a slash at its end; "" when OAuth is off
     keys: OAuthKeys | None
-    algorithm: str = "ES256"
-    exceptions: Mapping[str, str] = field(default_factory=dict)
+    algorithm: str = "ES256"  # what access tokens are signed with
+    exceptions: Mapping[str, str] = field(default_factory=dict)  # algorithm by audience, where it is another
+    # What tokens for other clouds may be signed with; the first is the default.
     web_identity_algorithms: tuple[str, ...] = ("ES256",)
-    registration: bool = False
+    registration: bool = False  # whether clients may register themselves (RFC 7591)
 
     @property
     def enabled(self) -> bool:

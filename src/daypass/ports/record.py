@@ -61,16 +61,11 @@ class RecordView:
 
 
 class ChainCheck(NamedTuple):
-    """Hashes of consecutive records, computed from their bytes and leaves.
+    """Hashes of consecutive records, computed from their bytes and leaves."""
 
-    Attributes:
-        records: how many were computed.
-        withheld: of these, those whose bytes the viewer may not see: their leaf is taken as it is.
-        fault: the number of the first record whose hashes do not agree with what was computed; None: all agree.
-    """
-
-    records: int
-    withheld: int
+    records: int  # how many were computed
+    withheld: int  # of these, those whose bytes the viewer may not see: their leaf is taken as it is
+    # The number of the first record whose hashes do not agree with what was computed; None: all agree.
     fault: int | None
 
 

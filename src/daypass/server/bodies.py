@@ -163,25 +163,17 @@ class OpenConnection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Settings of the server.
+    """Settings of the server."""
 
-    Attributes:
-        idle_seconds: how long a connection may send no request.
-        request_seconds: from the end of a request to the start of its response.
-        patience_seconds: how long a request may wait for its turn.
-        connections: maximum in one process.
-        per_address: maximum from one address.
-        bodies, bodies_per_address: bytes of bodies in flight.
-        trusted_proxies: networks whose connections serve many clients; they are not limited by address.
-    """
-
-    idle_seconds: float = 65.0
-    request_seconds: float = 50.0
-    patience_seconds: float = 0.5
-    connections: int = 16_384
-    per_address: int = 4_096
+    idle_seconds: float = 65.0  # how long a connection may send no request
+    request_seconds: float = 50.0  # from the end of a request to the start of its response
+    patience_seconds: float = 0.5  # how long a request may wait for its turn
+    connections: int = 16_384  # maximum in one process
+    per_address: int = 4_096  # maximum from one address
+    # bodies, bodies_per_address: bytes of bodies in flight.
     bodies: int = 67_108_864
     bodies_per_address: int = 16_777_216
+    # Networks whose connections serve many clients; they are not limited by address.
     trusted_proxies: tuple[str, ...] = ()
 
 

@@ -380,20 +380,14 @@ def _write_private(file: Path, text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The lines that the server prints when it is ready to answer.
-
-    Attributes:
-        key: that of `serve --dev`.
-        code: the set-up code of `serve --setup`, or "".
-        health_port: 0 when health and metrics have no separate port.
-    """
+    """The lines that the server prints when it is ready to answer."""
 
     url: str
     public_url: str
     data: Path
-    key: FirstKey | None = field(repr=False)
-    code: str = field(repr=False)
-    health_port: int
+    key: FirstKey | None = field(repr=False)  # that of `serve --dev`
+    code: str = field(repr=False)  # the set-up code of `serve --setup`, or ""
+    health_port: int  # 0 when health and metrics have no separate port
 
     def write(self) -> None:
         """Prints it."""

@@ -51,17 +51,12 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One function of a module with its arguments.
-
-    Attributes:
-        reads: it gets a Scene before its arguments.
-        seen: a standby must have everything up to there.
-    """
+    """One function of a module with its arguments."""
 
     work: Callable[..., Any]
     args: tuple[Any, ...]
-    reads: bool
-    seen: FeedPosition | None = None
+    reads: bool  # it gets a Scene before its arguments
+    seen: FeedPosition | None = None  # a standby must have everything up to there
 
 
 class HeavyWorker:

@@ -36,53 +36,34 @@ class UnusableDatabase(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RestoreCheck:
-    """The state of the database that was detected at start.
+    """The state of the database that was detected at start."""
 
-    Attributes:
-        replaced: it is not the database that was last written here, but a copy, or an older state of it.
-        losses: what it lacks.
-        revocations: how many were restored.
-    """
-
-    replaced: bool = False
+    replaced: bool = False  # it is not the database that was last written here, but a copy, or an older state of it
+    # What it lacks.
     losses: Losses = Losses()  # noqa: RUF009  # it is frozen
-    revocations: int = 0
+    revocations: int = 0  # how many were restored
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """Two engines and the functions that differ between databases.
+    """Two engines and the functions that differ between databases."""
 
-    Attributes:
-        name: sqlite | postgresql.
-        unanswered: the driver's errors that mean that the server hangs or that no data arrives from it.
-        readers: its transactions are read-only snapshots.
-        writer: its transactions write durably.
-        begin: begins a transaction of `writer`, which ends with the context.
-        write_lock: held around a whole write transaction.
-        committed: called under the lock with the feed head that a transaction committed, if it changed the feed.
-        acknowledged: the node's notes of what was committed; None: it makes none.
-        is_replaced: run in a write transaction at start; see `RestoreCheck.replaced`.
-        check: describes corrupt pages; "" when there are none.
-        clock: the database server's time in ms; None when it has no clock.
-        statement_timeout: a context in which a statement of this transaction may take this many seconds.
-        suspect: whether the next write will probably fail, judged by the file and its disk.
-        warning: what an operator should know about how durable a commit is; "" for nothing.
-        close: releases resources that the engines do not hold.
-    """
-
-    name: str
+    name: str  # sqlite | postgresql
+    # The driver's errors that mean that the server hangs or that no data arrives from it.
     unanswered: tuple[type[Exception], ...]
-    readers: Engine
-    writer: Engine
+    readers: Engine  # its transactions are read-only snapshots
+    writer: Engine  # its transactions write durably
+    # Begins a transaction of `writer`, which ends with the context.
     begin: Callable[[], AbstractContextManager[Connection]]
-    write_lock: Callable[[], AbstractContextManager[None]]
+    write_lock: Callable[[], AbstractContextManager[None]]  # held around a whole write transaction
+    # Called under the lock with the feed head that a transaction committed, if it changed the feed.
     committed: Callable[[FeedHead], None]
-    acknowledged: Acknowledged | None
-    is_replaced: Callable[[Connection], bool]
-    check: Callable[[Connection], str]
-    clock: Callable[[Connection], int | None]
+    acknowledged: Acknowledged | None  # the node's notes of what was committed; None: it makes none
+    is_replaced: Callable[[Connection], bool]  # run in a write transaction at start; see `RestoreCheck.replaced`
+    check: Callable[[Connection], str]  # describes corrupt pages; "" when there are none
+    clock: Callable[[Connection], int | None]  # the database server's time in ms; None when it has no clock
+    # A context in which a statement of this transaction may take this many seconds.
     statement_timeout: Callable[[Connection, float], AbstractContextManager[None]]
-    suspect: Callable[[], bool]
-    warning: Callable[[Connection], str]
-    close: Callable[[], None]
+    suspect: Callable[[], bool]  # whether the next write will probably fail, judged by the file and its disk
+    warning: Callable[[Connection], str]  # what an operator should know about how durable a commit is; "" for nothing
+    close: Callable[[], None]  # releases resources that the engines do not hold

@@ -110,30 +110,20 @@ def _feed_key(written: str) -> FeedKey:
 
 @dataclass(frozen=True, slots=True)
 class EntityTable:
-    """One entity class and its table.
-
-    Attributes:
-        feed_keys: every key under which a cached view may depend on it.
-        columns: the columns of the entity's fields, in the order of the fields.
-        primary: names of the primary key's columns.
-        integers: names of the columns that hold integers.
-        folds: names are unique and looked up without regard to ASCII case.
-        changeable: the only fields that may change, of an entity that is never deleted; None when there is no limit.
-        announced: its changes are written to the feed. Not needed for an entity that no cached view depends on.
-        cached: it is cached unchanged, under its first feed key.
-    """
+    """One entity class and its table."""
 
     entity: type[Any]
     table: Table
-    feed_keys: tuple[FeedKey, ...]
-    columns: tuple[Column[Any], ...]
+    feed_keys: tuple[FeedKey, ...]  # every key under which a cached view may depend on it
+    columns: tuple[Column[Any], ...]  # the columns of the entity's fields, in the order of the fields
     codecs: tuple[Codec, ...]
-    primary: tuple[str, ...]
-    integers: frozenset[str]
-    folds: bool
+    primary: tuple[str, ...]  # names of the primary key's columns
+    integers: frozenset[str]  # names of the columns that hold integers
+    folds: bool  # names are unique and looked up without regard to ASCII case
+    # The only fields that may change, of an entity that is never deleted; None when there is no limit.
     changeable: frozenset[str] | None
-    announced: bool
-    cached: bool
+    announced: bool  # its changes are written to the feed. Not needed for an entity that no cached view depends on
+    cached: bool  # it is cached unchanged, under its first feed key
 
     def keys(self, entity: Any) -> tuple[str, ...]:
         """The feed keys of an entity."""

@@ -96,16 +96,11 @@ class FeedHead:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Acknowledged records that the database lacks.
+    """Acknowledged records that the database lacks."""
 
-    Attributes:
-        heads: the last acknowledged records of logs that are missing.
-        missing: the number of missing records, as far as it can be determined.
-        since, until: the times (ms) of the last record before them and of the last one of them.
-    """
-
-    heads: tuple[LogHead, ...] = ()
-    missing: int = 0
+    heads: tuple[LogHead, ...] = ()  # the last acknowledged records of logs that are missing
+    missing: int = 0  # the number of missing records, as far as it can be determined
+    # since, until: the times (ms) of the last record before them and of the last one of them.
     since: int = 0
     until: int = 0
 

@@ -132,20 +132,11 @@ class CachedView(NamedTuple):
 
 
 class DirectoryImage(NamedTuple):
-    """Views and revocations as of one successful poll of the change feed.
+    """Views and revocations as of one successful poll of the change feed."""
 
-    Attributes:
-        position: of the change feed.
-        as_of: when that poll began, ms.
-        changes: grows when a cached view may have changed; compare it with that of an earlier image.
-        views: the most recently used last.
-        revocations: all that may match a session.
-        others: the other processes that the registry listed.
-    """
-
-    position: FeedPosition
-    as_of: int
-    changes: int
-    views: Sequence[CachedView]
-    revocations: Sequence[Revocation]
-    others: frozenset[str]
+    position: FeedPosition  # of the change feed
+    as_of: int  # when that poll began, ms
+    changes: int  # grows when a cached view may have changed; compare it with that of an earlier image
+    views: Sequence[CachedView]  # the most recently used last
+    revocations: Sequence[Revocation]  # all that may match a session
+    others: frozenset[str]  # the other processes that the registry listed

@@ -26,27 +26,21 @@ _VOTE: Final = re.compile(r"(?P<request>[0-9a-f]{32})\.(?P<binding>[0-9a-f]{64})
 
 
 class ChatMessage(NamedTuple):
-    """A message of a chat user.
+    """A message of a chat user."""
 
-    Attributes:
-        at: seconds; when it was sent.
-        team: the workspace, or the tenant. user: the id there. name: as the service says.
-        link: the user wants to be linked. code: with this code; "" without one.
-        request, binding: of an approval; "" otherwise.
-        silent: what was done needs no answer.
-        answer_url: where the answer is sent; "": it is the response.
-    """
-
-    at: int
+    at: int  # seconds; when it was sent
+    # team: the workspace, or the tenant. user: the id there. name: as the service says.
     team: str
     user: str
     name: str
+    # link: the user wants to be linked. code: with this code; "" without one.
     link: bool = False
     code: str = ""
+    # request, binding: of an approval; "" otherwise.
     request: str = ""
     binding: str = ""
-    silent: bool = False
-    answer_url: str = ""
+    silent: bool = False  # what was done needs no answer
+    answer_url: str = ""  # where the answer is sent; "": it is the response
 
     def approving(self, vote: str) -> ChatMessage:
         """The message with an approval. Raises DaypassError(MALFORMED_REQUEST)."""
@@ -73,18 +67,12 @@ class SignedMessage(NamedTuple):
 
 
 class ChatService(Protocol):
-    """A chat service.
+    """A chat service."""
 
-    Attributes:
-        kind: of its channels, and a part of its path.
-        bound_codes: a code links only the chat user for whom it was made, because others can read it in the chat.
-        how: what can be sent.
-    """
-
-    kind: str
+    kind: str  # of its channels, and a part of its path
     summary: str
-    bound_codes: bool
-    how: str
+    bound_codes: bool  # a code links only the chat user for whom it was made, because others can read it in the chat
+    how: str  # what can be sent
 
     @abstractmethod
     def signed(self, request: Request, now: int) -> SignedMessage:

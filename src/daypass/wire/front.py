@@ -37,26 +37,16 @@ _RETRIED: Final = frozenset({Family.THROTTLED, Family.UNAVAILABLE})
 
 
 class RequestProgress(msgspec.Struct):
-    """The progress of one request, for use in its refusal.
-
-    Attributes:
-        operation: "sts:AssumeRole"; "" while unknown.
-        region: of the signature's credential scope, unverified; "" for none.
-        caller: None until it is proven.
-        detail: for the record, redacted; None means the method and the path.
-        replays: one-time proofs that the request brought: its refusal consumes them.
-        dpop: the request has a DPoP proof, so its response has a nonce.
-        client_proven: an OAuth client has authenticated.
-    """
+    """The progress of one request, for use in its refusal."""
 
     request: Request
-    operation: str = ""
-    region: str = ""
-    caller: Caller | None = None
-    detail: Mapping[str, Any] | None = None
-    replays: tuple[ReplayEntry, ...] = ()
-    dpop: bool = False
-    client_proven: bool = False
+    operation: str = ""  # "sts:AssumeRole"; "" while unknown
+    region: str = ""  # of the signature's credential scope, unverified; "" for none
+    caller: Caller | None = None  # None until it is proven
+    detail: Mapping[str, Any] | None = None  # for the record, redacted; None means the method and the path
+    replays: tuple[ReplayEntry, ...] = ()  # one-time proofs that the request brought: its refusal consumes them
+    dpop: bool = False  # the request has a DPoP proof, so its response has a nonce
+    client_proven: bool = False  # an OAuth client has authenticated
 
     def facts(self) -> RequestFacts:
         """How the request arrived."""

@@ -34,26 +34,16 @@ from daypass.wire.web.routes import web_routes
 
 @dataclass(frozen=True, slots=True)
 class RouteSettings:
-    """Settings that handlers obey.
+    """Settings that handlers obey."""
 
-    Attributes:
-        public_url: the installation's address for browsers; "" for none.
-        region: the region shown with credentials in a browser.
-        certificate_header: the header in which trusted proxies forward a client's certificate; "" for none.
-        metrics_token: "": the metrics are public.
-        metrics: False when they have a separate port.
-        streams: limits of the streams of revocations.
-        shown: the settings that the console shows, without secrets.
-        setup_code: with which a browser may make the first administrator; "": none. setup_done: called when it was used.
-    """
-
-    public_url: str = ""
-    region: str = "us-east-1"
-    certificate_header: str = ""
-    metrics_token: str = ""
-    metrics: bool = True
-    streams: StreamLimits = field(default_factory=StreamLimits)
-    shown: ShownSettings = field(default_factory=dict)
+    public_url: str = ""  # the installation's address for browsers; "" for none
+    region: str = "us-east-1"  # the region shown with credentials in a browser
+    certificate_header: str = ""  # the header in which trusted proxies forward a client's certificate; "" for none
+    metrics_token: str = ""  # "": the metrics are public
+    metrics: bool = True  # False when they have a separate port
+    streams: StreamLimits = field(default_factory=StreamLimits)  # limits of the streams of revocations
+    shown: ShownSettings = field(default_factory=dict)  # the settings that the console shows, without secrets
+    # setup_code: with which a browser may make the first administrator; "": none. setup_done: called when it was used.
     setup_code: str = field(default="", repr=False)
     setup_done: SetupDone = not_stored
 

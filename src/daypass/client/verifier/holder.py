@@ -38,20 +38,14 @@ class UnprovenHolder(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How a request brought its token.
+    """How a request brought its token."""
 
-    Attributes:
-        dpop: the scheme was `DPoP`, not `Bearer`.
-        proofs: the values of the header `DPoP`.
-        method, path: of the request; the path is decoded, without the query.
-        certificate: the client's (DER), if the request came over a TLS connection with one; b"" for none.
-    """
-
-    dpop: bool = False
-    proofs: tuple[str, ...] = ()
+    dpop: bool = False  # the scheme was `DPoP`, not `Bearer`
+    proofs: tuple[str, ...] = ()  # the values of the header `DPoP`
+    # method, path: of the request; the path is decoded, without the query.
     method: str = ""
     path: bytes = b""
-    certificate: bytes = b""
+    certificate: bytes = b""  # the client's (DER), if the request came over a TLS connection with one; b"" for none
 
 
 class Holders:

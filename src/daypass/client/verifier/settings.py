@@ -20,33 +20,24 @@ class WhenBehind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VerifierSettings:
-    """Settings of a verifier.
+    """Settings of a verifier."""
 
-    Attributes:
-        issuer: the installation's `server.public_url`.
-        audience: the audience that tokens must have.
-        profile: the server and the credentials for the stream and for introspection, or a function that returns them
-            whenever they are needed, for credentials that are renewed. They need daypass:FollowRevocations.
-        origin: scheme and host of the service ("https://api.example.com"), as clients name it in DPoP proofs; "" for those of
-            the audience.
-        accounts: the accounts that the service serves: their tokens are accepted, and their revocations followed. Tokens of
-            others are refused. () is the account of the credentials, ("*",) every account.
-        limit_seconds: how old the known revocations may be.
-        when_behind: what happens beyond that.
-        leeway_seconds: by how much the clocks of issuer and verifier may differ, for `iat` and `nbf`.
-        list_seconds: how old a status list may be. Lists are used for tokens whose chain includes other accounts.
-        tokens: how many verified tokens to remember.
-    """
-
-    issuer: str
-    audience: str
+    issuer: str  # the installation's `server.public_url`
+    audience: str  # the audience that tokens must have
+    # The server and the credentials for the stream and for introspection, or a function that returns them whenever they
+    # are needed, for credentials that are renewed. They need daypass:FollowRevocations.
     profile: Profile | Callable[[], Profile]
+    # The accounts that the service serves: their tokens are accepted, and their revocations followed. Tokens of others
+    # are refused. () is the account of the credentials, ("*",) every account.
     accounts: tuple[str, ...] = ()
-    limit_seconds: float = 5.0
-    when_behind: WhenBehind = WhenBehind.REFUSE
-    leeway_seconds: float = 30.0
+    limit_seconds: float = 5.0  # how old the known revocations may be
+    when_behind: WhenBehind = WhenBehind.REFUSE  # what happens beyond that
+    leeway_seconds: float = 30.0  # by how much the clocks of issuer and verifier may differ, for `iat` and `nbf`
+    # How old a status list may be. Lists are used for tokens whose chain includes other accounts.
     list_seconds: float = 30.0
-    tokens: int = 10_000
+    tokens: int = 10_000  # how many verified tokens to remember
+    # Scheme and host of the service ("https://api.example.com"), as clients name it in DPoP proofs; "" for those of the
+    # audience.
     origin: str = ""
 
     def current_profile(self) -> Profile:

@@ -20,34 +20,23 @@ _MANY_DENIALS: Final = 5
 
 
 class RiskFacts(Struct, frozen=True):
-    """Facts from the record and the directory.
+    """Facts from the record and the directory."""
 
-    Attributes:
-        at: when the request is made (ms).
-        role_ids: the requested roles; `used_role_ids`: roles of the person's earlier sessions.
-        session_times: ms; when the person's earlier sessions were issued.
-        source_ip: of the request; `known_ips`: of the person's earlier requests.
-        denials: refusals of the person within a day. Refused reads hardly count.
-        key_created_at: ms; when the long-term key was made; 0: none.
-        device_created_at: ms; when the newest of the person's MFA devices and passkeys was registered; 0: none.
-        alerts: open alerts about the person: copied passkeys, and reviews of emergency access that are open.
-        peer_times: ms; when other persons' sessions of the roles were issued; `peer_ips`: from where.
-        breadth: of the broadest role: 0 (narrow) to 1 (everything).
-        break_glass: the request is an emergency.
-    """
-
-    at: int
+    at: int  # when the request is made (ms)
+    # role_ids: the requested roles; `used_role_ids`: roles of the person's earlier sessions.
     role_ids: tuple[str, ...]
     used_role_ids: frozenset[str]
-    session_times: tuple[int, ...]
+    session_times: tuple[int, ...]  # ms; when the person's earlier sessions were issued
+    # source_ip: of the request; `known_ips`: of the person's earlier requests.
     source_ip: str
     known_ips: frozenset[str]
-    denials: int
-    key_created_at: int
-    breadth: float
-    break_glass: bool
-    device_created_at: int = 0
-    alerts: int = 0
+    denials: int  # refusals of the person within a day. Refused reads hardly count
+    key_created_at: int  # ms; when the long-term key was made; 0: none
+    breadth: float  # of the broadest role: 0 (narrow) to 1 (everything)
+    break_glass: bool  # the request is an emergency
+    device_created_at: int = 0  # ms; when the newest of the person's MFA devices and passkeys was registered; 0: none
+    alerts: int = 0  # open alerts about the person: copied passkeys, and reviews of emergency access that are open
+    # peer_times: ms; when other persons' sessions of the roles were issued; `peer_ips`: from where.
     peer_times: tuple[int, ...] = ()
     peer_ips: frozenset[str] = frozenset()
 

@@ -30,34 +30,23 @@ class RoleRef(Struct, frozen=True):
 
 
 class Terms(Struct, frozen=True, omit_defaults=True):
-    """The terms of a request.
+    """The terms of a request."""
 
-    Attributes:
-        requester, beneficiary: ARNs; the second gets the grants.
-        seconds: duration from the first use.
-        policy: the text of a scope-down policy, or "".
-        starts_at: ms; 0: at once.
-        max_uses: sessions for each role; 0: any number.
-        extends: id of the request whose access is to last longer; "": none.
-        rules: names of the rules under which the roles are requested, in the order of `roles`.
-        rule_digests: the versions of these rules whose limits and conditions were tested.
-        accepted_at: ms; when the beneficiary accepted what somebody else requested; 0: nobody else did.
-    """
-
+    # requester, beneficiary: ARNs; the second gets the grants.
     requester: str
     beneficiary: str
     roles: tuple[RoleRef, ...]
     reason: str
-    seconds: int
+    seconds: int  # duration from the first use
     ticket: str = ""
-    policy: str = ""
-    starts_at: int = 0
-    max_uses: int = 0
+    policy: str = ""  # the text of a scope-down policy, or ""
+    starts_at: int = 0  # ms; 0: at once
+    max_uses: int = 0  # sessions for each role; 0: any number
     break_glass: bool = False
-    extends: str = ""
-    rules: tuple[str, ...] = ()
-    rule_digests: tuple[str, ...] = ()
-    accepted_at: int = 0
+    extends: str = ""  # id of the request whose access is to last longer; "": none
+    rules: tuple[str, ...] = ()  # names of the rules under which the roles are requested, in the order of `roles`
+    rule_digests: tuple[str, ...] = ()  # the versions of these rules whose limits and conditions were tested
+    accepted_at: int = 0  # ms; when the beneficiary accepted what somebody else requested; 0: nobody else did
 
 
 def keys_of(terms: Terms, risk: int) -> dict[str, Value]:
@@ -118,21 +107,13 @@ _WAITED_MS: Final = 7 * 86_400_000
 
 
 class Ballot(Struct, frozen=True, omit_defaults=True):
-    """The limits that a vote sets.
+    """The limits that a vote sets."""
 
-    Attributes:
-        reason: of the approver.
-        seconds: the approver's shorter duration; 0: as requested.
-        policy: the approver's narrower scope-down policy, or "".
-        step_up: how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all.
-        chat: the user of a chat service who voted there, or "".
-    """
-
-    reason: str = ""
-    seconds: int = 0
-    policy: str = ""
-    step_up: str = ""
-    chat: str = ""
+    reason: str = ""  # of the approver
+    seconds: int = 0  # the approver's shorter duration; 0: as requested
+    policy: str = ""  # the approver's narrower scope-down policy, or ""
+    step_up: str = ""  # how the approver confirmed the vote with MFA: "passkey", "code", or "" for not at all
+    chat: str = ""  # the user of a chat service who voted there, or ""
 
 
 read_ballot: Callable[[str], Ballot] = msgspec.json.Decoder(Ballot).decode

@@ -84,37 +84,25 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """A stream of an account's security events for a receiver.
-
-    Attributes:
-        created_by: ARN of the principal that created it.
-        method: push (RFC 8935) or poll (RFC 8936).
-        endpoint_url: of a push stream; "" for poll.
-        sealed_secret: the Authorization header of a push stream, sealed by the storage ring; b"": none.
-        event_types: the types that the receiver requested, of those that are supported.
-        delivery_status: enabled, paused or disabled. `reason`: why, as the receiver or the server wrote it.
-        position: the feed position up to which the revocations of the account have been queued.
-        verified_at: ms; the last verification event that the receiver requested.
-        next_at: ms; when events are pushed next; 0: none waits.
-        failures: attempts to push that failed since the last success.
-    """
+    """A stream of an account's security events for a receiver."""
 
     id: str  # 32 hex digits
     account: str
-    created_by: str
+    created_by: str  # ARN of the principal that created it
     description: str
-    method: str
-    endpoint_url: str
-    sealed_secret: bytes
-    event_types: tuple[str, ...]
+    method: str  # push (RFC 8935) or poll (RFC 8936)
+    endpoint_url: str  # of a push stream; "" for poll
+    sealed_secret: bytes  # the Authorization header of a push stream, sealed by the storage ring; b"": none
+    event_types: tuple[str, ...]  # the types that the receiver requested, of those that are supported
+    # delivery_status: enabled, paused or disabled. `reason`: why, as the receiver or the server wrote it.
     delivery_status: str
     reason: str
-    position: int
+    position: int  # the feed position up to which the revocations of the account have been queued
     created_at: int
     updated_at: int
-    verified_at: int = 0
-    next_at: int = 0
-    failures: int = 0
+    verified_at: int = 0  # ms; the last verification event that the receiver requested
+    next_at: int = 0  # ms; when events are pushed next; 0: none waits
+    failures: int = 0  # attempts to push that failed since the last success
 
     @property
     def arn(self) -> str:
@@ -135,23 +123,15 @@ class RemovedSubject:
 
 @dataclass(frozen=True, slots=True)
 class SecurityEvent:
-    """A SET that waits in a stream, was delivered, or is dead.
+    """A SET that waits in a stream, was delivered, or is dead."""
 
-    Attributes:
-        id: its `jti`, 32 hex digits in order of time.
-        event: the type of the event.
-        document: its claims without `jti`, JSON. It is signed when it is sent, by the key that signs then.
-        outcome: "" while it waits; "delivered" or "dead".
-        error: why the last attempt failed, or what the receiver answered.
-    """
-
-    id: str
+    id: str  # its `jti`, 32 hex digits in order of time
     account: str
     stream_id: str
-    event: str
-    document: str
+    event: str  # the type of the event
+    document: str  # its claims without `jti`, JSON. It is signed when it is sent, by the key that signs then
     created_at: int
-    outcome: str = ""
+    outcome: str = ""  # "" while it waits; "delivered" or "dead"
     attempts: int = 0
     finished_at: int = 0
-    error: str = ""
+    error: str = ""  # why the last attempt failed, or what the receiver answered

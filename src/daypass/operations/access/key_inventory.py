@@ -30,12 +30,7 @@ _MANY: Final = 1_000
 
 
 class LongLivedKey(Struct, frozen=True):
-    """One active key.
-
-    Attributes:
-        reach: what its policies allow: everything, whole services, named actions, or nothing.
-        advice: what to do about it. role, trust_policy: the role that would replace it, "" for a person.
-    """
+    """One active key."""
 
     access_key_id: str
     owner: str
@@ -43,7 +38,8 @@ class LongLivedKey(Struct, frozen=True):
     age_days: int
     used_at: int
     used_for: str
-    reach: str
+    reach: str  # what its policies allow: everything, whole services, named actions, or nothing
+    # advice: what to do about it. role, trust_policy: the role that would replace it, "" for a person.
     advice: str
     role: str
     trust_policy: str

@@ -172,23 +172,16 @@ _STEPS: Final = 200_000  # of the comparisons of patterns
 
 
 class Examination(Struct, frozen=True):
-    """A request with what an approver needs to know.
-
-    Attributes:
-        added: permissions that the role has beyond the person's own; None when they cannot be read: the roles belong to
-            another account than the caller's, or the caller requests for somebody else.
-        more: there are more than are shown.
-        history: earlier requests of the same person for one of these roles, the newest first.
-        may_vote: the caller is an approver of the request, apart from conditions and MFA.
-        own: the caller is the requester or the beneficiary.
-    """
+    """A request with what an approver needs to know."""
 
     view: RequestView
+    # Permissions that the role has beyond the person's own; None when they cannot be read: the roles belong to another
+    # account than the caller's, or the caller requests for somebody else.
     added: tuple[AddedPermissionOut, ...] | None
-    more: bool
-    history: tuple[RequestView, ...]
-    may_vote: bool
-    own: bool
+    more: bool  # there are more than are shown
+    history: tuple[RequestView, ...]  # earlier requests of the same person for one of these roles, the newest first
+    may_vote: bool  # the caller is an approver of the request, apart from conditions and MFA
+    own: bool  # the caller is the requester or the beneficiary
 
 
 class _View(Struct, frozen=True):

@@ -51,32 +51,23 @@ _LATEST_START_MS: Final = 30 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """The requested access. Empty fields: the rule's default, or none.
+    """The requested access. Empty fields: the rule's default, or none."""
 
-    Attributes:
-        roles: ARNs. seconds: the duration. starts_at: ms.
-        max_uses: sessions; None: as many as the rule allows.
-        beneficiary: ARN of a user of the account who gets the access; "": the caller.
-        confirmation: for an emergency, the name of the first role, so that it is not requested by mistake.
-        client_token: a repeated call with the same token returns the first request.
-        reuse: return an earlier request of the caller's whose access covers this one, if there is one.
-        extends: id of an earlier request of the caller for the same roles, whose access is to last longer.
-    """
-
+    # roles: ARNs. seconds: the duration. starts_at: ms.
     roles: tuple[str, ...]
     reason: str
     ticket: str = ""
     seconds: int | None = None
     policy: str = ""
     starts_at: int = 0
-    max_uses: int | None = None
-    beneficiary: str = ""
+    max_uses: int | None = None  # sessions; None: as many as the rule allows
+    beneficiary: str = ""  # ARN of a user of the account who gets the access; "": the caller
     break_glass: bool = False
-    confirmation: str = ""
-    client_token: str = ""
-    extends: str = ""
+    confirmation: str = ""  # for an emergency, the name of the first role, so that it is not requested by mistake
+    client_token: str = ""  # a repeated call with the same token returns the first request
+    extends: str = ""  # id of an earlier request of the caller for the same roles, whose access is to last longer
     mfa: MfaCode = NO_CODE
-    reuse: bool = False
+    reuse: bool = False  # return an earlier request of the caller's whose access covers this one, if there is one
 
 
 async def create_request(env: Env, call: Call, new: NewRequest) -> RequestView:

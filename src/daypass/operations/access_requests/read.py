@@ -248,19 +248,12 @@ MAX_WAITING: Final = 200
 
 
 class OwnAccess(Struct, frozen=True):
-    """The caller's grants and open requests, oldest first.
+    """The caller's grants and open requests, oldest first."""
 
-    Attributes:
-        requests: open requests of which the caller is the requester or the beneficiary.
-        grants: the caller's grants that have not ended and are not void.
-        mfa_devices: serial numbers of the caller's enabled MFA devices.
-        waiting: ids of pending requests that the caller could decide.
-    """
-
-    requests: tuple[RequestView, ...]
-    grants: tuple[Grant, ...]
-    mfa_devices: tuple[str, ...]
-    waiting: tuple[str, ...] = ()
+    requests: tuple[RequestView, ...]  # open requests of which the caller is the requester or the beneficiary
+    grants: tuple[Grant, ...]  # the caller's grants that have not ended and are not void
+    mfa_devices: tuple[str, ...]  # serial numbers of the caller's enabled MFA devices
+    waiting: tuple[str, ...] = ()  # ids of pending requests that the caller could decide
 
 
 async def get_own_access(env: Env, call: Call) -> OwnAccess:
@@ -337,22 +330,16 @@ def _requestable(role: Role, compiled: CompiledRule) -> RequestableRoleOut:
 
 
 class Suggestion(NamedTuple):
-    """A role that satisfies the need.
-
-    Attributes:
-        conditional: it depends on conditions of its policies.
-        stages: stages of approval that the rule has; 0: automatic or emergency access only.
-        beyond: further actions that the role's policies allow, as they are written; `more`: there are more of them.
-        grant_id: a grant of the caller's that can be used now, or "".
-    """
+    """A role that satisfies the need."""
 
     role_arn: str
     rule: str
-    conditional: bool
-    stages: int
+    conditional: bool  # it depends on conditions of its policies
+    stages: int  # stages of approval that the rule has; 0: automatic or emergency access only
+    # beyond: further actions that the role's policies allow, as they are written; `more`: there are more of them.
     beyond: tuple[str, ...]
     more: bool
-    grant_id: str
+    grant_id: str  # a grant of the caller's that can be used now, or ""
 
 
 async def suggest_roles(env: Env, call: Call, action: str, resource: str, limit: int = 10) -> list[Suggestion]:

@@ -39,35 +39,26 @@ _COMPLETE: Final = "Approvals that did not count for a time count again. Any app
 
 
 class RequestView(Struct, frozen=True):
-    """A request in one snapshot.
-
-    Attributes:
-        binding: the digest that a vote must name: of the exact request, and of the policies and rules of its roles now. ""
-            when the request cannot be granted.
-        missing: approvals that are missing, by (rule, stage).
-        obstacle: why the request is not decided although no approval is missing, or cannot be approved; "" otherwise.
-        void: why approvals of a pending request do not count, by the id of the approver.
-        refused: why grants that have not ended would be refused now, by id. See `grants.void`.
-        chat: votes may come from a chat.
-        principals: the ARNs of the principals whose sessions requested or voted, by principal id, where the session's own
-            ARN does not say it: see `principals.principal_behind`.
-        reused: a new request was not made, because this earlier one covers it or asks for the same.
-        hint: what would have approved the request that was just sent; "" otherwise.
-    """
+    """A request in one snapshot."""
 
     request: AccessRequest
     terms: Terms
     votes: tuple[AccessVote, ...]
     grants: tuple[Grant, ...]
+    # The digest that a vote must name: of the exact request, and of the policies and rules of its roles now. "" when
+    # the request cannot be granted.
     binding: str = ""
-    missing: Mapping[StageKey, int] = {}
+    missing: Mapping[StageKey, int] = {}  # approvals that are missing, by (rule, stage)
+    # Why the request is not decided although no approval is missing, or cannot be approved; "" otherwise.
     obstacle: str = ""
-    void: Mapping[str, str] = {}
-    refused: Mapping[str, str] = {}
-    chat: bool = False
+    void: Mapping[str, str] = {}  # why approvals of a pending request do not count, by the id of the approver
+    refused: Mapping[str, str] = {}  # why grants that have not ended would be refused now, by id. See `grants.void`
+    chat: bool = False  # votes may come from a chat
+    # The ARNs of the principals whose sessions requested or voted, by principal id, where the session's own ARN does
+    # not say it: see `principals.principal_behind`.
     principals: Mapping[str, str] = {}
-    reused: bool = False
-    hint: str = ""
+    reused: bool = False  # a new request was not made, because this earlier one covers it or asks for the same
+    hint: str = ""  # what would have approved the request that was just sent; "" otherwise
 
 
 def current_targets(env: Env, tx: Reader, request: AccessRequest, terms: Terms) -> tuple[TargetRole, ...]:
@@ -189,18 +180,13 @@ def request_detail(view: RequestView) -> dict[str, Any]:
 
 
 class Approval(NamedTuple):
-    """Why a request is granted.
+    """Why a request is granted."""
 
-    Attributes:
-        votes: the approvals that count; () for an automatic approval. counted: which of them fill the places of stages.
-        seconds: at most so long; 0: as requested.
-        on_call: ARNs of the roles for which the requester was on call.
-    """
-
+    # votes: the approvals that count; () for an automatic approval. counted: which of them fill the places of stages.
     votes: Sequence[AccessVote] = ()
     counted: Sequence[tuple[StageKey, AccessVote]] = ()
-    seconds: int = 0
-    on_call: frozenset[str] = frozenset()
+    seconds: int = 0  # at most so long; 0: as requested
+    on_call: frozenset[str] = frozenset()  # ARNs of the roles for which the requester was on call
 
 
 def grant_request(

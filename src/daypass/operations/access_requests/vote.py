@@ -59,24 +59,17 @@ class ChatVote(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """A vote as it is sent.
+    """A vote as it is sent."""
 
-    Attributes:
-        binding: what the approver has read (`RequestView.binding`).
-        seconds: a shorter duration; 0: as requested. policy: a narrower scope-down policy; "": none.
-        mfa: a code of the approver's device, for this call.
-        step_up: the proof of a browser for `vote_digest`; None: without one.
-        chat: the vote comes from a chat, which the rules must allow; None: it does not.
-    """
-
-    binding: str
+    binding: str  # what the approver has read (`RequestView.binding`)
     approve: bool
     reason: str = ""
+    # seconds: a shorter duration; 0: as requested. policy: a narrower scope-down policy; "": none.
     seconds: int = 0
     policy: str = ""
-    mfa: MfaCode = NO_CODE
-    step_up: StepUpProof | None = None
-    chat: ChatVote | None = None
+    mfa: MfaCode = NO_CODE  # a code of the approver's device, for this call
+    step_up: StepUpProof | None = None  # the proof of a browser for `vote_digest`; None: without one
+    chat: ChatVote | None = None  # the vote comes from a chat, which the rules must allow; None: it does not
 
 
 def vote_digest(account: str, request_id: str, sent: Vote) -> str:

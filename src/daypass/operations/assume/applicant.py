@@ -50,85 +50,56 @@ class IssuanceSnapshot(Struct, frozen=True):
 
 
 class SessionParent(Struct, frozen=True):
-    """The parent of the new session.
+    """The parent of the new session."""
 
-    Attributes:
-        hops: the chain so far.
-        actor: the acting principal, for the event.
-        chained: the proof was itself a session.
-        tags: the tags inherited from the chain: transitive tags only.
-        not_after: ms; the end of the proof, and the latest end of its session; 0: no limit.
-        replays: the one-time proofs that the issuance consumes.
-        keys: context keys that the new session stores: those that the proof passes to its own session but not to later
-            ones, and those of the person's sign-in.
-        client_id: the OAuth client of the request, otherwise that of the calling session.
-        audiences, scopes: the ceilings of the new session; None: none.
-        may_act: see SessionClaims.
-    """
-
-    hops: tuple[Hop, ...]
-    actor: Mapping[str, Any]
-    chained: bool = False
-    tags: Tags = ()
+    hops: tuple[Hop, ...]  # the chain so far
+    actor: Mapping[str, Any]  # the acting principal, for the event
+    chained: bool = False  # the proof was itself a session
+    tags: Tags = ()  # the tags inherited from the chain: transitive tags only
     source_identity: str = ""
     auth_method: str = "sigv4"
-    not_after: int = 0
-    replays: tuple[ReplayEntry, ...] = ()
+    not_after: int = 0  # ms; the end of the proof, and the latest end of its session; 0: no limit
+    replays: tuple[ReplayEntry, ...] = ()  # the one-time proofs that the issuance consumes
+    # Context keys that the new session stores: those that the proof passes to its own session but not to later ones,
+    # and those of the person's sign-in.
     keys: Tags = ()
-    client_id: str = ""
+    client_id: str = ""  # the OAuth client of the request, otherwise that of the calling session
+    # audiences, scopes: the ceilings of the new session; None: none.
     audiences: tuple[str, ...] | None = None
     scopes: tuple[str, ...] | None = None
-    may_act: Party | None = None
+    may_act: Party | None = None  # see SessionClaims
 
 
 class Actor(Struct, frozen=True):
-    """A verified party that acts for the subject (RFC 8693, 1.1).
+    """A verified party that acts for the subject (RFC 8693, 1.1)."""
 
-    Attributes:
-        party: as named in a token.
-        arn: the ARN of its principal or of its provider: daypass:ActorArn, and the client of the session.
-        principal_id: daypass:ActorId.
-        hops: its own chain, which becomes part of the session's, so that revoking it ends the session.
-        tags, source_identity: inherited by the session.
-        caller: its principal in this installation; None when it was verified by a provider.
-        not_after: ms; the end of its access grant; 0: it uses none.
-        again: see Applicant.
-    """
-
-    party: Party
-    arn: str
-    principal_id: str
-    hops: tuple[Hop, ...]
+    party: Party  # as named in a token
+    arn: str  # the ARN of its principal or of its provider: daypass:ActorArn, and the client of the session
+    principal_id: str  # daypass:ActorId
+    hops: tuple[Hop, ...]  # its own chain, which becomes part of the session's, so that revoking it ends the session
+    # tags, source_identity: inherited by the session.
     tags: Tags = ()
     source_identity: str = ""
-    caller: Caller | None = None
-    not_after: int = 0
-    again: tuple[Again, ...] = ()
+    caller: Caller | None = None  # its principal in this installation; None when it was verified by a provider
+    not_after: int = 0  # ms; the end of its access grant; 0: it uses none
+    again: tuple[Again, ...] = ()  # see Applicant
 
 
 class Applicant(Struct, frozen=True):
-    """An applicant for a session.
+    """An applicant for a session."""
 
-    Attributes:
-        principal: as trust policies match it.
-        parent: the parent of the new session.
-        facts: how the request arrived.
-        snapshot: taken before any read that the session depends on; revocations are compared with it.
-        context: creates the context keys of the applicant and its request, a new mapping each time; called only if a
-            policy tests one.
-        caller: a principal of this installation, whose own policies must also allow the assumption. None: only the
-            trust policy decides.
-        account: the only account whose roles the proof is valid for; "": any.
-        again: checks what else the session depends on, as it is now: the provider of the proof, the actor, the client.
-    """
-
-    principal: PrincipalFacts
-    parent: SessionParent
-    facts: RequestFacts
-    snapshot: IssuanceSnapshot
+    principal: PrincipalFacts  # as trust policies match it
+    parent: SessionParent  # the parent of the new session
+    facts: RequestFacts  # how the request arrived
+    snapshot: IssuanceSnapshot  # taken before any read that the session depends on; revocations are compared with it
+    # Creates the context keys of the applicant and its request, a new mapping each time; called only if a policy tests
+    # one.
     context: Callable[[], dict[str, Value]]
+    # A principal of this installation, whose own policies must also allow the assumption. None: only the trust policy
+    # decides.
     caller: Caller | None = None
-    account: str = ""
+    account: str = ""  # the only account whose roles the proof is valid for; "": any
+    # Checks what else the session depends on, as it is now: the provider of the proof, the actor, the client.
     again: tuple[Again, ...] = ()
 
     @property

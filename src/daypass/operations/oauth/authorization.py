@@ -42,36 +42,26 @@ Consented = Literal["given", "given and remembered", "remembered"]
 
 
 class AuthorizationRequest(Struct, frozen=True):
-    """A validated request.
-
-    Attributes:
-        role, details: the role, and the authorization details as text; see `wire.oauth.errors.Details`.
-        scope: without `openid`; None: not given.
-        openid: whether an ID token is asked for.
-        openid_scopes: `openid` and the scopes for claims, as they were asked for.
-        max_age: seconds; -1: not given.
-        dpop_jkt: the key that the code is bound to (RFC 9449, 10); "" for none.
-        names_redirect_uri: whether the request has the redirect URI; otherwise it is the client's only one.
-        subject: `sub` of the only person who may answer, from `id_token_hint`; "" for anyone.
-    """
+    """A validated request."""
 
     client_id: str
     redirect_uri: str
     code_challenge: str
     state: str = ""
+    # role, details: the role, and the authorization details as text; see `wire.oauth.errors.Details`.
     role: str = ""
     details: str = ""
     audiences: tuple[str, ...] = ()
-    scope: tuple[str, ...] | None = None
-    openid: bool = False
+    scope: tuple[str, ...] | None = None  # without `openid`; None: not given
+    openid: bool = False  # whether an ID token is asked for
     nonce: str = ""
     prompt: frozenset[str] = frozenset()
-    max_age: int = -1
+    max_age: int = -1  # seconds; -1: not given
     mfa: bool = False
-    dpop_jkt: str = ""
-    subject: str = ""
-    openid_scopes: tuple[str, ...] = ()
-    names_redirect_uri: bool = True
+    dpop_jkt: str = ""  # the key that the code is bound to (RFC 9449, 10); "" for none
+    subject: str = ""  # `sub` of the only person who may answer, from `id_token_hint`; "" for anyone
+    openid_scopes: tuple[str, ...] = ()  # `openid` and the scopes for claims, as they were asked for
+    names_redirect_uri: bool = True  # whether the request has the redirect URI; otherwise it is the client's only one
 
 
 _read_request = msgspec.json.Decoder(AuthorizationRequest).decode

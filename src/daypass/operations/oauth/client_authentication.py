@@ -57,26 +57,18 @@ class TlsClientCertificate(Struct, frozen=True):
 
 
 class PresentedClient(Struct, frozen=True):
-    """The credentials by which a request authenticates a client.
+    """The credentials by which a request authenticates a client."""
 
-    Attributes:
-        id: the client that it claims to be.
-        methods: the methods that its credentials are of. A certificate is not a credential unless the client uses it.
-        secret, unverified_assertion: the credential.
-        certificate: the client's, of the TLS connection.
-        caller: the principal that signed the request with SigV4; it is verified.
-        account: of the grant in the request, where a client with a metadata document is looked for; "" for none.
-        sender: of the request, which a public client is charged to: everybody may name it.
-    """
-
-    id: str
+    id: str  # the client that it claims to be
+    # The methods that its credentials are of. A certificate is not a credential unless the client uses it.
     methods: frozenset[AuthMethod]
+    # secret, unverified_assertion: the credential.
     secret: str = ""
     unverified_assertion: UnverifiedJws | None = None
-    certificate: TlsClientCertificate | None = None
-    caller: Caller | None = None
-    account: str = ""
-    sender: Source = UNKNOWN
+    certificate: TlsClientCertificate | None = None  # the client's, of the TLS connection
+    caller: Caller | None = None  # the principal that signed the request with SigV4; it is verified
+    account: str = ""  # of the grant in the request, where a client with a metadata document is looked for; "" for none
+    sender: Source = UNKNOWN  # of the request, which a public client is charged to: everybody may name it
 
     def __repr__(self) -> str:
         return f"PresentedClient({self.id})"

@@ -56,25 +56,15 @@ _MAY_BE_OURS: Final = frozenset({TokenType.JWT, TokenType.ACCESS_TOKEN})
 
 
 class VerifiedSubject(Struct, frozen=True):
-    """A verified subject.
+    """A verified subject."""
 
-    Attributes:
-        applicant: the applicant, with its actor.
-        action: what the trust policy must allow.
-        name: the session name, if the request gives none.
-        client_id: the client that is known without an actor.
-        caller: a principal of this installation; `session` is its session.
-        proof: of a provider; only it determines the tags and source identity of the session.
-        seconds: the longest session that the proof allows; 0: no limit.
-    """
-
-    applicant: Applicant
-    action: str
-    name: str
-    client_id: str
-    caller: Caller | None = None
-    proof: Proof | None = None
-    seconds: int = 0
+    applicant: Applicant  # the applicant, with its actor
+    action: str  # what the trust policy must allow
+    name: str  # the session name, if the request gives none
+    client_id: str  # the client that is known without an actor
+    caller: Caller | None = None  # a principal of this installation; `session` is its session
+    proof: Proof | None = None  # of a provider; only it determines the tags and source identity of the session
+    seconds: int = 0  # the longest session that the proof allows; 0: no limit
 
     @property
     def session(self) -> SessionClaims | None:

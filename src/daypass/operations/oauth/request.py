@@ -56,16 +56,12 @@ class Presented(NamedTuple):
 
 
 class Sender(Struct, frozen=True):
-    """Who sent a request to the token endpoint.
+    """Who sent a request to the token endpoint."""
 
-    Attributes:
-        client: the client that authenticated, or a public client; None: the tokens in the request are the only proof.
-        binding: the key that the sender proved to have, and to which an access token will be bound.
-        replays: the one-time proofs of the request. Whatever serves the request consumes them in its transaction.
-    """
-
+    # The client that authenticated, or a public client; None: the tokens in the request are the only proof.
     client: AuthenticatedClient | None = None
-    binding: Binding | None = None
+    binding: Binding | None = None  # the key that the sender proved to have, and to which an access token will be bound
+    # The one-time proofs of the request. Whatever serves the request consumes them in its transaction.
     replays: tuple[ReplayEntry, ...] = ()
 
     @property
@@ -81,26 +77,17 @@ NOBODY: Final = Sender()
 
 
 class TokenRequest(Struct, frozen=True):
-    """The requested token, whatever the grant.
+    """The requested token, whatever the grant."""
 
-    Attributes:
-        session: the requested session; its name may be "", for that of the subject.
-        role_arn: the role to assume; "": the subject's own session, possibly narrower.
-        audiences: the audiences of the token; (): the default.
-        scope: None: the subject's full scope, or the default of the resource servers.
-        openid: the scopes of OpenID Connect that a person has consented to.
-        may_act: the only party that may exchange the token, as the actor; None: not limited.
-    """
-
-    session: SessionRequest
-    role_arn: str = ""
+    session: SessionRequest  # the requested session; its name may be "", for that of the subject
+    role_arn: str = ""  # the role to assume; "": the subject's own session, possibly narrower
     external_id: str = ""
-    audiences: tuple[str, ...] = ()
-    scope: tuple[str, ...] | None = None
+    audiences: tuple[str, ...] = ()  # the audiences of the token; (): the default
+    scope: tuple[str, ...] | None = None  # None: the subject's full scope, or the default of the resource servers
     requested: TokenType = TokenType.ACCESS_TOKEN
     sender: Sender = NOBODY
-    may_act: Party | None = None
-    openid: tuple[str, ...] = ()
+    may_act: Party | None = None  # the only party that may exchange the token, as the actor; None: not limited
+    openid: tuple[str, ...] = ()  # the scopes of OpenID Connect that a person has consented to
 
 
 class ExchangeRequest(Struct, frozen=True):

@@ -23,25 +23,17 @@ MAX_LOOKED_AT: Final = 2_000
 
 
 class EventFilter(Struct, frozen=True):
-    """A filter of events. Empty fields match everything.
+    """A filter of events. Empty fields match everything."""
 
-    Attributes:
-        person: a part of the actor's ARN, principal id or source identity, of the original principal's id, or of the ARN of
-            whom a revocation or offboarding is about.
-        role: a part of an ARN anywhere in the event's detail or decision.
-        chain: a session id: the event issued it, acted on it, or its actor was that session.
-        source: the beginning of the source address.
-        decision: "allowed" or "refused".
-        trace: the id of a trace (W3C Trace Context).
-        cause: the cause class of a refusal, as metrics name it. region: the one that the request named.
-    """
-
+    # A part of the actor's ARN, principal id or source identity, of the original principal's id, or of the ARN of whom
+    # a revocation or offboarding is about.
     person: str = ""
-    role: str = ""
-    chain: str = ""
-    source: str = ""
-    decision: str = ""
-    trace: str = ""
+    role: str = ""  # a part of an ARN anywhere in the event's detail or decision
+    chain: str = ""  # a session id: the event issued it, acted on it, or its actor was that session
+    source: str = ""  # the beginning of the source address
+    decision: str = ""  # "allowed" or "refused"
+    trace: str = ""  # the id of a trace (W3C Trace Context)
+    # cause: the cause class of a refusal, as metrics name it. region: the one that the request named.
     cause: str = ""
     region: str = ""
 

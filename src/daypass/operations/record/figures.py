@@ -61,36 +61,28 @@ class Assumed(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """Figures from `since` to `until` (ms).
-
-    Attributes:
-        complete: all records of the period were read; otherwise only those after `since`, which is later than asked.
-        times: the beginnings (ms) of the buckets. series: numbers by name of `SERIES`, one for each bucket: what happened,
-            attempts by proof, and denials by layer.
-        approval_ms: median time from a request to the vote on it; 0: no vote.
-        failures: refusals by operation and error. callers: refused callers. operations: by number of records.
-        durations: sessions by their length in minutes, as text.
-        recent: the newest refusals.
-        roles: who assumed which role, the most frequent first.
-        causes: refusals by cause class, as metrics name them. attempts: to get a session, and other refusals, by labels.
-        anomalies: those of high severity. regions: that the requests named. read: the number of records. counting: there are
-            more records to count.
-    """
+    """Figures from `since` to `until` (ms)."""
 
     since: int
     until: int
-    complete: bool
+    complete: bool  # all records of the period were read; otherwise only those after `since`, which is later than asked
+    # times: the beginnings (ms) of the buckets. series: numbers by name of `SERIES`, one for each bucket: what
+    # happened, attempts by proof, and denials by layer.
     times: tuple[int, ...]
     series: Mapping[str, tuple[int, ...]]
-    approval_ms: int
+    approval_ms: int  # median time from a request to the vote on it; 0: no vote
+    # failures: refusals by operation and error. callers: refused callers. operations: by number of records.
     failures: tuple[Cause, ...]
     callers: tuple[Cause, ...]
     operations: tuple[Cause, ...]
-    durations: tuple[Cause, ...]
-    recent: tuple[RecordView, ...]
-    roles: tuple[Assumed, ...] = ()
+    durations: tuple[Cause, ...]  # sessions by their length in minutes, as text
+    recent: tuple[RecordView, ...]  # the newest refusals
+    roles: tuple[Assumed, ...] = ()  # who assumed which role, the most frequent first
+    # causes: refusals by cause class, as metrics name them. attempts: to get a session, and other refusals, by labels.
     causes: tuple[Cause, ...] = ()
     attempts: Mapping[AssumeAttempt, int] = {}
+    # anomalies: those of high severity. regions: that the requests named. read: the number of records. counting: there
+    # are more records to count.
     anomalies: int = 0
     regions: tuple[str, ...] = ()
     read: int = 0

@@ -52,24 +52,18 @@ class Check(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """Figures from `since` to `until` (ms), which may begin later than asked: they are kept for some hours.
-
-    Attributes:
-        times: the beginnings (ms) of the buckets. series: by name, a value for each bucket: requests, refused and faults
-            (answers that were the fault of the server), p50 and p99 of the latency (ms), and what `_GAUGES` and
-            `_HISTOGRAMS` name. heat: for each bucket of time, the number of requests up to each of `bounds` (seconds), and
-            above the last. issuing_heat: the same of sessions issued.
-        latency: of all requests; issuing: of those that issue sessions. operations: those with the most time in all, first.
-        codes: of refused requests, the most frequent first.
-        record_share: the records in the database, of those that must be there (M9); None: not compared yet.
-        auth_failing: the longest time (s) for which authentication failed, and that for which it does now (M10).
-        alerts: those that this server can tell by itself.
-    """
+    """Figures from `since` to `until` (ms), which may begin later than asked: they are kept for some hours."""
 
     since: int
     until: int
+    # times: the beginnings (ms) of the buckets. series: by name, a value for each bucket: requests, refused and faults
+    # (answers that were the fault of the server), p50 and p99 of the latency (ms), and what `_GAUGES` and `_HISTOGRAMS`
+    # name. heat: for each bucket of time, the number of requests up to each of `bounds` (seconds), and above the last.
+    # issuing_heat: the same of sessions issued.
     times: tuple[int, ...]
     series: Mapping[str, tuple[float | None, ...]]
+    # latency: of all requests; issuing: of those that issue sessions. operations: those with the most time in all,
+    # first.
     latency: Latency
     refused: int
     operations: tuple[OperationLatency, ...]
@@ -78,10 +72,12 @@ class Measured(Struct, frozen=True):
     heat: tuple[tuple[int, ...], ...] = ()
     issuing: Latency = Latency(0, None, None, None)
     issuing_heat: tuple[tuple[int, ...], ...] = ()
-    codes: tuple[tuple[str, int], ...] = ()
+    codes: tuple[tuple[str, int], ...] = ()  # of refused requests, the most frequent first
+    # The records in the database, of those that must be there (M9); None: not compared yet.
     record_share: float | None = None
+    # The longest time (s) for which authentication failed, and that for which it does now (M10).
     auth_failing: tuple[float, float] = (0, 0)
-    alerts: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()  # those that this server can tell by itself
 
 
 _GAUGES: Final = {

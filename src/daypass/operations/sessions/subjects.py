@@ -32,18 +32,12 @@ _TOKEN_ID = re.compile(r"[!-~]{1,256}")  # ids of grants and OAuth clients
 
 @dataclass(frozen=True, slots=True)
 class _Resolved:
-    """A subject of revocations, resolved.
+    """A subject of revocations, resolved."""
 
-    Attributes:
-        value: its canonical form; "" if the entity does not exist.
-        owner: the account; "" when it is unknown.
-        known: whether the entity exists in this installation.
-        tags, arn: of the user or role.
-    """
-
-    value: str
-    owner: str = ""
-    known: bool = False
+    value: str  # its canonical form; "" if the entity does not exist
+    owner: str = ""  # the account; "" when it is unknown
+    known: bool = False  # whether the entity exists in this installation
+    # tags, arn: of the user or role.
     tags: Tags = ()
     arn: str = ""
 

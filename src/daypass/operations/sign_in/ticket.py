@@ -29,23 +29,15 @@ _PURPOSE: Final = "sign-in"
 
 
 class SignInTicket(Struct, frozen=True):
-    """A user whose password was verified.
+    """A user whose password was verified."""
 
-    Attributes:
-        stage: the page that the ticket is for: CODE or NEW_PASSWORD.
-        browser: the digest of the browser's cookie.
-        version: that of the user's password and devices at that time.
-        must_change: whether a new password must be set before the sign-in is complete.
-        mfa_at: when an MFA code was accepted (ms); 0: not yet, or none is needed.
-    """
-
-    stage: str
+    stage: str  # the page that the ticket is for: CODE or NEW_PASSWORD
     user_id: str
-    browser: str
-    version: str
+    browser: str  # the digest of the browser's cookie
+    version: str  # that of the user's password and devices at that time
     expires_at: int  # ms
-    must_change: bool = False
-    mfa_at: int = 0
+    must_change: bool = False  # whether a new password must be set before the sign-in is complete
+    mfa_at: int = 0  # when an MFA code was accepted (ms); 0: not yet, or none is needed
 
 
 _read_ticket = msgspec.json.Decoder(SignInTicket).decode

@@ -50,23 +50,14 @@ _NO_PASSKEYS: Final = (
 
 
 class Ceremony(Struct, frozen=True):
-    """The ceremony that the server began. Sealed in the page.
+    """The ceremony that the server began. Sealed in the page."""
 
-    Attributes:
-        purpose: SIGN_IN, SECOND_FACTOR, REGISTER or STEP_UP.
-        holder: the browser that was asked: the digest of its cookie.
-        user_id: whose passkey it must be; "" when the assertion says who signs in.
-        nonce: base64url, 40 random bytes.
-        digest: what the person confirms (STEP_UP), else "".
-        expires_at: ms.
-    """
-
-    purpose: str
-    holder: str
-    user_id: str
-    nonce: str
-    digest: str
-    expires_at: int
+    purpose: str  # SIGN_IN, SECOND_FACTOR, REGISTER or STEP_UP
+    holder: str  # the browser that was asked: the digest of its cookie
+    user_id: str  # whose passkey it must be; "" when the assertion says who signs in
+    nonce: str  # base64url, 40 random bytes
+    digest: str  # what the person confirms (STEP_UP), else ""
+    expires_at: int  # ms
 
     @property
     def challenge(self) -> bytes:

@@ -46,27 +46,16 @@ _DOCUMENTED_LIMITS: Mapping[tuple[str, str], Mapping[str, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class ModelOperation:
-    """One operation, compiled.
+    """One operation, compiled."""
 
-    Attributes:
-        name: as the Action parameter has it.
-        anonymous: called without a signature, because the proof is in its parameters.
-        members: names of its parameters.
-        parse: form to typed parameters; raises DaypassError(MALFORMED_REQUEST).
-        check: whether typed parameters meet every constraint.
-        explain: AWS's message for those that do not.
-        render: result and request id to the answer's XML.
-        render_json: the same in AWS's JSON form.
-    """
-
-    name: str
-    anonymous: bool
-    members: frozenset[str]
-    parse: query.Parse
-    check: validate.Check
-    explain: Callable[[Mapping[str, Any]], str]
-    render: Callable[[Mapping[str, Any], str], bytes]
-    render_json: Callable[[Mapping[str, Any], str], bytes]
+    name: str  # as the Action parameter has it
+    anonymous: bool  # called without a signature, because the proof is in its parameters
+    members: frozenset[str]  # names of its parameters
+    parse: query.Parse  # form to typed parameters; raises DaypassError(MALFORMED_REQUEST)
+    check: validate.Check  # whether typed parameters meet every constraint
+    explain: Callable[[Mapping[str, Any]], str]  # AWS's message for those that do not
+    render: Callable[[Mapping[str, Any], str], bytes]  # result and request id to the answer's XML
+    render_json: Callable[[Mapping[str, Any], str], bytes]  # the same in AWS's JSON form
     secret_members: frozenset[str]
 
     def redact(self, params: Mapping[str, Any]) -> dict[str, Any]:

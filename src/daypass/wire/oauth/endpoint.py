@@ -73,27 +73,20 @@ Form: TypeAlias = "Mapping[str, tuple[str, ...]]"
 
 
 class EndpointContext(msgspec.Struct, eq=False):
-    """One request and its progress, for use in a refusal.
-
-    Attributes:
-        certificate_header: the header in which trusted proxies forward a client's certificate, "" for none.
-        unacceptable, unproven: see `errors.oauth_error`.
-        resource: the request is one for a protected resource, with an access token.
-        detail: for the record, without secrets.
-        client: the client that has authenticated.
-    """
+    """One request and its progress, for use in a refusal."""
 
     front: Front
     env: Env
     request: Request
     progress: RequestProgress
     server: AuthorizationServer
-    certificate_header: str = ""
+    certificate_header: str = ""  # the header in which trusted proxies forward a client's certificate, "" for none
+    # unacceptable, unproven: see `errors.oauth_error`.
     unacceptable: str = INVALID_REQUEST
     unproven: str = INVALID_CLIENT
-    resource: bool = False
-    detail: dict[str, Any] = msgspec.field(default_factory=dict)
-    client: AuthenticatedClient | None = None
+    resource: bool = False  # the request is one for a protected resource, with an access token
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)  # for the record, without secrets
+    client: AuthenticatedClient | None = None  # the client that has authenticated
     _form: Form | None = None
 
     def __repr__(self) -> str:  # the form holds secrets
