@@ -117,6 +117,27 @@ def test_escape_closes_the_menus_and_gives_the_focus_back(server: Server, chromi
     ann.close()
 
 
+def test_letters_lead_through_rows_and_to_the_main_button_but_not_from_an_editor(
+    server: Server, chromium: Browser
+) -> None:
+    ada = Person(server, chromium, "ada", ("light", 1280))
+    page, focused = ada.open("/console/roles"), "document.activeElement.textContent"
+    names = page.locator("#list tbody a").all_inner_texts()
+    for key, name in (("j", names[0]), ("j", names[1]), ("k", names[0])):
+        page.keyboard.press(key)
+        assert page.evaluate(focused) == name
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**name={names[0]}")
+    page.keyboard.press("a")
+    assert page.evaluate(focused) == "Get credentials"
+    page = ada.open("/console/role/edit?name=reader")
+    page.locator(".code-editor").click()
+    page.keyboard.type("?gh")
+    assert not page.locator("#keys").is_visible()
+    assert page.url.endswith("/console/role/edit?name=reader")
+    ada.close()
+
+
 def test_enter_sends_the_form_of_its_field_and_a_problem_gets_the_focus(server: Server, chromium: Browser) -> None:
     ann = Person(server, chromium, "ann", ("dark", 1280))
     page = ann.open(f"/console/request?role=arn:aws:iam::{OPERATOR}:role/prod-orders")
@@ -219,8 +240,13 @@ def test_access_is_requested_approved_used_and_revoked_by_keyboard_at_360_px(ser
     ann.press(page.get_by_role("button", name="Send the request"))
     page.get_by_role("status").wait_for()
     lee.menu("Approvals")
-    lee.press(lee.page.locator("main").get_by_role("link", name="prod-orders"))
-    lee.press(lee.page.get_by_role("button", name="Approve", exact=True))
+    lee.page.wait_for_url("**/console/approvals")
+    for key in ("j", "Enter"):
+        lee.page.keyboard.press(key)
+    approve = lee.page.get_by_role("button", name="Approve", exact=True)
+    lee.page.wait_for_url("**/console/access-request?*")
+    lee.page.keyboard.press("a")
+    lee.press(approve)
     lee.page.get_by_role("status").wait_for()
     page.goto(f"{ann.base}/console/")
     ann.press(page.get_by_role("link", name=re.compile("credentials", re.IGNORECASE)))

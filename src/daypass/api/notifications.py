@@ -329,7 +329,7 @@ NOTIFICATION_PAGES = ResourcePages(
     "notification",
     LIST_NOTIFICATIONS,
     "id",
-    ("No ", "Sent and undelivered notifications are listed here."),
+    ("No notifications.", "Sent and undelivered notifications are listed here."),
     actions=(RETRY_NOTIFICATION,),
 )
 EVENT_STREAM_PAGES = ResourcePages(

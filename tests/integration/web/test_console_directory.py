@@ -97,7 +97,7 @@ def test_keys_are_listed_with_reach_and_the_role_that_replaces_each(site: Instal
         (100, 1, False, "replace it by the role; rotate it until then"),
         (100, 95, False, "not used for 90 days: delete it"),
         (100, None, False, "not used for 90 days: delete it"),
-        (10, 1, True, "delete it: the person signs in with `daypass login --browser`"),
+        (10, 1, True, "delete it: the person signs in with daypass login --browser"),
     ],
 )
 def test_advice_on_a_key_depends_on_age_use_and_owner(age: int, unused: int | None, person: bool, advice: str) -> None:

@@ -44,7 +44,7 @@ def test_record_is_found_by_role_source_decision_and_time(site: Installation, ad
     assert rows(ada.get(f"{base}&source=127.")) == 2
     denied = ada.get(f"{base}&error=access+denied")  # in words, as the page shows it
     assert rows(denied) == 1
-    assert "denied access denied" in text(denied)
+    assert "role/prod-orders denied access denied" in text(denied)
     assert rows(ada.get(f"{base}&source=10.")) == 0
     assert rows(ada.get(f"{base}&since=2020-01-01T00:00&until=2020-01-02T00:00")) == 0
     refused(site, ada.get(f"{base}&since=yesterday"), 400)

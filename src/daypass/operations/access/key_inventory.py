@@ -96,7 +96,7 @@ def _advice(age: int, unused: int | None, *, root: bool, person: bool) -> str:
     if root:
         return "delete it: the root needs no key"
     if person:
-        return "delete it: the person signs in with `daypass login --browser`"
+        return "delete it: the person signs in with daypass login --browser"
     rotate = "; rotate it until then" if age > _OLD_DAYS else ""
     return f"replace it by the role{rotate}"
 

@@ -89,7 +89,7 @@ class Pages:
         wanted = {name: ctx.value(name, 64) for name in _choices(operation) if ctx.value(name, 64)}
         found = await self._call(ctx, operation, {**paging, **wanted})
         items, following = found if operation.paged else (found, "")
-        columns = operation.command.columns if operation.command is not None else ()
+        columns = sorted(operation.command.columns if operation.command is not None else (), key=_is_not_name)
         rows = [self._row(resource, columns, shown(output, item)) for item in items]
         titles = [column.partition("=")[0].capitalize() for column in columns]
         beside = [""] if resource.buttons_in_rows else []
@@ -103,8 +103,7 @@ class Pages:
     def _row(self, resource: ResourcePages, columns: Sequence[str], item: Mapping[str, Any]) -> list[Cell]:
         cells = [_cell(column, item) for column in columns]
         if resource.show is not None:
-            named = next((i for i, column in enumerate(columns) if column == "NAME"), 0)
-            cells[named] = link(cells[named].text, resource.one, **{resource.key: item[resource.key]})
+            cells[0] = link(cells[0].text, resource.one, **{resource.key: item[resource.key]})
             return cells
         return [*cells, Cell(buttons=_buttons(resource, item))] if resource.buttons_in_rows else cells
 
@@ -221,7 +220,7 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
     example = (resource.example or {}) if creates else {}
     fields = tuple(
         _field(part, values.get(part.name, example.get(part.name, _text(part.default) if creates else "")))
-        for part in operation.parts.values()
+        for part in sorted(operation.parts.values(), key=lambda part: part.name != "name")
         if part.name not in (*_SERVER, *hidden)
     )
     if resource.noun in _SETTINGS:
@@ -319,6 +318,11 @@ def _read(part: InputField, text: str) -> Any:
 
 
 # --- What is shown
+
+
+def _is_not_name(column: str) -> bool:
+    """Sorts the name, which leads to the page of a row, before the other columns."""
+    return column != "NAME"
 
 
 def _cell(column: str, item: Mapping[str, Any]) -> Cell:

@@ -28,10 +28,10 @@ async def providers(ctx: ConsoleContext, problem: str = "") -> Response:
     """GET /console/providers: OpenID Connect and SAML providers."""
     oidc = await iam(ctx, "ListOpenIDConnectProviders")
     saml = await iam_part(ctx, "ListSAMLProviders")
-    rows = [(Cell("OpenID Connect"), _link(each["Arn"])) for each in oidc["OpenIDConnectProviderList"]]
-    rows.extend((Cell("SAML"), _link(each["Arn"])) for each in (saml.value or {}).get("SAMLProviderList", ()))
+    rows = [(_link(each["Arn"]), Cell("OpenID Connect")) for each in oidc["OpenIDConnectProviderList"]]
+    rows.extend((_link(each["Arn"]), Cell("SAML")) for each in (saml.value or {}).get("SAMLProviderList", ()))
     empty = ("No identity providers.", "With one, people and workloads need no key.")
-    table = TableView(("Kind", "Provider"), rows, _PROVIDERS, empty=empty)
+    table = TableView(("Provider", "Kind"), rows, _PROVIDERS, empty=empty)
     return table_page(ctx, "Identity providers", table, problem=problem or saml.problem, forms=_new(ctx))
 
 

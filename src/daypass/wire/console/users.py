@@ -237,7 +237,7 @@ async def mfa_devices(ctx: ConsoleContext) -> Response:
     rows = [_device(device) for device in found["VirtualMFADevices"]]
     empty = (
         "No virtual MFA devices.",
-        "People register passkeys on the page of their account, and authenticator apps with `daypass mfa add --app`.",
+        "People register passkeys on the page of their account, and authenticator apps with the command daypass mfa add --app.",
     )
     table = TableView(("Device", "User", "Enabled"), rows, "/console/devices", found.get("Marker", ""), empty=empty)
     return table_page(ctx, "MFA devices", table)

@@ -305,16 +305,25 @@
     letters.checked = localStorage.getItem("daypass-letters") !== "off";
     letters.addEventListener("change", () => localStorage.setItem("daypass-letters", letters.checked ? "on" : "off"));
   }
+  // The first link or button of the next row, card or item of the page; of its first one, if none has the focus.
+  const nextRow = (step) => {
+    const rows = [...document.querySelectorAll("main tbody tr, main .cards > li, main .list > li")].filter((each) => each.querySelector("a, .btn"));
+    const row = rows[rows.findIndex((each) => each.contains(document.activeElement)) + step];
+    row?.querySelector("a, .btn").focus();
+  };
   let leader = 0;
   document.addEventListener("keydown", (event) => {
-    const { key, target } = event;
+    const { key } = event, [target] = event.composedPath(); // an editor has a shadow root
     if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "k") { event.preventDefault(); open("find"); return; }
-    const typing = document.querySelector("dialog[open]") || (target.closest("input:not([type=checkbox]), textarea, select") && !target.closest("dialog"));
+    const typing = document.querySelector("dialog[open]") || target.isContentEditable || (target.closest?.("input:not([type=checkbox]), textarea, select") && !target.closest("dialog"));
     if (event.ctrlKey || event.metaKey || event.altKey || typing || !letters?.checked) return;
-    if (key === "?") open("keys");
-    else if (key === "c" && !(leader > Date.now() - 1500)) document.querySelector("main a[data-new]")?.click();
-    else if (leader > Date.now() - 1500) document.querySelector(`#navigation a[data-key="${CSS.escape(key.toLowerCase())}"]`)?.click();
-    leader = key === "g" && leader <= Date.now() - 1500 ? Date.now() : 0;
+    const led = leader > Date.now() - 1500;
+    leader = key === "g" && !led ? Date.now() : 0;
+    if (led) document.querySelector(`#navigation a[data-key="${CSS.escape(key.toLowerCase())}"]`)?.click();
+    else if (key === "?") open("keys");
+    else if (key === "c") document.querySelector("main a[data-new]")?.click();
+    else if (key === "a") document.querySelector("main .btn-primary")?.focus();
+    else if (key === "j" || key === "k") nextRow(key === "j" ? 1 : -1);
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
