@@ -54,11 +54,29 @@ def rows(person: Browser, query: str = "") -> list[str]:
 def test_overview_groups_roles_by_whom_they_trust_and_people_by_their_groups(ada: Browser) -> None:
     found = rows(ada)
     assert any(row.startswith("leads 1 people This account") for row in found)
-    assert any("This account" in row and "and 42 more" in row for row in found)
+    assert any(
+        "and 39 more" in row and "allowed if" in row and "if the conditions on sts:ExternalId hold" in row
+        for row in found
+    )
     assert any(row.startswith("ci.example.com identity provider deploy") for row in found)
     few = rows(ada, "?part=PROD-")
     assert [row for row in few if "prod-admin and 1 more" in row and "an approved access request exists" in row]
     assert not [row for row in few if "deploy" in row]
+
+
+def test_overview_of_roles_with_many_conditions_groups_them_by_path(site: Installation, ada: Browser) -> None:
+    for number in range(42):
+        one = json.loads(trust(ALPHA, approved=number % 2 == 0))
+        one["Statement"][0]["Sid"] = f"S{number}"
+        document = json.dumps(one)
+        site.iam(
+            "CreateRole", RoleName=f"part-{number}", Path=f"/team-{number % 3}/", AssumeRolePolicyDocument=document
+        )
+    found = rows(ada, "?part=part-")
+    assert len(found) == 7  # in each path, those that need approval and the others; and the group of people
+    approved = [row for row in found if "if the conditions on daypass:Approved hold" in row]
+    assert [row for row in approved if row.startswith("This account whose own policies allow it /team-1/ 7 roles")]
+    assert any(row.startswith("ada user") for row in rows(ada, "?role=part-1"))
 
 
 def test_picture_of_a_role_or_a_person_is_what_the_evaluator_decides(ada: Browser) -> None:

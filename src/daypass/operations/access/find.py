@@ -7,7 +7,7 @@ of one account, answers a request: no document is read.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -158,26 +158,38 @@ async def find_policies(env: Env, call: Call, part: str) -> list[str]:
 
 
 _MOST_ROLES = 20_000
-_MANY = 24  # groups
+_MANY = 40  # groups
 _MOST_GROUPS = 300
 _TRUST_MAP_NAMED = 12  # roles of a group that are named
 
 
 class Trusted(Struct, frozen=True):
-    """A principal that a statement names. `kind`: AWS, Federated, Service or *; `value` as the policy has it."""
+    """A principal that a statement names. `kind`: AWS, Federated, Service or *; `value` as the policy has it; `keys` of its
+    conditions.
+    """
 
     kind: str
     value: str
     allows: bool
+    keys: tuple[str, ...]
     where: str
     words: str
 
+    def without_values(self) -> Trusted:
+        """The same for roles whose conditions have different values."""
+        hold = f", if the conditions on {', '.join(self.keys)} hold" if self.keys else ""
+        return replace(self, where="trust policies", words=f"{self.words.partition(', if ')[0]}{hold}")
+
 
 class TrustGroup(Struct, frozen=True):
-    """Roles whose trust policies say the same, or name the same principals. `names`: the first of them; `trusted`: of the first role."""
+    """Roles whose trust policies say the same, or name the same principals under conditions on the same keys.
+
+    `names`: the first of them. `path`: of all of them; "" if they have different ones.
+    """
 
     names: tuple[str, ...]
     count: int
+    path: str
     trusted: tuple[Trusted, ...]
 
 
@@ -218,11 +230,14 @@ def _read(scene: Scene, call: Call, part: str) -> TrustMap:
             if part in role.name.lower():
                 number += 1
                 trusted = _trusted(role.trust_document)
-                _add(groups, frozenset(trusted), TrustGroup((role.name,), 1, trusted))
-    if len(groups) > _MANY:
-        exact, groups = groups, {}
-        for group in exact.values():
-            _add(groups, frozenset((each.kind, each.value, each.allows) for each in group.trusted), group)
+                _add(groups, (role.path, frozenset(trusted)), TrustGroup((role.name,), 1, role.path, trusted))
+    exact = groups.values()
+    for key in _KEYS:
+        groups = {}
+        for group in exact:
+            _add(groups, key(group), group)
+        if len(groups) <= _MANY:
+            break
     ordered = sorted(groups.values(), key=lambda group: (-group.count, group.names))
     return TrustMap(tuple(ordered), tuple(_people(scene, call)), number, number >= _MOST_ROLES)
 
@@ -230,8 +245,24 @@ def _read(scene: Scene, call: Call, part: str) -> TrustMap:
 def _add(groups: dict[Hashable, TrustGroup], key: Hashable, more: TrustGroup) -> None:
     known = groups.get(key)
     if known is not None:
-        more = replace(known, names=(*known.names, *more.names)[:_TRUST_MAP_NAMED], count=known.count + more.count)
+        trusted = known.trusted
+        if trusted != more.trusted:
+            trusted = tuple(dict.fromkeys(each.without_values() for each in trusted))
+        names, path = (*known.names, *more.names)[:_TRUST_MAP_NAMED], known.path if known.path == more.path else ""
+        more = TrustGroup(names, known.count + more.count, path, trusted)
     groups[key] = more
+
+
+def _in_general(group: TrustGroup) -> Hashable:
+    return frozenset((each.kind, each.value, each.allows, each.keys) for each in group.trusted)
+
+
+_KEYS: Final[Sequence[Callable[[TrustGroup], Hashable]]] = (
+    lambda group: frozenset(group.trusted),
+    lambda group: (group.path, _in_general(group)),
+    _in_general,
+)
+"""What roles of one group have in common, from the finest. The first that makes few groups is taken, else the last."""
 
 
 def _trusted(text: str) -> tuple[Trusted, ...]:
@@ -240,13 +271,14 @@ def _trusted(text: str) -> tuple[Trusted, ...]:
     found: list[Trusted] = []
     for statement, words in zip(document.statements, plain(document), strict=True):
         conditions = f", if {'; '.join(words.conditions)}" if words.conditions else ""
+        keys = tuple(sorted({condition.written_key for condition in statement.conditions}))
         may = "may" if words.allows else "may not"
         where = f"trust policy{f', {words.sid}' if words.sid else ''}, line {words.line}"
         for named in statement.principal_values:
             value = root_arn(named.value) if is_account_id(named.value) else named.value
             kind = "*" if value == "*" or statement.not_principal else named.type
             said = f"{'; '.join(words.principals)} {may} {', '.join(words.actions)}{conditions}"
-            found.append(Trusted(kind, value, statement.effect is Effect.ALLOW, where, said))
+            found.append(Trusted(kind, value, statement.effect is Effect.ALLOW, keys, where, said))
     return tuple(dict.fromkeys(found))
 
 

@@ -19,11 +19,12 @@ from daypass.operations.access.find import Trusted, TrustGroup, TrustMap, trust_
 from daypass.operations.access.what_can import what_can
 from daypass.operations.access.who_can import Access, who_can
 from daypass.wire.console.context import ConsoleContext, address
+from daypass.wire.console.iam import iam_part
 from daypass.wire.http import Response
 from daypass.wire.web.render import arn_name
 
 _HERE: Final = "/console/graph"
-_GROUPS: Final = 24  # groups of roles in one picture
+_GROUPS: Final = 40  # groups of roles in one picture
 _ENTRIES: Final = 40  # principals or roles in the picture of one
 _WIDTH, _HEIGHT, _GAP, _ROW = 232, 40, 96, 52
 _LETTERS: Final = 27  # of a name, in a node
@@ -118,9 +119,11 @@ def _roles_of(group: TrustGroup) -> GraphNode:
     if group.count == 1:
         return GraphNode(2, first, "", address(_HERE, role=first), "id-badge-2")
     others = ", ".join(group.names[1:4]) + ("…" if group.count > 4 else "")
-    return GraphNode(
-        2, f"{first} and {group.count - 1} more", others, address("/console/roles", start=first), "id-badge-2"
-    )
+    text, href = f"{first} and {group.count - 1} more", address("/console/roles", start=first)
+    if len(group.path) > 1:
+        others = f"{first}, {others}"
+        text, href = f"{group.path} {group.count} roles", address("/console/roles", path=group.path)
+    return GraphNode(2, text, others, href, "id-badge-2")
 
 
 def _trusted(each: Trusted, account: str, own: GraphNode) -> GraphNode:
@@ -153,7 +156,8 @@ def _principal(arn: str, more: str) -> GraphNode:
 
 
 async def _of_role(ctx: ConsoleContext, name: str) -> tuple[list[Edge], str]:
-    arn = f"arn:aws:iam::{ctx.call.caller.account}:role/{name}"
+    known = await iam_part(ctx, "GetRole", RoleName=name)  # its ARN has its path
+    arn = known.value["Role"]["Arn"] if known.value else f"arn:aws:iam::{ctx.call.caller.account}:role/{name}"
     found = await ctx.perform("daypass:WhoCanAccess", who_can, ASSUME_ROLE, arn, limit=_ENTRIES)
     target = GraphNode(2, name, "role", address("/console/role", name=name), "id-badge-2")
     edges = [edge for entry in found.entries for edge in _decided(_of_access(entry), target, entry)]
