@@ -488,6 +488,10 @@ def test_findings_and_pickers_answer_what_is_typed(site: Installation, ada: Brow
 
     assert picked("action", "s3:getob")[0] == "s3:GetObject"
     assert picked("action", "storage serv")[0] == "s3:"
+    assert picked("action", "identity and access")[0] == "iam:"
+    about = ada.get("/console/pick?kind=about&text=iam:PassRole+sts:TagSession").body.decode()
+    assert "Passes a role to a service." in about
+    assert "Passes session tags" in about
     assert "daypass:approved" in picked("key", "approved")
     assert f"arn:aws:iam::{ALPHA}:user/ann" in picked("arn", "ann")
     assert "ann" in picked("user", "ann")

@@ -27,7 +27,7 @@ from daypass.operations import heavy
 from daypass.ports import Call, Env, Scene
 
 _ACTION: Final = re.compile(r'"([a-z0-9-]+:[A-Za-z0-9]+)"(?!\s*:)')  # not the key of a condition
-_FACT: Final = re.compile(r'"(endpointPrefix|signingName|serviceFullName)":"([^"]*)"')
+_FACT: Final = re.compile(r'"(endpointPrefix|signingName|serviceFullName)":\s*"([^"]*)"')
 _TAG: Final = re.compile(r"<(note|important)>.*?</\1>|<[^>]*>", re.DOTALL)
 _PERFORMS: Final = {
     "lambda:invokefunction": "invoke",
@@ -35,6 +35,13 @@ _PERFORMS: Final = {
     "s3:listallmybuckets": "listbuckets",
 }
 """Operations whose actions have another name."""
+_PERMISSIONS: Final = {
+    "daypass:breakglass": "Takes a role in an emergency, without an approver.",
+    "iam:passrole": "Passes a role to a service.",
+    "sts:setsourceidentity": "Sets the source identity of a session when a role is assumed.",
+    "sts:tagsession": "Passes session tags when a role is assumed.",
+}
+"""Actions that no operation has."""
 _SENTENCE: Final = re.compile(r".+?(?<!e\.g)(?<!i\.e)[.!?](?=\s|$)")
 _SHOWN: Final = 50
 _SERVICES: Final = 8
@@ -90,7 +97,8 @@ def _described(actions: Sequence[str]) -> Iterator[Described]:
             opened.add(prefix)
         yield Described(
             action,
-            (prefix in opened and _sentences(prefix).get(_PERFORMS.get(action.lower(), name.lower())))
+            _PERMISSIONS.get(action.lower())
+            or (prefix in opened and _sentences(prefix).get(_PERFORMS.get(action.lower(), name.lower())))
             or name_of(prefix),
         )
 
