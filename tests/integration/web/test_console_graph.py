@@ -77,6 +77,8 @@ def test_overview_of_roles_with_many_conditions_groups_them_by_path(site: Instal
     approved = [row for row in found if "if the conditions on daypass:Approved hold" in row]
     assert [row for row in approved if row.startswith("This account whose own policies allow it /team-1/ 7 roles")]
     assert any(row.startswith("ada user") for row in rows(ada, "?role=part-1"))
+    for number in range(42):
+        site.iam("DeleteRole", RoleName=f"part-{number}")
 
 
 def test_picture_of_a_role_or_a_person_is_what_the_evaluator_decides(ada: Browser) -> None:
