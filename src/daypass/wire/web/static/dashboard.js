@@ -15,8 +15,9 @@ const dashboard = (live) => {
   let charts = JSON.parse(live.dataset.charts);
 
   const data = (element) => {
-    const found = charts[element.dataset.of];
-    return [found.times, ...element.dataset.series.split(",").map((name) => found[name])];
+    const found = charts[element.dataset.of], values = element.dataset.series.split(",").map((name) => found[name]);
+    element.classList.toggle("nothing", values.every((each) => each.every((value) => value == null)));
+    return [found.times, ...values];
   };
   // A canvas does not know `light-dark()`, so an element computes the colour.
   const colour = (token) => {
