@@ -59,15 +59,15 @@ def audit() -> None:
 def tail(account: str, limit: int, follow: bool, connect: Connect, form: str) -> None:
     """Print the newest records, oldest first."""
     connection = connect()
-    cursor: dict[str, int] | None = None
+    body: dict[str, Any] = {"account": account, "limit": limit, "cursor": None, "wait": 0}
+    answer = connection.api("POST", "/audit/tail", body=body)
     while True:
-        body = {"cursor": cursor, "account": account, "limit": limit, "wait": 10 if cursor is not None else 0}
-        answer = connection.api("POST", "/audit/tail", body=body)
         for record in answer["records"]:
             _print(record, form)
         if not follow:
             return
-        cursor = answer["cursor"]
+        with output.expected_wait():
+            answer = connection.api("POST", "/audit/tail", body={**body, "cursor": answer["cursor"], "wait": 10})
 
 
 @audit.command("search")

@@ -320,6 +320,13 @@ def working(
         _telling.release()
 
 
+@contextmanager
+def expected_wait() -> Iterator[None]:
+    """Says nothing of the waits within the block: a call that waits for new records is no slow call."""
+    with _telling:
+        yield
+
+
 def announced(
     transport: Transport,
     event: Callable[[], threading.Event] = threading.Event,

@@ -40,6 +40,8 @@ class TokenSource:
     Args:
         profile: the server.
         source: the session.
+        audience: the API.
+        scope: scopes, separated by spaces; "" for the API's default.
         key: binds the tokens to a key (DPoP).
     """
 

@@ -151,6 +151,15 @@ async def test_tail_waits_for_what_comes_and_does_not_follow_itself(server: Serv
     assert after["records"] == []
 
 
+async def test_tail_after_many_reads_of_the_record_shows_the_newest_other_records(server: Server) -> None:
+    for _ in range(3):
+        await server.api(ROOT, "GET", "/accounts")
+    for _ in range(4):
+        await server.api(ROOT, "POST", "/audit/tail", body={"limit": 2})
+    newest = (await server.api(ROOT, "POST", "/audit/tail", body={"limit": 2})).json["records"]
+    assert [r["event"]["operation"] for r in newest] == ["daypass:ListAccounts"] * 2
+
+
 async def test_tail_shows_a_tenant_nothing_of_others_and_the_operator_one_account_alone(server: Server) -> None:
     start = (await server.api(TENANT_ROOT, "POST", "/audit/tail", body={})).json
     await server.api(ROOT, "GET", "/accounts")

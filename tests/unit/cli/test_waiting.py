@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cli.test_main import IDENTITY
 from tests.unit.client.servers import Clock, Script, as_json, error
 
-from daypass.cli.output import announced, working
+from daypass.cli.output import announced, expected_wait, working
 from daypass.client.transport import ClientRequest, ClientResponse, NoAnswer
 
 REQUEST = ClientRequest("http://server\x1b[31m:8700", "GET", "/", {}, b"")
@@ -58,6 +58,14 @@ def test_waiting_is_not_announced_where_nobody_sees_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _waiting(9, 1, monkeypatch, terminal=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_waiting_for_new_records_is_not_announced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with expected_wait():
+        _waiting(9, 2, monkeypatch)
     assert capsys.readouterr().err == ""
 
 

@@ -17,12 +17,15 @@ from typing import Literal
 from msgspec import Struct, ValidationError, field, toml
 
 from daypass.client import state
+from daypass.client.agent.faults import faults_of
 from daypass.client.profiles import LocalStateError, home
 from daypass.client.transport import endpoint_of
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_ROLE = re.compile(r"[\w+=,.@:/-]+")
 _MODE = re.compile(r"0[0-7]{3}")
 _MAX_BYTES = 1 << 20
+_SHORTEST, _LONGEST = 900, 43_200  # seconds; of AssumeRole
 
 Form = Literal["credentials", "env", "jwt", "template"]
 
@@ -112,18 +115,28 @@ def load(path: str) -> Config:
         text = state.read_own(path)
         if len(text) > _MAX_BYTES:
             raise LocalStateError(f"{path} is larger than 1 MiB.")
-        config: Config = toml.decode(text.encode(), type=Config)
+        config = _decoded(text.encode())
         _check(config)
     except OSError as error:
         raise LocalStateError(f"{path} cannot be used: {error.strerror}.") from None
-    except (ValidationError, ValueError) as error:  # a ValueError is of the TOML parser
+    except ValueError as error:  # also of the TOML parser
         raise LocalStateError(f"{path}: {error}") from None
     return config
 
 
+def _decoded(text: bytes) -> Config:
+    """Raises ValueError with the first fault, in plain words."""
+    try:
+        return toml.decode(text, type=Config)
+    except ValidationError as error:
+        raise ValueError(next(faults_of(toml.decode(text), Config), str(error))) from None
+
+
 def _check(config: Config) -> None:
     for url in config.endpoints:
-        endpoint_of(url)
+        _check_endpoint(url)
+    if not config.check > 0:
+        raise ValueError(f"check: {config.check:g} is not a number of seconds above 0")
     by_token = config.source.web_identity_token_file
     if config.source.profile and by_token:
         raise ValueError("source: give profile or web_identity_token_file, not both")
@@ -131,20 +144,27 @@ def _check(config: Config) -> None:
         raise ValueError("endpoints: a token of an identity provider needs at least one")
     _check_listeners(config)
     if not config.roles and not config.pod_identity:
-        raise ValueError("roles: there is none")
+        raise ValueError("roles: there is none; write [roles.NAME] with arn = ROLE")
     if config.pod_identity and by_token:
         raise ValueError("pod_identity: it needs a source with a profile, whose key signs")
     for name, role in config.roles.items():
         _check_role(name, role, by_token=bool(by_token))
 
 
+def _check_endpoint(url: str) -> None:
+    try:
+        endpoint_of(url)
+    except LocalStateError as error:
+        raise ValueError(f"endpoints: {error}") from None
+
+
 def _check_listeners(config: Config) -> None:
     address(config.listen)
-    for listener in (config.metadata, config.pod_identity):
+    for name, listener in (("metadata.", config.metadata), ("pod_identity.", config.pod_identity)):
         if listener:
-            address(listener.listen)
+            address(listener.listen, f"{name}listen")
     if config.metadata and config.metadata.role not in config.roles:
-        raise ValueError(f"metadata.role: the role {config.metadata.role!r} is not configured")
+        raise ValueError(f"metadata.role: there is no [roles.{config.metadata.role}]; it is not configured")
     if config.spiffe and not os.path.isabs(config.spiffe.socket):
         raise ValueError(f"spiffe.socket: the path {config.spiffe.socket!r} is not absolute")
 
@@ -154,52 +174,65 @@ def _check_role(name: str, role: AgentRole, *, by_token: bool) -> None:
         raise ValueError(f"roles: {name!r} cannot name a role: use letters, digits and _ . -")
     if by_token and not role.arn.startswith("arn:"):
         raise ValueError(f"roles.{name}.arn: with a token of an identity provider it must be an ARN")
-    for user in (*role.users, role.token_owner):
-        uid_of(user)
+    if not _ROLE.fullmatch(role.arn):
+        raise ValueError(f"roles.{name}.arn: {role.arn!r} is not the ARN or the name of a role")
+    if not _SHORTEST <= role.duration <= _LONGEST:
+        raise ValueError(f"roles.{name}.duration: {role.duration} is not from {_SHORTEST} to {_LONGEST} (seconds)")
+    for key, users in (("users", role.users), ("token_owner", (role.token_owner,))):
+        for user in users:
+            uid_of(user, f"roles.{name}.{key}: ")
     if role.token_file and not os.path.isabs(role.token_file):
         raise ValueError(f"roles.{name}.token_file: {role.token_file!r} is not an absolute path")
-    for each in role.file:
-        _check_file(each, f"roles.{name}.file")
+    for number, each in enumerate(role.file, 1):
+        _check_file(each, f"roles.{name}.file {number}")
 
 
 def _check_file(file: File, place: str) -> None:
     if not os.path.isabs(file.path):
-        raise ValueError(f"{place}: the path {file.path!r} is not absolute")
+        raise ValueError(f"{place}.path: {file.path!r} is not an absolute path")
     if not _MODE.fullmatch(file.mode):
-        raise ValueError(f"{place}: the mode {file.mode!r} is not of the form 0640")
+        raise ValueError(f'{place}.mode: {file.mode!r} is not a mode such as "0640"')
     if int(file.mode, 8) & 0o007:
-        raise ValueError(f"{place}: the mode {file.mode!r} shows credentials to every user")
-    if (file.form == "template") != bool(file.template):
-        raise ValueError(f"{place}: form = 'template' and template = PATH go together")
+        raise ValueError(f'{place}.mode: {file.mode!r} shows credentials to every user; use "0600" or "0640"')
+    if file.form == "template" and not file.template:
+        raise ValueError(f'{place}.template: it is missing; form = "template" needs the path of a template')
+    if file.template and file.form != "template":
+        raise ValueError(f'{place}.template: it needs form = "template"')
     if file.form == "jwt" and not file.audience:
-        raise ValueError(f"{place}: a JWT needs an audience")
-    uid_of(file.owner)
-    gid_of(file.group)
+        raise ValueError(f"{place}.audience: it is missing; a JWT needs an audience")
+    uid_of(file.owner, f"{place}.owner: ")
+    gid_of(file.group, f"{place}.group: ")
 
 
-def address(text: str) -> tuple[str, int]:
+def address(text: str, place: str = "listen") -> tuple[str, int]:
     """Host and port of a listener. It must be reachable from this machine alone: loopback, or link-local as AWS's.
 
     Raises ValueError.
     """
     host, _, port = text.rpartition(":")
-    ip = ipaddress.ip_address(host.strip("[]"))
-    if not (ip.is_loopback or ip.is_link_local) or not port.isdecimal() or not 0 <= int(port) < 65_536:
-        raise ValueError(f"listen: {text!r} is not a loopback or link-local address with a port")
+    try:
+        ip = ipaddress.ip_address(host.strip("[]"))
+        usable = (ip.is_loopback or ip.is_link_local) and port.isdecimal() and 0 <= int(port) < 65_536
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(
+            f"{place}: {text!r} is not a loopback or link-local IP address with a port, such as 127.0.0.1:8710"
+        )
     return str(ip), int(port)
 
 
-def uid_of(user: str) -> int:
-    """The id of a user, by name or number; -1 for "". Raises ValueError."""
+def uid_of(user: str, place: str = "") -> int:
+    """The id of a user, by name or number; -1 for "". Raises ValueError, which begins with `place`."""
     try:
         return int(user) if user.isdecimal() else pwd.getpwnam(user).pw_uid if user else -1
     except KeyError:
-        raise ValueError(f"this system has no user {user!r}") from None
+        raise ValueError(f"{place}this system has no user {user!r}") from None
 
 
-def gid_of(group: str) -> int:
+def gid_of(group: str, place: str = "") -> int:
     """The id of a group, likewise."""
     try:
         return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid if group else -1
     except KeyError:
-        raise ValueError(f"this system has no group {group!r}") from None
+        raise ValueError(f"{place}this system has no group {group!r}") from None

@@ -26,6 +26,7 @@ MAX_WAIT = 15.0  # seconds; shorter than a stopping server waits for its request
 PROVED = 50
 """At most so many records after a record are in its proof."""
 _LOOK_EVERY = 0.5
+_LOOKED_BACK = 5_000  # records: half a day of a reader that follows an idle server
 _READ = "ReadAudit"
 
 
@@ -137,9 +138,19 @@ async def _newest(env: Env, scope: Scope, limit: int) -> Tail:
     """Reads the heads first: a record written meanwhile is then read twice rather than missed."""
     cursor = {log.log: log.seq for log in await env.records.logs(scope.viewer)}
     account = scope.account if scope.viewer.operator else ""
-    steps = pages_of(env, scope.viewer, RecordFilter(account=account, limit=min(limit, STEP)))
-    views, _ = await fitting(steps, limit)
-    return Tail([record for record in reversed(views) if not _is_reading(record)], cursor)
+    steps = pages_of(env, scope.viewer, RecordFilter(account=account, limit=STEP))
+    views, _ = await fitting(_without_readings(steps), limit)
+    return Tail(views[::-1], cursor)
+
+
+async def _without_readings(pages: AsyncIterator[list[RecordView]]) -> AsyncIterator[list[RecordView]]:
+    """The pages, up to `_LOOKED_BACK` records, without reads of the record: a reader that follows it writes many."""
+    looked = 0
+    async for page in pages:
+        yield [record for record in page if not _is_reading(record)]
+        looked += len(page)
+        if looked >= _LOOKED_BACK:
+            return
 
 
 async def _since(env: Env, scope: Scope, cursor: Mapping[str, int], limit: int) -> Tail:
