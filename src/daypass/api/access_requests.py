@@ -282,7 +282,7 @@ class PutApprovalRuleInput(InAccount):
 
 
 class ListAccessReviewsInput(OnePage):
-    every: bool = False
+    every: Annotated[bool, Meta(description="Also closed reviews.")] = False
 
 
 class ReviewOut(Output):
@@ -298,7 +298,9 @@ class ReviewOut(Output):
 
 
 class CloseAccessReviewInput(InAccount):
-    finding: Annotated[str, Meta(min_length=1, max_length=4096)]
+    finding: Annotated[
+        str, Meta(min_length=1, max_length=4096, description="The result of the review, for the record.")
+    ]
 
 
 operation = partial(Operation, section="access requests")

@@ -73,7 +73,9 @@ class NotificationOut(DeliveryOut):
 
 
 class ListNotificationsInput(OnePage):
-    outcome: Literal["", "waiting", "delivered", "dead"] = ""
+    outcome: Annotated[
+        Literal["", "waiting", "delivered", "dead"], Meta(description="Only those with this outcome; empty: all.")
+    ] = ""
 
 
 class CreateChatCodeInput(Input):
@@ -262,7 +264,9 @@ class EventStreamOut(Output):
 
 
 class ListSecurityEventsInput(OnePage):
-    outcome: Literal["waiting", "delivered", "dead"] = "dead"
+    outcome: Annotated[Literal["waiting", "delivered", "dead"], Meta(description="Only those with this outcome.")] = (
+        "dead"
+    )
 
 
 class SecurityEventOut(DeliveryOut):

@@ -112,7 +112,7 @@ class CreateScimTokenInput(Input):
             extra={"pick": "user"},
         ),
     ]
-    days: Annotated[int, Meta(ge=1, le=366)] = 180
+    days: Annotated[int, Meta(ge=1, le=366, description="Days until the token expires; by default 180.")] = 180
 
 
 class ScimTokenOut(Output):
@@ -188,7 +188,7 @@ PUT_ALLOWED_ISSUERS = operation(
 DELETE_ALLOWED_ISSUERS = operation(
     "PutAllowedIssuers",
     "DELETE /issuers/allowed",
-    "Removes the list: any issuer may be trusted.",
+    "Remove the list: any issuer may be trusted.",
     InAccount,
     status=204,
     unique="DeleteAllowedIssuers",

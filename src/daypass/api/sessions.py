@@ -98,7 +98,7 @@ class RevokeSessionInput(Input):
     account: Annotated[str, Meta(max_length=12, description="The owning account; empty: your own.")] = ""
     block: Annotated[bool, Meta(description="Also keep it from getting new sessions.")] = False
     block_until: Annotated[Millis | None, Meta(description="End of the block; it implies `block`.")] = None
-    reason: Annotated[str, Meta(max_length=256)] = ""
+    reason: Annotated[str, Meta(max_length=256, description="For the record.")] = ""
     force: Annotated[bool, Meta(description="Also a value that is not known in the account.")] = False
     dry_run: Annotated[bool, Meta(description="Count the sessions that would end, and revoke nothing.")] = False
 
@@ -132,7 +132,7 @@ class ListRevocationsInput(OnePage):
 
 
 class LiftBlockInput(Input):
-    reason: Annotated[str, Meta(max_length=256)] = ""
+    reason: Annotated[str, Meta(max_length=256, description="For the record.")] = ""
 
 
 class PrincipalIn(Input):
@@ -144,7 +144,7 @@ class OffboardInput(Input):
     user: Annotated[str, Meta(max_length=64, description="The name of a user; empty for none.")] = ""
     also: Annotated[list[PrincipalIn], Meta(max_length=20, description="Other subjects that are the same person.")] = []
     account: Annotated[str, Meta(max_length=12, description="Account id; empty: your own.")] = ""
-    reason: Annotated[str, Meta(max_length=256)] = ""
+    reason: Annotated[str, Meta(max_length=256, description="For the record.")] = ""
     dry_run: Annotated[bool, Meta(description="Report what would be done, and do nothing.")] = False
     delete: Annotated[bool, Meta(description="Also delete the user, with its keys, memberships and policies.")] = False
 

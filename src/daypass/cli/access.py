@@ -11,7 +11,7 @@ from daypass.cli import exits, output
 from daypass.cli.access_request import state_of
 from daypass.cli.explain import show
 from daypass.cli.files import text_of
-from daypass.cli.options import PAGE, CommandGroup, CommandResult, Connect, Part, Table, server_command
+from daypass.cli.options import PAGE, CommandGroup, CommandResult, Connect, Part, Table, WholeNumber, server_command
 from daypass.client.credentials import identity
 from daypass.client.http import Connection
 
@@ -138,10 +138,10 @@ def access() -> None:
 @click.argument("resource", default="*")
 @click.option("--denied", is_flag=True, help="Also show denied principals.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="Stop after this many results."
+    "--limit", type=WholeNumber(1, 100_000), default=1000, show_default=True, help="Stop after this many results."
 )
 @click.option(
-    "--look-at", type=click.IntRange(1), default=None, help="Stop after this many principals; by default look at all."
+    "--look-at", type=WholeNumber(1), default=None, help="Stop after this many principals; by default look at all."
 )
 @click.option("--after", default="", metavar="PLACE", help="Continue where an earlier search stopped.")
 @server_command

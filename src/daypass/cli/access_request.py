@@ -23,6 +23,7 @@ from daypass.cli.options import (
     Fields,
     Part,
     Table,
+    WholeNumber,
     account_option,
     complete_roles,
     form_option,
@@ -103,7 +104,7 @@ def new_request_options(command: Any) -> Any:
 @new_request_options
 @click.option("--policy", type=click.File(encoding="utf-8"), help="File with a policy that narrows the access.")
 @click.option("--start", default="", metavar="TIME", help="Not before: 2026-01-31T12:00:00Z, or +2h.")
-@click.option("--uses", type=click.IntRange(1, 1000), help="End the access after this number of sessions.")
+@click.option("--uses", type=WholeNumber(1, 1000), help="End the access after this number of sessions.")
 @click.option("--beneficiary", default="", metavar="ARN", help="Request it for this user, who must accept.")
 @click.option(
     "--token", default="", metavar="TEXT", help="A repeated call with the same token makes no second request."
@@ -182,7 +183,7 @@ def _stages(number: int) -> str:
 
 @request.command("ls")
 @account_option
-@click.option("--state", type=click.Choice(_STATES), default=None)
+@click.option("--state", type=click.Choice(_STATES), default=None, help="Only those in this state.")
 @click.option("--inbox", is_flag=True, help="Only those that wait for your vote.")
 @click.option("--person", default="", help="Only those for this person: an ARN, or its last part.")
 @limit_option

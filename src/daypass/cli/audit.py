@@ -29,6 +29,7 @@ from daypass.cli.options import (
     CommandResult,
     Connect,
     Fields,
+    WholeNumber,
     any_account_option,
     form_option,
     limit_option,
@@ -52,7 +53,9 @@ def audit() -> None:
 
 @audit.command("tail")
 @any_account_option
-@click.option("--limit", type=click.IntRange(1, PAGE), default=20, show_default=True)
+@click.option(
+    "--limit", type=WholeNumber(1, PAGE), default=20, show_default=True, help="Number of records to begin with."
+)
 @click.option("--follow", "-f", is_flag=True, help="Print new records until interrupted.")
 @server_connection
 @form_option
@@ -73,9 +76,9 @@ def tail(account: str, limit: int, follow: bool, connect: Connect, form: str) ->
 @audit.command("search")
 @any_account_option
 @click.option("--operation", default="", metavar="NAME", help="For example sts:AssumeRole.")
-@click.option("--session-id", default="", metavar="ID")
-@click.option("--access-key-id", default="", metavar="ID")
-@click.option("--request-id", default="", metavar="ID")
+@click.option("--session-id", default="", metavar="ID", help="A session that was issued, or that acted.")
+@click.option("--access-key-id", default="", metavar="ID", help="The key that signed, or that was issued.")
+@click.option("--request-id", default="", metavar="ID", help="The id that an error shows.")
 @click.option("--error", default="", metavar="KIND", help="For example access_denied.")
 @click.option("--type", default="", metavar="EVENT", help="For example session.issued.")
 @click.option("--person", default="", metavar="TEXT", help="A part of the ARN, ids or source identity of who acted.")
@@ -83,7 +86,7 @@ def tail(account: str, limit: int, follow: bool, connect: Connect, form: str) ->
 @click.option("--chain", default="", metavar="ID", help="A session that was issued, acted on, or acted.")
 @click.option("--source", default="", metavar="ADDRESS", help="The beginning of the source address.")
 @click.option("--trace", default="", metavar="ID", help="A trace, by its id in the header traceparent.")
-@click.option("--decision", type=click.Choice(["allowed", "refused"]))
+@click.option("--decision", type=click.Choice(["allowed", "refused"]), help="Only requests with this decision.")
 @click.option("--since", default="", metavar="TIME", help="2026-01-31T12:00:00Z, or 2h: the last two hours.")
 @click.option("--until", default="", metavar="TIME", help="2026-01-31T12:00:00Z.")
 @limit_option
@@ -113,7 +116,7 @@ def search(since: str, until: str, limit: int, connect: Connect, form: str, **qu
 @any_account_option
 @server_command
 def show(record: str, account: str, connect: Connect) -> CommandResult:
-    """Print records whole: RECORD is a request id, a session id, or LOG/SEQ."""
+    """Print whole records: RECORD is a request id, a session id, or LOG/SEQ."""
     if not _RECORD.fullmatch(record):
         raise click.UsageError(
             f"{record!r} is not a record: give a request id, a session id (32 hex digits), or LOG/SEQ."

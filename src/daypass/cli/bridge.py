@@ -20,7 +20,7 @@ import click
 from daypass.cli import output
 from daypass.cli.files import name_of, parsed, text_of
 from daypass.cli.iam import Row
-from daypass.cli.options import CommandGroup, CommandResult, Connect, server_command
+from daypass.cli.options import CommandGroup, CommandResult, Connect, WholeNumber, server_command
 from daypass.client.credentials import identity
 from daypass.client.errors import ClientError
 from daypass.client.http import Connection
@@ -231,7 +231,7 @@ def seaweedfs(audience: str, policy: Any, ttl: str, subject: str, connect: Conne
 @click.option(
     "--algorithm", default="", help="RS256, ES256, ES384 or EdDSA. Default: that of the other side's command."
 )
-@click.option("--seconds", default=300, type=click.IntRange(60, 3600), help="The lifetime.")
+@click.option("--seconds", default=300, type=WholeNumber(60, 3600), help="The lifetime.")
 @click.option(
     "--form", "shape", type=click.Choice(["text", "google"]), default="text", help="google: for its credential file."
 )

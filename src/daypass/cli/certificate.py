@@ -52,7 +52,7 @@ def certificate() -> None:
 @click.option("--duration", type=Duration(), default=0, metavar="TIME", help="Default: 1h, or until the session ends.")
 @_allow
 @click.option("--force-command", default="", metavar="COMMAND", help="The only command that sshd runs.")
-@click.option("--source", multiple=True, metavar="NETWORK", help="From where it is valid; repeatable.")
+@click.option("--source", multiple=True, metavar="NETWORK", help="Network from which it is valid; repeatable.")
 @server_command
 def issue(kind: str, names: tuple[str, ...], connect: Connect, **given: Any) -> CommandResult:
     """Get a certificate for NAMES: principals of ssh-user, host names of ssh-host, one user of a database. It stands beside
@@ -120,7 +120,9 @@ class _OwnFirst(click.Command):
 
 
 @click.command("ssh", cls=_OwnFirst)
-@click.option("--role", default="", metavar="ROLE", shell_complete=complete_roles, help="Default: as you are.")
+@click.option(
+    "--role", default="", metavar="ROLE", shell_complete=complete_roles, help="As this role. Default: as you are."
+)
 @click.option("--principal", default="", metavar="NAME", help="Default: the user that ssh logs in as.")
 @_allow
 @request_options

@@ -32,7 +32,9 @@ def credential_helper() -> None:
 @credential_helper.command("git")
 @click.argument("action", metavar="get")
 @click.option("--audience", default="", metavar="URI", help="Audience of the tokens. Default: https:// and the host.")
-@click.option("--role", default="", metavar="ROLE", shell_complete=complete_roles, help="Default: as you are.")
+@click.option(
+    "--role", default="", metavar="ROLE", shell_complete=complete_roles, help="As this role. Default: as you are."
+)
 @server_options
 def git(action: str, audience: str, role: str, profile: str, endpoint: str) -> None:
     """Answer git as a credential helper: a Bearer token where git knows them (2.46), else a password.

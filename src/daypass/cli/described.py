@@ -25,6 +25,7 @@ from daypass.cli.options import (
     Connect,
     Fields,
     Table,
+    WholeNumber,
     account_option,
     confirmed,
     done,
@@ -113,7 +114,7 @@ def _type(part: InputField) -> Any:
     if isinstance(kind, inspect.LiteralType):
         return click.Choice([str(value) for value in kind.values if value != ""])
     if isinstance(kind, inspect.IntType):
-        return click.IntRange(part.schema.get("minimum"), part.schema.get("maximum"))
+        return WholeNumber(part.schema.get("minimum"), part.schema.get("maximum"))
     return str
 
 

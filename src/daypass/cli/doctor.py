@@ -30,7 +30,7 @@ _ORDER = (CRITICAL, WARNING)
 @_token
 @server_command
 def doctor(metrics_token: str, connect: Connect) -> CommandResult:
-    """Look at a server: clock, keys, certificate, database, replication, disk, spool, record, providers, policies.
+    """Check a server: clock, keys, certificate, database, replication, disk, spool, record, providers, policies.
 
     Each finding has its runbook. The exit status is 1 when something is wrong.
     """

@@ -127,9 +127,7 @@ def _usage(error: click.ClickException, called: str) -> int:
         click.echo(error.format_message(), err=True)
         return exits.USAGE
     text = " ".join(error.format_message().split())
-    text = text.replace("a valid integer range", "a whole number").replace(
-        "a valid integer", "a whole number"
-    )  # click's
+    text = text.replace("a valid integer", "a whole number")  # click's
     text = re.sub(r"^Missing argument '\{[^']*\}'\. ", "Missing argument. ", text)  # the choices follow
     if isinstance(error, click.FileError):
         return _report(f"{error.ui_filename}: {error.message}", exits.LOCAL)

@@ -308,7 +308,7 @@ def show(config: Path | None, data: Path | None) -> CommandResult:
 @yes_option
 @output_option
 def reset(config: Path | None, data: Path | None, yes: bool) -> CommandResult:
-    """Declare this machine's clock right. Every session ends, because expired ones could live again."""
+    """Confirm that this machine's clock is right. Every session ends, because expired ones could live again."""
     server = server_module("clock")
     confirmed("Is this machine's clock right, and may every session end?", yes=yes)
     before = server.reset(settings_of(config, data))

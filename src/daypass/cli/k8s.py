@@ -28,14 +28,20 @@ def k8s() -> None:
     "--audience", default="sts.amazonaws.com", metavar="NAME", show_default=True, help="Audience of pods' tokens."
 )
 @click.option("--agent-image", default="", metavar="IMAGE", help="The image of agents, for pods that ask for one.")
-@click.option("--listen", default="0.0.0.0:8443", metavar="HOST:PORT", show_default=True, help="Where.")
+@click.option("--listen", default="0.0.0.0:8443", metavar="HOST:PORT", show_default=True, help="Address to listen on.")
 @click.option("--cert", required=True, metavar="FILE", help="The certificate chain; read again when it changes.")
 @click.option("--key", required=True, metavar="FILE", help="Its private key.")
 @click.option(
     "--client-ca", default="", metavar="FILE", help="Serve only clients with a certificate of this authority."
 )
 @click.option("--api", default="https://kubernetes.default.svc", metavar="URL", show_default=True, help="API server.")
-@click.option("--account", default=_ACCOUNT, metavar="DIR", show_default=True, help="Has token and ca.crt for it.")
+@click.option(
+    "--account",
+    default=_ACCOUNT,
+    metavar="DIR",
+    show_default=True,
+    help="Directory with token and ca.crt for the API server.",
+)
 def webhook(**given: str) -> None:
     """Serve the admission webhook that gives pods a role by the annotations of EKS.
 
@@ -61,7 +67,9 @@ def webhook(**given: str) -> None:
 
 @k8s.command("credential")
 @click.option("--audience", required=True, metavar="URI", help="The cluster's resource server.")
-@click.option("--role", default="", metavar="ROLE", shell_complete=complete_roles, help="Default: as you are.")
+@click.option(
+    "--role", default="", metavar="ROLE", shell_complete=complete_roles, help="As this role. Default: as you are."
+)
 @server_options
 def credential(audience: str, role: str, profile: str, endpoint: str) -> None:
     """Print an access token as kubectl reads it (ExecCredential). It is the `exec` of a user in a kubeconfig."""

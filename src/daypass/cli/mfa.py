@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 import webbrowser
 from base64 import b64decode
 from collections.abc import Iterator
@@ -216,15 +217,21 @@ def _show(seed: str, user: str, account: str) -> None:
     )
     output.prose("Type this secret into your authenticator app. It is not shown again:", err=True)
     click.echo(f"\n  {output.safe(secret)}\n", err=True)
-    output.prose("Or give the app this address, as a QR code for example:", err=True)
+    output.prose("Or give the app this address, for example as a QR code:", err=True)
     click.echo(f"\n  {output.safe(address)}\n", err=True)
     output.qr_code(address)
 
 
+def _code(text: str) -> str:
+    """A code as the app shows it, with or without a space."""
+    while not re.fullmatch("[0-9]{6}", code := click.prompt(text, err=True).replace(" ", "")):
+        output.message("a code of an authenticator app has six digits")
+    return code
+
+
 def _confirm(connection: Connection, user: str, serial: str) -> None:
     for attempt in range(1, _ATTEMPTS + 1):
-        first = click.prompt("Code", err=True).strip()
-        second = click.prompt("Next code", err=True).strip()
+        first, second = _code("Code"), _code("Next code")
         try:
             connection.iam(
                 "EnableMFADevice",
@@ -238,6 +245,6 @@ def _confirm(connection: Connection, user: str, serial: str) -> None:
                 raise
             if attempt == _ATTEMPTS:
                 raise LocalStateError("The codes are wrong, so the device is not registered.") from None
-            output.message("these are not two codes of it, one after the other: try again with the next two")
+            output.message("these are not two consecutive codes of the app; try again with the next two")
         else:
             return

@@ -33,6 +33,26 @@ else:
     _Type = click.ParamType  # older releases of click have no type parameter here
 
 
+class WholeNumber(click.IntRange):
+    """A whole number of a range. Help and errors describe the range in words; click writes 1<=x<=100."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number.", param, ctx)
+        if (self.min is not None and number < self.min) or (self.max is not None and number > self.max):
+            self.fail(f"{number} is not {self._describe_range()}.", param, ctx)
+        return number
+
+    def _describe_range(self) -> str:
+        if self.min is None:
+            return "" if self.max is None else f"at most {self.max}"
+        return f"at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+
+
 class CommandGroup(click.Group):
     """A group of commands. Its help shows the first sentence of each command whole; click would cut it off."""
 
@@ -149,7 +169,7 @@ any_account_option = click.option(
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 reason_option = click.option("--reason", default="", metavar="TEXT", help="For the record.")
 limit_option = click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Maximum number of results."
+    "--limit", type=WholeNumber(1, 100_000), default=100, show_default=True, help="Maximum number of results."
 )
 
 

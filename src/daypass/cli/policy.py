@@ -35,7 +35,9 @@ def policy() -> None:
 
 
 @policy.command("ls")
-@click.option("--scope", type=click.Choice(["local", "aws", "all"]), default="local", show_default=True)
+@click.option(
+    "--scope", type=click.Choice(["local", "aws", "all"]), default="local", show_default=True, help="Whose policies."
+)
 @server_command
 def list_policies(scope: str, connect: Connect) -> CommandResult:
     """List the managed policies of your account, or those of AWS."""
@@ -152,7 +154,14 @@ Linted = tuple[str, list[Finding]]
     show_default=True,
     help="Exit with 1 if a finding has at least this severity.",
 )
-@click.option("--output", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True)
+@click.option(
+    "--output",
+    "form",
+    type=click.Choice(["text", "json", "sarif"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
+)
 @server_connection
 def lint(files: Sequence[TextIO], stored: bool, fail_on: str, form: str, connect: Connect, **given: str) -> int:
     """Lint policies and approval rules in FILES (- for stdin), without a server; or, with --stored, the policies of an account on the server.

@@ -28,7 +28,7 @@ _file = click.Path(path_type=Path, dir_okay=False)
 @click.option("--issuer-key", type=_file, help="Its private key (EC P-256, PEM).")
 @click.option("--issuer-role", default="", metavar="ROLE", help="A role that its tokens can assume.")
 @click.option("--client-id", default="daypass-probe", show_default=True, help="The audience of its tokens.")
-@click.option("--region", default="", metavar="NAME", help="From where this probe looks: a label of its metrics.")
+@click.option("--region", default="", metavar="NAME", help="The region of this probe: a label of its metrics.")
 @click.option("--listen", default="", metavar="HOST:PORT", help="Serve metrics there, and go on until interrupted.")
 @click.option("--every", type=Duration(), default="30s", show_default=True, help="The pause with --listen.")
 @server_command

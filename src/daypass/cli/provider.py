@@ -236,7 +236,7 @@ def _listed(connection: Connection, account: str) -> list[str] | None:
 @account_option
 @server_command
 def list_allowed(account: str, connect: Connect) -> CommandResult:
-    """Show the list."""
+    """List the allowed issuers."""
     issuers = _listed(connect(), account)
     if issuers is None:
         return CommandResult({"issuers": None}, "No list is set: any issuer may be trusted.")

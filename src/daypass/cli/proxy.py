@@ -21,7 +21,9 @@ from daypass.client.transport import endpoint_of
 @click.option("--to", required=True, metavar="URL", help="The server: https://orders.example.")
 @click.option("--audience", default="", metavar="URI", help="Send access tokens for this audience.")
 @click.option("--sign", "service", default="", metavar="SERVICE", help="Sign with SigV4 for this service instead.")
-@click.option("--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="Where. Default: a free port.")
+@click.option(
+    "--listen", default="127.0.0.1:0", metavar="HOST:PORT", help="Address to listen on. Default: a free port."
+)
 @click.option("--ca-bundle", "authorities", default="", metavar="FILE", help="The authorities of the server's TLS.")
 @click.option("--any-user", is_flag=True, help="Serve other users of this machine too.")
 @request_options

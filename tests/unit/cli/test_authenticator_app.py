@@ -96,17 +96,25 @@ def assert_drawn(shown: str, address: str) -> None:
 
 
 def test_mfa_add_app_wrong_codes_are_asked_again(cli: Any, serve: Any, type_in: Any) -> None:
-    type_in("1\n2\n333333\n444444\n")
+    type_in("111111\n222222\n333333\n444 444\n")
     server: Script = serve(ANNA, MADE, error("ValidationError", "short", 400), DONE)
     ran = cli("mfa", "add", "--app")
     assert (ran.status, "try again" in ran.err) == (0, True)
     assert actions(server.sent)[-2:] == ["EnableMFADevice"] * 2
 
 
-@pytest.mark.parametrize(("typed", "status"), [("1\n2\n" * 3, 6), ("1\n", 130)])
+def test_mfa_add_app_code_without_six_digits_is_asked_again_before_a_call(cli: Any, serve: Any, type_in: Any) -> None:
+    type_in("1234\n111111\nabcdef\n222222\n")
+    server: Script = serve(ANNA, MADE, DONE)
+    ran = cli("mfa", "add", "--app")
+    assert (ran.status, ran.err.count("has six digits")) == (0, 2)
+    assert actions(server.sent).count("EnableMFADevice") == 1
+
+
+@pytest.mark.parametrize(("typed", "status"), [("111111\n222222\n" * 3, 6), ("111111\n", 130)])
 def test_mfa_add_app_unconfirmed_leaves_no_device(cli: Any, serve: Any, type_in: Any, typed: str, status: int) -> None:
     type_in(typed)
-    steps = [WRONG] * typed.count("2")
+    steps = [WRONG] * typed.count("222222")
     server: Script = serve(ANNA, MADE, *steps, result("DeleteVirtualMFADevice", ""))
     ran = cli("mfa", "add", "--app")
     assert ran.status == status

@@ -134,6 +134,16 @@ def test_every_command_takes_output_but_those_that_run_something() -> None:
     assert {name for name in COMMANDS if not takes(name, "--output")} == set(WITHOUT_JSON)
 
 
+def test_every_option_of_a_command_has_help_and_an_argument_with_a_name() -> None:
+    options = [(name, each) for name, command in COMMANDS.items() for each in command.params if not takes_none(each)]
+    assert [f"{name} {each.opts[0]}" for name, each in options if not getattr(each, "help", None)] == []
+    assert [f"{name} {each.opts[0]}" for name, each in options if (each.metavar or each.type.name).count(" ")] == []
+
+
+def takes_none(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Argument) or getattr(parameter, "hidden", False)
+
+
 def test_every_command_that_ends_or_replaces_something_asks_or_has_a_reason_not_to() -> None:
     asks = {*REMOVES, *SETS, *REPLACES_A_DOCUMENT, *REMOVES_LOCALLY}
     assert {name for name in COMMANDS if takes(name, "--yes")} == asks
