@@ -194,9 +194,26 @@ def test_settings_shown_hide_secrets() -> None:
     assert "CANARY" in settings.database_url()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DAYPASS_SERVER__PORT", "x", r"server\.port: it is not a whole number\. \(Port to listen on"),
+        ("DAYPASS_SERVER__PORT", "70000", r"server\.port: it must be at most 65535\."),
+        ("DAYPASS_ACCESS__SWEEP_SECONDS", "0", r"access\.sweep_seconds: it must be above 0\."),
+        ("DAYPASS_LOG__FORMAT", "xml", r"log\.format: it must be 'json', 'ecs' or 'text'\."),
+        ("DAYPASS_SERVER__PUBLIC_URL", "here", r"server\.public_url: it has the wrong form\. \(Address for browsers"),
+        ("DAYPASS_PEERS__URLS", "here", r"peers\.urls, entry 1: it has the wrong form\."),
+        ("DAYPASS_ACCESS__SCHEDULE_TOKENS", '{"1": {"a": "b"}}', r"access\.schedule_tokens\.1: it has the wrong form\."),
+    ],
+)  # fmt: skip
+def test_load_setting_with_a_fault_is_refused_in_plain_words(name: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load(environ={name: value})
+
+
 def test_trusted_proxy_that_is_no_network_is_named() -> None:
     with pytest.raises(
-        ConfigError, match=r"server\.trusted_proxies\.1: .*'proxy\.internal' .* give networks like 10\.0\.0\.0/8"
+        ConfigError, match=r"server\.trusted_proxies, entry 2: .*'proxy\.internal' .* give networks like 10\.0\.0\.0/8"
     ):
         load(None, {}, {"server": {"trusted_proxies": ["10.0.0.0/8", "proxy.internal"]}})
 

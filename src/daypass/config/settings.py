@@ -212,8 +212,39 @@ def _merge(into: dict[str, dict[str, Any]], more: Mapping[str, Mapping[str, Any]
 
 
 def _explain(error: ValidationError) -> str:
+    """The first fault: the setting, what is wrong, and what the setting is. Never the value, which may be a secret."""
     first = error.errors(include_input=False, include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}."
+    section, *rest = first["loc"]
+    place = f"{section}{''.join(f', entry {part + 1}' if isinstance(part, int) else f'.{part}' for part in rest if part != '[key]')}"
+    words = _FAULTS.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    return f"{place}: {words}.{_description_of(str(section), str(rest[0]) if rest else '')}"
+
+
+_WHOLE, _NUMBER, _SWITCH = "it is not a whole number", "it is not a number", "it is neither true nor false"
+_FAULTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), _WHOLE),
+    **dict.fromkeys(("float_parsing", "float_type", "finite_number"), _NUMBER),
+    **dict.fromkeys(("bool_parsing", "bool_type"), _SWITCH),
+    **dict.fromkeys(("tuple_type", "list_type"), "it is not a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "it is not a table"),
+    "string_type": "it is not text",
+    "path_type": "it is not a path",
+    "literal_error": "it must be {expected}",
+    "greater_than": "it must be above {gt:g}",
+    "greater_than_equal": "it must be at least {ge:g}",
+    "less_than": "it must be below {lt:g}",
+    "less_than_equal": "it must be at most {le:g}",
+    "string_pattern_mismatch": "it has the wrong form",
+    "value_error": "{error}",
+}
+"""What is wrong, by pydantic's type of the error; its own words name types of Python and regular expressions."""
+
+
+def _description_of(section: str, key: str) -> str:
+    """The description of a setting, as in the reference; "" for none."""
+    fields = getattr(Settings.model_fields.get(section), "annotation", None)
+    field = getattr(fields, "model_fields", {}).get(key)
+    return f" ({field.description})" if field is not None and field.description else ""
 
 
 # --- Variables that look like settings and are none
