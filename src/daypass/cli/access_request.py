@@ -132,6 +132,8 @@ def create(roles: tuple[str, ...], policy: TextIO | None, connect: Connect, **gi
             confirm = click.prompt(
                 f"Emergency access is recorded, alerted and reviewed. Type {name} to confirm", err=True
             )
+        if confirm != name:
+            raise click.UsageError(f"Confirm emergency access by the name of the first role: --confirm {name}")
         body |= {"break_glass": True, "confirmation": confirm}
     if not given["new"] and not given["token"]:
         body["reuse"] = True

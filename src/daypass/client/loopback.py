@@ -313,7 +313,10 @@ def _sent(server: LoginServer, method: str, path: str, headers: Mapping[str, str
         raise ClientError("", f"{server.endpoint} is not a Daypass server with OAuth", answer.status)
     if answer.status >= 300:
         code, text = str(content.get("error", "")), str(content.get("error_description", ""))
-        refusal = ClientError(code, text or code, answer.status, str(content.get("request_id", "")))
+        encoded = str(content.get("encoded_authorization_message", ""))
+        if encoded and code == "invalid_request":  # RFC 8693, 2.2.2 has no code of its own for a denial
+            code = "AccessDenied"
+        refusal = ClientError(code, text or code, answer.status, str(content.get("request_id", "")), encoded)
         refusal.nonce = answer.headers.get("dpop-nonce", "") if code == "use_dpop_nonce" else ""
         raise refusal
     return content

@@ -120,3 +120,23 @@ def test_access_own_says_which_request_gives_nothing_any_more(cli: Any, serve: A
     }
     serve(as_json({"grants": [], "access_requests": [request]}))
     assert "approved, refused now" in cli("access", "own").out
+
+
+def test_token_denied_by_policy_ends_with_the_status_of_a_denial(cli: Any, serve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
+    denial = {"error": "invalid_request", "error_description": "User: a is not authorized", "request_id": "r-7"}
+    metadata = as_json({"issuer": "http://localhost:8700"})
+    serve(metadata, as_json({**denial, "encoded_authorization_message": "AQ=="}, 400))
+    ran = cli("token", "--audience", "https://orders.example")
+    assert ran.status == 4
+    assert ran.err.startswith("daypass: AccessDenied: User: a is not authorized (request r-7)\n")
+    assert "daypass explain r-7" in ran.err
+    serve(metadata, as_json(denial, 400))
+    assert cli("token", "--audience", "https://orders.example").status == 7
+
+
+def test_request_create_break_glass_without_the_name_asks_no_server(cli: Any, serve: Any) -> None:
+    server = serve()
+    role = "arn:aws:iam::111122223333:role/prod/orders"
+    ran = cli("request", "create", role, "--reason", "all is down", "--break-glass", "--confirm", "prod")
+    assert (ran.status, "--confirm orders" in ran.err, server.sent) == (2, True, [])
