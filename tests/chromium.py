@@ -45,7 +45,8 @@ def judged(page: Page, name: str) -> None:
         (each["id"], each["nodes"][0]["html"], each["nodes"][0]["failureSummary"]) for each in found["violations"]
     ]
     assert not violations, f"{name}: {violations}"
-    if folder := os.environ.get("DAYPASS_SCREENSHOTS"):
+    folder, window = os.environ.get("DAYPASS_SCREENSHOTS"), page.viewport_size or {"width": 1280}
+    if folder and window["width"] > _NARROW:
         for look in ("light", "dark"):
             page.emulate_media(color_scheme=look, reduced_motion="reduce")  # type: ignore[arg-type]
             (Path(folder) / f"{name}-{look}.webp").write_bytes(_picture(page))
@@ -64,6 +65,8 @@ def _picture(page: Page) -> bytes:
 
 
 _TALLEST = 2_400
+_NARROW = 400
+"""Pictures of the documentation are of wider windows."""
 
 
 def page_of(chromium: Browser, scheme: str, width: int) -> tuple[Page, list[str]]:
