@@ -43,7 +43,7 @@ def found_command(name: str) -> click.Command:
 
 class _Lazy(click.Group):
     def make_context(self, *given: Any, **more: Any) -> click.Context:
-        if os.environ.get("NO_COLOR"):
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             more = {"color": False, **more}
         with _pipe_watched():  # help is printed here
             return super().make_context(*given, **more)

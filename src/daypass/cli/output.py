@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import sys
@@ -50,7 +51,7 @@ _COLOURS = {
         ("blocked", "dead", "denied", "disabled", "error", "failed", "not allowed", "refused", "revoked"), "red"
     ),
 }
-"""The colours of words that say how something is. Without a terminal, and with NO_COLOR, click leaves them out."""
+"""The colours of words that say how something is. Without a terminal, with NO_COLOR and with TERM=dumb, click leaves them out."""
 
 
 def coloured(text: str, word: str = "") -> str:
@@ -294,7 +295,7 @@ def working(
     """Says `text` on standard error while the block takes longer, with `amount` so far and the seconds; nothing where that is
     not a terminal.
     """
-    if not sys.stderr.isatty() or not _telling.acquire(blocking=False):
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or not _telling.acquire(blocking=False):
         yield
         return
     done = event()

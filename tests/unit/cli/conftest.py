@@ -32,6 +32,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("AWS_", "DAYPASS_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAYPASS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TERM", "xterm")
 
 
 @pytest.fixture

@@ -642,13 +642,18 @@ def test_credential_process_from_the_cache_imports_no_http(cli: Callable, serve:
     assert not found & {"http.client", "ssl", "xml.etree.ElementTree", "email", "difflib", "rich", "sqlite3"}
 
 
-@pytest.mark.parametrize(("value", "color"), [("1", False), ("", None)])
-def test_no_color_turns_colours_off_for_every_command(
-    monkeypatch: pytest.MonkeyPatch, value: str, color: bool | None
+@pytest.mark.parametrize(
+    ("name", "value", "color"),
+    [("NO_COLOR", "1", False), ("NO_COLOR", "", None), ("TERM", "dumb", False), ("TERM", "xterm", None)],
+)
+def test_no_color_or_a_dumb_terminal_turns_colours_off_for_every_command(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, color: bool | None
 ) -> None:
     from daypass.cli.app import cli as group
 
-    monkeypatch.setenv("NO_COLOR", value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("TERM", raising=False)
+    monkeypatch.setenv(name, value)
     assert group.make_context("daypass", ["status"]).color is color
 
 
