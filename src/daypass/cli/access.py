@@ -284,4 +284,4 @@ def own_access(connect: Connect) -> CommandResult:
 def waiting(own: dict[str, Any]) -> list[Part]:
     """The note for an approver about own access."""
     number = len(own.get("waiting") or ())
-    return [f"\n{output.counted(number, 'request')} for your decision: daypass request ls --inbox"] if number else []
+    return ["", f"{output.counted(number, 'request')} for your decision: daypass request ls --inbox"] if number else []

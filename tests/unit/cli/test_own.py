@@ -140,3 +140,8 @@ def test_request_create_break_glass_without_the_name_asks_no_server(cli: Any, se
     role = "arn:aws:iam::111122223333:role/prod/orders"
     ran = cli("request", "create", role, "--reason", "all is down", "--break-glass", "--confirm", "prod")
     assert (ran.status, "--confirm orders" in ran.err, server.sent) == (2, True, [])
+
+
+def test_access_own_of_an_approver_counts_the_requests_on_a_line_of_their_own(cli: Any, serve: Any) -> None:
+    serve(as_json({"grants": [], "access_requests": [], "mfa_devices": [], "waiting": [{}, {}]}))
+    assert "\n2 requests for your decision: daypass request ls --inbox\n" in cli("access", "own").out
