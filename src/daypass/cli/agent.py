@@ -51,7 +51,7 @@ def run(file: str, check: bool) -> None:
     """
     config = load(file)
     if check:
-        output.message(f"{file} is right: {output.counted(len(config.roles), 'role')}")
+        output.message(f"{file} is valid: {output.counted(len(config.roles), 'role')}")
         return
     from daypass.client.agent.run import Agent  # it loads the event loop
 

@@ -129,7 +129,7 @@ def show(record: str, account: str, connect: Connect) -> CommandResult:
         name = "request_id" if "-" in record else "session_id"
         found = pages(connection, "/audit/records", "records", {"account": account, name: record}, PAGE)[::-1]
     if not found:
-        output.message(f"{output.safe(record)} is not on the record, or you may not see it")
+        output.message(f"{output.safe(record)} is not in the record, or you may not see it")
     return CommandResult(
         found, *(partial(output.data, each) for each in found), status=exits.OK if found else exits.FINDING
     )
@@ -226,7 +226,7 @@ def prove(record: str, known: str, account: str, connect: Connect) -> CommandRes
         raise click.UsageError(f"{record!r} is not LOG/SEQ.")
     found = OnlineRecord(connect(), account).proof(log, int(text), _known_head(log, known))
     if found is None:
-        output.message(f"{output.safe(record)} is not on the record")
+        output.message(f"{output.safe(record)} is not in the record")
         return CommandResult(None, status=exits.FINDING)
     row, verdict = found
     if isinstance(verdict, BadRecord):

@@ -257,7 +257,7 @@ def _facts(connection: Connection, subject: str) -> tuple[str, str]:
     if not found:
         raise ClientError("", "the server's answer holds no issuer")
     if not found.startswith("https://"):
-        output.message("The issuer has no https:// address. Clouds refuse it; for trials it may do.")
+        output.message("The issuer has no https:// address: it is enough for a trial, but clouds refuse it.")
     return found, subject or _principal(identity(connection))
 
 

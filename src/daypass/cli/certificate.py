@@ -218,7 +218,7 @@ def ldap(endpoint: str, audience: str, listen: str, ca_bundle: str) -> None:
 
     place = host_and_port(listen)
     if place[0] not in ("127.0.0.1", "::1", "localhost"):
-        raise click.UsageError("Passwords come in clear, so --listen is a loopback address.")
+        raise click.UsageError("Passwords are sent unencrypted, so --listen must be a loopback address.")
     tokens = Tokens(endpoint, audience, ca_bundle)
     try:
         server = LdapServer(place, tokens.check)

@@ -132,7 +132,7 @@ def _recorded(connection: Connection, request_id: str) -> dict[str, Any]:
             request = dict(event.get("detail") or {})
             kept = {name: event.get(name) for name in ("error", "operation", "actor")}
             return {**kept, "private": request.pop("private", {}), "request": request}
-    raise ClientError("NoSuchEntity", "No refusal is on record for this request, or you may not see it.", 404)
+    raise ClientError("NoSuchEntity", "The record has no refusal of this request, or you may not see it.", 404)
 
 
 def _newest(connection: Connection, principal: str, action: str) -> dict[str, Any]:
@@ -148,9 +148,9 @@ def _newest(connection: Connection, principal: str, action: str) -> dict[str, An
                 action,
             ):
                 found = f"request {output.safe(event.get('request_id'))}, {output.moment(record['at'])}"
-                output.message(f"the newest such denial on the record is {found}")
+                output.message(f"the newest such denial in the record is {found}")
                 return dict(decision)
-    raise ClientError("NoSuchEntity", "The record shows you no such denial among the newest ones.", 404)
+    raise ClientError("NoSuchEntity", "The newest records that you may see have no such denial.", 404)
 
 
 def _decoded(connection: Connection, message: str) -> dict[str, Any]:

@@ -310,7 +310,7 @@ def show(config: Path | None, data: Path | None) -> CommandResult:
 def reset(config: Path | None, data: Path | None, yes: bool) -> CommandResult:
     """Confirm that this machine's clock is right. Every session ends, because expired ones could live again."""
     server = server_module("clock")
-    confirmed("Is this machine's clock right, and may every session end?", yes=yes)
+    confirmed("Confirm that this machine's clock is right, and end every session?", yes=yes)
     before = server.reset(settings_of(config, data))
     text = f"The clock is reset from {output.moment(before.mark)} to {output.moment(before.wall)}; all sessions ended."
     return done("reset", text, recorded=output.iso(before.mark), system=output.iso(before.wall))

@@ -169,9 +169,7 @@ def register_app(connection: Connection) -> str:
     Raises ClientError, UsageError (no terminal to ask on, or the caller is not a user), LocalStateError (wrong codes).
     """
     if not output.interactive():
-        raise click.UsageError(
-            "An authenticator app is registered on a terminal: its secret is shown, and codes are asked."
-        )
+        raise click.UsageError("An authenticator app needs a terminal: its secret is shown, and codes are asked for.")
     user, account = _user(connection)
     made = iam.one(connection, "CreateVirtualMFADevice", "VirtualMFADevice", VirtualMFADeviceName=user)
     serial = made["SerialNumber"]

@@ -108,7 +108,7 @@ def monitoring(
 
     window = _WINDOW.fullmatch(maintenance.lower())
     if window is None:
-        raise click.BadParameter("it is like: sunday 02:00-04:00", param_hint="--maintenance")
+        raise click.BadParameter("give it as: sunday 02:00-04:00", param_hint="--maintenance")
     places = Places(**texts, maintenance=(f"{window[1]}day", window[2], window[3]))  # type: ignore[arg-type]  # all texts
     places = places._replace(targets=target or places.targets, probes=probe or places.probes)
     files = monitoring_files(places)

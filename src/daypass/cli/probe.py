@@ -78,7 +78,7 @@ def _follow(check: Probe, metrics: ProbeMetrics, listen: str, every: int) -> Non
     """Runs the checks again and again, and serves their metrics, until it is interrupted. It prints what fails."""
     host, _, port = listen.rpartition(":")
     if not port.isdecimal():
-        raise click.BadParameter("it is HOST:PORT", param_hint="--listen")
+        raise click.BadParameter("it must be HOST:PORT", param_hint="--listen")
     with metrics_server(metrics, host.strip("[]") or "127.0.0.1", int(port)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         while True:

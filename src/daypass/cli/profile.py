@@ -103,7 +103,7 @@ def use_profile(name: str) -> CommandResult:
     name = _named(name)
     use(name)
     if current() != name:
-        output.message("in this shell DAYPASS_PROFILE or AWS_ACCESS_KEY_ID go before it")
+        output.message("in this shell, DAYPASS_PROFILE or AWS_ACCESS_KEY_ID takes precedence over it")
     return done("used", f"Profile '{name}' is used from now on.", profile=name)
 
 

@@ -144,7 +144,7 @@ def merged(settings: Mapping[str, Any], changes: tuple[str, ...]) -> dict[str, A
             raise click.UsageError(f"{change[:64]!r} is not NAME=VALUE.")
         holder = made.setdefault(outer, {}) if outer else made
         if not isinstance(holder, dict):
-            raise click.UsageError(f"{outer[:64]!r} is set to something without members.")
+            raise click.UsageError(f"{outer[:64]!r} already has a value that is not an object.")
         if text:
             holder[inner] = _value(name, text)
         else:

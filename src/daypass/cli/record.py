@@ -93,7 +93,7 @@ class OnlineRecord(Record):
             try:
                 head = Head(log["log"], int(log["seq"]), bytes.fromhex(log["chain"]))
             except (TypeError, ValueError):
-                raise ClientError("", "the server's export is not readable: a log's head is none") from None
+                raise ClientError("", "the server's export cannot be read: a log has no head") from None
             self._heads[head.log] = head
         yield dict(self._heads)
 

@@ -24,7 +24,7 @@ def tui(connect: Connect) -> int:
         from daypass.cli.tui_app import AccessApp
     except ImportError:
         raise click.UsageError(
-            "It needs Textual: pip install '.[tui]' in a checkout, or [tui] after a wheel."
+            "It needs Textual, the extra tui: pip install '.[tui]' in a checkout, or 'WHEEL[tui]'. Other packages have no extras."
         ) from None
     AccessApp(connection, view_of).run()
     return 0

@@ -117,7 +117,7 @@ class Connection:
                     last_start, most = min(last_start, began + _UNREACHED), _UNREACHED_ATTEMPTS
                 if error.sent and not call.repeatable:
                     failure = ClientError(
-                        "", f"{failure.message}; it may have been done nevertheless: look before you repeat it"
+                        "", f"{failure.message}; the server may have acted on it: check before you repeat it"
                     )
             else:
                 if 200 <= answer.status < 300:
@@ -263,7 +263,7 @@ def _xml(answer: ClientResponse) -> ET.Element:
     try:
         text = answer.body.decode("utf-8")
         if "<!DOCTYPE" in text:
-            raise ClientError("", "the server's answer is not one of Daypass", answer.status)
+            raise ClientError("", "the server's answer is not from Daypass", answer.status)
         root = ET.fromstring(text)  # noqa: S314  # no DOCTYPE, so no entities; text, so no other encoding
     except (ET.ParseError, ValueError):
         raise ClientError("", "the server's answer is not XML", answer.status) from None

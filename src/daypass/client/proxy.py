@@ -62,9 +62,9 @@ class Proxy(ThreadingHTTPServer):
     ) -> None:
         upstream = endpoint_of(to)
         if upstream.scheme == "http" and upstream.hostname not in _LOOPBACK:
-            raise LocalStateError("Credentials go to https:// alone, or to this machine.")
+            raise LocalStateError("Credentials are sent only over https://, or to this machine.")
         if listen[0] not in _LOOPBACK:
-            raise LocalStateError("The proxy listens on a loopback address alone.")
+            raise LocalStateError("The proxy listens only on a loopback address.")
         self.upstream, self.auth, self.renew, self.any_user = upstream, auth, renew, any_user
         self.tls = ssl.create_default_context(cafile=ca_bundle or None) if upstream.scheme == "https" else None
         super().__init__(listen, _Handler)

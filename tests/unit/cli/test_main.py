@@ -597,7 +597,7 @@ def test_account_create_answer_lost_is_not_repeated(cli: Callable, serve: Callab
     server: Script = serve(NoAnswer("connection reset"))
     ran = cli("account", "create", "x")
     assert (ran.status, len(server.sent)) == (5, 1)
-    assert "look before you repeat it" in ran.err
+    assert "check before you repeat it" in ran.err
 
 
 @pytest.mark.usefixtures("key")

@@ -73,7 +73,7 @@ def test_profile_use_changes_what_commands_use_and_refuses_names_that_are_not_th
 @pytest.mark.usefixtures("two")
 def test_profile_use_that_the_environment_overrides_says_so(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAYPASS_PROFILE", "default")
-    assert "go before it" in cli("profile", "use", "work").err
+    assert "takes precedence over it" in cli("profile", "use", "work").err
 
 
 @pytest.mark.usefixtures("two")
