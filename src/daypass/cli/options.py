@@ -229,11 +229,11 @@ def pages(connection: Connection, path: str, name: str, query: dict[str, str], l
 
 
 class Table(NamedTuple):
-    """Columns with headings. `empty`: what a table without rows says."""
+    """Columns with headings. `empty`: what a table without rows says; see `output.table`."""
 
     headings: Sequence[str]
     rows: Iterable[Sequence[object]]
-    empty: str = "there are none"
+    empty: str = ""
 
 
 class Fields(NamedTuple):

@@ -23,6 +23,9 @@ from daypass.client.transport import ClientRequest, ClientResponse, Transport
 
 MAX_COLUMNS = 100
 _ANY = 10_000
+_LISTS = re.compile(
+    r"List (?:the |your )?((?:(?!of [a-z]+ [A-Z])[a-z-]+ ?)+?)(?= of [a-z]+ [A-Z]|[,.:;])"
+)  # a command's help
 _COMMAND = re.compile(r"(.+:) (daypass [a-z].*)", re.DOTALL)  # a sentence that ends with what to run
 _NARROWEST = 26  # of a folded column: `arn:aws:iam::123456789012:` stays whole
 
@@ -158,15 +161,23 @@ def iso(ms: int) -> str | int:
     return f"{whole}.{ms % 1000:03}Z"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "there are none") -> None:
-    """Prints rows in columns that fit their longest cell. `empty`: what is printed when there are no rows.
+def _nothing() -> str:
+    """`there are no sessions`, by the help of the command that lists them."""
+    context = click.get_current_context(silent=True)
+    listed = _LISTS.match(context.command.help or "") if context is not None else None
+    return f"there are no {listed[1]}" if listed else "there are none"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str = "") -> None:
+    """Prints rows in columns that fit their longest cell. `empty`: what is printed when there are no rows; by default, that
+    there is nothing of what the command lists.
 
     On a terminal, ARNs and sentences are folded so that lines fit. Ids, times and names stay whole, to be copied: where
     there is no room for them side by side, each row is printed as fields.
     """
     cells = [[safe("" if cell is None else cell) for cell in row] for row in rows]
     if not cells:
-        message(empty)
+        message(empty or _nothing())
         return
     widths = [max([len(h), *(len(row[i]) for row in cells)]) for i, h in enumerate(headings)]
     columns = room(sys.stdout, _ANY)

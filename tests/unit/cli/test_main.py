@@ -292,12 +292,21 @@ def test_profile_that_is_mistyped_is_corrected(cli: Callable) -> None:
 
 
 @pytest.mark.usefixtures("key")
-@pytest.mark.parametrize("arguments", [["account", "ls"], ["sessions", "ls"], ["revocations", "ls"]])
-def test_list_without_members_says_that_there_are_none(cli: Callable, serve: Callable, arguments: list[str]) -> None:
-    name = arguments[0] + ("s" if arguments[0] == "account" else "")
-    serve(as_json({name: [], "next": ""}))
-    ran = cli(*arguments)
-    assert (ran.status, ran.out, ran.err) == (0, "", "daypass: there are none\n")
+@pytest.mark.parametrize(
+    ("arguments", "member", "listed"),
+    [
+        ("account ls", "accounts", "accounts"),
+        ("sessions ls", "sessions", "sessions"),
+        ("review ls", "access_reviews", "reviews that are open"),
+        ("notify chat-users", "chat_users", "chat users who may approve as you"),
+    ],
+)
+def test_list_without_members_says_what_there_is_none_of(  # fixtures and parameters
+    cli: Callable, serve: Callable, arguments: str, member: str, listed: str
+) -> None:
+    serve(as_json({member: [], "next": ""}))
+    ran = cli(*arguments.split())
+    assert (ran.status, ran.out, ran.err) == (0, "", f"daypass: there are no {listed}\n")
 
 
 @pytest.mark.usefixtures("key")
