@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 import pytest
 from tests.attack.installation import ALPHA, Answer, Installation
@@ -28,7 +29,6 @@ def found(person: Browser, wanted: str) -> list[str]:
 @pytest.mark.parametrize(
     ("wanted", "link"),
     [
-        ("ORDERS", "/role?name=prod-orders"),
         (ORDERS, "/role?name=prod-orders"),
         (f"arn:aws:sts::{ALPHA}:assumed-role/prod-orders/shift", "/role?name=prod-orders"),
         ("ann", "/user?name=ann"),
@@ -42,6 +42,14 @@ def test_what_may_be_listed_is_found_and_by_others_is_not(site: Installation, wa
     ada, ann = signed_in(site, "ada"), signed_in(site, "ann")
     assert link in found(ada, wanted)
     assert found(ann, wanted) == []  # her policies let her list nothing
+
+
+def test_find_without_permission_to_list_roles_shows_those_to_use_and_to_request(site: Installation) -> None:
+    ada, ann, lee = (signed_in(site, name) for name in ("ada", "ann", "lee"))
+    assert found(ada, "ORDERS") == ["/role?name=prod-orders"]
+    assert [unquote(each) for each in found(ann, "ORDERS")] == [f"/request?role={ORDERS}"]
+    assert [unquote(each) for each in found(ann, "reader")] == [f"/credentials?role=arn:aws:iam::{ALPHA}:role/reader"]
+    assert found(lee, "ORDERS") == []
 
 
 @pytest.mark.parametrize(

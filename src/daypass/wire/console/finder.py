@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from daypass.api.access import FoundOut
 from daypass.domain.errors import DaypassError
 from daypass.operations.access.find import find
+from daypass.operations.access_requests.read import list_requestable_roles
+from daypass.operations.sessions.list_sessions import list_assumable_roles
 from daypass.wire.console.context import ConsoleContext, address
 from daypass.wire.console.navigation import menu
 from daypass.wire.http import Response
+from daypass.wire.web.render import arn_name
 
 _PAGES: Final = 4  # of the menu that are shown
+_ROLES: Final = "/console/roles"
+_LOOKED_AT: Final = 100  # roles, of those that a person may use and may request
 
 
 class FoundLink(NamedTuple):
@@ -59,6 +64,8 @@ async def page(ctx: ConsoleContext) -> Response:
         except DaypassError as error:
             found, problem = [], await ctx.problem(error)
         results += [result for each in found for result in _links(each)]
+        if _ROLES in ctx.closed:
+            results += [each async for each in _own_roles(ctx, text.lower())]
     return ctx.page("find", "Find", text=text, results=results, problem=problem)
 
 
@@ -67,6 +74,17 @@ def _pages(text: str, ctx: ConsoleContext) -> Iterator[FoundLink]:
         for item in items:
             if text.lower() in item.title.lower():
                 yield FoundLink(item.icon, item.path, item.title, f"Page: {group.lower()}")
+
+
+async def _own_roles(ctx: ConsoleContext, text: str) -> AsyncIterator[FoundLink]:
+    """The roles that a person may use or request, for those who may not list roles."""
+    ready = await ctx.attempt("daypass:ListAssumableRoles", list_assumable_roles, limit=_LOOKED_AT)
+    requestable = await ctx.attempt("daypass:ListRequestableRoles", list_requestable_roles, limit=_LOOKED_AT)
+    for page, said, part in (("credentials", "Get credentials of", ready), ("request", "Request", requestable)):
+        for role in part.value[0] if part.value is not None else ():
+            if text in arn_name(role.arn).lower():
+                href = address(f"/console/{page}", role=role.arn)
+                yield FoundLink("id-badge-2", href, f"{said} {arn_name(role.arn)}", "Role")
 
 
 def _links(found: FoundOut) -> Iterator[FoundLink]:
