@@ -6,9 +6,10 @@ The audit record holds the requests; the log describes the state of the server. 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -24,7 +25,9 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
         structlog.processors.format_exc_info,
     ]
     # ConsoleRenderer escapes control characters of values (repr); JSON escapes them all.
-    render = structlog.dev.ConsoleRenderer(colors=False) if form == "text" else structlog.processors.JSONRenderer()
+    render: Any = structlog.dev.ConsoleRenderer(colors=False) if form == "text" else structlog.processors.JSONRenderer()
+    if is_journal(sys.stderr, os.environ):
+        render = with_priority(render)
     if form == "ecs":
         shared.append(_in_ecs)
     structlog.configure(
@@ -36,6 +39,29 @@ def configure(level: Literal["debug", "info", "warning", "error"], form: Literal
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=render, foreign_pre_chain=shared))
     logging.basicConfig(handlers=[handler], level=max(_LEVELS[level], logging.WARNING), force=True)
+
+
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
+"""Of syslog, by the method of the logger."""
+
+
+def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether the stream leads to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # a stream without a file
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def with_priority(render: Callable[[Any, str, Any], Any]) -> Callable[[Any, str, Any], str]:
+    """Lines as the journal reads them: it removes the prefix <3>, so that `journalctl -p err` finds errors (sd-daemon(3))."""
+
+    def prefixed(logger: Any, method: str, line: Any) -> str:
+        prefix = f"<{_PRIORITIES.get(method, 6)}>"
+        return prefix + str(render(logger, method, line)).replace("\n", f"\n{prefix}")
+
+    return prefixed
 
 
 _ECS = {
