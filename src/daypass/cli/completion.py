@@ -87,14 +87,17 @@ def completion(context: click.Context, shell: str) -> None:
     "--setup", is_flag=True, help="With a new database: make the first administrator in a browser, with a code."
 )
 @config_option
-@click.option("--host", help="Address to listen on.")
-@click.option("--port", type=int, help="Port to listen on; 0 chooses one.")
+@click.option("--host", metavar="HOST", help="Address to listen on.")
+@click.option("--port", type=int, metavar="N", help="Port to listen on; 0 chooses one.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Data directory.")
-@click.option("--workers", type=int, help="Worker processes.")
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM certificate chain.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM private key.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), metavar="FILE", help="PEM certificate chain.")
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="PEM private key.")
 @click.option(
-    "--client-ca", type=click.Path(path_type=Path), help="PEM file of the authorities of client certificates."
+    "--client-ca",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="PEM file of the authorities of client certificates.",
 )
 def serve(dev: bool, setup: bool, config: Path | None, **given: Any) -> int:
     """Run the server.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -85,10 +86,41 @@ def _fault(operation: Operation, message: str) -> tuple[str, str]:
     if rule.startswith("Invalid enum value"):
         options = operation.parts[first].schema.get("enum") if first in operation.parts and first == where else None
         rule = f"it must be one of: {', '.join(map(str, options))}" if options else "it has an unknown value"
-    if rule.startswith("Object contains unknown field"):
-        rule = "it has an unknown member"
+    else:
+        rule = _in_words(rule)
     place = operation.parts[first].place if first in operation.parts else "body"
     return (f"{place}.{where}" if where else place)[:256], rule
+
+
+_KINDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
+          "object": "an object", "null": "null"}  # fmt: skip
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"Object contains unknown field .*", "it has an unknown member"),
+        (r"Object missing required field `(.*)`", "{0} is missing"),
+        (r"Expected `str` matching regex (.*)", "it must match {0}"),
+        (r"Expected `(?:int|float)` <= (.*)", "it must be at most {0}"),
+        (r"Expected `(?:int|float)` >= (.*)", "it must be at least {0}"),
+        (r"Expected `(?:int|float)` > (.*)", "it must be above {0}"),
+        (r"Expected `str` of length <= (.*)", "it must have at most {0} characters"),
+        (r"Expected `str` of length >= (.*)", "it must have at least {0} characters"),
+        (r"Expected `(?:array|object)` of length <= (.*)", "it must have at most {0} members"),
+        (r"Expected `(?:array|object)` of length >= (.*)", "it must have at least {0} members"),
+    )
+)
+"""What msgspec says of a fault, and what a caller reads."""
+_WANTED = re.compile(r"Expected `([a-z |]+)`, got `[a-z]+`")
+
+
+def _in_words(rule: str) -> str:
+    """A rule of msgspec in plain words; another one as it is."""
+    for pattern, words in _RULES:
+        if found := pattern.fullmatch(rule):
+            return words.format(*found.groups())
+    if (wanted := _WANTED.fullmatch(rule)) and set(kinds := wanted[1].split(" | ")) <= _KINDS.keys():
+        return f"it must be {' or '.join(_KINDS[each] for each in kinds)}"
+    return rule
 
 
 def invalid(where: str, rule: str) -> DaypassError:
