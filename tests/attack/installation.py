@@ -10,17 +10,19 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode
 from xml.etree import ElementTree as ET
 
 import pytest
 import structlog
 from sqlalchemy import Connection, and_, false, not_, or_, select
+from tests import asgi
+from tests.asgi import Headers
 from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
@@ -48,7 +50,6 @@ ROOT_OF_BETA: Key = ("AKIAROOTOFBETA000000", "beta-root-secret-canary-beta-root-
 ADMIN: Key = ("AKIAADMINOFALPHA0000", "alpha-admin-secret-canary-alpha-admin-se")
 FIRST_KEYS = f"{':'.join(ROOT)}:{ALPHA},{':'.join(ROOT_OF_BETA)}:{BETA},{':'.join(ADMIN)}:{ALPHA}:admin"
 VERSIONS = {"sts": "2011-06-15", "iam": "2010-05-08"}
-Headers = Sequence[tuple[bytes, bytes]]
 
 
 class SetClock:
@@ -116,18 +117,9 @@ class Installation:
 
     # --- asking
 
-    def send(
-        self,
-        method: str = "POST",
-        headers: Headers = (),
-        body: bytes = b"",
-        *,
-        path: bytes = b"/",
-        query: bytes = b"",
-        chunks: int = 1,
-    ) -> Answer:
-        """One request as a server hands it over, whatever is in it."""
-        return self.run(self.ask(method, headers, body, path=path, query=query, chunks=chunks))
+    def send(self, method: str = "POST", headers: Headers = (), body: bytes = b"", **more: Any) -> Answer:
+        """One request as a server hands it over, whatever is in it; `path`, `query` and `chunks` as for `ask`."""
+        return self.run(self.ask(method, headers, body, **more))
 
     async def ask(
         self,
@@ -139,38 +131,11 @@ class Installation:
         query: bytes = b"",
         chunks: int = 1,
     ) -> Answer:
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(path.decode("latin-1"), errors="replace"),
-            "raw_path": path,
-            "query_string": query,
-            "headers": list(headers),
-            "client": ("127.0.0.1", 4),
-            "server": ("127.0.0.1", 80),
-        }
-        step = max(1, -(-len(body) // chunks))
-        parts = [body[at : at + step] for at in range(0, len(body), step)] or [b""]
-        sent: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            if not parts:
-                return {"type": "http.disconnect"}
-            part = parts.pop(0)
-            return {"type": "http.request", "body": part, "more_body": bool(parts)}
-
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
-
-        await self.application(scope, receive, send)
-        assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"]
+        sent = await asgi.ask(self.application, asgi.scope(method, path, query, headers), body, chunks)
         shown: dict[str, str] = {}  # a repeated header, as set-cookie, has its values in lines
-        for name, value in sent[0]["headers"]:
+        for name, value in sent.headers:
             shown[name.decode()] = "\n".join(filter(None, (shown.get(name.decode(), ""), value.decode())))
-        answer = Answer(sent[0]["status"], shown, b"".join(message.get("body", b"") for message in sent[1:]))
+        answer = Answer(sent.status, shown, sent.body)
         if self.keep_answers:
             self.answers.append(answer.body)
         return answer

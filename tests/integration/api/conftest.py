@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import pytest_asyncio
+from tests import asgi
 from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.prepared import prepare_sqlite
@@ -89,33 +90,10 @@ class Server:
         self, method: str, path: str, query: str = "", headers: dict[str, str] | None = None, body: bytes = b""
     ) -> Answer:
         """One request as it is, signed or not."""
-        scope = {
-            "type": "http",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": quote(path, safe="/-_.~%:*@!$&'()+,;=").encode(),
-            "query_string": query.encode(),
-            "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in (headers or {}).items()],
-            "client": ("192.0.2.9", 4711),
-            "server": ("127.0.0.1", 80),
-            "http_version": "1.1",
-            "asgi": {"version": "3.0"},
-            "root_path": "",
-        }
-        got: dict[str, Any] = {"body": b"", "headers": [], "status": 0}
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                got.update(status=message["status"], headers=message["headers"])
-            else:
-                got["body"] += message.get("body", b"")
-
-        await self.application(scope, receive, send)
-        return Answer(got["status"], {n.decode(): v.decode() for n, v in got["headers"]}, bytes(got["body"]))
+        raw = quote(path, safe="/-_.~%:*@!$&'()+,;=").encode()
+        names = [(n.lower().encode(), v.encode("latin-1")) for n, v in (headers or {}).items()]
+        sent = await asgi.ask(self.application, asgi.scope(method, raw, query.encode(), names, "192.0.2.9"), body)
+        return Answer(sent.status, {n.decode(): v.decode() for n, v in sent.headers}, sent.body)
 
     async def api(
         self,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from tests import asgi
 from tests.integration.api.conftest import Key, Server
 
 from daypass import sigv4
@@ -39,12 +40,8 @@ class Follower:
             headers |= sigv4.sign(signing, "GET", PATH, query, headers, b"", now)
         elif proof:
             headers["Authorization"] = f"Daypass-Node {proof}"
-        scope = {
-            "type": "http", "method": "GET", "scheme": "http", "path": PATH, "raw_path": PATH.encode(),
-            "query_string": query.encode(), "client": ("192.0.2.9", 4711), "server": ("127.0.0.1", 80),
-            "headers": [(n.lower().encode(), v.encode("latin-1")) for n, v in headers.items()],
-            "http_version": "1.1", "asgi": {"version": "3.0"}, "root_path": "",
-        }  # fmt: skip
+        names = [(n.lower().encode(), v.encode("latin-1")) for n, v in headers.items()]
+        scope = asgi.scope("GET", PATH.encode(), query.encode(), names, "192.0.2.9")
         self.task = asyncio.ensure_future(server.application(scope, self._receive, self._send))
         self._first = True
 

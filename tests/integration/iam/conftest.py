@@ -8,12 +8,13 @@ from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
+from tests import asgi
 from tests.heavy import IN_PROCESS
 from tests.patience import PATIENT_JOURNAL
 from tests.postgres import postgres_server
@@ -78,33 +79,9 @@ class Service:
         sent = {"host": "daypass.test", **{name.lower(): value for name, value in request.headers.items()}}
         names = [(k.encode(), v if isinstance(v, bytes) else str(v).encode()) for k, v in sent.items()]
         body, url = request.body or b"", urlsplit(request.url)
-        scope = {
-            "type": "http",
-            "method": request.method,
-            "scheme": "http",
-            "path": unquote(url.path),
-            "raw_path": url.path.encode(),
-            "query_string": url.query.encode(),
-            "headers": names,
-            "client": ("127.0.0.1", 5),
-            "server": ("127.0.0.1", 80),
-        }
-        answer: dict[str, Any] = {"body": b""}
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body if isinstance(body, bytes) else body.encode()}
-
-        async def send(message: dict[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                answer.update(message)
-            else:
-                answer["body"] += message.get("body", b"")
-
-            answer.setdefault("status", 0)
-
-        await self.application(scope, receive, send)
-        headers = {name.decode(): value.decode() for name, value in answer["headers"]}
-        return answer["status"], headers, bytes(answer["body"])
+        scope = asgi.scope(request.method, url.path.encode(), url.query.encode(), names)
+        answer = await asgi.ask(self.application, scope, body if isinstance(body, bytes) else body.encode())
+        return answer.status, {name.decode(): value.decode() for name, value in answer.headers}, answer.body
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
