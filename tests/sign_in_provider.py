@@ -141,9 +141,7 @@ class Provider:
             return http({"error": "invalid_grant"}, "400 Bad Request")
         now = self.site.now()
         claims = {"sub": person.subject, "aud": self.client_id, "nonce": asked["nonce"], **person.claims}
-        return http(
-            {"access_token": "opaque", "token_type": "Bearer", "id_token": self.issuer.token(now, **claims)},
-        )
+        return http({"access_token": "opaque", "token_type": "Bearer", "id_token": self.issuer.token(now, **claims)})
 
 
 def started(browser: Browser, provider: Provider, following: str = "", again: str = "") -> str:

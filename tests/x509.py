@@ -192,10 +192,5 @@ def sign(
 
 def body(arns: Mapping[str, str], **more: Any) -> bytes:
     """A request for these ARNs (profile, role, anchor)."""
-    asked = {
-        "profileArn": arns["profile"],
-        "roleArn": arns["role"],
-        "trustAnchorArn": arns["anchor"],
-        **more,
-    }
+    asked = {"profileArn": arns["profile"], "roleArn": arns["role"], "trustAnchorArn": arns["anchor"], **more}
     return json.dumps({key: value for key, value in asked.items() if value is not None}).encode()

@@ -36,10 +36,7 @@ class Votes(Requests):
         approve = self.random.random() < 0.9
         current = read is None or read[1] == bound
         if vote is None and not approve:  # what nobody can approve can be denied, by who has read that (attack A375)
-            vote, current = (
-                world.vote(self.remaining(ask), user, self.now, mfa_at, via),
-                not self.bindings[ask.id][0],
-            )
+            vote, current = (world.vote(self.remaining(ask), user, self.now, mfa_at, via), not self.bindings[ask.id][0])
         expected = self.may_vote(ask, user, vote, self.now) and current
         body: dict[str, Any] = {"binding": self.bindings[ask.id][0]}
         if approve:

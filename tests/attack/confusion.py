@@ -31,17 +31,7 @@ from tests.oauth import (
 )
 from tests.oauth import JWT as JWT_TYPE
 from tests.oauth_client import ASSERTION, Client, DpopKey, api, register
-from tests.sign_in import (
-    CALLBACK,
-    CHALLENGE,
-    VERIFIER,
-    allowed,
-    may_assume,
-    role_for,
-    signed_in,
-    target,
-    user,
-)
+from tests.sign_in import CALLBACK, CHALLENGE, VERIFIER, allowed, may_assume, role_for, signed_in, target, user
 
 from daypass.operations.oauth.request import new_nonce
 

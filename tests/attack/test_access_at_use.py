@@ -11,11 +11,7 @@ from tests.attack.test_access_afterwards import OPEN
 from tests.integration.api.access import REQUEST, Place, place
 from tests.integration.api.conftest import TENANT, server
 
-from daypass.domain.directory import (
-    Grant,
-    Revocation,
-    Role,
-)
+from daypass.domain.directory import Grant, Revocation, Role
 from daypass.ports import Tx
 from daypass.stores.entities import ENTITY_TABLES, EntityTable
 from daypass.stores.tx import StoreTx, end_sessions_of_all_accounts

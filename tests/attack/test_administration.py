@@ -7,17 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.attack.installation import (
-    ALPHA,
-    BETA,
-    ROOT,
-    ROOT_OF_BETA,
-    Answer,
-    Installation,
-    Key,
-    document,
-    trust,
-)
+from tests.attack.installation import ALPHA, BETA, ROOT, ROOT_OF_BETA, Answer, Installation, Key, document, trust
 
 from daypass.data import BuiltinPolicies
 

@@ -243,10 +243,7 @@ async def test_chain_across_accounts_keeps_every_hop_and_dies_with_any_of_them(w
         three.access_key_id,
     ]
     event = world.journal.events[-1]
-    assert event.actor["origin"] == {
-        "principal_id": caller.hops[0].principal_id,
-        "access_key_id": key.access_key_id,
-    }
+    assert event.actor["origin"] == {"principal_id": caller.hops[0].principal_id, "access_key_id": key.access_key_id}
     world.revoke("access_key", two.access_key_id, BETA)
     await world.call(get_caller_identity, one)
     for dead in (two, three):

@@ -415,13 +415,7 @@ def trust_anchor(site: Installation, authority: Authority) -> str:
         "source": {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": authority.pem}},
     }
     data = json.dumps(body).encode()
-    headers = site.signed(
-        ROOT,
-        data,
-        "rolesanywhere",
-        path="/trustanchors",
-        extra={"content-type": "application/json"},
-    )
+    headers = site.signed(ROOT, data, "rolesanywhere", path="/trustanchors", extra={"content-type": "application/json"})
     answer = site.send("POST", headers, data, path=b"/trustanchors")
     assert answer.status == 201, answer.body
     return str(json.loads(answer.body)["trustAnchor"]["trustAnchorArn"])

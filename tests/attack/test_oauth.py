@@ -121,11 +121,7 @@ def test_a64_token_of_another_accounts_provider_gets_no_role_of_this_account(sit
     refusal(site, exchange(site, good, ID_TOKEN, role=role), "invalid_request")
     answer = exchange(site, good, ID_TOKEN, role=their_role, actor_token=good, actor_token_type=JWT)
     assert "act" in verified(site, served(answer)["access_token"])
-    refusal(
-        site,
-        exchange(site, good, ID_TOKEN, role=role, actor_token=good, actor_token_type=JWT),
-        "invalid_request",
-    )
+    refusal(site, exchange(site, good, ID_TOKEN, role=role, actor_token=good, actor_token_type=JWT), "invalid_request")
 
 
 def test_a64_deep_or_ambiguous_act_claim_is_refused(site: Installation, issuer: Issuer, role: str) -> None:
@@ -167,10 +163,7 @@ def test_a118_token_with_act_keeps_it_through_every_exchange(site: Installation,
     text = issuer.token(site.now(), sub="ann", act=act)
     arn = f"arn:aws:iam::{ALPHA}:oidc-provider/idp.example.com"
     subject = {"sub": f"{arn}:ann"}
-    expected = {
-        "sub": f"{arn}:service-b",
-        "act": {"sub": f"{arn}:https://other.example#service-a", "act": subject},
-    }
+    expected = {"sub": f"{arn}:service-b", "act": {"sub": f"{arn}:https://other.example#service-a", "act": subject}}
     first = served(exchange(site, text, ID_TOKEN, role=role))["access_token"]
     assert verified(site, first)["act"] == expected
     aws = served(exchange(site, first, ACCESS_TOKEN, requested_token_type=AWS))

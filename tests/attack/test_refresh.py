@@ -155,10 +155,7 @@ Pair = tuple[Installation, Installation]
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     """Two servers on one database."""
-    with (
-        authorization_server(tmp_path) as one,
-        authorization_server(tmp_path, one.wall, first_keys="") as two,
-    ):
+    with authorization_server(tmp_path) as one, authorization_server(tmp_path, one.wall, first_keys="") as two:
         yield one, two
 
 

@@ -14,17 +14,7 @@ import pytest
 from lxml import etree
 from signxml import CanonicalizationMethod, DigestAlgorithm, SignatureMethod
 from tests.attack.installation import ALPHA, BETA, ROOT, ROOT_OF_BETA, Answer, Installation, document, form, installed
-from tests.saml_idp import (
-    AWS_ACS,
-    NS,
-    Response,
-    certificate_text,
-    ec_key,
-    encode,
-    metadata,
-    rsa_key,
-    sign,
-)
+from tests.saml_idp import AWS_ACS, NS, Response, certificate_text, ec_key, encode, metadata, rsa_key, sign
 
 CANARY = "canary-of-the-subject@example.com"
 PROVIDER = f"arn:aws:iam::{ALPHA}:saml-provider/idp"

@@ -77,13 +77,7 @@ def test_a122_users_and_groups_of_administrators_are_neither_shown_nor_taken_ove
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "admin\u200b",
-        "ad\u202emin",
-        "admin\x00",
-        "",
-        "admin\n",
-    ],  # look-alikes
+    ["admin\u200b", "ad\u202emin", "admin\x00", "", "admin\n"],  # look-alikes
 )
 def test_a122_name_that_looks_like_another_is_refused(entra: DirectoryService, name: str) -> None:
     assert entra.refused(400, "POST", "Users", {"schemas": [USER], "userName": name}) == "invalidValue"
@@ -197,10 +191,7 @@ def test_a122_making_a_token_takes_the_permissions_of_what_it_can_do(site: Insta
 
 def test_a240_patch_with_too_much_work_is_refused_on_the_record(site: Installation, entra: DirectoryService) -> None:
     made = entra.user("patched-at-length")
-    body = {
-        "schemas": [PATCH],
-        "Operations": [{"op": "add", "value": {f"a{number}": 1 for number in range(20_000)}}],
-    }
+    body = {"schemas": [PATCH], "Operations": [{"op": "add", "value": {f"a{number}": 1 for number in range(20_000)}}]}
     answer = entra.send("PATCH", f"Users/{made['id']}", body)
     assert (answer.status, json.loads(answer.body).get("scimType")) == (400, "tooMany"), answer.body
     assert any(b"tooMany" in record for record in site.record_bytes())

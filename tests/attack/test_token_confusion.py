@@ -18,17 +18,9 @@ from tests.attack.confusion import BELONGS, CLOUD, ELSEWHERE, World, denied, mad
 from tests.attack.installation import document, form
 from tests.browser import BASE
 from tests.issuer import b64
-from tests.oauth import (
-    ACCESS_TOKEN,
-    EXCHANGE,
-    given,
-    post,
-    token,
-)
+from tests.oauth import ACCESS_TOKEN, EXCHANGE, given, post, token
 from tests.oauth_client import api
-from tests.sign_in import (
-    site_with_pages,
-)
+from tests.sign_in import site_with_pages
 
 
 @pytest.fixture(scope="module")

@@ -334,10 +334,7 @@ CHANGES: dict[str, tuple[Callable[[StoreTx], object], set[str]]] = {
     "key disabled": (lambda tx: tx.replace(key("AKIA1", ALICE.id, status=KeyStatus.INACTIVE)), {"key"}),
     "guardrail": (lambda tx: tx.delete(Guardrail(ACCOUNT, "g", ALLOW, NOW)), {"account"}),
     "users may change passwords": (lambda tx: tx.insert(PasswordPolicy(ACCOUNT, users_may_change=True)), {"user"}),
-    "account": (
-        lambda tx: tx.replace(Account(ACCOUNT, "new name", operator=False, created_at=NOW)),
-        {"account"},
-    ),
+    "account": (lambda tx: tx.replace(Account(ACCOUNT, "new name", operator=False, created_at=NOW)), {"account"}),
     "content kept longer": (lambda tx: tx.replace(PolicyContent("ab" * 32, ACCOUNT, ALLOW, NOW + 1)), {"content"}),
     "policy made": (lambda tx: [tx.insert(one) for one in managed("New", ALLOW)], {"no_policy"}),
 }

@@ -49,16 +49,7 @@ _PAGES = (
     "../threat-model.md",
     "../how-to/console-pages.md",
     "../../src/daypass/monitoring/help.json",
-    *(
-        "cli.md",
-        "errors.md",
-        "events.md",
-        "lint.md",
-        "metrics.md",
-        "operations.md",
-        "routes.md",
-        "settings.md",
-    ),
+    *("cli.md", "errors.md", "events.md", "lint.md", "metrics.md", "operations.md", "routes.md", "settings.md"),
     *(
         f"../../deploy/monitoring/{name}"
         for name in ("prometheus.yml", "daypass.rules.yml", "alertmanager.yml", "runbooks.html")

@@ -61,10 +61,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    environment = {
-        "DAYPASS_SERVER__PUBLIC_URL": "{url}",
-        "DAYPASS_OAUTH__WEB_IDENTITY_ALGORITHMS": "ES256,ES384,RS256",
-    }
+    environment = {"DAYPASS_SERVER__PUBLIC_URL": "{url}", "DAYPASS_OAUTH__WEB_IDENTITY_ALGORITHMS": "ES256,ES384,RS256"}
     with running(tmp_path_factory.mktemp("bridges"), environment=environment) as server:
         iam, sts = server.client("iam"), server.client("sts")
         iam.enable_outbound_web_identity_federation()

@@ -191,11 +191,7 @@ def test_jenkins_pipeline_gives_a_build_the_role(server: Server, issuer: Issuer,
 
 def accepted(server: Server, text: str, audience: str) -> bool:
     """Whether a repository that asks Daypass lets the bearer in."""
-    server.api(
-        "PUT",
-        f"/resource-servers/{quote(audience, safe='')}",
-        body={"name": "packages", "settings": {}},
-    )
+    server.api("PUT", f"/resource-servers/{quote(audience, safe='')}", body={"name": "packages", "settings": {}})
     review = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",

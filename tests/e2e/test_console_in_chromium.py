@@ -469,11 +469,7 @@ def test_dashboards_are_live_and_exported(used: Server, chromium: Browser, look:
             page.locator("#panel-checks", has_text="unknown key is refused").wait_for()
         ada.judge(f"dashboard-{view}")
         assert not any(page.evaluate(BLACK_PIXELS)), "axes have the colours of the theme"
-        found = {
-            "executive": "table.people a",
-            "on-call": "#panel-causes li a",
-            "debug": "#panel-operations li a",
-        }
+        found = {"executive": "table.people a", "on-call": "#panel-causes li a", "debug": "#panel-operations li a"}
         address = page.locator(found[view]).first.get_attribute("href")
         assert ada.open(address or "").locator("#list tbody tr").count(), address
     page = ada.open("/console/dashboard?view=executive&hours=1")

@@ -195,8 +195,7 @@ def apache2(folder: Path, world: World, port: int) -> list[str]:
         pytest.skip("lua-socket is not installed")
     load = "".join(f"LoadModule {name}_module {modules}/mod_{name}.so\n" for name in names)
     script = replaced(
-        (EXAMPLES / "daypass-apache.lua").read_text(),
-        ("127.0.0.1:8700", world.server.url.removeprefix("http://")),
+        (EXAMPLES / "daypass-apache.lua").read_text(), ("127.0.0.1:8700", world.server.url.removeprefix("http://"))
     )
     (folder / "daypass.lua").write_text(script)
     example = replaced(

@@ -45,10 +45,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     algorithms = ",".join(f"{audience}={name}" for name, audience in AUDIENCES.items())
-    environment = {
-        "DAYPASS_SERVER__PUBLIC_URL": "{url}",
-        "DAYPASS_OAUTH__AUDIENCE_ALGORITHMS": algorithms,
-    }
+    environment = {"DAYPASS_SERVER__PUBLIC_URL": "{url}", "DAYPASS_OAUTH__AUDIENCE_ALGORITHMS": algorithms}
     data = tmp_path_factory.mktemp("oauth")
     with running(data, "--workers", "2", environment=environment) as server:
         issuer = Issuer("idp.example.com", "ES256")

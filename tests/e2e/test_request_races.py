@@ -34,10 +34,7 @@ def two(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Server
     environment = {**UNLIMITED, "DAYPASS_ACCESS__SWEEP_SECONDS": "300"}
     if request.param == "postgresql":
         environment["DAYPASS_DATABASE__URL"] = request.getfixturevalue("postgres_url")
-    with (
-        running(tmp_path, environment=environment) as first,
-        running(tmp_path, environment=environment) as second,
-    ):
+    with running(tmp_path, environment=environment) as first, running(tmp_path, environment=environment) as second:
         yield first, second
 
 

@@ -35,12 +35,7 @@ class RecordRow:
 
     def to_json(self) -> dict[str, Any]:
         """Hashes in hex, the bytes in base64, withheld bytes left out."""
-        shown: dict[str, Any] = {
-            "log": self.log,
-            "seq": self.seq,
-            "leaf": self.leaf.hex(),
-            "chain": self.chain.hex(),
-        }
+        shown: dict[str, Any] = {"log": self.log, "seq": self.seq, "leaf": self.leaf.hex(), "chain": self.chain.hex()}
         if self.data is not None:
             shown["bytes"] = base64.b64encode(self.data).decode("ascii")
         return shown

@@ -44,18 +44,12 @@ class SignInSettings(Section):
         "MaxSigninSessionDuration.",
     )
     passkey_roots: Path | None = Field(
-        None,
-        description="PEM certificates of accepted makers of authenticators. Empty: all passkeys.",
+        None, description="PEM certificates of accepted makers of authenticators. Empty: all passkeys."
     )
     passkey_models: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")], ...] = Field(
         (), description="AAGUIDs of accepted authenticators; needs `passkey_roots`. Empty: all."
     )
-    consent_days: int = Field(
-        30,
-        ge=0,
-        le=365,
-        description="How long a consent can be remembered. 0: never.",
-    )
+    consent_days: int = Field(30, ge=0, le=365, description="How long a consent can be remembered. 0: never.")
 
 
 Algorithm = Literal["ES256", "EdDSA", "RS256"]
@@ -79,10 +73,7 @@ class OAuthSettings(Section):
         "clients.",
     )
     status_ttl_seconds: int = Field(
-        10,
-        ge=1,
-        le=86_400,
-        description="A verifier fetches a status list again after this time.",
+        10, ge=1, le=86_400, description="A verifier fetches a status list again after this time."
     )
 
     def algorithm_of(self) -> dict[str, str]:
@@ -91,24 +82,15 @@ class OAuthSettings(Section):
 
 
 class FederationSettings(Section):
-    fetch_seconds: float = Field(
-        1.8,
-        gt=0,
-        le=30,
-        description="Time limit for an issuer's keys.",
-    )
+    fetch_seconds: float = Field(1.8, gt=0, le=30, description="Time limit for an issuer's keys.")
     refresh_minutes: int = Field(
         60, ge=5, le=1440, description="Keys are fetched again after this time, unless the issuer names another."
     )
     stale_hours: int = Field(
-        24,
-        ge=1,
-        le=720,
-        description="Keys of an unavailable issuer are used this long after the last fetch.",
+        24, ge=1, le=720, description="Keys of an unavailable issuer are used this long after the last fetch."
     )
     allow_private_networks: bool = Field(
-        False,
-        description="Allow private and loopback addresses for keys of every issuer.",
+        False, description="Allow private and loopback addresses for keys of every issuer."
     )
     files: Path | None = Field(
         None,
@@ -136,8 +118,7 @@ class AccessSettings(Section):
         5.0, gt=0, le=300, description="Time between searches for access requests and grants to end."
     )
     private_hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
-        (),
-        description="Hosts (without scheme and port) of webhooks in private networks, also by HTTP.",
+        (), description="Hosts (without scheme and port) of webhooks in private networks, also by HTTP."
     )
     calendars: Path | None = Field(None, description="Directory of iCalendar files for approval rules.")
     schedule_tokens: dict[AccountId, dict[HostName, SecretStr]] = Field(
@@ -155,15 +136,9 @@ class AccessSettings(Section):
 
 class ChecksSettings(Section):
     seconds: float = Field(
-        0.0,
-        ge=0,
-        le=3600,
-        description="Time between the server's synthetic checks of itself. 0: none.",
+        0.0, ge=0, le=3600, description="Time between the server's synthetic checks of itself. 0: none."
     )
-    url: str = Field(
-        "",
-        description="Address to check. Empty: `server.public_url`, or the server's port on 127.0.0.1.",
-    )
+    url: str = Field("", description="Address to check. Empty: `server.public_url`, or the server's port on 127.0.0.1.")
     ca_bundle: Path | None = Field(None, description="PEM file with its CA, if the system lacks it.")
     access_key_id: str = Field("", description="Access key of the checking user. Empty: checks without credentials.")
     secret_access_key: SecretStr = Field(SecretStr(""), description="Its secret.")

@@ -51,10 +51,7 @@ class ServerSettings(Section):
     drain_seconds: int = Field(20, ge=0, le=600, description="Time for running requests after SIGTERM.")
     backlog: int = Field(2048, ge=1, le=65535, description="Connections that wait in the system.")
     connections: int = Field(
-        16_384,
-        ge=16,
-        le=1_000_000,
-        description="Connections of a process. Idle ones end before a new one is refused.",
+        16_384, ge=16, le=1_000_000, description="Connections of a process. Idle ones end before a new one is refused."
     )
     connections_per_address: int = Field(
         4_096, ge=1, le=1_000_000, description="Connections of a process from one address, except a trusted proxy's."
@@ -75,16 +72,10 @@ class ServerSettings(Section):
         description="Largest body without known credentials, for example with a SAML assertion.",
     )
     queue_seconds: float = Field(
-        0.5,
-        gt=0,
-        le=60,
-        description="A request that has waited longer gets 503 and Retry-After.",
+        0.5, gt=0, le=60, description="A request that has waited longer gets 503 and Retry-After."
     )
     request_seconds: float = Field(
-        50.0,
-        gt=0,
-        le=600,
-        description="A request without an answer by then gets 503. AWS SDKs wait for 60 s.",
+        50.0, gt=0, le=600, description="A request without an answer by then gets 503. AWS SDKs wait for 60 s."
     )
     anonymous_refusals: int = Field(
         5,
@@ -94,8 +85,7 @@ class ServerSettings(Section):
         "times as many of all kinds; one event counts the others.",
     )
     metrics_token: SecretStr = Field(
-        SecretStr(""),
-        description="Bearer token for /metrics, which names accounts and providers. Empty: open.",
+        SecretStr(""), description="Bearer token for /metrics, which names accounts and providers. Empty: open."
     )
     metrics_accounts: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}=[0-9]{12}$")], ...] = Field(
         (),
@@ -110,8 +100,7 @@ class ServerSettings(Section):
     )
     health_host: str = Field("", description="Address of `health_port`. Empty: `host`.")
     ext_authz_port: Port | None = Field(
-        None,
-        description="Port for Envoy's external authorization over gRPC, without TLS: only proxies may reach it.",
+        None, description="Port for Envoy's external authorization over gRPC, without TLS: only proxies may reach it."
     )
     ext_authz_host: str = Field("127.0.0.1", description="Address of `ext_authz_port`.")
     public_url: str = Field(
@@ -152,11 +141,7 @@ class RatesSettings(Section):
 
 
 class EventsSettings(Section):
-    streams: int = Field(
-        1000,
-        ge=1,
-        description="Streams of revocations of a process; as many again for other nodes.",
-    )
+    streams: int = Field(1000, ge=1, description="Streams of revocations of a process; as many again for other nodes.")
     per_account: int = Field(100, ge=1, description="Streams of one account.")
     heartbeat_seconds: float = Field(
         1.0, gt=0, le=60, description="Longest time between heartbeats of a stream, on which verifiers rely."
@@ -165,7 +150,6 @@ class EventsSettings(Section):
 
 class PeersSettings(Section):
     urls: tuple[Annotated[str, Field(pattern=r"^https?://[^/?#@]+/?$")], ...] = Field(
-        (),
-        description="Other nodes of the installation, for revocations while the database is unavailable.",
+        (), description="Other nodes of the installation, for revocations while the database is unavailable."
     )
     ca_bundle: Path | None = Field(None, description="Their certificate authorities. Empty: the system's.")

@@ -46,8 +46,7 @@ class KeysSettings(Section):
         "mode 0600.",
     )
     encryption_key_source: str = Field(
-        "",
-        description="URI of a key in an HSM or key service instead: `pkcs11:`, `aws-kms://` or `hcvault://`.",
+        "", description="URI of a key in an HSM or key service instead: `pkcs11:`, `aws-kms://` or `hcvault://`."
     )
     former_encryption_key_files: tuple[Path, ...] = Field(
         (), description="Files of other key-encryption keys to accept, while one replaces another."
@@ -81,10 +80,7 @@ class DirectorySettings(Section):
         "`own` sessions only.",
     )
     preload: int = Field(
-        5_000,
-        ge=0,
-        le=1_000_000,
-        description="Recently used views that a process loads after its start.",
+        5_000, ge=0, le=1_000_000, description="Recently used views that a process loads after its start."
     )
     entries: int = Field(100_000, ge=100, le=10_000_000, description="Views in memory of a process.")
 
@@ -112,10 +108,7 @@ class SpoolSettings(Section):
         description="Largest spool of a process. A full spool stops issuing until the database is available.",
     )
     after_seconds: float = Field(
-        1.0,
-        ge=0.1,
-        le=60,
-        description="A commit without PostgreSQL's answer by then goes to the spool.",
+        1.0, ge=0.1, le=60, description="A commit without PostgreSQL's answer by then goes to the spool."
     )
 
 
@@ -142,12 +135,7 @@ class HeavySettings(Section):
         "SAML metadata. One more is for short work: large documents, SAML responses. 0: the threads for "
         "reads do it.",
     )
-    seconds: float = Field(
-        20.0,
-        gt=0,
-        le=600,
-        description="Such work gets 503 after this time in a process.",
-    )
+    seconds: float = Field(20.0, gt=0, le=600, description="Such work gets 503 after this time in a process.")
     queue: int = Field(100, ge=1, le=10_000, description="Such work of one account that may wait; more is throttled.")
 
 

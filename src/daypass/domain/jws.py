@@ -139,13 +139,7 @@ SUBJECT, ISSUER, SAN = "x509Subject", "x509Issuer", "x509SAN"
 Mappings: TypeAlias = tuple[tuple[str, str], ...]
 """(certificate field, specifier) pairs that become tags."""
 
-DEFAULT_MAPPINGS: Final[Mappings] = (
-    (ISSUER, "*"),
-    (SAN, "DNS"),
-    (SAN, "URI"),
-    (SAN, "Name/*"),
-    (SUBJECT, "*"),
-)
+DEFAULT_MAPPINGS: Final[Mappings] = ((ISSUER, "*"), (SAN, "DNS"), (SAN, "URI"), (SAN, "Name/*"), (SUBJECT, "*"))
 
 ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -208,10 +208,7 @@ _ALL: Final = (
         forms=(
             SubjectForm(("repo", "environment"), "{repo}:{environment}:*", like=True),
             SubjectForm(
-                ("repo", PULL_REQUESTS),
-                "{repo}:*",
-                like=True,
-                admits="steps of every branch and of every pull request",
+                ("repo", PULL_REQUESTS), "{repo}:*", like=True, admits="steps of every branch and of every pull request"
             ),
         ),
         note="The audience is ari:cloud:bitbucket::workspace/UUID of the workspace; repository and environment go by "

@@ -33,14 +33,7 @@ from daypass.domain.trust import AssumedRole, CallerPolicies, admit
 
 _ALWAYS = {"aws:principalisawsservice": "false", "aws:viaawsservice": "false"}
 _KNOWN = frozenset(
-    {
-        *_ALWAYS,
-        "aws:principalarn",
-        "aws:principalaccount",
-        "aws:principaltype",
-        "aws:username",
-        "aws:resourceaccount",
-    }
+    {*_ALWAYS, "aws:principalarn", "aws:principalaccount", "aws:principaltype", "aws:username", "aws:resourceaccount"}
 )
 _RESOURCE_TAGS = ("aws:resourcetag/", "iam:resourcetag/")
 

@@ -24,13 +24,7 @@ from daypass.domain.directory import SamlProvider
 from daypass.domain.jws import iso_time
 from daypass.federation import saml_metadata
 from daypass.federation.saml_facts import SamlRules
-from daypass.federation.saml_response import (
-    Encrypted,
-    claimed_providers,
-    not_signed,
-    verify_decrypted,
-    verify_response,
-)
+from daypass.federation.saml_response import Encrypted, claimed_providers, not_signed, verify_decrypted, verify_response
 from daypass.federation.saml_signature import key_digest
 from daypass.federation.saml_xml import BadXml, Undecryptable, certificate_of, decrypt, load_key
 from daypass.ports.certificates import SamlArrival, SamlMetadataView

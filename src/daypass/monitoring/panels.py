@@ -138,12 +138,7 @@ _ON_CALL: Final = (
         "Synthetic checks",
         "table",
         "checks",
-        (
-            (
-                'sum by (check, expects, outcome) (increase(daypass_checks_total{outcome!="passed"}[15m]))',
-                "{{check}}",
-            ),
-        ),
+        (('sum by (check, expects, outcome) (increase(daypass_checks_total{outcome!="passed"}[15m]))', "{{check}}"),),
         link=_REFUSALS,
         alert="DaypassCheckFailing",
     ),

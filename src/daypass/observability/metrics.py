@@ -126,18 +126,12 @@ METRICS: tuple[Metric, ...] = (
     Metric("daypass_journal_failures", Counter, "Failed group commits."),
     Metric("daypass_journal_waiting", Gauge, "Events waiting for the writer."),
     Metric(
-        "daypass_degraded",
-        Gauge,
-        "Workers whose events go to the local spool because the database is unavailable.",
+        "daypass_degraded", Gauge, "Workers whose events go to the local spool because the database is unavailable."
     ),
     Metric("daypass_spool_events", Gauge, "Events in the spool that are not in the database yet."),
     Metric("daypass_spool_bytes", Gauge, "Size of the batches in the spool."),
     Metric("daypass_spool_drained", Counter, "Events moved from a spool to the database."),
-    Metric(
-        "daypass_spool_rejected",
-        Gauge,
-        "Spools set aside because they were altered or do not fit the record.",
-    ),
+    Metric("daypass_spool_rejected", Gauge, "Spools set aside because they were altered or do not fit the record."),
     Metric("daypass_clock_jumps", Counter, "Refused jumps of the system clock."),
     Metric(
         "daypass_clock_offset_seconds",
@@ -148,9 +142,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("daypass_directory_staleness_seconds", Gauge, "Since the last good poll of the change feed."),
     Metric("daypass_standby_usable", Gauge, "1 while the standby of `database.read_url` is read, otherwise 0."),
     Metric(
-        "daypass_standby_age_seconds",
-        Gauge,
-        "Greatest age of its data, up to five seconds on an idle installation.",
+        "daypass_standby_age_seconds", Gauge, "Greatest age of its data, up to five seconds on an idle installation."
     ),
     Metric("daypass_standby_reads", Counter, "Snapshots read from the standby of `database.read_url`."),
     Metric("daypass_directory_entries", Gauge, "Views in the directory cache."),

@@ -225,12 +225,7 @@ CAUSES: Final = frozenset({*_CAUSES.values(), NO_CAUSE, "trust_policy", "blocked
 
 _DENIALS: Final = frozenset({"trust_policy", "caller_policy", "blocked"})
 _REFUSALS: Final = frozenset(
-    {
-        EventType.REQUEST_DENIED,
-        EventType.REQUEST_FAILED,
-        EventType.REQUEST_UNAUTHENTICATED,
-        EventType.REQUEST_MALFORMED,
-    }
+    {EventType.REQUEST_DENIED, EventType.REQUEST_FAILED, EventType.REQUEST_UNAUTHENTICATED, EventType.REQUEST_MALFORMED}
 )
 _ISSUED: Final = EventType.SESSION_ISSUED
 _REPEATED: Final = EventType.REQUEST_REPEATED

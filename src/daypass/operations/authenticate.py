@@ -27,11 +27,7 @@ _INVALID = "The security token included in the request is invalid."
 _EXPIRED = "The security token included in the request is expired"
 
 
-def authenticate(
-    env: Env,
-    signature: sigv4.UnverifiedSignature,
-    services: Collection[str],
-) -> Awaitable[Caller]:
+def authenticate(env: Env, signature: sigv4.UnverifiedSignature, services: Collection[str]) -> Awaitable[Caller]:
     """The principal that signed this request for one of `services`. Await it immediately.
 
     Raises DaypassError: UNKNOWN_CREDENTIALS, SIGNATURE_MISMATCH, EXPIRED_CREDENTIALS (also when revoked), UNAVAILABLE.

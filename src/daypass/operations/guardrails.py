@@ -146,8 +146,7 @@ async def put_role_settings(env: Env, call: Call, name: str, chained_max_seconds
     decision = await allow(env, call, "PutRoleSettings", "role", known, owner, in_aws=in_aws, requested=name)
     if not MIN_CHAINED_SECONDS <= chained_max_seconds <= MAX_CHAINED_SECONDS:
         raise DaypassError(
-            ErrorKind.VALIDATION,
-            f"chained_max_seconds is {MIN_CHAINED_SECONDS} to {MAX_CHAINED_SECONDS} seconds.",
+            ErrorKind.VALIDATION, f"chained_max_seconds is {MIN_CHAINED_SECONDS} to {MAX_CHAINED_SECONDS} seconds."
         )
 
     def change(tx: Tx) -> tuple[Role, Event]:

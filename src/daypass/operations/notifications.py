@@ -113,8 +113,7 @@ async def deliver_due(env: Env, account: str) -> int:
     for _ in range(_ROUNDS):
         now = env.clock.now()
         waiting = await env.directory.read(
-            lambda tx: tx.find(Notification, outcome="", account=account, order="next_at", limit=_AT_ONCE),
-            account="",
+            lambda tx: tx.find(Notification, outcome="", account=account, order="next_at", limit=_AT_ONCE), account=""
         )
         due = [notification for notification in waiting if notification.next_at <= now]
         attempts += sum(await asyncio.gather(*(_deliver(env, notification, now) for notification in due)))

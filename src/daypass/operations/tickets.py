@@ -207,11 +207,7 @@ async def _servicenow_probe(system: System) -> None:
 
 
 async def _servicenow_find(system: System, request: str) -> str:
-    query = {
-        "sysparm_query": f"correlation_id={_label(request)}",
-        "sysparm_limit": "1",
-        "sysparm_fields": "sys_id",
-    }
+    query = {"sysparm_query": f"correlation_id={_label(request)}", "sysparm_limit": "1", "sysparm_fields": "sys_id"}
     rows = await system.read(f"{_table(system)}?{urlencode(query)}", _read_rows)
     return rows.result[0].sys_id if rows.result else ""
 

@@ -168,12 +168,7 @@ def key_getter(settings: FederationSettings, sealer: Sealer) -> Getter:
 
 
 def issuer_keys(
-    settings: FederationSettings,
-    getter: Getter,
-    directory: Directory,
-    journal: Journal,
-    clock: Clock,
-    metrics: Metrics,
+    settings: FederationSettings, getter: Getter, directory: Directory, journal: Journal, clock: Clock, metrics: Metrics
 ) -> IssuerKeys:
     """The keys of issuers. Call its `start`."""
     rules = KeyRules(refresh=settings.refresh_minutes * _MINUTE_MS, stale=settings.stale_hours * 60 * _MINUTE_MS)

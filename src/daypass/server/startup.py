@@ -153,9 +153,7 @@ def database_errors(settings: Settings) -> Iterator[None]:
 
 
 def prepare_database(
-    settings: Settings,
-    sleep: Callable[[float], None] = time.sleep,
-    monotonic: Callable[[], float] = time.monotonic,
+    settings: Settings, sleep: Callable[[float], None] = time.sleep, monotonic: Callable[[], float] = time.monotonic
 ) -> bool | None:
     """Waits up to `database.wait_seconds` for the database, then checks and migrates it. Returns whether it has an
     account; None when it does not answer and the processes can serve from a snapshot. A key source is waited for, too.

@@ -49,12 +49,7 @@ def verify(
 
 
 def check_scope(
-    claimed: UnverifiedSignature,
-    now: int,
-    *,
-    skew_ms: int,
-    services: Collection[str],
-    regions: Collection[str] = (),
+    claimed: UnverifiedSignature, now: int, *, skew_ms: int, services: Collection[str], regions: Collection[str] = ()
 ) -> None:
     """Returns normally if a signature by any key is current and for one of these services and regions. Raises
     SigV4Error.

@@ -37,12 +37,7 @@ class ViewCache:
     """
 
     def __init__(
-        self,
-        entries: int,
-        absent: int,
-        absent_seconds: float,
-        monotonic: Callable[[], float],
-        freshness: Freshness,
+        self, entries: int, absent: int, absent_seconds: float, monotonic: Callable[[], float], freshness: Freshness
     ) -> None:
         self._freshness = freshness
         self._limit = entries

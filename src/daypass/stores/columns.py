@@ -75,23 +75,12 @@ feed_counter = Table(
 )
 
 feed = Table(
-    "feed",
-    metadata,
-    integer("position", key=True),
-    text("kind"),
-    text("account"),
-    text("keys"),
-    integer("at"),
+    "feed", metadata, integer("position", key=True), text("kind"), text("account"), text("keys"), integer("at")
 )
 
 ring_keys = entity_table("ring_keys", StoredKey, "ring id", UniqueConstraint("ring", "not_before"))
 
-meta = Table(
-    "meta",
-    metadata,
-    text("key", key=True),
-    text("value"),
-)
+meta = Table("meta", metadata, text("key", key=True), text("value"))
 
 nodes = Table(
     "nodes",

@@ -32,10 +32,7 @@ class RevocationFeed:
     """
 
     def __init__(
-        self,
-        cache: RevocationCache,
-        state: Callable[[], FeedState],
-        ages: Callable[[], dict[str, int]] = dict,
+        self, cache: RevocationCache, state: Callable[[], FeedState], ages: Callable[[], dict[str, int]] = dict
     ) -> None:
         self._cache = cache
         self.state = state

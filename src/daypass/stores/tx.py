@@ -29,16 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from daypass.domain.directory import (
-    Account,
-    Attachment,
-    InlinePolicy,
-    Membership,
-    ReplayEntry,
-    Revocation,
-    Role,
-    User,
-)
+from daypass.domain.directory import Account, Attachment, InlinePolicy, Membership, ReplayEntry, Revocation, Role, User
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.ports.directory import FOR_EVER
 from daypass.stores.backend import REVOCATIONS

@@ -32,10 +32,7 @@ SCHEMES: Final = {"bearer": "Bearer", "dpop": "DPoP"}
 UNPROVEN: Final = frozenset({Family.CREDENTIALS, Family.PROOF})
 """The refusals that are a 401 where access tokens are accepted."""
 
-DPOP_ERRORS: Final = {
-    ErrorKind.INVALID_DPOP_PROOF: "invalid_dpop_proof",
-    ErrorKind.USE_DPOP_NONCE: "use_dpop_nonce",
-}
+DPOP_ERRORS: Final = {ErrorKind.INVALID_DPOP_PROOF: "invalid_dpop_proof", ErrorKind.USE_DPOP_NONCE: "use_dpop_nonce"}
 """The error codes of RFC 9449."""
 
 

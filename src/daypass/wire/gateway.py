@@ -153,14 +153,7 @@ def original_of(request: Request) -> GatewayRequest:
     raw_path, _, raw_query = target.partition(b"?")
     _refuse_hidden(request)
     return GatewayRequest(
-        audience,
-        replace(
-            request,
-            method=method.decode("latin-1"),
-            raw_path=raw_path,
-            raw_query=raw_query,
-            body=b"",
-        ),
+        audience, replace(request, method=method.decode("latin-1"), raw_path=raw_path, raw_query=raw_query, body=b"")
     )
 
 
@@ -235,14 +228,7 @@ def token_review_route(front: Front) -> Route:
             return await front.refuse(progress, error, REVIEW_ERRORS)
         return _answer(status)
 
-    return Route(
-        _PATH,
-        handler,
-        "Whose access token it is (Kubernetes TokenReview)",
-        POST,
-        REVIEW_ERRORS,
-        _REVIEW,
-    )
+    return Route(_PATH, handler, "Whose access token it is (Kubernetes TokenReview)", POST, REVIEW_ERRORS, _REVIEW)
 
 
 def _spec_of(body: bytes) -> _Spec:

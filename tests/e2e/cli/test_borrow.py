@@ -133,10 +133,7 @@ def test_credential_process_feeds_boto3_through_its_configuration(
     (tmp_path / "config").write_text(
         f"[profile work]\ncredential_process = {command}\nendpoint_url = {daypass.server.url}\nregion = us-east-1\n"
     )
-    for name, value in {
-        "AWS_CONFIG_FILE": str(tmp_path / "config"),
-        "DAYPASS_HOME": str(daypass.home),
-    }.items():
+    for name, value in {"AWS_CONFIG_FILE": str(tmp_path / "config"), "DAYPASS_HOME": str(daypass.home)}.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "DAYPASS_PROFILE"):
         monkeypatch.delenv(name, raising=False)

@@ -457,12 +457,7 @@ async def test_what_can_shows_what_is_left_of_each_grant(server: Server) -> None
             "Version": "2012-10-17",
             "Statement": [
                 {"Sid": "a", "Effect": "Allow", "Action": ["orders:Read", "orders:*"], "Resource": "*"},
-                {
-                    "Sid": "b",
-                    "Effect": "Allow",
-                    "Action": "stock:Get",
-                    "Resource": "arn:aws:stock:::${aws:username}/*",
-                },
+                {"Sid": "b", "Effect": "Allow", "Action": "stock:Get", "Resource": "arn:aws:stock:::${aws:username}/*"},
                 {"Sid": "c", "Effect": "Allow", "NotAction": "iam:*", "Resource": ITEM},
                 {"Sid": "d", "Effect": "Allow", "Action": "pay:*", "Resource": "*"},
                 {"Sid": "e", "Effect": "Allow", "Action": "ask:Me", "Resource": "arn:aws:ask:::${aws:SourceVpc}"},

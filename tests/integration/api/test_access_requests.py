@@ -172,11 +172,7 @@ async def test_denial_overrides_approval_even_after_the_grant_is_in_use(place: P
     assert (denied["state"], denied["end_reason"]) == ("ended", "denied")
     assert not await place.server.works(credentials)
     again = await place.request()
-    await place.ask(
-        "lee",
-        f"/access-requests/{again['id']}/deny",
-        {"reason": "no", "binding": again["binding"]},
-    )
+    await place.ask("lee", f"/access-requests/{again['id']}/deny", {"reason": "no", "binding": again["binding"]})
     assert (await place.refused("lou", f"/access-requests/{again['id']}/approve", {"binding": again["binding"]}))[
         0
     ] == 409
@@ -263,11 +259,7 @@ async def test_history_of_a_request_is_of_the_newest_ones(place: Place, monkeypa
     assert [each.id for each in seen] == [each["id"] for each in requests[3:1:-1]]
 
 
-@pytest.mark.parametrize(
-    "narrower",
-    [{"max_uses": 1}, {"policy": policy("orders:Get")}],
-    ids=["fewer uses", "policy"],
-)
+@pytest.mark.parametrize("narrower", [{"max_uses": 1}, {"policy": policy("orders:Get")}], ids=["fewer uses", "policy"])
 async def test_client_token_with_narrower_terms_is_refused(place: Place, narrower: dict[str, Any]) -> None:
     await place.request(client_token="alert-1")
     body = {**place.wanted(), "client_token": "alert-1", **narrower}

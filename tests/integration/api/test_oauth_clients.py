@@ -206,8 +206,7 @@ API = "/resource-servers/https://api.example.com/v1"
 
 
 @pytest.mark.parametrize(
-    ("action", "also"),
-    [("PutResourceServer", "iam:CreatePolicyVersion"), ("DeleteResourceServer", "iam:DeletePolicy")],
+    ("action", "also"), [("PutResourceServer", "iam:CreatePolicyVersion"), ("DeleteResourceServer", "iam:DeletePolicy")]
 )
 async def test_a245_who_widens_the_sessions_of_clients_needs_awss_permission_too(
     server: Server, action: str, also: str

@@ -100,10 +100,7 @@ async def test_offboard_covers_the_other_principals_of_a_person(server: Server) 
     role = await server.role("shared", OPERATOR, OPERATOR, ASSUME)
     under_identity = await server.assume(key, role.arn, SourceIdentity="alice@example.com")
     provider = f"arn:aws:iam::{OPERATOR}:oidc-provider/issuer.example.com:alice"
-    also = [
-        {"kind": "principal", "value": provider},
-        {"kind": "source_identity", "value": "alice@example.com"},
-    ]
+    also = [{"kind": "principal", "value": provider}, {"kind": "source_identity", "value": "alice@example.com"}]
     report = await offboard(server, also=also)
     assert {(r["subject"], r["value"]) for r in report["revocations"]} == {
         ("principal", provider),

@@ -63,8 +63,7 @@ def test_record_that_nobody_touched_verifies(record: StoredRecord, log: str) -> 
 
 
 @pytest.mark.parametrize(
-    "column",
-    ["at", "type", "account", "actor_account", "operation", "access_key_id", "error", "request_key"],
+    "column", ["at", "type", "account", "actor_account", "operation", "access_key_id", "error", "request_key"]
 )
 def test_altered_column_of_a_record_is_named(record: StoredRecord, log: str, flaky: Flaky, column: str) -> None:
     value = 5 if column in ("at", "request_key") else "x"

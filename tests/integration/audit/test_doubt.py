@@ -14,15 +14,7 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 from tests.integration.audit.conftest import Starter
-from tests.integration.audit.making import (
-    Flaky,
-    deadline,
-    event,
-    requests_of,
-    session,
-    session_ids,
-    verified,
-)
+from tests.integration.audit.making import Flaky, deadline, event, requests_of, session, session_ids, verified
 from tests.integration.audit.test_journal import accounts, add_account
 from tests.patience import eventually
 

@@ -407,12 +407,7 @@ async def test_revoked_sessions_of_each_kind_of_subject_are_those_that_a_search_
 
 @pytest.mark.parametrize(("subject", "value"), [("session", f"{4:032x}"), ("principal", "AROASECOND")])
 async def test_revoked_sessions_are_found_without_decoding_the_others(
-    reader: Records,
-    sessions: Journal,
-    index: Index,
-    monkeypatch: pytest.MonkeyPatch,
-    subject: str,
-    value: str,
+    reader: Records, sessions: Journal, index: Index, monkeypatch: pytest.MonkeyPatch, subject: str, value: str
 ) -> None:
     from daypass.audit import rows as session_rows
 
@@ -542,10 +537,7 @@ async def test_search_for_a_usual_value_reads_only_the_hours_that_have_it(
 
 @pytest.mark.parametrize("viewer", [ACTOR, OPERATOR])
 async def test_search_by_access_key_compares_the_key_in_the_index_alone(
-    plan: Callable[[Callable[[Any], object]], str],
-    reader: Records,
-    journal: Journal,
-    viewer: Viewer,
+    plan: Callable[[Callable[[Any], object]], str], reader: Records, journal: Journal, viewer: Viewer
 ) -> None:
     """An index that covers the conditions reads no row of another key. A key that is on no record reads no record."""
     (known,) = {

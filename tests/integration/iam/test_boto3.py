@@ -199,11 +199,7 @@ def test_errors_have_awss_codes_statuses_and_messages(iam: Any) -> None:
     iam.create_role(RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST))
     iam.attach_role_policy(RoleName="r", PolicyArn=READ_ONLY)
     trust = json.dumps(TRUST).replace(ALPHA, "arn:aws:iam::111111111111:user/none")
-    assert _refused(iam.get_role, RoleName="x") == (
-        "NoSuchEntity",
-        "The role with name x cannot be found.",
-        404,
-    )
+    assert _refused(iam.get_role, RoleName="x") == ("NoSuchEntity", "The role with name x cannot be found.", 404)
     assert _refused(iam.create_role, RoleName="r", AssumeRolePolicyDocument=json.dumps(TRUST)) == (
         "EntityAlreadyExists",
         "Role with name r already exists.",
@@ -322,12 +318,7 @@ def test_entity_errors_have_awss_codes_statuses_and_messages(
             iam.create_open_id_connect_provider,
             {"Url": "https://idp.example.com"},
         ),
-        (
-            invalid,
-            "Invalid Open ID Connect Provider URL",
-            iam.create_open_id_connect_provider,
-            {"Url": "example.org"},
-        ),
+        (invalid, "Invalid Open ID Connect Provider URL", iam.create_open_id_connect_provider, {"Url": "example.org"}),
         (exists, "Instance Profile WEB already exists.", iam.create_instance_profile, {"InstanceProfileName": "WEB"}),
         (
             exists,

@@ -269,10 +269,7 @@ def test_workload_is_its_role(site: Installation, world: World) -> None:
 @pytest.fixture
 def registered(site: Installation) -> str:
     """A resource server with scopes; its identifier."""
-    settings = {
-        "scopes": {"read": {"policy": READ}, "write": {"policy": WRITE}, "profile": {}},
-        "token_seconds": 600,
-    }
+    settings = {"scopes": {"read": {"policy": READ}, "write": {"policy": WRITE}, "profile": {}}, "token_seconds": 600}
     put(site, settings)
     yield API
     put(site, {})
@@ -297,11 +294,7 @@ def test_scope_is_the_session_policy_of_the_resource_server(
     assert response["expires_in"] <= 600
     own = {"policy": json.dumps({**READ, "Statement": {**READ["Statement"], "Action": "iam:ListRoles"}})}
     asked = json.dumps([{"type": SESSION, "role": client.more["role"], **own}])
-    aws = key_of(
-        given(
-            client.token(scope="read write", requested_token_type=AWS, authorization_details=asked),
-        )
-    )
+    aws = key_of(given(client.token(scope="read write", requested_token_type=AWS, authorization_details=asked)))
     assert [site.call(aws, a, service="iam").status for a in ("ListUsers", "ListRoles")] == [403, 200]
 
 

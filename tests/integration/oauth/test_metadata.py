@@ -18,12 +18,7 @@ DOCUMENTS = [
 ISSUER = "https://daypass.test"
 OWN = {"x-amzn-requestid", "date"}
 """Headers that each answer has of its own."""
-_STATUS_OF_GET = {
-    "jwks_uri": 200,
-    "authorization_endpoint": 400,
-    "userinfo_endpoint": 401,
-    "end_session_endpoint": 303,
-}
+_STATUS_OF_GET = {"jwks_uri": 200, "authorization_endpoint": 400, "userinfo_endpoint": 401, "end_session_endpoint": 303}
 """A GET without parameters; the other endpoints take POST alone."""
 
 

@@ -127,8 +127,7 @@ def test_snapshot_with_a_changed_view_has_the_change_or_the_earlier_time(
 
 
 @pytest.mark.parametrize(
-    ("later_ms", "says"),
-    [(961_000, "old .directory.max_staleness_seconds: 960"), (-60_000, "clock is 6[01] s behind")],
+    ("later_ms", "says"), [(961_000, "old .directory.max_staleness_seconds: 960"), (-60_000, "clock is 6[01] s behind")]
 )
 def test_snapshot_of_another_time_is_not_used(
     site: Installation, writer: SnapshotWriter, later_ms: int, says: str

@@ -169,10 +169,7 @@ def test_scope_of_a_resource_server_is_not_ignored_whatever_its_name(site: Insta
     made = web_client(site, scopes=["email", "read"])
     code = allowed(browser, target(made, scope="openid profile email"))["code"]
     response = given(redeemed(made, code))
-    assert (response["scope"], verified(site, response["access_token"])["scope"]) == (
-        "openid profile email",
-        "email",
-    )
+    assert (response["scope"], verified(site, response["access_token"])["scope"]) == ("openid profile email", "email")
     code = allowed(browser, target(made, scope="openid email"))["code"]
     assert members(redeemed(made, code, scope="openid email read"))["error"] == "invalid_scope"
 

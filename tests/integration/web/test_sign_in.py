@@ -205,10 +205,7 @@ def test_login_profile_shortens_the_session(site: Installation) -> None:
 
 @pytest.mark.parametrize(
     "action",
-    [
-        ("UpdateLoginProfile", {"Password": "Another-horse-2"}),
-        ("DeleteLoginProfile", {}),
-    ],
+    [("UpdateLoginProfile", {"Password": "Another-horse-2"}), ("DeleteLoginProfile", {})],
     ids=lambda action: str(action[0]),
 )
 def test_change_of_the_password_signs_every_browser_out(site: Installation, action: tuple[str, dict[str, str]]) -> None:
@@ -234,9 +231,7 @@ def test_revocation_of_the_session_or_the_user_signs_the_browser_out(site: Insta
     first, second = signed_in(site, name), signed_in(site, name)
     session = forms(first.get("/account"))["/account/end"].fields["session"]
     listed = site.send(
-        "GET",
-        site.signed(ROOT, b"", "daypass", method="GET", path="/api/v1/sessions"),
-        path=b"/api/v1/sessions",
+        "GET", site.signed(ROOT, b"", "daypass", method="GET", path="/api/v1/sessions"), path=b"/api/v1/sessions"
     )
     assert session in listed.body.decode()
     revoke("session", session)

@@ -87,11 +87,7 @@ TAMPERED = {
     "broken chain": ([*ROWS[:4], replace(ROWS[4], chain=b"\0" * 32), *ROWS[5:]], 4, "chain"),
     "swapped": ([*ROWS[:2], ROWS[3], ROWS[2], *ROWS[4:]], 2, "missing"),
     "twice": ([*ROWS[:3], ROWS[2], *ROWS[3:]], 3, "out of order"),
-    "swapped and renumbered": (
-        [*ROWS[:2], replace(ROWS[3], seq=2), replace(ROWS[2], seq=3), *ROWS[4:]],
-        2,
-        "chain",
-    ),
+    "swapped and renumbered": ([*ROWS[:2], replace(ROWS[3], seq=2), replace(ROWS[2], seq=3), *ROWS[4:]], 2, "chain"),
     "another log's": ([*ROWS[:2], replace(ROWS[2], log=OTHER)], 2, "another log"),
     "not opened": (log_of(event("request.allowed")), 0, "log.opened must be the first"),
     "opened twice": (log_of(event("log.opened"), event("log.opened")), 1, "log.opened again"),

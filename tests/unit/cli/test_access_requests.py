@@ -130,9 +130,7 @@ def test_elevate_interrupted_while_it_waits_cancels_the_request(cli, serve, monk
     assert server.sent[-1].target.endswith(f"/access-requests/{'ab' * 16}/cancel")
 
 
-def test_elevate_interrupted_on_a_terminal_leaves_no_status_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_elevate_interrupted_on_a_terminal_leaves_no_status_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_: float) -> None:
         raise KeyboardInterrupt
 

@@ -32,13 +32,7 @@ REQUEST = {
     "reason": "[red]\x1b[2Jincident[/red]",
     "deadline": int((NOW + 90) * 1000),
 }
-SESSION = {
-    "session_id": "ab12",
-    "arn": ROLE,
-    "state": "active",
-    "name": "anna",
-    "expires_at": int((NOW + 30) * 1000),
-}
+SESSION = {"session_id": "ab12", "arn": ROLE, "state": "active", "name": "anna", "expires_at": int((NOW + 30) * 1000)}
 
 
 @pytest.fixture(autouse=True)

@@ -6,15 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from daypass.domain.jws import (
-    DEFAULT_MAPPINGS,
-    ISSUER,
-    SAN,
-    SPECIFIERS,
-    SUBJECT,
-    VerifiedCertificate,
-    check_mapping,
-)
+from daypass.domain.jws import DEFAULT_MAPPINGS, ISSUER, SAN, SPECIFIERS, SUBJECT, VerifiedCertificate, check_mapping
 
 HOST = VerifiedCertificate(
     serial=0xBEEF,

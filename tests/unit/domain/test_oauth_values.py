@@ -185,11 +185,7 @@ def test_private_use_scheme_is_for_native_clients_alone() -> None:
 
 def test_web_origins_are_written_as_browsers_do() -> None:
     uris = ("https://A.example:443/cb?x=/", "https://a.example/2", "http://127.0.0.1:5173/", "http://[::1]:80/cb")
-    assert web_origins((*uris, "com.example.app:/cb")) == {
-        "https://a.example",
-        "http://127.0.0.1:5173",
-        "http://[::1]",
-    }
+    assert web_origins((*uris, "com.example.app:/cb")) == {"https://a.example", "http://127.0.0.1:5173", "http://[::1]"}
 
 
 @pytest.mark.parametrize("port", [0, 65536, 99999, "007", "080", ""])

@@ -98,8 +98,7 @@ def test_claim_keys_too_many_or_too_long_are_refused(claims: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["idp.example.com", "idp.example.com:8443/a/b", "localhost:1", "keycloak/realms/x", "x.y/a?b=c%3A"],
+    "url", ["idp.example.com", "idp.example.com:8443/a/b", "localhost:1", "keycloak/realms/x", "x.y/a?b=c%3A"]
 )
 def test_is_usable_url_takes_hosts_ports_and_paths(url: str) -> None:
     assert is_usable_url(url)

@@ -188,10 +188,7 @@ async def test_create_with_tags_takes_the_action_that_tags(world: World) -> None
 
 
 async def test_guardrail_binds_root(world: World) -> None:
-    text = policy(
-        {"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"},
-        allow("*"),
-    )
+    text = policy({"Effect": "Deny", "Action": "iam:CreateUser", "Resource": "*"}, allow("*"))
     world.tx.insert(Guardrail(ALPHA, "no-users", text, NOW))
     with refusal(ErrorKind.ACCESS_DENIED):
         await world.call("CreateUser", UserName="ann")

@@ -127,10 +127,7 @@ async def test_login_profile_is_shown_without_its_password(world: World) -> None
     assert await world.call("GetLoginProfile", UserName="ANN") == expected
     more = {"PasswordResetRequired": True, "MaxSigninSessionDuration": 7200}
     await world.call("UpdateLoginProfile", UserName="ann", **more)
-    assert (await world.call("GetLoginProfile", UserName="ann"))["LoginProfile"] == {
-        **expected["LoginProfile"],
-        **more,
-    }
+    assert (await world.call("GetLoginProfile", UserName="ann"))["LoginProfile"] == {**expected["LoginProfile"], **more}
     assert login_profiles.matches(GOOD, _stored(world).password_hash)
     await world.call("UpdateLoginProfile", UserName="ann", ResetMaxSigninSessionDuration=True, Password=OTHER)
     shown = (await world.call("GetLoginProfile", UserName="ann"))["LoginProfile"]

@@ -121,12 +121,7 @@ async def test_a55_get_role_deleted_principal_shows_its_id_and_recreated_one_doe
     user_id = (await world.call("CreateUser", UserName="ann"))["User"]["UserId"]
     condition = {"StringEquals": {"aws:PrincipalArn": arn}}
     text = policy(
-        {
-            "Effect": "Allow",
-            "Principal": {"AWS": [ROOT, arn]},
-            "Action": "sts:AssumeRole",
-            "Condition": condition,
-        }
+        {"Effect": "Allow", "Principal": {"AWS": [ROOT, arn]}, "Action": "sts:AssumeRole", "Condition": condition}
     )
     await _role(world, text)
     await world.call("DeleteUser", UserName="ann")
@@ -191,11 +186,7 @@ async def test_create_role_trust_over_quota_refused_without_counting_white_space
 
 async def test_update_role_without_parameters_changes_nothing(world: World) -> None:
     await world.call(
-        "CreateRole",
-        RoleName="r",
-        AssumeRolePolicyDocument=trusting(ROOT),
-        MaxSessionDuration=43200,
-        Description="old",
+        "CreateRole", RoleName="r", AssumeRolePolicyDocument=trusting(ROOT), MaxSessionDuration=43200, Description="old"
     )
     await world.call("UpdateRole", RoleName="r")
     role = (await world.call("GetRole", RoleName="r"))["Role"]

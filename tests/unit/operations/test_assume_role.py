@@ -162,10 +162,7 @@ async def test_assume_role_by_root_is_refused_with_awss_words(world: World) -> N
     session = Credentials.of(await world.call(get_session_token, root))
     for credentials in (root, session):
         error = await refusal(world, credentials, ask(role.arn))
-        assert (error.kind, error.public) == (
-            ErrorKind.ACCESS_DENIED,
-            "Roles may not be assumed by root accounts.",
-        )
+        assert (error.kind, error.public) == (ErrorKind.ACCESS_DENIED, "Roles may not be assumed by root accounts.")
         assert world.journal.events[-1].type is EventType.REQUEST_DENIED
 
 
@@ -408,10 +405,7 @@ async def test_assume_role_managed_session_policy_must_be_there_and_of_the_roles
     if account == BETA:
         arn = world.managed("theirs", ALL, BETA)
     error = await refusal(world, key, ask(role.arn, PolicyArns=[{"arn": arn}]))
-    assert (error.kind, error.public) == (
-        ErrorKind.VALIDATION,
-        f"Policy {arn} does not exist or is not attachable.",
-    )
+    assert (error.kind, error.public) == (ErrorKind.VALIDATION, f"Policy {arn} does not exist or is not attachable.")
 
 
 async def test_assume_role_texts_of_managed_session_policies_go_when_no_session_can_need_them(world: World) -> None:

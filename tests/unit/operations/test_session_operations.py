@@ -100,10 +100,7 @@ async def test_get_session_and_federation_token_with_session_credentials_are_ref
 ) -> None:
     name = {"get_session_token": "GetSessionToken", "get_federation_token": "GetFederationToken"}[operation.__name__]
     error = await refusal(world, operation, await role_session(world), Name="eve")
-    assert (error.kind, error.public) == (
-        ErrorKind.ACCESS_DENIED,
-        f"Cannot call {name} with session credentials",
-    )
+    assert (error.kind, error.public) == (ErrorKind.ACCESS_DENIED, f"Cannot call {name} with session credentials")
 
 
 async def test_get_session_token_credentials_call_only_what_aws_lets_them(world: World) -> None:

@@ -99,10 +99,7 @@ def refusal(text, kind):
             identity(Resource="arn:aws:iam:eu-west-1::user/a"),
             "IAM resource arn:aws:iam:eu-west-1::user/a cannot contain region information.",
         ),
-        (
-            identity(Resource="arn:aws:iam::1:bucket"),
-            IAM_PATHS,
-        ),
+        (identity(Resource="arn:aws:iam::1:bucket"), IAM_PATHS),
         (identity(Resource="arn:aws:orders:::${aws:username"), LEGACY),
         (identity(Principal="*"), NO_PRINCIPAL),
         (identity(NotPrincipal="*"), NO_PRINCIPAL),
@@ -351,13 +348,7 @@ def test_parse_document_keeps_text_positions_and_principals():
     assert (parsed.text, parsed.version, parsed.broken) == (text, "2012-10-17", False)
     first, second = parsed.statements
     assert (first.sid, first.line, first.column, first.end_line) == ("one", 3, 3, 4)
-    assert (second.index, second.effect, second.line, second.column, second.end_column) == (
-        1,
-        Effect.DENY,
-        5,
-        3,
-        58,
-    )
+    assert (second.index, second.effect, second.line, second.column, second.end_column) == (1, Effect.DENY, 5, 3, 58)
     assert parsed.principals() == (
         ("AWS", "111111111111", 3, 59),
         ("AWS", "arn:aws:iam::111111111111:user/a", 4, 5),

@@ -71,8 +71,7 @@ def test_a44_fold_leaves_all_but_ascii_letters():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [("\u212a", "k"), ("\u017f", "s"), ("\u00e9", "e\u0301"), ("\u00df", "ss"), ("\u0130", "i")],
+    ("one", "other"), [("\u212a", "k"), ("\u017f", "s"), ("\u00e9", "e\u0301"), ("\u00df", "ss"), ("\u0130", "i")]
 )
 def test_a44_patterns_look_alikes_stay_distinct_even_ignoring_case(one, other):
     assert not matches(one, other, folded=True)
@@ -165,13 +164,7 @@ def test_patterns_hostile_patterns_take_linear_time(pattern):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [
-        ("a${b}c${d:e}", "a<4>c<6>"),
-        ("${", "${"),
-        ("}${a", "}${a"),
-        ("${${a}b}", "<6>b}"),
-        ("$ {a}${}", "$ {a}<3>"),
-    ],
+    [("a${b}c${d:e}", "a<4>c<6>"), ("${", "${"), ("}${a", "}${a"), ("${${a}b}", "<6>b}"), ("$ {a}${}", "$ {a}<3>")],
 )
 def test_replace_braces_replaces_up_to_the_first_closing_one(text, expected):
     assert replace_braces(text, lambda found: f"<{len(found)}>") == expected

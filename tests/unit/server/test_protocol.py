@@ -630,8 +630,7 @@ async def test_upgrade_is_not_offered_and_the_connection_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "rest",
-    [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"],
+    "rest", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"]
 )
 @pytest.mark.parametrize("cut", [10_000, 1, 40, 140])
 async def test_body_behind_a_head_that_asks_for_an_upgrade_arrives(rest: bytes, cut: int) -> None:

@@ -156,13 +156,7 @@ class Agent:
             self.stop.set()
 
     async def _listen(
-        self,
-        stack: AsyncExitStack,
-        name: str,
-        at: str,
-        answer: Answer,
-        ready: Callable[[str], None],
-        hops: int = 0,
+        self, stack: AsyncExitStack, name: str, at: str, answer: Answer, ready: Callable[[str], None], hops: int = 0
     ) -> None:
         host, port = address(at)
         try:

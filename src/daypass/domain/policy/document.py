@@ -11,14 +11,7 @@ from typing import Final
 
 from daypass.domain.policy import principal
 from daypass.domain.policy.administration import administration_of
-from daypass.domain.policy.compiled import (
-    Compiled,
-    PolicyDocument,
-    PolicyKind,
-    PrincipalValue,
-    Statement,
-    managed_kind,
-)
+from daypass.domain.policy.compiled import Compiled, PolicyDocument, PolicyKind, PrincipalValue, Statement, managed_kind
 from daypass.domain.policy.grammar import Draft, check, check_stored, listed
 from daypass.domain.policy.model import Effect
 from daypass.domain.policy.pattern import V2008, V2012, Patterns, fold

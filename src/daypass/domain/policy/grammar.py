@@ -35,17 +35,7 @@ STS_ONLY = "AssumeRole policy may only specify STS AssumeRole actions."
 
 _TOP = frozenset({"Version", "Id", "Statement"})
 _ELEMENTS = frozenset(
-    {
-        "Sid",
-        "Effect",
-        "Principal",
-        "NotPrincipal",
-        "Action",
-        "NotAction",
-        "Resource",
-        "NotResource",
-        "Condition",
-    }
+    {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 )
 _PAIRS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal"))
 _SCALARS = (Kind.STRING, Kind.NUMBER, Kind.BOOLEAN)

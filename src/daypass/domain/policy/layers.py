@@ -70,10 +70,7 @@ def context_keys(document: PolicyDocument) -> tuple[str, ...]:
     """Every context key that the document may read, once, in the order and spelling of its text."""
     looked_at = {key for statement in document.statements for key in statement.keys}
     spelled = _spellings(document.text)
-    return (
-        *(written for key, written in spelled.items() if key in looked_at),
-        *sorted(looked_at - spelled.keys()),
-    )
+    return (*(written for key, written in spelled.items() if key in looked_at), *sorted(looked_at - spelled.keys()))
 
 
 @lru_cache(maxsize=1024)

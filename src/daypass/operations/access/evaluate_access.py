@@ -280,10 +280,7 @@ def _detail(
 ) -> Mapping[str, Any]:
     denied = sum(not answer.allowed for answer in answers)
     listed = (
-        {
-            **question_shown(question, subjects[_key_of(question)]),
-            "allowed": answer.allowed,
-        }
+        {**question_shown(question, subjects[_key_of(question)]), "allowed": answer.allowed}
         for question, answer in zip(questions, answers, strict=False)
         if isinstance(question, Evaluation)
     )

@@ -24,14 +24,7 @@ from daypass.domain.policy.partial_evaluation import Known, PartialEvaluation, P
 from daypass.domain.policy.pattern import fold
 from daypass.domain.question import Principal, decide_partially, hypothetical_facts
 from daypass.domain.trust import ASSUME_ROLE, AssumedRole, CallerPolicies
-from daypass.operations.access.snapshot import (
-    AskedAction,
-    ResultPage,
-    asked_in,
-    check_question,
-    context_in,
-    in_batches,
-)
+from daypass.operations.access.snapshot import AskedAction, ResultPage, asked_in, check_question, context_in, in_batches
 from daypass.operations.access.subject import certainly_denied, certainly_not_admitted, may_allow
 from daypass.operations.blocks import NO_CREDENTIALS, without_credentials
 from daypass.operations.iam import builtin

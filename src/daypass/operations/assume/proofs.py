@@ -79,13 +79,7 @@ async def assume_role_with_web_identity(
 
 
 async def verified_proof(
-    env: Env,
-    account: str,
-    unverified_token: str,
-    now: int,
-    provider_id: str = "",
-    *,
-    identity_assertion: bool = False,
+    env: Env, account: str, unverified_token: str, now: int, provider_id: str = "", *, identity_assertion: bool = False
 ) -> Proof:
     """The content of a token of a provider of `account` (12 digits), at `now` (ms).
 

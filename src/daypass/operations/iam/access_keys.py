@@ -146,11 +146,7 @@ def of_role(ctx: ReadContext, role_id: str) -> dict[str, Any]:
 # --- The users, groups and roles that use a managed policy (ListEntitiesForPolicy)
 
 
-_KINDS: dict[str, tuple[str, type[Owner]]] = {
-    "AGPA": ("Group", Group),
-    "AIDA": ("User", User),
-    "AROA": ("Role", Role),
-}
+_KINDS: dict[str, tuple[str, type[Owner]]] = {"AGPA": ("Group", Group), "AIDA": ("User", User), "AROA": ("Role", Role)}
 
 
 def list_entities_for_policy(ctx: ReadContext, p: Params) -> Answer:

@@ -126,11 +126,7 @@ def put_inline(kind: OwnerKind, ctx: WriteContext, p: Params) -> Answer:
 def get_inline(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:
     owner = kind.find(ctx, p)
     policy = _find(ctx, kind, owner, p["PolicyName"])
-    return {
-        kind.parameter: owner.name,
-        "PolicyName": policy.name,
-        "PolicyDocument": documents.encoded(policy.document),
-    }
+    return {kind.parameter: owner.name, "PolicyName": policy.name, "PolicyDocument": documents.encoded(policy.document)}
 
 
 def inline_names(kind: OwnerKind, ctx: ReadContext, p: Params) -> Answer:

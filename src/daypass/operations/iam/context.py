@@ -58,10 +58,7 @@ ResourceOf: TypeAlias = Callable[[ReadContext, Params], AuthorizedResource]
 MAX_STORED: Final = 9_000
 """Beyond this number of stored revocations of principals `end_sessions` adds none: deletions must never use up the quota."""
 
-_RESERVED: Final = {
-    "/aws-service-role/": "AWS Service linked Roles",
-    "/aws-reserved/": "AWS reserved entities",
-}
+_RESERVED: Final = {"/aws-service-role/": "AWS Service linked Roles", "/aws-reserved/": "AWS reserved entities"}
 """Prefixes of paths that AWS reserves. Source: IAM User Guide, "IAM identifiers"; the message is AWS's for roles."""
 
 

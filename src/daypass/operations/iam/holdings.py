@@ -11,16 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from daypass.domain import trust
-from daypass.domain.directory import (
-    Attachment,
-    Group,
-    Guardrail,
-    InlinePolicy,
-    Membership,
-    PasswordPolicy,
-    Role,
-    User,
-)
+from daypass.domain.directory import Attachment, Group, Guardrail, InlinePolicy, Membership, PasswordPolicy, Role, User
 from daypass.domain.policy.document import PolicyDocument, PolicyKind, managed_kind
 from daypass.domain.policy.layers import NamedPolicy
 from daypass.domain.trust import CallerPolicies

@@ -15,15 +15,7 @@ from typing import Final, TypeAlias
 
 from daypass.domain.arn import root_arn
 from daypass.domain.context import requested_tags
-from daypass.domain.directory import (
-    AccessKey,
-    Account,
-    Group,
-    InstanceProfile,
-    ManagedPolicy,
-    Role,
-    User,
-)
+from daypass.domain.directory import AccessKey, Account, Group, InstanceProfile, ManagedPolicy, Role, User
 from daypass.domain.policy.model import Value
 from daypass.operations.crud import AuthorizedResource, Params, Permission
 from daypass.operations.iam import documents, find

@@ -40,11 +40,7 @@ _SEVERITY: Final = (_ALLOWED, _IMPLICIT, _EXPLICIT)
 _IAM_POLICY, _RESOURCE_POLICY, _BOUNDARY_POLICY = "IAM Policy", "Resource Policy", "Permissions Boundary Policy"
 
 
-_TYPES: Final = {
-    Layer.IDENTITY: _IAM_POLICY,
-    Layer.RESOURCE: _RESOURCE_POLICY,
-    Layer.BOUNDARY: _BOUNDARY_POLICY,
-}
+_TYPES: Final = {Layer.IDENTITY: _IAM_POLICY, Layer.RESOURCE: _RESOURCE_POLICY, Layer.BOUNDARY: _BOUNDARY_POLICY}
 
 
 class _Result(Struct, frozen=True):

@@ -137,9 +137,7 @@ INSTANCE_PROFILES: Final = (
     Operation("ListInstanceProfilesForRole", resources.role, read=roles.list_instance_profiles_for_role),
     Operation("AddRoleToInstanceProfile", resources.role_into_profile, write=roles.add_role_to_instance_profile),
     Operation(
-        "RemoveRoleFromInstanceProfile",
-        resources.instance_profile,
-        write=roles.remove_role_from_instance_profile,
+        "RemoveRoleFromInstanceProfile", resources.instance_profile, write=roles.remove_role_from_instance_profile
     ),
     Operation("DeleteInstanceProfile", resources.instance_profile, write=roles.delete_instance_profile),
 )
@@ -206,9 +204,7 @@ ABSENT: Final = (
         "ListSigningCertificates", resources.user_or_caller, read=partial(access_keys.list_of_user, "Certificates")
     ),
     Operation(
-        "ListServiceSpecificCredentials",
-        resources.user_or_everyone,
-        read=access_keys.list_service_specific_credentials,
+        "ListServiceSpecificCredentials", resources.user_or_everyone, read=access_keys.list_service_specific_credentials
     ),
     Operation(
         "ListServerCertificates",

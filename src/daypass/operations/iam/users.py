@@ -90,11 +90,7 @@ def delete_user(ctx: WriteContext, p: Params) -> Answer:
 def create_group(ctx: WriteContext, p: Params) -> Answer:
     context.within_quota(ctx, Group, "GroupsPerAccount", paging.GROUPS_PER_ACCOUNT, account=ctx.account)
     group = Group(
-        id=ctx.ids.unique("AGPA"),
-        account=ctx.account,
-        name=p["GroupName"],
-        path=context.path_of(p),
-        created_at=ctx.now,
+        id=ctx.ids.unique("AGPA"), account=ctx.account, name=p["GroupName"], path=context.path_of(p), created_at=ctx.now
     )
     context.insert(ctx, group, faults.exists("Group", group.name))
     return {"Group": documents.group(group)}

@@ -324,12 +324,7 @@ async def _check_certificate(
         raise CertificateRefused("the trust anchor is disabled")
     crls = tuple(crl.data for crl in view.crls)
     found = await env.certificates.verify(
-        presented.sender,
-        view.anchor.certificates,
-        crls,
-        certificate.unverified_der,
-        certificate.unverified_chain,
-        now,
+        presented.sender, view.anchor.certificates, crls, certificate.unverified_der, certificate.unverified_chain, now
     )
     if not _is_named(settings, found):
         raise CertificateRefused("the certificate has another name than the client's")

@@ -215,13 +215,7 @@ async def end_session(
     revocation = new_revocation(env.ids, account, subject, now=call.now, by=by, reason=reason)
     detail = {"revocation": revocation.id, "subject": "session", "value": session_id, "reason": reason}
     event = event_of(
-        EventType.SESSION_REVOKED,
-        call.facts,
-        actor,
-        at=call.now,
-        account=account,
-        session_id=session_id,
-        detail=detail,
+        EventType.SESSION_REVOKED, call.facts, actor, at=call.now, account=account, session_id=session_id, detail=detail
     )
 
     def change(tx: Tx) -> tuple[None, Event]:

@@ -276,11 +276,7 @@ def relisted(env: Env, session: SessionClaims) -> tuple[SessionClaims, dict[str,
     The index that the session has, if any, is of a list of the process that issued it, which may be another one.
     """
     listed = replace(session, status_index=env.statuses.allocate(session))
-    parts = {
-        "hops": session.hops,
-        "expires_at": session.expires_at,
-        "source_identity": session.source_identity,
-    }
+    parts = {"hops": session.hops, "expires_at": session.expires_at, "source_identity": session.source_identity}
     return listed, {"status_index": listed.status_index, "session": parts}
 
 

@@ -60,12 +60,7 @@ async def revoke_family(env: Env, call: Call, unverified_token: str, sender: Sen
 
 
 async def end_family(
-    env: Env,
-    call: Call,
-    family: RefreshFamily,
-    actor: Mapping[str, Any],
-    reason: str,
-    sender: Sender | None = None,
+    env: Env, call: Call, family: RefreshFamily, actor: Mapping[str, Any], reason: str, sender: Sender | None = None
 ) -> None:
     """Ends a family and every session that its tokens gave. Raises DaypassError."""
     replays = sender.replays if sender is not None else ()

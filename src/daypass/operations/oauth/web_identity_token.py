@@ -188,8 +188,7 @@ async def _federation(env: Env, account: str) -> OutboundFederation:
         federation = await env.directory.entity(OutboundFederation, account)
     if federation is None or not federation.enabled:
         raise DaypassError(
-            ErrorKind.OUTBOUND_FEDERATION_DISABLED,
-            "Outbound web identity federation is not enabled for this account.",
+            ErrorKind.OUTBOUND_FEDERATION_DISABLED, "Outbound web identity federation is not enabled for this account."
         )
     return federation
 

@@ -73,13 +73,7 @@ async def get_record(env: Env, call: Call, account: str, log: str, seq: int) -> 
 
 
 async def tail(
-    env: Env,
-    call: Call,
-    account: str,
-    cursor: Mapping[str, int] | None,
-    *,
-    limit: int = 100,
-    wait: float = 0.0,
+    env: Env, call: Call, account: str, cursor: Mapping[str, int] | None, *, limit: int = 100, wait: float = 0.0
 ) -> Tail:
     """daypass:ReadAudit: records after `cursor`, waiting up to `wait` seconds for new ones.
 

@@ -129,10 +129,7 @@ def trust_anchor(_ctx: AnchorReadContext, entity: TrustAnchor) -> dict[str, Any]
         "trustAnchorId": entity.id,
         "trustAnchorArn": entity.arn,
         "name": entity.name,
-        "source": {
-            "sourceType": "CERTIFICATE_BUNDLE",
-            "sourceData": {"x509CertificateData": entity.certificates},
-        },
+        "source": {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": entity.certificates}},
         "enabled": entity.enabled,
         "createdAt": entity.created_at,
         "updatedAt": entity.updated_at,

@@ -104,8 +104,7 @@ async def sign_ins_of_groups(env: Env, call: Call, groups: Sequence[str]) -> Map
         known = _sign_ins(tx, call.now, account, list({user for ids in members.values() for user in ids}))
         return {
             group: MembersSignIns(
-                tx.count(Membership, group_id=group) if left <= 0 else len(ids),
-                {user: known[user] for user in ids},
+                tx.count(Membership, group_id=group) if left <= 0 else len(ids), {user: known[user] for user in ids}
             )
             for group, ids in members.items()
         }

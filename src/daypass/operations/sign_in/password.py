@@ -34,14 +34,7 @@ from daypass.operations.iam.mfa import enabled_devices
 from daypass.operations.outcome import OWNER, event_of, served
 from daypass.operations.principals import account_by_alias
 from daypass.operations.sign_in import browser_session, webauthn
-from daypass.operations.sign_in.ticket import (
-    CODE,
-    LIFETIME_MS,
-    NEW_PASSWORD,
-    SignInTicket,
-    open_ticket,
-    seal,
-)
+from daypass.operations.sign_in.ticket import CODE, LIFETIME_MS, NEW_PASSWORD, SignInTicket, open_ticket, seal
 from daypass.operations.ssf.logout import tell_of_end
 from daypass.operations.ssf.push import announce
 from daypass.ports import Call, Env, Reader, Scene, Tx
@@ -190,13 +183,7 @@ async def next_step(
     if (candidate.needs_mfa and not mfa_at) or must_change:
         stage = CODE if candidate.needs_mfa and not mfa_at else NEW_PASSWORD
         ticket = SignInTicket(
-            stage,
-            candidate.user.id,
-            browser.id,
-            candidate.version,
-            call.now + LIFETIME_MS,
-            must_change,
-            mfa_at,
+            stage, candidate.user.id, browser.id, candidate.version, call.now + LIFETIME_MS, must_change, mfa_at
         )
         sealed = seal(env, stage, ticket)
         if stage == CODE:

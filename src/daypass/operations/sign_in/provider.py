@@ -27,12 +27,7 @@ from daypass.domain.provider_settings import BrowserSignIn, parse_settings, url_
 from daypass.domain.web_identity import claim_at, scalar_text, standard_claims
 from daypass.operations.assume.applicant import Applicant, IssuanceSnapshot, proven_applicant, snapshot
 from daypass.operations.assume.assume import assume
-from daypass.operations.assume.proofs import (
-    WITH_WEB_IDENTITY,
-    owned,
-    verified_proof,
-    with_attributes,
-)
+from daypass.operations.assume.proofs import WITH_WEB_IDENTITY, owned, verified_proof, with_attributes
 from daypass.operations.assume.request import AssumeRequest, SessionRequest, requested_role
 from daypass.operations.outcome import OWNER
 from daypass.operations.principals import account_by_alias

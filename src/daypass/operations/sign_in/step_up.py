@@ -90,10 +90,7 @@ async def ask(env: Env, call: Call, signed_in: SignedIn, digest: str) -> MfaOpti
     """
     caller = call.caller
     registered, devices = await env.directory.read(
-        lambda tx: (
-            of_user(tx, caller.principal_id),
-            enabled_devices(tx, caller.account, caller.principal_id),
-        ),
+        lambda tx: (of_user(tx, caller.principal_id), enabled_devices(tx, caller.account, caller.principal_id)),
         account=caller.account,
     )
     usable = [each for each in registered if not each.blocked_at]

@@ -40,7 +40,7 @@ _SECRET_MEMBERS = frozenset(
 
 # Source: STS API reference, AssumeRole, Policy: "can't exceed 2,048 characters". The other operations' models say so.
 _DOCUMENTED_LIMITS: Mapping[tuple[str, str], Mapping[str, int]] = {
-    ("sts", "unrestrictedSessionPolicyDocumentType"): {"max": 2048},
+    ("sts", "unrestrictedSessionPolicyDocumentType"): {"max": 2048}
 }
 
 

@@ -279,10 +279,7 @@ def _constraints(service: str, name: str, shape: Mapping[str, Any]) -> Iterator[
         pattern = pattern_of(service, name, shape)
         matches, most = matcher(pattern), max(shape.get("max", 1 << 31), _MATCHED)
         # A value that is far too long is reported only as that; a megabyte is not matched with the pattern.
-        yield (
-            f"{_PATTERN}{pattern}",
-            lambda value: len(value) > most or matches(value),
-        )
+        yield (f"{_PATTERN}{pattern}", lambda value: len(value) > most or matches(value))
     number = kind in ("integer", "long")
     what, size = ("value", int) if number else ("length", len)
     if "min" in shape and (number or kind != "structure"):

@@ -23,9 +23,7 @@ from daypass.wire.json_errors import INTERNAL, INTERNAL_CODE
 
 JSON: Final = b"application/json"
 NO_STORE: Final = FixedHeaders(
-    (b"cache-control", b"no-store"),
-    (b"pragma", b"no-cache"),
-    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"), (b"pragma", b"no-cache"), (b"x-content-type-options", b"nosniff")
 )
 INVALID_REQUEST: Final = "invalid_request"
 INVALID_CLIENT: Final = "invalid_client"

@@ -48,11 +48,7 @@ MAX_AGE_SECONDS: Final = 3600
 
 def authorization_server(server: AuthorizationServer, served: Mapping[str, Any]) -> dict[str, Any]:
     """RFC 8414, 2. `served`: the members that the other endpoints add."""
-    return {
-        "issuer": server.issuer,
-        "jwks_uri": server.issuer + JWKS_PATH,
-        **served,
-    }
+    return {"issuer": server.issuer, "jwks_uri": server.issuer + JWKS_PATH, **served}
 
 
 def openid_configuration(server: AuthorizationServer, served: Mapping[str, Any]) -> dict[str, Any]:
