@@ -94,7 +94,7 @@ def _script(commands: Iterable[str]) -> Iterator[Part]:
 @server_command
 def token(audience: str, scopes: tuple[str, ...], role: str, connect: Connect) -> CommandResult:
     """Print an access token for an API (RFC 8693), for example for curl -H "Authorization: Bearer $(daypass token
-    --audience https://orders.example)". It ends with your session, or after an hour.
+    --audience https://orders.example)". It ends with your session, that of a key after an hour.
 
     Needs daypass:GetAccessToken on the resource server if the audience is registered.
     """

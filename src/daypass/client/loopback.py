@@ -127,6 +127,7 @@ CLIENT_ID = "DPCL0000000000DAYPASS"
 _AWS = "urn:daypass:token-type:aws-credentials"
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 _TOKEN = "/oauth2/token"
+_KEY_SECONDS = 3600  # of a token for a long-term key: a token is printed and copied
 _METADATA = "/.well-known/oauth-authorization-server"
 _CALLBACK = "/callback"
 _PROOF_SECONDS = 60
@@ -166,7 +167,8 @@ def access_token(
     server = LoginServer(profile.endpoint, profile.ca_bundle, connection.transport)
     key_id, secret, session = profile.access_key_id, profile.secret_access_key, profile.session_token
     if not session and not wanted.get("role"):  # a token is of a session, and a long-term key has none
-        made = read_credentials(connection.sts("GetSessionToken"), connection.clock(), connection.offset)
+        answer = connection.sts("GetSessionToken", DurationSeconds=_KEY_SECONDS)
+        made = read_credentials(answer, connection.clock(), connection.offset)
         key_id, secret, session = made.access_key_id, made.secret_access_key, made.session_token
     issuer = _text(_sent(server, "GET", _METADATA, {}, b""), "issuer")
     check_issuer(server, issuer)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from tests.unit.client.servers import as_json, xml
+from tests.unit.client.servers import as_json, parameters, result, xml
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -145,3 +145,14 @@ def test_request_create_break_glass_without_the_name_asks_no_server(cli: Any, se
 def test_access_own_of_an_approver_counts_the_requests_on_a_line_of_their_own(cli: Any, serve: Any) -> None:
     serve(as_json({"grants": [], "access_requests": [], "mfa_devices": [], "waiting": [{}, {}]}))
     assert "\n2 requests for your decision: daypass request ls --inbox\n" in cli("access", "own").out
+
+
+def test_token_of_a_long_term_key_asks_for_a_session_of_an_hour(cli: Any, serve: Any) -> None:
+    made = (
+        "<Credentials><AccessKeyId>ASIA0000000000000001</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t"
+        "</SessionToken><Expiration>2027-01-15T09:00:00Z</Expiration></Credentials>"
+    )
+    metadata = as_json({"issuer": "http://localhost:8700"})
+    server = serve(result("GetSessionToken", made), metadata, as_json({"access_token": "ey.x"}))
+    assert cli("token", "--audience", "https://orders.example").out == "ey.x\n"
+    assert parameters(server.sent[0])["DurationSeconds"] == "3600"
