@@ -114,3 +114,14 @@ def prepared_postgres(postgres_server: PostgresServer) -> Iterator[PreparedPostg
     """For a `conftest.py` to import, together with `postgres_server`."""
     with closing(PreparedPostgres(postgres_server)) as prepared:
         yield prepared
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a database with the schema, of each kind; to import likewise."""
+    if request.param == "sqlite":
+        yield prepare_sqlite(tmp_path / "daypass.db")
+        return
+    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
+    with prepared.lent() as url:
+        yield url

@@ -12,9 +12,9 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
 from tests.attack.installation import ALPHA, EVERYTHING, Installation, trust
 from tests.directory_service import directory_of
+from tests.generated import cases
 from tests.oauth import ACCESS_TOKEN, EXCHANGE, ID_TOKEN, ISSUER, PRESIGNED, SESSION, exchange, presigned
 from tests.oauth import given as served
 from tests.oauth_client import BEARER_TOKENS, register, trusting
@@ -174,32 +174,8 @@ def pairs_of(found: Any) -> list[tuple[str, str]]:
     return [(str(name), str(value)) for name, value in found.items()] if isinstance(found, dict) else []
 
 
-def cases() -> list[Any]:
-    import schemathesis
-
-    found: list[Any] = []
-    for result in schemathesis.openapi.from_dict(description()).get_all_operations():
-        positive = result.ok().as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE)
-        negative = result.ok().as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
-
-        @given(case=positive | negative)
-        @settings(
-            max_examples=12,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        )
-        def collect(case: Any) -> None:
-            found.append(case)
-
-        collect()
-    return found
-
-
 def test_a100_generated_requests_at_every_protocol_never_fail(site: Installation) -> None:
-    send, made = Sender(site), cases()
+    send, made = Sender(site), cases(description(), 12)
     statuses: dict[str, Counter[int]] = {}
     for case in made:
         statuses.setdefault(case.path, Counter())[send(case)] += 1

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.contract.making import Recorder
 from tests.postgres import postgres_server, postgres_url
-from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
+from tests.prepared import prepared_postgres, url
 
 from daypass.stores.directory import Directory
 from daypass.stores.engine import Database, open_database
 
-__all__ = ["postgres_server", "postgres_url", "prepared_postgres"]
+__all__ = ["postgres_server", "postgres_url", "prepared_postgres", "url"]
 
 Opener = Callable[[], Database]
 Follower = Callable[..., Awaitable[Directory]]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The path of a database with the schema."""
-    if request.param == "sqlite":
-        yield prepare_sqlite(tmp_path / "daypass.db")
-        return
-    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
-    with prepared.lent() as url:
-        yield url
 
 
 @pytest.fixture

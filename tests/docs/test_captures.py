@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import socket
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import ModuleType
 
 import pytest
 from lxml import etree
-from tests.packaging.machine import ROOT
+from tests.packaging.machine import ROOT, tool
 
 _SOURCES = sorted((ROOT / "docs/captures").glob("*.toml"))
 _HOME = {"AWS_ENDPOINT_URL": "http://127.0.0.1:40123", "HOME": "/tmp/x1"}
@@ -18,12 +17,7 @@ _HOME = {"AWS_ENDPOINT_URL": "http://127.0.0.1:40123", "HOME": "/tmp/x1"}
 
 @pytest.fixture(scope="module")
 def captures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("captures", ROOT / "tools/captures.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("captures")
 
 
 @pytest.mark.parametrize("source", _SOURCES, ids=lambda path: path.stem)

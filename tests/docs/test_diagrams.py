@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from lxml import etree
-from tests.packaging.machine import ROOT
+from tests.packaging.machine import ROOT, tool
 
 _SOURCES = sorted((ROOT / "docs/diagrams").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
 def diagrams() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("diagrams", ROOT / "tools/diagrams.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("diagrams")
 
 
 @pytest.mark.parametrize("source", _SOURCES, ids=lambda path: path.stem)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import subprocess
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.packaging.machine import ROOT, tool
 
 from daypass.cli.commands import COMMANDS
 from daypass.cli.exits import EXIT_CODES
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def gen_man() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gen_man", ROOT / "tools/gen_man.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("gen_man")
 
 
 def test_pages_are_up_to_date(gen_man: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -12,7 +11,7 @@ from typing import Any
 
 import click
 import pytest
-from tests.packaging.machine import ROOT
+from tests.packaging.machine import ROOT, tool
 
 from daypass.cli.commands import COMMANDS
 from daypass.config import Settings
@@ -28,13 +27,7 @@ from daypass.wire.aws import sts
 @pytest.fixture(scope="module")
 def gen_docs() -> Iterator[ModuleType]:
     sys.path.insert(0, str(ROOT / "tools"))  # the modules beside it, which it imports
-    spec = importlib.util.spec_from_file_location("gen_docs", ROOT / "tools/gen_docs.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
+    yield tool("gen_docs")
     sys.path.remove(str(ROOT / "tools"))
 
 

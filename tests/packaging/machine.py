@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +25,16 @@ case "$*" in {refuse}) echo "not here" >&2; exit 1 ;; esac
 case "$*" in *enable-optimizations*) [ -n '{probed}' ] && {{ echo '{probed}' "$0"; exit; }} ;; esac
 exec '{real}' "$@"
 """
+
+
+def tool(name: str) -> ModuleType:
+    """A program of `tools/` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def copy_checkout(to: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from tests.generated import cases
 from tests.integration.api.conftest import ROOT, UNTOUCHED, Server
 
 from daypass.domain.errors import DaypassError, ErrorKind
@@ -139,34 +139,14 @@ def test_every_error_kind_has_a_code_and_a_status(kind: ErrorKind) -> None:
 @pytest.mark.slow
 async def test_described_operations_never_answer_500_to_generated_requests(server: Server) -> None:
     """schemathesis makes requests from the description, good and bad; they are signed and sent by us."""
-    import schemathesis
-
     described = (await server.send("GET", "/api/v1/openapi.json")).json
-    schema = schemathesis.openapi.from_dict(described)
     counted: dict[int, int] = {}
-    cases: list[Any] = []
-    for result in schema.get_all_operations():
-        strategy = result.ok().as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE)
-        negative = result.ok().as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE)
-
-        @given(case=strategy | negative)
-        @settings(
-            max_examples=8,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
-        )
-        def collect(case: Any) -> None:
-            cases.append(case)
-
-        collect()
-    for case in cases:
+    made = cases(described, 8)
+    for case in made:
         answer = await server.api(ROOT, case.method, *as_call(case))
         counted[answer.status] = counted.get(answer.status, 0) + 1
         assert answer.status < 500, (case.method, case.path, case.query, case.body, answer.body)
-    assert len(cases) > 100
+    assert len(made) > 100
     assert {200, 400, 404} <= counted.keys()
 
 

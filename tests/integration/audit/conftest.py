@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.audit.making import Flaky, TestIds
 from tests.postgres import postgres_server, postgres_url
-from tests.prepared import PreparedPostgres, prepare_sqlite, prepared_postgres
+from tests.prepared import prepared_postgres, url
 
 from daypass.audit.batch import JournalOptions
 from daypass.audit.journal import Journal
 from daypass.ports.clock import Clock
 from daypass.stores.engine import Database, open_database
 
-__all__ = ["postgres_server", "postgres_url", "prepared_postgres"]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield prepare_sqlite(tmp_path / "daypass.db")
-        return
-    prepared: PreparedPostgres = request.getfixturevalue("prepared_postgres")
-    with prepared.lent() as url:
-        yield url
+__all__ = ["postgres_server", "postgres_url", "prepared_postgres", "url"]
 
 
 @pytest.fixture

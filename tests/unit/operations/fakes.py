@@ -10,16 +10,17 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import pytest
 from msgspec import structs
 from tests.environment import environment
 
 from daypass import sigv4
 from daypass.domain import payload as form
-from daypass.domain.claims import Caller, RequestFacts
+from daypass.domain.claims import Caller, PrincipalKind, RequestFacts
 from daypass.domain.directory import (
     AccessKey,
     Account,
@@ -504,6 +505,25 @@ class World:
             self.message = await refused(self.env, seen, caller, error, {"params": sorted(params or {})})
             raise
         return answer
+
+
+class FederatedWorld(World):
+    """A world for the proofs of an identity provider."""
+
+    bring: Callable[..., Awaitable[Mapping[str, Any]]]  # a method: brings a proof for a role
+
+    def unsigned(self, operation: str) -> Call:
+        nobody = Caller(PrincipalKind.ANONYMOUS, "", "", "", "", "", "", "", self.directory.seen(), ())
+        return Call(nobody, self.facts(operation), self.clock.now())
+
+    async def refusal(self, role: str, params: Mapping[str, Any] | None = None, **more: Any) -> DaypassError:
+        with pytest.raises(DaypassError) as caught:
+            await self.bring(role, params, **more)
+        assert not self.journal.sessions
+        return caught.value
+
+    def session(self) -> SessionClaims:
+        return self.journal.sessions[-1]
 
 
 async def assume_role(env: Env, call: Call, params: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,23 +9,20 @@ from typing import Any
 import pytest
 from tests.heavy import PickledHeavyWork
 from tests.saml_idp import AWS_ACS, ISSUER, Response, metadata, rsa_key
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, World, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, FederatedWorld, policy, trust
 
 from daypass.domain.assertion import name_qualifier
-from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.directory import SamlProvider
 from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import SessionClaims
 from daypass.federation.saml import SamlServiceProvider
 from daypass.operations.assume.proofs import WITH_SAML
-from daypass.ports import Call
 from daypass.wire.aws.sts import assume_role_with_saml
 
 ALL = [WITH_SAML, "sts:TagSession", "sts:SetSourceIdentity"]
 SESSION_POLICY = policy({"Effect": "Allow", "Action": "s3:*", "Resource": "*"})
 
 
-class Federated(World):
+class Federated(FederatedWorld):
     """A world with an identity provider that account ALPHA trusts."""
 
     def __post_init__(self) -> None:
@@ -47,17 +44,7 @@ class Federated(World):
 
     async def ask(self, role: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         asked = {"RoleArn": role, "PrincipalArn": self.provider.arn, **params}
-        nobody = Caller(PrincipalKind.ANONYMOUS, "", "", "", "", "", "", "", self.directory.seen(), ())
-        return await assume_role_with_saml(self.env, Call(nobody, self.facts(WITH_SAML), self.clock.now()), asked)
-
-    async def refusal(self, role: str, params: Mapping[str, Any] | None = None, **more: Any) -> DaypassError:
-        with pytest.raises(DaypassError) as caught:
-            await self.bring(role, params, **more)
-        assert not self.journal.sessions
-        return caught.value
-
-    def session(self) -> SessionClaims:
-        return self.journal.sessions[-1]
+        return await assume_role_with_saml(self.env, self.unsigned(WITH_SAML), asked)
 
 
 @pytest.fixture

@@ -9,16 +9,14 @@ from typing import Any
 import pytest
 from tests.environment import environment
 from tests.issuer import Issuer
-from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, World, assume_role, policy, trust
+from tests.unit.operations.fakes import ALPHA, BETA, NOW, Credentials, FederatedWorld, assume_role, policy, trust
 
-from daypass.domain.claims import Caller, PrincipalKind
 from daypass.domain.context import request_context
 from daypass.domain.directory import OidcProvider
-from daypass.domain.errors import DaypassError, ErrorKind
-from daypass.domain.session import SessionClaims
+from daypass.domain.errors import ErrorKind
 from daypass.federation.oidc import OidcVerifier
 from daypass.operations.assume.proofs import WITH_WEB_IDENTITY
-from daypass.ports import Call, KeySet
+from daypass.ports import KeySet
 from daypass.wire.aws.sts import assume_role_with_web_identity
 
 TAGS = "https://aws.amazon.com/tags"
@@ -35,7 +33,7 @@ class Published:
         return KeySet(json.dumps(self._issuer.jwks()).encode(), "")
 
 
-class Federated(World):
+class Federated(FederatedWorld):
     """A world with an issuer that account ALPHA trusts."""
 
     def __post_init__(self) -> None:
@@ -66,18 +64,7 @@ class Federated(World):
     async def bring(self, role: str, params: Mapping[str, Any] | None = None, **claims: Any) -> Mapping[str, Any]:
         token = self.issuer.token(self.clock.now(), **claims)
         asked = {"RoleArn": role, "RoleSessionName": "job", "WebIdentityToken": token, **(params or {})}
-        nobody = Caller(PrincipalKind.ANONYMOUS, "", "", "", "", "", "", "", self.directory.seen(), ())
-        call = Call(nobody, self.facts("sts:AssumeRoleWithWebIdentity"), self.clock.now())
-        return await assume_role_with_web_identity(self.env, call, asked)
-
-    async def refusal(self, role: str, params: Mapping[str, Any] | None = None, **claims: Any) -> DaypassError:
-        with pytest.raises(DaypassError) as caught:
-            await self.bring(role, params, **claims)
-        assert not self.journal.sessions
-        return caught.value
-
-    def session(self) -> SessionClaims:
-        return self.journal.sessions[-1]
+        return await assume_role_with_web_identity(self.env, self.unsigned(WITH_WEB_IDENTITY), asked)
 
 
 @pytest.fixture
