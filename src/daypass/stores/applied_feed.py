@@ -6,7 +6,8 @@ report a position that it has not applied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -184,33 +185,33 @@ def follow(conn: Connection, cursor: FeedPosition) -> Polled:
     return Polled(head, None, ())
 
 
-def _renew(database: Database, cursor: FeedPosition) -> None:
+@contextmanager
+def _writing(database: Database) -> Iterator[Connection]:
     try:
         with database.write_transaction() as conn:
-            head = feed_head(conn)
-            if head.epoch == cursor.epoch and head.position < cursor.position:
-                renew_epoch(conn)
+            yield conn
     except SQLAlchemyError as error:
         raise unavailable(error) from error
+
+
+def _renew(database: Database, cursor: FeedPosition) -> None:
+    with _writing(database) as conn:
+        head = feed_head(conn)
+        if head.epoch == cursor.epoch and head.position < cursor.position:
+            renew_epoch(conn)
 
 
 def restore_revocations(database: Database, lost: Sequence[Revocation], now: int) -> None:
     """Restores revocations that the database lacks or has in an earlier state, at new positions. Raises
     DaypassError(UNAVAILABLE).
     """
-    try:
-        with database.write_transaction() as conn:
-            tx.restore_revocations(tx.StoreTx(conn, now), lost)
-    except SQLAlchemyError as error:
-        raise unavailable(error) from error
+    with _writing(database) as conn:
+        tx.restore_revocations(tx.StoreTx(conn, now), lost)
 
 
 def forget_spent(database: Database, before: int) -> int:
     """Removes stored revocations that can no longer match a session and returns their number. Raises
     DaypassError(UNAVAILABLE).
     """
-    try:
-        with database.write_transaction() as conn:
-            return prune_revocations(conn, before)
-    except SQLAlchemyError as error:
-        raise unavailable(error) from error
+    with _writing(database) as conn:
+        return prune_revocations(conn, before)

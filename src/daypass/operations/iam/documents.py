@@ -26,6 +26,7 @@ from daypass.domain.directory import (
     Tags,
     User,
 )
+from daypass.domain.directory.identities import Named
 from daypass.domain.policy.document import PolicyDocument, PolicyError, PolicyKind, parse
 from daypass.domain.policy.lint.open_trust import open_trust_refusal
 from daypass.operations.iam import faults, paging
@@ -237,15 +238,20 @@ def boundary_and_tags(entity: User | Role) -> dict[str, Any]:
     return shown
 
 
-def user(entity: User) -> dict[str, Any]:
-    """As lists show it; `user_whole` has the rest."""
+def named(noun: str, entity: Named) -> dict[str, Any]:
+    """What every user, group, role and instance profile shows."""
     return {
         "Path": entity.path,
-        "UserName": entity.name,
-        "UserId": entity.id,
+        f"{noun}Name": entity.name,
+        f"{noun}Id": entity.id,
         "Arn": entity.arn,
         "CreateDate": entity.created_at,
     }
+
+
+def user(entity: User) -> dict[str, Any]:
+    """As lists show it; `user_whole` has the rest."""
+    return named("User", entity)
 
 
 def user_whole(entity: User) -> dict[str, Any]:
@@ -264,25 +270,13 @@ def root_user(account: Account) -> dict[str, Any]:
 
 
 def group(entity: Group) -> dict[str, Any]:
-    return {
-        "Path": entity.path,
-        "GroupName": entity.name,
-        "GroupId": entity.id,
-        "Arn": entity.arn,
-        "CreateDate": entity.created_at,
-    }
+    return named("Group", entity)
 
 
 def role_in_brief(ctx: ReadContext, entity: Role, names: Names | None = None) -> dict[str, Any]:
     """As CreateRole and instance profiles show it. The roles of one answer share `names`."""
-    return {
-        "Path": entity.path,
-        "RoleName": entity.name,
-        "RoleId": entity.id,
-        "Arn": entity.arn,
-        "CreateDate": entity.created_at,
-        "AssumeRolePolicyDocument": encoded(with_current_names(ctx.tx, entity, names)),
-    }
+    document = encoded(with_current_names(ctx.tx, entity, names))
+    return {**named("Role", entity), "AssumeRolePolicyDocument": document}
 
 
 def role(ctx: ReadContext, entity: Role, names: Names | None = None) -> dict[str, Any]:

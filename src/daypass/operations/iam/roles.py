@@ -188,14 +188,8 @@ def of_role(ctx: ReadContext, role: Role, names: documents.Names) -> list[dict[s
 def profile_members(ctx: ReadContext, profile: InstanceProfile, names: documents.Names | None = None) -> dict[str, Any]:
     """Without tags, as in lists. As in AWS, the role inside has no description and no longest session."""
     role = ctx.tx.get(Role, id=profile.role_id) if profile.role_id is not None else None
-    return {
-        "Path": profile.path,
-        "InstanceProfileName": profile.name,
-        "InstanceProfileId": profile.id,
-        "Arn": profile.arn,
-        "CreateDate": profile.created_at,
-        "Roles": [documents.role_in_brief(ctx, role, names)] if role is not None else [],
-    }
+    roles = [documents.role_in_brief(ctx, role, names)] if role is not None else []
+    return {**documents.named("InstanceProfile", profile), "Roles": roles}
 
 
 # --- Roles that services of AWS use themselves
