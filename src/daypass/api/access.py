@@ -222,7 +222,10 @@ class FindInput(Input):
 
 class FoundOut(Output):
     kind: Annotated[
-        str, Meta(description="user, role, group, provider, session, access-request, request or access-key.")
+        str,
+        Meta(
+            description="user, role, group, approval-rule, client, resource-server, provider, session, access-request, request or access-key."
+        ),
     ]
     id: str
     name: str
@@ -232,7 +235,7 @@ class FoundOut(Output):
 FIND = operation(
     "Find",
     "GET /find",
-    "Principals, providers, sessions, access requests and records by a part of a name, an ARN or an id. It needs no permission itself: each kind is found by callers who may list it.",
+    "Principals, approval rules, clients, resource servers, providers, sessions, access requests and records by a part of a name, an ARN or an id. It needs no permission itself: each kind is found by callers who may list it.",
     FindInput,
     FoundOut,
     items="found",

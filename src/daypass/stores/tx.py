@@ -173,7 +173,7 @@ class StoreReader:
         if not storable(part):
             return []
         mapping = ENTITY_TABLES[kind]
-        key = _order_column(mapping, "name")
+        key = mapping.table.c[NAME_KEY] if mapping.folds else func.lower(mapping.table.c.name)
         wanted = select(mapping.table.c.name).where(mapping.table.c.account == account)
         wanted = wanted.where(key.contains(ascii_lower(part), autoescape=True)).order_by(key).limit(limit)
         return list(self._conn.execute(wanted).scalars())

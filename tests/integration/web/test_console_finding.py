@@ -6,15 +6,16 @@ import json
 from urllib.parse import unquote
 
 import pytest
-from tests.attack.installation import ALPHA, Answer, Installation
+from tests.attack.installation import ALPHA, ROOT_OF_BETA, Answer, Installation
 from tests.browser import Browser, query_of, text
-from tests.console import REASON, site
+from tests.console import REASON, policy, served, site
 from tests.oauth_client import api
-from tests.sign_in import signed_in
+from tests.sign_in import signed_in, user
 
 __all__ = ["site"]
 
 ORDERS = f"arn:aws:iam::{ALPHA}:role/prod-orders"
+SHOP_API = "https://shop.example"
 EVENTS = "/console/inbox/events"
 
 
@@ -42,6 +43,47 @@ def test_what_may_be_listed_is_found_and_by_others_is_not(site: Installation, wa
     ada, ann = signed_in(site, "ada"), signed_in(site, "ann")
     assert link in found(ada, wanted)
     assert found(ann, wanted) == []  # her policies let her list nothing
+
+
+@pytest.fixture(scope="module")
+def shop(site: Installation) -> str:
+    """The id of a client named Shop, beside a resource server named Shop API."""
+    settings = {
+        "grant_types": ["authorization_code"],
+        "redirect_uris": ["https://shop.example/"],
+        "token_endpoint_auth_method": "none",
+    }
+    made = served(api(site, "POST", "/clients", {"name": "Shop", "settings": settings}))
+    served(api(site, "PUT", f"/resource-servers/{SHOP_API}", {"name": "Shop API", "settings": {}}))
+    return str(json.loads(made.body)["client_id"])
+
+
+def test_find_client_resource_server_or_rule_is_by_name_id_or_arn(site: Installation, shop: str) -> None:
+    ada, arn = signed_in(site, "ada"), f"arn:aws:daypass::{ALPHA}:"
+    client, server = f"/client?client_id={shop}", f"/resource-server?identifier={SHOP_API}"
+    for wanted, links in (
+        ("sHoP", [client, server]),
+        (shop, [client]),
+        (f"{arn}client/{shop}", [client]),
+        (SHOP_API, [server]),
+        (f"{arn}resource-server/{SHOP_API}", [server]),
+        (f"{arn}approval-rule/prod", ["/role?name=prod-admin", "/role?name=prod-orders", "/rule?name=prod"]),
+    ):
+        assert [unquote(each) for each in found(ada, wanted)] == links, wanted
+    assert all(ada.get(f"/console{each}").status == 200 for each in (client, server, "/rule?name=prod"))
+
+
+def test_find_client_resource_server_or_rule_without_permission_or_of_another_account_finds_nothing(
+    site: Installation, shop: str
+) -> None:
+    name = user(site)
+    site.iam("PutUserPolicy", UserName=name, PolicyName="clients", PolicyDocument=policy("daypass:ListClients"))
+    wanted = ("shop", shop, SHOP_API, f"arn:aws:daypass::{ALPHA}:client/{shop}", "prod")
+    for each in wanted:
+        assert found(signed_in(site, "lee"), each) == []
+        answer = json.loads(api(site, "GET", f"/find?text={each}", key=ROOT_OF_BETA).body)
+        assert answer["found"] == [], each
+    assert found(signed_in(site, name), "shop") == [f"/client?client_id={shop}"]  # what one may list, and no more
 
 
 def test_find_without_permission_to_list_roles_shows_those_to_use_and_to_request(site: Installation) -> None:

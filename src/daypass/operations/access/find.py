@@ -19,10 +19,13 @@ from daypass.domain.arn import is_account_id, root_arn
 from daypass.domain.directory import (
     AccessKey,
     AccessRequest,
+    ApprovalRule,
     Group,
     ManagedPolicy,
     Membership,
+    OAuthClient,
     OidcProvider,
+    ResourceServer,
     Role,
     SamlProvider,
     User,
@@ -52,15 +55,25 @@ class _Kind(NamedTuple):
     """A kind of object, and the permission that shows it; "{}" stands for the account."""
 
     name: str
-    entity: type[User | Role | Group]
+    entity: type[User | Role | Group | ApprovalRule | OAuthClient | ResourceServer]
     action: str
     resource: str
+    key: str = "id"  # the field that is the id of a result
 
 
 _NAMED: Final = (
     _Kind("role", Role, "iam:ListRoles", "arn:aws:iam::{}:role/"),
     _Kind("user", User, "iam:ListUsers", "arn:aws:iam::{}:user/"),
     _Kind("group", Group, "iam:ListGroups", "arn:aws:iam::{}:group/"),
+    _Kind("approval-rule", ApprovalRule, "daypass:ListApprovalRules", "arn:aws:daypass::{}:approval-rule/*", "name"),
+    _Kind("client", OAuthClient, "daypass:ListClients", "arn:aws:daypass::{}:client/*"),
+    _Kind(
+        "resource-server",
+        ResourceServer,
+        "daypass:ListResourceServers",
+        "arn:aws:daypass::{}:resource-server/*",
+        "identifier",
+    ),
 )
 _PROVIDERS: Final = ("iam:ListOpenIDConnectProviders", "iam:ListSAMLProviders")
 _OTHER: Final = (("ListSessions", "session"), ("ListAccessRequests", "access-request"), ("ReadAudit", "audit"))
@@ -102,10 +115,7 @@ def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Ite
             return
     for each in _NAMED:
         if may[each.action]:
-            names = tx.names(each.entity, account, name, 4 * _EACH)
-            first = sorted(names, key=lambda found: not found.lower().startswith(name.lower()))[:_EACH]
-            members = [tx.get(each.entity, account=account, name=one) for one in first]
-            yield from (FoundOut(each.name, one.id, one.name, one.arn) for one in members if one is not None)
+            yield from _named(tx, account, each, name, wanted)
     if may[_PROVIDERS[0]]:
         oidc = tx.find(OidcProvider, account=account, order="url")
         yield from (FoundOut("provider", one.arn, one.url, one.arn) for one in oidc if name.lower() in one.url.lower())
@@ -118,6 +128,20 @@ def _directory(tx: Reader, call: Call, may: dict[str, bool], wanted: str) -> Ite
     owner = tx.get(User, id=key.owner_id) if key is not None and key.account == account else None
     yield from _shown([owner] if owner is not None else (), may)
     yield from _requests(tx, call, wanted, everything=may["daypass:ListAccessRequests"])
+
+
+def _named(tx: Reader, account: str, kind: _Kind, name: str, wanted: str) -> Iterator[FoundOut]:
+    """Those with `name` in their names, those that begin with it first, and the one whose id or ARN is `wanted`."""
+    names = tx.names(kind.entity, account, name, 4 * _EACH)
+    first = sorted(dict.fromkeys(names), key=lambda found: not found.lower().startswith(name.lower()))[:_EACH]
+    members = [one for each in first for one in tx.find(kind.entity, account=account, name=each, limit=_EACH)]
+    whole = wanted.removeprefix(arn_of(account, kind.name, ""))
+    if kind.entity in (OAuthClient, ResourceServer):
+        identified = tx.get(kind.entity, account=account, **{kind.key: whole})
+        members = [*([identified] if identified is not None else []), *members]
+    for one in [*dict.fromkeys(members)][:_EACH]:
+        arn = arn_of(account, kind.name, one.name) if isinstance(one, ApprovalRule) else one.arn
+        yield FoundOut(kind.name, getattr(one, kind.key), one.name, arn)
 
 
 def _shown(principals: Sequence[User | Role], may: dict[str, bool]) -> Iterator[FoundOut]:
