@@ -13,7 +13,7 @@ from tests.attack.installation import ALPHA, ROOT, Installation
 from tests.sign_in import site_with_pages
 
 from daypass.operations import management
-from daypass.operations.access import trust_test as lint
+from daypass.operations.access import lint
 from daypass.operations.record import explore
 
 LIMIT = 4_096

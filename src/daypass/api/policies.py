@@ -12,7 +12,9 @@ from daypass.api.operation import InAccount, Input, Limit, Operation, OptionalMi
 
 class LintDocumentInput(Input):
     document: Annotated[str, Meta(max_length=32768)]
-    kind: Annotated[str, Meta(pattern="^(identity|managed|trust|session|guardrail|resource)$")] = "identity"
+    kind: Annotated[
+        str, Meta(pattern="^(identity|managed|trust|session|guardrail|resource|rule|client|resource-server|provider)$")
+    ] = "identity"
     role: Annotated[
         str, Meta(max_length=64, description="The role that a trust policy is for: its powers are considered.")
     ] = ""

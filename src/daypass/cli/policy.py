@@ -193,31 +193,17 @@ def _status(findings: Iterable[Finding], fail_on: str) -> int:
 
 def offline(text: str, kind: str, account: str) -> list[Finding]:
     """Lints a document without a server."""
+    from daypass.domain.access.lint import lint_rule
     from daypass.domain.policy.compiled import PolicyKind  # the policy language is slow to import
     from daypass.domain.policy.lint.grants import Facts
     from daypass.domain.policy.lint.run import lint_text
 
     guessed = _guessed(text) if kind == "auto" else kind
     if guessed == _RULE:
-        return _rule_findings(text, account)
+        return [finding.to_json() for finding in lint_rule(text, account)]
     chosen = PolicyKind(guessed)
     facts = Facts(account=account, accounts=frozenset({account} if account else ()))
     return [finding.to_json() for finding in lint_text(text, chosen, facts)]
-
-
-def _rule_findings(text: str, account: str) -> list[Finding]:
-    """The fault of an approval rule, for which the server would refuse it."""
-    from daypass.domain.access.rule import RuleError, check_addresses, check_wildcards, read_rule
-    from daypass.domain.policy.lint.finding import at_place
-
-    try:
-        rule = read_rule(account, "rule", text).rule
-        check_addresses(rule)
-        check_wildcards(rule)
-    except RuleError as error:
-        fix = "Correct the rule: it would be refused when it is written."
-        return [at_place("malformed", 1, 1, str(error), fix).to_json()]
-    return []
 
 
 def _guessed(text: str) -> str:

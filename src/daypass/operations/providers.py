@@ -83,7 +83,7 @@ async def put_provider_settings(
     provider, decision = await _authorized_provider(env, call, "PutProviderSettings", name, account)
     old = _stored_settings(provider.settings)
     text = json.dumps(_sealed(env, provider, old, members), default=str)
-    new = await heavy.parse(env, call, _parsed, text)
+    new = await heavy.parse(env, call, read_settings, text)
     if _privileged(new) and _network_access(new) != _network_access(old) and not await is_operator(env, call.caller):
         raise DaypassError(
             ErrorKind.ACCESS_DENIED,
@@ -267,7 +267,8 @@ def _stored_settings(text: str) -> ProviderSettings:
         return ProviderSettings()
 
 
-def _parsed(text: str) -> ProviderSettings:
+def read_settings(text: str) -> ProviderSettings:
+    """The settings as written. Raises DaypassError(VALIDATION) that names the member."""
     try:
         return parse_settings(text)
     except ValueError as error:

@@ -135,6 +135,79 @@ async def test_lint_document_finds_what_a_document_says_against_its_author(serve
     ] == "malformed"
 
 
+_ROLE = f"arn:aws:iam::{TENANT}:role/"
+_CLIENT = {"token_endpoint_auth_method": "none", "grant_types": ["authorization_code"]}
+_ONE = {"approvers": {"principals": ["group/leads"]}}
+
+
+def _rule(**changes: Any) -> dict[str, Any]:
+    rule = {"roles": ["role/known"], "requesters": {"principals": ["group/staff"]}, "stages": [_ONE]}
+    return {**rule, **changes}
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "expected"),
+    [
+        ("rule", _rule(), []),
+        ("rule", _rule(roles=["role/kn*"]), []),
+        (
+            "rule",
+            _rule(roles=["role/known", "role/gone", "role/x-*"]),
+            [("unknown-role", "role/gone"), ("unknown-role", "role/x-*")],
+        ),
+        ("rule", _rule(role_tags={"env": "prod"}), [("unknown-role", "role_tags")]),
+        ("rule", _rule(requesters={"principals": ["group/gone", "user/*"]}), [("unknown-principal", "group/gone")]),
+        ("rule", _rule(requesters={"principals": ["user/leader"]}), [("rule-never-approved", "approvers")]),
+        ("rule", _rule(stages=[{**_ONE, "threshold": 2}]), [("rule-never-approved", "approvers")]),
+        ("rule", _rule(stages=[{**_ONE, "threshold": "2"}]), [("malformed", "threshold")]),
+        ("rule", _rule(stages=[{"approvers": {"principals": ["*"]}}]), [("rule-anyone", '"*"')]),
+        ("rule", _rule(automatic=[{"name": "all", "condition": {}}]), [("rule-always-automatic", "{")]),
+        (
+            "rule",
+            _rule(requesters={"principals": ["user/*"], "condition": {"Bool": {"daypass:OnCall": "true"}}}),
+            [("condition-never-true", "condition")],
+        ),
+        ("rule", _rule(windows=[{"zone": "Europe/Nowhere"}]), [("malformed", "{")]),
+        ("rule", _rule(ticket={"webhook": "https://10.0.0.1/"}), [("malformed", "webhook")]),
+        ("client", {**_CLIENT, "redirect_uris": ["https://a.example/"]}, []),
+        ("client", _CLIENT, [("malformed", "grant_types")]),
+        (
+            "client",
+            {**_CLIENT, "redirect_uris": ["https://a.example/"], "roles": [_ROLE + "known", _ROLE + "gone"]},
+            [("unknown-role", "role/gone")],
+        ),
+        ("client", {"jwks": {"keys": [{"kty": "none"}]}}, [("malformed", "jwks")]),
+        ("provider", {"leeway_seconds": 5}, []),
+        ("provider", {"leeway_seconds": -5}, [("malformed", "leeway_seconds")]),
+        ("provider", {"jwks_url": "https://127.0.0.1/"}, [("malformed", "{")]),
+        ("provider", {"default_role": _ROLE + "gone"}, [("unknown-role", "role/gone")]),
+        ("resource-server", {"scopes": {"read": {}}}, []),
+        ("resource-server", {"token_seconds": 1}, [("malformed", "token_seconds")]),
+        ("resource-server", {"scopes": {"read": {"policy": {}}}}, [("malformed", "{")]),
+        (
+            "resource-server",
+            {"scopes": {"read": {"policy": {**json.loads(policy("x:Y")), "Version": "2008-10-17", "Id": "${a}"}}}},
+            [("version-old", "policy")],
+        ),
+    ],
+)
+async def test_lint_document_of_a_rule_or_settings_names_each_fault_where_it_is(
+    server: Server, kind: str, document: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    await server.role("known", TENANT, TENANT)
+    for group, name in (("staff", "one"), ("leads", "leader")):
+        await server.iam(TENANT_ROOT, "CreateUser", UserName=name)
+        await server.iam(TENANT_ROOT, "CreateGroup", GroupName=group)
+        await server.iam(TENANT_ROOT, "AddUserToGroup", GroupName=group, UserName=name)
+    text = json.dumps(document, indent=1)
+    answer = await server.api(TENANT_ROOT, "POST", "/lint", body={"document": text, "kind": kind})
+    assert answer.status == 200, answer.body
+    found = answer.json["findings"]
+    assert [each["id"] for each in found] == [each for each, _ in expected]
+    for finding, (_, written) in zip(found, expected, strict=True):
+        assert written in text.splitlines()[finding["line"] - 1], finding
+
+
 async def test_lint_document_for_a_role_considers_what_the_role_may_do(server: Server) -> None:
     await server.role("harmless", TENANT, TENANT)
     await server.role("powerful", TENANT, TENANT, policy("*"))

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 
 from daypass.domain.access.terms import MAX_REASON, MAX_TICKET, Terms, digest
 from daypass.domain.policy.budget import EVALUATION
-from daypass.domain.policy.compiled import PolicyKind, Statement
+from daypass.domain.policy.compiled import PolicyDocument, PolicyKind, Statement
 from daypass.domain.policy.document import parse
 from daypass.domain.policy.evaluate import holds, steps
 from daypass.domain.policy.model import Context
@@ -142,14 +142,23 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An approval rule.
 
     Attributes:
-        roles: patterns of role ARNs. `role_tags`: tags that the role must also have.
+        roles: patterns of role ARNs.
+        role_tags: tags that the role must also have.
         requesters: who may request.
+        description: for people.
         stages: all must approve. Without stages only `automatic` and `break_glass` grant access.
-        max_seconds: longest grant; `default_seconds`: when the request names no duration.
+        reason: the form of a reason.
+        ticket: the form of a ticket, and the service that confirms it. None: no ticket is required.
+        max_seconds: longest grant.
+        default_seconds: duration of a request that names none.
         claim_seconds: the time in which an approved grant must be used first.
         pending_seconds: the time in which a request must be decided.
         requester_mfa_seconds: the requester must have used MFA so recently; None: MFA is not required.
         windows: the times in which access may be requested, and accepted; empty: any time.
+        automatic: approves without a person under a condition.
+        on_call: the schedule for the condition key `daypass:OnCall`.
+        break_glass: emergency access without an approver.
+        escalation: further approvers after some time.
         chat: whether a vote may come from a chat; None: no. Stages that take MFA accept none.
         on_behalf: whether somebody may request for another person.
         max_uses: highest and default number of sessions; 0: any number.
@@ -323,13 +332,19 @@ def _expanded(pattern: str, account: str) -> str:
 
 def compiled_condition(block: Mapping[str, Any]) -> Statement | None:
     """A Condition block, compiled by the policy language's compiler. None: it has no conditions. Raises PolicyError."""
+    document = condition_document(block)
+    return document.statements[0] if document is not None else None
+
+
+def condition_document(block: Mapping[str, Any]) -> PolicyDocument | None:
+    """A policy whose only statement has this Condition block; None without conditions. Raises PolicyError."""
     if not block:
         return None
     statement = {"Effect": "Allow", "Action": "daypass:CreateAccessRequest", "Resource": "*", "Condition": block}
     text = msgspec.json.encode(
         {"Version": "2012-10-17", "Statement": [statement]}
     ).decode()  # a fraction becomes its text
-    return parse(text, PolicyKind.IDENTITY).statements[0]
+    return parse(text, PolicyKind.IDENTITY)
 
 
 def condition_holds(statement: Statement | None, context: Context) -> bool:

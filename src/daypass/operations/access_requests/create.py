@@ -25,7 +25,6 @@ from daypass.operations.access_requests.view import (
     RequestView,
     automatic_approval,
     grant_request,
-    local_time,
     needs_mfa,
     request_detail,
     view_of,
@@ -33,7 +32,7 @@ from daypass.operations.access_requests.view import (
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.assume.request import check_policy, requested_role
 from daypass.operations.grants.persons import Person, person_of, person_of_user
-from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, targets_of
+from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, local_time, targets_of
 from daypass.operations.grants.use import existing, no_such_request
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import allow_on_roles

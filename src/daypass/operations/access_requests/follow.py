@@ -43,13 +43,12 @@ from daypass.operations.access_requests.view import (
     automatic_approval,
     current_targets,
     grant_request,
-    local_time,
     requested_targets,
     view_of,
 )
 from daypass.operations.assume.mfa_code import NO_CODE, MfaCode, check_mfa, mfa_context
 from daypass.operations.grants.persons import Person, person_of
-from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole
+from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, local_time
 from daypass.operations.grants.use import (
     announce_end,
     end_grants,

@@ -10,21 +10,18 @@ from typing import Final
 from daypass.domain.access.rule import (
     MAX_RULE,
     CompiledRule,
-    Rule,
     RuleError,
     check_wildcards,
-    is_file_name,
     read_rule,
 )
 from daypass.domain.directory import ApprovalRule
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.events import Event
 from daypass.operations import heavy
-from daypass.operations.access_requests.view import local_time
 from daypass.operations.crud import Collection
-from daypass.operations.grants.targets import compiled
+from daypass.operations.grants.targets import check_surroundings, compiled
 from daypass.operations.management import allow
-from daypass.operations.outcome import check_web_address, served
+from daypass.operations.outcome import served
 from daypass.ports import Call, Env, OutboundFailed, Reader, Tx
 
 MAX_RULES: Final = 200
@@ -42,8 +39,7 @@ async def put_rule(env: Env, call: Call, account: str, name: str, document: str)
     decision = await allow(env, call, "PutApprovalRule", "approval-rule", name, owner)
     rule = await heavy.parse(env, call, _read, f"{owner}\n{name}\n{document}")
     written = read_rule(owner, name, document).rule
-    _check_zones(written, call.now)
-    _check_addresses(env, written)
+    check_surroundings(env, written, call.now)
 
     def change(tx: Tx) -> tuple[ApprovalRule, Event]:
         old = tx.get(ApprovalRule, account=owner, name=name)
@@ -83,27 +79,6 @@ async def people_on_call(env: Env, call: Call, account: str, name: str) -> list[
     detail = {"rule": name, "found": len(people)}
     await env.journal.commit(served(call, account=owner, decision=decision, detail=detail))
     return sorted(people)
-
-
-def _check_zones(rule: Rule, now: int) -> None:
-    """Raises DaypassError(VALIDATION) for a window in a time zone that does not exist: it would contain no time."""
-    local = local_time(now)
-    for window in (*rule.windows, *(each for automatic in rule.automatic for each in automatic.windows)):
-        try:
-            local(window.zone)
-        except ValueError:
-            raise DaypassError(
-                ErrorKind.VALIDATION,
-                f"The rule is not valid: {window.zone!r} is not a time zone. Examples: UTC, Europe/Berlin.",
-            ) from None
-
-
-def _check_addresses(env: Env, rule: Rule) -> None:
-    """Raises DaypassError(VALIDATION) for an address that can never be requested. Stored rules are not checked again."""
-    if rule.ticket is not None and rule.ticket.webhook:
-        check_web_address(env, "The rule is not valid: ticket.webhook", rule.ticket.webhook)
-    if rule.on_call is not None and not is_file_name(rule.on_call):
-        check_web_address(env, "The rule is not valid: on_call.calendar", rule.on_call.calendar)
 
 
 def _read(text: str) -> str:

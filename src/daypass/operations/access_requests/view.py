@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct, structs
 
@@ -16,7 +14,6 @@ from daypass.domain.access.request import UNDECIDED, GrantState, moved, state_of
 from daypass.domain.access.rule import (
     Automatic,
     LimitExceeded,
-    LocalTime,
     Rule,
     check_mfa_age,
     check_windows,
@@ -28,7 +25,7 @@ from daypass.domain.directory import AccessRequest, AccessReview, AccessVote, Gr
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.session import MAX_SCOPE_DOWNS
 from daypass.operations.grants.persons import names_of, principals_in, why_gone
-from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, binding, targets_of
+from daypass.operations.grants.targets import Circumstances, Snapshot, TargetRole, binding, local_time, targets_of
 from daypass.operations.grants.use import grants_of
 from daypass.operations.grants.void import why_void
 from daypass.operations.grants.votes import count_votes, votes_on
@@ -301,16 +298,3 @@ def _applicable(rule: Rule, asked: Circumstances, mfa_at: int, now: int) -> Auto
         if condition_holds(compiled_condition(automatic.condition), context):
             return automatic
     return None
-
-
-def local_time(now: int) -> LocalTime:
-    """`now` (ms) in a time zone by its name."""
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
-
-    def local(zone: str) -> datetime:
-        try:
-            return at.astimezone(ZoneInfo(zone))
-        except (ZoneInfoNotFoundError, OSError):
-            raise ValueError(zone) from None
-
-    return local

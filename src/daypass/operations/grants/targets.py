@@ -6,16 +6,19 @@ They are read in the transaction that makes a decision, so that it never combine
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from daypass.domain.access.rule import CompiledRule, OnCall, Rule, RuleError, read_rule
+from daypass.domain.access.rule import CompiledRule, LocalTime, OnCall, Rule, RuleError, is_file_name, read_rule
 from daypass.domain.access.terms import RoleRef, Version, binding_of, digest
 from daypass.domain.directory import ApprovalRule, Attachment, InlinePolicy, Role
 from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.model import Context
 from daypass.operations.iam.builtin import policy_text
+from daypass.operations.outcome import check_web_address
 from daypass.operations.principals import SizedCache, find_by_arn
-from daypass.ports import Reader
+from daypass.ports import Env, Reader
 
 _MANY = 10_000
 _LOOKED_AT = 10_000  # roles that one search looks through
@@ -157,6 +160,38 @@ def _compile(text: str) -> CompiledRule | None:
 
 # In characters. All rules of an account fit: otherwise each of its requests would compile all of them (attack A263).
 _compiled: SizedCache[CompiledRule | None] = SizedCache(_compile, 4_000_000)
+
+
+def check_surroundings(env: Env, rule: Rule, now: int) -> None:
+    """Raises DaypassError(VALIDATION) for an address that can never be requested, and for a window in a time zone that does
+    not exist: it would contain no time. Stored rules are not checked again.
+    """
+    local = local_time(now)
+    for window in (*rule.windows, *(each for automatic in rule.automatic for each in automatic.windows)):
+        try:
+            local(window.zone)
+        except ValueError:
+            raise DaypassError(
+                ErrorKind.VALIDATION,
+                f"The rule is not valid: {window.zone!r} is not a time zone. Examples: UTC, Europe/Berlin.",
+            ) from None
+    if rule.ticket is not None and rule.ticket.webhook:
+        check_web_address(env, "The rule is not valid: ticket.webhook", rule.ticket.webhook)
+    if rule.on_call is not None and not is_file_name(rule.on_call):
+        check_web_address(env, "The rule is not valid: on_call.calendar", rule.on_call.calendar)
+
+
+def local_time(now: int) -> LocalTime:
+    """`now` (ms) in a time zone by its name."""
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=now)
+
+    def local(zone: str) -> datetime:
+        try:
+            return at.astimezone(ZoneInfo(zone))
+        except (ZoneInfoNotFoundError, OSError):
+            raise ValueError(zone) from None
+
+    return local
 
 
 def version_of(tx: Reader, role: Role, builtin: Mapping[str, str]) -> str:

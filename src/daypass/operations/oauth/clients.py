@@ -241,7 +241,7 @@ def checked_name(name: str) -> str:
 
 
 async def _parsed(env: Env, call: Call, members: Mapping[str, Any]) -> ClientSettings:
-    settings = await heavy.parse(env, call, _parse, json.dumps(members, default=str))
+    settings = await heavy.parse(env, call, read_settings, json.dumps(members, default=str))
     await check_settings(env, call.caller.account, settings)
     return settings
 
@@ -261,7 +261,8 @@ async def check_settings(env: Env, account: str, settings: ClientSettings) -> No
         check_web_address(env, "backchannel_logout_uri", settings.backchannel_logout_uri)
 
 
-def _parse(text: str) -> ClientSettings:
+def read_settings(text: str) -> ClientSettings:
+    """The settings as written. Raises DaypassError(VALIDATION) that names the member."""
     try:
         return parse_client(text)
     except ValueError as error:

@@ -207,7 +207,7 @@ async def put_resource_server(
         raise DaypassError(ErrorKind.VALIDATION, "An identifier is up to 512 printable characters without spaces.")
     if not 0 < len(name) <= _MAX_NAME or not name.isprintable():
         raise DaypassError(ErrorKind.VALIDATION, f"A name is 1 to {_MAX_NAME} printable characters.")
-    settings = await heavy.parse(env, call, _parsed, json.dumps(members, default=str))
+    settings = await heavy.parse(env, call, read_settings, json.dumps(members, default=str))
     if settings.algorithm and env.oauth.enabled and settings.algorithm not in env.oauth.signer.algorithms:
         raise DaypassError(
             ErrorKind.VALIDATION, f"algorithm: the server has no keys for {settings.algorithm}: see oauth.algorithm."
@@ -249,8 +249,11 @@ def describe(server: ResourceServer) -> dict[str, Any]:
     return {"identifier": server.identifier, "name": server.name, "settings": json.loads(server.settings)}
 
 
-def _parsed(text: str) -> ResourceServerSettings:
-    """The settings, with the policies of all scopes checked. Each scope must be usable by itself."""
+def read_settings(text: str) -> ResourceServerSettings:
+    """The settings as written, with the policies of all scopes checked. Each scope must be usable by itself.
+
+    Raises DaypassError: VALIDATION, MALFORMED_POLICY.
+    """
     try:
         settings = parse_resource_server(text)
     except ValueError as error:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from daypass.domain.access.request import GRANTED, UNDECIDED
+from daypass.domain.access.rule import Rule
 from daypass.domain.access.terms import MAX_ROLES, read_ballot
 from daypass.domain.directory import ApprovalRule, RequestState
 from daypass.domain.errors import DaypassError, ErrorKind, Family
@@ -20,6 +21,7 @@ from daypass.operations.grants.targets import compiled
 from daypass.operations.sign_in import step_up
 from daypass.wire.console.change import FormChange, optional_confirmation
 from daypass.wire.console.context import ConsoleContext, PagePart, address, to
+from daypass.wire.console.members import form_schema
 from daypass.wire.console.table import Cell, TableView, link
 from daypass.wire.http import Response
 from daypass.wire.web.devices import PROOF_FIELDS, proof_of
@@ -309,7 +311,12 @@ async def one(ctx: ConsoleContext) -> Response:
     document = _EXAMPLE
     if name:
         document = (await ctx.perform("daypass:GetApprovalRule", rules.RULES.get, name)).document
-    return ctx.page("rule", name or "New approval rule", name=name, document=document, problem="")
+    return _rule_page(ctx, name, document)
+
+
+def _rule_page(ctx: ConsoleContext, name: str, document: str, problem: str = "") -> Response:
+    title = name or "New approval rule"
+    return ctx.page("rule", title, name=name, document=document, schema=form_schema(Rule), problem=problem)
 
 
 async def _put(ctx: ConsoleContext) -> Response:
@@ -327,7 +334,7 @@ async def _delete(ctx: ConsoleContext) -> Response:
 async def _as_written(ctx: ConsoleContext, problem: str) -> Response:
     """The form with what the person wrote, and the problem."""
     name, document = ctx.value("name", 64), ctx.value("document", 16_384)
-    return ctx.page("rule", name or "New approval rule", name=name, document=document, problem=problem)
+    return _rule_page(ctx, name, document, problem)
 
 
 async def _as_stored(ctx: ConsoleContext, problem: str) -> Response:
@@ -335,7 +342,7 @@ async def _as_stored(ctx: ConsoleContext, problem: str) -> Response:
     name = ctx.value("name", 64)
     found = await ctx.attempt("daypass:GetApprovalRule", rules.RULES.get, name)
     document = found.value.document if found.value is not None else _EXAMPLE
-    return ctx.page("rule", name, name=name, document=document, problem=problem)
+    return _rule_page(ctx, name, document, problem)
 
 
 def rule_changes() -> Sequence[FormChange]:

@@ -225,7 +225,8 @@ def _form(resource: ResourcePages, operation: Operation, values: Mapping[str, st
     )
     if resource.noun in _SETTINGS:
         schema = form_schema(_SETTINGS[resource.noun])  # type: ignore[arg-type]  # a class is hashable
-        fields = tuple(each._replace(schema=schema) if each.name == "settings" else each for each in fields)
+        kind = resource.noun.replace(" ", "-")
+        fields = tuple(each._replace(kind=kind, schema=schema) if each.name == "settings" else each for each in fields)
     if creates:
         return FormView(f"{resource.path}/create", f"Create the {resource.noun}", f"New {resource.noun}", fields)
     return FormView(f"{resource.one or resource.path}/save", "Save the settings", "Settings", fields, hidden)

@@ -13,7 +13,6 @@ from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.document import compile_stored
 from daypass.domain.policy.plain import PlainStatement, plain
 from daypass.operations import heavy
-from daypass.operations.access.trust_test import lint_document
 from daypass.wire.console.change import Again, Facts, FormChange
 from daypass.wire.console.context import ConsoleContext, ConsolePage, PagePart, address, to
 from daypass.wire.console.iam import iam, iam_part
@@ -106,7 +105,6 @@ async def page(ctx: ConsoleContext, problem: str = "", *, kind: str = "") -> Res
         found = await iam(ctx, f"Get{kind}Policy", **{f"{kind}Name": name}, PolicyName=policy)
         document = pretty(unquote(found["PolicyDocument"]))
     document = document or _EXAMPLE.format(ctx.call.caller.account)
-    findings = await ctx.attempt("daypass:LintPolicies", lint_document, document, PolicyKind.IDENTITY)
     stored = bool(policy) and "document" not in ctx.values
     return ctx.page(
         "policy_edit",
@@ -115,7 +113,6 @@ async def page(ctx: ConsoleContext, problem: str = "", *, kind: str = "") -> Res
         policy=policy,
         stored=stored,
         document=document,
-        findings=findings,
         page=KINDS[kind],
         problem=problem,
     )

@@ -105,7 +105,7 @@ async def _oidc_forms(ctx: ConsoleContext, arn: str, hidden: Mapping[str, str]) 
         text = ctx.value("settings", _MAX_DOCUMENT) or json.dumps(settings.value.members, indent=2)
         hint = f"JSON. A secret is shown as {provider_settings.KEPT}, which keeps it."
         schema = form_schema(ProviderSettings)
-        field = Field("settings", "Settings", text, "code", hint, maxlength=_MAX_DOCUMENT, schema=schema)
+        field = Field("settings", "Settings", text, "provider", hint, maxlength=_MAX_DOCUMENT, schema=schema)
         forms.append(FormView(f"{_PROVIDER}/settings", "Save the settings", "Settings", (field,), hidden))
     return forms, settings.problem
 

@@ -9,14 +9,15 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
+from daypass.domain.errors import DaypassError, ErrorKind
 from daypass.domain.policy.document import PolicyKind
 from daypass.domain.policy.lint.grants import KNOWN
 from daypass.domain.policy.plain import plain_condition
 from daypass.domain.trust import ASSUME_ROLE
-from daypass.operations.access import trust_test, what_can, who_can
+from daypass.operations.access import what_can, who_can
 from daypass.operations.access.actions import describe_actions, find_actions
 from daypass.operations.access.find import find, find_policies
-from daypass.operations.access.trust_test import lint_document
+from daypass.operations.access.lint import KINDS, lint_document
 from daypass.operations.sessions import list_sessions
 from daypass.ports import SessionFilter
 from daypass.wire.console.change import FormChange
@@ -75,7 +76,7 @@ async def one(ctx: ConsoleContext, problem: str = "") -> Response:
     trust = await in_words(ctx, text, PolicyKind.TRUST)
     latest = SessionFilter(principal_id=role["RoleId"], limit=10)
     findings, used, policies = await gather(
-        ctx.attempt("daypass:LintPolicies", trust_test.lint_document, text, PolicyKind.TRUST, name),
+        ctx.attempt("daypass:LintPolicies", lint_document, text, PolicyKind.TRUST, name),
         ctx.attempt("daypass:ListSessions", list_sessions.list_sessions, latest),
         policies_of(ctx, HOLDER, name),
     )
@@ -157,7 +158,6 @@ async def page(ctx: ConsoleContext, problem: str = "") -> Response:
     typed = values["seconds"]
     chosen = int(typed) if typed.isascii() and typed.isdigit() and len(typed) <= 9 else 3600
     seconds = sorted({*(hours * 3600 for hours in _HOURS), chosen})
-    findings = await ctx.attempt(_LINT, lint_document, values["document"], PolicyKind.TRUST)
     title = f"Edit {name}" if name else "New role"
     new_name = ctx.value("new_name", 64)
     return ctx.page(
@@ -167,7 +167,6 @@ async def page(ctx: ConsoleContext, problem: str = "") -> Response:
         new_name=new_name,
         values=values,
         seconds=seconds,
-        findings=findings,
         problem=problem,
     )
 
@@ -218,9 +217,13 @@ def role_changes(again: object) -> Sequence[FormChange]:
 
 
 async def findings(ctx: ConsoleContext) -> Response:
-    """POST /console/lint: what the linter says about the field `document`. Nothing is stored."""
-    kind = PolicyKind.TRUST if ctx.value("lint", 8) == "trust" else PolicyKind.IDENTITY
-    part = await ctx.attempt(_LINT, lint_document, ctx.value("document", 65_536), kind)
+    """POST /console/lint: the linter's findings about the field `document` or `settings`, which is of the kind `lint`. Nothing
+    is stored.
+    """
+    kind, text = ctx.value("lint", 16), ctx.value("document", 65_536) or ctx.value("settings", 65_536)
+    if kind not in KINDS:
+        raise DaypassError(ErrorKind.VALIDATION, f"The kind of the document is one of: {', '.join(KINDS)}.")
+    part = await ctx.attempt(_LINT, lint_document, text, kind)
     return ctx.page("findings", "Findings", findings=part)
 
 

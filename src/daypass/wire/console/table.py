@@ -80,7 +80,7 @@ _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 class Field(NamedTuple):
     """A field. `kind`: text, password, area, code (an area for JSON or PEM), check or choice, which has `options` (value, text).
-    `schema`: that of the JSON, which can then also be edited as a form. `pick`: what completes
+    `schema`: that of the JSON, which can then also be edited as a form; `kind` is then that of the linter. `pick`: what completes
     the text, a kind of `roles.pick`.
     """
 

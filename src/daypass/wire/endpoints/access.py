@@ -15,10 +15,9 @@ from daypass.api import record as record_api
 from daypass.api import sessions as session_api
 from daypass.api.operation import OnePage
 from daypass.domain.assumption import Assumption
-from daypass.domain.policy.compiled import PolicyKind
 from daypass.domain.policy.pattern import fold
 from daypass.operations import offboarding
-from daypass.operations.access import trust_test
+from daypass.operations.access import lint
 from daypass.operations.access.find import find
 from daypass.operations.access.key_inventory import list_long_lived_keys
 from daypass.operations.access.policy_bundle import PolicyBundles
@@ -210,11 +209,11 @@ def _what_can(page: CanPage) -> Over:
 
 
 async def _lint(env: Env, call: Call, q: policy_api.LintDocumentInput) -> Any:
-    findings = await trust_test.lint_document(env, call, q.document, PolicyKind(q.kind), q.role)
+    findings = await lint.lint_document(env, call, q.document, q.kind, q.role)
     return [each.to_json() for each in findings]
 
 
-def _linted(found: trust_test.Linted) -> Over:
+def _linted(found: lint.Linted) -> Over:
     return Over(found, findings=[finding.to_json() for finding in found.findings])
 
 
@@ -225,7 +224,7 @@ _QUESTIONS: Final = (
     Endpoint(access_api.WHAT_CAN_ACCESS, calls(what_can, _what_can)),
     Endpoint(access_api.FIND, calls(find)),
     Endpoint(policy_api.LINT_DOCUMENT, _lint),
-    Endpoint(policy_api.LINT_ACCOUNT, calls(trust_test.lint_account, items_as(_linted))),
+    Endpoint(policy_api.LINT_ACCOUNT, calls(lint.lint_account, items_as(_linted))),
     Endpoint(policy_api.TEST_TRUST, calls(try_token, role_name="role", unverified_token="token")),
 )
 

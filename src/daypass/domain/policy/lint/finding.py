@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from msgspec import to_builtins
 
@@ -14,7 +15,7 @@ from daypass.domain.policy.compiled import Statement
 from daypass.domain.policy.condition import Condition
 from daypass.domain.policy.grammar import listed
 from daypass.domain.policy.pattern import fold
-from daypass.domain.policy.source import PolicyError, Positions, read
+from daypass.domain.policy.source import Node, PolicyError, Positions, read
 
 
 class Severity(StrEnum):
@@ -69,6 +70,11 @@ RULES: Final[Mapping[str, LintRule]] = MappingProxyType(
             LintRule("condition-unknown-key", _W, "The context key does not exist"),
             LintRule("statement-shadowed", _W, "A Deny cancels all that the statement allows"),
             LintRule("statement-redundant", _N, "Another statement allows the same"),
+            LintRule("rule-never-approved", _E, "The rule can never approve a request"),
+            LintRule("rule-always-automatic", _W, "Requests are approved without a person"),
+            LintRule("rule-anyone", _W, "Anyone may approve"),
+            LintRule("unknown-role", _W, "The account has no such role"),
+            LintRule("unknown-principal", _W, "The account has no such user, group or role"),
             LintRule("version-old", _W, "Policy variables are plain text in this version"),
         )
     }
@@ -119,7 +125,51 @@ def at_place(rule: str, line: int, column: int, why: str, fix: str, statement: S
     )
 
 
-# --- The positions of a document's parts in its text, for findings about part of a statement
+# --- The positions of a document's parts in its text
+
+
+Step: TypeAlias = str | int
+"""The name of a member, or the index of an item."""
+
+_PATH: Final = re.compile(r"`\$((?:\.[\w-]+|\[[0-9]+\])+)|(?:^|: )([a-z_]+(?:\.[a-z_]+)*):? ")
+_STEP: Final = re.compile(r"[\w-]+")
+
+
+class Places:
+    """Lines and columns of the values of a JSON document by their paths."""
+
+    def __init__(self, text: str) -> None:
+        self._root: Node | None = None
+        self._positions = Positions(text)
+        self._begin = (1, 1)
+        try:
+            self._root = read(text)
+        except PolicyError as error:
+            self._begin = error.line, error.column
+
+    def at(self, *path: Step) -> tuple[int, int]:
+        """Line and column of a value, or of the innermost one on its path. Of text that is not JSON: of the fault."""
+        node = self._root
+        if node is None:
+            return self._begin
+        for step in path:
+            content = node.content
+            if isinstance(content, dict) and step in content:
+                node = content[str(step)]
+            elif isinstance(content, list) and isinstance(step, int) and step < len(content):
+                node = content[step]
+            else:
+                break
+        return self._positions.at(node.start)
+
+
+def at_fault(text: str, message: str) -> LintFinding:
+    """A document that would be refused, at the member that the message names: "`$.stages[0].name`", or "roles: …"."""
+    named = _PATH.search(message)
+    steps = _STEP.findall(named[1] or named[2]) if named is not None else []
+    path = (int(each) if each.isdigit() else each for each in steps)
+    fix = "Correct the document: it would be refused when it is written."
+    return at_place("malformed", *Places(text).at(*path), message, fix)
 
 
 class Locations:

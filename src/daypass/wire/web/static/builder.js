@@ -106,12 +106,12 @@
       button("×", () => { pairs.splice(at, 1); setPrincipals(statement, pairs); write(true); }, `Remove principal ${value}`)));
     return group("Who", ...lines, button("Add principal", () => { setPrincipals(statement, [...pairs, ["AWS", ""]]); draw(); }));
   };
-  const conditions = (statement) => {
-    const rows = Object.entries(statement.Condition || {}).flatMap(([operator, keys]) => Object.entries(keys).map(([key, found]) => [operator, key, list(found)]));
+  const conditions = (holder, member, ...buttons) => {
+    const rows = Object.entries(holder[member] || {}).flatMap(([operator, keys]) => Object.entries(keys).map(([key, found]) => [operator, key, list(found)]));
     const store = (again) => {
       const made = empty();
       for (const [operator, key, found] of rows) (made[operator] ||= empty())[key] = short(found);
-      if (rows.length) statement.Condition = made; else delete statement.Condition;
+      if (rows.length) holder[member] = made; else delete holder[member];
       write(again);
     };
     const add = (...row) => () => { rows.push(row); store(true); };
@@ -122,7 +122,7 @@
       button("×", () => { rows.splice(at, 1); store(true); }, `Remove condition on ${row[1]}`)));
     return group("Only if", ...lines, h("div", { className: "actions" },
       button("Add condition", add("StringEquals", "aws:SourceIp", [""])),
-      builder.dataset.kind === "trust" && button("Needs an approved request", add("Bool", "daypass:Approved", ["true"])),
+      ...buttons.map(([label, key]) => button(label, add("Bool", key, ["true"]))),
       button("Needs MFA", add("Bool", "aws:MultiFactorAuthPresent", ["true"]))));
   };
   const statements = () => {
@@ -139,7 +139,7 @@
         trust && !("NotPrincipal" in statement) && who(statement),
         !("NotAction" in statement) && group("May do", values("Action", list(statement.Action), "action", (next) => { statement.Action = short(next); })),
         !trust && !("NotResource" in statement) && group("On", values("Resource", list(statement.Resource), "arn", (next) => { statement.Resource = short(next); })),
-        conditions(statement));
+        conditions(statement, "Condition", ...(trust ? [["Needs an approved request", "daypass:Approved"]] : [])));
     });
     const first = builder.dataset.kind === "trust"
       ? { Effect: "Allow", Principal: { AWS: "" }, Action: FIRST.AWS }
@@ -147,14 +147,20 @@
     return [...cards, button("Add statement", () => { found.push(structuredClone(first)); write(true); })];
   };
 
-  // --- An approval rule, as a sentence
+  // --- An approval rule, as a sentence. The rest is settings.
 
-  const hours = (seconds) => String((seconds || 28800) / 3600);
+  const SAID = ["roles", "requesters", "stages", "max_seconds"];
+  const hours = (seconds) => String((seconds || 3600) / 3600);
+  const others = (name, ...without) => {
+    const { properties } = schema.$defs[name];
+    return { properties: Object.fromEntries(Object.entries(properties).filter(([each]) => !without.includes(each))) };
+  };
   const rule = () => {
     const requesters = whole.requesters ||= { principals: [] };
     const stages = whole.stages ||= [];
     const sentence = [
       group("These people", values("Requester", list(requesters.principals), "arn", (next) => { requesters.principals = next; })),
+      conditions(requesters, "condition", ["They are on call", "daypass:OnCall"]),
       group("may take these roles", values("Role", list(whole.roles), "arn", (next) => { whole.roles = next; })),
       group("for at most this many hours", input("Hours", hours(whole.max_seconds), (next) => { whole.max_seconds = Math.round(Number(next) * 3600) || 3600; write(); })),
     ];
@@ -165,12 +171,11 @@
           input(`Number of approvals of stage ${at + 1}`, String(stage.threshold || 1), (next) => { stage.threshold = Number(next) || 1; write(); }),
           h("span", { textContent: "of these people approve" }),
           button("×", () => { stages.splice(at, 1); write(true); }, `Remove stage ${at + 1}`)),
-        values("Approver", list(stage.approvers.principals), "arn", (next) => { stage.approvers.principals = next; }));
+        values("Approver", list(stage.approvers.principals), "arn", (next) => { stage.approvers.principals = next; }),
+        ...members(others("Stage", "threshold", "approvers"), stage));
     });
     const add = () => { stages.push({ name: `stage-${stages.length + 1}`, approvers: { principals: [] } }); write(true); };
-    const rest = Object.keys(whole).filter((each) => !["roles", "requesters", "stages", "max_seconds"].includes(each));
-    return [...sentence, ...voters, button("Add a stage of approval", add),
-      rest.length && h("p", { className: "small", textContent: `The JSON also has: ${rest.join(", ")}.` })];
+    return [...sentence, ...voters, button("Add a stage of approval", add), ...members(others("Rule", ...SAID), whole)];
   };
 
   // --- Settings, by their JSON Schema: a line for each that is set, and a choice of the others
@@ -204,7 +209,7 @@
   ];
   const control = (label, found, value, change) => {
     const about = resolved(found);
-    const kind = /role|policy|trust anchor/i.test(label) ? "arn" : "";
+    const kind = /role|policy|trust anchor|principal/i.test(label) ? "arn" : "";
     if (about.enum) return select(label, about.enum.map((each) => [each, each || "as the server"]), value, change);
     if (about.type === "boolean") return select(label, [["true", "yes"], ["false", "no"]], String(value), (next) => change(next === "true"));
     if (about.type === "integer") return input(label, String(value), (next) => change(Math.trunc(Number(next)) || 0));
@@ -223,7 +228,7 @@
     const lines = Object.entries(about.properties).filter(([name]) => name in found && found[name] !== null).map(([name, each]) => {
       const remove = button("×", () => { delete found[name]; write(true); }, `Remove ${title(name)}`);
       const made = group(title(name), remove, each.description && h("p", { className: "hint" }, ...marked(each.description)),
-        control(title(name), each, found[name], (next) => { found[name] = next; write(); }));
+        name === "condition" ? conditions(found, name) : control(title(name), each, found[name], (next) => { found[name] = next; write(); }));
       made.classList.add("setting");
       return made;
     });
@@ -291,6 +296,21 @@
     { tag: [tags.number, tags.bool, tags.null], color: "var(--wait)" },
   ]);
   const label = document.querySelector(`label[for="${text.id}"]`);
+  // The linter of the server. Its findings stand below the parts, and in the editor where they belong.
+  const lint = async ({ state }) => {
+    await htmx.ajax("POST", "/console/lint", { source: text, target: "#findings", select: "#findings", swap: "outerHTML" });
+    const at = (line, column) => {
+      const { from, to } = state.doc.line(Math.min(line, state.doc.lines));
+      return Math.min(from + column - 1, to);
+    };
+    return [...document.querySelectorAll("#findings [data-place]")].map((each) => {
+      const [line, column, endLine, endColumn] = each.dataset.place.split(" ").map(Number);
+      const [from, end] = [at(line, column), at(endLine, endColumn)];
+      const to = end > from ? end : state.doc.lineAt(from).to;
+      const severity = { error: "error", warning: "warning" }[each.dataset.severity] || "info";
+      return { from, to, severity, message: each.querySelector(".finding").textContent };
+    });
+  };
   const host = h("div", { className: "code-editor" });
   text.before(host);
   text.hidden = true;
@@ -302,7 +322,7 @@
     root, parent: root, doc: text.value,
     extensions: [
       editor.lineNumbers(), editor.history(), editor.bracketMatching(), editor.json(), editor.syntaxHighlighting(colours), look,
-      editor.linter(editor.jsonParseLinter()), editor.lintGutter(), editor.autocompletion({ override: [complete] }),
+      editor.linter(editor.jsonParseLinter()), editor.linter(lint, { delay: 600 }), editor.lintGutter(), editor.autocompletion({ override: [complete] }),
       editor.keymap.of([...editor.completionKeymap, ...editor.defaultKeymap, ...editor.historyKeymap]),
       EditorView.lineWrapping,
       EditorView.contentAttributes.of({ "aria-label": label.textContent, tabindex: "0" }),
