@@ -130,12 +130,22 @@ def test_rule_is_written_as_a_sentence(server: Server, chromium: Browser) -> Non
     page.get_by_label("Approver 1", exact=True).nth(1).fill("user/ada")
     page.get_by_label("Number of approvals of stage 1").fill("2")
     page.get_by_label("Number of approvals of stage 1").blur()
+    page.locator("#findings", has_text="has no role role/built-*").wait_for()  # as it is typed
+    page.locator(".cm-lint-marker-warning").first.wait_for()
+    page.get_by_role("button", name="They are on call").click()
+    page.locator("#findings", has_text="has no on_call schedule").wait_for()
+    page.get_by_label("Add a setting").last.select_option("on_call")
+    page.get_by_label("Calendar", exact=True).fill("shifts.ics")
+    page.get_by_label("Calendar", exact=True).blur()
+    page.locator("#findings", has_text="has no on_call schedule").wait_for(state="detached")
     ada.judge("rule-edit")
     page.get_by_role("button", name="Save").click()
     page.wait_for_url("**/console/rules?done=saved")
     rule = json.loads(server.api("GET", "/approval-rules/built")["document"])
     assert rule["roles"] == ["role/built-*"]
     assert rule["max_seconds"] == 7200
+    assert rule["requesters"]["condition"] == {"Bool": {"daypass:OnCall": "true"}}
+    assert rule["on_call"] == {"calendar": "shifts.ics"}
     assert [(each["approvers"]["principals"], each.get("threshold", 1)) for each in rule["stages"]] == [
         (["group/leads"], 2),
         (["user/ada"], 1),
@@ -152,6 +162,12 @@ def test_settings_of_a_client_and_a_resource_server_are_changed_by_forms(server:
     page.get_by_label("Add a setting").select_option("refresh_token_seconds")
     page.get_by_label("Refresh token seconds", exact=True).fill("3600")
     page.get_by_role("group", name="Grant types").get_by_label("Refresh token").check()
+    page.get_by_label("Redirect URIs 2", exact=True).fill("ftp://app.example.com/")
+    page.get_by_label("Redirect URIs 2", exact=True).blur()
+    page.locator("#findings", has_text="redirect_uris").wait_for()
+    page.get_by_label("Redirect URIs 2", exact=True).fill("https://app.example.com/again")
+    page.get_by_label("Redirect URIs 2", exact=True).blur()
+    page.locator("#findings", has_text="redirect_uris").wait_for(state="detached")
     ada.judge("client-edit")
     page.get_by_role("button", name="Save the settings").click()
     page.wait_for_url("**done=saved**")

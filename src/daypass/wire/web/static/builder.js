@@ -121,7 +121,7 @@
       input(`Values of condition ${at + 1}, with commas`, row[2].join(", "), (next) => { row[2] = next.split(",").map((each) => each.trim()); store(); }),
       button("×", () => { rows.splice(at, 1); store(true); }, `Remove condition on ${row[1]}`)));
     return group("Only if", ...lines, h("div", { className: "actions" },
-      button("Add condition", add("StringEquals", "aws:SourceIp", [""])),
+      button("Add condition", add("IpAddress", "aws:SourceIp", [""])),
       ...buttons.map(([label, key]) => button(label, add("Bool", key, ["true"]))),
       button("Needs MFA", add("Bool", "aws:MultiFactorAuthPresent", ["true"]))));
   };
@@ -169,10 +169,11 @@
       return group(at ? "and" : "if",
         h("div", { className: "line" },
           input(`Number of approvals of stage ${at + 1}`, String(stage.threshold || 1), (next) => { stage.threshold = Number(next) || 1; write(); }),
-          h("span", { textContent: "of these people approve" }),
+          h("span", { textContent: "of these people approve, as" }),
+          input(`Name of stage ${at + 1}`, stage.name || "approval", (next) => { stage.name = next; write(); }),
           button("×", () => { stages.splice(at, 1); write(true); }, `Remove stage ${at + 1}`)),
         values("Approver", list(stage.approvers.principals), "arn", (next) => { stage.approvers.principals = next; }),
-        ...members(others("Stage", "threshold", "approvers"), stage));
+        ...members(others("Stage", "name", "threshold", "approvers"), stage));
     });
     const add = () => { stages.push({ name: `stage-${stages.length + 1}`, approvers: { principals: [] } }); write(true); };
     return [...sentence, ...voters, button("Add a stage of approval", add), ...members(others("Rule", ...SAID), whole)];
