@@ -421,7 +421,8 @@ Paste this into a shell, and every AWS SDK and the AWS CLI work against it:
 Then try:
   daypass whoami
   daypass exec reader daypass role ls
-  aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me   # with the AWS CLI
+or, with the AWS CLI:
+  aws sts assume-role --role-arn arn:aws:iam::{key.account}:role/reader --role-session-name me
 {_console_lines(public_url, key)}"""
     )
     sys.stdout.flush()

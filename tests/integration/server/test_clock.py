@@ -110,7 +110,7 @@ def test_clock_reset_without_consent_changes_nothing(tmp_path: Path) -> None:
     database = spoiled(tmp_path)
     command = [sys.executable, "-m", "daypass.cli.main", "clock", "reset", "--data", str(tmp_path)]
     with Terminal(command, {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm"}) as terminal:
-        terminal.wait_for("may every session end? [y/N]")
+        terminal.wait_for("end every session? [y/N]")
         terminal.type("n\n")
         assert terminal.status() == 130
     assert database.read(load_mark) > time.time_ns() // 1_000_000 + DAY // 2

@@ -169,10 +169,11 @@
       return group(at ? "and" : "if",
         h("div", { className: "line" },
           input(`Number of approvals of stage ${at + 1}`, String(stage.threshold || 1), (next) => { stage.threshold = Number(next) || 1; write(); }),
-          h("span", { textContent: "of these people approve, as" }),
-          input(`Name of stage ${at + 1}`, stage.name || "approval", (next) => { stage.name = next; write(); }),
+          h("span", { textContent: "of these people approve" }),
           button("×", () => { stages.splice(at, 1); write(true); }, `Remove stage ${at + 1}`)),
         values("Approver", list(stage.approvers.principals), "arn", (next) => { stage.approvers.principals = next; }),
+        h("p", { className: "hint", textContent: "Name of the stage" }),
+        input(`Name of stage ${at + 1}`, stage.name || "approval", (next) => { stage.name = next; write(); }),
         ...members(others("Stage", "name", "threshold", "approvers"), stage));
     });
     const add = () => { stages.push({ name: `stage-${stages.length + 1}`, approvers: { principals: [] } }); write(true); };
